@@ -1,0 +1,68 @@
+# What a developer runs. Needs Python 3.11 or newer and make; every target makes the virtual environment it needs.
+#   make test ARGS='-k book'      options for pytest (demo and bench take ARGS too)
+#   make test PYTHON=python3.12   another Python
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-unit bench lint format lock clean environment environment-bench environment-lock
+# The environments hold all that is needed; a caller's own module path must not leak in.
+unexport PYTHONPATH
+
+# The first Python that is new enough and can make environments; else one that is new enough, to say what it lacks.
+# 3.12 and 3.11 go first: every locked package has a ready wheel for them, while cavro 1.0.0 is compiled on 3.13.
+PYTHON ?= $(shell for modules in sys,ensurepip,venv sys; do \
+	for python in python3.12 python3.11 python3.13 python3; do \
+	"$$python" -c "import $$modules; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && echo "$$python" && exit; \
+	done; done)
+
+NO_PYTHON = no Python 3.11 or newer found: install one, or name it: make PYTHON=/path/to/python3.11 ...
+MAKE_ENVIRONMENT = @python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHON)" >&2; exit 1; }; \
+	"$$python" requirements/environment.py
+
+LAYERS := $(wildcard $(addprefix tests/,unit integration faults e2e))
+COMPILE = .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
+
+help: ## list the targets (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: environment ## exchange stand-in, real Kafka, every service and a live view; Ctrl-C ends all (ARGS=--live: the real exchange)
+	@.venv/bin/backpack-streams demo $(ARGS)
+
+test: environment ## all tests: unit, integration, faults, end to end (ARGS='-k book')
+	@.venv/bin/python -m pytest $(LAYERS) $(ARGS)
+
+test-unit: environment ## the tests that need no socket and no Kafka
+	@.venv/bin/python -m pytest tests/unit $(ARGS)
+
+bench: environment-bench ## speed, side by side with ccxt.pro and aiokafka
+	@.venv-bench/bin/python -m benchmarks $(ARGS)
+
+lint: environment ## style and types, changing nothing
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/mypy --explicit-package-bases tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
+
+format: environment ## put the code into the house style
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: environment-lock ## write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade: newest versions)
+	@$(COMPILE) --extra dev --output-file requirements/dev.txt pyproject.toml
+	@$(COMPILE) --extra bench --output-file requirements/bench.txt pyproject.toml
+	@$(COMPILE) --extra services --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
+	@$(COMPILE) --output-file requirements/lock.txt requirements/lock.in
+
+clean: ## remove environments, caches and builds
+	@rm -rf .venv .venv-bench .venv-lock .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@find benchmarks requirements services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	$(MAKE_ENVIRONMENT) .venv requirements/dev.txt
+
+environment-bench:
+	$(MAKE_ENVIRONMENT) .venv-bench requirements/bench.txt
+
+environment-lock:
+	$(MAKE_ENVIRONMENT) --without-project .venv-lock requirements/lock.txt

@@ -1,0 +1,127 @@
+"""One Avro record's bytes to a dict and back, decimals as bytes and times as integers: by cavro where it is installed, else by fastavro.
+
+cavro is two to three times as fast, but has no wheels for every Python and processor; fastavro has. Reading a record that another
+version wrote (schema resolution) is fastavro's work in any case.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import fastavro
+from fastavro.schema import SchemaParseException, UnknownType
+
+from backpack_streams.errors import CodecError
+
+try:
+    import cavro
+except ImportError:  # no wheel for this Python or processor: the same results, slower
+    cavro = None
+
+Row = Mapping[str, Any]
+_UNREADABLE = (
+    EOFError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    fastavro.read.SchemaResolutionError,
+)
+
+
+class Engine(Protocol):
+    """Reads and writes the records of one schema."""
+
+    def encode(self, row: Row) -> bytes:
+        """The record's bytes. Raises `CodecError` for a row that does not fit."""
+
+    def decode(self, body: bytes) -> dict[str, Any]:
+        """The record. Raises `CodecError` for bytes that are none."""
+
+
+def engine(document: Mapping[str, Any], writer: Mapping[str, Any] | None = None) -> Engine:
+    """What reads and writes records of `document`; with `writer` it reads records that were written with that schema.
+
+    Raises:
+        CodecError: the schema is none.
+    """
+    if cavro is not None and writer is None:
+        return CavroEngine(document)
+    return FastavroEngine(document, writer)
+
+
+class FastavroEngine:
+    """The engine that every platform has."""
+
+    def __init__(self, document: Mapping[str, Any], writer: Mapping[str, Any] | None = None) -> None:
+        try:
+            self._schema = fastavro.parse_schema(without_logical_types(document), {})
+            self._writer = self._schema if writer is None else fastavro.parse_schema(without_logical_types(writer), {})
+        except (SchemaParseException, UnknownType, KeyError, TypeError) as error:
+            raise CodecError(f"not an Avro schema: {error}") from error
+        self._name = document["name"]
+        self._resolves = writer is not None
+
+    def encode(self, row: Row) -> bytes:
+        """The record's bytes."""
+        out = io.BytesIO()
+        try:
+            fastavro.schemaless_writer(out, self._schema, row, strict=True)
+        except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+            raise CodecError(f"the row does not fit {self._name}: {error}") from error
+        return out.getvalue()
+
+    def decode(self, body: bytes) -> dict[str, Any]:
+        """The record."""
+        try:
+            record = fastavro.schemaless_reader(
+                io.BytesIO(body), self._writer, self._schema if self._resolves else None
+            )
+        except _UNREADABLE as error:
+            raise CodecError(f"the bytes are no {self._name}: {error or type(error).__name__}") from error
+        if not isinstance(record, dict):
+            raise CodecError(f"the bytes are no {self._name}")
+        return record
+
+
+class CavroEngine:
+    """The quick engine."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        options = cavro.DEFAULT_OPTIONS.replace(record_decodes_to_dict=True, record_allow_extra_fields=False)
+        self._name = document["name"]
+        try:
+            schema = cavro.Schema(json.dumps(without_logical_types(document)), options)
+        except cavro.CavroException as error:
+            raise CodecError(f"not an Avro schema: {error}") from error
+        self._encode = schema.binary_encode
+        self._decode = schema.binary_decode
+
+    def encode(self, row: Row) -> bytes:
+        """The record's bytes."""
+        try:
+            body: bytes = self._encode(row)
+        except (cavro.CavroException, TypeError, ValueError, OverflowError) as error:
+            raise CodecError(f"the row does not fit {self._name}: {error}") from error
+        return body
+
+    def decode(self, body: bytes) -> dict[str, Any]:
+        """The record."""
+        try:
+            record: dict[str, Any] = self._decode(body)
+        except (cavro.CavroException, EOFError, ValueError, OverflowError, MemoryError) as error:
+            raise CodecError(f"the bytes are no {self._name}: {error or type(error).__name__}") from error
+        return record
+
+
+def without_logical_types(node: Any) -> Any:
+    """A schema whose decimals and times stay what Avro stores: converting them costs, and is the caller's choice."""
+    if isinstance(node, Mapping):
+        skipped = ("logicalType", "precision", "scale")
+        return {key: without_logical_types(value) for key, value in node.items() if key not in skipped}
+    if isinstance(node, list):
+        return [without_logical_types(item) for item in node]
+    return node

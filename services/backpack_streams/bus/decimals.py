@@ -1,0 +1,126 @@
+"""Exact decimals between their text on a wire and Avro's `decimal` bytes, with no binary float and no `Decimal` on the hot path.
+
+Avro's decimal logical type is the unscaled integer as big-endian two's complement (Avro specification, "Decimal").
+"""
+
+from decimal import Context, Decimal, InvalidOperation
+
+from backpack_streams.errors import CodecError
+
+SCALE = 18
+"""Decimal places of prices and quantities."""
+RATE_SCALE = 30
+"""Decimal places of funding rates: the wire carries 28."""
+PRECISION_DIGITS = 38
+"""Digits of an unscaled value at the most."""
+
+_LIMIT = 10**PRECISION_DIGITS
+_EXACT = Context(prec=400, Emax=999_999, Emin=-999_999)
+_CACHE_ENTRIES = 1 << 17
+_LONGEST_TEXT = 200
+
+
+class DecimalDoesNotFit(CodecError):  # noqa: N818  # named for what happened, as CodecError's other children
+    """A number is no decimal, or has more digits than the schema holds."""
+
+
+def unscaled_from_text(text: str, scale: int = SCALE) -> int:
+    """`text` as an integer in units of 10**-`scale`, exactly.
+
+    Raises:
+        DecimalDoesNotFit: `text` is no finite decimal number, or would lose digits.
+    """
+    whole, _, fraction = text.partition(".")
+    digits = whole + fraction
+    if digits.isdecimal() and digits.isascii() and len(fraction) <= scale and len(digits) <= PRECISION_DIGITS:
+        unscaled: int = int(digits) * 10 ** (scale - len(fraction))
+    else:
+        unscaled = _unscaled_the_long_way(text, scale)
+    if unscaled >= _LIMIT or unscaled <= -_LIMIT:
+        raise DecimalDoesNotFit(
+            f"{_shown(text)} has more than the {PRECISION_DIGITS} digits a record holds at scale {scale}"
+        )
+    return unscaled
+
+
+def _unscaled_the_long_way(text: str, scale: int) -> int:
+    """Signs, exponents and padding beyond the scale: rare on the wire, so correctness goes before speed."""
+    if len(text) > _LONGEST_TEXT:
+        raise DecimalDoesNotFit(f"{_shown(text)} is too long to be a price or a quantity")
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise DecimalDoesNotFit(f"{_shown(text)} is not a decimal number") from error
+    if not value.is_finite() or "_" in text or text != text.strip():
+        raise DecimalDoesNotFit(f"{_shown(text)} is not a finite decimal number")
+    if not value:
+        return 0
+    if value.adjusted() + scale >= PRECISION_DIGITS:
+        raise DecimalDoesNotFit(
+            f"{_shown(text)} has more than the {PRECISION_DIGITS} digits a record holds at scale {scale}"
+        )
+    scaled = value.scaleb(scale, _EXACT)
+    if scaled != scaled.to_integral_value(context=_EXACT):
+        raise DecimalDoesNotFit(f"{_shown(text)} has more than the {scale} decimal places a record holds")
+    return int(scaled)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def bytes_from_unscaled(unscaled: int) -> bytes:
+    """The shortest two's complement form, so that equal values are equal bytes."""
+    length = (unscaled.bit_length() >> 3) + 1
+    return unscaled.to_bytes(length, "big", signed=True)
+
+
+def unscaled_from_bytes(data: bytes) -> int:
+    """The inverse of `bytes_from_unscaled`; takes longer forms from other writers too."""
+    return int.from_bytes(data, "big", signed=True)
+
+
+def decimal_from_bytes(data: bytes, scale: int = SCALE) -> Decimal:
+    """The exact `Decimal` behind Avro's bytes."""
+    return Decimal(int.from_bytes(data, "big", signed=True)).scaleb(-scale, _EXACT)
+
+
+def plain(value: Decimal) -> str:
+    """`value` without exponent and without trailing zeros: `"86700"`, `"0.00123"`."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+class DecimalBytes(dict[str, bytes]):
+    """Avro decimal bytes of number texts, remembered: prices and lot sizes come again and again.
+
+    `table[text]` is the bytes; a text not seen yet is converted and kept. Bounded: emptied when full.
+    """
+
+    __slots__ = ("_scale",)
+
+    def __init__(self, scale: int = SCALE) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def __missing__(self, text: str) -> bytes:
+        data = bytes_from_unscaled(unscaled_from_text(text, self._scale))
+        if len(self) >= _CACHE_ENTRIES:
+            self.clear()
+        self[text] = data
+        return data
+
+
+class UnscaledNumbers(dict[bytes, int]):
+    """Unscaled integers of Avro decimal bytes, remembered as `DecimalBytes` does: the way back."""
+
+    __slots__ = ()
+
+    def __missing__(self, data: bytes) -> int:
+        number = int.from_bytes(data, "big", signed=True)
+        if len(self) >= _CACHE_ENTRIES:
+            self.clear()
+        self[data] = number
+        return number

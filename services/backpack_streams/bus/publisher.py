@@ -1,0 +1,317 @@
+"""Records into Kafka: idempotent, acknowledged by all in-sync replicas, in order a partition, in bounded memory.
+
+Each partition written to has a lane: a list of records that wait and a pump that sends them. The pump takes all that wait as one
+batch and, while Kafka acknowledges it, the next ones gather. So a quiet market's frame leaves at once, a burst leaves in large
+batches, and what a socket delivered in one piece leaves in one piece, without any timer.
+
+When Kafka is slow or gone, aiokafka repeats a batch under its sequence number until it is acknowledged, while records gather here
+up to `max_buffer_bytes`. Beyond that `append` refuses: the caller records what it could not hand over. A producer that fails is
+replaced and unacknowledged batches go out again under a new producer id: a duplicate is legal on the bus, a loss is not.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    CorruptRecordException,
+    InvalidMessageError,
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
+    UnsupportedForMessageFormatError,
+)
+
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.errors import BusError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_BUFFER_BYTES = 256 * 1024 * 1024
+RECORD_OVERHEAD_BYTES = 120
+"""What a waiting record costs beside its value: tuple, timestamp, references."""
+_BATCH_BYTES = 512 * 1024
+_REQUEST_BYTES = 16 * 1024 * 1024
+_REQUEST_TIMEOUT_MILLIS = 30_000
+_FIRST_RETRY_SECONDS = 0.2
+_LONGEST_RETRY_SECONDS = 10.0
+_ABANDON_SECONDS = 10.0
+
+_RECORD_AT_FAULT = (
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
+    InvalidTimestampError,
+    InvalidMessageError,
+    CorruptRecordException,
+    UnsupportedForMessageFormatError,
+)
+
+Record = tuple[bytes | None, bytes | None, int]
+"""Key, value (None deletes the key of a compacted topic), timestamp in milliseconds since the Unix epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that Kafka will never take, and why."""
+
+    topic: str
+    partition: int
+    record: Record
+    reason: str
+
+
+class Lane:
+    """The way into one partition. Made by `Publisher.lane`."""
+
+    __slots__ = ("_publisher", "_waiter", "partition", "pending", "sent_since", "topic")
+
+    def __init__(self, publisher: "Publisher", topic: str, partition: int) -> None:
+        self._publisher = publisher
+        self.topic = topic
+        self.partition = partition
+        self.pending: list[Record] = []
+        self.sent_since: float | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, spare: bool = False) -> bool:
+        """Hands a record over. False when the buffer is full: the record was not taken.
+
+        `spare` records may use a tenth more: they say what the buffer had no room for.
+        """
+        publisher = self._publisher
+        cost = RECORD_OVERHEAD_BYTES + (len(value) if value else 0)
+        room = publisher.max_buffer_bytes + (publisher.max_buffer_bytes // 10 if spare else 0)
+        if publisher.buffered_bytes + cost > room:
+            publisher.refused_records += 1
+            return False
+        publisher.buffered_bytes += cost
+        self.pending.append((key, value, timestamp_ms))
+        if self._waiter is not None:
+            self._wake()
+        return True
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def take(self) -> list[Record]:
+        """All that waits, as soon as something does; empty when the publisher closes and nothing is left."""
+        while not self.pending and not self._publisher.closing:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        chunk, self.pending = self.pending, []
+        return chunk
+
+
+class Publisher:
+    """One Kafka producer and its lanes.
+
+    `on_rejected` is told of records that Kafka will never take (too large, a timestamp the broker refuses); they are dropped after.
+    """
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        max_buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+        on_rejected: Callable[[Rejected], None] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._on_rejected = on_rejected
+        self._producer: AIOKafkaProducer | None = None
+        self._replacing = asyncio.Lock()
+        self._lanes: dict[str, list[Lane]] = {}
+        self._pumps: list[asyncio.Task[None]] = []
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.closing = False
+        self.max_buffer_bytes = max_buffer_bytes
+        self.buffered_bytes = 0
+        self.refused_records = 0
+        self.published_records = 0
+        self.published_bytes = 0
+        self.batches = 0
+        self.rejected_records = 0
+        self.producer_failures = 0
+        self.ack_seconds_total = 0.0
+        self.fault: str | None = None
+
+    async def start(self) -> None:
+        """Connects.
+
+        Raises:
+            BusError: Kafka cannot be reached or refuses the credentials.
+        """
+        self._producer = await self._connect()
+
+    async def open(self, topic: str) -> None:
+        """Makes the lanes of every partition of `topic`, so that `lane` can answer at once.
+
+        Raises:
+            BusError: the topic does not exist or Kafka does not answer.
+        """
+        if topic in self._lanes:
+            return
+        assert self._producer is not None
+        try:
+            partitions = await self._producer.partitions_for(topic)
+        except UnknownTopicOrPartitionError as error:
+            raise BusError(f"topic {topic} does not exist: run `backpack-streams topics apply`") from error
+        except (KafkaError, OSError) as error:
+            raise self._connection.explain(error) from error
+        lanes = [Lane(self, topic, partition) for partition in range(len(partitions))]
+        self._lanes[topic] = lanes
+        self._pumps += [asyncio.create_task(self._pump(lane), name=f"pump {topic}-{lane.partition}") for lane in lanes]
+
+    def lane(self, topic: str, key: bytes) -> Lane:
+        """The lane of `key`'s partition in a topic that was opened."""
+        lanes = self._lanes[topic]
+        return lanes[partition_of(key, len(lanes))]
+
+    def _every_lane(self) -> Iterator[Lane]:
+        return (lane for lanes in self._lanes.values() for lane in lanes)
+
+    def unacknowledged_seconds(self) -> float:
+        """How long Kafka has owed the oldest acknowledgement."""
+        now = time.monotonic()
+        return max((now - lane.sent_since for lane in self._every_lane() if lane.sent_since is not None), default=0.0)
+
+    async def close(self, timeout_seconds: float = 20.0) -> int:
+        """Sends what waits, then disconnects. Returns how many records Kafka did not acknowledge in time."""
+        self.closing = True
+        for lane in self._every_lane():
+            lane._wake()  # a lane is part of its publisher
+        if self._pumps:
+            _, late = await asyncio.wait(self._pumps, timeout=timeout_seconds)
+            for pump in late:
+                pump.cancel()
+            await asyncio.gather(*self._pumps, return_exceptions=True)
+        if self._producer is not None:
+            await self._abandon(self._producer)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_ABANDON_SECONDS)
+        return sum(len(lane.pending) for lane in self._every_lane())
+
+    async def _pump(self, lane: Lane) -> None:
+        while True:
+            chunk = await lane.take()
+            if not chunk:
+                return
+            start = 0
+            try:
+                while start < len(chunk):
+                    start += await self._deliver(lane, chunk, start)
+            finally:
+                if start < len(chunk):  # cancelled: what was not acknowledged is counted by close()
+                    lane.pending[:0] = chunk[start:]
+
+    async def _deliver(self, lane: Lane, chunk: list[Record], start: int) -> int:
+        """One batch from `chunk[start:]`, until it is acknowledged or given up; returns how many records it disposed of."""
+        most = len(chunk)
+        delay = _FIRST_RETRY_SECONDS
+        lane.sent_since = time.monotonic()
+        while True:
+            producer = self._producer
+            assert producer is not None
+            builder = producer.create_batch()
+            end = start
+            while end < most:
+                key, value, timestamp_ms = chunk[end]
+                if builder.append(timestamp=timestamp_ms, key=key, value=value) is None:
+                    break
+                end += 1
+            if end == start:
+                return self._reject(lane, chunk[start], f"larger than a batch may be ({_BATCH_BYTES} bytes)")
+            try:
+                builder.close()
+                await (await producer.send_batch(builder, lane.topic, partition=lane.partition))
+            except _RECORD_AT_FAULT as error:
+                if end - start == 1:
+                    await self._replace(producer, error)
+                    return self._reject(lane, chunk[start], str(error) or type(error).__name__)
+                most = start + (end - start) // 2  # the culprit is found by halving
+                await self._replace(producer, error)
+            except (KafkaError, OSError) as error:
+                await self._replace(producer, error)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+            else:
+                return self._acknowledged(lane, chunk, start, end)
+
+    def _acknowledged(self, lane: Lane, chunk: list[Record], start: int, end: int) -> int:
+        size = sum(len(record[1] or b"") for record in chunk[start:end])
+        self.buffered_bytes -= size + RECORD_OVERHEAD_BYTES * (end - start)
+        self.published_records += end - start
+        self.published_bytes += size
+        self.batches += 1
+        if lane.sent_since is not None:
+            self.ack_seconds_total += time.monotonic() - lane.sent_since
+        lane.sent_since = None
+        self.fault = None
+        return end - start
+
+    def _reject(self, lane: Lane, record: Record, reason: str) -> int:
+        self.rejected_records += 1
+        self.buffered_bytes -= RECORD_OVERHEAD_BYTES + len(record[1] or b"")
+        lane.sent_since = None
+        logger.error(
+            "kafka refused a record", extra={"topic": lane.topic, "partition": lane.partition, "reason": reason}
+        )
+        if self._on_rejected is not None:
+            self._on_rejected(Rejected(lane.topic, lane.partition, record, reason))
+        return 1
+
+    async def _replace(self, failed: AIOKafkaProducer, error: BaseException) -> None:
+        """A failed batch burns its sequence numbers, so the producer goes and its lanes repeat under a new one."""
+        async with self._replacing:
+            if self._producer is not failed:
+                return
+            self.producer_failures += 1
+            self.fault = str(self._connection.explain(error))
+            logger.warning("kafka producer failed; making a new one", extra={"error": self.fault})
+            self._leave(failed)
+            delay = _FIRST_RETRY_SECONDS
+            while True:
+                try:
+                    self._producer = await self._connect()
+                    return
+                except BusError as refused:
+                    self.fault = str(refused)
+                    logger.warning("kafka is not there; trying again", extra={"error": self.fault, "in_seconds": delay})
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+
+    def _leave(self, producer: AIOKafkaProducer) -> None:
+        task = asyncio.create_task(self._abandon(producer))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _abandon(self, producer: AIOKafkaProducer) -> None:
+        try:
+            await asyncio.wait_for(producer.stop(), _ABANDON_SECONDS)
+        except (TimeoutError, KafkaError, OSError) as error:
+            logger.info("kafka producer left without a goodbye", extra={"error": repr(error)})
+
+    async def _connect(self) -> AIOKafkaProducer:
+        options: dict[str, Any] = self._connection.client_options()
+        producer = AIOKafkaProducer(
+            **options,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=_REQUEST_BYTES,
+            request_timeout_ms=_REQUEST_TIMEOUT_MILLIS,
+        )
+        try:
+            await producer.start()
+        except (TimeoutError, KafkaError, OSError) as error:
+            await self._abandon(producer)
+            raise self._connection.explain(error) from error
+        return producer

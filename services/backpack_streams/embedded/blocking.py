@@ -1,0 +1,82 @@
+"""The embedded Kafka for code without an event loop, such as a test session's fixtures: a loop of its own in a thread."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from backpack_streams.embedded.kafka import EmbeddedKafka
+
+__all__ = ["BlockingKafka"]
+
+Result = TypeVar("Result")
+
+
+class BlockingKafka:
+    """Starts and stops an `EmbeddedKafka` from ordinary code; each call waits for its end and raises what it raises."""
+
+    def __init__(self, kafka: EmbeddedKafka) -> None:
+        self._kafka = kafka
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-kafka", daemon=True)
+
+    @property
+    def kafka(self) -> EmbeddedKafka:
+        """What runs in the thread. Its properties may be read from any thread, its coroutines not awaited there."""
+        return self._kafka
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Addresses for clients, `HOST:PORT` separated by commas."""
+        return self._kafka.bootstrap_servers
+
+    @property
+    def broker_pids(self) -> dict[int, int]:
+        """Process id of each running broker, by its index from 0."""
+        return self._kafka.broker_pids
+
+    def start(self) -> None:
+        """As `EmbeddedKafka.start`."""
+        self._thread.start()
+        try:
+            self._call(self._kafka.start())
+        except BaseException:  # with no Kafka there is nothing to stop later
+            self._end_loop()
+            raise
+
+    def stop(self) -> None:
+        """As `EmbeddedKafka.stop`; it cannot be started again."""
+        try:
+            self._call(self._kafka.stop())
+        finally:
+            self._end_loop()
+
+    def wait(self) -> None:
+        """As `EmbeddedKafka.wait`; to be called from a thread other than the one that will call `stop`."""
+        self._call(self._kafka.wait())
+
+    def stop_broker(self, index: int, *, kill: bool = False) -> None:
+        """As `EmbeddedKafka.stop_broker`."""
+        self._call(self._kafka.stop_broker(index, kill=kill))
+
+    def start_broker(self, index: int) -> None:
+        """As `EmbeddedKafka.start_broker`."""
+        self._call(self._kafka.start_broker(index))
+
+    def _call(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

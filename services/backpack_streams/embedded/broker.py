@@ -1,0 +1,135 @@
+"""One broker: its folder, its formatting, its process."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backpack_streams.embedded.broker_log import BrokerLog, explain_end
+from backpack_streams.embedded.child import Child
+from backpack_streams.embedded.data_folder import free_bytes
+from backpack_streams.embedded.properties import BrokerLayout, broker_properties, render_properties
+from backpack_streams.embedded.security import BrokerSecurity
+from backpack_streams.errors import EmbeddedError
+
+__all__ = ["Broker", "KafkaRuntime"]
+
+_STOP_FORMATTING_SECONDS = 2.0
+_SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_LOGGING = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    # It warns five times a second while another broker is down.
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaRuntime:
+    """A Java and the jars of Kafka: enough to run brokers and every tool of Kafka."""
+
+    java: Path
+    libs: Path
+
+    def command(self, main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
+        """Command line of one of Kafka's programs, such as `org.apache.kafka.tools.consumer.ConsoleConsumer`."""
+        return [str(self.java), *_SMALL_JVM, *_LOGGING, *options, "-cp", str(self.libs / "*"), main_class, *arguments]
+
+
+class Broker:
+    """One broker of a cluster, running or not.
+
+    Its folder holds `server.properties`, Kafka's own `data`, and a marker once that data is formatted.
+    """
+
+    def __init__(self, folder: Path, log: BrokerLog) -> None:
+        self.folder = folder
+        self.log = log
+        self.child: Child | None = None
+        self.stop_is_wanted = False
+        self.is_starting = False
+
+    @property
+    def data_folder(self) -> Path:
+        """What Kafka calls its log directory."""
+        return self.folder / "data"
+
+    @property
+    def _properties_file(self) -> Path:
+        return self.folder / "server.properties"
+
+    def configure(self, layout: BrokerLayout, security: BrokerSecurity | None, overrides: Mapping[str, str]) -> None:
+        """Write `server.properties`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Passwords may be among the properties.
+        self._properties_file.touch(mode=0o600)
+        text = render_properties(broker_properties(layout, security, overrides))
+        self._properties_file.write_text(text, encoding="ascii")
+
+    async def format_once(self, runtime: KafkaRuntime, cluster_id: str, security: BrokerSecurity | None) -> None:
+        """Prepare the data folder, unless that was done to its end before.
+
+        Raises:
+            EmbeddedError: Kafka's storage tool failed.
+        """
+        marker = self.folder / "formatted"
+        if marker.exists():
+            return
+        # Without the marker no broker ever ran here: what lies there is half a format.
+        shutil.rmtree(self.data_folder, ignore_errors=True)
+        arguments = ["format", "-t", cluster_id, "-c", str(self._properties_file)]
+        arguments += security.format_arguments() if security is not None else []
+        self.log.begin_run()
+        child = await Child.start(
+            runtime.command("kafka.tools.StorageTool", *arguments, options=["-Xmx128m"]),
+            log_path=self.log.path,
+            working_directory=self.folder,
+        )
+        try:
+            code = await child.wait()
+        finally:
+            await child.stop(_STOP_FORMATTING_SECONDS)
+        if code != 0:
+            raise EmbeddedError(self.explain("Kafka's data folder cannot be formatted"))
+        marker.touch()
+
+    async def launch(self, runtime: KafkaRuntime, heap_megabytes: int, lock: int) -> Child:
+        """Start the process; it does not take traffic yet.
+
+        Args:
+            runtime: what runs it.
+            heap_megabytes: Java heap.
+            lock: descriptor of the data folder's lock, held until the broker has ended even if this process is killed.
+        """
+        self.log.begin_run()
+        # Java would exit only the thread that ran out of memory and leave a broker that half works.
+        options = [f"-Xmx{heap_megabytes}m", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
+        self.stop_is_wanted = False
+        self.child = await Child.start(
+            runtime.command("kafka.Kafka", str(self._properties_file), options=options),
+            log_path=self.log.path,
+            working_directory=self.folder,
+            watcher_keeps_open=(lock,),
+        )
+        return self.child
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Controlled shutdown, SIGKILL after the grace; with no grace SIGKILL at once."""
+        if self.child is None:
+            return
+        self.stop_is_wanted = True
+        if grace_seconds <= 0:
+            self.child.kill()
+        await self.child.stop(grace_seconds)
+        self.child = None
+
+    def explain(self, what_happened: str) -> str:
+        """One line on why it ended."""
+        return explain_end(
+            self.log.tail(),
+            what_happened,
+            data_folder=self.folder.parent,
+            log_path=self.log.path,
+            free_bytes=free_bytes(self.folder),
+        )

@@ -1,0 +1,49 @@
+"""The command `backpack-streams kafka`: an embedded Kafka alone, until Ctrl-C or SIGTERM."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from backpack_streams.embedded.kafka import EmbeddedKafka
+
+__all__ = ["run_kafka"]
+
+_print_line = partial(print, flush=True)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def run_kafka(port: int, data_dir: Path, brokers: int, out: Callable[[str], object] = _print_line) -> None:
+    """Start, print `ready HOST:PORT[,HOST:PORT...]` once it takes traffic, run until a signal, stop cleanly.
+
+    Takes over SIGINT, SIGTERM and SIGHUP while it runs, so it must be called from the main thread.
+
+    Args:
+        port: port of the first broker; 0 picks free ones.
+        data_dir: folder of the data, kept for the next start.
+        brokers: 1 or 3.
+        out: takes each line that is printed.
+
+    Raises:
+        EmbeddedError: it cannot be started, or a broker ended by itself.
+    """
+    kafka = EmbeddedKafka(data_dir, port, brokers, announce=out)
+    loop = asyncio.get_running_loop()
+    serving = asyncio.create_task(_serve(kafka, out))
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, serving.cancel)
+    try:
+        await asyncio.wait({serving})
+        await kafka.stop()
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+    if not serving.cancelled():
+        serving.result()
+
+
+async def _serve(kafka: EmbeddedKafka, out: Callable[[str], object]) -> None:
+    await kafka.start()
+    out(f"ready {kafka.bootstrap_servers}")
+    await kafka.wait()

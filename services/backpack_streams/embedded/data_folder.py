@@ -1,0 +1,143 @@
+"""The folder a cluster keeps its data in: locked by one cluster at a time, with what must be the same after a restart."""
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from base64 import urlsafe_b64encode
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from backpack_streams.errors import EmbeddedError
+
+__all__ = ["ClusterIdentity", "DataFolder", "FolderInUseError", "free_bytes", "new_cluster_id", "require_free_space"]
+
+_LOCK_FILE = "embedded-kafka.lock"
+_IDENTITY_FILE = "embedded-kafka.json"
+
+
+class FolderInUseError(EmbeddedError):
+    """Another cluster holds the data folder."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        super().__init__(
+            f"the data folder {path} is in use by another embedded Kafka (started by process {owner or '?'}): "
+            "stop that one, or choose another folder with --data-dir"
+        )
+        self.owner_is_gone = not _runs(owner)
+        """The process that took the folder was killed: its brokers, which still hold it, end within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterIdentity:
+    """What a cluster remembers beside its data."""
+
+    cluster_id: str
+    controller_ports: tuple[int, ...]
+    internal_ports: tuple[int, ...]
+
+
+def new_cluster_id() -> str:
+    """A random id in the form Kafka gives its own: 16 bytes in URL-safe base 64, not starting with a dash."""
+    while True:
+        text = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        if not text.startswith("-"):
+            return text
+
+
+class DataFolder:
+    """An opened data folder; `lock` is the descriptor that keeps other clusters out."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.lock = lock
+
+    @classmethod
+    def open(cls, path: Path) -> "DataFolder":
+        """Create the folder if need be and lock it.
+
+        Raises:
+            FolderInUseError: another cluster holds it.
+            EmbeddedError: it cannot be written to.
+        """
+        if "," in str(path):
+            raise EmbeddedError(f"Kafka cannot use a data folder with a comma in its path: {path}; choose another")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise EmbeddedError(
+                f"cannot write to the data folder {path} ({error.strerror}): make it writable, or choose another with --data-dir"
+            ) from error
+        try:
+            _take(lock, path)
+        except BaseException:  # nobody else can close it
+            os.close(lock)
+            raise
+        return cls(path, lock)
+
+    def close(self) -> None:
+        """Give the lock back, as far as this process holds it."""
+        os.close(self.lock)
+
+    def identity(self) -> ClusterIdentity | None:
+        """What was remembered here; None in a new folder."""
+        try:
+            stored = json.loads((self.path / _IDENTITY_FILE).read_text(encoding="ascii"))
+            return ClusterIdentity(
+                str(stored["cluster_id"]),
+                tuple(int(port) for port in stored["controller_ports"]),
+                tuple(int(port) for port in stored["internal_ports"]),
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EmbeddedError(
+                f"{self.path / _IDENTITY_FILE} cannot be read ({error}): choose another data folder, or empty this one"
+            ) from error
+
+    def remember(self, identity: ClusterIdentity) -> None:
+        """Write it so that a crash leaves either the old or the new."""
+        temporary = self.path / f"{_IDENTITY_FILE}.new"
+        try:
+            temporary.write_text(json.dumps(asdict(identity)), encoding="ascii")
+            temporary.replace(self.path / _IDENTITY_FILE)
+        except OSError as error:
+            raise EmbeddedError(f"cannot write to the data folder {self.path}: {error.strerror}") from error
+
+
+def _take(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FolderInUseError(path, os.pread(lock, 32, 0).decode(errors="replace").strip()) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def _runs(pid: str) -> bool:
+    if not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def free_bytes(path: Path) -> int:
+    """Room left on the disk that holds an existing path."""
+    return shutil.disk_usage(path).free
+
+
+def require_free_space(path: Path, minimum_free_bytes: int) -> None:
+    """Raises EmbeddedError when the disk under `path` has less room than that."""
+    free = free_bytes(path)
+    if free < minimum_free_bytes:
+        raise EmbeddedError(
+            f"only {free >> 20} MiB free on the disk under {path}, Kafka wants {minimum_free_bytes >> 20} MiB: "
+            "make room, or choose a folder on another disk with --data-dir"
+        )

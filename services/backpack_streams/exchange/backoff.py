@@ -1,0 +1,50 @@
+"""How long to wait before the next try: exponential growth with full jitter, so that many clients never come back together."""
+
+import random
+
+_LARGEST_EXPONENT = 62
+"""Doubling stops here: 2**62 base steps are past any cap, and the power stays a small integer."""
+
+
+class Backoff:
+    """Delays that grow from a base to a cap, each drawn uniformly between 0 and the grown bound ("full jitter").
+
+    Sans-I/O: it sleeps for nobody. The scheme is the one of the AWS Architecture Blog, "Exponential Backoff
+    And Jitter": delay = uniform(0, min(cap, base * 2**attempt)).
+    """
+
+    __slots__ = ("_attempts", "_base_seconds", "_cap_seconds", "_random")
+
+    def __init__(self, base_seconds: float, cap_seconds: float, rng: random.Random | None = None) -> None:
+        """Start at `base_seconds` and never exceed `cap_seconds`; `rng` makes the jitter repeatable.
+
+        Raises:
+            ValueError: the base is not above 0, or the cap is below the base.
+        """
+        if not 0 < base_seconds <= cap_seconds:
+            raise ValueError(f"backoff needs 0 < base <= cap, got base {base_seconds} s and cap {cap_seconds} s")
+        self._base_seconds = base_seconds
+        self._cap_seconds = cap_seconds
+        # Jitter spreads load; it guards no secret.
+        self._random = rng or random.Random()
+        self._attempts = 0
+
+    @property
+    def attempts(self) -> int:
+        """Delays handed out since the start or the last `reset`."""
+        return self._attempts
+
+    @property
+    def bound_seconds(self) -> float:
+        """Upper bound of the next delay, in seconds."""
+        return min(self._cap_seconds, self._base_seconds * (1 << min(self._attempts, _LARGEST_EXPONENT)))
+
+    def next_delay_seconds(self) -> float:
+        """Draw the next delay in seconds, from 0 to `bound_seconds`, and widen the bound for the one after."""
+        delay_seconds = self._random.uniform(0.0, self.bound_seconds)
+        self._attempts += 1
+        return delay_seconds
+
+    def reset(self) -> None:
+        """Forget the failures: the next delay is drawn from the base again."""
+        self._attempts = 0

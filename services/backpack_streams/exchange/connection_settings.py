@@ -1,0 +1,41 @@
+"""How the WebSocket shell connects and when it looks after its streams."""
+
+from dataclasses import dataclass
+
+from backpack_streams import __version__
+from backpack_streams.errors import UsageError
+
+_MIB_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """Bounds and times of the sockets. All times are seconds.
+
+    Raises:
+        UsageError: a number is not above 0.
+    """
+
+    connect_timeout_seconds: float = 10.0
+    """For everything until the WebSocket is open: name, TCP, TLS and handshake together."""
+    max_message_bytes: int = 4 * _MIB_BYTES
+    """A security limit, on one frame and on all fragments of one message together."""
+    read_buffer_bytes: int = 256 * 1024
+    """First size of a link's read buffer; what one read can take at once."""
+    drop_after_close_seconds: float = 1.0
+    """How long a Close of ours may take to leave before the socket is cut."""
+    stop_timeout_seconds: float = 2.0
+    silence_check_seconds: float = 5.0
+    user_agent: str = f"backpack-streams/{__version__}"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "connect_timeout_seconds",
+            "max_message_bytes",
+            "read_buffer_bytes",
+            "drop_after_close_seconds",
+            "stop_timeout_seconds",
+            "silence_check_seconds",
+        ):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; give a number above 0")

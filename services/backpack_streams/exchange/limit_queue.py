@@ -1,0 +1,259 @@
+"""Who may send the next REST request, and when: token buckets, priorities and pauses, without I/O and without a clock."""
+
+import random
+from collections import OrderedDict
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum
+
+from backpack_streams.errors import ExchangeError
+from backpack_streams.exchange.backoff import Backoff
+
+_ROUNDING_TOKENS = 1e-9
+"""What adding up refills may lose to rounding; without it a waiter would wake just before its token is whole."""
+_SHORTEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 600.0
+_PAUSE_BACKOFF_BASE_SECONDS = 2.0
+_PAUSE_BACKOFF_CAP_SECONDS = 60.0
+_OVERTAKES_IN_A_ROW = 9
+
+
+class LimitClass(StrEnum):
+    """Which limits of the exchange a request counts against."""
+
+    GENERAL = "general"
+    HISTORICAL = "historical"
+    """Klines, funding rates and trade history: a limit of their own, and the general one as well."""
+
+
+class Priority(IntEnum):
+    """Who goes first: the lowest value; among equals, who asked first."""
+
+    GAP_SEED = 0
+    SEED = 1
+    REFERENCE = 2
+    HISTORY = 3
+
+
+class LimitQueueFullError(ExchangeError):
+    """So many requests wait for their turn that one more was turned away."""
+
+
+class TokenBucket:
+    """Tokens refilled at a constant rate up to a capacity; one is spent per request.
+
+    In any window of t seconds at most capacity + t * refill tokens are taken. `now` is monotonic seconds
+    throughout; time that seems to go back counts as no time.
+    """
+
+    __slots__ = ("_refill_per_second", "_tokens", "_updated_at", "capacity")
+
+    def __init__(self, capacity: float, refill_per_second: float, now: float) -> None:
+        """Start full.
+
+        Raises:
+            ValueError: a capacity below 1, or no refill, with which a request might wait forever.
+        """
+        if capacity < 1 or refill_per_second <= 0:
+            raise ValueError(f"a bucket of {capacity} tokens refilled by {refill_per_second}/s never lets a request go")
+        self.capacity = capacity
+        self._refill_per_second = refill_per_second
+        self._tokens = capacity
+        self._updated_at = now
+
+    def available(self, now: float) -> float:
+        """Tokens there at `now`, a fraction included."""
+        elapsed_seconds = max(0.0, now - self._updated_at)
+        return min(self.capacity, self._tokens + elapsed_seconds * self._refill_per_second)
+
+    def can_take(self, now: float) -> bool:
+        """Whether a whole token is there."""
+        return self.available(now) + _ROUNDING_TOKENS >= 1
+
+    def take(self, now: float) -> bool:
+        """Take one token if it is there; say whether it was."""
+        if not self.can_take(now):
+            return False
+        self._settle(self.available(now) - 1, now)
+        return True
+
+    def give_back(self, now: float) -> None:
+        """Return a token whose request was never sent."""
+        self._settle(min(self.capacity, self.available(now) + 1), now)
+
+    def drain(self, until: float) -> None:
+        """Be empty until the moment `until`, and refill from there on."""
+        self._tokens = 0.0
+        self._updated_at = until
+
+    def seconds_until_token(self, now: float) -> float:
+        """How long until a whole token is there, in seconds; 0 if it is."""
+        if self.can_take(now):
+            return 0.0
+        not_refilling_seconds = max(0.0, self._updated_at - now)
+        return not_refilling_seconds + (1 - self.available(now)) / self._refill_per_second
+
+    def _settle(self, tokens: float, now: float) -> None:
+        self._tokens = tokens
+        self._updated_at = max(now, self._updated_at)
+
+
+class Turn:
+    """One request's place in the queue, and once it is granted its right to be sent."""
+
+    __slots__ = ("asked_at", "granted_at", "limit_class", "order", "priority")
+
+    def __init__(self, limit_class: LimitClass, priority: Priority, order: int, asked_at: float) -> None:
+        self.limit_class = limit_class
+        self.priority = priority
+        self.order = order
+        self.asked_at = asked_at
+        self.granted_at: float | None = None
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long it waited until it was granted, in seconds; 0 while it waits."""
+        return 0.0 if self.granted_at is None else self.granted_at - self.asked_at
+
+
+class LimitQueue:
+    """Grants turns to waiting requests by priority, as the buckets, the pauses and the places in flight allow.
+
+    Ahead go gap seeds, then seeds, reference data, history; first come, first served inside a priority. A class whose
+    own bucket is empty or which is paused never holds up the other class. Nobody starves: after nine grants in a row
+    that overtook somebody who waited longer, the next grant goes to whoever has waited longest, so a request with
+    k older ones before it goes within 10 * (k + 1) grants that it could have had.
+    """
+
+    def __init__(
+        self,
+        buckets: Mapping[LimitClass, TokenBucket],
+        *,
+        longest_queue: int,
+        most_in_flight: int,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._buckets = dict(buckets)
+        self._longest_queue = longest_queue
+        self._most_in_flight = most_in_flight
+        self._waiting: dict[tuple[LimitClass, Priority], OrderedDict[int, Turn]] = {
+            (limit_class, priority): OrderedDict() for limit_class in LimitClass for priority in Priority
+        }
+        self._paused_until = {limit_class: float("-inf") for limit_class in LimitClass}
+        self._backoffs = {
+            limit_class: Backoff(_PAUSE_BACKOFF_BASE_SECONDS, _PAUSE_BACKOFF_CAP_SECONDS, rng)
+            for limit_class in LimitClass
+        }
+        self._orders = 0
+        self._overtakes = 0
+        self.in_flight = 0
+
+    def ask(self, limit_class: LimitClass, priority: Priority, now: float) -> Turn:
+        """Join the queue.
+
+        Raises:
+            LimitQueueFullError: the queue is at its bound.
+        """
+        if self.waiting() >= self._longest_queue:
+            raise LimitQueueFullError(
+                f"{self._longest_queue} REST requests already wait for their turn, one more was turned away; "
+                "ask less often, or raise the share of the rate limit in use"
+            )
+        turn = Turn(limit_class, priority, self._orders, now)
+        self._orders += 1
+        self._waiting[limit_class, priority][turn.order] = turn
+        return turn
+
+    def leave(self, turn: Turn, now: float) -> None:
+        """Give up a turn that was not used, granted or not; what it had taken is returned."""
+        if turn.granted_at is None:
+            self._waiting[turn.limit_class, turn.priority].pop(turn.order, None)
+            return
+        for limit_class in _counted_classes(turn.limit_class):
+            self._buckets[limit_class].give_back(now)
+        self.finish(turn)
+
+    def finish(self, _turn: Turn) -> None:
+        """End a granted turn: its request was answered or failed, and its place in flight is free."""
+        self.in_flight -= 1
+
+    def grant(self, now: float) -> list[Turn]:
+        """Grant all turns that may go now, in the order in which they go."""
+        granted = []
+        while self.in_flight < self._most_in_flight and (turn := self._next_turn(now)) is not None:
+            del self._waiting[turn.limit_class, turn.priority][turn.order]
+            for limit_class in _counted_classes(turn.limit_class):
+                self._buckets[limit_class].take(now)
+            turn.granted_at = now
+            self.in_flight += 1
+            granted.append(turn)
+        return granted
+
+    def seconds_until_grant(self, now: float) -> float | None:
+        """When to call `grant` again, in seconds; None if only a new, finished or left turn can change anything."""
+        if self.in_flight >= self._most_in_flight:
+            return None
+        waits = [
+            self._seconds_until_open(limit_class, now) for limit_class in LimitClass if self.waiting(limit_class) > 0
+        ]
+        return min(waits, default=None)
+
+    def refused(self, limit_class: LimitClass, retry_after_seconds: float | None, now: float) -> float:
+        """Note a 429: the class pauses for everybody. Returns the seconds that it is paused from now.
+
+        With `Retry-After` for as long as that says (1 s to 10 min), else with exponential backoff. Answers to
+        requests that were under way when the pause began do not lengthen a pause chosen by backoff.
+        """
+        if retry_after_seconds is not None:
+            pause_seconds = min(max(retry_after_seconds, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        elif self.paused_seconds(limit_class, now) > 0:
+            pause_seconds = 0.0
+        else:
+            pause_seconds = _SHORTEST_PAUSE_SECONDS + self._backoffs[limit_class].next_delay_seconds()
+        paused_until = max(self._paused_until[limit_class], now + pause_seconds)
+        self._paused_until[limit_class] = paused_until
+        self._buckets[limit_class].drain(paused_until)
+        return paused_until - now
+
+    def accepted(self, limit_class: LimitClass, now: float) -> None:
+        """Note an answer that was no 429: unless the class is paused, its next pause is short again."""
+        if self.paused_seconds(limit_class, now) == 0:
+            self._backoffs[limit_class].reset()
+
+    def paused_seconds(self, limit_class: LimitClass, now: float) -> float:
+        """How long the class stays paused, in seconds; 0 if it is not."""
+        return max(0.0, self._paused_until[limit_class] - now)
+
+    def waiting(self, limit_class: LimitClass | None = None) -> int:
+        """How many turns wait, of one class or of all."""
+        return sum(
+            len(turns) for (queue_class, _), turns in self._waiting.items() if limit_class in (None, queue_class)
+        )
+
+    def _next_turn(self, now: float) -> Turn | None:
+        is_open = {limit_class: self._seconds_until_open(limit_class, now) == 0 for limit_class in LimitClass}
+        heads = [
+            next(iter(turns.values()))
+            for (limit_class, _), turns in self._waiting.items()
+            if turns and is_open[limit_class]
+        ]
+        if not heads:
+            return None
+        longest_waiting = min(heads, key=lambda turn: turn.order)
+        first = min(heads, key=lambda turn: (turn.priority, turn.order))
+        if first is longest_waiting or self._overtakes == _OVERTAKES_IN_A_ROW:
+            self._overtakes = 0
+            return longest_waiting
+        self._overtakes += 1
+        return first
+
+    def _seconds_until_open(self, limit_class: LimitClass, now: float) -> float:
+        return max(
+            max(self.paused_seconds(counted, now), self._buckets[counted].seconds_until_token(now))
+            for counted in _counted_classes(limit_class)
+        )
+
+
+def _counted_classes(limit_class: LimitClass) -> tuple[LimitClass, ...]:
+    if limit_class is LimitClass.HISTORICAL:
+        return (LimitClass.HISTORICAL, LimitClass.GENERAL)
+    return (LimitClass.GENERAL,)

@@ -1,0 +1,238 @@
+"""From the bytes of a REST answer to its typed rows: a row that cannot be read is set apart and never loses the others."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from backpack_streams.exchange.rest_fields import FieldError, Row, decode_exact, integer
+from backpack_streams.exchange.rest_wire import (
+    Asset,
+    DepthSnapshot,
+    FundingRate,
+    Kline,
+    Market,
+    MarkPrice,
+    OpenInterest,
+    SystemStatus,
+    Ticker,
+    Token,
+    Trade,
+)
+
+RowType = TypeVar("RowType")
+ReadRow = Callable[[Row, str], RowType]
+"""Reads one row; the second argument is the row's text as sent."""
+
+_rows_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class BadRow(msgspec.Struct, frozen=True):
+    """A row of an answer that could not be read: its bytes as sent, and why."""
+
+    raw: bytes
+    reason: str
+
+
+class Rows(msgspec.Struct, Generic[RowType], frozen=True):
+    """The rows of one answer in the order sent, those that could not be read, and how often each new field came."""
+
+    rows: tuple[RowType, ...]
+    bad_rows: tuple[BadRow, ...] = ()
+    unknown_fields: Mapping[str, int] = {}
+
+
+def decode_rows(body: bytes, read_row: ReadRow[RowType]) -> Rows[RowType]:
+    """Read an array of objects row by row.
+
+    Raises:
+        FieldError: the body is no JSON array at all.
+    """
+    try:
+        raw_rows = _rows_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FieldError(f"not a JSON array: {error}") from error
+    except RecursionError as error:
+        raise FieldError("not a usable JSON array: nested too deeply") from error
+    rows: list[RowType] = []
+    bad_rows: list[BadRow] = []
+    unknown_fields: Counter[str] = Counter()
+    for raw in raw_rows:
+        raw_bytes = bytes(raw)
+        try:
+            row = Row(decode_exact(raw_bytes))
+            rows.append(read_row(row, raw_bytes.decode()))
+            unknown_fields.update(row.unknown())
+        except FieldError as error:
+            bad_rows.append(BadRow(raw_bytes, str(error)))
+    return Rows(tuple(rows), tuple(bad_rows), dict(unknown_fields))
+
+
+def decode_depth(body: bytes, symbol: str) -> DepthSnapshot:
+    """Read a `/depth` answer; with one level unreadable the whole book is unusable.
+
+    Raises:
+        FieldError: anything the book needs is missing or unreadable.
+    """
+    row = Row(decode_exact(body))
+    return DepthSnapshot(
+        symbol=symbol,
+        bids=row.levels("bids"),
+        asks=row.levels("asks"),
+        last_update_id=row.integer("lastUpdateId"),
+        timestamp_us=row.integer("timestamp"),
+    )
+
+
+def decode_ticker(body: bytes) -> Ticker:
+    """Read a `/ticker` answer. Raises FieldError if it is none."""
+    return read_ticker(Row(decode_exact(body)), "")
+
+
+def decode_status(body: bytes) -> SystemStatus:
+    """Read a `/status` answer. Raises FieldError if it is none."""
+    row = Row(decode_exact(body))
+    return SystemStatus(status=row.text("status"), message=row.optional_text("message"))
+
+
+def decode_time_ms(body: bytes) -> int:
+    """Read a `/time` answer, a bare integer of milliseconds. Raises FieldError if it is none."""
+    return integer(decode_exact(body.strip()))
+
+
+def read_market(row: Row, raw: str) -> Market:
+    """Read a row of `/markets`; raises FieldError."""
+    row.leave("imfFunction", "mmfFunction", "positionLimitWeight")
+    filters = row.nested("filters")
+    price, quantity = filters.nested("price"), filters.nested("quantity")
+    return Market(
+        symbol=row.text("symbol"),
+        base=row.text("baseSymbol"),
+        quote=row.text("quoteSymbol"),
+        market_type=row.text("marketType"),
+        order_book_state=row.text("orderBookState"),
+        created_at_us=row.optional_time_us("createdAt"),
+        visible=row.optional_boolean("visible"),
+        tick_size=price.optional_decimal("tickSize"),
+        min_price=price.optional_decimal("minPrice"),
+        max_price=price.optional_decimal("maxPrice"),
+        step_size=quantity.optional_decimal("stepSize"),
+        min_quantity=quantity.optional_decimal("minQuantity"),
+        max_quantity=quantity.optional_decimal("maxQuantity"),
+        funding_interval_ms=row.optional_integer("fundingInterval"),
+        funding_rate_upper_bound=row.optional_decimal("fundingRateUpperBound"),
+        funding_rate_lower_bound=row.optional_decimal("fundingRateLowerBound"),
+        open_interest_limit=row.optional_decimal("openInterestLimit"),
+        rwa_market_type=row.optional_text("rwaMarketType"),
+        raw=raw,
+    )
+
+
+def read_asset(row: Row, raw: str) -> Asset:
+    """Read a row of `/assets` with its tokens; raises FieldError."""
+    return Asset(
+        symbol=row.text("symbol"),
+        display_name=row.optional_text("displayName"),
+        coingecko_id=row.optional_text("coingeckoId"),
+        tokens=tuple(_read_token(Row(token)) for token in row.items("tokens")),
+        raw=raw,
+    )
+
+
+def read_ticker(row: Row, _raw: str) -> Ticker:
+    """Read a row of `/tickers`; raises FieldError."""
+    return Ticker(
+        symbol=row.text("symbol"),
+        first_price=row.decimal("firstPrice"),
+        last_price=row.decimal("lastPrice"),
+        high=row.decimal("high"),
+        low=row.decimal("low"),
+        volume=row.decimal("volume"),
+        quote_volume=row.decimal("quoteVolume"),
+        trades=row.integer("trades"),
+        price_change=row.optional_decimal("priceChange"),
+        price_change_percent=row.optional_decimal("priceChangePercent", absent=("N/A",)),
+    )
+
+
+def read_mark_price(row: Row, _raw: str) -> MarkPrice:
+    """Read a row of `/markPrices`; raises FieldError."""
+    return MarkPrice(
+        symbol=row.text("symbol"),
+        mark_price=row.decimal("markPrice"),
+        index_price=row.optional_decimal("indexPrice"),
+        funding_rate=row.optional_decimal("fundingRate"),
+        next_funding_time_ms=row.optional_integer("nextFundingTimestamp"),
+    )
+
+
+def read_open_interest(row: Row, _raw: str) -> OpenInterest:
+    """Read a row of `/openInterest`; raises FieldError."""
+    return OpenInterest(
+        symbol=row.text("symbol"),
+        open_interest=row.optional_decimal("openInterest"),
+        timestamp_ms=row.integer("timestamp"),
+    )
+
+
+def read_funding_rate(row: Row, _raw: str) -> FundingRate:
+    """Read a row of `/fundingRates`; raises FieldError."""
+    return FundingRate(
+        symbol=row.text("symbol"),
+        funding_rate=row.decimal("fundingRate"),
+        interval_end_us=row.time_us("intervalEndTimestamp"),
+    )
+
+
+def kline_reader(symbol: str, interval: str) -> ReadRow[Kline]:
+    """Make the reader of `/klines` rows, which say neither symbol nor interval; it raises FieldError."""
+
+    def read_kline(row: Row, _raw: str) -> Kline:
+        return Kline(
+            symbol=symbol,
+            interval=interval,
+            start_us=row.time_us("start"),
+            end_us=row.time_us("end"),
+            open=row.optional_decimal("open"),
+            high=row.optional_decimal("high"),
+            low=row.optional_decimal("low"),
+            close=row.optional_decimal("close"),
+            volume=row.decimal("volume"),
+            quote_volume=row.decimal("quoteVolume"),
+            trades=row.integer("trades"),
+        )
+
+    return read_kline
+
+
+def trade_reader(symbol: str) -> ReadRow[Trade]:
+    """Make the reader of `/trades` rows, which do not say their symbol; it raises FieldError."""
+
+    def read_trade(row: Row, _raw: str) -> Trade:
+        return Trade(
+            symbol=symbol,
+            trade_id=row.optional_integer("id"),
+            price=row.decimal("price"),
+            quantity=row.decimal("quantity"),
+            quote_quantity=row.optional_decimal("quoteQuantity"),
+            timestamp_ms=row.integer("timestamp"),
+            is_buyer_maker=row.boolean("isBuyerMaker"),
+        )
+
+    return read_trade
+
+
+def _read_token(row: Row) -> Token:
+    return Token(
+        blockchain=row.text("blockchain"),
+        display_name=row.optional_text("displayName"),
+        contract_address=row.optional_text("contractAddress"),
+        deposit_enabled=row.optional_boolean("depositEnabled"),
+        minimum_deposit=row.optional_decimal("minimumDeposit"),
+        withdraw_enabled=row.optional_boolean("withdrawEnabled"),
+        minimum_withdrawal=row.optional_decimal("minimumWithdrawal"),
+        maximum_withdrawal=row.optional_decimal("maximumWithdrawal"),
+        withdrawal_fee=row.optional_decimal("withdrawalFee"),
+        native_decimals=row.optional_integer("nativeDecimals"),
+    )

@@ -1,0 +1,126 @@
+"""What can go wrong with a REST call, each error naming the request, what came back and what to do."""
+
+import msgspec
+
+from backpack_streams.errors import ExchangeError
+
+_SHOWN_TEXT_CHARACTERS = 300
+
+_ADVICE_BY_STATUS = {
+    400: "check the symbol and the parameters; the same request will be refused again",
+    401: "this call needs a signature, or a proxy in between wants credentials",
+    403: "the CDN refuses this address: check region and proxy, and ask less often",
+    404: "the market is closed or the path unknown: read the list of markets again",
+    429: "lower the share of the rate limit in use: others may use the same address",
+    451: "the exchange does not serve this region: run from another one",
+}
+_ADVICE_ON_SERVER_ERROR = "the exchange has trouble: it is safe to ask again later"
+
+
+class RestRequest(msgspec.Struct, frozen=True):
+    """Which request an error or a log line is about."""
+
+    method: str
+    path: str
+    symbol: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}" + (f" for {self.symbol}" if self.symbol else "")
+
+
+class RestError(ExchangeError):
+    """A REST call brought no usable answer.
+
+    Attributes:
+        request: the method, path and symbol asked.
+        status: HTTP status, None when no answer came.
+        code: the exchange's own error code (such as `RESOURCE_NOT_FOUND`), None on plain-text errors.
+        message: what the exchange said, or what happened on the way; at most 300 characters.
+        advice: what to do about it.
+        retryable: whether an idempotent request may be sent again.
+        retry_after_seconds: what the `Retry-After` header asked for, None without one.
+        attempts: how often the request was sent before this was given up on.
+    """
+
+    def __init__(
+        self,
+        request: RestRequest,
+        message: str,
+        *,
+        advice: str,
+        status: int | None = None,
+        code: str | None = None,
+        retryable: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.request = request
+        self.status = status
+        self.code = code
+        self.message = shown_text(message) or "no message"
+        self.advice = advice
+        self.retryable = retryable
+        self.retry_after_seconds = retry_after_seconds
+        self.attempts = 1
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        outcome = " ".join(str(part) for part in (self.status, self.code) if part is not None)
+        attempts = f" ({self.attempts} attempts)" if self.attempts > 1 else ""
+        return f"{self.request}: {outcome + ': ' if outcome else ''}{self.message}{attempts}; {self.advice}"
+
+
+class RestNoAnswerError(RestError):
+    """Nothing came back: no connection, a connection cut mid-request, a timeout, or no turn in the queue."""
+
+
+class RestRedirectError(RestError):
+    """The answer was a redirect. None is followed: the exchange's API has no reason to send one."""
+
+
+class RestUnusableAnswerError(RestError):
+    """An answer came with a good status, and its body is not what the call promises.
+
+    Attributes:
+        body: the bytes received, for a dead letter; empty if they were too many to keep.
+    """
+
+    def __init__(self, request: RestRequest, message: str, *, status: int, body: bytes = b"") -> None:
+        self.body = body
+        advice = "the exchange changed its format, or something between answered in its place; look at the body"
+        super().__init__(request, message, advice=advice, status=status)
+
+
+def error_from_answer(
+    request: RestRequest, status: int, body: bytes, retry_after_seconds: float | None = None
+) -> RestError:
+    """Make the error for an answer of status 4xx or 5xx, whose body is JSON `{"code", "message"}` or plain text."""
+    code, message = _code_and_message(body)
+    is_server_error = status >= 500
+    advice = _ADVICE_ON_SERVER_ERROR if is_server_error else "the request was refused; look at its parameters"
+    return RestError(
+        request,
+        message,
+        status=status,
+        code=code,
+        advice=_ADVICE_BY_STATUS.get(status, advice),
+        retryable=is_server_error or status == 429,
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def shown_text(text: str) -> str:
+    """Make foreign text fit for one line of a log: printable, single blanks, at most 300 characters."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    words = " ".join(printable.split())
+    return words if len(words) <= _SHOWN_TEXT_CHARACTERS else words[: _SHOWN_TEXT_CHARACTERS - 1] + "…"
+
+
+def _code_and_message(body: bytes) -> tuple[str | None, str]:
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # plain text, or hostile: shown as text below
+        decoded = None
+    if isinstance(decoded, dict) and ("code" in decoded or "message" in decoded):
+        code, message = decoded.get("code"), decoded.get("message")
+        return (None if code is None else shown_text(str(code))), ("" if message is None else str(message))
+    return None, body[: 8 * _SHOWN_TEXT_CHARACTERS].decode("utf-8", errors="replace")

@@ -1,0 +1,323 @@
+"""One REST request from its turn in the queue to a whole answer: deadlines, safe retries, bounded bodies, no redirects."""
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Generic, TypeVar
+
+import httpx
+import msgspec
+
+from backpack_streams import __version__
+from backpack_streams.exchange.backoff import Backoff
+from backpack_streams.exchange.limits import (
+    LimitClass,
+    LimiterClosedError,
+    LimitQueueFullError,
+    Priority,
+    RateLimiter,
+)
+from backpack_streams.exchange.rest_errors import (
+    RestError,
+    RestNoAnswerError,
+    RestRedirectError,
+    RestRequest,
+    RestUnusableAnswerError,
+    error_from_answer,
+)
+from backpack_streams.exchange.rest_settings import RestSettings
+
+logger = logging.getLogger(__name__)
+
+Body = TypeVar("Body")
+Parameters = Sequence[tuple[str, str | int]]
+"""Query parameters; a name may come more than once."""
+
+_NETWORK_ADVICE = "check the network, the REST URL and the exchange's status page; it is safe to ask again"
+_SLOW_ADVICE = "the exchange or the network is slow: ask again later, or raise the timeouts"
+_QUEUE_ADVICE = "ask for less at once, or raise the share of the rate limit in use"
+_KEEPALIVE_SECONDS = 15.0
+_ERROR_BODY_BYTES = 64 * 1024
+_RETRIED_FAILURES = (
+    httpx.ConnectError,
+    httpx.TimeoutException,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.CloseError,
+    httpx.RemoteProtocolError,
+)
+
+
+class Answer(msgspec.Struct, Generic[Body], frozen=True):
+    """What came back.
+
+    Attributes:
+        body: the decoded body; None on status 204.
+        age_seconds: the `age` header, which is how long the CDN has held the answer; None without one.
+        received_time_us: wall clock when the last byte was in, in microseconds.
+        status: HTTP status, from 200 to 299.
+    """
+
+    body: Body
+    age_seconds: int | None
+    received_time_us: int
+    status: int
+
+
+class RestCounters(msgspec.Struct):
+    """What the transport did so far, for metrics."""
+
+    attempts: int = 0
+    retries: int = 0
+    answers: int = 0
+    failures: int = 0
+    """Calls that ended in an error after all their attempts."""
+    received_bytes: int = 0
+    """Bodies of good answers, after decompression."""
+
+
+class RestTransport:
+    """Sends idempotent GETs within the rate limits and brings back whole answers or a `RestError`."""
+
+    def __init__(
+        self,
+        settings: RestSettings,
+        *,
+        limiter: RateLimiter | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        rng: random.Random | None = None,
+        wall_clock_us: Callable[[], int] | None = None,
+    ) -> None:
+        """Prepare; nothing is sent yet. A limiter handed in is shared and stays open on `close`.
+
+        Raises:
+            UsageError: the base URL is none, or the limits leave too few requests.
+        """
+        base_url = settings.url()
+        self.settings = settings
+        self.counters = RestCounters()
+        self.limiter = limiter or RateLimiter(settings.limits, rng=rng)
+        self._owns_limiter = limiter is None
+        self._random = rng or random.Random()
+        self._wall_clock_us = wall_clock_us or (lambda: time.time_ns() // 1_000)
+        self._is_closed = False
+        connections = settings.limits.most_in_flight
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"User-Agent": f"backpack-streams/{__version__}", "Accept": "application/json, text/plain"},
+            timeout=httpx.Timeout(
+                connect=settings.connect_timeout_seconds,
+                read=settings.read_timeout_seconds,
+                write=settings.write_timeout_seconds,
+                pool=settings.pool_timeout_seconds,
+            ),
+            limits=httpx.Limits(
+                max_connections=connections,
+                max_keepalive_connections=connections,
+                keepalive_expiry=_KEEPALIVE_SECONDS,
+            ),
+            follow_redirects=False,
+            verify=ssl_context if ssl_context is not None else True,
+            # Proxies of the environment are meant for the outside world, not for a stand-in on this machine.
+            trust_env=not settings.is_on_this_machine(),
+        )
+
+    async def get(
+        self,
+        path: str,
+        parameters: Parameters = (),
+        *,
+        limit_class: LimitClass = LimitClass.GENERAL,
+        priority: Priority = Priority.REFERENCE,
+        symbol: str | None = None,
+    ) -> Answer[bytes | None]:
+        """Fetch one path, retrying what is safe to retry; `symbol` only names the request in errors.
+
+        Raises:
+            RestError: no usable answer within the attempts and the deadline; the last failure, counted.
+        """
+        call = _Call(
+            request=RestRequest("GET", path, symbol),
+            parameters=tuple(parameters),
+            limit_class=limit_class,
+            priority=priority,
+            backoff=Backoff(self.settings.retry_base_seconds, self.settings.retry_cap_seconds, self._random),
+            give_up_at=asyncio.get_running_loop().time() + self.settings.queue_wait_seconds,
+        )
+        while True:
+            try:
+                return await self._take_turn(call)
+            except RestError as failure:
+                call.failure = failure
+                delay_seconds = call.seconds_before_retry(failure, self.settings.most_attempts)
+                if delay_seconds is None:
+                    failure.attempts = call.attempts
+                    self.counters.failures += 1
+                    raise
+            self.counters.retries += 1
+            logger.info(
+                "rest request retried",
+                extra={
+                    "request": str(call.request),
+                    "attempt": call.attempts,
+                    "delay_seconds": round(delay_seconds, 3),
+                    "reason": call.failure.message,
+                    "status": call.failure.status,
+                },
+            )
+            await asyncio.sleep(delay_seconds)
+
+    async def close(self) -> None:
+        """Close the connections; waiting calls end with `RestNoAnswerError`. May be called more than once."""
+        self._is_closed = True
+        if self._owns_limiter:
+            self.limiter.close()
+        await self._http.aclose()
+
+    async def _take_turn(self, call: "_Call") -> Answer[bytes | None]:
+        if self._is_closed:
+            raise RestNoAnswerError(call.request, "the REST client is closed", advice="make a new one")
+        try:
+            async with (
+                asyncio.timeout_at(call.give_up_at) as patience,
+                self.limiter.turn(call.limit_class, call.priority),
+            ):
+                if call.attempts == 0:
+                    call.give_up_at = asyncio.get_running_loop().time() + self.settings.deadline_seconds
+                    patience.reschedule(call.give_up_at)
+                call.attempts += 1
+                self.counters.attempts += 1
+                return await self._attempt(call)
+        except TimeoutError as error:
+            # An earlier failure tells more than that time ran out while trying again.
+            raise call.failure or self._out_of_time(call) from error
+        except (LimitQueueFullError, LimiterClosedError) as error:
+            raise RestNoAnswerError(call.request, str(error), advice=_QUEUE_ADVICE) from error
+
+    async def _attempt(self, call: "_Call") -> Answer[bytes | None]:
+        try:
+            async with self._http.stream(
+                "GET", call.request.path, params=httpx.QueryParams(call.parameters)
+            ) as response:
+                return await self._read(call, response)
+        except httpx.TransportError as error:
+            raise RestNoAnswerError(
+                call.request,
+                f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+                advice=_SLOW_ADVICE if isinstance(error, httpx.TimeoutException) else _NETWORK_ADVICE,
+                retryable=isinstance(error, _RETRIED_FAILURES),
+            ) from error
+
+    async def _read(self, call: "_Call", response: httpx.Response) -> Answer[bytes | None]:
+        status = response.status_code
+        if 300 <= status < 400:
+            raise _redirect_error(call.request, response)
+        retry_after_seconds = _retry_after_seconds(response.headers.get("retry-after"), self._wall_clock_us())
+        if status == 429:
+            pause_seconds = self.limiter.refused(call.limit_class, retry_after_seconds)
+            logger.warning(
+                "rest rate limit hit",
+                extra={"limit_class": call.limit_class.value, "pause_seconds": round(pause_seconds, 3)},
+            )
+        else:
+            self.limiter.accepted(call.limit_class)
+        if status >= 400:
+            body, _ = await _read_body(call.request, response, _ERROR_BODY_BYTES)
+            raise error_from_answer(call.request, status, body, retry_after_seconds)
+        body, is_complete = await _read_body(call.request, response, self.settings.largest_answer_bytes)
+        if not is_complete:
+            message = f"the answer is larger than {self.settings.largest_answer_bytes} bytes"
+            raise RestUnusableAnswerError(call.request, message, status=status)
+        self.counters.answers += 1
+        self.counters.received_bytes += len(body)
+        return Answer(
+            body=None if status == 204 else body,
+            age_seconds=_age_seconds(response.headers.get("age")),
+            received_time_us=self._wall_clock_us(),
+            status=status,
+        )
+
+    def _out_of_time(self, call: "_Call") -> RestError:
+        if call.attempts == 0:
+            message = f"no turn in the rate limiter's queue within {self.settings.queue_wait_seconds:g} s"
+            return RestNoAnswerError(call.request, message, advice=_QUEUE_ADVICE)
+        message = f"no whole answer within the deadline of {self.settings.deadline_seconds:g} s"
+        return RestNoAnswerError(call.request, message, advice=_SLOW_ADVICE)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call and what became of its attempts so far."""
+
+    request: RestRequest
+    parameters: tuple[tuple[str, str | int], ...]
+    limit_class: LimitClass
+    priority: Priority
+    backoff: Backoff
+    give_up_at: float
+    """On the event loop's clock: the end of the wait for the first turn, and from then on the deadline."""
+    attempts: int = 0
+    failure: RestError | None = None
+
+    def seconds_before_retry(self, failure: RestError, most_attempts: int) -> float | None:
+        """How long to wait before the next attempt; None if there is none."""
+        if not failure.retryable or self.attempts >= most_attempts:
+            return None
+        # After a 429 the limiter holds everybody back, this call with them.
+        delay_seconds = 0.0
+        if failure.status != 429:
+            delay_seconds = max(self.backoff.next_delay_seconds(), failure.retry_after_seconds or 0.0)
+        has_time = asyncio.get_running_loop().time() + delay_seconds < self.give_up_at
+        return delay_seconds if has_time else None
+
+
+async def _read_body(request: RestRequest, response: httpx.Response, most_bytes: int) -> tuple[bytes, bool]:
+    """Read at most so many decompressed bytes; the truth value says whether that was all."""
+    body = bytearray()
+    try:
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > most_bytes:
+                return bytes(body[:most_bytes]), False
+    except httpx.DecodingError as error:
+        message = f"the body does not decompress: {error}"
+        raise RestUnusableAnswerError(request, message, status=response.status_code) from error
+    return bytes(body), True
+
+
+def _redirect_error(request: RestRequest, response: httpx.Response) -> RestRedirectError:
+    location = response.headers.get("location")
+    return RestRedirectError(
+        request,
+        f"redirected to {location}" if location else "redirected without saying where to",
+        status=response.status_code,
+        advice="redirects are not followed: set the REST URL to the API's own address, and check for a captive proxy",
+    )
+
+
+def _age_seconds(header: str | None) -> int | None:
+    return int(header) if header is not None and _is_small_number(header) else None
+
+
+def _retry_after_seconds(header: str | None, now_us: int) -> float | None:
+    """Seconds of a `Retry-After` header (RFC 9110, 10.2.3): a number of them or an HTTP date; None if it is neither."""
+    if header is None:
+        return None
+    if _is_small_number(header):
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:  # no date either: as if there were no header
+        return None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.fromtimestamp(now_us // 1_000_000, UTC)).total_seconds())
+
+
+def _is_small_number(header: str) -> bool:
+    return header.isascii() and header.isdigit() and len(header) <= 9

@@ -1,0 +1,149 @@
+"""The rows of Backpack's public REST answers as typed values, one type a kind of row.
+
+Decimals are text without exponent, exactly the digits sent; times say their unit in their name. What is typed
+follows the exchange's OpenAPI page where the wire agrees with it; values that the exchange may extend are plain text.
+"""
+
+from msgspec import Struct
+
+
+class Market(Struct, frozen=True):
+    """One row of `/markets`: what trades, in which state, by which rules. `raw` is the row as sent."""
+
+    symbol: str
+    base: str
+    quote: str
+    market_type: str
+    order_book_state: str
+    created_at_us: int | None
+    visible: bool | None
+    tick_size: str | None
+    min_price: str | None
+    max_price: str | None
+    step_size: str | None
+    min_quantity: str | None
+    max_quantity: str | None
+    funding_interval_ms: int | None
+    funding_rate_upper_bound: str | None
+    """In basis points, as sent."""
+    funding_rate_lower_bound: str | None
+    """In basis points, as sent."""
+    open_interest_limit: str | None
+    rwa_market_type: str | None
+    raw: str
+
+
+class Token(Struct, frozen=True):
+    """An asset on one blockchain, inside a row of `/assets`."""
+
+    blockchain: str
+    display_name: str | None
+    contract_address: str | None
+    deposit_enabled: bool | None
+    minimum_deposit: str | None
+    withdraw_enabled: bool | None
+    minimum_withdrawal: str | None
+    maximum_withdrawal: str | None
+    withdrawal_fee: str | None
+    native_decimals: int | None
+
+
+class Asset(Struct, frozen=True):
+    """One row of `/assets`. `raw` is the row as sent."""
+
+    symbol: str
+    display_name: str | None
+    coingecko_id: str | None
+    tokens: tuple[Token, ...]
+    raw: str
+
+
+class DepthSnapshot(Struct, frozen=True):
+    """A book from `/depth`: levels in wire order, which is ascending on both sides (the best bid is last).
+
+    Cut to the limit asked for, it says nothing of what lies beyond its deepest level.
+    """
+
+    symbol: str
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+    last_update_id: int
+    timestamp_us: int
+    """The matching engine's time."""
+
+
+class Ticker(Struct, frozen=True):
+    """One row of `/tickers`: a market's last 24 hours, unless another interval was asked."""
+
+    symbol: str
+    first_price: str
+    last_price: str
+    high: str
+    low: str
+    volume: str
+    quote_volume: str
+    trades: int
+    price_change: str | None
+    price_change_percent: str | None
+    """None where the exchange writes `N/A`."""
+
+
+class MarkPrice(Struct, frozen=True):
+    """One row of `/markPrices`; index price and funding are absent on some markets."""
+
+    symbol: str
+    mark_price: str
+    index_price: str | None
+    funding_rate: str | None
+    next_funding_time_ms: int | None
+
+
+class OpenInterest(Struct, frozen=True):
+    """One row of `/openInterest`."""
+
+    symbol: str
+    open_interest: str | None
+    timestamp_ms: int
+
+
+class FundingRate(Struct, frozen=True):
+    """One row of `/fundingRates`; the first row of an answer is the interval in progress and still moves."""
+
+    symbol: str
+    funding_rate: str
+    interval_end_us: int
+
+
+class Kline(Struct, frozen=True):
+    """One row of `/klines`; prices are None while no trade happened. The end is the start plus the interval."""
+
+    symbol: str
+    interval: str
+    start_us: int
+    end_us: int
+    open: str | None
+    high: str | None
+    low: str | None
+    close: str | None
+    volume: str
+    quote_volume: str
+    trades: int
+
+
+class Trade(Struct, frozen=True):
+    """One row of `/trades` and `/trades/history`; `is_buyer_maker` means that the taker sold."""
+
+    symbol: str
+    trade_id: int | None
+    price: str
+    quantity: str
+    quote_quantity: str | None
+    timestamp_ms: int
+    is_buyer_maker: bool
+
+
+class SystemStatus(Struct, frozen=True):
+    """The answer of `/status`."""
+
+    status: str
+    message: str | None

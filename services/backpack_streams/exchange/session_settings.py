@@ -1,0 +1,74 @@
+"""The numbers a WebSocket session works by, and what each stream is expected to deliver."""
+
+from dataclasses import dataclass, fields
+
+from backpack_streams.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """How long a stream may stay silent before that is worth a notice; None means for ever.
+
+    Attributes:
+        max_silence_seconds: longest pause between two frames of the stream.
+        first_delivery_seconds: longest wait for the first frame after the subscription.
+    """
+
+    max_silence_seconds: float | None = None
+    first_delivery_seconds: float | None = None
+
+
+MAY_STAY_QUIET = Expectation()
+"""A stream nobody misses: a quiet book sends nothing for minutes, a liquidation may not come for days."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Bounds and times of a session. All times are seconds.
+
+    The exchange gives 30 s of grace after its Close, pings every 60 s and answers a Ping in about 0.13 s
+    (observed on the live exchange).
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    connections: int = 1
+    """Links held up at all times, 1 or 2."""
+
+    subscribe_batch_streams: int = 100
+    subscribe_spacing_seconds: float = 0.05
+    outstanding_batches: int = 4
+    """Subscribe frames sent ahead of the Pong that says they were taken; 1 while an error is being traced."""
+    barrier_timeout_seconds: float = 30.0
+    rejected_retry_seconds: float = 900.0
+
+    idle_before_ping_seconds: float = 15.0
+    ping_reply_seconds: float = 10.0
+
+    server_grace_seconds: float = 30.0
+    server_grace_margin_seconds: float = 5.0
+    overlap_min_seconds: float = 1.0
+    overlap_max_seconds: float = 10.0
+    draining_links_limit: int = 4
+
+    reconnect_base_seconds: float = 0.25
+    reconnect_cap_seconds: float = 30.0
+    stable_after_open_seconds: float = 60.0
+    stable_after_data_seconds: float = 10.0
+    connects_per_minute_limit: int = 30
+
+    unattributed_notices_per_minute_limit: int = 10
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            may_be_zero = field.name in ("subscribe_spacing_seconds", "overlap_min_seconds")
+            if value < 0 or (value == 0 and not may_be_zero):
+                raise UsageError(f"{field.name} is {value}; give a number above 0")
+        if self.connections > 2:
+            raise UsageError(f"connections is {self.connections}; give 1 or 2")
+        if self.overlap_min_seconds > self.overlap_max_seconds:
+            raise UsageError("overlap_min_seconds is above overlap_max_seconds; lower it")
+        if self.reconnect_base_seconds > self.reconnect_cap_seconds:
+            raise UsageError("reconnect_base_seconds is above reconnect_cap_seconds; lower it")

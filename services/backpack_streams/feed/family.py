@@ -1,0 +1,66 @@
+"""A stream family: how one kind of message becomes one kind of record. The families themselves live with their services."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from backpack_streams.bus.decimals import DecimalBytes
+from backpack_streams.exchange.streams import StreamKind
+
+WEBSOCKET = "WEBSOCKET"
+REST = "REST"
+
+DECIMALS = DecimalBytes()
+"""Prices and quantities as Avro bytes, remembered across families: the same texts come by on every stream of a market."""
+
+
+def optional_decimal(text: str | None) -> bytes | None:
+    """Avro bytes of a decimal that may be absent."""
+    return None if text is None else DECIMALS[text]
+
+
+class Reading(NamedTuple):
+    """What a message says: its place in the stream, its time (microseconds), its symbol, its record but for the received time.
+
+    In a chained family `first_id`..`last_id` are the ids it covers. In others `last_id` orders the messages of one stream.
+    """
+
+    first_id: int
+    last_id: int
+    time_us: int
+    symbol: str
+    row: dict[str, Any]
+
+
+class Reader(Protocol):
+    """Reads one message. Raises `ExchangeError` or `CodecError` for one that cannot be read or does not fit its record."""
+
+    def __call__(self, data: Any, kind: StreamKind) -> Reading:
+        """The message in `data`, which came on a stream of `kind`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one channel is read and published.
+
+    `chained`: ids follow on each other without holes, so a hole is a loss.
+    `records_outages`: nobody can tell what was missed while no socket was up, so every outage is put on record with its bounds.
+    """
+
+    channel: str
+    record: str
+    read: Reader
+    topics: Mapping[str | None, str]
+    unknown_fields: Callable[[], dict[str, int]]
+    chained: bool = False
+    records_outages: bool = False
+    max_silence_seconds: float | None = None
+    all_markets_in_one: bool = False
+
+    def topic(self, kind: StreamKind) -> str:
+        """Topic (without prefix) that streams of `kind` go to."""
+        return self.topics[kind.parameter] if kind.parameter in self.topics else self.topics[None]
+
+    def wants_seed(self, kind: StreamKind) -> bool:
+        """Whether books are built from this very stream."""
+        return self.channel == "depth" and kind.parameter is None

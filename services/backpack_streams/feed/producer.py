@@ -1,0 +1,313 @@
+"""The shell of a producer service: sockets on one side, Kafka on the other, a `FrameRouter` between them."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client.registry import Collector
+
+from backpack_streams.exchange.connection import Connection
+from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.session_actions import Notice, NoticeKind
+from backpack_streams.exchange.session_settings import Expectation, SessionSettings
+from backpack_streams.exchange.streams import parse_kind, split_stream
+from backpack_streams.feed import reports
+from backpack_streams.feed.family import Family
+from backpack_streams.feed.markets import ListedMarket, Selection, streams_for
+from backpack_streams.feed.measures import connection_measures, router_measures
+from backpack_streams.feed.publishing import Publishing, now_us
+from backpack_streams.feed.router import FrameRouter
+from backpack_streams.feed.settings import ProducerSettings
+from backpack_streams.feed.tails import read_tails
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELIVERY_SECONDS = 60.0
+TICK_SECONDS = 0.25
+PAUSE_AT_SHARE = 0.5
+RESUME_AT_SHARE = 0.25
+LONGEST_PAUSE_SECONDS = 10.0
+"""A socket that is not read for long is cut by the exchange: after this a full buffer becomes a gap on record instead."""
+_MARKETS_RETRY_SECONDS = 2.0
+_FIRST_LINK_SECONDS = 5.0
+_SETTLE_SECONDS = 0.5
+_HELD_FRAMES = 300_000
+
+
+class Producer:
+    """One producer service. `open` connects and learns where things stand; `run` serves."""
+
+    def __init__(
+        self, name: str, settings: ProducerSettings, families: Sequence[Family], futures_only: bool = False
+    ) -> None:
+        self._name = name if settings.shard_count == 1 else f"{name}-{settings.shard_index}"
+        self._settings = settings
+        self._families = families
+        self._kinds = [parse_kind(text) for text in settings.streams]
+        self._by_channel = {family.channel: family for family in families}
+        self._selection = Selection(
+            None if settings.symbols == "all" else frozenset(settings.symbols),
+            settings.shard_index,
+            settings.shard_count,
+            futures_only,
+        )
+        self._publishing = Publishing(self._name, settings, self._stream_of)
+        self._reporter = self._publishing.reporter
+        self._rest = RestClient(RestSettings(base_url=settings.rest_url))
+        self._router = FrameRouter(
+            families, self._publishing.lane, self._publishing.encoder, self._reporter, self._on_error_frame
+        )
+        self._connection = Connection(
+            settings.ws_url,
+            self._on_frame,
+            on_notice=self._on_notice,
+            on_links=self._on_links,
+            on_failure=self._on_failure,
+            last_seen=_LastSeen(self._router),
+            session_settings=SessionSettings(connections=settings.connections),
+        )
+        self._held: list[tuple[int, bytes, int]] | None = []
+        self._first_link = asyncio.Event()
+        self._listed = False
+        self._paused_since: float | None = None
+        self._pause_spent = False
+
+    async def open(self) -> "Producer":
+        """Connects to Kafka, makes missing topics, learns the markets.
+
+        Raises:
+            BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
+        """
+        await self._publishing.open(self._by_channel[kind.channel].topic(kind) for kind in self._kinds)
+        self._subscribe(await self._markets_patiently())
+        return self
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set, then hands Kafka what is left."""
+        leave = asyncio.Event()
+        socket = asyncio.create_task(self._connection.run(leave), name="sockets")
+        chores = [
+            asyncio.create_task(_wait(stop), name="stop"),
+            asyncio.create_task(self._follow_markets(), name="markets"),
+            asyncio.create_task(self._tick(), name="tick"),
+        ]
+        try:
+            await self._catch_up()
+            await _first_to_end([socket, *chores])
+        finally:
+            leave.set()
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(socket, *chores, return_exceptions=True)
+            self._release()
+            self._router.on_tick(now_us())
+            await self._publishing.close()
+            await self._rest.close()
+
+    def readiness(self) -> list[str]:
+        """Why the service is not ready."""
+        reasons = []
+        if not self._listed:
+            reasons.append("the list of markets is not there yet")
+        if not self._router.links:
+            reasons.append("no socket to the exchange is open")
+        return reasons + self._publishing.readiness()
+
+    def collectors(self) -> Iterable[Collector]:
+        """What /metrics shows."""
+        return (
+            *router_measures(self._router, self._families),
+            *self._publishing.collectors(),
+            *connection_measures(self._connection),
+        )
+
+    # Start.
+
+    async def _markets_patiently(self) -> list[ListedMarket]:
+        """The exchange may be down when we start: that is weather, so we wait."""
+        while True:
+            try:
+                markets = await self._markets()
+                self._selection.check(markets)
+                return markets
+            except RestError as error:
+                logger.warning("the list of markets cannot be had; trying again", extra={"error": str(error)})
+            await asyncio.sleep(_MARKETS_RETRY_SECONDS)
+
+    async def _markets(self) -> list[ListedMarket]:
+        answer = await self._rest.markets(self._settings.market_types)
+        for bad in answer.body.bad_rows:
+            logger.error("a market cannot be read", extra={"reason": bad.reason, "row": repr(bad.raw[:200])})
+        self._listed = True
+        return [ListedMarket(row.symbol, row.market_type, row.order_book_state) for row in answer.body.rows]
+
+    def _subscribe(self, markets: Iterable[ListedMarket]) -> None:
+        symbols = self._selection.of(markets)
+        in_one = frozenset(family.channel for family in self._families if family.all_markets_in_one)
+        streams = streams_for(self._kinds, symbols, in_one)
+        gone = self._router.feeds.keys() - set(streams)
+        for feed in [self._router.feeds[name] for name in sorted(gone)]:
+            detail = "the market is closed or not ours"
+            self._reporter.status(
+                stream=feed.name, symbol=feed.symbol, status="UNSUBSCRIBED", detail=detail, changed_us=now_us()
+            )
+        new = self._router.want(streams)
+        for feed in new:
+            self._reporter.status(
+                stream=feed.name, symbol=feed.symbol, status="SUBSCRIBED", detail="asked for", changed_us=now_us()
+            )
+        if new or gone:
+            logger.info("streams", extra={"subscribed": len(new), "dropped": len(gone), "all": len(streams)})
+        self._connection.set_streams({name: self._expectation(name) for name in streams})
+
+    def _expectation(self, stream: str) -> Expectation:
+        kind, _ = split_stream(stream)
+        limit = self._by_channel[kind.channel].max_silence_seconds
+        if limit is not None:
+            return Expectation(max_silence_seconds=limit, first_delivery_seconds=max(limit, FIRST_DELIVERY_SECONDS))
+        return Expectation(first_delivery_seconds=FIRST_DELIVERY_SECONDS if kind.channel == "depth" else None)
+
+    async def _catch_up(self) -> None:
+        """Frames wait until the tails of the topics tell what was published last.
+
+        The sockets come first: what another producer beside this one publishes meanwhile is then in the tails.
+        """
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._first_link.wait(), _FIRST_LINK_SECONDS)
+        await asyncio.sleep(_SETTLE_SECONDS)
+        prefix = self._publishing.prefix
+        topics = {prefix + feed.topic for feed in self._router.feeds.values()}
+        tails = await read_tails(self._publishing.connection, self._publishing.codec, topics)
+        for feed in self._router.feeds.values():
+            last = tails.get((prefix + feed.topic, feed.symbol))
+            if last is not None:
+                feed.resume(*last)
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for link, payload, received_us in held:
+            self._router.on_frame(link, payload, received_us)
+
+    # What the sockets say.
+
+    def _on_frame(self, link: int, payload: bytes) -> None:
+        received_us = time.time_ns() // 1000
+        if self._held is None:
+            self._router.on_frame(link, payload, received_us)
+            return
+        self._held.append((link, payload, received_us))
+        if len(self._held) > _HELD_FRAMES:
+            self._connection.pause_reading()
+
+    def _on_links(self, links: int) -> None:
+        self._router.set_links(links)
+        if links:
+            self._first_link.set()
+
+    def _on_error_frame(self, link: int, code: int, message: str) -> None:
+        self._connection.error_frame(link, code, message)
+
+    def _on_failure(self, link: int, payload: bytes, error: Exception) -> None:
+        logger.error("a frame broke its handler", exc_info=error)
+        self._reporter.dead_letter(
+            reason=reports.INTERNAL, detail=repr(error), payload=payload, origin="", symbol="", received_us=now_us()
+        )
+
+    def _on_notice(self, notice: Notice) -> None:
+        logger.info(
+            notice.kind.value, extra={"detail": notice.message, "link": notice.link_id, "stream": notice.stream}
+        )
+        status = _STATUS_OF_NOTICE.get(notice.kind)
+        if status is None or notice.stream is None:
+            return
+        feed = self._router.feeds.get(notice.stream)
+        self._reporter.status(
+            stream=notice.stream,
+            symbol=split_stream(notice.stream)[1] or "",
+            status=status,
+            detail=notice.message,
+            error_code=notice.code,
+            last_id=feed.last_published_id if feed and feed.family.chained else None,
+            last_received_us=feed.last_received_us or None if feed else None,
+            changed_us=now_us(),
+        )
+
+    # Chores.
+
+    async def _follow_markets(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.market_refresh)
+            try:
+                self._subscribe(await self._markets())
+            except RestError as error:
+                logger.warning("the list of markets cannot be had; the last one stands", extra={"error": str(error)})
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            if self._held is None:
+                self._router.on_tick(now_us())
+                self._press_back()
+
+    def _press_back(self) -> None:
+        """While Kafka is behind, the sockets are not read for a little: TCP holds the exchange back."""
+        publisher = self._publishing.publisher
+        share = publisher.buffered_bytes / publisher.max_buffer_bytes
+        if share < RESUME_AT_SHARE:
+            self._pause_spent = False
+        if self._paused_since is None:
+            if share > PAUSE_AT_SHARE and not self._pause_spent:
+                self._paused_since = time.monotonic()
+                self._connection.pause_reading()
+                logger.warning(
+                    "kafka is behind; not reading the sockets for a while", extra={"buffer_share": round(share, 2)}
+                )
+        elif share < RESUME_AT_SHARE or time.monotonic() - self._paused_since > LONGEST_PAUSE_SECONDS:
+            self._paused_since = None
+            self._pause_spent = True
+            self._connection.resume_reading()
+
+    def _stream_of(self, topic_name: str, symbol: str) -> str:
+        feeds = self._router.feeds.values()
+        return next((feed.name for feed in feeds if feed.symbol == symbol and feed.topic == topic_name), "")
+
+
+_STATUS_OF_NOTICE = {
+    NoticeKind.STREAM_REJECTED: "REJECTED",
+    NoticeKind.STREAM_SILENT: "SILENT",
+    NoticeKind.STREAM_RECOVERED: "LIVE",
+}
+
+
+class _LastSeen(Mapping[str, float]):
+    """When each stream delivered last on the monotonic clock: worked out when asked, so that a frame costs one assignment."""
+
+    def __init__(self, router: FrameRouter) -> None:
+        self._router = router
+
+    def __getitem__(self, stream: str) -> float:
+        received_us = self._router.feeds[stream].last_received_us
+        if not received_us:
+            raise KeyError(stream)
+        return time.monotonic() - (now_us() - received_us) / 1_000_000
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, feed in self._router.feeds.items() if feed.last_received_us)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _first_to_end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Waits for the first task to end; an error in it is raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()

@@ -1,0 +1,109 @@
+"""A service's side of Kafka: its publisher, its codec, its topics, its reports."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from prometheus_client.registry import Collector
+
+from backpack_streams.bus.admin import TopicAdmin
+from backpack_streams.bus.codec import Encoder
+from backpack_streams.bus.publisher import Lane, Publisher, Rejected
+from backpack_streams.bus.topics import topic
+from backpack_streams.feed import reports
+from backpack_streams.feed.measures import publisher_measures, report_measures
+from backpack_streams.feed.reporter import Reporter
+from backpack_streams.feed.settings import PublishingSettings
+from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
+
+logger = logging.getLogger(__name__)
+
+REPORT_TOPICS = ("ops.gap", "ops.dead_letter", "ops.stream_status")
+KAFKA_LATE_SECONDS = 10.0
+
+
+def now_us() -> int:
+    """Wall clock, microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
+
+
+class Publishing:
+    """What a service publishes with. Topic names are without the prefix; records that Kafka refuses for good become reports.
+
+    `stream_of` names the stream behind a topic and a symbol, for the gap that a refused record leaves.
+    """
+
+    def __init__(self, service: str, settings: PublishingSettings, stream_of: Callable[[str, str], str]) -> None:
+        self.prefix = settings.topic_prefix
+        self.connection = kafka_connection(settings)
+        self.codec = kafka_codec(settings)
+        self.publisher = Publisher(self.connection, settings.buffer_bytes, self._on_rejected)
+        self.reporter = Reporter(service, self.lane, self.encoder)
+        self._create_topics = settings.create_topics
+        self._stream_of = stream_of
+
+    async def open(self, names: Iterable[str]) -> None:
+        """Connects, makes missing topics where that is wanted, opens them all.
+
+        Raises:
+            BusError: Kafka cannot be reached or refuses, or a topic is missing.
+        """
+        topics = [topic(name) for name in sorted({*names, *REPORT_TOPICS})]
+        if self._create_topics:
+            for change in await TopicAdmin(self.connection, self.prefix).apply(topics, create_only=True):
+                logger.info("topic created", extra={"topic": change.topic, "detail": change.detail})
+        await self.publisher.start()
+        for each in topics:
+            await self.publisher.open(each.full_name(self.prefix))
+
+    def lane(self, name: str, key: bytes) -> Lane:
+        """The way into the partition of `key`."""
+        return self.publisher.lane(self.prefix + name, key)
+
+    def encoder(self, name: str) -> Encoder:
+        """From rows to values of the topic."""
+        return self.codec.encoder(topic(name).record, self.prefix + name)
+
+    def readiness(self) -> list[str]:
+        """Why Kafka's side is not ready."""
+        late_seconds = self.publisher.unacknowledged_seconds()
+        if late_seconds <= KAFKA_LATE_SECONDS:
+            return []
+        return [f"Kafka has not acknowledged for {late_seconds:.0f} s: {self.publisher.fault or 'no error was said'}"]
+
+    def collectors(self) -> Iterable[Collector]:
+        """What /metrics shows of it."""
+        return (*publisher_measures(self.publisher), *report_measures(self.reporter))
+
+    async def close(self) -> None:
+        """Hands Kafka what is left, then disconnects."""
+        late = await self.publisher.close()
+        if late:
+            logger.error(
+                "records were not acknowledged before the end; the next start finds the gap", extra={"records": late}
+            )
+
+    def _on_rejected(self, rejected: Rejected) -> None:
+        key, value, _ = rejected.record
+        symbol = (key or b"").decode("utf-8", "replace")
+        name = rejected.topic.removeprefix(self.prefix)
+        if name in REPORT_TOPICS:
+            return  # a report about a refused report would be refused again
+        self.reporter.dead_letter(
+            source="KAFKA",
+            reason=reports.REJECTED_BY_KAFKA,
+            detail=rejected.reason,
+            payload=value or b"",
+            origin=rejected.topic,
+            symbol=symbol,
+            received_us=now_us(),
+        )
+        self.reporter.gap(
+            stream=self._stream_of(name, symbol),
+            symbol=symbol,
+            topic=name,
+            reason=reports.REJECTED_BY_KAFKA,
+            detail=f"Kafka refuses a record for good: {rejected.reason}",
+            detected_us=now_us(),
+            lost_records=1,
+        )

@@ -1,0 +1,110 @@
+"""Where a stream stands: which message comes next, which was seen already, and what is missing. Sans I/O.
+
+Two sockets may deliver the same stream (`connections: 2`, or make before break). The first copy of a message wins.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Generic, NamedTuple, TypeVar
+
+HOLD_MICROS = 300_000
+"""How long a message that came early waits for the ones before it, while another socket may still bring them."""
+HELD_AT_MOST = 5_000
+RECENT = 256
+
+
+class Verdict(Enum):
+    """What is to be done with a message."""
+
+    TAKE = auto()
+    DUPLICATE = auto()
+    HOLD = auto()
+    HOLE = auto()
+    RESTARTED = auto()
+
+
+T = TypeVar("T")
+
+
+class Held(NamedTuple, Generic[T]):
+    """A message that came before the ones that should precede it."""
+
+    first_id: int
+    last_id: int
+    time_us: int
+    since_us: int
+    item: T
+
+
+@dataclass(slots=True)
+class Chain(Generic[T]):
+    """A stream whose ids follow on each other: `first_id` is the previous `last_id` plus one.
+
+    `next_id` is None until the first message. `time_us` is the engine's time of the last message taken.
+    """
+
+    next_id: int | None = None
+    time_us: int = 0
+    held: list[Held[T]] = field(default_factory=list)
+
+    def offer(self, first_id: int, last_id: int, time_us: int, links: int) -> Verdict:
+        """What to do with a message that came on one of `links` sockets.
+
+        HOLE: ids are missing and nobody can bring them. RESTARTED: the ids began again lower, at a later engine time, so it is no
+        duplicate. After TAKE, HOLE and RESTARTED the caller calls `took`.
+        """
+        expected = self.next_id
+        if expected is None or first_id == expected:
+            return Verdict.TAKE
+        if last_id < expected:
+            return Verdict.RESTARTED if time_us > self.time_us else Verdict.DUPLICATE
+        if first_id > expected and links > 1 and len(self.held) < HELD_AT_MOST:
+            return Verdict.HOLD
+        return Verdict.HOLE
+
+    def took(self, last_id: int, time_us: int) -> None:
+        """The message that ends at `last_id` went out."""
+        self.next_id = last_id + 1
+        self.time_us = max(self.time_us, time_us)
+
+    def hold(self, message: Held[T]) -> None:
+        """Keeps a message that came early."""
+        self.held.append(message)
+
+    def released(self, now_us: int, links: int) -> Iterator[Held[T]]:
+        """The held messages whose turn has come, in order: because the ones before them went out, or because waiting is over.
+
+        The caller offers each again as if one socket were left, and calls `took` as after `offer`.
+        """
+        self.held.sort(key=lambda held: (held.first_id, held.last_id))
+        while self.held:
+            first = self.held[0]
+            ripe = self.next_id is not None and first.first_id <= self.next_id
+            if not ripe and links > 1 and now_us - first.since_us < HOLD_MICROS and len(self.held) < HELD_AT_MOST:
+                return
+            yield self.held.pop(0)
+
+
+@dataclass(slots=True)
+class Latest:
+    """A stream whose messages are only ordered, by time or by an id: what matters is the newest."""
+
+    last_id: int | None = None
+    link: int | None = None
+    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def offer(self, order_id: int, link: int, data: bytes, links: int, every_message_counts: bool) -> Verdict:
+        """TAKE or DUPLICATE. With `every_message_counts` only an exact copy is a duplicate; else also a message that is
+        older than one already taken from another socket, since taking it would turn the order round.
+        """
+        if links > 1 or link != self.link:
+            comes_late = self.last_id is not None and order_id <= self.last_id and link != self.link
+            if comes_late and (data in self.recent or (order_id != self.last_id and not every_message_counts)):
+                return Verdict.DUPLICATE
+            self.recent.append(data)
+        self.link = link
+        if self.last_id is None or order_id > self.last_id:
+            self.last_id = order_id
+        return Verdict.TAKE

@@ -1,0 +1,76 @@
+"""What every producer service can be told."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES
+from backpack_streams.errors import UsageError
+from backpack_streams.exchange.streams import parse_kind
+from backpack_streams.runtime.settings import (
+    ExchangeSettings,
+    KafkaSettings,
+    LogSettings,
+    MetricsSettings,
+    SymbolSettings,
+)
+
+_MIB = 1024 * 1024
+
+
+class MarketListSettings(ExchangeSettings):
+    """Which kinds of market are carried, and how often the list of them is read again."""
+
+    market_types: tuple[str, ...] = Field(
+        default=("SPOT", "PERP", "IPERP", "DATED"), description="kinds of market to ask the exchange's list for"
+    )
+    market_refresh: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds between two looks at the exchange's list of markets",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+
+
+class PublishingSettings(KafkaSettings):
+    """How much may wait for Kafka, and whether missing topics are made."""
+
+    buffer_mib: int = Field(
+        default=DEFAULT_BUFFER_BYTES // _MIB,
+        ge=1,
+        description="MiB of records that may wait while Kafka is slow or gone; what comes after is a gap on record",
+        json_schema_extra={"metavar": "MIB"},
+    )
+    create_topics: bool = Field(default=True, description="create missing topics at start; never changes existing ones")
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The buffer in bytes."""
+        return self.buffer_mib * _MIB
+
+
+class ProducerSettings(PublishingSettings, MarketListSettings, SymbolSettings, MetricsSettings, LogSettings):
+    """What market-producer and perp-producer take; each narrows `streams`."""
+
+    streams: tuple[str, ...] = Field(default=(), description="kinds of stream to subscribe to")
+    connections: Literal[1, 2] = Field(
+        default=1, description="sockets kept up at all times; with 2 the first copy of each message counts"
+    )
+
+    @field_validator("connections", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    @field_validator("streams")
+    @classmethod
+    def _check_streams(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("no stream is named")
+        for text in value:
+            try:
+                parse_kind(text)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return tuple(dict.fromkeys(value))

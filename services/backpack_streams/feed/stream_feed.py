@@ -1,0 +1,276 @@
+"""One stream on its way into Kafka: in order, each message once, every hole on record. Sans I/O."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from backpack_streams.bus.codec import Encoder
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.feed import reports
+from backpack_streams.feed.family import Family, Reading
+from backpack_streams.feed.sequence import Chain, Held, Latest, Verdict
+
+
+class Out(Protocol):
+    """Where records of one partition go; False says that there is no room."""
+
+    def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> bool:
+        """Takes a record; `timestamp_ms` is milliseconds since the Unix epoch."""
+
+
+class Surroundings(Protocol):
+    """What a stream asks of the producer it belongs to."""
+
+    links: int
+    """How many sockets deliver at the moment."""
+    outages: int
+    """How many times all sockets were down."""
+
+    def gap(self, feed: "StreamFeed", reason: str, detail: str, **bounds: int | None) -> None:
+        """Puts on record what is missing."""
+
+    def delivered_first(self, feed: "StreamFeed") -> None:
+        """The stream delivered for the first time."""
+
+    def lane(self, topic: str, key: bytes) -> Out:
+        """Where records of `key` go."""
+
+
+class StreamFeed:
+    """What all streams have in common; `on_data` is what differs."""
+
+    __slots__ = (
+        "_encode",
+        "_out",
+        "_outages",
+        "_read",
+        "_surroundings",
+        "dropped_first_id",
+        "dropped_last_id",
+        "dropped_records",
+        "duplicates",
+        "family",
+        "frames",
+        "key",
+        "kind",
+        "last_published_id",
+        "last_received_us",
+        "name",
+        "published",
+        "symbol",
+        "topic",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        kind: StreamKind,
+        symbol: str | None,
+        family: Family,
+        topic: str,
+        encode: Encoder,
+        around: Surroundings,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.symbol = symbol or ""
+        self.family = family
+        self.topic = topic
+        self.key = self.symbol.encode()
+        self._read = family.read
+        self._encode = encode
+        self._surroundings = around
+        self._out = around.lane(topic, self.key)
+        self._outages = around.outages
+        self.frames = 0
+        self.published = 0
+        self.duplicates = 0
+        self.dropped_records = 0
+        self.dropped_first_id: int | None = None
+        self.dropped_last_id: int | None = None
+        self.last_published_id: int | None = None
+        self.last_received_us = 0
+
+    def on_data(self, data: Any, link: int, received_us: int) -> None:
+        """A message came. Raises `BackpackStreamsError` for one that cannot be read or does not fit."""
+        raise NotImplementedError
+
+    def on_tick(self, now_us: int) -> None:
+        """Time passed: what waited too long is settled."""
+        if self.dropped_records:
+            self._report_dropped(None)
+
+    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
+        """What was published last, as the topics tell: by an earlier run, or by another producer beside this one."""
+        raise NotImplementedError
+
+    def _publish(self, reading: Reading, received_us: int) -> None:
+        row = reading.row
+        row["received_time"] = received_us
+        value = self._encode(row)
+        if self._out.append(self.key, value, reading.time_us // 1000):
+            self.published += 1
+            if self.dropped_records:
+                self._report_dropped(reading.first_id)
+            self.last_published_id = reading.last_id
+        else:
+            self._drop(reading)
+
+    def _drop(self, reading: Reading) -> None:
+        if not self.dropped_records:
+            self.dropped_first_id = reading.first_id
+        self.dropped_last_id = reading.last_id
+        self.dropped_records += 1
+
+    def _report_dropped(self, next_id: int | None) -> None:
+        lost, self.dropped_records = self.dropped_records, 0
+        chained = self.family.chained
+        self._surroundings.gap(
+            self,
+            reports.BUFFER_FULL,
+            f"Kafka was too slow or gone for too long: the buffer was full and {lost} records had no room",
+            last_id=self.last_published_id if chained else None,
+            next_id=(next_id if next_id is not None else self._after_dropped()) if chained else None,
+            last_time_us=None,
+            next_time_us=self.last_received_us or None,
+            lost_records=lost,
+        )
+
+    def _after_dropped(self) -> int | None:
+        return None if self.dropped_last_id is None else self.dropped_last_id + 1
+
+
+class ChainedFeed(StreamFeed):
+    """A stream whose ids follow on each other: depth, trades."""
+
+    __slots__ = ("_chain", "_is_first")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._chain: Chain[Reading] = Chain()
+        self._is_first = True
+
+    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
+        """The chain goes on from `last_id`; a hole before the first message is told as one."""
+        self._chain.took(last_id, time_us)
+        self.last_published_id = last_id
+
+    def on_data(self, data: Any, link: int, received_us: int) -> None:
+        """The next message goes out at once; any other is judged."""
+        self.frames += 1
+        self.last_received_us = received_us
+        reading = self._read(data, self.kind)
+        chain = self._chain
+        if reading.first_id == chain.next_id and not self._is_first:
+            self._publish(reading, received_us)
+            chain.next_id = reading.last_id + 1
+            chain.time_us = reading.time_us
+            if not chain.held:
+                return
+        else:
+            self._out_of_turn(reading, received_us, self._surroundings.links)
+        if chain.held:
+            self._release(received_us)
+
+    def on_tick(self, now_us: int) -> None:
+        """Messages that waited long enough for the ones before them go out, after a gap."""
+        super().on_tick(now_us)
+        if self._chain.held:
+            self._release(now_us)
+
+    def unreadable(self) -> None:
+        """A message of this stream was lost since it could not be read: what it held is missing."""
+        last_id = None if self._chain.next_id is None else self._chain.next_id - 1
+        self._surroundings.gap(
+            self,
+            reports.UNREADABLE_FRAME,
+            "a frame could not be read; it is among the dead letters",
+            last_id=last_id,
+            lost_records=1,
+        )
+
+    def _release(self, now_us: int) -> None:
+        for held in self._chain.released(now_us, self._surroundings.links):
+            self._out_of_turn(held.item, held.since_us, links=1)
+
+    def _out_of_turn(self, reading: Reading, received_us: int, links: int) -> None:
+        chain = self._chain
+        verdict = chain.offer(reading.first_id, reading.last_id, reading.time_us, links)
+        if verdict is Verdict.DUPLICATE:
+            self.duplicates += 1
+            return
+        if verdict is Verdict.HOLD:
+            chain.hold(Held(reading.first_id, reading.last_id, reading.time_us, received_us, reading))
+            return
+        if verdict is Verdict.HOLE and self._is_first:
+            self._break(reports.RESTART, "the producer was away", reading, received_us)
+        elif verdict is Verdict.HOLE:
+            self._break(reports.SEQUENCE_BREAK, "the exchange's sequence has a hole", reading, received_us)
+        elif verdict is Verdict.RESTARTED:
+            chain.time_us = 0
+            self._break(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", reading, received_us)
+        elif chain.next_id is None and self.family.wants_seed(self.kind):
+            self._break(reports.STREAM_START, "nothing is known of the stream before this", reading, received_us)
+        if self._is_first:
+            self._is_first = False
+            self._surroundings.delivered_first(self)
+        self._publish(reading, received_us)
+        chain.took(reading.last_id, reading.time_us)
+
+    def _break(self, reason: str, detail: str, reading: Reading, received_us: int) -> None:
+        next_id = self._chain.next_id
+        self._surroundings.gap(
+            self,
+            reason,
+            detail,
+            last_id=None if next_id is None else next_id - 1,
+            next_id=reading.first_id,
+            last_time_us=None,
+            next_time_us=received_us,
+        )
+
+
+class LatestFeed(StreamFeed):
+    """A stream whose messages are only ordered: tickers, candles, mark prices, liquidations."""
+
+    __slots__ = ("_latest", "_many_symbols", "_resumed_us")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._latest = Latest()
+        self._resumed_us = 0
+        self._many_symbols = not self.symbol
+
+    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
+        """Only the time counts: what was missed since has no ids."""
+        self._resumed_us = received_us
+
+    def on_data(self, data: Any, link: int, received_us: int) -> None:
+        """Whatever another socket has not brought goes out."""
+        self.frames += 1
+        around = self._surroundings
+        reading = self._read(data, self.kind)
+        verdict = self._latest.offer(reading.last_id, link, bytes(data), around.links, self.family.records_outages)
+        if verdict is Verdict.DUPLICATE:
+            self.duplicates += 1
+            self.last_received_us = received_us
+            return
+        if not self.last_received_us:
+            around.delivered_first(self)
+            self._note_outage(reports.RESTART, "the producer was away", self._resumed_us, received_us)
+        elif self._outages != around.outages:
+            self._note_outage(reports.DISCONNECTED, "no socket was up", self.last_received_us, received_us)
+        self._outages = around.outages
+        self.last_received_us = received_us
+        if self._many_symbols:
+            self.key = reading.symbol.encode()
+            self._out = around.lane(self.topic, self.key)
+        self._publish(reading, received_us)
+
+    def _note_outage(self, reason: str, detail: str, last_us: int, received_us: int) -> None:
+        if self.family.records_outages and last_us:
+            self._surroundings.gap(self, reason, detail, last_time_us=last_us, next_time_us=received_us)
+
+
+def feed_for(family: Family) -> Callable[..., StreamFeed]:
+    """The class of feed that a family's streams need."""
+    return ChainedFeed if family.chained else LatestFeed

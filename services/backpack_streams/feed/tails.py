@@ -1,0 +1,81 @@
+"""What was published last on each stream, read from the tails of the topics: a restart that missed nothing records no gap."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.errors import CodecError
+
+logger = logging.getLogger(__name__)
+
+RECORDS_A_PARTITION = 20_000
+"""How far back each partition is read; a symbol that was quiet for longer counts as one never seen."""
+_POLL_MILLIS = 1000
+_EMPTY_POLLS_AT_MOST = 10
+
+
+class Last(NamedTuple):
+    """The last record of a symbol in a topic: its last id, its time and its received time in microseconds."""
+
+    last_id: int
+    time_us: int
+    received_us: int
+
+
+ID_FIELDS = {"DepthUpdate": "last_update_id", "Trade": "trade_id"}
+"""The id that chains a record's topic."""
+
+
+async def read_tails(connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> dict[tuple[str, str], Last]:
+    """The last record by (topic, symbol), full topic names.
+
+    Raises:
+        BusError: Kafka cannot be reached.
+    """
+    found: dict[tuple[str, str], Last] = {}
+    async with Reader(connection) as reader:
+        places = [place for topic in topics for place in await reader.places(topic)]
+        ends = await reader.ends(places)
+        beginnings = await reader.beginnings(places)
+        starts = {place: max(beginnings[place], ends[place] - RECORDS_A_PARTITION) for place in places}
+        waiting = {place for place in places if starts[place] < ends[place]}
+        if waiting:
+            reader.assign({place: starts[place] for place in waiting})
+        empty_polls = 0
+        while waiting and empty_polls < _EMPTY_POLLS_AT_MOST:
+            records = await reader.poll(_POLL_MILLIS)
+            empty_polls = 0 if records else empty_polls + 1
+            for partition, batch in records.items():
+                for record in batch:
+                    _note(found, codec, partition.topic, record.value)
+            for place in list(waiting):
+                if await reader.position(place) >= ends[place]:
+                    waiting.discard(place)
+        _warn_of(waiting, ends)
+    return found
+
+
+def _warn_of(waiting: set[Place], ends: Mapping[Place, int]) -> None:
+    for place in waiting:
+        logger.warning("tail not read to its end", extra={"topic": place[0], "partition": place[1], "end": ends[place]})
+
+
+def _note(found: dict[tuple[str, str], Last], codec: Codec, topic: str, value: bytes | None) -> None:
+    if value is None:
+        return
+    try:
+        name, record = codec.decode(value)
+    except CodecError as error:  # a foreign record says nothing of our streams
+        logger.warning("tail holds a record that cannot be read", extra={"topic": topic, "error": str(error)})
+        return
+    engine_time, event_time = record.get("engine_time"), record.get("event_time")
+    time_us = engine_time if engine_time is not None else event_time or 0
+    last_id = record.get(ID_FIELDS.get(name, "event_time")) or 0
+    symbol = record.get("symbol", "")
+    # A duplicate of an older record may follow a newer one; a sequence that began anew comes with a later time.
+    earlier = found.get((topic, symbol))
+    if earlier is None or last_id >= earlier.last_id or time_us > earlier.time_us:
+        found[topic, symbol] = Last(last_id, time_us, record.get("received_time") or 0)

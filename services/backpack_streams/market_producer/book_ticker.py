@@ -1,0 +1,41 @@
+"""Book ticker messages as BookTicker records."""
+
+from typing import Any
+
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import BookTicker, Decoder
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+
+_decode = Decoder(BookTicker)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One change of the touch, ordered by the depth update that made it."""
+    message = _decode(data)
+    engine_time = message.engine_time
+    return Reading(
+        message.update_id,
+        message.update_id,
+        message.event_time if engine_time is None else engine_time,
+        message.symbol,
+        {
+            "symbol": message.symbol,
+            "source": WEBSOCKET,
+            "event_time": message.event_time,
+            "engine_time": engine_time,
+            "update_id": message.update_id,
+            "bid_price": optional_decimal(message.bid_price),
+            "bid_quantity": optional_decimal(message.bid_quantity),
+            "ask_price": optional_decimal(message.ask_price),
+            "ask_quantity": optional_decimal(message.ask_quantity),
+        },
+    )
+
+
+BOOK_TICKER = Family(
+    channel="bookTicker",
+    record="BookTicker",
+    read=read,
+    topics={None: "market.book_ticker"},
+    unknown_fields=lambda: _decode.unknown_fields,
+)

@@ -1,0 +1,46 @@
+"""Candles as Kline records."""
+
+from typing import Any
+
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import Decoder, Kline, micros_from_iso
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+
+_decode = Decoder(Kline)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One state of a candle, ordered by its event time. On the wire `T` is the close time, so there is no engine time."""
+    candle = _decode(data)
+    return Reading(
+        candle.event_time,
+        candle.event_time,
+        candle.event_time,
+        candle.symbol,
+        {
+            "symbol": candle.symbol,
+            "source": WEBSOCKET,
+            "event_time": candle.event_time,
+            "engine_time": None,
+            "interval": kind.parameter or "",
+            "start_time": micros_from_iso(candle.start),
+            "end_time": micros_from_iso(candle.end),
+            "open": optional_decimal(candle.open),
+            "high": optional_decimal(candle.high),
+            "low": optional_decimal(candle.low),
+            "close": optional_decimal(candle.close),
+            "base_volume": optional_decimal(candle.base_volume),
+            "quote_volume": None,
+            "trades": candle.trades,
+            "is_closed": candle.is_closed,
+        },
+    )
+
+
+KLINE = Family(
+    channel="kline",
+    record="Kline",
+    read=read,
+    topics={None: "market.kline"},
+    unknown_fields=lambda: _decode.unknown_fields,
+)

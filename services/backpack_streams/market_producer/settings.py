@@ -1,0 +1,16 @@
+"""What market-producer can be told."""
+
+from pydantic import Field
+
+from backpack_streams.feed.settings import ProducerSettings
+from backpack_streams.runtime.settings import metrics_port
+
+
+class MarketProducerSettings(ProducerSettings):
+    """A producer's settings with market-producer's own defaults."""
+
+    streams: tuple[str, ...] = Field(
+        default=("depth", "bookTicker", "trade", "ticker", "kline.1m"),
+        description="kinds of stream: depth, depth.200ms, depth.600ms, depth.1000ms, bookTicker, trade, ticker, kline.<interval>",
+    )
+    metrics_port: int = metrics_port(9401)

@@ -1,0 +1,47 @@
+"""Rolling 24 hour statistics as Ticker records."""
+
+from typing import Any
+
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import Decoder, Ticker
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+
+_decode = Decoder(Ticker)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One ticker, ordered by its event time."""
+    ticker = _decode(data)
+    engine_time = ticker.engine_time
+    return Reading(
+        ticker.event_time,
+        ticker.event_time,
+        ticker.event_time if engine_time is None else engine_time,
+        ticker.symbol,
+        {
+            "symbol": ticker.symbol,
+            "source": WEBSOCKET,
+            "event_time": ticker.event_time,
+            "engine_time": engine_time,
+            "first_price": optional_decimal(ticker.first_price),
+            "last_price": optional_decimal(ticker.last_price),
+            "high": optional_decimal(ticker.high),
+            "low": optional_decimal(ticker.low),
+            "base_volume": optional_decimal(ticker.base_volume),
+            "quote_volume": optional_decimal(ticker.quote_volume),
+            "trades": ticker.trades,
+            "price_change": None,
+            "price_change_percent": None,
+            "cache_age_seconds": None,
+        },
+    )
+
+
+TICKER = Family(
+    channel="ticker",
+    record="Ticker",
+    read=read,
+    topics={None: "market.ticker"},
+    unknown_fields=lambda: _decode.unknown_fields,
+    max_silence_seconds=30,  # sent once a second even if nothing changed
+)

@@ -1,0 +1,44 @@
+"""Public trades as Trade records."""
+
+from typing import Any
+
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import Decoder, Trade
+from backpack_streams.feed.family import DECIMALS, WEBSOCKET, Family, Reading
+
+_decode = Decoder(Trade)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One trade; trade ids follow on each other in a market."""
+    trade = _decode(data)
+    engine_time = trade.engine_time
+    return Reading(
+        trade.trade_id,
+        trade.trade_id,
+        trade.event_time if engine_time is None else engine_time,
+        trade.symbol,
+        {
+            "symbol": trade.symbol,
+            "source": WEBSOCKET,
+            "event_time": trade.event_time,
+            "engine_time": engine_time,
+            "trade_id": trade.trade_id,
+            "price": DECIMALS[trade.price],
+            "quantity": DECIMALS[trade.quantity],
+            "quote_quantity": None,
+            "buyer_order_id": trade.buyer_order_id,
+            "seller_order_id": trade.seller_order_id,
+            "is_buyer_maker": trade.is_buyer_maker,
+        },
+    )
+
+
+TRADE = Family(
+    channel="trade",
+    record="Trade",
+    read=read,
+    topics={None: "market.trade"},
+    unknown_fields=lambda: _decode.unknown_fields,
+    chained=True,
+)

@@ -1,0 +1,1 @@
+"""The service for the streams of futures: mark price, open interest, liquidation."""

@@ -1,0 +1,16 @@
+"""What perp-producer can be told."""
+
+from pydantic import Field
+
+from backpack_streams.feed.settings import ProducerSettings
+from backpack_streams.runtime.settings import metrics_port
+
+
+class PerpProducerSettings(ProducerSettings):
+    """A producer's settings with perp-producer's own defaults."""
+
+    streams: tuple[str, ...] = Field(
+        default=("markPrice", "openInterest", "liquidation"),
+        description="kinds of stream: markPrice, openInterest, liquidation",
+    )
+    metrics_port: int = metrics_port(9402)

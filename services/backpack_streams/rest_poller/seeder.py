@@ -1,0 +1,181 @@
+"""Fetches books and publishes them as seeds, with the place in the delta topic from which to go on: gaps first, then the rest."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from backpack_streams.bus.codec import Encoder
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.errors import BackpackStreamsError, CodecError
+from backpack_streams.exchange.limits import Priority
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_transport import Answer
+from backpack_streams.exchange.rest_wire import DepthSnapshot
+from backpack_streams.exchange.streams import split_stream
+from backpack_streams.feed import reports
+from backpack_streams.feed.family import REST
+from backpack_streams.feed.publishing import Publishing
+from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_to_end
+from backpack_streams.rest_poller.records import is_crossed, snapshot_row
+from backpack_streams.rest_poller.seeding import SeedPlan, SeedRequest
+from backpack_streams.rest_poller.settings import RestPollerSettings
+
+logger = logging.getLogger(__name__)
+
+DEPTH_TOPIC = "market.depth"
+SNAPSHOT_TOPIC = "market.book_snapshot"
+GAP_TOPIC = "ops.gap"
+DEPTH_LIMIT = 1000
+MARGIN_MILLIS = 10_000
+"""How far before the snapshot's engine time a reader starts: a snapshot may be older than the clock it carries."""
+_GAP_POLL_MILLIS = 1000
+_RETRY_SECONDS = 1.0
+
+
+class Seeder:
+    """The shell round `SeedPlan`."""
+
+    def __init__(self, publishing: Publishing, rest: RestClient, settings: RestPollerSettings) -> None:
+        self._publishing = publishing
+        self._rest = rest
+        self._workers = settings.parallel_seeds
+        self._plan = SeedPlan(settings.seed_refresh)
+        self._wake = asyncio.Event()
+        self._encode: Encoder = publishing.encoder(SNAPSHOT_TOPIC)
+        self.published = 0
+        self.refused: dict[str, int] = {}
+        self.gaps_seen = 0
+
+    def set_open(self, symbols: Iterable[str]) -> None:
+        """The markets whose books are wanted."""
+        self._plan.set_open(symbols, time.monotonic())
+        self._wake.set()
+
+    def open_requests(self) -> int:
+        """Gaps that wait for their seed."""
+        return self._plan.open_requests()
+
+    async def run(self) -> None:
+        """Follows the gap topic and fetches, until cancelled. Survives whatever Kafka and the exchange do meanwhile."""
+        async with Reader(self._publishing.connection) as offsets:
+            ends = await self._recall_gaps(offsets)
+            places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
+            workers = [self._work(offsets, len(places)) for _ in range(self._workers)]
+            await asyncio.gather(self._follow_gaps(ends), *workers)
+
+    async def _recall_gaps(self, reader: Reader) -> dict[Place, int]:
+        """Gaps from before: the seeds of this start have to reach past them."""
+        places = await reader.places(self._publishing.prefix + GAP_TOPIC)
+        ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+        starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
+
+        def take(_: bytes | None, value: bytes | None) -> None:
+            for symbol, next_id in self._depth_gap(value):
+                self._plan.recall(symbol, next_id)
+
+        await read_to_end(reader, starts, ends, take)
+        return ends
+
+    async def _follow_gaps(self, ends: dict[Place, int]) -> None:
+        async with Reader(self._publishing.connection) as reader:
+            reader.assign(ends)
+            while True:
+                for batch in (await reader.poll(_GAP_POLL_MILLIS)).values():
+                    for record in batch:
+                        self._take_gap(record.value)
+
+    def _take_gap(self, value: bytes | None) -> None:
+        try:
+            for symbol, next_id in self._depth_gap(value):
+                self.gaps_seen += 1
+                self._plan.gap(symbol, next_id, time.monotonic())
+                self._wake.set()
+        except CodecError as error:
+            logger.warning("a gap record cannot be read", extra={"error": str(error)})
+
+    def _depth_gap(self, value: bytes | None) -> Iterable[tuple[str, int | None]]:
+        """The symbol and the next id of a gap in a realtime depth stream; nothing for others."""
+        if value is None:
+            return
+        _, gap = self._publishing.codec.decode(value)
+        kind, symbol = split_stream(gap.get("stream", ""))
+        if symbol and kind.channel == "depth" and kind.parameter is None:
+            yield symbol, gap["next_id"]
+
+    async def _work(self, offsets: Reader, partitions: int) -> None:
+        while True:
+            request = self._plan.next(time.monotonic())
+            if request is None:
+                await self._sleep()
+                continue
+            try:
+                is_done = await self._seed(request, offsets, partitions)
+            except BackpackStreamsError as error:
+                self._refuse(request, "failed", str(error))
+                is_done = False
+            now = time.monotonic()
+            if is_done:
+                self._plan.done(request, now)
+            else:
+                self._plan.failed(request, now)
+
+    async def _sleep(self) -> None:
+        due = self._plan.next_due()
+        timeout = _RETRY_SECONDS if due is None else max(0.01, min(_RETRY_SECONDS, due - time.monotonic()))
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def _seed(self, request: SeedRequest, offsets: Reader, partitions: int) -> bool:
+        """One snapshot, published if it is of use."""
+        key = request.symbol.encode()
+        place = (self._publishing.prefix + DEPTH_TOPIC, partition_of(key, partitions))
+        end_before = (await offsets.ends([place]))[place]
+        answer = await self._rest.depth(
+            request.symbol, DEPTH_LIMIT, priority=Priority.GAP_SEED if request.urgent else Priority.SEED
+        )
+        snapshot = answer.body
+        if is_crossed(snapshot):
+            self._refuse(request, "crossed", f"snapshot {snapshot.last_update_id} is crossed")
+            self._dead_letter(answer, "the snapshot's best bid reaches its best ask", reports.CROSSED_SNAPSHOT)
+            return False
+        if not self._plan.accepts(request, snapshot.last_update_id):
+            self._refuse(request, "behind", f"snapshot {snapshot.last_update_id} ends before {request.minimum_id}")
+            return False
+        found = await offsets.offset_at(place, snapshot.timestamp_us // 1000 - MARGIN_MILLIS)
+        row = snapshot_row(
+            snapshot,
+            answer.received_time_us,
+            DEPTH_LIMIT,
+            *place,
+            end_before if found is None else min(found, end_before),
+        )
+        value = self._encode(row)
+        lane = self._publishing.lane(SNAPSHOT_TOPIC, key)
+        if not lane.append(key, value, snapshot.timestamp_us // 1000):
+            self._refuse(request, "no_room", "the buffer for Kafka is full")
+            return False
+        self.published += 1
+        return True
+
+    def _refuse(self, request: SeedRequest, reason: str, detail: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        logger.warning(
+            "no seed yet",
+            extra={"symbol": request.symbol, "reason": reason, "detail": detail, "attempt": request.attempts + 1},
+        )
+
+    def _dead_letter(self, answer: Answer[DepthSnapshot], detail: str, reason: str) -> None:
+        self._publishing.reporter.dead_letter(
+            source=REST,
+            reason=reason,
+            detail=detail,
+            payload=repr(answer.body).encode(),
+            origin="/api/v1/depth",
+            symbol=answer.body.symbol,
+            received_us=answer.received_time_us,
+        )

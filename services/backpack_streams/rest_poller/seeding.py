@@ -1,0 +1,103 @@
+"""Which books are to be fetched next, and whether a fetched one is of use. Sans I/O."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+FIRST_RETRY_SECONDS = 0.3
+LONGEST_RETRY_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class SeedRequest:
+    """A book that is wanted. `minimum_id`: a snapshot before it is of no use, since updates after it are missing."""
+
+    symbol: str
+    urgent: bool
+    minimum_id: int | None
+    due: float
+    attempts: int = 0
+
+
+class SeedPlan:
+    """The books that are wanted, each at most once. Times are monotonic seconds."""
+
+    def __init__(self, refresh_seconds: float) -> None:
+        self._refresh_seconds = refresh_seconds
+        self._waiting: dict[str, SeedRequest] = {}
+        self._fetching: dict[str, SeedRequest] = {}
+        self._open: dict[str, float] = {}
+        self._minimum: dict[str, int | None] = {}
+
+    def set_open(self, symbols: Iterable[str], now: float) -> None:
+        """These markets are open: each new one is wanted at once, the ones gone are forgotten."""
+        symbols = list(symbols)
+        for symbol in self._open.keys() - set(symbols):
+            del self._open[symbol]
+            self._waiting.pop(symbol, None)
+        for symbol in symbols:
+            if symbol not in self._open:
+                self._open[symbol] = now
+                self._ask(SeedRequest(symbol, urgent=False, minimum_id=self._minimum.get(symbol), due=now))
+
+    def gap(self, symbol: str, next_id: int | None, now: float) -> bool:
+        """A gap is on record that ends before `next_id`: its book goes first. False for markets that are not open."""
+        self.recall(symbol, next_id)
+        if symbol not in self._open:
+            return False
+        self._ask(SeedRequest(symbol, urgent=True, minimum_id=self._minimum[symbol], due=now))
+        return True
+
+    def recall(self, symbol: str, next_id: int | None) -> None:
+        """The newest gap known ends before `next_id`; a later snapshot than that is needed whenever one is fetched."""
+        self._minimum[symbol] = None if next_id is None else next_id - 1
+
+    def next(self, now: float) -> SeedRequest | None:
+        """The request whose turn it is: urgent ones first, then the one that has been due for longest."""
+        due = [
+            request for request in self._waiting.values() if request.due <= now and request.symbol not in self._fetching
+        ]
+        if not due:
+            return None
+        chosen = min(due, key=lambda request: (not request.urgent, request.due))
+        del self._waiting[chosen.symbol]
+        self._fetching[chosen.symbol] = chosen
+        return chosen
+
+    def next_due(self) -> float | None:
+        """When the next request is due."""
+        return min(
+            (request.due for request in self._waiting.values() if request.symbol not in self._fetching), default=None
+        )
+
+    def accepts(self, request: SeedRequest, last_update_id: int) -> bool:
+        """Whether a snapshot reaches the end of the gap that it is to close."""
+        return request.minimum_id is None or last_update_id >= request.minimum_id
+
+    def done(self, request: SeedRequest, now: float) -> None:
+        """The seed is published; the next one is due after the refresh interval."""
+        self._fetching.pop(request.symbol, None)
+        if request.symbol in self._open and self._refresh_seconds and request.symbol not in self._waiting:
+            due = now + self._refresh_seconds
+            self._ask(SeedRequest(request.symbol, urgent=False, minimum_id=self._minimum.get(request.symbol), due=due))
+
+    def failed(self, request: SeedRequest, now: float) -> float:
+        """No usable snapshot came; returns the seconds until the next try."""
+        self._fetching.pop(request.symbol, None)
+        delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << min(request.attempts, 16)))
+        if request.symbol in self._open and request.symbol not in self._waiting:
+            retry = SeedRequest(request.symbol, request.urgent, self._minimum.get(request.symbol), now + delay)
+            retry.attempts = request.attempts + 1
+            self._waiting[request.symbol] = retry
+        return delay
+
+    def open_requests(self) -> int:
+        """Urgent books that are still wanted."""
+        return sum(1 for each in (*self._waiting.values(), *self._fetching.values()) if each.urgent)
+
+    def _ask(self, request: SeedRequest) -> None:
+        """A newer request replaces one that waits, but never makes it less urgent or later."""
+        earlier = self._waiting.get(request.symbol)
+        if earlier is not None:
+            request.urgent = request.urgent or earlier.urgent
+            request.due = min(request.due, earlier.due)
+        self._waiting[request.symbol] = request

@@ -1,0 +1,10 @@
+"""rest-poller: what the exchange's REST API knows, into Kafka."""
+
+from backpack_streams.rest_poller.poller import NAME, Poller
+from backpack_streams.rest_poller.settings import RestPollerSettings
+from backpack_streams.runtime.service import run_service
+
+
+def main(settings: RestPollerSettings) -> int:
+    """Runs the service until a signal; returns the exit code."""
+    return run_service(NAME, lambda: Poller(settings).open(), settings, settings)

@@ -1,0 +1,1 @@
+"""What every service shares: settings, logging, metrics, health and the signals that end a process."""

@@ -1,0 +1,194 @@
+"""The small HTTP/1.1 server of a service: `/metrics`, `/healthz`, `/readyz`, nothing else.
+
+Probes and scrapers are few and near, so a connection serves one request and is closed. All is bounded: the size of a
+request, the time it may take, and how many connections are open at once.
+"""
+
+import asyncio
+import errno
+import json
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from backpack_streams.errors import BackpackStreamsError
+
+MAX_REQUEST_BYTES = 8 * 1024
+REQUEST_TIMEOUT_SECONDS = 5.0
+MAX_CONNECTIONS = 64
+
+logger = logging.getLogger(__name__)
+
+
+class HealthServerError(BackpackStreamsError):
+    """The address for metrics and health cannot be listened on."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is answered to a request."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def encode(self, *, with_body: bool) -> bytes:
+        """The bytes on the wire; HEAD gets them without the body (RFC 9110, 9.3.2)."""
+        lines = [
+            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
+            f"Content-Type: {self.content_type}",
+            f"Content-Length: {len(self.body)}",
+            "Cache-Control: no-store",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in self.headers),
+        ]
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (self.body if with_body else b"")
+
+
+@dataclass(frozen=True)
+class HealthAnswers:
+    """What the server tells.
+
+    `failures` gives why the service has failed (empty: it lives), `readiness` why it is not ready (empty: it is),
+    `metrics` takes an Accept header and gives a body and its content type.
+    """
+
+    failures: Callable[[], Sequence[str]]
+    readiness: Callable[[], Sequence[str]]
+    metrics: Callable[[str], tuple[bytes, str]]
+
+    def answer(self, method: str, path: str, accept: str = "") -> Response:
+        """The response to one request."""
+        if method not in ("GET", "HEAD"):
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are answered", ("Allow", "GET, HEAD"))
+        if path == "/healthz":
+            return _checks(self.failures(), "ok", "failed")
+        if path == "/readyz":
+            return _checks([*self.failures(), *self.readiness()], "ready", "not ready")
+        if path == "/metrics":
+            body, content_type = self.metrics(accept)
+            return Response(HTTPStatus.OK, body, content_type)
+        return _text(HTTPStatus.NOT_FOUND, "not found; there are /metrics, /healthz and /readyz")
+
+
+class HealthServer:
+    """Serves `HealthAnswers` on an address: `async with HealthServer("127.0.0.1", 9401, answers): ...`."""
+
+    def __init__(
+        self, host: str, port: int, answers: HealthAnswers, request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._answers = answers
+        self._request_timeout_seconds = request_timeout_seconds
+        self._server: asyncio.Server | None = None
+        self._open_connections: set[asyncio.StreamWriter] = set()
+
+    @property
+    def port(self) -> int:
+        """The port listened on, which the system chose if 0 was asked for.
+
+        Raises:
+            HealthServerError: the server is not started.
+        """
+        if self._server is None or not self._server.sockets:
+            raise HealthServerError("the health server is not started; await start() first")
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            HealthServerError: the port is in use, not ours to take, or the host is not one of this machine.
+        """
+        try:
+            self._server = await asyncio.start_server(
+                self._serve, self._host, self._port, limit=MAX_REQUEST_BYTES, reuse_address=True
+            )
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that DNS could not hold
+            raise HealthServerError(_listen_message(self._host, self._port, error)) from None
+
+    async def stop(self) -> None:
+        """Stop listening and drop open connections."""
+        if self._server is None:
+            return
+        self._server.close()
+        for writer in list(self._open_connections):
+            writer.transport.abort()
+        await self._server.wait_closed()
+        self._server = None
+
+    async def __aenter__(self) -> "HealthServer":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open_connections) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._open_connections.add(writer)
+        try:
+            async with asyncio.timeout(self._request_timeout_seconds):
+                writer.write(await self._respond(reader))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError):  # the peer went away, or takes nothing; it gets nothing more
+            writer.transport.abort()
+        finally:
+            self._open_connections.discard(writer)
+
+    async def _respond(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            async with asyncio.timeout(self._request_timeout_seconds / 2):
+                head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return _text(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too large").encode(with_body=True)
+        except TimeoutError:
+            return _text(HTTPStatus.REQUEST_TIMEOUT, "the request took too long").encode(with_body=True)
+        except asyncio.IncompleteReadError:
+            return b""
+        request_line, *header_lines = head.decode("latin-1").split("\r\n")
+        words = request_line.split(" ")
+        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+            return _text(HTTPStatus.BAD_REQUEST, "not an HTTP/1.1 request").encode(with_body=True)
+        method, target, _ = words
+        headers = (line.partition(":") for line in header_lines)
+        accept = ",".join(value.strip() for name, _, value in headers if name.strip().lower() == "accept")
+        return self._answer(method, target.partition("?")[0], accept).encode(with_body=method != "HEAD")
+
+    def _answer(self, method: str, path: str, accept: str) -> Response:
+        try:
+            return self._answers.answer(method, path, accept)
+        except Exception:  # a collector's bug must cost a scrape, never the service
+            logger.exception("a health request failed", extra={"path": path})
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "failed; the service's log says why")
+
+
+def _checks(reasons: Sequence[str], good: str, bad: str) -> Response:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    body = json.dumps({"status": bad if reasons else good, "reasons": list(reasons)}) + "\n"
+    return Response(status, body.encode(), "application/json")
+
+
+def _text(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Response:
+    return Response(status, (message + "\n").encode(), headers=headers)
+
+
+def _listen_message(host: str, port: int, error: OSError | UnicodeError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; choose another with --metrics-port, or 0 for none"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"port {port} on {host} may not be taken by this user; choose one above 1023 with --metrics-port"
+    # Python 3.12 and later raise an OSError without a number where no address of the host could be bound.
+    if number in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror | UnicodeError):
+        return f"{host} is no address of this machine; choose one with --metrics-host, such as 127.0.0.1 or 0.0.0.0"
+    return f"metrics cannot be served on {host} port {port}: {error}; see --metrics-host and --metrics-port"

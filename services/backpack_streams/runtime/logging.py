@@ -1,0 +1,175 @@
+"""Logging of every process: to stderr, one JSON object a line for machines or readable text for people.
+
+Library code calls `logger.info("event words", extra={...})`; this module decides how that looks. Secrets are hidden,
+and an event that repeats without end is let through a bounded number of times, the rest counted.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from backpack_streams.runtime.settings import LogSettings
+
+REPEATS_ALLOWED = 20
+REPEAT_WINDOW_SECONDS = 10.0
+MAX_REPEAT_KEYS = 4096
+
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_CREDENTIALS_IN_URL = re.compile(r"://[^/@\s\"]*@")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# These log each reconnect attempt of each connection; what matters of it reaches us as errors.
+_QUIET_LOGGERS = ("aiokafka", "httpx", "httpcore", "kafka", "asyncio")
+_RepeatKey = tuple[str, int, str]
+
+
+def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Send all logging of this process to `stream` (stderr unless given); replaces what was set up before."""
+    stream = sys.stderr if stream is None else stream
+    as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
+    handler = RepeatLimitedHandler(stream)
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        if isinstance(old, RepeatLimitedHandler):
+            old.close()
+    root.addHandler(handler)
+    root.setLevel(settings.log_level.upper())
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(True)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `ts` (UTC, microseconds), `level`, `logger`, `event`, the `extra` fields, `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `record` as one line of JSON."""
+        fields: dict[str, Any] = {
+            "ts": _utc(record).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        for name, value in _extra(record).items():
+            fields[name + "_" if name in fields else name] = value
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return _hide_credentials(json.dumps(fields, default=str, ensure_ascii=False))
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time (UTC), level, event, `key=value`; an exception follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `record` as a line of text; control characters from outside cannot reach the terminal."""
+        time_of_day = _utc(record).strftime("%H:%M:%S.%f")[:-3]
+        logger = record.name.removeprefix("backpack_streams.")
+        words = [time_of_day, f"{record.levelname:<7}", f"{logger}:", _visible(record.getMessage())]
+        words += [f"{name}={_text_value(value)}" for name, value in _extra(record).items()]
+        line = " ".join(words)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return _hide_credentials(line)
+
+
+class RepeatFilter(logging.Filter):
+    """Lets the same event of the same logger pass at most `allowed` times in each `window_seconds`.
+
+    The same event is the same message before its arguments are filled in. The first record that passes in a later
+    window says in `suppressed` how many were not shown; if none follows, `take_expired` gives the count.
+    """
+
+    def __init__(
+        self,
+        allowed: int = REPEATS_ALLOWED,
+        window_seconds: float = REPEAT_WINDOW_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._allowed = allowed
+        self._window_seconds = window_seconds
+        self._clock = clock
+        self._windows: dict[_RepeatKey, tuple[float, int]] = {}  # when the window began, records seen in it
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether `record` is to be shown, adding `suppressed` to it where some were not."""
+        key = (record.name, record.levelno, str(record.msg))
+        now = self._clock()
+        began, seen = self._windows.get(key, (now, 0))
+        if now - began >= self._window_seconds:
+            if seen > self._allowed:
+                record.suppressed = seen - self._allowed
+            began, seen = now, 0
+        if key not in self._windows and len(self._windows) >= MAX_REPEAT_KEYS:
+            self._windows.pop(next(iter(self._windows)))
+        self._windows[key] = (began, seen + 1)
+        return seen < self._allowed
+
+    def take_expired(self, *, everything: bool = False) -> list[tuple[_RepeatKey, int]]:
+        """Forget each event whose window has ended (or every event); return those with records not shown."""
+        now = self._clock()
+        expired = [
+            key for key, (began, _) in self._windows.items() if everything or now - began >= self._window_seconds
+        ]
+        counts = [(key, self._windows.pop(key)[1] - self._allowed) for key in expired]
+        return [(key, suppressed) for key, suppressed in counts if suppressed > 0]
+
+
+class RepeatLimitedHandler(logging.StreamHandler[TextIO]):
+    """A stream handler behind a `RepeatFilter` that tells what was suppressed even when the event never returns."""
+
+    def __init__(self, stream: TextIO, repeats: RepeatFilter | None = None) -> None:
+        super().__init__(stream)
+        self._repeats = RepeatFilter() if repeats is None else repeats
+        self._next_look = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write `record` unless it repeats too often, after the counts of events that have ended."""
+        passes = self._repeats.filter(record)
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + 1.0
+            self._tell_suppressed(everything=False)
+        if passes:
+            super().emit(record)
+
+    def close(self) -> None:
+        """Tell what was suppressed and not yet told, then close."""
+        if not self.stream.closed:
+            self._tell_suppressed(everything=True)
+        super().close()
+
+    def _tell_suppressed(self, *, everything: bool) -> None:
+        for (logger, level, message), suppressed in self._repeats.take_expired(everything=everything):
+            values = {"name": logger, "levelno": level, "levelname": logging.getLevelName(level)}
+            record = logging.makeLogRecord({**values, "msg": "repeats of an event were not shown"})
+            record.repeated_event = message
+            record.suppressed = suppressed
+            super().emit(record)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+
+
+def _utc(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _text_value(value: Any) -> str:
+    text = str(value)
+    return repr(text) if text == "" or any(c.isspace() or c in "='\"" for c in text) else _visible(text)
+
+
+def _visible(text: str) -> str:
+    return _CONTROL_CHARACTERS.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def _hide_credentials(line: str) -> str:
+    return _CREDENTIALS_IN_URL.sub("://***@", line)

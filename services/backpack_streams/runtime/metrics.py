@@ -1,0 +1,218 @@
+"""Metrics at no cost to the hot path: code counts in plain Python integers, Prometheus reads them on scrape.
+
+Names are `backpack_streams_<what>_<unit>`; counters end in `_total`. Each process has one `CollectorRegistry` of its
+own (`new_registry`), never prometheus_client's global one, so tests and several services in one process do not mix.
+
+    frames = CounterTable("frames", "Frames that the socket delivered.", ("stream",))
+    depth_frames = frames.cell("depth")      # once, outside the loop
+    depth_frames.value += 1                  # per frame: one attribute, no lock, no call
+    registry.register(frames)
+
+Counts that another object keeps anyway (a publisher's, a session's) are shown by `ReadOnScrape`, and latencies by
+`HistogramTable`. All of it belongs to the event loop's thread, which also answers the scrape: there is no lock.
+"""
+
+import asyncio
+import platform
+import re
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from backpack_streams import __version__
+
+METRIC_PREFIX = "backpack_streams_"
+LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LAG_SAMPLE_SECONDS = 0.25
+_METRIC_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+Labels = tuple[str, ...]
+
+
+class Cell:
+    """One counter or gauge: add to `value` or set it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+
+class CounterTable(Collector):
+    """Counters of one name, a `Cell` for each combination of labels; `_total` is added to the name on scrape."""
+
+    def __init__(self, name: str, documentation: str, label_names: Sequence[str] = ()) -> None:
+        self._name = full_name(name)
+        self._documentation = documentation
+        self._label_names = tuple(label_names)
+        self._cells: dict[Labels, Cell] = {}
+
+    def cell(self, *labels: str) -> Cell:
+        """The counter of these labels, made at first use. Keep it: this look-up is not for the hot path.
+
+        Raises:
+            ValueError: there are more or fewer labels than label names.
+        """
+        _check_labels(self._label_names, labels)
+        return self._cells.setdefault(labels, Cell())
+
+    def forget(self, *labels: str) -> None:
+        """Stop showing the counter of these labels, as for a market that closed."""
+        self._cells.pop(labels, None)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what Prometheus scrapes."""
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._label_names)
+        for labels, cell in self._cells.items():
+            family.add_metric(labels, cell.value)
+        yield family
+
+
+class GaugeTable(CounterTable):
+    """Gauges of one name, a `Cell` for each combination of labels; the hot path sets `cell.value`."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what Prometheus scrapes."""
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._label_names)
+        for labels, cell in self._cells.items():
+            family.add_metric(labels, cell.value)
+        yield family
+
+
+class ReadOnScrape(Collector):
+    """Shows values that live elsewhere: `read` is called on each scrape and gives (labels, value) pairs."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        read: Callable[[], Iterable[tuple[Labels, float]]],
+        label_names: Sequence[str] = (),
+        kind: Literal["counter", "gauge"] = "gauge",
+    ) -> None:
+        self._name = full_name(name)
+        self._documentation = documentation
+        self._read = read
+        self._label_names = tuple(label_names)
+        self._family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+
+    def describe(self) -> Iterable[Metric]:
+        """Yield the name alone: registering must not read values of a service that is not running yet."""
+        yield self._family(self._name, self._documentation, labels=self._label_names)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what Prometheus scrapes."""
+        family = self._family(self._name, self._documentation, labels=self._label_names)
+        for labels, value in self._read():
+            _check_labels(self._label_names, labels)
+            family.add_metric(labels, value)
+        yield family
+
+
+class HistogramCell:
+    """One histogram: a bisection and two additions for each observation."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count `value` (in the unit that the metric's name says), `times` times."""
+        self.counts[bisect_left(self._bounds, value)] += times
+        self.total += value * times
+
+
+class HistogramTable(Collector):
+    """Histograms of one name, a `HistogramCell` for each combination of labels. Bounds are inclusive upper ones."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        label_names: Sequence[str] = (),
+        bounds: Sequence[float] = LATENCY_BUCKETS_SECONDS,
+    ) -> None:
+        if not bounds or list(bounds) != sorted(set(bounds)):
+            raise ValueError("a histogram's bounds must rise")
+        self._name = full_name(name)
+        self._documentation = documentation
+        self._label_names = tuple(label_names)
+        self._bounds = tuple(float(bound) for bound in bounds)
+        self._cells: dict[Labels, HistogramCell] = {}
+
+    def cell(self, *labels: str) -> HistogramCell:
+        """The histogram of these labels, made at first use.
+
+        Raises:
+            ValueError: there are more or fewer labels than label names.
+        """
+        _check_labels(self._label_names, labels)
+        return self._cells.setdefault(labels, HistogramCell(self._bounds))
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what Prometheus scrapes: buckets hold all observations up to their bound."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
+        names = [*(str(bound) for bound in self._bounds), "+Inf"]
+        for labels, cell in self._cells.items():
+            buckets = list(zip(names, accumulate(cell.counts), strict=True))
+            family.add_metric(labels, buckets, cell.total)
+        yield family
+
+
+def full_name(name: str) -> str:
+    """`name` with the project's prefix.
+
+    Raises:
+        ValueError: it is not words of small letters and digits joined by `_`.
+    """
+    if not _METRIC_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no metric name: use small letters, digits and '_'")
+    return name if name.startswith(METRIC_PREFIX) else METRIC_PREFIX + name
+
+
+def new_registry(service: str, readiness: Callable[[], Sequence[str]]) -> CollectorRegistry:
+    """A registry with what every service shows: the process, its collector, what it is, and whether it is ready."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    info = GaugeTable("service_info", "Always 1; the labels say what runs.", ("service", "version", "python"))
+    info.cell(service, __version__, platform.python_version()).value = 1
+    started = GaugeTable("service_start_time_seconds", "When this process began to serve, seconds since 1970.")
+    started.cell().value = time.time()
+    registry.register(info)
+    registry.register(started)
+    registry.register(
+        ReadOnScrape("service_ready", "1 while /readyz answers 200, else 0.", lambda: [((), 0 if readiness() else 1)])
+    )
+    return registry
+
+
+def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """The registry's metrics and their content type, in the format that the Accept header asks for."""
+    encoder, content_type = choose_encoder(accept)
+    return encoder(registry), content_type
+
+
+async def sample_event_loop_lag(lag: HistogramCell, interval_seconds: float = LAG_SAMPLE_SECONDS) -> None:
+    """Until cancelled, observe by how many seconds the loop wakes a sleeper too late."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval_seconds
+        await asyncio.sleep(interval_seconds)
+        lag.observe(max(0.0, loop.time() - due))
+
+
+def _check_labels(names: Labels, labels: Labels) -> None:
+    if len(names) != len(labels):
+        raise ValueError(f"labels {labels!r} do not match the label names {names!r}")

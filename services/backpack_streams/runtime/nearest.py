@@ -1,0 +1,20 @@
+"""The known name closest to a misspelt one, for error messages."""
+
+import difflib
+from collections.abc import Collection
+
+_CLOSE_ENOUGH = 0.6
+
+
+def nearest(name: str, candidates: Collection[str]) -> str:
+    """The words `; did you mean 'x'?` for the candidate closest to `name`, or nothing if none is close.
+
+    `-` and `_`, small and capital letters count as equal.
+    """
+    by_form = {_form(candidate): candidate for candidate in sorted(candidates)}
+    found = difflib.get_close_matches(_form(name), by_form, n=1, cutoff=_CLOSE_ENOUGH)
+    return f"; did you mean {by_form[found[0]]!r}?" if found else ""
+
+
+def _form(name: str) -> str:
+    return name.replace("-", "_").lower()

@@ -1,0 +1,169 @@
+"""The life of a service's process: logging, event loop, signals, metrics and health, and how it ends."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Protocol
+
+from prometheus_client.registry import Collector
+
+from backpack_streams import __version__
+from backpack_streams.errors import BackpackStreamsError
+from backpack_streams.runtime.http import HealthAnswers, HealthServer
+from backpack_streams.runtime.logging import configure_logging
+from backpack_streams.runtime.loop import loop_factory
+from backpack_streams.runtime.metrics import HistogramTable, new_registry, render, sample_event_loop_lag
+from backpack_streams.runtime.settings import LogSettings, MetricsSettings
+
+EXIT_FAILED = 1
+SIGNAL_EXIT_BASE = 128  # shells report a death by signal N as 128 + N
+
+logger = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """What a service is to the process that runs it."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then flush what is unsent and return. Returning earlier is a failure."""
+
+    def readiness(self) -> list[str]:
+        """Why the service is not ready, in words; empty when it is."""
+
+    def collectors(self) -> Iterable[Collector]:
+        """What the service adds to /metrics."""
+
+
+class ServiceError(BackpackStreamsError):
+    """A service ended although nobody asked it to."""
+
+
+def run_service(
+    name: str,
+    build: Callable[[], Awaitable[Service]],
+    metrics: MetricsSettings,
+    log: LogSettings,
+) -> int:
+    """Run a service until SIGTERM or SIGINT, and return the process's exit code.
+
+    `build` is awaited inside the event loop; a signal during it cancels it. The first signal asks the service to
+    flush and leave (exit code 0), a second one ends the process at once (143 or 130). A `BackpackStreamsError` is one
+    log line and its own exit code; any other exception is logged with its traceback, exit code 1.
+    """
+    configure_logging(log)
+    host = ServiceHost(name, build, metrics)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(host.run())
+    except BackpackStreamsError as error:
+        logger.error("service failed", extra={"service": name, "reason": str(error)})
+        return error.exit_code
+    except Exception:  # whatever it is, the log has to tell it before the process ends
+        logger.exception("service failed unexpectedly", extra={"service": name})
+        return EXIT_FAILED
+    logger.info("service stopped", extra={"service": name})
+    return 0
+
+
+class ServiceHost:
+    """One service in its event loop, with its signals, its lag sampler and its health server."""
+
+    def __init__(self, name: str, build: Callable[[], Awaitable[Service]], metrics: MetricsSettings) -> None:
+        self._name = name
+        self._build = build
+        self._metrics = metrics
+        self._service: Service | None = None
+        self._failure: str | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Build and run the service until a signal.
+
+        Raises:
+            BackpackStreamsError: the service failed, or its health server could not listen.
+        """
+        with _signals(self._stop):
+            registry = new_registry(self._name, self.not_ready)
+            lag = HistogramTable("event_loop_lag_seconds", "How much later than asked for the event loop wakes.")
+            registry.register(lag)
+            answers = HealthAnswers(self.failures, self.not_ready, functools.partial(render, registry))
+            sampler = asyncio.create_task(sample_event_loop_lag(lag.cell()), name="event-loop-lag")
+            try:
+                async with self._health_server(answers):
+                    logger.info("service starting", extra={"service": self._name, "version": __version__})
+                    await self._build_and_run(registry.register)
+            finally:
+                sampler.cancel()
+
+    def failures(self) -> list[str]:
+        """Why /healthz fails; empty while the service lives."""
+        return [self._failure] if self._failure else []
+
+    def not_ready(self) -> list[str]:
+        """Why /readyz fails, apart from failures."""
+        if self._stop.is_set():
+            return ["stopping"]
+        return ["starting"] if self._service is None else self._service.readiness()
+
+    def _health_server(self, answers: HealthAnswers) -> contextlib.AbstractAsyncContextManager[object]:
+        if self._metrics.metrics_port == 0:
+            return contextlib.nullcontext()
+        return HealthServer(self._metrics.metrics_host, self._metrics.metrics_port, answers)
+
+    async def _build_and_run(self, register: Callable[[Collector], None]) -> None:
+        try:
+            service = await _unless_stopped(self._build(), self._stop)
+            if service is None:
+                return
+            for collector in service.collectors():
+                register(collector)
+            self._service = service
+            await service.run(self._stop)
+        except BaseException as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            raise
+        if not self._stop.is_set():
+            self._failure = "the service ended although nothing asked it to"
+            raise ServiceError(f"{self._failure}; its log says what came before")
+
+
+async def _unless_stopped(build: Awaitable[Service], stop: asyncio.Event) -> Service | None:
+    """Await `build`, or cancel it and return None when `stop` is set first."""
+    building = asyncio.ensure_future(build)
+    stopping = asyncio.create_task(stop.wait(), name="stop-during-start")
+    try:
+        await asyncio.wait({building, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if building.done():
+            return building.result()
+        building.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await building
+        return None
+    finally:
+        stopping.cancel()
+        if not building.done():
+            building.cancel()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            logger.warning("second signal, leaving at once", extra={"signal": number.name})
+            os._exit(SIGNAL_EXIT_BASE + number)
+        logger.info("signal received, flushing and leaving", extra={"signal": number.name})
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,348 @@
+"""The settings that services and commands share, as declarative models; a command composes its own from these.
+
+Every field is a flag, an environment variable and a TOML key: see `settings_fields` for how they are spelt and
+`settings_sources` for how they are read. Models are frozen and refuse unknown fields.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+MAX_TOPIC_PREFIX_CHARACTERS = 128
+_TOPIC_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")
+_BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):(?P<port>[0-9]{1,5})")
+_CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]*@")
+_NOT_FOR_CONNECTING = frozenset({"topic_prefix", "schema_registry_url", "sasl_password_file", "ssl_key_password_file"})
+_SECRET_FILE_SUFFIX = "_file"  # the end of a field's name, not a secret
+
+
+class SettingConflict(ValueError):  # noqa: N818 - pydantic wants a ValueError; users never see this name
+    """Settings that are each valid but not together; `attributes` are those to blame, the first one most."""
+
+    def __init__(self, message: str, *attributes: str) -> None:
+        super().__init__(message)
+        self.attributes = attributes
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, strict about names, and able to take a secret from a mounted file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: Any) -> Any:
+        """Fill each secret `x` from the file that `x_file` names, without the line end that editors add."""
+        if not isinstance(values, dict):
+            return values
+        filled = dict(values)
+        for attribute in cls.model_fields:
+            path = values.get(attribute + _SECRET_FILE_SUFFIX)
+            if path is None or attribute + _SECRET_FILE_SUFFIX not in cls.model_fields:
+                continue
+            if values.get(attribute) is not None:
+                raise SettingConflict(
+                    f"{_flag(attribute)} is set as well; give one of the two", attribute + _SECRET_FILE_SUFFIX
+                )
+            filled[attribute] = read_secret_file(path, attribute + _SECRET_FILE_SUFFIX)
+        return filled
+
+    def loggable(self) -> dict[str, Any]:
+        """All values as plain JSON types, secrets and credentials within URLs hidden."""
+        return {
+            name: _CREDENTIALS_IN_URL.sub("://***@", value) if isinstance(value, str) else value
+            for name, value in self.model_dump(mode="json").items()
+        }
+
+
+class LogSettings(Settings):
+    """What is logged to stderr, and how."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="json writes one object a line; auto is text on a terminal and json elsewhere"
+    )
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+
+class KafkaSettings(Settings):
+    """Where Kafka is, how to be let in, and what our topics are called."""
+
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:19092",
+        description="brokers to ask first",
+        json_schema_extra={"metavar": "HOST:PORT[,HOST:PORT…]"},
+    )
+    topic_prefix: str = Field(default="backpack.", description="what every topic's name begins with")
+    client_id: str = Field(
+        default="backpack-streams", min_length=1, description="name that brokers see in logs and quotas"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="encryption and login on the way to the brokers"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
+        default=None, description="how to log in; needed with SASL_PLAINTEXT and SASL_SSL"
+    )
+    sasl_username: str | None = Field(default=None, description="user for PLAIN and SCRAM")
+    sasl_password: SecretStr | None = Field(
+        default=None,
+        description="password for PLAIN and SCRAM; other users of the machine can see a flag, so prefer the file",
+    )
+    sasl_password_file: Path | None = Field(
+        default=None, description="file that holds the password", json_schema_extra={"metavar": "FILE"}
+    )
+    sasl_oauth_token_file: Path | None = Field(
+        default=None,
+        description="file that holds the OAUTHBEARER token; read again at each refresh",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    ssl_ca_file: Path | None = Field(
+        default=None,
+        description="certificates (PEM) that may sign the brokers' ones; the system's if not given",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    ssl_cert_file: Path | None = Field(
+        default=None, description="our own certificate (PEM), for mutual TLS", json_schema_extra={"metavar": "FILE"}
+    )
+    ssl_key_file: Path | None = Field(
+        default=None,
+        description="key of our certificate (PEM), where the certificate's file does not hold it",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    ssl_key_password: SecretStr | None = Field(default=None, description="password of the key; prefer the file")
+    ssl_key_password_file: Path | None = Field(
+        default=None, description="file that holds the password of the key", json_schema_extra={"metavar": "FILE"}
+    )
+    ssl_check_hostname: bool = Field(default=True, description="refuse a broker whose certificate names another host")
+    schema_registry_url: str | None = Field(
+        default=None,
+        description="Confluent-compatible registry; with it records carry its ids, without it Avro fingerprints",
+        json_schema_extra={"env": "SCHEMA_REGISTRY_URL", "metavar": "URL"},
+    )
+
+    def connection_fields(self) -> dict[str, Any]:
+        """What a client needs to connect, by the names of `bus.connection.KafkaConnection`; secrets are in the clear."""
+        names = type(self).model_fields.keys() & KafkaSettings.model_fields.keys() - _NOT_FOR_CONNECTING
+        values = {name: getattr(self, name) for name in names}
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in values.items()
+        }
+
+    @field_validator("bootstrap_servers", mode="before")
+    @classmethod
+    def _join_list(cls, value: Any) -> Any:
+        return ",".join(str(item) for item in value) if isinstance(value, list | tuple) else value
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _check_brokers(cls, value: str) -> str:
+        brokers = [broker.strip() for broker in value.split(",")]
+        for broker in brokers:
+            match = _BROKER.fullmatch(broker)
+            if match is None or not 1 <= int(match["port"]) <= 65535:
+                raise ValueError(f"{broker!r} is not HOST:PORT with a port of 1 to 65535")
+        return ",".join(brokers)
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _check_topic_prefix(cls, value: str) -> str:
+        """Kafka's own rule for names (`org.apache.kafka.common.internals.Topic`), with room left for the rest."""
+        if not _TOPIC_CHARACTERS.fullmatch(value) or len(value) > MAX_TOPIC_PREFIX_CHARACTERS:
+            raise ValueError(
+                f"{_short(value)} cannot begin a Kafka topic; use letters, digits, '.', '_' and '-', "
+                f"{MAX_TOPIC_PREFIX_CHARACTERS} at most"
+            )
+        return value
+
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _check_registry(cls, value: str | None) -> str | None:
+        return value if value is None else check_url(value, ("http", "https"))
+
+    @model_validator(mode="after")
+    def _check_security(self) -> Self:
+        _check_login(self)
+        _check_tls(self)
+        return self
+
+
+class ExchangeSettings(Settings):
+    """Where the exchange is."""
+
+    ws_url: str = Field(
+        default="wss://ws.backpack.exchange",
+        description="the exchange's WebSocket",
+        json_schema_extra={"metavar": "URL"},
+    )
+    rest_url: str = Field(
+        default="https://api.backpack.exchange",
+        description="the exchange's REST API",
+        json_schema_extra={"metavar": "URL"},
+    )
+
+    @field_validator("ws_url")
+    @classmethod
+    def _check_ws_url(cls, value: str) -> str:
+        return check_url(value, ("ws", "wss"))
+
+    @field_validator("rest_url")
+    @classmethod
+    def _check_rest_url(cls, value: str) -> str:
+        return check_url(value, ("http", "https")).rstrip("/")
+
+
+class SymbolSettings(Settings):
+    """Which markets this process serves, and its share of them."""
+
+    symbols: Literal["all"] | tuple[str, ...] = Field(
+        default="all", description="markets to serve; all follows the market list"
+    )
+    shard_index: int = Field(default=0, ge=0, description="which share of the symbols is ours, counted from 0")
+    shard_count: int = Field(default=1, ge=1, description="how many processes share the symbols")
+
+    @field_validator("symbols")
+    @classmethod
+    def _check_symbols(cls, value: Literal["all"] | tuple[str, ...]) -> Literal["all"] | tuple[str, ...]:
+        if value == "all":
+            return "all"
+        if not value:
+            raise ValueError("no symbol is named; give all, or names with commas between them")
+        if "all" in value:
+            raise ValueError("'all' stands alone; give all, or names with commas between them")
+        for symbol in value:
+            if not re.fullmatch(r"\S+", symbol):
+                raise ValueError(f"{_short(symbol)} is no symbol; symbols look like SOL_USDC or AAPL.US_USDC_PERP")
+        return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _check_shard(self) -> Self:
+        if self.shard_index >= self.shard_count:
+            raise SettingConflict(
+                f"shard {self.shard_index} of {self.shard_count} does not exist; "
+                f"--shard-index must be below --shard-count (0 to {self.shard_count - 1})",
+                "shard_index",
+                "shard_count",
+            )
+        return self
+
+
+def metrics_port(default_port: int) -> Any:
+    """The field `metrics_port` with a service's own default port."""
+    return Field(
+        default=default_port,
+        ge=0,
+        le=65535,
+        description="port of /metrics, /healthz and /readyz; 0 serves none",
+        json_schema_extra={"metavar": "PORT"},
+    )
+
+
+class MetricsSettings(Settings):
+    """Where a service shows its metrics and its health.
+
+    Loopback unless said otherwise: metrics name markets and brokers, so being seen by a network is a choice. In a pod
+    that choice is 0.0.0.0, which the image and the chart make.
+    """
+
+    metrics_host: str = Field(
+        default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one, as pods need"
+    )
+    metrics_port: int = metrics_port(0)
+
+
+def check_url(value: str, schemes: Iterable[str]) -> str:
+    """Return `value` if it is an absolute URL of one of `schemes`.
+
+    Raises:
+        ValueError: it is not; the message hides credentials.
+    """
+    schemes = tuple(schemes)
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number, brackets that do not close
+        valid = False
+    if not valid or any(character.isspace() for character in value):
+        wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
+        raise ValueError(f"{_short(_CREDENTIALS_IN_URL.sub('://***@', value))} is no URL of the form {wanted}")
+    return value
+
+
+def read_secret_file(path: Any, attribute: str) -> str:
+    """Return what a mounted secret's file holds, without a line end at its end.
+
+    Raises:
+        SettingConflict: the file cannot be read, is no text, or is empty.
+    """
+    try:
+        text = Path(path).expanduser().read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingConflict(f"{_short(str(path))} cannot be read: {_reason(error)}", attribute) from None
+    if not text:
+        raise SettingConflict(f"{_short(str(path))} is empty; it must hold the secret", attribute)
+    return text
+
+
+def _check_login(settings: KafkaSettings) -> None:
+    protocol, mechanism = settings.security_protocol, settings.sasl_mechanism
+    if not protocol.startswith("SASL_"):
+        for attribute in ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_oauth_token_file"):
+            if getattr(settings, attribute) is not None:
+                message = f"no login takes place with {protocol}; add --security-protocol SASL_SSL (or SASL_PLAINTEXT)"
+                raise SettingConflict(message, attribute)
+        return
+    if mechanism is None:
+        message = f"{protocol} needs --sasl-mechanism, one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"
+        raise SettingConflict(message, "security_protocol")
+    if mechanism == "OAUTHBEARER":
+        if settings.sasl_oauth_token_file is None:
+            raise SettingConflict("OAUTHBEARER needs --sasl-oauth-token-file", "sasl_mechanism")
+        read_secret_file(settings.sasl_oauth_token_file, "sasl_oauth_token_file")
+    elif settings.sasl_username is None or settings.sasl_password is None:
+        message = f"{mechanism} needs --sasl-username and --sasl-password-file (or --sasl-password)"
+        raise SettingConflict(message, "sasl_mechanism")
+
+
+def _check_tls(settings: KafkaSettings) -> None:
+    attributes = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password")
+    given = [attribute for attribute in attributes if getattr(settings, attribute) is not None]
+    if given and not settings.security_protocol.endswith("SSL"):
+        message = f"TLS is not used with {settings.security_protocol}; add --security-protocol SSL (or SASL_SSL)"
+        raise SettingConflict(message, given[0])
+    if settings.ssl_cert_file is None:
+        for attribute in ("ssl_key_file", "ssl_key_password"):
+            if attribute in given:
+                raise SettingConflict("a key needs its certificate; add --ssl-cert-file", attribute)
+    for attribute in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
+        if attribute in given:
+            _check_readable(getattr(settings, attribute), attribute)
+
+
+def _check_readable(path: Path, attribute: str) -> None:
+    try:
+        with path.expanduser().open("rb"):
+            pass
+    except OSError as error:
+        raise SettingConflict(f"{_short(str(path))} cannot be read: {_reason(error)}", attribute) from None
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _flag(attribute: str) -> str:
+    return "--" + attribute.replace("_", "-")
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 60 else value[:59] + "…")

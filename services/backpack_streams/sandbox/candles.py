@@ -1,0 +1,73 @@
+"""Candles in exact integers: prices in ticks, volume in steps, quote volume in ticks times steps."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from backpack_streams.sandbox.decimals import trimmed
+from backpack_streams.sandbox.intervals import naive_iso
+
+
+@dataclass(slots=True)
+class Candle:
+    """Trades between two moments. Prices mean nothing while `trades` is 0."""
+
+    start_seconds: int
+    end_seconds: int
+    open: int = 0
+    high: int = 0
+    low: int = 0
+    close: int = 0
+    volume: int = 0
+    quote: int = 0
+    trades: int = 0
+
+    def add(self, tick: int, steps: int) -> None:
+        """Count one trade in."""
+        if not self.trades:
+            self.open = self.high = self.low = tick
+        elif tick > self.high:
+            self.high = tick
+        elif tick < self.low:
+            self.low = tick
+        self.close = tick
+        self.volume += steps
+        self.quote += tick * steps
+        self.trades += 1
+
+    def merge(self, later: "Candle") -> None:
+        """Count in a candle that follows this one's trades."""
+        if not later.trades:
+            return
+        if not self.trades:
+            self.open, self.high, self.low = later.open, later.high, later.low
+        self.high, self.low, self.close = max(self.high, later.high), min(self.low, later.low), later.close
+        self.volume += later.volume
+        self.quote += later.quote
+        self.trades += later.trades
+
+    def row(self, price_places: int, quantity_places: int) -> dict[str, Any]:
+        """The candle as `/api/v1/klines` shows it: a blank in the times, trades a string, null prices without trades."""
+
+        def price(tick: int) -> str | None:
+            return trimmed(tick, price_places) if self.trades else None
+
+        return {
+            "start": naive_iso(self.start_seconds, " "),
+            "end": naive_iso(self.end_seconds, " "),
+            "open": price(self.open),
+            "high": price(self.high),
+            "low": price(self.low),
+            "close": price(self.close),
+            "volume": trimmed(self.volume, quantity_places),
+            "quoteVolume": trimmed(self.quote, price_places + quantity_places),
+            "trades": str(self.trades),
+        }
+
+
+def merged(start_seconds: int, end_seconds: int, parts: Iterable[Candle]) -> Candle:
+    """One candle from consecutive smaller ones, earliest first."""
+    whole = Candle(start_seconds, end_seconds)
+    for part in parts:
+        whole.merge(part)
+    return whole

@@ -1,0 +1,28 @@
+"""The `sandbox` command: run the stand-in until told to stop."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from backpack_streams.sandbox.server import Sandbox
+from backpack_streams.sandbox.settings import SandboxSettings
+
+
+async def run_sandbox(settings: SandboxSettings, out: Callable[[str], object] = print) -> None:
+    """Start a sandbox, say `ready` with its three URLs on one line, and run until SIGINT or SIGTERM.
+
+    Raises:
+        PortInUseError: a port is taken.
+        UsageError: a fault or the recording makes no sense.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with Sandbox(settings) as sandbox:
+            out(f"ready {sandbox.ws_url} {sandbox.rest_url} control {sandbox.control_url}")
+            await stop.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

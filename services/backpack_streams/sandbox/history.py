@@ -1,0 +1,164 @@
+"""What a synthetic market has traded: recent trades, minutes, and the candles that somebody watches."""
+
+from collections import deque
+from typing import Any
+
+from backpack_streams.sandbox.candles import Candle, merged
+from backpack_streams.sandbox.decimals import padded, trimmed
+from backpack_streams.sandbox.frames import Frame, FrameWriter
+from backpack_streams.sandbox.intervals import DAY_SECONDS, bucket
+from backpack_streams.sandbox.listings import Listing
+from backpack_streams.sandbox.past import TRADES_KEPT, Past
+
+CLOSE_DELAY_US = 10_000
+"""Candles close this late, so that a trade whose engine time lags the clock still falls into its own."""
+
+_MAX_CLOSED_AT_ONCE = 120
+
+
+class History:
+    """Trades of one market since `start_us`, in front of its made-up past."""
+
+    def __init__(self, listing: Listing, key: int, start_us: int, first_trade_id: int) -> None:
+        self._listing = listing
+        self._start_seconds = start_us // 1_000_000
+        self.past = Past(listing, key, self._start_seconds)
+        self.next_trade_id = self.first_trade_id = first_trade_id
+        self._trades: deque[tuple[int, int, int, int, bool]] = deque(maxlen=TRADES_KEPT)
+        self._minutes: dict[int, Candle] = {}
+        self._minute = Candle(0, 0)
+        self._day: Candle | None = None
+        self._watched: dict[str, Candle] = {}
+        self._sent: dict[str, tuple[int, int]] = {}
+
+    def add(self, engine_us: int, tick: int, steps: int, buyer_is_maker: bool) -> int:
+        """Count a trade in; answers its id."""
+        trade_id = self.next_trade_id
+        self.next_trade_id = trade_id + 1
+        self._trades.append((trade_id, engine_us, tick, steps, buyer_is_maker))
+        seconds = engine_us // 1_000_000
+        if seconds >= self._minute.end_seconds:
+            start = seconds // 60 * 60
+            self._minute = self._minutes[start] = Candle(start, start + 60)
+        self._minute.add(tick, steps)
+        if self._day is not None:
+            self._day.add(tick, steps)
+        for candle in self._watched.values():
+            if seconds < candle.end_seconds:  # a later one is counted in when its candle opens
+                candle.add(tick, steps)
+        return trade_id
+
+    def day(self) -> Candle:
+        """The 24 hours before the start and all since; counted from then on."""
+        if self._day is None:
+            begin = self.past.end_seconds - DAY_SECONDS
+            self._day = merged(begin, 0, self.past.minutes(begin, self.past.end_seconds))
+            for minute in self._minutes.values():
+                self._day.merge(minute)
+        return self._day
+
+    def watch(self, interval: str, now_us: int) -> None:
+        """Keep the candle of an interval ready for its stream."""
+        if interval not in self._watched:
+            start, end = bucket(interval, (now_us - CLOSE_DELAY_US) // 1_000_000)
+            self._watched[interval] = self._candle(start, end)
+
+    def unwatch(self, interval: str) -> None:
+        """Stop keeping an interval's candle."""
+        self._watched.pop(interval, None)
+        self._sent.pop(interval, None)
+
+    def kline_frames(self, now_us: int, writer: FrameWriter) -> list[Frame]:
+        """What the kline streams have to say, to be asked once a second: closed candles, then the open if it changed."""
+        frames: list[Frame] = []
+        for interval in list(self._watched):
+            candle = self._watched[interval]
+            for _ in range(_MAX_CLOSED_AT_ONCE):
+                if now_us < candle.end_seconds * 1_000_000 + CLOSE_DELAY_US:
+                    break
+                frames.append(writer.kline(interval, now_us, candle, closed=True))
+                candle = self._watched[interval] = Candle(*bucket(interval, candle.end_seconds))
+                self._refill(candle)
+            state = (candle.start_seconds, candle.trades)
+            if self._sent.get(interval) != state:
+                self._sent[interval] = state
+                frames.append(writer.kline(interval, now_us, candle, closed=False))
+        return frames
+
+    def _refill(self, candle: Candle) -> None:
+        """Count in the recent trades that fall into a candle."""
+        inside = []
+        for _, engine_us, tick, steps, _ in reversed(self._trades):
+            if engine_us < candle.start_seconds * 1_000_000:
+                break
+            if engine_us < candle.end_seconds * 1_000_000:
+                inside.append((tick, steps))
+        for tick, steps in reversed(inside):
+            candle.add(tick, steps)
+
+    def _candle(self, start: int, end: int) -> Candle:
+        if end - start < 60:
+            candle = Candle(start, end)
+            self._refill(candle)
+            return candle
+        whole = merged(start, end, self.past.minutes(start, end))
+        for second in range(max(start, self.past.end_seconds), min(end, self._minute.end_seconds), 60):
+            minute = self._minutes.get(second)
+            if minute is not None:
+                whole.merge(minute)
+        return whole
+
+    def klines(self, interval: str, from_seconds: int, to_seconds: int, now_seconds: int) -> list[dict[str, Any]]:
+        """Rows of `/klines` for the candles that begin in [from, to], up to the one in progress, oldest first."""
+        first = max(from_seconds, self._start_seconds if interval == "1s" else self.past.begin_seconds)
+        start, end = bucket(interval, first)
+        if start < first:
+            start, end = bucket(interval, end)
+        rows = []
+        while start <= min(to_seconds, now_seconds):
+            candle = self._candle(start, end)
+            rows.append(candle.row(self._listing.price_places, self._listing.quantity_places))
+            start, end = bucket(interval, end)
+        return rows
+
+    def trades(self, offset: int, limit: int) -> list[dict[str, Any]]:
+        """Rows of `/trades` and `/trades/history`, newest first."""
+        rows = []
+        for back in range(offset, offset + limit):
+            if back < len(self._trades):
+                trade = self._trades[-1 - back]
+            elif (before := back - len(self._trades) + 1) <= self.past.trades and len(self._trades) < TRADES_KEPT:
+                trade = (self.first_trade_id - before, *self.past.trade(before))
+            else:
+                break
+            rows.append(self._trade_row(*trade))
+        return rows
+
+    def _trade_row(self, trade_id: int, engine_us: int, tick: int, steps: int, buyer_is_maker: bool) -> dict[str, Any]:
+        prices, quantities = self._listing.price_places, self._listing.quantity_places
+        return {
+            "id": trade_id,
+            "price": trimmed(tick, prices),
+            "quantity": trimmed(steps, quantities),
+            "quoteQuantity": trimmed(tick * steps, prices + quantities),
+            "timestamp": engine_us // 1000,
+            "isBuyerMaker": buyer_is_maker,
+        }
+
+    def ticker_row(self) -> dict[str, Any]:
+        """The row of `/tickers`. While nothing was ever traded its figures are 0 and the change in percent `"N/A"`."""
+        day = self.day()
+        places = self._listing.price_places
+        change = day.close - day.open
+        return {
+            "symbol": self._listing.symbol,
+            "firstPrice": trimmed(day.open, places),
+            "lastPrice": trimmed(day.close, places),
+            "priceChange": trimmed(change, places),
+            "priceChangePercent": padded(change * 1_000_000 // day.open, 6) if day.trades else "N/A",
+            "high": trimmed(day.high, places),
+            "low": trimmed(day.low, places),
+            "volume": trimmed(day.volume, self._listing.quantity_places),
+            "quoteVolume": trimmed(day.quote, places + self._listing.quantity_places),
+            "trades": str(day.trades),
+        }

@@ -1,0 +1,45 @@
+"""One side of a synthetic order book: quantities by price tick, and the best price at hand."""
+
+_SEARCH_TICKS = 64
+
+
+class Side:
+    """Bids (`sign` 1, best = highest) or asks (`sign` -1, best = lowest). `best` is 0 while the side is empty."""
+
+    __slots__ = ("best", "levels", "sign")
+
+    def __init__(self, sign: int) -> None:
+        self.sign = sign
+        self.levels: dict[int, int] = {}
+        self.best = 0
+
+    def put(self, tick: int, quantity: int) -> int:
+        """Set a level's quantity in steps, 0 deletes; answers the quantity before."""
+        levels = self.levels
+        old = levels.get(tick, 0)
+        if quantity:
+            levels[tick] = quantity
+            if not self.best or (tick - self.best) * self.sign > 0:
+                self.best = tick
+        elif old:
+            del levels[tick]
+            if tick == self.best:
+                self.best = self._next_best(tick)
+        return old
+
+    def farthest(self) -> int:
+        """The tick farthest from the touch; the side must not be empty."""
+        return min(self.levels) if self.sign > 0 else max(self.levels)
+
+    def best_first(self) -> list[tuple[int, int]]:
+        """All levels as (tick, quantity), best first."""
+        return sorted(self.levels.items(), reverse=self.sign > 0)
+
+    def _next_best(self, tick: int) -> int:
+        levels, sign = self.levels, self.sign
+        if not levels:
+            return 0
+        for candidate in range(tick - sign, tick - sign * _SEARCH_TICKS, -sign):
+            if candidate in levels:
+                return candidate
+        return max(levels) if sign > 0 else min(levels)

@@ -1,0 +1,135 @@
+"""The markets the sandbox lists: the fixed first ones, as many generated ones as asked for, and the odd ones out."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from backpack_streams.sandbox.decimals import trimmed
+
+DEFAULT_MARKET_TYPES = frozenset({"SPOT", "PERP"})
+KNOWN_MARKET_TYPES = frozenset({"SPOT", "PERP", "IPERP", "DATED", "PREDICTION", "RFQ", "EXOTIC"})
+FUNDING_INTERVAL_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One market of `/markets`. `anchor` is its typical price in ticks; a tick is one unit of the last price place."""
+
+    symbol: str
+    market_type: str
+    price_places: int
+    quantity_places: int
+    anchor: int
+    state: str = "Open"
+    created_at: str = "2024-06-03T08:00:00.103581"
+    rwa_market_type: str | None = None
+    thin: bool = False
+    """Holds a handful of levels a side, at times none."""
+    quiet: bool = False
+    """Never trades."""
+    funding: bool = True
+    """Its mark price carries funding rate and index (perpetuals only)."""
+    long_funding: bool = False
+    """Its funding rate is written with 28 places."""
+    funding_interval: int | str = FUNDING_INTERVAL_MS
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_perp(self) -> bool:
+        """Whether mark price, open interest, liquidations and funding exist."""
+        return self.market_type in ("PERP", "IPERP")
+
+    @property
+    def base(self) -> str:
+        """The traded asset."""
+        return self.symbol.split("_", 1)[0]
+
+    def closed(self) -> "Listing":
+        """The same market, closed."""
+        return replace(self, state="Closed")
+
+    def row(self) -> dict[str, Any]:
+        """The market as `/api/v1/markets` shows it."""
+        row: dict[str, Any] = {
+            "symbol": self.symbol,
+            "baseSymbol": self.base,
+            "quoteSymbol": self.symbol.split("_")[1] if "_" in self.symbol else "USDC",
+            "marketType": self.market_type,
+            "filters": self._filters(),
+            "fundingInterval": self.funding_interval,
+            "orderBookState": self.state,
+            "createdAt": self.created_at,
+            "visible": True,
+            "positionLimitWeight": None,
+        }
+        if self.is_perp:
+            row["imfFunction"] = {"type": "sqrt", "base": "0.02", "factor": "0.0001"}
+            row["mmfFunction"] = {"type": "sqrt", "base": "0.0125", "factor": "0.00006"}
+            row["fundingRateUpperBound"] = "100"
+            row["fundingRateLowerBound"] = "-100"
+            row["openInterestLimit"] = "4000000"
+        if self.rwa_market_type:
+            row["rwaMarketType"] = self.rwa_market_type
+        return row | self.extra
+
+    def _filters(self) -> dict[str, Any]:
+        tick, step = trimmed(1, self.price_places), trimmed(1, self.quantity_places)
+        price: dict[str, Any] = {
+            "minPrice": tick,
+            "maxPrice": None,
+            "tickSize": tick,
+            "maxMultiplier": "1.25",
+            "minMultiplier": "0.75",
+            "maxImpactMultiplier": "1.05",
+            "minImpactMultiplier": "0.95",
+        }
+        if self.is_perp:
+            price["meanMarkPriceBand"] = {"maxMultiplier": "1.1", "minMultiplier": "0.9"}
+            price["meanPremiumBand"] = {"tolerancePct": "0.05"}
+        return {"price": price, "quantity": {"minQuantity": step, "maxQuantity": None, "stepSize": step}}
+
+
+_FIXED = (
+    Listing("BTC_USDC_PERP", "PERP", 1, 5, 866_559, long_funding=True),
+    Listing("SOL_USDC", "SPOT", 2, 2, 21_850),
+    Listing("ETH_USDC_PERP", "PERP", 2, 4, 423_636, funding_interval=str(FUNDING_INTERVAL_MS)),
+    Listing("kSHIB_USDC_PERP", "PERP", 6, 0, 12_345, funding=False),
+    Listing("AAPL.US_USDC_PERP", "PERP", 2, 2, 34_032, rwa_market_type="STOCK"),
+    Listing("SOL_USDC_PERP", "PERP", 2, 2, 21_842),
+    Listing("ETH_USDC", "SPOT", 2, 4, 423_510, extra={"settlementHint": {"venue": "new", "delayMs": 5}}),
+    Listing("BTC_USDC", "SPOT", 1, 5, 866_402),
+    Listing("XRP_USDC_PERP", "PERP", 4, 1, 28_914),
+    Listing("HYPE_USDC_PERP", "PERP", 3, 2, 47_120),
+    Listing("THIN_USDC", "SPOT", 4, 2, 12_070, thin=True),
+    Listing("QUIET_USDC", "SPOT", 3, 1, 5_310, quiet=True),
+)
+
+BYSTANDERS = (
+    Listing("WIF_USDC", "SPOT", 4, 1, 46_771, state="Closed"),
+    Listing("RAINFALL2026_USDC_PREDICTION", "PREDICTION", 3, 0, 420, quiet=True),
+    Listing("BASKET_USDC_EXOTIC", "EXOTIC", 2, 2, 10_000, quiet=True),
+)
+"""Listed, but without a market behind: one closed, one shown only to who asks for its type, one of an unknown type."""
+
+
+def synthetic_listings(count: int) -> list[Listing]:
+    """The first `count` markets: the fixed ones in their order, then generated ones, five of six perpetual."""
+    return [*_FIXED[:count], *(_generated(number) for number in range(len(_FIXED), count))]
+
+
+def _generated(number: int) -> Listing:
+    perp = number % 6 != 5
+    return Listing(
+        symbol=f"TKN{number:03d}_USDC{'_PERP' if perp else ''}",
+        market_type="PERP" if perp else "SPOT",
+        price_places=2 + number % 4,
+        quantity_places=number % 3,
+        anchor=9_000 + 811 * (number % 97),
+        funding=number % 7 != 3,
+        long_funding=number % 5 == 0,
+    )
+
+
+def opened_listing(symbol: str) -> Listing:
+    """A market that opens while the sandbox runs."""
+    market_type = "PERP" if symbol.endswith("_PERP") else "SPOT"
+    return Listing(symbol, market_type, 3, 1, 25_000, created_at="2026-01-05T12:00:00")

@@ -1,0 +1,76 @@
+"""What a synthetic market did before the sandbox started: made up, but the same for the same seed and start.
+
+Candles of every interval are sums of the same minutes, so they agree with each other. The past begins `DAYS` days
+before the start.
+"""
+
+from collections.abc import Iterator
+
+from backpack_streams.sandbox.candles import Candle
+from backpack_streams.sandbox.intervals import DAY_SECONDS
+from backpack_streams.sandbox.listings import Listing
+
+DAYS = 30
+TRADES_KEPT = 10_000
+_TRADE_SPACING_SECONDS = 3
+_MASK = (1 << 64) - 1
+_PER_TEN_THOUSAND = 10_000
+
+
+def mixed(key: int, number: int) -> int:
+    """A well-spread 64-bit integer made of two others (the finaliser of splitmix64)."""
+    value = (key * 0x9E3779B97F4A7C15 + number * 0xD1B54A32D192ED03) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+class Past:
+    """Minutes and trades before `start_seconds` of one market. Prices in ticks, quantities in steps."""
+
+    def __init__(self, listing: Listing, key: int, start_seconds: int) -> None:
+        self._anchor = listing.anchor
+        self._key = key
+        self._empty = listing.quiet or listing.thin
+        self.end_seconds = start_seconds // 60 * 60
+        self.begin_seconds = (start_seconds - DAYS * DAY_SECONDS) // DAY_SECONDS * DAY_SECONDS
+
+    def price(self, at_minute: int) -> int:
+        """Price at the start of a minute since 1970: within 2 % of the anchor, smooth over the hour."""
+        hour, minute = divmod(at_minute, 60)
+        here = mixed(self._key, hour) % 401 - 200
+        there = mixed(self._key, hour + 1) % 401 - 200
+        drift = here * 60 + (there - here) * minute
+        return max(1, self._anchor + self._anchor * drift // (60 * _PER_TEN_THOUSAND))
+
+    def minute(self, at_minute: int) -> Candle:
+        """One minute's candle; some minutes have no trades."""
+        candle = Candle(at_minute * 60, at_minute * 60 + 60)
+        chance = mixed(self._key ^ 0x5EED, at_minute)
+        trades = chance % 40
+        if self._empty or not trades:
+            return candle
+        candle.open, candle.close = self.price(at_minute), self.price(at_minute + 1)
+        candle.high = max(candle.open, candle.close) + (chance >> 8) % 5
+        candle.low = max(1, min(candle.open, candle.close) - (chance >> 16) % 5)
+        candle.volume = trades * ((chance >> 24) % 1000 + 1)
+        candle.quote = candle.volume * (candle.open + candle.close) // 2
+        candle.trades = trades
+        return candle
+
+    def minutes(self, from_seconds: int, to_seconds: int) -> Iterator[Candle]:
+        """The minutes that begin in [from, to), as far as the past reaches."""
+        first = -(-max(from_seconds, self.begin_seconds) // 60)
+        last = -(-min(to_seconds, self.end_seconds) // 60)
+        return (self.minute(number) for number in range(first, last))
+
+    def trade(self, back: int) -> tuple[int, int, int, bool]:
+        """The `back`-th last trade before the start (1 = the last): time in µs, price, quantity, buyer is maker."""
+        at_seconds = self.end_seconds - back * _TRADE_SPACING_SECONDS
+        chance = mixed(self._key ^ 0x7ADE, back)
+        return at_seconds * 1_000_000, self.price(at_seconds // 60), chance % 500 + 1, bool(chance & 1024)
+
+    @property
+    def trades(self) -> int:
+        """How many trades of the past can be asked for."""
+        return 0 if self._empty else TRADES_KEPT

@@ -1,0 +1,98 @@
+"""What only perpetuals have: mark price, index, funding and open interest of a synthetic market."""
+
+from typing import Any
+
+from backpack_streams.sandbox.decimals import padded, trimmed
+from backpack_streams.sandbox.frames import Frame
+from backpack_streams.sandbox.intervals import naive_iso
+from backpack_streams.sandbox.market import SyntheticMarket
+from backpack_streams.sandbox.past import mixed
+
+_HOUR_SECONDS = 3600
+_EXTRA_PLACES = 2
+_RATE_PLACES = 9
+
+
+class Perpetual:
+    """The derivative side of one market, drawn from its book and trades."""
+
+    def __init__(self, market: SyntheticMarket, key: int) -> None:
+        self._market = market
+        self._key = key
+
+    def _mark(self) -> int:
+        """Mid price in hundredths of a tick, or the anchor while a side is empty."""
+        bid, ask = self._market.bids.best, self._market.asks.best
+        return (bid + ask) * 50 if bid and ask else self._market.listing.anchor * 100
+
+    def _figures(self, now_us: int) -> tuple[int, int, str | None]:
+        """Mark and index in hundredths of a tick, and the estimated funding rate of the running interval."""
+        noise = mixed(self._key, now_us // 1_000_000)
+        mark = max(1, self._mark() + noise % 61 - 30)
+        index = max(1, mark + (noise >> 8) % 401 - 200)
+        listing = self._market.listing
+        if not listing.funding:
+            return mark, index, None
+        if listing.long_funding:
+            return mark, index, f"0.000{noise * 7919 % 10**25:025d}"
+        return mark, index, padded(noise % 4001 - 1500, 8)
+
+    def mark_frame(self, now_us: int) -> Frame:
+        """The once-a-second frame."""
+        mark, index, funding = self._figures(now_us)
+        places = self._market.listing.price_places + _EXTRA_PLACES
+        index_text = padded(index, places) if funding is not None else None
+        return self._market.writer.mark_price(
+            (now_us, now_us - 600), padded(mark, places), index_text, funding, _next_funding_ms(now_us)
+        )
+
+    def mark_row(self, now_us: int) -> dict[str, Any]:
+        """The row of `/markPrices`; no funding rate and index where the market has none."""
+        mark, index, funding = self._figures(now_us)
+        places = self._market.listing.price_places + _EXTRA_PLACES
+        row: dict[str, Any] = {"markPrice": trimmed(mark, places), "nextFundingTimestamp": _next_funding_ms(now_us)}
+        if funding is not None:
+            row |= {"fundingRate": funding.rstrip("0").rstrip("."), "indexPrice": trimmed(index, places)}
+        return row | {"symbol": self._market.listing.symbol}
+
+    def _contracts(self) -> int:
+        """Open interest in steps: moves with every trade."""
+        market = self._market
+        step: int = 10**market.listing.quantity_places
+        return 5_000 * step + market.history.next_trade_id * 37 % (200 * step)
+
+    def open_interest_frame(self, now_us: int) -> Frame:
+        """The frame sent every 60 s."""
+        return self._market.writer.open_interest(now_us, self._contracts())
+
+    def open_interest_row(self, now_us: int) -> dict[str, Any]:
+        """The row of `/openInterest`, its timestamp in milliseconds."""
+        return {
+            "symbol": self._market.listing.symbol,
+            "openInterest": trimmed(self._contracts(), self._market.listing.quantity_places),
+            "timestamp": now_us // 1000,
+        }
+
+    def funding_rows(self, offset: int, limit: int, now_us: int) -> tuple[list[dict[str, Any]], int]:
+        """Rows of `/fundingRates`, one an hour; the first is the interval in progress and keeps moving."""
+        running_end = (now_us // 1_000_000 // _HOUR_SECONDS + 1) * _HOUR_SECONDS
+        first_end = self._market.history.past.begin_seconds + _HOUR_SECONDS
+        total = (running_end - first_end) // _HOUR_SECONDS + 1
+        rows = []
+        for back in range(offset, min(offset + limit, total)):
+            end = running_end - back * _HOUR_SECONDS
+            rate = mixed(self._key ^ 0xF0, end) % 200_001 - 80_000
+            if back == 0:
+                rate += mixed(self._key ^ 0xF1, now_us // 1_000_000) % 2_001
+            rows.append(
+                {
+                    "symbol": self._market.listing.symbol,
+                    "intervalEndTimestamp": naive_iso(end),
+                    "fundingRate": trimmed(rate, _RATE_PLACES),
+                }
+            )
+        return rows, total
+
+
+def _next_funding_ms(now_us: int) -> int:
+    return (now_us // 1_000_000 // _HOUR_SECONDS + 1) * _HOUR_SECONDS * 1000

@@ -1,0 +1,263 @@
+"""The exchange's public REST API over a venue: what each path answers, with its odd forms and its errors."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from backpack_streams.sandbox.decimals import trimmed
+from backpack_streams.sandbox.faults import FaultBox
+from backpack_streams.sandbox.http import Request, Response
+from backpack_streams.sandbox.listings import DEFAULT_MARKET_TYPES, KNOWN_MARKET_TYPES, Listing
+from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_streams.sandbox.streams import KLINE_INTERVALS
+from backpack_streams.sandbox.venue import Venue
+
+DEPTH_LIMITS = ("5", "10", "20", "50", "100", "500", "1000")
+_HISTORICAL = frozenset({"/api/v1/klines", "/api/v1/fundingRates", "/api/v1/trades/history"})
+_CACHED = frozenset({"/api/v1/markets", "/api/v1/tickers", "/api/v1/markPrices"})
+_CACHE_CONTROL = {
+    "/api/v1/markets": "public, s-maxage=300, stale-while-revalidate=600",
+    "/api/v1/tickers": "public, s-maxage=1",
+    "/api/v1/markPrices": "public, s-maxage=1, stale-if-error=3600",
+}
+_DEEPEST_TRADE = 10_000
+_MINUTE_US = 60_000_000
+
+
+class RefusedError(Exception):
+    """A request that gets an error answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+def invalid_symbol() -> RefusedError:
+    """The answer to a symbol that does not exist."""
+    return RefusedError(Response.json({"code": "INVALID_CLIENT_REQUEST", "message": "Invalid market symbol"}, 400))
+
+
+def not_found() -> RefusedError:
+    """The answer for the depth of a closed market."""
+    return RefusedError(Response.json({"code": "RESOURCE_NOT_FOUND", "message": "Resource not found"}, 404))
+
+
+def bad_parameter(name: str, why: str) -> RefusedError:
+    """The answer to a parameter that does not parse: plain text."""
+    return RefusedError(Response.text(f"failed to parse parameter `{name}`: {why}", 400))
+
+
+class RateLimit:
+    """At most `limit` requests in any minute."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._times: deque[int] = deque()
+
+    def takes(self, now_us: int) -> bool:
+        """Count a request in, unless it is one too many."""
+        while self._times and self._times[0] <= now_us - _MINUTE_US:
+            self._times.popleft()
+        if len(self._times) >= self._limit:
+            return False
+        self._times.append(now_us)
+        return True
+
+
+class RestApi:
+    """Answers requests. `now_us` is the wall clock in µs."""
+
+    def __init__(self, venue: Venue, faults: FaultBox, settings: SandboxSettings, now_us: Callable[[], int]) -> None:
+        self._venue = venue
+        self._faults = faults
+        self._settings = settings
+        self._now_us = now_us
+        self._general = RateLimit(settings.requests_per_minute)
+        self._historical = RateLimit(settings.historical_requests_per_minute)
+        self._cache: dict[str, tuple[int, Response]] = {}
+        self.requests = 0
+        self._routes: dict[str, Callable[[Request], Response]] = {
+            "/api/v1/status": lambda _: Response.json({"status": "Ok", "message": None}),
+            "/api/v1/ping": lambda _: Response.text("pong"),
+            "/api/v1/time": lambda _: Response.text(str(self._now_us() // 1000)),
+            "/api/v1/markets": self._markets,
+            "/api/v1/market": lambda request: Response.json(self._listing(request).row()),
+            "/api/v1/assets": self._assets,
+            "/api/v1/depth": self._depth,
+            "/api/v1/ticker": self._ticker,
+            "/api/v1/tickers": self._tickers,
+            "/api/v1/markPrices": self._mark_prices,
+            "/api/v1/openInterest": self._open_interest,
+            "/api/v1/fundingRates": self._funding_rates,
+            "/api/v1/klines": self._klines,
+            "/api/v1/trades": self._trades,
+            "/api/v1/trades/history": self._trades_history,
+        }
+
+    async def handle(self, request: Request) -> Response | None:
+        """Answer one request, as slowly and as wrongly as the faults say; None cuts the connection."""
+        self.requests += 1
+        now_us = self._now_us()
+        slow = self._faults.take("rest-slow", now_us, request.first("symbol"), request.path)
+        if slow is not None:
+            await asyncio.sleep(slow.number_of("delay", slow.number_of("seconds", 1.0)))
+        if self._faults.take("rest-cut", now_us, request.first("symbol"), request.path) is not None:
+            return None
+        broken = self._faults.take("rest-5xx", now_us, request.first("symbol"), request.path)
+        if broken is not None:
+            return Response.text("upstream connect error", int(broken.number_of("status", 503)))
+        if request.method != "GET":
+            return Response.text("method not allowed", 405)
+        if not self._general.takes(now_us):
+            return Response.text("Too many requests", 429)
+        if request.path in _HISTORICAL and not self._historical.takes(now_us):
+            return Response.text("Too many requests", 429)
+        route = self._routes.get(request.path)
+        recorded = self._venue.recorded_body(request.target)
+        if recorded is not None:
+            return Response(200, recorded)
+        if route is None:
+            return Response.text("not found", 404)
+        try:
+            return self._cached(request, route) if request.path in _CACHED else route(request)
+        except RefusedError as refused:
+            return refused.response
+
+    def _cached(self, request: Request, route: Callable[[Request], Response]) -> Response:
+        now_us = self._now_us()
+        stale = self._faults.take("rest-stale", now_us, None, request.path)
+        kept = self._cache.get(request.target)
+        if kept is None or (stale is None and now_us - kept[0] >= self._settings.cache_seconds * 1_000_000):
+            kept = self._cache[request.target] = (now_us, route(request))
+        age = (now_us - kept[0]) // 1_000_000
+        if stale is not None:
+            age += int(stale.number_of("age", 3600))
+        headers = {"age": str(age), "cache-control": _CACHE_CONTROL[request.path]}
+        return Response(kept[1].status, kept[1].body, kept[1].content_type, headers)
+
+    def _listing(self, request: Request) -> Listing:
+        symbol = request.first("symbol")
+        if symbol is None:
+            raise bad_parameter("symbol", 'the type "string" is required')
+        listing = self._venue.listing(symbol)
+        if listing is None:
+            raise invalid_symbol()
+        return listing
+
+    @staticmethod
+    def _integer(request: Request, name: str, default: int | None = None) -> int:
+        text = request.first(name)
+        if text is None and default is not None:
+            return default
+        try:
+            value = int(text or "")
+        except ValueError:
+            raise bad_parameter(name, 'failed to parse "integer": invalid digit found in string') from None
+        if value < 0:
+            raise bad_parameter(name, 'failed to parse "integer": invalid digit found in string')
+        return value
+
+    def _typed(self, request: Request, default: frozenset[str]) -> list[Listing]:
+        """Listings of the asked market types."""
+        types = frozenset(request.query.get("marketType", ())) or default
+        if types - KNOWN_MARKET_TYPES:
+            raise bad_parameter("marketType", 'failed to parse "MarketType": Expect a valid enumeration value.')
+        return [listing for listing in self._venue.listings() if listing.market_type in types]
+
+    def _markets(self, request: Request) -> Response:
+        return Response.json([listing.row() for listing in self._typed(request, DEFAULT_MARKET_TYPES)])
+
+    def _assets(self, request: Request) -> Response:
+        bases = dict.fromkeys(listing.base for listing in self._venue.listings())
+        return Response.json([_asset(base) for base in [*bases, "USDC"]])
+
+    def _depth(self, request: Request) -> Response:
+        limit = request.first("limit") or "1000"
+        if limit not in DEPTH_LIMITS:
+            raise bad_parameter("limit", 'failed to parse "DepthLimit": Expect a valid enumeration value.')
+        listing = self._listing(request)
+        now_us = self._now_us()
+        late = self._faults.take("snapshot-behind", now_us, listing.symbol)
+        book = self._venue.book(listing.symbol, int(late.number_of("updates", 50)) if late else 0)
+        if listing.state == "Closed" or book is None:
+            raise not_found()
+        body = book.depth_body(int(limit))
+        if self._faults.take("crossed-snapshot", now_us, listing.symbol) and body["asks"]:
+            body["bids"] = [*body["bids"], [_above(body["asks"][0][0]), "1"]]
+        return Response.json(body)
+
+    def _ticker(self, request: Request) -> Response:
+        row = self._venue.ticker(self._listing(request).symbol)
+        return Response.json(row) if row is not None and row["trades"] != "0" else Response(204)
+
+    def _tickers(self, request: Request) -> Response:
+        rows = [self._venue.ticker(listing.symbol) for listing in self._typed(request, DEFAULT_MARKET_TYPES)]
+        return Response.json([row for row in rows if row is not None])
+
+    def _mark_prices(self, request: Request) -> Response:
+        return self._one_or_all(request, self._venue.mark_price)
+
+    def _open_interest(self, request: Request) -> Response:
+        return self._one_or_all(request, self._venue.open_interest)
+
+    def _one_or_all(self, request: Request, ask: Callable[[str, int], dict[str, Any] | None]) -> Response:
+        perps = frozenset({"PERP"})
+        listings = self._typed(request, perps) if request.first("symbol") is None else [self._listing(request)]
+        rows = [ask(listing.symbol, self._now_us()) for listing in listings]
+        return Response.json([row for row in rows if row is not None])
+
+    def _funding_rates(self, request: Request) -> Response:
+        listing = self._listing(request)
+        offset, limit = self._integer(request, "offset", 0), min(self._integer(request, "limit", 100), 10_000)
+        rows, total = self._venue.funding_rates(listing.symbol, offset, limit, self._now_us())
+        size = max(1, limit)
+        pages = {
+            "x-page-count": -(-total // size),
+            "x-current-page": offset // size,
+            "x-page-size": limit,
+            "x-total": total,
+        }
+        return Response.json(rows, headers={name: str(value) for name, value in pages.items()})
+
+    def _klines(self, request: Request) -> Response:
+        interval = request.first("interval")
+        if interval not in KLINE_INTERVALS:
+            raise bad_parameter("interval", 'failed to parse "KlineInterval": Expect a valid enumeration value.')
+        start, now_us = self._integer(request, "startTime"), self._now_us()
+        end = self._integer(request, "endTime", now_us // 1_000_000)
+        return Response.json(self._venue.klines(self._listing(request).symbol, interval, start, end, now_us))
+
+    def _trades(self, request: Request) -> Response:
+        symbol = self._listing(request).symbol
+        return Response.json(self._venue.trades(symbol, 0, min(self._integer(request, "limit", 100), 1000)))
+
+    def _trades_history(self, request: Request) -> Response:
+        symbol = self._listing(request).symbol
+        limit, offset = min(self._integer(request, "limit", 100), 1000), self._integer(request, "offset", 0)
+        if limit + offset > _DEEPEST_TRADE:
+            message = f"offset + limit must not exceed {_DEEPEST_TRADE}"
+            raise RefusedError(Response.json({"code": "INVALID_CLIENT_REQUEST", "message": message}, 400))
+        return Response.json(self._venue.trades(symbol, offset, limit))
+
+
+def _above(price: str) -> str:
+    """A price one unit of the last place above."""
+    whole, _, fraction = price.partition(".")
+    return trimmed(int(whole + fraction) + 1, len(fraction))
+
+
+def _asset(symbol: str) -> dict[str, Any]:
+    token = {
+        "displayName": symbol,
+        "blockchain": "Solana",
+        "contractAddress": None,
+        "depositEnabled": True,
+        "minimumDeposit": "0.01",
+        "withdrawEnabled": True,
+        "minimumWithdrawal": "0.02",
+        "maximumWithdrawal": None,
+        "withdrawalFee": "0.001",
+        "nativeDecimals": 9,
+    }
+    return {"symbol": symbol, "displayName": symbol, "coingeckoId": None, "tokens": [token]}

@@ -1,0 +1,214 @@
+"""The sandbox as a whole: a WebSocket server, a REST server and a control server over one venue, and its flow.
+
+>>> async with Sandbox(SandboxSettings(ws_port=0, rest_port=0, control_port=0)) as sandbox:  # doctest: +SKIP
+...     print(sandbox.ws_url)
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any, Self
+
+import picows
+
+from backpack_streams.errors import UsageError
+from backpack_streams.sandbox.control import ControlApi
+from backpack_streams.sandbox.faults import FaultBox, FaultError, parse_fault
+from backpack_streams.sandbox.flow import Flow, RecordedFlow, SyntheticFlow
+from backpack_streams.sandbox.http import HttpServer
+from backpack_streams.sandbox.hub import Hub
+from backpack_streams.sandbox.recording import read_recording
+from backpack_streams.sandbox.replay import RecordedVenue
+from backpack_streams.sandbox.rest import RestApi
+from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_streams.sandbox.sockets import Socket
+from backpack_streams.sandbox.synthetic import SyntheticVenue
+
+logger = logging.getLogger(__name__)
+
+
+class PortInUseError(UsageError):
+    """A port of the sandbox is taken."""
+
+
+def wall_clock_us() -> int:
+    """Now in µs since 1970."""
+    return time.time_ns() // 1000
+
+
+class Sandbox:
+    """A stand-in for the exchange on loopback. Use as `async with`, or `start` and `stop`."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        self.settings = settings
+        self.faults = FaultBox()
+        self.venue: SyntheticVenue | RecordedVenue
+        now_us = wall_clock_us()
+        if settings.recording is None:
+            interest_us = int(settings.open_interest_seconds * 1_000_000)
+            self.venue = SyntheticVenue(settings.symbols, settings.seed, now_us, interest_us)
+        else:
+            recording = read_recording(settings.recording, now_us if settings.retime else None)
+            self.venue = RecordedVenue(recording)
+        self.hub = Hub(self.faults, lambda stream: self.venue.watch(stream, wall_clock_us()), self.venue.unwatch)
+        self.flow: Flow
+        if isinstance(self.venue, SyntheticVenue):
+            self.flow = SyntheticFlow(self.venue, self.hub, settings, wall_clock_us)
+        else:
+            self.flow = RecordedFlow(recording, self.venue, self.hub, settings, wall_clock_us)
+        self._rest_api = RestApi(self.venue, self.faults, settings, wall_clock_us)
+        self._control_api = ControlApi(self.venue, self.faults, self.state, self.flow.play, self.order_fault)
+        self._rest = HttpServer(self._rest_api.handle)
+        self._control = HttpServer(self._control_api.handle)
+        self._sockets: asyncio.Server | None = None
+        self._ports = (settings.ws_port, settings.rest_port, settings.control_port)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def ws_url(self) -> str:
+        """URL of the WebSocket."""
+        return f"ws://{self.settings.host}:{self._ports[0]}"
+
+    @property
+    def rest_url(self) -> str:
+        """Base URL of the REST API."""
+        return f"http://{self.settings.host}:{self._ports[1]}"
+
+    @property
+    def control_url(self) -> str:
+        """Base URL of the control API."""
+        return f"http://{self.settings.host}:{self._ports[2]}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen on all three ports and begin the flow when its time comes.
+
+        Raises:
+            PortInUseError: a port is taken; the message names it and its flag.
+            FaultError: a fault of the settings makes no sense.
+        """
+        orders = [parse_fault(text) for text in self.settings.faults]
+        try:
+            self._ports = (
+                await self._listen("--ws-port", self._ports[0], self._start_sockets),
+                await self._listen("--rest-port", self._ports[1], self._start_rest),
+                await self._listen("--control-port", self._ports[2], self._start_control),
+            )
+            for order in orders:
+                self.order_fault(order)
+        except BaseException:
+            await self.stop()
+            raise
+        self._spawn(self.flow.run())
+        logger.info("sandbox ready", extra={"ws": self.ws_url, "rest": self.rest_url, "control": self.control_url})
+
+    async def _listen(self, flag: str, port: int, start: Any) -> int:
+        try:
+            return int(await start(port))
+        except OSError as error:
+            raise PortInUseError(
+                f"sandbox cannot listen on {self.settings.host}:{port} ({error.strerror or error}); "
+                f"stop what uses the port or choose another with {flag}"
+            ) from error
+
+    async def _start_sockets(self, port: int) -> int:
+        def accept(_: picows.WSUpgradeRequest) -> Socket:
+            return Socket(self.hub, self.faults, self.settings, wall_clock_us)
+
+        self._sockets = await picows.ws_create_server(accept, self.settings.host, port)
+        return int(self._sockets.sockets[0].getsockname()[1])
+
+    async def _start_rest(self, port: int) -> int:
+        return await self._rest.start(self.settings.host, port)
+
+    async def _start_control(self, port: int) -> int:
+        return await self._control.start(self.settings.host, port)
+
+    async def stop(self) -> None:
+        """Stop the flow, cut all connections, free the ports."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sockets is not None:
+            self._sockets.close()
+            self._sockets = None
+        for socket in self._open_sockets():
+            socket.drop()
+        self._rest.stop()
+        self._control.stop()
+        await asyncio.sleep(0)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("sandbox flow failed", exc_info=task.exception())
+
+    def _open_sockets(self) -> list[Socket]:
+        return [outlet for outlet in self.hub.outlets if isinstance(outlet, Socket)]
+
+    def state(self) -> dict[str, Any]:
+        """What `GET /state` shows."""
+        return {
+            "mode": "synthetic" if self.settings.recording is None else "recording",
+            "playing": self.flow.playing,
+            "finished": self.flow.finished,
+            "frames_produced": self.venue.produced(),
+            **self.hub.state(),
+            "connections": [socket.shown() for socket in self._open_sockets()],
+            "rest_requests": self._rest_api.requests,
+            "faults": self.faults.shown(),
+        }
+
+    def order_fault(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Start a fault from its JSON form, `{"fault": NAME, ...options}`; answers how it is shown.
+
+        Raises:
+            FaultError: it makes no sense.
+        """
+        fault = self.faults.add(order, wall_clock_us())
+        symbol = fault.text("symbol")
+        if fault.name in ("cut", "close"):
+            for socket in self._chosen(fault.text("connection"), fault.count):
+                (socket.drop if fault.name == "cut" else socket.close)()
+        elif fault.name == "refuse":
+            self._spawn(self._refuse(fault.number_of("seconds", 5.0), fault.text("on") or "both"))
+        elif fault.name == "burst":
+            self._spawn(self.flow.burst(fault.count or 10_000, symbol))
+        elif fault.name in ("delist", "list"):
+            if symbol is None:
+                raise FaultError(f"fault {fault.name} needs a symbol")
+            lists, now_us = fault.name == "list", wall_clock_us()
+            done = self.venue.list_market(symbol, now_us) if lists else self.venue.delist_market(symbol)
+            if not done:
+                raise FaultError(f"{symbol} cannot be {fault.name}ed: see /api/v1/markets for what there is")
+        return fault.shown()
+
+    def _chosen(self, number: str | None, count: int | None) -> list[Socket]:
+        sockets = [socket for socket in self._open_sockets() if number is None or str(socket.number) == number]
+        return sockets[:count]
+
+    async def _refuse(self, seconds: float, on: str) -> None:
+        """Free the ports for a while: new connections are refused, open ones stay. The control port stays."""
+        if on in ("ws", "both") and self._sockets is not None:
+            self._sockets.close()
+        if on in ("rest", "both"):
+            self._rest.stop()
+        await asyncio.sleep(seconds)
+        if on in ("ws", "both"):
+            await self._start_sockets(self._ports[0])
+        if on in ("rest", "both"):
+            await self._start_rest(self._ports[1])
+
+
+__all__ = ["PortInUseError", "Sandbox", "SandboxSettings"]

@@ -1,0 +1,271 @@
+"""All synthetic markets together: whose turn it is, what is due by the clock, and their answers for REST.
+
+Sans-I/O: time comes in as an argument, frames go out as return values.
+"""
+
+import random
+import zlib
+from collections import Counter
+from typing import Any
+
+from backpack_streams.sandbox.frames import Frame
+from backpack_streams.sandbox.listings import BYSTANDERS, Listing, opened_listing, synthetic_listings
+from backpack_streams.sandbox.market import SyntheticMarket
+from backpack_streams.sandbox.past import mixed
+from backpack_streams.sandbox.perpetual import Perpetual
+from backpack_streams.sandbox.streams import DEPTH_WINDOWS_MS, StreamName, parse_stream
+from backpack_streams.sandbox.views import BookView
+from backpack_streams.sandbox.windows import DepthWindow
+
+_TURNS = 4099
+_SLOTS = 20
+_SLOT_US = 1_000_000 // _SLOTS
+
+
+class SyntheticVenue:
+    """Markets that move by a seeded random walk; see `SyntheticMarket`.
+
+    Args:
+        count: number of open markets.
+        seed: decides every move.
+        start_us: wall clock at the start, µs.
+        open_interest_us: time between two openInterest frames of a market.
+    """
+
+    def __init__(self, count: int, seed: int, start_us: int, open_interest_us: int = 60_000_000) -> None:
+        self._seed = seed
+        self._start_us = start_us
+        self._open_interest_us = open_interest_us
+        self._listings: dict[str, Listing] = {}
+        self.markets: dict[str, SyntheticMarket] = {}
+        self._perpetuals: dict[str, Perpetual] = {}
+        self._watched: set[str] = set()
+        self._windowed: set[str] = set()
+        self._turns: list[SyntheticMarket] = []
+        self._turn = 0
+        self._slot = start_us // _SLOT_US
+        self._interest_slot = start_us // open_interest_us
+        for listing in [*synthetic_listings(count), *BYSTANDERS]:
+            self._listings[listing.symbol] = listing
+        for listing in synthetic_listings(count):
+            self._open(listing, start_us)
+        self._deal_turns()
+
+    def _open(self, listing: Listing, now_us: int) -> None:
+        self._listings[listing.symbol] = listing
+        self.markets[listing.symbol] = market = SyntheticMarket(listing, self._seed, now_us)
+        if listing.is_perp:
+            key = mixed(self._seed + 1, zlib.crc32(listing.symbol.encode()))
+            self._perpetuals[listing.symbol] = Perpetual(market, key)
+
+    def _open_markets(self) -> list[SyntheticMarket]:
+        return [market for symbol, market in self.markets.items() if self._listings[symbol].state == "Open"]
+
+    def _deal_turns(self) -> None:
+        markets = self._open_markets()
+        order = random.Random(self._seed)
+        self._turns = [*markets, *(order.choice(markets) for _ in range(_TURNS))] if markets else []
+        self._turn = 0
+
+    def advance(self, count: int, now_us: int, symbol: str | None = None) -> list[Frame]:
+        """Let `count` things happen, one depth frame each, in one market or in all of them by turns."""
+        frames: list[Frame] = []
+        if symbol is not None:
+            market = self.markets.get(symbol)
+            if market is not None and self._listings[symbol].state == "Open":
+                for _ in range(count):
+                    frames += market.step(now_us)
+            return frames
+        turns, turn = self._turns, self._turn
+        if not turns:
+            return frames
+        for _ in range(count):
+            frames += turns[turn].step(now_us)
+            turn += 1
+            if turn == len(turns):
+                turn = 0
+        self._turn = turn
+        return frames
+
+    def by_the_clock(self, now_us: int) -> list[Frame]:
+        """What is due by time: tickers, mark prices and candles once a second, windows, open interest."""
+        frames: list[Frame] = []
+        for symbol in self._windowed:
+            market = self.markets[symbol]
+            for window in market.windows.values():
+                frame = window.due(now_us, market.writer)
+                if frame:
+                    frames.append(frame)
+        slot = now_us // _SLOT_US
+        if slot > self._slot:
+            markets = self._open_markets()
+            for due in range(max(self._slot + 1, slot - _SLOTS + 1), slot + 1):
+                for market in markets[due % _SLOTS :: _SLOTS]:
+                    self._every_second(market, now_us, frames)
+            self._slot = slot
+        if now_us // self._open_interest_us > self._interest_slot:
+            self._interest_slot = now_us // self._open_interest_us
+            for market in self._open_markets():
+                if "openInterest" in market.wanted and market.listing.is_perp:
+                    frames.append(self._perpetuals[market.listing.symbol].open_interest_frame(now_us))
+        return frames
+
+    def _every_second(self, market: SyntheticMarket, now_us: int, frames: list[Frame]) -> None:
+        wanted = market.wanted
+        if "ticker" in wanted and market.history.day().trades:
+            frames.append(market.writer.ticker(now_us, market.history.day()))
+        if "markPrice" in wanted and market.listing.is_perp:
+            frames.append(self._perpetuals[market.listing.symbol].mark_frame(now_us))
+        frames += market.history.kline_frames(now_us, market.writer)
+
+    def watch(self, stream: str, now_us: int) -> None:
+        """Begin to make the frames of a stream."""
+        name = parse_stream(stream)
+        if not isinstance(name, StreamName) or name.private:
+            return
+        self._watched.add(stream)
+        if name.symbol is None:
+            for market in self.markets.values():
+                market.wanted.add("liquidation.all")
+        elif name.symbol in self.markets and self._listings[name.symbol].state == "Open":
+            self._watch(self.markets[name.symbol], name.family, now_us)
+
+    def _watch(self, market: SyntheticMarket, family: str, now_us: int) -> None:
+        channel, _, detail = family.partition(".")
+        if detail in DEPTH_WINDOWS_MS:
+            market.windows.setdefault(detail, DepthWindow(detail, now_us))
+            self._windowed.add(market.listing.symbol)
+        elif channel == "kline":
+            market.history.watch(detail, now_us)
+        else:
+            market.wanted.add(family)
+
+    def unwatch(self, stream: str) -> None:
+        """Stop making the frames of a stream."""
+        self._watched.discard(stream)
+        name = parse_stream(stream)
+        if not isinstance(name, StreamName):
+            return
+        if name.symbol is None:
+            for market in self.markets.values():
+                market.wanted.discard("liquidation.all")
+        elif name.symbol in self.markets:
+            market = self.markets[name.symbol]
+            channel, _, detail = name.family.partition(".")
+            market.wanted.discard(name.family)
+            market.windows.pop(detail, None)
+            if channel == "kline":
+                market.history.unwatch(detail)
+
+    def list_market(self, symbol: str, now_us: int) -> bool:
+        """Open a new market, or reopen a closed one with a new book."""
+        known = self._listings.get(symbol)
+        if known is not None and known.state == "Open":
+            return False
+        opened = (
+            opened_listing(symbol)
+            if known is None
+            else Listing(symbol, known.market_type, known.price_places, known.quantity_places, known.anchor)
+        )
+        self._open(opened, now_us)
+        self._deal_turns()
+        for stream in list(self._watched):
+            name = parse_stream(stream)
+            if isinstance(name, StreamName) and name.symbol in (symbol, None):
+                self.watch(stream, now_us)
+        return True
+
+    def delist_market(self, symbol: str) -> bool:
+        """Close a market."""
+        known = self._listings.get(symbol)
+        if known is None:
+            return False
+        self._listings[symbol] = known.closed()
+        if symbol in self.markets:
+            self.markets[symbol].wanted.clear()
+            self.markets[symbol].windows.clear()
+        self._windowed.discard(symbol)
+        self._deal_turns()
+        return True
+
+    def listings(self) -> list[Listing]:
+        """Every market, in the order of `/markets`."""
+        return list(self._listings.values())
+
+    def listing(self, symbol: str) -> Listing | None:
+        """One market."""
+        return self._listings.get(symbol)
+
+    def book_symbols(self) -> list[str]:
+        """Symbols of open markets."""
+        return [market.listing.symbol for market in self._open_markets()]
+
+    def book(self, symbol: str, behind: int = 0) -> BookView | None:
+        """The book of a market; an empty one for the markets that are only listed."""
+        market = self.markets.get(symbol)
+        if market is not None:
+            return market.view(behind)
+        return BookView(symbol, [], [], 1, self._start_us) if symbol in self._listings else None
+
+    def sequences(self) -> dict[str, Any]:
+        """Per symbol: ids of depth frames and trades. `first_update_id` is the U of the first frame."""
+        return {
+            symbol: {
+                "depth": {
+                    "first_update_id": market.first_update_id + 1,
+                    "last_update_id": market.last_update_id,
+                    "frames": market.depth_frames,
+                },
+                "trades": {
+                    "first_id": market.first_trade_id,
+                    "last_id": market.history.next_trade_id - 1,
+                    "count": market.history.next_trade_id - market.first_trade_id,
+                },
+            }
+            for symbol, market in self.markets.items()
+        }
+
+    def produced(self) -> dict[str, int]:
+        """Depth, trade and bookTicker frames so far."""
+        made: Counter[str] = Counter({"depth": 0, "trade": 0, "bookTicker": 0})
+        for market in self.markets.values():
+            made["depth"] += market.depth_frames
+            made["trade"] += market.history.next_trade_id - market.first_trade_id
+            made["bookTicker"] += market.book_ticker_frames
+        return dict(made)
+
+    def trades(self, symbol: str, offset: int, limit: int) -> list[dict[str, Any]]:
+        """Trades, newest first."""
+        market = self.markets.get(symbol)
+        return market.history.trades(offset, limit) if market else []
+
+    def ticker(self, symbol: str) -> dict[str, Any] | None:
+        """24-hour figures of an open market."""
+        market = self.markets.get(symbol)
+        return market.history.ticker_row() if market and self._listings[symbol].state == "Open" else None
+
+    def mark_price(self, symbol: str, now_us: int) -> dict[str, Any] | None:
+        """Mark price of a perpetual."""
+        perpetual = self._perpetuals.get(symbol)
+        return perpetual.mark_row(now_us) if perpetual else None
+
+    def open_interest(self, symbol: str, now_us: int) -> dict[str, Any] | None:
+        """Open interest of a perpetual."""
+        perpetual = self._perpetuals.get(symbol)
+        return perpetual.open_interest_row(now_us) if perpetual else None
+
+    def funding_rates(self, symbol: str, offset: int, limit: int, now_us: int) -> tuple[list[dict[str, Any]], int]:
+        """Funding intervals of a perpetual."""
+        perpetual = self._perpetuals.get(symbol)
+        return perpetual.funding_rows(offset, limit, now_us) if perpetual else ([], 0)
+
+    def klines(
+        self, symbol: str, interval: str, from_seconds: int, to_seconds: int, now_us: int
+    ) -> list[dict[str, Any]]:
+        """Candles of a market."""
+        market = self.markets.get(symbol)
+        return market.history.klines(interval, from_seconds, to_seconds, now_us // 1_000_000) if market else []
+
+    def recorded_body(self, path: str) -> bytes | None:
+        """Nothing here is recorded."""
+        return None

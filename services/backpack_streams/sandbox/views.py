@@ -1,0 +1,72 @@
+"""A book as it can be shown: exact decimal text, best level first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from backpack_streams.sandbox.decimals import plain, trimmed
+from backpack_streams.sandbox.listings import Listing
+
+Level = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BookView:
+    """All levels of one book at one update id. Prices and quantities without trailing zeros or exponent."""
+
+    symbol: str
+    bids: list[Level]
+    asks: list[Level]
+    last_update_id: int
+    engine_us: int
+
+    @classmethod
+    def of_integers(
+        cls, listing: Listing, bids: Mapping[int, int], asks: Mapping[int, int], last_update_id: int, engine_us: int
+    ) -> "BookView":
+        """From ticks and steps; levels of quantity 0 are left out."""
+
+        def levels(side: Mapping[int, int], highest_first: bool) -> list[Level]:
+            return [
+                (trimmed(tick, listing.price_places), trimmed(side[tick], listing.quantity_places))
+                for tick in sorted(side, reverse=highest_first)
+                if side[tick]
+            ]
+
+        return cls(listing.symbol, levels(bids, True), levels(asks, False), last_update_id, engine_us)
+
+    @classmethod
+    def of_decimals(
+        cls,
+        symbol: str,
+        bids: Mapping[Decimal, Decimal],
+        asks: Mapping[Decimal, Decimal],
+        last_update_id: int,
+        engine_us: int,
+    ) -> "BookView":
+        """From Decimals; levels of quantity 0 are left out."""
+
+        def levels(side: Mapping[Decimal, Decimal], highest_first: bool) -> list[Level]:
+            return [(plain(price), plain(side[price])) for price in sorted(side, reverse=highest_first) if side[price]]
+
+        return cls(symbol, levels(bids, True), levels(asks, False), last_update_id, engine_us)
+
+    def depth_body(self, limit: int) -> dict[str, Any]:
+        """As `/api/v1/depth` answers: the `limit` levels nearest the touch, both sides ascending by price."""
+        return {
+            "asks": self.asks[:limit],
+            "bids": self.bids[:limit][::-1],
+            "lastUpdateId": str(self.last_update_id),
+            "timestamp": self.engine_us,
+        }
+
+    def truth(self) -> dict[str, Any]:
+        """As the control API answers: everything, best first."""
+        return {
+            "symbol": self.symbol,
+            "last_update_id": self.last_update_id,
+            "engine_time": self.engine_us,
+            "bids": self.bids,
+            "asks": self.asks,
+        }

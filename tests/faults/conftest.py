@@ -1,0 +1,14 @@
+"""A real cluster of three brokers for fault tests, started by the first test that asks for it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlockingKafka]:
+    """Three started brokers. A test that stops or kills one starts it again."""
+    with BlockingKafka(EmbeddedKafka(tmp_path_factory.mktemp("kafka-cluster"), port=0, brokers=3)) as cluster:
+        yield cluster

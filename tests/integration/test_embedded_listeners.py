@@ -1,0 +1,123 @@
+"""Clients that show and speak what a secured broker wants get in; others do not."""
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import trustme
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from backpack_streams.embedded import BrokerSecurity, EmbeddedKafka
+
+USERS = {"alice": "alice-secret"}
+
+
+def pkcs8_pem(certificate: trustme.LeafCert) -> bytes:
+    """Key and chain as Java reads them: trustme writes the key in the older form."""
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    chain = b"".join(part.bytes() for part in certificate.cert_chain_pems)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain
+
+
+class Certificates:
+    """An authority, the broker's certificate and a client's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.broker = folder / "broker.pem"
+        self.broker.write_bytes(pkcs8_pem(self.authority.issue_cert("127.0.0.1")))
+        self.trusted = folder / "authority.pem"
+        self.authority.cert_pem.write_to_path(str(self.trusted))
+
+    def context(self, *, with_client_certificate: bool = False) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        if with_client_certificate:
+            self.authority.issue_cert("client@example.com").configure_cert(context)
+        return context
+
+
+async def round_trip(servers: str, options: dict[str, Any]) -> bytes:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, **options)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic("secured", 1, 1)])
+    finally:
+        await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, **options)
+    await producer.start()
+    try:
+        await producer.send_and_wait("secured", b"value")
+    finally:
+        await producer.stop()
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", **options)
+    consumer.assign([TopicPartition("secured", 0)])
+    await consumer.start()
+    try:
+        async with asyncio.timeout(20):
+            return bytes((await consumer.getone()).value)
+    finally:
+        await consumer.stop()
+
+
+async def is_refused(servers: str, options: dict[str, Any]) -> bool:
+    client = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=5000, **options)
+    try:
+        async with asyncio.timeout(15):
+            await client.start()
+    except (KafkaError, OSError):
+        return True
+    finally:
+        await client.close()
+    return False
+
+
+def sasl(protocol: str, mechanism: str, password: str, context: ssl.SSLContext | None = None) -> dict[str, Any]:
+    return {
+        "security_protocol": protocol,
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": "alice",
+        "sasl_plain_password": password,
+        "ssl_context": context,
+    }
+
+
+async def test_scram_over_tls_with_client_certificates(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    security = BrokerSecurity(
+        "SASL_SSL",
+        "SCRAM-SHA-512",
+        USERS,
+        keystore=certificates.broker,
+        truststore=certificates.trusted,
+        client_auth_required=True,
+    )
+    known = certificates.context(with_client_certificate=True)
+
+    def client(password: str, context: ssl.SSLContext) -> dict[str, Any]:
+        return sasl("SASL_SSL", "SCRAM-SHA-512", password, context)
+
+    async with EmbeddedKafka(tmp_path / "data", port=0, security=security) as kafka:
+        servers = kafka.bootstrap_servers
+        assert await round_trip(servers, client("alice-secret", known)) == b"value"
+        assert await is_refused(servers, client("wrong", known))
+        assert await is_refused(servers, client("alice-secret", certificates.context()))
+        assert await is_refused(servers, client("alice-secret", ssl.create_default_context()))
+        assert await is_refused(servers, {})
+
+
+async def test_plain_password(tmp_path: Path) -> None:
+    security = BrokerSecurity("SASL_PLAINTEXT", "PLAIN", USERS)
+    async with EmbeddedKafka(tmp_path / "data", port=0, security=security) as kafka:
+        servers = kafka.bootstrap_servers
+        assert await round_trip(servers, sasl("SASL_PLAINTEXT", "PLAIN", "alice-secret")) == b"value"
+        assert await is_refused(servers, sasl("SASL_PLAINTEXT", "PLAIN", "wrong"))

@@ -1,0 +1,276 @@
+"""The health server on real sockets, under asyncio and uvloop, and the life of a service's process."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+import uvloop
+
+from backpack_streams.runtime.http import MAX_REQUEST_BYTES, HealthAnswers, HealthServer, HealthServerError
+from backpack_streams.runtime.loop import loop_factory
+
+SOURCE_ROOT = Path(__file__).parents[2] / "services"
+ANSWERS = HealthAnswers(list, lambda: ["no books yet"], lambda accept: (b"metric 1\n", "text/plain"))
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    with asyncio.Runner(loop_factory=request.param) as made:
+        yield made
+
+
+async def exchange(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+
+def test_answers_on_a_socket(runner: asyncio.Runner) -> None:
+    async def check() -> None:
+        async with (
+            HealthServer("127.0.0.1", 0, ANSWERS) as server,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+        ):
+            assert (await client.get("/healthz")).status_code == 200
+            ready = await client.get("/readyz?verbose")
+            assert (ready.status_code, ready.json()["reasons"]) == (503, ["no books yet"])
+            assert (await client.get("/metrics")).text == "metric 1\n"
+            head = await client.head("/metrics")
+            assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "9")
+            assert (await client.post("/metrics")).status_code == 405
+            assert (await client.get("/other")).status_code == 404
+
+    runner.run(check())
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /healthz SPDY/3\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * (MAX_REQUEST_BYTES + 1), b"431"),
+        (b"GET / HTTP/1.1\r\n", b"408"),
+    ],
+)
+def test_bad_requests(runner: asyncio.Runner, request_bytes: bytes, status: bytes) -> None:
+    async def check() -> None:
+        async with HealthServer("127.0.0.1", 0, ANSWERS, request_timeout_seconds=1.0) as server:
+            answer = await exchange(server.port, request_bytes)
+            assert answer.split(b" ")[1] == status
+
+    runner.run(check())
+
+
+def test_a_collector_that_raises_costs_one_answer(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(accept: str) -> tuple[bytes, str]:
+        raise ZeroDivisionError
+
+    async def check() -> None:
+        async with HealthServer("127.0.0.1", 0, HealthAnswers(list, list, broken)) as server:
+            assert b" 500 " in await exchange(server.port, b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert b" 200 " in await exchange(server.port, b"GET /healthz HTTP/1.1\r\n\r\n")
+
+    runner.run(check())
+    assert "a health request failed" in caplog.text
+
+
+def test_a_silent_client_does_not_hold_up_the_end(runner: asyncio.Runner) -> None:
+    async def check() -> None:
+        server = HealthServer("127.0.0.1", 0, ANSWERS)
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(server.stop(), 5)
+        with contextlib.suppress(ConnectionError):  # an abort shows as a reset or as an end, by platform
+            assert await reader.read() == b""
+        writer.close()
+
+    runner.run(check())
+
+
+def test_a_port_in_use_is_one_line(runner: asyncio.Runner) -> None:
+    async def check(port: int) -> None:
+        with pytest.raises(HealthServerError) as caught:
+            await HealthServer("127.0.0.1", port, ANSWERS).start()
+        assert caught.value.exit_code == 1
+        assert str(caught.value) == (
+            f"port {port} on 127.0.0.1 is in use; choose another with --metrics-port, or 0 for none"
+        )
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        runner.run(check(taken.getsockname()[1]))
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no such host", "x" * 300])
+def test_a_host_that_is_not_ours_is_one_line(runner: asyncio.Runner, host: str) -> None:
+    async def check() -> None:
+        with pytest.raises(HealthServerError, match="choose one with --metrics-host"):
+            await HealthServer(host, 0, ANSWERS).start()
+
+    runner.run(check())
+
+
+def test_uvloop_is_taken_where_it_is_installed() -> None:
+    assert loop_factory() is uvloop.new_event_loop
+
+
+PROBE_SERVICE = """
+import asyncio, sys
+from backpack_streams.errors import BusError
+from backpack_streams.runtime.metrics import CounterTable
+from backpack_streams.runtime.service import run_service
+from backpack_streams.runtime.settings import LogSettings, MetricsSettings
+
+class Probe:
+    def readiness(self): return []
+    def collectors(self): return [CounterTable("probe", "A probe.")]
+    async def run(self, stop):
+        print("running", flush=True)
+        if BEHAVIOUR == "refused": raise BusError("Kafka at x cannot be reached: check bootstrap_servers")
+        if BEHAVIOUR == "broken": raise ZeroDivisionError("oops")
+        if BEHAVIOUR == "ends": return
+        await stop.wait()
+        if BEHAVIOUR == "stuck":
+            print("stuck", flush=True)
+            await asyncio.sleep(60)
+        print("flushed", flush=True)
+
+async def build():
+    if BEHAVIOUR == "slow start":
+        print("running", flush=True)
+        await asyncio.sleep(60)
+    return Probe()
+
+BEHAVIOUR = sys.argv[1]
+metrics = MetricsSettings(metrics_port=int(sys.argv[2]))
+sys.exit(run_service("probe", build, metrics, LogSettings()))
+"""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(behaviour: str, port: int = 0) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROBE_SERVICE, behaviour, str(port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT)},
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def events(log: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in log.splitlines()]
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_flushes_and_leaves(start: Start, number: signal.Signals) -> None:
+    process = start("good")
+    assert first_line(process) == "running"
+    process.send_signal(number)
+    output, log = process.communicate(timeout=20)
+    assert (process.returncode, output) == (0, "flushed\n")
+    assert [event["event"] for event in events(log)] == [
+        "service starting",
+        "signal received, flushing and leaving",
+        "service stopped",
+    ]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_leaves_at_once(start: Start, number: signal.Signals, code: int) -> None:
+    process = start("stuck")
+    assert first_line(process) == "running"
+    process.send_signal(number)
+    assert first_line(process) == "stuck"
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == code
+
+
+def test_a_signal_during_the_start_ends_it(start: Start) -> None:
+    process = start("slow start")
+    assert first_line(process) == "running"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_an_error_raised_on_purpose_is_one_log_line(start: Start) -> None:
+    process = start("refused")
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 1
+    last = events(log)[-1]
+    assert last["event"] == "service failed"
+    assert last["reason"] == "Kafka at x cannot be reached: check bootstrap_servers"
+    assert "exception" not in last
+
+
+def test_an_unexpected_error_is_logged_with_its_traceback(start: Start) -> None:
+    process = start("broken")
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "ZeroDivisionError: oops" in events(log)[-1]["exception"]
+
+
+def test_a_service_that_ends_by_itself_has_failed(start: Start) -> None:
+    process = start("ends")
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "ended although nothing asked it to" in events(log)[-1]["reason"]
+
+
+def test_a_metrics_port_in_use_ends_the_service(start: Start) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        process = start("good", port)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert events(log)[-1]["reason"].startswith(f"port {port} on 127.0.0.1 is in use")
+
+
+def test_a_running_service_shows_its_metrics(start: Start) -> None:
+    port = free_port()
+    process = start("good", port)
+    assert first_line(process) == "running"
+    assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'backpack_streams_service_info{python="' in metrics
+    assert "backpack_streams_event_loop_lag_seconds_bucket" in metrics
+    assert "backpack_streams_probe_total" in metrics
+    assert "process_resident_memory_bytes" in metrics

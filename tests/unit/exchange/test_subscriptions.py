@@ -1,0 +1,186 @@
+"""The subscriptions of one link: order of frames, whose error it was, what changes on the way."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.exchange.session_actions import SendPing, SendText
+from backpack_streams.exchange.session_settings import SessionSettings
+from backpack_streams.exchange.subscriptions import LinkSubscriptions, Rejected, Unanswered, Unattributed, Verdict
+
+INVALID = (4006, "Invalid stream")
+Sent = list[tuple[str, list[str]]]
+
+
+class Exchange:
+    """The other end: takes frames and answers each Ping, with an error first if the frame names a bad stream."""
+
+    def __init__(self, names: str, *, bad: str = "", batch: int = 4, ahead: int = 1) -> None:
+        settings = SessionSettings(
+            subscribe_batch_streams=batch,
+            outstanding_batches=ahead,
+            subscribe_spacing_seconds=0.05,
+            barrier_timeout_seconds=30.0,
+        )
+        self.link = LinkSubscriptions(1, settings, names)
+        self.bad = set(bad)
+        self.now = 0.0
+        self.sent: Sent = []
+        self.streams: set[str] = set()
+        self.verdicts: list[Verdict] = []
+        self._replies: list[bytes | None] = []
+
+    def send(self) -> Sent:
+        """Let one frame go, if one is due."""
+        self.now += 0.05
+        mark = len(self.sent)
+        for action in self.link.send(self.now):
+            if isinstance(action, SendPing):
+                self._replies.append(action.payload)
+            if isinstance(action, SendText):
+                self._take(json.loads(action.text))
+        return self.sent[mark:]
+
+    def _take(self, request: dict[str, list[str]]) -> None:
+        method, names = str(request["method"]), request["params"]
+        self.sent.append((method, names))
+        if method == "UNSUBSCRIBE":
+            self.streams -= set(names)
+        elif self.bad.isdisjoint(names):
+            self.streams |= set(names)
+        else:
+            self._replies.append(None)
+
+    def reply(self) -> None:
+        """Answer everything so far."""
+        while self._replies:
+            payload = self._replies.pop(0)
+            if payload is None:
+                assert self.link.error(*INVALID)
+            else:
+                self.verdicts += self.link.pong(payload)
+
+    def settle(self) -> None:
+        while not self.link.is_settled:
+            self.send()
+            self.reply()
+
+
+@given(
+    good=st.sets(st.characters(min_codepoint=97, max_codepoint=122)),
+    bad=st.sets(st.characters(min_codepoint=65, max_codepoint=90)),
+    batch=st.integers(1, 9),
+    ahead=st.integers(1, 4),
+)
+def test_every_bad_stream_is_named_once_and_every_good_one_subscribed(
+    good: set[str], bad: set[str], batch: int, ahead: int
+) -> None:
+    exchange = Exchange("".join(sorted(good | bad)), bad="".join(bad), batch=batch, ahead=ahead)
+    exchange.settle()
+    assert exchange.streams == good
+    assert sorted(exchange.verdicts, key=repr) == [Rejected(name, *INVALID) for name in sorted(bad)]
+
+
+def test_an_error_belongs_to_the_oldest_batch_outstanding() -> None:
+    exchange = Exchange("abcXdefg", bad="X", batch=4, ahead=2)
+    exchange.send()
+    exchange.send()
+    assert [names for _, names in exchange.sent] == [list("abcX"), list("defg")]
+    exchange.settle()
+    retried = {name for _, names in exchange.sent[2:] for name in names}
+    assert retried == set("abcX")
+
+
+def test_one_pong_stands_for_every_batch_before_it() -> None:
+    exchange = Exchange("ab", batch=1, ahead=2)
+    exchange.send()
+    exchange.send()
+    exchange._replies.pop(0)
+    exchange.reply()
+    assert exchange.link.is_settled
+
+
+def test_nothing_else_is_sent_while_an_error_is_traced() -> None:
+    exchange = Exchange("aXcdefgh", bad="X", batch=4, ahead=1)
+    exchange.send()
+    exchange.reply()
+    exchange.send()
+    assert exchange.sent[-1] == ("SUBSCRIBE", ["a", "X"])
+    assert exchange.send() == []
+
+
+def test_a_bad_stream_that_is_wanted_no_more_takes_the_blame_and_the_others_are_tried_again() -> None:
+    exchange = Exchange("abcX", bad="X")
+    exchange.send()
+    exchange.link.remove("X")
+    exchange.settle()
+    assert exchange.streams == set("abc")
+    assert exchange.verdicts == []
+
+
+def test_a_stream_known_to_be_bad_from_elsewhere_is_not_tried_again() -> None:
+    exchange = Exchange("abcX", bad="X")
+    exchange.send()
+    exchange.link.reject("X")
+    exchange.settle()
+    assert exchange.sent[1:] == [("SUBSCRIBE", list("abc"))]
+    assert exchange.verdicts == []
+
+
+def test_a_change_of_mind_between_frames_sends_no_unsubscribe() -> None:
+    exchange = Exchange("ab")
+    exchange.settle()
+    exchange.link.remove("a")
+    exchange.link.add("a")
+    exchange.link.add("c")
+    exchange.link.remove("c")
+    exchange.settle()
+    assert exchange.sent[1:] == [("SUBSCRIBE", ["a"])]
+
+
+def test_a_stream_dropped_and_wanted_again_while_its_frame_was_refused_is_subscribed() -> None:
+    exchange = Exchange("abX", bad="X")
+    exchange.send()
+    exchange.link.remove("b")
+    exchange.reply()
+    exchange.link.add("b")
+    exchange.settle()
+    assert exchange.streams == set("ab")
+
+
+def test_resubscribing_sends_both_and_moves_the_time() -> None:
+    exchange = Exchange("ab")
+    exchange.settle()
+    before = exchange.link.subscribed_at("a")
+    exchange.link.resubscribe("a")
+    exchange.link.resubscribe("unknown")
+    exchange.settle()
+    assert exchange.sent[1:] == [("UNSUBSCRIBE", ["a"]), ("SUBSCRIBE", ["a"])]
+    after = exchange.link.subscribed_at("a")
+    assert before is not None
+    assert after is not None
+    assert after > before
+
+
+def test_an_error_of_an_unsubscribe_is_told_and_traced_no_further() -> None:
+    exchange = Exchange("a")
+    exchange.settle()
+    exchange.link.remove("a")
+    exchange.send()
+    assert exchange.link.error(*INVALID)
+    exchange.settle()
+    exchange.reply()
+    assert exchange.verdicts == [Unattributed(*INVALID)]
+
+
+def test_without_pongs_a_traced_error_is_told_and_its_streams_are_sent_again() -> None:
+    exchange = Exchange("abX", bad="X")
+    exchange.send()
+    exchange.reply()
+    exchange.send()
+    exchange.now += 30
+    assert exchange.link.expire(exchange.now) == [Unanswered(), Unattributed(*INVALID)]
+    assert exchange.send() == [("SUBSCRIBE", ["b", "X"])]
+    assert exchange.link.is_settled
+    assert exchange.link.due_at() is None

@@ -1,0 +1,284 @@
+"""The house rules that no linter knows: who may import whom, what the locks hold, what no file may name."""
+
+import ast
+import re
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+from packaging.requirements import Requirement
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.topics import TOPICS
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "services" / "backpack_streams"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Packages that know only what is listed here; a service, the command line and the demo may know more.
+MAY_IMPORT = {
+    "exchange": {"errors"},
+    "bus": {"errors"},
+    "books": {"bus", "errors"},
+    "sandbox": {"errors", "runtime"},
+    "embedded": {"errors", "runtime"},
+    "runtime": {"bus", "errors"},
+}
+MADE_BY_TOOLS = {"__pycache__", "build", "dist"}
+HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore", ".dockerignore"}
+
+# Each pattern is written so that it does not match its own text.
+REGISTRY = re.compile(
+    r"pythonhosted[.]org|(?<![\w.])pypi[.]org|repo1?[.]maven|registry[.]npmjs|proxy[.]golang"
+    r"|--(?:extra-)?index-ur[l]|--find-link[s]|https?://[^\s\"']*/simpl[e]\b"
+)
+MACHINE_PATH = re.compile(r"(?<![\w.~$})-])/(?:work|root|tmp)/\w")
+WITHOUT_REASON = re.compile(r"#\s*type:\s*ignore(?!\[)|#\s*noqa(?!:)")
+
+
+def files(*suffixes: str) -> list[Path]:
+    """Every file of the project, or those with one of the suffixes; what tools leave behind is not the project."""
+    found: list[Path] = []
+    folders = [ROOT]
+    while folders:
+        for path in sorted(folders.pop().iterdir()):
+            if path.name in MADE_BY_TOOLS or (path.name.startswith(".") and path.name not in HIDDEN_BUT_OURS):
+                continue
+            if path.is_dir():
+                folders.append(path)
+            elif not suffixes or path.suffix in suffixes:
+                found.append(path)
+    return found
+
+
+def matches(pattern: re.Pattern[str], *suffixes: str) -> list[str]:
+    """`file:line: text` of every match in the project's text files."""
+    found = []
+    for path in files(*suffixes):
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:  # not text: a compressed recording
+            continue
+        for number, line in enumerate(text.splitlines(), start=1):
+            if pattern.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    return found
+
+
+def test_the_search_sees_the_project() -> None:
+    names = {str(path.relative_to(ROOT)) for path in files()}
+    assert {"Makefile", ".ci/run", "requirements/dev.txt", "services/backpack_streams/errors.py"} <= names
+    assert not any(name.startswith((".git/", ".venv")) for name in names)
+
+
+def test_no_file_names_a_package_registry() -> None:
+    assert matches(REGISTRY) == []
+
+
+def test_no_file_names_a_folder_of_the_machine_it_was_written_on() -> None:
+    assert matches(MACHINE_PATH) == []
+
+
+def test_every_silenced_check_says_which_one() -> None:
+    assert matches(WITHOUT_REASON, ".py") == []
+
+
+# ---- who may import whom
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The absolute names of all modules that a source file imports, wherever in the file it does so."""
+    package = path.relative_to(PACKAGE.parent).parent.parts
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            if module == PACKAGE.name:  # `from backpack_streams import bus` names the packages last
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+def own_parts_imported_by(part: str) -> dict[str, set[str]]:
+    """For each other part of the package that `part` imports, the files that do so."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((PACKAGE / part).rglob("*.py")):
+        for name in imports_of(path):
+            top, _, rest = name.partition(".")
+            other = rest.partition(".")[0]
+            if top == PACKAGE.name and other not in ("", part) and not other.startswith("__"):
+                found.setdefault(other, set()).add(str(path.relative_to(PACKAGE)))
+    return found
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_arrows_between_packages_point_one_way(part: str) -> None:
+    wrong = {other: names for other, names in own_parts_imported_by(part).items() if other not in MAY_IMPORT[part]}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import backpack_streams.bus.codec", "backpack_streams.bus.codec"),
+        ("from backpack_streams import bus", "backpack_streams.bus"),
+        ("from ..bus import codec", "backpack_streams.bus"),
+        ("from .. import bus", "backpack_streams.bus"),
+        ("def late():\n    from backpack_streams.bus.codec import Codec", "backpack_streams.bus.codec"),
+    ],
+)
+def test_every_way_to_import_is_seen(
+    tmp_path: Path, source: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backpack_streams" / "exchange"
+    folder.mkdir(parents=True)
+    (folder / "module.py").write_text(source)
+    monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path / "backpack_streams")
+    assert list(imports_of(folder / "module.py")) == [expected]
+
+
+@pytest.mark.parametrize("part", ["bus", "books"])
+def test_the_consumer_library_needs_only_the_base_install(part: str) -> None:
+    base = {module_of(Requirement(text).name) for text in PROJECT["dependencies"]}
+    known = base | set(sys.stdlib_module_names) | {PACKAGE.name}
+    wrong = {
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in (PACKAGE / part).rglob("*.py")
+        for name in imports_of(path)
+        if name.partition(".")[0] not in known
+    }
+    assert wrong == set()
+
+
+def module_of(distribution: str) -> str:
+    """The import name of a distribution whose two names differ by a dash at most."""
+    return distribution.replace("-", "_")
+
+
+def test_every_module_is_named_for_what_it_does() -> None:
+    vague = re.compile(r"(?:^|_)(?:utils?|common|helpers?|managers?|misc)(?:_|$)")
+    assert [str(path) for path in files(".py") if vague.search(path.stem)] == []
+    assert matches(re.compile(r"^\s*class \w*(?:Manager|Helper|Utils?)\b"), ".py") == []
+
+
+# ---- what the locks and the wheel hold
+
+
+def locked(lock: str) -> dict[str, list[Requirement]]:
+    """The requirements of a lock by name; a name may have one version for each of several Pythons."""
+    found: dict[str, list[Requirement]] = {}
+    for line in (ROOT / "requirements" / lock).read_text().splitlines():
+        if re.match(r"[\w.-]+==", line):
+            requirement = Requirement(line.removesuffix("\\").strip())
+            found.setdefault(requirement.name, []).append(requirement)
+    return found
+
+
+def declared(extra: str | None) -> Iterator[Requirement]:
+    """What pyproject.toml asks for with an extra, the extras that it names included."""
+    yield from map(Requirement, PROJECT["dependencies"])
+    for text in PROJECT["optional-dependencies"][extra] if extra else []:
+        requirement = Requirement(text)
+        if requirement.name == PROJECT["name"]:
+            for other in sorted(requirement.extras):
+                yield from declared(other)
+        else:
+            yield requirement
+
+
+@pytest.mark.parametrize(("lock", "extra"), [("dev.txt", "dev"), ("bench.txt", "bench"), ("image.txt", "services")])
+def test_a_lock_holds_what_the_project_asks_for(lock: str, extra: str) -> None:
+    pinned = locked(lock)
+    for requirement in declared(extra):
+        versions = [next(iter(pin.specifier)).version for pin in pinned.get(requirement.name, [])]
+        assert versions, f"{requirement.name} is not in requirements/{lock}: run make lock"
+        wrong = [version for version in versions if version not in requirement.specifier]
+        assert not wrong, f"requirements/{lock} has {requirement.name} {wrong}, not {requirement}: run make lock"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_a_lock_pins_every_package_by_hash_and_names_no_address(path: Path) -> None:
+    text = path.read_text()
+    entries = re.split(r"\n(?=[\w.-]+==)", text)[1:]
+    assert entries
+    assert [entry.partition(" ")[0] for entry in entries if "--hash=sha256:" not in entry] == []
+    assert "://" not in text
+
+
+def test_the_image_ships_the_versions_that_are_tested() -> None:
+    tested = locked("dev.txt")
+    shipped = locked("image.txt")
+    assert shipped
+    assert {name: tested.get(name) for name in shipped} == shipped
+
+
+def test_the_wheel_holds_the_package_the_schemas_and_the_licence_and_no_more(tmp_path: Path) -> None:
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    info = f"backpack_streams-{PROJECT['version']}.dist-info"
+    schemas = {f"backpack_streams/schemas/{path.name}" for path in (ROOT / "schemas").glob("*.avsc")}
+    assert schemas
+    assert schemas | {"backpack_streams/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert {name for name in names if not name.startswith(("backpack_streams/", f"{info}/"))} == set()
+
+
+# ---- what the documents say
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+def test_a_document_points_only_at_files_that_are_there(document: str) -> None:
+    targets = re.findall(r"\]\((?!\w+://|#)([^)#]+)", (ROOT / document).read_text("utf-8"))
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
+def test_a_document_names_only_make_targets_that_exist(document: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", (ROOT / document).read_text("utf-8"), re.MULTILINE))
+    assert {first or second for first, second in named} <= targets
+
+
+def test_the_readme_decodes_our_records_with_fastavro_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    [source] = [block for block in blocks if "fastavro" in block]
+    assert PACKAGE.name not in source
+    monkeypatch.chdir(ROOT)
+    example: dict[str, Any] = {}
+    exec(source, example)
+    codec = Codec()
+    level = {"price": Decimal("86700.10"), "quantity": Decimal("0.00123")}
+    row: dict[str, Any] = {
+        "symbol": "SOL_USDC",
+        "source": "WEBSOCKET",
+        "event_time": None,
+        "engine_time": 2,
+        "received_time": 3,
+    }
+    row |= {"first_update_id": 4, "last_update_id": 5, "bids": [level], "asks": []}
+    decoded = example["decode"](codec.encoder("DepthUpdate", "backpack.market.depth")(codec.rows("DepthUpdate")(row)))
+    assert decoded["symbol"] == "SOL_USDC"
+    assert decoded["bids"] == [level]
+    assert decoded["last_update_id"] == 5
+
+
+def test_the_readme_lists_the_topics_as_they_are() -> None:
+    rows = re.findall(
+        r"^\| `backpack\.([\w.]+)`(.*?)\| .*?(\w+)(?:\]\S*)? \| (.+?) \| (\d+) \|",
+        (ROOT / "README.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    listed = set()
+    for name, others, record, key, partitions in rows:
+        listed.add((name, record, key, int(partitions)))
+        for suffix in re.findall(r"`(_\w+)`", others):  # `depth_200ms` `_600ms` `_1000ms` share a row
+            listed.add((name.rpartition("_")[0] + suffix, record, key, int(partitions)))
+    assert listed == {(topic.name, topic.record, topic.key, topic.partitions) for topic in TOPICS}
