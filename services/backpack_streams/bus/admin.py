@@ -137,7 +137,6 @@ class TopicAdmin:
                 for code, message, _, name in response.resources:
                     _raise_for(code, message, name)
 
-
     async def _replication_factor(self, client: Any) -> int:
         """As set, else the brokers' own default; aiokafka's requests cannot ask for that default (KIP-464), so it is looked up."""
         if self._replication is None:

@@ -12,7 +12,7 @@ replaced and unacknowledged batches go out again under a new producer id: a dupl
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,14 +151,20 @@ class Publisher:
         """
         self._producer = await self._connect()
 
-    async def open(self, topic: str) -> None:
-        """Makes the lanes of every partition of `topic`, so that `lane` can answer at once.
+    async def open(self, topics: Iterable[str]) -> None:
+        """Makes the lanes of every partition of `topics`, so that `lane` can answer at once.
 
         Raises:
-            BusError: the topic does not exist or Kafka does not answer.
+            BusError: a topic does not exist or Kafka does not answer.
         """
-        if topic in self._lanes:
-            return
+        assert self._producer is not None
+        new = [topic for topic in topics if topic not in self._lanes]
+        for topic in new:
+            self._producer.client.add_topic(topic)  # so that one look at the metadata serves them all
+        for topic in new:
+            await self._open(topic)
+
+    async def _open(self, topic: str) -> None:
         assert self._producer is not None
         try:
             partitions = await self._producer.partitions_for(topic)

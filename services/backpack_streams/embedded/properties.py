@@ -105,10 +105,12 @@ _SMALL_MACHINE = {
 }
 
 # Recordings carry times years old and Kafka's retention goes by the record's time: with the default first check, 30 s
-# after the start, a recording would vanish from its topics while a demo plays it.
+# after the start, a recording would vanish from its topics while a demo plays it. Topics that are compacted as well are
+# deleted from by the cleaner, which looks every 15 s by default.
 _OLD_RECORDINGS = {
     "log.retention.check.interval.ms": str(_HOUR_MS),
     "log.initial.task.delay.ms": str(_HOUR_MS),
+    "log.cleaner.backoff.ms": str(_HOUR_MS),
 }
 
 

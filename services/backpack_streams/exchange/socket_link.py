@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -172,7 +172,7 @@ class SocketLink(WSListener):
             self._dial_timeout = None
         return self._socket
 
-    async def _dial_first(self, addresses: list[tuple[int, int, int, str, tuple[object, ...]]]) -> socket.socket:
+    async def _dial_first(self, addresses: Sequence[tuple[int, int, int, str, tuple[object, ...]]]) -> socket.socket:
         loop = asyncio.get_running_loop()
         seconds_each = self._settings.connect_timeout_seconds / max(1, len(addresses))
         last_error: OSError = OSError("the name has no address")

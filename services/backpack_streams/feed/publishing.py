@@ -53,8 +53,7 @@ class Publishing:
             for change in await TopicAdmin(self.connection, self.prefix).apply(topics, create_only=True):
                 logger.info("topic created", extra={"topic": change.topic, "detail": change.detail})
         await self.publisher.start()
-        for each in topics:
-            await self.publisher.open(each.full_name(self.prefix))
+        await self.publisher.open(each.full_name(self.prefix) for each in topics)
 
     def lane(self, name: str, key: bytes) -> Lane:
         """The way into the partition of `key`."""

@@ -72,8 +72,8 @@ class Seeder:
         starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
 
         def take(_: bytes | None, value: bytes | None) -> None:
-            for symbol, next_id in self._depth_gap(value):
-                self._plan.recall(symbol, next_id)
+            for symbol, last_id, next_id in self._depth_gap(value):
+                self._plan.recall(symbol, last_id, next_id)
 
         await read_to_end(reader, starts, ends, take)
         return ends
@@ -88,21 +88,21 @@ class Seeder:
 
     def _take_gap(self, value: bytes | None) -> None:
         try:
-            for symbol, next_id in self._depth_gap(value):
+            for symbol, last_id, next_id in self._depth_gap(value):
                 self.gaps_seen += 1
-                self._plan.gap(symbol, next_id, time.monotonic())
+                self._plan.gap(symbol, last_id, next_id, time.monotonic())
                 self._wake.set()
         except CodecError as error:
             logger.warning("a gap record cannot be read", extra={"error": str(error)})
 
-    def _depth_gap(self, value: bytes | None) -> Iterable[tuple[str, int | None]]:
-        """The symbol and the next id of a gap in a realtime depth stream; nothing for others."""
+    def _depth_gap(self, value: bytes | None) -> Iterable[tuple[str, int | None, int | None]]:
+        """The symbol and the bounds of a gap in a realtime depth stream; nothing for others."""
         if value is None:
             return
         _, gap = self._publishing.codec.decode(value)
         kind, symbol = split_stream(gap.get("stream", ""))
         if symbol and kind.channel == "depth" and kind.parameter is None:
-            yield symbol, gap["next_id"]
+            yield symbol, gap["last_id"], gap["next_id"]
 
     async def _work(self, offsets: Reader, partitions: int) -> None:
         while True:
@@ -111,15 +111,15 @@ class Seeder:
                 await self._sleep()
                 continue
             try:
-                is_done = await self._seed(request, offsets, partitions)
+                seeded_id = await self._seed(request, offsets, partitions)
             except BackpackStreamsError as error:
                 self._refuse(request, "failed", str(error))
-                is_done = False
+                seeded_id = None
             now = time.monotonic()
-            if is_done:
-                self._plan.done(request, now)
-            else:
+            if seeded_id is None:
                 self._plan.failed(request, now)
+            else:
+                self._plan.done(request, seeded_id, now)
 
     async def _sleep(self) -> None:
         due = self._plan.next_due()
@@ -130,8 +130,8 @@ class Seeder:
         except TimeoutError:
             return
 
-    async def _seed(self, request: SeedRequest, offsets: Reader, partitions: int) -> bool:
-        """One snapshot, published if it is of use."""
+    async def _seed(self, request: SeedRequest, offsets: Reader, partitions: int) -> int | None:
+        """One snapshot, published if it is of use; returns its update id then."""
         key = request.symbol.encode()
         place = (self._publishing.prefix + DEPTH_TOPIC, partition_of(key, partitions))
         end_before = (await offsets.ends([place]))[place]
@@ -142,10 +142,10 @@ class Seeder:
         if is_crossed(snapshot):
             self._refuse(request, "crossed", f"snapshot {snapshot.last_update_id} is crossed")
             self._dead_letter(answer, "the snapshot's best bid reaches its best ask", reports.CROSSED_SNAPSHOT)
-            return False
+            return None
         if not self._plan.accepts(request, snapshot.last_update_id):
             self._refuse(request, "behind", f"snapshot {snapshot.last_update_id} ends before {request.minimum_id}")
-            return False
+            return None
         found = await offsets.offset_at(place, snapshot.timestamp_us // 1000 - MARGIN_MILLIS)
         row = snapshot_row(
             snapshot,
@@ -158,9 +158,9 @@ class Seeder:
         lane = self._publishing.lane(SNAPSHOT_TOPIC, key)
         if not lane.append(key, value, snapshot.timestamp_us // 1000):
             self._refuse(request, "no_room", "the buffer for Kafka is full")
-            return False
+            return None
         self.published += 1
-        return True
+        return snapshot.last_update_id
 
     def _refuse(self, request: SeedRequest, reason: str, detail: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

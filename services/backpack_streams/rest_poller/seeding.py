@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 FIRST_RETRY_SECONDS = 0.3
 LONGEST_RETRY_SECONDS = 30.0
+FRESH_SECONDS = 120.0
+"""How long a published seed can make another one needless; bounded since a relisted market begins its ids anew."""
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class SeedPlan:
         self._fetching: dict[str, SeedRequest] = {}
         self._open: dict[str, float] = {}
         self._minimum: dict[str, int | None] = {}
+        self._published: dict[str, tuple[int, float]] = {}
 
     def set_open(self, symbols: Iterable[str], now: float) -> None:
         """These markets are open: each new one is wanted at once, the ones gone are forgotten."""
@@ -39,17 +42,31 @@ class SeedPlan:
                 self._open[symbol] = now
                 self._ask(SeedRequest(symbol, urgent=False, minimum_id=self._minimum.get(symbol), due=now))
 
-    def gap(self, symbol: str, next_id: int | None, now: float) -> bool:
-        """A gap is on record that ends before `next_id`: its book goes first. False for markets that are not open."""
-        self.recall(symbol, next_id)
-        if symbol not in self._open:
+    def gap(self, symbol: str, last_id: int | None, next_id: int | None, now: float) -> bool:
+        """A gap is on record after `last_id` and before `next_id`: its book goes first.
+
+        False for a market that is not open, and where a seed published a moment ago reaches past the gap already: at a start the
+        seed and the first update race each other.
+        """
+        self.recall(symbol, last_id, next_id)
+        if symbol not in self._open or self._is_covered(symbol, last_id, next_id, now):
             return False
         self._ask(SeedRequest(symbol, urgent=True, minimum_id=self._minimum[symbol], due=now))
         return True
 
-    def recall(self, symbol: str, next_id: int | None) -> None:
-        """The newest gap known ends before `next_id`; a later snapshot than that is needed whenever one is fetched."""
-        self._minimum[symbol] = None if next_id is None else next_id - 1
+    def recall(self, symbol: str, last_id: int | None, next_id: int | None) -> None:
+        """The newest gap known: any snapshot fetched from now on has to reach its end."""
+        if next_id is not None:
+            self._minimum[symbol] = next_id - 1
+        else:
+            self._minimum[symbol] = None if last_id is None else last_id + 1
+
+    def _is_covered(self, symbol: str, last_id: int | None, next_id: int | None, now: float) -> bool:
+        published_id, published_at = self._published.get(symbol, (0, 0.0))
+        went_back = next_id is None or (last_id is not None and next_id <= last_id)
+        return (
+            not went_back and next_id is not None and published_id >= next_id - 1 and now - published_at < FRESH_SECONDS
+        )
 
     def next(self, now: float) -> SeedRequest | None:
         """The request whose turn it is: urgent ones first, then the one that has been due for longest."""
@@ -73,9 +90,10 @@ class SeedPlan:
         """Whether a snapshot reaches the end of the gap that it is to close."""
         return request.minimum_id is None or last_update_id >= request.minimum_id
 
-    def done(self, request: SeedRequest, now: float) -> None:
+    def done(self, request: SeedRequest, last_update_id: int, now: float) -> None:
         """The seed is published; the next one is due after the refresh interval."""
         self._fetching.pop(request.symbol, None)
+        self._published[request.symbol] = last_update_id, now
         if request.symbol in self._open and self._refresh_seconds and request.symbol not in self._waiting:
             due = now + self._refresh_seconds
             self._ask(SeedRequest(request.symbol, urgent=False, minimum_id=self._minimum.get(request.symbol), due=due))

@@ -162,8 +162,27 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGUSR1, log_tasks)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             loop.remove_signal_handler(number)
+
+
+def log_tasks() -> None:
+    """Log what every task of the event loop waits for: `kill -USR1` asks a service that seems stuck."""
+    tasks = sorted(asyncio.all_tasks(), key=asyncio.Task.get_name)
+    logger.info("tasks", extra={"waits_in": {task.get_name(): _waits_in(task) for task in tasks}})
+
+
+def _waits_in(task: "asyncio.Task[object]") -> list[str]:
+    """The chain of coroutines from the task's own to the innermost, as `function:line`."""
+    chain = []
+    coroutine: object = task.get_coro()
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
+        if frame is not None:
+            chain.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
+    return chain

@@ -35,9 +35,14 @@ class Flow(Protocol):
 
 
 class Beginning:
-    """Decides when the flow begins: at once, when its streams are subscribed, or on request."""
+    """Decides when the flow begins: at once, when its audience is there, or on request.
 
-    def __init__(self, hub: Hub, settings: SandboxSettings, streams: set[str]) -> None:
+    The audience is there when somebody is subscribed to each of `streams` and each of `snapshots` was asked for: a client that
+    seeds its books late would find them changed.
+    """
+
+    def __init__(self, hub: Hub, settings: SandboxSettings, streams: set[str], snapshots: set[str]) -> None:
+        self._snapshots = snapshots
         self._hub = hub
         self._settings = settings
         self._streams = streams
@@ -55,15 +60,13 @@ class Beginning:
         if start == "control":
             await self._asked.wait()
             return
-        seen, changed_at = 0, 0.0
+        seen, changed_at = (0, 0), 0.0
         while not self._asked.is_set():
-            made = self._hub.subscriptions_made
-            if made != seen:
-                seen, changed_at = made, time.monotonic()
-            if made and (
-                self._streams <= self._hub.subscribed()
-                or time.monotonic() - changed_at >= self._settings.settle_seconds
-            ):
+            here = self._hub.subscriptions_made, len(self._hub.snapshots_asked)
+            if here != seen:
+                seen, changed_at = here, time.monotonic()
+            all_here = self._streams <= self._hub.subscribed() and self._snapshots <= self._hub.snapshots_asked
+            if here[0] and (all_here or time.monotonic() - changed_at >= self._settings.settle_seconds):
                 return
             await asyncio.sleep(_IDLE_SECONDS)
 
@@ -84,7 +87,7 @@ class SyntheticFlow:
         self._now_us = now_us
         self._rate = settings.effective_rate
         self._left = settings.frames
-        self._beginning = Beginning(hub, settings, {f"depth.{symbol}" for symbol in venue.markets})
+        self._beginning = Beginning(hub, settings, {f"depth.{symbol}" for symbol in venue.markets}, set())
         self.playing = False
         self.finished = False
 
@@ -177,7 +180,7 @@ class RecordedFlow:
         self._hub = hub
         self._now_us = now_us
         self._rate = settings.effective_rate
-        self._beginning = Beginning(hub, settings, recording.public_streams)
+        self._beginning = Beginning(hub, settings, recording.public_streams, set(recording.snapshots))
         self._next = 0
         self.playing = False
         self.finished = False

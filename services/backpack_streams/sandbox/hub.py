@@ -62,6 +62,7 @@ class Hub:
         self._outlets: dict[int, Outlet] = {}
         self._next_number = 1
         self.subscriptions_made = 0
+        self.snapshots_asked: set[str] = set()
 
     def join(self, outlet: Outlet) -> None:
         """A socket opened; numbers it."""

@@ -66,9 +66,17 @@ class RateLimit:
 
 
 class RestApi:
-    """Answers requests. `now_us` is the wall clock in µs."""
+    """Answers requests. `now_us` is the wall clock in µs; `on_snapshot` hears which books were asked for."""
 
-    def __init__(self, venue: Venue, faults: FaultBox, settings: SandboxSettings, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        faults: FaultBox,
+        settings: SandboxSettings,
+        now_us: Callable[[], int],
+        on_snapshot: Callable[[str], None],
+    ) -> None:
+        self._on_snapshot = on_snapshot
         self._venue = venue
         self._faults = faults
         self._settings = settings
@@ -177,6 +185,7 @@ class RestApi:
         if limit not in DEPTH_LIMITS:
             raise bad_parameter("limit", 'failed to parse "DepthLimit": Expect a valid enumeration value.')
         listing = self._listing(request)
+        self._on_snapshot(listing.symbol)
         now_us = self._now_us()
         late = self._faults.take("snapshot-behind", now_us, listing.symbol)
         book = self._venue.book(listing.symbol, int(late.number_of("updates", 50)) if late else 0)

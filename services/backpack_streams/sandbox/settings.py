@@ -32,13 +32,15 @@ class SandboxSettings(BaseModel):
     start: Start | None = Field(
         None,
         description="When the flow begins: 'immediately' (default of the synthetic market), 'subscribed' (default of a "
-        "recording: once all its streams are subscribed, or no new one came for --settle-seconds), "
+        "recording: once all its streams are subscribed and its snapshots asked for, or nothing new was for --settle-seconds), "
         "'control' (on POST /play).",
     )
     settle_seconds: float = Field(3.0, gt=0, description="With start 'subscribed': quiet time after a subscription.")
     retime: bool = Field(False, description="Shift the times of a recording so that its first frame is now.")
     faults: list[str] = Field(
-        default_factory=list, description="Fault active from the start, NAME[:key=value,...]; may be given repeatedly."
+        default_factory=list,
+        description="Fault active from the start, NAME[:key=value,...]; may be given repeatedly.",
+        json_schema_extra={"flag": "--fault", "repeat": True},
     )
     first_ping_min_seconds: float = Field(5.0, gt=0, description="Earliest first Ping after a socket opens.")
     first_ping_max_seconds: float = Field(38.0, gt=0, description="Latest first Ping after a socket opens.")

@@ -84,6 +84,7 @@ def test_old_recordings_outlive_a_demonstration() -> None:
     properties = broker_properties(layout())
     assert properties["log.initial.task.delay.ms"] == "3600000"
     assert properties["log.retention.check.interval.ms"] == "3600000"
+    assert properties["log.cleaner.backoff.ms"] == "3600000"
 
 
 def test_given_properties_win() -> None:

@@ -1,0 +1,74 @@
+"""What a user would write instead, a process of its own: ccxt.pro's Backpack class in a loop into aiokafka, JSON values.
+
+One task a market, as ccxt's own examples have it. Every record is handed over with `await producer.send(...)`, which does not
+wait for the acknowledgement: the quickest that a per-record interface can be.
+"""
+
+import argparse
+import asyncio
+import json
+from typing import Any
+
+import ccxt.pro
+from aiokafka import AIOKafkaProducer
+
+_BOOK_LEVELS = 20
+
+
+def exchange_at(rest_url: str, ws_url: str) -> Any:
+    """ccxt's Backpack, turned to the source on loopback; its own request limit is off, as it would only slow the start."""
+    exchange = ccxt.pro.backpack({"enableRateLimit": False})
+    exchange.urls["api"]["public"] = rest_url
+    exchange.urls["api"]["private"] = rest_url
+    exchange.urls["api"]["ws"]["public"] = ws_url
+    exchange.urls["api"]["ws"]["private"] = ws_url
+    return exchange
+
+
+async def _trades(exchange: Any, producer: AIOKafkaProducer, topic: str, symbol: str) -> None:
+    key = symbol.encode()
+    while True:
+        for trade in await exchange.watch_trades(symbol):
+            await producer.send(topic, json.dumps(trade).encode(), key=key)
+
+
+async def _books(exchange: Any, producer: AIOKafkaProducer, topic: str, symbol: str) -> None:
+    key = symbol.encode()
+    while True:
+        book = await exchange.watch_order_book(symbol)
+        record = {
+            "symbol": symbol,
+            "id": book["nonce"],
+            "timestamp": book["timestamp"],
+            "bids": book["bids"][:_BOOK_LEVELS],
+            "asks": book["asks"][:_BOOK_LEVELS],
+        }
+        await producer.send(topic, json.dumps(record).encode(), key=key)
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    exchange = exchange_at(arguments.rest_url, arguments.ws_url)
+    producer = AIOKafkaProducer(bootstrap_servers=arguments.bootstrap, acks="all", enable_idempotence=True)
+    await producer.start()
+    loop = _trades if arguments.what == "trades" else _books
+    try:
+        await exchange.load_markets()
+        await asyncio.gather(*(loop(exchange, producer, arguments.topic, symbol) for symbol in exchange.symbols))
+    finally:
+        await producer.stop()
+        await exchange.close()
+
+
+def main() -> None:
+    """Runs until it is ended."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("trades", "books"))
+    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--topic", required=True)
+    parser.add_argument("--rest-url", required=True)
+    parser.add_argument("--ws-url", required=True)
+    asyncio.run(_run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

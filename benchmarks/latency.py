@@ -1,0 +1,57 @@
+"""How old an update is when a consumer gets it, at the exchange's average load, and how busy the producer is with that load."""
+
+from dataclasses import dataclass
+
+from benchmarks import seeds
+from benchmarks.lab import Lab
+from benchmarks.way_in import TOPICS
+
+FRAMES_A_SECOND = 3_000
+"""What all perpetuals of the exchange send on average."""
+FIRST_FRAMES = 910
+"""These wait in the producer until it has learnt where the topics end."""
+WARM_UP_SECONDS = 1.0
+_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from the source's write to the consumer's hands (p50, p99, p99_9, max) and shares of one core."""
+
+    milliseconds: dict[str, float]
+    producer_share: float
+    consumer_share: float
+    problems: tuple[str, ...]
+
+
+async def measure(lab: Lab, prefix: str, seconds: float) -> Latency:
+    """Source, market-producer, Kafka and BookStream at FRAMES_A_SECOND."""
+    lab.say(f"end to end: {FRAMES_A_SECOND:,} frames/s for {seconds:g} s")
+    total_seconds = WARM_UP_SECONDS + seconds
+    skip = FIRST_FRAMES + int(WARM_UP_SECONDS * FRAMES_A_SECOND)
+    count = FIRST_FRAMES + int(total_seconds * FRAMES_A_SECOND)
+    await seeds.publish(lab, prefix, seeds.empty_books())
+    arguments = ("--bootstrap", lab.connection.bootstrap_servers, "--prefix", prefix, "--mode", "latency")
+    async with (
+        lab.source() as source,
+        lab.market_producer(source, prefix, "depth") as producer,
+        lab.run(
+            "book-reader", "benchmarks.book_reader", *arguments, "--count", count - skip, "--skip", skip
+        ) as reader,
+    ):
+        await source.until_subscribed(producer)
+        await reader.until_says("reading")
+        await source.prepare("depth", FIRST_FRAMES)
+        await source.go()
+        await lab.until_records(prefix + TOPICS["depth"], FIRST_FRAMES, [producer], _TIMEOUT_SECONDS)
+        cpu = producer.cpu_seconds()
+        started = await source.go(channel="depth", rate=FRAMES_A_SECOND, seconds=total_seconds)
+        finished = await source.until_written()
+        producer_share = (producer.cpu_seconds() - cpu) / (finished - started)
+        found = await reader.result(_TIMEOUT_SECONDS)
+    problems = [] if found["received"] == count else [f"{found['received']:,} updates arrived of {count:,}"]
+    if found["broken"]:
+        problems.append(f"{found['broken']} chains broken")
+    return Latency(
+        found["latency_ms"], producer_share, found["cpu_seconds"] / found["seconds"], tuple(problems)
+    )

@@ -1,0 +1,57 @@
+"""Figures out of measurements: medians, percentiles, rates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+MICROS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Repetitions of one measurement: how many items in how many seconds with how much CPU time."""
+
+    items: int
+    seconds: tuple[float, ...]
+    cpu_seconds: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """Items a second, median."""
+        return self.items / median(self.seconds)
+
+    @property
+    def best_rate(self) -> float:
+        """Items a second, best repetition."""
+        return self.items / min(self.seconds)
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU µs an item, median."""
+        return median(self.cpu_seconds) / self.items * MICROS
+
+    @property
+    def best_cpu_us(self) -> float:
+        """CPU µs an item, best repetition."""
+        return min(self.cpu_seconds) / self.items * MICROS
+
+    def figures(self) -> dict[str, float]:
+        """For the JSON file."""
+        return {
+            "rate_median": self.rate,
+            "rate_best": self.best_rate,
+            "cpu_us_median": self.cpu_us,
+            "cpu_us_best": self.best_cpu_us,
+            "repetitions": len(self.seconds),
+            "items_a_repetition": self.items,
+        }
+
+
+def latencies_ms(ages_us: Sequence[int]) -> dict[str, float]:
+    """Percentiles of ages in µs, as milliseconds; empty when there are none."""
+    if not ages_us:
+        return {}
+    ordered = sorted(ages_us)
+    shares = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+    found = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000 for name, share in shares.items()}
+    return found | {"max": ordered[-1] / 1000}

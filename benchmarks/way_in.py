@@ -1,0 +1,59 @@
+"""market-producer at full speed: from ready frames on a socket to records that Kafka has taken."""
+
+from dataclasses import dataclass
+
+from benchmarks.frames import MARKETS
+from benchmarks.lab import Lab, settle
+from benchmarks.numbers import Speed
+
+TOPICS = {"depth": "market.depth", "trade": "market.trade"}
+_TIMEOUT_SECONDS = 180.0
+WARM_UP_FRAMES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class WayIn:
+    """What was measured, and what is wrong with it (empty: every frame is in Kafka, none astray)."""
+
+    speed: Speed
+    peak_mib: float
+    problems: tuple[str, ...]
+
+
+async def measure(lab: Lab, prefix: str, channel: str, frames: int, repetitions: int) -> WayIn:
+    """Blasts `frames` frames `repetitions` times after a warm-up."""
+    lab.say(f"market-producer, {channel}: {repetitions} x {frames:,} frames at full speed")
+    topic = prefix + TOPICS[channel]
+    seconds, cpu_seconds = [], []
+    async with lab.source() as source, lab.market_producer(source, prefix, channel) as producer:
+        programs = (source.program, producer)
+        await source.until_subscribed(producer)
+        total = WARM_UP_FRAMES
+        await source.prepare(channel, WARM_UP_FRAMES)
+        await source.go()
+        await lab.until_records(topic, total, programs, _TIMEOUT_SECONDS)
+        for _ in range(repetitions):
+            await source.prepare(channel, frames)
+            total += frames
+            cpu = producer.cpu_seconds()
+            started = await source.go()
+            seconds.append(await lab.until_records(topic, total, programs, _TIMEOUT_SECONDS) - started)
+            await settle()
+            cpu_seconds.append(producer.cpu_seconds() - cpu)
+        problems = await _problems(lab, prefix, topic, total)
+        peak_mib = producer.peak_mib()
+    return WayIn(Speed(frames, tuple(seconds), tuple(cpu_seconds)), peak_mib, problems)
+
+
+async def _problems(lab: Lab, prefix: str, topic: str, sent: int) -> tuple[str, ...]:
+    """Every frame once, no dead letter, no gap but the ones that say that a book's stream has begun."""
+    held = await lab.records(topic)
+    letters = await lab.records(prefix + "ops.dead_letter")
+    gaps = await lab.records(prefix + "ops.gap")
+    starts = MARKETS if topic.endswith("depth") else 0
+    checks = {
+        f"{held:,} records in Kafka, {sent:,} frames sent": held == sent,
+        f"{letters} dead letters": not letters,
+        f"{gaps - starts} gaps": gaps == starts,
+    }
+    return tuple(text for text, is_well in checks.items() if not is_well)

@@ -1,0 +1,63 @@
+"""With which arguments and environment the demo starts each of its programs. Sans I/O."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import backpack_streams
+from backpack_streams.demo.ports import DemoPorts
+from backpack_streams.demo.settings import DemoSettings
+from backpack_streams.runtime.settings_fields import VARIABLE_PREFIX
+
+__all__ = ["SANDBOX", "SERVICES", "child_environment", "sandbox_command", "service_command"]
+
+SANDBOX: Final = "sandbox"
+SERVICES: Final = ("market-producer", "perp-producer", "rest-poller")
+_OTHER_SETTING_VARIABLES: Final = frozenset({"SCHEMA_REGISTRY_URL"})
+_IMPORT_ROOT: Final = Path(backpack_streams.__file__).parents[1]
+
+
+def sandbox_command(settings: DemoSettings, ports: DemoPorts) -> list[str]:
+    """How the stand-in for the exchange is started."""
+    command = _program(SANDBOX)
+    command += ["--ws-port", str(ports.ws), "--rest-port", str(ports.rest), "--control-port", str(ports.control)]
+    if settings.symbols is not None:
+        command += ["--symbols", str(settings.symbols)]
+    if settings.rate is not None:
+        command += ["--rate", str(settings.rate)]
+    if settings.recording is not None:
+        # Kafka removes records by their timestamps: those of an old recording would be gone within minutes.
+        command += ["--recording", str(settings.recording.absolute()), "--retime"]
+    return command
+
+
+def service_command(name: str, settings: DemoSettings, ports: DemoPorts, metrics_port: int) -> list[str]:
+    """How a service is started; without URLs it takes the real exchange."""
+    command = [*_program(name), "--bootstrap-servers", ports.bootstrap_servers, "--metrics-port", str(metrics_port)]
+    if not settings.live:
+        command += ["--ws-url", ports.ws_url, "--rest-url", ports.rest_url]
+    return [*command, "--log-level", settings.log_level, "--log-format", log_format(settings)]
+
+
+def log_format(settings: DemoSettings) -> str:
+    """The form of the log files: they are for people unless JSON is asked for."""
+    return "json" if settings.log_format == "json" else "text"
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Our environment without any setting: one meant for the demo or for a service elsewhere must not reach its services."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(VARIABLE_PREFIX) and name not in _OTHER_SETTING_VARIABLES
+    }
+    # They import what we imported, wherever that lies.
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_IMPORT_ROOT), environment.get("PYTHONPATH", "")]))
+    return kept
+
+
+def _program(name: str) -> list[str]:
+    # -P: a file in the current folder that is called like a module must not be imported in its place.
+    return [sys.executable, "-P", "-m", "backpack_streams.cli.main", name]

@@ -1,0 +1,45 @@
+"""Where a demo keeps Kafka's data and everybody's logs: a folder that stays, or one that goes with the demo."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from backpack_streams.demo.errors import DemoError
+
+__all__ = ["DemoFolder"]
+
+_TEMPORARY_PREFIX = "backpack-streams-demo-"
+
+
+class DemoFolder:
+    """A folder with `kafka` (data) and `logs` in it."""
+
+    def __init__(self, path: Path, *, is_temporary: bool) -> None:
+        self.path = path
+        self.is_temporary = is_temporary
+        self.kafka = path / "kafka"
+        self.logs = path / "logs"
+
+    @classmethod
+    def open(cls, data_dir: Path | None) -> "DemoFolder":
+        """Make the folder if need be; None makes a temporary one.
+
+        Raises:
+            DemoError: it cannot be written to.
+        """
+        try:
+            is_temporary = data_dir is None
+            path = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX)) if data_dir is None else data_dir.absolute()
+            folder = cls(path, is_temporary=is_temporary)
+            folder.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            where = data_dir or tempfile.gettempdir()
+            raise DemoError(
+                f"cannot write to the folder {where} ({error.strerror}): make it writable, or choose another with --data-dir"
+            ) from error
+        return folder
+
+    def close(self, *, keep_logs: bool) -> None:
+        """Remove what is temporary: the data always, the logs unless they are still of use."""
+        if self.is_temporary:
+            shutil.rmtree(self.kafka if keep_logs else self.path, ignore_errors=True)

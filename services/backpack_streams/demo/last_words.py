@@ -1,0 +1,29 @@
+"""Finds the line in a Python program's log that tells best why it ended. Sans I/O."""
+
+import re
+from typing import Final
+
+__all__ = ["last_words"]
+
+_LONGEST_QUOTE_CHARACTERS: Final = 300
+# From the most to the least telling: its own account of why, an exception's last line, an error.
+_TELLING: Final = (
+    re.compile(r"\bservice failed (?!unexpectedly)|^backpack-streams [\w-]+: "),
+    re.compile(r"^[\w.]+(?:Error|Exception|Exit|Interrupt)\b"),
+    re.compile(r'\bERROR\b|"level": "error"'),
+)
+
+
+def last_words(log_text: str) -> str:
+    """One line, shortened if it is long."""
+    lines = [line.rstrip() for line in log_text.splitlines() if line.strip()]
+    for pattern in _TELLING:
+        telling = [line for line in lines if pattern.search(line)]
+        if telling:
+            return _short(telling[-1])
+    return _short(lines[-1]) if lines else "it wrote nothing to its log"
+
+
+def _short(line: str) -> str:
+    line = line.strip()
+    return line if len(line) <= _LONGEST_QUOTE_CHARACTERS else line[: _LONGEST_QUOTE_CHARACTERS - 3] + "..."

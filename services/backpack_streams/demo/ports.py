@@ -1,0 +1,62 @@
+"""The demo's ports: all are looked at before anything is started."""
+
+from dataclasses import dataclass
+
+from backpack_streams.demo.errors import PortInUseError
+from backpack_streams.demo.settings import DemoSettings
+from backpack_streams.embedded.ports import free_ports, port_is_free
+
+__all__ = ["HOST", "DemoPorts", "claim_ports"]
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPorts:
+    """Where the demo's programs listen on loopback. Those of the sandbox are None when it does not run."""
+
+    kafka: int
+    ws: int | None = None
+    rest: int | None = None
+    control: int | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Kafka's address."""
+        return f"{HOST}:{self.kafka}"
+
+    @property
+    def ws_url(self) -> str:
+        """The sandbox's WebSocket."""
+        return f"ws://{HOST}:{self.ws}"
+
+    @property
+    def rest_url(self) -> str:
+        """The sandbox's REST API."""
+        return f"http://{HOST}:{self.rest}"
+
+    @property
+    def control_url(self) -> str:
+        """The sandbox's control API."""
+        return f"http://{HOST}:{self.control}"
+
+
+def claim_ports(settings: DemoSettings) -> DemoPorts:
+    """The ports as set, free ones for those set to 0. Nothing is held: another program may still take one.
+
+    Raises:
+        PortInUseError: one is taken; the message names it and its flag.
+        EmbeddedError: no free port can be found.
+    """
+    wanted = {"kafka": settings.kafka_port}
+    if not settings.live:
+        wanted |= {"ws": settings.ws_port, "rest": settings.rest_port, "control": settings.control_port}
+    for name, port in wanted.items():
+        if port and not port_is_free(HOST, port):
+            raise PortInUseError(
+                f"port {port} on {HOST} is in use by another program (or not allowed): stop that one, "
+                f"or choose another port with --{name}-port (0 takes a free one)"
+            )
+    open_names = [name for name, port in wanted.items() if not port]
+    free = free_ports(len(open_names), HOST, besides=wanted.values())
+    return DemoPorts(**(wanted | dict(zip(open_names, free, strict=True))))

@@ -1,0 +1,186 @@
+"""The plant as its users run it: the installed command in processes of their own, on free ports, against a real Kafka."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+PROGRAM = (sys.executable, "-m", "backpack_streams.cli.main")
+READY_SECONDS = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until(what: str, holds: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.1)
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+class Process:
+    """One command running; its log lies in `log`."""
+
+    def __init__(self, arguments: tuple[str, ...], log: Path) -> None:
+        self.arguments = arguments
+        self.log = log
+        with log.open("ab") as out:
+            self.popen = subprocess.Popen([*PROGRAM, *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        self.popen.send_signal(signal.SIGKILL)
+        self.popen.wait(10)
+
+    def stop(self) -> int:
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(40)
+
+    def log_tail(self) -> str:
+        return self.log.read_text()[-3000:]
+
+
+class Service(Process):
+    """A service, and its metrics."""
+
+    def __init__(self, arguments: tuple[str, ...], log: Path) -> None:
+        self.port = free_port()
+        super().__init__((*arguments, "--metrics-port", str(self.port)), log)
+
+    def is_ready(self) -> bool:
+        assert self.popen.poll() is None, f"{self.arguments[0]} ended: {self.log_tail()}"
+        try:
+            return "ready" in get(f"http://127.0.0.1:{self.port}/readyz")
+        except OSError:
+            return False
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        lines = get(f"http://127.0.0.1:{self.port}/metrics").splitlines()
+        found = [line for line in lines if line.startswith((f"backpack_streams_{name} ", f"backpack_streams_{name}{{"))]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+
+class Exchange(Process):
+    """A sandbox exchange and its control port."""
+
+    def __init__(self, log: Path, *options: str) -> None:
+        ports = [free_port() for _ in range(3)]
+        self.ws_url, self.rest_url, self.control_url = (
+            f"ws://127.0.0.1:{ports[0]}",
+            *(f"http://127.0.0.1:{p}" for p in ports[1:]),
+        )
+        flags = zip(("--ws-port", "--rest-port", "--control-port"), map(str, ports), strict=True)
+        super().__init__(("sandbox", *(part for pair in flags for part in pair), *options), log)
+        wait_until("the sandbox is ready", self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return "mode" in get(f"{self.control_url}/state")
+        except OSError:
+            return False
+
+    def ask(self, path: str) -> Any:
+        return json.loads(get(self.control_url + path))
+
+    def order(self, fault: str, **options: Any) -> None:
+        body = json.dumps({"fault": fault, **options}).encode()
+        request = urllib.request.Request(f"{self.control_url}/faults", body, method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+
+    def play(self) -> None:
+        with urllib.request.urlopen(urllib.request.Request(f"{self.control_url}/play", b"", method="POST"), timeout=10):
+            pass
+
+    def wait_finished(self, seconds: float = 90.0) -> None:
+        wait_until("the flow is over", lambda: bool(self.ask("/state")["finished"]), seconds)
+
+
+class Plant:
+    """An exchange, and services between it and Kafka, under a topic prefix of its own."""
+
+    def __init__(self, bootstrap_servers: str, folder: Path, prefix: str, stack: ExitStack) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.prefix = prefix
+        self._folder = folder
+        self._stack = stack
+        self._exchange: Exchange | None = None
+
+    @property
+    def exchange(self) -> Exchange:
+        assert self._exchange is not None
+        return self._exchange
+
+    def start_exchange(self, *options: str) -> Exchange:
+        self._exchange = Exchange(self._folder / "sandbox.log", *options)
+        self._stack.callback(self._exchange.kill)
+        return self._exchange
+
+    def start(self, service: str, *options: str) -> Service:
+        urls = ("--ws-url", self.exchange.ws_url) if service != "rest-poller" else ()
+        arguments = (
+            service,
+            *urls,
+            "--rest-url",
+            self.exchange.rest_url,
+            *self.kafka_flags(),
+            "--log-format",
+            "json",
+            *options,
+        )
+        process = Service(arguments, self._folder / f"{service}.log")
+        self._stack.callback(process.kill)
+        return process
+
+    def start_ready(self, service: str, *options: str) -> Service:
+        process = self.start(service, *options)
+        wait_until(f"{service} is ready", process.is_ready)
+        return process
+
+    def kafka_flags(self) -> tuple[str, ...]:
+        return "--bootstrap-servers", self.bootstrap_servers, "--topic-prefix", self.prefix
+
+    def run(self, *arguments: str, seconds: float = 90.0) -> subprocess.CompletedProcess[str]:
+        """A command of the program, to its end."""
+        command = [*PROGRAM, *arguments, *self.kafka_flags()]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False, env=dict(os.environ)
+        )
+
+    def books(self, *symbols: str, timeout: float = 60.0) -> dict[str, dict[str, Any]]:
+        """What `book --once --json` prints, by symbol."""
+        done = self.run(
+            "book", *(symbols or ("all",)), "--once", "--json", "--timeout", str(timeout), seconds=timeout + 30
+        )
+        assert done.returncode == 0, done.stderr + done.stdout[-500:]
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        return {row["symbol"]: row for row in rows}
+
+
+@contextmanager
+def running_plant(bootstrap_servers: str, folder: Path, prefix: str) -> Iterator[Plant]:
+    with ExitStack() as stack:
+        yield Plant(bootstrap_servers, folder, prefix, stack)
+
+
+def same_book(ours: dict[str, Any], truth: dict[str, Any]) -> bool:
+    """Level for level and at the same update id; both print plain decimals."""
+    return all(ours[key] == truth[key] for key in ("last_update_id", "bids", "asks"))

@@ -1,0 +1,69 @@
+"""Codecs whose Avro engine is chosen by the test, in both framings."""
+
+from contextlib import contextmanager
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+from unittest.mock import patch
+
+from backpack_streams.bus import avro
+from backpack_streams.bus.codec import Codec, Encoder
+from backpack_streams.bus.schemas import Schema, own_schemas
+from backpack_streams.errors import CodecError
+
+ENGINES = ("fastavro",) if avro.cavro is None else ("fastavro", "cavro")
+FRAMINGS = ("single-object", "confluent")
+
+
+class MemoryRegistry:
+    """A schema registry that keeps everything in memory, ids from 7 on."""
+
+    FIRST_ID = 7
+
+    def __init__(self) -> None:
+        self.subjects: dict[str, int] = {}
+        self._texts: list[str] = []
+
+    def schema_id(self, subject: str, schema: Schema) -> int:
+        if schema.text not in self._texts:
+            self._texts.append(schema.text)
+        self.subjects[subject] = self.FIRST_ID + self._texts.index(schema.text)
+        return self.subjects[subject]
+
+    def schema_text(self, schema_id: int) -> str | None:
+        index = schema_id - self.FIRST_ID
+        return self._texts[index] if 0 <= index < len(self._texts) else None
+
+
+class Coding(NamedTuple):
+    """A codec and an encoder for every record."""
+
+    codec: Codec
+    encode: dict[str, Encoder]
+
+
+@contextmanager
+def forced(engine: str) -> Iterator[None]:
+    """Every engine made meanwhile is this one."""
+    with patch.object(avro, "cavro", None if engine == "fastavro" else avro.cavro):
+        yield
+
+
+@cache
+def coding(engine: str, framing: str) -> Coding:
+    """One codec for each engine and framing, its readers made under that engine."""
+    with forced(engine):
+        codec = Codec(MemoryRegistry() if framing == "confluent" else None)
+        encoders = {name: codec.encoder(name, f"topic-of-{name}") for name in own_schemas()}
+        if framing == "confluent":
+            for schema_id in range(MemoryRegistry.FIRST_ID, MemoryRegistry.FIRST_ID + len(encoders)):
+                _meet(codec, b"\x00" + schema_id.to_bytes(4, "big"))
+        return Coding(codec, encoders)
+
+
+def _meet(codec: Codec, header: bytes) -> None:
+    """Readers of the Confluent framing are made when first met."""
+    try:
+        codec.decode(header)
+    except CodecError:
+        return
