@@ -17,6 +17,8 @@ from backpack_streams.runtime.loop import loop_factory
 from benchmarks.numbers import latencies_ms
 
 _GIVE_UP_SECONDS = 120.0
+_UNTIL_LIVE_SECONDS = 5.0
+"""Books tell that they are live one round after they have caught up."""
 
 
 async def _read_decimals(books: BookStream, count: int) -> None:
@@ -71,6 +73,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
             async with asyncio.timeout(_GIVE_UP_SECONDS):
                 await read(books, arguments.count)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        await books.until_live(_UNTIL_LIVE_SECONDS)
         levels = sum(len(market.book) for market in books.books.values())
         return found | {
             "cpu_seconds": cpu,

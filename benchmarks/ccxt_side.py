@@ -4,7 +4,7 @@ import signal
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from benchmarks.frames import MARKETS
+from benchmarks.frames import FIRST_ID, MARKETS
 from benchmarks.lab import Lab, Program, SourceClient
 from benchmarks.latency import FRAMES_A_SECOND
 from benchmarks.numbers import MICROS
@@ -12,7 +12,9 @@ from benchmarks.numbers import MICROS
 CHANNELS = {"trades": "trade", "books": "depth"}
 _WARM_UP_FRAMES_A_MARKET = 15
 """ccxt asks REST for a book once eleven deltas of it have come."""
-_WARM_UP_FRAMES_A_SECOND = 500
+_LAST_FRAMES_A_MARKET = 3
+"""ccxt gives out what has gathered when the next message of that market comes: without these its last items would count as lost."""
+_SLOW_FRAMES_A_SECOND = 500
 _TIMEOUT_SECONDS = 180.0
 
 
@@ -72,31 +74,35 @@ async def at_average_load(lab: Lab, what: str, seconds: float) -> CcxtRun:
 
 async def _measure(lab: Lab, what: str, topic: str, frames: int, seconds: float | None) -> CcxtRun:
     channel, kafka = CHANNELS[what], lab.connection.bootstrap_servers
-    await lab.make_topics("", (topic,))
+    frames -= frames % MARKETS
+    await lab.make_plain_topic(topic)
     async with lab.source() as source:
         words = (what, "--topic", topic, "--bootstrap", kafka, "--rest-url", source.rest_url, "--ws-url", source.ws_url)
         async with lab.run("ccxt", "benchmarks.ccxt_loop", *words) as loop:
-            await _warm_up(lab, source, loop, topic, channel)
-            reader_words = ("--topic", topic, "--bootstrap", kafka)
+            await source.until_subscribed(loop)
+            await _slowly(lab, source, loop, topic, channel, _WARM_UP_FRAMES_A_MARKET)
+            ids = ("--first-id", FIRST_ID + _WARM_UP_FRAMES_A_MARKET, "--ids", frames // MARKETS)
+            reader_words = ("--topic", topic, "--bootstrap", kafka, *ids)
             async with lab.run("json-reader", "benchmarks.json_reader", *reader_words) as reader:
                 await reader.until_says("reading")
                 if seconds is None:
                     await source.prepare(channel, frames)
                 cpu = loop.cpu_seconds()
-                query = {} if seconds is None else {"channel": channel, "rate": FRAMES_A_SECOND, "seconds": seconds}
+                query = {} if seconds is None else {"channel": channel, "rate": FRAMES_A_SECOND, "count": frames}
                 started = await source.go(**query)
                 await source.until_written(_TIMEOUT_SECONDS)
                 ended = await lab.until_idle(topic, loop)
                 cpu_seconds = loop.cpu_seconds() - cpu
+                await _slowly(lab, source, loop, topic, channel, _LAST_FRAMES_A_MARKET)
                 reader.child.send_signal(signal.SIGTERM)
                 found = await reader.result(_TIMEOUT_SECONDS)
     return CcxtRun(frames, found["distinct"], ended - started, cpu_seconds, found["latency_ms"])
 
 
-async def _warm_up(lab: Lab, source: SourceClient, loop: Program, topic: str, channel: str) -> None:
-    """So many frames that every task has run and, for books, every snapshot has been fetched."""
-    await source.until_subscribed(loop)
-    seconds = _WARM_UP_FRAMES_A_MARKET * MARKETS / _WARM_UP_FRAMES_A_SECOND
-    await source.go(channel=channel, rate=_WARM_UP_FRAMES_A_SECOND, seconds=seconds)
+async def _slowly(
+    lab: Lab, source: SourceClient, loop: Program, topic: str, channel: str, frames_a_market: int
+) -> None:
+    """So few frames a second that nothing is lost of them: every task runs and, for books, every snapshot is fetched."""
+    await source.go(channel=channel, rate=_SLOW_FRAMES_A_SECOND, count=frames_a_market * MARKETS)
     await source.until_written()
     await lab.until_idle(topic, loop)

@@ -1,6 +1,7 @@
 """A consumer of the ccxt loop's JSON, a process of its own: counts distinct items and measures how old they are on arrival.
 
 Reads what comes after it has said "reading". Once asked to end (SIGTERM) it reads what is left and prints one line of JSON.
+Items with other ids than those asked for (a warm-up's) do not count.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from benchmarks.numbers import latencies_ms
 _POLL_MILLIS = 200
 
 
-async def _measure(bootstrap: str, topic: str) -> dict[str, Any]:
+async def _measure(bootstrap: str, topic: str, ids: range) -> dict[str, Any]:
     is_over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_over.set)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
@@ -29,14 +30,14 @@ async def _measure(bootstrap: str, topic: str) -> dict[str, Any]:
         consumer.assign([TopicPartition(topic, number) for number in known.partitions_for_topic(topic)])
         await consumer.seek_to_end()
         print("reading", flush=True)
-        return await _read(consumer, is_over)
+        return await _read(consumer, is_over, ids)
     finally:
         await consumer.stop()
 
 
-async def _read(consumer: AIOKafkaConsumer, is_over: asyncio.Event) -> dict[str, Any]:
+async def _read(consumer: AIOKafkaConsumer, is_over: asyncio.Event, ids: range) -> dict[str, Any]:
     ages_us = array("q")
-    items: set[tuple[str, str]] = set()
+    items: set[tuple[str, int]] = set()
     while True:
         batches = await consumer.getmany(timeout_ms=_POLL_MILLIS)
         if not batches and is_over.is_set():
@@ -44,7 +45,9 @@ async def _read(consumer: AIOKafkaConsumer, is_over: asyncio.Event) -> dict[str,
         for batch in batches.values():
             for record in batch:
                 item = json.loads(record.value)
-                items.add((item["symbol"], str(item["id"])))
+                if int(item["id"]) not in ids:
+                    continue
+                items.add((item["symbol"], int(item["id"])))
                 if "info" in item:
                     ages_us.append(time.time_ns() // 1000 - int(item["info"]["E"]))
 
@@ -54,8 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
+    parser.add_argument("--first-id", type=int, required=True)
+    parser.add_argument("--ids", type=int, required=True)
     arguments = parser.parse_args()
-    print(json.dumps(asyncio.run(_measure(arguments.bootstrap, arguments.topic))), flush=True)
+    ids = range(arguments.first_id, arguments.first_id + arguments.ids)
+    print(json.dumps(asyncio.run(_measure(arguments.bootstrap, arguments.topic, ids))), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ _SETTLE_SECONDS = 0.15
 _LOG_LINES_SHOWN = 8
 _IDLE_SECONDS = 1.0
 _BUSY_SHARE = 0.5
+PLAIN_PARTITIONS = 8
+"""As many as our depth topic has."""
 
 
 class BenchmarkError(BackpackStreamsError):
@@ -90,7 +92,9 @@ def cpu_seconds(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError as error:
-        raise BenchmarkError(f"the CPU time of process {pid} cannot be read ({error}): it needs Linux's /proc") from None
+        raise BenchmarkError(
+            f"the CPU time of process {pid} cannot be read ({error}): it needs Linux's /proc"
+        ) from None
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
 
@@ -199,9 +203,12 @@ class Lab:
             yield program
 
     async def make_topics(self, prefix: str, names: Iterable[str]) -> None:
-        """Our own topics, by name, or plain ones for who has none."""
-        topics = [topic(name) if "." in name else Topic(name, "", 8) for name in names]
-        await TopicAdmin(self.connection, prefix).apply(topics, create_only=True)
+        """Topics of ours, by their names without the prefix."""
+        await TopicAdmin(self.connection, prefix).apply([topic(name) for name in names], create_only=True)
+
+    async def make_plain_topic(self, name: str) -> None:
+        """A topic for records that are none of ours."""
+        await TopicAdmin(self.connection, "").apply([Topic(name, "", PLAIN_PARTITIONS)], create_only=True)
 
     async def records(self, *topics: str) -> int:
         """How many records the topics hold together: the sum of their ends, since nothing is ever deleted here."""
@@ -242,7 +249,7 @@ class Lab:
         publisher = Publisher(self.connection)
         await publisher.start()
         try:
-            await publisher.open(name)
+            await publisher.open([name])
             for key, value, timestamp_ms in records:
                 publisher.lane(name, key).append(key, value, timestamp_ms)
         finally:

@@ -35,9 +35,7 @@ async def measure(lab: Lab, prefix: str, seconds: float) -> Latency:
     async with (
         lab.source() as source,
         lab.market_producer(source, prefix, "depth") as producer,
-        lab.run(
-            "book-reader", "benchmarks.book_reader", *arguments, "--count", count - skip, "--skip", skip
-        ) as reader,
+        lab.run("book-reader", "benchmarks.book_reader", *arguments, "--count", count - skip, "--skip", skip) as reader,
     ):
         await source.until_subscribed(producer)
         await reader.until_says("reading")
@@ -45,13 +43,11 @@ async def measure(lab: Lab, prefix: str, seconds: float) -> Latency:
         await source.go()
         await lab.until_records(prefix + TOPICS["depth"], FIRST_FRAMES, [producer], _TIMEOUT_SECONDS)
         cpu = producer.cpu_seconds()
-        started = await source.go(channel="depth", rate=FRAMES_A_SECOND, seconds=total_seconds)
+        started = await source.go(channel="depth", rate=FRAMES_A_SECOND, count=count - FIRST_FRAMES)
         finished = await source.until_written()
         producer_share = (producer.cpu_seconds() - cpu) / (finished - started)
         found = await reader.result(_TIMEOUT_SECONDS)
     problems = [] if found["received"] == count else [f"{found['received']:,} updates arrived of {count:,}"]
     if found["broken"]:
         problems.append(f"{found['broken']} chains broken")
-    return Latency(
-        found["latency_ms"], producer_share, found["cpu_seconds"] / found["seconds"], tuple(problems)
-    )
+    return Latency(found["latency_ms"], producer_share, found["cpu_seconds"] / found["seconds"], tuple(problems))

@@ -32,9 +32,7 @@ async def publish(lab: Lab, prefix: str, snapshots: Iterable[DepthSnapshot]) -> 
         )
         for snapshot in snapshots
     ]
-    await lab.publish(
-        prefix + SNAPSHOTS, [(row["symbol"].encode(), encode(row), now_us // 1000) for row in rows]
-    )
+    await lab.publish(prefix + SNAPSHOTS, [(row["symbol"].encode(), encode(row), now_us // 1000) for row in rows])
 
 
 def empty_books() -> list[DepthSnapshot]:

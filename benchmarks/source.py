@@ -1,7 +1,7 @@
 """The frame source, a process of its own: ready frames over a WebSocket as fast as it takes them, or at a rate.
 
 One port speaks all: WebSocket on an upgrade, else REST with the few answers that clients ask for, and `/control/...`:
-`prepare?channel=C&count=N` renders frames, `go` writes them, `go?rate=R&seconds=S&channel=C` renders and writes them in time,
+`prepare?channel=C&count=N` renders frames, `go` writes them, `go?rate=R&count=N&channel=C` renders and writes them in time,
 `state` tells. Frames go to the socket that connected last.
 """
 
@@ -68,7 +68,7 @@ class Source:
         self.finished = 0.0
         self.started = time.time()
         writing = (
-            self._in_time(socket, self.feeds[query["channel"]], float(query["rate"]), float(query["seconds"]))
+            self._in_time(socket, self.feeds[query["channel"]], float(query["rate"]), int(query["count"]))
             if "rate" in query
             else self._at_once(socket, self.prepared)
         )
@@ -93,9 +93,9 @@ class Source:
         await socket.writable.wait()
         self.finished = time.time()
 
-    async def _in_time(self, socket: "Connection", feed: Feed, rate: float, seconds: float) -> None:
+    async def _in_time(self, socket: "Connection", feed: Feed, rate: float, count: int) -> None:
         """Each frame carries the time at which it is written."""
-        sent, count = 0, int(rate * seconds)
+        sent = 0
         start = time.perf_counter()
         while sent < count:
             due = min(count, int((time.perf_counter() - start) * rate)) - sent

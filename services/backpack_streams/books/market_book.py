@@ -52,6 +52,8 @@ class Outcome(Enum):
     """The seed is ahead of a live book: kept in case the chain breaks."""
     IGNORED = "ignored"
     """A live book has no use for the seed."""
+    CAUGHT_UP = "caught up"
+    """The reader has reached the present: the book shows its own status from now on."""
     REFUSED = "refused"
     """The seed cannot be used (`reason`); the book is not live."""
 

@@ -161,7 +161,8 @@ class BookStream:
         while True:
             records = await self._reader.poll(_POLL_MILLIS)
             yield self._take(records)
-            await self._note_progress()
+            if self._behind:
+                yield await self._caught_up()
 
     async def _join(self) -> None:
         start = await look_round(self._reader, self._codec, self._prefix, self._wanted)
@@ -278,14 +279,12 @@ class BookStream:
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         logger.warning("a record cannot be read", extra=where | {"error": str(error)})
 
-    async def _note_progress(self) -> None:
+    async def _caught_up(self) -> Iterator[BookUpdate]:
         """Books show their own status once their partition has reached where it ended at the join."""
-        if not self._behind:
-            return
-        reached = [place for place, end in self._behind.items() if await self._reader.position(place) >= end]
+        reached = {place for place, end in self._behind.items() if await self._reader.position(place) >= end}
+        released = [market for key, market in self._by_key.items() if self._place(key) in reached]
         for place in reached:
             del self._behind[place]
-        if reached:
-            for key, market in self._by_key.items():
-                if self._place(key) in reached:
-                    market.release()
+        for market in released:
+            market.release()
+        return iter([BookUpdate(market, Outcome.CAUGHT_UP) for market in released])

@@ -99,6 +99,8 @@ class Codec:
         plan = _plan(self._schema(record).document)
 
         def to_bytes(value: Any, scale: int) -> bytes:
+            if isinstance(value, float):
+                raise CodecError(f"{value!r} is a binary float: give a Decimal, an int or text")
             return value if isinstance(value, bytes) else bytes_from_unscaled(unscaled_from_text(str(value), scale))
 
         return lambda row: _convert(dict(row), plan, to_bytes)

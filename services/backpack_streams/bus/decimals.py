@@ -18,6 +18,7 @@ _LIMIT = 10**PRECISION_DIGITS
 _EXACT = Context(prec=400, Emax=999_999, Emin=-999_999)
 _CACHE_ENTRIES = 1 << 17
 _LONGEST_TEXT = 200
+_LONGEST_BYTES = 128
 
 
 class DecimalDoesNotFit(CodecError):  # noqa: N818  # named for what happened, as CodecError's other children
@@ -55,6 +56,8 @@ def _unscaled_the_long_way(text: str, scale: int) -> int:
         raise DecimalDoesNotFit(f"{_shown(text)} is not a finite decimal number")
     if not value:
         return 0
+    if value.adjusted() < -_LONGEST_TEXT:
+        raise DecimalDoesNotFit(f"{_shown(text)} has more than the {scale} decimal places a record holds")
     if value.adjusted() + scale >= PRECISION_DIGITS:
         raise DecimalDoesNotFit(
             f"{_shown(text)} has more than the {PRECISION_DIGITS} digits a record holds at scale {scale}"
@@ -81,7 +84,13 @@ def unscaled_from_bytes(data: bytes) -> int:
 
 
 def decimal_from_bytes(data: bytes, scale: int = SCALE) -> Decimal:
-    """The exact `Decimal` behind Avro's bytes."""
+    """The exact `Decimal` behind Avro's bytes.
+
+    Raises:
+        DecimalDoesNotFit: more bytes than any value of ours has.
+    """
+    if len(data) > _LONGEST_BYTES:
+        raise DecimalDoesNotFit(f"{len(data)} bytes are no decimal of {PRECISION_DIGITS} digits")
     return Decimal(int.from_bytes(data, "big", signed=True)).scaleb(-scale, _EXACT)
 
 

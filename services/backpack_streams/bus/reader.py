@@ -17,6 +17,8 @@ Records = Mapping[TopicPartition, list[ConsumerRecord]]
 
 _FETCH_BYTES_A_PARTITION = 4 * 1024 * 1024
 _RECORDS_A_POLL = 10_000
+_FETCH_WAIT_MILLIS = 100
+"""A broker answers one request of a connection after the other: a fetch that waits for records holds up every question behind it."""
 
 
 class Reader:
@@ -38,6 +40,7 @@ class Reader:
             auto_offset_reset="earliest",  # what retention removed is a hole that the sequence shows
             max_partition_fetch_bytes=_FETCH_BYTES_A_PARTITION,
             fetch_max_bytes=16 * _FETCH_BYTES_A_PARTITION,
+            fetch_max_wait_ms=_FETCH_WAIT_MILLIS,
         )
         try:
             await consumer.start()

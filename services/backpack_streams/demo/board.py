@@ -1,15 +1,17 @@
 """What the demo shows, worked out from events: books, rates, gaps, lag, and what is new. Sans I/O, and without a clock.
 
-Times are seconds on one monotonic clock, `_us` microseconds since the Unix epoch.
+Times are seconds on one monotonic clock, `_us` microseconds since the Unix epoch. Topics go by their names without the prefix.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from statistics import median
 from typing import Any, Final
 
 from backpack_streams.books import BookUpdate, MarketBook, Outcome, Status
-from backpack_streams.demo.news import NewsDesk, dead_letter_line, gap_line, status_line
+from backpack_streams.demo.news import NewsDesk, book_left_live, dead_letter_line, gap_line
 from backpack_streams.demo.rates import RateWindow
+from backpack_streams.demo.rows import BookRow, Lag, ServiceRow, TopicRow, Totals, book_row
 from backpack_streams.demo.service_report import ServiceReport
 
 __all__ = ["Board"]
@@ -17,37 +19,41 @@ __all__ = ["Board"]
 RATE_WINDOW_SECONDS: Final = 5.0
 SETTLED_SECONDS: Final = 1.0
 """So long the list of markets must have stood before all of it can count as LIVE."""
-_LAG_ROUNDS: Final = 50
+_LAG_ROUNDS: Final = 20
 _STREAM_START: Final = "STREAM_START"
 _DEPTH: Final = "market.depth"
 _SEEDS: Final = "market.book_snapshot"
+_ALL_FRAMES: Final = "frames"
 
 
 class Board:
-    """Everything seen since the demo began. `started_at` is when that was."""
+    """Everything seen since the demo began at `started_at`.
 
-    def __init__(self, started_at: float) -> None:
+    `first_ends` is how many records each topic held when nothing of this demo was in Kafka yet.
+    """
+
+    def __init__(self, started_at: float, first_ends: Mapping[str, int]) -> None:
         self._started_at = started_at
+        self._first_ends = first_ends
+        self._ends = first_ends
+        self._topic_rates = RateWindow(RATE_WINDOW_SECONDS)
         self._expected: frozenset[str] = frozenset()
         self._expected_since = started_at
         self._markets: dict[str, MarketBook] = {}
         self._updates: Counter[str] = Counter()
         self._update_rates = RateWindow(RATE_WINDOW_SECONDS)
         self._broken: set[str] = set()
-        self._first_ends: Mapping[str, int] = {}
-        self._ends: Mapping[str, int] = {}
-        self._topic_rates = RateWindow(RATE_WINDOW_SECONDS)
-        self._depth_records_read = 0
+        self._unread_records = 0
         self._gaps: Counter[str] = Counter()
         self._dead_letters = 0
-        self._services: dict[str, ServiceReport | None] = {}
+        self._services: dict[str, ServiceReport] = {}
         self._notes: dict[str, str] = {}
         self._frame_rates = RateWindow(RATE_WINDOW_SECONDS)
         self._newest_engine_us = 0
         self._lags_us: deque[int] = deque(maxlen=_LAG_ROUNDS)
         self.news = NewsDesk()
-        self.all_live_after: float | None = None
-        """Seconds from the start until every open market's book was `LIVE` for the first time."""
+        self.all_live_after_seconds: float | None = None
+        """From the start until every open market's book was `LIVE` for the first time."""
 
     # What happens.
 
@@ -69,29 +75,30 @@ class Board:
                 self._newest_engine_us = engine_us
         elif outcome is Outcome.BROKE:
             self._broken.add(symbol)
-            self.news.add(status_line(market))
+            self.news.add(book_left_live(market))
         elif symbol in self._broken and market.status is Status.LIVE:
             self._broken.discard(symbol)
             self.news.add(f"{symbol} is LIVE again at update {market.last_update_id}")
 
+    def saw_backlog_end(self) -> None:
+        """The updates seen so far had waited for this reader: their age says nothing of the lag."""
+        self._newest_engine_us = 0
+
     def saw_round_end(self, now_us: int) -> None:
-        """The updates that Kafka gave at once have all been seen; the newest of them tells the lag."""
+        """The updates that Kafka has just been given have all been seen; the newest of them tells the lag."""
         if self._newest_engine_us:
             self._lags_us.append(now_us - self._newest_engine_us)
             self._newest_engine_us = 0
 
     def saw_ends(self, ends: Mapping[str, int], depth_records_read: int, at: float) -> None:
-        """How many records each topic has had so far (its name without prefix), and how many of depth were read here."""
-        if not self._first_ends:
-            self._first_ends = ends
-            self._depth_records_read = -depth_records_read
+        """How many records each topic holds now, and how many of depth were read here since the first ends."""
         self._ends = ends
-        self._depth_records_read = self._depth_records_read if depth_records_read < 0 else depth_records_read
+        self._unread_records = max(0, self._records(_DEPTH) - depth_records_read)
         self._topic_rates.add(at, ends)
 
     def saw_gap(self, gap: Mapping[str, Any]) -> None:
-        """A record of the gap topic."""
-        self._gaps[str(gap["reason"])] += 1
+        """A record of the gap topic. Those that say where a stream begins are ordinary, and no news."""
+        self._gaps[gap["reason"]] += 1
         if gap["reason"] != _STREAM_START:
             self.news.add(gap_line(gap))
 
@@ -100,14 +107,81 @@ class Board:
         self._dead_letters += 1
         self.news.add(dead_letter_line(letter))
 
-    def saw_service(self, name: str, report: ServiceReport | None, note: str, at: float) -> None:
-        """What a service says of itself, None where it does not answer; `note` is the last line of its log."""
-        before = self._services.get(name)
-        was_ready, is_ready = bool(before and before.is_ready), bool(report and report.is_ready)
-        if is_ready != was_ready:
-            reasons = "; ".join(report.reasons) if report else "it does not answer"
-            self.news.add(f"{name} ready" if is_ready else f"{name} not ready: {reasons}")
+    def saw_service(self, name: str, report: ServiceReport, note: str, at: float) -> None:
+        """What a service says of itself; `note` is what its log says where it is not ready."""
+        known = self._services.get(name)
+        if report.is_ready and not (known and known.is_ready):
+            self.news.add(f"{name} ready")
+        elif known and known.is_ready and not report.is_ready:
+            self.news.add(f"{name} is not ready: {'; '.join(report.reasons)}")
         self._services[name] = report
         self._notes[name] = note
-        frames = {each: float(known.frames) for each, known in self._services.items() if known}
-        self._frame_rates.add(at, {"frames": sum(frames.values())})
+        self._frame_rates.add(at, {_ALL_FRAMES: sum(each.frames for each in self._services.values())})
+
+    def tick(self, at: float) -> None:
+        """Time has passed: to be called about once a second, and as soon as all books may be LIVE."""
+        self._update_rates.add(at, self._updates.copy())
+        if (
+            self.all_live_after_seconds is None
+            and self._expected
+            and at - self._expected_since >= SETTLED_SECONDS
+            and self._live_books() == len(self._expected)
+        ):
+            self.all_live_after_seconds = at - self._started_at
+            self.news.add(f"all {len(self._expected)} books LIVE after {self.all_live_after_seconds:.1f} s")
+
+    # What is shown.
+
+    @property
+    def expected_symbols(self) -> frozenset[str]:
+        """The open markets."""
+        return self._expected
+
+    def book_rows(self, now_us: int) -> list[BookRow]:
+        """The books of the open markets, by symbol."""
+        return [
+            book_row(symbol, self._markets.get(symbol), self._update_rates.rate(symbol), now_us)
+            for symbol in sorted(self._expected, key=str.casefold)
+        ]
+
+    def topic_rows(self) -> list[TopicRow]:
+        """The topics that hold something of this demo, in their declared order."""
+        rows = [TopicRow(topic, self._records(topic), self._topic_rates.rate(topic)) for topic in self._ends]
+        return [row for row in rows if row.records]
+
+    def service_rows(self) -> list[ServiceRow]:
+        """The services that have answered once."""
+        return [
+            ServiceRow(name, report.is_ready, "" if report.is_ready else self._notes[name] or "; ".join(report.reasons))
+            for name, report in self._services.items()
+        ]
+
+    def totals(self, at: float) -> Totals:
+        """Everything in a few numbers."""
+        return Totals(
+            up_seconds=at - self._started_at,
+            live_books=self._live_books(),
+            expected_books=len(self._expected),
+            frames_per_second=self._frame_rates.rate(_ALL_FRAMES),
+            records_per_second=sum(self._topic_rates.rate(topic) for topic in self._ends),
+            gaps=self._gaps.total() - self._gaps[_STREAM_START],
+            streams_begun=self._gaps[_STREAM_START],
+            dead_letters=self._dead_letters,
+            seeds=self._records(_SEEDS),
+            lag=self._lag(),
+            unread_records=self._unread_records,
+            waiting_bytes=sum(report.waiting_bytes for report in self._services.values()),
+        )
+
+    def _live_books(self) -> int:
+        """Only books that something reached in this demo count: one left in Kafka by an earlier run is not live."""
+        known = (self._markets.get(symbol) for symbol in self._expected)
+        return sum(1 for market in known if market is not None and market.status is Status.LIVE)
+
+    def _records(self, topic: str) -> int:
+        return self._ends.get(topic, 0) - self._first_ends.get(topic, 0)
+
+    def _lag(self) -> Lag | None:
+        if not self._lags_us:
+            return None
+        return Lag(median(self._lags_us) / 1000, max(self._lags_us) / 1000)

@@ -1,9 +1,9 @@
-"""Finds the line in a Python program's log that tells best why it ended. Sans I/O."""
+"""Finds the line in a program's log that tells best why it ended, or why it does not get on. Sans I/O."""
 
 import re
 from typing import Final
 
-__all__ = ["last_words"]
+__all__ = ["last_words", "latest_trouble"]
 
 _LONGEST_QUOTE_CHARACTERS: Final = 300
 # From the most to the least telling: its own account of why, an exception's last line, an error.
@@ -12,6 +12,7 @@ _TELLING: Final = (
     re.compile(r"^[\w.]+(?:Error|Exception|Exit|Interrupt)\b"),
     re.compile(r'\bERROR\b|"level": "error"'),
 )
+_TROUBLE: Final = re.compile(r'\b(?:WARNING|ERROR)\b|"level": "(?:warning|error)"')
 
 
 def last_words(log_text: str) -> str:
@@ -22,6 +23,12 @@ def last_words(log_text: str) -> str:
         if telling:
             return _short(telling[-1])
     return _short(lines[-1]) if lines else "it wrote nothing to its log"
+
+
+def latest_trouble(log_text: str) -> str:
+    """The last warning or error, shortened; empty if there is none."""
+    troubles = [line for line in log_text.splitlines() if _TROUBLE.search(line)]
+    return _short(troubles[-1]) if troubles else ""
 
 
 def _short(line: str) -> str:

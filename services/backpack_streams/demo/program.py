@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from backpack_streams.demo.errors import ProgramEndedError
-from backpack_streams.demo.last_words import last_words
+from backpack_streams.demo.last_words import last_words, latest_trouble
 from backpack_streams.embedded import Child
 from backpack_streams.embedded.broker_log import BrokerLog
 
@@ -30,6 +30,10 @@ class Program:
     def last_words(self) -> str:
         """The most telling line of this run's log."""
         return last_words(self._log.tail())
+
+    def latest_trouble(self) -> str:
+        """The last warning or error in this run's log; empty if there is none."""
+        return latest_trouble(self._log.tail())
 
     async def start(self) -> None:
         """Start it; returns once the process runs, which says nothing of whether it is ready.

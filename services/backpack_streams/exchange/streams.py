@@ -36,7 +36,9 @@ def parse_kind(text: str) -> StreamKind:
     Raises:
         UsageError: there is no such kind; the message says which there are.
     """
-    channel, _, parameter = text.partition(".")
+    channel, dot, parameter = text.partition(".")
+    if dot and not parameter:
+        channel = ""
     if channel == "depth" and (not parameter or parameter in DEPTH_WINDOWS):
         return StreamKind(channel, parameter or None)
     if channel == "kline" and parameter in KLINE_INTERVALS:

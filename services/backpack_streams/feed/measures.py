@@ -74,6 +74,9 @@ def report_measures(reporter: Reporter) -> Iterable[Collector]:
             "reason",
             lambda: reporter.dead_letters,
         ),
+        count(
+            "reports_lost", "Gaps, dead letters and states that had no room anywhere.", lambda: reporter.lost_reports
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from backpack_streams.feed.measures import connection_measures, router_measures
 from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.settings import ProducerSettings
-from backpack_streams.feed.tails import read_tails
+from backpack_streams.feed.tails import last_of, read_tails
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class Producer:
         topics = {prefix + feed.topic for feed in self._router.feeds.values()}
         tails = await read_tails(self._publishing.connection, self._publishing.codec, topics)
         for feed in self._router.feeds.values():
-            last = tails.get((prefix + feed.topic, feed.symbol))
+            last = last_of(tails, prefix + feed.topic, feed.symbol)
             if last is not None:
                 feed.resume(*last)
         self._release()

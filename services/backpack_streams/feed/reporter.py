@@ -1,6 +1,7 @@
 """Tells Kafka what went wrong: gaps, dead letters and the states of streams, counted by reason."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -9,6 +10,12 @@ from backpack_streams.feed import reports
 from backpack_streams.feed.family import WEBSOCKET
 
 logger = logging.getLogger(__name__)
+
+WAITING_REPORTS = 20_000
+"""Reports kept while the buffer for Kafka has no room even for them."""
+
+Report = tuple[str, bytes, bytes, int]
+"""Topic, key, value, timestamp in milliseconds."""
 
 
 class ReportOut(Protocol):
@@ -27,14 +34,17 @@ class Reporter:
         self._service = service
         self._lane = lane
         self._encode = {topic: encoder(topic) for topic in ("ops.gap", "ops.dead_letter", "ops.stream_status")}
+        self._waiting: deque[Report] = deque()
+        self.lost_reports = 0
         self.gaps: dict[str, int] = {}
         self.dead_letters: dict[str, int] = {}
 
     def gap(self, *, stream: str, reason: str, detected_us: int, **row: Any) -> None:
         """Puts a gap on record."""
         self.gaps[reason] = self.gaps.get(reason, 0) + 1
-        logger.warning(
-            "gap", extra={"stream": stream, "reason": reason, **{k: v for k, v in row.items() if v is not None}}
+        level = logging.INFO if reason == reports.STREAM_START else logging.WARNING
+        logger.log(
+            level, "gap", extra={"stream": stream, "reason": reason, **{k: v for k, v in row.items() if v is not None}}
         )
         record = reports.gap_row(stream=stream, reason=reason, service=self._service, detected_us=detected_us, **row)
         self._send("ops.gap", record["symbol"], record, detected_us)
@@ -53,9 +63,28 @@ class Reporter:
         record = reports.status_row(stream=stream, changed_us=changed_us, service=self._service, **row)
         self._send("ops.stream_status", stream, record, changed_us)
 
+    def on_tick(self) -> None:
+        """Reports that had no room are tried again, in their order."""
+        while self._waiting and self._hand_over(*self._waiting[0]):
+            self._waiting.popleft()
+
     def _send(self, topic: str, key: str, record: dict[str, Any], time_us: int) -> None:
-        taken = self._lane(topic, key.encode()).append(
-            key.encode(), self._encode[topic](record), time_us // 1000, spare=True
-        )
-        if not taken:
-            logger.error("no room left even for a report", extra={"topic": topic, "record": repr(record)[:500]})
+        clean = {name: _encodable(value) for name, value in record.items()}
+        report = topic, _encodable(key).encode(), self._encode[topic](clean), time_us // 1000
+        if self._waiting or not self._hand_over(*report):
+            self._keep(report)
+
+    def _hand_over(self, topic: str, key: bytes, value: bytes, timestamp_ms: int) -> bool:
+        return self._lane(topic, key).append(key, value, timestamp_ms, spare=True)
+
+    def _keep(self, report: Report) -> None:
+        if len(self._waiting) < WAITING_REPORTS:
+            self._waiting.append(report)
+            return
+        self.lost_reports += 1
+        logger.error("no room left even for a report", extra={"topic": report[0], "value": report[2].hex()[:500]})
+
+
+def _encodable(value: Any) -> Any:
+    """Text that the exchange sent may hold half a surrogate pair, which UTF-8 cannot carry."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -83,19 +83,20 @@ class FrameRouter:
         try:
             envelope = _open_envelope(payload)
             feed = self.feeds[envelope.stream]
-        except (msgspec.MsgspecError, KeyError):
+        except (msgspec.MsgspecError, KeyError, RecursionError):
             self._odd(link, payload, received_us)
             return
         try:
             feed.on_data(envelope.data, link, received_us)
         except BackpackStreamsError as error:
-            self._lost(feed, payload, received_us, error)
+            self.lost(feed, payload, error)
 
     def on_tick(self, now_us: int) -> None:
         """Time passed."""
         self.now_us = now_us
         for feed in self.feeds.values():
             feed.on_tick(now_us)
+        self._reporter.on_tick()
 
     def gap(self, feed: StreamFeed, reason: str, detail: str, **bounds: int | None) -> None:
         """Puts a hole of one stream on record."""
@@ -128,7 +129,8 @@ class FrameRouter:
             self._encoders[topic] = self._encoder(topic)
         return feed_for(family)(name, kind, symbol, family, topic, self._encoders[topic], self)
 
-    def _lost(self, feed: StreamFeed, payload: bytes, received_us: int, error: BackpackStreamsError) -> None:
+    def lost(self, feed: StreamFeed, payload: bytes, error: BackpackStreamsError) -> None:
+        """Puts a message on record, whole, that could not be published as what it is."""
         if isinstance(error, DecimalDoesNotFit):
             reason = reports.VALUE_DOES_NOT_FIT
         else:
@@ -139,7 +141,7 @@ class FrameRouter:
             payload=payload,
             origin=feed.name,
             symbol=feed.symbol,
-            received_us=received_us,
+            received_us=self.now_us,
         )
         if isinstance(feed, ChainedFeed):
             feed.unreadable()
@@ -182,6 +184,6 @@ class FrameRouter:
             data = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])["data"]
             feed.on_data(data, link, received_us)
         except (msgspec.MsgspecError, KeyError):
-            self._lost(feed, payload, received_us, UnreadableMessageError("the message carries no data"))
+            self.lost(feed, payload, UnreadableMessageError("the message carries no data"))
         except BackpackStreamsError as error:
-            self._lost(feed, payload, received_us, error)
+            self.lost(feed, payload, error)

@@ -22,6 +22,7 @@ class Verdict(Enum):
     DUPLICATE = auto()
     HOLD = auto()
     HOLE = auto()
+    OVERLAP = auto()
     RESTARTED = auto()
 
 
@@ -52,16 +53,23 @@ class Chain(Generic[T]):
     def offer(self, first_id: int, last_id: int, time_us: int, links: int) -> Verdict:
         """What to do with a message that came on one of `links` sockets.
 
-        HOLE: ids are missing and nobody can bring them. RESTARTED: the ids began again lower, at a later engine time, so it is no
-        duplicate. After TAKE, HOLE and RESTARTED the caller calls `took`.
+        HOLE: ids are missing and nobody can bring them. OVERLAP: it begins with ids that went out already. RESTARTED: the ids
+        began again lower, at a later engine time, so it is no duplicate. After all of these and TAKE the caller calls `took`.
         """
         expected = self.next_id
         if expected is None or first_id == expected:
             return Verdict.TAKE
         if last_id < expected:
             return Verdict.RESTARTED if time_us > self.time_us else Verdict.DUPLICATE
-        if first_id > expected and links > 1 and len(self.held) < HELD_AT_MOST:
-            return Verdict.HOLD
+        if first_id < expected:
+            return Verdict.OVERLAP
+        if links > 1:
+            if (
+                time_us < self.time_us
+            ):  # ahead by id and behind in time: the other socket still delivers the sequence that ended
+                return Verdict.DUPLICATE
+            if len(self.held) < HELD_AT_MOST:
+                return Verdict.HOLD
         return Verdict.HOLE
 
     def took(self, last_id: int, time_us: int) -> None:
@@ -92,19 +100,25 @@ class Latest:
     """A stream whose messages are only ordered, by time or by an id: what matters is the newest."""
 
     last_id: int | None = None
+    time_us: int = 0
     link: int | None = None
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT))
 
-    def offer(self, order_id: int, link: int, data: bytes, links: int, every_message_counts: bool) -> Verdict:
+    def offer(
+        self, order_id: int, time_us: int, link: int, data: bytes, links: int, every_message_counts: bool
+    ) -> Verdict:
         """TAKE or DUPLICATE. With `every_message_counts` only an exact copy is a duplicate; else also a message that is
-        older than one already taken from another socket, since taking it would turn the order round.
+        older than one already taken from another socket, since taking it would turn the order round. Ids that go back at a
+        later time have begun anew.
         """
         if links > 1 or link != self.link:
-            comes_late = self.last_id is not None and order_id <= self.last_id and link != self.link
-            if comes_late and (data in self.recent or (order_id != self.last_id and not every_message_counts)):
+            last_id = self.last_id
+            comes_late = last_id is not None and order_id <= last_id and link != self.link and time_us <= self.time_us
+            if comes_late and (data in self.recent or (order_id != last_id and not every_message_counts)):
                 return Verdict.DUPLICATE
             self.recent.append(data)
         self.link = link
-        if self.last_id is None or order_id > self.last_id:
+        if self.last_id is None or order_id > self.last_id or time_us > self.time_us:
             self.last_id = order_id
+        self.time_us = max(self.time_us, time_us)
         return Verdict.TAKE

@@ -4,10 +4,15 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from backpack_streams.bus.codec import Encoder
+from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import UnreadableMessageError
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import Family, Reading
 from backpack_streams.feed.sequence import Chain, Held, Latest, Verdict
+
+MOST_IDS = 1 << 63
+"""Avro's long ends here; so do the exchange's ids."""
 
 
 class Out(Protocol):
@@ -27,6 +32,9 @@ class Surroundings(Protocol):
 
     def gap(self, feed: "StreamFeed", reason: str, detail: str, **bounds: int | None) -> None:
         """Puts on record what is missing."""
+
+    def lost(self, feed: "StreamFeed", payload: bytes, error: BackpackStreamsError) -> None:
+        """Puts on record, whole, what could not be published."""
 
     def delivered_first(self, feed: "StreamFeed") -> None:
         """The stream delivered for the first time."""
@@ -160,13 +168,17 @@ class ChainedFeed(StreamFeed):
         self.last_received_us = received_us
         reading = self._read(data, self.kind)
         chain = self._chain
-        if reading.first_id == chain.next_id and not self._is_first:
+        last_id, time_us = reading.last_id, reading.time_us
+        if reading.first_id == chain.next_id and not self._is_first and reading.first_id <= last_id:
             self._publish(reading, received_us)
-            chain.next_id = reading.last_id + 1
-            chain.time_us = reading.time_us
+            chain.next_id = last_id + 1
+            if time_us > chain.time_us:  # noqa: PLR1730  # max() would cost a call for each frame
+                chain.time_us = time_us
             if not chain.held:
                 return
         else:
+            if not 0 <= reading.first_id <= last_id < MOST_IDS:
+                raise UnreadableMessageError(f"{self.name}: ids {reading.first_id} to {last_id} make no sense")
             self._out_of_turn(reading, received_us, self._surroundings.links)
         if chain.held:
             self._release(received_us)
@@ -190,7 +202,10 @@ class ChainedFeed(StreamFeed):
 
     def _release(self, now_us: int) -> None:
         for held in self._chain.released(now_us, self._surroundings.links):
-            self._out_of_turn(held.item, held.since_us, links=1)
+            try:
+                self._out_of_turn(held.item, held.since_us, links=1)
+            except BackpackStreamsError as error:
+                self._surroundings.lost(self, repr(held.item.row).encode(), error)
 
     def _out_of_turn(self, reading: Reading, received_us: int, links: int) -> None:
         chain = self._chain
@@ -205,6 +220,8 @@ class ChainedFeed(StreamFeed):
             self._break(reports.RESTART, "the producer was away", reading, received_us)
         elif verdict is Verdict.HOLE:
             self._break(reports.SEQUENCE_BREAK, "the exchange's sequence has a hole", reading, received_us)
+        elif verdict is Verdict.OVERLAP and self.family.wants_seed(self.kind):
+            self._break(reports.SEQUENCE_BREAK, "two updates overlap", reading, received_us)
         elif verdict is Verdict.RESTARTED:
             chain.time_us = 0
             self._break(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", reading, received_us)
@@ -217,13 +234,14 @@ class ChainedFeed(StreamFeed):
         chain.took(reading.last_id, reading.time_us)
 
     def _break(self, reason: str, detail: str, reading: Reading, received_us: int) -> None:
-        next_id = self._chain.next_id
+        expected = self._chain.next_id
+        overlaps = expected is not None and reading.first_id < expected <= reading.last_id
         self._surroundings.gap(
             self,
             reason,
             detail,
-            last_id=None if next_id is None else next_id - 1,
-            next_id=reading.first_id,
+            last_id=None if expected is None else expected - 1,
+            next_id=expected if overlaps else reading.first_id,
             last_time_us=None,
             next_time_us=received_us,
         )
@@ -249,7 +267,9 @@ class LatestFeed(StreamFeed):
         self.frames += 1
         around = self._surroundings
         reading = self._read(data, self.kind)
-        verdict = self._latest.offer(reading.last_id, link, bytes(data), around.links, self.family.records_outages)
+        verdict = self._latest.offer(
+            reading.last_id, reading.time_us, link, bytes(data), around.links, self.family.records_outages
+        )
         if verdict is Verdict.DUPLICATE:
             self.duplicates += 1
             self.last_received_us = received_us

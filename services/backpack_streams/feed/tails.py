@@ -75,7 +75,15 @@ def _note(found: dict[tuple[str, str], Last], codec: Codec, topic: str, value: b
     time_us = engine_time if engine_time is not None else event_time or 0
     last_id = record.get(ID_FIELDS.get(name, "event_time")) or 0
     symbol = record.get("symbol", "")
-    # A duplicate of an older record may follow a newer one; a sequence that began anew comes with a later time.
+    # A duplicate of an older record may follow a newer one; a sequence that began anew comes with lower ids and a later time.
     earlier = found.get((topic, symbol))
-    if earlier is None or last_id >= earlier.last_id or time_us > earlier.time_us:
+    if earlier is None or (time_us, last_id) >= (earlier.time_us, earlier.last_id):
         found[topic, symbol] = Last(last_id, time_us, record.get("received_time") or 0)
+
+
+def last_of(tails: Mapping[tuple[str, str], Last], topic: str, symbol: str) -> Last | None:
+    """The last record of one symbol in a topic, or of any symbol (empty `symbol`: a stream of all markets)."""
+    if symbol:
+        return tails.get((topic, symbol))
+    found = [last for (of_topic, _), last in tails.items() if of_topic == topic]
+    return max(found, key=lambda last: last.received_us, default=None)

@@ -11,8 +11,8 @@ class Reference:
         self._published: dict[str, str] = {}
         self._as_of_us = 0
 
-    def recall(self, key: str, raw: str | None) -> None:
-        """A record that the topic holds; None for a deletion."""
+    def holds(self, key: str, raw: str | None) -> None:
+        """What the topic holds of a key: found there, or published just now; None for a deletion."""
         if raw is None:
             self._published.pop(key, None)
         else:
@@ -29,10 +29,6 @@ class Reference:
         self._as_of_us = as_of_us
         changed = [key for key, raw in rows.items() if self._published.get(key) != raw]
         gone = sorted(self._published.keys() - rows.keys()) if complete and rows else []
-        for key in changed:
-            self._published[key] = rows[key]
-        for key in gone:
-            del self._published[key]
         return changed, gone
 
 
@@ -46,10 +42,13 @@ class Said:
         """The rows (FundingRate records) that are new, oldest first; the interval in progress always is."""
         news = []
         for row in sorted(rows, key=lambda row: row["interval_end_time"]):
-            until = self._settled_until.get(row["symbol"], 0)
-            if row["is_settled"] and row["interval_end_time"] <= until:
-                continue
-            if row["is_settled"]:
-                self._settled_until[row["symbol"]] = row["interval_end_time"]
-            news.append(row)
+            if not row["is_settled"] or row["interval_end_time"] > self._settled_until.get(row["symbol"], 0):
+                news.append(row)
         return news
+
+    def said(self, row: dict[str, Any]) -> None:
+        """The row was published."""
+        if row["is_settled"]:
+            self._settled_until[row["symbol"]] = max(
+                row["interval_end_time"], self._settled_until.get(row["symbol"], 0)
+            )

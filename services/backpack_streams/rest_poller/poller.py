@@ -68,7 +68,7 @@ class Poller:
         await self._publishing.open({*names, "market.book_snapshot", "market.depth"})
         self._encoders = {name: self._publishing.encoder(name) for name in names}
         for name, reference in self._references.items():
-            await recall_reference(self._publishing, name, reference)
+            await recall_reference(self._publishing, name, reference, self._is_ours)
         while not self._markets:
             await self._poll(self._endpoints[MARKETS], "")
             if not self._markets:
@@ -80,6 +80,7 @@ class Poller:
         """Polls until `stop` is set, then hands Kafka what is left."""
         tasks = [asyncio.create_task(self._repeat(each), name=each.path) for each in self._endpoints.values()]
         tasks.append(asyncio.create_task(self._seeder.run(), name="seeder"))
+        tasks.append(asyncio.create_task(self._retry_reports(), name="reports"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -100,6 +101,11 @@ class Poller:
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows."""
         return (*self._publishing.collectors(), *poller_measures(self, self._seeder, self._rest))
+
+    async def _retry_reports(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._reporter.on_tick()
 
     async def _repeat(self, endpoint: Endpoint) -> None:
         interval = endpoint.interval(self._settings)
@@ -143,37 +149,50 @@ class Poller:
         self._seeder.set_open(self._selection.of(self._markets))
 
     def _publish(self, endpoint: Endpoint, answer: Answer[Rows[Any]]) -> None:
-        rows = {row.symbol: row for row in answer.body.rows} if endpoint.compacted else {}
         if endpoint.compacted:
-            reference = self._references[endpoint.topic]
-            raws = {key: row.raw for key, row in rows.items() if self._is_ours(key)}
-            as_of_us = answer.received_time_us - (answer.age_seconds or 0) * 1_000_000
-            changed, gone = reference.changes(raws, as_of_us, complete=not answer.body.bad_rows)
-            self._send(endpoint, [rows[key] for key in changed], answer)
-            for key in gone:
-                self._publishing.lane(endpoint.topic, key.encode()).append(
-                    key.encode(), None, answer.received_time_us // 1000
-                )
-        else:
-            self._send(endpoint, [row for row in answer.body.rows if self._selects(row.symbol)], answer)
+            self._publish_changes(endpoint, answer)
+            return
+        records = self._records(endpoint, [row for row in answer.body.rows if self._selects(row.symbol)], answer)
+        for record in self._said.news(records) if endpoint.per_symbol else records:
+            if self._send(endpoint.topic, record) and endpoint.per_symbol:
+                self._said.said(record)
 
-    def _send(self, endpoint: Endpoint, rows: Iterable[Any], answer: Answer[Rows[Any]]) -> None:
+    def _publish_changes(self, endpoint: Endpoint, answer: Answer[Rows[Any]]) -> None:
+        reference = self._references[endpoint.topic]
+        rows = {row.symbol: row for row in answer.body.rows if self._is_ours(row.symbol)}
+        as_of_us = answer.received_time_us - (answer.age_seconds or 0) * 1_000_000
+        raws = {key: row.raw for key, row in rows.items()}
+        changed, gone = reference.changes(raws, as_of_us, complete=not answer.body.bad_rows)
+        for record in self._records(endpoint, [rows[key] for key in changed], answer):
+            if self._send(endpoint.topic, record):
+                reference.holds(record["symbol"], record["raw"])
+        for key in gone:
+            if self._publishing.lane(endpoint.topic, key.encode()).append(
+                key.encode(), None, answer.received_time_us // 1000
+            ):
+                reference.holds(key, None)
+
+    def _records(self, endpoint: Endpoint, rows: Iterable[Any], answer: Answer[Rows[Any]]) -> list[dict[str, Any]]:
+        """The rows as records; those that do not fit go to the dead letters."""
         records = []
         for row in rows:
             try:
                 records.append(endpoint.row(row, answer.received_time_us, answer.age_seconds))
             except CodecError as error:
+                payload = repr(row).encode("utf-8", "replace")
                 self._dead_letter(
-                    endpoint.path, repr(row).encode(), str(error), answer.received_time_us, reports.VALUE_DOES_NOT_FIT
+                    endpoint.path, payload, str(error), answer.received_time_us, reports.VALUE_DOES_NOT_FIT
                 )
-        if endpoint.per_symbol:
-            records = self._said.news(records)
-        for record in records:
-            key = record["symbol"].encode()
-            timestamp_us = record["event_time"] or record["received_time"]
-            value = self._encoders[endpoint.topic](record)
-            if not self._publishing.lane(endpoint.topic, key).append(key, value, timestamp_us // 1000):
-                logger.error("no room in the buffer; the next poll brings it again", extra={"topic": endpoint.topic})
+        return records
+
+    def _send(self, topic_name: str, record: dict[str, Any]) -> bool:
+        key = record["symbol"].encode()
+        timestamp_us = record["event_time"] or record["received_time"]
+        value = self._encoders[topic_name](record)
+        taken = self._publishing.lane(topic_name, key).append(key, value, timestamp_us // 1000)
+        if not taken:
+            logger.error("no room in the buffer; the next poll brings it again", extra={"topic": topic_name})
+        return taken
 
     def _is_ours(self, key: str) -> bool:
         return shard_of(key, self._settings.shard_count) == self._settings.shard_index

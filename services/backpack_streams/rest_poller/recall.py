@@ -15,8 +15,10 @@ _EMPTY_POLLS_AT_MOST = 20
 GAPS_RECALLED = 10_000
 
 
-async def recall_reference(publishing: Publishing, name: str, reference: Reference) -> None:
-    """Reads a compacted topic whole into `reference`.
+async def recall_reference(
+    publishing: Publishing, topic_name: str, reference: Reference, is_ours: Callable[[str], bool]
+) -> None:
+    """Reads the keys that are ours of a compacted topic into `reference`.
 
     Raises:
         BusError: Kafka cannot be reached.
@@ -25,13 +27,12 @@ async def recall_reference(publishing: Publishing, name: str, reference: Referen
     def take(key: bytes | None, value: bytes | None) -> None:
         if key is None:
             return
-        raw = None
-        if value is not None:
-            raw = publishing.codec.decode(value)[1].get("raw", "")
-        reference.recall(key.decode("utf-8", "replace"), raw)
+        name = key.decode("utf-8", "replace")
+        if is_ours(name):
+            reference.holds(name, None if value is None else publishing.codec.decode(value)[1].get("raw", ""))
 
     async with Reader(publishing.connection) as reader:
-        places = await reader.places(publishing.prefix + name)
+        places = await reader.places(publishing.prefix + topic_name)
         await read_to_end(reader, await reader.beginnings(places), await reader.ends(places), take)
 
 

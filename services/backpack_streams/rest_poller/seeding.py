@@ -56,10 +56,13 @@ class SeedPlan:
 
     def recall(self, symbol: str, last_id: int | None, next_id: int | None) -> None:
         """The newest gap known: any snapshot fetched from now on has to reach its end."""
+        known = self._minimum.get(symbol)
         if next_id is not None:
             self._minimum[symbol] = next_id - 1
+        elif last_id is not None:
+            self._minimum[symbol] = max(last_id + 1, known or 0)
         else:
-            self._minimum[symbol] = None if last_id is None else last_id + 1
+            self._minimum[symbol] = known
 
     def _is_covered(self, symbol: str, last_id: int | None, next_id: int | None, now: float) -> bool:
         published_id, published_at = self._published.get(symbol, (0, 0.0))

@@ -1,7 +1,7 @@
 """Codecs whose Avro engine is chosen by the test, in both framings."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 from unittest.mock import patch
@@ -11,7 +11,8 @@ from backpack_streams.bus.codec import Codec, Encoder
 from backpack_streams.bus.schemas import Schema, own_schemas
 from backpack_streams.errors import CodecError
 
-ENGINES = ("fastavro",) if avro.cavro is None else ("fastavro", "cavro")
+CAVRO = vars(avro)["cavro"]
+ENGINES = ("fastavro",) if CAVRO is None else ("fastavro", "cavro")
 FRAMINGS = ("single-object", "confluent")
 
 
@@ -45,7 +46,7 @@ class Coding(NamedTuple):
 @contextmanager
 def forced(engine: str) -> Iterator[None]:
     """Every engine made meanwhile is this one."""
-    with patch.object(avro, "cavro", None if engine == "fastavro" else avro.cavro):
+    with patch.object(avro, "cavro", None if engine == "fastavro" else CAVRO):
         yield
 
 

@@ -1,0 +1,251 @@
+"""One run: every measurement in turn on one embedded Kafka, each figure told as soon as it is there, all of them returned."""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks import ccxt_side, latency, order_flow, seeds, steps, way_in, way_out
+from benchmarks.lab import BenchmarkError, Lab
+from benchmarks.report import one, percent, show, table, times, whole
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    frames: int
+    nine_level_deltas: int
+    repetitions: int
+    latency_seconds: float
+    trade_frames: int
+    ccxt_trade_frames: int
+    ccxt_book_frames: int
+    ccxt_seconds: float
+    step_frames: int
+
+
+FULL = Size(
+    frames=300_000,
+    nine_level_deltas=150_000,
+    repetitions=3,
+    latency_seconds=15,
+    trade_frames=100_000,
+    ccxt_trade_frames=20_000,
+    ccxt_book_frames=3_000,
+    ccxt_seconds=5,
+    step_frames=20_000,
+)
+QUICK = Size(
+    frames=60_000,
+    nine_level_deltas=20_000,
+    repetitions=1,
+    latency_seconds=3,
+    trade_frames=20_000,
+    ccxt_trade_frames=3_000,
+    ccxt_book_frames=600,
+    ccxt_seconds=1.5,
+    step_frames=4_000,
+)
+PARTS = ("in", "out", "latency", "ccxt", "steps")
+_IN, _NINE, _LATENCY = "in.", "nine.", "latency."
+
+
+async def run(lab: Lab, size: Size, parts: Collection[str]) -> Figures:
+    """Takes the measurements that `parts` names, prints their tables and returns their figures."""
+    figures: Figures = {}
+    flow = order_flow.recorded_flow()
+    if "in" in parts:
+        figures["in"] = await _in(lab, size)
+    if "out" in parts:
+        figures["out"] = await _out(lab, size, flow)
+    if "latency" in parts:
+        figures["latency"] = await _latency(lab, size)
+    if "ccxt" in parts:
+        figures["ccxt"] = await _ccxt(lab, size)
+        _side_by_side(figures)
+    if "steps" in parts:
+        figures["steps"] = await _steps(lab, size, flow)
+    return figures
+
+
+async def _in(lab: Lab, size: Size) -> Figures:
+    runs = {
+        "depth": await way_in.measure(lab, _IN, "depth", size.frames, size.repetitions),
+        "trade": await way_in.measure(lab, "trade.", "trade", size.trade_frames, 1),
+    }
+    rows = [
+        [
+            f"market-producer, {channel}, {run.speed.items:,} frames",
+            whole(run.speed.rate),
+            whole(run.speed.best_rate),
+            one(run.speed.cpu_us),
+            one(run.speed.best_cpu_us),
+            whole(run.peak_mib),
+            _verdict(run.problems),
+        ]
+        for channel, run in runs.items()
+    ]
+    heads = (
+        "socket -> acknowledged record",
+        "frames/s",
+        "best",
+        "CPU us/frame",
+        "best",
+        "peak MiB",
+        "every frame once",
+    )
+    show(table(f"Into Kafka at full speed (median and best of {size.repetitions}; trade once)", heads, rows))
+    return {
+        channel: run.speed.figures() | {"peak_mib": run.peak_mib, "problems": run.problems}
+        for channel, run in runs.items()
+    }
+
+
+async def _out(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
+    await seeds.publish(lab, _IN, seeds.empty_books())
+    two_levels = await lab.records(_IN + seeds.DEPTH)
+    if not two_levels:
+        raise BenchmarkError("nothing is in Kafka to be read: the part 'out' needs the part 'in'")
+    await seeds.publish(lab, _NINE, flow.books)
+    encode = lab.codec.encoder("DepthUpdate", _NINE + seeds.DEPTH)
+    lab.say(f"putting {size.nine_level_deltas:,} deltas of {flow.levels_a_delta:.1f} levels into Kafka")
+    records = (
+        (row["symbol"].encode(), encode(row), row["engine_time"] // 1000) for row in flow.rows(size.nine_level_deltas)
+    )
+    await lab.publish(_NINE + seeds.DEPTH, records)
+    plans = {
+        "two levels, rounds(), integers": (_IN, "units", two_levels),
+        "two levels, async for, Decimals": (_IN, "decimals", two_levels),
+        "nine levels, rounds(), integers": (_NINE, "units", size.nine_level_deltas),
+        "nine levels, async for, Decimals": (_NINE, "decimals", size.nine_level_deltas),
+    }
+    runs = {
+        name: await way_out.measure(lab, prefix, mode, deltas, size.repetitions if mode == "units" else 1)
+        for name, (prefix, mode, deltas) in plans.items()
+    }
+    rows = [
+        [
+            name,
+            whole(run.speed.items),
+            whole(run.speed.rate),
+            one(run.speed.cpu_us),
+            one(run.speed.best_cpu_us),
+            whole(run.levels_a_book),
+            _verdict(run.problems),
+        ]
+        for name, run in runs.items()
+    ]
+    heads = (
+        "Kafka -> books, best bid and ask read",
+        "deltas",
+        "deltas/s",
+        "CPU us/delta",
+        "best",
+        "levels a book",
+        "all live",
+    )
+    show(table(f"Out of Kafka at full speed (median and best of {size.repetitions}; Decimals once)", heads, rows))
+    return {name: run.speed.figures() | {"problems": run.problems} for name, run in runs.items()}
+
+
+async def _latency(lab: Lab, size: Size) -> Figures:
+    found = await latency.measure(lab, _LATENCY, size.latency_seconds)
+    heads = (
+        "source -> Kafka -> BookStream",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms",
+        "producer",
+        "consumer",
+        "complete",
+    )
+    row = [
+        "market-producer and BookStream, depth",
+        *(one(found.milliseconds[name]) for name in ("p50", "p99", "p99_9", "max")),
+        percent(found.producer_share),
+        percent(found.consumer_share),
+        _verdict(found.problems),
+    ]
+    show(table(f"End to end at {latency.FRAMES_A_SECOND:,} frames/s (shares of one core)", heads, [row]))
+    return asdict(found)
+
+
+async def _ccxt(lab: Lab, size: Size) -> Figures:
+    if not ccxt_side.is_installed():
+        show("\nccxt is not installed here: no figures of it (`make bench` installs it)")
+        return {}
+    plans: dict[str, Callable[[], Awaitable[ccxt_side.CcxtRun]]] = {
+        "watch_trades, full speed": lambda: ccxt_side.at_full_speed(lab, "trades", size.ccxt_trade_frames),
+        "watch_trades, average load": lambda: ccxt_side.at_average_load(lab, "trades", size.ccxt_seconds),
+        "watch_order_book, full speed": lambda: ccxt_side.at_full_speed(lab, "books", size.ccxt_book_frames),
+    }
+    figures, rows = {}, []
+    for name, measure in plans.items():
+        try:
+            run = await measure()
+        except BenchmarkError as error:
+            show(f"\nccxt {name} cannot be measured against a local source: {error}")
+            continue
+        figures[name] = run.figures()
+        rows.append(
+            [
+                name,
+                whole(run.frames),
+                whole(run.rate),
+                one(run.cpu_us),
+                percent(run.lost_share),
+                *(one(run.latency_ms[p]) if run.latency_ms else "-" for p in ("p50", "p99")),
+            ]
+        )
+    heads = ("ccxt.pro + aiokafka, JSON", "frames", "frames/s", "CPU us/frame", "lost", "p50 ms", "p99 ms")
+    print(
+        table(f"What one would write instead (once; average load = {latency.FRAMES_A_SECOND:,} frames/s)", heads, rows)
+    )
+    return figures
+
+
+def _side_by_side(figures: Figures) -> None:
+    """The ratios, as far as both sides were measured in this run."""
+    ours, theirs, late = figures.get("in"), figures["ccxt"], figures.get("latency")
+    rows = []
+    for what, channel, name in (
+        ("trades", "trade", "watch_trades, full speed"),
+        ("depth", "depth", "watch_order_book, full speed"),
+    ):
+        if ours and name in theirs:
+            mine, other = ours[channel], theirs[name]
+            rate, cpu = mine["rate_median"] / other["rate"], other["cpu_us"] / mine["cpu_us_median"]
+            rows.append([f"frames/s, {what}", whole(mine["rate_median"]), whole(other["rate"]), times(rate)])
+            rows.append([f"CPU us a frame, {what}", one(mine["cpu_us_median"]), one(other["cpu_us"]), times(cpu)])
+            rows.append(
+                [
+                    f"frames lost, {what}",
+                    percent(0.0 if not mine["problems"] else float("nan")),
+                    percent(other["lost_share"]),
+                    "",
+                ]
+            )
+    average = theirs.get("watch_trades, average load")
+    if late and average and average["latency_ms"]:
+        for name in ("p50", "p99"):
+            mine, other = late["milliseconds"][name], average["latency_ms"][name]
+            rows.append([f"latency {name} ms at average load", one(mine), one(other), times(other / mine)])
+        rows.append(["frames lost at average load", percent(0.0), percent(average["lost_share"]), ""])
+    if rows:
+        show(table("Side by side", ("", "backpack-streams", "ccxt.pro + aiokafka", "better by"), rows))
+
+
+async def _steps(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
+    lab.say(f"steps by themselves, {size.step_frames:,} frames each")
+    found = [*await steps.with_sockets(lab, size.step_frames), *steps.in_memory(size.step_frames, flow)]
+    print(
+        table("Step by step (best of a few)", ("step", "CPU us"), [[step.name, f"{step.cpu_us:.2f}"] for step in found])
+    )
+    return {step.name: step.cpu_us for step in found}
+
+
+def _verdict(problems: Collection[str]) -> str:
+    return "INVALID: " + "; ".join(problems) if problems else "yes"

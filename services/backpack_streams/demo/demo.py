@@ -1,0 +1,187 @@
+"""The demo itself: starts every program in order, watches over all of them, and stops them in the order that loses nothing."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import Final, NoReturn
+
+import httpx
+
+from backpack_streams.bus.admin import TopicAdmin
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.topics import TOPICS
+from backpack_streams.demo.command_lines import SANDBOX, SERVICES, child_environment, sandbox_command, service_command
+from backpack_streams.demo.display import Display
+from backpack_streams.demo.errors import DemoError
+from backpack_streams.demo.folder import DemoFolder
+from backpack_streams.demo.observer import Observer
+from backpack_streams.demo.place import Place
+from backpack_streams.demo.ports import HOST, DemoPorts
+from backpack_streams.demo.program import Program
+from backpack_streams.demo.settings import DemoSettings
+from backpack_streams.embedded import EmbeddedKafka
+from backpack_streams.embedded.ports import free_ports
+
+__all__ = ["Demo"]
+
+logger = logging.getLogger(__name__)
+
+TOPIC_PREFIX: Final = "backpack."
+# A lone broker on a machine that is busy for a while must not be shut out by itself (9 s by default).
+KAFKA_PROPERTIES: Final = {"broker.session.timeout.ms": "60000"}
+TOPICS_KNOWN_SECONDS: Final = 30.0
+SANDBOX_START_SECONDS: Final = 60.0
+SERVICE_GRACE_SECONDS: Final = 15.0
+SANDBOX_GRACE_SECONDS: Final = 5.0
+OBSERVER_CLOSE_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.1
+
+
+class Demo:
+    """One demo. `run` it; `kill` makes an end of a stop that takes too long."""
+
+    def __init__(self, settings: DemoSettings, ports: DemoPorts, folder: DemoFolder, display: Display) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._display = display
+        self._logs = folder.logs
+        self._place = Place(ports, str(folder.logs))
+        self._kafka = EmbeddedKafka(
+            folder.kafka, ports.kafka, log_dir=folder.logs, announce=display.say, properties=KAFKA_PROPERTIES
+        )
+        self._observer: Observer | None = None
+        self._sandbox: Program | None = None
+        self._services: list[Program] = []
+        self._started_at = time.monotonic()
+        self.is_stopping = False
+        """Whether the end has begun: what is left to do must not be cancelled."""
+
+    async def run(self) -> NoReturn:
+        """Start everything and keep it running until cancelled; then, or after a failure, nothing runs any more.
+
+        Raises:
+            BackpackStreamsError: a program could not be started, or ended by itself; one line that says which and why.
+            OSError: nobody reads the output any more.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._start(group)
+        except ExceptionGroup as failures:
+            raise _first(failures) from None
+        finally:
+            await self._stop()
+        raise DemoError("the demo ended although nothing asked it to; its logs say what came before")
+
+    def kill(self) -> None:
+        """SIGKILL to every program."""
+        for program in (*self._services, *filter(None, [self._sandbox])):
+            program.kill()
+        for pid in self._kafka.broker_pids.values():
+            with suppress(ProcessLookupError):  # it ended by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
+
+    # Start.
+
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        say = self._display.say
+        say(f"logs are in {self._logs}")
+        await self._kafka.start()
+        group.create_task(self._kafka.wait(), name="kafka")
+        say(f"kafka ready on {self._kafka.bootstrap_servers} after {self._up_seconds():.1f} s")
+        connection = KafkaConnection(self._kafka.bootstrap_servers, client_id="backpack-streams-demo")
+        await _make_topics(TopicAdmin(connection, TOPIC_PREFIX))
+        say(f"{len(TOPICS)} topics ready")
+        observer = self._observer = Observer(connection, TOPIC_PREFIX, self._started_at)
+        await observer.open()
+        if not self._settings.live:
+            self._sandbox = self._program(SANDBOX, sandbox_command(self._settings, self._ports))
+            await self._launch(self._sandbox, group)
+            await _until_it_answers(self._sandbox, f"{self._ports.rest_url}/api/v1/ping")
+        say("taking the real exchange" if self._settings.live else f"sandbox ready on {self._place.sandbox}")
+        services = await self._start_services(group)
+        group.create_task(observer.watch_kafka(), name="kafka-observer")
+        group.create_task(observer.watch_services(services), name="service-observer")
+        group.create_task(self._display.show(observer.board, self._place), name="display")
+
+    async def _start_services(self, group: asyncio.TaskGroup) -> list[tuple[Program, int]]:
+        # Taken at the last moment, so that nobody else takes one meanwhile.
+        ports = free_ports(len(SERVICES), HOST)
+        for name, port in zip(SERVICES, ports, strict=True):
+            program = self._program(name, service_command(name, self._settings, self._ports, port))
+            self._services.append(program)
+            await self._launch(program, group)
+        self._display.say(f"{', '.join(SERVICES)} started")
+        return list(zip(self._services, ports, strict=True))
+
+    def _program(self, name: str, command: list[str]) -> Program:
+        return Program(name, command, child_environment(os.environ), self._logs)
+
+    async def _launch(self, program: Program, group: asyncio.TaskGroup) -> None:
+        await program.start()
+        group.create_task(program.watch(), name=program.name)
+
+    def _up_seconds(self) -> float:
+        return time.monotonic() - self._started_at
+
+    # Stop.
+
+    async def _stop(self) -> None:
+        """Who writes stops first, and hands Kafka what is left; Kafka stops last."""
+        self.is_stopping = True
+        if self._services:
+            self._tell("stopping the services")
+        await asyncio.gather(*(program.stop(SERVICE_GRACE_SECONDS) for program in self._services))
+        if self._sandbox is not None:
+            self._tell("stopping the sandbox")
+            await self._sandbox.stop(SANDBOX_GRACE_SECONDS)
+        if self._observer is not None:
+            await self._close_observer(self._observer)
+        self._tell("stopping kafka")
+        await self._kafka.stop()
+        self._tell("everything has stopped")
+
+    async def _close_observer(self, observer: Observer) -> None:
+        try:
+            async with asyncio.timeout(OBSERVER_CLOSE_SECONDS):
+                await observer.close()
+        except TimeoutError:  # a Kafka that was killed answers no goodbye
+            logger.warning("the readers did not close in time")
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError):  # nobody reads the output any more; all must be stopped nevertheless
+            self._display.say(line)
+
+
+async def _make_topics(admin: TopicAdmin) -> None:
+    """Kafka answers that a topic is made a little before its broker knows of it."""
+    await admin.apply(TOPICS)
+    deadline = time.monotonic() + TOPICS_KNOWN_SECONDS
+    while len(await admin.existing(TOPICS)) < len(TOPICS):
+        if time.monotonic() > deadline:
+            raise DemoError(
+                f"kafka does not know its new topics after {TOPICS_KNOWN_SECONDS:.0f} s: start the demo again"
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _until_it_answers(program: Program, url: str) -> None:
+    deadline = time.monotonic() + SANDBOX_START_SECONDS
+    async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            with suppress(httpx.HTTPError):  # not listening yet
+                if (await client.get(url)).is_success:
+                    return
+            await asyncio.sleep(_POLL_SECONDS)
+    raise DemoError(
+        f"{program.name} did not answer within {SANDBOX_START_SECONDS:.0f} s: {program.last_words()} (log: {program.log_path})"
+    )
+
+
+def _first(failures: ExceptionGroup[Exception]) -> Exception:
+    first: Exception = failures
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,0 +1,65 @@
+"""What has happened that a person should read: one line each, a flood of them cut short. Sans I/O."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from backpack_streams.books import MarketBook
+
+__all__ = ["NewsDesk", "book_left_live", "dead_letter_line", "gap_line"]
+
+MOST_LINES_AT_ONCE: Final = 10
+LINES_KEPT: Final = 20
+_LONGEST_DETAIL_CHARACTERS: Final = 120
+
+
+class NewsDesk:
+    """Lines in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: list[str] = []
+        self._left_out = 0
+        self.latest: deque[str] = deque(maxlen=LINES_KEPT)
+        """The last lines, oldest first, whether taken or not."""
+
+    def add(self, line: str) -> None:
+        """Take a line; what comes faster than it is taken is counted only."""
+        self.latest.append(line)
+        if len(self._waiting) < MOST_LINES_AT_ONCE:
+            self._waiting.append(line)
+        else:
+            self._left_out += 1
+
+    def take(self) -> list[str]:
+        """The lines since the last call."""
+        lines, self._waiting = self._waiting, []
+        if self._left_out:
+            lines.append(f"... and {self._left_out} more such lines")
+            self._left_out = 0
+        return lines
+
+
+def book_left_live(market: MarketBook) -> str:
+    """A book that is not to be used any more."""
+    return f"{market.symbol} is {market.status.value}: {market.reason}"
+
+
+def gap_line(gap: Mapping[str, Any]) -> str:
+    """A `Gap` record."""
+    last_id, next_id = gap["last_id"], gap["next_id"]
+    where = "" if last_id is None and next_id is None else f" between {_id(last_id)} and {_id(next_id)}"
+    return f"gap in {gap['stream']}{where}: {gap['reason']}, {_short(gap['detail'])}"
+
+
+def dead_letter_line(letter: Mapping[str, Any]) -> str:
+    """A `DeadLetter` record."""
+    return f"dead letter from {letter['origin'] or letter['source']}: {letter['reason']}, {_short(letter['detail'])}"
+
+
+def _id(number: int | None) -> str:
+    return "?" if number is None else str(number)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_DETAIL_CHARACTERS else line[: _LONGEST_DETAIL_CHARACTERS - 3] + "..."

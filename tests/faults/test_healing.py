@@ -1,0 +1,268 @@
+"""What goes missing is on record, no wrong book is ever shown, and everything heals by itself."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backpack_streams.books import BookStream, Status
+from backpack_streams.embedded import BlockingKafka
+from plant import Plant, running_plant, wait_until
+from reading import read_topic
+
+SYMBOL = "BTC_USDC_PERP"
+
+BookLines = tuple[int | None, list[list[str]], list[list[str]]]
+
+
+@dataclass
+class Witness:
+    """Reads one book all along and remembers every state that it was shown in."""
+
+    bootstrap_servers: str
+    prefix: str
+    states: list[tuple[Status, int | None]] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._read())
+        except BaseException as error:  # noqa: BLE001  # handed to the test, whatever it is
+            self.failure = error
+
+    async def _read(self) -> None:
+        async with BookStream(self.bootstrap_servers, [SYMBOL], topic_prefix=self.prefix) as books:
+            async for updates in books.rounds():
+                for update in updates:
+                    self.states.append((update.status, update.last_update_id))
+                if self.stop.is_set():
+                    return
+
+    def is_live(self) -> bool:
+        assert self.failure is None, self.failure
+        return bool(self.states) and self.states[-1][0] is Status.LIVE
+
+    def left_live(self) -> int:
+        """How often the book went from LIVE to something else."""
+        statuses = [status for status, _ in self.states]
+        return sum(
+            1 for before, after in zip(statuses, statuses[1:], strict=False) if before is Status.LIVE is not after
+        )
+
+
+@contextmanager
+def witness(plant: Plant) -> Iterator[Witness]:
+    watching = Witness(plant.bootstrap_servers, plant.prefix)
+    thread = threading.Thread(target=watching.run, daemon=True)
+    thread.start()
+    try:
+        wait_until("the witness sees a live book", watching.is_live)
+        yield watching
+    finally:
+        watching.stop.set()
+        thread.join(20)
+    assert watching.failure is None, watching.failure
+
+
+@contextmanager
+def live_plant(kafka: BlockingKafka, folder: Path, prefix: str, *sandbox: str) -> Iterator[tuple[Plant, Any, Any]]:
+    with running_plant(kafka.bootstrap_servers, folder, prefix) as plant:
+        exchange = plant.start_exchange("--symbols", "3", "--rate", "300", "--start", "control", *sandbox)
+        poller = plant.start("rest-poller")
+        producer = plant.start("market-producer", "--streams", "depth,trade")
+        wait_until("the poller is ready", poller.is_ready)
+        wait_until("the producer is ready", producer.is_ready)
+        exchange.play()
+        yield plant, producer, poller
+
+
+def gaps(plant: Plant, *reasons: str) -> list[dict[str, Any]]:
+    found = [each.value for each in read_topic(plant.bootstrap_servers, plant.prefix + "ops.gap", "Gap") if each.value]
+    return [gap for gap in found if gap["stream"] == f"depth.{SYMBOL}" and (not reasons or gap["reason"] in reasons)]
+
+
+async def _book(plant: Plant, at_least: int) -> BookLines:
+    async with BookStream(plant.bootstrap_servers, [SYMBOL], topic_prefix=plant.prefix) as books:
+        async for _ in books:
+            market = books.books[SYMBOL]
+            if market.status is Status.LIVE and (market.last_update_id or 0) >= at_least:
+                return market.last_update_id, *([list(level) for level in side] for side in market.book.to_lines())
+    raise AssertionError
+
+
+def assert_equal_to_exchange(plant: Plant) -> None:
+    """The flow is over: a reader that joins now has the exchange's own book."""
+    truth = plant.exchange.ask(f"/books/{SYMBOL}")
+    ours = asyncio.run(asyncio.wait_for(_book(plant, truth["last_update_id"]), 60))
+    assert ours == (truth["last_update_id"], truth["bids"], truth["asks"])
+
+
+def test_a_dropped_frame_is_a_gap_and_heals(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with live_plant(kafka, tmp_path, "dropped.", "--frames", "3000") as (plant, _, _), witness(plant) as watching:
+        plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
+        wait_until("the book leaves LIVE", lambda: watching.left_live() == 1)
+        wait_until("the book is LIVE again", watching.is_live)
+        (gap,) = gaps(plant, "SEQUENCE_BREAK")
+        assert gap["next_id"] > gap["last_id"] + 1
+        _no_state_skips_the_hole(watching, gap["last_id"])
+        plant.exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+
+
+def _no_state_skips_the_hole(watching: Witness, last_id: int) -> None:
+    """While LIVE the book stood at the last update before the hole; what came next was not LIVE."""
+    at_hole = max(
+        i for i, (status, reached) in enumerate(watching.states) if status is Status.LIVE and reached == last_id
+    )
+    assert watching.states[at_hole + 1][0] is not Status.LIVE
+
+
+def test_a_killed_producer_costs_one_gap_that_heals(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with (
+        live_plant(kafka, tmp_path, "producer.", "--frames", "4500") as (plant, producer, _),
+        witness(plant) as watching,
+    ):
+        producer.kill()
+        time.sleep(1.5)
+        plant.start_ready("market-producer", "--streams", "depth,trade")
+        wait_until("the book left LIVE", lambda: watching.left_live() >= 1)
+        wait_until("the book is LIVE again", watching.is_live)
+        assert len(gaps(plant, "RESTART")) == 1
+        plant.exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+
+
+def test_a_restart_that_missed_nothing_records_no_gap(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "quiet.") as plant:
+        exchange = plant.start_exchange("--symbols", "3", "--rate", "500", "--frames", "1000", "--start", "subscribed")
+        plant.start_ready("rest-poller")
+        producer = plant.start_ready("market-producer", "--streams", "depth,trade")
+        exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+        known = len(read_topic(plant.bootstrap_servers, "quiet.ops.gap", "Gap"))
+        assert producer.stop() == 0
+        plant.start_ready("market-producer", "--streams", "depth,trade")
+        exchange.order("burst", count=300)
+        wait_until(
+            "new frames arrive",
+            lambda: sum(each["depth"]["frames"] for each in exchange.ask("/sequences").values()) == 1300,
+        )
+        wait_until(
+            "all are in Kafka", lambda: len(read_topic(plant.bootstrap_servers, "quiet.market.depth", None)) == 1300
+        )
+        assert len(read_topic(plant.bootstrap_servers, "quiet.ops.gap", "Gap")) == known
+        assert_equal_to_exchange(plant)
+
+
+def test_a_killed_poller_seeds_what_broke_while_it_was_away(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with live_plant(kafka, tmp_path, "poller.", "--frames", "4500") as (plant, _, poller), witness(plant) as watching:
+        poller.kill()
+        plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
+        wait_until("the book leaves LIVE", lambda: watching.left_live() == 1)
+        time.sleep(1)
+        assert not watching.is_live()
+        plant.start_ready("rest-poller")
+        wait_until("the book is LIVE again", watching.is_live)
+        plant.exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+
+
+def test_a_server_close_costs_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
+    options = ("--grace-seconds", "4", "--frames", "3600")
+    with live_plant(kafka, tmp_path, "close.", *options) as (plant, producer, _), witness(plant) as watching:
+        plant.exchange.order("close")
+        wait_until("the old socket is gone", lambda: producer.metric("socket_closes_total") >= 1)
+        wait_until("a new one is there", lambda: producer.metric("socket_opens_total") >= 2)
+        plant.exchange.wait_finished()
+        assert gaps(plant) == gaps(plant, "STREAM_START")
+        assert watching.left_live() == 0
+        assert producer.metric("frames_duplicate_total") > 0
+        assert_equal_to_exchange(plant)
+
+
+def test_two_connections_survive_the_loss_of_one(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "two.") as plant:
+        exchange = plant.start_exchange("--symbols", "3", "--rate", "300", "--frames", "3000", "--start", "control")
+        plant.start_ready("rest-poller")
+        producer = plant.start_ready("market-producer", "--streams", "depth,trade", "--connections", "2")
+        wait_until("both sockets are up", lambda: producer.metric("socket_links") == 2)
+        exchange.play()
+        time.sleep(2)
+        exchange.order("cut", count=1)
+        exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+        reasons = {
+            gap.value["reason"] for gap in read_topic(plant.bootstrap_servers, "two.ops.gap", "Gap") if gap.value
+        }
+        assert reasons <= {"STREAM_START"}
+        depth = read_topic(plant.bootstrap_servers, "two.market.depth", None)
+        assert len(depth) == 3000
+
+
+@pytest.mark.parametrize("kind", ["digits", "text", "event", "field"])
+def test_garbage_on_a_stream_stops_nothing(kafka: BlockingKafka, tmp_path: Path, kind: str) -> None:
+    with live_plant(kafka, tmp_path, f"garbage-{kind}.", "--frames", "1500") as (plant, producer, _):
+        plant.exchange.order("garbage", stream=f"depth.{SYMBOL}", kind=kind, count=1)
+        wait_until("it was sent", lambda: not plant.exchange.ask("/faults"))
+        plant.exchange.wait_finished()
+        letters = [
+            each.value
+            for each in read_topic(plant.bootstrap_servers, plant.prefix + "ops.dead_letter", "DeadLetter")
+            if each.value
+        ]
+        if kind == "field":
+            assert not letters
+            assert producer.metric("unknown_fields_total") >= 1
+        else:
+            assert letters
+            assert producer.metric("dead_letters_total") == len(letters)
+        if kind == "digits":
+            assert [letter["reason"] for letter in letters] == ["VALUE_DOES_NOT_FIT"]
+            assert gaps(plant, "UNREADABLE_FRAME")
+        assert_equal_to_exchange(plant)
+
+
+def test_a_crossed_snapshot_is_a_dead_letter_and_is_asked_again(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with live_plant(kafka, tmp_path, "crossed.", "--frames", "3000") as (plant, _, poller), witness(plant) as watching:
+        plant.exchange.order("crossed-snapshot", symbol=SYMBOL, count=1)
+        plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
+        wait_until("the book leaves LIVE", lambda: watching.left_live() == 1)
+        wait_until("the book is LIVE again", watching.is_live)
+        letters = [
+            each.value
+            for each in read_topic(plant.bootstrap_servers, "crossed.ops.dead_letter", "DeadLetter")
+            if each.value
+        ]
+        assert [letter["reason"] for letter in letters] == ["CROSSED_SNAPSHOT"]
+        assert poller.metric("seeds_refused_total") >= 1
+        plant.exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+
+
+def test_snapshots_behind_the_stream_are_asked_again(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with live_plant(kafka, tmp_path, "behind.", "--frames", "3000") as (plant, _, _), witness(plant) as watching:
+        plant.exchange.order("snapshot-behind", symbol=SYMBOL, updates=200, count=2)
+        plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
+        wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
+        wait_until("the book is LIVE again", watching.is_live)
+        plant.exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+
+
+def test_sockets_cut_and_refused_for_a_while(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with live_plant(kafka, tmp_path, "cut.", "--frames", "3000") as (plant, producer, _), witness(plant) as watching:
+        plant.exchange.order("refuse", seconds=3)
+        plant.exchange.order("cut")
+        wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
+        wait_until("the book is LIVE again", watching.is_live)
+        assert gaps(plant, "SEQUENCE_BREAK")
+        assert producer.metric("socket_opens_total") >= 2
+        plant.exchange.wait_finished()
+        assert_equal_to_exchange(plant)

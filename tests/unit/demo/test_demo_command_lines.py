@@ -1,0 +1,74 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from backpack_streams.cli.commands import COMMANDS, load
+from backpack_streams.cli.parser import command_parser, parse
+from backpack_streams.demo.command_lines import SERVICES, child_environment, sandbox_command, service_command
+from backpack_streams.demo.ports import DemoPorts
+from backpack_streams.demo.settings import DemoSettings
+from backpack_streams.runtime.settings_sources import read_settings
+
+PORTS = DemoPorts(kafka=1092, ws=1765, rest=1766, control=1767)
+
+
+def understood(command: list[str]) -> dict[str, object]:
+    """The settings that the started program would come to, as its own parser reads them."""
+    assert command[:4] == [sys.executable, "-P", "-m", "backpack_streams.cli.main"]
+    name, arguments = command[4], command[5:]
+    [entry] = [each for each in COMMANDS if each.name == name]
+    model = load(entry, entry.settings)
+    namespace = parse(command_parser("backpack-streams", entry, model), arguments)
+    settings: dict[str, object] = read_settings(model, name, namespace, environment={}).settings.model_dump()
+    return settings
+
+
+def test_the_sandbox_gets_its_ports_and_has_its_own_defaults_for_the_rest() -> None:
+    settings = understood(sandbox_command(DemoSettings(), PORTS))
+    assert (settings["ws_port"], settings["rest_port"], settings["control_port"]) == (1765, 1766, 1767)
+    assert (settings["symbols"], settings["rate"], settings["recording"]) == (12, None, None)
+
+
+@pytest.mark.parametrize("rate", [3000.0, 0.5, "max"])
+def test_the_synthetic_market_is_passed_on(rate: object) -> None:
+    settings = understood(sandbox_command(DemoSettings.model_validate({"symbols": 91, "rate": rate}), PORTS))
+    assert (settings["symbols"], settings["rate"]) == (91, rate)
+
+
+def test_a_recording_is_passed_on_by_its_whole_path_and_played_as_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flow.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    settings = understood(sandbox_command(DemoSettings(recording=Path("flow.jsonl")), PORTS))
+    assert settings["recording"] == tmp_path / "flow.jsonl"
+    assert settings["retime"] is True
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_pointed_at_the_demo_s_kafka_and_sandbox(name: str) -> None:
+    settings = understood(service_command(name, DemoSettings(log_level="debug"), PORTS, 1401))
+    assert settings["bootstrap_servers"] == "127.0.0.1:1092"
+    assert (settings["ws_url"], settings["rest_url"]) == ("ws://127.0.0.1:1765", "http://127.0.0.1:1766")
+    assert (settings["metrics_port"], settings["log_level"], settings["log_format"]) == (1401, "debug", "text")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_live_takes_the_real_exchange(name: str) -> None:
+    settings = understood(service_command(name, DemoSettings(live=True), DemoPorts(kafka=1092), 1401))
+    assert settings["ws_url"] == "wss://ws.backpack.exchange"
+    assert settings["rest_url"] == "https://api.backpack.exchange"
+
+
+def test_no_setting_of_ours_reaches_a_service() -> None:
+    environment = {
+        "PATH": "/bin",
+        "PYTHONPATH": "elsewhere",
+        "BACKPACK_STREAMS_SYMBOLS": "20",
+        "BACKPACK_STREAMS_CONFIG": "settings.toml",
+        "SCHEMA_REGISTRY_URL": "http://registry:8081",
+    }
+    child = child_environment(environment)
+    assert child.keys() == {"PATH", "PYTHONPATH"}
+    assert child["PYTHONPATH"].endswith(":elsewhere")

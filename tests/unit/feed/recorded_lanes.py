@@ -1,0 +1,114 @@
+"""Where records end up when no Kafka is there: in lists, and with as much room as the test says."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from backpack_streams.bus.codec import Codec, Encoder
+from backpack_streams.bus.topics import topic
+from backpack_streams.feed.reporter import Reporter
+from backpack_streams.feed.router import FrameRouter
+from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.market_producer.service import FAMILIES as MARKET_FAMILIES
+from backpack_streams.perp_producer.service import FAMILIES as PERP_FAMILIES
+
+FAMILIES = (*MARKET_FAMILIES, *PERP_FAMILIES)
+SERVICE = "the-service"
+CODEC = Codec()
+_ENCODERS: dict[str, Encoder] = {}
+
+
+def encoder(topic_name: str) -> Encoder:
+    """Encoders are made once: most tests make many routers."""
+    if topic_name not in _ENCODERS:
+        _ENCODERS[topic_name] = CODEC.encoder(topic(topic_name).record, topic_name)
+    return _ENCODERS[topic_name]
+
+
+class Arrived(NamedTuple):
+    topic: str
+    key: bytes
+    timestamp_ms: int
+    record: dict[str, Any]
+
+
+class Lanes:
+    """Every lane of every topic; `room` for data and `room_for_reports` can be taken away."""
+
+    def __init__(self) -> None:
+        self.room = True
+        self.room_for_reports = True
+        self.arrived: list[Arrived] = []
+
+    def lane(self, topic_name: str, key: bytes) -> "RecordedLane":
+        return RecordedLane(self, topic_name)
+
+    def of(self, topic_name: str) -> list[dict[str, Any]]:
+        return [each.record for each in self.arrived if each.topic == topic_name]
+
+    @property
+    def gaps(self) -> list[dict[str, Any]]:
+        return self.of("ops.gap")
+
+    @property
+    def dead_letters(self) -> list[dict[str, Any]]:
+        return self.of("ops.dead_letter")
+
+    @property
+    def statuses(self) -> list[dict[str, Any]]:
+        return self.of("ops.stream_status")
+
+
+class RecordedLane:
+    def __init__(self, lanes: Lanes, topic_name: str) -> None:
+        self._lanes = lanes
+        self._topic = topic_name
+
+    def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, spare: bool = False) -> bool:
+        if not (self._lanes.room_for_reports if spare else self._lanes.room):
+            return False
+        assert key is not None
+        assert value is not None
+        self._lanes.arrived.append(Arrived(self._topic, key, timestamp_ms, CODEC.read(value)[1]))
+        return True
+
+
+class Plant:
+    """A router with its surroundings: frames in, records out."""
+
+    def __init__(self, streams: Iterable[str], links: int = 1) -> None:
+        self.lanes = Lanes()
+        self.reporter = Reporter(SERVICE, self.lanes.lane, encoder)
+        self.error_frames: list[tuple[int, int, str]] = []
+        self.router = FrameRouter(
+            FAMILIES, self.lanes.lane, encoder, self.reporter, lambda *error: self.error_frames.append(error)
+        )
+        self.router.want(streams)
+        self.router.set_links(links)
+
+    def send(self, frame: Any, link: int = 0, at_us: int = 1) -> None:
+        payload = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
+        self.router.on_frame(link, payload, at_us)
+
+    def feed(self, stream: str) -> StreamFeed:
+        return self.router.feeds[stream]
+
+
+def depth_frame(first_id: int, last_id: int, time_us: int, stream: str = "depth.X", **changes: Any) -> dict[str, Any]:
+    data = {"e": "depth", "E": time_us, "T": time_us, "s": "X", "U": first_id, "u": last_id, "b": [], "a": []}
+    return {"stream": stream, "data": data | changes}
+
+
+def trade_frame(trade_id: int, time_us: int) -> dict[str, Any]:
+    data = {"e": "trade", "E": time_us, "T": time_us, "s": "X", "t": trade_id, "p": "1", "q": "1", "m": True}
+    return {"stream": "trade.X", "data": data}
+
+
+def ticker_frame(update_id: int, time_us: int, price: str = "1") -> dict[str, Any]:
+    data = {"e": "bookTicker", "E": time_us, "T": time_us, "s": "X", "u": update_id, "a": price, "A": "1"}
+    return {"stream": "bookTicker.X", "data": data}
+
+
+def liquidation_frame(time_us: int, symbol: str = "X", price: str = "1") -> dict[str, Any]:
+    data = {"e": "liquidation", "E": time_us, "T": time_us, "s": symbol, "S": "Bid", "p": price, "q": "1"}
+    return {"stream": "liquidation", "data": data}

@@ -1,0 +1,234 @@
+"""Whatever two sockets do to one stream: Kafka gets it once and in order, and each id that is missing is on record."""
+
+from typing import NamedTuple
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from unit.feed.recorded_lanes import Plant, depth_frame
+
+from backpack_streams.feed.sequence import HOLD_MICROS
+
+STREAM = "depth.X"
+START_US = 1_000_000_000
+FOREVER_US = 10 * HOLD_MICROS
+
+
+class Frame(NamedTuple):
+    first_id: int
+    last_id: int
+    time_us: int
+
+
+class TwoLinks(RuleBasedStateMachine):
+    """An exchange, two sockets that lose, repeat and delay, and the producer's side of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START_US
+        self.next_id = 100
+        self.frames: list[Frame] = []
+        self.queues: tuple[list[Frame], list[Frame]] = ([], [])
+        self.brought: tuple[list[Frame], list[Frame]] = ([], [])
+        self.passed_at: dict[Frame, int] = {}
+        """When a later frame than this one came first: from then on it was awaited."""
+        self.must_arrive: set[Frame] = set()
+        self.plant = Plant([STREAM], links=2)
+        self.base_id: int | None = None
+        self.resumed_id: int | None = None
+
+    # ---- the exchange and its sockets
+
+    def _make(self, width: int) -> Frame:
+        self.now += 1000
+        frame = Frame(self.next_id, self.next_id + width - 1, self.now)
+        self.next_id += width
+        self.frames.append(frame)
+        return frame
+
+    @initialize(
+        past=st.lists(st.integers(1, 3), max_size=5),
+        resumed=st.booleans(),
+        resume_at=st.integers(0, 4),
+        begin_at=st.integers(0, 4),
+    )
+    def start(self, past: list[int], resumed: bool, resume_at: int, begin_at: int) -> None:
+        """The exchange was there before; so was the producer, perhaps, and its topics tell how far it came."""
+        frames = [self._make(width) for width in past]
+        if resumed and frames:
+            last = frames[min(resume_at, len(frames) - 1)]
+            self.plant.feed(STREAM).resume(last.last_id, last.time_us, last.time_us)
+            self.resumed_id = last.last_id
+            self.base_id = last.last_id + 1
+        for queue in self.queues:
+            queue.extend(frames[begin_at:])
+
+    @rule(width=st.integers(1, 3), lost=st.sampled_from([(), (), (), (0,), (1,), (0, 1)]))
+    def happen(self, width: int, lost: tuple[int, ...]) -> None:
+        frame = self._make(width)
+        for link, queue in enumerate(self.queues):
+            if link not in lost:
+                queue.append(frame)
+
+    @rule(link=st.integers(0, 1), count=st.integers(1, 4))
+    def deliver(self, link: int, count: int) -> None:
+        for _ in range(min(count, len(self.queues[link]))):
+            frame = self.queues[link].pop(0)
+            self.brought[link].append(frame)
+            self._bring(frame, link)
+
+    @precondition(lambda self: self.brought[0] or self.brought[1])
+    @rule(link=st.integers(0, 1), data=st.data())
+    def repeat(self, link: int, data: st.DataObject) -> None:
+        if self.brought[link]:
+            self._bring(data.draw(st.sampled_from(self.brought[link])), link)
+
+    def _bring(self, frame: Frame, link: int) -> None:
+        self.now += 10
+        if self.base_id is None:
+            self.base_id = frame.first_id
+        in_time = self.now - self.passed_at.get(frame, self.now) < HOLD_MICROS
+        if frame.first_id >= self.base_id and in_time and self.plant.router.links == 2 and self.plant.lanes.room:
+            self.must_arrive.add(frame)
+        for earlier in self.frames:
+            if earlier.last_id < frame.first_id:
+                self.passed_at.setdefault(earlier, self.now)
+        self.plant.send(depth_frame(*frame), link, self.now)
+
+    @rule(us=st.sampled_from([1000, HOLD_MICROS // 2, HOLD_MICROS, FOREVER_US]))
+    def wait(self, us: int) -> None:
+        self.now += us
+        self.plant.router.on_tick(self.now)
+
+    @rule(links=st.integers(0, 2))
+    def change_links(self, links: int) -> None:
+        self.plant.router.set_links(links)
+        if links < 2:  # nobody waits for a socket that is not there
+            self.passed_at = {frame: START_US - HOLD_MICROS for frame in self.frames}
+
+    # ---- what was published, and what is on record as missing
+
+    def _published(self) -> list[tuple[int, int]]:
+        return [(each["first_update_id"], each["last_update_id"]) for each in self.plant.lanes.of("market.depth")]
+
+    def _published_ids(self) -> set[int]:
+        return {each for first, last in self._published() for each in range(first, last + 1)}
+
+    def _missing_ids(self) -> set[int]:
+        """All ids that a Gap with both bounds says are missing."""
+        return {
+            each
+            for gap in self.plant.lanes.gaps
+            if gap["last_id"] is not None
+            for each in range(gap["last_id"] + 1, gap["next_id"])
+        }
+
+    @invariant()
+    def ids_rise_strictly(self) -> None:
+        published = self._published()
+        for (_, last), (first, _) in zip(published, published[1:], strict=False):
+            assert last < first
+
+    @invariant()
+    def what_is_not_published_is_on_record_and_nothing_else_is(self) -> None:
+        published = self._published()
+        if not published or self.base_id is None:
+            assert not self._missing_ids()
+            return
+        missing = set(range(self.base_id, published[-1][1] + 1)) - self._published_ids()
+        assert self._missing_ids() == missing
+
+    @invariant()
+    def a_stream_starts_with_one_record_of_it_or_goes_on(self) -> None:
+        starts = [gap for gap in self.plant.lanes.gaps if gap["reason"] == "STREAM_START"]
+        published = self._published()
+        assert [gap["next_id"] for gap in starts] == ([published[0][0]] if published and self.resumed_id is None else [])
+
+    @invariant()
+    def nothing_is_counted_twice(self) -> None:
+        feed = self.plant.feed(STREAM)
+        assert feed.published == len(self._published())
+        assert self.plant.lanes.dead_letters == []
+
+    def teardown(self) -> None:
+        """In the end nothing is held any more, and all that came in time is there."""
+        self.now += FOREVER_US
+        self.plant.router.on_tick(self.now)
+        published = set(self._published())
+        for frame in self.must_arrive:
+            assert (frame.first_id, frame.last_id) in published
+        feed = self.plant.feed(STREAM)
+        assert feed.frames == feed.published + feed.duplicates
+        self.what_is_not_published_is_on_record_and_nothing_else_is()
+        super().teardown()
+
+
+class FullBuffer(RuleBasedStateMachine):
+    """One socket, and a Kafka that has no room now and then, at times not even for reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START_US
+        self.next_id = 1
+        self.plant = Plant([STREAM])
+        self.dropped = 0
+
+    @initialize()
+    def first(self) -> None:
+        self.happen(1, skipped=0)
+
+    @rule(width=st.integers(1, 3), skipped=st.sampled_from([0, 0, 0, 2]))
+    def happen(self, width: int, skipped: int) -> None:
+        self.now += 1000
+        self.next_id += skipped
+        if not self.plant.lanes.room:
+            self.dropped += 1
+        self.plant.send(depth_frame(self.next_id, self.next_id + width - 1, self.now), 0, self.now)
+        self.next_id += width
+
+    @rule(room=st.booleans(), room_for_reports=st.booleans())
+    def fill_or_empty(self, room: bool, room_for_reports: bool) -> None:
+        self.plant.lanes.room = room and room_for_reports  # reports have room for longer than data
+        self.plant.lanes.room_for_reports = room_for_reports
+
+    @rule()
+    def tick(self) -> None:
+        self.now += 250_000
+        self.plant.router.on_tick(self.now)
+
+    def _published_ids(self) -> list[int]:
+        depth = self.plant.lanes.of("market.depth")
+        return [each for row in depth for each in range(row["first_update_id"], row["last_update_id"] + 1)]
+
+    @invariant()
+    def ids_rise_strictly(self) -> None:
+        ids = self._published_ids()
+        assert ids == sorted(set(ids))
+
+    @invariant()
+    def nothing_that_is_there_is_on_record_as_missing(self) -> None:
+        present = set(self._published_ids())
+        for gap in self.plant.lanes.gaps:
+            if gap["last_id"] is not None:
+                assert present.isdisjoint(range(gap["last_id"] + 1, gap["next_id"]))
+
+    def teardown(self) -> None:
+        """Room comes back: with the next record all that was dropped is on record, to the id and to the count."""
+        self.plant.lanes.room = self.plant.lanes.room_for_reports = True
+        self.happen(1, skipped=0)
+        self.tick()
+        present = set(self._published_ids())
+        gaps = self.plant.lanes.gaps
+        missing = {
+            each for gap in gaps if gap["last_id"] is not None for each in range(gap["last_id"] + 1, gap["next_id"])
+        }
+        assert missing == set(range(1, self.next_id)) - present
+        full = [gap for gap in gaps if gap["reason"] == "BUFFER_FULL"]
+        assert sum(gap["lost_records"] for gap in full) == self.dropped
+        super().teardown()
+
+
+TestTwoLinks = TwoLinks.TestCase
+TestTwoLinks.settings = settings(max_examples=80, stateful_step_count=40)
+TestFullBuffer = FullBuffer.TestCase
+TestFullBuffer.settings = settings(max_examples=60, stateful_step_count=25)
