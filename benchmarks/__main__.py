@@ -17,6 +17,7 @@ from backpack_streams.embedded import EmbeddedKafka
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.runtime.loop import loop_factory
 from benchmarks.lab import Lab, event_loop_name
+from benchmarks.numbers import pace_ns
 from benchmarks.report import show
 from benchmarks.run import FULL, PARTS, QUICK, run
 
@@ -50,6 +51,7 @@ def _surroundings() -> dict[str, Any]:
         "event_loop": event_loop_name(),
         "cores": os.cpu_count(),
         "load_average_at_start": os.getloadavg(),
+        "pace_ns_at_start": pace_ns(),
         "packages": packages,
     }
 
@@ -60,7 +62,9 @@ def _print_surroundings(about: dict[str, Any]) -> None:
         f"Python {about['python']}, {about['event_loop']}, "
         + ", ".join(f"{n} {v}" for n, v in about["packages"].items())
     )
-    show(f"{about['cores']} cores, load average {load} before the start.")
+    show(
+        f"{about['cores']} cores, load average {load} before the start, {about['pace_ns_at_start']:.0f} ns a turn of a fixed loop."
+    )
     show("All figures depend on what else the machine does: compare those of one run, and run it on a quiet machine.")
     print(
         "Depth frames: 200 bytes, two levels, 91 markets in turn, ids without holes, quantities that hardly ever repeat."
@@ -81,7 +85,10 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         async with EmbeddedKafka(Path(folder) / "kafka", port=0, announce=say) as kafka:
             lab = Lab(kafka.bootstrap_servers, Path(folder), say)
             figures = await run(lab, QUICK if arguments.quick else FULL, arguments.parts)
-    show(f"\nTook {time.monotonic() - begun:.0f} s.")
+    figures["pace_ns_at_end"] = pace_ns()
+    show(
+        f"\nTook {time.monotonic() - begun:.0f} s; {figures['pace_ns_at_end']:.0f} ns a turn of the fixed loop at the end."
+    )
     return figures
 
 

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Any
 
 from backpack_streams.books import BookStream, Status
+from backpack_streams.books.market_book import Outcome
 from backpack_streams.runtime.loop import loop_factory
 from benchmarks.numbers import latencies_ms
 
@@ -22,26 +23,22 @@ _UNTIL_LIVE_SECONDS = 5.0
 
 
 async def _read_decimals(books: BookStream, count: int) -> None:
-    seen = 0
     async with aclosing(books.events()) as updates:
         async for update in updates:
             update.book.best_bid()
             update.book.best_ask()
-            seen += 1
-            if seen == count:
+            if books.updates == count:
                 return
 
 
 async def _read_units(books: BookStream, count: int) -> None:
-    seen = 0
     async with aclosing(books.rounds()) as rounds:
         async for updates in rounds:
             for update in updates:
                 book = update.market.book
                 book.best_bid_units  # noqa: B018  # reading it is what is measured
                 book.best_ask_units  # noqa: B018  # as above
-                seen += 1
-            if seen >= count:
+            if books.updates >= count:
                 return
 
 
@@ -51,9 +48,8 @@ async def _read_latencies(books: BookStream, count: int) -> "array[int]":
     async with aclosing(books.rounds()) as rounds:
         async for updates in rounds:
             for update in updates:
-                sent_us = update.market.engine_time
-                if sent_us is not None:
-                    ages_us.append(time.time_ns() // 1000 - sent_us)
+                if update.outcome is Outcome.APPLIED:
+                    ages_us.append(time.time_ns() // 1000 - (update.market.engine_time or 0))
             if len(ages_us) >= count or time.monotonic() > deadline:
                 return ages_us
     return ages_us

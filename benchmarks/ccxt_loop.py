@@ -1,7 +1,8 @@
 """What a user would write instead, a process of its own: ccxt.pro's Backpack class in a loop into aiokafka, JSON values.
 
-One task a market, as ccxt's own examples have it. Every record is handed over with `await producer.send(...)`, which does not
-wait for the acknowledgement: the quickest that a per-record interface can be.
+`trades` and `books`: one task a market. `all_trades`: one loop for all markets (`watch_trades_for_symbols`).
+Every record is handed over with `await producer.send(...)`, which does not wait for the acknowledgement: the quickest
+that a per-record interface can be.
 """
 
 import argparse
@@ -32,6 +33,12 @@ async def _trades(exchange: Any, producer: AIOKafkaProducer, topic: str, symbol:
             await producer.send(topic, json.dumps(trade).encode(), key=key)
 
 
+async def _all_trades(exchange: Any, producer: AIOKafkaProducer, topic: str) -> None:
+    while True:
+        for trade in await exchange.watch_trades_for_symbols(exchange.symbols):
+            await producer.send(topic, json.dumps(trade).encode(), key=trade["symbol"].encode())
+
+
 async def _books(exchange: Any, producer: AIOKafkaProducer, topic: str, symbol: str) -> None:
     key = symbol.encode()
     while True:
@@ -50,9 +57,11 @@ async def _run(arguments: argparse.Namespace) -> None:
     exchange = exchange_at(arguments.rest_url, arguments.ws_url)
     producer = AIOKafkaProducer(bootstrap_servers=arguments.bootstrap, acks="all", enable_idempotence=True)
     await producer.start()
-    loop = _trades if arguments.what == "trades" else _books
     try:
         await exchange.load_markets()
+        if arguments.what == "all_trades":
+            await _all_trades(exchange, producer, arguments.topic)
+        loop = _trades if arguments.what == "trades" else _books
         await asyncio.gather(*(loop(exchange, producer, arguments.topic, symbol) for symbol in exchange.symbols))
     finally:
         await producer.stop()
@@ -62,7 +71,7 @@ async def _run(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Runs until it is ended."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("trades", "books"))
+    parser.add_argument("what", choices=("trades", "all_trades", "books"))
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--rest-url", required=True)

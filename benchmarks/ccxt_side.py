@@ -1,6 +1,7 @@
 """The ccxt.pro + aiokafka loop under the same load: how much of it arrives, how old, and at what cost."""
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -9,12 +10,12 @@ from benchmarks.lab import Lab, Program, SourceClient
 from benchmarks.latency import FRAMES_A_SECOND
 from benchmarks.numbers import MICROS
 
-CHANNELS = {"trades": "trade", "books": "depth"}
+CHANNELS = {"trades": "trade", "all_trades": "trade", "books": "depth"}
 _WARM_UP_FRAMES_A_MARKET = 15
 """ccxt asks REST for a book once eleven deltas of it have come."""
 _LAST_FRAMES_A_MARKET = 3
 """ccxt gives out what has gathered when the next message of that market comes: without these its last items would count as lost."""
-_SLOW_FRAMES_A_SECOND = 500
+_SLOW_FRAMES_A_SECOND = 1_000
 _TIMEOUT_SECONDS = 180.0
 
 
@@ -60,49 +61,72 @@ def is_installed() -> bool:
     return find_spec("ccxt") is not None
 
 
-async def at_full_speed(lab: Lab, what: str, frames: int) -> CcxtRun:
-    """All frames at once; TCP holds them back until the loop takes them."""
-    lab.say(f"ccxt.pro + aiokafka, {what}: {frames:,} frames at full speed")
-    return await _measure(lab, what, f"ccxt.{what}.full", frames, None)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many frames (made a multiple of the markets), at once or at the exchange's average rate."""
+
+    name: str
+    frames: int
+    is_at_once: bool
 
 
-async def at_average_load(lab: Lab, what: str, seconds: float) -> CcxtRun:
-    """The exchange's average load."""
-    lab.say(f"ccxt.pro + aiokafka, {what}: {FRAMES_A_SECOND:,} frames/s for {seconds:g} s")
-    return await _measure(lab, what, f"ccxt.{what}.average", int(FRAMES_A_SECOND * seconds), seconds)
-
-
-async def _measure(lab: Lab, what: str, topic: str, frames: int, seconds: float | None) -> CcxtRun:
-    channel, kafka = CHANNELS[what], lab.connection.bootstrap_servers
-    frames -= frames % MARKETS
+async def measure(lab: Lab, what: str, loads: Sequence[Load]) -> dict[str, CcxtRun]:
+    """The loop (`trades`, `all_trades` or `books`) under one load after the other; TCP holds back what it does not take."""
+    channel, topic = CHANNELS[what], f"ccxt.{what}"
+    runs = {}
     await lab.make_plain_topic(topic)
     async with lab.source() as source:
-        words = (what, "--topic", topic, "--bootstrap", kafka, "--rest-url", source.rest_url, "--ws-url", source.ws_url)
+        kafka = ("--topic", topic, "--bootstrap", lab.connection.bootstrap_servers)
+        words = (what, *kafka, "--rest-url", source.rest_url, "--ws-url", source.ws_url)
         async with lab.run("ccxt", "benchmarks.ccxt_loop", *words) as loop:
             await source.until_subscribed(loop)
-            await _slowly(lab, source, loop, topic, channel, _WARM_UP_FRAMES_A_MARKET)
-            ids = ("--first-id", FIRST_ID + _WARM_UP_FRAMES_A_MARKET, "--ids", frames // MARKETS)
-            reader_words = ("--topic", topic, "--bootstrap", kafka, *ids)
-            async with lab.run("json-reader", "benchmarks.json_reader", *reader_words) as reader:
-                await reader.until_says("reading")
-                if seconds is None:
-                    await source.prepare(channel, frames)
-                cpu = loop.cpu_seconds()
-                query = {} if seconds is None else {"channel": channel, "rate": FRAMES_A_SECOND, "count": frames}
-                started = await source.go(**query)
-                await source.until_written(_TIMEOUT_SECONDS)
-                ended = await lab.until_idle(topic, loop)
-                cpu_seconds = loop.cpu_seconds() - cpu
-                await _slowly(lab, source, loop, topic, channel, _LAST_FRAMES_A_MARKET)
-                reader.child.send_signal(signal.SIGTERM)
-                found = await reader.result(_TIMEOUT_SECONDS)
-    return CcxtRun(frames, found["distinct"], ended - started, cpu_seconds, found["latency_ms"])
+            side = _Side(lab, source, loop, topic, channel)
+            await side.slowly(_WARM_UP_FRAMES_A_MARKET)
+            for load in loads:
+                lab.say(f"ccxt.pro + aiokafka, {what}: {load.name}, {load.frames:,} frames")
+                runs[load.name] = await side.under(load, kafka)
+    return runs
 
 
-async def _slowly(
-    lab: Lab, source: SourceClient, loop: Program, topic: str, channel: str, frames_a_market: int
-) -> None:
-    """So few frames a second that nothing is lost of them: every task runs and, for books, every snapshot is fetched."""
-    await source.go(channel=channel, rate=_SLOW_FRAMES_A_SECOND, count=frames_a_market * MARKETS)
-    await source.until_written()
-    await lab.until_idle(topic, loop)
+@dataclass(slots=True)
+class _Side:
+    """The running loop and what it is fed from."""
+
+    lab: Lab
+    source: SourceClient
+    loop: Program
+    topic: str
+    channel: str
+    ids_sent: int = 0
+    """Ids that every market has carried so far."""
+
+    async def under(self, load: Load, kafka: Sequence[str]) -> CcxtRun:
+        """One load, with a reader of its own."""
+        ids = load.frames // MARKETS
+        frames = ids * MARKETS
+        wanted = ("--first-id", FIRST_ID + self.ids_sent, "--ids", ids)
+        async with self.lab.run("json-reader", "benchmarks.json_reader", *kafka, *wanted) as reader:
+            await reader.until_says("reading")
+            if load.is_at_once:
+                await self.source.prepare(self.channel, frames)
+            cpu = self.loop.cpu_seconds()
+            started = await (
+                self.source.go()
+                if load.is_at_once
+                else self.source.go(channel=self.channel, rate=FRAMES_A_SECOND, count=frames)
+            )
+            self.ids_sent += ids
+            await self.source.until_written(_TIMEOUT_SECONDS)
+            ended = await self.lab.until_idle(self.topic, self.loop)
+            cpu_seconds = self.loop.cpu_seconds() - cpu
+            await self.slowly(_LAST_FRAMES_A_MARKET)
+            reader.child.send_signal(signal.SIGTERM)
+            found = await reader.result(_TIMEOUT_SECONDS)
+        return CcxtRun(frames, found["distinct"], ended - started, cpu_seconds, found["latency_ms"])
+
+    async def slowly(self, ids: int) -> None:
+        """So few frames a second that nothing is lost of them: every task runs and, for books, every snapshot is fetched."""
+        await self.source.go(channel=self.channel, rate=_SLOW_FRAMES_A_SECOND, count=ids * MARKETS)
+        self.ids_sent += ids
+        await self.source.until_written()
+        await self.lab.until_idle(self.topic, self.loop)

@@ -32,7 +32,7 @@ _START_SECONDS = 60.0
 _SETTLE_SECONDS = 0.15
 """After the last record is in Kafka the producer still has to take the acknowledgement."""
 _LOG_LINES_SHOWN = 8
-_IDLE_SECONDS = 1.0
+_IDLE_SECONDS = 0.7
 _BUSY_SHARE = 0.5
 PLAIN_PARTITIONS = 8
 """As many as our depth topic has."""

@@ -1,10 +1,13 @@
-"""Figures out of measurements: medians, percentiles, rates."""
+"""Figures out of measurements: medians, percentiles, rates, and how fast this machine is at the moment."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 MICROS = 1_000_000
+_PACE_REPETITIONS = 5
+_PACE_TURNS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,15 @@ def latencies_ms(ages_us: Sequence[int]) -> dict[str, float]:
     shares = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
     found = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000 for name, share in shares.items()}
     return found | {"max": ordered[-1] / 1000}
+
+
+def pace_ns() -> float:
+    """CPU ns of one turn of a fixed piece of Python, best of a few: tells runs on a busy machine from others."""
+    best = float("inf")
+    for _ in range(_PACE_REPETITIONS):
+        table: dict[int, bytes] = {}
+        start = time.process_time()
+        for number in range(_PACE_TURNS):
+            table[number & 1023] = b"%d" % number
+        best = min(best, time.process_time() - start)
+    return best / _PACE_TURNS * 1e9

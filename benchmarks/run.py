@@ -1,6 +1,6 @@
 """One run: every measurement in turn on one embedded Kafka, each figure told as soon as it is there, all of them returned."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,13 +24,15 @@ class Size:
     ccxt_book_frames: int
     ccxt_seconds: float
     step_frames: int
+    is_thorough: bool = True
+    """Also what costs time and says little more: Decimals of nine levels, ccxt's loop for all markets."""
 
 
 FULL = Size(
-    frames=300_000,
-    nine_level_deltas=150_000,
+    frames=120_000,
+    nine_level_deltas=100_000,
     repetitions=3,
-    latency_seconds=15,
+    latency_seconds=12,
     trade_frames=100_000,
     ccxt_trade_frames=20_000,
     ccxt_book_frames=3_000,
@@ -38,7 +40,7 @@ FULL = Size(
     step_frames=20_000,
 )
 QUICK = Size(
-    frames=60_000,
+    frames=50_000,
     nine_level_deltas=20_000,
     repetitions=1,
     latency_seconds=3,
@@ -47,7 +49,10 @@ QUICK = Size(
     ccxt_book_frames=600,
     ccxt_seconds=1.5,
     step_frames=4_000,
+    is_thorough=False,
 )
+SOCKET_STEP_SHARE = 5
+"""So many times more frames go through sockets, where fetching the first ones takes its time."""
 PARTS = ("in", "out", "latency", "ccxt", "steps")
 _IN, _NINE, _LATENCY = "in.", "nine.", "latency."
 
@@ -119,8 +124,9 @@ async def _out(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
         "two levels, rounds(), integers": (_IN, "units", two_levels),
         "two levels, async for, Decimals": (_IN, "decimals", two_levels),
         "nine levels, rounds(), integers": (_NINE, "units", size.nine_level_deltas),
-        "nine levels, async for, Decimals": (_NINE, "decimals", size.nine_level_deltas),
     }
+    if size.is_thorough:
+        plans["nine levels, async for, Decimals"] = (_NINE, "decimals", size.nine_level_deltas)
     runs = {
         name: await way_out.measure(lab, prefix, mode, deltas, size.repetitions if mode == "units" else 1)
         for name, (prefix, mode, deltas) in plans.items()
@@ -177,34 +183,41 @@ async def _ccxt(lab: Lab, size: Size) -> Figures:
     if not ccxt_side.is_installed():
         show("\nccxt is not installed here: no figures of it (`make bench` installs it)")
         return {}
-    plans: dict[str, Callable[[], Awaitable[ccxt_side.CcxtRun]]] = {
-        "watch_trades, full speed": lambda: ccxt_side.at_full_speed(lab, "trades", size.ccxt_trade_frames),
-        "watch_trades, average load": lambda: ccxt_side.at_average_load(lab, "trades", size.ccxt_seconds),
-        "watch_order_book, full speed": lambda: ccxt_side.at_full_speed(lab, "books", size.ccxt_book_frames),
+    average = int(size.ccxt_seconds * latency.FRAMES_A_SECOND)
+    plans = {
+        "trades": [
+            ccxt_side.Load("watch_trades, full speed", size.ccxt_trade_frames, is_at_once=True),
+            ccxt_side.Load("watch_trades, average load", average, is_at_once=False),
+        ],
+        "books": [ccxt_side.Load("watch_order_book, full speed", size.ccxt_book_frames, is_at_once=True)],
     }
-    figures, rows = {}, []
-    for name, measure in plans.items():
+    if size.is_thorough:
+        plans["all_trades"] = [
+            ccxt_side.Load("watch_trades_for_symbols, full speed", size.ccxt_trade_frames, is_at_once=True),
+            ccxt_side.Load("watch_trades_for_symbols, average load", average, is_at_once=False),
+        ]
+    runs: dict[str, ccxt_side.CcxtRun] = {}
+    for what, loads in plans.items():
         try:
-            run = await measure()
+            runs |= await ccxt_side.measure(lab, what, loads)
         except BenchmarkError as error:
-            show(f"\nccxt {name} cannot be measured against a local source: {error}")
-            continue
-        figures[name] = run.figures()
-        rows.append(
-            [
-                name,
-                whole(run.frames),
-                whole(run.rate),
-                one(run.cpu_us),
-                percent(run.lost_share),
-                *(one(run.latency_ms[p]) if run.latency_ms else "-" for p in ("p50", "p99")),
-            ]
-        )
+            show(f"\nccxt's {what} cannot be measured against a local source: {error}")
+    rows = [
+        [
+            name,
+            whole(run.frames),
+            whole(run.rate),
+            one(run.cpu_us),
+            percent(run.lost_share),
+            *(one(run.latency_ms[p]) if run.latency_ms else "-" for p in ("p50", "p99")),
+        ]
+        for name, run in runs.items()
+    ]
     heads = ("ccxt.pro + aiokafka, JSON", "frames", "frames/s", "CPU us/frame", "lost", "p50 ms", "p99 ms")
-    print(
-        table(f"What one would write instead (once; average load = {latency.FRAMES_A_SECOND:,} frames/s)", heads, rows)
-    )
-    return figures
+    average_load = f"average load = {latency.FRAMES_A_SECOND:,} frames/s"
+    show(table(f"What one would write instead (once; {average_load})", heads, rows))
+    show("Lost: frames that no record tells of; of books, updates that passed between two looks at the book.")
+    return {name: run.figures() for name, run in runs.items()}
 
 
 def _side_by_side(figures: Figures) -> None:
@@ -240,7 +253,10 @@ def _side_by_side(figures: Figures) -> None:
 
 async def _steps(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
     lab.say(f"steps by themselves, {size.step_frames:,} frames each")
-    found = [*await steps.with_sockets(lab, size.step_frames), *steps.in_memory(size.step_frames, flow)]
+    found = [
+        *await steps.with_sockets(lab, SOCKET_STEP_SHARE * size.step_frames),
+        *steps.in_memory(size.step_frames, flow),
+    ]
     print(
         table("Step by step (best of a few)", ("step", "CPU us"), [[step.name, f"{step.cpu_us:.2f}"] for step in found])
     )

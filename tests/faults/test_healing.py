@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,7 @@ class Witness:
     def left_live(self) -> int:
         """How often the book went from LIVE to something else."""
         statuses = [status for status, _ in self.states]
-        return sum(
-            1 for before, after in zip(statuses, statuses[1:], strict=False) if before is Status.LIVE is not after
-        )
+        return sum(1 for before, after in pairwise(statuses) if before is Status.LIVE is not after)
 
 
 @contextmanager

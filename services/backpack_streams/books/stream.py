@@ -25,7 +25,16 @@ logger = logging.getLogger(__name__)
 
 SETTLED_SECONDS: Final = 1.5
 """With all markets wanted: so long no new market may have turned up before "all" means the ones there are."""
+GAP_PATIENCE_SECONDS: Final = 1.0
+"""How long a gap on record waits for updates that show it, or that show that somebody else published what was missing."""
 _POLL_MILLIS = 200
+
+
+class _KnownGap(NamedTuple):
+    """What follows `last_id` is missing, says a producer; believed from `due` (monotonic seconds) on."""
+
+    last_id: int
+    due: float
 
 
 class BookUpdate(NamedTuple):
@@ -93,7 +102,7 @@ class BookStream:
         self._by_key: dict[bytes, MarketBook] = {}
         self._behind: dict[Place, int] = {}
         self._depth_partitions = 0
-        self._unreadable_after: dict[str, int] = {}
+        self._gaps: dict[str, _KnownGap] = {}
         self._last_new_market = time.monotonic()
         self.books: dict[str, MarketBook] = {}
         self.updates = 0
@@ -204,8 +213,8 @@ class BookStream:
             elif partition.topic != depth:
                 for record in batch:
                     self._take_gap(record)
-        if self._unreadable_after:
-            yield from self._mark_unreadable()
+        if self._gaps:
+            yield from self._mark_gaps()
 
     def _take_updates(self, batch: list[ConsumerRecord]) -> Iterator[BookUpdate]:
         decode, number, by_key = self._codec.decode, self._number, self._by_key
@@ -246,29 +255,25 @@ class BookStream:
         return iter((BookUpdate(market, outcome),))
 
     def _take_gap(self, record: ConsumerRecord) -> None:
-        """A gap whose end is not known cannot be seen in the updates: the book must hear of it from the producer.
-
-        Gaps with an end show by themselves, as a hole between two updates.
-        """
+        """A gap mostly shows by itself, as a hole between two updates. Where no update follows, this record alone tells of it."""
         try:
             _, gap = self._codec.decode(record.value or b"")
             symbol, last_id = gap["symbol"], gap["last_id"]
-            if gap["next_id"] is None and last_id is not None and gap["stream"] == f"depth.{symbol}":
-                self._unreadable_after[symbol] = last_id
+            if last_id is not None and gap["stream"] == f"depth.{symbol}":
+                patience = 0.0 if gap["next_id"] is None else GAP_PATIENCE_SECONDS
+                self._gaps[symbol] = _KnownGap(last_id, time.monotonic() + patience)
         except (CodecError, KeyError) as error:
             self._tell(record, error)
 
-    def _mark_unreadable(self) -> Iterator[BookUpdate]:
-        for symbol, last_id in list(self._unreadable_after.items()):
+    def _mark_gaps(self) -> Iterator[BookUpdate]:
+        for symbol, gap in list(self._gaps.items()):
             market = self.books.get(symbol)
             reached = None if market is None else market.last_update_id
-            if market is None or (reached is not None and reached > last_id):
-                del self._unreadable_after[symbol]
-            elif reached == last_id:
-                del self._unreadable_after[symbol]
-                yield BookUpdate(
-                    market, market.on_unreadable(f"the producer could not read the update after {last_id}")
-                )
+            if market is None or (reached is not None and reached > gap.last_id):
+                del self._gaps[symbol]
+            elif reached == gap.last_id and time.monotonic() >= gap.due:
+                del self._gaps[symbol]
+                yield BookUpdate(market, market.on_unreadable(f"the producer lost what follows update {gap.last_id}"))
 
     def _not_understood(self, market: MarketBook, record: ConsumerRecord, error: Exception) -> Outcome:
         self._tell(record, error)

@@ -1,5 +1,7 @@
 """Records out of Kafka, by partition and offset, without a consumer group: the reader decides where it starts and knows where it is."""
 
+import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +12,8 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BusError
+
+logger = logging.getLogger(__name__)
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -45,7 +49,7 @@ class Reader:
         try:
             await consumer.start()
         except (TimeoutError, KafkaError, OSError) as error:
-            await consumer.stop()
+            await _stop(consumer)
             raise self._connection.explain(error) from error
         self._consumer = consumer
         return self
@@ -53,7 +57,7 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._open.stop()
+        await _stop(self._open)
 
     @property
     def _open(self) -> AIOKafkaConsumer:
@@ -122,3 +126,15 @@ class Reader:
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
         return records  # type: ignore[no-any-return]  # aiokafka has no type hints
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """aiokafka awaits the fetches that it cancels, and lets their cancellation out as if it were ours."""
+    try:
+        await consumer.stop()
+    except (KafkaError, OSError) as error:
+        logger.info("kafka consumer left without a goodbye", extra={"error": repr(error)})
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise

@@ -111,9 +111,9 @@ class Board:
         """What a service says of itself; `note` is what its log says where it is not ready."""
         known = self._services.get(name)
         if report.is_ready and not (known and known.is_ready):
-            self.news.add(f"{name} ready")
+            self.news.add_milestone(f"{name} ready")
         elif known and known.is_ready and not report.is_ready:
-            self.news.add(f"{name} is not ready: {'; '.join(report.reasons)}")
+            self.news.add_milestone(f"{name} is not ready: {'; '.join(report.reasons)}")
         self._services[name] = report
         self._notes[name] = note
         self._frame_rates.add(at, {_ALL_FRAMES: sum(each.frames for each in self._services.values())})
@@ -128,7 +128,7 @@ class Board:
             and self._live_books() == len(self._expected)
         ):
             self.all_live_after_seconds = at - self._started_at
-            self.news.add(f"all {len(self._expected)} books LIVE after {self.all_live_after_seconds:.1f} s")
+            self.news.add_milestone(f"all {len(self._expected)} books LIVE after {self.all_live_after_seconds:.1f} s")
 
     # What is shown.
 

@@ -94,7 +94,8 @@ class Demo:
         connection = KafkaConnection(self._kafka.bootstrap_servers, client_id="backpack-streams-demo")
         await _make_topics(TopicAdmin(connection, TOPIC_PREFIX))
         say(f"{len(TOPICS)} topics ready")
-        observer = self._observer = Observer(connection, TOPIC_PREFIX, self._started_at)
+        is_of_now = self._settings.recording is None
+        observer = self._observer = Observer(connection, TOPIC_PREFIX, self._started_at, measures_lag=is_of_now)
         await observer.open()
         if not self._settings.live:
             self._sandbox = self._program(SANDBOX, sandbox_command(self._settings, self._ports))

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import Any, Final
 
 import httpx
@@ -17,7 +18,7 @@ from backpack_streams.bus.topics import TOPICS
 from backpack_streams.demo.board import Board
 from backpack_streams.demo.ports import HOST
 from backpack_streams.demo.program import Program
-from backpack_streams.demo.service_report import read_report
+from backpack_streams.demo.service_report import read_reasons, read_report
 from backpack_streams.errors import BusError, CodecError
 from backpack_streams.feed.markets import ListedMarket, Selection
 
@@ -37,11 +38,17 @@ _EVERY_MARKET: Final = Selection(symbols=None)
 
 
 class Observer:
-    """To be opened once the topics exist and before a service writes: what comes later is of this demo."""
+    """To be opened once the topics exist and before a service writes: what comes later is of this demo.
 
-    def __init__(self, connection: KafkaConnection, topic_prefix: str, started_at: float) -> None:
+    `measures_lag` says whether the exchange's times are of now: those of a recording are off by when it was started.
+    """
+
+    def __init__(
+        self, connection: KafkaConnection, topic_prefix: str, started_at: float, *, measures_lag: bool
+    ) -> None:
         self._prefix = topic_prefix
         self._started_at = started_at
+        self._measures_lag = measures_lag
         self._codec = Codec()
         self._books = BookStream(connection, topic_prefix=topic_prefix, codec=self._codec)
         self._reports = Reader(connection)
@@ -108,10 +115,11 @@ class Observer:
             async for updates in rounds:
                 for update in updates:
                     board.saw_update(update)
-                if has_waited:
+                if has_waited or not self._measures_lag:
                     board.saw_backlog_end()
                 else:
                     board.saw_round_end(time.time_ns() // 1000)
+                if not has_waited:
                     await asyncio.sleep(_REST_SECONDS)
                 has_waited = not has_waited
 
@@ -177,8 +185,9 @@ class Observer:
     async def _ask(self, client: httpx.AsyncClient, program: Program, port: int) -> None:
         page = f"http://{HOST}:{port}"
         try:
-            readiness, metrics = await client.get(f"{page}/readyz"), await client.get(f"{page}/metrics")
-            report = read_report(readiness.text, metrics.text)
+            report = read_report((await client.get(f"{page}/metrics")).text)
+            if not report.is_ready:
+                report = replace(report, reasons=read_reasons((await client.get(f"{page}/readyz")).text))
         except (httpx.HTTPError, ValueError) as error:  # not up yet, or too busy; its end would be noticed elsewhere
             logger.info("a service does not answer", extra={"service": program.name, "error": str(error)})
             return

@@ -8,11 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from backpack_streams.runtime.metrics import METRIC_PREFIX
 
-__all__ = ["ServiceReport", "read_report"]
+__all__ = ["ServiceReport", "read_reasons", "read_report"]
 
 _FRAMES: Final = METRIC_PREFIX + "frames_total"
 _BUFFER: Final = METRIC_PREFIX + "publish_buffer_bytes"
-_OPEN_GAPS: Final = METRIC_PREFIX + "seed_gaps_open"
+_READY: Final = METRIC_PREFIX + "service_ready"
+_SHOWN: Final = (_READY, _FRAMES, _BUFFER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +27,35 @@ class ServiceReport:
     """Frames that its sockets delivered, ever."""
     waiting_bytes: int = 0
     """Bytes that wait for Kafka."""
-    gaps_open: int = 0
-    """Gaps that wait for their seed."""
 
 
-def read_report(readiness_body: str, metrics_body: str) -> ServiceReport:
-    """From the bodies of /readyz and /metrics.
+def read_report(metrics_body: str) -> ServiceReport:
+    """From the body of /metrics, which says that a service is not ready but not why.
 
     Raises:
-        ValueError: one is not what such a page looks like.
+        ValueError: this is not what such a page looks like.
+    """
+    sums = dict.fromkeys(_SHOWN, 0)
+    # Lines that nobody looks at would cost ten times as much as those few.
+    lines = "\n".join(line for line in metrics_body.splitlines() if line.startswith(_SHOWN))
+    seen = False
+    for family in text_string_to_metric_families(lines):
+        for sample in family.samples:
+            if sample.name in sums:
+                sums[sample.name] += int(sample.value)
+                seen = seen or sample.name == _READY
+    if not seen:
+        raise ValueError(f"this is no page of ours: {metrics_body[:100]!r}")
+    return ServiceReport(bool(sums[_READY]), (), sums[_FRAMES], sums[_BUFFER])
+
+
+def read_reasons(readiness_body: str) -> tuple[str, ...]:
+    """Why a service is not ready, from the body of /readyz.
+
+    Raises:
+        ValueError: this is not what such a page looks like.
     """
     readiness = json.loads(readiness_body)
     if not isinstance(readiness, dict):
         raise ValueError(f"/readyz is no JSON object: {readiness_body[:100]!r}")
-    reasons = tuple(str(reason) for reason in readiness.get("reasons", ()))
-    sums = dict.fromkeys((_FRAMES, _BUFFER, _OPEN_GAPS), 0)
-    for family in text_string_to_metric_families(metrics_body):
-        for sample in family.samples:
-            if sample.name in sums:
-                sums[sample.name] += int(sample.value)
-    return ServiceReport(not reasons, reasons, sums[_FRAMES], sums[_BUFFER], sums[_OPEN_GAPS])
+    return tuple(str(reason) for reason in readiness.get("reasons", ()))

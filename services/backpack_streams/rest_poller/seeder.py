@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
-from backpack_streams.errors import BackpackStreamsError, CodecError
+from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_transport import Answer
@@ -43,6 +43,7 @@ class Seeder:
         self._workers = settings.parallel_seeds
         self._plan = SeedPlan(settings.seed_refresh)
         self._wake = asyncio.Event()
+        self._gap_offsets: dict[Place, int] = {}
         self._encode: Encoder = publishing.encoder(SNAPSHOT_TOPIC)
         self.published = 0
         self.refused: dict[str, int] = {}
@@ -59,13 +60,24 @@ class Seeder:
 
     async def run(self) -> None:
         """Follows the gap topic and fetches, until cancelled. Survives whatever Kafka and the exchange do meanwhile."""
-        async with Reader(self._publishing.connection) as offsets:
-            ends = await self._recall_gaps(offsets)
-            places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
-            workers = [self._work(offsets, len(places)) for _ in range(self._workers)]
-            await asyncio.gather(self._follow_gaps(ends), *workers)
+        while True:
+            try:
+                await self._serve()
+            except* BusError as errors:
+                logger.warning("seeding stopped; it starts again", extra={"error": str(errors.exceptions[0])})
+            await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _recall_gaps(self, reader: Reader) -> dict[Place, int]:
+    async def _serve(self) -> None:
+        async with Reader(self._publishing.connection) as offsets:
+            if not self._gap_offsets:
+                await self._recall_gaps(offsets)
+            places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow_gaps())
+                for _ in range(self._workers):
+                    tasks.create_task(self._work(offsets, len(places)))
+
+    async def _recall_gaps(self, reader: Reader) -> None:
         """Gaps from before: the seeds of this start have to reach past them."""
         places = await reader.places(self._publishing.prefix + GAP_TOPIC)
         ends, beginnings = await reader.ends(places), await reader.beginnings(places)
@@ -76,15 +88,16 @@ class Seeder:
                 self._plan.recall(symbol, last_id, next_id)
 
         await read_to_end(reader, starts, ends, take)
-        return ends
+        self._gap_offsets = ends
 
-    async def _follow_gaps(self, ends: dict[Place, int]) -> None:
+    async def _follow_gaps(self) -> None:
         async with Reader(self._publishing.connection) as reader:
-            reader.assign(ends)
+            reader.assign(self._gap_offsets)
             while True:
-                for batch in (await reader.poll(_GAP_POLL_MILLIS)).values():
+                for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():
                     for record in batch:
                         self._take_gap(record.value)
+                        self._gap_offsets[partition.topic, partition.partition] = record.offset + 1
 
     def _take_gap(self, value: bytes | None) -> None:
         try:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.bus.rows_of_schemas import every
 
 from backpack_streams.bus.schemas import NAMESPACE, Schema, own_schemas, parse_schema
 from backpack_streams.errors import CodecError
+from unit.bus.rows_of_schemas import every
 
 FILES = sorted((Path(__file__).parents[3] / "schemas").glob("*.avsc"))
 EMPTY = 0xC15D213AA4D7A795

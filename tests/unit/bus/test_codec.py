@@ -9,15 +9,15 @@ from typing import Any
 
 import fastavro
 import pytest
-from unit.bus.forced_engines import ENGINES, FRAMINGS, MemoryRegistry, coding, forced
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.bus.rows_of_schemas import plain_types, rows
 
 from backpack_streams.bus.avro import engine, without_logical_types
 from backpack_streams.bus.codec import Codec, UnknownSchemaError
 from backpack_streams.bus.schemas import own_schemas, parse_schema
 from backpack_streams.errors import CodecError
+from unit.bus.forced_engines import ENGINES, FRAMINGS, MemoryRegistry, coding, forced
+from unit.bus.rows_of_schemas import plain_types, rows
 
 RECORDS = sorted(own_schemas())
 WAYS = [(engine_name, framing) for engine_name in ENGINES for framing in FRAMINGS]

@@ -229,6 +229,19 @@ def test_a_flood_of_news_is_cut_short() -> None:
     assert shown.totals(101.0).gaps == 500
 
 
+def test_no_flood_drowns_a_milestone() -> None:
+    shown = live_board("SOL_USDC")
+    for _ in range(500):
+        shown.saw_gap(gap("SEQUENCE_BREAK"))
+    shown.saw_service("rest-poller", ServiceReport(True), "", at=104.0)
+    shown.tick(105.0)
+    assert shown.news.take()[10:] == [
+        "rest-poller ready",
+        "all 1 books LIVE after 5.0 s",
+        "... and 490 more such lines",
+    ]
+
+
 def test_frames_are_those_of_all_services() -> None:
     shown = board()
     shown.saw_service("market-producer", ServiceReport(True, frames=100), "", at=101.0)

@@ -1,15 +1,14 @@
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from backpack_streams.demo.service_report import ServiceReport, read_report
+from backpack_streams.demo.service_report import ServiceReport, read_reasons, read_report
 from backpack_streams.runtime.metrics import CounterTable, GaugeTable, new_registry, render
 
-READY = json.dumps({"status": "ready", "reasons": []})
 
-
-def page(**frames: int) -> str:
-    registry = new_registry("market-producer", list)
+def page(reasons: Sequence[str] = (), **frames: int) -> str:
+    registry = new_registry("market-producer", lambda: reasons)
     counter = CounterTable("frames", "Frames received.", ("channel",))
     for channel, count in frames.items():
         counter.cell(channel).value = count
@@ -21,16 +20,22 @@ def page(**frames: int) -> str:
 
 
 def test_frames_of_all_channels_are_added_up() -> None:
-    report = read_report(READY, page(depth=7, trade=5))
-    assert report == ServiceReport(True, (), frames=12, waiting_bytes=42)
+    assert read_report(page(depth=7, trade=5)) == ServiceReport(True, (), frames=12, waiting_bytes=42)
 
 
-def test_reasons_make_it_not_ready() -> None:
-    report = read_report(json.dumps({"status": "not ready", "reasons": ["starting"]}), "")
-    assert report == ServiceReport(False, ("starting",))
+def test_a_service_that_counts_no_frames_has_none() -> None:
+    assert read_report(page()).frames == 0
+
+
+def test_a_service_that_is_not_ready_says_why_elsewhere() -> None:
+    report = read_report(page(["starting"], depth=7))
+    assert (report.is_ready, report.reasons) == (False, ())
+    assert read_reasons(json.dumps({"status": "not ready", "reasons": ["starting"]})) == ("starting",)
 
 
 @pytest.mark.parametrize("body", ["", "[]", "<html>"])
-def test_another_program_s_page_is_refused(body: str) -> None:
+def test_another_program_s_pages_are_refused(body: str) -> None:
+    with pytest.raises(ValueError, match="no page of ours"):
+        read_report(body)
     with pytest.raises(ValueError, match=r"."):
-        read_report(body, "")
+        read_reasons(body)

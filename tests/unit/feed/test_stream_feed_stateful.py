@@ -5,9 +5,9 @@ from typing import NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from unit.feed.recorded_lanes import Plant, depth_frame
 
 from backpack_streams.feed.sequence import HOLD_MICROS
+from unit.feed.recorded_lanes import Plant, depth_frame
 
 STREAM = "depth.X"
 START_US = 1_000_000_000
@@ -104,7 +104,7 @@ class TwoLinks(RuleBasedStateMachine):
     def change_links(self, links: int) -> None:
         self.plant.router.set_links(links)
         if links < 2:  # nobody waits for a socket that is not there
-            self.passed_at = {frame: START_US - HOLD_MICROS for frame in self.frames}
+            self.passed_at = dict.fromkeys(self.frames, START_US - HOLD_MICROS)
 
     # ---- what was published, and what is on record as missing
 
@@ -142,7 +142,9 @@ class TwoLinks(RuleBasedStateMachine):
     def a_stream_starts_with_one_record_of_it_or_goes_on(self) -> None:
         starts = [gap for gap in self.plant.lanes.gaps if gap["reason"] == "STREAM_START"]
         published = self._published()
-        assert [gap["next_id"] for gap in starts] == ([published[0][0]] if published and self.resumed_id is None else [])
+        assert [gap["next_id"] for gap in starts] == (
+            [published[0][0]] if published and self.resumed_id is None else []
+        )
 
     @invariant()
     def nothing_is_counted_twice(self) -> None:

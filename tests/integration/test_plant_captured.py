@@ -1,0 +1,108 @@
+"""Each frame captured from the live exchange reaches its topic with every value equal, or its error is reported."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from backpack_streams.embedded import BlockingKafka
+from plant import running_plant, wait_until
+from reading import read_topic
+
+FRAMES = Path(__file__).parents[1] / "data" / "captured-frames.jsonl"
+STREAMS = "depth,depth.200ms,bookTicker,trade,ticker,kline.2h"
+TOPICS = {
+    "depth": ("market.depth", "DepthUpdate"),
+    "depth.200ms": ("market.depth_200ms", "DepthUpdate"),
+    "bookTicker": ("market.book_ticker", "BookTicker"),
+    "trade": ("market.trade", "Trade"),
+    "ticker": ("market.ticker", "Ticker"),
+    "kline.2h": ("market.kline", "Kline"),
+    "markPrice": ("perp.mark_price", "MarkPrice"),
+}
+NAMES = {
+    "DepthUpdate": {"s": "symbol", "E": "event_time", "T": "engine_time", "U": "first_update_id", "u": "last_update_id"},
+    "BookTicker": {
+        "s": "symbol", "E": "event_time", "T": "engine_time", "u": "update_id",
+        "a": "ask_price", "A": "ask_quantity", "b": "bid_price", "B": "bid_quantity",
+    },
+    "Trade": {
+        "s": "symbol", "E": "event_time", "T": "engine_time", "t": "trade_id", "p": "price", "q": "quantity",
+        "a": "seller_order_id", "b": "buyer_order_id", "m": "is_buyer_maker",
+    },
+    "Ticker": {
+        "s": "symbol", "E": "event_time", "o": "first_price", "c": "last_price", "h": "high", "l": "low",
+        "v": "base_volume", "V": "quote_volume", "n": "trades",
+    },
+    "Kline": {
+        "s": "symbol", "E": "event_time", "t": "start_time", "T": "end_time", "o": "open", "h": "high", "l": "low",
+        "c": "close", "v": "base_volume", "n": "trades", "X": "is_closed",
+    },
+    "MarkPrice": {
+        "s": "symbol", "E": "event_time", "T": "engine_time", "p": "mark_price", "i": "index_price",
+        "f": "funding_rate", "n": "next_funding_time",
+    },
+}  # fmt: skip
+
+
+def as_wire(value: Any, letter: str, wire: Any) -> Any:
+    """A record's value in the form in which the wire gave it, so that the two can be compared."""
+    if isinstance(value, datetime):
+        if isinstance(wire, str):
+            return value.strftime("%Y-%m-%dT%H:%M:%S")
+        micros = int((value - datetime(1970, 1, 1, tzinfo=UTC)) / (datetime.resolution))
+        return micros // 1000 if letter == "n" else micros
+    return value
+
+
+def equals(row: dict[str, Any], record: str, data: dict[str, Any]) -> bool:
+    for letter, wire in data.items():
+        if letter == "e":
+            continue
+        if record == "DepthUpdate" and letter in ("a", "b"):
+            levels = row["asks" if letter == "a" else "bids"]
+            if [(each["price"], each["quantity"]) for each in levels] != [(Decimal(p), Decimal(q)) for p, q in wire]:
+                return False
+            continue
+        ours = as_wire(row[NAMES[record][letter]], letter, wire)
+        if ours != (Decimal(wire) if isinstance(ours, Decimal) else wire):
+            return False
+    return row["source"] == "WEBSOCKET"
+
+
+def test_every_captured_frame_arrives_or_is_reported(kafka: BlockingKafka, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in FRAMES.read_text().splitlines()]
+    public = [line for line in lines if "stream" in line and not line["stream"].startswith("account.")]
+    errors = [line for line in lines if "error" in line]
+    assert (len(lines), len(public), len(errors)) == (13, 9, 2)
+    with running_plant(kafka.bootstrap_servers, tmp_path, "captured.") as plant:
+        exchange = plant.start_exchange("--recording", str(FRAMES), "--rate", "max", "--start", "control")
+        plant.start("rest-poller")
+        market = plant.start("market-producer", "--streams", STREAMS)
+        perp = plant.start("perp-producer")
+        for service in (market, perp):
+            wait_until("the producers are ready", service.is_ready)
+        exchange.play()
+        exchange.wait_finished()
+        wait_until("all were taken", lambda: market.metric("error_frames_total") == len(errors))
+        assert market.stop() == 0
+        assert perp.stop() == 0
+        for line in public:
+            channel, _, rest = line["stream"].partition(".")
+            kind = f"{channel}.{rest.partition('.')[0]}"
+            topic, record = TOPICS[kind if kind in TOPICS else channel]
+            rows = [each for each in read_topic(plant.bootstrap_servers, "captured." + topic, record) if each.value]
+            found = [each for each in rows if each.value and equals(each.value, record, line["data"])]
+            assert len(found) == 1, (line, rows)
+            assert found[0].key == line["data"]["s"]
+            engine_us = line["data"].get("T", line["data"]["E"])
+            event_us = line["data"]["E"]
+            assert found[0].timestamp_ms == (engine_us if isinstance(engine_us, int) else event_us) // 1000
+        letters = [
+            each.value
+            for each in read_topic(plant.bootstrap_servers, "captured.ops.dead_letter", "DeadLetter")
+            if each.value
+        ]
+        reported = {letter["detail"] for letter in letters if letter["reason"] == "ERROR_FRAME"}
+        assert reported == {f"the exchange says {each['error']['code']} {each['error']['message']}" for each in errors}

@@ -1,0 +1,251 @@
+"""Messages are read as loosely as the exchange writes them, and no digit is lost on the way."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw, Struct
+from msgspec.structs import astuple
+
+from backpack_streams.exchange.wire import (
+    BookTicker,
+    Decoder,
+    Depth,
+    Kline,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    Ticker,
+    Trade,
+    UnreadableMessageError,
+    micros_from_iso,
+    parse_keeping_digits,
+)
+
+KINDS: list[type[Struct]] = [BookTicker, Depth, Kline, Liquidation, MarkPrice, OpenInterest, Ticker, Trade]
+DEPTH = b'{"E":5,"T":4,"s":"X","U":1,"u":2,"a":[["1.50","0.00"]],"b":[],"e":"depth"}'
+EXPECTED = (5, 4, "X", 1, 2, [("1.50", "0.00")], [], "depth")
+digits = st.from_regex(r"(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+# ---- numbers
+
+
+@given(digits, digits, st.booleans(), st.booleans())
+def test_every_digit_of_a_number_is_kept_bare_or_as_text(
+    price: str, size: str, price_bare: bool, size_bare: bool
+) -> None:
+    shown = [number if bare else f'"{number}"' for number, bare in ((price, price_bare), (size, size_bare))]
+    message = Decoder(Depth)(f'{{"E":5,"s":"X","U":1,"u":2,"b":[[{shown[0]},{shown[1]}]]}}'.encode())
+    assert message.bids == [(price, size)]
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.booleans())
+def test_a_whole_number_may_be_text(number: int, as_text: bool) -> None:
+    shown = f'"{number}"' if as_text else str(number)
+    message = Decoder(Depth)(f'{{"E":{shown},"T":{shown},"s":"X","U":{shown},"u":{shown}}}'.encode())
+    assert (message.event_time, message.engine_time, message.first_update_id, message.last_update_id) == (number,) * 4
+
+
+@pytest.mark.parametrize("shown", ["true", '"true"'])
+def test_a_truth_may_be_text(shown: str) -> None:
+    message = Decoder(Trade)(f'{{"E":1,"s":"X","t":1,"p":"1","q":"1","m":{shown}}}'.encode())
+    assert message.is_buyer_maker is True
+
+
+def test_order_ids_may_be_numbers_of_any_length() -> None:
+    message = Decoder(Trade)(
+        b'{"E":1,"s":"X","t":1,"p":1,"q":1.50,"m":false,"b":113782701997686784,"a":99999999999999999999999}'
+    )
+    assert (message.buyer_order_id, message.seller_order_id) == ("113782701997686784", "99999999999999999999999")
+    assert (message.price, message.quantity) == ("1", "1.50")
+
+
+@given(digits)
+def test_digits_survive_parsing(number: str) -> None:
+    assert parse_keeping_digits(f'{{"n":[{number}]}}'.encode()) == {"n": [number]}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.decimals(allow_nan=False, allow_infinity=False, places=3) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+
+
+@given(json_values)
+def test_parsing_keeps_everything_else_as_json_has_it(value: Any) -> None:
+    class Exact(json.JSONEncoder):
+        def default(self, o: Any) -> Any:
+            return f"\0{o}\0"
+
+    def as_text(node: Any) -> Any:
+        if isinstance(node, Decimal):
+            return str(node)
+        if isinstance(node, list):
+            return [as_text(item) for item in node]
+        return {key: as_text(item) for key, item in node.items()} if isinstance(node, dict) else node
+
+    text = json.dumps(value, cls=Exact).replace('"\\u0000', "").replace('\\u0000"', "")
+    if "\\u0000" not in json.dumps(as_text(value)):
+        assert parse_keeping_digits(text.encode()) == as_text(value)
+
+
+# ---- what may be missing, new, or otherwise
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_null_and_absent_are_one_for_what_may_be_missing(kind: type[Struct], data: st.DataObject) -> None:
+    values = REQUIRED | ({"t": 7, "T": 5} if kind is not Kline else {})
+    required = {
+        field: value for field, value in values.items() if field in ENCODED[kind] and field not in OPTIONAL[kind]
+    }
+    chosen = data.draw(st.sets(st.sampled_from(sorted(OPTIONAL[kind]))))
+    decode = Decoder(kind)
+    with_nulls, without = json.dumps(required | dict.fromkeys(chosen)), json.dumps(required)
+    assert astuple(decode(with_nulls.encode())) == astuple(decode(without.encode()))
+
+
+REQUIRED = {
+    "E": 1, "s": "X", "U": 1, "u": 1, "t": "2025-01-01T00:00:00", "T": "2025-01-01T00:01:00", "p": "1", "q": "1", "m": True, "X": False,
+    "S": "Bid",
+}  # fmt: skip
+ENCODED = {kind: set(kind.__struct_encode_fields__) for kind in KINDS}
+OPTIONAL = {
+    kind: {
+        encoded
+        for encoded, name in zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
+        if "None" in str(kind.__annotations__[name])
+    }
+    for kind in KINDS
+}
+REQUIRED_OF_TRADE = {"E": 1, "s": "X", "t": 7, "p": "1", "q": "1", "m": True}
+
+
+@pytest.mark.parametrize("field", sorted(REQUIRED_OF_TRADE))
+@pytest.mark.parametrize("how", ["missing", "null", "senseless"])
+def test_what_must_be_there_is_named_when_it_is_not(field: str, how: str) -> None:
+    message: dict[str, Any] = dict(REQUIRED_OF_TRADE)
+    if how == "missing":
+        del message[field]
+    else:
+        message[field] = None if how == "null" else [1]
+    with pytest.raises(UnreadableMessageError, match=rf"Trade.*[`.]{field}`"):
+        Decoder(Trade)(json.dumps(message).encode())
+
+
+@given(st.permutations(list(json.loads(DEPTH).items())))
+def test_the_order_of_keys_does_not_matter(items: list[tuple[str, Any]]) -> None:
+    assert astuple(Decoder(Depth)(json.dumps(dict(items)).encode())) == EXPECTED
+
+
+def test_raw_data_is_read_as_bytes_are() -> None:
+    for data in (DEPTH, DEPTH.replace(b'"E":5', b'"E":"5"')):
+        assert astuple(Decoder(Depth)(Raw(data))) == EXPECTED
+
+
+# ---- unknown fields
+
+
+def with_new(*names: str) -> bytes:
+    return json.dumps(json.loads(DEPTH) | dict.fromkeys(names, 1)).encode()
+
+
+def test_unknown_fields_are_counted_by_name_and_the_rest_is_kept() -> None:
+    decode = Decoder(Depth)
+    assert astuple(decode(with_new("zz", "yy"))) == EXPECTED
+    assert decode.unknown_fields == {"zz": 1, "yy": 1}
+
+
+def test_known_messages_count_nothing() -> None:
+    decode = Decoder(Depth)
+    for _ in range(3):
+        decode(DEPTH)
+        decode(DEPTH.replace(b'"E":5', b'"E":"5"'))
+    assert decode.unknown_fields == {}
+
+
+def test_once_a_field_is_new_one_message_in_a_sample_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Decoder, "SAMPLE", 10)
+    decode = Decoder(Depth)
+    for _ in range(101):
+        assert astuple(decode(with_new("zz"))) == EXPECTED
+    assert decode.unknown_fields == {"zz": 11}
+    for _ in range(10):
+        assert astuple(decode(with_new("another"))) == EXPECTED
+    assert decode.unknown_fields == {"zz": 11, "another": 1}
+
+
+def test_loose_numbers_are_still_read_once_a_field_is_new() -> None:
+    decode = Decoder(Depth)
+    decode(with_new("zz"))
+    assert decode(b'{"E":"5","s":"X","U":"1","u":2,"b":[[1.10,"2"]],"zz":{}}').bids == [("1.10", "2")]
+
+
+# ---- what is no message
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"null", b"[]", b'"x"', b"5", b"\xff", b"[" * 100_000, b'{"E":' + b"[" * 100_000, b"NaN"]
+)
+@pytest.mark.parametrize("kind", [Depth, Kline])
+def test_what_is_no_message_is_unreadable(kind: type[Struct], data: bytes) -> None:
+    with pytest.raises(UnreadableMessageError) as refused:
+        Decoder(kind)(data)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"U": "abc"}, {"U": ""}, {"U": 1.5}, {"U": None}, {"E": {}}, {"s": None}, {"a": {}}, {"a": [["1"]]}, {"a": [["1", "2", "3"]]}, {"a": [[None, "1"]]},
+        {"b": "x"}, {"b": [5]}, {"b": [[["1"], "1"]]},
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_unreadable(change: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableMessageError, match="Depth"):
+        Decoder(Depth)(json.dumps(json.loads(DEPTH) | change).encode())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.binary(max_size=20) | json_values.map(lambda value: json.dumps(value, default=float).encode()))
+def test_any_bytes_are_a_message_or_unreadable(kind: type[Struct], data: bytes) -> None:
+    try:
+        Decoder(kind)(data)
+    except UnreadableMessageError:
+        return
+
+
+# ---- times
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)), st.sampled_from(["T", " "]))  # noqa: DTZ001  # the wire has no zone
+def test_a_time_without_a_zone_is_utc_to_the_microsecond(moment: datetime, separator: str) -> None:
+    since = moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    assert micros_from_iso(moment.isoformat(separator)) == since // timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [
+        ("1970-01-01T00:00:00", 0),
+        ("2025-08-06T22:00:00", 1_754_517_600_000_000),
+        ("2025-07-19 13:12:00", 1_752_930_720_000_000),
+        ("2025-08-06T22:00:00Z", 1_754_517_600_000_000),
+        ("2025-08-06T22:00:00.000001", 1_754_517_600_000_001),
+        ("2025-08-07T00:00:00+02:00", 1_754_517_600_000_000),
+        ("1969-12-31T23:59:59.999999", -1),
+    ],
+)
+def test_known_times(text: str, micros: int) -> None:
+    assert micros_from_iso(text) == micros
+
+
+@pytest.mark.parametrize("text", ["", "now", "2025-13-01T00:00:00", "1754517600", "2025-08-06T25:00:00"])
+def test_what_is_no_time_is_unreadable(text: str) -> None:
+    with pytest.raises(UnreadableMessageError, match="ISO 8601"):
+        micros_from_iso(text)

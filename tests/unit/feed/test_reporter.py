@@ -1,0 +1,121 @@
+"""Reports carry all that was said, have keys that readers can rely on, and wait where there is no room for them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.feed.recorded_lanes import SERVICE, Lanes, encoder
+
+from backpack_streams.bus.schemas import own_schemas
+from backpack_streams.feed import reporter as reporter_module
+from backpack_streams.feed import reports
+from backpack_streams.feed.reporter import Reporter
+
+GAP: dict[str, Any] = {"stream": "depth.X", "symbol": "X", "topic": "market.depth", "detail": "said"}
+LETTER: dict[str, Any] = {"origin": "depth.X", "symbol": "X", "detail": "said"}
+maybe_longs = st.none() | st.integers(-(2**63), 2**63 - 1)
+
+
+def reporter_and_lanes() -> tuple[Reporter, Lanes]:
+    lanes = Lanes()
+    return Reporter(SERVICE, lanes.lane, encoder), lanes
+
+
+def fields(record: str) -> set[str]:
+    return {field["name"] for field in own_schemas()[record].document["fields"]}
+
+
+@given(maybe_longs, maybe_longs, maybe_longs, maybe_longs, maybe_longs)
+def test_a_gap_says_its_bounds(
+    last_id: int | None, next_id: int | None, last_us: int | None, next_us: int | None, lost: int | None
+) -> None:
+    reporter, lanes = reporter_and_lanes()
+    reporter.gap(
+        reason=reports.SEQUENCE_BREAK, detected_us=5_999, last_id=last_id, next_id=next_id, last_time_us=last_us,
+        next_time_us=next_us, lost_records=lost, **GAP,
+    )  # fmt: skip
+    [arrived] = lanes.arrived
+    assert (arrived.topic, arrived.key, arrived.timestamp_ms) == ("ops.gap", b"X", 5)
+    assert arrived.record == {
+        "stream": "depth.X", "symbol": "X", "topic": "market.depth", "reason": "SEQUENCE_BREAK", "detail": "said", "service": SERVICE,
+        "last_id": last_id, "next_id": next_id, "last_time": last_us, "next_time": next_us, "lost_records": lost, "detected_time": 5_999,
+    }  # fmt: skip
+
+
+@given(st.binary(max_size=50))
+def test_a_dead_letter_holds_the_bytes(payload: bytes) -> None:
+    reporter, lanes = reporter_and_lanes()
+    reporter.dead_letter(reason=reports.UNPARSABLE, payload=payload, received_us=7_000, **LETTER)
+    [arrived] = lanes.arrived
+    assert (arrived.topic, arrived.key, arrived.timestamp_ms) == ("ops.dead_letter", b"WEBSOCKET", 7)
+    assert arrived.record["payload"] == payload
+    assert arrived.record["payload_truncated"] is False
+
+
+def test_a_dead_letter_is_keyed_by_its_source() -> None:
+    reporter, lanes = reporter_and_lanes()
+    reporter.dead_letter(reason=reports.UNPARSABLE, payload=b"", received_us=7, source="REST", **LETTER)
+    assert (lanes.arrived[0].key, lanes.arrived[0].record["source"]) == (b"REST", "REST")
+
+
+def test_a_status_is_keyed_by_its_stream() -> None:
+    reporter, lanes = reporter_and_lanes()
+    reporter.status(
+        stream="ticker.X", symbol="X", status="SILENT", detail="d", changed_us=9_000, error_code=4006, last_id=5
+    )
+    [arrived] = lanes.arrived
+    assert (arrived.topic, arrived.key) == ("ops.stream_status", b"ticker.X")
+    assert arrived.record == {
+        "stream": "ticker.X", "symbol": "X", "status": "SILENT", "detail": "d", "error_code": 4006, "last_id": 5,
+        "last_received_time": None, "service": SERVICE, "changed_time": 9_000,
+    }  # fmt: skip
+
+
+def test_rows_have_the_fields_of_their_records_and_no_others() -> None:
+    gap = reports.gap_row(reason="R", service="s", detected_us=1, **GAP)
+    letter = reports.dead_letter_row(source="S", reason="R", payload=b"", service="s", received_us=1, **LETTER)
+    status = reports.status_row(stream="s", symbol="", status="LIVE", detail="", service="s", changed_us=1)
+    assert (set(gap), set(letter), set(status)) == (fields("Gap"), fields("DeadLetter"), fields("StreamStatus"))
+
+
+def test_reports_are_counted_by_reason() -> None:
+    reporter, _ = reporter_and_lanes()
+    for reason in ("A", "B", "A"):
+        reporter.gap(reason=reason, detected_us=1, **GAP)
+        reporter.dead_letter(reason=reason, payload=b"", received_us=1, **LETTER)
+    assert reporter.gaps == reporter.dead_letters == {"A": 2, "B": 1}
+
+
+def test_text_that_utf_8_cannot_carry_is_replaced() -> None:
+    reporter, lanes = reporter_and_lanes()
+    reporter.gap(reason="A", detected_us=1, **GAP | {"detail": "half \ud800", "symbol": "\udfff"})
+    assert lanes.gaps[0]["detail"] == "half ?"
+
+
+@given(st.lists(st.sampled_from(["report", "full", "room", "tick"]), max_size=30))
+def test_reports_that_have_no_room_wait_and_go_out_in_their_order(steps: list[str]) -> None:
+    reporter, lanes = reporter_and_lanes()
+    number = 0
+    for step in [*steps, "room", "tick"]:
+        if step == "report":
+            reporter.gap(reason="A", detected_us=number, **GAP)
+            number += 1
+        elif step == "tick":
+            reporter.on_tick()
+        else:
+            lanes.room_for_reports = step == "room"
+    assert [gap["detected_time"] for gap in lanes.gaps] == list(range(number))
+    assert reporter.lost_reports == 0
+
+
+def test_waiting_reports_are_bounded_and_the_ones_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter_module, "WAITING_REPORTS", 3)
+    reporter, lanes = reporter_and_lanes()
+    lanes.room_for_reports = False
+    for number in range(5):
+        reporter.gap(reason="A", detected_us=number, **GAP)
+    lanes.room_for_reports = True
+    reporter.on_tick()
+    assert [gap["detected_time"] for gap in lanes.gaps] == [0, 1, 2]
+    assert reporter.lost_reports == 2
