@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import os
 import platform
 import signal
@@ -36,6 +37,8 @@ def _arguments() -> argparse.Namespace:
     for part in arguments.parts:
         if part not in PARTS:
             parser.error(f"there is no part {part!r}; the parts are {', '.join(PARTS)}")
+    if "out" in arguments.parts and "in" not in arguments.parts:
+        parser.error("the part out reads what the part in has put into Kafka: name both")
     return arguments
 
 
@@ -95,6 +98,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """Returns the process's exit code."""
     arguments = _arguments()
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # a topic made a moment ago is told of as a warning
     about = _surroundings()
     _print_surroundings(about)
     try:

@@ -15,10 +15,13 @@ PRECISION_DIGITS = 38
 """Digits of an unscaled value at the most."""
 
 _LIMIT = 10**PRECISION_DIGITS
+_POWERS: tuple[int, ...] = tuple(10**exponent for exponent in range(RATE_SCALE + 1))
 _EXACT = Context(prec=400, Emax=999_999, Emin=-999_999)
 _CACHE_ENTRIES = 1 << 17
 _LONGEST_TEXT = 200
 _LONGEST_BYTES = 128
+_LENGTHS = 18
+"""38 digits take 16 bytes and a sign bit."""
 
 
 class DecimalDoesNotFit(CodecError):  # noqa: N818  # named for what happened, as CodecError's other children
@@ -33,8 +36,13 @@ def unscaled_from_text(text: str, scale: int = SCALE) -> int:
     """
     whole, _, fraction = text.partition(".")
     digits = whole + fraction
-    if digits.isdecimal() and digits.isascii() and len(fraction) <= scale and len(digits) <= PRECISION_DIGITS:
-        unscaled: int = int(digits) * 10 ** (scale - len(fraction))
+    if (
+        digits.isdecimal()
+        and digits.isascii()
+        and len(fraction) <= scale <= RATE_SCALE
+        and len(digits) <= PRECISION_DIGITS
+    ):
+        unscaled = int(digits) * _POWERS[scale - len(fraction)]
     else:
         unscaled = _unscaled_the_long_way(text, scale)
     if unscaled >= _LIMIT or unscaled <= -_LIMIT:
@@ -105,17 +113,34 @@ def plain(value: Decimal) -> str:
 class DecimalBytes(dict[str, bytes]):
     """Avro decimal bytes of number texts, remembered: prices and lot sizes come again and again.
 
-    `table[text]` is the bytes; a text not seen yet is converted and kept. Bounded: emptied when full.
+    `table[text]` is the bytes; a text not seen yet is converted and kept. Bounded: emptied when full. With `with_length` the bytes
+    begin with their length, as Avro writes a field of type `bytes`.
     """
 
-    __slots__ = ("_scale",)
+    __slots__ = ("_prefixes", "_scale")
 
-    def __init__(self, scale: int = SCALE) -> None:
+    def __init__(self, scale: int = SCALE, with_length: bool = False) -> None:
         super().__init__()
         self._scale = scale
+        self._prefixes = tuple(bytes((length << 1,)) if with_length else b"" for length in range(_LENGTHS))
 
     def __missing__(self, text: str) -> bytes:
-        data = bytes_from_unscaled(unscaled_from_text(text, self._scale))
+        whole, _, fraction = text.partition(".")
+        digits = whole + fraction
+        scale = self._scale
+        if (
+            len(fraction) <= scale
+            and len(whole) <= PRECISION_DIGITS - scale
+            and digits.isdecimal()
+            and digits.isascii()
+        ):
+            unscaled = (
+                int(digits) * _POWERS[scale - len(fraction)]
+            )  # the usual case of unscaled_from_text, without its calls
+        else:
+            unscaled = unscaled_from_text(text, scale)
+        length = (unscaled.bit_length() >> 3) + 1
+        data = self._prefixes[length] + unscaled.to_bytes(length, "big", signed=True)
         if len(self) >= _CACHE_ENTRIES:
             self.clear()
         self[text] = data

@@ -49,6 +49,7 @@ async def run(settings: DemoSettings) -> int:
             await asyncio.wait({running})
         ended_well = running.cancelled()
         if not ended_well:
+            ended_well = isinstance(running.exception(), BrokenPipeError)  # as with `| head`
             running.result()
         return EXIT_KILLED if len(signals_seen) > 1 else 0
     finally:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.decimals import DecimalBytes
 from backpack_streams.exchange.streams import StreamKind
 
@@ -20,7 +21,7 @@ def optional_decimal(text: str | None) -> bytes | None:
 
 
 class Reading(NamedTuple):
-    """What a message says: its place in the stream, its time (microseconds), its symbol, its record but for the received time.
+    """What a message says: its place in the stream, its time (microseconds), its symbol, what its encoder takes.
 
     In a chained family `first_id`..`last_id` are the ids it covers. In others `last_id` orders the messages of one stream.
     """
@@ -29,7 +30,7 @@ class Reading(NamedTuple):
     last_id: int
     time_us: int
     symbol: str
-    row: dict[str, Any]
+    row: Any
 
 
 class Reader(Protocol):
@@ -37,6 +38,20 @@ class Reader(Protocol):
 
     def __call__(self, data: Any, kind: StreamKind) -> Reading:
         """The message in `data`, which came on a stream of `kind`."""
+
+
+RowEncoder = Callable[[Any, int], bytes]
+"""From a reading's row and its received time (microseconds) to a Kafka value."""
+
+
+def stamped(encode: Encoder) -> RowEncoder:
+    """The encoder of families whose rows are dicts: the received time goes in, then the row goes to the schema's engine."""
+
+    def encode_stamped(row: dict[str, Any], received_us: int) -> bytes:
+        row["received_time"] = received_us
+        return encode(row)
+
+    return encode_stamped
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,7 @@ class Family:
     read: Reader
     topics: Mapping[str | None, str]
     unknown_fields: Callable[[], dict[str, int]]
+    encoder: Callable[[Encoder], RowEncoder] = stamped
     chained: bool = False
     records_outages: bool = False
     max_silence_seconds: float | None = None

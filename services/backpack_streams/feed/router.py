@@ -12,7 +12,7 @@ from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.exchange.wire import Envelope, ErrorBody, UnreadableMessageError, parse_keeping_digits
 from backpack_streams.feed import reports
-from backpack_streams.feed.family import Family
+from backpack_streams.feed.family import Family, RowEncoder
 from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.stream_feed import ChainedFeed, Out, StreamFeed, feed_for
 
@@ -37,7 +37,7 @@ class FrameRouter:
         self._encoder = encoder
         self._reporter = reporter
         self._on_error_frame = on_error_frame
-        self._encoders: dict[str, Encoder] = {}
+        self._encoders: dict[str, RowEncoder] = {}
         self._retired: dict[tuple[str, str], int] = {}
         self.feeds: dict[str, StreamFeed] = {}
         self.links = 0
@@ -126,7 +126,7 @@ class FrameRouter:
         family = self._families[kind.channel]
         topic = family.topic(kind)
         if topic not in self._encoders:
-            self._encoders[topic] = self._encoder(topic)
+            self._encoders[topic] = family.encoder(self._encoder(topic))
         return feed_for(family)(name, kind, symbol, family, topic, self._encoders[topic], self)
 
     def lost(self, feed: StreamFeed, payload: bytes, error: BackpackStreamsError) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from backpack_streams.bus.codec import Encoder
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import UnreadableMessageError
 from backpack_streams.feed import reports
-from backpack_streams.feed.family import Family, Reading
+from backpack_streams.feed.family import Family, Reading, RowEncoder
 from backpack_streams.feed.sequence import Chain, Held, Latest, Verdict
 
 MOST_IDS = 1 << 63
@@ -75,7 +74,7 @@ class StreamFeed:
         symbol: str | None,
         family: Family,
         topic: str,
-        encode: Encoder,
+        encode: RowEncoder,
         around: Surroundings,
     ) -> None:
         self.name = name
@@ -112,9 +111,7 @@ class StreamFeed:
         raise NotImplementedError
 
     def _publish(self, reading: Reading, received_us: int) -> None:
-        row = reading.row
-        row["received_time"] = received_us
-        value = self._encode(row)
+        value = self._encode(reading.row, received_us)
         if self._out.append(self.key, value, reading.time_us // 1000):
             self.published += 1
             if self.dropped_records:

@@ -2,40 +2,49 @@
 
 from typing import Any
 
+from backpack_streams.bus.codec import Encoder
+from backpack_streams.bus.quick_depth import quick_depth_encoder
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Depth
-from backpack_streams.feed.family import DECIMALS, WEBSOCKET, Family, Reading
+from backpack_streams.feed.family import DECIMALS, WEBSOCKET, Family, Reading, RowEncoder
 
 _decode = Decoder(Depth)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One depth frame; its ids are the update ids it covers."""
+    """One depth frame; its ids are the update ids it covers. The frame itself is the row: `encoder` takes it as it is."""
     frame = _decode(data)
     engine_time = frame.engine_time
+    time_us = frame.event_time if engine_time is None else engine_time
+    return Reading(frame.first_update_id, frame.last_update_id, time_us, frame.symbol, frame)
+
+
+def row(frame: Depth, received_us: int) -> dict[str, Any]:
+    """The DepthUpdate record of a frame."""
     number = DECIMALS
-    return Reading(
-        frame.first_update_id,
-        frame.last_update_id,
-        frame.event_time if engine_time is None else engine_time,
-        frame.symbol,
-        {
-            "symbol": frame.symbol,
-            "source": WEBSOCKET,
-            "event_time": frame.event_time,
-            "engine_time": engine_time,
-            "first_update_id": frame.first_update_id,
-            "last_update_id": frame.last_update_id,
-            "bids": [{"price": number[price], "quantity": number[quantity]} for price, quantity in frame.bids or ()],
-            "asks": [{"price": number[price], "quantity": number[quantity]} for price, quantity in frame.asks or ()],
-        },
-    )
+    return {
+        "symbol": frame.symbol,
+        "source": WEBSOCKET,
+        "event_time": frame.event_time,
+        "engine_time": frame.engine_time,
+        "received_time": received_us,
+        "first_update_id": frame.first_update_id,
+        "last_update_id": frame.last_update_id,
+        "bids": [{"price": number[price], "quantity": number[quantity]} for price, quantity in frame.bids or ()],
+        "asks": [{"price": number[price], "quantity": number[quantity]} for price, quantity in frame.asks or ()],
+    }
+
+
+def encoder(engine: Encoder) -> RowEncoder:
+    """Straight into bytes; by way of the schema's engine where the schema is a newer one."""
+    return quick_depth_encoder(engine, WEBSOCKET) or (lambda frame, received_us: engine(row(frame, received_us)))
 
 
 DEPTH = Family(
     channel="depth",
     record="DepthUpdate",
     read=read,
+    encoder=encoder,
     topics={
         None: "market.depth",
         "200ms": "market.depth_200ms",

@@ -23,7 +23,7 @@ RECORDS = sorted(own_schemas())
 WAYS = [(engine_name, framing) for engine_name in ENGINES for framing in FRAMINGS]
 every_record = pytest.mark.parametrize("record", RECORDS)
 every_engine = pytest.mark.parametrize("engine_name", ENGINES)
-fewer = settings(max_examples=20)
+fewer = settings(max_examples=10)
 
 ROW_STRATEGIES = {name: rows(schema.document) for name, schema in own_schemas().items()}
 TO_BYTES = {name: coding("fastavro", "single-object").codec.rows(name) for name in RECORDS}
@@ -194,7 +194,7 @@ framed_garbage = st.one_of(
 
 
 @every_engine
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(data=framed_garbage)
 def test_garbage_is_a_codec_error_and_never_another_exception(engine_name: str, data: bytes) -> None:
     for framing in FRAMINGS:
@@ -286,7 +286,7 @@ def newer(record: str) -> str:
 
 @every_engine
 @every_record
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_an_older_reader_reads_what_a_newer_writer_wrote(engine_name: str, record: str, data: st.DataObject) -> None:
     row = data.draw(ROW_STRATEGIES[record])
@@ -300,7 +300,7 @@ def test_an_older_reader_reads_what_a_newer_writer_wrote(engine_name: str, recor
 
 @every_engine
 @every_record
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_a_newer_reader_reads_what_an_older_writer_wrote(engine_name: str, record: str, data: st.DataObject) -> None:
     row = data.draw(ROW_STRATEGIES[record])
@@ -337,7 +337,7 @@ def test_the_registry_s_newer_schema_is_resolved_into_ours(engine_name: str, rec
 
 
 @every_engine
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(record=st.sampled_from(RECORDS), body=st.binary(max_size=60))
 def test_garbage_of_a_newer_schema_is_a_codec_error(engine_name: str, record: str, body: bytes) -> None:
     with forced(engine_name):

@@ -7,10 +7,16 @@ from hypothesis import strategies as st
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.streams import DEPTH_WINDOWS, KLINE_INTERVALS, StreamKind, parse_kind, split_stream
 
+INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1month")
+PLAIN = ("bookTicker", "trade", "ticker", "markPrice", "openInterest", "liquidation")
 KINDS = [
-    "depth", "depth.200ms", "depth.600ms", "depth.1000ms", "bookTicker", "trade", "ticker", "markPrice", "openInterest", "liquidation",
-    *(f"kline.{interval}" for interval in ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1month")),
-]  # fmt: skip
+    "depth",
+    "depth.200ms",
+    "depth.600ms",
+    "depth.1000ms",
+    *PLAIN,
+    *(f"kline.{interval}" for interval in INTERVALS),
+]
 SYMBOLS = ["BTC_USDC_PERP", "kSHIB_USDC_PERP", "AAPL.US_USDC_PERP", "BRK.B.US_USDC_PERP"]
 NASTY = ["200ms.X", "1m.X", "1m", "200ms", ".", "..", "X.", ".X", "depth.X", "kline.1m.X", " ", "ß.✓"]
 
@@ -67,9 +73,11 @@ def test_a_stream_of_all_markets_has_no_symbol() -> None:
 
 
 UNKNOWN = [
-    "", ".", "Depth", "DEPTH", "depth.", "depth.300ms", "depth.200MS", "depth.200ms.", "depth.200ms.X", "depth.BTC_USDC", "kline", "kline.", "kline.7m",
-    "kline.1M", "kline.1m.X", "trade.", "trade.BTC_USDC", "bookticker", "mark_price", "liquidation.", "liquidation.X", "account.orderUpdate", " depth", "trade ",
-]  # fmt: skip
+    *("", ".", " depth", "trade ", "Depth", "DEPTH", "bookticker", "mark_price", "account.orderUpdate"),
+    *("depth.", "depth.300ms", "depth.200MS", "depth.200ms.", "depth.200ms.X", "depth.BTC_USDC"),
+    *("kline", "kline.", "kline.7m", "kline.1M", "kline.1m.X"),
+    *("trade.", "trade.BTC_USDC", "liquidation.", "liquidation.X"),
+]
 
 
 @pytest.mark.parametrize("text", UNKNOWN)

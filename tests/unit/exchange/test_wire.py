@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 from msgspec.structs import astuple
@@ -28,7 +28,7 @@ from backpack_streams.exchange.wire import (
 
 KINDS: list[type[Struct]] = [BookTicker, Depth, Kline, Liquidation, MarkPrice, OpenInterest, Ticker, Trade]
 DEPTH = b'{"E":5,"T":4,"s":"X","U":1,"u":2,"a":[["1.50","0.00"]],"b":[],"e":"depth"}'
-EXPECTED = (5, 4, "X", 1, 2, [("1.50", "0.00")], [], "depth")
+EXPECTED: tuple[object, ...] = (5, 4, "X", 1, 2, [("1.50", "0.00")], [], "depth")
 digits = st.from_regex(r"(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
 
 
@@ -98,6 +98,7 @@ def test_parsing_keeps_everything_else_as_json_has_it(value: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_null_and_absent_are_one_for_what_may_be_missing(kind: type[Struct], data: st.DataObject) -> None:
     values = REQUIRED | ({"t": 7, "T": 5} if kind is not Kline else {})
@@ -202,16 +203,18 @@ def test_what_is_no_message_is_unreadable(kind: type[Struct], data: bytes) -> No
 @pytest.mark.parametrize(
     "change",
     [
-        {"U": "abc"}, {"U": ""}, {"U": 1.5}, {"U": None}, {"E": {}}, {"s": None}, {"a": {}}, {"a": [["1"]]}, {"a": [["1", "2", "3"]]}, {"a": [[None, "1"]]},
-        {"b": "x"}, {"b": [5]}, {"b": [[["1"], "1"]]},
+        *({"U": "abc"}, {"U": ""}, {"U": 1.5}, {"U": None}, {"E": {}}, {"s": None}),
+        *({"a": {}}, {"a": [["1"]]}, {"a": [["1", "2", "3"]]}, {"a": [[None, "1"]]}),
+        *({"b": "x"}, {"b": [5]}, {"b": [[["1"], "1"]]}),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_unreadable(change: dict[str, Any]) -> None:
     with pytest.raises(UnreadableMessageError, match="Depth"):
         Decoder(Depth)(json.dumps(json.loads(DEPTH) | change).encode())
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25)
 @given(data=st.binary(max_size=20) | json_values.map(lambda value: json.dumps(value, default=float).encode()))
 def test_any_bytes_are_a_message_or_unreadable(kind: type[Struct], data: bytes) -> None:
     try:

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.feed.recorded_lanes import SERVICE, Lanes, encoder
 
 from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.feed import reporter as reporter_module
 from backpack_streams.feed import reports
 from backpack_streams.feed.reporter import Reporter
+from unit.feed.recorded_lanes import SERVICE, Lanes, encoder
 
 GAP: dict[str, Any] = {"stream": "depth.X", "symbol": "X", "topic": "market.depth", "detail": "said"}
 LETTER: dict[str, Any] = {"origin": "depth.X", "symbol": "X", "detail": "said"}

@@ -1,5 +1,6 @@
 """Whatever two sockets do to one stream: Kafka gets it once and in order, and each id that is missing is on record."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import settings
@@ -126,7 +127,7 @@ class TwoLinks(RuleBasedStateMachine):
     @invariant()
     def ids_rise_strictly(self) -> None:
         published = self._published()
-        for (_, last), (first, _) in zip(published, published[1:], strict=False):
+        for (_, last), (first, _) in pairwise(published):
             assert last < first
 
     @invariant()

@@ -4,10 +4,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.feed.recorded_lanes import CODEC, encoder
 
+from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.bus.topics import topic
 from backpack_streams.feed.tails import Last, _note, last_of
+from unit.feed.recorded_lanes import CODEC, encoder
 
 LISTED = st.lists(st.integers(1, 9), min_size=1, max_size=9)
 
@@ -24,9 +25,7 @@ def depth_value(
 
 def row_of(name: str, **values: Any) -> bytes:
     """A record of a topic, whatever is not said being null, nought or empty."""
-    from backpack_streams.bus.schemas import own_schemas
-
-    row = {}
+    row: dict[str, Any] = {}
     for field in own_schemas()[topic(name).record].document["fields"]:
         kind = field["type"]
         if isinstance(kind, list):

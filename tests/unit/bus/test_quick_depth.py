@@ -1,0 +1,104 @@
+"""What is written the quick way is to the byte what the schema's engine writes, and is refused where the engine refuses."""
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.decimals import DecimalBytes
+from backpack_streams.bus.quick_depth import QuickEncoder, quick_depth_encoder
+from backpack_streams.bus.schemas import own_schemas, parse_schema
+from backpack_streams.errors import CodecError
+from unit.bus.forced_engines import FRAMINGS, coding
+
+Levels = list[tuple[str, str]]
+DECIMALS = DecimalBytes()
+
+
+@dataclass
+class Update:
+    event_time: int
+    engine_time: int | None
+    symbol: str
+    first_update_id: int
+    last_update_id: int
+    bids: Levels | None
+    asks: Levels | None
+
+    def row(self, received_us: int) -> dict[str, Any]:
+        sides = {
+            name: [{"price": DECIMALS[price], "quantity": DECIMALS[quantity]} for price, quantity in levels or ()]
+            for name, levels in (("bids", self.bids), ("asks", self.asks))
+        }
+        return vars(self) | sides | {"source": "WEBSOCKET", "received_time": received_us}
+
+
+def quick(framing: str = "single-object") -> QuickEncoder:
+    encode = quick_depth_encoder(coding("fastavro", framing).encode["DepthUpdate"], "WEBSOCKET")
+    assert encode is not None
+    return encode
+
+
+QUICK = {framing: quick(framing) for framing in FRAMINGS}
+edges = [0, 1, 63, 64, 2**13, 2**14, 2**27 - 1, 2**27, 2**28, 2**41, 2**42, 2**62, 2**63 - 1]
+longs = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(0, 2**53),
+    st.sampled_from(edges),
+    st.sampled_from(edges).map(lambda edge: -edge - 1),
+)
+symbols = st.text(st.characters(exclude_categories=["Cs"]), max_size=70)
+numbers = st.decimals(-(10**20) + 1, 10**20 - 1, places=6).map(str)
+levels = st.none() | st.lists(st.tuples(numbers, numbers), max_size=4)
+updates = st.builds(Update, longs, st.none() | longs, symbols, longs, longs, levels, levels)
+
+
+@settings(max_examples=200)
+@given(updates, longs)
+def test_every_update_is_the_engine_s_to_the_byte(update: Update, received_us: int) -> None:
+    for framing in FRAMINGS:
+        by_engine = coding("fastavro", framing).encode["DepthUpdate"](update.row(received_us))
+        assert QUICK[framing](update, received_us) == by_engine
+        assert QUICK[framing](update, received_us) == by_engine  # the second time from what was remembered
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 4095, 4096, 9000])
+def test_any_number_of_levels_is_the_engine_s_to_the_byte(count: int) -> None:
+    update = Update(1, 2, "X", 3, 4, [(str(number), "1") for number in range(count)], None)
+    assert QUICK["single-object"](update, 5) == coding("fastavro", "single-object").encode["DepthUpdate"](update.row(5))
+
+
+FIELDS = ("event_time", "engine_time", "first_update_id", "last_update_id")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**80])
+def test_a_number_that_no_long_holds_is_refused_and_not_written_wrongly(field: str, number: int) -> None:
+    update = Update(1, 2, "X", 3, 4, [], [])
+    setattr(update, field, number)
+    with pytest.raises(CodecError):
+        QUICK["single-object"](update, 5)
+
+
+@pytest.mark.parametrize("level", [("1" * 40, "1"), ("1", "abc"), ("0.0000000000000000001", "1")])
+def test_a_number_that_does_not_fit_is_refused(level: tuple[str, str]) -> None:
+    with pytest.raises(CodecError):
+        QUICK["single-object"](Update(1, 2, "X", 3, 4, [level], []), 5)
+
+
+def test_text_that_utf_8_cannot_carry_is_refused() -> None:
+    with pytest.raises(CodecError):
+        QUICK["single-object"](Update(1, 2, "\ud800", 3, 4, [], []), 5)
+
+
+def test_a_schema_that_changed_is_left_to_its_engine() -> None:
+    document = deepcopy(own_schemas()["DepthUpdate"].document)
+    document["fields"].append({"name": "added", "type": ["null", "long"], "default": None, "doc": "New."})
+    newer = Codec(schemas={"DepthUpdate": parse_schema(json.dumps(document))})
+    encode = newer.encoder("DepthUpdate", "t")
+    assert quick_depth_encoder(lambda row: encode({**row, "added": None}), "WEBSOCKET") is None
