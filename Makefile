@@ -9,7 +9,7 @@
 unexport PYTHONPATH
 
 # The first Python that is new enough and can make environments; else one that is new enough, to say what it lacks.
-# 3.12 and 3.11 go first: every locked package has a ready wheel for them, while cavro 1.0.0 is compiled on 3.13.
+# 3.12 and 3.11 go first: cavro, which reads and writes Avro twice as fast as fastavro, has wheels for them only.
 PYTHON ?= $(shell for modules in sys,ensurepip,venv sys; do \
 	for python in python3.12 python3.11 python3.13 python3; do \
 	"$$python" -c "import $$modules; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && echo "$$python" && exit; \
@@ -42,7 +42,8 @@ lint: environment ## style and types, changing nothing
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/mypy --explicit-package-bases tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
+	@.venv/bin/mypy --explicit-package-bases requirements benchmarks
+	@.venv/bin/mypy --config-file tests/mypy.ini tests
 
 format: environment ## put the code into the house style
 	@.venv/bin/ruff check --fix .

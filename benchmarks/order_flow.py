@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from backpack_streams.exchange.rest_wire import DepthSnapshot
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.market_producer.depth import DEPTH
+from backpack_streams.market_producer.depth import row as depth_row
 
 RECORDING = Path(__file__).parents[1] / "tests" / "data" / "recorded-order-flow.jsonl.gz"
 ZERO = "0"
@@ -51,7 +52,7 @@ class Flow(NamedTuple):
             time_us = self.loop[0].time_us + number
             frame = {"e": "depth", "E": time_us, "T": time_us, "s": delta.symbol, "U": update_id, "u": update_id}
             reading = DEPTH.read(json.dumps(frame | {"a": delta.asks, "b": delta.bids}).encode(), kind)
-            yield reading.row | {"received_time": time_us}
+            yield depth_row(reading.row, time_us)
 
 
 def recorded_flow() -> Flow:

@@ -29,19 +29,19 @@ class Size:
 
 
 FULL = Size(
-    frames=120_000,
-    nine_level_deltas=100_000,
+    frames=105_000,
+    nine_level_deltas=80_000,
     repetitions=3,
-    latency_seconds=12,
+    latency_seconds=10,
     trade_frames=100_000,
-    ccxt_trade_frames=20_000,
+    ccxt_trade_frames=12_000,
     ccxt_book_frames=3_000,
     ccxt_seconds=5,
     step_frames=20_000,
 )
 QUICK = Size(
-    frames=50_000,
-    nine_level_deltas=20_000,
+    frames=40_000,
+    nine_level_deltas=10_000,
     repetitions=1,
     latency_seconds=3,
     trade_frames=20_000,
@@ -244,8 +244,12 @@ def _side_by_side(figures: Figures) -> None:
     if late and average and average["latency_ms"]:
         for name in ("p50", "p99"):
             mine, other = late["milliseconds"][name], average["latency_ms"][name]
-            rows.append([f"latency {name} ms at average load", one(mine), one(other), times(other / mine)])
-        rows.append(["frames lost at average load", _lost(late["problems"]), percent(average["lost_share"]), ""])
+            rows.append(
+                [f"latency {name} ms at average load, depth | trades", one(mine), one(other), times(other / mine)]
+            )
+        rows.append(
+            ["frames lost at average load, depth | trades", _lost(late["problems"]), percent(average["lost_share"]), ""]
+        )
     if rows:
         show(table("Side by side", ("", "backpack-streams", "ccxt.pro + aiokafka", "better by"), rows))
 

@@ -8,7 +8,7 @@ from benchmarks.numbers import Speed
 
 TOPICS = {"depth": "market.depth", "trade": "market.trade"}
 _TIMEOUT_SECONDS = 180.0
-WARM_UP_FRAMES = 20_000
+_WARM_UP_FRAMES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ async def measure(lab: Lab, prefix: str, channel: str, frames: int, repetitions:
     async with lab.source() as source, lab.market_producer(source, prefix, channel) as producer:
         programs = (source.program, producer)
         await source.until_subscribed(producer)
-        total = WARM_UP_FRAMES
-        await source.prepare(channel, WARM_UP_FRAMES)
+        total = min(_WARM_UP_FRAMES, frames // 2)
+        await source.prepare(channel, total)
         await source.go()
         await lab.until_records(topic, total, programs, _TIMEOUT_SECONDS)
         for _ in range(repetitions):

@@ -12,7 +12,6 @@ stale stays in it. When only pyproject.toml changed, the project alone is instal
 import fcntl
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -39,7 +38,7 @@ def main() -> int:
             refresh(folder, lock, with_project)
         except subprocess.CalledProcessError as error:
             step = " ".join(error.cmd[1:4])
-            return fail(f"{folder} is not ready: '{step} ...' failed, its own words are above.{compiler_hint()}")
+            return fail(f"{folder} is not ready: '{step} ...' failed, its own words are above")
         except KeyboardInterrupt:
             return fail(f"{folder} is not finished: the next make begins it anew")
     return 0
@@ -59,16 +58,6 @@ def problem_with_this_python() -> str:
             "(Debian, Ubuntu: python3-venv) or name another Python: make PYTHON=/path/to/python3 ..."
         )
     return ""
-
-
-def compiler_hint() -> str:
-    """Say where a package has no ready wheel: cavro 1.0.0 has them for CPython 3.11 and 3.12 on x86-64."""
-    if sys.version_info[:2] <= (3, 12) and platform.machine() in ("x86_64", "AMD64"):
-        return ""
-    return (
-        " Here cavro is built from source: that needs a C compiler and Python's headers (Debian: gcc python3-dev);"
-        " Python 3.11 or 3.12 on x86-64 needs neither."
-    )
 
 
 def refresh(folder: Path, lock: Path, with_project: bool) -> None:

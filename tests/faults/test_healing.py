@@ -92,7 +92,8 @@ async def _book(plant: Plant, at_least: int) -> BookLines:
         async for _ in books:
             market = books.books[SYMBOL]
             if market.status is Status.LIVE and (market.last_update_id or 0) >= at_least:
-                return market.last_update_id, *([list(level) for level in side] for side in market.book.to_lines())
+                bids, asks = market.book.to_lines()
+                return market.last_update_id, [list(level) for level in bids], [list(level) for level in asks]
     raise AssertionError
 
 

@@ -411,6 +411,8 @@ async def test_a_renewal_brings_the_new_link_before_the_old_one_goes() -> None:
 async def test_a_frozen_server_is_left_for_another_link(accepts: bool) -> None:
     """Either it opens the WebSocket and then says nothing, or it takes the TCP connection and not even that."""
 
+    swallowed = 0
+
     async def behaviour(peer: Peer) -> None:
         await (asyncio.sleep(60) if len(server.peers) == 1 else peer.obey())
 
@@ -421,7 +423,6 @@ async def test_a_frozen_server_is_left_for_another_link(accepts: bool) -> None:
             await asyncio.sleep(60)
         await server._serve(reader, writer)
 
-    swallowed = 0
     session = SessionSettings(idle_before_ping_seconds=0.2, ping_reply_seconds=0.2, reconnect_base_seconds=0.05)
     settings = ConnectionSettings(connect_timeout_seconds=0.3)
     async with serving(behaviour if accepts else obey) as server, answering(swallow) as frozen_port:

@@ -19,7 +19,7 @@ def replay() -> dict[str, tuple[int, Book]]:
     """Snapshot, then every later update: a dozen lines that know nothing of the project."""
     books: dict[str, Book] = {}
     last: dict[str, int] = {}
-    for line in gzip.open(RECORDING):
+    for line in gzip.decompress(RECORDING.read_bytes()).splitlines():
         entry: dict[str, Any] = json.loads(line)
         if "rest" in entry:
             symbol = entry["rest"].split("symbol=")[1].split("&")[0]

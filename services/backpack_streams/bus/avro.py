@@ -92,10 +92,10 @@ class CavroEngine:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         options = cavro.DEFAULT_OPTIONS.replace(record_decodes_to_dict=True, record_allow_extra_fields=False)
-        self._name = document["name"]
         try:
+            self._name = document["name"]
             schema = cavro.Schema(json.dumps(without_logical_types(document)), options)
-        except cavro.CavroException as error:
+        except (cavro.CavroException, KeyError, ValueError, TypeError) as error:
             raise CodecError(f"not an Avro schema: {error}") from error
         self._encode = schema.binary_encode
         self._decode = schema.binary_decode

@@ -82,7 +82,7 @@ def _shown(text: str) -> str:
 
 def bytes_from_unscaled(unscaled: int) -> bytes:
     """The shortest two's complement form, so that equal values are equal bytes."""
-    length = (unscaled.bit_length() >> 3) + 1
+    length = ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
     return unscaled.to_bytes(length, "big", signed=True)
 
 
@@ -139,7 +139,7 @@ class DecimalBytes(dict[str, bytes]):
             )  # the usual case of unscaled_from_text, without its calls
         else:
             unscaled = unscaled_from_text(text, scale)
-        length = (unscaled.bit_length() >> 3) + 1
+        length = ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
         data = self._prefixes[length] + unscaled.to_bytes(length, "big", signed=True)
         if len(self) >= _CACHE_ENTRIES:
             self.clear()

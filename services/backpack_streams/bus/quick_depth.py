@@ -11,11 +11,13 @@ from typing import Protocol
 
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.decimals import SCALE, DecimalBytes
+from backpack_streams.errors import CodecError
 
 _PAIR = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(1 << 14)]
 """Two bytes with more to come, by their 14 bits."""
 _MASK = (1 << 14) - 1
 _HIGH_PARTS_AT_MOST = 1 << 14
+_HIGH_PARTS_END = 1 << (64 - 28)
 
 
 class DepthValues(Protocol):
@@ -39,6 +41,8 @@ class _HighParts(dict[int, bytes]):
     __slots__ = ()
 
     def __missing__(self, high: int) -> bytes:
+        if high >= _HIGH_PARTS_END:
+            raise CodecError("a number has more than the 64 bits of an Avro long")
         if len(self) >= _HIGH_PARTS_AT_MOST:
             self.clear()
         data = self[high] = _varint(high)
@@ -76,7 +80,10 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
     pair, mask = _PAIR, _MASK
 
     def head(symbol: str) -> bytes:
-        text, origin = symbol.encode(), source.encode()
+        try:
+            text, origin = symbol.encode(), source.encode()
+        except UnicodeEncodeError as error:
+            raise CodecError(f"the symbol {symbol!r} is no text that UTF-8 can carry") from error
         heads[symbol] = header + _varint(len(text) << 1) + text + _varint(len(origin) << 1) + origin
         return heads[symbol]
 

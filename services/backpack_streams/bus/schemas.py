@@ -34,6 +34,8 @@ def parse_schema(text: str) -> Schema:
     try:
         document = json.loads(text)
         name = document["name"]
+        if not isinstance(document.get("fields"), list):
+            raise CodecError(f"not an Avro record schema: {name} has no fields")
         # In the order in which the wire carries them: fastavro's text has the bytes of the little-endian form.
         fingerprint = bytes.fromhex(schema_fingerprint(to_parsing_canonical_form(document), "CRC-64-AVRO"))
     except (ValueError, KeyError, TypeError, SchemaParseException, UnknownType) as error:

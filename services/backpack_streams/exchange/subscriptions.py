@@ -205,10 +205,7 @@ class LinkSubscriptions:
             for name in names:
                 self._sent_at.pop(name, None)
             return self._batch("UNSUBSCRIBE", names, now)
-        names = self._take(self._to_subscribe)
-        for name in names:
-            self._sent_at[name] = now
-        return self._batch("SUBSCRIBE", names, now)
+        return self._subscribe(self._take(self._to_subscribe), now)
 
     def _next_piece(self, now: float) -> _Batch | None:
         piece = self._pieces.popleft()
@@ -217,7 +214,13 @@ class LinkSubscriptions:
             piece.suspicion.open_pieces -= 1
             piece.suspicion.is_explained = True
             return None
-        return self._batch("SUBSCRIBE", piece.names, now, piece)
+        return self._subscribe(piece.names, now, piece)
+
+    def _subscribe(self, names: tuple[str, ...], now: float, piece: _Piece | None = None) -> _Batch:
+        # A piece too: its streams may have been unsubscribed since the first frame that asked for them.
+        for name in names:
+            self._sent_at[name] = now
+        return self._batch("SUBSCRIBE", names, now, piece)
 
     def _take(self, names: dict[str, None]) -> tuple[str, ...]:
         taken = tuple(islice(names, self._settings.subscribe_batch_streams))

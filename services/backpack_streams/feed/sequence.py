@@ -43,11 +43,13 @@ class Held(NamedTuple, Generic[T]):
 class Chain(Generic[T]):
     """A stream whose ids follow on each other: `first_id` is the previous `last_id` plus one.
 
-    `next_id` is None until the first message. `time_us` is the engine's time of the last message taken.
+    `next_id` is None until the first message. `time_us` is the engine's time of the last message taken, `began_us` of the first one
+    after the ids began anew.
     """
 
     next_id: int | None = None
     time_us: int = 0
+    began_us: int = 0
     held: list[Held[T]] = field(default_factory=list)
 
     def offer(self, first_id: int, last_id: int, time_us: int, links: int) -> Verdict:
@@ -64,9 +66,7 @@ class Chain(Generic[T]):
         if first_id < expected:
             return Verdict.OVERLAP
         if links > 1:
-            if (
-                time_us < self.time_us
-            ):  # ahead by id and behind in time: the other socket still delivers the sequence that ended
+            if time_us < self.began_us:  # the other socket still delivers the sequence that ended
                 return Verdict.DUPLICATE
             if len(self.held) < HELD_AT_MOST:
                 return Verdict.HOLD
@@ -76,6 +76,10 @@ class Chain(Generic[T]):
         """The message that ends at `last_id` went out."""
         self.next_id = last_id + 1
         self.time_us = max(self.time_us, time_us)
+
+    def begin_anew(self, time_us: int) -> None:
+        """The ids began again lower, with a message of this time."""
+        self.time_us = self.began_us = time_us
 
     def hold(self, message: Held[T]) -> None:
         """Keeps a message that came early."""
@@ -112,9 +116,9 @@ class Latest:
         later time have begun anew.
         """
         if links > 1 or link != self.link:
-            last_id = self.last_id
-            comes_late = last_id is not None and order_id <= last_id and link != self.link and time_us <= self.time_us
-            if comes_late and (data in self.recent or (order_id != last_id and not every_message_counts)):
+            comes_late = self.last_id is not None and link != self.link and time_us <= self.time_us
+            is_older = comes_late and (time_us, order_id) < (self.time_us, self.last_id)
+            if comes_late and (data in self.recent or (is_older and not every_message_counts)):
                 return Verdict.DUPLICATE
             self.recent.append(data)
         self.link = link

@@ -147,12 +147,13 @@ class StreamFeed:
 class ChainedFeed(StreamFeed):
     """A stream whose ids follow on each other: depth, trades."""
 
-    __slots__ = ("_chain", "_is_first")
+    __slots__ = ("_chain", "_is_first", "_start_id")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._chain: Chain[Reading] = Chain()
         self._is_first = True
+        self._start_id = 0
 
     def resume(self, last_id: int, time_us: int, received_us: int) -> None:
         """The chain goes on from `last_id`; a hole before the first message is told as one."""
@@ -176,6 +177,8 @@ class ChainedFeed(StreamFeed):
         else:
             if not 0 <= reading.first_id <= last_id < MOST_IDS:
                 raise UnreadableMessageError(f"{self.name}: ids {reading.first_id} to {last_id} make no sense")
+            if chain.held:
+                self._release(received_us)
             self._out_of_turn(reading, received_us, self._surroundings.links)
         if chain.held:
             self._release(received_us)
@@ -209,6 +212,8 @@ class ChainedFeed(StreamFeed):
         verdict = chain.offer(reading.first_id, reading.last_id, reading.time_us, links)
         if verdict is Verdict.DUPLICATE:
             self.duplicates += 1
+            if reading.last_id < self._start_id:
+                self._came_before_the_start(reading, received_us)
             return
         if verdict is Verdict.HOLD:
             chain.hold(Held(reading.first_id, reading.last_id, reading.time_us, received_us, reading))
@@ -220,15 +225,29 @@ class ChainedFeed(StreamFeed):
         elif verdict is Verdict.OVERLAP and self.family.wants_seed(self.kind):
             self._break(reports.SEQUENCE_BREAK, "two updates overlap", reading, received_us)
         elif verdict is Verdict.RESTARTED:
-            chain.time_us = 0
+            chain.begin_anew(reading.time_us)
             self._break(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", reading, received_us)
         elif chain.next_id is None and self.family.wants_seed(self.kind):
             self._break(reports.STREAM_START, "nothing is known of the stream before this", reading, received_us)
+        elif chain.next_id is None:
+            self._start_id = reading.first_id
         if self._is_first:
             self._is_first = False
             self._surroundings.delivered_first(self)
         self._publish(reading, received_us)
         chain.took(reading.last_id, reading.time_us)
+
+    def _came_before_the_start(self, reading: Reading, received_us: int) -> None:
+        """Another socket began earlier than the one whose message was taken first: publishing it now would turn the order round."""
+        self._surroundings.gap(
+            self,
+            reports.SEQUENCE_BREAK,
+            "another socket brought it after a later message had been published",
+            last_id=reading.first_id - 1,
+            next_id=self._start_id,
+            next_time_us=received_us,
+            lost_records=1,
+        )
 
     def _break(self, reason: str, detail: str, reading: Reading, received_us: int) -> None:
         expected = self._chain.next_id

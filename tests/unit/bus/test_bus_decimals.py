@@ -3,7 +3,7 @@
 from decimal import Context, Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backpack_streams.bus import decimals
@@ -60,6 +60,8 @@ def test_bytes_give_back_the_very_decimal(unscaled: int, scale: int) -> None:
 
 
 @given(fitting)
+@example(-128)
+@example(-(2**119))
 def test_the_bytes_are_the_shortest_two_s_complement(unscaled: int) -> None:
     data = bytes_from_unscaled(unscaled)
     assert int.from_bytes(data, "big", signed=True) == unscaled

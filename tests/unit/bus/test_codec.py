@@ -23,7 +23,7 @@ RECORDS = sorted(own_schemas())
 WAYS = [(engine_name, framing) for engine_name in ENGINES for framing in FRAMINGS]
 every_record = pytest.mark.parametrize("record", RECORDS)
 every_engine = pytest.mark.parametrize("engine_name", ENGINES)
-fewer = settings(max_examples=10)
+fewer = settings(max_examples=6)
 
 ROW_STRATEGIES = {name: rows(schema.document) for name, schema in own_schemas().items()}
 TO_BYTES = {name: coding("fastavro", "single-object").codec.rows(name) for name in RECORDS}

@@ -58,7 +58,7 @@ levels = st.none() | st.lists(st.tuples(numbers, numbers), max_size=4)
 updates = st.builds(Update, longs, st.none() | longs, symbols, longs, longs, levels, levels)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(updates, longs)
 def test_every_update_is_the_engine_s_to_the_byte(update: Update, received_us: int) -> None:
     for framing in FRAMINGS:

@@ -202,6 +202,22 @@ def test_tries_a_rejected_stream_again_later() -> None:
     assert driver.session.rejected_streams == frozenset()
 
 
+def test_a_stream_dropped_while_its_refused_frame_is_tried_again_is_unsubscribed() -> None:
+    driver = started(bad=frozenset({"x"}), subscribe_batch_streams=2, outstanding_batches=2)
+    link_id = driver.accept()
+    driver.do(driver.session.set_streams(wanted("x", "a"), driver.now))
+    driver.reply(link_id)
+    driver.do(driver.session.set_streams({}, driver.now))
+    driver.pass_time(0.3, with_replies=False)
+    driver.do(driver.session.set_streams(wanted("a"), driver.now))
+    driver.reply(link_id)
+    driver.reply(link_id)
+    assert driver.servers[link_id].streams == {"a"}
+    driver.do(driver.session.set_streams({}, driver.now))
+    driver.pass_time(5)
+    assert driver.servers[link_id].streams == set()
+
+
 def test_one_stray_error_costs_no_stream() -> None:
     driver = started()
     driver.do(driver.session.set_streams(wanted("a"), driver.now))

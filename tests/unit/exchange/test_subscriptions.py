@@ -149,6 +149,22 @@ def test_a_stream_dropped_and_wanted_again_while_its_frame_was_refused_is_subscr
     assert exchange.streams == set("ab")
 
 
+def test_a_stream_asked_for_by_a_trace_alone_is_unsubscribed_once_nobody_wants_it() -> None:
+    exchange = Exchange("aX", bad="X", ahead=2)
+    exchange.send()
+    exchange.link.remove("a")
+    exchange.link.remove("X")
+    exchange.send()
+    exchange.link.add("a")
+    exchange.reply()
+    exchange.send()
+    assert exchange.sent == [("SUBSCRIBE", ["a", "X"]), ("UNSUBSCRIBE", ["a", "X"]), ("SUBSCRIBE", ["a"])]
+    assert exchange.link.subscribed_at("a") == exchange.now
+    exchange.link.remove("a")
+    exchange.settle()
+    assert exchange.streams == set()
+
+
 def test_resubscribing_sends_both_and_moves_the_time() -> None:
     exchange = Exchange("ab")
     exchange.settle()

@@ -17,6 +17,7 @@ from backpack_streams.feed.reports import MAX_PAYLOAD_BYTES
 from unit.feed.recorded_lanes import FAMILIES, SERVICE, Plant, depth_frame, trade_frame
 
 LINES = (Path(__file__).parents[2] / "data" / "captured-frames.jsonl").read_bytes().splitlines()
+fewer = settings(max_examples=40)
 RECEIVED_US = 1_800_000_000_123_456
 
 
@@ -210,6 +211,7 @@ def rewritten(value: Any, draw: st.DrawFn, key: str = "") -> str:
     return text if bare else json.dumps(text)
 
 
+@fewer
 @given(frames, st.data())
 def test_numbers_as_text_and_text_as_numbers_in_any_order_of_keys_say_the_same(
     frame: dict[str, Any], data: st.DataObject
@@ -219,6 +221,7 @@ def test_numbers_as_text_and_text_as_numbers_in_any_order_of_keys_say_the_same(
     assert record == expected(frame)
 
 
+@fewer
 @given(frames, st.data(), st.booleans())
 def test_optional_fields_may_be_null_or_missing(frame: dict[str, Any], data: st.DataObject, as_null: bool) -> None:
     optional = sorted(frame["data"].keys() - MUST_BE_THERE[split_stream(frame["stream"])[0].channel])
@@ -229,6 +232,7 @@ def test_optional_fields_may_be_null_or_missing(frame: dict[str, Any], data: st.
     assert record == expected({"stream": frame["stream"], "data": kept})
 
 
+@fewer
 @given(frames, st.data())
 def test_a_field_that_must_be_there_and_is_not_makes_a_dead_letter(frame: dict[str, Any], data: st.DataObject) -> None:
     required = sorted(MUST_BE_THERE[split_stream(frame["stream"])[0].channel])
@@ -247,6 +251,7 @@ new_values = st.one_of(
 )
 
 
+@fewer
 @given(frames, st.dictionaries(st.sampled_from(["new", "zz", "Q9"]), new_values, min_size=1))
 def test_fields_not_known_yet_cost_nothing(frame: dict[str, Any], new: dict[str, Any]) -> None:
     _, record = record_of(
@@ -258,6 +263,7 @@ def test_fields_not_known_yet_cost_nothing(frame: dict[str, Any], new: dict[str,
     assert family.unknown_fields()
 
 
+@fewer
 @given(frames, st.dictionaries(st.sampled_from(["id", "seq"]), new_values, min_size=1))
 def test_an_envelope_with_something_new_in_it_is_opened_all_the_same(
     frame: dict[str, Any], new: dict[str, Any]
@@ -266,6 +272,7 @@ def test_an_envelope_with_something_new_in_it_is_opened_all_the_same(
     assert record == expected(frame)
 
 
+@fewer
 @given(frames, st.text(max_size=8))
 def test_an_event_name_not_known_yet_costs_nothing(frame: dict[str, Any], event: str) -> None:
     changed = {"stream": frame["stream"], "data": frame["data"] | {"e": event}}
@@ -429,7 +436,7 @@ odd_frames = st.one_of(
 )
 
 
-@settings(max_examples=100)
+@fewer
 @given(st.lists(odd_frames, max_size=4), st.integers(1, 2))
 def test_whatever_comes_is_published_or_a_duplicate_or_on_record(payloads: list[bytes], links: int) -> None:
     plant = Plant(PUBLIC, links)

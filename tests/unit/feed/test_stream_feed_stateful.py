@@ -86,8 +86,8 @@ class TwoLinks(RuleBasedStateMachine):
 
     def _bring(self, frame: Frame, link: int) -> None:
         self.now += 10
-        if self.base_id is None:
-            self.base_id = frame.first_id
+        if self.base_id is None or (self.resumed_id is None and not self._published()):
+            self.base_id = min(frame.first_id, self.base_id or frame.first_id)
         in_time = self.now - self.passed_at.get(frame, self.now) < HOLD_MICROS
         if frame.first_id >= self.base_id and in_time and self.plant.router.links == 2 and self.plant.lanes.room:
             self.must_arrive.add(frame)

@@ -52,7 +52,7 @@ def test_every_open_market_is_wanted_at_once_and_once() -> None:
 @given(st.permutations(["gap", "gap2", "old", "new"]))
 def test_gaps_go_first_and_then_what_was_due_longest(order: list[str]) -> None:
     plan = seeded("gap", "gap2", "old", "new", refresh=0.0)
-    times = {"gap": 50.0, "gap2": 60.0}
+    times = {"gap": 80.0, "gap2": 90.0}
     for symbol in order:
         if symbol in times:
             plan.gap(symbol, 500, 510, times[symbol])
