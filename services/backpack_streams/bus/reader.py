@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,8 @@ Records = Mapping[TopicPartition, list[ConsumerRecord]]
 
 _FETCH_BYTES_A_PARTITION = 4 * 1024 * 1024
 _RECORDS_A_POLL = 10_000
+_NEW_TOPIC_SECONDS = 3.0
+_NEW_TOPIC_POLL_SECONDS = 0.2
 _FETCH_WAIT_MILLIS = 100
 """A broker answers one request of a connection after the other: a fetch that waits for records holds up every question behind it."""
 
@@ -66,20 +69,26 @@ class Reader:
         return self._consumer
 
     async def places(self, topic: str) -> list[Place]:
-        """The partitions of `topic`.
+        """The partitions of `topic`; waits a moment for one that was made just now.
 
         Raises:
             BusError: the topic does not exist, or Kafka does not answer.
         """
-        try:
-            await self._open._client.force_metadata_update()  # a topic made a moment ago is not in the cache
-            known = await self._open._client.fetch_all_metadata()  # partitions_for_topic alone answers None before
-        except (KafkaError, OSError) as error:
-            raise self._connection.explain(error) from error
-        partitions = known.partitions_for_topic(topic)
-        if not partitions:
-            raise BusError(f"topic {topic} does not exist: check topic_prefix, or run `backpack-streams topics apply`")
-        return [(topic, partition) for partition in sorted(partitions)]
+        deadline = time.monotonic() + _NEW_TOPIC_SECONDS
+        while True:
+            try:
+                await self._open._client.force_metadata_update()  # leaders of new partitions are asked by offset
+                known = await self._open._client.fetch_all_metadata()  # partitions_for_topic looks at the cache
+            except (KafkaError, OSError) as error:
+                raise self._connection.explain(error) from error
+            partitions = known.partitions_for_topic(topic)
+            if partitions:
+                return [(topic, partition) for partition in sorted(partitions)]
+            if time.monotonic() > deadline:
+                raise BusError(
+                    f"topic {topic} does not exist: check topic_prefix, or run `backpack-streams topics apply`"
+                )
+            await asyncio.sleep(_NEW_TOPIC_POLL_SECONDS)
 
     async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
         """The high watermark of each partition: the offset that the next record will get."""

@@ -81,8 +81,13 @@ class Producer:
         Raises:
             BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
         """
-        await self._publishing.open(self._by_channel[kind.channel].topic(kind) for kind in self._kinds)
-        self._subscribe(await self._markets_patiently())
+        try:
+            await self._publishing.open(self._by_channel[kind.channel].topic(kind) for kind in self._kinds)
+            self._subscribe(await self._markets_patiently())
+        except BaseException:  # whatever ended the start, what was opened is closed
+            await self._publishing.close()
+            await self._rest.close()
+            raise
         return self
 
     async def run(self, stop: asyncio.Event) -> None:

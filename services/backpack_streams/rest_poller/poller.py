@@ -64,6 +64,15 @@ class Poller:
         Raises:
             BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
         """
+        try:
+            await self._open()
+        except BaseException:  # whatever ended the start, what was opened is closed
+            await self._publishing.close()
+            await self._rest.close()
+            raise
+        return self
+
+    async def _open(self) -> None:
         names = {each.topic for each in self._endpoints.values()}
         await self._publishing.open({*names, "market.book_snapshot", "market.depth"})
         self._encoders = {name: self._publishing.encoder(name) for name in names}
@@ -74,7 +83,6 @@ class Poller:
             if not self._markets:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._selection.check(self._markets)
-        return self
 
     async def run(self, stop: asyncio.Event) -> None:
         """Polls until `stop` is set, then hands Kafka what is left."""

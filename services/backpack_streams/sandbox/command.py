@@ -1,6 +1,7 @@
 """The `sandbox` command: run the stand-in until told to stop."""
 
 import asyncio
+import functools
 import signal
 from collections.abc import Callable
 
@@ -8,7 +9,9 @@ from backpack_streams.sandbox.server import Sandbox
 from backpack_streams.sandbox.settings import SandboxSettings
 
 
-async def run_sandbox(settings: SandboxSettings, out: Callable[[str], object] = print) -> None:
+async def run_sandbox(
+    settings: SandboxSettings, out: Callable[[str], object] = functools.partial(print, flush=True)
+) -> None:
     """Start a sandbox, say `ready` with its three URLs on one line, and run until SIGINT or SIGTERM.
 
     Raises:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from backpack_streams.bus.avro import engine, without_logical_types
 from backpack_streams.bus.codec import Codec, UnknownSchemaError
-from backpack_streams.bus.schemas import own_schemas, parse_schema
+from backpack_streams.bus.schemas import Schema, own_schemas, parse_schema
 from backpack_streams.errors import CodecError
 from unit.bus.forced_engines import ENGINES, FRAMINGS, MemoryRegistry, coding, forced
 from unit.bus.rows_of_schemas import plain_types, rows
@@ -278,10 +279,11 @@ def test_a_registry_s_new_schema_is_met_when_it_comes() -> None:
 NEW_FIELD = {"name": "added_later", "type": ["null", "string"], "default": None, "doc": "Not there yesterday."}
 
 
-def newer(record: str) -> str:
+@cache
+def newer(record: str) -> Schema:
     document = deepcopy(own_schemas()[record].document)
     document["fields"].append(NEW_FIELD)
-    return json.dumps(document)
+    return parse_schema(json.dumps(document))
 
 
 @every_engine
@@ -318,8 +320,8 @@ def _old_and_new(engine_name: str, record: str) -> tuple[Codec, Codec]:
     key = engine_name, record
     if key not in _pairs:
         old = Codec(schemas={record: own_schemas()[record]})
-        old.learn(newer(record))
-        new = Codec(schemas={record: parse_schema(newer(record))})
+        old.learn(newer(record).text)
+        new = Codec(schemas={record: newer(record)})
         new.learn(own_schemas()[record].text)
         _pairs[key] = old, new
     return _pairs[key]
@@ -330,7 +332,7 @@ def _old_and_new(engine_name: str, record: str) -> tuple[Codec, Codec]:
 def test_the_registry_s_newer_schema_is_resolved_into_ours(engine_name: str, record: str) -> None:
     registry = MemoryRegistry()
     with forced(engine_name):
-        new = Codec(registry, {record: parse_schema(newer(record))})
+        new = Codec(registry, {record: newer(record)})
         row = minimal_row(record)
         value = new.encoder(record, "topic")({**TO_BYTES[record](row), "added_later": None})
         assert Codec(registry).read(value) == (record, row)
@@ -343,7 +345,7 @@ def test_garbage_of_a_newer_schema_is_a_codec_error(engine_name: str, record: st
     with forced(engine_name):
         old, _ = _old_and_new(engine_name, record)
     try:
-        old.read(b"\xc3\x01" + parse_schema(newer(record)).fingerprint + body)
+        old.read(b"\xc3\x01" + newer(record).fingerprint + body)
     except CodecError:
         return
 
