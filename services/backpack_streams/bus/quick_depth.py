@@ -58,6 +58,9 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
+_COUNTS = [_varint(count << 1) for count in range(4096)]
+
+
 def quick_depth_encoder(engine: Encoder, source: str) -> QuickEncoder | None:
     """From a depth update and its received time (microseconds) to the Kafka value that `engine` makes of the same.
 
@@ -76,7 +79,6 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
     number = DecimalBytes(SCALE, with_length=True)
     high = _HighParts()
     heads: dict[str, bytes] = {}
-    counts = [_varint(count << 1) for count in range(4096)]
     pair, mask = _PAIR, _MASK
 
     def head(symbol: str) -> bytes:
@@ -95,7 +97,7 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
 
     def side(parts: list[bytes], levels: Sequence[tuple[str, str]]) -> None:
         count = len(levels)
-        parts.append(counts[count] if count < 4096 else _varint(count << 1))
+        parts.append(_COUNTS[count] if count < len(_COUNTS) else _varint(count << 1))
         for price, quantity in levels:
             parts.append(number[price])
             parts.append(number[quantity])

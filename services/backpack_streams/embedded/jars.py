@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
+import ssl
 import tempfile
 import threading
 import time
@@ -178,8 +179,16 @@ def repository_context(repository: Path) -> Any:
         raise EmbeddedError(
             "downloading Kafka needs the package jgo, which is not installed: pip install 'backpack-streams[embedded]'"
         ) from error
+    _trust_what_this_machine_trusts()
     remotes = {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
     return MavenContext(repo_cache=repository, remote_repos=remotes, timeout=_DOWNLOAD_TIMEOUT_SECONDS)
+
+
+def _trust_what_this_machine_trusts() -> None:
+    """requests, which jgo downloads with, knows public authorities only; behind a company's proxy the system's list is the one that counts."""
+    system_authorities = ssl.get_default_verify_paths().cafile
+    if system_authorities and not os.environ.keys() & {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}:
+        os.environ["REQUESTS_CA_BUNDLE"] = system_authorities
 
 
 def _fetcher(repository: Path, cancelled: threading.Event) -> Callable[[PinnedJar], Path]:

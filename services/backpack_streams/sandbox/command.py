@@ -1,7 +1,6 @@
 """The `sandbox` command: run the stand-in until told to stop."""
 
 import asyncio
-import functools
 import signal
 from collections.abc import Callable
 
@@ -9,9 +8,12 @@ from backpack_streams.sandbox.server import Sandbox
 from backpack_streams.sandbox.settings import SandboxSettings
 
 
-async def run_sandbox(
-    settings: SandboxSettings, out: Callable[[str], object] = functools.partial(print, flush=True)
-) -> None:
+def _say(line: str) -> None:
+    """At once, also into a file that somebody waits on."""
+    print(line, flush=True)  # noqa: T201  # what the command says to its user
+
+
+async def run_sandbox(settings: SandboxSettings, out: Callable[[str], object] = _say) -> None:
     """Start a sandbox, say `ready` with its three URLs on one line, and run until SIGINT or SIGTERM.
 
     Raises:

@@ -105,10 +105,13 @@ def test_the_program_is_a_module_as_well(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [("'--help'", 141), ("'tail', '--help'", 0)],  # argparse itself passes over a reader that has left
+    ("arguments", "codes"),
+    [
+        ("'--help'", {141}),
+        ("'tail', '--help'", {0, 141}),
+    ],  # argparse of some versions passes over a reader that has left
 )
-def test_a_closed_pipe_ends_the_program_quietly(arguments: str, code: int) -> None:
+def test_a_closed_pipe_ends_the_program_quietly(arguments: str, codes: set[int]) -> None:
     script = (
         "import os, subprocess, sys\n"
         "read, write = os.pipe(); os.close(read)\n"
@@ -116,4 +119,4 @@ def test_a_closed_pipe_ends_the_program_quietly(arguments: str, code: int) -> No
         "done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE)\n"
         "print(done.returncode, done.stderr)\n"
     )
-    assert python("-c", script).stdout == f"{code} b''\n"
+    assert python("-c", script).stdout in {f"{code} b''\n" for code in codes}
