@@ -21,6 +21,9 @@ async def make_topic(servers: str) -> str:
         (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC)])
         configs = {entry[0]: entry[1] for entry in answer.resources[0][4]}
         (topic,) = await admin.describe_topics([TOPIC])
+        while len(topic["partitions"]) < PARTITIONS:  # every broker hears of a new topic a moment later
+            await asyncio.sleep(0.1)
+            (topic,) = await admin.describe_topics([TOPIC])
         assert [len(partition["replicas"]) for partition in topic["partitions"]] == [3] * PARTITIONS
         return str(configs["min.insync.replicas"])
     finally:

@@ -248,7 +248,7 @@ def test_a_crossed_snapshot_is_a_dead_letter_and_is_asked_again(kafka: BlockingK
 
 def test_snapshots_behind_the_stream_are_asked_again(kafka: BlockingKafka, tmp_path: Path) -> None:
     with live_plant(kafka, tmp_path, "behind.", "--frames", "3000") as (plant, _, _), witness(plant) as watching:
-        plant.exchange.order("snapshot-behind", symbol=SYMBOL, updates=200, count=2)
+        plant.exchange.order("snapshot-behind", symbol=SYMBOL, updates=200, count=4)
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
         wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
         wait_until("the book is LIVE again", watching.is_live)

@@ -21,6 +21,8 @@ def test_every_frame_is_in_kafka_once_and_in_order(kafka: BlockingKafka, tmp_pat
         wait_until("all streams are subscribed", lambda: len(exchange.ask("/state")["subscriptions"]) >= 2 * SYMBOLS)
         exchange.play()
         exchange.wait_finished()
+        wait_until("all was taken", lambda: producer.metric("frames_total") >= FRAMES, 120)
+        wait_until("all is acknowledged", lambda: producer.metric("publish_buffer_bytes") == 0, 120)
         sequences = exchange.ask("/sequences")
         books = plant.books()
         truth = exchange.ask("/books")

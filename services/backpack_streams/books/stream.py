@@ -268,10 +268,9 @@ class BookStream:
     def _mark_gaps(self) -> Iterator[BookUpdate]:
         for symbol, gap in list(self._gaps.items()):
             market = self.books.get(symbol)
-            reached = None if market is None else market.last_update_id
-            if market is None or (reached is not None and reached > gap.last_id):
-                del self._gaps[symbol]
-            elif reached == gap.last_id and time.monotonic() >= gap.due:
+            if market is None or market.status is Status.STALE or (market.last_update_id or 0) > gap.last_id:
+                del self._gaps[symbol]  # nobody's, known to the book already, or closed by now
+            elif market.last_update_id == gap.last_id and market.status is Status.LIVE and time.monotonic() >= gap.due:
                 del self._gaps[symbol]
                 yield BookUpdate(market, market.on_unreadable(f"the producer lost what follows update {gap.last_id}"))
 

@@ -2,8 +2,7 @@
 
 Each partition written to has a lane: a list of records that wait and a pump that sends them. The pump takes all that wait as one
 batch and, while Kafka acknowledges it, the next ones gather. What a socket delivered in one piece so leaves in one piece, and a
-burst leaves in large batches. With `linger_seconds` all lanes gather for that long before they leave together: a request costs
-some 0.3 ms of CPU however little is in it, so a few milliseconds of gathering save most of a busy producer's work.
+burst leaves in large batches. With `linger_seconds` all lanes gather for that long before they leave together, in fewer requests.
 
 When Kafka is slow or gone, aiokafka repeats a batch under its sequence number until it is acknowledged, while records gather here
 up to `max_buffer_bytes`. Beyond that `append` refuses: the caller records what it could not hand over. A producer that fails is

@@ -185,7 +185,7 @@ def repository_context(repository: Path) -> Any:
 
 
 def _trust_what_this_machine_trusts() -> None:
-    """requests, which jgo downloads with, knows public authorities only; behind a company's proxy the system's list is the one that counts."""
+    """requests, which jgo downloads with, knows public authorities only; behind a company's proxy the system's list counts."""
     system_authorities = ssl.get_default_verify_paths().cafile
     if system_authorities and not os.environ.keys() & {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}:
         os.environ["REQUESTS_CA_BUNDLE"] = system_authorities

@@ -47,7 +47,7 @@ class PublishingSettings(KafkaSettings):
         ge=0,
         le=1000,
         allow_inf_nan=False,
-        description="milliseconds that records gather before they leave; 0 sends at once, at many times the CPU",
+        description="milliseconds that records gather before they leave for Kafka; 0 sends at once, in more requests",
         json_schema_extra={"metavar": "MS"},
     )
     create_topics: bool = Field(default=True, description="create missing topics at start; never changes existing ones")
