@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -18,11 +19,13 @@ async def make_topic(servers: str) -> str:
     await admin.start()
     try:
         await admin.create_topics([NewTopic(TOPIC, PARTITIONS, replication_factor=3)])
-        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC)])
-        configs = {entry[0]: entry[1] for entry in answer.resources[0][4]}
-        (topic,) = await admin.describe_topics([TOPIC])
-        while len(topic["partitions"]) < PARTITIONS:  # every broker hears of a new topic a moment later
+        configs: dict[str, str] = {}
+        topic: dict[str, Any] = {"partitions": []}
+        # Every broker hears of a new topic a moment later, and any of them may be the one that is asked.
+        while "min.insync.replicas" not in configs or len(topic["partitions"]) < PARTITIONS:
             await asyncio.sleep(0.1)
+            (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC)])
+            configs = {entry[0]: entry[1] for entry in answer.resources[0][4]}
             (topic,) = await admin.describe_topics([TOPIC])
         assert [len(partition["replicas"]) for partition in topic["partitions"]] == [3] * PARTITIONS
         return str(configs["min.insync.replicas"])
