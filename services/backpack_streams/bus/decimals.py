@@ -133,13 +133,12 @@ class DecimalBytes(dict[str, bytes]):
             and len(whole) <= PRECISION_DIGITS - scale
             and digits.isdecimal()
             and digits.isascii()
-        ):
-            unscaled = (
-                int(digits) * _POWERS[scale - len(fraction)]
-            )  # the usual case of unscaled_from_text, without its calls
+        ):  # the usual case of unscaled_from_text, without its calls
+            unscaled = int(digits) * _POWERS[scale - len(fraction)]
+            length = (unscaled.bit_length() >> 3) + 1
         else:
             unscaled = unscaled_from_text(text, scale)
-        length = ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
+            length = ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
         data = self._prefixes[length] + unscaled.to_bytes(length, "big", signed=True)
         if len(self) >= _CACHE_ENTRIES:
             self.clear()

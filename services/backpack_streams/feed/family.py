@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.decimals import DecimalBytes
@@ -20,7 +22,7 @@ def optional_decimal(text: str | None) -> bytes | None:
     return None if text is None else DECIMALS[text]
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True, gc=False):
     """What a message says: its place in the stream, its time (microseconds), its symbol, what its encoder takes.
 
     In a chained family `first_id`..`last_id` are the ids it covers. In others `last_id` orders the messages of one stream.
