@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit bench lint format lock clean environment environment-bench environment-lock
+.PHONY: help demo test test-unit bench docs lint format lock clean environment environment-bench environment-lock
 # The environments hold all that is needed; a caller's own module path must not leak in.
 unexport PYTHONPATH
 
@@ -37,6 +37,9 @@ test-unit: environment ## the tests that need no socket and no Kafka
 
 bench: environment-bench ## speed, side by side with ccxt.pro and aiokafka
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
+
+docs: environment ## write what docs/ says of topics and schemas anew from the code
+	@.venv/bin/python -m backpack_streams.contract docs
 
 lint: environment ## style and types, changing nothing
 	@.venv/bin/ruff check .

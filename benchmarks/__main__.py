@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from backpack_streams.bus.quick_depth import compiled
 from backpack_streams.embedded import EmbeddedKafka
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.runtime.loop import loop_factory
@@ -52,6 +53,7 @@ def _surroundings() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "event_loop": event_loop_name(),
+        "depth_updates": "pure Python" if compiled is None else "compiled",
         "cores": os.cpu_count(),
         "load_average_at_start": os.getloadavg(),
         "pace_ns_at_start": pace_ns(),
@@ -62,7 +64,7 @@ def _surroundings() -> dict[str, Any]:
 def _print_surroundings(about: dict[str, Any]) -> None:
     load = " ".join(f"{value:.2f}" for value in about["load_average_at_start"])
     print(
-        f"Python {about['python']}, {about['event_loop']}, "
+        f"Python {about['python']}, {about['event_loop']}, depth updates {about['depth_updates']}, "
         + ", ".join(f"{n} {v}" for n, v in about["packages"].items())
     )
     show(

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks import ccxt_side, latency, order_flow, seeds, steps, way_in, way_out
+from benchmarks import all_streams, ccxt_side, latency, order_flow, seeds, steps, way_in, way_out
 from benchmarks.lab import BenchmarkError, Lab
 from benchmarks.report import one, percent, show, table, times, whole
 
@@ -53,7 +53,8 @@ QUICK = Size(
 )
 SOCKET_STEP_SHARE = 5
 """So many times more frames go through sockets, where fetching the first ones takes its time."""
-PARTS = ("in", "out", "latency", "ccxt", "steps")
+PARTS = ("in", "out", "latency", "all", "ccxt", "steps")
+LINGERS_MS = (5, 20)
 _IN, _NINE, _LATENCY = "in.", "nine.", "latency."
 
 
@@ -67,6 +68,8 @@ async def run(lab: Lab, size: Size, parts: Collection[str]) -> Figures:
         figures["out"] = await _out(lab, size, flow)
     if "latency" in parts:
         figures["latency"] = await _latency(lab, size)
+    if "all" in parts:
+        figures["all"] = await _all(lab, size)
     if "ccxt" in parts:
         figures["ccxt"] = await _ccxt(lab, size)
         _side_by_side(figures)
@@ -176,6 +179,21 @@ async def _latency(lab: Lab, size: Size) -> Figures:
     ]
     show(table(f"End to end at {latency.FRAMES_A_SECOND:,} frames/s (shares of one core)", heads, [row]))
     return asdict(found)
+
+
+async def _all(lab: Lab, size: Size) -> Figures:
+    loads = [
+        await all_streams.measure(lab, f"all{linger_ms}.", size.latency_seconds, linger_ms) for linger_ms in LINGERS_MS
+    ]
+    rows = [
+        [f"--linger-ms {load.linger_ms}", whole(load.records_a_second)]
+        + [percent(share) for share in (*load.shares.values(), sum(load.shares.values()))]
+        for load in loads
+    ]
+    heads = ("all default streams", "records/s", *all_streams.PRODUCERS, "together")
+    title = f"Everything at average load: {all_streams.MARKETS} markets, {latency.FRAMES_A_SECOND:,} depth frames/s (shares of one core)"
+    show(table(title, heads, rows))
+    return {f"linger {load.linger_ms} ms": asdict(load) for load in loads}
 
 
 async def _ccxt(lab: Lab, size: Size) -> Figures:

@@ -14,7 +14,8 @@ from typing import Any
 
 from backpack_streams.books.market_book import MarketBook
 from backpack_streams.bus import avro
-from backpack_streams.bus.codec import Encoder
+from backpack_streams.bus.codec import Codec, Encoder
+from backpack_streams.bus.depth_reader import DepthReader
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.schemas import own_schemas
@@ -79,10 +80,14 @@ def in_memory(frames: int, flow: Flow) -> list[Step]:
     ]
     steps += [Step(f"instead: row -> Avro, {name}", _each(engine.encode, rows)) for name, engine in _engines()]
     steps.append(Step("all from frame to Avro in the producer (FrameRouter)", _router(payloads)))
+    codec = Codec()
+    encode, read = codec.encoder("DepthUpdate", "steps.market.depth"), DepthReader(codec).read
     for levels, some in (("two levels", rows), ("nine levels", nine_rows)):
+        steps.append(Step(f"Kafka value -> numbers, {levels}", _each(read, [encode(row) for row in some])))
         bodies = [_engines()[0][1].encode(row) for row in some]
         steps += [
-            Step(f"Avro -> Python, {levels}, {name}", _each(engine.decode, bodies)) for name, engine in _engines()
+            Step(f"instead: Avro -> Python, {levels}, {name}", _each(engine.decode, bodies))
+            for name, engine in _engines()
         ]
     steps.append(Step("update -> book, best bid and ask read, two levels", _books(rows, empty_books())))
     steps.append(Step("update -> book, best bid and ask read, nine levels", _books(nine_rows, flow.books)))

@@ -6,7 +6,8 @@ Run by the Makefile with the machine's own Python, before anything is installed:
     python3 requirements/environment.py --without-project .venv-lock requirements/lock.txt
 
 An environment made from another lock, another Python or in another folder is thrown away and made anew, so nothing
-stale stays in it. When only pyproject.toml changed, the project alone is installed again.
+stale stays in it. When only pyproject.toml or what is compiled changed, the project alone is installed
+again.
 """
 
 import fcntl
@@ -73,7 +74,8 @@ def refresh(folder: Path, lock: Path, with_project: bool) -> None:
         run(python, "-m", "pip", "install", *PIP_OPTIONS, "--require-hashes", "-r", lock)
         packages_stamp.write_text(packages_key)
 
-    project_key = key_of(Path("pyproject.toml").read_text())
+    compiled = sorted(Path("services").rglob("*.c"))
+    project_key = key_of(*(path.read_text() for path in (Path("pyproject.toml"), Path("hatch_build.py"), *compiled)))
     project_stamp = folder / ".project"
     if with_project and read(project_stamp) != project_key:
         # The build tools come from the lock too, so building fetches nothing.

@@ -106,12 +106,36 @@ class Exchange(Process):
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
+    def clear(self) -> None:
+        """End all faults."""
+        request = urllib.request.Request(f"{self.control_url}/faults", method="DELETE")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+
     def play(self) -> None:
         with urllib.request.urlopen(urllib.request.Request(f"{self.control_url}/play", b"", method="POST"), timeout=10):
             pass
 
     def wait_finished(self, seconds: float = 90.0) -> None:
         wait_until("the flow is over", lambda: bool(self.ask("/state")["finished"]), seconds)
+
+
+class Replay(Exchange):
+    """A recording as the exchange; it has no control port."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        ports = free_port(), free_port()
+        self.ws_url, self.rest_url = f"ws://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
+        flags = ("--ws-port", str(ports[0]), "--rest-port", str(ports[1]))
+        Process.__init__(self, ("replay", *flags, *arguments), log)
+        wait_until("the replay is ready", self._answers)
+
+    def _answers(self) -> bool:
+        assert self.popen.poll() is None, self.log_tail()
+        try:
+            return get(f"{self.rest_url}/api/v1/ping") == "pong"
+        except OSError:
+            return False
 
 
 class Plant:
@@ -133,6 +157,17 @@ class Plant:
         self._exchange = Exchange(self._folder / "sandbox.log", *options)
         self._stack.callback(self._exchange.kill)
         return self._exchange
+
+    def start_replay(self, *arguments: str) -> Replay:
+        self._exchange = replay = Replay(self._folder / "replay.log", *arguments)
+        self._stack.callback(replay.kill)
+        return replay
+
+    def start_record(self, file: Path, *options: str) -> Service:
+        urls = ("--ws-url", self.exchange.ws_url, "--rest-url", self.exchange.rest_url)
+        record = Service(("record", str(file), *urls, "--log-format", "json", *options), self._folder / "record.log")
+        self._stack.callback(record.kill)
+        return record
 
     def start(self, service: str, *options: str) -> Service:
         urls = ("--ws-url", self.exchange.ws_url) if service != "rest-poller" else ()

@@ -21,6 +21,7 @@ class Read(NamedTuple):
     key: str | None
     timestamp_ms: int
     value: dict[str, Any] | None
+    raw: bytes | None = None
 
 
 def decoder(record: str) -> Callable[[bytes], dict[str, Any]]:
@@ -58,7 +59,7 @@ async def _read(bootstrap_servers: str, topic: str, record: str | None) -> list[
                 for each in batch:
                     key = None if each.key is None else each.key.decode()
                     value = None if each.value is None or decode is None else decode(each.value)
-                    found.append(Read(each.partition, each.offset, key, each.timestamp, value))
+                    found.append(Read(each.partition, each.offset, key, each.timestamp, value, each.value))
         return found
     finally:
         await consumer.stop()

@@ -85,7 +85,6 @@ async def test_errors_are_told_and_the_good_streams_beside_a_bad_one_are_served(
 async def test_unknown_and_closed_symbols_are_silence():
     async with sandbox_with(rate=500) as sandbox, client(sandbox) as socket:
         await order(socket, "depth.NOPE_USDC", "depth.WIF_USDC", "ticker.WIF_USDC", "kline.1m.NOPE_USDC")
-        await order(socket, "account.balanceUpdate", signature=["key", "signature", "1", "2"])
         assert await received(socket, 1.2) == []
 
 

@@ -2,6 +2,7 @@
 
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.order_book import Coverage, Fill, Level, OrderBook, Side
+from backpack_streams.books.record_stream import Hole, RecordStream, StreamedRecord
 from backpack_streams.books.sequencer import Sequencer, Verdict
 from backpack_streams.books.stream import BookStream, BookUpdate
 
@@ -10,12 +11,15 @@ __all__ = [
     "BookUpdate",
     "Coverage",
     "Fill",
+    "Hole",
     "Level",
     "MarketBook",
     "OrderBook",
     "Outcome",
+    "RecordStream",
     "Sequencer",
     "Side",
     "Status",
+    "StreamedRecord",
     "Verdict",
 ]

@@ -14,7 +14,7 @@ from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.decimals import UnscaledNumbers
+from backpack_streams.bus.depth_reader import DepthReader
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader, Records
 from backpack_streams.errors import BookError, CodecError
@@ -94,11 +94,11 @@ class BookStream:
             topic_prefix: what every topic's name begins with.
             codec: one that knows a schema registry or other schemas.
         """
-        self._reader = Reader(KafkaConnection(kafka) if isinstance(kafka, str) else kafka)
-        self._prefix = topic_prefix
         self._codec = codec or Codec()
+        self._reader = Reader(KafkaConnection(kafka) if isinstance(kafka, str) else kafka, self._codec)
+        self._prefix = topic_prefix
         self._wanted = None if symbols is None else frozenset(symbol.encode() for symbol in symbols)
-        self._number = UnscaledNumbers()
+        self._depth = DepthReader(self._codec)
         self._by_key: dict[bytes, MarketBook] = {}
         self._behind: dict[Place, int] = {}
         self._depth_partitions = 0
@@ -217,19 +217,14 @@ class BookStream:
             yield from self._mark_gaps()
 
     def _take_updates(self, batch: list[ConsumerRecord]) -> Iterator[BookUpdate]:
-        decode, number, by_key = self._codec.decode, self._number, self._by_key
+        read, by_key = self._depth.read, self._by_key
         for record in batch:
             market = by_key.get(record.key) or self._market(record)
             if market is None:
                 continue
             try:
-                _, update = decode(record.value or b"")
-                bids = [(number[level["price"]], number[level["quantity"]]) for level in update["bids"]]
-                asks = [(number[level["price"]], number[level["quantity"]]) for level in update["asks"]]
-                outcome = market.on_update(
-                    update["first_update_id"], update["last_update_id"], update["engine_time"], bids, asks
-                )
-            except (CodecError, KeyError) as error:  # a newer writer's record, or a foreign one
+                outcome = market.on_update(*read(record.value or b""))
+            except CodecError as error:  # a newer writer's record, or a foreign one
                 outcome = self._not_understood(market, record, error)
             self.updates += 1
             yield BookUpdate(market, outcome)
@@ -238,14 +233,14 @@ class BookStream:
         market = self._market(record)
         if market is None or record.value is None:
             return iter(())
-        number = self._number
+        levels = self._depth.levels
         try:
             _, seed = self._codec.decode(record.value)
             outcome = market.on_seed(
                 seed["last_update_id"],
                 seed["engine_time"],
-                [(number[level["price"]], number[level["quantity"]]) for level in seed["bids"]],
-                [(number[level["price"]], number[level["quantity"]]) for level in seed["asks"]],
+                levels(seed["bids"]),
+                levels(seed["asks"]),
                 bids_complete=seed["bids_complete"],
                 asks_complete=seed["asks_complete"],
             )

@@ -16,6 +16,11 @@ _UNITS_LIMIT = 10**_PRECISION_DIGITS
 # Rounding would be an error here, so it is trapped: nothing leaves this module changed.
 _EXACT = Context(prec=_PRECISION_DIGITS, traps=[Inexact, InvalidOperation])
 
+# Moving the point changes no digit; a total of two scales has more of them than a price.
+_SHIFTING = Context(prec=10 * _PRECISION_DIGITS, traps=[Inexact, InvalidOperation])
+_USUAL_ZEROS = 12
+_USUAL_ZEROS_POWER = 10**_USUAL_ZEROS
+
 
 def plain(value: int, scale: int = SCALE) -> str:
     """Write `value` × 10**-`scale` with every digit, no trailing zero and no exponent: `"86700"`, `"0.00123"`."""
@@ -28,8 +33,16 @@ def plain(value: int, scale: int = SCALE) -> str:
 
 
 def exact_decimal(value: int, scale: int = SCALE) -> Decimal:
-    """Return `value` × 10**-`scale` as a `Decimal` with every digit, whatever the caller's decimal context."""
-    return Decimal(plain(value, scale))
+    """Return `value` × 10**-`scale` as a `Decimal` with every digit and no trailing zero, whatever the caller's decimal context."""
+    if (
+        scale > _USUAL_ZEROS and not value % _USUAL_ZEROS_POWER
+    ):  # prices and quantities have few places: most zeros go at once
+        value //= _USUAL_ZEROS_POWER
+        scale -= _USUAL_ZEROS
+    while scale and not value % 10:
+        value //= 10
+        scale -= 1
+    return Decimal(value).scaleb(-scale, _SHIFTING)
 
 
 def to_units(value: Decimal | int | str) -> int:

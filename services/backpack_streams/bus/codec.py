@@ -7,13 +7,13 @@ Two ways to read: `decode` leaves decimals Avro bytes and times integers of micr
 `Decimal` values to everybody else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backpack_streams.bus.avro import Row, engine
 from backpack_streams.bus.decimals import bytes_from_unscaled, decimal_from_bytes, unscaled_from_text
-from backpack_streams.bus.schemas import Schema, own_schemas, parse_schema
+from backpack_streams.bus.schemas import Schema, own_schemas, parse_schema, released_schemas
 from backpack_streams.errors import CodecError
 
 SINGLE_OBJECT_MARKER = b"\xc3\x01"
@@ -29,13 +29,22 @@ class UnknownSchemaError(CodecError):
 
 
 class SchemaRegistry(Protocol):
-    """What the codec asks of a schema registry. Answers come from its cache; what it does not have it raises `CodecError` for."""
+    """What the codec asks of a schema registry. Questions are answered from memory, which the `fetch` methods fill beforehand."""
 
     def schema_id(self, subject: str, schema: Schema) -> int:
-        """The registry's id of `schema` under `subject` (`<topic>-value`)."""
+        """The registry's id of `schema` under `subject` (`<topic>-value`). Raises `CodecError` where it was not fetched."""
 
     def schema_text(self, schema_id: int) -> str | None:
         """The JSON text behind an id, or None while it is not known."""
+
+    def why_unknown(self, schema_id: int) -> str:
+        """Why an id is not known."""
+
+    async def fetch_ids(self, wanted: Mapping[str, Schema]) -> None:
+        """Gets the id of each schema under its subject. Raises `CodecError` where the registry does not have or take it."""
+
+    async def fetch_texts(self, schema_ids: Iterable[int]) -> None:
+        """Gets the schemas behind ids; those that cannot be had stay unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class _Reader:
     header_bytes: int
     decode: Callable[[bytes], dict[str, Any]]
     decimals: "_Plan"
+    is_own: bool
+    """Whether records were written with the very schema that this version has."""
 
 
 class Codec:
@@ -53,21 +64,43 @@ class Codec:
         self._schemas = dict(own_schemas() if schemas is None else schemas)
         self._registry = registry
         self._readers: dict[bytes, _Reader] = {}
-        for schema in self._schemas.values():
-            self.learn(schema.text)
+        released = released_schemas().values() if schemas is None else ()
+        for known in (*released, self._schemas):
+            for schema in known.values():
+                self.learn(schema.text)
+
+    async def prepare(self, records: Mapping[str, str]) -> None:
+        """Gets what writing needs from the registry: `records` names the record of each topic. Waits for one that is away.
+
+        Raises:
+            CodecError: no such record, or the registry does not have or take its schema.
+        """
+        if self._registry is not None:
+            await self._registry.fetch_ids({f"{topic}-value": self.schema(record) for topic, record in records.items()})
+
+    async def meet(self, values: Iterable[bytes | None]) -> None:
+        """Gets what reading these values needs from the registry. What cannot be had shows when they are decoded."""
+        if self._registry is None:
+            return
+        headers = {value[:CONFLUENT_HEADER_BYTES] for value in values if value and value[:1] == CONFLUENT_MARKER}
+        new = [each for each in headers - self._readers.keys() if len(each) == CONFLUENT_HEADER_BYTES]
+        if new:
+            await self._registry.fetch_texts([int.from_bytes(header[1:], "big") for header in new])
 
     def encoder(self, record: str, topic: str) -> Encoder:
         """A function from a row to a Kafka value of `topic`. Decimals in rows are Avro bytes, times are microseconds.
 
+        With a registry the topic is to be prepared before the first row.
+
         Raises:
-            CodecError: no such record, or the registry refuses it. The function raises it for rows that do not fit.
+            CodecError: no such record. The function raises it for rows that do not fit.
         """
-        schema = self._schema(record)
-        if self._registry is None:
-            header = SINGLE_OBJECT_MARKER + schema.fingerprint
-        else:
-            header = CONFLUENT_MARKER + self._registry.schema_id(f"{topic}-value", schema).to_bytes(4, "big")
+        schema = self.schema(record)
         encode = engine(schema.document).encode
+        registry = self._registry
+        if registry is not None:
+            return _confluent_encoder(encode, lambda: registry.schema_id(f"{topic}-value", schema))
+        header = SINGLE_OBJECT_MARKER + schema.fingerprint
         return lambda row: header + encode(row)
 
     def learn(self, text: str) -> None:
@@ -94,9 +127,16 @@ class Codec:
         values = reader.decode(data[reader.header_bytes :])
         return reader.name, _convert(values, reader.decimals, decimal_from_bytes)
 
+    def own_body(self, data: bytes, record: str) -> int:
+        """Where the body of a value begins that was written with this version's schema of `record`; 0 for any other, or unknown."""
+        reader = self._readers.get(data[:SINGLE_OBJECT_HEADER_BYTES]) or self._readers.get(
+            data[:CONFLUENT_HEADER_BYTES]
+        )
+        return reader.header_bytes if reader is not None and reader.is_own and reader.name == record else 0
+
     def rows(self, record: str) -> Callable[[Row], Row]:
         """A function from a row with `Decimal`, int or text decimals to one that `encoder` takes."""
-        plan = _plan(self._schema(record).document)
+        plan = _plan(self.schema(record).document)
 
         def to_bytes(value: Any, scale: int) -> bytes:
             if isinstance(value, float):
@@ -105,7 +145,12 @@ class Codec:
 
         return lambda row: _convert(dict(row), plan, to_bytes)
 
-    def _schema(self, record: str) -> Schema:
+    def schema(self, record: str) -> Schema:
+        """This version's schema of `record`.
+
+        Raises:
+            CodecError: there is none of that name.
+        """
         try:
             return self._schemas[record]
         except KeyError:
@@ -118,10 +163,15 @@ class Codec:
             reader = self._readers.get(header)
             if reader is None:
                 schema_id = int.from_bytes(header[1:], "big")
-                text = self._registry.schema_text(schema_id) if self._registry else None
+                if self._registry is None:
+                    raise UnknownSchemaError(
+                        f"schema id {schema_id} is that of a schema registry, and none is set: give the one the writer uses "
+                        "by --schema-registry-url or SCHEMA_REGISTRY_URL"
+                    )
+                text = self._registry.schema_text(schema_id)
                 if text is None:
                     raise UnknownSchemaError(
-                        f"schema id {schema_id} is not known: set the schema registry the writer used"
+                        f"schema id {schema_id} is not known: {self._registry.why_unknown(schema_id)}"
                     )
                 reader = self._readers[header] = self._reader(parse_schema(text), CONFLUENT_HEADER_BYTES)
             return reader
@@ -142,7 +192,20 @@ class Codec:
         else:
             target = own
             decode = engine(own.document, writer.document).decode
-        return _Reader(writer.name, header_bytes, decode, _plan(target.document))
+        is_own = own is not None and own.fingerprint == writer.fingerprint
+        return _Reader(writer.name, header_bytes, decode, _plan(target.document), is_own)
+
+
+def _confluent_encoder(encode: Encoder, schema_id: Callable[[], int]) -> Encoder:
+    header = b""
+
+    def framed(row: Row) -> bytes:
+        nonlocal header
+        if not header:
+            header = CONFLUENT_MARKER + schema_id().to_bytes(CONFLUENT_HEADER_BYTES - 1, "big")
+        return header + encode(row)
+
+    return framed
 
 
 _Plan = int | dict[str, "_Plan"] | list["_Plan"] | None

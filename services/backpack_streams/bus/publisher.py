@@ -43,6 +43,8 @@ _REQUEST_TIMEOUT_MILLIS = 30_000
 _FIRST_RETRY_SECONDS = 0.2
 _LONGEST_RETRY_SECONDS = 10.0
 _ABANDON_SECONDS = 10.0
+_ROOM_SHARE = 0.75
+_SETTLED_POLL_SECONDS = 0.02
 
 _RECORD_AT_FAULT = (
     MessageSizeTooLargeError,
@@ -97,6 +99,11 @@ class Lane:
         if self._waiter is not None:
             self._wake()
         return True
+
+    async def settled(self) -> None:
+        """Returns once Kafka has acknowledged all that was handed over: for lanes with little traffic, since it waits for a pause."""
+        while self.pending or self.sent_since is not None:  # noqa: ASYNC110  # rarely asked for: no event on the way of every batch
+            await asyncio.sleep(_SETTLED_POLL_SECONDS)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -199,6 +206,10 @@ class Publisher:
         departure, self._departure = self._departure, None
         if departure is not None and not departure.done():
             departure.set_result(None)
+
+    def has_room(self) -> bool:
+        """Whether the buffer is well below its limit."""
+        return self.buffered_bytes < self.max_buffer_bytes * _ROOM_SHARE
 
     def _every_lane(self) -> Iterator[Lane]:
         return (lane for lanes in self._lanes.values() for lane in lanes)

@@ -2,17 +2,28 @@
 
 The schema's engine needs a dict for the record and one for each level, which costs more than writing them. This writes the same
 bytes without them; `quick_depth_encoder` checks that against the engine before it is used, so a changed schema falls back to the
-engine instead of being written wrongly. Long numbers are written by tables of 14 bits (Avro specification, "zigzag" and
-"variable-length").
+engine instead of being written wrongly.
+
+Where the project was installed with a C compiler at hand, `_quick_depth.c` writes the usual update, and what is here the rest.
+Elsewhere all is written here. Long numbers are written by tables of 14 bits (Avro specification, "zigzag" and "variable-length").
 """
 
+import importlib
 from collections.abc import Callable, Iterable
 from itertools import chain
+from types import ModuleType
 from typing import Protocol
 
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.decimals import SCALE, DecimalBytes
 from backpack_streams.errors import CodecError
+
+compiled: ModuleType | None
+"""What was made of `_quick_depth.c`; None where there was no compiler: the same results, slower."""
+try:
+    compiled = importlib.import_module("backpack_streams.bus._quick_depth")
+except ImportError:
+    compiled = None
 
 _PAIR = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(1 << 14)]
 """Two bytes with more to come, by their 14 bits."""
@@ -93,7 +104,7 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
             text, origin = symbol.encode(), source.encode()
         except UnicodeEncodeError as error:
             raise CodecError(f"the symbol {symbol!r} is no text that UTF-8 can carry") from error
-        heads[symbol] = header + _varint(len(text) << 1) + text + _varint(len(origin) << 1) + origin + _PRESENT
+        heads[symbol] = header + _varint(len(text) << 1) + text + _varint(len(origin) << 1) + origin
         return heads[symbol]
 
     def long(value: int) -> bytes:
@@ -107,13 +118,14 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
         first_id, last_id = update.first_update_id, update.last_update_id
         if engine_time is None or event_time < _SHORT or engine_time < _SHORT or received_us < _SHORT:
             times = long(event_time) + (_ABSENT if engine_time is None else _PRESENT + long(engine_time))
-            parts = [heads.get(update.symbol) or head(update.symbol), times, long(received_us)]
+            parts = [heads.get(update.symbol) or head(update.symbol), _PRESENT, times, long(received_us)]
         else:  # `long`, written out: a call for each number would cost as much as all the rest
             event_time <<= 1
             engine_time <<= 1
             received_us <<= 1
             parts = [
                 heads.get(update.symbol) or head(update.symbol),
+                _PRESENT,
                 pair[event_time & mask],
                 pair[event_time >> 14 & mask],
                 high[event_time >> 28],
@@ -136,7 +148,25 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
             parts.append(_END)
         return b"".join(parts)
 
-    return encode
+    if compiled is None:
+        return encode
+    encode_usual = compiled.encode
+
+    def encode_compiled(update: DepthValues, received_us: int) -> bytes:
+        symbol = update.symbol
+        value: bytes | None = encode_usual(
+            heads.get(symbol) or head(symbol),
+            update.event_time,
+            update.engine_time,
+            received_us,
+            update.first_update_id,
+            update.last_update_id,
+            update.bids,
+            update.asks,
+        )
+        return value or encode(update, received_us)
+
+    return encode_compiled
 
 
 class _Sample:
@@ -155,6 +185,11 @@ _SAMPLES = (
     _Sample(1_790_134_357_267_074, (6_730_019_257, 6_730_019_258), [("86655.9", "1.94230"), ("1", "2")]),
     _Sample(None, (5, 5), []),
 )
+
+
+def sample_rows() -> list[dict[str, object]]:
+    """Records that show what a depth update may look like, to compare two ways of writing or reading by."""
+    return [_row(sample, 3, "WEBSOCKET") for sample in _SAMPLES]
 
 
 def _row(update: DepthValues, received_us: int, source: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BusError
 
@@ -29,10 +30,14 @@ _FETCH_WAIT_MILLIS = 100
 
 
 class Reader:
-    """A consumer with positions of its own. Use as an async context manager."""
+    """A consumer with positions of its own. Use as an async context manager.
 
-    def __init__(self, connection: KafkaConnection) -> None:
+    `codec` is who will decode the records: it meets schema ids that are new to it before they are handed out.
+    """
+
+    def __init__(self, connection: KafkaConnection, codec: Codec | None = None) -> None:
         self._connection = connection
+        self._codec = codec
         self._consumer: AIOKafkaConsumer | None = None
 
     async def __aenter__(self) -> Self:
@@ -134,6 +139,8 @@ class Reader:
             records: Any = await self._open.getmany(timeout_ms=timeout_ms, max_records=most)
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
+        if self._codec is not None and records:
+            await self._codec.meet(record.value for batch in records.values() for record in batch)
         return records  # type: ignore[no-any-return]  # aiokafka has no type hints
 
 

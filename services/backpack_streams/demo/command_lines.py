@@ -36,6 +36,8 @@ def sandbox_command(settings: DemoSettings, ports: DemoPorts) -> list[str]:
 def service_command(name: str, settings: DemoSettings, ports: DemoPorts, metrics_port: int) -> list[str]:
     """How a service is started; without URLs it takes the real exchange."""
     command = [*_program(name), "--bootstrap-servers", ports.bootstrap_servers, "--metrics-port", str(metrics_port)]
+    if ports.registry_url is not None:
+        command += ["--schema-registry-url", ports.registry_url]
     if not settings.live:
         command += ["--ws-url", ports.ws_url, "--rest-url", ports.rest_url]
     return [*command, "--log-level", settings.log_level, "--log-format", log_format(settings)]

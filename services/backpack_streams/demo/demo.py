@@ -11,7 +11,12 @@ from typing import Final, NoReturn
 import httpx
 
 from backpack_streams.bus.admin import TopicAdmin
+from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.governance import register, subjects
+from backpack_streams.bus.registry import KnownSchemas
+from backpack_streams.bus.registry_client import Registry, RegistryClient, RegistryConnection
+from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.bus.topics import TOPICS
 from backpack_streams.demo.command_lines import SANDBOX, SERVICES, child_environment, sandbox_command, service_command
 from backpack_streams.demo.display import Display
@@ -22,8 +27,9 @@ from backpack_streams.demo.place import Place
 from backpack_streams.demo.ports import HOST, DemoPorts
 from backpack_streams.demo.program import Program
 from backpack_streams.demo.settings import DemoSettings
-from backpack_streams.embedded import EmbeddedKafka
+from backpack_streams.embedded import EmbeddedKafka, EmbeddedRegistry
 from backpack_streams.embedded.ports import free_ports
+from backpack_streams.errors import EmbeddedError
 
 __all__ = ["Demo"]
 
@@ -52,6 +58,15 @@ class Demo:
         self._kafka = EmbeddedKafka(
             folder.kafka, ports.kafka, log_dir=folder.logs, announce=display.say, properties=KAFKA_PROPERTIES
         )
+        self._registry: EmbeddedRegistry | None = None
+        self._codec = Codec()
+        self._subjects: Registry | None = None
+        if ports.registry is not None and ports.registry_url is not None:
+            self._subjects = RegistryClient(RegistryConnection(ports.registry_url))
+            self._codec = Codec(KnownSchemas(self._subjects))
+            self._registry = EmbeddedRegistry(
+                folder.registry, ports.registry, log_dir=folder.logs, announce=display.say
+            )
         self._observer: Observer | None = None
         self._sandbox: Program | None = None
         self._services: list[Program] = []
@@ -82,20 +97,31 @@ class Demo:
         for pid in self._kafka.broker_pids.values():
             with suppress(ProcessLookupError):  # it ended by itself meanwhile
                 os.kill(pid, signal.SIGKILL)
+        if self._registry is not None:
+            self._registry.kill()
 
     # Start.
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         say = self._display.say
         say(f"logs are in {self._logs}")
-        await self._kafka.start()
+        async with asyncio.TaskGroup() as starting:
+            starting.create_task(self._kafka.start())
+            if self._registry is not None:
+                starting.create_task(self._registry.start())
         group.create_task(self._kafka.wait(), name="kafka")
         say(f"kafka ready on {self._kafka.bootstrap_servers} after {self._up_seconds():.1f} s")
         connection = KafkaConnection(self._kafka.bootstrap_servers, client_id="backpack-streams-demo")
         await _make_topics(TopicAdmin(connection, TOPIC_PREFIX))
         say(f"{len(TOPICS)} topics ready")
+        if self._registry is not None and self._subjects is not None:
+            await asyncio.to_thread(_register_all, self._subjects)
+            group.create_task(self._watch_registry(self._registry), name="registry")
+            say(f"schema registry ready on {self._registry.url}, all schemas registered")
         is_of_now = self._settings.recording is None
-        observer = self._observer = Observer(connection, TOPIC_PREFIX, self._started_at, measures_lag=is_of_now)
+        observer = self._observer = Observer(
+            connection, self._codec, TOPIC_PREFIX, self._started_at, measures_lag=is_of_now
+        )
         await observer.open()
         if not self._settings.live:
             self._sandbox = self._program(SANDBOX, sandbox_command(self._settings, self._ports))
@@ -106,6 +132,13 @@ class Demo:
         group.create_task(observer.watch_kafka(), name="kafka-observer")
         group.create_task(observer.watch_services(services), name="service-observer")
         group.create_task(self._display.show(observer.board, self._place), name="display")
+
+    async def _watch_registry(self, registry: EmbeddedRegistry) -> None:
+        """Its end is no end of the demo: what is known of it is enough to go on."""
+        try:
+            await registry.wait()
+        except EmbeddedError as error:
+            self._display.say(f"{error}; everything else goes on")
 
     async def _start_services(self, group: asyncio.TaskGroup) -> list[tuple[Program, int]]:
         # Taken at the last moment, so that nobody else takes one meanwhile.
@@ -140,6 +173,9 @@ class Demo:
             await self._sandbox.stop(SANDBOX_GRACE_SECONDS)
         if self._observer is not None:
             await self._close_observer(self._observer)
+        if self._registry is not None:
+            self._tell("stopping the schema registry")
+            await self._registry.stop()
         self._tell("stopping kafka")
         await self._kafka.stop()
         self._tell("everything has stopped")
@@ -166,6 +202,11 @@ async def _make_topics(admin: TopicAdmin) -> None:
                 f"kafka does not know its new topics after {TOPICS_KNOWN_SECONDS:.0f} s: start the demo again"
             )
         await asyncio.sleep(_POLL_SECONDS)
+
+
+def _register_all(registry: Registry) -> None:
+    for subject, record in subjects(TOPIC_PREFIX).items():
+        register(registry, subject, own_schemas()[record])
 
 
 async def _until_it_answers(program: Program, url: str) -> None:

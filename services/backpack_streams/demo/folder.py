@@ -12,12 +12,13 @@ _TEMPORARY_PREFIX = "backpack-streams-demo-"
 
 
 class DemoFolder:
-    """A folder with `kafka` (data) and `logs` in it."""
+    """A folder with `kafka` and `registry` (data) and `logs` in it."""
 
     def __init__(self, path: Path, *, is_temporary: bool) -> None:
         self.path = path
         self.is_temporary = is_temporary
         self.kafka = path / "kafka"
+        self.registry = path / "registry"
         self.logs = path / "logs"
 
     @classmethod
@@ -42,4 +43,5 @@ class DemoFolder:
     def close(self, *, keep_logs: bool) -> None:
         """Remove what is temporary: the data always, the logs unless they are still of use."""
         if self.is_temporary:
-            shutil.rmtree(self.kafka if keep_logs else self.path, ignore_errors=True)
+            for folder in (self.kafka, self.registry) if keep_logs else (self.path,):
+                shutil.rmtree(folder, ignore_errors=True)

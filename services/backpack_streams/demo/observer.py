@@ -20,6 +20,7 @@ from backpack_streams.demo.ports import HOST
 from backpack_streams.demo.program import Program
 from backpack_streams.demo.service_report import read_reasons, read_report
 from backpack_streams.errors import BusError, CodecError
+from backpack_streams.feed.market_streams import has_channel
 from backpack_streams.feed.markets import ListedMarket, Selection
 
 __all__ = ["Observer"]
@@ -34,6 +35,7 @@ _ANSWER_SECONDS: Final = 2.0
 _POLL_MILLIS: Final = 50
 _DEPTH: Final = "market.depth"
 _MARKETS, _GAPS, _DEAD_LETTERS = "reference.market", "ops.gap", "ops.dead_letter"
+_BOOKS: Final = "depth"
 _EVERY_MARKET: Final = Selection(symbols=None)
 
 
@@ -44,14 +46,14 @@ class Observer:
     """
 
     def __init__(
-        self, connection: KafkaConnection, topic_prefix: str, started_at: float, *, measures_lag: bool
+        self, connection: KafkaConnection, codec: Codec, topic_prefix: str, started_at: float, *, measures_lag: bool
     ) -> None:
         self._prefix = topic_prefix
         self._started_at = started_at
         self._measures_lag = measures_lag
-        self._codec = Codec()
+        self._codec = codec
         self._books = BookStream(connection, topic_prefix=topic_prefix, codec=self._codec)
-        self._reports = Reader(connection)
+        self._reports = Reader(connection, codec)
         self._places: list[Place] = []
         self._read_before = 0
         self._listed: dict[str, ListedMarket] = {}
@@ -164,7 +166,7 @@ class Observer:
         symbol = key.decode("utf-8", "replace")
         if value is None:
             self._listed.pop(symbol, None)
-        elif (row := self._decoded(value)) is not None:
+        elif (row := self._decoded(value)) is not None and has_channel(row["market_type"], _BOOKS):
             self._listed[symbol] = ListedMarket(symbol, row["market_type"], row["order_book_state"])
 
     def _take_gap(self, _: bytes, value: bytes | None) -> None:

@@ -35,4 +35,6 @@ class Place:
         """What to type in another terminal; a book of one of `symbols`."""
         symbol = _FAVOURITE_SYMBOL if _FAVOURITE_SYMBOL in symbols or not symbols else min(symbols)
         where = "" if self.ports.kafka == DEFAULT_PORT else f" --bootstrap-servers {self.ports.bootstrap_servers}"
+        if self.ports.registry_url is not None:
+            where += f" --schema-registry-url {self.ports.registry_url}"
         return [f"backpack-streams book {symbol}{where}", f"backpack-streams tail backpack.market.trade{where}"]

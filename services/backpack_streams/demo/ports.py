@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from backpack_streams.demo.errors import PortInUseError
 from backpack_streams.demo.settings import DemoSettings
+from backpack_streams.embedded import registry_url
 from backpack_streams.embedded.ports import free_ports, port_is_free
 
 __all__ = ["HOST", "DemoPorts", "claim_ports"]
@@ -13,17 +14,23 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class DemoPorts:
-    """Where the demo's programs listen on loopback. Those of the sandbox are None when it does not run."""
+    """Where the demo's programs listen on loopback. Those of the sandbox and of the registry are None when they do not run."""
 
     kafka: int
     ws: int | None = None
     rest: int | None = None
     control: int | None = None
+    registry: int | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """Kafka's address."""
         return f"{HOST}:{self.kafka}"
+
+    @property
+    def registry_url(self) -> str | None:
+        """The schema registry, as services take it."""
+        return None if self.registry is None else registry_url(HOST, self.registry)
 
     @property
     def ws_url(self) -> str:
@@ -51,6 +58,8 @@ def claim_ports(settings: DemoSettings) -> DemoPorts:
     wanted = {"kafka": settings.kafka_port}
     if not settings.live:
         wanted |= {"ws": settings.ws_port, "rest": settings.rest_port, "control": settings.control_port}
+    if settings.registry:
+        wanted["registry"] = settings.registry_port
     for name, port in wanted.items():
         if port and not port_is_free(HOST, port):
             raise PortInUseError(

@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from backpack_streams.embedded.kafka import EmbeddedKafka
 
-__all__ = ["run_kafka"]
+__all__ = ["run_kafka", "run_until_signal"]
 
 _print_line = partial(print, flush=True)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -17,7 +18,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 async def run_kafka(port: int, data_dir: Path, brokers: int, out: Callable[[str], object] = _print_line) -> None:
     """Start, print `ready HOST:PORT[,HOST:PORT...]` once it takes traffic, run until a signal, stop cleanly.
 
-    Takes over SIGINT, SIGTERM and SIGHUP while it runs, so it must be called from the main thread.
+    Takes over signals as `run_until_signal` does.
 
     Args:
         port: port of the first broker; 0 picks free ones.
@@ -29,13 +30,21 @@ async def run_kafka(port: int, data_dir: Path, brokers: int, out: Callable[[str]
         EmbeddedError: it cannot be started, or a broker ended by itself.
     """
     kafka = EmbeddedKafka(data_dir, port, brokers, announce=out)
+    await run_until_signal(_serve(kafka, out), kafka.stop)
+
+
+async def run_until_signal(serve: Coroutine[Any, Any, None], stop: Callable[[], Awaitable[None]]) -> None:
+    """Run `serve` until it ends or a signal comes, then `stop`; raises what `serve` raised.
+
+    Takes over SIGINT, SIGTERM and SIGHUP while it runs, so it must be called from the main thread.
+    """
     loop = asyncio.get_running_loop()
-    serving = asyncio.create_task(_serve(kafka, out))
+    serving = asyncio.create_task(serve)
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, serving.cancel)
     try:
         await asyncio.wait({serving})
-        await kafka.stop()
+        await stop()
     finally:
         for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)

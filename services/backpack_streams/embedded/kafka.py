@@ -18,7 +18,8 @@ from backpack_streams.embedded.data_folder import (
     new_cluster_id,
     require_free_space,
 )
-from backpack_streams.embedded.jars import Announce, ensure_jars
+from backpack_streams.embedded.downloads import Announce
+from backpack_streams.embedded.jars import ensure_jars
 from backpack_streams.embedded.java import find_java
 from backpack_streams.embedded.ports import free_ports, port_is_free, require_free
 from backpack_streams.embedded.properties import LOOPBACK, BrokerLayout

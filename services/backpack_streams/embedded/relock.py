@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from backpack_streams.embedded.jars import KAFKA_VERSION, repository_context, sha256_of
+from backpack_streams.embedded.downloads import repository_context, sha256_of
+from backpack_streams.embedded.jars import KAFKA_VERSION
 
 __all__ = ["main"]
 

@@ -24,6 +24,7 @@ from backpack_streams.exchange.session_actions import (
 )
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
 from backpack_streams.exchange.socket_link import LinkFailedError, SocketLink
+from backpack_streams.exchange.subscriptions import Sign
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Connection:
         session_settings: SessionSettings | None = None,
         ssl_context: ssl.SSLContext | None = None,
         rng: random.Random | None = None,
+        sign: Sign | None = None,
     ) -> None:
         """Prepare a connection to `url`; nothing is opened before `run`.
 
@@ -89,6 +91,7 @@ class Connection:
             session_settings: bounds and times of the session.
             ssl_context: for `wss://`; without it the system's certificate authorities are trusted.
             rng: makes the reconnect jitter repeatable.
+            sign: gives the signature for private streams, asked right before each of their subscriptions is sent.
 
         Raises:
             UsageError: the URL is none for WebSocket.
@@ -97,7 +100,7 @@ class Connection:
         is_secure = url.startswith("wss:")
         self._ssl_context = (ssl_context or ssl.create_default_context()) if is_secure else None
         self._settings = settings or ConnectionSettings()
-        self._session = Session(session_settings, rng=rng)
+        self._session = Session(session_settings, rng=rng, sign=sign)
         self._on_frame = on_frame
         self._on_burst_end = on_burst_end
         self._on_notice = on_notice
@@ -139,6 +142,16 @@ class Connection:
     def rejected_streams(self) -> frozenset[str]:
         """Streams that the exchange refused and that wait for another try."""
         return self._session.rejected_streams
+
+    @property
+    def confirmed_streams(self) -> frozenset[str]:
+        """Streams that some socket is subscribed to, as far as the exchange lets know."""
+        return self._session.confirmed_streams
+
+    @property
+    def last_heard(self) -> float | None:
+        """When anything was last received from a socket that is still there (`time.monotonic`), None if nothing was."""
+        return max((link.last_heard_seconds for link in self._links.values() if link.last_heard_seconds), default=None)
 
     @property
     def is_reading_paused(self) -> bool:

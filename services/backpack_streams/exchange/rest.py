@@ -9,8 +9,10 @@ from typing import Final, Self, TypeVar
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.limits import LimitClass, Priority, RateLimiter
 from backpack_streams.exchange.rest_decoding import (
+    ARRAY,
     ReadRow,
     Rows,
+    Shape,
     decode_depth,
     decode_rows,
     decode_status,
@@ -28,7 +30,7 @@ from backpack_streams.exchange.rest_decoding import (
 from backpack_streams.exchange.rest_errors import RestRequest, RestUnusableAnswerError, shown_text
 from backpack_streams.exchange.rest_fields import FieldError
 from backpack_streams.exchange.rest_settings import RestSettings
-from backpack_streams.exchange.rest_transport import Answer, Parameters, RestCounters, RestTransport
+from backpack_streams.exchange.rest_transport import Answer, Parameters, RawAnswer, RestCounters, RestTransport
 from backpack_streams.exchange.rest_wire import (
     Asset,
     DepthSnapshot,
@@ -71,14 +73,22 @@ class RestClient:
         ssl_context: ssl.SSLContext | None = None,
         rng: random.Random | None = None,
         wall_clock_us: Callable[[], int] | None = None,
+        on_answer: Callable[[RawAnswer], None] | None = None,
     ) -> None:
         """Prepare; nothing is sent yet. A `limiter` handed in is shared with other clients and outlives this one.
+
+        `on_answer` is told of every whole answer as it came, refusals included.
 
         Raises:
             UsageError: the base URL is none, or the limits leave too few requests.
         """
         self._transport = RestTransport(
-            settings or RestSettings(), limiter=limiter, ssl_context=ssl_context, rng=rng, wall_clock_us=wall_clock_us
+            settings or RestSettings(),
+            limiter=limiter,
+            ssl_context=ssl_context,
+            rng=rng,
+            wall_clock_us=wall_clock_us,
+            on_answer=on_answer,
         )
 
     @property
@@ -115,16 +125,33 @@ class RestClient:
         """Fetch any path undecoded, by the same rules as the typed calls; the body is None on status 204."""
         return await self._transport.get(path, parameters, limit_class=limit_class, priority=priority, symbol=symbol)
 
+    async def rows(
+        self,
+        path: str,
+        parameters: Parameters,
+        read_row: ReadRow[RowType],
+        *,
+        shape: Shape = ARRAY,
+        limit_class: LimitClass = LimitClass.GENERAL,
+        priority: Priority = Priority.REFERENCE,
+        symbol: str | None = None,
+    ) -> Answer[Rows[RowType]]:
+        """The rows of any path, each as `read_row` reads it; none on status 204."""
+        answer = await self.fetch(path, parameters, limit_class=limit_class, priority=priority, symbol=symbol)
+        if answer.body is None:
+            return _with_body(answer, Rows(()))
+        return _decoded(path, symbol, answer, lambda body: decode_rows(body, read_row, shape))
+
     async def markets(
         self, market_types: Sequence[str] = (), *, priority: Priority = Priority.REFERENCE
     ) -> Answer[Rows[Market]]:
         """All markets of these types (none: spot and perpetual). Up to 15 min old: look at `age_seconds`."""
         parameters: Parameters = [("marketType", market_type) for market_type in market_types]
-        return await self._rows("/api/v1/markets", parameters, read_market, priority=priority)
+        return await self.rows("/api/v1/markets", parameters, read_market, priority=priority)
 
     async def assets(self, *, priority: Priority = Priority.REFERENCE) -> Answer[Rows[Asset]]:
         """All assets with their tokens."""
-        return await self._rows("/api/v1/assets", (), read_asset, priority=priority)
+        return await self.rows("/api/v1/assets", (), read_asset, priority=priority)
 
     async def depth(
         self, symbol: str, limit: int = 1000, *, priority: Priority = Priority.SEED
@@ -140,7 +167,7 @@ class RestClient:
 
     async def tickers(self, *, priority: Priority = Priority.REFERENCE) -> Answer[Rows[Ticker]]:
         """The last 24 hours of every market."""
-        return await self._rows("/api/v1/tickers", (), read_ticker, priority=priority)
+        return await self.rows("/api/v1/tickers", (), read_ticker, priority=priority)
 
     async def ticker(self, symbol: str, *, priority: Priority = Priority.REFERENCE) -> Answer[Ticker | None]:
         """The last 24 hours of one market; None if it had no trade (status 204)."""
@@ -155,16 +182,14 @@ class RestClient:
     ) -> Answer[Rows[MarkPrice]]:
         """Mark price, index price and funding of all markets of one type (None: perpetuals). Can be an hour old."""
         parameters: Parameters = [] if market_type is None else [("marketType", market_type)]
-        return await self._rows("/api/v1/markPrices", parameters, read_mark_price, priority=priority)
+        return await self.rows("/api/v1/markPrices", parameters, read_mark_price, priority=priority)
 
     async def open_interest(
         self, symbol: str | None = None, *, priority: Priority = Priority.REFERENCE
     ) -> Answer[Rows[OpenInterest]]:
         """Open interest of one market or of all."""
         parameters: Parameters = [] if symbol is None else [("symbol", symbol)]
-        return await self._rows(
-            "/api/v1/openInterest", parameters, read_open_interest, priority=priority, symbol=symbol
-        )
+        return await self.rows("/api/v1/openInterest", parameters, read_open_interest, priority=priority, symbol=symbol)
 
     async def funding_rates(
         self, symbol: str, limit: int = 100, offset: int = 0, *, priority: Priority = Priority.HISTORY
@@ -194,7 +219,7 @@ class RestClient:
         """The newest trades, at most 1,000."""
         _check_page(symbol, limit, 0, most_rows=MOST_TRADES)
         parameters: Parameters = [("symbol", symbol), ("limit", limit)]
-        return await self._rows("/api/v1/trades", parameters, trade_reader(symbol), priority=priority, symbol=symbol)
+        return await self.rows("/api/v1/trades", parameters, trade_reader(symbol), priority=priority, symbol=symbol)
 
     async def trades_history(
         self, symbol: str, limit: int = 100, offset: int = 0, *, priority: Priority = Priority.HISTORY
@@ -232,24 +257,9 @@ class RestClient:
     async def _history(
         self, path: str, parameters: Parameters, read_row: ReadRow[RowType], priority: Priority, symbol: str
     ) -> Answer[Rows[RowType]]:
-        return await self._rows(
+        return await self.rows(
             path, parameters, read_row, priority=priority, symbol=symbol, limit_class=LimitClass.HISTORICAL
         )
-
-    async def _rows(
-        self,
-        path: str,
-        parameters: Parameters,
-        read_row: ReadRow[RowType],
-        *,
-        priority: Priority,
-        symbol: str | None = None,
-        limit_class: LimitClass = LimitClass.GENERAL,
-    ) -> Answer[Rows[RowType]]:
-        answer = await self.fetch(path, parameters, limit_class=limit_class, priority=priority, symbol=symbol)
-        if answer.body is None:
-            return _with_body(answer, Rows(()))
-        return _decoded(path, symbol, answer, lambda body: decode_rows(body, read_row))
 
 
 def _decoded(

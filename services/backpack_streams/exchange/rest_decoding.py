@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -26,6 +27,24 @@ ReadRow = Callable[[Row, str], RowType]
 """Reads one row; the second argument is the row's text as sent."""
 
 _rows_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Where the rows of an answer are: an array as a whole, the array in one field, or one object that is the only row."""
+
+    array_in: str | None = None
+    is_one_object: bool = False
+
+    def __str__(self) -> str:
+        if self.is_one_object:
+            return "a JSON object"
+        return "a JSON array" if self.array_in is None else f"a JSON object with an array in `{self.array_in}`"
+
+
+ARRAY: Final = Shape()
+ONE_OBJECT: Final = Shape(is_one_object=True)
 
 
 class BadRow(msgspec.Struct, frozen=True):
@@ -43,18 +62,18 @@ class Rows(msgspec.Struct, Generic[RowType], frozen=True):
     unknown_fields: Mapping[str, int] = {}
 
 
-def decode_rows(body: bytes, read_row: ReadRow[RowType]) -> Rows[RowType]:
-    """Read an array of objects row by row.
+def decode_rows(body: bytes, read_row: ReadRow[RowType], shape: Shape = ARRAY) -> Rows[RowType]:
+    """Read the objects of a body row by row.
 
     Raises:
-        FieldError: the body is no JSON array at all.
+        FieldError: the body has another shape.
     """
     try:
-        raw_rows = _rows_decoder.decode(body)
+        raw_rows = _raw_rows(body, shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FieldError(f"not a JSON array: {error}") from error
+        raise FieldError(f"not {shape}: {error}") from error
     except RecursionError as error:
-        raise FieldError("not a usable JSON array: nested too deeply") from error
+        raise FieldError(f"not {shape}: nested too deeply") from error
     rows: list[RowType] = []
     bad_rows: list[BadRow] = []
     unknown_fields: Counter[str] = Counter()
@@ -67,6 +86,17 @@ def decode_rows(body: bytes, read_row: ReadRow[RowType]) -> Rows[RowType]:
         except FieldError as error:
             bad_rows.append(BadRow(raw_bytes, str(error)))
     return Rows(tuple(rows), tuple(bad_rows), dict(unknown_fields))
+
+
+def _raw_rows(body: bytes, shape: Shape) -> list[msgspec.Raw]:
+    if shape.is_one_object:
+        return [msgspec.json.decode(body, type=msgspec.Raw)]
+    if shape.array_in is None:
+        return _rows_decoder.decode(body)
+    fields = _fields_decoder.decode(body)
+    if shape.array_in not in fields:
+        raise FieldError(f"not {shape}: there is no such field")
+    return _rows_decoder.decode(fields[shape.array_in])
 
 
 def decode_depth(body: bytes, symbol: str) -> DepthSnapshot:

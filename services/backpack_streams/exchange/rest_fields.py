@@ -137,17 +137,19 @@ class Row:
     field is absent or null.
     """
 
-    __slots__ = ("_asked", "_values")
+    __slots__ = ("_asked", "_parts", "_values")
 
     def __init__(self, values: object) -> None:
         if not isinstance(values, dict):
             raise FieldError(f"not an object: {_shown(values)}")
         self._values: dict[str, Any] = values
         self._asked: set[str] = set()
+        self._parts: dict[str, list[Row]] = {}
 
     def unknown(self) -> frozenset[str]:
-        """Names of the fields that were sent and never asked for."""
-        return frozenset(self._values.keys() - self._asked)
+        """Names of the fields that were sent and never asked for, those of `part` and `parts` with a dot between."""
+        within = (f"{name}.{inner}" for name, rows in self._parts.items() for row in rows for inner in row.unknown())
+        return frozenset([*(self._values.keys() - self._asked), *within])
 
     def leave(self, *names: str) -> None:
         """Count these fields as known although they are not read."""
@@ -202,6 +204,32 @@ class Row:
         """The object in a field; an empty one where the field is absent or null."""
         value = self._optional(name)
         return Row({}) if value is None else _named(name, Row, value)
+
+    def part(self, name: str) -> "Row":
+        """As `nested`, the same object each time, and what of it nobody asks for counts as unknown."""
+        if name not in self._parts:
+            self._parts[name] = [self.nested(name)]
+        return self._parts[name][0]
+
+    def parts(self, name: str) -> "list[Row]":
+        """The objects of the array in a field, as `part` gives one; none where the field is absent or null."""
+        if name not in self._parts:
+            self._parts[name] = [_named(name, Row, item) for item in self.items(name)]
+        return self._parts[name]
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there and not null; from then on it counts as known."""
+        return self._optional(name) is not None
+
+    def moment_us(self, name: str, micros: int) -> int:
+        """Microseconds since 1970 of a required time: ISO 8601 text, or a number in units of so many microseconds."""
+        value = self._required(name)
+        if isinstance(value, str) and not _ANY_DECIMAL.fullmatch(value):
+            return _named(name, time_us, value)
+        moment = _named(name, integer, value) * micros
+        if not -_INT64_BOUND <= moment < _INT64_BOUND:
+            raise FieldError(f"field `{name}`: outside the 64-bit range: {_shown(value)}")
+        return moment
 
     def items(self, name: str) -> list[Any]:
         """The array in a field; an empty one where the field is absent or null."""

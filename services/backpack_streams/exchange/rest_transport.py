@@ -70,6 +70,28 @@ class Answer(msgspec.Struct, Generic[Body], frozen=True):
     status: int
 
 
+class RawAnswer(msgspec.Struct, frozen=True):
+    """Every answer as it came, refusals included, for whoever keeps a record of the wire.
+
+    Attributes:
+        sent_time_us: wall clock when the request left, in microseconds.
+        received_time_us: wall clock when the last byte was in, in microseconds.
+        method: such as `GET`.
+        target: path and query as they were sent, without the path of the base URL.
+        status: HTTP status.
+        headers: all headers of the answer, names in lower case.
+        body: after decompression; of a refusal at most its first 64 KiB.
+    """
+
+    sent_time_us: int
+    received_time_us: int
+    method: str
+    target: str
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 class RestCounters(msgspec.Struct):
     """What the transport did so far, for metrics."""
 
@@ -93,19 +115,24 @@ class RestTransport:
         ssl_context: ssl.SSLContext | None = None,
         rng: random.Random | None = None,
         wall_clock_us: Callable[[], int] | None = None,
+        on_answer: Callable[[RawAnswer], None] | None = None,
     ) -> None:
         """Prepare; nothing is sent yet. A limiter handed in is shared and stays open on `close`.
+
+        `on_answer` is told of every whole answer, before anything is made of it.
 
         Raises:
             UsageError: the base URL is none, or the limits leave too few requests.
         """
         base_url = settings.url()
+        self._base_path = base_url.path.rstrip("/")
         self.settings = settings
         self.counters = RestCounters()
         self.limiter = limiter or RateLimiter(settings.limits, rng=rng)
         self._owns_limiter = limiter is None
         self._random = rng or random.Random()
         self._wall_clock_us = wall_clock_us or (lambda: time.time_ns() // 1_000)
+        self._on_answer = on_answer
         self._is_closed = False
         connections = settings.limits.most_in_flight
         self._http = httpx.AsyncClient(
@@ -201,6 +228,7 @@ class RestTransport:
             raise RestNoAnswerError(call.request, str(error), advice=_QUEUE_ADVICE) from error
 
     async def _attempt(self, call: "_Call") -> Answer[bytes | None]:
+        call.sent_time_us = self._wall_clock_us()
         try:
             async with self._http.stream(
                 "GET", call.request.path, params=httpx.QueryParams(call.parameters)
@@ -229,11 +257,13 @@ class RestTransport:
             self.limiter.accepted(call.limit_class)
         if status >= 400:
             body, _ = await _read_body(call.request, response, _ERROR_BODY_BYTES)
+            self._tell(call, response, body)
             raise error_from_answer(call.request, status, body, retry_after_seconds)
         body, is_complete = await _read_body(call.request, response, self.settings.largest_answer_bytes)
         if not is_complete:
             message = f"the answer is larger than {self.settings.largest_answer_bytes} bytes"
             raise RestUnusableAnswerError(call.request, message, status=status)
+        self._tell(call, response, body)
         self.counters.answers += 1
         self.counters.received_bytes += len(body)
         return Answer(
@@ -242,6 +272,21 @@ class RestTransport:
             received_time_us=self._wall_clock_us(),
             status=status,
         )
+
+    def _tell(self, call: "_Call", response: httpx.Response, body: bytes) -> None:
+        if self._on_answer is None:
+            return
+        target = response.request.url.raw_path.decode("ascii", "replace")
+        answer = RawAnswer(
+            sent_time_us=call.sent_time_us,
+            received_time_us=self._wall_clock_us(),
+            method=response.request.method,
+            target=target.removeprefix(self._base_path),
+            status=response.status_code,
+            headers=dict(response.headers),
+            body=body,
+        )
+        self._on_answer(answer)
 
     def _out_of_time(self, call: "_Call") -> RestError:
         if call.attempts == 0:
@@ -263,6 +308,7 @@ class _Call:
     give_up_at: float
     """On the event loop's clock: the end of the wait for the first turn, and from then on the deadline."""
     attempts: int = 0
+    sent_time_us: int = 0
     failure: RestError | None = None
 
     def seconds_before_retry(self, failure: RestError, most_attempts: int) -> float | None:

@@ -21,7 +21,14 @@ from backpack_streams.exchange.session_actions import (
 from backpack_streams.exchange.session_links import DELIVERING, DRAINING, Link, LinkState, Slot
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
 from backpack_streams.exchange.silence import FellSilent, SilenceWatch
-from backpack_streams.exchange.subscriptions import LinkSubscriptions, Rejected, Unanswered, Verdict
+from backpack_streams.exchange.subscriptions import (
+    LinkSubscriptions,
+    Rejected,
+    Sign,
+    SignatureRefused,
+    Unanswered,
+    Verdict,
+)
 
 _LIVENESS_PAYLOAD = b"alive?"
 _HANDOVER_POLL_SECONDS = 0.1
@@ -39,9 +46,23 @@ class Session:
     each event the shell should plan a `tick` for `next_deadline()`.
     """
 
-    def __init__(self, settings: SessionSettings | None = None, *, rng: random.Random | None = None) -> None:
-        """Start with no link and no stream; `rng` makes the reconnect jitter repeatable."""
+    def __init__(
+        self,
+        settings: SessionSettings | None = None,
+        *,
+        rng: random.Random | None = None,
+        sign: Sign | None = None,
+    ) -> None:
+        """Start with no link and no stream.
+
+        Args:
+            settings: bounds and times.
+            rng: makes the reconnect jitter repeatable.
+            sign: asked for a signature right before each subscription of private streams goes out; without it they go
+                out unsigned.
+        """
         self._settings = settings or SessionSettings()
+        self._sign = sign
         base, cap = self._settings.reconnect_base_seconds, self._settings.reconnect_cap_seconds
         self._slots = [Slot(Backoff(base, cap, rng)) for _ in range(self._settings.connections)]
         self._links: dict[int, Link] = {}
@@ -72,6 +93,12 @@ class Session:
     def rejected_streams(self) -> frozenset[str]:
         """Wanted streams that the exchange refused and that are not due for another try yet."""
         return frozenset(self._rejected_until)
+
+    @property
+    def confirmed_streams(self) -> frozenset[str]:
+        """Streams that some link delivers, as far as the exchange lets know."""
+        delivering = (link for link in self._links.values() if link.state in DELIVERING)
+        return frozenset().union(*(link.subscriptions.confirmed() for link in delivering))
 
     def next_deadline(self) -> float | None:
         """When the next `tick` is due, None if only an event can change anything."""
@@ -146,7 +173,7 @@ class Session:
         link.state = LinkState.OPEN
         link.opened_at = link.heard_at = now
         wanted = (name for name in self._expectations if name not in self._rejected_until)
-        link.subscriptions = LinkSubscriptions(link_id, self._settings, wanted)
+        link.subscriptions = LinkSubscriptions(link_id, self._settings, wanted, self._sign)
         for old in self._links.values():
             if old.slot is slot and old.state is LinkState.REPLACED:
                 old.give_up_at = now + self._settings.overlap_max_seconds
@@ -388,6 +415,8 @@ class Session:
         for verdict in verdicts:
             if isinstance(verdict, Rejected):
                 actions += self._reject(verdict, link.link_id, now)
+            elif isinstance(verdict, SignatureRefused):
+                actions += self._refuse(verdict, link.link_id, now)
             elif isinstance(verdict, Unanswered):
                 message = f"link {link.link_id} leaves Pings unanswered; errors cannot be attributed to streams"
                 actions.append(Notice(NoticeKind.BARRIER_UNANSWERED, message, link.link_id))
@@ -405,6 +434,33 @@ class Session:
         message = f"the exchange rejects {stream} with {verdict.code} {verdict.message}; next try in {retry:.0f} s"
         code = verdict.code
         return [Notice(NoticeKind.STREAM_REJECTED, message, link_id, stream, code, retry_seconds=retry)]
+
+    def _refuse(self, verdict: SignatureRefused, link_id: int, now: float) -> list[Action]:
+        retry = self._settings.refused_signature_retry_seconds
+        streams = [name for name in verdict.streams if name in self._expectations and name not in self._rejected_until]
+        if not streams:
+            return []
+        for name in streams:
+            self._rejected_until[name] = now + retry
+            for subscriptions in self._open_subscriptions():
+                subscriptions.reject(name)
+        code, words = verdict.code, f"{verdict.code} {verdict.message}; next try in {retry:.0f} s"
+        message = f"the exchange refuses the signature for {', '.join(streams)} with {words}"
+        refused = Notice(NoticeKind.SIGNATURE_REFUSED, message, link_id, code=code, retry_seconds=retry)
+        return [
+            refused,
+            *(
+                Notice(
+                    NoticeKind.STREAM_REJECTED,
+                    f"the exchange refuses the signature for {name} with {words}",
+                    link_id,
+                    name,
+                    code,
+                    retry_seconds=retry,
+                )
+                for name in streams
+            ),
+        ]
 
     def _unattributed_error(self, link_id: int, code: int, message: str, now: float) -> list[Action]:
         noticed = self._unattributed

@@ -28,6 +28,8 @@ class NoticeKind(StrEnum):
     """The bound on connects a minute was hit; the next try waits."""
     STREAM_REJECTED = "stream_rejected"
     """The exchange answered the subscription of this stream with an error."""
+    SIGNATURE_REFUSED = "signature_refused"
+    """The exchange does not take the signature of a subscription; every stream in it waits for another try."""
     UNATTRIBUTED_ERROR = "unattributed_error"
     """An error frame came that belongs to no known request."""
     BARRIER_UNANSWERED = "barrier_unanswered"

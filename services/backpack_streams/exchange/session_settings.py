@@ -42,6 +42,7 @@ class SessionSettings:
     """Subscribe frames sent ahead of the Pong that says they were taken; 1 while an error is being traced."""
     barrier_timeout_seconds: float = 30.0
     rejected_retry_seconds: float = 900.0
+    refused_signature_retry_seconds: float = 10.0
 
     idle_before_ping_seconds: float = 15.0
     ping_reply_seconds: float = 10.0

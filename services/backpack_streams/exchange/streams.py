@@ -11,13 +11,21 @@ DEPTH_WINDOWS = ("200ms", "600ms", "1000ms")
 KLINE_INTERVALS = (
     "1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1month",
 )  # fmt: skip
-PLAIN_CHANNELS = ("bookTicker", "trade", "ticker", "markPrice", "openInterest")
+PLAIN_CHANNELS = ("bookTicker", "trade", "ticker", "externalTicker", "stockPrice", "markPrice", "openInterest")
 LIQUIDATION = "liquidation"
+BY_SYMBOL = "symbol"
+"""The parameter of `liquidation.symbol`: a stream a market in place of the one of all markets."""
+EVERY_INTERVAL = "all"
+"""What a user writes for all intervals: `kline.all`."""
+ACCOUNT_PREFIX = "account."
+ACCOUNT_CHANNELS = tuple(
+    ACCOUNT_PREFIX + name for name in ("orderUpdate", "positionUpdate", "rfqUpdate", "balanceUpdate")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamKind:
-    """What a stream carries, for whichever market: a channel and, for some, a parameter (window or interval)."""
+    """What a stream carries, for whichever market: a channel and, for some, a parameter (window, interval or `BY_SYMBOL`)."""
 
     channel: str
     parameter: str | None = None
@@ -27,11 +35,18 @@ class StreamKind:
 
     def stream(self, symbol: str | None) -> str:
         """The stream of this kind for one market, or for all of them (None)."""
-        return str(self) if symbol is None else f"{self}.{symbol}"
+        if symbol is None:
+            return str(self)
+        return f"{self.channel if self.parameter == BY_SYMBOL else self}.{symbol}"
+
+
+def is_private(stream: str) -> bool:
+    """Whether the exchange asks for a signature with the subscription of this stream."""
+    return stream.startswith(ACCOUNT_PREFIX)
 
 
 def parse_kind(text: str) -> StreamKind:
-    """A kind as a user writes it: `depth`, `depth.200ms`, `kline.1m`, `trade`, `liquidation`, ...
+    """One kind as it is written: `depth`, `depth.200ms`, `kline.1m`, `trade`, `liquidation`, `liquidation.symbol`, ...
 
     Raises:
         UsageError: there is no such kind; the message says which there are.
@@ -45,16 +60,35 @@ def parse_kind(text: str) -> StreamKind:
         return StreamKind(channel, parameter)
     if channel in (*PLAIN_CHANNELS, LIQUIDATION) and not parameter:
         return StreamKind(channel)
+    if channel == LIQUIDATION and parameter == BY_SYMBOL:
+        return StreamKind(channel, parameter)
+    if text in ACCOUNT_CHANNELS:
+        return StreamKind(text)
     known = [
         "depth",
         *(f"depth.{window}" for window in DEPTH_WINDOWS),
         "kline.<interval>",
         *PLAIN_CHANNELS,
         LIQUIDATION,
+        f"{LIQUIDATION}.{BY_SYMBOL}",
+        *ACCOUNT_CHANNELS,
     ]
     raise UsageError(
         f"unknown stream {text!r}; there are {', '.join(known)}, with intervals {', '.join(KLINE_INTERVALS)}"
     )
+
+
+def parse_kinds(text: str) -> list[StreamKind]:
+    """The kinds that a user means: one, several intervals at once (`kline.1m+5m+1h`), or every interval (`kline.all`).
+
+    Raises:
+        UsageError: one of them is not there; the message says which there are.
+    """
+    channel, _, parameter = text.partition(".")
+    if channel != "kline":
+        return [parse_kind(text)]
+    intervals = KLINE_INTERVALS if parameter == EVERY_INTERVAL else parameter.split("+")
+    return [parse_kind(f"{channel}.{interval}") for interval in dict.fromkeys(intervals)]
 
 
 def split_stream(name: str) -> tuple[StreamKind, str | None]:
@@ -63,6 +97,10 @@ def split_stream(name: str) -> tuple[StreamKind, str | None]:
     Channels not known yet are taken to have no parameter, so that nothing is lost of them.
     """
     channel, _, rest = name.partition(".")
+    if is_private(name):
+        head, _, symbol = rest.partition(".")
+        if ACCOUNT_PREFIX + head in ACCOUNT_CHANNELS:
+            return StreamKind(ACCOUNT_PREFIX + head), symbol or None
     if channel in ("depth", "kline"):
         head, dot, tail = rest.partition(".")
         if dot and head in (DEPTH_WINDOWS if channel == "depth" else KLINE_INTERVALS):

@@ -4,18 +4,27 @@ The exchange acknowledges nothing, and its errors name neither the request nor t
 order, though, so the Pong for a Ping sent after a batch is a barrier: an error before it belongs to the oldest batch
 outstanding. A batch with an error is subscribed again in halves (a repeated SUBSCRIBE does no harm) until single
 streams are left; one that fails alone twice is named.
+
+Private streams go in frames of their own, each signed when it is sent. An error that speaks of no stream then is about
+the signature, so the whole frame is refused and not searched for a culprit.
 """
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
 from backpack_streams.exchange.session_actions import Action, SendPing, SendText
 from backpack_streams.exchange.session_settings import SessionSettings
+from backpack_streams.exchange.streams import is_private
 
+Sign = Callable[[], Sequence[str]]
+"""Gives `[verifyingKey, signature, timestamp, window]`, valid from the moment of the call."""
+
+_ABOUT_A_STREAM = frozenset({4006, 4008})
+"""`Invalid stream` and `Invalid depth window`: the codes seen that blame a name."""
 _BARRIER_PREFIX = b"batch:"
 _Method = Literal["SUBSCRIBE", "UNSUBSCRIBE"]
 
@@ -42,7 +51,16 @@ class Unanswered:
     """A barrier got no Pong in time, so attribution is off until the server answers a Ping again."""
 
 
-Verdict = Rejected | Unattributed | Unanswered
+@dataclass(frozen=True, slots=True)
+class SignatureRefused:
+    """The exchange does not take the signature that these streams were asked for with."""
+
+    streams: tuple[str, ...]
+    code: int
+    message: str
+
+
+Verdict = Rejected | Unattributed | Unanswered | SignatureRefused
 
 
 @dataclass(slots=True)
@@ -71,13 +89,18 @@ class _Batch:
     piece: _Piece | None
     error: tuple[int, str] | None = None
 
+    @property
+    def is_signed(self) -> bool:
+        return self.method == "SUBSCRIBE" and bool(self.names) and is_private(self.names[0])
+
 
 class LinkSubscriptions:
     """The subscriptions of one link. Sans-I/O: times are seconds of the caller's clock."""
 
-    def __init__(self, link_id: int, settings: SessionSettings, names: Iterable[str]) -> None:
+    def __init__(self, link_id: int, settings: SessionSettings, names: Iterable[str], sign: Sign | None = None) -> None:
         self._link_id = link_id
         self._settings = settings
+        self._sign = sign
         self._to_subscribe: dict[str, None] = dict.fromkeys(names)
         self._to_unsubscribe: dict[str, None] = {}
         self._wanted = set(self._to_subscribe)
@@ -96,6 +119,15 @@ class LinkSubscriptions:
     def subscribed_at(self, name: str) -> float | None:
         """When this stream was asked for on this link, None if it was not."""
         return self._sent_at.get(name)
+
+    def confirmed(self) -> set[str]:
+        """Streams that were asked for and that the server, having seen the request, did not refuse."""
+        asked = self._wanted & self._sent_at.keys() - self._to_subscribe.keys()
+        for batch in self._outstanding:
+            asked.difference_update(batch.names)
+        for piece in self._pieces:
+            asked.difference_update(piece.names)
+        return asked
 
     def add(self, name: str) -> None:
         """Want this stream."""
@@ -140,7 +172,10 @@ class LinkSubscriptions:
             batch = self._next_batch(now)
             if batch is None:
                 continue
-            text = json.dumps({"method": batch.method, "params": batch.names}, separators=(",", ":"))
+            frame: dict[str, str | Sequence[str]] = {"method": batch.method, "params": batch.names}
+            if batch.is_signed and self._sign is not None:
+                frame["signature"] = self._sign()
+            text = json.dumps(frame, separators=(",", ":"))
             actions.append(SendText(self._link_id, text))
             self._next_send_at = now + self._settings.subscribe_spacing_seconds
             if self._is_attributing:
@@ -223,7 +258,9 @@ class LinkSubscriptions:
         return self._batch("SUBSCRIBE", names, now, piece)
 
     def _take(self, names: dict[str, None]) -> tuple[str, ...]:
-        taken = tuple(islice(names, self._settings.subscribe_batch_streams))
+        first_is_private = is_private(next(iter(names)))
+        alike = (name for name in names if is_private(name) is first_is_private)
+        taken = tuple(islice(alike, self._settings.subscribe_batch_streams))
         for name in taken:
             del names[name]
         return taken
@@ -238,6 +275,8 @@ class LinkSubscriptions:
         code, message = batch.error
         if batch.method == "UNSUBSCRIBE":
             return [Unattributed(code, message)]
+        if batch.is_signed and self._sign is not None and code not in _ABOUT_A_STREAM:
+            return self._refuse(batch, code, message)
         piece = batch.piece or _Piece(batch.names, _Suspicion(code, message))
         still_wanted = tuple(name for name in piece.names if name in self._wanted)
         if len(still_wanted) < len(piece.names):
@@ -258,6 +297,14 @@ class LinkSubscriptions:
         piece.suspicion.open_pieces += len(parts)
         self._pieces.extendleft(_Piece(part, piece.suspicion, failed_alone) for part in reversed(parts))
         return self._close_piece(piece)
+
+    def _refuse(self, batch: _Batch, code: int, message: str) -> list[Verdict]:
+        refused = tuple(name for name in batch.names if name in self._wanted)
+        for name in refused:
+            self.reject(name)
+        if batch.piece is not None:
+            batch.piece.suspicion.is_explained = True
+        return [SignatureRefused(refused, code, message), *self._close_piece(batch.piece)]
 
     def _close_piece(self, piece: _Piece | None) -> list[Verdict]:
         if piece is None:

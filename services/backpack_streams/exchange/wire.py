@@ -95,6 +95,37 @@ class Ticker(Struct, kw_only=True, gc=False):
     event: str | None = field(name="e", default=None)
 
 
+class ExternalTicker(Struct, kw_only=True, gc=False):
+    """`externalTicker.<symbol>`: a ticker of what a data provider says of the market's asset, not of trades made here."""
+
+    event_time: int = field(name="E")
+    engine_time: int | None = field(name="T", default=None)
+    symbol: str = field(name="s")
+    first_price: str | None = field(name="o", default=None)
+    last_price: str | None = field(name="c", default=None)
+    high: str | None = field(name="h", default=None)
+    low: str | None = field(name="l", default=None)
+    base_volume: str | None = field(name="v", default=None)
+    quote_volume: str | None = field(name="V", default=None)
+    trades: int | None = field(name="n", default=None)
+    event: str | None = field(name="e", default=None)
+
+
+class StockPrice(Struct, kw_only=True, gc=False):
+    """`stockPrice.<ticker>`: a provider's quote of a stock; bid, ask and session are null outside of trading hours.
+
+    Words and not letters, and one time whose unit the documentation does not say: see `micros_of_any_unit`.
+    """
+
+    symbol: str
+    bid: str | None = None
+    ask: str | None = None
+    mid: str | None = None
+    timestamp: int | str
+    session: str | None = None
+    event: str | None = field(name="e", default=None)
+
+
 class Kline(Struct, kw_only=True, gc=False):
     """`kline.<interval>.<symbol>`: `t` and `T` are ISO 8601 without a zone (UTC); prices are null while no trade happened."""
 
@@ -237,3 +268,30 @@ def micros_from_iso(text: str) -> int:
         raise UnreadableMessageError(f"{text!r} is no ISO 8601 time") from error
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+_SECONDS_BELOW = 10**11
+_MILLIS_BELOW = 10**14
+_MICROS_BELOW = 10**17
+_MOST_DIGITS = 20
+
+
+def micros_of_any_unit(moment: int | str) -> int:
+    """Microseconds since the Unix epoch of a time in seconds, milliseconds, microseconds or nanoseconds, told apart by their size.
+
+    From 1973 to 5138 no two units meet. ISO 8601 is taken too.
+
+    Raises:
+        UnreadableMessageError: it is no time.
+    """
+    if isinstance(moment, str):
+        if not moment.isascii() or not moment.isdecimal() or len(moment) > _MOST_DIGITS:
+            return micros_from_iso(moment)
+        moment = int(moment)
+    if not 0 <= moment < 10**_MOST_DIGITS:
+        raise UnreadableMessageError(f"{moment} is no time since 1970")
+    if moment < _SECONDS_BELOW:
+        return moment * 1_000_000
+    if moment < _MILLIS_BELOW:
+        return moment * 1000
+    return moment if moment < _MICROS_BELOW else moment // 1000

@@ -62,6 +62,9 @@ class Family:
 
     `chained`: ids follow on each other without holes, so a hole is a loss.
     `records_outages`: nobody can tell what was missed while no socket was up, so every outage is put on record with its bounds.
+    `covered_by_subscription`: of those, the service itself tells the outages, by when its subscription stood (`feed.coverage`).
+    `conflated`: each message replaces the one before, so an outage is on record as well, and an exact copy is not all that is a
+    duplicate. `candles`: closed candles follow on each other without holes, so a hole is a loss.
     """
 
     channel: str
@@ -72,6 +75,9 @@ class Family:
     encoder: Callable[[Encoder], RowEncoder] = stamped
     chained: bool = False
     records_outages: bool = False
+    covered_by_subscription: bool = False
+    conflated: bool = False
+    candles: bool = False
     max_silence_seconds: float | None = None
     all_markets_in_one: bool = False
 

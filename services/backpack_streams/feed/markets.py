@@ -1,4 +1,4 @@
-"""Which markets a producer carries, and so which streams it subscribes to: by name, by state, by shard. Sans I/O."""
+"""Which markets a producer carries: by name, by state, by shard. Sans I/O."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -6,40 +6,45 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from backpack_streams.errors import UsageError
-from backpack_streams.exchange.streams import StreamKind
 
 CLOSED = "Closed"
-FUTURES = frozenset({"PERP", "IPERP", "DATED"})
 
 
 @dataclass(frozen=True, slots=True)
 class ListedMarket:
-    """A market as the exchange lists it."""
+    """A market as the exchange lists it. `rwa_market_type` says what real-world asset `base` is, None for none."""
 
     symbol: str
     market_type: str
     state: str
+    base: str = ""
+    rwa_market_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which markets: `symbols` None for all, and one shard of `shard_count`. `futures_only` leaves spot markets out."""
+    """Which markets: `symbols` None for all, and one shard of `shard_count`."""
 
     symbols: frozenset[str] | None
     shard_index: int = 0
     shard_count: int = 1
-    futures_only: bool = False
 
     def of(self, markets: Iterable[ListedMarket]) -> list[str]:
         """The symbols that are to be carried now, sorted."""
-        return sorted(market.symbol for market in markets if self._takes(market))
+        return [market.symbol for market in self.carried(markets)]
 
-    def _takes(self, market: ListedMarket) -> bool:
-        if self.symbols is not None and market.symbol not in self.symbols:
-            return False
-        if market.state == CLOSED or (self.futures_only and market.market_type == "SPOT"):
-            return False
-        return shard_of(market.symbol, self.shard_count) == self.shard_index
+    def carried(self, markets: Iterable[ListedMarket]) -> list[ListedMarket]:
+        """The markets that are to be carried now, sorted by symbol."""
+        taken = [market for market in markets if market.state != CLOSED and self.takes(market.symbol)]
+        return sorted(taken, key=lambda market: market.symbol)
+
+    def takes(self, symbol: str) -> bool:
+        """Whether the market of this symbol is ours, open or not."""
+        return self.names(symbol) and shard_of(symbol, self.shard_count) == self.shard_index
+
+    def names(self, symbol: str) -> bool:
+        """Whether the market of this symbol is chosen, for whichever shard."""
+        return self.symbols is None or symbol in self.symbols
 
     def check(self, markets: Sequence[ListedMarket]) -> None:
         """Refuses symbols that the exchange does not list.
@@ -59,17 +64,6 @@ def shard_of(symbol: str, shard_count: int) -> int:
     if shard_count == 1:
         return 0
     return max(range(shard_count), key=lambda shard: blake2b(f"{shard}/{symbol}".encode(), digest_size=8).digest())
-
-
-def streams_for(kinds: Iterable[StreamKind], symbols: Sequence[str], all_in_one: frozenset[str]) -> list[str]:
-    """The streams to subscribe to; channels in `all_in_one` have one stream for all markets."""
-    names = []
-    for kind in kinds:
-        if kind.channel in all_in_one:
-            names.append(kind.stream(None))
-        else:
-            names.extend(kind.stream(symbol) for symbol in symbols)
-    return names
 
 
 def check_streams(service: str, streams: Iterable[str], channels: Iterable[str]) -> None:

@@ -4,19 +4,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.registry import Collector
 
+from backpack_streams.errors import UsageError
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.session_actions import Notice, NoticeKind
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
 from backpack_streams.exchange.streams import parse_kind, split_stream
+from backpack_streams.exchange.subscriptions import Sign
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import Family
-from backpack_streams.feed.markets import ListedMarket, Selection, streams_for
+from backpack_streams.feed.market_list import MarketList
+from backpack_streams.feed.market_streams import STOCK_PRICE, expectation, streams_for
+from backpack_streams.feed.markets import ListedMarket, Selection
 from backpack_streams.feed.measures import connection_measures, router_measures
 from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.feed.router import FrameRouter
@@ -25,7 +29,6 @@ from backpack_streams.feed.tails import last_of, read_tails
 
 logger = logging.getLogger(__name__)
 
-FIRST_DELIVERY_SECONDS = 60.0
 TICK_SECONDS = 0.25
 PAUSE_AT_SHARE = 0.5
 RESUME_AT_SHARE = 0.25
@@ -35,13 +38,14 @@ _MARKETS_RETRY_SECONDS = 2.0
 _FIRST_LINK_SECONDS = 5.0
 _SETTLE_SECONDS = 0.5
 _HELD_FRAMES = 300_000
+_ERROR_BEGINS_BYTES = 64
 
 
 class Producer:
     """One producer service. `open` connects and learns where things stand; `run` serves."""
 
     def __init__(
-        self, name: str, settings: ProducerSettings, families: Sequence[Family], futures_only: bool = False
+        self, name: str, settings: ProducerSettings, families: Sequence[Family], sign: Sign | None = None
     ) -> None:
         self._name = name if settings.shard_count == 1 else f"{name}-{settings.shard_index}"
         self._settings = settings
@@ -52,13 +56,20 @@ class Producer:
             None if settings.symbols == "all" else frozenset(settings.symbols),
             settings.shard_index,
             settings.shard_count,
-            futures_only,
         )
         self._publishing = Publishing(self._name, settings, self._stream_of)
         self._reporter = self._publishing.reporter
         self._rest = RestClient(RestSettings(base_url=settings.rest_url))
+        self._market_list = MarketList(self._rest, settings.market_types)
+        self._securities: tuple[str, ...] = ()
         self._router = FrameRouter(
-            families, self._publishing.lane, self._publishing.encoder, self._reporter, self._on_error_frame
+            families,
+            self._publishing.lane,
+            self._publishing.encoder,
+            self._reporter,
+            self._on_error_frame,
+            self._selection.takes,
+            self._publishing.publisher.has_room,
         )
         self._connection = Connection(
             settings.ws_url,
@@ -68,6 +79,7 @@ class Producer:
             on_failure=self._on_failure,
             last_seen=_LastSeen(self._router),
             session_settings=SessionSettings(connections=settings.connections),
+            sign=sign,
         )
         self._held: list[tuple[int, bytes, int]] | None = []
         self._first_link = asyncio.Event()
@@ -83,7 +95,7 @@ class Producer:
         """
         try:
             await self._publishing.open(self._by_channel[kind.channel].topic(kind) for kind in self._kinds)
-            self._subscribe(await self._markets_patiently())
+            await self._start_streams()
         except BaseException:  # whatever ended the start, what was opened is closed
             await self._publishing.close()
             await self._rest.close()
@@ -96,8 +108,8 @@ class Producer:
         socket = asyncio.create_task(self._connection.run(leave), name="sockets")
         chores = [
             asyncio.create_task(_wait(stop), name="stop"),
-            asyncio.create_task(self._follow_markets(), name="markets"),
             asyncio.create_task(self._tick(), name="tick"),
+            *(asyncio.create_task(work, name=name) for name, work in self._chores()),
         ]
         try:
             await self._catch_up()
@@ -111,6 +123,10 @@ class Producer:
             self._router.on_tick(now_us())
             await self._publishing.close()
             await self._rest.close()
+
+    def _chores(self) -> Iterable[tuple[str, Coroutine[None, None, None]]]:
+        """What goes on beside the frames until the service stops, by name."""
+        yield "markets", self._follow_markets()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""
@@ -131,6 +147,10 @@ class Producer:
 
     # Start.
 
+    async def _start_streams(self) -> None:
+        """Learn what there is, and ask for it."""
+        self._subscribe(await self._markets_patiently())
+
     async def _markets_patiently(self) -> list[ListedMarket]:
         """The exchange may be down when we start: that is weather, so we wait."""
         while True:
@@ -143,17 +163,19 @@ class Producer:
             await asyncio.sleep(_MARKETS_RETRY_SECONDS)
 
     async def _markets(self) -> list[ListedMarket]:
-        answer = await self._rest.markets(self._settings.market_types)
-        for bad in answer.body.bad_rows:
-            logger.error("a market cannot be read", extra={"reason": bad.reason, "row": repr(bad.raw[:200])})
+        markets = await self._market_list.markets()
+        if any(kind.channel == STOCK_PRICE for kind in self._kinds):
+            self._securities = await self._market_list.securities()
         self._listed = True
-        return [ListedMarket(row.symbol, row.market_type, row.order_book_state) for row in answer.body.rows]
+        return markets
 
     def _subscribe(self, markets: Iterable[ListedMarket]) -> None:
-        symbols = self._selection.of(markets)
         in_one = frozenset(family.channel for family in self._families if family.all_markets_in_one)
-        streams = streams_for(self._kinds, symbols, in_one)
-        gone = self._router.feeds.keys() - set(streams)
+        self._want(streams_for(self._kinds, markets, self._selection, in_one, self._securities))
+
+    def _want(self, streams: Mapping[str, bool]) -> None:
+        """Be subscribed to these streams and no others; the value says whether the stream is known to exist."""
+        gone = self._router.feeds.keys() - streams.keys()
         for feed in [self._router.feeds[name] for name in sorted(gone)]:
             detail = "the market is closed or not ours"
             self._reporter.status(
@@ -166,14 +188,11 @@ class Producer:
             )
         if new or gone:
             logger.info("streams", extra={"subscribed": len(new), "dropped": len(gone), "all": len(streams)})
-        self._connection.set_streams({name: self._expectation(name) for name in streams})
+        self._connection.set_streams({name: self._expectation(name, must) for name, must in streams.items()})
 
-    def _expectation(self, stream: str) -> Expectation:
+    def _expectation(self, stream: str, must_deliver: bool) -> Expectation:
         kind, _ = split_stream(stream)
-        limit = self._by_channel[kind.channel].max_silence_seconds
-        if limit is not None:
-            return Expectation(max_silence_seconds=limit, first_delivery_seconds=max(limit, FIRST_DELIVERY_SECONDS))
-        return Expectation(first_delivery_seconds=FIRST_DELIVERY_SECONDS if kind.channel == "depth" else None)
+        return expectation(kind.channel, self._by_channel[kind.channel].max_silence_seconds, must_deliver)
 
     async def _catch_up(self) -> None:
         """Frames wait until the tails of the topics tell what was published last.
@@ -187,7 +206,8 @@ class Producer:
         topics = {prefix + feed.topic for feed in self._router.feeds.values()}
         tails = await read_tails(self._publishing.connection, self._publishing.codec, topics)
         for feed in self._router.feeds.values():
-            last = last_of(tails, prefix + feed.topic, feed.symbol)
+            interval = feed.kind.parameter if feed.family.candles else None
+            last = last_of(tails, prefix + feed.topic, feed.symbol, interval)
             if last is not None:
                 feed.resume(*last)
         self._release()
@@ -201,7 +221,8 @@ class Producer:
 
     def _on_frame(self, link: int, payload: bytes) -> None:
         received_us = time.time_ns() // 1000
-        if self._held is None:
+        # An error belongs to the subscription whose Pong comes next: held, it would be nobody's.
+        if self._held is None or _is_error(payload):
             self._router.on_frame(link, payload, received_us)
             return
         self._held.append((link, payload, received_us))
@@ -248,7 +269,7 @@ class Producer:
             await asyncio.sleep(self._settings.market_refresh)
             try:
                 self._subscribe(await self._markets())
-            except RestError as error:
+            except (RestError, UsageError) as error:
                 logger.warning("the list of markets cannot be had; the last one stands", extra={"error": str(error)})
 
     async def _tick(self) -> None:
@@ -278,7 +299,7 @@ class Producer:
 
     def _stream_of(self, topic_name: str, symbol: str) -> str:
         feeds = self._router.feeds.values()
-        return next((feed.name for feed in feeds if feed.symbol == symbol and feed.topic == topic_name), "")
+        return next((feed.name for feed in feeds if feed.symbol in (symbol, "") and feed.topic == topic_name), "")
 
 
 _STATUS_OF_NOTICE = {
@@ -305,6 +326,10 @@ class _LastSeen(Mapping[str, float]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _is_error(payload: bytes) -> bool:
+    return payload.find(b'"error"', 0, _ERROR_BEGINS_BYTES) >= 0 and b'"stream"' not in payload
 
 
 async def _wait(stop: asyncio.Event) -> None:

@@ -36,19 +36,21 @@ class Publishing:
     def __init__(self, service: str, settings: PublishingSettings, stream_of: Callable[[str, str], str]) -> None:
         self.prefix = settings.topic_prefix
         self.connection = kafka_connection(settings)
-        self.codec = kafka_codec(settings)
+        self.codec = kafka_codec(settings, register_schemas=settings.register_schemas)
         self.publisher = Publisher(self.connection, settings.buffer_bytes, self._on_rejected, settings.linger_ms / 1000)
         self.reporter = Reporter(service, self.lane, self.encoder)
         self._create_topics = settings.create_topics
         self._stream_of = stream_of
 
     async def open(self, names: Iterable[str]) -> None:
-        """Connects, makes missing topics where that is wanted, opens them all.
+        """Connects, makes missing topics where that is wanted, opens them all. Waits for a schema registry that is away.
 
         Raises:
             BusError: Kafka cannot be reached or refuses, or a topic is missing.
+            CodecError: the schema registry does not have a topic's schema, or refuses it.
         """
         topics = [topic(name) for name in sorted({*names, *REPORT_TOPICS})]
+        await self.codec.prepare({each.full_name(self.prefix): each.record for each in topics})
         if self._create_topics:
             for change in await TopicAdmin(self.connection, self.prefix).apply(topics, create_only=True):
                 logger.info("topic created", extra={"topic": change.topic, "detail": change.detail})

@@ -42,7 +42,7 @@ class Reporter:
     def gap(self, *, stream: str, reason: str, detected_us: int, **row: Any) -> None:
         """Puts a gap on record."""
         self.gaps[reason] = self.gaps.get(reason, 0) + 1
-        level = logging.INFO if reason == reports.STREAM_START else logging.WARNING
+        level = logging.INFO if reason in (reports.STREAM_START, reports.REFILLED) else logging.WARNING
         logger.log(
             level, "gap", extra={"stream": stream, "reason": reason, **{k: v for k, v in row.items() if v is not None}}
         )

@@ -31,12 +31,16 @@ class FrameRouter:
         encoder: Callable[[str], Encoder],
         reporter: Reporter,
         on_error_frame: Callable[[int, int, str], None],
+        carries: Callable[[str], bool] = lambda symbol: True,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._families = {family.channel: family for family in families}
         self._lane = lane
         self._encoder = encoder
         self._reporter = reporter
         self._on_error_frame = on_error_frame
+        self._carries = carries
+        self._has_room = has_room
         self._encoders: dict[str, RowEncoder] = {}
         self._retired: dict[tuple[str, str], int] = {}
         self.feeds: dict[str, StreamFeed] = {}
@@ -49,6 +53,14 @@ class FrameRouter:
     def lane(self, topic: str, key: bytes) -> Out:
         """Where records of `key` go."""
         return self._lane(topic, key)
+
+    def carries(self, symbol: str) -> bool:
+        """Whether this producer publishes that symbol."""
+        return self._carries(symbol)
+
+    def has_room(self) -> bool:
+        """Whether the buffer for Kafka is well below its limit."""
+        return self._has_room()
 
     def want(self, streams: Iterable[str]) -> list[StreamFeed]:
         """These streams, and no others, are expected from now on. Returns the new ones."""

@@ -126,3 +126,57 @@ class Latest:
             self.last_id = order_id
         self.time_us = max(self.time_us, time_us)
         return Verdict.TAKE
+
+
+CLOSING_MICROS = 5_000_000
+"""How long the closing of a candle may come after the first message of a later one before it counts as lost."""
+
+Candles = tuple[int, int]
+"""Candles that are missing: from the start of the first one to the start of the one that is there again, microseconds."""
+
+
+@dataclass(slots=True)
+class CandleChain:
+    """A stream of candles: each begins where the one before it ended, and says once that it is closed.
+
+    `until` is where the last candle ended whose closed state went out, or is on record as missing; None while nothing is known.
+    All times are microseconds since the Unix epoch. An open candle is provisional: only its closed state counts as the candle.
+    """
+
+    until: int | None = None
+    _ahead: int | None = None
+    _overdue_since_us: int | None = None
+
+    def misses(self, start_us: int) -> bool:
+        """Whether the candle that starts at `start_us` has not gone out closed yet."""
+        return self.until is None or start_us >= self.until
+
+    def took(self, start_us: int, end_us: int, is_closed: bool, now_us: int) -> Candles | None:
+        """A state of a candle went out at `now_us`. Returns the closed candles that are now known to be lost before it."""
+        if self.until is None:
+            self.until = start_us
+        if not is_closed:
+            if start_us > self.until:
+                self._ahead = max(start_us, self._ahead or 0)
+                if self._overdue_since_us is None:
+                    self._overdue_since_us = now_us
+            return self.overdue(now_us)
+        lost = self.skip_to(start_us)
+        self.until = max(self.until, end_us)
+        if self._ahead is not None and self._ahead <= self.until:
+            self._ahead = self._overdue_since_us = None
+        return lost
+
+    def overdue(self, now_us: int) -> Candles | None:
+        """The candles whose closed state did not come in time after a later candle had begun."""
+        if self._ahead is None or self._overdue_since_us is None or now_us - self._overdue_since_us < CLOSING_MICROS:
+            return None
+        ahead, self._ahead, self._overdue_since_us = self._ahead, None, None
+        return self.skip_to(ahead)
+
+    def skip_to(self, start_us: int) -> Candles | None:
+        """What is missing before `start_us` is on record from now on. Returns it; None where nothing is."""
+        if self.until is None or start_us <= self.until:
+            return None
+        lost, self.until = (self.until, start_us), start_us
+        return lost

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES
 from backpack_streams.errors import UsageError
-from backpack_streams.exchange.streams import parse_kind
+from backpack_streams.exchange.streams import parse_kinds
 from backpack_streams.runtime.settings import (
     ExchangeSettings,
     KafkaSettings,
@@ -22,7 +22,8 @@ class MarketListSettings(ExchangeSettings):
     """Which kinds of market are carried, and how often the list of them is read again."""
 
     market_types: tuple[str, ...] = Field(
-        default=("SPOT", "PERP", "IPERP", "DATED"), description="kinds of market to ask the exchange's list for"
+        default=("SPOT", "PERP", "IPERP", "DATED", "PREDICTION", "RFQ"),
+        description="kinds of market to ask the exchange's list for; kinds that this version does not know may be named too",
     )
     market_refresh: float = Field(
         default=60.0,
@@ -50,6 +51,10 @@ class PublishingSettings(KafkaSettings):
         description="milliseconds that records gather before they leave for Kafka; 0 sends at once, in more requests",
         json_schema_extra={"metavar": "MS"},
     )
+    register_schemas: bool = Field(
+        default=False,
+        description="register schemas that the registry lacks; if not, it must have them (`backpack-streams schemas register`)",
+    )
     create_topics: bool = Field(default=True, description="create missing topics at start; never changes existing ones")
 
     @property
@@ -74,11 +79,18 @@ class ProducerSettings(PublishingSettings, MarketListSettings, SymbolSettings, M
     @field_validator("streams")
     @classmethod
     def _check_streams(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value:
-            raise ValueError("no stream is named")
-        for text in value:
-            try:
-                parse_kind(text)
-            except UsageError as error:
-                raise ValueError(str(error)) from None
-        return tuple(dict.fromkeys(value))
+        return checked_streams(value)
+
+
+def checked_streams(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Kinds of stream as a user wrote them, one by one and each once.
+
+    Raises:
+        ValueError: none is named, or there is no such kind.
+    """
+    if not value:
+        raise ValueError("no stream is named")
+    try:
+        return tuple(dict.fromkeys(str(kind) for text in value for kind in parse_kinds(text)))
+    except UsageError as error:
+        raise ValueError(str(error)) from None

@@ -8,7 +8,7 @@ from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import UnreadableMessageError
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import Family, Reading, RowEncoder
-from backpack_streams.feed.sequence import Chain, Held, Latest, Verdict
+from backpack_streams.feed.sequence import CandleChain, Candles, Chain, Held, Latest, Verdict
 
 MOST_IDS = 1 << 63
 """Avro's long ends here; so do the exchange's ids."""
@@ -28,6 +28,12 @@ class Surroundings(Protocol):
     """How many sockets deliver at the moment."""
     outages: int
     """How many times all sockets were down."""
+
+    def has_room(self) -> bool:
+        """Whether the buffer for Kafka is well below its limit again."""
+
+    def carries(self, symbol: str) -> bool:
+        """Whether this producer publishes that symbol; asked where one stream brings every market."""
 
     def gap(self, feed: "StreamFeed", reason: str, detail: str, **bounds: int | None) -> None:
         """Puts on record what is missing."""
@@ -54,6 +60,7 @@ class StreamFeed:
         "dropped_first_id",
         "dropped_last_id",
         "dropped_records",
+        "dropped_since_us",
         "duplicates",
         "family",
         "frames",
@@ -63,6 +70,7 @@ class StreamFeed:
         "last_received_us",
         "name",
         "published",
+        "resumed_us",
         "symbol",
         "topic",
     )
@@ -92,37 +100,46 @@ class StreamFeed:
         self.published = 0
         self.duplicates = 0
         self.dropped_records = 0
+        self.dropped_since_us = 0
         self.dropped_first_id: int | None = None
         self.dropped_last_id: int | None = None
         self.last_published_id: int | None = None
         self.last_received_us = 0
+        self.resumed_us = 0
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
         """A message came. Raises `BackpackStreamsError` for one that cannot be read or does not fit."""
         raise NotImplementedError
 
     def on_tick(self, now_us: int) -> None:
-        """Time passed: what waited too long is settled."""
-        if self.dropped_records:
+        """Time passed: what waited too long is settled.
+
+        One gap tells of all that was dropped while the buffer was full: told piece by piece, an hour without Kafka would make more
+        reports than can wait.
+        """
+        if self.dropped_records and self._surroundings.has_room():
             self._report_dropped(None)
 
     def resume(self, last_id: int, time_us: int, received_us: int) -> None:
         """What was published last, as the topics tell: by an earlier run, or by another producer beside this one."""
         raise NotImplementedError
 
-    def _publish(self, reading: Reading, received_us: int) -> None:
+    def _publish(self, reading: Reading, received_us: int) -> bool:
+        """False when the buffer had no room for it."""
         value = self._encode(reading.row, received_us)
-        if self._out.append(self.key, value, reading.time_us // 1000):
+        if self._out.append(self.key, value, (reading.time_us or received_us) // 1000):
             self.published += 1
             if self.dropped_records:
                 self._report_dropped(reading.first_id)
             self.last_published_id = reading.last_id
-        else:
-            self._drop(reading)
+            return True
+        self._drop(reading)
+        return False
 
     def _drop(self, reading: Reading) -> None:
         if not self.dropped_records:
             self.dropped_first_id = reading.first_id
+            self.dropped_since_us = self.last_received_us
         self.dropped_last_id = reading.last_id
         self.dropped_records += 1
 
@@ -135,7 +152,7 @@ class StreamFeed:
             f"Kafka was too slow or gone for too long: the buffer was full and {lost} records had no room",
             last_id=self.last_published_id if chained else None,
             next_id=(next_id if next_id is not None else self._after_dropped()) if chained else None,
-            last_time_us=None,
+            last_time_us=None if chained else self.dropped_since_us or None,
             next_time_us=self.last_received_us or None,
             lost_records=lost,
         )
@@ -264,19 +281,26 @@ class ChainedFeed(StreamFeed):
 
 
 class LatestFeed(StreamFeed):
-    """A stream whose messages are only ordered: tickers, candles, mark prices, liquidations."""
+    """A stream whose messages are only ordered: tickers, mark prices, liquidations."""
 
-    __slots__ = ("_latest", "_many_symbols", "_resumed_us")
+    __slots__ = ("_latest", "_many_symbols")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._latest = Latest()
-        self._resumed_us = 0
         self._many_symbols = not self.symbol
 
     def resume(self, last_id: int, time_us: int, received_us: int) -> None:
         """Only the time counts: what was missed since has no ids."""
-        self._resumed_us = received_us
+        self.resumed_us = received_us
+
+    def on_tick(self, now_us: int) -> None:
+        """A socket that is up again is reason enough to ask for the last value: the stream's next message may be a minute away."""
+        super().on_tick(now_us)
+        around = self._surroundings
+        if self.family.conflated and self.last_received_us and around.links and self._outages != around.outages:
+            self._outages = around.outages
+            self._note_outage(reports.DISCONNECTED, "no socket was up", self.last_received_us, now_us)
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
         """Whatever another socket has not brought goes out."""
@@ -286,27 +310,107 @@ class LatestFeed(StreamFeed):
         verdict = self._latest.offer(
             reading.last_id, reading.time_us, link, bytes(data), around.links, self.family.records_outages
         )
-        if verdict is Verdict.DUPLICATE:
+        if verdict is Verdict.DUPLICATE and not self._is_missing(reading):
             self.duplicates += 1
             self.last_received_us = received_us
             return
         if not self.last_received_us:
             around.delivered_first(self)
-            self._note_outage(reports.RESTART, "the producer was away", self._resumed_us, received_us)
+            self._note_outage(reports.RESTART, "the producer was away", self.resumed_us, received_us)
         elif self._outages != around.outages:
             self._note_outage(reports.DISCONNECTED, "no socket was up", self.last_received_us, received_us)
         self._outages = around.outages
         self.last_received_us = received_us
         if self._many_symbols:
+            if not around.carries(reading.symbol):
+                return
             self.key = reading.symbol.encode()
             self._out = around.lane(self.topic, self.key)
-        self._publish(reading, received_us)
+        if self._publish(reading, received_us):
+            self._took(reading, received_us)
+
+    def _is_missing(self, reading: Reading) -> bool:
+        """Whether a message that came late on another socket is wanted all the same."""
+        return False
+
+    def _took(self, reading: Reading, received_us: int) -> None:
+        """The message went out."""
 
     def _note_outage(self, reason: str, detail: str, last_us: int, received_us: int) -> None:
-        if self.family.records_outages and last_us:
+        family = self.family
+        if last_us and not family.covered_by_subscription and (family.records_outages or family.conflated):
             self._surroundings.gap(self, reason, detail, last_time_us=last_us, next_time_us=received_us)
+
+
+_NOT_CLOSED = (reports.SEQUENCE_BREAK, "the closed state of candles did not come")
+
+
+class CandleFeed(LatestFeed):
+    """A stream of candles: ordered like others, and each closed candle begins where the one before it ended.
+
+    The bounds of its gaps are times of candles, not of receipt: where the first missing candle starts, and where the first one that
+    is there again does.
+    """
+
+    __slots__ = ("_candles", "_dropped_until", "_reason")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._candles = CandleChain()
+        self._dropped_until = 0
+        self._reason = _NOT_CLOSED
+
+    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
+        """The candles go on where the last closed one ended (`last_id`, microseconds)."""
+        self._candles.until, self.resumed_us = last_id, received_us
+
+    def on_tick(self, now_us: int) -> None:
+        """Closings that did not come in time are a gap."""
+        super().on_tick(now_us)
+        self._tell(self._candles.overdue(now_us))
+
+    def _is_missing(self, reading: Reading) -> bool:
+        return bool(reading.row["is_closed"]) and self._candles.misses(reading.row["start_time"])
+
+    def _note_outage(self, reason: str, detail: str, last_us: int, received_us: int) -> None:
+        """An outage is a loss only if a candle closed meanwhile."""
+        if last_us:
+            self._reason = reason, detail
+
+    def _took(self, reading: Reading, received_us: int) -> None:
+        row = reading.row
+        self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], received_us))
+        if row["is_closed"]:
+            self._reason = _NOT_CLOSED
+
+    def _tell(self, lost: Candles | None) -> None:
+        if lost is not None:
+            self._surroundings.gap(self, *self._reason, last_time_us=lost[0], next_time_us=lost[1])
+
+    def _drop(self, reading: Reading) -> None:
+        super()._drop(reading)
+        row = reading.row
+        if self._candles.until is None:
+            self._candles.until = row["start_time"]
+        if row["is_closed"]:
+            self._dropped_until = max(self._dropped_until, row["end_time"])
+
+    def _report_dropped(self, next_id: int | None) -> None:
+        """Open states that had no room are replaced by the next one; of closed ones the bounds are told."""
+        lost_records, self.dropped_records = self.dropped_records, 0
+        lost = self._candles.skip_to(self._dropped_until)
+        self._surroundings.gap(
+            self,
+            reports.BUFFER_FULL,
+            f"Kafka was too slow or gone for too long: the buffer was full and {lost_records} records had no room",
+            last_time_us=lost and lost[0],
+            next_time_us=lost and lost[1],
+            lost_records=lost_records,
+        )
 
 
 def feed_for(family: Family) -> Callable[..., StreamFeed]:
     """The class of feed that a family's streams need."""
+    if family.candles:
+        return CandleFeed
     return ChainedFeed if family.chained else LatestFeed

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
@@ -18,7 +18,10 @@ _EMPTY_POLLS_AT_MOST = 10
 
 
 class Last(NamedTuple):
-    """The last record of a symbol in a topic: its last id, its time and its received time in microseconds."""
+    """The last record of a symbol in a topic: its last id, its time and its received time in microseconds.
+
+    Of candles the id is where the last closed one ended, or where the oldest open one found started if none was closed.
+    """
 
     last_id: int
     time_us: int
@@ -27,6 +30,7 @@ class Last(NamedTuple):
 
 ID_FIELDS = {"DepthUpdate": "last_update_id", "Trade": "trade_id"}
 """The id that chains a record's topic."""
+_REST = "REST"
 
 
 async def read_tails(connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> dict[tuple[str, str], Last]:
@@ -36,7 +40,7 @@ async def read_tails(connection: KafkaConnection, codec: Codec, topics: Iterable
         BusError: Kafka cannot be reached.
     """
     found: dict[tuple[str, str], Last] = {}
-    async with Reader(connection) as reader:
+    async with Reader(connection, codec) as reader:
         places = [place for topic in topics for place in await reader.places(topic)]
         ends = await reader.ends(places)
         beginnings = await reader.beginnings(places)
@@ -71,6 +75,11 @@ def _note(found: dict[tuple[str, str], Last], codec: Codec, topic: str, value: b
     except CodecError as error:  # a foreign record says nothing of our streams
         logger.warning("tail holds a record that cannot be read", extra={"topic": topic, "error": str(error)})
         return
+    if record.get("source") == _REST:
+        return  # what REST brought says nothing of where the stream stood
+    if name == "Kline":
+        _note_candle(found, topic, record)
+        return
     engine_time, event_time = record.get("engine_time"), record.get("event_time")
     time_us = engine_time if engine_time is not None else event_time or 0
     last_id = record.get(ID_FIELDS.get(name, "event_time")) or 0
@@ -81,8 +90,24 @@ def _note(found: dict[tuple[str, str], Last], codec: Codec, topic: str, value: b
         found[topic, symbol] = Last(last_id, time_us, record.get("received_time") or 0)
 
 
-def last_of(tails: Mapping[tuple[str, str], Last], topic: str, symbol: str) -> Last | None:
-    """The last record of one symbol in a topic, or of any symbol (empty `symbol`: a stream of all markets)."""
+def _note_candle(found: dict[tuple[str, str], Last], topic: str, candle: Mapping[str, Any]) -> None:
+    """Candles of all intervals share a topic. A closed one tells more than an open one, the latest closed one most."""
+    key = topic, f"{candle['interval']}.{candle['symbol']}"
+    earlier, received_us = found.get(key), candle["received_time"]
+    if candle["is_closed"]:
+        if earlier is None or not earlier.time_us or candle["end_time"] > earlier.last_id:
+            found[key] = Last(candle["end_time"], candle["end_time"], received_us)
+    elif earlier is None or (not earlier.time_us and candle["start_time"] < earlier.last_id):
+        found[key] = Last(candle["start_time"], 0, received_us)
+
+
+def last_of(tails: Mapping[tuple[str, str], Last], topic: str, symbol: str, interval: str | None = None) -> Last | None:
+    """The last record of one symbol in a topic, or of any symbol (empty `symbol`: a stream of all markets).
+
+    Streams of candles give their interval.
+    """
+    if interval is not None:
+        return tails.get((topic, f"{interval}.{symbol}"))
     if symbol:
         return tails.get((topic, symbol))
     found = [last for (of_topic, _), last in tails.items() if of_topic == topic]

@@ -43,4 +43,5 @@ KLINE = Family(
     read=read,
     topics={None: "market.kline"},
     unknown_fields=lambda: _decode.unknown_fields,
+    candles=True,
 )

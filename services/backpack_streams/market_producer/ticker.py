@@ -43,5 +43,6 @@ TICKER = Family(
     read=read,
     topics={None: "market.ticker"},
     unknown_fields=lambda: _decode.unknown_fields,
+    conflated=True,
     max_silence_seconds=30,  # sent once a second even if nothing changed
 )

@@ -41,5 +41,6 @@ MARK_PRICE = Family(
     read=read,
     topics={None: "perp.mark_price"},
     unknown_fields=lambda: _decode.unknown_fields,
+    conflated=True,
     max_silence_seconds=30,  # sent once a second even if nothing changed
 )

@@ -35,5 +35,6 @@ OPEN_INTEREST = Family(
     read=read,
     topics={None: "perp.open_interest"},
     unknown_fields=lambda: _decode.unknown_fields,
+    conflated=True,
     max_silence_seconds=180,  # sent every 60 s
 )

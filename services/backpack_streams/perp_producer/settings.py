@@ -11,6 +11,6 @@ class PerpProducerSettings(ProducerSettings):
 
     streams: tuple[str, ...] = Field(
         default=("markPrice", "openInterest", "liquidation"),
-        description="kinds of stream: markPrice, openInterest, liquidation",
+        description="kinds of stream: markPrice, openInterest, liquidation, liquidation.symbol (a stream a market in place of one for all)",
     )
     metrics_port: int = metrics_port(9402)

@@ -1,65 +1,191 @@
-"""The REST endpoints that are polled, as one table: what is asked how often, and which record of which topic it becomes."""
+"""The REST endpoints that are polled, as one table: what is asked how often, and which record of which topic it becomes.
 
-from collections.abc import Awaitable, Callable, Mapping
+One more endpoint is one more row here, its topic in `bus/topics.py` and its schema, which says where each field is on the wire.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from backpack_streams.exchange.limits import Priority
-from backpack_streams.exchange.rest import RestClient
-from backpack_streams.exchange.rest_decoding import Rows
-from backpack_streams.exchange.rest_transport import Answer
-from backpack_streams.rest_poller import records
+from backpack_streams.bus.topics import topic
+from backpack_streams.exchange.limits import LimitClass, Priority
+from backpack_streams.exchange.rest_decoding import ARRAY, ONE_OBJECT, Shape
+from backpack_streams.feed.market_streams import has_channel
 from backpack_streams.rest_poller.settings import RestPollerSettings
 
-Fetch = Callable[[RestClient, str], Awaitable[Answer[Rows[Any]]]]
+_HOUR_US = 3_600_000_000
+_OLDEST_CATALOGUE_SECONDS = 3600.0
+_HISTORY_INTERVALS = ("1d", "1w", "1month", "1year")
+
+
+class Publish(StrEnum):
+    """What of an answer goes to the topic."""
+
+    CHANGES = "changes"
+    """Rows that are new or not what they were, and deletions of what is listed no more."""
+    EVERY_ROW = "every row"
+    """The last values, each time."""
+    ONCE_SETTLED = "once settled"
+    """Each row of a history, once it does not move any more."""
+
+
+class Subject(StrEnum):
+    """What an endpoint is asked for, one request each."""
+
+    ALL = "all"
+    PERPETUAL = "each perpetual"
+    LENDING_MARKET = "each borrow and lend market"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint. `compacted`: only changes are published, and what is listed no more is deleted.
+    """One row of the table.
 
-    `per_symbol`: asked once for each perpetual, else once for all markets. `refuse_stale`: an old cached answer is not published.
+    Attributes:
+        path: what is asked.
+        topic: where its rows go; the topic says the record and the key.
+        interval: seconds between two polls; 0 never polls.
+        publish: what of an answer is published.
+        subject: whether one request brings all, or one is made for each symbol of a kind.
+        parameters: what is always asked along.
+        given: fields of the record that the answer does not say, because the question does.
+        shape: where in the answer the rows are.
+        page_rows: rows asked for at once where an answer comes in pages; 0 where it comes whole.
+        moving: fields of the wire that change all the time; alone they are no change.
+        time_field: field of the record that dates a row of a history.
+        newest_settles_after_us: how long after its time the newest row of a history is settled, though none follows; None: never.
+        maximum_age: seconds of age at which a cached answer is not used; None takes any.
+        by_market: whether the keys are markets, so that the choice of `--symbols` holds for them.
+        limit_class: the limit of the exchange that a request counts against.
+        priority: its place in the queue for a turn.
     """
 
     path: str
     topic: str
-    fetch: Fetch
-    row: Callable[[Any, int, int | None], dict[str, Any]]
-    interval: Callable[[RestPollerSettings], float]
-    compacted: bool = False
-    per_symbol: bool = False
-    refuse_stale: bool = True
+    interval: float
+    publish: Publish = Publish.CHANGES
+    subject: Subject = Subject.ALL
+    parameters: tuple[tuple[str, str], ...] = ()
+    given: tuple[tuple[str, str], ...] = ()
+    shape: Shape = ARRAY
+    page_rows: int = 0
+    moving: tuple[str, ...] = ()
+    time_field: str = "event_time"
+    newest_settles_after_us: int | None = None
+    maximum_age: float | None = _OLDEST_CATALOGUE_SECONDS
+    by_market: bool = False
+    limit_class: LimitClass = LimitClass.GENERAL
+    priority: Priority = Priority.REFERENCE
+
+    @property
+    def record(self) -> str:
+        """Name of the record."""
+        return topic(self.topic).record
+
+    @property
+    def name(self) -> str:
+        """The path and what is always asked along."""
+        return self.path + "".join(f" {name}={value}" for name, value in self.parameters)
+
+    def given_for(self, subject: str) -> dict[str, str]:
+        """Fields of the record that the answer about `subject` does not say."""
+        return dict(self.given) | ({"symbol": subject} if self.subject is not Subject.ALL else {})
+
+    def key(self, record: Mapping[str, Any]) -> str:
+        """The Kafka key of a record: the fields that the topic names."""
+        return "/".join(str(record[field]) for field in topic(self.topic).key.split("/"))
+
+    def series(self, key: str) -> str:
+        """The name of the history that the rows of a key belong to."""
+        return "/".join([key, *(value for _, value in self.given)])
 
 
-def _markets(settings: RestPollerSettings) -> Fetch:
-    return lambda rest, _: rest.markets(settings.market_types, priority=Priority.REFERENCE)
+def endpoints(settings: RestPollerSettings) -> tuple[Endpoint, ...]:
+    """Every endpoint that is polled."""
+    return (*_catalogues(settings), *_last_values(settings), *_histories(settings))
 
 
-def endpoints(settings: RestPollerSettings) -> Mapping[str, Endpoint]:
-    """Every endpoint that is polled, by path."""
-    table = (
+def _catalogues(settings: RestPollerSettings) -> tuple[Endpoint, ...]:
+    seldom, often = settings.catalogue_refresh, settings.lending_refresh
+    market_types = tuple(("marketType", each) for each in settings.market_types)
+    return (
+        # An old list of markets is better than none: without one nothing starts.
+        Endpoint("/api/v1/markets", "reference.market", settings.market_refresh, parameters=market_types, maximum_age=None),
+        Endpoint("/api/v1/assets", "reference.asset", settings.asset_refresh),
+        Endpoint("/api/v1/collateral", "reference.collateral", seldom),
+        Endpoint("/api/v1/borrowLend/markets", "reference.borrow_lend_market", often, moving=("timestamp",)),
+        Endpoint("/api/v1/borrowLend/apy", "reference.borrow_lend_apy", often, shape=Shape("borrowLend")),
+        Endpoint("/api/v1/borrowLend/apy", "reference.staking_apy", seldom, shape=Shape("staking")),
+        Endpoint("/api/v1/prediction", "reference.prediction_event", seldom, page_rows=1000),
+        Endpoint("/api/v1/prediction/tags", "reference.prediction_tag", seldom),
+        Endpoint("/api/v1/market-sessions", "reference.market_session", seldom),
+        Endpoint("/api/v1/securities", "reference.security", seldom),
+        Endpoint("/api/v1/vaults", "reference.vault", seldom),
+        Endpoint("/api/v1/wallets", "reference.wallet", seldom),
         Endpoint(
-            "/api/v1/markets", "reference.market", _markets(settings), records.market_row, lambda each: each.market_refresh,
-            compacted=True, refuse_stale=False,
-        ),
-        Endpoint(
-            "/api/v1/assets", "reference.asset", lambda rest, _: rest.assets(), records.asset_row, lambda each: each.asset_refresh,
-            compacted=True, refuse_stale=False,
-        ),
-        Endpoint(
-            "/api/v1/tickers", "market.ticker", lambda rest, _: rest.tickers(), records.ticker_row, lambda each: each.ticker_refresh,
-        ),
-        Endpoint(
-            "/api/v1/markPrices", "perp.mark_price", lambda rest, _: rest.mark_prices(), records.mark_price_row,
-            lambda each: each.mark_price_refresh,
-        ),
-        Endpoint(
-            "/api/v1/openInterest", "perp.open_interest", lambda rest, _: rest.open_interest(), records.open_interest_row,
-            lambda each: each.open_interest_refresh,
-        ),
-        Endpoint(
-            "/api/v1/fundingRates", "perp.funding_rate", lambda rest, symbol: rest.funding_rates(symbol, 100),
-            records.funding_rate_row, lambda each: each.funding_rate_refresh, per_symbol=True,
+            "/api/v1/status", "reference.system_status", settings.status_refresh,
+            given=(("name", "exchange"),), shape=ONE_OBJECT, maximum_age=settings.stale_after,
         ),
     )  # fmt: skip
-    return {endpoint.path: endpoint for endpoint in table}
+
+
+def _last_values(settings: RestPollerSettings) -> tuple[Endpoint, ...]:
+    def last_value(path: str, to_topic: str, interval: float, *parameters: tuple[str, str]) -> Endpoint:
+        return Endpoint(
+            path, to_topic, interval, Publish.EVERY_ROW,
+            parameters=parameters, maximum_age=settings.stale_after, by_market=True,
+        )  # fmt: skip
+
+    return (
+        last_value("/api/v1/tickers", "market.ticker", settings.ticker_refresh),
+        last_value("/api/v1/tickers", "market.ticker_1w", settings.ticker_1w_refresh, ("interval", "1w")),
+        *(
+            last_value("/api/v1/markPrices", "perp.mark_price", settings.mark_price_refresh, ("marketType", kind))
+            for kind in settings.market_types
+            if has_channel(kind, "markPrice")
+        ),
+        last_value("/api/v1/openInterest", "perp.open_interest", settings.open_interest_refresh),
+    )
+
+
+def _histories(settings: RestPollerSettings) -> tuple[Endpoint, ...]:
+    def history(path: str, to_topic: str, interval: str, subject: Subject) -> Endpoint:
+        of_interval = (("interval", interval),)
+        return Endpoint(
+            path, to_topic, settings.history_refresh, Publish.ONCE_SETTLED, subject,
+            parameters=of_interval, given=of_interval, priority=Priority.HISTORY,
+        )  # fmt: skip
+
+    lending = ("/api/v1/borrowLend/markets/history", "history.borrow_lend_market")
+    vaults = ("/api/v1/vaults/history", "history.vault")
+    return (
+        Endpoint(
+            "/api/v1/fundingRates", "perp.funding_rate", settings.funding_rate_refresh, Publish.ONCE_SETTLED,
+            Subject.PERPETUAL, page_rows=settings.funding_rate_page, time_field="interval_end_time",
+            newest_settles_after_us=_HOUR_US, maximum_age=settings.stale_after, by_market=True,
+            limit_class=LimitClass.HISTORICAL, priority=Priority.HISTORY,
+        ),
+        *(history(*lending, interval, Subject.LENDING_MARKET) for interval in _HISTORY_INTERVALS),
+        *(history(*vaults, interval, Subject.ALL) for interval in _HISTORY_INTERVALS),
+    )  # fmt: skip
+
+
+ASKED_WHEN_NEEDED: Mapping[str, tuple[str, str]] = {
+    "/api/v1/depth": ("market.book_snapshot", "asked for every book at the start, for every gap, and now and then"),
+    "/api/v1/trades": ("market.trade", "the socket brings them; asked for what it missed"),
+    "/api/v1/trades/history": ("market.trade", "the socket brings them; asked for what it missed, and by `backfill`"),
+    "/api/v1/klines": ("market.kline", "the socket brings them; asked for what it missed, and by `backfill`"),
+}
+"""Endpoints that are not polled but asked when something is missing: the topic, and when."""
+
+LEFT_OUT: Mapping[str, str] = {
+    "/api/v1/market": "one row of `/api/v1/markets`",
+    "/api/v1/ticker": "one row of `/api/v1/tickers`",
+    "/api/v1/ping": "says nothing of the exchange but that it answers, which every other answer says too",
+    "/api/v1/time": "a clock, of use only at the moment it is read: the signing producer measures its own by it",
+    "/api/v1/borrowLend/position/liquidationPrice": "an estimate for a position that the asker describes, not a catalogue",
+    "/api/v1/vault/nav": "answered to the vault's own account only, with its signature",
+    "/wapi/v1/capital/withdrawals/delay": "a setting of the asker's own account: refused with 401 without a signature",
+}
+"""Public endpoints of the exchange's OpenAPI page that become no record, and why."""

@@ -4,34 +4,37 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
 
 from prometheus_client.registry import Collector
 
-from backpack_streams.bus.codec import Encoder
-from backpack_streams.errors import CodecError
+from backpack_streams.errors import BusError
 from backpack_streams.exchange.limits import LimitSettings
 from backpack_streams.exchange.rest import RestClient, RestSettings
-from backpack_streams.exchange.rest_decoding import Rows
 from backpack_streams.exchange.rest_errors import RestError
-from backpack_streams.exchange.rest_transport import Answer
-from backpack_streams.feed import reports
 from backpack_streams.feed.family import REST
+from backpack_streams.feed.market_streams import has_channel
 from backpack_streams.feed.markets import ListedMarket, Selection, shard_of
 from backpack_streams.feed.publishing import Publishing, now_us
-from backpack_streams.rest_poller.catalogue import Endpoint, endpoints
-from backpack_streams.rest_poller.changes import Reference, Said
+from backpack_streams.rest_poller.asking import Asker
+from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject, endpoints
 from backpack_streams.rest_poller.measures import poller_measures
-from backpack_streams.rest_poller.recall import recall_reference
+from backpack_streams.rest_poller.publication import Polled, PolledRow, Publication
+from backpack_streams.rest_poller.recall import recall_history, recall_references
+from backpack_streams.rest_poller.refiller import TOPICS as REFILLED_TOPICS
+from backpack_streams.rest_poller.refiller import Refiller
+from backpack_streams.rest_poller.refreshes import Refreshes
 from backpack_streams.rest_poller.seeder import Seeder
 from backpack_streams.rest_poller.settings import RestPollerSettings
 
 logger = logging.getLogger(__name__)
 
 NAME = "rest-poller"
-MARKETS = "/api/v1/markets"
+MARKETS = "reference.market"
+LENDING_MARKETS = "reference.borrow_lend_market"
 _RETRY_SECONDS = 2.0
-_FUTURES = frozenset({"PERP", "IPERP"})
+_FAILED_RETRY_SECONDS = 60.0
+_PERPETUALS = frozenset({"PERP", "IPERP"})
 
 
 class Poller:
@@ -48,10 +51,21 @@ class Poller:
         symbols = None if settings.symbols == "all" else frozenset(settings.symbols)
         self._selection = Selection(symbols, settings.shard_index, settings.shard_count)
         self._endpoints = endpoints(settings)
-        self._references = {each.topic: Reference() for each in self._endpoints.values() if each.compacted}
-        self._said = Said()
-        self._encoders: dict[str, Encoder] = {}
+        self._publication = Publication(
+            self._publishing.codec,
+            settings.topic_prefix,
+            self._endpoints,
+            self._send,
+            self._dead_letter,
+            self._is_ours,
+            self._selects,
+        )
+        self._asker = Asker(self._rest, self._publishing.codec, self._endpoints, self._publication.histories)
+        self._recalled: dict[str, set[str]] = {}
+        self._lending_markets: list[str] = []
         self._seeder = Seeder(self._publishing, self._rest, settings)
+        self._refreshes = Refreshes()
+        self._refiller = Refiller(self._publishing, self._rest, self._selection.takes, self._refreshes.ask)
         self._markets: list[ListedMarket] = []
         self.polls: dict[str, int] = {}
         self.failures: dict[str, int] = {}
@@ -73,21 +87,24 @@ class Poller:
         return self
 
     async def _open(self) -> None:
-        names = {each.topic for each in self._endpoints.values()}
-        await self._publishing.open({*names, "market.book_snapshot", "market.depth"})
-        self._encoders = {name: self._publishing.encoder(name) for name in names}
-        for name, reference in self._references.items():
-            await recall_reference(self._publishing, name, reference, self._is_ours)
+        names = {each.topic for each in self._endpoints}
+        await self._publishing.open({*names, *REFILLED_TOPICS, "market.book_snapshot", "market.depth"})
+        compacted = [each for each in self._endpoints if each.publish is Publish.CHANGES]
+        await recall_references(
+            self._publishing, {each.topic: partial(self._publication.recalls, each) for each in compacted}
+        )
+        [markets] = [each for each in self._endpoints if each.topic == MARKETS]
         while not self._markets:
-            await self._poll(self._endpoints[MARKETS], "")
+            await self._poll(markets, "")
             if not self._markets:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._selection.check(self._markets)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Polls until `stop` is set, then hands Kafka what is left."""
-        tasks = [asyncio.create_task(self._repeat(each), name=each.path) for each in self._endpoints.values()]
+        tasks = [asyncio.create_task(self._repeat(each), name=each.name) for each in self._endpoints]
         tasks.append(asyncio.create_task(self._seeder.run(), name="seeder"))
+        tasks.append(asyncio.create_task(self._refiller.run(), name="refiller"))
         tasks.append(asyncio.create_task(self._retry_reports(), name="reports"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -101,6 +118,11 @@ class Poller:
             await self._publishing.close()
             await self._rest.close()
 
+    @property
+    def unknown_fields(self) -> dict[str, int]:
+        """How often fields came that no record has, by path and name."""
+        return dict(self._asker.unknown_fields)
+
     def readiness(self) -> list[str]:
         """Why the service is not ready."""
         reasons = [] if self._markets else ["the list of markets is not there yet"]
@@ -108,7 +130,7 @@ class Poller:
 
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows."""
-        return (*self._publishing.collectors(), *poller_measures(self, self._seeder, self._rest))
+        return (*self._publishing.collectors(), *poller_measures(self, self._seeder, self._refiller, self._rest))
 
     async def _retry_reports(self) -> None:
         while True:
@@ -116,88 +138,80 @@ class Poller:
             self._reporter.on_tick()
 
     async def _repeat(self, endpoint: Endpoint) -> None:
-        interval = endpoint.interval(self._settings)
-        if not interval:
+        if not endpoint.interval:
             await asyncio.Event().wait()
         while True:
             started = time.monotonic()
-            for symbol in self._symbols_for(endpoint):
-                await self._poll(endpoint, symbol)
-            await asyncio.sleep(max(0.0, started + interval - time.monotonic()))
+            subjects = self._subjects(endpoint)
+            interval = endpoint.interval if subjects else _RETRY_SECONDS
+            if not await self._recall(endpoint, subjects):
+                interval = min(interval, _RETRY_SECONDS)
+            elif not all([await self._poll(endpoint, subject) for subject in subjects]):
+                interval = min(interval, _FAILED_RETRY_SECONDS)
+            pause_seconds = started + interval - time.monotonic()
+            await self._refreshes.pause(endpoint.topic, max(0.0, pause_seconds), self.last_success.get(endpoint.path))
 
-    def _symbols_for(self, endpoint: Endpoint) -> list[str]:
-        if not endpoint.per_symbol:
-            return [""]
-        perpetuals = [market for market in self._markets if market.market_type in _FUTURES]
-        return self._selection.of(perpetuals)
+    def _subjects(self, endpoint: Endpoint) -> list[str]:
+        """What the endpoint is asked for; nothing while the list of that is not there yet."""
+        if endpoint.subject is Subject.PERPETUAL:
+            return self._selection.of(market for market in self._markets if market.market_type in _PERPETUALS)
+        if endpoint.subject is Subject.LENDING_MARKET:
+            return [symbol for symbol in self._lending_markets if self._is_ours(symbol)]
+        return [""]
 
-    async def _poll(self, endpoint: Endpoint, symbol: str) -> None:
-        """One request and what comes of it; a failure waits for the next turn."""
+    async def _recall(self, endpoint: Endpoint, subjects: list[str]) -> bool:
+        """Learns how far the histories of the subjects go in the topic, those that it was not asked for before; False if it cannot."""
+        if endpoint.publish is not Publish.ONCE_SETTLED:
+            return True
+        asked = self._recalled.setdefault(endpoint.name, set())
+        series = {endpoint.series(subject) for subject in subjects} - asked
+        if series:
+            learn = partial(self._publication.recalls, endpoint)
+            wanted = None if endpoint.subject is Subject.ALL else series
+            try:
+                await recall_history(self._publishing, endpoint.topic, learn, wanted)
+            except BusError as error:
+                logger.warning("a history cannot be read yet", extra={"topic": endpoint.topic, "error": str(error)})
+                return False
+            asked |= series
+        return True
+
+    async def _poll(self, endpoint: Endpoint, subject: str) -> bool:
+        """One answer and what comes of it; whether there was one of use. A failure waits for the next turn."""
         self.polls[endpoint.path] = self.polls.get(endpoint.path, 0) + 1
         try:
-            answer = await endpoint.fetch(self._rest, symbol)
+            polled = await self._asker.ask(endpoint, subject)
         except RestError as error:
             self.failures[endpoint.path] = self.failures.get(endpoint.path, 0) + 1
-            logger.warning("poll failed", extra={"path": endpoint.path, "symbol": symbol, "error": str(error)})
-            return
-        age = answer.age_seconds or 0
-        if endpoint.refuse_stale and age > self._settings.stale_after:
+            logger.warning("poll failed", extra={"path": endpoint.name, "symbol": subject, "error": str(error)})
+            return False
+        age = polled.age_seconds or 0
+        if endpoint.maximum_age is not None and age > endpoint.maximum_age:
             self.stale_refused[endpoint.path] = self.stale_refused.get(endpoint.path, 0) + 1
-            logger.warning("stale answer refused", extra={"path": endpoint.path, "age_seconds": age})
-            return
+            logger.warning("stale answer refused", extra={"path": endpoint.name, "age_seconds": age})
+            return False
         self.last_success[endpoint.path] = time.monotonic()
-        for bad in answer.body.bad_rows:
-            self._dead_letter(endpoint.path, bad.raw, bad.reason, answer.received_time_us, reports.UNPARSABLE)
-        if endpoint.path == MARKETS and answer.body.rows:
-            self._take_markets(answer.body.rows)
-        self._publish(endpoint, answer)
+        self._learn(endpoint, polled)
+        self._publication.publish(endpoint, polled)
+        return True
 
-    def _take_markets(self, rows: Iterable[Any]) -> None:
-        self._markets = [ListedMarket(row.symbol, row.market_type, row.order_book_state) for row in rows]
-        self._seeder.set_open(self._selection.of(self._markets))
+    def _learn(self, endpoint: Endpoint, polled: Polled) -> None:
+        """The lists of what there is to ask for."""
+        if polled.rows and endpoint.topic == MARKETS:
+            self._take_markets(polled.rows)
+        elif polled.rows and endpoint.topic == LENDING_MARKETS:
+            self._lending_markets = sorted(row.fields["symbol"] for row in polled.rows)
 
-    def _publish(self, endpoint: Endpoint, answer: Answer[Rows[Any]]) -> None:
-        if endpoint.compacted:
-            self._publish_changes(endpoint, answer)
-            return
-        records = self._records(endpoint, [row for row in answer.body.rows if self._selects(row.symbol)], answer)
-        for record in self._said.news(records) if endpoint.per_symbol else records:
-            if self._send(endpoint.topic, record) and endpoint.per_symbol:
-                self._said.said(record)
+    def _take_markets(self, rows: Iterable[PolledRow]) -> None:
+        self._markets = [
+            ListedMarket(row.fields["symbol"], row.fields["market_type"], row.fields["order_book_state"])
+            for row in rows
+        ]
+        with_books = [market for market in self._markets if has_channel(market.market_type, "depth")]
+        self._seeder.set_open(self._selection.of(with_books))
 
-    def _publish_changes(self, endpoint: Endpoint, answer: Answer[Rows[Any]]) -> None:
-        reference = self._references[endpoint.topic]
-        rows = {row.symbol: row for row in answer.body.rows if self._is_ours(row.symbol)}
-        as_of_us = answer.received_time_us - (answer.age_seconds or 0) * 1_000_000
-        raws = {key: row.raw for key, row in rows.items()}
-        changed, gone = reference.changes(raws, as_of_us, complete=not answer.body.bad_rows)
-        for record in self._records(endpoint, [rows[key] for key in changed], answer):
-            if self._send(endpoint.topic, record):
-                reference.holds(record["symbol"], record["raw"])
-        for key in gone:
-            if self._publishing.lane(endpoint.topic, key.encode()).append(
-                key.encode(), None, answer.received_time_us // 1000
-            ):
-                reference.holds(key, None)
-
-    def _records(self, endpoint: Endpoint, rows: Iterable[Any], answer: Answer[Rows[Any]]) -> list[dict[str, Any]]:
-        """The rows as records; those that do not fit go to the dead letters."""
-        records = []
-        for row in rows:
-            try:
-                records.append(endpoint.row(row, answer.received_time_us, answer.age_seconds))
-            except CodecError as error:
-                payload = repr(row).encode("utf-8", "replace")
-                self._dead_letter(
-                    endpoint.path, payload, str(error), answer.received_time_us, reports.VALUE_DOES_NOT_FIT
-                )
-        return records
-
-    def _send(self, topic_name: str, record: dict[str, Any]) -> bool:
-        key = record["symbol"].encode()
-        timestamp_us = record["event_time"] or record["received_time"]
-        value = self._encoders[topic_name](record)
-        taken = self._publishing.lane(topic_name, key).append(key, value, timestamp_us // 1000)
+    def _send(self, topic_name: str, key: bytes, value: bytes | None, timestamp_ms: int) -> bool:
+        taken = self._publishing.lane(topic_name, key).append(key, value, timestamp_ms)
         if not taken:
             logger.error("no room in the buffer; the next poll brings it again", extra={"topic": topic_name})
         return taken
@@ -208,13 +222,13 @@ class Poller:
     def _selects(self, symbol: str) -> bool:
         return self._is_ours(symbol) and (self._settings.symbols == "all" or symbol in self._settings.symbols)
 
-    def _dead_letter(self, path: str, payload: bytes, detail: str, received_us: int, reason: str) -> None:
+    def _dead_letter(self, endpoint: Endpoint, payload: bytes, detail: str, received_us: int, reason: str) -> None:
         self._reporter.dead_letter(
             source=REST,
             reason=reason,
             detail=detail,
             payload=payload,
-            origin=path,
+            origin=endpoint.path,
             symbol="",
             received_us=received_us or now_us(),
         )

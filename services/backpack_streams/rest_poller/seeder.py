@@ -68,7 +68,7 @@ class Seeder:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _serve(self) -> None:
-        async with Reader(self._publishing.connection) as offsets:
+        async with Reader(self._publishing.connection, self._publishing.codec) as offsets:
             if not self._gap_offsets:
                 await self._recall_gaps(offsets)
             places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
@@ -91,7 +91,7 @@ class Seeder:
         self._gap_offsets = ends
 
     async def _follow_gaps(self) -> None:
-        async with Reader(self._publishing.connection) as reader:
+        async with Reader(self._publishing.connection, self._publishing.codec) as reader:
             reader.assign(self._gap_offsets)
             while True:
                 for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():

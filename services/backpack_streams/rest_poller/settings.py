@@ -23,10 +23,24 @@ class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings,
     metrics_port: int = metrics_port(9403)
     seed_refresh: float = _every(600.0, "each book although nothing asked for it")
     asset_refresh: float = _every(300.0, "the assets")
+    catalogue_refresh: float = _every(
+        300.0, "collateral, staking, prediction events, sessions, securities, vaults and wallets"
+    )
+    lending_refresh: float = _every(60.0, "the borrow and lend markets and their rates")
+    status_refresh: float = _every(30.0, "the exchange's status")
+    history_refresh: float = _every(3600.0, "the histories of vaults and of borrow and lend markets")
     ticker_refresh: float = _every(30.0, "the tickers")
+    ticker_1w_refresh: float = _every(300.0, "the tickers of the last week")
     mark_price_refresh: float = _every(30.0, "the mark prices")
     open_interest_refresh: float = _every(60.0, "the open interest")
     funding_rate_refresh: float = _every(900.0, "the funding rates of each perpetual")
+    funding_rate_page: int = Field(
+        default=10_000,
+        ge=2,
+        le=10_000,
+        description="funding rates asked for at once, back to the last one published or the first one the exchange keeps",
+        json_schema_extra={"metavar": "ROWS"},
+    )
     rate_limit_share: float = Field(
         default=0.5,
         gt=0,

@@ -2,7 +2,8 @@
 
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.errors import UsageError
+from backpack_streams.bus.registry import known_schemas
+from backpack_streams.bus.registry_client import RegistryConnection
 from backpack_streams.runtime.settings import KafkaSettings
 
 
@@ -11,15 +12,27 @@ def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
     return KafkaConnection(**settings.connection_fields())
 
 
-def kafka_codec(settings: KafkaSettings) -> Codec:
-    """The codec in the framing that the settings ask for.
+def registry_connection(settings: KafkaSettings) -> RegistryConnection | None:
+    """Where the schema registry is and how to log in; None where the settings name none."""
+    if settings.schema_registry_url is None:
+        return None
+    password, key_password = settings.schema_registry_password, settings.schema_registry_key_password
+    return RegistryConnection(
+        settings.schema_registry_url,
+        username=settings.schema_registry_username,
+        password=None if password is None else password.get_secret_value(),
+        ca_file=settings.schema_registry_ca_file,
+        cert_file=settings.schema_registry_cert_file,
+        key_file=settings.schema_registry_key_file,
+        key_password=None if key_password is None else key_password.get_secret_value(),
+    )
+
+
+def kafka_codec(settings: KafkaSettings, *, register_schemas: bool = False) -> Codec:
+    """The codec in the framing that the settings ask for. With `register_schemas` a writer registers what is missing.
 
     Raises:
-        UsageError: a schema registry is set; this version frames records without one.
+        UsageError: a schema registry is set and its client is not installed, or its TLS files cannot be used.
     """
-    if settings.schema_registry_url is not None:
-        raise UsageError(
-            "schema_registry_url is set, but this version has no registry client: unset it "
-            "(and SCHEMA_REGISTRY_URL) to frame records as Avro single objects"
-        )
-    return Codec()
+    connection = registry_connection(settings)
+    return Codec(None if connection is None else known_schemas(connection, registers=register_schemas))

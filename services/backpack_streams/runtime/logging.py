@@ -23,7 +23,7 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", 
 _CREDENTIALS_IN_URL = re.compile(r"://[^/@\s\"]*@")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # These log each reconnect attempt of each connection; what matters of it reaches us as errors.
-_QUIET_LOGGERS = ("aiokafka", "httpx", "httpcore", "kafka", "asyncio")
+_QUIET_LOGGERS = ("aiokafka", "httpx", "httpx2", "httpcore", "httpcore2", "kafka", "asyncio")
 _RepeatKey = tuple[str, int, str]
 
 

@@ -16,7 +16,8 @@ MAX_TOPIC_PREFIX_CHARACTERS = 128
 _TOPIC_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")
 _BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):(?P<port>[0-9]{1,5})")
 _CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]*@")
-_NOT_FOR_CONNECTING = frozenset({"topic_prefix", "schema_registry_url", "sasl_password_file", "ssl_key_password_file"})
+_NOT_FOR_CONNECTING = frozenset({"topic_prefix", "sasl_password_file", "ssl_key_password_file"})
+_OF_THE_REGISTRY = "schema_registry_"
 _SECRET_FILE_SUFFIX = "_file"  # the end of a field's name, not a secret
 
 
@@ -127,13 +128,42 @@ class KafkaSettings(Settings):
     schema_registry_url: str | None = Field(
         default=None,
         description="Confluent-compatible registry; with it records carry its ids, without it Avro fingerprints",
-        json_schema_extra={"env": "SCHEMA_REGISTRY_URL", "metavar": "URL"},
+        json_schema_extra={"env": "SCHEMA_REGISTRY_URL", "metavar": "URL[,URL…]"},
+    )
+    schema_registry_username: str | None = Field(
+        default=None, description="user for the registry (basic authentication)"
+    )
+    schema_registry_password: SecretStr | None = Field(
+        default=None,
+        description="password for the registry; other users of the machine can see a flag, so prefer the file",
+    )
+    schema_registry_password_file: Path | None = Field(
+        default=None, description="file that holds the registry's password", json_schema_extra={"metavar": "FILE"}
+    )
+    schema_registry_ca_file: Path | None = Field(
+        default=None,
+        description="certificates (PEM) that may sign the registry's one; the system's if not given",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    schema_registry_cert_file: Path | None = Field(
+        default=None,
+        description="our own certificate (PEM) for the registry, for mutual TLS",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    schema_registry_key_file: Path | None = Field(
+        default=None, description="key of that certificate (PEM)", json_schema_extra={"metavar": "FILE"}
+    )
+    schema_registry_key_password: SecretStr | None = Field(
+        default=None, description="password of that key; prefer the file"
+    )
+    schema_registry_key_password_file: Path | None = Field(
+        default=None, description="file that holds the password of that key", json_schema_extra={"metavar": "FILE"}
     )
 
     def connection_fields(self) -> dict[str, Any]:
         """What a client needs to connect, by the names of `bus.connection.KafkaConnection`; secrets are in the clear."""
         names = type(self).model_fields.keys() & KafkaSettings.model_fields.keys() - _NOT_FOR_CONNECTING
-        values = {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names if not name.startswith(_OF_THE_REGISTRY)}
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in values.items()
         }
@@ -167,12 +197,15 @@ class KafkaSettings(Settings):
     @field_validator("schema_registry_url")
     @classmethod
     def _check_registry(cls, value: str | None) -> str | None:
-        return value if value is None else check_url(value, ("http", "https"))
+        return (
+            value if value is None else ",".join(check_url(url.strip(), ("http", "https")) for url in value.split(","))
+        )
 
     @model_validator(mode="after")
     def _check_security(self) -> Self:
         _check_login(self)
         _check_tls(self)
+        _check_registry(self)
         return self
 
 
@@ -326,6 +359,26 @@ def _check_tls(settings: KafkaSettings) -> None:
     for attribute in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
         if attribute in given:
             _check_readable(getattr(settings, attribute), attribute)
+
+
+def _check_registry(settings: KafkaSettings) -> None:
+    """Login and TLS files belong to a registry, a password to a user, a key to a certificate."""
+    parts = ("username", "password", "ca_file", "cert_file", "key_file", "key_password")
+    given = [part for part in parts if getattr(settings, _OF_THE_REGISTRY + part) is not None]
+    if given and settings.schema_registry_url is None:
+        raise SettingConflict("no registry is set; add --schema-registry-url", _OF_THE_REGISTRY + given[0])
+    if ("username" in given) != ("password" in given):
+        message = "a login needs --schema-registry-username and --schema-registry-password-file"
+        raise SettingConflict(message, "schema_registry_username", "schema_registry_password")
+    if "username" in given and _CREDENTIALS_IN_URL.search(settings.schema_registry_url or ""):
+        message = "the URL holds credentials as well; give one of the two"
+        raise SettingConflict(message, "schema_registry_username", "schema_registry_url")
+    if "cert_file" not in given and ("key_file" in given or "key_password" in given):
+        message = "a key needs its certificate; add --schema-registry-cert-file"
+        raise SettingConflict(message, "schema_registry_key_file", "schema_registry_key_password")
+    for part in ("ca_file", "cert_file", "key_file"):
+        if part in given:
+            _check_readable(getattr(settings, _OF_THE_REGISTRY + part), _OF_THE_REGISTRY + part)
 
 
 def _check_readable(path: Path, attribute: str) -> None:

@@ -10,7 +10,7 @@ from backpack_streams.sandbox.venue import Venue
 
 
 class ControlApi:
-    """Answers `GET /state`, `/books[/SYMBOL]`, `/sequences`, `/faults`; `POST /play`, `/faults`; `DELETE /faults`.
+    """Answers `GET /state`, `/books[/SYMBOL]`, `/sequences`, `/account`, `/faults`; `POST /play`, `/faults`; `DELETE /faults`.
 
     Args:
         venue: the truth.
@@ -18,6 +18,7 @@ class ControlApi:
         state: what `/state` shows.
         play: begins the flow.
         order: starts a fault from its JSON form; raises FaultError.
+        account: what `/account` shows.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class ControlApi:
         state: Callable[[], dict[str, Any]],
         play: Callable[[], None],
         order: Callable[[dict[str, Any]], dict[str, Any]],
+        account: Callable[[], dict[str, Any]],
     ) -> None:
         self._venue = venue
         self._faults = faults
@@ -36,6 +38,7 @@ class ControlApi:
             "/state": state,
             "/books": self._books,
             "/sequences": venue.sequences,
+            "/account": account,
             "/faults": faults.shown,
         }
 

@@ -15,7 +15,7 @@ from backpack_streams.sandbox.streams import StreamName, parse_stream
 FRAME_FAULTS = frozenset({"drop", "drop-one", "duplicate", "reorder", "freeze", "garbage", "snapshot-ahead"})
 ANSWER_FAULTS = frozenset({"rest-5xx", "rest-slow", "rest-cut", "rest-stale", "snapshot-behind", "crossed-snapshot"})
 IMMEDIATE_FAULTS = frozenset({"cut", "close", "refuse", "burst", "delist", "list"})
-FAULTS = FRAME_FAULTS | ANSWER_FAULTS | IMMEDIATE_FAULTS | {"ping-off"}
+FAULTS = FRAME_FAULTS | ANSWER_FAULTS | IMMEDIATE_FAULTS | {"ping-off", "clock-offset"}
 GARBAGE_KINDS = frozenset({"text", "event", "field", "digits"})
 
 _DEFAULT_COUNT = {"drop": 1, "drop-one": 1, "duplicate": 1, "reorder": 1, "garbage": 1, "crossed-snapshot": 1}
@@ -25,7 +25,7 @@ _DIGITS = "1234567890.123456789012345678901234567890"
 _KEYS = frozenset(
     {
         "symbol", "stream", "count", "seconds", "kind", "hold", "status", "delay", "age", "updates", "connection",
-        "path", "on",
+        "path", "on", "offset",
     }
 )  # fmt: skip
 
@@ -118,7 +118,7 @@ class FaultBox:
         try:
             count = int(options.get("count", _DEFAULT_COUNT.get(name, 0))) or None
             seconds = float(options.get("seconds", _DEFAULT_SECONDS.get(name, 0)))
-            for key in ("status", "delay", "age", "updates", "connection"):
+            for key in ("status", "delay", "age", "updates", "connection", "offset"):
                 float(options.get(key, 0))
         except (TypeError, ValueError) as error:
             raise FaultError(f"fault {name}: an option that must be a number is not ({error})") from error
@@ -208,6 +208,15 @@ class FaultBox:
     def active(self, name: str, now_us: int) -> bool:
         """Whether a fault of this name is active."""
         return any(fault.name == name and self._active(fault, now_us) for fault in self._faults)
+
+    def clock_offset_us(self, now_us: int) -> int:
+        """How far the exchange's clock runs ahead of ours because of `clock-offset` (option `offset`, seconds, 600 if not given)."""
+        offsets = (
+            fault.number_of("offset", 600.0)
+            for fault in self._faults
+            if fault.name == "clock-offset" and self._active(fault, now_us)
+        )
+        return int(sum(offsets) * 1_000_000)
 
     @staticmethod
     def _active(fault: Fault, now_us: int) -> bool:

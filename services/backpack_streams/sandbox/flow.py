@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from backpack_streams.sandbox.account import SyntheticAccount
 from backpack_streams.sandbox.hub import Hub
 from backpack_streams.sandbox.recording import Recording
 from backpack_streams.sandbox.replay import RecordedVenue
@@ -81,8 +82,16 @@ async def all_writable(hub: Hub) -> None:
 class SyntheticFlow:
     """Depth frames at `rate` a second over all markets until `frames` are made; clock-driven streams all along."""
 
-    def __init__(self, venue: SyntheticVenue, hub: Hub, settings: SandboxSettings, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        venue: SyntheticVenue,
+        hub: Hub,
+        settings: SandboxSettings,
+        now_us: Callable[[], int],
+        account: SyntheticAccount | None = None,
+    ) -> None:
         self._venue = venue
+        self._account = account
         self._hub = hub
         self._now_us = now_us
         self._rate = settings.effective_rate
@@ -125,6 +134,8 @@ class SyntheticFlow:
     def _tick(self) -> None:
         now_us = self._now_us()
         self._hub.publish(self._venue.by_the_clock(now_us), now_us)
+        if self._account is not None:
+            self._hub.publish(self._account.by_the_clock(now_us, self._hub.subscribed), now_us)
         self._hub.flush()
 
     async def _at_rate(self, rate: float) -> None:

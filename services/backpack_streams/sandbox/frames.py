@@ -134,6 +134,22 @@ class FrameWriter:
         )
         return self._enveloped(f"ticker.{self.symbol}", data, event)
 
+    def external_ticker(self, event: int, prices: tuple[int, int, int, int], volume: int, trades: int) -> Frame:
+        """A provider's figures, ticker-shaped: first, highest, lowest and last price in ticks, volume in steps."""
+        first, high, low, last = map(self.price, prices)
+        v, quote = self.quantity(volume), padded(volume * prices[3], self._price_places + self._quantity_places)
+        if event & 4:
+            data = (
+                f'"E":{event},"V":"{quote}","c":"{last}","e":"externalTicker","h":"{high}","l":"{low}","n":{trades},"o":"{first}",'
+                f'"s":"{self.symbol}","v":"{v}"'
+            )
+        else:
+            data = (
+                f'"e":"externalTicker","E":{event},"s":"{self.symbol}","o":"{first}","c":"{last}","h":"{high}","l":"{low}",'
+                f'"v":"{v}","V":"{quote}","n":{trades}'
+            )
+        return self._enveloped(f"externalTicker.{self.symbol}", data, event)
+
     def kline(self, interval: str, event: int, candle: Candle, closed: bool) -> Frame:
         """A candle; prices are null while nothing traded. `T` is the start of the next candle."""
         if candle.trades:
@@ -151,13 +167,14 @@ class FrameWriter:
         return self._enveloped(f"kline.{interval}.{self.symbol}", data, event)
 
     def mark_price(
-        self, times: Times, mark: str, index: str | None, funding: str | None, next_funding_ms: int
+        self, times: Times, mark: str, index: str | None, funding: str | None, next_funding_ms: int | None
     ) -> Frame:
-        """Mark price; index and funding are left out where the market has none. `n` is in milliseconds."""
+        """Mark price; index, funding and its time are left out where the market has none. `n` is in milliseconds."""
         event, engine = times
         f = f'"f":"{funding}",' if funding is not None else ""
         i = f'"i":"{index}",' if index is not None else ""
-        data = f'"E":{event},"T":{engine},"e":"markPrice",{f}{i}"n":{next_funding_ms},"p":"{mark}","s":"{self.symbol}"'
+        n = f'"n":{next_funding_ms},' if next_funding_ms is not None else ""
+        data = f'"E":{event},"T":{engine},"e":"markPrice",{f}{i}{n}"p":"{mark}","s":"{self.symbol}"'
         return self._enveloped(f"markPrice.{self.symbol}", data, event)
 
     def open_interest(self, event: int, contracts: int) -> Frame:
@@ -167,6 +184,11 @@ class FrameWriter:
 
     @staticmethod
     def _enveloped(stream: str, data: str, event: int) -> Frame:
-        if event & 2:
-            return stream, f'{{"data":{{{data}}},"stream":"{stream}"}}'.encode()
-        return stream, f'{{"stream":"{stream}","data":{{{data}}}}}'.encode()
+        return enveloped(stream, data, event)
+
+
+def enveloped(stream: str, data: str, event: int) -> Frame:
+    """The frame with these fields; whether `data` or `stream` comes first depends on the event's time."""
+    if event & 2:
+        return stream, f'{{"data":{{{data}}},"stream":"{stream}"}}'.encode()
+    return stream, f'{{"stream":"{stream}","data":{{{data}}}}}'.encode()

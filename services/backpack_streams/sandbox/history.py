@@ -28,8 +28,10 @@ class History:
         self._minutes: dict[int, Candle] = {}
         self._minute = Candle(0, 0)
         self._day: Candle | None = None
+        self._week_before: Candle | None = None
         self._watched: dict[str, Candle] = {}
         self._sent: dict[str, tuple[int, int]] = {}
+        self._unopened: dict[str, None] = {}
 
     def add(self, engine_us: int, tick: int, steps: int, buyer_is_maker: bool) -> int:
         """Count a trade in; answers its id."""
@@ -52,25 +54,40 @@ class History:
         """The 24 hours before the start and all since; counted from then on."""
         if self._day is None:
             begin = self.past.end_seconds - DAY_SECONDS
-            self._day = merged(begin, 0, self.past.minutes(begin, self.past.end_seconds))
+            self._day = merged(begin, 0, self.past.parts(begin, self.past.end_seconds))
             for minute in self._minutes.values():
                 self._day.merge(minute)
         return self._day
 
+    def week(self) -> Candle:
+        """The day as above and six days before it, of which one minute of each hour counts: to add up all would take too long."""
+        if self._week_before is None:
+            hours = range(self.past.end_seconds - 7 * DAY_SECONDS, self.past.end_seconds - DAY_SECONDS, 3600)
+            self._week_before = merged(hours.start, 0, (self.past.minute(second // 60) for second in hours))
+        return merged(self._week_before.start_seconds, 0, (self._week_before, self.day()))
+
     def watch(self, interval: str, now_us: int) -> None:
         """Keep the candle of an interval ready for its stream."""
-        if interval not in self._watched:
-            start, end = bucket(interval, (now_us - CLOSE_DELAY_US) // 1_000_000)
+        if interval in self._watched or interval in self._unopened:
+            return
+        start, end = bucket(interval, (now_us - CLOSE_DELAY_US) // 1_000_000)
+        if end - start > DAY_SECONDS:
+            self._unopened[interval] = None
+        else:
             self._watched[interval] = self._candle(start, end)
 
     def unwatch(self, interval: str) -> None:
         """Stop keeping an interval's candle."""
         self._watched.pop(interval, None)
+        self._unopened.pop(interval, None)
         self._sent.pop(interval, None)
 
     def kline_frames(self, now_us: int, writer: FrameWriter) -> list[Frame]:
         """What the kline streams have to say, to be asked once a second: closed candles, then the open if it changed."""
         frames: list[Frame] = []
+        if self._unopened:  # one at a time: each adds up weeks
+            interval = self._unopened.popitem()[0]
+            self._watched[interval] = self._candle(*bucket(interval, (now_us - CLOSE_DELAY_US) // 1_000_000))
         for interval in list(self._watched):
             candle = self._watched[interval]
             for _ in range(_MAX_CLOSED_AT_ONCE):
@@ -101,7 +118,7 @@ class History:
             candle = Candle(start, end)
             self._refill(candle)
             return candle
-        whole = merged(start, end, self.past.minutes(start, end))
+        whole = merged(start, end, self.past.parts(start, end))
         for second in range(max(start, self.past.end_seconds), min(end, self._minute.end_seconds), 60):
             minute = self._minutes.get(second)
             if minute is not None:
@@ -110,7 +127,7 @@ class History:
 
     def klines(self, interval: str, from_seconds: int, to_seconds: int, now_seconds: int) -> list[dict[str, Any]]:
         """Rows of `/klines` for the candles that begin in [from, to], up to the one in progress, oldest first."""
-        first = max(from_seconds, self._start_seconds if interval == "1s" else self.past.begin_seconds)
+        first = max(from_seconds, self._first_whole_second() if interval == "1s" else self.past.begin_seconds)
         start, end = bucket(interval, first)
         if start < first:
             start, end = bucket(interval, end)
@@ -120,6 +137,12 @@ class History:
             rows.append(candle.row(self._listing.price_places, self._listing.quantity_places))
             start, end = bucket(interval, end)
         return rows
+
+    def _first_whole_second(self) -> int:
+        """From here on every trade is kept, and so every candle of a second is right."""
+        if len(self._trades) < TRADES_KEPT:
+            return self._start_seconds
+        return self._trades[0][1] // 1_000_000 + 1
 
     def trades(self, offset: int, limit: int) -> list[dict[str, Any]]:
         """Rows of `/trades` and `/trades/history`, newest first."""
@@ -145,9 +168,9 @@ class History:
             "isBuyerMaker": buyer_is_maker,
         }
 
-    def ticker_row(self) -> dict[str, Any]:
+    def ticker_row(self, interval: str = "1d") -> dict[str, Any]:
         """The row of `/tickers`. While nothing was ever traded its figures are 0 and the change in percent `"N/A"`."""
-        day = self.day()
+        day = self.week() if interval == "1w" else self.day()
         places = self._listing.price_places
         change = day.close - day.open
         return {

@@ -77,15 +77,16 @@ class Hub:
             if outlet in channel.outlets:
                 self.unsubscribe(outlet, stream)
 
-    def subscribe(self, outlet: Outlet, stream: str) -> None:
-        """Deliver a stream to a socket; a second time changes nothing."""
+    def subscribe(self, outlet: Outlet, stream: str) -> bool:
+        """Deliver a stream to a socket; a second time changes nothing, and answers False."""
         channel = self._channels.setdefault(stream, Channel(stream))
         if outlet in channel.outlets:
-            return
+            return False
         channel.outlets.append(outlet)
         self.subscriptions_made += 1
         if len(channel.outlets) == 1:
             self._watch(stream)
+        return True
 
     def unsubscribe(self, outlet: Outlet, stream: str) -> None:
         """Stop delivering a stream to a socket."""

@@ -35,8 +35,23 @@ class Listing:
 
     @property
     def is_perp(self) -> bool:
-        """Whether mark price, open interest, liquidations and funding exist."""
+        """Whether funding exists."""
         return self.market_type in ("PERP", "IPERP")
+
+    @property
+    def is_future(self) -> bool:
+        """Whether open interest, liquidations and margin exist."""
+        return self.is_perp or self.market_type == "DATED"
+
+    @property
+    def has_mark_price(self) -> bool:
+        """Whether there is a mark price."""
+        return self.is_future or self.market_type == "PREDICTION"
+
+    @property
+    def has_book(self) -> bool:
+        """Whether there is an order book: prices of RFQ markets are asked for."""
+        return self.market_type != "RFQ"
 
     @property
     def base(self) -> str:
@@ -61,7 +76,7 @@ class Listing:
             "visible": True,
             "positionLimitWeight": None,
         }
-        if self.is_perp:
+        if self.is_future:
             row["imfFunction"] = {"type": "sqrt", "base": "0.02", "factor": "0.0001"}
             row["mmfFunction"] = {"type": "sqrt", "base": "0.0125", "factor": "0.00006"}
             row["fundingRateUpperBound"] = "100"
@@ -82,7 +97,7 @@ class Listing:
             "maxImpactMultiplier": "1.05",
             "minImpactMultiplier": "0.95",
         }
-        if self.is_perp:
+        if self.is_future:
             price["meanMarkPriceBand"] = {"maxMultiplier": "1.1", "minMultiplier": "0.9"}
             price["meanPremiumBand"] = {"tolerancePct": "0.05"}
         return {"price": price, "quantity": {"minQuantity": step, "maxQuantity": None, "stepSize": step}}
@@ -105,10 +120,20 @@ _FIXED = (
 
 BYSTANDERS = (
     Listing("WIF_USDC", "SPOT", 4, 1, 46_771, state="Closed"),
-    Listing("RAINFALL2026_USDC_PREDICTION", "PREDICTION", 3, 0, 420, quiet=True),
+    Listing("RAINFALL2026_USDC_PREDICTION", "PREDICTION", 3, 0, 420, state="Closed", quiet=True),
     Listing("BASKET_USDC_EXOTIC", "EXOTIC", 2, 2, 10_000, quiet=True),
 )
-"""Listed, but without a market behind: one closed, one shown only to who asks for its type, one of an unknown type."""
+"""Listed, but without a market behind: one closed, one settled and shown only to who asks for its type, one of an unknown type."""
+
+EVERY_KIND = (
+    Listing("ETH_USDC_IPERP", "IPERP", 2, 4, 423_700),
+    Listing("BTC_USDC_270326", "DATED", 1, 5, 871_230, funding=False),
+    Listing("SNOWFALL2026_USDC_PREDICTION", "PREDICTION", 3, 0, 420, funding=False),
+    Listing("SOL_USDC_RFQ", "RFQ", 2, 2, 21_850, quiet=True),
+    Listing("WEATHER_USDC_EXOTIC", "EXOTIC", 2, 2, 10_000),
+    Listing("NVDA.US_USDC", "SPOT", 2, 2, 18_250, rwa_market_type="STOCK"),
+)
+"""An open market of every kind that the first ones lack, for who asks for them: a kind that nobody knows is among them."""
 
 
 def synthetic_listings(count: int) -> list[Listing]:
@@ -131,5 +156,7 @@ def _generated(number: int) -> Listing:
 
 def opened_listing(symbol: str) -> Listing:
     """A market that opens while the sandbox runs."""
-    market_type = "PERP" if symbol.endswith("_PERP") else "SPOT"
+    ending = symbol.rpartition("_")[2]
+    kind = "DATED" if ending.isdecimal() else ending
+    market_type = kind if kind in KNOWN_MARKET_TYPES else "SPOT"
     return Listing(symbol, market_type, 3, 1, 25_000, created_at="2026-01-05T12:00:00")

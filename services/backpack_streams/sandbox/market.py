@@ -224,7 +224,7 @@ class SyntheticMarket:
         trade_id = self.history.add(engine, tick, steps, buyer_is_maker)
         if "trade" in self.wanted:
             frames.append(self.writer.trade((event, engine), trade_id, tick, steps, buyer_is_maker))
-        if self.listing.is_perp and trade_id % _LIQUIDATION_EVERY == 0:
+        if self.listing.is_future and trade_id % _LIQUIDATION_EVERY == 0:
             taker = "Ask" if buyer_is_maker else "Bid"
             for family, stream in (
                 ("liquidation.all", "liquidation"),

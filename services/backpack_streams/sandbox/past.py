@@ -13,6 +13,7 @@ from backpack_streams.sandbox.listings import Listing
 DAYS = 30
 TRADES_KEPT = 10_000
 _TRADE_SPACING_SECONDS = 3
+_HOUR_SECONDS = 3600
 _MASK = (1 << 64) - 1
 _PER_TEN_THOUSAND = 10_000
 
@@ -32,6 +33,7 @@ class Past:
         self._anchor = listing.anchor
         self._key = key
         self._empty = listing.quiet or listing.thin
+        self._hours: dict[int, Candle] = {}
         self.end_seconds = start_seconds // 60 * 60
         self.begin_seconds = (start_seconds - DAYS * DAY_SECONDS) // DAY_SECONDS * DAY_SECONDS
 
@@ -63,6 +65,55 @@ class Past:
         first = -(-max(from_seconds, self.begin_seconds) // 60)
         last = -(-min(to_seconds, self.end_seconds) // 60)
         return (self.minute(number) for number in range(first, last))
+
+    def hour(self, number: int) -> Candle:
+        """One hour's candle: what its sixty minutes add up to, in a tenth of the time, and remembered."""
+        hour = self._hours.get(number)
+        if hour is None:
+            hour = self._hours[number] = self._hour(number)
+        return hour
+
+    def _hour(self, number: int) -> Candle:
+        hour = Candle(number * _HOUR_SECONDS, (number + 1) * _HOUR_SECONDS)
+        if self._empty:
+            return hour
+        key, first = self._key ^ 0x5EED, number * 60
+        prices = self._prices_within(number)
+        for minute in range(60):
+            chance = mixed(key, first + minute)
+            trades = chance % 40
+            if not trades:
+                continue
+            opened, closed = prices[minute], prices[minute + 1]
+            volume = trades * ((chance >> 24) % 1000 + 1)
+            low = max(1, min(opened, closed) - (chance >> 16) % 5)
+            if not hour.trades:
+                hour.open, hour.low = opened, low
+            hour.close = closed
+            hour.high = max(hour.high, max(opened, closed) + (chance >> 8) % 5)
+            hour.low = min(hour.low, low)
+            hour.volume += volume
+            hour.quote += volume * (opened + closed) // 2
+            hour.trades += trades
+        return hour
+
+    def _prices_within(self, hour: int) -> list[int]:
+        """The price at the start of each minute of an hour, and at its end."""
+        here = mixed(self._key, hour) % 401 - 200
+        there = mixed(self._key, hour + 1) % 401 - 200
+        anchor, scale = self._anchor, 60 * _PER_TEN_THOUSAND
+        return [max(1, anchor + anchor * (here * 60 + (there - here) * minute) // scale) for minute in range(61)]
+
+    def parts(self, from_seconds: int, to_seconds: int) -> Iterator[Candle]:
+        """What `minutes` gives, in fewer pieces: whole hours, and minutes at the ends."""
+        begin, end = max(from_seconds, self.begin_seconds), min(to_seconds, self.end_seconds)
+        first, last = -(-begin // _HOUR_SECONDS), end // _HOUR_SECONDS
+        if first >= last:
+            yield from self.minutes(begin, end)
+            return
+        yield from self.minutes(begin, first * _HOUR_SECONDS)
+        yield from map(self.hour, range(first, last))
+        yield from self.minutes(last * _HOUR_SECONDS, end)
 
     def trade(self, back: int) -> tuple[int, int, int, bool]:
         """The `back`-th last trade before the start (1 = the last): time in µs, price, quantity, buyer is maker."""

@@ -1,4 +1,4 @@
-"""What only perpetuals have: mark price, index, funding and open interest of a synthetic market."""
+"""What spot markets do not have: mark price, index, funding and open interest of a synthetic market."""
 
 from typing import Any
 
@@ -42,15 +42,18 @@ class Perpetual:
         mark, index, funding = self._figures(now_us)
         places = self._market.listing.price_places + _EXTRA_PLACES
         index_text = padded(index, places) if funding is not None else None
+        next_funding_ms = _next_funding_ms(now_us) if self._market.listing.is_future else None
         return self._market.writer.mark_price(
-            (now_us, now_us - 600), padded(mark, places), index_text, funding, _next_funding_ms(now_us)
+            (now_us, now_us - 600), padded(mark, places), index_text, funding, next_funding_ms
         )
 
     def mark_row(self, now_us: int) -> dict[str, Any]:
         """The row of `/markPrices`; no funding rate and index where the market has none."""
         mark, index, funding = self._figures(now_us)
         places = self._market.listing.price_places + _EXTRA_PLACES
-        row: dict[str, Any] = {"markPrice": trimmed(mark, places), "nextFundingTimestamp": _next_funding_ms(now_us)}
+        row: dict[str, Any] = {"markPrice": trimmed(mark, places)}
+        if self._market.listing.is_future:
+            row["nextFundingTimestamp"] = _next_funding_ms(now_us)
         if funding is not None:
             row |= {"fundingRate": funding.rstrip("0").rstrip("."), "indexPrice": trimmed(index, places)}
         return row | {"symbol": self._market.listing.symbol}

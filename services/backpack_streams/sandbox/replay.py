@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from backpack_streams.sandbox.decimals import plain
+from backpack_streams.sandbox.intervals import naive_iso
 from backpack_streams.sandbox.listings import Listing
 from backpack_streams.sandbox.recording import RecordedFrame, Recording
 from backpack_streams.sandbox.streams import StreamName, parse_stream
@@ -160,8 +161,8 @@ class RecordedVenue:
         """Trades played so far."""
         return [_trade_row(data) for data in list(self._trades.get(symbol, ()))[offset : offset + limit]]
 
-    def ticker(self, symbol: str) -> dict[str, Any] | None:
-        """Figures from the latest ticker frame, else from the trades played so far."""
+    def ticker(self, symbol: str, interval: str = "1d") -> dict[str, Any] | None:
+        """Figures from the latest ticker frame, else from the trades played so far; no recording lasts longer than a day."""
         data = self._latest.get((symbol, "ticker"))
         if data is not None:
             first, last = Decimal(data["o"]), Decimal(data["c"])
@@ -200,9 +201,10 @@ class RecordedVenue:
     def klines(
         self, symbol: str, interval: str, from_seconds: int, to_seconds: int, now_us: int
     ) -> list[dict[str, Any]]:
-        """Candles played so far, each in its latest state."""
+        """Candles played so far that begin in [from, to], each in its latest state."""
         played = self._klines.get((symbol, interval), {})
-        return [_kline_row(played[start]) for start in sorted(played)]
+        wanted = naive_iso(from_seconds), naive_iso(to_seconds)
+        return [_kline_row(played[start]) for start in sorted(played) if wanted[0] <= start[:19] <= wanted[1]]
 
     def recorded_body(self, path: str) -> bytes | None:
         """A recorded answer."""

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from backpack_streams.sandbox.catalogues import STEP_SECONDS, Catalogues
 from backpack_streams.sandbox.decimals import trimmed
 from backpack_streams.sandbox.faults import FaultBox
 from backpack_streams.sandbox.http import Request, Response
@@ -81,17 +82,29 @@ class RestApi:
         self._faults = faults
         self._settings = settings
         self._now_us = now_us
+        self._catalogues = Catalogues(venue, settings.seed, settings.catalogue_round_seconds, now_us)
         self._general = RateLimit(settings.requests_per_minute)
         self._historical = RateLimit(settings.historical_requests_per_minute)
         self._cache: dict[str, tuple[int, Response]] = {}
         self.requests = 0
         self._routes: dict[str, Callable[[Request], Response]] = {
-            "/api/v1/status": lambda _: Response.json({"status": "Ok", "message": None}),
+            "/api/v1/status": lambda _: Response.json(self._catalogues.status()),
             "/api/v1/ping": lambda _: Response.text("pong"),
-            "/api/v1/time": lambda _: Response.text(str(self._now_us() // 1000)),
+            "/api/v1/time": lambda _: Response.text(str(self._exchange_us() // 1000)),
             "/api/v1/markets": self._markets,
             "/api/v1/market": lambda request: Response.json(self._listing(request).row()),
             "/api/v1/assets": self._assets,
+            "/api/v1/collateral": lambda _: Response.json(self._catalogues.collateral()),
+            "/api/v1/borrowLend/markets": lambda _: Response.json(self._catalogues.lending_markets()),
+            "/api/v1/borrowLend/markets/history": self._lending_history,
+            "/api/v1/borrowLend/apy": lambda _: Response.json(self._catalogues.apy()),
+            "/api/v1/prediction": self._events,
+            "/api/v1/prediction/tags": lambda _: Response.json(self._catalogues.tags()),
+            "/api/v1/market-sessions": lambda _: Response.json(self._catalogues.sessions()),
+            "/api/v1/securities": lambda _: Response.json(self._catalogues.securities()),
+            "/api/v1/vaults": lambda _: Response.json(self._catalogues.vaults()),
+            "/api/v1/vaults/history": self._vault_history,
+            "/api/v1/wallets": lambda _: Response.json(self._catalogues.wallets()),
             "/api/v1/depth": self._depth,
             "/api/v1/ticker": self._ticker,
             "/api/v1/tickers": self._tickers,
@@ -131,6 +144,10 @@ class RestApi:
             return self._cached(request, route) if request.path in _CACHED else route(request)
         except RefusedError as refused:
             return refused.response
+
+    def _exchange_us(self) -> int:
+        now_us = self._now_us()
+        return now_us + self._faults.clock_offset_us(now_us)
 
     def _cached(self, request: Request, route: Callable[[Request], Response]) -> Response:
         now_us = self._now_us()
@@ -180,6 +197,34 @@ class RestApi:
         bases = dict.fromkeys(listing.base for listing in self._venue.listings())
         return Response.json([_asset(base) for base in [*bases, "USDC"]])
 
+    @staticmethod
+    def _interval(request: Request) -> str:
+        interval = request.first("interval")
+        if interval is None:
+            raise bad_parameter("interval", 'Type "string" expects an input value.')
+        if interval not in STEP_SECONDS:
+            raise bad_parameter("interval", 'failed to parse "string": Expect a valid enumeration value.')
+        return interval
+
+    def _lending_history(self, request: Request) -> Response:
+        interval, symbol, assets = self._interval(request), request.first("symbol"), self._catalogues.assets()
+        if symbol is not None and symbol not in assets:
+            raise invalid_symbol()
+        return Response.json(self._catalogues.lending_history(assets if symbol is None else [symbol], interval))
+
+    def _vault_history(self, request: Request) -> Response:
+        vault = None if request.first("vaultId") is None else self._integer(request, "vaultId")
+        return Response.json(self._catalogues.vault_history(self._interval(request), vault))
+
+    def _events(self, request: Request) -> Response:
+        limit, offset = min(self._integer(request, "limit", 100), 1000), self._integer(request, "offset", 0)
+        rows = self._catalogues.events()
+        for name, field in (("eventSlug", "slug"), ("resolved", "resolved")):
+            wanted = request.first(name)
+            if wanted is not None:
+                rows = [row for row in rows if str(row[field]).lower() == wanted.lower()]
+        return Response.json(rows[offset : offset + limit])
+
     def _depth(self, request: Request) -> Response:
         limit = request.first("limit") or "1000"
         if limit not in DEPTH_LIMITS:
@@ -196,23 +241,32 @@ class RestApi:
             body["bids"] = [*body["bids"], [_above(body["asks"][0][0]), "1"]]
         return Response.json(body)
 
+    @staticmethod
+    def _ticker_interval(request: Request) -> str:
+        interval = request.first("interval") or "1d"
+        if interval not in ("1d", "1w"):
+            raise bad_parameter("interval", 'failed to parse "TickerInterval": Expect a valid enumeration value.')
+        return interval
+
     def _ticker(self, request: Request) -> Response:
-        row = self._venue.ticker(self._listing(request).symbol)
+        row = self._venue.ticker(self._listing(request).symbol, self._ticker_interval(request))
         return Response.json(row) if row is not None and row["trades"] != "0" else Response(204)
 
     def _tickers(self, request: Request) -> Response:
-        rows = [self._venue.ticker(listing.symbol) for listing in self._typed(request, DEFAULT_MARKET_TYPES)]
+        interval = self._ticker_interval(request)
+        rows = [self._venue.ticker(listing.symbol, interval) for listing in self._typed(request, DEFAULT_MARKET_TYPES)]
         return Response.json([row for row in rows if row is not None])
 
     def _mark_prices(self, request: Request) -> Response:
-        return self._one_or_all(request, self._venue.mark_price)
+        return self._one_or_all(request, self._venue.mark_price, frozenset({"PERP"}))
 
     def _open_interest(self, request: Request) -> Response:
-        return self._one_or_all(request, self._venue.open_interest)
+        return self._one_or_all(request, self._venue.open_interest, KNOWN_MARKET_TYPES)
 
-    def _one_or_all(self, request: Request, ask: Callable[[str, int], dict[str, Any] | None]) -> Response:
-        perps = frozenset({"PERP"})
-        listings = self._typed(request, perps) if request.first("symbol") is None else [self._listing(request)]
+    def _one_or_all(
+        self, request: Request, ask: Callable[[str, int], dict[str, Any] | None], default: frozenset[str]
+    ) -> Response:
+        listings = self._typed(request, default) if request.first("symbol") is None else [self._listing(request)]
         rows = [ask(listing.symbol, self._now_us()) for listing in listings]
         return Response.json([row for row in rows if row is not None])
 

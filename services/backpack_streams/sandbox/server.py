@@ -12,6 +12,8 @@ from typing import Any, Self
 import picows
 
 from backpack_streams.errors import UsageError
+from backpack_streams.sandbox.account import SyntheticAccount
+from backpack_streams.sandbox.account_keys import AccountKeys
 from backpack_streams.sandbox.control import ControlApi
 from backpack_streams.sandbox.faults import FaultBox, FaultError, parse_fault
 from backpack_streams.sandbox.flow import Flow, RecordedFlow, SyntheticFlow
@@ -46,18 +48,25 @@ class Sandbox:
         now_us = wall_clock_us()
         if settings.recording is None:
             interest_us = int(settings.open_interest_seconds * 1_000_000)
-            self.venue = SyntheticVenue(settings.symbols, settings.seed, now_us, interest_us)
+            self.venue = SyntheticVenue(settings.symbols, settings.seed, now_us, interest_us, settings.every_kind)
         else:
             recording = read_recording(settings.recording, now_us if settings.retime else None)
             self.venue = RecordedVenue(recording)
         self.hub = Hub(self.faults, lambda stream: self.venue.watch(stream, wall_clock_us()), self.venue.unwatch)
         self.flow: Flow
+        self._account_keys = AccountKeys(settings.account_keys)
+        self._account: SyntheticAccount | None = None
         if isinstance(self.venue, SyntheticVenue):
-            self.flow = SyntheticFlow(self.venue, self.hub, settings, wall_clock_us)
+            if self._account_keys:
+                act_us = int(settings.account_act_seconds * 1_000_000)
+                self._account = SyntheticAccount(self.venue, settings.seed, now_us, act_us)
+            self.flow = SyntheticFlow(self.venue, self.hub, settings, wall_clock_us, self._account)
         else:
             self.flow = RecordedFlow(recording, self.venue, self.hub, settings, wall_clock_us)
         self._rest_api = RestApi(self.venue, self.faults, settings, wall_clock_us, self.hub.snapshots_asked.add)
-        self._control_api = ControlApi(self.venue, self.faults, self.state, self.flow.play, self.order_fault)
+        self._control_api = ControlApi(
+            self.venue, self.faults, self.state, self.flow.play, self.order_fault, self.account
+        )
         self._rest = HttpServer(self._rest_api.handle)
         self._control = HttpServer(self._control_api.handle)
         self._sockets: asyncio.Server | None = None
@@ -119,7 +128,7 @@ class Sandbox:
 
     async def _start_sockets(self, port: int) -> int:
         def accept(_: picows.WSUpgradeRequest) -> Socket:
-            return Socket(self.hub, self.faults, self.settings, wall_clock_us)
+            return Socket(self.hub, self.faults, self.settings, wall_clock_us, self._account_keys, self._greeting)
 
         self._sockets = await picows.ws_create_server(accept, self.settings.host, port)
         return int(self._sockets.sockets[0].getsockname()[1])
@@ -169,6 +178,13 @@ class Sandbox:
             "rest_requests": self._rest_api.requests,
             "faults": self.faults.shown(),
         }
+
+    def account(self) -> dict[str, Any]:
+        """What `GET /account` shows: what the account's streams carried, and how it stands."""
+        return {} if self._account is None else self._account.shown()
+
+    def _greeting(self, stream: str) -> list[bytes]:
+        return [] if self._account is None else self._account.greeting(stream, wall_clock_us())
 
     def order_fault(self, order: dict[str, Any]) -> dict[str, Any]:
         """Start a fault from its JSON form, `{"fault": NAME, ...options}`; answers how it is shown.

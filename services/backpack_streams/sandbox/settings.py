@@ -19,6 +19,19 @@ class SandboxSettings(BaseModel):
     rest_port: int = Field(18766, ge=0, le=65535, description="Port of the REST API; 0 takes a free one.")
     control_port: int = Field(18767, ge=0, le=65535, description="Port of the HTTP control API; 0 takes a free one.")
     symbols: int = Field(12, ge=1, le=600, description="Number of synthetic markets.")
+    every_kind: bool = Field(
+        False,
+        description="Open a market of every kind beside those: IPERP, DATED, PREDICTION, RFQ, one of a kind nobody knows, a stock.",
+    )
+    account_keys: list[str] = Field(
+        default_factory=list,
+        description="Public key (base64) that may subscribe to the account's streams; may be given repeatedly. With ':no-permission' "
+        "behind it the key is known but refused. All keys are of one account.",
+        json_schema_extra={"flag": "--account-key", "repeat": True},
+    )
+    account_act_seconds: float = Field(
+        0.5, gt=0, description="Time between two things that the synthetic account does."
+    )
     seed: int = Field(1, ge=0, description="Seed of the synthetic market: the same seed makes the same moves.")
     rate: Rate | None = Field(
         None,
@@ -56,6 +69,11 @@ class SandboxSettings(BaseModel):
     )
     cache_seconds: float = Field(
         1.0, ge=0, description="How long /markets, /tickers and /markPrices are served from the cache in front."
+    )
+    catalogue_round_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="Time after which the REST catalogues (collateral, lending, vaults, ...) change a little.",
     )
     socket_buffer_bytes: int = Field(
         16 * 1024 * 1024, ge=65536, description="A socket further behind than this is dropped (never at rate 'max')."

@@ -4,14 +4,16 @@ import asyncio
 import json
 import logging
 import random
+from collections.abc import Callable
 from typing import Any
 
 import picows
 
+from backpack_streams.sandbox.account_keys import AccountKeys
 from backpack_streams.sandbox.faults import FaultBox
 from backpack_streams.sandbox.hub import Hub, text_frame
 from backpack_streams.sandbox.settings import SandboxSettings
-from backpack_streams.sandbox.streams import INVALID_STREAM, PARSE_ERROR, StreamName, WireError, parse_stream
+from backpack_streams.sandbox.streams import INVALID_STREAM, PARSE_ERROR, WireError, parse_stream
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +25,19 @@ _MAX_REQUEST_BYTES = 1024 * 1024
 class Socket(picows.WSListener):
     """One client. Frames are written past picows, so that data can still flow after the Close frame was sent."""
 
-    def __init__(self, hub: Hub, faults: FaultBox, settings: SandboxSettings, now_us: Any) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        faults: FaultBox,
+        settings: SandboxSettings,
+        now_us: Callable[[], int],
+        keys: AccountKeys,
+        greeting: Callable[[str], list[bytes]],
+    ) -> None:
+        """One client of `hub`; `greeting` gives what a new subscription of a stream begins with."""
         super().__init__()
+        self._keys = keys
+        self._greeting = greeting
         self.number = 0
         self.outgoing: list[bytes] = []
         self.closing = False
@@ -99,20 +112,35 @@ class Socket(picows.WSListener):
         params = order.get("params")
         if not isinstance(params, list) or not all(isinstance(param, str) for param in params):
             return [PARSE_ERROR]
-        signature = order.get("signature")
-        signed = isinstance(signature, list) and len(signature) == 4
-        errors = []
-        for stream in params:
+        if order["method"] == "UNSUBSCRIBE":
+            for stream in params:
+                self._hub.unsubscribe(self, stream)
+            return [name for name in map(parse_stream, params) if isinstance(name, WireError)]
+        return self._subscribe(params, order.get("signature"))
+
+    def _subscribe(self, streams: list[str], signature: Any) -> list[WireError]:
+        """A signature that is not good costs the request's private streams, and one error for all of them."""
+        errors: list[WireError] = []
+        refusal: WireError | None = None
+        for stream in streams:
             name = parse_stream(stream)
             if isinstance(name, WireError):
                 errors.append(name)
-            elif isinstance(name, StreamName) and name.private and not signed:
+                continue
+            if name.private and signature is None:
                 errors.append(INVALID_STREAM)
-            elif order["method"] == "SUBSCRIBE":
-                self._hub.subscribe(self, stream)
-            else:
-                self._hub.unsubscribe(self, stream)
-        return errors
+                continue
+            if name.private:
+                refusal = self._keys.refusal(signature, self._exchange_ms())
+                if refusal is not None:
+                    continue
+            if self._hub.subscribe(self, stream):
+                self.outgoing += map(text_frame, self._greeting(stream))
+        return errors if refusal is None else [*errors, refusal]
+
+    def _exchange_ms(self) -> int:
+        now_us = self._now_us()
+        return (now_us + self._faults.clock_offset_us(now_us)) // 1000
 
     def flush(self) -> None:
         """Write what is outgoing; a socket too far behind is dropped unless the flow waits for it."""

@@ -26,8 +26,9 @@ DEPTH_WINDOWS_MS = {"200ms": 200, "600ms": 600, "1000ms": 1000}
 
 _SYMBOL = re.compile(r"[A-Za-z0-9_.]+\Z")
 _WINDOWED = re.compile(r"(\d+ms)\.(.+)\Z")
-_PLAIN_CHANNELS = frozenset({"bookTicker", "trade", "ticker", "markPrice", "openInterest"})
-_SILENT_CHANNELS = frozenset({"externalTicker", "stockPrice"})
+_PLAIN_CHANNELS = frozenset(
+    {"bookTicker", "trade", "ticker", "externalTicker", "stockPrice", "markPrice", "openInterest"}
+)
 _ACCOUNT_CHANNELS = frozenset({"orderUpdate", "positionUpdate", "rfqUpdate", "balanceUpdate"})
 
 
@@ -82,7 +83,7 @@ def parse_stream(name: str) -> StreamName | WireError:
         if interval not in KLINE_INTERVALS:
             return INVALID_STREAM
         family = f"kline.{interval}"
-    elif channel != "liquidation" and channel not in _PLAIN_CHANNELS and channel not in _SILENT_CHANNELS:
+    elif channel != "liquidation" and channel not in _PLAIN_CHANNELS:
         return INVALID_STREAM
     return StreamName(family, rest) if _SYMBOL.match(rest) else INVALID_STREAM
 

@@ -6,13 +6,15 @@ Sans-I/O: time comes in as an argument, frames go out as return values.
 import random
 import zlib
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from backpack_streams.sandbox.frames import Frame
-from backpack_streams.sandbox.listings import BYSTANDERS, Listing, opened_listing, synthetic_listings
+from backpack_streams.sandbox.listings import BYSTANDERS, EVERY_KIND, Listing, opened_listing, synthetic_listings
 from backpack_streams.sandbox.market import SyntheticMarket
 from backpack_streams.sandbox.past import mixed
 from backpack_streams.sandbox.perpetual import Perpetual
+from backpack_streams.sandbox.stocks import Provider
 from backpack_streams.sandbox.streams import DEPTH_WINDOWS_MS, StreamName, parse_stream
 from backpack_streams.sandbox.views import BookView
 from backpack_streams.sandbox.windows import DepthWindow
@@ -30,9 +32,12 @@ class SyntheticVenue:
         seed: decides every move.
         start_us: wall clock at the start, µs.
         open_interest_us: time between two openInterest frames of a market.
+        every_kind: whether there is a market of every kind beside those.
     """
 
-    def __init__(self, count: int, seed: int, start_us: int, open_interest_us: int = 60_000_000) -> None:
+    def __init__(
+        self, count: int, seed: int, start_us: int, open_interest_us: int = 60_000_000, every_kind: bool = False
+    ) -> None:
         self._seed = seed
         self._start_us = start_us
         self._open_interest_us = open_interest_us
@@ -41,20 +46,25 @@ class SyntheticVenue:
         self._perpetuals: dict[str, Perpetual] = {}
         self._watched: set[str] = set()
         self._windowed: set[str] = set()
+        self._provider = Provider(seed)
+        self._quoted: set[str] = set()
         self._turns: list[SyntheticMarket] = []
         self._turn = 0
         self._slot = start_us // _SLOT_US
         self._interest_slot = start_us // open_interest_us
-        for listing in [*synthetic_listings(count), *BYSTANDERS]:
+        opened = [*synthetic_listings(count), *(EVERY_KIND if every_kind else ())]
+        for listing in [*opened, *BYSTANDERS]:
             self._listings[listing.symbol] = listing
-        for listing in synthetic_listings(count):
+        for listing in opened:
             self._open(listing, start_us)
         self._deal_turns()
 
     def _open(self, listing: Listing, now_us: int) -> None:
         self._listings[listing.symbol] = listing
+        if not listing.has_book:
+            return
         self.markets[listing.symbol] = market = SyntheticMarket(listing, self._seed, now_us)
-        if listing.is_perp:
+        if listing.has_mark_price:
             key = mixed(self._seed + 1, zlib.crc32(listing.symbol.encode()))
             self._perpetuals[listing.symbol] = Perpetual(market, key)
 
@@ -102,11 +112,13 @@ class SyntheticVenue:
             for due in range(max(self._slot + 1, slot - _SLOTS + 1), slot + 1):
                 for market in markets[due % _SLOTS :: _SLOTS]:
                     self._every_second(market, now_us, frames)
+                if due % _SLOTS == 0:
+                    frames += [self._provider.quote(ticker, now_us) for ticker in sorted(self._quoted)]
             self._slot = slot
         if now_us // self._open_interest_us > self._interest_slot:
             self._interest_slot = now_us // self._open_interest_us
             for market in self._open_markets():
-                if "openInterest" in market.wanted and market.listing.is_perp:
+                if "openInterest" in market.wanted and market.listing.is_future:
                     frames.append(self._perpetuals[market.listing.symbol].open_interest_frame(now_us))
         return frames
 
@@ -114,7 +126,9 @@ class SyntheticVenue:
         wanted = market.wanted
         if "ticker" in wanted and market.history.day().trades:
             frames.append(market.writer.ticker(now_us, market.history.day()))
-        if "markPrice" in wanted and market.listing.is_perp:
+        if "externalTicker" in wanted and market.listing.rwa_market_type:
+            frames.append(self._provider.ticker(market.listing, market.writer, now_us))
+        if "markPrice" in wanted and market.listing.has_mark_price:
             frames.append(self._perpetuals[market.listing.symbol].mark_frame(now_us))
         frames += market.history.kline_frames(now_us, market.writer)
 
@@ -127,6 +141,9 @@ class SyntheticVenue:
         if name.symbol is None:
             for market in self.markets.values():
                 market.wanted.add("liquidation.all")
+        elif name.family == "stockPrice":
+            if self._provider.knows(name.symbol):
+                self._quoted.add(name.symbol)
         elif name.symbol in self.markets and self._listings[name.symbol].state == "Open":
             self._watch(self.markets[name.symbol], name.family, now_us)
 
@@ -149,6 +166,8 @@ class SyntheticVenue:
         if name.symbol is None:
             for market in self.markets.values():
                 market.wanted.discard("liquidation.all")
+        elif name.family == "stockPrice":
+            self._quoted.discard(name.symbol)
         elif name.symbol in self.markets:
             market = self.markets[name.symbol]
             channel, _, detail = name.family.partition(".")
@@ -162,11 +181,7 @@ class SyntheticVenue:
         known = self._listings.get(symbol)
         if known is not None and known.state == "Open":
             return False
-        opened = (
-            opened_listing(symbol)
-            if known is None
-            else Listing(symbol, known.market_type, known.price_places, known.quantity_places, known.anchor)
-        )
+        opened = opened_listing(symbol) if known is None else replace(known, state="Open")
         self._open(opened, now_us)
         self._deal_turns()
         for stream in list(self._watched):
@@ -205,7 +220,8 @@ class SyntheticVenue:
         market = self.markets.get(symbol)
         if market is not None:
             return market.view(behind)
-        return BookView(symbol, [], [], 1, self._start_us) if symbol in self._listings else None
+        listing = self._listings.get(symbol)
+        return BookView(symbol, [], [], 1, self._start_us) if listing and listing.has_book else None
 
     def sequences(self) -> dict[str, Any]:
         """Per symbol: ids of depth frames and trades. `first_update_id` is the U of the first frame."""
@@ -239,25 +255,26 @@ class SyntheticVenue:
         market = self.markets.get(symbol)
         return market.history.trades(offset, limit) if market else []
 
-    def ticker(self, symbol: str) -> dict[str, Any] | None:
-        """24-hour figures of an open market."""
+    def ticker(self, symbol: str, interval: str = "1d") -> dict[str, Any] | None:
+        """Figures of an open market's last day or week."""
         market = self.markets.get(symbol)
-        return market.history.ticker_row() if market and self._listings[symbol].state == "Open" else None
+        return market.history.ticker_row(interval) if market and self._listings[symbol].state == "Open" else None
 
     def mark_price(self, symbol: str, now_us: int) -> dict[str, Any] | None:
-        """Mark price of a perpetual."""
+        """Mark price of a future or a prediction market."""
         perpetual = self._perpetuals.get(symbol)
         return perpetual.mark_row(now_us) if perpetual else None
 
     def open_interest(self, symbol: str, now_us: int) -> dict[str, Any] | None:
-        """Open interest of a perpetual."""
+        """Open interest of a future."""
         perpetual = self._perpetuals.get(symbol)
-        return perpetual.open_interest_row(now_us) if perpetual else None
+        return perpetual.open_interest_row(now_us) if perpetual and self._listings[symbol].is_future else None
 
     def funding_rates(self, symbol: str, offset: int, limit: int, now_us: int) -> tuple[list[dict[str, Any]], int]:
         """Funding intervals of a perpetual."""
         perpetual = self._perpetuals.get(symbol)
-        return perpetual.funding_rows(offset, limit, now_us) if perpetual else ([], 0)
+        is_funded = perpetual is not None and self._listings[symbol].is_perp
+        return perpetual.funding_rows(offset, limit, now_us) if perpetual and is_funded else ([], 0)
 
     def klines(
         self, symbol: str, interval: str, from_seconds: int, to_seconds: int, now_us: int

@@ -32,8 +32,8 @@ class Venue(Protocol):
     def trades(self, symbol: str, offset: int, limit: int) -> list[Row]:
         """Trades, newest first."""
 
-    def ticker(self, symbol: str) -> Row | None:
-        """24-hour figures, None when the market has no ticker row."""
+    def ticker(self, symbol: str, interval: str = "1d") -> Row | None:
+        """Figures of the last day or week (`1d`, `1w`), None when the market has no ticker row."""
 
     def mark_price(self, symbol: str, now_us: int) -> Row | None:
         """Mark price, None for a market without."""

@@ -43,6 +43,12 @@ def test_units_survive_the_way_to_a_decimal_and_back_in_any_context(units: int) 
         assert to_units(plain(units)) == units
 
 
+@given(UNITS, st.sampled_from([0, 1, 12, 13, 18, 19, 36]))
+def test_a_decimal_reads_as_it_is_written_plainly(units: int, scale: int) -> None:
+    with decimal.localcontext(prec=3):
+        assert repr(exact_decimal(units, scale)) == repr(Decimal(plain(units, scale)))
+
+
 def test_one_value_written_in_several_ways_is_one_number_of_units() -> None:
     spellings = ["86700.0", "86700", "8.67E+4", Decimal("86700.000000000000000000000"), 86_700]
     assert {to_units(spelling) for spelling in spellings} == {86_700 * UNITS_PER_ONE}

@@ -1,6 +1,6 @@
 """Codecs whose Avro engine is chosen by the test, in both framings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
@@ -35,6 +35,16 @@ class MemoryRegistry:
         index = schema_id - self.FIRST_ID
         return self._texts[index] if 0 <= index < len(self._texts) else None
 
+    def why_unknown(self, schema_id: int) -> str:
+        return f"nobody registered {schema_id} here"
+
+    async def fetch_ids(self, wanted: Mapping[str, Schema]) -> None:
+        for subject, schema in wanted.items():
+            self.schema_id(subject, schema)
+
+    async def fetch_texts(self, schema_ids: Iterable[int]) -> None:
+        """Whatever there is, is known."""
+
 
 class Coding(NamedTuple):
     """A codec and an encoder for every record."""
@@ -54,7 +64,10 @@ def forced(engine: str) -> Iterator[None]:
 def coding(engine: str, framing: str) -> Coding:
     """One codec for each engine and framing, its readers made under that engine."""
     with forced(engine):
-        codec = Codec(MemoryRegistry() if framing == "confluent" else None)
+        registry = MemoryRegistry()
+        for schema in own_schemas().values():
+            registry.schema_id(f"topic-of-{schema.name}-value", schema)
+        codec = Codec(registry if framing == "confluent" else None)
         encoders = {name: codec.encoder(name, f"topic-of-{name}") for name in own_schemas()}
         if framing == "confluent":
             for schema_id in range(MemoryRegistry.FIRST_ID, MemoryRegistry.FIRST_ID + len(encoders)):

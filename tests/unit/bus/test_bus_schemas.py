@@ -9,12 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.bus.schemas import NAMESPACE, Schema, own_schemas, parse_schema
+from backpack_streams.bus.topics import TOPICS
 from backpack_streams.errors import CodecError
 from unit.bus.rows_of_schemas import every
 
 FILES = sorted((Path(__file__).parents[3] / "schemas").glob("*.avsc"))
 EMPTY = 0xC15D213AA4D7A795
 PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
+FRACTIONS = {
+    "funding_rate", "borrow_interest_rate", "lend_interest_rate", "borrow_rate", "lend_rate", "staking_rate", "dilution_factor",
+    "utilization", "maximum_utilization", "optimal_utilization", "throttle_utilization_threshold", "throttle_utilization_bound",
+    "throttle_update_fraction", "fee_fraction", "haircut_weight", "haircut_base", "haircut_positive_curve_penalty", "base", "factor",
+    "net_asset_value",
+}  # fmt: skip
 TIMES_OF_A_RECORD = ("event_time", "engine_time", "received_time")
 
 every_schema = pytest.mark.parametrize("schema", own_schemas().values(), ids=lambda schema: schema.name)
@@ -107,7 +114,7 @@ def test_decimals_are_38_digits_and_of_the_scales_promised(schema: Schema) -> No
         branches = node["type"] if isinstance(node["type"], list) else [node["type"]]
         for branch in branches:
             if isinstance(branch, dict) and branch.get("logicalType") == "decimal":
-                scale = 30 if node["name"] == "funding_rate" else 18
+                scale = 30 if node["name"] in FRACTIONS else 18
                 assert (branch["type"], branch["precision"], branch["scale"]) == ("bytes", 38, scale), node["name"]
 
     every(schema.document, visit)
@@ -120,9 +127,14 @@ def test_no_field_is_a_binary_float(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("record", sorted(set(own_schemas()) - {"Gap", "StreamStatus", "DeadLetter"}))
-def test_data_says_its_symbol_its_source_and_its_three_times(record: str) -> None:
+def test_data_says_its_key_its_source_and_its_three_times(record: str) -> None:
     fields = {field["name"]: field["type"] for field in own_schemas()[record].document["fields"]}
-    assert fields["symbol"] == fields["source"] == "string"
+    assert fields["source"] == "string"
+    for each in TOPICS:
+        if each.record == record:
+            keys = each.key.split("/")
+            assert {fields[name] for name in keys if name in fields} <= {"string", "long"}
+            assert set(keys) <= fields.keys() or fields["symbol"] == "string"
     for name in TIMES_OF_A_RECORD:
         branch = fields[name][-1] if isinstance(fields[name], list) else fields[name]
         assert branch == {"type": "long", "logicalType": "timestamp-micros"}

@@ -100,7 +100,9 @@ def minimal_row(record: str) -> dict[str, Any]:
 
 def test_the_subject_is_the_topic_s_value() -> None:
     registry = MemoryRegistry()
-    Codec(registry).encoder("Trade", "backpack.market.trade")
+    encode = Codec(registry).encoder("Trade", "backpack.market.trade")
+    assert not registry.subjects  # who is never used needs no registry
+    encode(TO_BYTES["Trade"](minimal_row("Trade")))
     assert list(registry.subjects) == ["backpack.market.trade-value"]
 
 

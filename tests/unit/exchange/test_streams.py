@@ -5,10 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.errors import UsageError
-from backpack_streams.exchange.streams import DEPTH_WINDOWS, KLINE_INTERVALS, StreamKind, parse_kind, split_stream
+from backpack_streams.exchange.streams import (
+    DEPTH_WINDOWS,
+    KLINE_INTERVALS,
+    StreamKind,
+    parse_kind,
+    parse_kinds,
+    split_stream,
+)
 
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1month")
-PLAIN = ("bookTicker", "trade", "ticker", "markPrice", "openInterest", "liquidation")
+PLAIN = (
+    "bookTicker", "trade", "ticker", "externalTicker", "stockPrice", "markPrice", "openInterest", "liquidation",
+)  # fmt: skip
 KINDS = [
     "depth",
     "depth.200ms",
@@ -16,6 +25,7 @@ KINDS = [
     "depth.1000ms",
     *PLAIN,
     *(f"kline.{interval}" for interval in INTERVALS),
+    *(f"account.{name}Update" for name in ("order", "position", "rfq", "balance")),
 ]
 SYMBOLS = ["BTC_USDC_PERP", "kSHIB_USDC_PERP", "AAPL.US_USDC_PERP", "BRK.B.US_USDC_PERP"]
 NASTY = ["200ms.X", "1m.X", "1m", "200ms", ".", "..", "X.", ".X", "depth.X", "kline.1m.X", " ", "ß.✓"]
@@ -55,7 +65,7 @@ def test_any_symbol_of_a_depth_stream_survives_unless_it_begins_as_a_window_does
 
 @given(any_symbol)
 def test_channels_not_known_yet_keep_all_of_their_name(symbol: str) -> None:
-    assert split_stream(f"externalTicker.{symbol}") == (StreamKind("externalTicker"), symbol)
+    assert split_stream(f"somethingNew.{symbol}") == (StreamKind("somethingNew"), symbol)
     assert split_stream(f"account.{symbol}") == (StreamKind("account"), symbol)
 
 
@@ -72,8 +82,34 @@ def test_a_stream_of_all_markets_has_no_symbol() -> None:
     assert parse_kind("liquidation").stream(None) == "liquidation"
 
 
+@given(any_symbol)
+def test_liquidations_by_symbol_are_streams_as_others_are(symbol: str) -> None:
+    kind = parse_kind("liquidation.symbol")
+    assert str(kind) == "liquidation.symbol"
+    assert kind.stream(symbol) == f"liquidation.{symbol}"
+    assert split_stream(kind.stream(symbol)) == (StreamKind("liquidation"), symbol)
+
+
+@pytest.mark.parametrize("text", ["kline.1m+7m", "kline.+", "kline.1m+", "kline.ALL", "kline.", "kline", "depth.all"])
+def test_a_list_of_intervals_with_an_unknown_one_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="unknown stream"):
+        parse_kinds(text)
+
+
 UNKNOWN = [
-    *("", ".", " depth", "trade ", "Depth", "DEPTH", "bookticker", "mark_price", "account.orderUpdate"),
+    *(
+        "",
+        ".",
+        " depth",
+        "trade ",
+        "Depth",
+        "DEPTH",
+        "bookticker",
+        "mark_price",
+        "orderUpdate",
+        "account.orders",
+        "account.orderUpdate.SOL_USDC",
+    ),
     *("depth.", "depth.300ms", "depth.200MS", "depth.200ms.", "depth.200ms.X", "depth.BTC_USDC"),
     *("kline", "kline.", "kline.7m", "kline.1M", "kline.1m.X"),
     *("trade.", "trade.BTC_USDC", "liquidation.", "liquidation.X"),
@@ -99,4 +135,4 @@ def test_a_text_is_a_kind_that_is_written_so_or_refused(text: str) -> None:
         assert text not in KINDS
         return
     assert str(kind) == text
-    assert text in KINDS
+    assert text in [*KINDS, "liquidation.symbol"]

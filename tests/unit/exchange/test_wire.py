@@ -15,18 +15,23 @@ from backpack_streams.exchange.wire import (
     BookTicker,
     Decoder,
     Depth,
+    ExternalTicker,
     Kline,
     Liquidation,
     MarkPrice,
     OpenInterest,
+    StockPrice,
     Ticker,
     Trade,
     UnreadableMessageError,
     micros_from_iso,
+    micros_of_any_unit,
     parse_keeping_digits,
 )
 
-KINDS: list[type[Struct]] = [BookTicker, Depth, Kline, Liquidation, MarkPrice, OpenInterest, Ticker, Trade]
+KINDS: list[type[Struct]] = [
+    BookTicker, Depth, ExternalTicker, Kline, Liquidation, MarkPrice, OpenInterest, StockPrice, Ticker, Trade,
+]  # fmt: skip
 DEPTH = b'{"E":5,"T":4,"s":"X","U":1,"u":2,"a":[["1.50","0.00"]],"b":[],"e":"depth"}'
 EXPECTED: tuple[object, ...] = (5, 4, "X", 1, 2, [("1.50", "0.00")], [], "depth")
 digits = st.from_regex(r"(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
@@ -113,7 +118,7 @@ def test_null_and_absent_are_one_for_what_may_be_missing(kind: type[Struct], dat
 
 REQUIRED = {
     "E": 1, "s": "X", "U": 1, "u": 1, "t": "2025-01-01T00:00:00", "T": "2025-01-01T00:01:00", "p": "1", "q": "1", "m": True, "X": False,
-    "S": "Bid",
+    "S": "Bid", "symbol": "X", "timestamp": 1_800_000_000_000,
 }  # fmt: skip
 ENCODED = {kind: set(kind.__struct_encode_fields__) for kind in KINDS}
 OPTIONAL = {
@@ -252,3 +257,22 @@ def test_known_times(text: str, micros: int) -> None:
 def test_what_is_no_time_is_unreadable(text: str) -> None:
     with pytest.raises(UnreadableMessageError, match="ISO 8601"):
         micros_from_iso(text)
+
+
+@given(st.integers(1_000_000_000, 99_999_999_999), st.booleans())
+def test_a_time_whose_unit_is_not_said_is_told_by_its_size(seconds: int, as_text: bool) -> None:
+    for unit in (1, 10**3, 10**6, 10**9):
+        moment = seconds * unit
+        assert micros_of_any_unit(str(moment) if as_text else moment) == seconds * 10**6
+
+
+def test_a_time_in_milliseconds_keeps_them_and_iso_8601_is_taken_too() -> None:
+    assert micros_of_any_unit(1_790_134_357_267) == 1_790_134_357_267_000
+    assert micros_of_any_unit(1_790_134_357_267_289) == 1_790_134_357_267_289
+    assert micros_of_any_unit("2025-08-06T22:00:00") == 1_754_517_600_000_000
+
+
+@pytest.mark.parametrize("moment", [-1, "-1", "", "now", "9" * 5000, 10**40, "1.5", "\u0661\u0662"])
+def test_what_is_no_moment_is_unreadable(moment: int | str) -> None:
+    with pytest.raises(UnreadableMessageError):
+        micros_of_any_unit(moment)

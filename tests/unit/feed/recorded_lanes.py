@@ -76,12 +76,12 @@ class RecordedLane:
 class Plant:
     """A router with its surroundings: frames in, records out."""
 
-    def __init__(self, streams: Iterable[str], links: int = 1) -> None:
+    def __init__(self, streams: Iterable[str], links: int = 1, **more: Any) -> None:
         self.lanes = Lanes()
         self.reporter = Reporter(SERVICE, self.lanes.lane, encoder)
         self.error_frames: list[tuple[int, int, str]] = []
         self.router = FrameRouter(
-            FAMILIES, self.lanes.lane, encoder, self.reporter, lambda *error: self.error_frames.append(error)
+            FAMILIES, self.lanes.lane, encoder, self.reporter, lambda *error: self.error_frames.append(error), **more
         )
         self.router.want(streams)
         self.router.set_links(links)

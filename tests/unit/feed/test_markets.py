@@ -1,12 +1,11 @@
-"""Which markets and streams a producer carries, and how few of them move when shards are added."""
+"""Which markets a producer carries, and how few of them move when shards are added."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.errors import UsageError
-from backpack_streams.exchange.streams import parse_kind, split_stream
-from backpack_streams.feed.markets import ListedMarket, Selection, check_streams, shard_of, streams_for
+from backpack_streams.feed.markets import ListedMarket, Selection, check_streams, shard_of
 
 symbols = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 MANY = [f"S{number}_USDC_PERP" for number in range(4000)]
@@ -76,12 +75,6 @@ def test_all_markets_that_are_not_closed_are_carried_whatever_their_type_and_sta
     ]  # fmt: skip
 
 
-def test_futures_alone_leave_spot_markets_out_and_keep_types_not_known_yet() -> None:
-    assert Selection(None, futures_only=True).of(MARKETS) == [
-        "AAPL.US_USDC_PERP", "BTC_USDC_PERP", "NEW_THING", "STATE_NEW", "kSHIB_USDC_PERP",
-    ]  # fmt: skip
-
-
 def test_named_markets_alone_are_carried_while_they_are_open() -> None:
     assert Selection(frozenset({"SOL_USDC", "OLD_USDC", "BTC_USDC_PERP"})).of(MARKETS) == ["BTC_USDC_PERP", "SOL_USDC"]
 
@@ -93,6 +86,13 @@ def test_the_order_of_the_list_does_not_matter_and_the_shards_together_carry_all
     assert Selection(None).of(markets) == Selection(None).of(MARKETS)
     together = [symbol for shard in range(shards) for symbol in Selection(None, shard, shards).of(markets)]
     assert sorted(together) == Selection(None).of(MARKETS)
+
+
+def test_a_symbol_is_ours_whether_it_is_listed_or_not() -> None:
+    assert Selection(None).takes("NOT_LISTED_YET")
+    assert not Selection(frozenset({"A"})).takes("B")
+    assert [Selection(None, shard, 4).takes("BTC_USDC_PERP") for shard in range(4)] == [False, False, False, True]
+    assert Selection(frozenset({"BTC_USDC_PERP"}), 0, 4).names("BTC_USDC_PERP")
 
 
 def test_listed_symbols_pass_the_check_even_closed_ones() -> None:
@@ -109,24 +109,6 @@ def test_a_symbol_that_is_not_listed_is_refused_with_the_nearest_one() -> None:
 
 
 # ---- streams
-
-
-def test_streams_are_one_for_each_market_or_one_for_all() -> None:
-    kinds = [parse_kind("depth.200ms"), parse_kind("liquidation"), parse_kind("kline.1m")]
-    assert streams_for(kinds, ["A.B", "C"], frozenset({"liquidation"})) == [
-        "depth.200ms.A.B", "depth.200ms.C", "liquidation", "kline.1m.A.B", "kline.1m.C",
-    ]  # fmt: skip
-    assert streams_for(kinds[1:2], [], frozenset({"liquidation"})) == ["liquidation"]
-    assert streams_for(kinds[1:2], ["A"], frozenset()) == ["liquidation.A"]
-
-
-@given(
-    st.lists(st.sampled_from(["BTC_USDC", "AAPL.US_USDC_PERP", "1m.X"]), unique=True),
-    st.sampled_from(["trade", "kline.1m", "depth"]),
-)
-def test_each_stream_names_its_market(names: list[str], kind: str) -> None:
-    streams = streams_for([parse_kind(kind)], names, frozenset())
-    assert [split_stream(stream) for stream in streams] == [(parse_kind(kind), name) for name in names]
 
 
 def test_a_stream_of_another_service_is_refused() -> None:

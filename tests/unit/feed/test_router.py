@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from hypothesis import strategies as st
 from backpack_streams.bus.topics import topic
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.feed.reports import MAX_PAYLOAD_BYTES
-from unit.feed.recorded_lanes import FAMILIES, SERVICE, Plant, depth_frame, trade_frame
+from expected_records import expected as expected_record
+from unit.feed.recorded_lanes import FAMILIES, SERVICE, Plant, depth_frame, liquidation_frame, trade_frame
 
 LINES = (Path(__file__).parents[2] / "data" / "captured-frames.jsonl").read_bytes().splitlines()
 fewer = settings(max_examples=40)
@@ -31,25 +31,6 @@ STREAMS = sorted({frame["stream"] for frame in FRAMES if "stream" in frame})
 PUBLIC = [name for name in STREAMS if not name.startswith("account.")]
 DATA_FRAMES = [frame for frame in FRAMES if frame.get("stream") in PUBLIC]
 
-# ---- what a record must say for a frame, written down independently of the code that reads frames
-
-DECIMALS = {
-    "bookTicker": {"a": "ask_price", "A": "ask_quantity", "b": "bid_price", "B": "bid_quantity"},
-    "trade": {"p": "price", "q": "quantity"},
-    "ticker": {"o": "first_price", "c": "last_price", "h": "high", "l": "low", "v": "base_volume", "V": "quote_volume"},
-    "kline": {"o": "open", "c": "close", "h": "high", "l": "low", "v": "base_volume"},
-    "markPrice": {"p": "mark_price", "f": "funding_rate", "i": "index_price"},
-    "openInterest": {"o": "open_interest"},
-    "liquidation": {"p": "price", "q": "quantity"},
-}
-PLAIN = {
-    "depth": {"U": "first_update_id", "u": "last_update_id"},
-    "bookTicker": {"u": "update_id"},
-    "trade": {"t": "trade_id", "b": "buyer_order_id", "a": "seller_order_id", "m": "is_buyer_maker"},
-    "ticker": {"n": "trades"},
-    "kline": {"n": "trades", "X": "is_closed"},
-    "liquidation": {"S": "side"},
-}
 MUST_BE_THERE = {
     "depth": {"E", "s", "U", "u"},
     "bookTicker": {"E", "s", "u"},
@@ -59,41 +40,14 @@ MUST_BE_THERE = {
     "markPrice": {"E", "s", "p"},
     "openInterest": {"E", "s"},
     "liquidation": {"E", "s", "S", "p", "q"},
+    "externalTicker": {"E", "s"},
+    "stockPrice": {"symbol", "timestamp"},
 }
 
 
 def expected(frame: Mapping[str, Any]) -> dict[str, Any]:
     """What the record must say."""
-    data = frame["data"]
-    kind = split_stream(frame["stream"])[0]
-    record = {
-        "symbol": data["s"],
-        "source": "WEBSOCKET",
-        "event_time": data["E"],
-        "engine_time": None if kind.channel == "kline" else data.get("T"),
-        "received_time": RECEIVED_US,
-    }
-    for letter, name in DECIMALS.get(kind.channel, {}).items():
-        value = data.get(letter)
-        record[name] = None if value is None else Decimal(str(value))
-    record |= {name: data.get(letter) for letter, name in PLAIN.get(kind.channel, {}).items()}
-    if kind.channel == "depth":
-        for letter, side in (("b", "bids"), ("a", "asks")):
-            levels = data.get(letter) or []
-            record[side] = [{"price": Decimal(str(price)), "quantity": Decimal(str(size))} for price, size in levels]
-    elif kind.channel == "kline":
-        start, end = (datetime.fromisoformat(data[letter]).replace(tzinfo=UTC) for letter in "tT")
-        record |= {"start_time": int(start.timestamp()) * 10**6, "end_time": int(end.timestamp()) * 10**6}
-        record |= {"interval": kind.parameter, "quote_volume": None}
-    elif kind.channel == "markPrice":
-        record["next_funding_time"] = None if data.get("n") is None else data["n"] * 1000
-    elif kind.channel == "trade":
-        record["quote_quantity"] = None
-    elif kind.channel == "ticker":
-        record |= {"price_change": None, "price_change_percent": None}
-    if kind.channel in ("markPrice", "openInterest", "ticker"):
-        record["cache_age_seconds"] = None
-    return record
+    return expected_record(frame, RECEIVED_US)
 
 
 def record_of(payload: bytes, stream: str) -> tuple[Plant, dict[str, Any]]:
@@ -186,6 +140,12 @@ WRITTEN = [
                                               "f": "0.0002438565367033305404731178"}},
     {"stream": "depth.1000ms.SOL_USDC", "data": {"e": "depth", "E": 7, "T": 2, "s": "SOL_USDC", "U": 5, "u": 9,
                                                  "a": [["1.5", "0"], ["1e-7", "2"]], "b": [["0.00", "1"]]}},
+    {"stream": "externalTicker.MSFT.US_USDC", "data": {"e": "externalTicker", "E": 7, "s": "MSFT.US_USDC", "o": "491.937", "c": "493.952",
+                                                       "h": "500", "l": "490.1", "v": "12.5", "V": "6174.4", "n": 3}},
+    {"stream": "stockPrice.BRK.B", "data": {"e": "stockPrice", "symbol": "BRK.B", "bid": "491.9", "ask": "492.10", "mid": "492",
+                                            "timestamp": 1790134357267, "session": "US_EQUITIES_REGULAR"}},
+    {"stream": "stockPrice.AAPL", "data": {"symbol": "AAPL", "bid": None, "ask": None, "mid": "207.2", "timestamp": 1790134357267,
+                                           "session": None}},
 ]  # fmt: skip
 ALL_FRAMES = [*DATA_FRAMES, *WRITTEN]
 frames = st.sampled_from(ALL_FRAMES)
@@ -204,7 +164,7 @@ def rewritten(value: Any, draw: st.DrawFn, key: str = "") -> str:
         return "{" + ",".join(f"{json.dumps(name)}:{rewritten(item, draw, name)}" for name, item in items) + "}"
     if isinstance(value, list):
         return "[" + ",".join(rewritten(item, draw, "number") for item in value) + "]"
-    if isinstance(value, bool) or value is None or key in ("s", "e", "S", "stream"):
+    if isinstance(value, bool) or value is None or key in ("s", "e", "S", "stream", "symbol", "session"):
         return json.dumps(value)
     text = str(value)
     bare = draw(st.booleans()) and "-" not in text.partition("e")[0] and text.count(".") <= 1 and ":" not in text
@@ -492,3 +452,20 @@ def test_only_the_loss_of_the_last_socket_is_an_outage() -> None:
     for links in (1, 2, 1, 0, 0, 1, 0):
         plant.router.set_links(links)
     assert plant.router.outages == 2
+
+
+def test_a_stock_price_is_keyed_by_its_ticker_and_stamped_with_the_provider_s_time() -> None:
+    plant = Plant(["stockPrice.BRK.B"])
+    quote = {"symbol": "BRK.B", "bid": "1", "ask": "2", "mid": "1.5", "timestamp": 1790134357267, "session": "X"}
+    plant.send({"stream": "stockPrice.BRK.B", "data": quote}, 0, RECEIVED_US)
+    [arrived] = [each for each in plant.lanes.arrived if each.topic == "market.stock_price"]
+    assert (arrived.key, arrived.timestamp_ms) == (b"BRK.B", 1790134357267)
+
+
+def test_of_a_stream_of_all_markets_only_what_is_ours_is_published() -> None:
+    plant = Plant(["liquidation"], carries=lambda symbol: symbol == "A")
+    for symbol in ("B", "A", "C", "A"):
+        plant.send(liquidation_frame(5, symbol), 0, 6)
+    assert [row["symbol"] for row in plant.lanes.of("perp.liquidation")] == ["A", "A"]
+    assert plant.router.totals("frames")["liquidation"] == 4
+    assert plant.lanes.dead_letters == []

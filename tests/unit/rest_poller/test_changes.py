@@ -1,11 +1,14 @@
-"""Of what is polled only the news is published: changes and deletions, and each settled rate once."""
+"""Of what is polled only the news is published: changes and deletions, and each settled row of a history once."""
 
+import json
+from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.rest_poller.changes import Reference, Said
+from backpack_streams.rest_poller.changes import Dated, History, Reference, settled, told_apart_by
 
 keys = st.sampled_from(["A", "B", "C.D"])
 tables = st.dictionaries(keys, st.sampled_from(["1", "2"]))
@@ -108,51 +111,82 @@ def test_a_deletion_that_the_topic_holds_is_remembered() -> None:
     assert reference.changes({"B": "1"}, 1, complete=True) == (["B"], [])
 
 
+@given(st.dictionaries(st.sampled_from("abc"), st.integers() | st.text(max_size=3)), st.randoms())
+def test_spaces_order_and_moving_fields_are_no_change(row: dict[str, Any], chance: Random) -> None:
+    names = list(row)
+    chance.shuffle(names)
+    other = json.dumps({"moves": chance.random(), **{name: row[name] for name in names}}, indent=chance.randrange(3))
+    assert told_apart_by(json.dumps(row), ("moves",)) == told_apart_by(other, ("moves",))
+    assert told_apart_by(json.dumps(row)) != told_apart_by(json.dumps({**row, "moves": 1}))
+
+
+def test_numbers_are_told_apart_to_the_last_digit_and_what_is_no_json_by_its_text() -> None:
+    assert told_apart_by('{"a":1.00000000000000000001}') != told_apart_by('{"a":1.00000000000000000002}')
+    assert told_apart_by("nonsense") != told_apart_by("other nonsense")
+
+
 # ---- histories
 
 
-def rate(end: int, settled: bool, symbol: str = "X") -> dict[str, Any]:
-    return {"symbol": symbol, "interval_end_time": end, "is_settled": settled}
+def dated(time_us: int, is_settled: bool = True, series: str = "X") -> Dated:
+    return Dated(series, time_us, is_settled, f"{series} at {time_us}")
 
 
-def say(said: Said, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    news = said.news(rows)
+def say(history: History, rows: list[Dated], room: int = 100) -> list[Dated]:
+    """What the poller does, with a bus that takes `room` rows."""
+    news = history.news(rows)[:room]
     for row in news:
-        said.said(row)
+        if row.is_settled:
+            history.said(row.series, row.time_us)
     return news
 
 
-@given(st.lists(st.integers(0, 8), max_size=8), st.integers(1, 5))
-def test_each_settled_interval_is_said_once_and_the_one_in_progress_every_time(steps: list[int], window: int) -> None:
-    said = Said()
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 9)), max_size=8), st.integers(1, 5))
+def test_each_settled_row_is_said_once_whatever_the_bus_takes(steps: list[tuple[int, int]], window: int) -> None:
+    history = History()
     told: list[int] = []
     now = 10
-    for step in steps:
-        now += step
-        rows = [
-            rate(now + 1, settled=False),
-            *(rate(end, settled=True) for end in range(now, max(now - window, 0), -1)),
-        ]
-        news = say(said, rows)
-        assert news[-1] == rate(now + 1, settled=False)
-        told += [row["interval_end_time"] for row in news if row["is_settled"]]
-    assert told == sorted(set(told))
+    for step, room in steps:
+        now += min(step, window)  # no row leaves the window before it was seen
+        rows = [dated(now + 1, is_settled=False), *(dated(end) for end in range(now, 0, -1))]
+        told += [row.time_us for row in say(history, rows, room) if row.is_settled]
+    assert told == list(range(1, len(told) + 1))
 
 
-def test_symbols_are_told_apart_and_rows_go_out_oldest_first() -> None:
-    said = Said()
-    rows = [rate(5, True, "A"), rate(4, True, "A"), rate(4, True, "B.C")]
-    assert [(row["symbol"], row["interval_end_time"]) for row in say(said, rows)] == [("A", 4), ("B.C", 4), ("A", 5)]
-    assert say(said, [*rows, rate(5, True, "B.C")]) == [rate(5, True, "B.C")]
+def test_series_are_told_apart_and_rows_go_out_oldest_first_and_once() -> None:
+    history = History()
+    rows = [dated(5, series="A"), dated(4, series="A"), dated(4, series="B.C"), dated(4, series="A")]
+    assert say(history, rows) == [dated(4, series="A"), dated(4, series="B.C"), dated(5, series="A")]
+    assert say(history, [*rows, dated(5, series="B.C")]) == [dated(5, series="B.C")]
 
 
-def test_an_interval_that_settles_is_said_once_more() -> None:
-    said = Said()
-    assert say(said, [rate(5, False)]) == [rate(5, False)]
-    assert say(said, [rate(5, True)]) == [rate(5, True)]
-    assert say(said, [rate(5, True)]) == []
+def test_a_row_that_settles_is_said_once_more_and_what_was_not_published_is_news_again() -> None:
+    history = History()
+    assert say(history, [dated(5, is_settled=False)]) == [dated(5, is_settled=False)]
+    assert history.news([dated(5)]) == history.news([dated(5)]) == [dated(5)]
+    assert say(history, [dated(5)]) == [dated(5)]
+    assert say(history, [dated(5), dated(4)]) == []
 
 
-def test_a_row_that_was_not_published_is_news_again() -> None:
-    said = Said()
-    assert said.news([rate(5, True)]) == said.news([rate(5, True)]) == [rate(5, True)]
+def test_a_history_knows_how_far_it_goes() -> None:
+    history = History()
+    assert not history.reaches("X", -(2**62))
+    history.said("X", 7)
+    history.said("X", 3)
+    assert (history.reaches("X", 7), history.reaches("X", 8), history.reaches("Y", 1)) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("times", "answered", "newest_settles_after", "expected"),
+    [
+        ([30, 20, 10], 25, 100, {30: False, 20: True, 10: True}),  # the usual answer
+        ([20, 10], 25, 100, {20: False, 10: True}),  # its time has come, by our clock: it may still move
+        ([20, 10], 120, 100, {20: True, 10: True}),  # a market that is closed
+        ([20, 10], 10**9, None, {20: False, 10: True}),  # nobody knows how long an interval is
+        ([], 5, None, {}),
+    ],
+)
+def test_the_newest_row_is_of_the_interval_in_progress(
+    times: list[int], answered: int, newest_settles_after: int | None, expected: dict[int, bool]
+) -> None:
+    assert settled(times, answered, newest_settles_after) == expected

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -144,3 +145,114 @@ def test_funding_begins_with_the_interval_in_progress_which_moves():
     assert rows[0]["intervalEndTimestamp"] > rows[1]["intervalEndTimestamp"]
     assert all(len(row["fundingRate"].partition(".")[2]) <= 9 for row in rows)
     assert markets.funding_rates("SOL_USDC", 0, 100, START_US) == ([], 0)
+
+
+# ---- kinds of market, and what a provider says
+
+
+def every_kind() -> SyntheticVenue:
+    return SyntheticVenue(5, 1, START_US, 1_000_000, every_kind=True)
+
+
+def seconds_of(markets: SyntheticVenue, seconds: int) -> list[dict[str, Any]]:
+    """What comes by the clock within some seconds."""
+    frames = [f for step in range(seconds * 20) for f in markets.by_the_clock(START_US + step * 50_000)]
+    return [json.loads(payload) for _, payload in frames]
+
+
+def test_there_is_a_market_of_every_kind_for_who_asks():
+    kinds = {listing.market_type for listing in every_kind().listings() if listing.state == "Open"}
+    assert kinds == {"SPOT", "PERP", "IPERP", "DATED", "PREDICTION", "RFQ", "EXOTIC"}
+    assert {listing.market_type for listing in venue().listings() if listing.state == "Open"} == {
+        "SPOT",
+        "PERP",
+        "EXOTIC",
+    }
+
+
+@pytest.mark.parametrize(
+    "symbol", ["ETH_USDC_IPERP", "BTC_USDC_270326", "SNOWFALL2026_USDC_PREDICTION", "WEATHER_USDC_EXOTIC"]
+)
+def test_markets_of_other_kinds_trade_as_others_do(symbol):
+    markets = every_kind()
+    for channel in ("depth", "trade", "bookTicker"):
+        markets.watch(f"{channel}.{symbol}", START_US)
+    frames = markets.advance(3000, START_US)
+    assert {stream for stream, _ in frames} == {f"{channel}.{symbol}" for channel in ("depth", "trade", "bookTicker")}
+    assert markets.book(symbol).bids
+
+
+def test_an_rfq_market_has_no_book():
+    markets = every_kind()
+    markets.watch("depth.SOL_USDC_RFQ", START_US)
+    assert markets.advance(3000, START_US) == []
+    assert markets.book("SOL_USDC_RFQ") is None
+
+
+def test_futures_have_mark_price_and_open_interest_and_prediction_markets_a_bare_mark_price():
+    markets = every_kind()
+    for listing in markets.listings():
+        markets.watch(f"markPrice.{listing.symbol}", START_US)
+        markets.watch(f"openInterest.{listing.symbol}", START_US)
+    frames = seconds_of(markets, 3)
+    marks = {frame["data"]["s"]: frame["data"] for frame in frames if frame["data"]["e"] == "markPrice"}
+    interest = {frame["data"]["s"] for frame in frames if frame["data"]["e"] == "openInterest"}
+    futures = {
+        "BTC_USDC_PERP",
+        "ETH_USDC_PERP",
+        "kSHIB_USDC_PERP",
+        "AAPL.US_USDC_PERP",
+        "ETH_USDC_IPERP",
+        "BTC_USDC_270326",
+    }
+    assert interest == futures
+    assert marks.keys() == futures | {"SNOWFALL2026_USDC_PREDICTION"}
+    assert marks["SNOWFALL2026_USDC_PREDICTION"].keys() == {"E", "T", "e", "p", "s"}
+    assert "n" in marks["BTC_USDC_270326"]
+
+
+def test_stock_prices_come_once_a_second_and_are_closed_at_times():
+    markets = every_kind()
+    for stream in ("stockPrice.AAPL", "stockPrice.BRK.B", "stockPrice.NOPE"):
+        markets.watch(stream, START_US)
+    frames = seconds_of(markets, 20)
+    quotes = [frame["data"] for frame in frames if frame["stream"] == "stockPrice.BRK.B"]
+    assert {frame["stream"] for frame in frames} == {"stockPrice.AAPL", "stockPrice.BRK.B"}
+    assert len(quotes) in (19, 20)
+    assert all(quote.keys() == {"e", "symbol", "bid", "ask", "mid", "timestamp", "session"} for quote in quotes)
+    assert all((quote["bid"] is None) == (quote["ask"] is None) == (quote["session"] is None) for quote in quotes)
+    assert any(quote["bid"] is None for quote in quotes)
+    for quote in quotes:
+        if quote["bid"] is not None:
+            assert Decimal(quote["mid"]) * 2 == Decimal(quote["bid"]) + Decimal(quote["ask"])
+    markets.unwatch("stockPrice.BRK.B")
+    markets.unwatch("stockPrice.AAPL")
+    later_us = START_US + 30 * SECOND_US
+    assert markets.by_the_clock(later_us) == []
+
+
+def test_external_tickers_are_of_real_world_assets_alone():
+    markets = every_kind()
+    for listing in markets.listings():
+        markets.watch(f"externalTicker.{listing.symbol}", START_US)
+    frames = [frame["data"] for frame in seconds_of(markets, 5)]
+    assert {frame["s"] for frame in frames} == {"AAPL.US_USDC_PERP", "NVDA.US_USDC"}
+    assert {next(iter(frame)) for frame in frames} <= {"E", "e"}
+    assert {frame["e"] for frame in frames} == {"externalTicker"}
+    for frame in frames:
+        assert Decimal(frame["l"]) <= min(Decimal(frame["o"]), Decimal(frame["c"]))
+        assert Decimal(frame["h"]) >= max(Decimal(frame["o"]), Decimal(frame["c"]))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kind"),
+    [
+        ("A_USDC", "SPOT"), ("A_USDC_PERP", "PERP"), ("A_USDC_IPERP", "IPERP"), ("A_USDC_260925", "DATED"),
+        ("A_USDC_PREDICTION", "PREDICTION"), ("A_USDC_RFQ", "RFQ"), ("A_USDC_EXOTIC", "EXOTIC"),
+    ],
+)  # fmt: skip
+def test_a_market_that_opens_is_of_the_kind_its_name_says(symbol, kind):
+    markets = venue(3)
+    assert markets.list_market(symbol, START_US)
+    assert markets.listing(symbol).market_type == kind
+    assert (symbol in markets.book_symbols()) == (kind != "RFQ")

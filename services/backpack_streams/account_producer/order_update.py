@@ -1,0 +1,66 @@
+"""Events of the account's orders as OrderUpdate records."""
+
+from typing import Any
+
+from backpack_streams.account_producer.account_reading import reading_of
+from backpack_streams.exchange.account_wire import AccountDecoder, OrderUpdate
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.feed.family import Family, Reading, optional_decimal
+
+_decode = AccountDecoder(OrderUpdate)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One event of one order."""
+    message, extra_fields = _decode(data)
+    return reading_of(
+        message,
+        message.symbol,
+        extra_fields,
+        symbol=message.symbol or "",
+        order_id=message.order_id,
+        client_order_id=message.client_order_id,
+        related_order_id=message.related_order_id,
+        strategy_id=message.strategy_id,
+        side=message.side,
+        order_type=message.order_type,
+        time_in_force=message.time_in_force,
+        self_trade_prevention=message.self_trade_prevention,
+        is_post_only=message.is_post_only,
+        is_reduce_only=message.is_reduce_only,
+        status=message.status,
+        expiry_reason=message.expiry_reason,
+        origin=message.origin,
+        quantity=optional_decimal(message.quantity),
+        quote_quantity=optional_decimal(message.quote_quantity),
+        price=optional_decimal(message.price),
+        trigger_price=optional_decimal(message.trigger_price),
+        trigger_by=message.trigger_by,
+        trigger_quantity=message.trigger_quantity,
+        take_profit_trigger_price=optional_decimal(message.take_profit_trigger_price),
+        take_profit_limit_price=optional_decimal(message.take_profit_limit_price),
+        take_profit_trigger_by=message.take_profit_trigger_by,
+        stop_loss_trigger_price=optional_decimal(message.stop_loss_trigger_price),
+        stop_loss_limit_price=optional_decimal(message.stop_loss_limit_price),
+        stop_loss_trigger_by=message.stop_loss_trigger_by,
+        executed_quantity=optional_decimal(message.executed_quantity),
+        executed_quote_quantity=optional_decimal(message.executed_quote_quantity),
+        trade_id=message.trade_id,
+        fill_quantity=optional_decimal(message.fill_quantity),
+        fill_price=optional_decimal(message.fill_price),
+        is_maker=message.is_maker,
+        fee=optional_decimal(message.fee),
+        fee_asset=message.fee_asset,
+    )
+
+
+ORDER_UPDATE = Family(
+    channel="account.orderUpdate",
+    record="OrderUpdate",
+    read=read,
+    topics={None: "account.order"},
+    unknown_fields=lambda: _decode.unknown_fields,
+    records_outages=True,
+    covered_by_subscription=True,
+    all_markets_in_one=True,
+)

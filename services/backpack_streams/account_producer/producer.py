@@ -1,0 +1,177 @@
+"""The producer of an account's streams: as the others, but signed, watched by the clock, and listening whatever markets do."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+from time import monotonic
+
+from prometheus_client.registry import Collector
+
+from backpack_streams.account_producer.settings import AccountProducerSettings
+from backpack_streams.exchange.clock import ExchangeClock, Skew
+from backpack_streams.exchange.limit_queue import Priority
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.session_actions import Notice, NoticeKind
+from backpack_streams.exchange.signing import SubscriptionSigner
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.family import Family
+from backpack_streams.feed.markets import Selection
+from backpack_streams.feed.measures import count, value
+from backpack_streams.feed.producer import TICK_SECONDS, Producer
+from backpack_streams.feed.publishing import now_us
+
+logger = logging.getLogger(__name__)
+
+_BECAUSE = " — "
+BY_ASSET = frozenset({"account.balanceUpdate"})
+"""Streams that have no form for a single market."""
+
+
+def account_streams(kinds: Iterable[StreamKind], symbols: Sequence[str] | None) -> dict[str, bool]:
+    """The streams to subscribe to: of the whole account (`symbols` None), or of each market where there is such a form."""
+    wanted: dict[str, bool] = {}
+    for kind in kinds:
+        for symbol in [None] if symbols is None or kind.channel in BY_ASSET else symbols:
+            wanted[kind.stream(symbol)] = True
+    return wanted
+
+
+class AccountProducer(Producer):
+    """The account's streams. Its subscriptions follow no market list: an order may outlive the state of its market."""
+
+    def __init__(self, name: str, settings: AccountProducerSettings, families: Sequence[Family]) -> None:
+        self._clock = ExchangeClock()
+        self._signer = SubscriptionSigner(
+            settings.signing_key(), lambda: self._clock.signed_ms(now_us()), settings.signature_window_ms
+        )
+        # A selection drops what belongs to other shards; here every message of the account is ours.
+        super().__init__(name, settings.model_copy(update={"symbols": "all"}), families, self._signer)
+        self._symbols = None if settings.symbols == "all" else settings.symbols
+        self._clock_check_seconds = settings.clock_check
+        self._coverage: Coverage | None = None
+        self._refused_at_start: set[str] = set()
+        self._refusal = ""
+        self._was_refused = asyncio.Event()
+        self.refusals = 0
+
+    async def open(self) -> "AccountProducer":
+        """Connects to Kafka, makes missing topics, compares clocks.
+
+        Raises:
+            BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
+        """
+        logger.info("signing for the account", extra={"public_key": self._signer.public_key})
+        await super().open()
+        return self
+
+    def _chores(self) -> Iterable[tuple[str, Coroutine[None, None, None]]]:
+        yield "clock", self._watch_clock()
+        yield "coverage", self._watch_coverage()
+
+    def readiness(self) -> list[str]:
+        """Why the service is not ready."""
+        wanted = self._router.feeds.keys()
+        missing = len(wanted - self._connection.confirmed_streams)
+        reasons = super().readiness()
+        if self._refusal:
+            reasons.append(self._refusal)
+        elif missing:
+            reasons.append(f"{missing} of {len(wanted)} subscriptions do not stand yet")
+        return reasons
+
+    def collectors(self) -> Iterable[Collector]:
+        """What /metrics shows."""
+        return (
+            *super().collectors(),
+            value("clock_ahead_seconds", "Our clock minus the exchange's; NaN until it answered.", self._ahead_seconds),
+            value(
+                "clock_correction_seconds",
+                "What is added to our clock's time before it is signed.",
+                lambda: self._clock.correction_ms / 1000,
+            ),
+            count("signatures", "Subscriptions signed.", lambda: self._signer.signatures),
+            count("signatures_refused", "Signatures that the exchange refused.", lambda: self.refusals),
+        )
+
+    def _ahead_seconds(self) -> float:
+        return float("nan") if self._clock.skew is None else self._clock.skew.ahead_ms / 1000
+
+    # Start.
+
+    async def _start_streams(self) -> None:
+        await self._compare_clocks()
+        if self._symbols is not None:
+            Selection(frozenset(self._symbols)).check(await self._markets_patiently())
+        self._listed = True
+        self._want(account_streams(self._kinds, self._symbols))
+
+    async def _catch_up(self) -> None:
+        began_us = now_us()
+        await super()._catch_up()
+        resumed = {feed.name: feed.resumed_us for feed in self._router.feeds.values() if feed.resumed_us}
+        self._coverage = Coverage(self._router.feeds.keys(), resumed, began_us)
+        for stream in self._refused_at_start:
+            self._coverage.refused(stream)
+
+    # Why a signature was refused.
+
+    def _on_notice(self, notice: Notice) -> None:
+        super()._on_notice(notice)
+        if notice.kind is NoticeKind.SIGNATURE_REFUSED:
+            self.refusals += 1
+            self._refusal = notice.message
+            self._was_refused.set()
+        elif notice.kind is NoticeKind.STREAM_REJECTED and notice.stream is not None:
+            if self._coverage is None:
+                self._refused_at_start.add(notice.stream)
+            else:
+                self._coverage.refused(notice.stream)
+
+    # Chores.
+
+    async def _watch_clock(self) -> None:
+        """Compare clocks now and then, and at once when a signature is refused: that the clock is off is the usual reason."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._was_refused.wait(), self._clock_check_seconds)
+            was_refused = self._was_refused.is_set()
+            self._was_refused.clear()
+            await self._compare_clocks()
+            if was_refused:
+                self._refusal = f"{self._refusal.partition(_BECAUSE)[0]}{_BECAUSE}{self._clock.why_refused()}"
+                logger.error(
+                    "signature refused", extra={"reason": self._refusal, "public_key": self._signer.public_key}
+                )
+
+    async def _compare_clocks(self) -> None:
+        asked_us = now_us()
+        try:
+            answer = await self._rest.time_ms(priority=Priority.GAP_SEED)
+        except RestError as error:
+            logger.warning("the exchange's clock cannot be asked", extra={"error": str(error)})
+            return
+        if answer.age_seconds:
+            return  # a cache answered: its time is that of an earlier moment
+        news = self._clock.observe(Skew.measured(asked_us, answer.body, answer.received_time_us))
+        if news is not None:
+            logger.error(news) if self._clock.is_beyond_correction else logger.warning(news)
+
+    async def _watch_coverage(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            if self._coverage is not None:
+                self._observe(self._coverage)
+
+    def _observe(self, coverage: Coverage) -> None:
+        confirmed = self._connection.confirmed_streams
+        heard = self._connection.last_heard
+        time_us = now_us()
+        heard_us = time_us if heard is None else time_us - round((monotonic() - heard) * 1_000_000)
+        for blind in coverage.observe(confirmed, heard_us, time_us):
+            feed = self._router.feeds[blind.stream]
+            self._router.gap(feed, blind.reason, blind.detail, last_time_us=blind.since_us, next_time_us=blind.until_us)
+        if self._refusal and self._router.feeds.keys() <= confirmed:
+            self._refusal = ""
+            logger.info("the exchange takes our signature", extra={"streams": len(confirmed)})

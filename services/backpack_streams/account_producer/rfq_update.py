@@ -1,0 +1,48 @@
+"""Requests for quote and quotes of the account as RfqUpdate records."""
+
+from typing import Any
+
+from backpack_streams.account_producer.account_reading import reading_of
+from backpack_streams.exchange.account_wire import AccountDecoder, RfqUpdate
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.feed.family import Family, Reading, optional_decimal
+
+_decode = AccountDecoder(RfqUpdate)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One event of a request or a quote; the wire gives its begin and end in milliseconds."""
+    message, extra_fields = _decode(data)
+    return reading_of(
+        message,
+        message.symbol,
+        extra_fields,
+        symbol=message.symbol or "",
+        rfq_id=message.rfq_id,
+        quote_id=message.quote_id,
+        client_id=message.client_id,
+        side=message.side,
+        quantity=optional_decimal(message.quantity),
+        quote_quantity=optional_decimal(message.quote_quantity),
+        price=optional_decimal(message.price),
+        status=message.status,
+        submission_time=_micros(message.submission_time_ms),
+        expiry_time=_micros(message.expiry_time_ms),
+        system_order_type=message.system_order_type,
+    )
+
+
+def _micros(millis: int | None) -> int | None:
+    return None if millis is None else millis * 1000
+
+
+RFQ_UPDATE = Family(
+    channel="account.rfqUpdate",
+    record="RfqUpdate",
+    read=read,
+    topics={None: "account.rfq"},
+    unknown_fields=lambda: _decode.unknown_fields,
+    records_outages=True,
+    covered_by_subscription=True,
+    all_markets_in_one=True,
+)

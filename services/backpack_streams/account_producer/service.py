@@ -1,0 +1,33 @@
+"""account-producer: the private streams of one account into Kafka."""
+
+import logging
+import stat
+from pathlib import Path
+
+from backpack_streams.account_producer.balance_update import BALANCE_UPDATE
+from backpack_streams.account_producer.order_update import ORDER_UPDATE
+from backpack_streams.account_producer.position_update import POSITION_UPDATE
+from backpack_streams.account_producer.producer import AccountProducer
+from backpack_streams.account_producer.rfq_update import RFQ_UPDATE
+from backpack_streams.account_producer.settings import AccountProducerSettings
+from backpack_streams.runtime.service import run_service
+
+logger = logging.getLogger(__name__)
+
+NAME = "account-producer"
+FAMILIES = (ORDER_UPDATE, POSITION_UPDATE, RFQ_UPDATE, BALANCE_UPDATE)
+
+
+def main(settings: AccountProducerSettings) -> int:
+    """Runs the service until a signal; returns the exit code."""
+    if settings.private_key_file is not None:
+        _warn_of_readers(settings.private_key_file.expanduser())
+    return run_service(NAME, lambda: AccountProducer(NAME, settings, FAMILIES).open(), settings, settings)
+
+
+def _warn_of_readers(path: Path) -> None:
+    if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        logger.warning(
+            "every user of this machine can read or change the private key's file; run chmod 600 on it",
+            extra={"file": str(path)},
+        )

@@ -1,0 +1,184 @@
+"""The work of `backfill`: asks for the past piece by piece, oldest first where the exchange allows it, and publishes each piece."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
+
+from backpack_streams.backfill.progress import Bookmark, Reached, Shown, shown_time
+from backpack_streams.errors import BackpackStreamsError
+from backpack_streams.exchange.limits import Priority
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.rest_wire import FundingRate, Trade
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.rest_poller.history import History, Published
+from backpack_streams.rest_poller.history_search import CANDLES_A_PAGE, CandleSearch, TradeSearch, length_micros
+
+logger = logging.getLogger(__name__)
+
+TRADES_A_PIECE = 1_000
+FUNDING_RATES_A_PAGE = 1_000
+FUNDING_INTERVAL_MICROS = 3_600_000_000
+"""A rate counts as settled when the interval after it is over as well, or another one follows it."""
+MOST_ATTEMPTS = 10
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 30.0
+_NO_ID = 1 << 62
+
+T = TypeVar("T")
+
+
+class BackfillIncompleteError(BackpackStreamsError):
+    """Some of what was asked for cannot be had."""
+
+
+class BackfillInterruptedError(BackpackStreamsError):
+    """The exchange did not answer, or Kafka had no room; what was written stays, and another run goes on from there."""
+
+
+@dataclass(slots=True)
+class Backfilling:
+    """One stream of one market, from `from_us` to before `to_us` (microseconds)."""
+
+    kind: StreamKind
+    symbol: str
+    from_us: int
+    to_us: int
+    rest: RestClient
+    history: History
+    bookmark: Bookmark
+    show: Shown
+    reached: Reached | None
+    missing: list[str] = field(default_factory=list)
+    """What cannot be had, in words."""
+
+    async def run(self) -> None:
+        """Publishes all that is not published yet.
+
+        Raises:
+            BackfillInterruptedError: it could not go on. RestError: the exchange refuses the request.
+        """
+        work = {"trade": self._trades, "kline": self._candles, "fundingRate": self._funding_rates}[self.kind.channel]
+        await work()
+        self.show(1.0, f"until {shown_time(self.to_us)}")
+
+    async def _candles(self) -> None:
+        interval = self.kind.parameter or ""
+        length_us = length_micros(interval)
+        cursor = max(self.from_us, self.reached.until_us if self.reached else 0)
+        while cursor < self.to_us:
+            end = min(self.to_us, cursor + length_us * CANDLES_A_PAGE)
+            search = CandleSearch((cursor, end), interval)
+
+            async def ask(search: CandleSearch = search) -> int:
+                return await self.history.search_candles(self.symbol, interval, search)
+
+            received_us = await self._patiently(ask)
+            candles = [search.found[start] for start in sorted(search.found)]
+            self._check(await self.history.publish_candles(candles, received_us))
+            for start, until in search.late():
+                if until - start >= length_us and start + length_us <= received_us - length_us:
+                    self.missing.append(f"candles from {shown_time(start)} to {shown_time(until)}")
+            if end == self.to_us:
+                end = max((candle.end_us for candle in candles), default=cursor)
+                await self.bookmark.write(Reached(None, end), is_done=True)
+                return
+            cursor = end
+            await self.bookmark.write(Reached(None, cursor))
+            self._show(cursor)
+
+    async def _trades(self) -> None:
+        """The exchange gives trades from the newest back, so all pages come first; they are no more than 10,000 trades."""
+        done_id = self.reached.last_id if self.reached and self.reached.last_id is not None else -1
+        search = TradeSearch((done_id + 1, _NO_ID), oldest_us=self.from_us)
+
+        async def ask() -> int:
+            return await self.history.search_trades(self.symbol, search)
+
+        received_us = await self._patiently(ask)
+        found = [search.found[each] for each in sorted(search.found)]
+        trades = [trade for trade in found if self.from_us <= trade.timestamp_ms * 1000 < self.to_us]
+        self._note_missing_trades(found, trades, done_id)
+        for at in range(0, len(trades), TRADES_A_PIECE):
+            piece = trades[at : at + TRADES_A_PIECE]
+            self._check(await self.history.publish_trades(piece, received_us))
+            until_us = piece[-1].timestamp_ms * 1000
+            await self.bookmark.write(Reached(piece[-1].trade_id, until_us))
+            self.show((at + len(piece)) / len(trades), f"until {shown_time(until_us)}")
+        if trades:
+            await self.bookmark.write(Reached(trades[-1].trade_id, self.to_us), is_done=True)
+
+    def _note_missing_trades(self, found: list[Trade], trades: list[Trade], done_id: int) -> None:
+        if found and (found[0].trade_id or 0) > done_id + 1 and found[0].timestamp_ms * 1000 > self.from_us:
+            before = shown_time(found[0].timestamp_ms * 1000)
+            self.missing.append(
+                f"trades before {before} (id {found[0].trade_id}): the exchange gives the newest 10,000"
+            )
+        for before_id, after_id in pairwise(trade.trade_id or 0 for trade in trades):
+            if after_id != before_id + 1:
+                self.missing.append(f"trades {before_id + 1} to {after_id - 1}")
+        if not found and done_id < 0:
+            self.missing.append("any trade at all: the exchange has none of this market")
+
+    async def _funding_rates(self) -> None:
+        start = max(self.from_us, self.reached.until_us if self.reached else 0)
+        rates: dict[int, FundingRate] = {}
+        received_us = offset = 0
+        newest_end: int | None = None
+        while True:
+
+            async def ask(offset: int = offset) -> tuple[tuple[FundingRate, ...], int]:
+                answer = await self.rest.funding_rates(
+                    self.symbol, FUNDING_RATES_A_PAGE, offset, priority=Priority.HISTORY
+                )
+                return answer.body.rows, answer.received_time_us
+
+            rows, received_us = await self._patiently(ask)
+            if newest_end is None:
+                newest_end = max((row.interval_end_us for row in rows), default=0)
+            rates.update((row.interval_end_us, row) for row in rows if start <= row.interval_end_us < self.to_us)
+            if len(rows) < FUNDING_RATES_A_PAGE or min(row.interval_end_us for row in rows) < start:
+                break
+            offset += FUNDING_RATES_A_PAGE
+        is_moving = newest_end + FUNDING_INTERVAL_MICROS > received_us
+        settled = [rates[end] for end in sorted(rates) if not (is_moving and end == newest_end)]
+        self._check(await self.history.publish_funding_rates(settled, received_us))
+        if settled:
+            await self.bookmark.write(Reached(None, settled[-1].interval_end_us + 1), is_done=True)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """An exchange that is down for a while is weather."""
+        delay = FIRST_RETRY_SECONDS
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            try:
+                return await ask()
+            except RestError as error:
+                if not error.retryable:
+                    raise
+                if attempt == MOST_ATTEMPTS:
+                    raise BackfillInterruptedError(f"{error}; what was written stays, run it again to go on") from error
+                logger.warning("the exchange does not answer; trying again", extra={"error": str(error)})
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+        raise AssertionError("the loop returns or raises")
+
+    def _check(self, published: Published) -> None:
+        if not published.had_room:
+            raise BackfillInterruptedError(
+                "the buffer for Kafka is full; what was written stays, run it again to go on, with more --buffer-mib"
+            )
+        for start, end in published.unfit:
+            self.missing.append(f"{end - start} that do not fit their record, now among the dead letters")
+
+    def _show(self, until_us: int) -> None:
+        self.show((until_us - self.from_us) / (self.to_us - self.from_us), f"until {shown_time(until_us)}")
+
+
+def shown_missing(missing: Iterable[str], most: int = 5) -> str:
+    """What cannot be had, cut short."""
+    words = list(missing)
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")

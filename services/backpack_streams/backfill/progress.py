@@ -1,0 +1,105 @@
+"""How far a backfill has come: shown to who waits for it, and kept in Kafka so that the next run goes on from there."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from backpack_streams.bus.reader import Reader
+from backpack_streams.feed.publishing import Publishing, now_us
+from backpack_streams.rest_poller.recall import read_to_end
+
+STATUS_TOPIC = "ops.stream_status"
+RUNNING, DONE = "BACKFILLING", "BACKFILLED"
+_LINE_SECONDS = 2.0
+
+Shown = Callable[[float, str], None]
+"""Shows a share from 0 to 1 and where that is, in words."""
+
+
+class Reached(NamedTuple):
+    """Where an earlier run ended: all before is acknowledged by Kafka. `last_id` counts trades; times are microseconds."""
+
+    last_id: int | None
+    until_us: int
+
+
+class Bookmark:
+    """The place of one backfill, as a record of the compacted topic of stream states. It is written after what it speaks of."""
+
+    def __init__(self, publishing: Publishing, stream: str, symbol: str, from_time: datetime) -> None:
+        self._publishing = publishing
+        self._symbol = symbol
+        self._name = f"backfill {stream} from {from_time.isoformat()}"
+
+    async def read(self) -> Reached | None:
+        """Where the last run ended; None if there was none.
+
+        Raises:
+            BusError: Kafka cannot be reached.
+        """
+        found: list[Reached] = []
+
+        def take(key: bytes | None, value: bytes | None) -> None:
+            if key == self._name.encode() and value is not None:
+                status = self._publishing.codec.decode(value)[1]
+                found.append(Reached(status["last_id"], status["last_received_time"] or 0))
+
+        async with Reader(self._publishing.connection, self._publishing.codec) as reader:
+            places = await reader.places(self._publishing.prefix + STATUS_TOPIC)
+            await read_to_end(reader, await reader.beginnings(places), await reader.ends(places), take)
+        return found[-1] if found else None
+
+    async def write(self, reached: Reached, *, is_done: bool = False) -> None:
+        """Everything before is in Kafka, and acknowledged."""
+        self._publishing.reporter.status(
+            stream=self._name,
+            symbol=self._symbol,
+            status=DONE if is_done else RUNNING,
+            detail=f"published until {shown_time(reached.until_us)}",
+            changed_us=now_us(),
+            last_id=reached.last_id,
+            last_received_us=reached.until_us,
+        )
+        await self._publishing.lane(STATUS_TOPIC, self._name.encode()).settled()
+
+
+def shown_time(at_us: int) -> str:
+    """A moment for people."""
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@contextlib.contextmanager
+def shown_progress(title: str) -> Iterator[Shown]:
+    """A bar on a terminal, lines elsewhere: on stderr, since they are no result."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    except ModuleNotFoundError:  # the base of the services does without
+        is_bar = False
+    else:
+        is_bar = sys.stderr.isatty()
+    if not is_bar:
+        yield _Lines(title).show
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[where]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=1.0, where="")
+        yield lambda share, where: progress.update(task, completed=share, where=where)
+
+
+class _Lines:
+    """One line now and then, and one at the end."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._shown_at = float("-inf")
+
+    def show(self, share: float, where: str) -> None:
+        """Prints a line unless the last one is too recent."""
+        if share < 1 and time.monotonic() - self._shown_at < _LINE_SECONDS:
+            return
+        self._shown_at = time.monotonic()
+        print(f"{self._title}: {share:.0%} {where}", file=sys.stderr, flush=True)  # noqa: T201  # what the command shows

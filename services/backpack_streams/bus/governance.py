@@ -1,0 +1,104 @@
+"""How a schema comes under its subject: compatibility FULL_TRANSITIVE first, then the schema, and never one that breaks a reader."""
+
+from typing import NamedTuple
+
+from backpack_streams.bus.compatibility import both_ways
+from backpack_streams.bus.registry_client import (
+    FULL_TRANSITIVE,
+    IncompatibleSchemaError,
+    NotRegisteredError,
+    Registry,
+    Version,
+)
+from backpack_streams.bus.schemas import Schema, parse_schema
+from backpack_streams.bus.topics import TOPICS
+
+CREATED, NEW_VERSION, UNCHANGED = "created", "new version", "unchanged"
+
+
+class Outcome(NamedTuple):
+    """What was done, or would be, with one subject. Nothing was written yet where `version` and `schema_id` are 0."""
+
+    subject: str
+    record: str
+    action: str
+    version: int
+    schema_id: int
+    compatibility_before: str | None
+
+
+def subject_of(topic: str) -> str:
+    """The subject of a topic's values (Confluent's TopicNameStrategy)."""
+    return f"{topic}-value"
+
+
+def subjects(prefix: str) -> dict[str, str]:
+    """The record of each subject of ours."""
+    return {subject_of(topic.full_name(prefix)): topic.record for topic in TOPICS}
+
+
+def register(registry: Registry, subject: str, schema: Schema) -> Outcome:
+    """Sets the subject's compatibility, then makes `schema` a version of it unless it is one. Blocks.
+
+    Raises:
+        IncompatibleSchemaError: it would break readers; nothing is registered.
+        RegistryError: the registry does not answer, or refuses.
+    """
+    before = registry.compatibility(subject)
+    if before != FULL_TRANSITIVE:
+        registry.set_compatibility(subject, FULL_TRANSITIVE)
+    held = _held(registry, subject, schema)
+    if held is not None:
+        return Outcome(subject, schema.name, UNCHANGED, held.number, held.schema_id, before)
+    earlier = registry.versions(subject)
+    try:
+        registry.register(subject, schema.canonical_text)
+    except IncompatibleSchemaError as error:
+        raise IncompatibleSchemaError(_with_reasons(str(error), schema, earlier)) from error
+    new = registry.lookup(subject, schema.canonical_text)
+    return Outcome(subject, schema.name, NEW_VERSION if earlier else CREATED, new.number, new.schema_id, before)
+
+
+def check(registry: Registry, subject: str, schema: Schema) -> Outcome:
+    """What `register` would do; writes nothing. Blocks.
+
+    Both the registry's rules and FULL_TRANSITIVE by our own judge: the subject may be set to something laxer.
+
+    Raises:
+        IncompatibleSchemaError: `schema` would break readers.
+        RegistryError: the registry does not answer, or refuses.
+    """
+    before = registry.compatibility(subject)
+    held = _held(registry, subject, schema)
+    if held is not None:
+        return Outcome(subject, schema.name, UNCHANGED, held.number, held.schema_id, before)
+    earlier = registry.versions(subject)
+    if not earlier:
+        return Outcome(subject, schema.name, CREATED, 0, 0, before)
+    refused = not registry.is_compatible(subject, schema.canonical_text)
+    if refused or _reasons(schema, earlier):
+        who = "the registry" if refused else "FULL_TRANSITIVE"
+        raise IncompatibleSchemaError(
+            _with_reasons(f"subject {subject}: {who} forbids this {schema.name}", schema, earlier)
+        )
+    return Outcome(subject, schema.name, NEW_VERSION, 0, 0, before)
+
+
+def _held(registry: Registry, subject: str, schema: Schema) -> Version | None:
+    try:
+        return registry.lookup(subject, schema.canonical_text)
+    except NotRegisteredError:
+        return None
+
+
+def _reasons(schema: Schema, earlier: list[Version]) -> list[str]:
+    return [
+        f"version {version.number}: {problem}"
+        for version in earlier
+        for problem in both_ways(schema.document, parse_schema(version.text).document)
+    ]
+
+
+def _with_reasons(what: str, schema: Schema, earlier: list[Version]) -> str:
+    reasons = "; ".join(_reasons(schema, earlier)) or "the registry does not say why"
+    return f"{what}; {reasons}. Fields may only be added and removed with a default, and types stay"

@@ -1,0 +1,219 @@
+"""Asks a Confluent-compatible schema registry, one blocking question after the other; its failures are errors of this project.
+
+The client is confluent-kafka's, of the extra `registry`. Its own retries are off: who asks knows how long waiting is worth it.
+"""
+
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from backpack_streams.errors import CodecError, UsageError
+
+FULL_TRANSITIVE = "FULL_TRANSITIVE"
+_AGAIN_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_NOT_THERE_CODES = range(40400, 40500)
+_CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]*@")
+
+Answer = TypeVar("Answer")
+
+
+class RegistryError(CodecError):
+    """The schema registry could not be asked something, or its answer cannot be used."""
+
+
+class RegistryAwayError(RegistryError):
+    """The registry does not answer, or answers that it cannot now: asking again may help."""
+
+
+class NotRegisteredError(RegistryError):
+    """The registry answered that it does not have this subject, version, schema or id."""
+
+
+class IncompatibleSchemaError(RegistryError):
+    """The subject's compatibility forbids this schema (HTTP 409)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConnection:
+    """Where the registry is and how to log in. `url` may be several, separated by commas: they are tried in turn."""
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: str | None = None
+    timeout_seconds: float = 5.0
+
+    def __repr__(self) -> str:
+        return f"RegistryConnection({self.shown})"
+
+    @property
+    def shown(self) -> str:
+        """The URL without credentials, for messages."""
+        return _CREDENTIALS_IN_URL.sub("://***@", self.url)
+
+    def client_options(self) -> dict[str, Any]:
+        """The configuration of confluent-kafka's `SchemaRegistryClient`."""
+        system = ssl.get_default_verify_paths()
+        options = {
+            "url": self.url,
+            "timeout": self.timeout_seconds,
+            "max.retries": 0,
+            "ssl.ca.location": _text(self.ca_file) or system.cafile or system.capath,
+            "ssl.certificate.location": _text(self.cert_file),
+            "ssl.key.location": _text(self.key_file),
+            "ssl.key.password": self.key_password,
+            "basic.auth.user.info": None if self.username is None else f"{self.username}:{self.password or ''}",
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+
+class Version(NamedTuple):
+    """One version of a subject: its number, the registry's id of its schema, the schema's text."""
+
+    number: int
+    schema_id: int
+    text: str
+
+
+class Registry(Protocol):
+    """The questions that this project asks a registry. Each blocks, and raises a `RegistryError` where there is no answer."""
+
+    def lookup(self, subject: str, text: str) -> Version:
+        """The version of `subject` that holds this schema. Raises `NotRegisteredError` where none does."""
+
+    def text(self, schema_id: int) -> str:
+        """The schema behind an id. Raises `NotRegisteredError` for an id that nobody knows."""
+
+    def versions(self, subject: str) -> list[Version]:
+        """Every version of a subject, oldest first; none where the subject is not there."""
+
+    def compatibility(self, subject: str) -> str | None:
+        """The compatibility set on the subject itself."""
+
+    def set_compatibility(self, subject: str, level: str) -> None:
+        """Sets the compatibility of a subject, before or after its first version."""
+
+    def is_compatible(self, subject: str, text: str) -> bool:
+        """Whether the subject would take this schema, by the compatibility it has."""
+
+    def register(self, subject: str, text: str) -> None:
+        """Makes this schema a version of the subject. Raises `IncompatibleSchemaError` where the registry refuses that."""
+
+
+class RegistryClient:
+    """`Registry` over HTTP."""
+
+    def __init__(self, connection: RegistryConnection) -> None:
+        """Prepare; nothing is asked yet.
+
+        Raises:
+            UsageError: the extra `registry` is not installed, or the TLS files cannot be used.
+        """
+        try:
+            from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+            from confluent_kafka.schema_registry.error import SchemaRegistryError
+        except ImportError as error:
+            raise UsageError(
+                f"a schema registry needs the extra 'registry' ({error.name or 'confluent-kafka'} is not installed): "
+                "pip install 'backpack-streams[registry]'"
+            ) from None
+        self._shown = connection.shown
+        self._refusal: type[Exception] = SchemaRegistryError
+        self._schema: Callable[[str, str], Any] = Schema
+        try:
+            self._client: Any = SchemaRegistryClient(connection.client_options())
+        except (ValueError, OSError) as error:  # ssl's errors are OSErrors
+            raise UsageError(
+                f"the schema registry at {self._shown} cannot be asked ({error}): check the schema_registry settings"
+            ) from error
+
+    def lookup(self, subject: str, text: str) -> Version:
+        """The version of `subject` that holds this schema."""
+        found = self._ask(f"a schema under {subject}", self._client.lookup_schema, subject, self._avro(text))
+        return Version(int(found.version), int(found.schema_id), text)
+
+    def text(self, schema_id: int) -> str:
+        """The schema behind an id."""
+        return str(self._ask(f"schema id {schema_id}", self._client.get_schema, schema_id).schema_str)
+
+    def versions(self, subject: str) -> list[Version]:
+        """Every version of a subject, oldest first."""
+        try:
+            numbers = self._ask(f"the versions of {subject}", self._client.get_versions, subject)
+        except NotRegisteredError:
+            return []
+        found = []
+        for number in sorted(numbers):
+            each = self._ask(f"version {number} of {subject}", self._client.get_version, subject, number)
+            found.append(Version(number, int(each.schema_id), str(each.schema.schema_str)))
+        return found
+
+    def compatibility(self, subject: str) -> str | None:
+        """The compatibility set on the subject itself."""
+        try:
+            return str(self._ask(f"the compatibility of {subject}", self._client.get_compatibility, subject))
+        except NotRegisteredError:
+            return None
+
+    def set_compatibility(self, subject: str, level: str) -> None:
+        """Sets the compatibility of a subject."""
+        self._ask(f"a new compatibility of {subject}", self._client.set_compatibility, subject, level)
+
+    def is_compatible(self, subject: str, text: str) -> bool:
+        """Whether the subject would take this schema."""
+        test = self._client.test_compatibility_all_versions
+        return bool(self._ask(f"a test against {subject}", test, subject, self._avro(text)))
+
+    def register(self, subject: str, text: str) -> None:
+        """Makes this schema a version of the subject."""
+        self._ask(f"a new version of {subject}", self._client.register_schema, subject, self._avro(text))
+
+    def _avro(self, text: str) -> Any:
+        return self._schema(text, "AVRO")
+
+    def _ask(self, what: str, question: Callable[..., Answer], *arguments: Any) -> Answer:
+        try:
+            return question(*arguments)
+        except self._refusal as error:
+            raise self._explain(what, error) from error
+        except Exception as error:  # it lets its HTTP library's errors out, and which that is goes by its version
+            raise RegistryAwayError(
+                f"the schema registry at {self._shown} gives no usable answer to {what} ({_short(error)}): "
+                "check that it runs, and schema_registry_url"
+            ) from error
+
+    def _explain(self, what: str, error: Any) -> RegistryError:
+        status, code, said = int(error.http_status_code), int(error.error_code or 0), _short(error.error_message)
+        where = f"the schema registry at {self._shown}"
+        if status in _AGAIN_STATUSES:
+            return RegistryAwayError(f"{where} answers HTTP {status} to {what} ({said}): look into its log")
+        if status == 404 and code in _NOT_THERE_CODES:
+            return NotRegisteredError(f"{where} does not have {what} ({said})")
+        if status == 404:
+            return RegistryError(
+                f"{where} answers HTTP 404 to {what}: its path is not that of a Confluent-compatible API "
+                "(Apicurio's is /apis/ccompat/v7); correct schema_registry_url"
+            )
+        if status == 409:
+            return IncompatibleSchemaError(f"{where} refuses {what} (HTTP 409): {said}")
+        if status in (401, 403):
+            return RegistryError(
+                f"{where} refuses the credentials (HTTP {status}, {said}): "
+                "check schema_registry_username and schema_registry_password"
+            )
+        return RegistryError(f"{where} refuses {what} (HTTP {status}): {said}")
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser())
+
+
+def _short(error: object) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

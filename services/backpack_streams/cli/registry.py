@@ -1,0 +1,25 @@
+"""The command `registry`: an embedded schema registry alone."""
+
+from functools import partial
+
+from backpack_streams.cli.settings import EmbeddedRegistrySettings
+from backpack_streams.embedded.command import run_until_signal
+from backpack_streams.embedded.registry import EmbeddedRegistry
+
+_print_line = partial(print, flush=True)
+
+
+async def run(settings: EmbeddedRegistrySettings) -> None:
+    """Start, print `ready URL` once it answers, run until a signal, stop cleanly.
+
+    Raises:
+        EmbeddedError: it cannot be started, or it ended by itself.
+    """
+    registry = EmbeddedRegistry(settings.data_dir, settings.port, announce=_print_line)
+
+    async def serve() -> None:
+        await registry.start()
+        _print_line(f"ready {registry.url}")
+        await registry.wait()
+
+    await run_until_signal(serve(), registry.stop)

@@ -1,0 +1,1 @@
+"""Our topics in documents for others, made from the schemas and the list of topics."""

@@ -1,0 +1,139 @@
+"""Downloads from Maven repositories into a cache folder of the user: once, by one process at a time, checked by SHA-256."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from backpack_streams.errors import EmbeddedError
+
+__all__ = [
+    "Announce",
+    "cache_folder",
+    "download",
+    "explain_cache_fault",
+    "given_up",
+    "only_one_process",
+    "repository_context",
+    "sha256_of",
+]
+
+_DOWNLOAD_TIMEOUT_SECONDS = 30
+_RETRY_DELAYS_SECONDS = (1.0, 3.0)
+_READ_BLOCK_BYTES = 1 << 20
+_LOCK_POLL_SECONDS = 0.2
+
+Announce = Callable[[str], object]
+
+
+def cache_folder() -> Path:
+    """The folder under the user's cache (`XDG_CACHE_HOME`, else `~/.cache`) that everything here lives in."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "backpack-streams"
+
+
+def given_up(name: str) -> str:
+    """What is said when a download was cancelled."""
+    return f"the download of {name} was given up"
+
+
+@contextmanager
+def only_one_process(name: str, cancelled: threading.Event) -> Iterator[None]:
+    """Held by one process of this machine at a time; the others wait, or raise EmbeddedError once `cancelled` is set."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / f"{name}.lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # another process is downloading
+                if cancelled.wait(_LOCK_POLL_SECONDS):
+                    raise EmbeddedError(given_up(name)) from None
+        yield
+
+
+def explain_cache_fault(error: OSError) -> str:
+    """What a fault in the cache folder means to the user, as one line."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk under {cache_folder()} is full: make 300 MB of room there, or set XDG_CACHE_HOME elsewhere"
+    return f"cannot write to the cache folder {cache_folder()} ({error}): make it writable, or set XDG_CACHE_HOME elsewhere"
+
+
+def repository_context(repository: Path) -> Any:
+    """jgo's view of the Maven world, storing into `repository`; repositories named in jgo's own settings apply.
+
+    jgo's higher-level `build` is avoided: it fetches a Java of its own to sort jars into modules, which Kafka does
+    not need. The resolver is pure Python; no Maven is started.
+
+    Raises:
+        EmbeddedError: `jgo` is not installed.
+    """
+    try:
+        from jgo.config import GlobalSettings
+        from jgo.constants import MAVEN_CENTRAL_URL
+        from jgo.maven import MavenContext
+    except ImportError as error:
+        raise EmbeddedError(
+            "this download needs the package jgo, which is not installed: pip install 'backpack-streams[embedded]'"
+        ) from error
+    _trust_what_this_machine_trusts()
+    remotes = {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
+    return MavenContext(repo_cache=repository, remote_repos=remotes, timeout=_DOWNLOAD_TIMEOUT_SECONDS)
+
+
+def _trust_what_this_machine_trusts() -> None:
+    """requests, which jgo downloads with, knows public authorities only; behind a company's proxy the system's list counts."""
+    system_authorities = ssl.get_default_verify_paths().cafile
+    if system_authorities and not os.environ.keys() & {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}:
+        os.environ["REQUESTS_CA_BUNDLE"] = system_authorities
+
+
+def download(artifact: Any, sha256: str, whose: str, folder: Path) -> Path:
+    """Download one artifact of jgo's and check it; `folder` is what can be copied from another machine instead. Blocks.
+
+    Raises:
+        EmbeddedError: no network, or not what was recorded.
+        OSError: no room.
+    """
+    path = _download_with_retries(artifact, whose, folder)
+    if sha256_of(path) != sha256:
+        raise EmbeddedError(
+            f"the downloaded {path.name} is not the recorded one (its SHA-256 differs): "
+            "try again, and if it stays so, find out what stands between this machine and the Maven repository"
+        )
+    return path
+
+
+def _download_with_retries(artifact: Any, whose: str, folder: Path) -> Path:
+    for delay_seconds in (*_RETRY_DELAYS_SECONDS, None):
+        try:
+            # A part that an earlier try left would be taken as the whole file.
+            artifact.cached_path.unlink(missing_ok=True)
+            return Path(artifact.resolve())
+        except (OSError, RuntimeError) as error:  # requests' errors are OSErrors; jgo says "not found" by RuntimeError
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            if delay_seconds is None:
+                raise EmbeddedError(
+                    f"cannot download {artifact.cached_path.name} of {whose} ({type(error).__name__}): "
+                    "check the network and any proxy (HTTPS_PROXY), or copy the folder "
+                    f"{folder} from a machine that has it"
+                ) from error
+            time.sleep(delay_seconds)
+    raise AssertionError("the last try either returns or raises")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+"""Typed messages of the account's private streams. They are few and each one counts, so all of them are read patiently.
+
+Every field is optional: which are there depends on the event, absent and null mean the same, and an event type that nobody knows
+yet must not be lost for want of a field. Fields that are not known are kept as they were sent.
+Times are microseconds since the Unix epoch unless a name says otherwise; numbers with decimals stay text, exactly as sent.
+"""
+
+import json
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from backpack_streams.exchange.wire import UnreadableMessageError, parse_keeping_digits
+
+
+class OrderUpdate(Struct, kw_only=True, gc=False):
+    """`account.orderUpdate`: an event in the life of an order."""
+
+    event: str | None = field(name="e", default=None)
+    event_time: int | None = field(name="E", default=None)
+    engine_time: int | None = field(name="T", default=None)
+    symbol: str | None = field(name="s", default=None)
+    order_id: str | None = field(name="i", default=None)
+    client_order_id: int | None = field(name="c", default=None)
+    related_order_id: str | None = field(name="I", default=None)
+    strategy_id: int | None = field(name="H", default=None)
+    side: str | None = field(name="S", default=None)
+    order_type: str | None = field(name="o", default=None)
+    time_in_force: str | None = field(name="f", default=None)
+    self_trade_prevention: str | None = field(name="V", default=None)
+    is_post_only: bool | None = field(name="y", default=None)
+    is_reduce_only: bool | None = field(name="r", default=None)
+    status: str | None = field(name="X", default=None)
+    expiry_reason: str | None = field(name="R", default=None)
+    origin: str | None = field(name="O", default=None)
+    quantity: str | None = field(name="q", default=None)
+    quote_quantity: str | None = field(name="Q", default=None)
+    price: str | None = field(name="p", default=None)
+    trigger_price: str | None = field(name="P", default=None)
+    trigger_by: str | None = field(name="B", default=None)
+    trigger_quantity: str | None = field(name="Y", default=None)
+    take_profit_trigger_price: str | None = field(name="a", default=None)
+    take_profit_limit_price: str | None = field(name="j", default=None)
+    take_profit_trigger_by: str | None = field(name="d", default=None)
+    stop_loss_trigger_price: str | None = field(name="b", default=None)
+    stop_loss_limit_price: str | None = field(name="k", default=None)
+    stop_loss_trigger_by: str | None = field(name="g", default=None)
+    executed_quantity: str | None = field(name="z", default=None)
+    executed_quote_quantity: str | None = field(name="Z", default=None)
+    trade_id: int | None = field(name="t", default=None)
+    fill_quantity: str | None = field(name="l", default=None)
+    fill_price: str | None = field(name="L", default=None)
+    is_maker: bool | None = field(name="m", default=None)
+    fee: str | None = field(name="n", default=None)
+    fee_asset: str | None = field(name="N", default=None)
+
+
+class PositionUpdate(Struct, kw_only=True, gc=False):
+    """`account.positionUpdate`: an event in the life of a position; without `e` an open position as it is."""
+
+    event: str | None = field(name="e", default=None)
+    event_time: int | None = field(name="E", default=None)
+    engine_time: int | None = field(name="T", default=None)
+    symbol: str | None = field(name="s", default=None)
+    position_id: str | None = field(name="i", default=None)
+    net_quantity: str | None = field(name="q", default=None)
+    exposure_quantity: str | None = field(name="Q", default=None)
+    exposure_notional: str | None = field(name="n", default=None)
+    entry_price: str | None = field(name="B", default=None)
+    break_even_price: str | None = field(name="b", default=None)
+    mark_price: str | None = field(name="M", default=None)
+    estimated_liquidation_price: str | None = field(name="l", default=None)
+    initial_margin_fraction: str | None = field(name="f", default=None)
+    maintenance_margin_fraction: str | None = field(name="m", default=None)
+    realized_pnl: str | None = field(name="p", default=None)
+    unrealized_pnl: str | None = field(name="P", default=None)
+
+
+class RfqUpdate(Struct, kw_only=True, gc=False):
+    """`account.rfqUpdate`: an event in the life of a request for quote or of a quote; `w` and `W` are milliseconds."""
+
+    event: str | None = field(name="e", default=None)
+    event_time: int | None = field(name="E", default=None)
+    engine_time: int | None = field(name="T", default=None)
+    symbol: str | None = field(name="s", default=None)
+    rfq_id: int | None = field(name="R", default=None)
+    quote_id: int | None = field(name="u", default=None)
+    client_id: str | None = field(name="C", default=None)
+    side: str | None = field(name="S", default=None)
+    quantity: str | None = field(name="q", default=None)
+    quote_quantity: str | None = field(name="Q", default=None)
+    price: str | None = field(name="p", default=None)
+    status: str | None = field(name="X", default=None)
+    submission_time_ms: int | None = field(name="w", default=None)
+    expiry_time_ms: int | None = field(name="W", default=None)
+    system_order_type: str | None = field(name="o", default=None)
+
+
+class BalanceUpdate(Struct, kw_only=True, gc=False):
+    """`account.balanceUpdate`: what the account holds of one asset."""
+
+    event: str | None = field(name="e", default=None)
+    event_time: int | None = field(name="E", default=None)
+    engine_time: int | None = field(name="T", default=None)
+    asset: str | None = field(name="a", default=None)
+    available: str | None = field(name="A", default=None)
+    locked: str | None = field(name="L", default=None)
+    staked: str | None = field(name="S", default=None)
+
+
+M = TypeVar("M", bound=Struct)
+
+
+class AccountDecoder(Generic[M]):
+    """Reads one kind of account message. `unknown_fields` counts fields that are not known, by name."""
+
+    def __init__(self, kind: type[M]) -> None:
+        self._kind = kind
+        self._known = frozenset(each.encode_name for each in msgspec.structs.fields(kind))
+        self.unknown_fields: dict[str, int] = {}
+
+    def __call__(self, data: Raw | bytes) -> tuple[M, str | None]:
+        """The message in `data`, and a JSON object of its fields that are not known (None if there are none).
+
+        Raises:
+            UnreadableMessageError: it is no JSON object, or a field that is known cannot be what it says.
+        """
+        fields = parse_keeping_digits(data)
+        if not isinstance(fields, dict):
+            raise UnreadableMessageError(f"the {self._kind.__name__} message is no object")
+        try:
+            message = msgspec.convert(fields, self._kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise UnreadableMessageError(f"the {self._kind.__name__} message cannot be understood ({error})") from error
+        return message, self._extra(data, fields)
+
+    def _extra(self, data: Raw | bytes, fields: dict[str, Any]) -> str | None:
+        unknown = [name for name in fields if name not in self._known]
+        if not unknown:
+            return None
+        for name in unknown:
+            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
+        try:
+            raw = msgspec.json.decode(bytes(data), type=dict[str, Raw])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            # What only a lenient reader takes for JSON cannot be kept as JSON.
+            raise UnreadableMessageError(f"the {self._kind.__name__} message is no clean JSON ({error})") from error
+        return "{" + ",".join(f"{json.dumps(name)}:{bytes(raw[name]).decode()}" for name in unknown) + "}"

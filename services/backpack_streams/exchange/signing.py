@@ -1,0 +1,116 @@
+"""ED25519 keys and the signature that the exchange asks for with every subscription of a private stream. Sans I/O.
+
+The private key never leaves its object: not in `repr`, not in errors, not in anything that is sent.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from backpack_streams.errors import UsageError
+
+SEED_BYTES = 32
+DEFAULT_WINDOW_MS = 5_000
+LONGEST_WINDOW_MS = 60_000
+"""What the exchange's documentation states as the longest time for which a signature may be valid."""
+
+_PEM = re.compile(r"\A\s*-----BEGIN [A-Z0-9 ]+-----")
+_WHAT_IT_TAKES = "give the private key as Backpack shows it (base64 of 32 bytes), or an ED25519 key as PEM"
+
+
+class Signature(NamedTuple):
+    """What goes into a SUBSCRIBE frame: key and signature in base64, times in milliseconds as text."""
+
+    verifying_key: str
+    signature: str
+    timestamp_ms: str
+    window_ms: str
+
+
+class SigningKey:
+    """An ED25519 private key that signs and shows nothing but its public half."""
+
+    __slots__ = ("__private", "public_key")
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self.__private = private
+        raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.public_key = base64.b64encode(raw).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> "SigningKey":
+        """A key from base64 of its 32-byte seed, or from PEM (PKCS 8, not encrypted).
+
+        Raises:
+            UsageError: it is no such key; the message holds nothing of the text.
+        """
+        if _PEM.match(text):
+            return cls(_from_pem(text.encode()))
+        try:
+            seed = base64.b64decode("".join(text.split()).encode(), validate=True)
+        except (binascii.Error, ValueError):  # the chained error could hold pieces of the text
+            raise UsageError(f"the private key is no base64; {_WHAT_IT_TAKES}") from None
+        if len(seed) != SEED_BYTES:
+            raise UsageError(
+                f"the private key holds {len(seed)} bytes, an ED25519 seed has {SEED_BYTES}; {_WHAT_IT_TAKES}"
+            )
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    def sign(self, message: bytes) -> str:
+        """The signature of `message`, in base64."""
+        return base64.b64encode(self.__private.sign(message)).decode()
+
+    def __repr__(self) -> str:
+        return f"SigningKey(public_key={self.public_key!r})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a private key is not to be copied or stored")
+
+
+def _from_pem(text: bytes) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(text, password=None)
+    except TypeError:
+        raise UsageError(
+            "the private key is encrypted; give it without a password, in a file only we can read"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise UsageError(f"the private key is PEM that cannot be read; {_WHAT_IT_TAKES}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        kind = type(key).__name__.lstrip("_").removesuffix("PrivateKey")
+        raise UsageError(f"the private key is of the kind {kind}, the exchange takes ED25519 alone; {_WHAT_IT_TAKES}")
+    return key
+
+
+def subscription_message(timestamp_ms: int, window_ms: int) -> bytes:
+    """What is signed for a subscription."""
+    return f"instruction=subscribe&timestamp={timestamp_ms}&window={window_ms}".encode()
+
+
+class SubscriptionSigner:
+    """Signs subscriptions by the time at which they are sent: call it right before sending, never keep what it gives."""
+
+    def __init__(self, key: SigningKey, now_ms: Callable[[], int], window_ms: int = DEFAULT_WINDOW_MS) -> None:
+        """Sign with `key`, by a clock that gives milliseconds since 1970 as the exchange would."""
+        self._key = key
+        self._now_ms = now_ms
+        self._window_ms = window_ms
+        self.signatures = 0
+
+    @property
+    def public_key(self) -> str:
+        """The verifying key, base64."""
+        return self._key.public_key
+
+    def __call__(self) -> Signature:
+        """A signature valid from now on, for the window."""
+        self.signatures += 1
+        timestamp_ms, window_ms = self._now_ms(), self._window_ms
+        signature = self._key.sign(subscription_message(timestamp_ms, window_ms))
+        return Signature(self._key.public_key, signature, str(timestamp_ms), str(window_ms))

@@ -1,0 +1,147 @@
+"""The `export` command: reads a range of a topic once and writes it to Parquet."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topics import topic_of_full_name
+from backpack_streams.errors import CodecError
+from backpack_streams.export.arrow_types import SYMBOL, arrow_schema, has_symbol
+from backpack_streams.export.folder import ExportError, Folder, Partition, Row, date_of
+from backpack_streams.export.gathering import Gathering
+from backpack_streams.export.settings import ExportSettings
+from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
+
+_POLL_MILLIS = 500
+_MIB = 1024 * 1024
+
+Advance = Callable[[int], None]
+"""Tells how many more offsets were passed."""
+
+
+async def run(settings: ExportSettings, topic: str) -> int:
+    """Exports and says what was written.
+
+    Raises:
+        UsageError: there is no such topic, or the folder cannot be written to or holds an overlapping range.
+        ExportError: there is no record in the range, or one does not fit.
+        BusError: Kafka cannot be reached. CodecError: a record cannot be read.
+    """
+    described = topic_of_full_name(topic, settings.topic_prefix)
+    name = described.full_name(settings.topic_prefix)
+    codec = kafka_codec(settings)
+    document = codec.schema(described.record).document
+    path = settings.out.expanduser() / name
+    folder = Folder(path, arrow_schema(document), (settings.from_ms, settings.to_ms), has_symbol(document))
+    try:
+        rows = _Rows(codec, described.record, has_symbol(document), settings)
+        gathering = Gathering(settings.buffer_mib * _MIB, folder.write)
+        async with Reader(kafka_connection(settings), codec) as reader:
+            count = await _read(reader, name, settings, rows, gathering)
+        gathering.finish()
+        if not count:
+            raise ExportError(
+                f"{name} holds no record from {settings.from_time.isoformat()} to {settings.to_time.isoformat()}; "
+                "nothing was exported"
+            )
+        files = folder.publish()
+    finally:
+        folder.discard()
+    print(f"{count} records of {name} in {files} files in {path}")  # noqa: T201  # what the command says to its user
+    return 0
+
+
+async def _read(reader: Reader, name: str, settings: ExportSettings, rows: "_Rows", gathering: Gathering) -> int:
+    """Every record of the range, into `gathering`. Returns how many."""
+    spans = await _spans(reader, name, settings)
+    if not spans:
+        return 0
+    at = {place: start for place, (start, _) in spans.items()}
+    reader.assign(at)
+    count = 0
+    with _progress(name, sum(end - start for start, end in spans.values())) as advance:
+        while at:
+            for place, batch in (await reader.poll(_POLL_MILLIS)).items():
+                end = spans[place.topic, place.partition][1]
+                for record in batch:
+                    if record.offset < end and settings.from_ms <= record.timestamp < settings.to_ms:
+                        partition, row = rows.row(record)
+                        gathering.add(partition, row, len(record.value or b"") + len(record.key or b""))
+                        count += 1
+            for place in list(at):
+                position = min(await reader.position(place), spans[place][1])
+                advance(position - at[place])
+                at[place] = position
+                if position >= spans[place][1]:
+                    del at[place]
+    return count
+
+
+async def _spans(reader: Reader, name: str, settings: ExportSettings) -> dict[Place, tuple[int, int]]:
+    """The offsets to read of each partition that has any in the range."""
+    places = await reader.places(name)
+    ends = await reader.ends(places)
+    spans = {}
+    for place in places:
+        start = await reader.offset_at(place, settings.from_ms)
+        end = ends[place]
+        if settings.late_seconds is not None:
+            past = await reader.offset_at(place, settings.to_ms + int(settings.late_seconds * 1000))
+            end = end if past is None else min(end, past)
+        if start is not None and start < end:
+            spans[place] = start, end
+    return spans
+
+
+class _Rows:
+    """Makes rows of records."""
+
+    def __init__(self, codec: Codec, record: str, by_symbol: bool, settings: ExportSettings) -> None:
+        self._codec = codec
+        self._record = record
+        self._by_symbol = by_symbol
+        self._settings = settings
+
+    def row(self, record: ConsumerRecord) -> tuple[Partition, Row]:
+        """A record's partition and its columns; a record without a value has only Kafka's own."""
+        key = None if record.key is None else record.key.decode("utf-8", "replace")
+        row = {
+            "kafka_partition": record.partition,
+            "kafka_offset": record.offset,
+            "kafka_timestamp": record.timestamp,
+            "kafka_key": key,
+        }
+        symbol = key
+        if record.value is not None:
+            values = self._values(record)
+            symbol = values.pop(SYMBOL, None)
+            row |= values
+        return (date_of(record.timestamp), symbol if self._by_symbol else None), row
+
+    def _values(self, record: ConsumerRecord) -> dict[str, object]:
+        place = f"{record.topic} {record.partition}/{record.offset}"
+        try:
+            name, values = self._codec.read(record.value)
+        except CodecError as error:
+            raise CodecError(f"{place}: {error}; nothing was exported") from error
+        if name != self._record:
+            raise CodecError(f"{place} is a {name}, not a {self._record}; nothing was exported")
+        return values
+
+
+@contextlib.contextmanager
+def _progress(name: str, total: int) -> Iterator[Advance]:
+    """A bar where somebody is looking."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda passed: progress.advance(task, passed)

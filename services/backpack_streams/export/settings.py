@@ -1,0 +1,88 @@
+"""What `export` can be told."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from backpack_streams.runtime.settings import KafkaSettings, LogSettings, SettingConflict
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_moment(text: object) -> datetime:
+    """A moment as a user writes it, ISO 8601, UTC where no zone is named; to the millisecond, as Kafka's timestamps are.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
+    except ValueError:
+        raise ValueError(f"{str(text)[:60]!r} is no time; write 2026-11-22 or 2026-11-22T10:30:00Z") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.microsecond % 1000:
+        raise ValueError(f"{str(text)[:60]!r} is finer than a millisecond, and Kafka's timestamps are not")
+    return moment.astimezone(UTC)
+
+
+def millis(moment: datetime) -> int:
+    """Milliseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+Moment = Annotated[datetime, BeforeValidator(parse_moment)]
+
+
+class ExportSettings(KafkaSettings, LogSettings):
+    """Which records, and where to."""
+
+    from_time: Moment = Field(
+        description="first moment to export, by Kafka's timestamp, which is the exchange's time; UTC if no zone is named",
+        json_schema_extra={"flag": "--from", "metavar": "TIME"},
+    )
+    to_time: Moment = Field(
+        description="end of the range, which is not in it any more",
+        json_schema_extra={"flag": "--to", "metavar": "TIME"},
+    )
+    out: Path = Field(
+        description="folder to write to; it gets a folder for the topic", json_schema_extra={"metavar": "DIR"}
+    )
+    buffer_mib: int = Field(
+        default=16,
+        ge=1,
+        description="MiB of records as Kafka holds them, gathered before they are written; they take about 20 times that in memory",
+        json_schema_extra={"metavar": "MIB"},
+    )
+    late_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="stop reading a partition where records are this much past the range; if not given it is read to its end, "
+        "since a record that was filled in later may stand anywhere",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+
+    @property
+    def from_ms(self) -> int:
+        """Start of the range in milliseconds since 1970."""
+        return millis(self.from_time)
+
+    @property
+    def to_ms(self) -> int:
+        """End of the range in milliseconds since 1970."""
+        return millis(self.to_time)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.from_time >= self.to_time:
+            how = "is empty" if self.from_time == self.to_time else "ends before it starts"
+            raise SettingConflict(
+                f"the range from {self.from_time.isoformat()} to {self.to_time.isoformat()} {how}; --from must be before --to",
+                "from_time",
+                "to_time",
+            )
+        if self.from_time > datetime.now(UTC):
+            raise SettingConflict(f"{self.from_time.isoformat()} is in the future; nothing is there yet", "from_time")
+        return self

@@ -1,0 +1,44 @@
+"""A data provider's tickers as ExternalTicker records."""
+
+from typing import Any
+
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import Decoder, ExternalTicker
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+
+_decode = Decoder(ExternalTicker)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One ticker, ordered by its event time."""
+    ticker = _decode(data)
+    engine_time = ticker.engine_time
+    return Reading(
+        ticker.event_time,
+        ticker.event_time,
+        ticker.event_time if engine_time is None else engine_time,
+        ticker.symbol,
+        {
+            "symbol": ticker.symbol,
+            "source": WEBSOCKET,
+            "event_time": ticker.event_time,
+            "engine_time": engine_time,
+            "first_price": optional_decimal(ticker.first_price),
+            "last_price": optional_decimal(ticker.last_price),
+            "high": optional_decimal(ticker.high),
+            "low": optional_decimal(ticker.low),
+            "base_volume": optional_decimal(ticker.base_volume),
+            "quote_volume": optional_decimal(ticker.quote_volume),
+            "trades": ticker.trades,
+        },
+    )
+
+
+EXTERNAL_TICKER = Family(
+    channel="externalTicker",
+    record="ExternalTicker",
+    read=read,
+    topics={None: "market.external_ticker"},
+    unknown_fields=lambda: _decode.unknown_fields,
+    conflated=True,
+)

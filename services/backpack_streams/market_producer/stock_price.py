@@ -1,0 +1,41 @@
+"""A data provider's stock quotes as StockPrice records. Their key is the ticker: a stock is no market."""
+
+from typing import Any
+
+from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import Decoder, StockPrice, micros_of_any_unit
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+
+_decode = Decoder(StockPrice)
+
+
+def read(data: Any, kind: StreamKind) -> Reading:
+    """One quote, ordered by the provider's time."""
+    quote = _decode(data)
+    event_time = micros_of_any_unit(quote.timestamp)
+    return Reading(
+        event_time,
+        event_time,
+        event_time,
+        quote.symbol,
+        {
+            "symbol": quote.symbol,
+            "source": WEBSOCKET,
+            "event_time": event_time,
+            "engine_time": None,
+            "bid": optional_decimal(quote.bid),
+            "ask": optional_decimal(quote.ask),
+            "mid": optional_decimal(quote.mid),
+            "session": quote.session,
+        },
+    )
+
+
+STOCK_PRICE = Family(
+    channel="stockPrice",
+    record="StockPrice",
+    read=read,
+    topics={None: "market.stock_price"},
+    unknown_fields=lambda: _decode.unknown_fields,
+    conflated=True,
+)

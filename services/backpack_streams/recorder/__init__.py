@@ -1,0 +1,1 @@
+"""The `record` command: what the exchange's wire sends, into a file."""

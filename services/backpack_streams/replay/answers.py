@@ -1,0 +1,145 @@
+"""REST answers of a recording as of a moment of it, byte for byte where just that was asked, else cut from a wider answer. Sans I/O."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from backpack_streams.recording.records import Exchange
+from backpack_streams.sandbox.http import Response
+
+_MARKETS = "/api/v1/markets"
+_DEPTH = "/api/v1/depth"
+_DEFAULT_MARKET_TYPES = ("SPOT", "PERP")
+_WEATHER = 429
+"""Refusals for the recorder's own haste, and server errors, are not played: they say nothing of the market."""
+_REPLAYED_HEADERS = ("age", "cache-control")
+
+Question = tuple[str, tuple[tuple[str, str], ...]]
+"""A path and its query in an order of its own, so that the client's order does not matter."""
+
+_rows = msgspec.json.Decoder(list[msgspec.Raw])
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _MarketType(msgspec.Struct):
+    kind: str = msgspec.field(name="marketType", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAnswer:
+    """An answer to a question, as of `at_us`."""
+
+    at_us: int
+    response: Response
+
+
+class Answers:
+    """The newest answer to each question, as far as the recording has been played."""
+
+    def __init__(self) -> None:
+        self._by_question: dict[Question, RecordedAnswer] = {}
+        self._paths: set[str] = set()
+
+    def take(self, exchange: Exchange) -> None:
+        """An answer whose time has come."""
+        if exchange.method != "GET" or exchange.status >= 500 or exchange.status == _WEATHER:
+            return
+        question = question_of(exchange.target)
+        content_type = exchange.headers.get("content-type", "application/json; charset=utf-8")
+        headers = {name: exchange.headers[name] for name in exchange.headers if _is_replayed(name)}
+        response = Response(exchange.status, exchange.body, content_type, headers)
+        self._by_question[question] = RecordedAnswer(exchange.at_us, response)
+        self._paths.add(question[0])
+
+    def take_first(self, exchange: Exchange) -> None:
+        """An answer of the beginning: it counts only where there is none yet."""
+        if question_of(exchange.target) not in self._by_question:
+            self.take(exchange)
+
+    def answer(self, target: str, now_us: int) -> Response:
+        """What the exchange answered, at `now_us` on the recording's clock; 404 and 400 for what was not recorded."""
+        question = question_of(target)
+        path, query = question
+        if path == "/api/v1/time":
+            return Response.text(str(now_us // 1000))
+        if path == "/api/v1/ping":
+            return Response.text("pong")
+        kept = self._by_question.get(question)
+        if kept is not None:
+            return _aged(kept, now_us)
+        wider = self._book(query) if path == _DEPTH else self._markets(query) if path == _MARKETS else None
+        if wider is not None:
+            return _aged(wider, now_us)
+        if path in self._paths:
+            message = "this was not recorded"
+            return Response.json({"code": "INVALID_CLIENT_REQUEST", "message": message}, 400)
+        return Response.text("not found: the path was not recorded", 404)
+
+    def _book(self, query: tuple[tuple[str, str], ...]) -> RecordedAnswer | None:
+        """The nearest levels of a deeper book: bids are ascending, so the best are the last."""
+        asked = dict(query)
+        limit = asked.get("limit", "1000")
+        kept = self._by_question.get((_DEPTH, (("limit", "1000"), ("symbol", asked.get("symbol", "")))))
+        if kept is None or not limit.isdecimal() or kept.response.status != 200:
+            return kept
+        try:
+            fields = _fields.decode(kept.response.body)
+            bids, asks = _rows.decode(fields["bids"]), _rows.decode(fields["asks"])
+        except (msgspec.DecodeError, KeyError):  # no book after all: it is answered as it was recorded
+            return kept
+        count = int(limit)
+        cut = fields | {"bids": _array(bids[-count:] if count else []), "asks": _array(asks[:count])}
+        return _with_body(kept, msgspec.json.encode(cut))
+
+    def _markets(self, query: tuple[tuple[str, str], ...]) -> RecordedAnswer | None:
+        """The markets of some types out of the widest list that was recorded."""
+        wanted = {value for name, value in query if name == "marketType"} or set(_DEFAULT_MARKET_TYPES)
+        lists = [
+            (len(kept.response.body), kept)
+            for (path, _), kept in self._by_question.items()
+            if path == _MARKETS and kept.response.status == 200
+        ]
+        if not lists or any(name != "marketType" for name, _ in query):
+            return None
+        kept = max(lists, key=lambda each: each[0])[1]
+        try:
+            rows = [
+                row
+                for row in _rows.decode(kept.response.body)
+                if msgspec.json.decode(row, type=_MarketType).kind in wanted
+            ]
+        except msgspec.DecodeError:
+            return None
+        return _with_body(kept, bytes(_array(rows)))
+
+
+def question_of(target: str) -> Question:
+    """The question behind a path with its query."""
+    parts = urlsplit(target)
+    return parts.path, tuple(sorted(parse_qsl(parts.query, keep_blank_values=True)))
+
+
+def _is_replayed(header: str) -> bool:
+    return header in _REPLAYED_HEADERS or header.startswith("x-")
+
+
+def _array(rows: list[msgspec.Raw]) -> msgspec.Raw:
+    return msgspec.Raw(b"[" + b",".join(bytes(row) for row in rows) + b"]")
+
+
+def _with_body(kept: RecordedAnswer, body: bytes) -> RecordedAnswer:
+    was = kept.response
+    return RecordedAnswer(kept.at_us, Response(was.status, body, was.content_type, was.headers))
+
+
+def _aged(kept: RecordedAnswer, now_us: int) -> Response:
+    """The answer with its age as a cache in front would tell it, if it told one."""
+    response = kept.response
+    age = response.headers.get("age", "")
+    if not age.isdecimal():
+        return response
+    older = max(0, now_us - kept.at_us) // 1_000_000
+    return Response(
+        response.status, response.body, response.content_type, {**response.headers, "age": str(int(age) + older)}
+    )

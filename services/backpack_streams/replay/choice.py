@@ -1,0 +1,120 @@
+"""One copy of each stream out of several sockets' copies. Sans I/O."""
+
+import json
+from collections import deque
+
+from backpack_streams.exchange.session_actions import NoticeKind
+
+_REMEMBERED = 2048
+_WAITING_FRAMES = 2048
+_SILENT_US = 10_000_000
+
+_FIRST = b'{"stream":"'
+
+GONE = frozenset(
+    {
+        NoticeKind.LINK_FAILED,
+        NoticeKind.LINK_LOST,
+        NoticeKind.LINK_DEAD,
+        NoticeKind.LINK_DRAINED,
+        NoticeKind.LINK_GRACE_OVER,
+        NoticeKind.LINK_REPLACED,
+        NoticeKind.LINK_STOPPED,
+    }
+)
+"""Notes after which a link brings nothing more."""
+
+
+class OneLink:
+    """One stream as one socket brought it. When that socket is gone another one's frames follow on, none twice and none left out.
+
+    What the other sockets have brought ahead of the chosen one waits; it is dropped when the chosen one brings the same bytes.
+    """
+
+    __slots__ = ("_at_us", "_is_catching_up", "_link", "_recent", "_recent_order", "_waiting")
+
+    def __init__(self) -> None:
+        self._link: int | None = None
+        self._is_catching_up = False
+        self._at_us = 0
+        self._recent: set[bytes] = set()
+        self._recent_order: deque[bytes] = deque()
+        self._waiting: dict[int, deque[bytes]] = {}
+
+    def take(self, link: int, payload: bytes, at_us: int) -> list[bytes]:
+        """A frame that `link` brought. Returns what is to be played now, in order."""
+        if self._link is None:
+            self._link, self._is_catching_up = link, True
+        if link == self._link:
+            self._at_us = at_us
+            if self._is_catching_up and payload in self._recent:
+                return []  # the one that is gone had brought it
+            self._is_catching_up = False
+            self._played(payload)
+            return [payload]
+        if payload in self._recent:
+            self._waiting.pop(link, None)  # what it brought before this is older still
+            return []
+        waiting = self._waiting.setdefault(link, deque(maxlen=_WAITING_FRAMES))
+        waiting.append(payload)
+        if at_us - self._at_us < _SILENT_US:
+            return []
+        return self._go_over_to(link, at_us)  # the chosen one says nothing any more, although the stream goes on
+
+    def gone(self, link: int, at_us: int) -> list[bytes]:
+        """A socket is gone. Returns what another had brought ahead of it."""
+        if link != self._link:
+            return []  # what it brought ahead may still be all there is of it
+        self._link = None
+        if not self._waiting:
+            return []
+        return self._go_over_to(max(self._waiting, key=lambda each: len(self._waiting[each])), at_us)
+
+    def end(self) -> list[bytes]:
+        """There is no more. Returns what was still waiting."""
+        return [] if self._link is None else self.gone(self._link, self._at_us)
+
+    def _go_over_to(self, link: int, at_us: int) -> list[bytes]:
+        self._link, self._is_catching_up, self._at_us = link, False, at_us
+        frames = list(self._waiting.pop(link))
+        for payload in frames:
+            self._played(payload)
+        return frames
+
+    def _played(self, payload: bytes) -> None:
+        if payload not in self._recent:
+            self._recent.add(payload)
+            self._recent_order.append(payload)
+            if len(self._recent_order) > _REMEMBERED:
+                self._recent.discard(self._recent_order.popleft())
+        for link, waiting in list(self._waiting.items()):
+            if payload in waiting:
+                while waiting.popleft() != payload:
+                    pass
+                if not waiting:
+                    del self._waiting[link]
+
+
+def stream_of(payload: bytes) -> str | None:
+    """The stream of a frame; None where it names none, as error frames do not.
+
+    The name is taken from the text where it stands as always, first or last, and else found by parsing.
+    """
+    name = None
+    if payload.startswith(_FIRST):
+        name = payload[len(_FIRST) :].partition(b'"')[0]
+    elif payload.endswith(b'"}'):
+        head, _, last = payload[:-2].rpartition(b',"stream":"')
+        name = last if head.endswith((b"}", b"]")) else None
+    if name is not None and name.isascii() and b"\\" not in name and b'"' not in name:
+        return name.decode()
+    return _parsed_stream(payload)
+
+
+def _parsed_stream(payload: bytes) -> str | None:
+    try:
+        frame = json.loads(payload)
+    except ValueError:  # no JSON: nobody can have subscribed to it
+        return None
+    stream = frame.get("stream") if isinstance(frame, dict) else None
+    return stream if isinstance(stream, str) else None

@@ -1,0 +1,138 @@
+"""The replay as a whole: a WebSocket and a REST server, and a player between them and the recording."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import picows
+
+from backpack_streams.recording.reading import RecordingReader
+from backpack_streams.replay.player import Player
+from backpack_streams.replay.settings import ReplaySettings
+from backpack_streams.sandbox.account_keys import AccountKeys
+from backpack_streams.sandbox.faults import FaultBox
+from backpack_streams.sandbox.http import HttpServer, Request, Response
+from backpack_streams.sandbox.hub import Hub
+from backpack_streams.sandbox.server import PortInUseError
+from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_streams.sandbox.sockets import Socket
+
+_DRAIN_POLL_SECONDS = 0.01
+_GOODBYE_SECONDS = 5.0
+
+
+class Replay:
+    """A recording as the exchange. Use as `async with`."""
+
+    def __init__(self, settings: ReplaySettings, paths: Sequence[Path]) -> None:
+        """Look at the files.
+
+        Raises:
+            UsageError: a file is not there or given twice. NoRecordingError: one is no recording.
+        """
+        self.settings = settings
+        self.reader = RecordingReader(paths)
+        self._faults = FaultBox()
+        self.hub = Hub(self._faults, _nothing, _nothing)
+        self.player = Player(self.reader, self.hub, settings)
+        # A replay holds its frames back for a slow subscriber, as the sandbox does at full speed, and never drops one.
+        self._socket_settings = SandboxSettings(rate="max", grace_seconds=_GOODBYE_SECONDS)
+        self._rest = HttpServer(self._answer)
+        self._sockets: asyncio.Server | None = None
+        self._ports = (settings.ws_port, settings.rest_port)
+
+    @property
+    def ws_url(self) -> str:
+        """URL of the WebSocket."""
+        return f"ws://{self.settings.host}:{self._ports[0]}"
+
+    @property
+    def rest_url(self) -> str:
+        """Base URL of the REST API."""
+        return f"http://{self.settings.host}:{self._ports[1]}"
+
+    async def __aenter__(self) -> Self:
+        """Read the beginning and listen.
+
+        Raises:
+            RecordingError: the recording cannot be read. PortInUseError: a port is taken.
+        """
+        await self.player.open()
+        try:
+            self._ports = await self._listen_for_sockets(), await self._listen_for_requests()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def goodbye(self) -> None:
+        """Wait until everything is taken, and close the sockets as the exchange does, with a Close frame first."""
+        while any(socket.buffered_bytes for socket in self._open_sockets()):  # noqa: ASYNC110  # picows tells no event
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        for socket in self._open_sockets():
+            socket.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                while self._open_sockets():  # noqa: ASYNC110  # as above
+                    await asyncio.sleep(_DRAIN_POLL_SECONDS)
+
+    async def stop(self) -> None:
+        """Cut all connections, free the ports."""
+        if self._sockets is not None:
+            self._sockets.close()
+            self._sockets = None
+        for socket in self._open_sockets():
+            socket.drop()
+        self._rest.stop()
+        await asyncio.sleep(0)
+
+    async def _listen_for_sockets(self) -> int:
+        keys = AccountKeys(())  # private streams are not recorded, so nobody can have a key to them
+
+        def accept(_: picows.WSUpgradeRequest) -> Socket:
+            return Socket(self.hub, self._faults, self._socket_settings, _wall_clock_us, keys, _no_greeting)
+
+        try:
+            self._sockets = await picows.ws_create_server(accept, self.settings.host, self.settings.ws_port)
+        except OSError as error:
+            raise self._taken("--ws-port", self.settings.ws_port, error) from error
+        return int(self._sockets.sockets[0].getsockname()[1])
+
+    async def _listen_for_requests(self) -> int:
+        try:
+            return await self._rest.start(self.settings.host, self.settings.rest_port)
+        except OSError as error:
+            raise self._taken("--rest-port", self.settings.rest_port, error) from error
+
+    def _taken(self, flag: str, port: int, error: OSError) -> PortInUseError:
+        return PortInUseError(
+            f"replay cannot listen on {self.settings.host}:{port} ({error.strerror or error}); "
+            f"stop what uses the port or choose another with {flag}"
+        )
+
+    async def _answer(self, request: Request) -> Response | None:
+        if request.method != "GET":
+            return Response.text("method not allowed", 405)
+        return self.player.answers.answer(request.target, self.player.now_us)
+
+    def _open_sockets(self) -> list[Socket]:
+        return [outlet for outlet in self.hub.outlets if isinstance(outlet, Socket)]
+
+
+def _wall_clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _nothing(_: Any) -> None:
+    """A recording needs nothing prepared for a subscriber."""
+
+
+def _no_greeting(_: str) -> list[bytes]:
+    """A subscription begins with the next recorded frame."""
+    return []

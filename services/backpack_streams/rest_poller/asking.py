@@ -1,0 +1,121 @@
+"""Asks an endpoint of the table, page by page where it answers in pages, and reads the rows as records."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_decoding import Rows
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.rest_transport import Answer
+from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject
+from backpack_streams.rest_poller.changes import History
+from backpack_streams.rest_poller.publication import Polled, PolledRow, row_reader
+
+logger = logging.getLogger(__name__)
+
+PAGES_AT_MOST = 100
+
+
+class Asker:
+    """Asks the exchange. `histories` say how far back each history was published: pages older than that are not asked for."""
+
+    def __init__(
+        self, rest: RestClient, codec: Codec, endpoints: Iterable[Endpoint], histories: Mapping[str, History]
+    ) -> None:
+        self._rest = rest
+        self._histories = histories
+        self._readers = {each: row_reader(each, codec) for each in endpoints}
+        self._refused: frozenset[str] = frozenset()
+        self.unknown_fields: Counter[str] = Counter()
+
+    async def ask(self, endpoint: Endpoint, subject: str) -> Polled:
+        """The whole answer about one subject.
+
+        The exchange refuses a request whole when it does not know one of several kinds asked for. Then each is asked for by itself.
+
+        Raises:
+            RestError: no usable answer came, be it to one page only, or every kind was refused.
+        """
+        try:
+            return await self._ask(endpoint, subject, endpoint.parameters)
+        except RestError as error:
+            if error.status != HTTPStatus.BAD_REQUEST or len(endpoint.parameters) < 2:
+                raise
+        return await self._one_by_one(endpoint, subject)
+
+    async def _one_by_one(self, endpoint: Endpoint, subject: str) -> Polled:
+        answers: list[Polled] = []
+        refused: dict[str, RestError] = {}
+        for name, value in endpoint.parameters:
+            try:
+                answers.append(await self._ask(endpoint, subject, ((name, value),)))
+            except RestError as error:
+                if error.status != HTTPStatus.BAD_REQUEST:
+                    raise
+                refused[value] = error
+        if not answers:
+            raise next(iter(refused.values()))
+        for value in refused.keys() - self._refused:
+            logger.warning(
+                "the exchange does not know a kind; going on without it",
+                extra={"path": endpoint.path, "kind": value, "error": str(refused[value])},
+            )
+        self._refused = frozenset(refused)
+        return Polled(
+            subject,
+            [row for answer in answers for row in answer.rows],
+            [bad for answer in answers for bad in answer.bad_rows],
+            received_us=min(answer.received_us for answer in answers),
+            age_seconds=_oldest(answer.age_seconds for answer in answers),
+            is_complete=all(answer.is_complete for answer in answers),
+        )
+
+    async def _ask(self, endpoint: Endpoint, subject: str, parameters: Sequence[tuple[str, str]]) -> Polled:
+        pages = [await self._page(endpoint, subject, parameters, 0)]
+        while self._wants_more(endpoint, subject, pages[-1].body) and len(pages) < PAGES_AT_MOST:
+            pages.append(await self._page(endpoint, subject, parameters, len(pages)))
+        return Polled(
+            subject,
+            [row for page in pages for row in page.body.rows],
+            [bad for page in pages for bad in page.body.bad_rows],
+            received_us=min(page.received_time_us for page in pages),
+            age_seconds=_oldest(page.age_seconds for page in pages),
+            is_complete=not self._wants_more(endpoint, subject, pages[-1].body),
+        )
+
+    def _wants_more(self, endpoint: Endpoint, subject: str, page: Rows[PolledRow]) -> bool:
+        """Whether there is another page and it may hold anything that is not published."""
+        if not endpoint.page_rows or len(page.rows) + len(page.bad_rows) < endpoint.page_rows:
+            return False
+        if endpoint.publish is not Publish.ONCE_SETTLED or not page.rows:
+            return True
+        oldest = min(row.fields[endpoint.time_field] for row in page.rows)
+        return not self._histories[endpoint.topic].reaches(endpoint.series(subject), oldest)
+
+    async def _page(
+        self, endpoint: Endpoint, subject: str, always: Sequence[tuple[str, str]], number: int
+    ) -> Answer[Rows[PolledRow]]:
+        parameters: list[tuple[str, str | int]] = [*always]
+        if endpoint.subject is not Subject.ALL:
+            parameters.append(("symbol", subject))
+        if endpoint.page_rows:
+            parameters += [("limit", endpoint.page_rows), ("offset", number * endpoint.page_rows)]
+        answer = await self._rest.rows(
+            endpoint.path,
+            parameters,
+            self._readers[endpoint],
+            shape=endpoint.shape,
+            limit_class=endpoint.limit_class,
+            priority=endpoint.priority,
+            symbol=subject or None,
+        )
+        for name, times in answer.body.unknown_fields.items():
+            self.unknown_fields[f"{endpoint.path} {name}"] += times
+        return answer
+
+
+def _oldest(ages_seconds: Iterable[int | None]) -> int | None:
+    return max((age for age in ages_seconds if age is not None), default=None)

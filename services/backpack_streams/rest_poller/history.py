@@ -1,0 +1,141 @@
+"""Fetches past trades and candles, publishes them in order, and tells what of them could not be had: for refills and for `backfill`."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from backpack_streams.books.spans import Spans
+from backpack_streams.bus.codec import Encoder
+from backpack_streams.bus.publisher import Lane
+from backpack_streams.errors import CodecError
+from backpack_streams.exchange.limits import Priority
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_decoding import BadRow
+from backpack_streams.exchange.rest_wire import FundingRate, Kline, Trade
+from backpack_streams.feed import reports
+from backpack_streams.feed.family import REST
+from backpack_streams.feed.publishing import Publishing
+from backpack_streams.rest_poller.history_rows import funding_rate_row, kline_row, trade_row
+from backpack_streams.rest_poller.history_search import CandleSearch, TradeSearch
+
+logger = logging.getLogger(__name__)
+
+TRADE_TOPIC = "market.trade"
+KLINE_TOPIC = "market.kline"
+FUNDING_RATE_TOPIC = "perp.funding_rate"
+
+
+class Published(NamedTuple):
+    """What became of records, by id or time: published, or among the dead letters. Without room the rest was not even tried."""
+
+    spans: Spans
+    unfit: Spans
+    had_room: bool
+
+
+class History:
+    """What is done with past trades and candles. Topics must be open in `publishing` before the first call."""
+
+    def __init__(self, publishing: Publishing, rest: RestClient, priority: Priority) -> None:
+        self._publishing = publishing
+        self._rest = rest
+        self._priority = priority
+        self._encoders: dict[str, Encoder] = {}
+        self.published = 0
+
+    async def search_trades(self, symbol: str, search: TradeSearch) -> int:
+        """Asks for all pages of a search; returns when the last answer came (microseconds).
+
+        Raises:
+            RestError: an answer did not come.
+        """
+        received_us = 0
+        while (page := search.next_page()) is not None:
+            if page.offset is None:
+                answer = await self._rest.trades(symbol, page.limit, priority=self._priority)
+            else:
+                answer = await self._rest.trades_history(symbol, page.limit, page.offset, priority=self._priority)
+            received_us = answer.received_time_us
+            self._tell_bad("/api/v1/trades", symbol, answer.body.bad_rows, received_us)
+            search.take(answer.body.rows, len(answer.body.rows) + len(answer.body.bad_rows))
+        return received_us
+
+    async def search_candles(self, symbol: str, interval: str, search: CandleSearch) -> int:
+        """Asks for all pages of a search; returns when the last answer came (microseconds).
+
+        Raises:
+            RestError: an answer did not come.
+        """
+        received_us = 0
+        while (page := search.next_page()) is not None:
+            answer = await self._rest.klines(symbol, interval, page.start_s, page.end_s, priority=self._priority)
+            received_us = answer.received_time_us
+            self._tell_bad("/api/v1/klines", symbol, answer.body.bad_rows, received_us)
+            search.take(answer.body.rows, received_us - (answer.age_seconds or 0) * 1_000_000)
+        return received_us
+
+    async def publish_trades(self, trades: Iterable[Trade], received_us: int) -> Published:
+        """Publishes trades in the order given, and waits until Kafka has acknowledged them."""
+        ordered = [(trade.trade_id or 0, (trade.trade_id or 0) + 1, trade) for trade in trades]
+        return await self._publish(TRADE_TOPIC, ordered, trade_row, received_us)
+
+    async def publish_candles(self, candles: Iterable[Kline], received_us: int) -> Published:
+        """Publishes closed candles in the order given, and waits until Kafka has acknowledged them."""
+        ordered = [(candle.start_us, candle.end_us, candle) for candle in candles]
+        return await self._publish(KLINE_TOPIC, ordered, kline_row, received_us)
+
+    async def publish_funding_rates(self, rates: Iterable[FundingRate], received_us: int) -> Published:
+        """Publishes settled rates in the order given, and waits until Kafka has acknowledged them."""
+        ordered = [(rate.interval_end_us, rate.interval_end_us + 1, rate) for rate in rates]
+        return await self._publish(FUNDING_RATE_TOPIC, ordered, funding_rate_row, received_us)
+
+    async def _publish(
+        self,
+        topic: str,
+        items: Iterable[tuple[int, int, Any]],
+        row_of: Callable[[Any, int], dict[str, Any]],
+        received_us: int,
+    ) -> Published:
+        published, unfit = Spans(), Spans()
+        lane: Lane | None = None
+        had_room = True
+        for start, end, item in items:
+            try:
+                row = row_of(item, received_us)
+                value = self._encoder(topic)(row)
+            except CodecError as error:
+                self._dead_letter(topic, item.symbol, repr(item).encode(), str(error), received_us, fits=False)
+                unfit.add(start, end)
+                continue
+            key = item.symbol.encode()
+            lane = self._publishing.lane(topic, key)
+            if not lane.append(key, value, (row["event_time"] or received_us) // 1000):
+                had_room = False
+                break
+            published.add(start, end)
+            self.published += 1
+        if lane is not None:
+            await lane.settled()
+        return Published(published, unfit, had_room)
+
+    def _encoder(self, topic: str) -> Encoder:
+        if topic not in self._encoders:
+            self._encoders[topic] = self._publishing.encoder(topic)
+        return self._encoders[topic]
+
+    def _tell_bad(self, path: str, symbol: str, bad_rows: Iterable[BadRow], received_us: int) -> None:
+        for bad in bad_rows:
+            self._dead_letter(path, symbol, bad.raw, bad.reason, received_us, fits=True)
+
+    def _dead_letter(
+        self, origin: str, symbol: str, payload: bytes, detail: str, received_us: int, *, fits: bool
+    ) -> None:
+        self._publishing.reporter.dead_letter(
+            source=REST,
+            reason=reports.UNPARSABLE if fits else reports.VALUE_DOES_NOT_FIT,
+            detail=detail,
+            payload=payload,
+            origin=origin,
+            symbol=symbol,
+            received_us=received_us,
+        )

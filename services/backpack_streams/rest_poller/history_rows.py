@@ -1,0 +1,62 @@
+"""Trades, candles and funding rates of the REST API as the records that their streams bring."""
+
+from typing import Any
+
+from backpack_streams.bus.decimals import RATE_SCALE, bytes_from_unscaled, unscaled_from_text
+from backpack_streams.exchange import rest_wire
+from backpack_streams.feed.family import DECIMALS, REST, optional_decimal
+
+
+def trade_row(trade: rest_wire.Trade, received_us: int) -> dict[str, Any]:
+    """A Trade record. REST gives its time in whole milliseconds, and no order ids."""
+    return {
+        "symbol": trade.symbol,
+        "source": REST,
+        "event_time": trade.timestamp_ms * 1000,
+        "engine_time": None,
+        "received_time": received_us,
+        "trade_id": trade.trade_id,
+        "price": DECIMALS[trade.price],
+        "quantity": DECIMALS[trade.quantity],
+        "quote_quantity": optional_decimal(trade.quote_quantity),
+        "buyer_order_id": None,
+        "seller_order_id": None,
+        "is_buyer_maker": trade.is_buyer_maker,
+    }
+
+
+def kline_row(candle: rest_wire.Kline, received_us: int) -> dict[str, Any]:
+    """A Kline record of a closed candle; REST does not say when it was made."""
+    return {
+        "symbol": candle.symbol,
+        "source": REST,
+        "event_time": None,
+        "engine_time": None,
+        "received_time": received_us,
+        "interval": candle.interval,
+        "start_time": candle.start_us,
+        "end_time": candle.end_us,
+        "open": optional_decimal(candle.open),
+        "high": optional_decimal(candle.high),
+        "low": optional_decimal(candle.low),
+        "close": optional_decimal(candle.close),
+        "base_volume": optional_decimal(candle.volume),
+        "quote_volume": optional_decimal(candle.quote_volume),
+        "trades": candle.trades,
+        "is_closed": True,
+    }
+
+
+def funding_rate_row(rate: rest_wire.FundingRate, received_us: int) -> dict[str, Any]:
+    """A FundingRate record of a settled interval."""
+    return {
+        "symbol": rate.symbol,
+        "source": REST,
+        "event_time": None,
+        "engine_time": None,
+        "received_time": received_us,
+        "interval_end_time": rate.interval_end_us,
+        "funding_rate": bytes_from_unscaled(unscaled_from_text(rate.funding_rate, RATE_SCALE)),
+        "is_settled": True,
+        "cache_age_seconds": None,
+    }

@@ -1,0 +1,133 @@
+"""How the trades or the candles of a gap are found in pages of REST answers. Sans I/O: a search says what to ask, and takes answers."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from backpack_streams.books.spans import Span, Spans
+from backpack_streams.exchange.rest import DEEPEST_TRADE_HISTORY, MOST_TRADES
+from backpack_streams.exchange.rest_wire import Kline, Trade
+
+PAGES_AT_MOST: Final = 20
+CANDLES_A_PAGE: Final = 1_000
+SETTLING_MICROS: Final = 2_000_000
+"""A candle that ended less than this before the answer may not be final."""
+
+_SECOND_MICROS: Final = 1_000_000
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "month": 31 * 86_400}
+
+
+class TradePage(NamedTuple):
+    """What to ask for next. `offset` None: the newest trades, by the request that has no limit of its own."""
+
+    offset: int | None
+    limit: int
+
+
+class TradeSearch:
+    """The trades of a span of ids. The exchange counts its pages from the newest trade on, so they move on while it trades.
+
+    Pages older than `oldest_us` (microseconds) are not asked for.
+    """
+
+    def __init__(self, span: Span, oldest_us: int = 0) -> None:
+        self._start, self._end = span
+        self._oldest_us = oldest_us
+        self._looked_at = Spans()
+        self._newest: int | None = None
+        self._floor = 0
+        self._pages = 0
+        self._asked = TradePage(None, MOST_TRADES)
+        self.found: dict[int, Trade] = {}
+
+    def next_page(self) -> TradePage | None:
+        """What to ask for next; None when there is nothing left that asking could bring."""
+        if self._newest is None:
+            return None if self._pages else self._asked
+        left = self._looked_at.missing_in(max(self._start, self.floor), min(self._end, self._newest + 1))
+        if not left or self._pages >= PAGES_AT_MOST:
+            return None
+        offset = self._newest - (left[-1][1] - 1)
+        self._asked = TradePage(offset, min(MOST_TRADES, DEEPEST_TRADE_HISTORY - offset))
+        return self._asked
+
+    def take(self, rows: Iterable[Trade], count: int) -> None:
+        """The answer to the page asked for last, `count` rows long with those that could not be read."""
+        self._pages += 1
+        offset = self._asked.offset or 0
+        trades = {row.trade_id: row for row in rows if row.trade_id is not None}
+        if not trades:
+            if self._newest is not None and not count:
+                self._floor = self._newest - offset + 1
+            return
+        lowest, highest = min(trades), max(trades)
+        if trades[lowest].timestamp_ms * 1000 < self._oldest_us:
+            self._floor = lowest
+        self._newest = max(self._newest or 0, highest + offset)
+        self.found.update((each, trade) for each, trade in trades.items() if self._start <= each < self._end)
+        # A page that begins below the ids asked for shows that there are none between.
+        self._looked_at.add(lowest, self._newest - offset + 1)
+        if count < self._asked.limit:
+            self._floor = max(self._floor, lowest)
+
+    @property
+    def floor(self) -> int:
+        """No older trade than this one can be asked for."""
+        return max(self._floor, (self._newest or 0) - DEEPEST_TRADE_HISTORY + 1)
+
+    def late(self) -> list[Span]:
+        """The ids that no page brought, and a later one may."""
+        return self._found().missing_in(max(self._start, min(self._end, self.floor)), self._end)
+
+    def lost(self) -> list[Span]:
+        """The ids that no page brought, nor ever will: the exchange has moved on too far."""
+        return self._found().missing_in(self._start, min(self._end, max(self._start, self.floor)))
+
+    def _found(self) -> Spans:
+        found = Spans()
+        for each in sorted(self.found):
+            found.add(each, each + 1)
+        return found
+
+
+class CandlePage(NamedTuple):
+    """What to ask for next, both in seconds since 1970."""
+
+    start_s: int
+    end_s: int
+
+
+class CandleSearch:
+    """The closed candles that start inside a span of time (microseconds since 1970)."""
+
+    def __init__(self, span: Span, interval: str) -> None:
+        self._start, self._end = span
+        self._page_us = length_micros(interval) * CANDLES_A_PAGE
+        self._cursor = self._start
+        self.found: dict[int, Kline] = {}
+
+    def next_page(self) -> CandlePage | None:
+        """What to ask for next; None when all was asked for."""
+        if self._cursor >= self._end:
+            return None
+        start, self._cursor = self._cursor, min(self._end, self._cursor + self._page_us)
+        # One candle more than wanted, so that it does not matter whether the exchange counts its bounds in.
+        return CandlePage(start // _SECOND_MICROS, -(-self._cursor // _SECOND_MICROS))
+
+    def take(self, rows: Iterable[Kline], answered_us: int) -> None:
+        """An answer made at `answered_us`; candles that were not over by then are left out."""
+        for row in rows:
+            if self._start <= row.start_us < self._end and row.end_us + SETTLING_MICROS <= answered_us:
+                self.found[row.start_us] = row
+
+    def late(self) -> list[Span]:
+        """The times whose candles no page brought."""
+        found = Spans()
+        for start in sorted(self.found):
+            found.add(start, self.found[start].end_us)
+        return found.missing_in(self._start, self._end)
+
+
+def length_micros(interval: str) -> int:
+    """The longest that a candle of an interval lasts (a month: 31 days), in microseconds."""
+    digits = interval.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return int(digits) * _UNIT_SECONDS[interval[len(digits) :]] * _SECOND_MICROS

@@ -1,0 +1,220 @@
+"""Follows the gap topic, fetches the trades and candles that are missing, and says on the same topic what became of each gap."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backpack_streams.books.spans import Span
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
+from backpack_streams.exchange.limits import Priority
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.streams import split_stream
+from backpack_streams.feed import reports
+from backpack_streams.feed.publishing import Publishing, now_us
+from backpack_streams.rest_poller.history import KLINE_TOPIC, TRADE_TOPIC, History, Published
+from backpack_streams.rest_poller.history_search import CandleSearch, TradeSearch
+from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_to_end
+from backpack_streams.rest_poller.refilling import (
+    CLOSING_REASONS,
+    CONFLATED_CHANNELS,
+    REFILLED_CHANNELS,
+    TRADE,
+    Refill,
+    RefillPlan,
+)
+
+logger = logging.getLogger(__name__)
+
+GAP_TOPIC = "ops.gap"
+TOPICS = (TRADE_TOPIC, KLINE_TOPIC)
+WORKERS_A_CHANNEL = 2
+"""Candles wait for the limit of historical requests, so trades do not wait behind them."""
+_GAP_POLL_MILLIS = 1000
+_RETRY_SECONDS = 1.0
+
+
+class Refiller:
+    """The shell round `RefillPlan`.
+
+    `takes` says which symbols are ours. `on_outage` is told of channels whose last value is worth asking for at once.
+    """
+
+    def __init__(
+        self,
+        publishing: Publishing,
+        rest: RestClient,
+        takes: Callable[[str], bool],
+        on_outage: Callable[[str], None],
+    ) -> None:
+        self._publishing = publishing
+        self._takes = takes
+        self._on_outage = on_outage
+        self._history = History(publishing, rest, Priority.REFERENCE)
+        self._plan = RefillPlan()
+        self._wake = asyncio.Event()
+        self._gap_offsets: dict[Place, int] = {}
+        self.gaps_refilled = 0
+        self.gaps_incomplete = 0
+
+    @property
+    def published(self) -> int:
+        """Records published to fill gaps."""
+        return self._history.published
+
+    def open_spans(self) -> int:
+        """Gaps that wait for their refill."""
+        return self._plan.open_spans()
+
+    async def run(self) -> None:
+        """Follows the gap topic and fetches, until cancelled. Survives whatever Kafka and the exchange do meanwhile."""
+        while True:
+            try:
+                await self._serve()
+            except* BusError as errors:
+                logger.warning("refilling stopped; it starts again", extra={"error": str(errors.exceptions[0])})
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _serve(self) -> None:
+        if not self._gap_offsets:
+            await self._recall()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            for channel in REFILLED_CHANNELS:
+                for _ in range(WORKERS_A_CHANNEL):
+                    tasks.create_task(self._work(channel))
+
+    async def _recall(self) -> None:
+        """What is still on the work list from before."""
+        async with self._reader() as reader:
+            places = await reader.places(self._publishing.prefix + GAP_TOPIC)
+            ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+            starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
+            await read_to_end(reader, starts, ends, lambda _, value: self._take(value, is_new=False))
+        self._gap_offsets = ends
+        if self.open_spans():
+            logger.info("gaps from before are to be refilled", extra={"gaps": self.open_spans()})
+
+    async def _follow(self) -> None:
+        async with self._reader() as reader:
+            reader.assign(self._gap_offsets)
+            while True:
+                for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():
+                    for record in batch:
+                        try:
+                            self._take(record.value, is_new=True)
+                        except CodecError as error:
+                            logger.warning("a gap record cannot be read", extra={"error": str(error)})
+                        self._gap_offsets[partition.topic, partition.partition] = record.offset + 1
+
+    def _reader(self) -> Reader:
+        return Reader(self._publishing.connection, self._publishing.codec)
+
+    def _take(self, value: bytes | None, *, is_new: bool) -> None:
+        if value is None:
+            return
+        _, gap = self._publishing.codec.decode(value)
+        if not self._takes(gap["symbol"]):
+            return
+        if self._plan.take(gap, time.monotonic()):
+            self._wake.set()
+        elif is_new:
+            self._tell_outage(gap)
+
+    def _tell_outage(self, gap: Mapping[str, Any]) -> None:
+        channel = split_stream(gap["stream"])[0].channel
+        if channel in CONFLATED_CHANNELS and gap["reason"] not in CLOSING_REASONS:
+            self._on_outage(channel)
+
+    async def _work(self, channel: str) -> None:
+        while True:
+            refill = self._plan.next(time.monotonic(), channel)
+            if refill is None:
+                await self._sleep(channel)
+                continue
+            had_answer = True
+            try:
+                is_closed = await (self._trades(refill) if channel == TRADE else self._candles(refill))
+            except RestError as error:
+                had_answer = not error.retryable and error.status is not None
+                is_closed = had_answer and refill.is_last_answer
+                self._tell_failure(refill, error)
+                if is_closed:
+                    self._close(refill, refill.span, reports.REFILL_INCOMPLETE, str(error))
+            except BackpackStreamsError as error:
+                is_closed = False
+                self._tell_failure(refill, error)
+            if is_closed:
+                self._plan.done(refill, time.monotonic())
+            else:
+                self._plan.failed(refill, time.monotonic(), had_answer)
+
+    async def _sleep(self, channel: str) -> None:
+        due = self._plan.next_due(channel)
+        timeout = _RETRY_SECONDS if due is None else max(0.01, min(_RETRY_SECONDS, due - time.monotonic()))
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def _trades(self, refill: Refill) -> bool:
+        """Whether nothing of the span is left to do."""
+        search = TradeSearch(refill.span)
+        received_us = await self._history.search_trades(refill.symbol, search)
+        until = self._lost(refill, search.lost(), search.late())
+        found = [trade for each, trade in sorted(search.found.items()) if each < until]
+        return self._tell(refill, await self._history.publish_trades(found, received_us), until)
+
+    async def _candles(self, refill: Refill) -> bool:
+        """Whether nothing of the span is left to do."""
+        search = CandleSearch(refill.span, refill.kind.parameter or "")
+        received_us = await self._history.search_candles(refill.symbol, refill.kind.parameter or "", search)
+        until = self._lost(refill, [], search.late())
+        found = [candle for start, candle in sorted(search.found.items()) if start < until]
+        return self._tell(refill, await self._history.publish_candles(found, received_us), until)
+
+    def _lost(self, refill: Refill, lost: list[Span], late: list[Span]) -> int:
+        """Puts on record what cannot be had. Returns where what may still come begins: from there on this attempt publishes nothing."""
+        for span in [*lost, *late] if refill.is_last_answer else lost:
+            self._close(
+                refill, span, reports.REFILL_INCOMPLETE, "the exchange's REST API does not have it, or no longer"
+            )
+        return late[0][0] if late and not refill.is_last_answer else refill.span[1]
+
+    def _tell(self, refill: Refill, published: Published, until: int) -> bool:
+        for span in published.spans:
+            self._close(refill, span, reports.REFILLED, "what was missing has been published from REST")
+        for span in published.unfit:
+            self._close(refill, span, reports.REFILL_INCOMPLETE, "it does not fit its record; see the dead letters")
+        return published.had_room and until >= refill.span[1]
+
+    def _close(self, refill: Refill, span: Span, reason: str, detail: str) -> None:
+        """Takes a part off the work list, here and on the gap topic."""
+        self._plan.closed(refill.stream, span)
+        start, end = span
+        is_trade = refill.kind.channel == TRADE
+        if reason == reports.REFILLED:
+            self.gaps_refilled += 1
+        else:
+            self.gaps_incomplete += 1
+        self._publishing.reporter.gap(
+            stream=refill.stream,
+            symbol=refill.symbol,
+            topic=TRADE_TOPIC if is_trade else KLINE_TOPIC,
+            reason=reason,
+            detail=detail,
+            detected_us=now_us(),
+            last_id=start - 1 if is_trade else None,
+            next_id=end if is_trade else None,
+            last_time_us=None if is_trade else start,
+            next_time_us=None if is_trade else end,
+        )
+
+    def _tell_failure(self, refill: Refill, error: BackpackStreamsError) -> None:
+        logger.warning(
+            "no refill yet", extra={"stream": refill.stream, "attempt": refill.attempts + 1, "error": str(error)}
+        )

@@ -1,0 +1,160 @@
+"""Which gaps are to be refilled next, and what of them is still missing. Sans I/O.
+
+The gap topic is the work list: a gap puts its bounds on the list, and a record of reason REFILLED or REFILL_INCOMPLETE takes them off.
+Who reads the topic from its beginning knows what is still to be done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from backpack_streams.books.spans import Span, Spans
+from backpack_streams.exchange.streams import StreamKind, split_stream
+from backpack_streams.feed import reports
+
+TRADE: Final = "trade"
+KLINE: Final = "kline"
+REFILLED_CHANNELS: Final = (TRADE, KLINE)
+CONFLATED_CHANNELS: Final = frozenset({"ticker", "markPrice", "openInterest"})
+"""Streams of which the last value is worth asking for after an outage."""
+CLOSING_REASONS: Final = frozenset({reports.REFILLED, reports.REFILL_INCOMPLETE})
+
+FIRST_RETRY_SECONDS: Final = 0.3
+LONGEST_RETRY_SECONDS: Final = 30.0
+ANSWERS_AT_MOST: Final = 7
+"""How many answers may lack what is asked for before it counts as lost: REST may be some seconds behind the socket."""
+_SPANS_A_STREAM = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refill:
+    """Something to fetch: ids of trades, or candles by their start (microseconds). `answers` came before and lacked it."""
+
+    stream: str
+    span: Span
+    due: float
+    attempts: int = 0
+    answers: int = 0
+
+    @property
+    def kind(self) -> StreamKind:
+        """What the stream carries."""
+        return split_stream(self.stream)[0]
+
+    @property
+    def symbol(self) -> str:
+        """The market."""
+        return split_stream(self.stream)[1] or ""
+
+    @property
+    def is_last_answer(self) -> bool:
+        """Whether what this attempt's answer lacks is given up."""
+        return self.answers + 1 >= ANSWERS_AT_MOST
+
+
+def span_of(gap: Mapping[str, Any]) -> Span | None:
+    """What is missing between the bounds of a Gap record; None for streams that are not refilled and for bounds of nothing.
+
+    Where the next id is not known one trade is missing at the least; if it is more, the next trade shows that by a gap of its own.
+    """
+    kind, symbol = split_stream(gap["stream"])
+    if not symbol:
+        return None
+    if kind.channel == TRADE:
+        if gap["last_id"] is None:
+            return None
+        start = gap["last_id"] + 1
+        end = start + 1 if gap["next_id"] is None else gap["next_id"]
+    elif kind.channel == KLINE:
+        start, end = gap["last_time"], gap["next_time"]
+        if start is None or end is None:
+            return None
+    else:
+        return None
+    return (start, end) if start < end else None
+
+
+class RefillPlan:
+    """What is missing, by stream; each stream is fetched by one at a time. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._missing: dict[str, Spans] = {}
+        self._waiting: dict[str, Refill] = {}
+        self._fetching: set[str] = set()
+
+    def take(self, gap: Mapping[str, Any], now: float) -> bool:
+        """A record of the gap topic. True if it asks for something."""
+        span = span_of(gap)
+        if span is None:
+            return False
+        if gap["reason"] in CLOSING_REASONS:
+            self.closed(gap["stream"], span)
+            return False
+        self._missing.setdefault(gap["stream"], Spans(_SPANS_A_STREAM)).add(*span)
+        self._ask(gap["stream"], now)
+        return True
+
+    def closed(self, stream: str, span: Span) -> None:
+        """Nothing is missing any more between these bounds, or nothing that can be had."""
+        missing = self._missing.get(stream)
+        if missing is not None:
+            missing.remove(*span)
+            if not missing:
+                del self._missing[stream]
+                self._waiting.pop(stream, None)
+
+    def next(self, now: float, channel: str) -> Refill | None:
+        """What is to be fetched now of a channel: what has been due for longest."""
+        due = [
+            refill
+            for refill in self._waiting.values()
+            if refill.due <= now and refill.stream not in self._fetching and refill.kind.channel == channel
+        ]
+        if not due:
+            return None
+        chosen = min(due, key=lambda refill: refill.due)
+        span = self._missing[chosen.stream].first()
+        assert span is not None  # a stream with nothing missing does not wait
+        if chosen.span != span:  # another gap is the first one by now: its patience begins anew
+            chosen = Refill(chosen.stream, span, chosen.due)
+        del self._waiting[chosen.stream]
+        self._fetching.add(chosen.stream)
+        return chosen
+
+    def next_due(self, channel: str) -> float | None:
+        """When something of a channel is due."""
+        due = (
+            refill.due
+            for refill in self._waiting.values()
+            if refill.stream not in self._fetching and refill.kind.channel == channel
+        )
+        return min(due, default=None)
+
+    def done(self, refill: Refill, now: float) -> None:
+        """The attempt closed its span; what else is missing of the stream comes next."""
+        self._fetching.discard(refill.stream)
+        if refill.stream in self._missing:
+            self._ask(refill.stream, now)
+
+    def failed(self, refill: Refill, now: float, had_answer: bool) -> None:
+        """The attempt did not: it is made again later, with `had_answer` only so many times."""
+        self._fetching.discard(refill.stream)
+        missing = self._missing.get(refill.stream)
+        if missing is None:
+            return
+        delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << min(refill.attempts, 16)))
+        self._waiting[refill.stream] = replace(
+            refill,
+            span=missing.first() or refill.span,
+            due=now + delay,
+            attempts=refill.attempts + 1,
+            answers=refill.answers + had_answer,
+        )
+
+    def open_spans(self) -> int:
+        """Gaps that are still to be refilled."""
+        return sum(len(each) for each in self._missing.values())
+
+    def _ask(self, stream: str, now: float) -> None:
+        if stream not in self._waiting:
+            self._waiting[stream] = Refill(stream, self._missing[stream].first() or (0, 0), now)

@@ -1,0 +1,77 @@
+"""Who may see the account: registered ED25519 keys, and the check of the signature that comes with a subscription. Sans-I/O.
+
+How the exchange words a refusal on the socket is not documented and was not observed. Assumed here: the REST API's words (`Request has
+expired` is what it answers to an old timestamp), as error frames with codes of their own beside those that are known.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from backpack_streams.errors import UsageError
+from backpack_streams.sandbox.streams import PARSE_ERROR, WireError
+
+REQUEST_EXPIRED = WireError(4001, "Request has expired")
+UNAUTHORIZED = WireError(4003, "Unauthorized")
+INVALID_SIGNATURE = WireError(4005, "Invalid signature")
+
+LONGEST_WINDOW_MS = 60_000
+_WITHOUT_PERMISSION = ":no-permission"
+_KEY_BYTES = 32
+
+
+class AccountKeys:
+    """The public keys of the account: all of them are keys of one and the same account.
+
+    Args:
+        texts: base64 of 32 bytes each; one that ends in `:no-permission` is known but may subscribe to nothing.
+
+    Raises:
+        UsageError: one is no such key.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._keys: dict[str, tuple[Ed25519PublicKey, bool]] = {}
+        for text in texts:
+            key = text.removesuffix(_WITHOUT_PERMISSION)
+            try:
+                raw = base64.b64decode(key.encode(), validate=True)
+            except (binascii.Error, UnicodeError):
+                raw = b""
+            if len(raw) != _KEY_BYTES:
+                raise UsageError(f"--account-key {text!r} is no public key: give base64 of {_KEY_BYTES} bytes")
+            self._keys[key] = Ed25519PublicKey.from_public_bytes(raw), key == text
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def refusal(self, signature: Any, now_ms: int) -> WireError | None:
+        """The error that a subscription's `[key, signature, timestamp, window]` is answered with, None if it is good."""
+        parts = _parts(signature)
+        if parts is None:
+            return PARSE_ERROR
+        key_text, signed, timestamp_ms, window_ms = parts
+        if not 0 < window_ms <= LONGEST_WINDOW_MS or abs(now_ms - timestamp_ms) > window_ms:
+            return REQUEST_EXPIRED
+        if key_text not in self._keys:
+            return INVALID_SIGNATURE
+        key, may_subscribe = self._keys[key_text]
+        try:
+            key.verify(signed, f"instruction=subscribe&timestamp={timestamp_ms}&window={window_ms}".encode())
+        except InvalidSignature:
+            return INVALID_SIGNATURE
+        return None if may_subscribe else UNAUTHORIZED
+
+
+def _parts(signature: Any) -> tuple[str, bytes, int, int] | None:
+    if not isinstance(signature, list) or len(signature) != 4:
+        return None
+    key, signed, timestamp, window = map(str, signature)
+    try:
+        return key, base64.b64decode(signed.encode(), validate=True), int(timestamp), int(window)
+    except (ValueError, UnicodeError):
+        return None

@@ -1,0 +1,93 @@
+"""Messages of account streams: whatever form a value comes in, it is the same value, and what nobody knows is kept as it was."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from backpack_streams.exchange.account_wire import (
+    AccountDecoder,
+    BalanceUpdate,
+    OrderUpdate,
+    PositionUpdate,
+    RfqUpdate,
+)
+from backpack_streams.exchange.wire import UnreadableMessageError
+
+KINDS: tuple[type[Struct], ...] = (OrderUpdate, PositionUpdate, RfqUpdate, BalanceUpdate)
+
+whole = st.integers(-(2**63), 2**63 - 1)
+digits = st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**15), max_value=10**15)
+words = st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: text.lower() != "null")
+
+
+def of_type(wanted: str) -> st.SearchStrategy[tuple[Any, str]]:
+    """A value as the struct holds it, and one of the ways in which the wire may write it, as JSON text."""
+    if wanted.startswith("int"):
+        return whole.flatmap(lambda n: st.sampled_from([(n, str(n)), (n, f'"{n}"')]))
+    if wanted.startswith("bool"):
+        return st.sampled_from([(True, "true"), (False, "false"), (True, '"true"'), (False, '"false"')])
+    number = digits.map(lambda d: format(d, "f"))
+    return st.one_of(
+        words.map(lambda text: (text, json.dumps(text, ensure_ascii=False))),
+        number.flatmap(lambda text: st.sampled_from([(text, text), (text, f'"{text}"')])),
+        whole.map(lambda n: (str(n), str(n))),
+    )
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> tuple[type[Struct], bytes, dict[str, Any], dict[str, str]]:
+    """A kind, a message of it, its values by field, and its unknown fields as JSON texts."""
+    kind = draw(st.sampled_from(KINDS))
+    values: dict[str, Any] = {}
+    texts: list[tuple[str, str]] = []
+    for each in msgspec.structs.fields(kind):
+        form = draw(st.sampled_from(["absent", "null", "value"]))
+        values[each.name] = None
+        if form == "null":
+            texts.append((each.encode_name, "null"))
+        elif form == "value":
+            values[each.name], text = draw(of_type(str(each.type).removeprefix("<class '").rstrip("'>")))
+            texts.append((each.encode_name, text))
+    unknown = draw(
+        st.dictionaries(
+            st.text(st.characters(codec="utf-8"), min_size=2, max_size=5),
+            st.sampled_from(['"new"', "1.50000000000000000000000000001", '{"a": [1, null]}', "[]", "null", "true"]),
+            max_size=3,
+        )
+    )
+    body = [f"{json.dumps(name)}:{text}" for name, text in draw(st.permutations([*texts, *unknown.items()]))]
+    return kind, ("{" + ",".join(body) + "}").encode(), values, unknown
+
+
+@given(messages())
+def test_every_form_of_a_value_is_that_value_and_nothing_is_lost(
+    made: tuple[type[Struct], bytes, dict[str, Any], dict[str, str]],
+) -> None:
+    kind, data, values, unknown = made
+    decode = AccountDecoder(kind)
+    message, extra = decode(data)
+    assert {each.name: getattr(message, each.name) for each in msgspec.structs.fields(kind)} == values
+    kept = {} if extra is None else msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
+    assert {name: bytes(raw).decode() for name, raw in kept.items()} == unknown
+    assert decode.unknown_fields == dict.fromkeys(unknown, 1)
+
+
+def test_the_positions_numbers_are_kept_digit_by_digit_written_either_way() -> None:
+    as_text, _ = AccountDecoder(PositionUpdate)(b'{"b":"4238.4790","i":5411399049,"q":"-0.0010"}')
+    as_number, _ = AccountDecoder(PositionUpdate)(b'{"b":4238.4790,"i":"5411399049","q":-0.0010}')
+    assert as_text == as_number
+    assert Decimal(as_text.break_even_price or 0) == Decimal("4238.479")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"1", b'"x"', b"{", b'{"E":"soon"}', b'{"s":{"a":1}}', b'{"y":7}', b'{"zz":NaN}']
+)
+def test_what_makes_no_sense_is_refused(data: bytes) -> None:
+    with pytest.raises(UnreadableMessageError):
+        AccountDecoder(OrderUpdate)(data)

@@ -1,0 +1,160 @@
+"""Private streams: signed when they are sent, by the time at which they are, and what a refused signature costs."""
+
+import json
+from typing import Any
+
+from backpack_streams.exchange.session import Session
+from backpack_streams.exchange.session_actions import Action, Notice, NoticeKind, OpenLink, SendPing, SendText
+from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, SessionSettings
+from backpack_streams.exchange.subscriptions import LinkSubscriptions, Rejected, SignatureRefused
+
+ORDERS, POSITIONS = "account.orderUpdate", "account.positionUpdate"
+REFUSED = (4005, "Invalid signature")
+
+
+class Wall:
+    """Signs by a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000
+
+    def sign(self) -> tuple[str, ...]:
+        return "key", f"signed at {self.ms}", str(self.ms), "5000"
+
+
+def frames(actions: list[Action]) -> list[dict[str, Any]]:
+    return [json.loads(action.text) for action in actions if isinstance(action, SendText)]
+
+
+def pings(actions: list[Action]) -> list[bytes]:
+    return [action.payload for action in actions if isinstance(action, SendPing)]
+
+
+def notices(actions: list[Action], kind: NoticeKind) -> list[Notice]:
+    return [action for action in actions if isinstance(action, Notice) and action.kind is kind]
+
+
+def session_of(wall: Wall, *streams: str, **settings: Any) -> tuple[Session, int, list[Action]]:
+    """A session whose first link is open; the link's number, and what was done when it opened."""
+    session = Session(SessionSettings(**settings), sign=wall.sign)
+    session.set_streams(dict.fromkeys(streams, MAY_STAY_QUIET), 0.0)
+    link_id = next(action.link_id for action in session.start(0.0) if isinstance(action, OpenLink))
+    return session, link_id, session.link_opened(link_id, 0.0)
+
+
+def test_a_private_subscription_carries_its_signature_and_a_public_one_none() -> None:
+    wall = Wall()
+    session, _, first = session_of(wall, "trade.A", ORDERS, "trade.B", POSITIONS)
+    sent = frames([*first, *session.tick(1.0)])
+    assert sent == [
+        {"method": "SUBSCRIBE", "params": ["trade.A", "trade.B"]},
+        {"method": "SUBSCRIBE", "params": [ORDERS, POSITIONS], "signature": ["key", "signed at 1000", "1000", "5000"]},
+    ]
+
+
+def test_unsubscribing_needs_no_signature() -> None:
+    session, _, _ = session_of(Wall(), ORDERS)
+    assert frames(session.set_streams({}, 1.0)) == [{"method": "UNSUBSCRIBE", "params": [ORDERS]}]
+
+
+def test_each_frame_is_signed_when_it_is_sent_not_when_it_is_planned() -> None:
+    wall = Wall()
+    session, _, first = session_of(wall, ORDERS, POSITIONS, subscribe_batch_streams=1)
+    wall.ms = 7_000
+    second = session.tick(1.0)
+    assert [frame["signature"][2] for frame in frames([*first, *second])] == ["1000", "7000"]
+
+
+def test_a_reconnect_and_a_planned_replacement_sign_anew() -> None:
+    wall = Wall()
+    session, link_id, _ = session_of(wall, ORDERS)
+    wall.ms = 20_000
+    lost = session.link_lost(link_id, "cut", 10.0)
+    [again] = [a.link_id for a in [*lost, *session.tick(50.0)] if isinstance(a, OpenLink)]
+    [frame] = frames(session.link_opened(again, 50.0))
+    assert frame["signature"][1:3] == ["signed at 20000", "20000"]
+    wall.ms = 90_000
+    [newer] = [action.link_id for action in session.renew(120.0) if isinstance(action, OpenLink)]
+    [frame] = frames(session.link_opened(newer, 120.0))
+    assert frame["signature"][2] == "90000"
+
+
+def test_a_refused_signature_costs_one_frame_and_one_error_whatever_the_number_of_streams() -> None:
+    wall = Wall()
+    session, link_id, first = session_of(wall, ORDERS, POSITIONS, refused_signature_retry_seconds=10.0)
+    assert session.error_frame(link_id, *REFUSED, 1.0) == []
+    actions = session.pong(link_id, pings(first)[0], 1.0)
+    [refused] = notices(actions, NoticeKind.SIGNATURE_REFUSED)
+    assert (refused.code, refused.retry_seconds) == (4005, 10.0)
+    assert "4005 Invalid signature" in refused.message
+    assert {each.stream for each in notices(actions, NoticeKind.STREAM_REJECTED)} == {ORDERS, POSITIONS}
+    assert frames(actions) == []
+    assert session.rejected_streams == {ORDERS, POSITIONS}
+    assert session.confirmed_streams == frozenset()
+    assert frames(session.tick(10.9)) == []
+    wall.ms = 12_000
+    retried = session.tick(11.1)
+    assert [frame["signature"][2] for frame in frames(retried)] == ["12000"]
+    session.pong(link_id, pings(retried)[0], 11.2)
+    assert session.confirmed_streams == {ORDERS, POSITIONS}
+
+
+def test_two_sockets_refused_alike_tell_it_once() -> None:
+    session, first_id, first = session_of(Wall(), ORDERS, connections=2)
+    second = session.link_opened(2, 0.0)
+    told = []
+    for link_id, actions in ((first_id, first), (2, second)):
+        session.error_frame(link_id, *REFUSED, 1.0)
+        told += session.pong(link_id, pings(actions)[0], 1.0)
+    assert len(notices(told, NoticeKind.SIGNATURE_REFUSED)) == 1
+
+
+def test_a_public_stream_beside_a_refused_signature_goes_on() -> None:
+    session, link_id, first = session_of(Wall(), "trade.A", ORDERS)
+    second = session.tick(1.0)
+    session.pong(link_id, pings(first)[0], 1.0)
+    session.error_frame(link_id, *REFUSED, 1.0)
+    session.pong(link_id, pings(second)[0], 1.0)
+    assert session.confirmed_streams == {"trade.A"}
+    assert session.rejected_streams == {ORDERS}
+
+
+def test_an_error_that_blames_a_stream_is_traced_to_it_in_signed_frames_too() -> None:
+    link = LinkSubscriptions(1, SessionSettings(), [ORDERS, "account.newUpdate"], Wall().sign)
+    now, verdicts = 0.0, []
+    while not link.is_settled:
+        now += 1.0
+        actions = link.send(now)
+        for frame, ping in zip(frames(actions), pings(actions), strict=True):
+            assert frame["signature"]
+            if "account.newUpdate" in frame["params"]:
+                link.error(4006, "Invalid stream")
+            verdicts += link.pong(ping)
+    assert verdicts == [Rejected("account.newUpdate", 4006, "Invalid stream")]
+    assert link.confirmed() == {ORDERS}
+
+
+def test_a_signature_refused_while_a_stream_is_traced_is_told_as_that() -> None:
+    link = LinkSubscriptions(1, SessionSettings(), [ORDERS, POSITIONS], Wall().sign)
+    answers = iter([(4006, "Invalid stream"), REFUSED, REFUSED])
+    now, verdicts = 0.0, []
+    while not link.is_settled:
+        now += 1.0
+        for ping in pings(link.send(now)):
+            link.error(*next(answers))
+            verdicts += link.pong(ping)
+    assert verdicts == [SignatureRefused((ORDERS,), *REFUSED), SignatureRefused((POSITIONS,), *REFUSED)]
+
+
+def test_a_subscription_is_confirmed_when_the_server_has_seen_it_and_on_a_socket_that_drains_too() -> None:
+    session, link_id, first = session_of(Wall(), ORDERS)
+    assert session.confirmed_streams == frozenset()
+    session.pong(link_id, pings(first)[0], 1.0)
+    assert session.confirmed_streams == {ORDERS}
+    actions = session.server_close(link_id, 1001, "", 70.0)
+    assert session.confirmed_streams == {ORDERS}, "it delivers on during the grace"
+    [newer] = [action.link_id for action in actions if isinstance(action, OpenLink)]
+    session.link_opened(newer, 70.1)
+    assert session.confirmed_streams == {ORDERS}
+    session.link_lost(link_id, "over", 71.0)
+    assert session.confirmed_streams == frozenset()

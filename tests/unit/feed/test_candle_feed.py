@@ -1,0 +1,221 @@
+"""Candles on their way: a closed state that did not come is a gap with the times of its candles; open states may be lost."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.feed.sequence import CLOSING_MICROS, CandleChain
+from backpack_streams.feed.tails import Last, _note, last_of
+from unit.feed.recorded_lanes import CODEC, Plant, encoder
+
+SECOND, MINUTE = 1_000_000, 60_000_000
+STREAM = "kline.1m.X"
+
+
+def iso(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def candle(minute: int, closed: bool, event_us: int) -> dict[str, Any]:
+    data = {
+        "e": "kline", "E": event_us, "s": "X", "t": iso(minute), "T": iso(minute + 1), "o": None, "c": None, "h": None, "l": None,
+        "v": "0", "n": 0, "X": closed,
+    }  # fmt: skip
+    return {"stream": STREAM, "data": data}
+
+
+def send(plant: Plant, minute: int, closed: bool, link: int = 0, late_us: int = 0) -> None:
+    """An open state half way through the minute, or the closed one at its end."""
+    at_us = (minute + 1) * MINUTE if closed else minute * MINUTE + 30 * SECOND
+    plant.send(candle(minute, closed, at_us), link, at_us + late_us)
+
+
+def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
+    """Reason, first minute that is missing, first minute that is there again."""
+    bounds = [(gap["reason"], gap["last_time"], gap["next_time"]) for gap in plant.lanes.gaps]
+    return [(reason, last and last // MINUTE, after and after // MINUTE) for reason, last, after in bounds]
+
+
+def test_candles_that_follow_on_each_other_are_no_gap() -> None:
+    plant = Plant([STREAM])
+    for minute in range(3, 9):
+        send(plant, minute, closed=False)
+        send(plant, minute, closed=True)
+    plant.router.on_tick(60 * MINUTE)
+    assert gaps(plant) == []
+    assert len(plant.lanes.of("market.kline")) == 12
+
+
+def test_a_candle_whose_closed_state_was_lost_is_a_gap_although_it_was_seen_open() -> None:
+    plant = Plant([STREAM])
+    send(plant, 3, closed=True)
+    send(plant, 4, closed=False)
+    send(plant, 5, closed=True)
+    assert gaps(plant) == [("SEQUENCE_BREAK", 4, 5)]
+
+
+def test_the_first_candle_of_all_must_be_closed_as_well() -> None:
+    plant = Plant([STREAM])
+    send(plant, 4, closed=False)
+    send(plant, 7, closed=True)
+    assert gaps(plant) == [("SEQUENCE_BREAK", 4, 7)]
+
+
+def test_an_outage_is_told_by_the_candles_that_closed_meanwhile() -> None:
+    plant = Plant([STREAM])
+    send(plant, 3, closed=True)
+    plant.router.set_links(0)
+    plant.router.set_links(1)
+    send(plant, 8, closed=False)
+    assert gaps(plant) == []  # the closed state of the one before may come right after
+    plant.router.on_tick(8 * MINUTE + 30 * SECOND + CLOSING_MICROS)
+    assert gaps(plant) == [("DISCONNECTED", 4, 8)]
+    send(plant, 8, closed=True)
+    assert len(gaps(plant)) == 1
+
+
+def test_an_outage_in_which_no_candle_closed_lost_nothing_that_counts() -> None:
+    plant = Plant([STREAM])
+    send(plant, 3, closed=True)
+    plant.router.set_links(0)
+    plant.router.set_links(1)
+    send(plant, 4, closed=False)
+    send(plant, 4, closed=True)
+    send(plant, 6, closed=True)  # much later, and for another reason
+    assert gaps(plant) == [("SEQUENCE_BREAK", 5, 6)]
+
+
+def test_a_closed_state_that_another_socket_brings_late_still_counts() -> None:
+    plant = Plant([STREAM], links=2)
+    send(plant, 3, closed=True)
+    send(plant, 5, closed=False, link=0)
+    send(plant, 4, closed=True, link=1, late_us=30 * SECOND)
+    plant.router.on_tick(60 * MINUTE)
+    assert gaps(plant) == []
+    closed = [row["start_time"] // MINUTE for row in plant.lanes.of("market.kline") if row["is_closed"]]
+    assert closed == [3, 4]
+
+
+def test_a_restart_goes_on_where_the_last_closed_candle_ended() -> None:
+    plant = Plant([STREAM])
+    plant.feed(STREAM).resume(4 * MINUTE, 4 * MINUTE, 4 * MINUTE)
+    send(plant, 4, closed=True)
+    assert gaps(plant) == []
+    plant = Plant([STREAM])
+    plant.feed(STREAM).resume(4 * MINUTE, 4 * MINUTE, 4 * MINUTE)
+    send(plant, 9, closed=True)
+    assert gaps(plant) == [("RESTART", 4, 9)]
+
+
+def test_a_full_buffer_is_one_gap_however_long_it_lasts() -> None:
+    plant = Plant([STREAM, "trade.X"])
+    send(plant, 3, closed=True)
+    plant.lanes.room = False
+    plant.router._has_room = lambda: plant.lanes.room
+    for minute in range(4, 64):
+        send(plant, minute, closed=False)
+        send(plant, minute, closed=True)
+        plant.router.on_tick((minute + 1) * MINUTE + 1)
+    assert gaps(plant) == []
+    plant.lanes.room = True
+    plant.router.on_tick(64 * MINUTE + 2)
+    assert gaps(plant) == [("BUFFER_FULL", 4, 64)]
+    assert plant.lanes.gaps[0]["lost_records"] == 120
+    send(plant, 64, closed=True)
+    assert len(gaps(plant)) == 1
+
+
+def test_trades_that_had_no_room_are_one_gap_too() -> None:
+    plant = Plant(["trade.X"])
+    data = {"e": "trade", "s": "X", "p": "1", "q": "1", "m": True}
+
+    def trade(trade_id: int) -> None:
+        plant.send({"stream": "trade.X", "data": data | {"E": trade_id, "T": trade_id, "t": trade_id}}, 0, trade_id)
+        plant.router.on_tick(trade_id)
+
+    trade(1)
+    plant.lanes.room = False
+    plant.router._has_room = lambda: plant.lanes.room
+    for trade_id in range(2, 100):
+        trade(trade_id)
+    plant.lanes.room = True
+    trade(100)
+    [gap] = plant.lanes.gaps
+    assert (gap["reason"], gap["last_id"], gap["next_id"], gap["lost_records"]) == ("BUFFER_FULL", 1, 100, 98)
+
+
+@pytest.mark.parametrize("channel", ["ticker", "markPrice", "openInterest"])
+def test_a_stream_of_last_values_tells_of_an_outage_as_soon_as_a_socket_is_back(channel: str) -> None:
+    stream = f"{channel}.X"
+    plant = Plant([stream])
+    numbers = {"p": "1", "o": "1", "c": "1", "h": "1", "l": "1", "v": "1", "V": "1", "n": 1}
+    message = {"e": channel, "E": 5, "T": 5, "s": "X", **numbers}
+    plant.send(json.dumps({"stream": stream, "data": message}).encode(), 0, 5)
+    assert plant.feed(stream).published == 1
+    plant.router.set_links(0)
+    plant.router.on_tick(7)
+    assert plant.lanes.gaps == []
+    plant.router.set_links(1)
+    plant.router.on_tick(9)
+    plant.router.on_tick(10)
+    [gap] = plant.lanes.gaps
+    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", 5, 9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 3)), max_size=40))
+def test_every_candle_is_closed_or_told_missing_whatever_comes(messages: list[tuple[int, bool, int]]) -> None:
+    chain, now_us = CandleChain(), 0
+    closed, told, first = set[int](), set[int](), None
+    for start, is_closed, seconds in messages:
+        now_us += seconds * SECOND
+        first = start if first is None else first
+        lost = chain.took(start, start + 1, is_closed, now_us)
+        closed |= {start} if is_closed else set()
+        told |= set(range(*lost)) if lost else set()
+    lost = chain.overdue(now_us + CLOSING_MICROS)
+    told |= set(range(*lost)) if lost else set()
+    if first is not None and chain.until is not None:
+        assert set(range(first, chain.until)) <= closed | told
+        assert not told & set(range(chain.until, 13))
+        assert chain.until >= max([start for start, _, _ in messages if start >= first], default=first)
+
+
+# ---- the tail of the topic
+
+
+def kline_value(minute: int, closed: bool, source: str = "WEBSOCKET", interval: str = "1m") -> bytes:
+    row: dict[str, Any] = {
+        "symbol": "X", "source": source, "event_time": None, "engine_time": None, "received_time": 9, "interval": interval,
+        "start_time": minute * MINUTE, "end_time": (minute + 1) * MINUTE, "open": None, "high": None, "low": None, "close": None,
+        "base_volume": None, "quote_volume": None, "trades": None, "is_closed": closed,
+    }  # fmt: skip
+    return encoder("market.kline")(row)
+
+
+def tail(*values: bytes, interval: str = "1m") -> int | None:
+    found: dict[tuple[str, str], Last] = {}
+    for value in values:
+        _note(found, CODEC, "market.kline", value)
+    last = last_of(found, "market.kline", "X", interval)
+    return None if last is None else last.last_id // MINUTE
+
+
+@given(st.permutations([(3, True), (4, True), (5, False), (6, False)]))
+def test_the_last_closed_candle_counts_whatever_is_open(candles: list[tuple[int, bool]]) -> None:
+    assert tail(*(kline_value(*each) for each in candles)) == 5
+
+
+@given(st.permutations([4, 5, 6]))
+def test_with_none_closed_the_oldest_open_one_counts(minutes: list[int]) -> None:
+    assert tail(*(kline_value(each, closed=False) for each in minutes)) == 4
+
+
+def test_intervals_are_apart_and_what_rest_brought_does_not_count() -> None:
+    values = [kline_value(3, True), kline_value(9, True, "REST"), kline_value(7, True, interval="3m")]
+    assert tail(*values) == 4
+    assert tail(*values, interval="3m") == 8
+    assert tail(*values, interval="1h") is None

@@ -1,0 +1,115 @@
+"""Which gaps are refilled: the work list that the gap topic is, told again after a restart."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.rest_poller.refilling import ANSWERS_AT_MOST, RefillPlan, span_of
+
+TRADES, CANDLES = "trade.AAPL.US_USDC_PERP", "kline.1m.AAPL.US_USDC_PERP"
+
+
+def gap(stream: str, start: int | None, end: int | None, reason: str = "SEQUENCE_BREAK") -> dict[str, Any]:
+    """A gap of the ids, or the candles, from `start` to before `end`."""
+    is_kline = stream.startswith("kline")
+    return {
+        "stream": stream, "symbol": "AAPL.US_USDC_PERP", "reason": reason,
+        "last_id": None if is_kline or start is None else start - 1, "next_id": None if is_kline else end,
+        "last_time": start if is_kline else None, "next_time": end if is_kline else None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "span"),
+    [
+        (gap(TRADES, 5, 9), (5, 9)),
+        (gap(CANDLES, 60, 180), (60, 180)),
+        (gap(TRADES, 5, None), (5, 6)),
+        (gap(TRADES, None, 9), None),
+        (gap(TRADES, 9, 5), None),
+        (gap(CANDLES, None, 60), None),
+        (gap("depth.X", 5, 9), None),
+        (gap("depth.200ms.X", 5, 9), None),
+        (gap("liquidation", 5, 9), None),
+        (gap("ticker.X", 5, 9), None),
+    ],
+)
+def test_what_is_missing_between_the_bounds(record: dict[str, Any], span: tuple[int, int] | None) -> None:
+    assert span_of(record) == span
+
+
+def test_a_gap_is_fetched_once_and_then_closed() -> None:
+    plan = RefillPlan()
+    assert plan.take(gap(TRADES, 5, 9), 0.0)
+    refill = plan.next(0.0, "trade")
+    assert refill is not None
+    assert (refill.span, refill.symbol) == ((5, 9), "AAPL.US_USDC_PERP")
+    assert plan.next(0.0, "trade") is None
+    assert plan.next(0.0, "kline") is None
+    plan.closed(TRADES, (5, 9))
+    plan.done(refill, 1.0)
+    assert plan.open_spans() == 0
+    assert plan.next(9.0, "trade") is None
+
+
+def test_gaps_of_a_stream_come_one_after_the_other_the_oldest_first() -> None:
+    plan = RefillPlan()
+    for start in (50, 5, 7):
+        plan.take(gap(TRADES, start, start + 2), 0.0)
+    spans = []
+    while (refill := plan.next(0.0, "trade")) is not None:
+        spans.append(refill.span)
+        plan.closed(TRADES, refill.span)
+        plan.done(refill, 0.0)
+    assert spans == [(5, 9), (50, 52)]
+
+
+def test_what_is_not_there_yet_is_asked_for_again_but_not_for_ever() -> None:
+    plan, now, waits = RefillPlan(), 0.0, []
+    plan.take(gap(CANDLES, 60, 120), now)
+    for attempt in range(ANSWERS_AT_MOST):
+        refill = plan.next(now, "kline")
+        assert refill is not None
+        assert refill.is_last_answer == (attempt == ANSWERS_AT_MOST - 1)
+        plan.failed(refill, now, had_answer=True)
+        assert plan.next(now, "kline") is None
+        due = plan.next_due("kline")
+        assert due is not None
+        waits.append(due - now)
+        now = due
+    assert waits == sorted(waits)
+    assert waits[-1] <= 30
+
+
+def test_an_exchange_that_is_down_costs_no_patience() -> None:
+    plan, now = RefillPlan(), 0.0
+    plan.take(gap(TRADES, 5, 9), now)
+    for _ in range(100):
+        refill = plan.next(now, "trade")
+        assert refill is not None
+        assert not refill.is_last_answer
+        plan.failed(refill, now, had_answer=False)
+        now = plan.next_due("trade") or now
+    assert plan.open_spans() == 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["SEQUENCE_BREAK", "REFILLED", "REFILL_INCOMPLETE"]), st.integers(1, 30), st.integers(1, 30)),
+        max_size=30,
+    )
+)  # fmt: skip
+def test_who_reads_the_topic_again_knows_what_is_still_to_be_done(records: list[tuple[str, int, int]]) -> None:
+    plan, missing = RefillPlan(), set[int]()
+    for reason, start, end in records:
+        plan.take(gap(TRADES, start, end, reason), 0.0)
+        ids = set(range(start, end))
+        missing = missing | ids if reason == "SEQUENCE_BREAK" else missing - ids
+    fetched = set[int]()
+    while (refill := plan.next(0.0, "trade")) is not None:
+        fetched |= set(range(*refill.span))
+        plan.closed(TRADES, refill.span)
+        plan.done(refill, 0.0)
+    assert fetched == missing
