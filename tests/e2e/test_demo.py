@@ -204,13 +204,15 @@ def test_it_comes_up_answers_and_ends_with_ctrl_c(tmp_path: Path) -> None:
         records = run(demo, "tail", "backpack.market.depth", "--json", "-n", "5")
         assert len(records) == 5
         assert {record["topic"] for record in records} == {"backpack.market.depth"}
+        orders = run(demo, "tail", "backpack.account.order", "--json", "-n", "2", "--from-beginning")
+        assert len(orders) == 2, "the account at the sandbox acts, and its producer publishes it"
 
         demo.interrupt()
         assert demo.end(30) == 0
         output = demo.output()
         assert still_running(started, 0) == {}
         assert open_ports(demo.ports) == []
-    programs = ("kafka.Kafka", "sandbox", "market-producer", "perp-producer", "rest-poller")
+    programs = ("kafka.Kafka", "sandbox", "market-producer", "perp-producer", "rest-poller", "account-producer")
     assert [name for name in programs if any(is_program(name, command) for command in started.values())] == [*programs]
     steps = [output.index(step) for step in ("stopping the services", "stopping the sandbox", "stopping kafka")]
     assert steps == sorted(steps)

@@ -257,7 +257,7 @@ def test_snapshots_behind_the_stream_are_asked_again(kafka: BlockingKafka, tmp_p
 
 
 def test_sockets_cut_and_refused_for_a_while(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with live_plant(kafka, tmp_path, "cut.", "--frames", "3000") as (plant, producer, _), witness(plant) as watching:
+    with live_plant(kafka, tmp_path, "cut.", "--frames", "7500") as (plant, producer, _), witness(plant) as watching:
         plant.exchange.order("refuse", seconds=3)
         plant.exchange.order("cut")
         wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
@@ -265,4 +265,18 @@ def test_sockets_cut_and_refused_for_a_while(kafka: BlockingKafka, tmp_path: Pat
         assert gaps(plant, "SEQUENCE_BREAK")
         assert producer.metric("socket_opens_total") >= 2
         plant.exchange.wait_finished()
+        assert_equal_to_exchange(plant)
+
+
+def test_a_book_says_so_when_the_market_falls_silent_during_an_outage(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """No update ever shows what was missed: the last of them are lost, and none follows."""
+    with live_plant(kafka, tmp_path, "silent.", "--frames", "3000") as (plant, producer, _), witness(plant) as watching:
+        plant.exchange.order("refuse", seconds=14)
+        plant.exchange.order("cut")
+        plant.exchange.wait_finished()
+        wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
+        wait_until("a socket is up again", lambda: producer.metric("socket_opens_total") >= 2)
+        wait_until("the book is LIVE again", watching.is_live)
+        assert not gaps(plant, "SEQUENCE_BREAK")
+        assert [gap["next_time"] is not None for gap in gaps(plant, "DISCONNECTED")] == [False, True]
         assert_equal_to_exchange(plant)

@@ -1,16 +1,20 @@
 """Recordings come out of the sandbox as they went in, and its REST and control APIs follow them."""
 
 import asyncio
+import base64
 import gzip
 import json
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import connect
 
+from account_key import Key
 from backpack_streams.sandbox.recording import read_recording
 from backpack_streams.sandbox.server import Sandbox
 from backpack_streams.sandbox.settings import SandboxSettings
@@ -87,11 +91,20 @@ async def test_only_what_is_subscribed_is_played_once_no_more_subscriptions_come
         assert await followed(sandbox, ["depth.XRP_USDC_PERP"], len(mine)) == mine
 
 
-async def test_captured_frames_and_their_errors():
+def signed(key: Key) -> list[str]:
+    """A subscription's signature, as the exchange documents it."""
+    now_ms = str(time.time_ns() // 1_000_000)
+    private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(key.private))
+    signature = private.sign(f"instruction=subscribe&timestamp={now_ms}&window=5000".encode())
+    return [key.public, base64.b64encode(signature).decode(), now_ms, "5000"]
+
+
+async def test_captured_frames_and_their_errors(tmp_path):
+    key = Key(tmp_path)
     lines = CAPTURED.read_text().splitlines()
     streams = [json.loads(line)["stream"] for line in lines if '"stream"' in line]
-    async with sandbox_with(CAPTURED, settle_seconds=0.3) as sandbox:
-        assert await followed(sandbox, streams, len(lines), signature=["key", "signature", "1", "2"]) == lines
+    async with sandbox_with(CAPTURED, settle_seconds=0.3, account_keys=[key.public]) as sandbox:
+        assert await followed(sandbox, streams, len(lines), signature=signed(key)) == lines
         async with httpx.AsyncClient(base_url=sandbox.rest_url) as api:
             assert (await api.get("/api/v1/depth?symbol=ETH_USDC")).status_code == 404
             assert (await api.get("/api/v1/trades?symbol=SOL_USDC")).json()[0]["price"] == "218.5"

@@ -88,6 +88,7 @@ class MarketBook:
         "_buffer",
         "_candidate",
         "_epoch_start",
+        "_is_cut_off",
         "_is_held",
         "_newest",
         "_reason",
@@ -120,6 +121,7 @@ class MarketBook:
         self._state = Status.SYNCING
         self._reason = "no seed yet"
         self._is_held = catching_up
+        self._is_cut_off = False
         self._sequencer = Sequencer()
         self._buffer = UpdateBuffer(buffered_updates)
         self._candidate: _Seed | None = None
@@ -150,6 +152,12 @@ class MarketBook:
     def last_update_id(self) -> int | None:
         """Last update id that `book` includes; None before the first seed."""
         return self._sequencer.last_id
+
+    @property
+    def newest_id(self) -> int:
+        """Last update id that was seen, whether `book` includes it or not; 0 before the first."""
+        newest = self._position()
+        return 0 if newest is None else newest.last_id
 
     @property
     def buffered_updates(self) -> int:
@@ -232,6 +240,30 @@ class MarketBook:
         # A seed past the floor includes everything that waits.
         self._buffer.clear()
         self._seed_floor = seed_floor
+        self._reason = reason
+        return Outcome.BUFFERED
+
+    def on_outage(self, reason: str) -> Outcome:
+        """Take note that no socket brings this market's updates: until one does, no seed makes the book live, for it would not stay right.
+
+        Ends with an update that is new, or with `on_outage_over`. Returns BROKE or BUFFERED.
+        """
+        self._is_cut_off = True
+        return self._doubt(reason)
+
+    def on_outage_over(self, reason: str) -> Outcome:
+        """Take note that a socket is up again, and that nobody knows what was missed: a seed from now on tells, also one at the same id.
+
+        Returns BROKE or BUFFERED.
+        """
+        self._is_cut_off = False
+        return self._doubt(reason)
+
+    def _doubt(self, reason: str) -> Outcome:
+        newest = self._position()
+        self._candidate = None  # it knows nothing of what came after it
+        if self._state is _LIVE:
+            return self._break(reason, 0 if newest is None else newest.last_id)
         self._reason = reason
         return Outcome.BUFFERED
 
@@ -322,6 +354,7 @@ class MarketBook:
             # Older copies may be all that is left in the buffer, so its first update alone does not tell the loss.
             self._seed_floor = max(self._seed_floor, dropped.last_id)
         if self._newest is None or update.last_id > self._newest.last_id:
+            self._is_cut_off = False
             self._newest = Position(update.last_id, update.engine_time, UPDATE_TOLERANCE_MICROSECONDS)
 
     def _restart(self, newest: Position, update: Update) -> None:
@@ -357,6 +390,8 @@ class MarketBook:
 
     def _refusal(self, seed: _Seed) -> str | None:
         seed_id = seed.last_update_id
+        if self._is_cut_off:
+            return f"seed {seed_id} would not stay right: no socket brings the updates after it"
         if seed_id < self._seed_floor:
             return f"seed {seed_id} behind update {self._seed_floor}"
         if self._epoch_start is not None and seed.engine_time is not None and seed.engine_time < self._epoch_start:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.books.joining import DEPTH_TOPIC, SNAPSHOT_TOPIC, look_round
+from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPIC, look_round
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.bus.codec import Codec
@@ -28,6 +28,7 @@ SETTLED_SECONDS: Final = 1.5
 GAP_PATIENCE_SECONDS: Final = 1.0
 """How long a gap on record waits for updates that show it, or that show that somebody else published what was missing."""
 _POLL_MILLIS = 200
+_DISCONNECTED = "DISCONNECTED"
 
 
 class _KnownGap(NamedTuple):
@@ -35,6 +36,11 @@ class _KnownGap(NamedTuple):
 
     last_id: int
     due: float
+    is_outage: bool
+    """No socket brought anything."""
+    is_over: bool
+    """A socket is up again."""
+    detected_us: int
 
 
 class BookUpdate(NamedTuple):
@@ -103,6 +109,7 @@ class BookStream:
         self._behind: dict[Place, int] = {}
         self._depth_partitions = 0
         self._gaps: dict[str, _KnownGap] = {}
+        self._seeded_us: dict[str, int] = {}
         self._last_new_market = time.monotonic()
         self.books: dict[str, MarketBook] = {}
         self.updates = 0
@@ -201,20 +208,18 @@ class BookStream:
         return market
 
     def _take(self, records: Records) -> Iterator[BookUpdate]:
-        """Seeds after updates: a seed is mostly ahead of what was read before it, and so it connects at once."""
-        depth, snapshots = self._prefix + DEPTH_TOPIC, self._prefix + SNAPSHOT_TOPIC
-        for partition, batch in records.items():
-            if partition.topic == depth:
-                yield from self._take_updates(batch)
-        for partition, batch in records.items():
-            if partition.topic == snapshots:
-                for record in batch:
-                    yield from self._take_seed(record)
-            elif partition.topic != depth:
-                for record in batch:
-                    self._take_gap(record)
+        """Seeds last: one is mostly ahead of what was read before it, and is the answer to a gap that was on record before it."""
+        depth, snapshots, gaps = (self._prefix + name for name in (DEPTH_TOPIC, SNAPSHOT_TOPIC, GAP_TOPIC))
+        for batch in _of_topic(records, depth):
+            yield from self._take_updates(batch)
+        for batch in _of_topic(records, gaps):
+            for record in batch:
+                self._take_gap(record)
         if self._gaps:
             yield from self._mark_gaps()
+        for batch in _of_topic(records, snapshots):
+            for record in batch:
+                yield from self._take_seed(record)
 
     def _take_updates(self, batch: list[ConsumerRecord]) -> Iterator[BookUpdate]:
         read, by_key = self._depth.read, self._by_key
@@ -247,6 +252,7 @@ class BookStream:
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return iter(())
+        self._seeded_us[market.symbol] = seed["received_time"]
         return iter((BookUpdate(market, outcome),))
 
     def _take_gap(self, record: ConsumerRecord) -> None:
@@ -255,19 +261,36 @@ class BookStream:
             _, gap = self._codec.decode(record.value or b"")
             symbol, last_id = gap["symbol"], gap["last_id"]
             if last_id is not None and gap["stream"] == f"depth.{symbol}":
-                patience = 0.0 if gap["next_id"] is None else GAP_PATIENCE_SECONDS
-                self._gaps[symbol] = _KnownGap(last_id, time.monotonic() + patience)
+                is_outage = gap["reason"] == _DISCONNECTED
+                is_over = gap["next_time"] is not None
+                has_waited = is_over if is_outage else gap["next_id"] is None
+                patience = 0.0 if has_waited else GAP_PATIENCE_SECONDS
+                self._gaps[symbol] = _KnownGap(
+                    last_id, time.monotonic() + patience, is_outage, is_over, gap["detected_time"]
+                )
         except (CodecError, KeyError) as error:
             self._tell(record, error)
 
     def _mark_gaps(self) -> Iterator[BookUpdate]:
+        now = time.monotonic()
         for symbol, gap in list(self._gaps.items()):
             market = self.books.get(symbol)
-            if market is None or market.status is Status.STALE or (market.last_update_id or 0) > gap.last_id:
-                del self._gaps[symbol]  # nobody's, known to the book already, or closed by now
-            elif market.last_update_id == gap.last_id and market.status is Status.LIVE and time.monotonic() >= gap.due:
+            if market is None or market.newest_id > gap.last_id:
+                del self._gaps[symbol]  # nobody's, or updates from after it are there, which show the hole themselves
+            elif now >= gap.due and market.newest_id == gap.last_id:
                 del self._gaps[symbol]
-                yield BookUpdate(market, market.on_unreadable(f"the producer lost what follows update {gap.last_id}"))
+                yield from self._mark(market, gap)
+
+    def _mark(self, market: MarketBook, gap: _KnownGap) -> Iterator[BookUpdate]:
+        if gap.is_outage and gap.is_over:
+            if self._seeded_us.get(market.symbol, 0) > gap.detected_us:
+                return  # a snapshot from after the outage says that nothing was missed
+            reason = f"no socket was up after update {gap.last_id}, and nothing has come since"
+            yield BookUpdate(market, market.on_outage_over(reason))
+        elif gap.is_outage:
+            yield BookUpdate(market, market.on_outage(f"no socket is up since update {gap.last_id}"))
+        elif market.status is Status.LIVE and market.last_update_id == gap.last_id:
+            yield BookUpdate(market, market.on_unreadable(f"the producer lost what follows update {gap.last_id}"))
 
     def _not_understood(self, market: MarketBook, record: ConsumerRecord, error: Exception) -> Outcome:
         self._tell(record, error)
@@ -287,3 +310,7 @@ class BookStream:
         for market in released:
             market.release()
         return iter([BookUpdate(market, Outcome.CAUGHT_UP) for market in released])
+
+
+def _of_topic(records: Records, topic: str) -> list[list[ConsumerRecord]]:
+    return [batch for partition, batch in records.items() if partition.topic == topic]

@@ -7,22 +7,36 @@ from pathlib import Path
 from typing import Final
 
 import backpack_streams
+from backpack_streams.demo.account import DemoAccount
 from backpack_streams.demo.ports import DemoPorts
 from backpack_streams.demo.settings import DemoSettings
 from backpack_streams.runtime.settings_fields import VARIABLE_PREFIX
 
-__all__ = ["SANDBOX", "SERVICES", "child_environment", "sandbox_command", "service_command"]
+__all__ = ["SANDBOX", "child_environment", "has_account", "sandbox_command", "service_command", "services"]
 
 SANDBOX: Final = "sandbox"
-SERVICES: Final = ("market-producer", "perp-producer", "rest-poller")
+_PUBLIC_SERVICES: Final = ("market-producer", "perp-producer", "rest-poller")
+_ACCOUNT_SERVICE: Final = "account-producer"
 _OTHER_SETTING_VARIABLES: Final = frozenset({"SCHEMA_REGISTRY_URL"})
 _IMPORT_ROOT: Final = Path(backpack_streams.__file__).parents[1]
 
 
-def sandbox_command(settings: DemoSettings, ports: DemoPorts) -> list[str]:
+def has_account(settings: DemoSettings) -> bool:
+    """Whether there is an account to show: at the real exchange only its owner has one, and a recording has none."""
+    return not settings.live and settings.recording is None
+
+
+def services(settings: DemoSettings) -> tuple[str, ...]:
+    """The services that the demo runs."""
+    return (*_PUBLIC_SERVICES, _ACCOUNT_SERVICE) if has_account(settings) else _PUBLIC_SERVICES
+
+
+def sandbox_command(settings: DemoSettings, ports: DemoPorts, account: DemoAccount | None = None) -> list[str]:
     """How the stand-in for the exchange is started."""
     command = _program(SANDBOX)
     command += ["--ws-port", str(ports.ws), "--rest-port", str(ports.rest), "--control-port", str(ports.control)]
+    if account is not None:
+        command += ["--account-key", account.public_key]
     if settings.symbols is not None:
         command += ["--symbols", str(settings.symbols)]
     if settings.rate is not None:
@@ -33,13 +47,17 @@ def sandbox_command(settings: DemoSettings, ports: DemoPorts) -> list[str]:
     return command
 
 
-def service_command(name: str, settings: DemoSettings, ports: DemoPorts, metrics_port: int) -> list[str]:
+def service_command(
+    name: str, settings: DemoSettings, ports: DemoPorts, metrics_port: int, account: DemoAccount | None = None
+) -> list[str]:
     """How a service is started; without URLs it takes the real exchange."""
     command = [*_program(name), "--bootstrap-servers", ports.bootstrap_servers, "--metrics-port", str(metrics_port)]
     if ports.registry_url is not None:
         command += ["--schema-registry-url", ports.registry_url]
     if not settings.live:
         command += ["--ws-url", ports.ws_url, "--rest-url", ports.rest_url]
+    if name == _ACCOUNT_SERVICE and account is not None:
+        command += ["--private-key-file", str(account.key_file)]
     return [*command, "--log-level", settings.log_level, "--log-format", log_format(settings)]
 
 

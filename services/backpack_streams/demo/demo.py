@@ -18,7 +18,15 @@ from backpack_streams.bus.registry import KnownSchemas
 from backpack_streams.bus.registry_client import Registry, RegistryClient, RegistryConnection
 from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.bus.topics import TOPICS
-from backpack_streams.demo.command_lines import SANDBOX, SERVICES, child_environment, sandbox_command, service_command
+from backpack_streams.demo.account import DemoAccount
+from backpack_streams.demo.command_lines import (
+    SANDBOX,
+    child_environment,
+    has_account,
+    sandbox_command,
+    service_command,
+    services,
+)
 from backpack_streams.demo.display import Display
 from backpack_streams.demo.errors import DemoError
 from backpack_streams.demo.folder import DemoFolder
@@ -58,6 +66,7 @@ class Demo:
         self._kafka = EmbeddedKafka(
             folder.kafka, ports.kafka, log_dir=folder.logs, announce=display.say, properties=KAFKA_PROPERTIES
         )
+        self._account = DemoAccount(folder.account_key) if has_account(settings) else None
         self._registry: EmbeddedRegistry | None = None
         self._codec = Codec()
         self._subjects: Registry | None = None
@@ -124,13 +133,13 @@ class Demo:
         )
         await observer.open()
         if not self._settings.live:
-            self._sandbox = self._program(SANDBOX, sandbox_command(self._settings, self._ports))
+            self._sandbox = self._program(SANDBOX, sandbox_command(self._settings, self._ports, self._account))
             await self._launch(self._sandbox, group)
             await _until_it_answers(self._sandbox, f"{self._ports.rest_url}/api/v1/ping")
         say("taking the real exchange" if self._settings.live else f"sandbox ready on {self._place.sandbox}")
-        services = await self._start_services(group)
+        started = await self._start_services(group)
         group.create_task(observer.watch_kafka(), name="kafka-observer")
-        group.create_task(observer.watch_services(services), name="service-observer")
+        group.create_task(observer.watch_services(started), name="service-observer")
         group.create_task(self._display.show(observer.board, self._place), name="display")
 
     async def _watch_registry(self, registry: EmbeddedRegistry) -> None:
@@ -142,12 +151,13 @@ class Demo:
 
     async def _start_services(self, group: asyncio.TaskGroup) -> list[tuple[Program, int]]:
         # Taken at the last moment, so that nobody else takes one meanwhile.
-        ports = free_ports(len(SERVICES), HOST)
-        for name, port in zip(SERVICES, ports, strict=True):
-            program = self._program(name, service_command(name, self._settings, self._ports, port))
+        names = services(self._settings)
+        ports = free_ports(len(names), HOST)
+        for name, port in zip(names, ports, strict=True):
+            program = self._program(name, service_command(name, self._settings, self._ports, port, self._account))
             self._services.append(program)
             await self._launch(program, group)
-        self._display.say(f"{', '.join(SERVICES)} started")
+        self._display.say(f"{', '.join(names)} started")
         return list(zip(self._services, ports, strict=True))
 
     def _program(self, name: str, command: list[str]) -> Program:

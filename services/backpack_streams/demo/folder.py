@@ -20,6 +20,7 @@ class DemoFolder:
         self.kafka = path / "kafka"
         self.registry = path / "registry"
         self.logs = path / "logs"
+        self.account_key = path / "account.key"
 
     @classmethod
     def open(cls, data_dir: Path | None) -> "DemoFolder":
@@ -45,3 +46,4 @@ class DemoFolder:
         if self.is_temporary:
             for folder in (self.kafka, self.registry) if keep_logs else (self.path,):
                 shutil.rmtree(folder, ignore_errors=True)
+            self.account_key.unlink(missing_ok=True)

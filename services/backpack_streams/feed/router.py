@@ -46,6 +46,8 @@ class FrameRouter:
         self.feeds: dict[str, StreamFeed] = {}
         self.links = 0
         self.outages = 0
+        self.lost_us = 0
+        self.regained_us = 0
         self.now_us = 0
         self.unroutable = 0
         self.error_frames = 0
@@ -87,6 +89,9 @@ class FrameRouter:
         """How many sockets deliver now."""
         if self.links and not links:
             self.outages += 1
+            self.lost_us = self.now_us
+        elif links and not self.links:
+            self.regained_us = self.now_us
         self.links = links
 
     def on_frame(self, link: int, payload: bytes, received_us: int) -> None:

@@ -14,6 +14,12 @@ MOST_IDS = 1 << 63
 """Avro's long ends here; so do the exchange's ids."""
 
 
+OUTAGE_MICROS = 5_000_000
+"""How long there is no socket before books are told that they are cut off."""
+RESUMED_MICROS = 3_000_000
+"""How long after an outage a stream may be silent before what it missed is in doubt."""
+
+
 class Out(Protocol):
     """Where records of one partition go; False says that there is no room."""
 
@@ -28,6 +34,10 @@ class Surroundings(Protocol):
     """How many sockets deliver at the moment."""
     outages: int
     """How many times all sockets were down."""
+    lost_us: int
+    """When the last socket went the last time (microseconds since the Unix epoch), 0 if none has."""
+    regained_us: int
+    """When there was a socket again."""
 
     def has_room(self) -> bool:
         """Whether the buffer for Kafka is well below its limit again."""
@@ -164,13 +174,15 @@ class StreamFeed:
 class ChainedFeed(StreamFeed):
     """A stream whose ids follow on each other: depth, trades."""
 
-    __slots__ = ("_chain", "_is_first", "_start_id")
+    __slots__ = ("_chain", "_is_first", "_outage_is_open", "_settled_outage_us", "_start_id")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._chain: Chain[Reading] = Chain()
         self._is_first = True
         self._start_id = 0
+        self._outage_is_open = False
+        self._settled_outage_us = 0
 
     def resume(self, last_id: int, time_us: int, received_us: int) -> None:
         """The chain goes on from `last_id`; a hole before the first message is told as one."""
@@ -205,6 +217,35 @@ class ChainedFeed(StreamFeed):
         super().on_tick(now_us)
         if self._chain.held:
             self._release(now_us)
+        if self._settled_outage_us != self._surroundings.lost_us and self.family.wants_seed(self.kind):
+            self._watch_outage(now_us)
+
+    def _watch_outage(self, now_us: int) -> None:
+        """A hole shows at the next message. Where none comes, because no socket is up or the market is quiet, what was lost would
+        never show, and books would pass for live: so an outage is told when it lasts, and when it is over.
+        """
+        around = self._surroundings
+        if around.links:
+            if now_us - around.regained_us < RESUMED_MICROS:
+                return
+            if not self._is_first and (self._outage_is_open or self.last_received_us <= around.lost_us):
+                self._tell_outage("no socket was up, and the stream has not said since what was missed", now_us)
+            self._outage_is_open = False
+            self._settled_outage_us = around.lost_us
+        elif not self._outage_is_open and not self._is_first and now_us - around.lost_us >= OUTAGE_MICROS:
+            self._outage_is_open = True
+            self._tell_outage("no socket is up", None)
+
+    def _tell_outage(self, detail: str, over_us: int | None) -> None:
+        next_id = self._chain.next_id
+        self._surroundings.gap(
+            self,
+            reports.DISCONNECTED,
+            detail,
+            last_id=None if next_id is None else next_id - 1,
+            last_time_us=self.last_received_us or None,
+            next_time_us=over_us,
+        )
 
     def unreadable(self) -> None:
         """A message of this stream was lost since it could not be read: what it held is missing."""
@@ -267,6 +308,7 @@ class ChainedFeed(StreamFeed):
         )
 
     def _break(self, reason: str, detail: str, reading: Reading, received_us: int) -> None:
+        self._outage_is_open = False  # this gap asks for the seed
         expected = self._chain.next_id
         overlaps = expected is not None and reading.first_id < expected <= reading.last_id
         self._surroundings.gap(

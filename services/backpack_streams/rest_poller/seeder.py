@@ -114,8 +114,13 @@ class Seeder:
             return
         _, gap = self._publishing.codec.decode(value)
         kind, symbol = split_stream(gap.get("stream", ""))
-        if symbol and kind.channel == "depth" and kind.parameter is None:
+        if not symbol or kind.channel != "depth" or kind.parameter is not None:
+            return
+        if gap["reason"] != reports.DISCONNECTED:
             yield symbol, gap["last_id"], gap["next_id"]
+        elif gap["next_time"] is not None:  # before that a seed would be of no use: nothing follows on it
+            # Perhaps nothing was lost: then the book is still at the last id, and only a snapshot from after the outage tells.
+            yield symbol, None if gap["last_id"] is None else gap["last_id"] - 1, None
 
     async def _work(self, offsets: Reader, partitions: int) -> None:
         while True:

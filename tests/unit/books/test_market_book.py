@@ -275,6 +275,45 @@ def test_an_unreadable_record_is_healed_by_a_seed_kept_ahead() -> None:
     assert book.is_at(6, LIVE)
 
 
+def test_during_an_outage_no_seed_makes_a_book_live_and_after_it_one_at_the_same_id_does() -> None:
+    book = live_at(5)
+    assert book.market.on_outage("no socket") is Outcome.BROKE
+    assert book.is_at(5, STALE, "no socket")
+    assert book.seed(9) is Outcome.REFUSED
+    assert book.market.status is STALE
+    assert book.market.on_outage_over("silent since") is Outcome.BUFFERED
+    assert book.is_at(5, STALE, "silent since")
+    assert book.seed(4) is Outcome.REFUSED
+    assert book.seed(5) is Outcome.RESEEDED
+    assert book.is_at(5, LIVE)
+
+
+def test_an_outage_is_over_when_an_update_comes_and_its_seed_is_taken() -> None:
+    book = live_at(5)
+    book.market.on_outage("no socket")
+    book.update(5)  # a copy of what was there before proves nothing
+    assert book.seed(5) is Outcome.REFUSED
+    book.update(6)
+    assert book.market.status is STALE, "what came before it may have been missed"
+    assert book.seed(5) is Outcome.RESEEDED
+    assert book.is_at(6, LIVE)
+
+
+def test_a_seed_from_before_the_end_of_an_outage_does_not_hide_what_was_missed() -> None:
+    book = live_at(5)
+    assert book.seed(7) is Outcome.KEPT
+    assert book.market.on_outage_over("silent since") is Outcome.BROKE
+    assert book.is_at(5, STALE, "silent since")
+
+
+def test_an_outage_before_anything_else_bars_seeds_until_it_is_over() -> None:
+    book = Driver()
+    assert book.market.on_outage("no socket") is Outcome.BUFFERED
+    assert book.seed(5) is Outcome.REFUSED
+    book.market.on_outage_over("back")
+    assert book.seed(5) is Outcome.RESEEDED
+
+
 def test_an_update_with_a_negative_quantity_makes_the_book_stale() -> None:
     book = live_at(5)
     assert book.update(6, bids=[(9, -1)]) is Outcome.BROKE

@@ -5,12 +5,15 @@ import pytest
 
 from backpack_streams.cli.commands import COMMANDS, load
 from backpack_streams.cli.parser import command_parser, parse
-from backpack_streams.demo.command_lines import SERVICES, child_environment, sandbox_command, service_command
+from backpack_streams.demo.account import DemoAccount
+from backpack_streams.demo.command_lines import child_environment, sandbox_command, service_command, services
+from backpack_streams.demo.errors import DemoError
 from backpack_streams.demo.ports import DemoPorts
 from backpack_streams.demo.settings import DemoSettings
 from backpack_streams.runtime.settings_sources import read_settings
 
 PORTS = DemoPorts(kafka=1092, ws=1765, rest=1766, control=1767)
+PUBLIC = services(DemoSettings(live=True))
 
 
 def understood(command: list[str]) -> dict[str, object]:
@@ -46,7 +49,7 @@ def test_a_recording_is_passed_on_by_its_whole_path_and_played_as_of_now(
     assert settings["retime"] is True
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_a_service_is_pointed_at_the_demo_s_kafka_and_sandbox(name: str) -> None:
     settings = understood(service_command(name, DemoSettings(log_level="debug"), PORTS, 1401))
     assert settings["bootstrap_servers"] == "127.0.0.1:1092"
@@ -54,7 +57,7 @@ def test_a_service_is_pointed_at_the_demo_s_kafka_and_sandbox(name: str) -> None
     assert (settings["metrics_port"], settings["log_level"], settings["log_format"]) == (1401, "debug", "text")
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_live_takes_the_real_exchange(name: str) -> None:
     settings = understood(service_command(name, DemoSettings(live=True), DemoPorts(kafka=1092), 1401))
     assert settings["ws_url"] == "wss://ws.backpack.exchange"
@@ -72,3 +75,26 @@ def test_no_setting_of_ours_reaches_a_service() -> None:
     child = child_environment(environment)
     assert child.keys() == {"PATH", "PYTHONPATH"}
     assert child["PYTHONPATH"].endswith(":elsewhere")
+
+
+def test_the_sandbox_has_an_account_and_its_producer_the_key(tmp_path: Path) -> None:
+    account = DemoAccount(tmp_path / "account.key")
+    assert account.key_file.stat().st_mode & 0o077 == 0
+    assert DemoAccount(account.key_file).public_key == account.public_key, "the folder keeps its key"
+    assert services(DemoSettings()) == (*PUBLIC, "account-producer")
+    assert understood(sandbox_command(DemoSettings(), PORTS, account))["account_keys"] == [account.public_key]
+    producer = understood(service_command("account-producer", DemoSettings(), PORTS, 1401, account))
+    assert producer["private_key_file"] == account.key_file
+    assert account.key_file.read_text().strip() not in str(producer)
+
+
+def test_a_key_file_that_holds_something_else_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "account.key").write_text("hello\n")
+    with pytest.raises(DemoError, match=r"account\.key cannot be used .*remove it"):
+        DemoAccount(tmp_path / "account.key")
+
+
+def test_there_is_no_account_at_the_real_exchange_nor_in_a_recording(tmp_path: Path) -> None:
+    (tmp_path / "flow.jsonl").touch()
+    assert "account-producer" not in services(DemoSettings(live=True))
+    assert services(DemoSettings(recording=tmp_path / "flow.jsonl")) == PUBLIC

@@ -431,3 +431,69 @@ def test_the_kafka_timestamp_is_the_engine_time_or_else_the_event_time() -> None
     plant.send(depth_frame(2, 2, 0, T=None, E=6_999), 0, 77_000)
     times = [each.timestamp_ms for each in plant.lanes.arrived if each.topic == "market.depth"]
     assert times == [5, 6]
+
+
+def outage(streams: list[str], frame: Any) -> Plant:
+    """A stream that has delivered, 1 s before its only socket went."""
+    plant = Plant(streams)
+    plant.send(frame, 0, SECOND)
+    plant.router.on_tick(2 * SECOND)
+    plant.router.set_links(0)
+    return plant
+
+
+def told(plant: Plant) -> list[tuple[int | None, int | None, bool]]:
+    """The last id and the next of each outage on record, and whether it was over by then."""
+    gaps = [gap for gap in plant.lanes.gaps if gap["reason"] == "DISCONNECTED"]
+    return [(gap["last_id"], gap["next_id"], gap["next_time"] is not None) for gap in gaps]
+
+
+def test_books_are_told_of_an_outage_that_lasts_and_again_when_it_is_over() -> None:
+    plant = outage(["depth.X"], depth_frame(5, 6, SECOND))
+    plant.router.on_tick(6 * SECOND)
+    assert told(plant) == []
+    plant.router.on_tick(7 * SECOND)
+    plant.router.on_tick(3600 * SECOND)
+    assert told(plant) == [(6, None, False)]
+    plant.router.set_links(1)
+    plant.send(depth_frame(7, 7, 3601 * SECOND), 1, 3601 * SECOND)
+    plant.router.on_tick(3602 * SECOND)
+    assert told(plant) == [(6, None, False)]
+    for second in range(3603, 3610):
+        plant.router.on_tick(second * SECOND)
+    assert told(plant) == [(6, None, False), (7, None, True)], "nothing was missed, but the books do not know that"
+
+
+def test_a_hole_after_an_outage_asks_for_the_seed_by_itself() -> None:
+    plant = outage(["depth.X"], depth_frame(5, 6, SECOND))
+    plant.router.on_tick(60 * SECOND)
+    plant.router.set_links(1)
+    plant.send(depth_frame(9, 9, 61 * SECOND), 1, 61 * SECOND)
+    for second in range(62, 70):
+        plant.router.on_tick(second * SECOND)
+    assert told(plant) == [(6, None, False)]
+    assert [gap["reason"] for gap in plant.lanes.gaps][-1] == "SEQUENCE_BREAK"
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_short_outage_is_told_of_the_streams_that_stay_silent_after_it(silent: bool) -> None:
+    plant = outage(["depth.X"], depth_frame(5, 6, SECOND))
+    plant.router.on_tick(3 * SECOND)
+    plant.router.set_links(1)
+    if not silent:
+        plant.send(depth_frame(7, 7, 4 * SECOND), 1, 4 * SECOND)
+    plant.router.on_tick(int(5.9 * SECOND))
+    assert told(plant) == []
+    for second in range(6, 20):
+        plant.router.on_tick(second * SECOND)
+    assert told(plant) == ([(6, None, True)] if silent else [])
+
+
+def test_an_outage_is_of_no_concern_to_streams_without_books_nor_to_one_that_never_delivered() -> None:
+    plant = outage(["trade.X", "depth.200ms.X", "depth.X"], trade_frame(5, SECOND))
+    for second in range(3, 20):
+        plant.router.on_tick(second * SECOND)
+    plant.router.set_links(1)
+    for second in range(20, 30):
+        plant.router.on_tick(second * SECOND)
+    assert told(plant) == []

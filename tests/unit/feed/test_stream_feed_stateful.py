@@ -120,7 +120,7 @@ class TwoLinks(RuleBasedStateMachine):
         return {
             each
             for gap in self.plant.lanes.gaps
-            if gap["last_id"] is not None
+            if gap["last_id"] is not None and gap["next_id"] is not None
             for each in range(gap["last_id"] + 1, gap["next_id"])
         }
 

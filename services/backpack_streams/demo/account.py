@@ -1,0 +1,33 @@
+"""An account at the sandbox, so that the demo shows private streams too: a key of its own, made once for a data folder."""
+
+import base64
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from backpack_streams.demo.errors import DemoError
+
+__all__ = ["DemoAccount"]
+
+
+class DemoAccount:
+    """`key_file` holds the private key as users keep theirs; the sandbox is told `public_key`."""
+
+    def __init__(self, key_file: Path) -> None:
+        """Takes the key of the file, or makes one.
+
+        Raises:
+            DemoError: the file cannot be written, or holds something else.
+        """
+        self.key_file = key_file
+        try:
+            if not key_file.exists():
+                key_file.touch(mode=0o600)
+                key_file.write_text(base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode() + "\n")
+            private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(key_file.read_text(), validate=False))
+        except (OSError, ValueError) as error:
+            raise DemoError(
+                f"the demo's key {key_file} cannot be used ({error}): remove it, and a new one is made"
+            ) from None
+        self.public_key = base64.b64encode(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
