@@ -222,7 +222,7 @@ def test_it_comes_up_answers_and_ends_with_ctrl_c(tmp_path: Path) -> None:
 
 def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
     with DemoProcess(tmp_path) as demo:
-        demo.wait_for(r"rest-poller started$", LIVE_WITHIN_SECONDS)
+        demo.wait_for(r"account-producer started$", LIVE_WITHIN_SECONDS)
         started = descendants(demo.process.pid)
         assert len(started) >= 10  # five programs and the watcher of each
         demo.process.kill()
@@ -233,7 +233,7 @@ def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
 
 def test_a_program_that_dies_ends_the_demo_and_is_named(tmp_path: Path) -> None:
     with DemoProcess(tmp_path) as demo:
-        demo.wait_for(r"rest-poller started$", LIVE_WITHIN_SECONDS)
+        demo.wait_for(r"account-producer started$", LIVE_WITHIN_SECONDS)
         started = descendants(demo.process.pid)
         [poller] = [pid for pid, command in started.items() if is_program("rest-poller", command)]
         os.kill(poller, signal.SIGKILL)

@@ -329,14 +329,15 @@ def test_a_close_with_grace_costs_no_message(loop_factory: Callable[[], asyncio.
 
 async def _close_with_grace() -> None:
     """One number sequence for all links, as the exchange's sequencer has; the first link closes and goes on for 2 s."""
-    number = 0
+    number = sent_on_first = 0
 
     async def count() -> None:
-        nonlocal number
+        nonlocal number, sent_on_first
         while True:
             number += 1
             for peer in server.peers:
                 if "a" in peer.streams and not peer.writer.is_closing():
+                    sent_on_first += peer is server.peers[0]
                     peer.send(TEXT, b'{"n":%d}' % number + b" " * (number % 2 * 150))
             await asyncio.sleep(0.002)
 
@@ -359,7 +360,10 @@ async def _close_with_grace() -> None:
     first, second = server.peers
     seen = {int(json.loads(payload)["n"]) for _, payload in client.frames}
     assert seen == set(range(min(seen), max(seen) + 1)), "a number is missing"
-    assert len([link for link, _ in client.frames if link == 1]) > 500, "the closing link was not read to its end"
+    # The abort at its end may take the last ones with it.
+    assert len([link for link, _ in client.frames if link == 1]) > 0.9 * sent_on_first, (
+        "the closing link was not read to its end"
+    )
     assert client.kinds(NoticeKind.SERVER_CLOSE)[0].code == 1001
     assert first.close_answered_at is None, "the Close was answered during the grace"
     assert first.pongs == [b"still there?"]
