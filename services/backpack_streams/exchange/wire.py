@@ -95,20 +95,8 @@ class Ticker(Struct, kw_only=True, gc=False):
     event: str | None = field(name="e", default=None)
 
 
-class ExternalTicker(Struct, kw_only=True, gc=False):
+class ExternalTicker(Ticker, kw_only=True, gc=False):
     """`externalTicker.<symbol>`: a ticker of what a data provider says of the market's asset, not of trades made here."""
-
-    event_time: int = field(name="E")
-    engine_time: int | None = field(name="T", default=None)
-    symbol: str = field(name="s")
-    first_price: str | None = field(name="o", default=None)
-    last_price: str | None = field(name="c", default=None)
-    high: str | None = field(name="h", default=None)
-    low: str | None = field(name="l", default=None)
-    base_volume: str | None = field(name="v", default=None)
-    quote_volume: str | None = field(name="V", default=None)
-    trades: int | None = field(name="n", default=None)
-    event: str | None = field(name="e", default=None)
 
 
 class StockPrice(Struct, kw_only=True, gc=False):

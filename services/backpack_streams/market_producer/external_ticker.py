@@ -4,34 +4,15 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, ExternalTicker
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+from backpack_streams.feed.family import Family, Reading
+from backpack_streams.market_producer.ticker import reading_of
 
 _decode = Decoder(ExternalTicker)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One ticker, ordered by its event time."""
-    ticker = _decode(data)
-    engine_time = ticker.engine_time
-    return Reading(
-        ticker.event_time,
-        ticker.event_time,
-        ticker.event_time if engine_time is None else engine_time,
-        ticker.symbol,
-        {
-            "symbol": ticker.symbol,
-            "source": WEBSOCKET,
-            "event_time": ticker.event_time,
-            "engine_time": engine_time,
-            "first_price": optional_decimal(ticker.first_price),
-            "last_price": optional_decimal(ticker.last_price),
-            "high": optional_decimal(ticker.high),
-            "low": optional_decimal(ticker.low),
-            "base_volume": optional_decimal(ticker.base_volume),
-            "quote_volume": optional_decimal(ticker.quote_volume),
-            "trades": ticker.trades,
-        },
-    )
+    """One ticker of a provider."""
+    return reading_of(_decode(data))
 
 
 EXTERNAL_TICKER = Family(

@@ -10,8 +10,12 @@ _decode = Decoder(Ticker)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One ticker, ordered by its event time."""
-    ticker = _decode(data)
+    """One ticker. What only REST says is absent."""
+    return reading_of(_decode(data), price_change=None, price_change_percent=None, cache_age_seconds=None)
+
+
+def reading_of(ticker: Ticker, **more: Any) -> Reading:
+    """A ticker's statistics and `more` fields of its record, ordered by its event time."""
     engine_time = ticker.engine_time
     return Reading(
         ticker.event_time,
@@ -30,9 +34,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "base_volume": optional_decimal(ticker.base_volume),
             "quote_volume": optional_decimal(ticker.quote_volume),
             "trades": ticker.trades,
-            "price_change": None,
-            "price_change_percent": None,
-            "cache_age_seconds": None,
+            **more,
         },
     )
 

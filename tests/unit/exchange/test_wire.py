@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -125,7 +125,7 @@ OPTIONAL = {
     kind: {
         encoded
         for encoded, name in zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
-        if "None" in str(kind.__annotations__[name])
+        if "None" in str(get_type_hints(kind)[name])
     }
     for kind in KINDS
 }
