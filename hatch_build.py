@@ -1,4 +1,4 @@
-"""Compiles the quick way of reading and writing depth updates while the project is installed, where a C compiler is at hand.
+"""Compiles the quick ways of reading and writing records while the project is installed, where a C compiler is at hand.
 
 Without one (or with BACKPACK_STREAMS_PURE=1 in the environment) the installation is pure Python: the same results, slower.
 """
@@ -13,35 +13,36 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("services/backpack_streams/bus/_quick_depth.c")
+SOURCES = "services/backpack_streams/**/_quick_*.c"
 
 
 class CompileHook(BuildHookInterface[Any]):
     """What hatchling calls before it packs a wheel or links the source tree."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Adds the compiled module to what is packed, and says in the wheel's name that it is there."""
-        compiled = compile_in_place(Path(self.root))
-        if compiled is not None:
-            build_data["artifacts"].append(compiled.relative_to(self.root).as_posix())
-            build_data["pure_python"] = False
-            build_data["infer_tag"] = True
+        """Adds the compiled modules to what is packed, and says in the wheel's name that they are there."""
+        for source in sorted(Path(self.root).glob(SOURCES)):
+            compiled = compile_in_place(source)
+            if compiled is not None:
+                build_data["artifacts"].append(compiled.relative_to(self.root).as_posix())
+                build_data["pure_python"] = False
+                build_data["infer_tag"] = True
 
 
-def compile_in_place(root: Path) -> Path | None:
+def compile_in_place(source: Path) -> Path | None:
     """The module beside its source; None where it cannot be made, after a line that says why."""
-    target = (root / SOURCE).with_suffix(sysconfig.get_config_var("EXT_SUFFIX"))
+    target = source.with_suffix(sysconfig.get_config_var("EXT_SUFFIX"))
     target.unlink(missing_ok=True)  # what was compiled from an older source
     if os.environ.get("BACKPACK_STREAMS_PURE"):
         return None
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
     include = f"-I{sysconfig.get_path('include')}"
-    command = [*compiler, "-O2", "-fPIC", *shared, include, str(root / SOURCE), "-o", str(target)]
+    command = [*compiler, "-O2", "-fPIC", *shared, include, str(source), "-o", str(target)]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         words = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-        sys.stderr.write(f"{SOURCE.name} is not compiled, pure Python does its work: {words[0] if words else error}\n")
+        sys.stderr.write(f"{source.name} is not compiled, pure Python does its work: {words[0] if words else error}\n")
         return None
     return target

@@ -74,7 +74,7 @@ def refresh(folder: Path, lock: Path, with_project: bool) -> None:
         run(python, "-m", "pip", "install", *PIP_OPTIONS, "--require-hashes", "-r", lock)
         packages_stamp.write_text(packages_key)
 
-    compiled = sorted(Path("services").rglob("*.c"))
+    compiled = sorted(Path("services").rglob("*.[ch]"))
     project_key = key_of(*(path.read_text() for path in (Path("pyproject.toml"), Path("hatch_build.py"), *compiled)))
     project_stamp = folder / ".project"
     if with_project and read(project_stamp) != project_key:

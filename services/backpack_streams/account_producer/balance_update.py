@@ -5,7 +5,7 @@ from typing import Any
 from backpack_streams.account_producer.account_reading import reading_of
 from backpack_streams.exchange.account_wire import AccountDecoder, BalanceUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading, optional_decimal
+from backpack_streams.feed.family import Family, Reading
 
 _decode = AccountDecoder(BalanceUpdate)
 
@@ -18,9 +18,9 @@ def read(data: Any, kind: StreamKind) -> Reading:
         message.asset,
         extra_fields,
         asset=message.asset or "",
-        available=optional_decimal(message.available),
-        locked=optional_decimal(message.locked),
-        staked=optional_decimal(message.staked),
+        available=message.available,
+        locked=message.locked,
+        staked=message.staked,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from backpack_streams.account_producer.account_reading import reading_of
 from backpack_streams.exchange.account_wire import AccountDecoder, OrderUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading, optional_decimal
+from backpack_streams.feed.family import Family, Reading
 
 _decode = AccountDecoder(OrderUpdate)
 
@@ -31,25 +31,25 @@ def read(data: Any, kind: StreamKind) -> Reading:
         status=message.status,
         expiry_reason=message.expiry_reason,
         origin=message.origin,
-        quantity=optional_decimal(message.quantity),
-        quote_quantity=optional_decimal(message.quote_quantity),
-        price=optional_decimal(message.price),
-        trigger_price=optional_decimal(message.trigger_price),
+        quantity=message.quantity,
+        quote_quantity=message.quote_quantity,
+        price=message.price,
+        trigger_price=message.trigger_price,
         trigger_by=message.trigger_by,
         trigger_quantity=message.trigger_quantity,
-        take_profit_trigger_price=optional_decimal(message.take_profit_trigger_price),
-        take_profit_limit_price=optional_decimal(message.take_profit_limit_price),
+        take_profit_trigger_price=message.take_profit_trigger_price,
+        take_profit_limit_price=message.take_profit_limit_price,
         take_profit_trigger_by=message.take_profit_trigger_by,
-        stop_loss_trigger_price=optional_decimal(message.stop_loss_trigger_price),
-        stop_loss_limit_price=optional_decimal(message.stop_loss_limit_price),
+        stop_loss_trigger_price=message.stop_loss_trigger_price,
+        stop_loss_limit_price=message.stop_loss_limit_price,
         stop_loss_trigger_by=message.stop_loss_trigger_by,
-        executed_quantity=optional_decimal(message.executed_quantity),
-        executed_quote_quantity=optional_decimal(message.executed_quote_quantity),
+        executed_quantity=message.executed_quantity,
+        executed_quote_quantity=message.executed_quote_quantity,
         trade_id=message.trade_id,
-        fill_quantity=optional_decimal(message.fill_quantity),
-        fill_price=optional_decimal(message.fill_price),
+        fill_quantity=message.fill_quantity,
+        fill_price=message.fill_price,
         is_maker=message.is_maker,
-        fee=optional_decimal(message.fee),
+        fee=message.fee,
         fee_asset=message.fee_asset,
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 from backpack_streams.account_producer.account_reading import reading_of
 from backpack_streams.exchange.account_wire import AccountDecoder, PositionUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading, optional_decimal
+from backpack_streams.feed.family import Family, Reading
 
 _decode = AccountDecoder(PositionUpdate)
 
@@ -20,17 +20,17 @@ def read(data: Any, kind: StreamKind) -> Reading:
         symbol=message.symbol or "",
         is_snapshot=message.event is None,
         position_id=message.position_id,
-        net_quantity=optional_decimal(message.net_quantity),
-        exposure_quantity=optional_decimal(message.exposure_quantity),
-        exposure_notional=optional_decimal(message.exposure_notional),
-        entry_price=optional_decimal(message.entry_price),
-        break_even_price=optional_decimal(message.break_even_price),
-        mark_price=optional_decimal(message.mark_price),
-        estimated_liquidation_price=optional_decimal(message.estimated_liquidation_price),
-        initial_margin_fraction=optional_decimal(message.initial_margin_fraction),
-        maintenance_margin_fraction=optional_decimal(message.maintenance_margin_fraction),
-        realized_pnl=optional_decimal(message.realized_pnl),
-        unrealized_pnl=optional_decimal(message.unrealized_pnl),
+        net_quantity=message.net_quantity,
+        exposure_quantity=message.exposure_quantity,
+        exposure_notional=message.exposure_notional,
+        entry_price=message.entry_price,
+        break_even_price=message.break_even_price,
+        mark_price=message.mark_price,
+        estimated_liquidation_price=message.estimated_liquidation_price,
+        initial_margin_fraction=message.initial_margin_fraction,
+        maintenance_margin_fraction=message.maintenance_margin_fraction,
+        realized_pnl=message.realized_pnl,
+        unrealized_pnl=message.unrealized_pnl,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from backpack_streams.account_producer.account_reading import reading_of
 from backpack_streams.exchange.account_wire import AccountDecoder, RfqUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading, optional_decimal
+from backpack_streams.feed.family import Family, Reading
 
 _decode = AccountDecoder(RfqUpdate)
 
@@ -22,9 +22,9 @@ def read(data: Any, kind: StreamKind) -> Reading:
         quote_id=message.quote_id,
         client_id=message.client_id,
         side=message.side,
-        quantity=optional_decimal(message.quantity),
-        quote_quantity=optional_decimal(message.quote_quantity),
-        price=optional_decimal(message.price),
+        quantity=message.quantity,
+        quote_quantity=message.quote_quantity,
+        price=message.price,
         status=message.status,
         submission_time=_micros(message.submission_time_ms),
         expiry_time=_micros(message.expiry_time_ms),

@@ -7,67 +7,13 @@
    Avro specification: "Binary Encoding" (zigzag, variable length, blocks of arrays), "Decimal" (big-endian two's complement). */
 
 #define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
+#include "quick_numbers.h"
 #include <string.h>
 
 #define SCALE 18
-#define WHOLE_DIGITS_AT_MOST 20 /* 38 digits less the scale */
-#define NUMBER_BYTES_AT_MOST 18 /* 17 of a number and one of its length */
-#define LONG_BYTES_AT_MOST 10
 #define ON_STACK 4096
 
-typedef unsigned __int128 number_t;
-
-static const uint64_t POWER[SCALE + 1] = {
-    1ULL, 10ULL, 100ULL, 1000ULL, 10000ULL, 100000ULL, 1000000ULL, 10000000ULL, 100000000ULL, 1000000000ULL,
-    10000000000ULL, 100000000000ULL, 1000000000000ULL, 10000000000000ULL, 100000000000000ULL, 1000000000000000ULL,
-    10000000000000000ULL, 100000000000000000ULL, 1000000000000000000ULL};
-
 /* ---- writing ---- */
-
-static uint8_t *put_long(uint8_t *out, int64_t value)
-{
-    uint64_t zigzag = ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
-    while (zigzag > 0x7F) {
-        *out++ = (uint8_t)(zigzag | 0x80);
-        zigzag >>= 7;
-    }
-    *out++ = (uint8_t)zigzag;
-    return out;
-}
-
-/* The number as Avro bytes, its length before it; NULL for a text that is not digits with at most one point among them. */
-static uint8_t *put_number(uint8_t *out, PyObject *text)
-{
-    if (!PyUnicode_CheckExact(text) || PyUnicode_READY(text) < 0 || !PyUnicode_IS_ASCII(text))
-        return NULL;
-    const uint8_t *in = PyUnicode_1BYTE_DATA(text);
-    Py_ssize_t size = PyUnicode_GET_LENGTH(text), point = size;
-    if (size == 0 || size > WHOLE_DIGITS_AT_MOST + SCALE + 1)
-        return NULL;
-    number_t value = 0;
-    for (Py_ssize_t i = 0; i < size; i++) {
-        unsigned digit = (unsigned)in[i] - '0';
-        if (digit <= 9)
-            value = value * 10 + digit;
-        else if (in[i] == '.' && point == size)
-            point = i;
-        else
-            return NULL;
-    }
-    Py_ssize_t places = point == size ? 0 : size - point - 1;
-    if (point > WHOLE_DIGITS_AT_MOST || places > SCALE || point + places == 0)
-        return NULL;
-    value *= POWER[SCALE - places];
-    int length = 1;
-    for (number_t rest = value >> 7; rest; rest >>= 8)
-        length++;
-    *out++ = (uint8_t)(length << 1);
-    for (int shift = 8 * (length - 1); shift >= 0; shift -= 8)
-        *out++ = (uint8_t)(value >> shift);
-    return out;
-}
 
 /* One side; NULL for levels that are no list of pairs of plain numbers. `levels` is a list. */
 static uint8_t *put_levels(uint8_t *out, PyObject *levels)
@@ -80,7 +26,7 @@ static uint8_t *put_levels(uint8_t *out, PyObject *levels)
             if (!PyTuple_CheckExact(level) || PyTuple_GET_SIZE(level) != 2)
                 return NULL;
             for (int part = 0; part < 2; part++) {
-                out = put_number(out, PyTuple_GET_ITEM(level, part));
+                out = put_number(out, PyTuple_GET_ITEM(level, part), SCALE);
                 if (!out)
                     return NULL;
             }
@@ -88,15 +34,6 @@ static uint8_t *put_levels(uint8_t *out, PyObject *levels)
     }
     *out++ = 0;
     return out;
-}
-
-static int is_long(PyObject *object, int64_t *value)
-{
-    int overflow = 0;
-    if (!PyLong_CheckExact(object))
-        return 0;
-    *value = PyLong_AsLongLongAndOverflow(object, &overflow);
-    return !overflow;
 }
 
 static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t count)

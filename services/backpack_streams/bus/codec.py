@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from backpack_streams.bus.avro import Row, engine
 from backpack_streams.bus.decimals import bytes_from_unscaled, decimal_from_bytes, unscaled_from_text
+from backpack_streams.bus.quick_rows import row_encoder
 from backpack_streams.bus.schemas import Schema, own_schemas, parse_schema, released_schemas
 from backpack_streams.errors import CodecError
 
@@ -88,7 +89,8 @@ class Codec:
             await self._registry.fetch_texts([int.from_bytes(header[1:], "big") for header in new])
 
     def encoder(self, record: str, topic: str) -> Encoder:
-        """A function from a row to a Kafka value of `topic`. Decimals in rows are Avro bytes, times are microseconds.
+        """A function from a row to a Kafka value of `topic`. Times are microseconds; decimals are Avro bytes, those that are fields of
+        the record itself may be text as well.
 
         With a registry the topic is to be prepared before the first row.
 
@@ -96,12 +98,12 @@ class Codec:
             CodecError: no such record. The function raises it for rows that do not fit.
         """
         schema = self.schema(record)
-        encode = engine(schema.document).encode
         registry = self._registry
         if registry is not None:
-            return _confluent_encoder(encode, lambda: registry.schema_id(f"{topic}-value", schema))
-        header = SINGLE_OBJECT_MARKER + schema.fingerprint
-        return lambda row: header + encode(row)
+            return _confluent_encoder(
+                row_encoder(schema.document), lambda: registry.schema_id(f"{topic}-value", schema)
+            )
+        return row_encoder(schema.document, SINGLE_OBJECT_MARKER + schema.fingerprint)
 
     def learn(self, text: str) -> None:
         """Make records written with this schema readable: as it stands, or resolved into our own record of that name."""
@@ -135,7 +137,7 @@ class Codec:
         return reader.header_bytes if reader is not None and reader.is_own and reader.name == record else 0
 
     def rows(self, record: str) -> Callable[[Row], Row]:
-        """A function from a row with `Decimal`, int or text decimals to one that `encoder` takes."""
+        """A function from a row with `Decimal`, int or text decimals, at any depth, to one that `encoder` takes."""
         plan = _plan(self.schema(record).document)
 
         def to_bytes(value: Any, scale: int) -> bytes:

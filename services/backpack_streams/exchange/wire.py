@@ -8,6 +8,7 @@ Times are microseconds since the Unix epoch unless a name says otherwise; number
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -244,6 +245,7 @@ def _shown(data: Raw | bytes) -> str:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=4096)  # a candle names its bounds again with every change
 def micros_from_iso(text: str) -> int:
     """Microseconds since the Unix epoch of an ISO 8601 time; without a zone it is UTC, as the exchange means it.
 

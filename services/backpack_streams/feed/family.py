@@ -17,11 +17,6 @@ DECIMALS = DecimalBytes()
 """Prices and quantities as Avro bytes, remembered across families: the same texts come by on every stream of a market."""
 
 
-def optional_decimal(text: str | None) -> bytes | None:
-    """Avro bytes of a decimal that may be absent."""
-    return None if text is None else DECIMALS[text]
-
-
 class Reading(Struct, frozen=True, gc=False):
     """What a message says: its place in the stream, its time (microseconds), its symbol, what its encoder takes.
 
@@ -47,7 +42,7 @@ RowEncoder = Callable[[Any, int], bytes]
 
 
 def stamped(encode: Encoder) -> RowEncoder:
-    """The encoder of families whose rows are dicts: the received time goes in, then the row goes to the schema's engine."""
+    """The encoder of families whose rows are dicts: the received time goes in, then the row becomes bytes."""
 
     def encode_stamped(row: dict[str, Any], received_us: int) -> bytes:
         row["received_time"] = received_us

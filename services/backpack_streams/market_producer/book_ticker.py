@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import BookTicker, Decoder
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(BookTicker)
 
@@ -24,10 +24,10 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "event_time": message.event_time,
             "engine_time": engine_time,
             "update_id": message.update_id,
-            "bid_price": optional_decimal(message.bid_price),
-            "bid_quantity": optional_decimal(message.bid_quantity),
-            "ask_price": optional_decimal(message.ask_price),
-            "ask_quantity": optional_decimal(message.ask_quantity),
+            "bid_price": message.bid_price,
+            "bid_quantity": message.bid_quantity,
+            "ask_price": message.ask_price,
+            "ask_quantity": message.ask_quantity,
         },
     )
 

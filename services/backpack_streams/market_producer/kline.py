@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Kline, micros_from_iso
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Kline)
 
@@ -25,11 +25,11 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "interval": kind.parameter or "",
             "start_time": micros_from_iso(candle.start),
             "end_time": micros_from_iso(candle.end),
-            "open": optional_decimal(candle.open),
-            "high": optional_decimal(candle.high),
-            "low": optional_decimal(candle.low),
-            "close": optional_decimal(candle.close),
-            "base_volume": optional_decimal(candle.base_volume),
+            "open": candle.open,
+            "high": candle.high,
+            "low": candle.low,
+            "close": candle.close,
+            "base_volume": candle.base_volume,
             "quote_volume": None,
             "trades": candle.trades,
             "is_closed": candle.is_closed,

@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, StockPrice, micros_of_any_unit
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(StockPrice)
 
@@ -23,9 +23,9 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "source": WEBSOCKET,
             "event_time": event_time,
             "engine_time": None,
-            "bid": optional_decimal(quote.bid),
-            "ask": optional_decimal(quote.ask),
-            "mid": optional_decimal(quote.mid),
+            "bid": quote.bid,
+            "ask": quote.ask,
+            "mid": quote.mid,
             "session": quote.session,
         },
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Ticker
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Ticker)
 
@@ -27,12 +27,12 @@ def reading_of(ticker: Ticker, **more: Any) -> Reading:
             "source": WEBSOCKET,
             "event_time": ticker.event_time,
             "engine_time": engine_time,
-            "first_price": optional_decimal(ticker.first_price),
-            "last_price": optional_decimal(ticker.last_price),
-            "high": optional_decimal(ticker.high),
-            "low": optional_decimal(ticker.low),
-            "base_volume": optional_decimal(ticker.base_volume),
-            "quote_volume": optional_decimal(ticker.quote_volume),
+            "first_price": ticker.first_price,
+            "last_price": ticker.last_price,
+            "high": ticker.high,
+            "low": ticker.low,
+            "base_volume": ticker.base_volume,
+            "quote_volume": ticker.quote_volume,
             "trades": ticker.trades,
             **more,
         },

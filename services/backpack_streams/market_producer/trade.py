@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Trade
-from backpack_streams.feed.family import DECIMALS, WEBSOCKET, Family, Reading
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Trade)
 
@@ -24,8 +24,8 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "event_time": trade.event_time,
             "engine_time": engine_time,
             "trade_id": trade.trade_id,
-            "price": DECIMALS[trade.price],
-            "quantity": DECIMALS[trade.quantity],
+            "price": trade.price,
+            "quantity": trade.quantity,
             "quote_quantity": None,
             "buyer_order_id": trade.buyer_order_id,
             "seller_order_id": trade.seller_order_id,

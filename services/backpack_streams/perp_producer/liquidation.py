@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Liquidation
-from backpack_streams.feed.family import DECIMALS, WEBSOCKET, Family, Reading
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Liquidation)
 
@@ -24,8 +24,8 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "event_time": message.event_time,
             "engine_time": engine_time,
             "side": message.side,
-            "price": DECIMALS[message.price],
-            "quantity": DECIMALS[message.quantity],
+            "price": message.price,
+            "quantity": message.quantity,
         },
     )
 

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from backpack_streams.bus.decimals import RATE_SCALE, DecimalBytes
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, MarkPrice
-from backpack_streams.feed.family import DECIMALS, WEBSOCKET, Family, Reading, optional_decimal
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
-RATES = DecimalBytes(RATE_SCALE)
 _decode = Decoder(MarkPrice)
 
 
@@ -15,7 +13,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     """One mark price, ordered by its event time; the wire gives the next funding time in milliseconds."""
     message = _decode(data)
     engine_time = message.engine_time
-    rate, next_funding_ms = message.funding_rate, message.next_funding_time_ms
+    next_funding_ms = message.next_funding_time_ms
     return Reading(
         message.event_time,
         message.event_time,
@@ -26,9 +24,9 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "source": WEBSOCKET,
             "event_time": message.event_time,
             "engine_time": engine_time,
-            "mark_price": DECIMALS[message.mark_price],
-            "index_price": optional_decimal(message.index_price),
-            "funding_rate": None if rate is None else RATES[rate],
+            "mark_price": message.mark_price,
+            "index_price": message.index_price,
+            "funding_rate": message.funding_rate,
             "next_funding_time": None if next_funding_ms is None else next_funding_ms * 1000,
             "cache_age_seconds": None,
         },

@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, OpenInterest
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading, optional_decimal
+from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(OpenInterest)
 
@@ -23,7 +23,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "source": WEBSOCKET,
             "event_time": message.event_time,
             "engine_time": engine_time,
-            "open_interest": optional_decimal(message.open_interest),
+            "open_interest": message.open_interest,
             "cache_age_seconds": None,
         },
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.bus.decimals import RATE_SCALE, bytes_from_unscaled, unscaled_from_text
 from backpack_streams.exchange import rest_wire
-from backpack_streams.feed.family import DECIMALS, REST, optional_decimal
+from backpack_streams.feed.family import REST
 
 
 def trade_row(trade: rest_wire.Trade, received_us: int) -> dict[str, Any]:
@@ -16,9 +16,9 @@ def trade_row(trade: rest_wire.Trade, received_us: int) -> dict[str, Any]:
         "engine_time": None,
         "received_time": received_us,
         "trade_id": trade.trade_id,
-        "price": DECIMALS[trade.price],
-        "quantity": DECIMALS[trade.quantity],
-        "quote_quantity": optional_decimal(trade.quote_quantity),
+        "price": trade.price,
+        "quantity": trade.quantity,
+        "quote_quantity": trade.quote_quantity,
         "buyer_order_id": None,
         "seller_order_id": None,
         "is_buyer_maker": trade.is_buyer_maker,
@@ -36,12 +36,12 @@ def kline_row(candle: rest_wire.Kline, received_us: int) -> dict[str, Any]:
         "interval": candle.interval,
         "start_time": candle.start_us,
         "end_time": candle.end_us,
-        "open": optional_decimal(candle.open),
-        "high": optional_decimal(candle.high),
-        "low": optional_decimal(candle.low),
-        "close": optional_decimal(candle.close),
-        "base_volume": optional_decimal(candle.volume),
-        "quote_volume": optional_decimal(candle.quote_volume),
+        "open": candle.open,
+        "high": candle.high,
+        "low": candle.low,
+        "close": candle.close,
+        "base_volume": candle.volume,
+        "quote_volume": candle.quote_volume,
         "trades": candle.trades,
         "is_closed": True,
     }

@@ -1,4 +1,4 @@
-"""Codecs whose Avro engine is chosen by the test, in both framings."""
+"""Codecs whose way of reading and writing Avro is chosen by the test, in both framings."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,13 +6,15 @@ from functools import cache
 from typing import NamedTuple
 from unittest.mock import patch
 
-from backpack_streams.bus import avro
+from backpack_streams.bus import avro, quick_rows
 from backpack_streams.bus.codec import Codec, Encoder
 from backpack_streams.bus.schemas import Schema, own_schemas
 from backpack_streams.errors import CodecError
 
 CAVRO = vars(avro)["cavro"]
-ENGINES = ("fastavro",) if CAVRO is None else ("fastavro", "cavro")
+COMPILED = quick_rows.compiled
+ENGINES = ("fastavro",) + ("cavro",) * (CAVRO is not None) + ("compiled",) * (COMPILED is not None)
+"""`compiled` writes what it can without an engine; the rest is the usual engine's."""
 FRAMINGS = ("single-object", "confluent")
 
 
@@ -56,7 +58,11 @@ class Coding(NamedTuple):
 @contextmanager
 def forced(engine: str) -> Iterator[None]:
     """Every engine made meanwhile is this one."""
-    with patch.object(avro, "cavro", None if engine == "fastavro" else CAVRO):
+    rows = COMPILED if engine == "compiled" else None
+    with (
+        patch.object(avro, "cavro", None if engine == "fastavro" else CAVRO),
+        patch.object(quick_rows, "compiled", rows),
+    ):
         yield
 
 
