@@ -242,9 +242,8 @@ async def test_subscribes_and_hands_up_text_and_binary_messages_of_every_size() 
             peer.send(BINARY, b"b" * size)
         await peer.obey()
 
-    bursts: list[int] = []
     async with serving(behaviour) as server:
-        client = Client(f"ws://127.0.0.1:{server.port}", on_burst_end=bursts.append)
+        client = Client(f"ws://127.0.0.1:{server.port}")
         client.connection.set_streams(streams("depth.AAPL.US_USDC_PERP", "liquidation"))
         async with client.running():
             await until(lambda: len(client.frames) == 2 * len(sizes))
@@ -255,7 +254,6 @@ async def test_subscribes_and_hands_up_text_and_binary_messages_of_every_size() 
         assert client.connection.frames == len(client.frames)
         assert client.connection.bytes_received == 2 * sum(sizes)
         assert server.peers[0].headers["user-agent"].startswith("backpack-streams/")
-        assert 1 <= len(bursts) <= len(client.frames)
         assert client.link_counts == [1, 0]
         assert server.peers[0].close_answered_at is not None
 
@@ -580,14 +578,15 @@ async def test_a_port_without_tls_is_told_as_such() -> None:
     assert "names a TLS port" in client.kinds(NoticeKind.LINK_FAILED)[0].message
 
 
+@pytest.mark.parametrize("read_interval_seconds", [0.0, 0.01])
 @pytest.mark.parametrize("loop_factory", LOOPS)
 def test_paused_reading_holds_the_server_back_and_loses_nothing(
-    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], read_interval_seconds: float
 ) -> None:
-    on_loop(loop_factory, _paused_reading())
+    on_loop(loop_factory, _paused_reading(ConnectionSettings(read_interval_seconds=read_interval_seconds)))
 
 
-async def _paused_reading() -> None:
+async def _paused_reading(settings: ConnectionSettings) -> None:
     async def behaviour(peer: Peer) -> None:
         obeying = asyncio.get_running_loop().create_task(peer.obey())
         for number in range(total):
@@ -598,7 +597,7 @@ async def _paused_reading() -> None:
     total = 5_000
     session = SessionSettings(idle_before_ping_seconds=0.2, ping_reply_seconds=0.1)
     async with serving(behaviour) as server:
-        client = Client(f"ws://127.0.0.1:{server.port}", session=session)
+        client = Client(f"ws://127.0.0.1:{server.port}", session=session, settings=settings)
         async with client.running():
             await until(lambda: client.frames)
             client.connection.pause_reading()
@@ -611,6 +610,53 @@ async def _paused_reading() -> None:
             await until(lambda: len(client.frames) == total, 20)
     assert [json.loads(payload)["n"] for _, payload in client.frames] == list(range(total))
     assert client.connection.opens == 1
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS)
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_socket_that_rests_after_each_read_brings_everything_in_fewer_pieces(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], secure: bool
+) -> None:
+    on_loop(loop_factory, _resting(secure))
+
+
+async def _resting(secure: bool) -> None:
+    async def behaviour(peer: Peer) -> None:
+        obeying = asyncio.get_running_loop().create_task(peer.obey())
+        for number in range(total):
+            peer.send(TEXT, b'{"n":%d}' % number + b" " * 200)
+            await peer.writer.drain()
+            await asyncio.sleep(0.002)
+        peer.send_close()
+        await obeying
+
+    def take(_: int, payload: bytes) -> None:
+        nonlocal turns, turn_is_counted
+        taken.append(json.loads(payload)["n"])
+        if not turn_is_counted:
+            turns, turn_is_counted = turns + 1, True
+            asyncio.get_running_loop().call_soon(end_turn)
+
+    def end_turn() -> None:
+        nonlocal turn_is_counted
+        turn_is_counted = False
+
+    total, turns, turn_is_counted = 100, 0, False
+    taken: list[int] = []
+    authority = trustme.CA()
+    server_side, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server_side)
+    authority.configure_trust(client_side)
+    scheme, context = ("wss", client_side) if secure else ("ws", None)
+    settings = ConnectionSettings(read_interval_seconds=0.05)
+    async with serving(behaviour, server_side if secure else None) as server:
+        url = f"{scheme}://127.0.0.1:{server.port}"
+        client = Client(url, on_frame=take, settings=settings, ssl_context=context)
+        async with client.running():
+            await until(lambda: len(taken) >= total)
+            await until(lambda: client.kinds(NoticeKind.SERVER_CLOSE))
+    assert taken[:total] == list(range(total))
+    assert turns <= total // 5
 
 
 async def test_a_failing_handler_is_told_of_and_costs_neither_link_nor_other_frames() -> None:

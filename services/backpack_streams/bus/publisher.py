@@ -2,7 +2,7 @@
 
 Each partition written to has a lane: a list of records that wait and a pump that sends them. The pump takes all that wait as one
 batch and, while Kafka acknowledges it, the next ones gather. What a socket delivered in one piece so leaves in one piece, and a
-burst leaves in large batches. With `linger_seconds` all lanes gather for that long before they leave together, in fewer requests.
+burst leaves in large batches.
 
 When Kafka is slow or gone, aiokafka repeats a batch under its sequence number until it is acknowledged, while records gather here
 up to `max_buffer_bytes`. Beyond that `append` refuses: the caller records what it could not hand over. A producer that fails is
@@ -111,11 +111,10 @@ class Lane:
             waiter.set_result(None)
 
     async def take(self) -> list[Record]:
-        """All that waits, once something does and it has gathered; empty when the publisher closes and nothing is left."""
+        """All that waits, once something does; empty when the publisher closes and nothing is left."""
         while not self.pending and not self._publisher.closing:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        await self._publisher.gathered()
         chunk, self.pending = self.pending, []
         return chunk
 
@@ -131,12 +130,9 @@ class Publisher:
         connection: KafkaConnection,
         max_buffer_bytes: int = DEFAULT_BUFFER_BYTES,
         on_rejected: Callable[[Rejected], None] | None = None,
-        linger_seconds: float = 0.0,
     ) -> None:
         self._connection = connection
         self._on_rejected = on_rejected
-        self._linger_seconds = linger_seconds
-        self._departure: asyncio.Future[None] | None = None
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
         self._lanes: dict[str, list[Lane]] = {}
@@ -192,21 +188,6 @@ class Publisher:
         lanes = self._lanes[topic]
         return lanes[partition_of(key, len(lanes))]
 
-    async def gathered(self) -> None:
-        """Waits for the end of the moment in which all lanes gather: they leave together, and so in few requests."""
-        if not self._linger_seconds or self.closing:
-            return
-        if self._departure is None:
-            loop = asyncio.get_running_loop()
-            self._departure = loop.create_future()
-            loop.call_later(self._linger_seconds, self._depart)
-        await self._departure
-
-    def _depart(self) -> None:
-        departure, self._departure = self._departure, None
-        if departure is not None and not departure.done():
-            departure.set_result(None)
-
     def has_room(self) -> bool:
         """Whether the buffer is well below its limit."""
         return self.buffered_bytes < self.max_buffer_bytes * _ROOM_SHARE
@@ -222,7 +203,6 @@ class Publisher:
     async def close(self, timeout_seconds: float = 20.0) -> int:
         """Sends what waits, then disconnects. Returns how many records Kafka did not acknowledge in time."""
         self.closing = True
-        self._depart()
         for lane in self._every_lane():
             lane._wake()  # a lane is part of its publisher
         if self._pumps:

@@ -47,17 +47,15 @@ class Connection:
     All methods belong to the event loop that `run` runs in. Callbacks are plain functions, called in that loop:
 
     - `on_frame(link_id, payload)`: one whole text or binary message. It is the hot path.
-    - `on_burst_end(link_id)`: the messages of one read of a socket have all been handed up.
     - `on_notice(notice)`: something for logs, metrics or StreamStatus; without it, notices are logged.
     - `on_links(open_links)`: the number of links that can deliver has changed.
-    - `on_failure(link_id, payload, error)`: `on_frame` or `on_burst_end` (payload empty) raised; the link goes on.
-      Without it, the error is logged.
+    - `on_failure(link_id, payload, error)`: `on_frame` raised; the link goes on. Without it, the error is logged.
 
     Attributes:
         opens: links that were opened.
         closes: links that ended or never opened, by `NoticeKind`.
         server_closes: Close frames of the server.
-        frame_failures: errors raised by `on_frame` and `on_burst_end`.
+        frame_failures: errors raised by `on_frame`.
     """
 
     def __init__(
@@ -65,7 +63,6 @@ class Connection:
         url: str,
         on_frame: Callable[[int, bytes], None],
         *,
-        on_burst_end: Callable[[int], None] | None = None,
         on_notice: Callable[[Notice], None] | None = None,
         on_links: Callable[[int], None] | None = None,
         on_failure: Callable[[int, bytes, Exception], None] | None = None,
@@ -81,7 +78,6 @@ class Connection:
         Args:
             url: `ws://` or `wss://`.
             on_frame: see above, as for the other callbacks.
-            on_burst_end: see above.
             on_notice: see above.
             on_links: see above.
             on_failure: see above.
@@ -102,7 +98,6 @@ class Connection:
         self._settings = settings or ConnectionSettings()
         self._session = Session(session_settings, rng=rng, sign=sign)
         self._on_frame = on_frame
-        self._on_burst_end = on_burst_end
         self._on_notice = on_notice
         self._on_links = on_links
         self._on_failure = on_failure
@@ -256,7 +251,7 @@ class Connection:
         self._plan_tick()
 
     def _open(self, link_id: int) -> None:
-        link = SocketLink(link_id, self, self._on_frame, self._on_burst_end, self._settings)
+        link = SocketLink(link_id, self, self._on_frame, self._settings)
         self._links[link_id] = link
         task = asyncio.get_running_loop().create_task(self._live(link), name=f"exchange link {link_id}")
         self._tasks.add(task)

@@ -13,7 +13,7 @@ class ConnectionSettings:
     """Bounds and times of the sockets. All times are seconds.
 
     Raises:
-        UsageError: a number is not above 0.
+        UsageError: a number is not above 0, or the read interval below.
     """
 
     connect_timeout_seconds: float = 10.0
@@ -22,6 +22,10 @@ class ConnectionSettings:
     """A security limit, on one frame and on all fragments of one message together."""
     read_buffer_bytes: int = 256 * 1024
     """First size of a link's read buffer; what one read can take at once."""
+    read_interval_seconds: float = 0.0
+    """How long a socket is left alone after a read, so that the next one takes more; 0 reads whatever arrives at once.
+
+    A read that filled a good part of the buffer is followed by the next one without a rest."""
     drop_after_close_seconds: float = 1.0
     """How long a Close of ours may take to leave before the socket is cut."""
     stop_timeout_seconds: float = 2.0
@@ -39,3 +43,5 @@ class ConnectionSettings:
         ):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; give a number above 0")
+        if self.read_interval_seconds < 0:
+            raise UsageError(f"read_interval_seconds is {self.read_interval_seconds}; give 0 or more")

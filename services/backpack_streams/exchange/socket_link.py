@@ -33,6 +33,9 @@ _NO_CLOSE_CODE = 1005
 
 logger = logging.getLogger(__name__)
 
+_FULL_READ_SHARE = 0.25
+"""A read of at least that much of the buffer may have left something behind in the socket."""
+
 
 class LinkFailedError(ExchangeError):
     """A link did not open; the text is one line that says why and what to do."""
@@ -70,7 +73,6 @@ class SocketLink(WSListener):
         link_id: int,
         owner: LinkOwner,
         on_frame: Callable[[int, bytes], None],
-        on_burst_end: Callable[[int], None] | None,
         settings: ConnectionSettings,
     ) -> None:
         super().__init__()
@@ -82,11 +84,13 @@ class SocketLink(WSListener):
         self.last_heard_seconds = 0.0
         self._owner = owner
         self._on_frame = on_frame
-        self._on_burst_end = on_burst_end
         self._settings = settings
         self._fragments: list[bytes] | None = None
         self._fragments_bytes = 0
         self._frames_before_burst = 0
+        self._bytes_before_burst = 0
+        self._is_resting = False
+        self._is_held_back = False
         self._transport: WSTransport | None = None
         self._socket: socket.socket | None = None
         self._dial_timeout: asyncio.Timeout | None = None
@@ -217,13 +221,31 @@ class SocketLink(WSListener):
 
     def pause_reading(self) -> None:
         """Read nothing more from the socket; what is in the read buffer still comes."""
-        if self._transport is not None and not self._transport.is_disconnected:
-            self._transport.underlying_transport.pause_reading()
+        self._is_held_back = True
+        self._read(False)
 
     def resume_reading(self) -> None:
         """Read again."""
-        if self._transport is not None and not self._transport.is_disconnected:
+        self._is_held_back = False
+        self._read(not self._is_resting)
+
+    def _rest(self, seconds: float) -> None:
+        """Each read costs a turn of the event loop and, behind it, requests to Kafka: what arrives meanwhile comes in one piece."""
+        self._is_resting = True
+        self._read(False)
+        asyncio.get_running_loop().call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._is_resting = False
+        self._read(not self._is_held_back)
+
+    def _read(self, wanted: bool) -> None:
+        if self._transport is None or self._transport.is_disconnected:
+            return
+        if wanted:
             self._transport.underlying_transport.resume_reading()
+        else:
+            self._transport.underlying_transport.pause_reading()
 
     # What picows calls.
 
@@ -296,9 +318,7 @@ class SocketLink(WSListener):
         self._frames_before_burst = self.frames
         self.last_data_seconds = self.last_heard_seconds
         self.first_data_seconds = self.first_data_seconds or self.last_heard_seconds
-        if self._on_burst_end is None:
-            return
-        try:
-            self._on_burst_end(self.link_id)
-        except Exception as error:  # noqa: BLE001 - as with a frame
-            self._owner.frame_failed(self.link_id, b"", error)
+        size, self._bytes_before_burst = self.bytes_received - self._bytes_before_burst, self.bytes_received
+        settings = self._settings
+        if settings.read_interval_seconds and size < settings.read_buffer_bytes * _FULL_READ_SHARE:
+            self._rest(settings.read_interval_seconds)

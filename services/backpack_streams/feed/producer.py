@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.connection import Connection
+from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.session_actions import Notice, NoticeKind
@@ -78,6 +79,7 @@ class Producer:
             on_links=self._on_links,
             on_failure=self._on_failure,
             last_seen=_LastSeen(self._router),
+            settings=ConnectionSettings(read_interval_seconds=settings.linger_ms / 1000),
             session_settings=SessionSettings(connections=settings.connections),
             sign=sign,
         )

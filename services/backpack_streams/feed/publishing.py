@@ -37,7 +37,7 @@ class Publishing:
         self.prefix = settings.topic_prefix
         self.connection = kafka_connection(settings)
         self.codec = kafka_codec(settings, register_schemas=settings.register_schemas)
-        self.publisher = Publisher(self.connection, settings.buffer_bytes, self._on_rejected, settings.linger_ms / 1000)
+        self.publisher = Publisher(self.connection, settings.buffer_bytes, self._on_rejected)
         self.reporter = Reporter(service, self.lane, self.encoder)
         self._create_topics = settings.create_topics
         self._stream_of = stream_of

@@ -12,9 +12,12 @@ from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.exchange.wire import Envelope, ErrorBody, UnreadableMessageError, parse_keeping_digits
 from backpack_streams.feed import reports
+from backpack_streams.feed.candle_feed import CandleFeed
+from backpack_streams.feed.chained_feed import ChainedFeed
 from backpack_streams.feed.family import Family, RowEncoder
+from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.reporter import Reporter
-from backpack_streams.feed.stream_feed import ChainedFeed, Out, StreamFeed, feed_for
+from backpack_streams.feed.stream_feed import Out, StreamFeed
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +147,7 @@ class FrameRouter:
         topic = family.topic(kind)
         if topic not in self._encoders:
             self._encoders[topic] = family.encoder(self._encoder(topic))
-        return feed_for(family)(name, kind, symbol, family, topic, self._encoders[topic], self)
+        return _feed_class(family)(name, kind, symbol, family, topic, self._encoders[topic], self)
 
     def lost(self, feed: StreamFeed, payload: bytes, error: BackpackStreamsError) -> None:
         """Puts a message on record, whole, that could not be published as what it is."""
@@ -204,3 +207,10 @@ class FrameRouter:
             self.lost(feed, payload, UnreadableMessageError("the message carries no data"))
         except BackpackStreamsError as error:
             self.lost(feed, payload, error)
+
+
+def _feed_class(family: Family) -> Callable[..., StreamFeed]:
+    """The class of feed that a family's streams need."""
+    if family.candles:
+        return CandleFeed
+    return ChainedFeed if family.chained else LatestFeed

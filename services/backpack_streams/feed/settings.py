@@ -43,14 +43,6 @@ class PublishingSettings(KafkaSettings):
         description="MiB of records that may wait while Kafka is slow or gone; what comes after is a gap on record",
         json_schema_extra={"metavar": "MIB"},
     )
-    linger_ms: float = Field(
-        default=5.0,
-        ge=0,
-        le=1000,
-        allow_inf_nan=False,
-        description="milliseconds that records gather before they leave for Kafka; 0 sends at once, in more requests",
-        json_schema_extra={"metavar": "MS"},
-    )
     register_schemas: bool = Field(
         default=False,
         description="register schemas that the registry lacks; if not, it must have them (`backpack-streams schemas register`)",
@@ -67,6 +59,14 @@ class ProducerSettings(PublishingSettings, MarketListSettings, SymbolSettings, M
     """What market-producer and perp-producer take; each narrows `streams`."""
 
     streams: tuple[str, ...] = Field(default=(), description="kinds of stream to subscribe to")
+    linger_ms: float = Field(
+        default=10.0,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="milliseconds that a socket is left alone after a read, so that what arrives leaves in fewer pieces; 0 never waits",
+        json_schema_extra={"metavar": "MS"},
+    )
     connections: Literal[1, 2] = Field(
         default=1, description="sockets kept up at all times; with 2 the first copy of each message counts"
     )
