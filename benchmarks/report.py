@@ -35,6 +35,11 @@ def one(number: float) -> str:
     return f"{number:.1f}"
 
 
+def two(number: float) -> str:
+    """Two decimals."""
+    return f"{number:.2f}"
+
+
 def percent(share: float) -> str:
     """A share as percent."""
     return f"{100 * share:.1f} %"

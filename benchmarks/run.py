@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
-from benchmarks import all_streams, ccxt_side, latency, order_flow, seeds, steps, way_in, way_out
+from benchmarks import all_streams, books, ccxt_side, cold_start, latency, order_flow, seeds, steps, way_in, way_out
 from benchmarks.lab import BenchmarkError, Lab
-from benchmarks.report import one, percent, show, table, times, whole
+from benchmarks.report import one, percent, show, table, times, two, whole
 
 Figures = dict[str, Any]
 
@@ -24,6 +25,7 @@ class Size:
     ccxt_book_frames: int
     ccxt_seconds: float
     step_frames: int
+    histories: tuple[int, ...]
     is_thorough: bool = True
     """Also what costs time and says little more: Decimals of nine levels, ccxt's loop for all markets."""
 
@@ -38,6 +40,7 @@ FULL = Size(
     ccxt_book_frames=3_000,
     ccxt_seconds=5,
     step_frames=20_000,
+    histories=(10_000_000, 20_000_000),
 )
 QUICK = Size(
     frames=40_000,
@@ -49,12 +52,14 @@ QUICK = Size(
     ccxt_book_frames=600,
     ccxt_seconds=1.5,
     step_frames=4_000,
+    histories=(500_000, 1_000_000),
     is_thorough=False,
 )
 SOCKET_STEP_SHARE = 5
 """So many times more frames go through sockets, where fetching the first ones takes its time."""
-PARTS = ("in", "out", "latency", "all", "ccxt", "steps")
-LINGERS_MS = (5, 20)
+BOOK_ROUNDS_A_REPETITION = 3
+PARTS = ("in", "out", "latency", "all", "ccxt", "steps", "cold", "books")
+LINGERS_MS = (10, 50, 100)
 _IN, _NINE, _LATENCY = "in.", "nine.", "latency."
 
 
@@ -75,6 +80,10 @@ async def run(lab: Lab, size: Size, parts: Collection[str]) -> Figures:
         _side_by_side(figures)
     if "steps" in parts:
         figures["steps"] = await _steps(lab, size, flow)
+    if "cold" in parts:
+        figures["cold"] = await _cold(lab, size)
+    if "books" in parts:
+        figures["books"] = _books(lab, size, flow)
     return figures
 
 
@@ -286,6 +295,45 @@ async def _steps(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
         table("Step by step (best of a few)", ("step", "CPU us"), [[step.name, f"{step.cpu_us:.2f}"] for step in found])
     )
     return {step.name: step.cpu_us for step in found}
+
+
+async def _cold(lab: Lab, size: Size) -> Figures:
+    runs = await cold_start.measure(lab, "cold.", size.histories, size.repetitions)
+    rows = [
+        [
+            f"{run.history:,} updates in Kafka",
+            two(median(run.seconds)),
+            two(max(run.seconds)),
+            two(run.joined_seconds),
+            whole(run.caught_up_with),
+            one(run.replay_seconds),
+            _verdict(run.problems),
+        ]
+        for run in runs
+    ]
+    heads = (
+        "nothing -> 91 books LIVE",
+        "seconds",
+        "worst",
+        "of it joining",
+        "updates read",
+        "plain replay s",
+        "books right",
+    )
+    show(table(f"Cold start of a BookStream (median and worst of {size.repetitions})", heads, rows))
+    show(
+        "Plain replay: an aiokafka consumer reading the same history from its beginning, decoding nothing, at its pace over a sample."
+    )
+    return {f"{run.history} updates": run.figures() for run in runs}
+
+
+def _books(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
+    found = books.measure(flow, BOOK_ROUNDS_A_REPETITION * size.repetitions, lab.say)
+    rows = [[run.name, two(run.best_cpu_us), two(median(run.cpu_us))] for run in found]
+    rows += [[name, "not installed", ""] for name in books.missing()]
+    title = f"The same updates into order books, {flow.levels_a_delta:.1f} levels each, best bid and ask read"
+    show(table(title, ("recorded order flow", "CPU us/update, best", "median"), rows))
+    return {run.name: {"cpu_us_best": run.best_cpu_us, "cpu_us_median": median(run.cpu_us)} for run in found}
 
 
 def _verdict(problems: Collection[str]) -> str:

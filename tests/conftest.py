@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from thoroughness import load_profile
 
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
+load_profile()
 
 
 @pytest.fixture(scope="session")

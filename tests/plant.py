@@ -170,12 +170,9 @@ class Plant:
         return record
 
     def start(self, service: str, *options: str) -> Service:
-        urls = ("--ws-url", self.exchange.ws_url) if service != "rest-poller" else ()
         arguments = (
             service,
-            *urls,
-            "--rest-url",
-            self.exchange.rest_url,
+            *self._exchange_flags(service),
             *self.kafka_flags(),
             "--log-format",
             "json",
@@ -184,6 +181,12 @@ class Plant:
         process = Service(arguments, self._folder / f"{service}.log")
         self._stack.callback(process.kill)
         return process
+
+    def _exchange_flags(self, service: str) -> tuple[str, ...]:
+        if service == "book-builder":
+            return ()  # Kafka is all it knows
+        ws_url = ("--ws-url", self.exchange.ws_url) if service != "rest-poller" else ()
+        return (*ws_url, "--rest-url", self.exchange.rest_url)
 
     def start_ready(self, service: str, *options: str) -> Service:
         process = self.start(service, *options)

@@ -621,6 +621,8 @@ def test_a_socket_that_rests_after_each_read_brings_everything_in_fewer_pieces(
 
 
 async def _resting(secure: bool) -> None:
+    total, turns, turn_is_counted = 100, 0, False
+
     async def behaviour(peer: Peer) -> None:
         obeying = asyncio.get_running_loop().create_task(peer.obey())
         for number in range(total):
@@ -641,7 +643,6 @@ async def _resting(secure: bool) -> None:
         nonlocal turn_is_counted
         turn_is_counted = False
 
-    total, turns, turn_is_counted = 100, 0, False
     taken: list[int] = []
     authority = trustme.CA()
     server_side, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()

@@ -1,5 +1,6 @@
 """Order books rebuilt from Kafka alone: right, or saying that they are not."""
 
+from backpack_streams.books.changes import Changes, LevelChange
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.order_book import Coverage, Fill, Level, OrderBook, Side
 from backpack_streams.books.record_stream import Hole, RecordStream, StreamedRecord
@@ -9,10 +10,12 @@ from backpack_streams.books.stream import BookStream, BookUpdate
 __all__ = [
     "BookStream",
     "BookUpdate",
+    "Changes",
     "Coverage",
     "Fill",
     "Hole",
     "Level",
+    "LevelChange",
     "MarketBook",
     "OrderBook",
     "Outcome",

@@ -1,127 +1,102 @@
-"""One side of an order book: its quantities by price, best price at hand, and how far the side is known."""
+"""One side of an order book: its levels, best price at hand, and how far the side is known."""
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
 
+from backpack_streams.books.book_levels import PlainLevels, UnitLevels, checked_levels, compiled
 from backpack_streams.books.units import plain
 from backpack_streams.errors import BookError
 
-__all__ = ["BookSide"]
+__all__ = ["BookSide", "PlainSide"]
+
+_CHUNK = 32
 
 
-class BookSide:
-    """Levels of one side, prices and quantities as integers in units of 10**-18.
+class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc]  # either way of keeping levels comes after it
+    """What a side can be asked, whatever holds its levels: prices and quantities are integers in units of 10**-18."""
 
-    A sorted list holds one key a level, the price of a bid and the negated price of an ask: so on both sides the
-    greater key is the better price and the touch is the last element, where changes are frequent and cheap.
-    """
-
-    __slots__ = ("_is_bid", "_quantities", "edge_key", "keys")
-
-    def __init__(self, is_bid: bool) -> None:
-        self._is_bid = is_bid
-        self._quantities: dict[int, int] = {}
-        self.keys: list[int] = []
-        """One key a level, ascending."""
-        self.edge_key: int | None = None
-        """Key of the deepest level of a truncated seed; None: the whole side is known."""
-
-    def __len__(self) -> int:
-        return len(self.keys)
+    __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BookSide):
+        if not isinstance(other, _Questions):
             return NotImplemented
-        return self._is_bid == other._is_bid and self._quantities == other._quantities
+        return self.is_bid == other.is_bid and self.best_levels(None) == other.best_levels(None)
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as a list is; `object` declares a method
 
-    def seeded(self, levels: Iterable[tuple[int, int]], complete: bool) -> "BookSide":
+    def seeded(self, levels: UnitLevels, complete: bool) -> Self:
         """Return a new side of these levels; a quantity of zero means no level.
 
         Raises:
-            BookError: a negative quantity, a price given twice, or a truncated side without any level.
+            BookError: a negative quantity, a number of more than 38 digits, a price given twice, or a truncated side without any level.
 
         """
-        side = BookSide(self._is_bid)
-        for price, quantity in levels:
-            if quantity < 0:
-                raise BookError(f"{self._name} at {plain(price)} has the negative quantity {plain(quantity)}")
+        quantities: dict[int, int] = {}
+        for price, quantity in checked_levels(levels, self._name):
             if quantity:
-                if price in side._quantities:
+                if price in quantities:
                     raise BookError(f"{self._name} at {plain(price)} is given twice")
-                side._quantities[price] = quantity
-        side.keys = sorted(side._quantities if self._is_bid else (-price for price in side._quantities))
-        if not complete:
-            if not side.keys:
-                raise BookError(f"the {self._name}s are truncated yet hold no level")
-            side.edge_key = side.keys[0]
-        return side
-
-    def apply(self, levels: Iterable[tuple[int, int]]) -> None:
-        """Set absolute quantities; zero deletes, and deleting an unknown level is no error.
-
-        Raises:
-            BookError: a negative quantity; the levels before it are applied.
-
-        """
-        quantities = self._quantities
-        keys = self.keys
-        is_bid = self._is_bid
-        for price, quantity in levels:
-            if quantity > 0:
-                if price not in quantities:
-                    insort(keys, price if is_bid else -price)
                 quantities[price] = quantity
-            elif quantity:
-                raise BookError(f"{self._name} at {plain(price)} has the negative quantity {plain(quantity)}")
-            elif quantities.pop(price, None) is not None:
-                del keys[bisect_left(keys, price if is_bid else -price)]
+        side = type(self)(self.is_bid)
+        for price in sorted(quantities, reverse=not self.is_bid):  # the touch last: each finds its place at once
+            side.put(price, quantities[price])
+        if not complete:
+            if not quantities:
+                raise BookError(f"the {self._name}s are truncated yet hold no level")
+            side.mark_edge()
+        return side
 
-    def copy(self) -> "BookSide":
+    def copy(self) -> Self:
         """Return an independent side with the same levels and edge."""
-        side = BookSide(self._is_bid)
-        side.keys = self.keys.copy()
-        side._quantities = self._quantities.copy()
-        side.edge_key = self.edge_key
+        side = type(self)(self.is_bid)
+        side.take_copy(self)
         return side
 
     @property
-    def best(self) -> int | None:
-        """The best price known, None without any level."""
-        if not self.keys:
-            return None
-        return self._price(self.keys[-1])
-
-    @property
-    def edge(self) -> int | None:
-        """The deepest price up to which every level is known; None: the whole side is."""
-        return None if self.edge_key is None else self._price(self.edge_key)
+    def edge_key(self) -> int | None:
+        """The edge as a number that is lower the deeper it lies, on both sides; None: the whole side is known."""
+        edge: int | None = self.edge
+        return edge if edge is None or self.is_bid else -edge
 
     @property
     def is_exhausted(self) -> bool:
         """Whether all of the covered prices are empty, so that a better level than `best` may exist unseen."""
-        edge_key = self.edge_key
-        return edge_key is not None and (not self.keys or self.keys[-1] < edge_key)
+        best = self.best
+        return self.edge is not None and (best is None or not self.covers(best))
 
     def covers(self, price: int) -> bool:
         """Whether absence of a level at this price means that there is none."""
-        return self.edge_key is None or (price if self._is_bid else -price) >= self.edge_key
+        edge = self.edge
+        return edge is None or (price >= edge if self.is_bid else price <= edge)
 
-    def quantity_at(self, price: int) -> int | None:
-        """Return the quantity at a price, None where no level is known."""
-        return self._quantities.get(price)
+    def best_levels(self, limit: int | None) -> list[tuple[int, int]]:
+        """Return (price, quantity) from the touch outwards; None for all."""
+        found: list[tuple[int, int]] = self.walk(0, len(self) if limit is None else min(limit, len(self)))
+        return found
 
     def best_first(self) -> Iterator[tuple[int, int]]:
         """Walk (price, quantity) from the touch outwards; the side must not change meanwhile."""
-        quantities = self._quantities
-        for key in reversed(self.keys):
-            price = self._price(key)
-            yield price, quantities[price]
+        start = 0
+        while chunk := self.walk(start, _CHUNK):
+            yield from chunk
+            start += len(chunk)
 
     @property
     def _name(self) -> str:
-        return "bid" if self._is_bid else "ask"
+        return "bid" if self.is_bid else "ask"
 
-    def _price(self, key: int) -> int:
-        return key if self._is_bid else -key
+
+class PlainSide(_Questions, PlainLevels):
+    """A side whose levels are kept in Python."""
+
+    __slots__ = ()
+
+
+if TYPE_CHECKING or compiled is None:
+    BookSide = PlainSide
+else:
+    BookSide = type(
+        "BookSide",
+        (_Questions, compiled.Levels),
+        {"__slots__": (), "__doc__": "A side whose levels are kept compiled."},
+    )

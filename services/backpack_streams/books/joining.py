@@ -1,11 +1,14 @@
-"""Where a reader of books starts: the newest seed of each market, and from which offset each partition is to be read."""
+"""Where a reader of books starts: the newest snapshot of each market, and from which offset each partition is to be read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from math import gcd
+from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.books.listing import Listing
+from backpack_streams.books.newest_records import newest_records
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
@@ -14,9 +17,11 @@ from backpack_streams.errors import CodecError
 DEPTH_TOPIC: Final = "market.depth"
 SNAPSHOT_TOPIC: Final = "market.book_snapshot"
 GAP_TOPIC: Final = "ops.gap"
+MARKET_TOPIC: Final = "reference.market"
 UPDATES_BEFORE_FIRST_SEED: Final = 2_000
 """How far back a partition is read at the least: a seed that comes soon may be a little behind the updates."""
 GAPS_LOOKED_BACK: Final = 1_000
+KINDS_WITHOUT_BOOKS = frozenset({"RFQ"})
 _POLL_MILLIS = 200
 
 
@@ -30,30 +35,102 @@ class Start:
     depth_partitions: int
 
 
-async def look_round(reader: Reader, codec: Codec, prefix: str, wanted: frozenset[bytes] | None) -> Start:
-    """Finds out where to start for these keys (None: all).
+async def look_round(
+    reader: Reader,
+    codec: Codec,
+    prefix: str,
+    wanted: frozenset[bytes] | None,
+    *,
+    partitions: frozenset[int] | None = None,
+    listing: Listing | None = None,
+) -> Start:
+    """Find out where to start for these keys (None: all), in these partitions of the depth topic (None: where the keys lie).
+
+    What it costs depends on the number of markets and on how far their newest snapshots lie back, not on how much Kafka holds. With all
+    markets wanted, `listing` says which there are (None: read it).
 
     Raises:
         BusError: Kafka cannot be reached, or a topic does not exist.
     """
     depth_all = await reader.places(prefix + DEPTH_TOPIC)
-    depth = _of_keys(depth_all, wanted)
-    seed_places = _of_keys(await reader.places(prefix + SNAPSHOT_TOPIC), wanted)
+    snapshots_all = await reader.places(prefix + SNAPSHOT_TOPIC)
     gaps = await reader.places(prefix + GAP_TOPIC)
-    seed_ends = await reader.ends(seed_places)
-    seeds = await _newest(
-        reader, await reader.beginnings(seed_places), seed_ends, lambda key: wanted is None or key in wanted
+    if listing is None and wanted is None:
+        listing = await read_listing(reader, codec, prefix)
+    count = len(depth_all)
+    expected = _expected(wanted, listing, partitions, count)
+    depth = _of_keys(depth_all, wanted) if partitions is None else [each for each in depth_all if each[1] in partitions]
+    snapshots = _of_keys(snapshots_all, wanted) if partitions is None else _beside(snapshots_all, partitions, count)
+    places = [*depth, *snapshots, *gaps]
+    ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+
+    def wants(key: bytes) -> bool:
+        return (wanted is None or key in wanted) and (partitions is None or partition_of(key, count) in partitions)
+
+    seeds = await newest_records(
+        reader,
+        {place: beginnings[place] for place in snapshots},
+        ends,
+        wants,
+        expected=expected,
+        partitions=len(snapshots_all),
+        must_exist=wanted is not None,
     )
-    ends, beginnings = await reader.ends([*depth, *gaps]), await reader.beginnings([*depth, *gaps])
-    offsets = {place: max(beginnings[place], ends[place] - UPDATES_BEFORE_FIRST_SEED) for place in depth}
-    for record in seeds.values():
-        place, offset = _place_of(codec, record)
-        if place in offsets:
-            offsets[place] = max(beginnings[place], min(offsets[place], offset))
-    behind = {place: ends[place] for place in depth if offsets[place] < ends[place]}
-    offsets |= seed_ends
+    starts = {place: max(beginnings[place], ends[place] - UPDATES_BEFORE_FIRST_SEED) for place in depth}
+    usable = _usable(codec, seeds, starts, beginnings, expected)
+    offsets = starts | {place: ends[place] for place in snapshots}
     offsets |= {place: max(beginnings[place], ends[place] - GAPS_LOOKED_BACK) for place in gaps}
-    return Start(offsets, behind, list(seeds.values()), len(depth_all))
+    behind = {place: ends[place] for place in depth if starts[place] < ends[place]}
+    return Start(offsets, behind, usable, count)
+
+
+async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
+    """Read the market list from its topic, delisted markets included; empty where there is no such topic. Assigns the reader anew.
+
+    Raises:
+        BusError: Kafka cannot be reached.
+    """
+    listing = Listing()
+    if not await reader.has(prefix + MARKET_TOPIC):
+        return listing
+    places = await reader.places(prefix + MARKET_TOPIC)
+    ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+    waiting = {place for place in places if beginnings[place] < ends[place]}
+    if waiting:
+        reader.assign({place: beginnings[place] for place in waiting})
+    with reader.searching():
+        while waiting:
+            for batch in (await reader.poll(_POLL_MILLIS)).values():
+                for record in batch:
+                    _take_market(listing, codec, record)
+            for place in list(waiting):
+                if await reader.position(place) >= ends[place]:
+                    waiting.discard(place)
+    return listing
+
+
+def _take_market(listing: Listing, codec: Codec, record: ConsumerRecord) -> None:
+    if record.key is None:
+        return
+    try:
+        row = None if record.value is None else codec.decode(record.value)[1]
+        listing.take(record.key.decode("utf-8", "replace"), row, record.timestamp * 1000)
+    except (CodecError, KeyError):  # no row of the market list, so it says nothing of a market
+        return
+
+
+def _expected(
+    wanted: frozenset[bytes] | None, listing: Listing | None, partitions: frozenset[int] | None, count: int
+) -> set[bytes] | None:
+    """The keys that ought to have a snapshot; None where that is not known."""
+    if wanted is not None:
+        keys = set(wanted)
+    elif listing is None or not len(listing):
+        return None
+    else:
+        open_markets = (each for each in listing if not each.why_closed and each.kind not in KINDS_WITHOUT_BOOKS)
+        keys = {each.symbol.encode() for each in open_markets}
+    return {key for key in keys if partitions is None or partition_of(key, count) in partitions}
 
 
 def _of_keys(places: list[Place], wanted: frozenset[bytes] | None) -> list[Place]:
@@ -64,26 +141,41 @@ def _of_keys(places: list[Place], wanted: frozenset[bytes] | None) -> list[Place
     return [place for place in places if place[1] in partitions]
 
 
-async def _newest(
-    reader: Reader, starts: Mapping[Place, int], ends: Mapping[Place, int], wants: Callable[[bytes], bool]
-) -> dict[bytes, ConsumerRecord]:
-    """The last snapshot of each market; earlier ones are not even decoded."""
-    newest: dict[bytes, ConsumerRecord] = {}
-    waiting = {place for place in starts if starts[place] < ends[place]}
-    if waiting:
-        reader.assign({place: starts[place] for place in waiting})
-    while waiting:
-        for batch in (await reader.poll(_POLL_MILLIS)).values():
-            for record in batch:
-                if record.key is not None and record.value is not None and wants(record.key):
-                    newest[record.key] = record
-        for place in list(waiting):
-            if await reader.position(place) >= ends[place]:
-                waiting.discard(place)
-    return newest
+def _beside(places: list[Place], partitions: frozenset[int], count: int) -> list[Place]:
+    """The partitions of another topic that can hold the keys which lie in `partitions` of one with `count`.
+
+    Both are remainders of one hash, so they agree modulo whatever divides both counts.
+    """
+    common = gcd(len(places), count)
+    remainders = {partition % common for partition in partitions}
+    return [place for place in places if place[1] % common in remainders]
 
 
-def _place_of(codec: Codec, record: ConsumerRecord) -> tuple[Place | None, int]:
+def _usable(
+    codec: Codec,
+    seeds: dict[bytes, ConsumerRecord],
+    starts: dict[Place, int],
+    beginnings: dict[Place, int],
+    expected: Collection[bytes] | None,
+) -> list[ConsumerRecord]:
+    """The seeds to begin with; `starts` moves back to where they say.
+
+    A market that is not listed takes nobody back through days of history: its snapshot is of use only where it lies no further back
+    than those of the others, since what has changed since would not be read.
+    """
+    usable, unlisted = [], []
+    for key, record in seeds.items():
+        place, offset = _place_of(codec, record)
+        if expected is not None and key not in expected:
+            unlisted.append((record, place, offset))
+            continue
+        usable.append(record)
+        if place in starts:
+            starts[place] = max(beginnings[place], min(starts[place], offset))
+    return usable + [record for record, place, offset in unlisted if place not in starts or offset >= starts[place]]
+
+
+def _place_of(codec: Codec, record: ConsumerRecord) -> tuple[Any, int]:
     try:
         _, seed = codec.decode(record.value)
         return (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]

@@ -1,8 +1,8 @@
 """The book of one market with its sequence and status, without I/O: events in, a book that is right or says it isn't."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.restart import (
@@ -12,14 +12,17 @@ from backpack_streams.books.restart import (
     restarted_by_seed,
     restarted_by_update,
     seed_is_outdated,
+    update_is_outdated,
 )
 from backpack_streams.books.sequencer import Sequencer, Verdict
 from backpack_streams.books.update_buffer import Update, UpdateBuffer
 from backpack_streams.errors import BookError
 
-__all__ = ["DEFAULT_BUFFERED_UPDATES", "MarketBook", "Outcome", "Status"]
+__all__ = ["DEFAULT_BUFFERED_UPDATES", "MarketBook", "Outcome", "Root", "Status"]
 
 DEFAULT_BUFFERED_UPDATES = 20_000
+SEED: Final = "SEED"
+"""Origin of a BookSnapshot record that is the exchange's answer; any other was built from Kafka."""
 
 Levels = Sequence[tuple[int, int]]
 
@@ -33,6 +36,8 @@ class Status(Enum):
     """Seeded, and every update since follows on the last."""
     STALE = "STALE"
     """Was live until something went wrong (`reason`): the last good state, not the present one."""
+    CLOSED = "CLOSED"
+    """The market is closed or delisted (`reason`): the last state, which nobody trades on."""
 
 
 class Outcome(Enum):
@@ -52,10 +57,33 @@ class Outcome(Enum):
     """The seed is ahead of a live book: kept in case the chain breaks."""
     IGNORED = "ignored"
     """A live book has no use for the seed."""
+    CLOSED = "closed"
+    """The market list says that the market is closed."""
+    REOPENED = "reopened"
+    """The market list says that the market is open again: the book shows its own status from now on."""
     CAUGHT_UP = "caught up"
     """The reader has reached the present: the book shows its own status from now on."""
+    MENDED = "mended"
+    """All that was missing came late, from another producer: the book is live again without a seed."""
     REFUSED = "refused"
     """The seed cannot be used (`reason`); the book is not live."""
+
+
+class Root(NamedTuple):
+    """The exchange's snapshot that a book goes back to: its update id and its time (µs, None unknown)."""
+
+    last_update_id: int
+    engine_time: int | None
+
+    @classmethod
+    def of_record(cls, snapshot: Mapping[str, Any]) -> "Root | None":
+        """What a BookSnapshot record goes back to; None where it is the exchange's snapshot itself.
+
+        A checkpoint that does not say goes back to nothing that could be trusted after an audit.
+        """
+        if snapshot["origin"] == SEED:
+            return None
+        return cls(snapshot.get("seed_update_id") or 0, snapshot.get("seed_engine_time"))
 
 
 class _Seed(NamedTuple):
@@ -65,8 +93,10 @@ class _Seed(NamedTuple):
     asks: Levels
     bids_complete: bool
     asks_complete: bool
+    root: Root
 
 
+_CATCHING_UP = "catching up"
 _APPLY, _BREAK = Verdict.APPLY, Verdict.BREAK
 _LIVE = Status.LIVE
 _APPLIED, _DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
@@ -87,25 +117,35 @@ class MarketBook:
     __slots__ = (
         "_buffer",
         "_candidate",
+        "_closed_because",
         "_epoch_start",
+        "_held_because",
         "_is_cut_off",
         "_is_held",
+        "_mends_to",
         "_newest",
         "_reason",
         "_seed_floor",
         "_sequencer",
         "_state",
+        "_wrong",
         "book",
         "breaks",
         "dropped_updates",
         "duplicates",
         "engine_time",
+        "root",
         "since",
         "symbol",
     )
 
     def __init__(
-        self, symbol: str, *, catching_up: bool = False, buffered_updates: int = DEFAULT_BUFFERED_UPDATES
+        self,
+        symbol: str,
+        *,
+        catching_up: bool = False,
+        buffered_updates: int = DEFAULT_BUFFERED_UPDATES,
+        unseeded_because: str = "no seed yet",
     ) -> None:
         self.symbol = symbol
         self.book = OrderBook()
@@ -118,9 +158,13 @@ class MarketBook:
         """How often the book left `LIVE`."""
         self.dropped_updates = 0
         """Updates lost to a full buffer, ever."""
+        self.root: Root | None = None
+        """The exchange's snapshot that `book` goes back to; None before the first seed."""
         self._state = Status.SYNCING
-        self._reason = "no seed yet"
+        self._reason = unseeded_because
         self._is_held = catching_up
+        self._held_because = _CATCHING_UP
+        self._closed_because = ""
         self._is_cut_off = False
         self._sequencer = Sequencer()
         self._buffer = UpdateBuffer(buffered_updates)
@@ -128,22 +172,30 @@ class MarketBook:
         # While not live: the newest update known, and the id a seed must reach to be past what is known to be missing.
         self._newest: Position | None = None
         self._seed_floor = 0
+        # After a hole in the chain, while nothing else is wrong: the id up to which updates have come that follow on the book.
+        self._mends_to: int | None = None
         # Engine time at which the sequence is known to have begun again; older seeds belong to the one before.
         self._epoch_start: int | None = None
+        # Where and when an audit found books of this market to be wrong; what goes back to before that is wrong as well.
+        self._wrong: Position | None = None
 
     def __repr__(self) -> str:
         return f"<MarketBook {self.symbol} {self.status.value} at {self.last_update_id}: {self.book!r}>"
 
     @property
     def status(self) -> Status:
-        """`SYNCING` while held, whatever the chain says."""
+        """`CLOSED` while the market is, `SYNCING` while held, whatever the chain says."""
+        if self._closed_because:
+            return Status.CLOSED
         return Status.SYNCING if self._is_held else self._state
 
     @property
     def reason(self) -> str:
         """Why the book is not live, in a few words; empty if it is."""
+        if self._closed_because:
+            return self._closed_because
         if self._state is _LIVE:
-            return "catching up" if self._is_held else ""
+            return self._held_because if self._is_held else ""
         if self._buffer.dropped:
             return f"{self._reason}; buffer full, oldest updates dropped: {self._buffer.dropped}"
         return self._reason
@@ -160,6 +212,11 @@ class MarketBook:
         return 0 if newest is None else newest.last_id
 
     @property
+    def is_chained(self) -> bool:
+        """Whether an update has followed on the seed."""
+        return self._sequencer.is_chained
+
+    @property
     def buffered_updates(self) -> int:
         """How many updates wait for a seed."""
         return len(self._buffer)
@@ -172,9 +229,15 @@ class MarketBook:
             return None
         return candidate.last_update_id
 
-    def hold(self) -> None:
-        """Show `SYNCING` until `release`, though the chain may be whole: the reader is still in the past."""
+    def is_early(self, first_id: int) -> bool:
+        """Whether an update that begins with this id leaves a hole in a chain that is whole so far."""
+        last_id = self._sequencer.last_id
+        return self._state is _LIVE and last_id is not None and first_id > last_id + 1
+
+    def hold(self, reason: str = _CATCHING_UP) -> None:
+        """Show `SYNCING` until `release`, though the chain may be whole: the reader is still in the past, or cannot know that it is."""
         self._is_held = True
+        self._held_because = reason
 
     def release(self) -> None:
         """Show the chain's own status: the reader has caught up."""
@@ -182,10 +245,31 @@ class MarketBook:
             self._is_held = False
             self.since = self.engine_time
 
+    def on_closed(self, reason: str, time_us: int) -> Outcome:
+        """Show `CLOSED` until `on_reopened`: the market list says so, since `time_us`. Returns CLOSED, or IGNORED if it is known."""
+        if self._closed_because:
+            return Outcome.IGNORED
+        self._closed_because = reason
+        self.since = time_us
+        return Outcome.CLOSED
+
+    def on_reopened(self, time_us: int) -> Outcome:
+        """The market is open again. A book from before that is not live: what happened meanwhile was not followed.
+
+        Returns REOPENED, or IGNORED if it was not closed.
+        """
+        if not self._closed_because:
+            return Outcome.IGNORED
+        self._closed_because = ""
+        self.since = time_us
+        if self.engine_time is None or time_us - self.engine_time > SEED_TOLERANCE_MICROSECONDS:
+            self._doubt("the market was closed; no snapshot from after that yet")
+        return Outcome.REOPENED
+
     def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
         """Take one depth update: `U`, `u`, engine time in µs, absolute levels in units of 10**-18.
 
-        Returns APPLIED, DUPLICATE, BUFFERED, BROKE, or RESEEDED if the chain broke and a seed kept ahead healed it.
+        Returns APPLIED, DUPLICATE, BUFFERED, BROKE, MENDED, or RESEEDED if the chain broke and a seed kept ahead healed it.
         """
         if self._state is not _LIVE:
             return self._wait(Update(first_id, last_id, engine_time, bids, asks))
@@ -210,12 +294,16 @@ class MarketBook:
         *,
         bids_complete: bool = True,
         asks_complete: bool = True,
+        root: Root | None = None,
     ) -> Outcome:
         """Take a snapshot, its levels in any order, in units of 10**-18; engine time in µs.
 
+        `root`: of a checkpoint, the exchange's snapshot that it goes back to; None where it is one itself.
+
         Returns RESEEDED, KEPT, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a hole.
         """
-        seed = _Seed(last_update_id, engine_time, bids, asks, bids_complete, asks_complete)
+        root = root or Root(last_update_id, engine_time)
+        seed = _Seed(last_update_id, engine_time, bids, asks, bids_complete, asks_complete, root)
         newest = self._position()
         if newest is not None and restarted_by_seed(newest, last_update_id, engine_time):
             reason = f"sequence restarted: seed {last_update_id} is later than update {newest.last_id}"
@@ -239,6 +327,7 @@ class MarketBook:
             return self._break(reason, seed_floor)
         # A seed past the floor includes everything that waits.
         self._buffer.clear()
+        self._mends_to = None
         self._seed_floor = seed_floor
         self._reason = reason
         return Outcome.BUFFERED
@@ -259,9 +348,27 @@ class MarketBook:
         self._is_cut_off = False
         return self._doubt(reason)
 
+    def on_wrong(self, last_id: int, found_time: int | None, reason: str) -> Outcome:
+        """Take note that an audit found this market's book to differ from the exchange's when it had reached `last_id` (time in µs).
+
+        Only a snapshot of the exchange from that id on makes the book live again, or a checkpoint that goes back to one.
+        Returns BROKE, RESEEDED, BUFFERED, or IGNORED if the book goes back to such a snapshot already.
+        """
+        wrong = Position(last_id, found_time, SEED_TOLERANCE_MICROSECONDS)
+        if self.root is not None and not _is_from_before(self.root, wrong):
+            return Outcome.IGNORED
+        self._wrong = wrong
+        if self._state is _LIVE:
+            newest = self._position()
+            # The updates up to the newest are applied and gone, so a seed before it could not be followed.
+            return self._break(reason, max(last_id, 0 if newest is None else newest.last_id))
+        self._mends_to = None
+        self._reason = reason
+        return Outcome.BUFFERED
+
     def _doubt(self, reason: str) -> Outcome:
         newest = self._position()
-        self._candidate = None  # it knows nothing of what came after it
+        self._candidate = self._mends_to = None  # they know nothing of what came after them
         if self._state is _LIVE:
             return self._break(reason, 0 if newest is None else newest.last_id)
         self._reason = reason
@@ -286,8 +393,13 @@ class MarketBook:
         return _DUPLICATE
 
     def _break_chain(self, update: Update) -> Outcome:
+        newest = self._position()
+        if newest is not None and update_is_outdated(newest, update.last_id, update.engine_time):
+            self.duplicates += 1
+            return _DUPLICATE
         self._leave_live(f"update {update.first_id} does not follow {self.last_update_id}", seed_floor=0)
         self._keep(update)
+        self._mends_to = self.last_update_id
         return self._try_candidate()
 
     def _break_unsound(self) -> Outcome:
@@ -304,6 +416,7 @@ class MarketBook:
         self._state = Status.STALE
         self._reason = reason
         self._seed_floor = seed_floor
+        self._mends_to = None
         self.since = self.engine_time
         self.breaks += 1
 
@@ -314,6 +427,8 @@ class MarketBook:
         return self._follow_buffer()
 
     def _consider(self, seed: _Seed) -> Outcome:
+        if self._wrong is not None and _is_from_before(seed.root, self._wrong):
+            return Outcome.IGNORED
         last_id = self._sequencer.last_id or 0
         if seed.last_update_id < last_id:
             return Outcome.IGNORED
@@ -335,6 +450,7 @@ class MarketBook:
         if not wider.covers_more_than(self.book):
             return Outcome.IGNORED
         self.book.seed(seed.bids, seed.asks, seed.bids_complete, seed.asks_complete)
+        self.root = seed.root
         return Outcome.RESEEDED
 
     # While not live -------------------------------------------------------------------------------------------
@@ -343,9 +459,24 @@ class MarketBook:
         newest = self._newest
         if newest is not None and restarted_by_update(newest, update.last_id, update.engine_time):
             self._restart(newest, update)
-        else:
-            self._keep(update)
-        return Outcome.BUFFERED
+            return Outcome.BUFFERED
+        if newest is not None and update_is_outdated(newest, update.last_id, update.engine_time):
+            self.duplicates += 1
+            return _DUPLICATE
+        self._keep(update)
+        return self._mend()
+
+    def _mend(self) -> Outcome:
+        """Go on from the book as it stands if all that was missing has come meanwhile."""
+        if self._mends_to is None or self._newest is None:
+            return Outcome.BUFFERED
+        self._mends_to = self._buffer.reach(self._mends_to)
+        if self._mends_to < self._newest.last_id:
+            return Outcome.BUFFERED
+        self._mends_to = None
+        self._become_live(self.engine_time)
+        self._follow_buffer()
+        return Outcome.MENDED if self._state is _LIVE else Outcome.BROKE
 
     def _keep(self, update: Update) -> None:
         dropped = self._buffer.append(update)
@@ -366,11 +497,13 @@ class MarketBook:
     def _begin_epoch(self, reason: str, engine_time: int | None) -> None:
         if self._state is _LIVE:
             self._leave_live(reason, seed_floor=0)
+        self._mends_to = None
         self._reason = reason
         self._seed_floor = 0
         self._newest = None
         self._candidate = None
         self._epoch_start = engine_time
+        self._wrong = None
         self._buffer.clear()
 
     def _adopt(self, seed: _Seed) -> str | None:
@@ -383,15 +516,24 @@ class MarketBook:
         except BookError as error:
             return f"seed {seed.last_update_id} refused: {error}"
         self._sequencer.seed(seed.last_update_id)
-        self.engine_time = self.since = seed.engine_time
+        self.root = seed.root
+        self._become_live(seed.engine_time)
+        return None
+
+    def _become_live(self, engine_time: int | None) -> None:
+        self.engine_time = self.since = engine_time
         self._state = _LIVE
         self._reason = ""
-        return None
 
     def _refusal(self, seed: _Seed) -> str | None:
         seed_id = seed.last_update_id
         if self._is_cut_off:
             return f"seed {seed_id} would not stay right: no socket brings the updates after it"
+        if self._wrong is not None and _is_from_before(seed.root, self._wrong):
+            return (
+                f"seed {seed_id} goes back to the exchange's snapshot {seed.root.last_update_id}, "
+                f"and an audit found the book wrong at update {self._wrong.last_id}"
+            )
         if seed_id < self._seed_floor:
             return f"seed {seed_id} behind update {self._seed_floor}"
         if self._epoch_start is not None and seed.engine_time is not None and seed.engine_time < self._epoch_start:
@@ -404,7 +546,12 @@ class MarketBook:
         return None
 
     def _follow_buffer(self) -> Outcome:
-        """Offer what waited as if it came after the seed; from a hole on it waits again."""
+        """Offer what waited as if it came after the seed, in the order of its ids; from a hole on it waits again."""
         for update in self._buffer.take_all():
             self.on_update(*update)
         return Outcome.RESEEDED if self._state is _LIVE else Outcome.BROKE
+
+
+def _is_from_before(root: Root, wrong: Position) -> bool:
+    """Whether a book that goes back to this snapshot holds what an audit found wrong; not so if the sequence began again since."""
+    return root.last_update_id < wrong.last_id and not restarted_by_seed(wrong, root.last_update_id, root.engine_time)

@@ -14,6 +14,7 @@ __all__ = [
     "restarted_by_seed",
     "restarted_by_update",
     "seed_is_outdated",
+    "update_is_outdated",
 ]
 
 UPDATE_TOLERANCE_MICROSECONDS = 1_000_000
@@ -51,6 +52,13 @@ def seed_is_outdated(position: Position, last_update_id: int, engine_time: int |
     """Whether a snapshot is ahead by id and yet clearly earlier: it is of the sequence that ended."""
     return last_update_id >= position.last_id and _is_later(
         position.engine_time, engine_time, SEED_TOLERANCE_MICROSECONDS
+    )
+
+
+def update_is_outdated(position: Position, last_id: int, engine_time: int | None) -> bool:
+    """Whether an update is ahead by id, more than twice as far, and yet earlier: another producer still brings the sequence that ended."""
+    return 2 * position.last_id < last_id and _is_later(
+        position.engine_time, engine_time, position.tolerance_microseconds
     )
 
 

@@ -4,7 +4,7 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 
 from backpack_streams.errors import BookError
 
-__all__ = ["SCALE", "UNITS_PER_ONE", "exact_decimal", "plain", "to_units"]
+__all__ = ["SCALE", "UNITS_LIMIT", "UNITS_PER_ONE", "exact_decimal", "plain", "to_units"]
 
 SCALE = 18
 """Decimal places of a price or quantity on the bus: Avro `decimal(38, 18)`."""
@@ -12,7 +12,8 @@ SCALE = 18
 UNITS_PER_ONE = 10**SCALE
 
 _PRECISION_DIGITS = 38
-_UNITS_LIMIT = 10**_PRECISION_DIGITS
+UNITS_LIMIT = 10**_PRECISION_DIGITS
+"""Units from which on a number does not fit the bus."""
 # Rounding would be an error here, so it is trapped: nothing leaves this module changed.
 _EXACT = Context(prec=_PRECISION_DIGITS, traps=[Inexact, InvalidOperation])
 
@@ -58,7 +59,7 @@ def to_units(value: Decimal | int | str) -> int:
             f"{value!r} is a {type(value).__name__}, not an exact decimal; pass a Decimal, an int or a string"
         )
     units = value * UNITS_PER_ONE if isinstance(value, int) else _units_of_decimal(value)
-    if abs(units) >= _UNITS_LIMIT:
+    if abs(units) >= UNITS_LIMIT:
         raise BookError(f"{value} does not fit 38 digits with 18 decimal places; no market has such a value")
     return units
 

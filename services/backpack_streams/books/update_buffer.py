@@ -20,14 +20,15 @@ class Update(NamedTuple):
 
 
 class UpdateBuffer:
-    """Updates in order of arrival, at most `limit` of them."""
+    """At most `limit` updates, in whatever order they came: two producers side by side may bring them out of turn."""
 
-    __slots__ = ("_updates", "dropped")
+    __slots__ = ("_ends", "_updates", "dropped")
 
     def __init__(self, limit: int) -> None:
         if limit < 1:
             raise BookError(f"a buffer of {limit} updates cannot hold any; set 1 or more")
         self._updates: deque[Update] = deque(maxlen=limit)
+        self._ends: dict[int, int] = {}
         self.dropped = 0
         """Updates pushed out since the buffer was last empty."""
 
@@ -40,21 +41,36 @@ class UpdateBuffer:
     def append(self, update: Update) -> Update | None:
         """Keep an update; return the oldest if that had to go for it."""
         oldest = self._updates[0] if len(self._updates) == self._updates.maxlen else None
-        self.dropped += oldest is not None
+        if oldest is not None:
+            self.dropped += 1
+            self._ends.pop(oldest.first_id, None)
         self._updates.append(update)
+        self._ends[update.first_id] = update.last_id
         return oldest
 
     def first_after(self, last_update_id: int) -> Update | None:
-        """Return the first update, in order of arrival, that a snapshot up to this id does not include."""
-        return next((update for update in self._updates if update.last_id > last_update_id), None)
+        """Return the first update by its ids that a snapshot up to this id does not include."""
+        after = (update for update in self._updates if update.last_id > last_update_id)
+        return min(after, key=_by_ids, default=None)
+
+    def reach(self, last_id: int) -> int:
+        """Return up to which id updates are here that follow on this one, each on the one before."""
+        while (end := self._ends.get(last_id + 1, last_id)) > last_id:
+            last_id = end
+        return last_id
 
     def clear(self) -> None:
         """Forget all updates."""
         self._updates.clear()
+        self._ends.clear()
         self.dropped = 0
 
     def take_all(self) -> list[Update]:
-        """Return all updates in order of arrival and forget them."""
-        updates = list(self._updates)
+        """Return all updates in the order of their ids and forget them."""
+        updates = sorted(self._updates, key=_by_ids)
         self.clear()
         return updates
+
+
+def _by_ids(update: Update) -> tuple[int, int]:
+    return update.last_id, update.first_id

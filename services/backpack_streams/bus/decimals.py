@@ -86,11 +86,6 @@ def bytes_from_unscaled(unscaled: int) -> bytes:
     return unscaled.to_bytes(length, "big", signed=True)
 
 
-def unscaled_from_bytes(data: bytes) -> int:
-    """The inverse of `bytes_from_unscaled`; takes longer forms from other writers too."""
-    return int.from_bytes(data, "big", signed=True)
-
-
 def decimal_from_bytes(data: bytes, scale: int = SCALE) -> Decimal:
     """The exact `Decimal` behind Avro's bytes.
 

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ _NEW_TOPIC_SECONDS = 3.0
 _NEW_TOPIC_POLL_SECONDS = 0.2
 _FETCH_WAIT_MILLIS = 100
 """A broker answers one request of a connection after the other: a fetch that waits for records holds up every question behind it."""
+_SEARCH_WAIT_MILLIS = 5
 
 
 class Reader:
@@ -57,7 +59,7 @@ class Reader:
         try:
             await consumer.start()
         except (TimeoutError, KafkaError, OSError) as error:
-            await _stop(consumer)
+            await stop_consumer(consumer)
             raise self._connection.explain(error) from error
         self._consumer = consumer
         return self
@@ -65,7 +67,7 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await _stop(self._open)
+        await stop_consumer(self._open)
 
     @property
     def _open(self) -> AIOKafkaConsumer:
@@ -73,13 +75,13 @@ class Reader:
             raise BusError("the reader is not connected: use it with `async with`")
         return self._consumer
 
-    async def places(self, topic: str) -> list[Place]:
+    async def places(self, topic: str, patience_seconds: float = _NEW_TOPIC_SECONDS) -> list[Place]:
         """The partitions of `topic`; waits a moment for one that was made just now.
 
         Raises:
             BusError: the topic does not exist, or Kafka does not answer.
         """
-        deadline = time.monotonic() + _NEW_TOPIC_SECONDS
+        deadline = time.monotonic() + patience_seconds
         while True:
             try:
                 await self._open._client.force_metadata_update()  # leaders of new partitions are asked by offset
@@ -94,6 +96,17 @@ class Reader:
                     f"topic {topic} does not exist: check topic_prefix, or run `backpack-streams topics apply`"
                 )
             await asyncio.sleep(_NEW_TOPIC_POLL_SECONDS)
+
+    async def has(self, topic: str) -> bool:
+        """Whether the topic is there at this moment.
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
+        try:
+            return topic in (await self._open._client.fetch_all_metadata()).topics()
+        except (KafkaError, OSError) as error:
+            raise self._connection.explain(error) from error
 
     async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
         """The high watermark of each partition: the offset that the next record will get."""
@@ -119,6 +132,16 @@ class Reader:
             raise self._connection.explain(error) from error
         return None if found is None else int(found.offset)
 
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Fetches hardly wait for records in this context: for who reads what is there, and asks questions in between."""
+        fetcher = self._open._fetcher
+        fetcher._fetch_max_wait_ms = _SEARCH_WAIT_MILLIS
+        try:
+            yield
+        finally:
+            fetcher._fetch_max_wait_ms = _FETCH_WAIT_MILLIS
+
     def assign(self, offsets: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
         self._open.assign([TopicPartition(*place) for place in offsets])
@@ -129,14 +152,22 @@ class Reader:
         """The offset of the record that comes next."""
         return int(await self._open.position(TopicPartition(*place)))
 
-    async def poll(self, timeout_ms: int, most: int = _RECORDS_A_POLL) -> Records:
+    def high_water(self, place: Place) -> int | None:
+        """Where the partition ended when Kafka was last read from, without asking; None before the first answer."""
+        end = self._open.highwater(TopicPartition(*place))
+        return None if end is None else int(end)
+
+    async def poll(self, timeout_ms: int, most: int = _RECORDS_A_POLL, only: Iterable[Place] = ()) -> Records:
         """The records that are there, by partition; waits `timeout_ms` for the first. Empty when none came.
+
+        `only`: of these partitions alone, the others stay where they are; none named: of all that are assigned.
 
         Raises:
             BusError: Kafka refuses; unreachable brokers are waited for, not raised.
         """
         try:
-            records: Any = await self._open.getmany(timeout_ms=timeout_ms, max_records=most)
+            chosen = [TopicPartition(*place) for place in only]
+            records: Any = await self._open.getmany(*chosen, timeout_ms=timeout_ms, max_records=most)
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
         if self._codec is not None and records:
@@ -144,8 +175,8 @@ class Reader:
         return records  # type: ignore[no-any-return]  # aiokafka has no type hints
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    """aiokafka awaits the fetches that it cancels, and lets their cancellation out as if it were ours."""
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Ends a consumer. aiokafka awaits the fetches that it cancels, and lets their cancellation out as if it were ours."""
     try:
         await consumer.stop()
     except (KafkaError, OSError) as error:

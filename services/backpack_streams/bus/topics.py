@@ -44,6 +44,9 @@ class Topic:
 _LONG_SEGMENTS = {"segment.ms": str(10 * 365 * DAY_MILLIS)}
 """Rows of a history come with times from years ago to now; Kafka would begin a file with every week of them."""
 
+_BOOKS_OF_A_DAY = {"min.compaction.lag.ms": str(DAY_MILLIS), "max.compaction.lag.ms": str(2 * DAY_MILLIS)}
+"""Books as of a past moment need a snapshot from before it: all are kept for a day, later one a market."""
+
 TOPICS: tuple[Topic, ...] = (
     Topic("market.depth", "DepthUpdate", 8),
     Topic("market.depth_200ms", "DepthUpdate", 4),
@@ -56,9 +59,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("market.kline", "Kline", 4),
     Topic("market.external_ticker", "ExternalTicker", 2),
     Topic("market.stock_price", "StockPrice", 2, key="ticker"),
-    Topic(
-        "market.book_snapshot", "BookSnapshot", 4, COMPACT_AND_DELETE, extra={"max.compaction.lag.ms": str(DAY_MILLIS)}
-    ),
+    Topic("market.book_snapshot", "BookSnapshot", 4, COMPACT_AND_DELETE, extra=_BOOKS_OF_A_DAY),
+    Topic("market.book_top", "BookTop", 4),
     Topic("perp.mark_price", "MarkPrice", 4),
     Topic("perp.open_interest", "OpenInterest", 2),
     Topic("perp.liquidation", "Liquidation", 2),
@@ -84,6 +86,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("history.borrow_lend_market", "BorrowLendHistory", 1, retention_millis=FOR_EVER, extra=_LONG_SEGMENTS),
     Topic("history.vault", "VaultHistory", 1, retention_millis=FOR_EVER, key="vault_id", extra=_LONG_SEGMENTS),
     Topic("ops.gap", "Gap", 1, retention_millis=30 * DAY_MILLIS),
+    Topic("ops.book_audit", "BookAudit", 1, retention_millis=30 * DAY_MILLIS),
     Topic("ops.stream_status", "StreamStatus", 1, COMPACT, key="stream name"),
     Topic("ops.dead_letter", "DeadLetter", 1, retention_millis=30 * DAY_MILLIS, key="source"),
 )

@@ -6,20 +6,17 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import aclosing
+from datetime import datetime
 
-from backpack_streams.books import BookStream, MarketBook
-from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.reader import Reader
+from backpack_streams.books import BookStream, MarketBook, Status
+from backpack_streams.books.selection import Selection
 from backpack_streams.cli.settings import BookSettings
-from backpack_streams.errors import BackpackStreamsError, CodecError, UsageError
+from backpack_streams.errors import BackpackStreamsError, UsageError
 from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
 
 ALL = "all"
-MARKET_TOPIC = "reference.market"
 DEPTH_FOR_PEOPLE = 10
 REDRAW_SECONDS = 1.0
-_POLL_MILLIS = 300
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
@@ -33,15 +30,35 @@ async def run(settings: BookSettings, symbols: list[str]) -> int:
     Raises:
         UsageError: no such market. NotLiveError: not `LIVE` in time. BusError: Kafka cannot be reached.
     """
-    connection, codec = kafka_connection(settings), kafka_codec(settings)
-    wanted = None if symbols == [ALL] else symbols
-    if wanted is not None:
-        await _check(wanted, connection, codec, settings.topic_prefix)
-    async with BookStream(connection, wanted, topic_prefix=settings.topic_prefix, codec=codec) as books:
+    if ALL in symbols and symbols != [ALL]:
+        raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
+    books = BookStream(
+        kafka_connection(settings),
+        None if symbols == [ALL] else symbols,
+        from_time=settings.at,
+        until=settings.at,
+        topic_prefix=settings.topic_prefix,
+        codec=kafka_codec(settings),
+    )
+    async with books:
+        _check(symbols, books)
+        if settings.at is not None:
+            return await _as_of(settings.at, books, settings)
         if settings.once:
             return await _once(books, settings)
         await _keep_printing(books, settings)
     return 0
+
+
+async def _as_of(moment: datetime, books: BookStream, settings: BookSettings) -> int:
+    when = f"as of {moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] + "Z"
+    if not await books.until_moment(settings.timeout):
+        raise NotLiveError(f"{when}: not read so far within {settings.timeout:g} s; give more time with --timeout")
+    _print(books.books.values(), settings)
+    if books.all_live():
+        return 0
+    what = _not_live(books) or "Kafka has no book at all"
+    raise NotLiveError(f"{when}: {what}; give a moment of which Kafka still holds a snapshot and the updates after it")
 
 
 async def _once(books: BookStream, settings: BookSettings) -> int:
@@ -49,12 +66,23 @@ async def _once(books: BookStream, settings: BookSettings) -> int:
     _print(books.books.values(), settings)
     if is_live:
         return 0
+    what = _not_live(books) or "Kafka has no book at all"
+    if all(market.status is Status.CLOSED for market in books.not_live()) and books.books:
+        raise NotLiveError(f"not LIVE: {what}")
+    raise NotLiveError(f"not LIVE within {settings.timeout:g} s: {what}; {_what_to_do(books)}")
+
+
+def _what_to_do(books: BookStream) -> str:
+    """Records that nobody can read explain a book that is not live better than anything else."""
+    if books.undecodable_records:
+        return f"{books.undecodable_records} records could not be read, the last since {books.last_problem}"
+    return "check that market-producer and rest-poller run, or wait longer with --timeout"
+
+
+def _not_live(books: BookStream) -> str:
     late = ", ".join(f"{market.symbol} {market.status.value} ({market.reason})" for market in books.not_live()[:5])
     more = len(books.not_live()) - 5
-    what = late + (f" and {more} more" if more > 0 else "") or "Kafka has no book at all"
-    raise NotLiveError(
-        f"not LIVE within {settings.timeout:g} s: {what}; check that market-producer and rest-poller run, or wait longer with --timeout"
-    )
+    return late + (f" and {more} more" if more > 0 else "")
 
 
 async def _keep_printing(books: BookStream, settings: BookSettings) -> None:
@@ -105,33 +133,18 @@ def _for_people(market: MarketBook, depth: int | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-async def _check(wanted: list[str], connection: KafkaConnection, codec: Codec, prefix: str) -> None:
-    """Refuses symbols that the exchange does not list, where the reference topic tells."""
-    if ALL in wanted:
-        raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
-    listed: set[str] = set()
-    async with Reader(connection, codec) as reader:
-        places = await reader.places(prefix + MARKET_TOPIC)
-        ends, beginnings = await reader.ends(places), await reader.beginnings(places)
-        waiting = {place for place in places if beginnings[place] < ends[place]}
-        if waiting:
-            reader.assign({place: beginnings[place] for place in waiting})
-        while waiting:
-            for batch in (await reader.poll(_POLL_MILLIS)).values():
-                listed.update(_listed(codec, record.value) for record in batch if record.value is not None)
-            for place in list(waiting):
-                if await reader.position(place) >= ends[place]:
-                    waiting.discard(place)
-    listed.discard("")
-    for symbol in wanted:
-        if listed and symbol not in listed:
-            near = difflib.get_close_matches(symbol, listed, 3)
+def _check(symbols: list[str], books: BookStream) -> None:
+    """Refuses what is no market of the exchange, where the market list tells."""
+    listed = {each.symbol for each in books.listing}
+    if not listed:
+        return
+    for each in symbols:
+        selection = Selection(each)
+        if each == ALL or each in listed:
+            continue
+        if each in selection.names:
+            near = difflib.get_close_matches(each, listed, 3)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
-            raise UsageError(f"unknown symbol {symbol!r}: the exchange lists no such market{hint}")
-
-
-def _listed(codec: Codec, value: bytes) -> str:
-    try:
-        return str(codec.decode(value)[1]["symbol"])
-    except (CodecError, KeyError):
-        return ""
+            raise UsageError(f"unknown symbol {each!r}: the exchange lists no such market{hint}")
+        if not any(selection.wants(market.symbol, market.kind) for market in books.listing):
+            raise UsageError(f"{each!r} fits no market that the exchange lists")

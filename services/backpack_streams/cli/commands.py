@@ -109,6 +109,13 @@ COMMANDS = (
         extra="services",
     ),
     Command(
+        "book-builder",
+        "all order books from Kafka: checkpoints, tops and audits to Kafka",
+        settings="backpack_streams.book_builder.settings:BookBuilderSettings",
+        run="backpack_streams.book_builder.service:main",
+        extra="services",
+    ),
+    Command(
         "record",
         "what the exchange's wire sends, into a file that can be replayed",
         settings="backpack_streams.recorder.settings:RecorderSettings",
@@ -163,7 +170,17 @@ COMMANDS = (
         "order books, rebuilt from Kafka alone",
         settings="backpack_streams.cli.settings:BookSettings",
         run="backpack_streams.cli.book:run",
+        positionals=(
+            Positional("symbols", "SYMBOL", "markets such as BTC_USDC_PERP, '*_PERP' or kind:SPOT, or all", many=True),
+        ),
+    ),
+    Command(
+        "audit",
+        "books from Kafka against the exchange's; exit code 1 on a difference",
+        settings="backpack_streams.audit.settings:AuditSettings",
+        run="backpack_streams.audit.command:run",
         positionals=(Positional("symbols", "SYMBOL", "markets such as BTC_USDC_PERP, or all", many=True),),
+        extra="services",
     ),
     Command(
         "tail",

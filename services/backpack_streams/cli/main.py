@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from backpack_streams.runtime.settings import LogSettings
 
 PROGRAM = "backpack-streams"
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_PIPE_CLOSED = 128 + signal.SIGPIPE  # what shells show for any program whose reader has left
 

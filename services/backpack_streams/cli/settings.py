@@ -1,9 +1,10 @@
 """Settings of the commands that are no service of their own."""
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings, Settings
 
@@ -56,10 +57,28 @@ class OutputSettings(Settings):
     )
 
 
+def parse_instant(text: object) -> datetime:
+    """A moment as a user writes it, ISO 8601, UTC where no zone is named.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
+    except ValueError:
+        raise ValueError(f"{str(text)[:60]!r} is no time; write 2026-11-22T10:30:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 class BookSettings(OutputSettings, KafkaSettings, LogSettings):
     """What `backpack-streams book` takes."""
 
     once: bool = Field(default=False, description="wait until the books are LIVE, print them and end")
+    at: Annotated[datetime, BeforeValidator(parse_instant)] | None = Field(
+        default=None,
+        description="print the books as of this past moment, by the exchange's engine time, and end; UTC if no zone is named",
+        json_schema_extra={"metavar": "TIME"},
+    )
     depth: int | None = Field(
         default=None, ge=1, description="levels of each side to print; for people 10 if not given, with --json all"
     )
@@ -67,7 +86,7 @@ class BookSettings(OutputSettings, KafkaSettings, LogSettings):
         default=60.0,
         gt=0,
         allow_inf_nan=False,
-        description="seconds to wait for the books to be LIVE with --once",
+        description="seconds to wait for the books to be LIVE with --once, or to be read with --at",
         json_schema_extra={"metavar": "SECONDS"},
     )
 

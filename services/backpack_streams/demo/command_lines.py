@@ -15,7 +15,9 @@ from backpack_streams.runtime.settings_fields import VARIABLE_PREFIX
 __all__ = ["SANDBOX", "child_environment", "has_account", "sandbox_command", "service_command", "services"]
 
 SANDBOX: Final = "sandbox"
-_PUBLIC_SERVICES: Final = ("market-producer", "perp-producer", "rest-poller")
+_BOOK_SERVICE: Final = "book-builder"
+"""Kafka is all it knows."""
+_PUBLIC_SERVICES: Final = ("market-producer", "perp-producer", "rest-poller", _BOOK_SERVICE)
 _ACCOUNT_SERVICE: Final = "account-producer"
 _OTHER_SETTING_VARIABLES: Final = frozenset({"SCHEMA_REGISTRY_URL"})
 _IMPORT_ROOT: Final = Path(backpack_streams.__file__).parents[1]
@@ -54,7 +56,7 @@ def service_command(
     command = [*_program(name), "--bootstrap-servers", ports.bootstrap_servers, "--metrics-port", str(metrics_port)]
     if ports.registry_url is not None:
         command += ["--schema-registry-url", ports.registry_url]
-    if not settings.live:
+    if not settings.live and name != _BOOK_SERVICE:
         command += ["--ws-url", ports.ws_url, "--rest-url", ports.rest_url]
     if name == _ACCOUNT_SERVICE and account is not None:
         command += ["--private-key-file", str(account.key_file)]

@@ -21,7 +21,7 @@ __all__ = ["TerminalDisplay"]
 DRAW_SECONDS: Final = 1.0
 _TOPIC_COLUMN_WIDTH: Final = 38
 _WIDTH_FOR_UPDATE_IDS: Final = 90
-_STATUS_STYLE: Final = {"LIVE": "green", "SYNCING": "yellow", "STALE": "bold red"}
+_STATUS_STYLE: Final = {"LIVE": "green", "SYNCING": "yellow", "STALE": "bold red", "CLOSED": "dim"}
 _LABEL: Final = "cyan"
 
 

@@ -15,32 +15,21 @@ from backpack_streams.exchange.rest_decoding import (
     Shape,
     decode_depth,
     decode_rows,
-    decode_status,
-    decode_ticker,
     decode_time_ms,
     kline_reader,
-    read_asset,
     read_funding_rate,
-    read_mark_price,
     read_market,
-    read_open_interest,
-    read_ticker,
     trade_reader,
 )
-from backpack_streams.exchange.rest_errors import RestRequest, RestUnusableAnswerError, shown_text
+from backpack_streams.exchange.rest_errors import RestRequest, RestUnusableAnswerError
 from backpack_streams.exchange.rest_fields import FieldError
 from backpack_streams.exchange.rest_settings import RestSettings
 from backpack_streams.exchange.rest_transport import Answer, Parameters, RawAnswer, RestCounters, RestTransport
 from backpack_streams.exchange.rest_wire import (
-    Asset,
     DepthSnapshot,
     FundingRate,
     Kline,
     Market,
-    MarkPrice,
-    OpenInterest,
-    SystemStatus,
-    Ticker,
     Trade,
 )
 
@@ -149,10 +138,6 @@ class RestClient:
         parameters: Parameters = [("marketType", market_type) for market_type in market_types]
         return await self.rows("/api/v1/markets", parameters, read_market, priority=priority)
 
-    async def assets(self, *, priority: Priority = Priority.REFERENCE) -> Answer[Rows[Asset]]:
-        """All assets with their tokens."""
-        return await self.rows("/api/v1/assets", (), read_asset, priority=priority)
-
     async def depth(
         self, symbol: str, limit: int = 1000, *, priority: Priority = Priority.SEED
     ) -> Answer[DepthSnapshot]:
@@ -164,32 +149,6 @@ class RestClient:
         path = "/api/v1/depth"
         answer = await self.fetch(path, [("symbol", symbol), ("limit", limit)], priority=priority, symbol=symbol)
         return _decoded(path, symbol, answer, lambda body: decode_depth(body, symbol))
-
-    async def tickers(self, *, priority: Priority = Priority.REFERENCE) -> Answer[Rows[Ticker]]:
-        """The last 24 hours of every market."""
-        return await self.rows("/api/v1/tickers", (), read_ticker, priority=priority)
-
-    async def ticker(self, symbol: str, *, priority: Priority = Priority.REFERENCE) -> Answer[Ticker | None]:
-        """The last 24 hours of one market; None if it had no trade (status 204)."""
-        path = "/api/v1/ticker"
-        answer = await self.fetch(path, [("symbol", symbol)], priority=priority, symbol=symbol)
-        if answer.body is None:
-            return _with_body(answer, None)
-        return _decoded(path, symbol, answer, _optional_ticker)
-
-    async def mark_prices(
-        self, market_type: str | None = None, *, priority: Priority = Priority.REFERENCE
-    ) -> Answer[Rows[MarkPrice]]:
-        """Mark price, index price and funding of all markets of one type (None: perpetuals). Can be an hour old."""
-        parameters: Parameters = [] if market_type is None else [("marketType", market_type)]
-        return await self.rows("/api/v1/markPrices", parameters, read_mark_price, priority=priority)
-
-    async def open_interest(
-        self, symbol: str | None = None, *, priority: Priority = Priority.REFERENCE
-    ) -> Answer[Rows[OpenInterest]]:
-        """Open interest of one market or of all."""
-        parameters: Parameters = [] if symbol is None else [("symbol", symbol)]
-        return await self.rows("/api/v1/openInterest", parameters, read_open_interest, priority=priority, symbol=symbol)
 
     async def funding_rates(
         self, symbol: str, limit: int = 100, offset: int = 0, *, priority: Priority = Priority.HISTORY
@@ -239,21 +198,6 @@ class RestClient:
         path = "/api/v1/time"
         return _decoded(path, None, await self.fetch(path, priority=priority), decode_time_ms)
 
-    async def ping(self, *, priority: Priority = Priority.REFERENCE) -> Answer[str]:
-        """`pong`, if all is well."""
-        path = "/api/v1/ping"
-        return _decoded(
-            path,
-            None,
-            await self.fetch(path, priority=priority),
-            lambda body: shown_text(body.decode("utf-8", "replace")),
-        )
-
-    async def status(self, *, priority: Priority = Priority.REFERENCE) -> Answer[SystemStatus]:
-        """What the exchange says of itself, such as `Ok` or `Maintenance`."""
-        path = "/api/v1/status"
-        return _decoded(path, None, await self.fetch(path, priority=priority), decode_status)
-
     async def _history(
         self, path: str, parameters: Parameters, read_row: ReadRow[RowType], priority: Priority, symbol: str
     ) -> Answer[Rows[RowType]]:
@@ -278,10 +222,6 @@ def _with_body(answer: Answer[bytes | None], body: Decoded) -> Answer[Decoded]:
     return Answer(
         body=body, age_seconds=answer.age_seconds, received_time_us=answer.received_time_us, status=answer.status
     )
-
-
-def _optional_ticker(body: bytes) -> Ticker | None:
-    return decode_ticker(body)
 
 
 def _check_page(symbol: str, limit: int, offset: int, *, most_rows: int) -> None:

@@ -9,16 +9,10 @@ import msgspec
 
 from backpack_streams.exchange.rest_fields import FieldError, Row, decode_exact, integer
 from backpack_streams.exchange.rest_wire import (
-    Asset,
     DepthSnapshot,
     FundingRate,
     Kline,
     Market,
-    MarkPrice,
-    OpenInterest,
-    SystemStatus,
-    Ticker,
-    Token,
     Trade,
 )
 
@@ -115,17 +109,6 @@ def decode_depth(body: bytes, symbol: str) -> DepthSnapshot:
     )
 
 
-def decode_ticker(body: bytes) -> Ticker:
-    """Read a `/ticker` answer. Raises FieldError if it is none."""
-    return read_ticker(Row(decode_exact(body)), "")
-
-
-def decode_status(body: bytes) -> SystemStatus:
-    """Read a `/status` answer. Raises FieldError if it is none."""
-    row = Row(decode_exact(body))
-    return SystemStatus(status=row.text("status"), message=row.optional_text("message"))
-
-
 def decode_time_ms(body: bytes) -> int:
     """Read a `/time` answer, a bare integer of milliseconds. Raises FieldError if it is none."""
     return integer(decode_exact(body.strip()))
@@ -156,53 +139,6 @@ def read_market(row: Row, raw: str) -> Market:
         open_interest_limit=row.optional_decimal("openInterestLimit"),
         rwa_market_type=row.optional_text("rwaMarketType"),
         raw=raw,
-    )
-
-
-def read_asset(row: Row, raw: str) -> Asset:
-    """Read a row of `/assets` with its tokens; raises FieldError."""
-    return Asset(
-        symbol=row.text("symbol"),
-        display_name=row.optional_text("displayName"),
-        coingecko_id=row.optional_text("coingeckoId"),
-        tokens=tuple(_read_token(Row(token)) for token in row.items("tokens")),
-        raw=raw,
-    )
-
-
-def read_ticker(row: Row, _raw: str) -> Ticker:
-    """Read a row of `/tickers`; raises FieldError."""
-    return Ticker(
-        symbol=row.text("symbol"),
-        first_price=row.decimal("firstPrice"),
-        last_price=row.decimal("lastPrice"),
-        high=row.decimal("high"),
-        low=row.decimal("low"),
-        volume=row.decimal("volume"),
-        quote_volume=row.decimal("quoteVolume"),
-        trades=row.integer("trades"),
-        price_change=row.optional_decimal("priceChange"),
-        price_change_percent=row.optional_decimal("priceChangePercent", absent=("N/A",)),
-    )
-
-
-def read_mark_price(row: Row, _raw: str) -> MarkPrice:
-    """Read a row of `/markPrices`; raises FieldError."""
-    return MarkPrice(
-        symbol=row.text("symbol"),
-        mark_price=row.decimal("markPrice"),
-        index_price=row.optional_decimal("indexPrice"),
-        funding_rate=row.optional_decimal("fundingRate"),
-        next_funding_time_ms=row.optional_integer("nextFundingTimestamp"),
-    )
-
-
-def read_open_interest(row: Row, _raw: str) -> OpenInterest:
-    """Read a row of `/openInterest`; raises FieldError."""
-    return OpenInterest(
-        symbol=row.text("symbol"),
-        open_interest=row.optional_decimal("openInterest"),
-        timestamp_ms=row.integer("timestamp"),
     )
 
 
@@ -251,18 +187,3 @@ def trade_reader(symbol: str) -> ReadRow[Trade]:
         )
 
     return read_trade
-
-
-def _read_token(row: Row) -> Token:
-    return Token(
-        blockchain=row.text("blockchain"),
-        display_name=row.optional_text("displayName"),
-        contract_address=row.optional_text("contractAddress"),
-        deposit_enabled=row.optional_boolean("depositEnabled"),
-        minimum_deposit=row.optional_decimal("minimumDeposit"),
-        withdraw_enabled=row.optional_boolean("withdrawEnabled"),
-        minimum_withdrawal=row.optional_decimal("minimumWithdrawal"),
-        maximum_withdrawal=row.optional_decimal("maximumWithdrawal"),
-        withdrawal_fee=row.optional_decimal("withdrawalFee"),
-        native_decimals=row.optional_integer("nativeDecimals"),
-    )

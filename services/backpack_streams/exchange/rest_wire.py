@@ -33,31 +33,6 @@ class Market(Struct, frozen=True):
     raw: str
 
 
-class Token(Struct, frozen=True):
-    """An asset on one blockchain, inside a row of `/assets`."""
-
-    blockchain: str
-    display_name: str | None
-    contract_address: str | None
-    deposit_enabled: bool | None
-    minimum_deposit: str | None
-    withdraw_enabled: bool | None
-    minimum_withdrawal: str | None
-    maximum_withdrawal: str | None
-    withdrawal_fee: str | None
-    native_decimals: int | None
-
-
-class Asset(Struct, frozen=True):
-    """One row of `/assets`. `raw` is the row as sent."""
-
-    symbol: str
-    display_name: str | None
-    coingecko_id: str | None
-    tokens: tuple[Token, ...]
-    raw: str
-
-
 class DepthSnapshot(Struct, frozen=True):
     """A book from `/depth`: levels in wire order, which is ascending on both sides (the best bid is last).
 
@@ -70,40 +45,6 @@ class DepthSnapshot(Struct, frozen=True):
     last_update_id: int
     timestamp_us: int
     """The matching engine's time."""
-
-
-class Ticker(Struct, frozen=True):
-    """One row of `/tickers`: a market's last 24 hours, unless another interval was asked."""
-
-    symbol: str
-    first_price: str
-    last_price: str
-    high: str
-    low: str
-    volume: str
-    quote_volume: str
-    trades: int
-    price_change: str | None
-    price_change_percent: str | None
-    """None where the exchange writes `N/A`."""
-
-
-class MarkPrice(Struct, frozen=True):
-    """One row of `/markPrices`; index price and funding are absent on some markets."""
-
-    symbol: str
-    mark_price: str
-    index_price: str | None
-    funding_rate: str | None
-    next_funding_time_ms: int | None
-
-
-class OpenInterest(Struct, frozen=True):
-    """One row of `/openInterest`."""
-
-    symbol: str
-    open_interest: str | None
-    timestamp_ms: int
 
 
 class FundingRate(Struct, frozen=True):
@@ -140,10 +81,3 @@ class Trade(Struct, frozen=True):
     quote_quantity: str | None
     timestamp_ms: int
     is_buyer_maker: bool
-
-
-class SystemStatus(Struct, frozen=True):
-    """The answer of `/status`."""
-
-    status: str
-    message: str | None

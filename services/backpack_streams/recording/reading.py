@@ -76,15 +76,6 @@ class RecordingReader:
             self.losses.append(Loss(line, is_damage=False))
 
 
-def is_recording(path: Path) -> bool:
-    """Whether a file begins as a recording does."""
-    try:
-        _part(path)
-    except (RecordingError, UsageError):
-        return False
-    return True
-
-
 def _part(path: Path) -> Part:
     try:
         scanner = BlockScanner()

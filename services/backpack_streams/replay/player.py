@@ -49,7 +49,6 @@ class Player:
         self.first_us = self.now_us
         self.played: Counter[str] = Counter()
         self.skipped = 0
-        self.is_playing = False
         self.is_done = False
 
     async def open(self) -> None:
@@ -80,7 +79,6 @@ class Player:
             RecordingError: a file cannot be read any more.
         """
         await self._wait_for_start()
-        self.is_playing = True
         logger.info("playing", extra={"from_us": self.now_us, "streams": len(self._hub.subscribed())})
         began = asyncio.get_running_loop().time()
         reading = asyncio.create_task(self._next_batch())
@@ -93,7 +91,7 @@ class Player:
         for stream, link in self._links.items():
             self._publish(stream, link.end())
         await self._let_go()
-        self.is_playing, self.is_done = False, True
+        self.is_done = True
         logger.info("played", extra={"frames": self.played.total(), "to_us": self.now_us, "skipped": self.skipped})
 
     async def _wait_for_start(self) -> None:

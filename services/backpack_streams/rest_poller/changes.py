@@ -66,10 +66,6 @@ class History:
     def __init__(self) -> None:
         self._settled_until: dict[str, int] = {}
 
-    def is_known(self, series: str) -> bool:
-        """Whether any row of the series was published."""
-        return series in self._settled_until
-
     def reaches(self, series: str, time_us: int) -> bool:
         """Whether all was published that is as old as `time_us`, or older."""
         return time_us <= self._settled_until.get(series, -(2**63))

@@ -41,6 +41,9 @@ def poller_measures(poller: "Poller", seeder: Seeder, refiller: Refiller, rest: 
         count("seeds", "Book seeds published.", lambda: seeder.published),
         counts("seeds_refused", "Snapshots that were of no use as seeds.", "reason", lambda: seeder.refused),
         count("seed_gaps_seen", "Gaps of depth streams read from the gap topic.", lambda: seeder.gaps_seen),
+        count(
+            "seed_audits_asked", "Snapshots taken early since a book was under suspicion.", lambda: seeder.audits_asked
+        ),
         value("seed_gaps_open", "Gaps that wait for their seed.", seeder.open_requests),
         value("refill_gaps_open", "Gaps in trades and candles that wait for their refill.", refiller.open_spans),
         count("refill_records", "Trades and candles published to fill gaps.", lambda: refiller.published),

@@ -88,7 +88,9 @@ class Poller:
 
     async def _open(self) -> None:
         names = {each.topic for each in self._endpoints}
-        await self._publishing.open({*names, *REFILLED_TOPICS, "market.book_snapshot", "market.depth"})
+        await self._publishing.open(
+            {*names, *REFILLED_TOPICS, "market.book_snapshot", "market.depth", "ops.book_audit"}
+        )
         compacted = [each for each in self._endpoints if each.publish is Publish.CHANGES]
         await recall_references(
             self._publishing, {each.topic: partial(self._publication.recalls, each) for each in compacted}

@@ -34,6 +34,8 @@ def snapshot_row(
         "delta_topic": delta_topic,
         "delta_partition": delta_partition,
         "delta_offset": delta_offset,
+        "seed_update_id": None,
+        "seed_engine_time": None,
     }
 
 

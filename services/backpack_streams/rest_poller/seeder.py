@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.partitioner import partition_of
@@ -27,11 +28,23 @@ logger = logging.getLogger(__name__)
 DEPTH_TOPIC = "market.depth"
 SNAPSHOT_TOPIC = "market.book_snapshot"
 GAP_TOPIC = "ops.gap"
+AUDIT_TOPIC = "ops.book_audit"
+AUDIT_WANTED = "WANTED"
 DEPTH_LIMIT = 1000
 MARGIN_MILLIS = 10_000
 """How far before the snapshot's engine time a reader starts: a snapshot may be older than the clock it carries."""
 _GAP_POLL_MILLIS = 1000
 _RETRY_SECONDS = 1.0
+
+
+class _DepthGap(NamedTuple):
+    """What a seed is to reach: past `last_id`, and up to `next_id` where that is known."""
+
+    symbol: str
+    last_id: int | None
+    next_id: int | None
+    is_wrong_at: int | None = None
+    """The update id that a book had reached when an audit found it wrong."""
 
 
 class Seeder:
@@ -44,10 +57,12 @@ class Seeder:
         self._plan = SeedPlan(settings.seed_refresh)
         self._wake = asyncio.Event()
         self._gap_offsets: dict[Place, int] = {}
+        self._audit_offsets: dict[Place, int] = {}
         self._encode: Encoder = publishing.encoder(SNAPSHOT_TOPIC)
         self.published = 0
         self.refused: dict[str, int] = {}
         self.gaps_seen = 0
+        self.audits_asked = 0
 
     def set_open(self, symbols: Iterable[str]) -> None:
         """The markets whose books are wanted."""
@@ -71,9 +86,14 @@ class Seeder:
         async with Reader(self._publishing.connection, self._publishing.codec) as offsets:
             if not self._gap_offsets:
                 await self._recall_gaps(offsets)
+                audits = await offsets.places(self._publishing.prefix + AUDIT_TOPIC)
+                self._audit_offsets = await offsets.ends(
+                    audits
+                )  # an old suspicion is none: every book is fetched at the start
             places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow_gaps())
+                tasks.create_task(self._follow_audits())
                 for _ in range(self._workers):
                     tasks.create_task(self._work(offsets, len(places)))
 
@@ -84,8 +104,8 @@ class Seeder:
         starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
 
         def take(_: bytes | None, value: bytes | None) -> None:
-            for symbol, last_id, next_id in self._depth_gap(value):
-                self._plan.recall(symbol, last_id, next_id)
+            for gap in self._depth_gap(value):
+                self._plan.recall(gap.symbol, gap.last_id, gap.next_id)
 
         await read_to_end(reader, starts, ends, take)
         self._gap_offsets = ends
@@ -99,28 +119,53 @@ class Seeder:
                         self._take_gap(record.value)
                         self._gap_offsets[partition.topic, partition.partition] = record.offset + 1
 
+    async def _follow_audits(self) -> None:
+        async with Reader(self._publishing.connection, self._publishing.codec) as reader:
+            reader.assign(self._audit_offsets)
+            while True:
+                for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():
+                    for record in batch:
+                        self._take_audit(record.value)
+                        self._audit_offsets[partition.topic, partition.partition] = record.offset + 1
+
+    def _take_audit(self, value: bytes | None) -> None:
+        try:
+            _, audit = self._publishing.codec.decode(value or b"")
+            if audit["result"] == AUDIT_WANTED and self._plan.suspect(audit["symbol"], time.monotonic()):
+                self.audits_asked += 1
+                self._wake.set()
+        except (CodecError, KeyError) as error:
+            logger.warning("an audit record cannot be read", extra={"error": str(error)})
+
     def _take_gap(self, value: bytes | None) -> None:
         try:
-            for symbol, last_id, next_id in self._depth_gap(value):
+            for gap in self._depth_gap(value):
                 self.gaps_seen += 1
-                self._plan.gap(symbol, last_id, next_id, time.monotonic())
+                if gap.is_wrong_at is None:
+                    self._plan.gap(gap.symbol, gap.last_id, gap.next_id, time.monotonic())
+                else:
+                    self._plan.found_wrong(gap.symbol, gap.is_wrong_at, time.monotonic())
                 self._wake.set()
         except CodecError as error:
             logger.warning("a gap record cannot be read", extra={"error": str(error)})
 
-    def _depth_gap(self, value: bytes | None) -> Iterable[tuple[str, int | None, int | None]]:
-        """The symbol and the bounds of a gap in a realtime depth stream; nothing for others."""
+    def _depth_gap(self, value: bytes | None) -> Iterable[_DepthGap]:
+        """A gap in a realtime depth stream; nothing for others."""
         if value is None:
             return
         _, gap = self._publishing.codec.decode(value)
         kind, symbol = split_stream(gap.get("stream", ""))
         if not symbol or kind.channel != "depth" or kind.parameter is not None:
             return
-        if gap["reason"] != reports.DISCONNECTED:
-            yield symbol, gap["last_id"], gap["next_id"]
+        last_id, reason = gap["last_id"], gap["reason"]
+        before = None if last_id is None else last_id - 1
+        if reason == reports.AUDIT_MISMATCH:
+            yield _DepthGap(symbol, before, None, is_wrong_at=last_id)
+        elif reason != reports.DISCONNECTED:
+            yield _DepthGap(symbol, last_id, gap["next_id"])
         elif gap["next_time"] is not None:  # before that a seed would be of no use: nothing follows on it
             # Perhaps nothing was lost: then the book is still at the last id, and only a snapshot from after the outage tells.
-            yield symbol, None if gap["last_id"] is None else gap["last_id"] - 1, None
+            yield _DepthGap(symbol, before, None)
 
     async def _work(self, offsets: Reader, partitions: int) -> None:
         while True:

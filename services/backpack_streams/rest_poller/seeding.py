@@ -1,12 +1,17 @@
-"""Which books are to be fetched next, and whether a fetched one is of use. Sans I/O."""
+"""Which books are to be fetched next, to seed them and to audit them, and whether a fetched one is of use. Sans I/O."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 FIRST_RETRY_SECONDS = 0.3
 LONGEST_RETRY_SECONDS = 30.0
 FRESH_SECONDS = 120.0
 """How long a published seed can make another one needless; bounded since a relisted market begins its ids anew."""
+RECHECK_SECONDS = 30.0
+"""How soon after a book was found wrong and seeded anew the next snapshot is taken, which shows whether it is right now."""
+SUSPICION_SPACING_SECONDS = 10.0
+"""A snapshot taken more lately than that is answer enough to a suspicion."""
 
 
 @dataclass(slots=True)
@@ -18,6 +23,8 @@ class SeedRequest:
     minimum_id: int | None
     due: float
     attempts: int = 0
+    suspected: bool = False
+    """An audit of this book was asked for."""
 
 
 class SeedPlan:
@@ -30,12 +37,14 @@ class SeedPlan:
         self._open: dict[str, float] = {}
         self._minimum: dict[str, int | None] = {}
         self._published: dict[str, tuple[int, float]] = {}
+        self._rechecks: set[str] = set()
 
     def set_open(self, symbols: Iterable[str], now: float) -> None:
         """These markets are open: each new one is wanted at once, the ones gone are forgotten."""
         symbols = list(symbols)
         for symbol in self._open.keys() - set(symbols):
             del self._open[symbol]
+            self._rechecks.discard(symbol)
             self._waiting.pop(symbol, None)
         for symbol in symbols:
             if symbol not in self._open:
@@ -52,6 +61,27 @@ class SeedPlan:
         if symbol not in self._open or self._is_covered(symbol, last_id, next_id, now):
             return False
         self._ask(SeedRequest(symbol, urgent=True, minimum_id=self._minimum[symbol], due=now))
+        return True
+
+    def found_wrong(self, symbol: str, last_id: int, now: float) -> bool:
+        """An audit found the book wrong when it had reached `last_id`: a snapshot from there on seeds it anew, and the one after is soon.
+
+        The market may be quiet, and still be there. False for a market that is not open.
+        """
+        if not self.gap(symbol, last_id - 1, None, now):
+            return False
+        self._rechecks.add(symbol)
+        return True
+
+    def suspect(self, symbol: str, now: float) -> bool:
+        """A book is under suspicion: its next snapshot comes ahead of all but those that close gaps.
+
+        False for a market that is not open, or whose snapshot was published a moment ago.
+        """
+        _, published_at = self._published.get(symbol, (0, -inf))
+        if symbol not in self._open or now - published_at < SUSPICION_SPACING_SECONDS:
+            return False
+        self._ask(SeedRequest(symbol, False, self._minimum.get(symbol), due=now, suspected=True))
         return True
 
     def recall(self, symbol: str, last_id: int | None, next_id: int | None) -> None:
@@ -72,13 +102,13 @@ class SeedPlan:
         )
 
     def next(self, now: float) -> SeedRequest | None:
-        """The request whose turn it is: urgent ones first, then the one that has been due for longest."""
+        """The request whose turn it is: urgent ones first, then those under suspicion, then the one that has been due for longest."""
         due = [
             request for request in self._waiting.values() if request.due <= now and request.symbol not in self._fetching
         ]
         if not due:
             return None
-        chosen = min(due, key=lambda request: (not request.urgent, request.due))
+        chosen = min(due, key=lambda request: (not request.urgent, not request.suspected, request.due))
         del self._waiting[chosen.symbol]
         self._fetching[chosen.symbol] = chosen
         return chosen
@@ -97,8 +127,12 @@ class SeedPlan:
         """The seed is published; the next one is due after the refresh interval."""
         self._fetching.pop(request.symbol, None)
         self._published[request.symbol] = last_update_id, now
-        if request.symbol in self._open and self._refresh_seconds and request.symbol not in self._waiting:
-            due = now + self._refresh_seconds
+        interval = self._refresh_seconds or inf
+        if request.urgent and request.symbol in self._rechecks:
+            self._rechecks.discard(request.symbol)
+            interval = min(interval, RECHECK_SECONDS)
+        if request.symbol in self._open and interval < inf and request.symbol not in self._waiting:
+            due = now + interval
             self._ask(SeedRequest(request.symbol, urgent=False, minimum_id=self._minimum.get(request.symbol), due=due))
 
     def failed(self, request: SeedRequest, now: float) -> float:
@@ -108,6 +142,7 @@ class SeedPlan:
         if request.symbol in self._open and request.symbol not in self._waiting:
             retry = SeedRequest(request.symbol, request.urgent, self._minimum.get(request.symbol), now + delay)
             retry.attempts = request.attempts + 1
+            retry.suspected = request.suspected
             self._waiting[request.symbol] = retry
         return delay
 
@@ -120,5 +155,6 @@ class SeedPlan:
         earlier = self._waiting.get(request.symbol)
         if earlier is not None:
             request.urgent = request.urgent or earlier.urgent
+            request.suspected = request.suspected or earlier.suspected
             request.due = min(request.due, earlier.due)
         self._waiting[request.symbol] = request

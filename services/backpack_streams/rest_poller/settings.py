@@ -21,7 +21,7 @@ class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings,
     """Intervals, budgets and bounds of the poller."""
 
     metrics_port: int = metrics_port(9403)
-    seed_refresh: float = _every(600.0, "each book although nothing asked for it")
+    seed_refresh: float = _every(540.0, "each book although nothing asked for it, which is what books are audited with")
     asset_refresh: float = _every(300.0, "the assets")
     catalogue_refresh: float = _every(
         300.0, "collateral, staking, prediction events, sessions, securities, vaults and wallets"

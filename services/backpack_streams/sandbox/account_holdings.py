@@ -63,8 +63,3 @@ class Holdings:
         balance.available -= amount
         balance.locked += amount
         self.touched[asset] = None
-
-    def spend_locked(self, asset: str, amount: Decimal) -> None:
-        """What an order held is gone."""
-        self.balance(asset).locked -= amount
-        self.touched[asset] = None

@@ -18,7 +18,6 @@ from backpack_streams.sandbox.views import BookView
 from backpack_streams.sandbox.windows import DepthWindow
 
 UNDO_FRAMES = 512
-ENGINE_LAG_MAX_US = 2400
 _LIQUIDATION_EVERY = 40
 _DENSE_LEVELS = 100
 

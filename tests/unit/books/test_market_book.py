@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
 from backpack_streams.books.units import UNITS_PER_ONE
 
 SECOND = 1_000_000
@@ -130,13 +130,62 @@ def test_a_broken_chain_ends_live_before_any_value_changes_and_keeps_what_comes(
     assert book.bids() == [("10", "5"), ("9", "2"), ("8", "5")]
 
 
-def test_the_missing_update_coming_late_does_not_mend_the_chain() -> None:
+def test_all_that_was_missing_coming_late_mends_the_chain() -> None:
     book = live_at(5)
-    book.update(7)
+    book.update(8)
+    book.update(10)
+    assert book.update(7) is Outcome.BUFFERED
     assert book.update(6) is Outcome.BUFFERED
+    assert book.is_at(5, STALE, "update 8 does not follow 5")
+    assert book.update(9, bids=[(7, 7)]) is Outcome.MENDED
+    assert book.is_at(10, LIVE)
+    assert book.bids() == [("9", "1"), ("7", "7")]
+    assert (book.market.since, book.market.breaks, book.market.buffered_updates) == (5000, 1, 0)
+    assert book.update(12) is Outcome.BROKE
+    assert book.update(11) is Outcome.MENDED
+
+
+def test_a_hole_is_not_mended_where_something_else_is_wrong() -> None:
+    for what in (
+        lambda book: book.market.on_unreadable("cannot be decoded"),
+        lambda book: book.market.on_outage("no socket"),
+        lambda book: book.market.on_outage_over("silent"),
+        lambda book: book.market.on_wrong(5, 5000, "audited"),
+    ):
+        book = live_at(5)
+        book.update(7)
+        what(book)
+        book.update(6)
+        book.update(7)
+        assert book.market.status is STALE
+
+
+def test_what_mends_a_chain_may_break_it_again() -> None:
+    book = live_at(5)
+    book.update(7, bids=[(11, 1)])
+    assert book.update(6) is Outcome.BROKE
+    assert book.is_at(7, STALE, "crossed after update 7")
+    assert book.market.breaks == 2
+
+
+def test_after_a_loss_from_a_full_buffer_only_a_seed_helps() -> None:
+    book = Driver(buffered_updates=2)
+    book.seed(5)
+    for update_id in (8, 7, 9, 6):
+        book.update(update_id)
     assert book.market.status is STALE
-    assert book.seed(6) is Outcome.RESEEDED
-    assert book.is_at(7, LIVE)
+    assert book.seed(7) is Outcome.REFUSED
+    assert book.seed(8) is Outcome.RESEEDED
+    assert book.is_at(9, LIVE)
+
+
+def test_what_waits_is_taken_in_the_order_of_its_ids() -> None:
+    book = Driver()
+    for update_id in (8, 6, 7, 6):
+        book.update(update_id, bids=[(update_id, 1)])
+    assert book.seed(5, bids=[]) is Outcome.RESEEDED
+    assert book.is_at(8, LIVE)
+    assert book.market.duplicates == 1
 
 
 def test_duplicates_change_nothing() -> None:
@@ -314,6 +363,18 @@ def test_an_outage_before_anything_else_bars_seeds_until_it_is_over() -> None:
     assert book.seed(5) is Outcome.RESEEDED
 
 
+def test_a_checkpoint_that_goes_back_to_what_an_audit_found_wrong_neither_widens_a_book_nor_waits_for_a_break() -> None:
+    book = Driver()
+    book.market.on_wrong(4, 4000, "audited")
+    book.seed(5, bids_complete=False)
+    wrong = scaled([(9, 1), (8, 7)])
+    for update_id in (5, 6):
+        outcome = book.market.on_seed(update_id, 6000, wrong, scaled([(11, 1)]), root=Root(3, 3000))
+        assert outcome is Outcome.IGNORED
+    assert book.market.candidate_id is None
+    assert book.market.on_seed(5, 5000, wrong, scaled([(11, 1)]), root=Root(4, 4000)) is Outcome.RESEEDED
+
+
 def test_an_update_with_a_negative_quantity_makes_the_book_stale() -> None:
     book = live_at(5)
     assert book.update(6, bids=[(9, -1)]) is Outcome.BROKE
@@ -424,6 +485,20 @@ def test_a_cold_reader_does_not_take_an_older_sequences_seed_for_one_ahead() -> 
     assert book.is_at(7, LIVE)
 
 
+@pytest.mark.parametrize("is_seeded", [True, False])
+def test_what_another_producer_still_brings_of_the_sequence_that_ended_changes_nothing(is_seeded: bool) -> None:
+    book = live_at(5000)
+    restarted = 5000 * 1000 + 3 * SECOND
+    book.update(1, at=restarted)
+    if is_seeded:
+        book.seed(0, at=restarted)
+    found = book.market.status, book.market.buffered_updates
+    assert book.update(5001, at=5001 * 1000) is Outcome.DUPLICATE
+    assert (book.market.status, book.market.buffered_updates) == found
+    assert book.market.duplicates == 1
+    assert book.update(5002, at=restarted) is (Outcome.BROKE if is_seeded else Outcome.BUFFERED)
+
+
 def test_what_waited_from_before_a_restart_is_forgotten() -> None:
     book = Driver()
     book.update(5000, at=SECOND)
@@ -450,3 +525,25 @@ def test_without_engine_times_nothing_is_taken_for_a_restart(at: int) -> None:
     assert book.update(1, at=at) is Outcome.DUPLICATE
     assert book.seed(2, at=at) is Outcome.IGNORED
     assert book.is_at(5000, LIVE)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "root"),
+    [
+        ({"origin": "SEED", "seed_update_id": 7, "seed_engine_time": 8}, None),
+        ({"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8}, Root(7, 8)),
+        ({"origin": "CHECKPOINT", "seed_update_id": None, "seed_engine_time": None}, Root(0, None)),
+        ({"origin": "SOMETHING_NEW"}, Root(0, None)),
+    ],
+)
+def test_a_record_says_to_which_snapshot_of_the_exchange_it_goes_back(
+    snapshot: dict[str, object], root: Root | None
+) -> None:
+    assert Root.of_record(snapshot) == root
+
+
+def test_a_book_says_whose_it_is_and_begins_with_nothing() -> None:
+    market = MarketBook("SOL_USDC")
+    assert market.symbol == "SOL_USDC"
+    assert (market.duplicates, market.breaks, market.dropped_updates, market.buffered_updates) == (0, 0, 0, 0)
+    assert (market.engine_time, market.since, market.root, market.candidate_id, market.newest_id) == (None,) * 4 + (0,)

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
 from backpack_streams.books.units import to_units
+from thoroughness import runs
 
 SECOND = 1_000_000
 FIRST_SEQUENCE_START = 10_000  # far above what a restarted sequence reaches here, as with a market that has lived
@@ -76,17 +76,40 @@ def units(side: Side) -> list[tuple[int, int]]:
     return [(to_units(price), to_units(quantity)) for price, quantity in side.items()]
 
 
+def spoilt(side: Side) -> Side:
+    """Levels that the exchange never had: no quantity of it is as large."""
+    return {price: quantity + 1000 for price, quantity in side.items()} | {Decimal(1) / 4: Decimal(1000)}
+
+
+@dataclass
+class Producer:
+    """How far one of two producers side by side has come: each brings all frames, in order, at its own pace."""
+
+    sequence: int = 0
+    frame: int = 0
+
+
 class BookMachine(RuleBasedStateMachine):
     @initialize(batches=BATCHES, buffered=st.sampled_from([2, 5, 100]), held=st.booleans())
     def begin(self, batches: list[list[Change]], buffered: int, held: bool) -> None:
         self.sequences = [Exchange(last_id=FIRST_SEQUENCE_START, now=SECOND)]
-        self.exchange.trade(batches)
-        self.unread = 0
+        self.producers = [Producer(), Producer()]
+        self.buffered = buffered
         self.market = MarketBook("SOL_USDC", buffered_updates=buffered, catching_up=held)
         self.is_held = held
-        # Index of the newest sequence that the book has had an update of.
+        # Index of the newest sequence that the book has had an update of, and the newest update of it.
         self.shown = 0
         self.newest_read = 0
+        # What came since the book was last live, and whether a record is known to be lost without a trace in it.
+        self.waiting: list[tuple[int, int]] = []
+        self.is_doubted = False
+        self.is_cut_off = False
+        # Whether the exchange's clock is behind where it was, and where that was.
+        self.clock_went_back = False
+        self.latest = SECOND
+        # The update that was not as the exchange sent it, as an audit found.
+        self.wrong_id = 0
+        self.exchange.trade(batches)
 
     @property
     def exchange(self) -> Exchange:
@@ -104,9 +127,38 @@ class BookMachine(RuleBasedStateMachine):
             assert self.market.last_update_id is not None
             assert was_at is not None
             assert self.market.last_update_id >= was_at
+        self.waiting.append((frame.first_id, frame.last_id))
         return outcome
 
-    def send_seed(self, levels: int | None, update_id: int, exchange: Exchange, answered_at: int | None) -> Outcome:
+    def publish(self, producer: Producer) -> bool:
+        """A producer's next frame reaches the book; whether there was one."""
+        frames = self.sequences[producer.sequence].frames
+        if producer.frame == len(frames):
+            if producer.sequence == len(self.sequences) - 1:
+                return False
+            producer.sequence, producer.frame = producer.sequence + 1, 0
+            frames = self.exchange.frames
+        frame = frames[producer.frame]
+        producer.frame += 1
+        if frame.last_id > self.market.newest_id:
+            self.is_cut_off = False
+        if producer.sequence > self.shown:
+            self.is_cut_off = False
+            self.shown, self.newest_read, self.waiting = producer.sequence, 0, []
+            self.is_doubted = True  # what waited from before is not of this sequence: only a seed of it tells
+        if producer.sequence == self.shown and frame.last_id > self.newest_read:
+            self.newest_read = frame.last_id
+        self.send(frame)
+        return True
+
+    def send_seed(
+        self,
+        levels: int | None,
+        update_id: int,
+        exchange: Exchange,
+        answered_at: int | None,
+        root: Root | None = None,
+    ) -> Outcome:
         time, bids, asks = exchange.history[update_id]
         kept_bids = sorted(bids, reverse=True)[:levels]
         kept_asks = sorted(asks)[:levels]
@@ -117,38 +169,96 @@ class BookMachine(RuleBasedStateMachine):
             units({price: asks[price] for price in kept_asks}),
             bids_complete=len(kept_bids) == len(bids),
             asks_complete=len(kept_asks) == len(asks),
+            root=root,
         )
+
+    # ---- what the exchange and the producers do
 
     @rule(batches=BATCHES, fate=st.sampled_from(["read", "read", "read", "waits", "lost"]))
     def trade(self, batches: list[list[Change]], fate: str) -> None:
         self.exchange.trade(batches)
+        self.latest = max(self.latest, self.exchange.now)
         if fate == "lost":
             self.exchange.frames.pop()
         elif fate == "read":
-            self.read()
+            while self.publish(self.producers[0]):
+                pass
 
-    @rule()
-    def read(self) -> None:
-        for frame in self.exchange.frames[self.unread :]:
-            self.shown = len(self.sequences) - 1
-            self.newest_read = max(self.newest_read, frame.last_id)
-            self.send(frame)
-        self.unread = len(self.exchange.frames)
+    @rule(which=st.integers(0, 1), count=st.integers(1, 8))
+    def read(self, which: int, count: int) -> None:
+        """Either of the producers goes on; what the other one brought already comes again."""
+        for _ in range(count):
+            self.publish(self.producers[which])
 
-    @precondition(lambda self: self.unread > 0)
+    @rule(which=st.integers(0, 1), count=st.integers(1, 3))
+    def a_producer_is_down(self, which: int, count: int) -> None:
+        """It misses what the other one brings, or what nobody does."""
+        producer = self.producers[which]
+        producer.frame = min(producer.frame + count, len(self.sequences[producer.sequence].frames))
+
     @rule(data=st.data())
     def read_again(self, data: st.DataObject) -> None:
-        self.send(self.exchange.frames[data.draw(st.integers(0, self.unread - 1))])
+        """A restarted reader's or producer's copy of anything that is in the topic."""
+        producer = max(self.producers, key=lambda each: (each.sequence, each.frame))
+        if producer.frame and producer.sequence == self.shown:
+            frame = self.exchange.frames if producer.sequence == len(self.sequences) - 1 else self.sequences[0].frames
+            copy = frame[data.draw(st.integers(0, producer.frame - 1))]
+            if copy.last_id <= self.newest_read:
+                self.send(copy)
+
+    @precondition(lambda self: len(self.sequences) == 1 and self.exchange.last_id > FIRST_SEQUENCE_START + 15)
+    @rule(batches=BATCHES)
+    def relist(self, batches: list[list[Change]]) -> None:
+        # Its first id is at most 1: a sequence that is picked up again by chance at the old one's next id cannot be told.
+        self.sequences.append(Exchange(last_id=0, now=self.latest + 60 * SECOND))
+        self.exchange.trade(batches)
+        self.latest = self.exchange.now
+
+    @rule(seconds=st.sampled_from([0, 0, 0, 1, 5, 30]))
+    def the_clock_steps_back(self, seconds: int) -> None:
+        if seconds:
+            self.exchange.now = max(self.exchange.now - seconds * SECOND, self.sequences[-1].frames[0].engine_time)
+            self.clock_went_back = True
+
+    # ---- snapshots and checkpoints
 
     @rule(age=st.integers(0, 6), levels=st.sampled_from([None, None, 1, 2, 4]), is_answer_time=st.booleans())
     def seed_of_this_sequence(self, age: int, levels: int | None, is_answer_time: bool) -> None:
         """The time of a snapshot may be that of the answer; with the low ids of a young sequence that misleads."""
         update_id = self.exchange.last_id - age
-        if update_id in self.exchange.history:
-            has_high_ids = update_id > FIRST_SEQUENCE_START
-            self.send_seed(
-                levels, update_id, self.exchange, self.exchange.now if is_answer_time and has_high_ids else None
-            )
+        if update_id not in self.exchange.history:
+            return
+        has_high_ids = update_id > FIRST_SEQUENCE_START
+        must_do = levels is None and self.is_enough(update_id)
+        self.send_seed(levels, update_id, self.exchange, self.exchange.now if is_answer_time and has_high_ids else None)
+        self.market.release()
+        if must_do:
+            assert self.market.status is Status.LIVE, (update_id, self.waiting, self.market.reason)
+        if self.is_held:
+            self.market.hold()
+
+    def is_enough(self, update_id: int) -> bool:
+        """Whether with a snapshot of this id all is there, says the plainest of checks on all that came since the book was live."""
+        if self.is_doubted or self.is_cut_off or self.clock_went_back or update_id < self.wrong_id:
+            return False
+        if self.shown < len(self.sequences) - 1 or len(self.waiting) > self.buffered:
+            return False
+        at, is_first = update_id, True
+        for first_id, last_id in sorted(set(self.waiting)):
+            if last_id > at:
+                if first_id > at + 1 or (first_id < at + 1 and not is_first):
+                    return False
+                at, is_first = last_id, False
+        return True
+
+    @rule(age=st.integers(0, 6), root_age=st.integers(0, 12), levels=st.sampled_from([None, None, 2]))
+    def checkpoint(self, age: int, root_age: int, levels: int | None) -> None:
+        """A book that somebody else built right, from a snapshot of the exchange that may be old."""
+        update_id = self.exchange.last_id - age
+        root_id = update_id - root_age
+        if update_id in self.exchange.history and root_id in self.exchange.history:
+            root = Root(root_id, self.exchange.history[root_id][0])
+            self.send_seed(levels, update_id, self.exchange, None, root)
 
     @precondition(lambda self: len(self.sequences) > 1)
     @rule(data=st.data())
@@ -156,21 +266,61 @@ class BookMachine(RuleBasedStateMachine):
         before = self.sequences[0]
         self.send_seed(None, data.draw(st.sampled_from(sorted(before.history, reverse=True))), before, None)
 
+    # ---- what goes wrong
+
     @rule(is_bad=st.sampled_from([False, False, True]))
     def lose_a_record_to_bad_bytes(self, is_bad: bool) -> None:
-        if not is_bad:
-            return
-        self.market.on_unreadable("cannot be decoded")
-        if self.unread < len(self.exchange.frames):
-            self.unread += 1
+        if is_bad:
+            self.market.on_unreadable("cannot be decoded")
+            for producer in self.producers:
+                producer.frame = min(producer.frame + 1, len(self.sequences[producer.sequence].frames))
+            self.is_doubted = True
 
-    @precondition(lambda self: len(self.sequences) == 1 and self.exchange.last_id > FIRST_SEQUENCE_START + 15)
-    @rule(batches=BATCHES)
-    def relist(self, batches: list[list[Change]]) -> None:
-        # Its first id is at most 1: a sequence that is picked up again by chance at the old one's next id cannot be told.
-        self.sequences.append(Exchange(last_id=0, now=self.exchange.now + 60 * SECOND))
-        self.unread = self.newest_read = 0
+    @rule(is_over=st.booleans(), is_so=st.sampled_from([False, False, True]))
+    def outage(self, is_over: bool, is_so: bool) -> None:
+        if is_so:
+            (self.market.on_outage_over if is_over else self.market.on_outage)("no socket")
+            self.is_cut_off = not is_over
+            self.is_doubted = True
+            assert self.market.status is not Status.LIVE
+
+    @precondition(lambda self: len(self.sequences) == 1)
+    @rule(batches=BATCHES, checkpoint_after=st.booleans())
+    def an_update_is_corrupted_and_an_audit_finds_it(self, batches: list[list[Change]], checkpoint_after: bool) -> None:
+        """Both producers' copies: until somebody compares, nobody can know. Then no book that holds it is live, nor goes back to it."""
         self.exchange.trade(batches)
+        self.latest = max(self.latest, self.exchange.now)
+        for producer in self.producers:
+            while producer.frame < len(self.exchange.frames) - 1:
+                self.publish(producer)
+            producer.frame += 1
+        frame = self.exchange.frames[-1]
+        self.newest_read = frame.last_id
+        self.is_cut_off = False
+        self.send(frame._replace(bids=spoilt(frame.bids)))
+        self.wrong_id = frame.last_id
+        self.market.on_wrong(frame.last_id, self.latest, "audited")
+        self.is_doubted = True
+        assert self.market.status is not Status.LIVE
+        if checkpoint_after:
+            self.spoilt_checkpoint(0)
+
+    @precondition(lambda self: self.wrong_id and len(self.sequences) == 1)
+    @rule(root_age=st.integers(0, 12))
+    def spoilt_checkpoint(self, root_age: int) -> None:
+        """A builder that knows of no audit yet writes on what it has: never to be taken for right."""
+        _, bids, asks = self.exchange.history[self.exchange.last_id]
+        root_id = self.wrong_id - 1 - root_age
+        was_live = self.market.status is Status.LIVE
+        outcome = self.market.on_seed(
+            self.exchange.last_id,
+            self.exchange.now,
+            units(spoilt(bids)),
+            units(asks),
+            root=Root(root_id, None),
+        )
+        if not was_live:
+            assert outcome is not Outcome.RESEEDED
 
     @rule(is_held=st.sampled_from([False, False, False, True]))
     def hold_or_release(self, is_held: bool) -> None:
@@ -179,9 +329,15 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(batches=BATCHES)
     def ask_for_a_fresh_seed(self, batches: list[list[Change]]) -> None:
-        """A whole snapshot past everything that was read always makes a book live that is not."""
+        """A whole snapshot past everything that was read always makes a book live that is not, once the clock is where it was."""
+        self.exchange.now = self.latest = max(self.exchange.now, self.latest + SECOND)
+        self.clock_went_back = False
         self.exchange.trade(batches)
+        self.latest = self.exchange.now
         self.exchange.frames.pop()
+        if self.is_cut_off:
+            self.market.on_outage_over("back")
+            self.is_cut_off = False
         self.send_seed(None, self.exchange.last_id, self.exchange, self.exchange.now)
         self.market.release()
         self.is_held = False
@@ -197,7 +353,9 @@ class BookMachine(RuleBasedStateMachine):
             assert self.market.reason
             return
         assert not self.market.reason
-        if self.shown == len(self.sequences) - 1:
+        assert not self.is_cut_off
+        self.waiting, self.is_doubted = [], False
+        if self.shown == len(self.sequences) - 1 and not self.clock_went_back:
             assert self.market.last_update_id is not None
             assert self.market.last_update_id >= self.newest_read, "live, yet behind an update that was read"
         truths = [s.history[self.market.last_update_id] for s in self.sequences[self.shown :] if self._has(s)]
@@ -224,4 +382,4 @@ class BookMachine(RuleBasedStateMachine):
 
 
 TestBookMachine = BookMachine.TestCase
-TestBookMachine.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestBookMachine.settings = runs(120, steps=40)

@@ -21,6 +21,7 @@ def chained_at(last_id: int) -> Sequencer:
 
 def test_an_unseeded_sequence_takes_nothing() -> None:
     sequencer = Sequencer()
+    assert sequencer.is_chained is False
     assert sequencer.offer(0, 0) is BREAK
     assert sequencer.offer(1, 1) is BREAK
     assert sequencer.last_id is None

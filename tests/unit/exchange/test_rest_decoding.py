@@ -3,7 +3,6 @@
 import json
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,30 +13,18 @@ from backpack_streams.exchange.rest_decoding import (
     BadRow,
     decode_depth,
     decode_rows,
-    decode_status,
-    decode_ticker,
     decode_time_ms,
     kline_reader,
-    read_asset,
     read_funding_rate,
-    read_mark_price,
     read_market,
-    read_open_interest,
-    read_ticker,
     trade_reader,
 )
 from backpack_streams.exchange.rest_fields import FieldError
 from backpack_streams.exchange.rest_wire import (
-    Asset,
     DepthSnapshot,
     FundingRate,
     Kline,
     Market,
-    MarkPrice,
-    OpenInterest,
-    SystemStatus,
-    Ticker,
-    Token,
     Trade,
 )
 
@@ -52,18 +39,6 @@ MARKET = (
     '"fundingRateUpperBound":"100","fundingRateLowerBound":-100,"openInterestLimit":"4000000000",'
     '"orderBookState":"Dreaming","createdAt":"2025-01-21T06:34:54.691858","visible":true,"brandNew":{"a":[1.50]}}'
 )
-TICKER: dict[str, Any] = {
-    "symbol": "SOL_USDC",
-    "firstPrice": "180.10",
-    "lastPrice": "181.2",
-    "high": "190",
-    "low": 170.5,
-    "volume": "1000.25",
-    "quoteVolume": "181000.1",
-    "trades": "4711",
-    "priceChange": "1.10",
-    "priceChangePercent": "N/A",
-}
 
 
 def test_a_market_keeps_its_rules_its_digits_and_its_raw_text() -> None:
@@ -119,10 +94,10 @@ def test_bad_rows_are_set_apart_with_their_bytes_and_reason() -> None:
 @given(good=st.lists(st.booleans(), max_size=12))
 def test_order_and_number_of_good_rows_do_not_depend_on_bad_ones(good: list[bool]) -> None:
     rows = [
-        {"symbol": f"S{number}", "timestamp": str(number), "openInterest": "1.50" if is_good else "many"}
+        {"price": "1.5", "quantity": "1.50" if is_good else "many", "timestamp": str(number), "isBuyerMaker": True}
         for number, is_good in enumerate(good)
     ]
-    answer = decode_rows(json.dumps(rows).encode(), read_open_interest)
+    answer = decode_rows(json.dumps(rows).encode(), trade_reader("A"))
     assert [row.timestamp_ms for row in answer.rows] == [number for number, is_good in enumerate(good) if is_good]
     assert len(answer.bad_rows) == good.count(False)
 
@@ -138,20 +113,9 @@ def test_what_is_no_array_is_unusable_as_a_whole(body: bytes) -> None:
 @unhurried
 @given(body=st.binary(max_size=60))
 def test_no_body_raises_anything_but_a_field_error(body: bytes) -> None:
-    for decode in (lambda raw: decode_rows(raw, read_market), decode_status, decode_time_ms, decode_ticker):
+    for decode in (lambda raw: decode_rows(raw, read_market), decode_time_ms, lambda raw: decode_depth(raw, "A")):
         with suppress(FieldError):
             decode(body)
-
-
-def test_an_asset_has_its_tokens() -> None:
-    raw = (
-        '{"symbol":"USDC","displayName":"USDC","coingeckoId":null,"tokens":[{"displayName":"USDC","blockchain":"Solana",'
-        '"contractAddress":"EPj","depositEnabled":true,"minimumDeposit":"0","withdrawEnabled":"false",'
-        '"minimumWithdrawal":"0.0010","withdrawalFee":0.5,"nativeDecimals":6}]}'
-    )
-    (asset,) = decode_rows(f"[{raw}]".encode(), read_asset).rows
-    token = Token("Solana", "USDC", "EPj", True, "0", False, "0.0010", None, "0.5", 6)
-    assert asset == Asset("USDC", "USDC", None, (token,), raw)
 
 
 def test_a_depth_snapshot_keeps_wire_order_and_every_digit() -> None:
@@ -209,27 +173,7 @@ def test_a_depth_snapshot_with_anything_wrong_is_no_snapshot(change: dict[str, o
         decode_depth(json.dumps(good | change).encode(), "X")
 
 
-def test_a_ticker_takes_na_and_text_counts() -> None:
-    expected = Ticker("SOL_USDC", "180.10", "181.2", "190", "170.5", "1000.25", "181000.1", 4711, "1.10", None)
-    assert decode_rows(json.dumps([TICKER]).encode(), read_ticker).rows == (expected,)
-    assert decode_ticker(json.dumps(TICKER).encode()) == expected
-    percent = decode_ticker(json.dumps(TICKER | {"priceChangePercent": "0.0061"}).encode()).price_change_percent
-    assert percent == "0.0061"
-
-
-def test_a_mark_price_may_lack_index_and_funding() -> None:
-    body = b'[{"symbol":"A","markPrice":"1.0","indexPrice":"1.1","fundingRate":0.2438565367133305404731178,'
-    body += b'"nextFundingTimestamp":1790136000000},{"symbol":"B","markPrice":"2","fundingRate":null}]'
-    assert decode_rows(body, read_mark_price).rows == (
-        MarkPrice("A", "1.0", "1.1", "0.2438565367133305404731178", 1_790_136_000_000),
-        MarkPrice("B", "2", None, None, None),
-    )
-
-
 def test_the_remaining_rows_are_read_as_the_wire_writes_them() -> None:
-    assert decode_rows(
-        b'[{"symbol":"A","openInterest":"12.50","timestamp":1752930720123}]', read_open_interest
-    ).rows == (OpenInterest("A", "12.50", 1_752_930_720_123),)
     funding = b'[{"symbol":"A","intervalEndTimestamp":"2025-07-19T14:00:00","fundingRate":"-0.000012500"}]'
     assert decode_rows(funding, read_funding_rate).rows == (FundingRate("A", "-0.000012500", 1_752_933_600_000_000),)
     kline = b'[{"start":"2025-07-19 13:12:00","end":"2025-07-19 13:13:00","open":null,"high":null,"low":null,'
@@ -245,9 +189,7 @@ def test_the_remaining_rows_are_read_as_the_wire_writes_them() -> None:
     )
 
 
-def test_status_and_time() -> None:
-    assert decode_status(b'{"status":"Maintenance","message":"back soon"}') == SystemStatus("Maintenance", "back soon")
-    assert decode_status(b'{"status":"Ok","message":null}') == SystemStatus("Ok", None)
+def test_the_time_is_a_whole_number() -> None:
     assert decode_time_ms(b" 1752930720123\n") == 1_752_930_720_123
     with pytest.raises(FieldError):
         decode_time_ms(b"soon")

@@ -3,11 +3,11 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backpack_streams.feed.sequence import HOLD_MICROS
+from thoroughness import runs
 from unit.feed.recorded_lanes import Plant, depth_frame
 
 STREAM = "depth.X"
@@ -232,6 +232,6 @@ class FullBuffer(RuleBasedStateMachine):
 
 
 TestTwoLinks = TwoLinks.TestCase
-TestTwoLinks.settings = settings(max_examples=80, stateful_step_count=40)
+TestTwoLinks.settings = runs(80, steps=40)
 TestFullBuffer = FullBuffer.TestCase
-TestFullBuffer.settings = settings(max_examples=60, stateful_step_count=25)
+TestFullBuffer.settings = runs(60, steps=25)

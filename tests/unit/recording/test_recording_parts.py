@@ -10,7 +10,7 @@ from backpack_streams.errors import UsageError
 from backpack_streams.recorder.tape import Tape
 from backpack_streams.recording.blocks import NoRecordingError
 from backpack_streams.recording.parts import BLOCK_BYTES, PartFile, in_blocks, part_path
-from backpack_streams.recording.reading import RecordingReader, is_recording
+from backpack_streams.recording.reading import RecordingReader
 from backpack_streams.recording.records import (
     About,
     End,
@@ -75,9 +75,6 @@ def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
     part(tmp_path / "a", "run", 1, 1, 1)
     with pytest.raises(UsageError, match="given twice"):
         RecordingReader([tmp_path / "a", tmp_path / "." / "a"])
-    assert is_recording(tmp_path / "a")
-    assert not is_recording(tmp_path / "text")
-    assert not is_recording(tmp_path / "nothing")
 
 
 def test_a_file_is_never_overwritten(tmp_path: Path) -> None:

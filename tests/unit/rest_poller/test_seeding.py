@@ -9,6 +9,8 @@ from backpack_streams.rest_poller.seeding import (
     FIRST_RETRY_SECONDS,
     FRESH_SECONDS,
     LONGEST_RETRY_SECONDS,
+    RECHECK_SECONDS,
+    SUSPICION_SPACING_SECONDS,
     SeedPlan,
     SeedRequest,
 )
@@ -104,6 +106,51 @@ def test_gaps_in_a_row_are_one_request_that_reaches_past_the_newest() -> None:
         plan.gap("A", 200 + number, 210 + number, 5.0 + number)
     [request] = drained(plan, 100.0)
     assert request.minimum_id == 258
+
+
+# ---- audits
+
+
+def test_a_book_under_suspicion_comes_after_gaps_and_before_the_rest() -> None:
+    plan = seeded("A", "B", "C")
+    plan.set_open(["A", "B", "C", "D"], 50.0)
+    assert plan.suspect("B", 60.0)
+    assert plan.gap("C", 500, 510, 70.0)
+    assert [request.symbol for request in drained(plan, 70.0)] == ["C", "B", "D"]
+
+
+def test_a_suspicion_outlives_a_failure() -> None:
+    plan = seeded("A")
+    plan.set_open(["A", "B"], 59.0)
+    plan.suspect("A", 60.0)
+    plan.failed(drained(plan, 60.0)[0], 60.0)
+    plan.set_open(["A", "B", "C"], 60.0)
+    assert next(request.symbol for request in drained(plan, 61.0)) == "A"
+
+
+def test_a_snapshot_of_a_moment_ago_answers_a_suspicion() -> None:
+    plan = seeded("A")
+    assert not plan.suspect("A", SUSPICION_SPACING_SECONDS - 0.1)
+    assert not plan.suspect("closed", 60.0)
+    assert plan.next(SUSPICION_SPACING_SECONDS) is None
+    assert plan.suspect("A", SUSPICION_SPACING_SECONDS)
+    assert plan.next(SUSPICION_SPACING_SECONDS) is not None
+
+
+@pytest.mark.parametrize("refresh", [0.0, REFRESH])
+def test_a_wrong_book_is_seeded_from_where_it_stood_and_looked_at_again_soon(refresh: float) -> None:
+    plan = seeded("A", at_id=90, refresh=refresh)
+    assert plan.found_wrong("A", 100, 5.0)
+    assert not plan.found_wrong("closed", 100, 5.0)
+    [request] = drained(plan, 5.0)
+    assert request.urgent
+    assert [plan.accepts(request, last_id) for last_id in (99, 100, 101)] == [False, True, True]
+    plan.done(request, 100, 6.0)
+    assert plan.next_due() == 6.0 + RECHECK_SECONDS
+    [again] = drained(plan, 6.0 + RECHECK_SECONDS)
+    assert not again.urgent
+    plan.done(again, 100, 40.0)
+    assert plan.next_due() == (40.0 + refresh if refresh else None)
 
 
 # ---- which snapshot is of use

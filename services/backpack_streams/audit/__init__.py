@@ -1,0 +1,1 @@
+"""Audits on demand: books from Kafka beside the books of the exchange."""

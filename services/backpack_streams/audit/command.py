@@ -1,0 +1,156 @@
+"""`backpack-streams audit SYMBOL…|all`: books from Kafka beside the exchange's, once."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+
+from backpack_streams.audit.on_demand import AuditsOnDemand
+from backpack_streams.audit.report import as_json, as_table, not_compared_as_json
+from backpack_streams.audit.settings import AuditSettings
+from backpack_streams.books import BookStream, BookUpdate
+from backpack_streams.books.auditing import AuditResult, ExchangeBook
+from backpack_streams.bus.decimals import unscaled_from_text
+from backpack_streams.errors import BackpackStreamsError, CodecError, UsageError
+from backpack_streams.exchange.limits import LimitSettings, Priority
+from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.rest_wire import DepthSnapshot
+from backpack_streams.feed.market_list import MarketList
+from backpack_streams.feed.markets import Selection
+from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
+
+ALL = "all"
+DEPTH_LIMIT = 1000
+AT_A_TIME = 8
+"""Books stand still while their snapshots are asked for, so these are few."""
+SNAPSHOT_SECONDS = 5.0
+"""So long a book may take to come to its snapshot before a newer one is asked for."""
+
+Rounds = AsyncGenerator[Iterator[BookUpdate], None]
+
+
+class BooksDifferError(BackpackStreamsError):
+    """A book differs from the exchange's, or could not be compared in time."""
+
+
+async def run(settings: AuditSettings, symbols: list[str]) -> int:
+    """Compares, prints what was found and returns 0 if every book is the exchange's.
+
+    Raises:
+        UsageError: no such market. BooksDifferError: a book is not the exchange's, or could not be compared in time.
+        BusError: Kafka cannot be reached. RestError: the exchange's list of markets cannot be had.
+    """
+    if ALL in symbols and len(symbols) > 1:
+        raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
+    deadline = time.monotonic() + settings.timeout
+    limits = LimitSettings(share=settings.rate_limit_share)
+    async with RestClient(RestSettings(base_url=settings.rest_url, limits=limits)) as rest:
+        listed = await MarketList(rest, settings.market_types).markets()
+        selection = Selection(None if symbols == [ALL] else frozenset(symbols))
+        selection.check(listed)
+        audits = await _audit(settings, symbols, frozenset(selection.of(listed)), rest, deadline)
+    _print(audits, settings)
+    return _verdict(audits, settings.timeout)
+
+
+async def _audit(
+    settings: AuditSettings, symbols: Sequence[str], is_open: frozenset[str], rest: RestClient, deadline: float
+) -> AuditsOnDemand:
+    wanted = None if list(symbols) == [ALL] else list(dict.fromkeys(symbols))
+    codec = kafka_codec(settings)
+    async with BookStream(
+        kafka_connection(settings), wanted, topic_prefix=settings.topic_prefix, codec=codec
+    ) as stream:
+        await stream.until_live(max(0.0, deadline - time.monotonic()))
+        names = wanted or sorted(is_open & stream.books.keys())
+        audits = AuditsOnDemand(stream.books, names)
+        async with aclosing(stream.rounds()) as rounds:
+            while not audits.is_done and time.monotonic() < deadline:
+                await _ask(audits, rest, audits.next(AT_A_TIME), deadline)
+                await _read(audits, rounds, deadline)
+    return audits
+
+
+async def _ask(audits: AuditsOnDemand, rest: RestClient, symbols: Sequence[str], deadline: float) -> None:
+    """Nothing is read meanwhile, so no book gets past the snapshot that is under way."""
+
+    async def ask(symbol: str) -> None:
+        try:
+            left = max(0.0, deadline - time.monotonic())
+            answer = await asyncio.wait_for(rest.depth(symbol, DEPTH_LIMIT, priority=Priority.SEED), left)
+            audits.on_snapshot(symbol, exchange_book(answer.body, DEPTH_LIMIT))
+        except TimeoutError:
+            audits.on_failure(symbol, "the exchange gave no book in time")
+        except (RestError, CodecError) as error:
+            audits.on_failure(symbol, f"the exchange gave no book: {error}")
+
+    await asyncio.gather(*map(ask, symbols))
+
+
+async def _read(audits: AuditsOnDemand, rounds: Rounds, deadline: float) -> None:
+    """Reads on until every snapshot has been compared, at least for one round."""
+    enough = min(deadline, time.monotonic() + SNAPSHOT_SECONDS)
+    while True:
+        for update in await anext(rounds):
+            audits.on_book(update.symbol)
+        audits.on_tick()
+        if not audits.is_waiting:
+            return
+        if time.monotonic() >= enough:
+            audits.forget_snapshots()
+            return
+
+
+def exchange_book(snapshot: DepthSnapshot, limit: int) -> ExchangeBook:
+    """An answer to a request for `limit` levels. A side as long as the limit may have been cut there.
+
+    Raises:
+        CodecError: a number that does not fit.
+    """
+    bids, asks = (
+        [(unscaled_from_text(price), unscaled_from_text(quantity)) for price, quantity in side]
+        for side in (snapshot.bids, snapshot.asks)
+    )
+    is_whole = len(bids) < limit, len(asks) < limit
+    return ExchangeBook(snapshot.last_update_id, snapshot.timestamp_us, bids, asks, *is_whole)
+
+
+def _print(audits: AuditsOnDemand, settings: AuditSettings) -> None:
+    not_compared = audits.not_compared()
+    if not settings.json_output:
+        lines = [as_table(audits.audits, not_compared)]
+    else:
+        lines = [
+            as_json(audits.audits[symbol])
+            if symbol in audits.audits
+            else not_compared_as_json(symbol, not_compared[symbol])
+            for symbol in sorted({*audits.audits, *not_compared})
+        ]
+    print("\n".join(lines), flush=True)  # noqa: T201  # what the command says to its user
+
+
+def _verdict(audits: AuditsOnDemand, timeout: float) -> int:
+    wrong = [audit.symbol for audit in audits.audits.values() if audit.result is AuditResult.MISMATCH]
+    unknown = list(audits.not_compared())
+    if not audits.audits and not unknown:
+        raise BooksDifferError("Kafka has no book to compare; check that market-producer and rest-poller run")
+    if wrong:
+        raise BooksDifferError(
+            f"{_counted(wrong)} not what the exchange has: {_named(wrong)}; book-builder takes a wrong book out of LIVE and has it "
+            "seeded anew when it audits it next"
+        )
+    if unknown:
+        raise BooksDifferError(
+            f"{_counted(unknown)} not compared within {timeout:g} s: {_named(unknown)}; the rows above say why, --timeout gives it longer"
+        )
+    return 0
+
+
+def _counted(symbols: Sequence[str]) -> str:
+    return f"{len(symbols)} {'book is' if len(symbols) == 1 else 'books are'}"
+
+
+def _named(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - 5} more" if len(symbols) > 5 else ""
+    return ", ".join(sorted(symbols)[:5]) + more

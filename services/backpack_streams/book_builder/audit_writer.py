@@ -1,0 +1,101 @@
+"""Writes what audits find: every audit on a topic of its own, and of a wrong book a gap, which takes it out of LIVE everywhere."""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from aiokafka.structs import ConsumerRecord
+from prometheus_client.registry import Collector
+
+from backpack_streams.book_builder.audits import BookAudits, Finding
+from backpack_streams.bus.decimals import UnscaledNumbers
+from backpack_streams.bus.depth_reader import DepthReader
+from backpack_streams.errors import CodecError
+from backpack_streams.feed import reports
+from backpack_streams.feed.measures import counts, value
+from backpack_streams.feed.publishing import Publishing
+
+logger = logging.getLogger(__name__)
+
+AUDIT_TOPIC = "ops.book_audit"
+DEPTH_TOPIC = "market.depth"
+LOOK_SECONDS = 0.25
+_FINDINGS_HELD = 10_000
+
+
+class AuditWriter:
+    """The shell round `BookAudits`."""
+
+    def __init__(self, service: str, publishing: Publishing) -> None:
+        self._service = service
+        self._publishing = publishing
+        self.audits = BookAudits(DepthReader(publishing.codec))
+        self._encode = publishing.encoder(AUDIT_TOPIC)
+        self._unwritten: deque[Finding] = deque(maxlen=_FINDINGS_HELD)
+        self._number = UnscaledNumbers()
+        self._next_look = 0.0
+
+    def take_trades(self, batch: Sequence[ConsumerRecord]) -> None:
+        """Trades of any market, to be held against the books."""
+        for record in batch:
+            if record.key is None or not self.audits.follows(record.key):
+                continue
+            try:
+                _, trade = self._publishing.codec.decode(record.value or b"")
+                self.audits.on_trade(trade["symbol"], self._number[trade["price"]])
+            except (CodecError, KeyError) as error:
+                where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                logger.warning("a trade cannot be read", extra=where | {"error": str(error)})
+
+    def write(self, now: float) -> None:
+        """Writes what was found since; `now` is in monotonic seconds. What has no room waits, and is tried again."""
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self.audits.on_tick()
+        for finding in self.audits.take_findings():
+            self._unwritten.append(finding)
+            if finding.wrong_id is not None:
+                self._tell_everybody(finding, finding.wrong_id)
+        while self._unwritten and self._send(self._unwritten[0]):
+            self._unwritten.popleft()
+
+    def _send(self, finding: Finding) -> bool:
+        key = finding.symbol.encode()
+        finding.row["service"] = self._service
+        value = self._encode(finding.row)
+        return self._publishing.lane(AUDIT_TOPIC, key).append(
+            key, value, finding.row["audited_time"] // 1000, spare=finding.wrong_id is not None
+        )
+
+    def _tell_everybody(self, finding: Finding, wrong_id: int) -> None:
+        """A book that every reader builds from the same records is wrong everywhere."""
+        row = finding.row
+        logger.error(
+            "a book differs from the exchange's",
+            extra={"symbol": finding.symbol, "update_id": row["update_id"], "detail": finding.detail},
+        )
+        self._publishing.reporter.gap(
+            stream=f"depth.{finding.symbol}",
+            symbol=finding.symbol,
+            topic=DEPTH_TOPIC,
+            reason=reports.AUDIT_MISMATCH,
+            detail=f"compared at update {row['update_id']}: {finding.detail}",
+            detected_us=row["audited_time"],
+            last_id=wrong_id,
+        )
+
+    def collectors(self) -> Iterable[Collector]:
+        """What /metrics shows of audits."""
+        return (
+            counts(
+                "book_audits",
+                "Books compared with the exchange's, by result, and audits asked for (WANTED). MISMATCH must stay 0.",
+                "result",
+                lambda: self.audits.counts,
+            ),
+            value(
+                "book_audit_age_seconds",
+                "Time since the book that was compared least lately was compared.",
+                self.audits.oldest_audit,
+            ),
+        )

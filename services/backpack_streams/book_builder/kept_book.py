@@ -1,0 +1,159 @@
+"""One market's book as the builder keeps it: with what the snapshot topic and the top topic know of it. Sans I/O."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.bus.depth_reader import DepthNumbers, Levels
+
+__all__ = ["CheckpointRules", "KeptBook", "Observer", "Top"]
+
+_TELLING = frozenset({Outcome.APPLIED, Outcome.RESEEDED, Outcome.BROKE})
+
+
+class Observer(Protocol):
+    """Somebody who looks on, and is told of everything that reaches a book after it did."""
+
+    def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
+        """An update and what it did."""
+
+    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome) -> None:
+        """A BookSnapshot record and what it did; checkpoints come only when a book is opened."""
+
+    def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
+        """What anything else did: a gap on record, a record that cannot be read."""
+
+    def on_dropped(self, symbol: str) -> None:
+        """The book is another builder's from now on."""
+
+
+class CheckpointRules(NamedTuple):
+    """When a book is checkpointed: whichever comes first."""
+
+    updates: int
+    """So many updates since the last snapshot."""
+    seconds: float
+    """So long after the first change since then."""
+    reach: int
+    """So many records of its partition lie between its last snapshot's place and the present."""
+
+
+class Top(NamedTuple):
+    """What a reader of tops sees change; levels as (price, quantity) in units of 10**-18, best first."""
+
+    status: str
+    reason: str | None
+    bids: Levels
+    asks: Levels
+
+
+class KeptBook:
+    """A `MarketBook`, the newest snapshot of it on the topic, and the newest top that was written. Times are monotonic seconds."""
+
+    __slots__ = (
+        "changed_at",
+        "key",
+        "market",
+        "observer",
+        "partition",
+        "snapshot_id",
+        "snapshot_offset",
+        "top",
+        "top_at",
+        "top_engine_time",
+        "top_id",
+        "updates",
+    )
+
+    def __init__(self, key: bytes, market: MarketBook, partition: int, observer: Observer | None = None) -> None:
+        self.key = key
+        self.market = market
+        self.partition = partition
+        self.observer = observer
+        self.snapshot_id: int | None = None
+        """Update id of the newest snapshot on the topic, seed or checkpoint."""
+        self.snapshot_offset = 0
+        """Where that one says a reader goes on."""
+        self.updates = 0
+        """Updates applied since."""
+        self.changed_at: float | None = None
+        """When the first of them was applied."""
+        self.top: Top | None = None
+        self.top_at = float("-inf")
+        """When a top was last looked for."""
+        self.top_id: int | None = None
+        self.top_engine_time: int | None = None
+
+    @property
+    def symbol(self) -> str:
+        """The market."""
+        return self.market.symbol
+
+    def is_early(self, first_id: int) -> bool:
+        """Whether an update that begins with this id leaves a hole in a chain that is whole so far."""
+        return self.market.is_early(first_id)
+
+    def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
+        """Take an update as `MarketBook.on_update` does, and count what changed the book."""
+        outcome = self.market.on_update(first_id, last_id, engine_time, bids, asks)
+        if outcome in _TELLING:
+            self.updates += 1
+        if self.observer is not None:
+            self.observer.on_update(self.market, (first_id, last_id, engine_time, bids, asks), outcome)
+        return outcome
+
+    def on_snapshot(self, last_update_id: int, delta_offset: int) -> None:
+        """Take note of a snapshot on the topic, newer there than any before it."""
+        self.snapshot_id = last_update_id
+        self.snapshot_offset = delta_offset
+        self.updates = 0
+        self.changed_at = None
+
+    def on_changed(self, now: float) -> None:
+        """Take note that updates were applied; `updates` was counted along."""
+        if self.changed_at is None:
+            self.changed_at = now
+
+    def wants_checkpoint(self, now: float, offset: int, rules: CheckpointRules) -> bool:
+        """Whether a checkpoint is due; `offset` is where the reader of its partition is.
+
+        Only of a book that is LIVE, and that knows more than the topic's newest snapshot or lies further on.
+        """
+        market = self.market
+        if market.status is not Status.LIVE:
+            return False
+        last_id = market.last_update_id or 0
+        if self.snapshot_id is not None and last_id < self.snapshot_id:
+            return False  # a seed is ahead of the updates: it tells more than we can
+        if self.changed_at is not None and last_id != self.snapshot_id:
+            return self.updates >= rules.updates or now - self.changed_at >= rules.seconds
+        return offset - self.snapshot_offset >= rules.reach
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the book is LIVE and past the newest snapshot: worth a checkpoint when its builder leaves."""
+        market = self.market
+        return market.status is Status.LIVE and (market.last_update_id or 0) > (self.snapshot_id or -1)
+
+    def new_top(self, levels: int) -> Top | None:
+        """What is to be written now; None where nothing that a reader sees has changed, or where it would go back in time.
+
+        A top goes back only in a sequence that began again, which a later engine time shows: whoever kept this book before may have
+        read further than we have.
+        """
+        market = self.market
+        bids, asks = market.book.depth_units(levels)
+        top = Top(market.status.value, market.reason or None, bids, asks)
+        return None if top == self.top or self._goes_back() else top
+
+    def _goes_back(self) -> bool:
+        last_id, engine_time = self.market.last_update_id, self.market.engine_time
+        if last_id is None or self.top_id is None or last_id >= self.top_id:
+            return False
+        return engine_time is None or self.top_engine_time is None or engine_time <= self.top_engine_time
+
+    def on_top(self, top: Top) -> None:
+        """Take note that this top was written."""
+        self.top = top
+        if self.market.last_update_id is not None:
+            self.top_id, self.top_engine_time = self.market.last_update_id, self.market.engine_time

@@ -1,0 +1,91 @@
+"""Kept books as records, and a top as it was read back."""
+
+from typing import Any
+
+from backpack_streams.book_builder.kept_book import KeptBook, Top
+from backpack_streams.books.units import to_units
+from backpack_streams.bus.decimals import bytes_from_unscaled
+from backpack_streams.bus.depth_reader import Levels
+from backpack_streams.bus.reader import Place
+
+Row = dict[str, Any]
+
+CHECKPOINT = "CHECKPOINT"
+WEBSOCKET = "WEBSOCKET"
+
+
+def checkpoint_row(kept: KeptBook, place: Place, offset: int, now_us: int) -> Row:
+    """A BookSnapshot record of a LIVE book, best levels first: it holds what lies before `offset` in its partition, and nothing else.
+
+    Of a truncated side it has the levels within its coverage: a reader takes the last one for how far the side is known.
+    """
+    market = kept.market
+    coverage = market.book.coverage
+    bids, asks = market.book.depth_units()
+    if coverage.bids is not None:
+        lowest = to_units(coverage.bids)
+        bids = [level for level in bids if level[0] >= lowest]
+    if coverage.asks is not None:
+        highest = to_units(coverage.asks)
+        asks = [level for level in asks if level[0] <= highest]
+    topic, partition = place
+    return {
+        "symbol": market.symbol,
+        "source": WEBSOCKET,
+        "event_time": None,
+        "engine_time": market.engine_time,
+        "received_time": now_us,
+        "origin": CHECKPOINT,
+        "last_update_id": market.last_update_id,
+        "bids": _levels(bids),
+        "asks": _levels(asks),
+        "bids_complete": coverage.bids is None,
+        "asks_complete": coverage.asks is None,
+        "depth_limit": None,
+        "delta_topic": topic,
+        "delta_partition": partition,
+        "delta_offset": offset,
+        "seed_update_id": None if market.root is None else market.root.last_update_id,
+        "seed_engine_time": None if market.root is None else market.root.engine_time,
+    }
+
+
+def top_row(kept: KeptBook, top: Top, levels: int, now_us: int) -> Row:
+    """A BookTop record."""
+    market = kept.market
+    return {
+        "symbol": market.symbol,
+        "source": WEBSOCKET,
+        "event_time": None,
+        "engine_time": market.engine_time,
+        "received_time": now_us,
+        "status": top.status,
+        "reason": top.reason,
+        "status_since": market.since,
+        "last_update_id": market.last_update_id,
+        "bids": _levels(top.bids),
+        "asks": _levels(top.asks),
+        "levels_limit": levels,
+    }
+
+
+def recalled_top(row: Row) -> Top:
+    """What a BookTop record showed.
+
+    Raises:
+        KeyError: it is none.
+    """
+    return Top(row["status"], row["reason"], _units(row["bids"]), _units(row["asks"]))
+
+
+def _units(levels: list[dict[str, bytes]]) -> Levels:
+    return [
+        (int.from_bytes(level["price"], "big", signed=True), int.from_bytes(level["quantity"], "big", signed=True))
+        for level in levels
+    ]
+
+
+def _levels(levels: Levels) -> list[dict[str, bytes]]:
+    return [
+        {"price": bytes_from_unscaled(price), "quantity": bytes_from_unscaled(quantity)} for price, quantity in levels
+    ]

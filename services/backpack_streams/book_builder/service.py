@@ -1,0 +1,10 @@
+"""book-builder: all order books, kept from Kafka, and what others need of them."""
+
+from backpack_streams.book_builder.builder import NAME, Builder
+from backpack_streams.book_builder.settings import BookBuilderSettings
+from backpack_streams.runtime.service import run_service
+
+
+def main(settings: BookBuilderSettings) -> int:
+    """Runs the service until a signal; returns the exit code."""
+    return run_service(NAME, lambda: Builder(settings).open(), settings, settings)

@@ -1,0 +1,26 @@
+"""Levels as NumPy arrays. NumPy is imported when somebody asks for one."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from backpack_streams.books.optional import library
+from backpack_streams.books.units import UNITS_PER_ONE
+
+__all__ = ["exact_array", "float_array"]
+
+
+def float_array(levels: Sequence[tuple[int, int]]) -> Any:
+    """Return units of 10**-18 as float64, shape (levels, 2): of each number the nearest float there is."""
+    numpy = library("numpy", "numpy")
+    flat = [number / UNITS_PER_ONE for level in levels for number in level]  # int / int is rounded once, correctly
+    return numpy.array(flat, dtype=numpy.float64).reshape(len(levels), 2)
+
+
+def exact_array(levels: Sequence[tuple[Decimal, Decimal]]) -> Any:
+    """Return the same `Decimal`s in an array of dtype object, shape (levels, 2)."""
+    numpy = library("numpy", "numpy")
+    array = numpy.empty((len(levels), 2), dtype=object)
+    for place, level in enumerate(levels):
+        array[place, 0], array[place, 1] = level
+    return array

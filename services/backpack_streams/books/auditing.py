@@ -1,0 +1,237 @@
+"""Audits one book built from Kafka against the exchange's snapshots, at the same update id, without I/O."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+from backpack_streams.books.comparison import Comparison, Difference, compare
+from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.books.order_book import OrderBook
+from backpack_streams.books.recent_books import PastBook, RecentBooks
+from backpack_streams.books.restart import SEED_TOLERANCE_MICROSECONDS
+from backpack_streams.books.update_buffer import Update
+from backpack_streams.errors import BookError
+
+__all__ = ["Audit", "AuditResult", "BookAuditor", "ExchangeBook", "audit_now"]
+
+PATIENCE_SECONDS: Final = 60.0
+"""How long a snapshot waits for the book to reach its id."""
+
+Levels = Sequence[tuple[int, int]]
+
+
+class AuditResult(Enum):
+    """What an audit came to."""
+
+    MATCH = "MATCH"
+    """The same, level for level, as far as both books know."""
+    MISMATCH = "MISMATCH"
+    """The books differ."""
+    NOT_COMPARABLE = "NOT_COMPARABLE"
+    """The two could not be brought to one update id: this says nothing about the book."""
+
+
+class ExchangeBook(NamedTuple):
+    """A snapshot of the exchange: levels in any order in units of 10**-18, time in µs."""
+
+    last_update_id: int
+    engine_time: int | None
+    bids: Levels
+    asks: Levels
+    bids_complete: bool = True
+    asks_complete: bool = True
+
+    def book(self) -> OrderBook:
+        """Return it as a book.
+
+        Raises:
+            BookError: it contradicts itself.
+        """
+        book = OrderBook()
+        book.seed(self.bids, self.asks, self.bids_complete, self.asks_complete)
+        return book
+
+
+class Audit(NamedTuple):
+    """One audit. `comparison` and `update_id` are None where nothing could be compared; of a mismatch both books are kept."""
+
+    symbol: str
+    result: AuditResult
+    reason: str
+    """Empty for a match."""
+    snapshot: ExchangeBook
+    reached_id: int | None
+    """Last update id that the book had reached when this was found."""
+    update_id: int | None = None
+    """Where both were compared."""
+    comparison: Comparison | None = None
+    ours: OrderBook | None = None
+    theirs: OrderBook | None = None
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """Where the books differ."""
+        return () if self.comparison is None else self.comparison.differences
+
+
+class _Waiting(NamedTuple):
+    snapshot: ExchangeBook
+    deadline: float
+
+
+class BookAuditor:
+    """Follows one `MarketBook`, remembers its recent past, and compares it with the exchange's snapshots.
+
+    Tell it of each update and of each snapshot of the exchange right after the book has taken it. A snapshot behind the book is
+    compared with what the book was, one ahead of it when the book gets there. Times are monotonic seconds. The book is not changed
+    here: after a mismatch, tell it and everybody else (`MarketBook.on_wrong`).
+    """
+
+    __slots__ = ("_market", "_recent", "_waiting")
+
+    def __init__(self, market: MarketBook, recent: RecentBooks | None = None) -> None:
+        self._market = market
+        self._recent = RecentBooks() if recent is None else recent
+        self._waiting: _Waiting | None = None
+        self._restart()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a snapshot waits for the book to reach its id."""
+        return self._waiting is not None
+
+    def on_update(
+        self, outcome: Outcome, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels
+    ) -> Audit | None:
+        """Take one update (as `MarketBook.on_update` does) and what it did to the book; returns the audit that it brought to an end."""
+        if outcome is not Outcome.APPLIED:
+            return self.on_outcome(outcome)
+        self._recent.append(self._market.book, Update(first_id, last_id, engine_time, bids, asks))
+        waiting = self._waiting
+        if waiting is None or last_id < waiting.snapshot.last_update_id:
+            return None
+        self._waiting = None
+        return self._compare(waiting.snapshot)
+
+    def on_outcome(self, outcome: Outcome) -> Audit | None:
+        """Take what anything but a snapshot did to the book; returns the audit that it made impossible."""
+        if outcome in (Outcome.RESEEDED, Outcome.MENDED):
+            self._restart()
+            return self._give_up("the book was replaced before it reached the snapshot")
+        if outcome is Outcome.BROKE:
+            self._recent.forget()
+            return self._give_up(f"the book left LIVE before it reached the snapshot: {self._market.reason}")
+        return None
+
+    def on_snapshot(self, snapshot: ExchangeBook, outcome: Outcome, now: float) -> Audit | None:
+        """Take a snapshot of the exchange and what it did to the book; returns the audit if it can be told already.
+
+        A snapshot that seeds a book which was not right anyway judges nothing.
+        """
+        if outcome is Outcome.RESEEDED:
+            known = self._recent.first_id is not None and snapshot.last_update_id <= self._recent.last_id
+            audit = self._compare(snapshot) if known else None
+            self._waiting = None
+            self._restart()
+            return audit
+        if outcome is Outcome.BROKE:
+            return self.on_outcome(outcome)
+        if outcome is Outcome.REFUSED:
+            return None
+        if snapshot.last_update_id <= (self._market.last_update_id or 0):
+            return self._compare(snapshot)
+        if self._waiting is not None:
+            awaited = self._waiting.snapshot.last_update_id
+            return self._refuse(snapshot, f"an earlier snapshot waits for the book to reach {awaited}")
+        self._waiting = _Waiting(snapshot, now + PATIENCE_SECONDS)
+        return None
+
+    def on_tick(self, now: float) -> Audit | None:
+        """Look at the time; returns the audit of a snapshot that has waited for too long."""
+        if self._waiting is None or now < self._waiting.deadline:
+            return None
+        return self._give_up(f"no update has brought the book to the snapshot for {PATIENCE_SECONDS:g} s")
+
+    def _restart(self) -> None:
+        market = self._market
+        if market.last_update_id is not None:
+            self._recent.restart(market.book, market.last_update_id, market.engine_time)
+
+    def _give_up(self, reason: str) -> Audit | None:
+        waiting, self._waiting = self._waiting, None
+        return None if waiting is None else self._refuse(waiting.snapshot, reason)
+
+    def _refuse(self, snapshot: ExchangeBook, reason: str) -> Audit:
+        return _not_comparable(self._market, snapshot, reason)
+
+    def _compare(self, snapshot: ExchangeBook) -> Audit:
+        past = self._recent.book_at(snapshot.last_update_id)
+        if past is None:
+            oldest = self._recent.first_id
+            return self._refuse(snapshot, f"the snapshot is older than what is kept of the book, from {oldest} on")
+        doubt = _another_sequence(snapshot, past)
+        if doubt is not None:
+            return self._refuse(snapshot, doubt)
+        return _audit(self._market, snapshot, past.book, past.straddling)
+
+
+def audit_now(market: MarketBook, snapshot: ExchangeBook) -> Audit | None:
+    """Compare a book as it stands with a snapshot of the exchange.
+
+    Returns None while the book is behind the snapshot. For a reader that holds its book still while it asks for the snapshot; one that
+    cannot do so needs a `BookAuditor`.
+    """
+    if market.status is not Status.LIVE:
+        return _not_comparable(market, snapshot, f"the book is {market.status.value}: {market.reason}")
+    reached = market.last_update_id or 0
+    if reached < snapshot.last_update_id:
+        return None
+    if reached > snapshot.last_update_id:
+        return _not_comparable(
+            market, snapshot, f"the book is past the snapshot {snapshot.last_update_id}, at {reached}"
+        )
+    return _audit(market, snapshot, market.book, None)
+
+
+def _another_sequence(snapshot: ExchangeBook, past: PastBook) -> str | None:
+    """Ids alone cannot tell a snapshot of a sequence that began again, as after a relisting: times can."""
+    time = snapshot.engine_time
+    if time is None:
+        return None
+    if (
+        past.straddling is None
+        and past.engine_time is not None
+        and past.engine_time - time > SEED_TOLERANCE_MICROSECONDS
+    ):
+        return f"the snapshot is earlier than update {snapshot.last_update_id}: it is of another sequence, or its clock is off"
+    if past.next_time is not None and time - past.next_time > SEED_TOLERANCE_MICROSECONDS:
+        return f"the snapshot is later than what follows update {snapshot.last_update_id}: it is of another sequence, or was cached"
+    return None
+
+
+def _audit(market: MarketBook, snapshot: ExchangeBook, ours: OrderBook, straddling: Update | None) -> Audit:
+    try:
+        theirs = snapshot.book()
+        if straddling is not None:  # its quantities are absolute, so both books stand at its end once both have it
+            theirs.apply(straddling.bids, straddling.asks)
+    except BookError as error:
+        return _not_comparable(market, snapshot, f"the snapshot contradicts itself: {error}")
+    found = compare(ours, theirs)
+    update_id = snapshot.last_update_id if straddling is None else straddling.last_id
+    is_match = not found.differences
+    reason = "" if is_match else f"{len(found.differences)} levels differ, the first at {found.differences[0]}"
+    return Audit(
+        market.symbol,
+        AuditResult.MATCH if is_match else AuditResult.MISMATCH,
+        reason,
+        snapshot,
+        market.last_update_id,
+        update_id,
+        found,
+        None if is_match else ours.copy(),
+        None if is_match else theirs,
+    )
+
+
+def _not_comparable(market: MarketBook, snapshot: ExchangeBook, reason: str) -> Audit:
+    return Audit(market.symbol, AuditResult.NOT_COMPARABLE, reason, snapshot, market.last_update_id)

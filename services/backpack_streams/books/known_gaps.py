@@ -1,0 +1,102 @@
+"""What gap records say of books: holes that no update shows, outages, and audits that found a book wrong. Sans I/O."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from backpack_streams.books.market_book import MarketBook, Outcome, Status
+
+__all__ = ["GAP_PATIENCE_SECONDS", "KnownGaps"]
+
+GAP_PATIENCE_SECONDS: Final = 1.0
+"""How long a gap on record waits for updates that show it, or that show that somebody else published what was missing."""
+_DISCONNECTED = "DISCONNECTED"
+_AUDIT_MISMATCH = "AUDIT_MISMATCH"
+
+
+class _KnownGap(NamedTuple):
+    """What follows `last_id` is missing, says a producer; believed from `due` (monotonic seconds) on."""
+
+    last_id: int
+    due: float
+    is_outage: bool
+    """No socket brought anything."""
+    is_over: bool
+    """A socket is up again."""
+    detected_us: int
+
+
+class _Wrong(NamedTuple):
+    """The book differed from the exchange's when it had reached `last_id`, says an audit."""
+
+    last_id: int
+    detected_us: int
+
+
+class KnownGaps:
+    """The newest gap of each market that its book has not come to yet.
+
+    A gap mostly shows by itself, as a hole between two updates. Where no update follows, its record alone tells of it.
+    """
+
+    __slots__ = ("_gaps", "_wrong")
+
+    def __init__(self) -> None:
+        self._gaps: dict[str, _KnownGap] = {}
+        self._wrong: dict[str, _Wrong] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._gaps or self._wrong)
+
+    def take(self, gap: Mapping[str, Any], now: float) -> None:
+        """Takes a Gap record; `now` is in monotonic seconds.
+
+        Raises:
+            KeyError: the record is no gap.
+        """
+        symbol, last_id = gap["symbol"], gap["last_id"]
+        if last_id is None or gap["stream"] != f"depth.{symbol}":
+            return
+        if gap["reason"] == _AUDIT_MISMATCH:
+            self._wrong[symbol] = _Wrong(last_id, gap["detected_time"])
+            return
+        is_outage = gap["reason"] == _DISCONNECTED
+        is_over = gap["next_time"] is not None
+        has_waited = is_over if is_outage else gap["next_id"] is None
+        patience = 0.0 if has_waited else GAP_PATIENCE_SECONDS
+        self._gaps[symbol] = _KnownGap(last_id, now + patience, is_outage, is_over, gap["detected_time"])
+
+    def due(
+        self, books: Mapping[str, MarketBook], seeded_us: Mapping[str, int], now: float
+    ) -> Iterator[tuple[MarketBook, Outcome]]:
+        """Tells the books of what they have come to; yields those that were told, with the outcome.
+
+        `seeded_us`: when the last seed of each market was received (µs); one from after an outage says that nothing was missed.
+        """
+        for symbol, wrong in list(self._wrong.items()):
+            market = books.get(symbol)
+            if market is not None:  # a book that turns up later is told then
+                del self._wrong[symbol]
+                why = f"an audit found it to differ from the exchange's book, at update {wrong.last_id}"
+                yield market, market.on_wrong(wrong.last_id, wrong.detected_us, why)
+        for symbol, gap in list(self._gaps.items()):
+            market = books.get(symbol)
+            if market is None or market.newest_id > gap.last_id:
+                del self._gaps[symbol]  # nobody's, or updates from after it are there, which show the hole themselves
+            elif now >= gap.due and market.newest_id == gap.last_id:
+                del self._gaps[symbol]
+                outcome = _mark(market, gap, seeded_us.get(symbol, 0))
+                if outcome is not None:
+                    yield market, outcome
+
+
+def _mark(market: MarketBook, gap: _KnownGap, seeded_us: int) -> Outcome | None:
+    if gap.is_outage and gap.is_over:
+        if seeded_us > gap.detected_us:
+            return None
+        return market.on_outage_over(f"no socket was up after update {gap.last_id}, and nothing has come since")
+    if gap.is_outage:
+        return market.on_outage(f"no socket is up since update {gap.last_id}")
+    # One that is still catching up shows SYNCING: it is told now, for nobody tells it again.
+    if market.status is not Status.STALE and market.last_update_id == gap.last_id:
+        return market.on_unreadable(f"the producer lost what follows update {gap.last_id}")
+    return None

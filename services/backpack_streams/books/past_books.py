@@ -1,0 +1,132 @@
+"""Books as of a past moment, then forward: at full speed or as time passed then."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import Final
+
+from backpack_streams.books.book_update import BookUpdate
+from backpack_streams.books.intake import Intake
+from backpack_streams.books.listing import moment_text
+from backpack_streams.books.past_reading import PastItem, PastReading
+from backpack_streams.books.timeline import Pace
+
+__all__ = ["ARRIVAL_MICROS", "PastBooks"]
+
+LATE_MICROS: Final = 1_000_000
+"""How far past a moment is read for updates from before it: a second producer's copies, a clock that went back."""
+ARRIVAL_MICROS: Final = 2_000_000
+"""So long after a moment everything from before it has reached Kafka."""
+_REST_SECONDS: Final = 0.1
+
+
+class PastBooks:
+    """Feeds an intake from a reading. `rounds` begins once the books are as of `moment_us`, and ends at `until_us` or, with neither
+    that nor a pace, where Kafka's records end.
+    """
+
+    def __init__(
+        self, intake: Intake, reading: PastReading, moment_us: int, until_us: int | None, pace: Pace | None
+    ) -> None:
+        self._intake = intake
+        self._reading = reading
+        self._moment_us = moment_us
+        self._until_us = until_us
+        self._pace = pace
+        self._ahead: deque[PastItem] = deque()
+        self._now = 0.0
+        self.is_at_moment = False
+        """Whether the books have come to the moment."""
+
+    async def rounds(self) -> AsyncGenerator[Iterator[BookUpdate], None]:
+        """First an empty batch now and then, while it reads up to the moment; then all books at once, then what happened since."""
+        while not self.is_at_moment and not self._has_all_until(self._moment_us):
+            items = await self._reading.items(self._moment_us + LATE_MICROS)
+            for item in items:
+                if item.time_us > self._moment_us:
+                    self._ahead.append(item)
+                else:
+                    for _ in self._take(item):
+                        pass
+            if not items and not self._reading.timeline.hungry:
+                await asyncio.sleep(_REST_SECONDS)
+            yield iter(())
+        if not self.is_at_moment:
+            yield self._arrive()
+        async for updates in self._forward():
+            yield updates
+
+    def _has_all_until(self, moment_us: int) -> bool:
+        reading = self._reading
+        return reading.timeline.is_through(moment_us + LATE_MICROS) and reading.asked_us > moment_us + ARRIVAL_MICROS
+
+    def _arrive(self) -> Iterator[BookUpdate]:
+        """All books as of the moment."""
+        intake, when = self._intake, moment_text(self._moment_us)
+        for _ in intake.give_up_waiting():
+            pass
+        for item in self._ahead:
+            market = intake.by_key.get(item.record.key)
+            if market is not None and item.update is not None and item.update[1] <= (market.last_update_id or 0):
+                intake.doubt(market, f"the newest snapshot before {when} holds updates from after it")
+        intake.behind.clear()
+        intake.unseeded_because = "no seed yet"
+        self.is_at_moment = True
+        return intake.release(list(intake.books.values()))
+
+    async def _forward(self) -> AsyncGenerator[Iterator[BookUpdate], None]:
+        while not self._is_over():
+            limit_us = self._limit_us()
+            due = list(self._due_ahead(limit_us))
+            if not self._ahead:
+                due += await self._reading.items(limit_us)
+            if due:
+                yield self._take_all(due)
+            else:
+                await asyncio.sleep(self._seconds_to_wait())
+                yield iter(())
+
+    def _limit_us(self) -> int | None:
+        limits = [] if self._until_us is None else [self._until_us + LATE_MICROS]
+        if self._pace is not None:
+            limits.append(self._pace.moment_us(time.monotonic()))
+        return min(limits, default=None)
+
+    def _due_ahead(self, limit_us: int | None) -> Iterator[PastItem]:
+        while self._ahead and (limit_us is None or self._ahead[0].time_us <= limit_us):
+            yield self._ahead.popleft()
+
+    def _seconds_to_wait(self) -> float:
+        if self._reading.timeline.hungry:
+            return 0.0
+        next_us = self._ahead[0].time_us if self._ahead else self._reading.timeline.next_time
+        if self._pace is None or next_us is None:
+            return _REST_SECONDS
+        return min(_REST_SECONDS, self._pace.seconds_until(next_us, time.monotonic()))
+
+    def _is_over(self) -> bool:
+        until_us = self._until_us
+        if until_us is not None:
+            is_ahead = bool(self._ahead) and self._ahead[0].time_us <= until_us
+            return not is_ahead and self._has_all_until(until_us)
+        return self._pace is None and not self._ahead and self._reading.timeline.is_through()
+
+    def _take_all(self, items: Iterable[PastItem]) -> Iterator[BookUpdate]:
+        for item in items:
+            if self._until_us is None or item.time_us <= self._until_us:
+                yield from self._take(item)
+
+    def _take(self, item: PastItem) -> Iterator[BookUpdate]:
+        intake, record = self._intake, item.record
+        self._now = max(self._now, item.time_us / 1_000_000)
+        yield from intake.on_time(self._now)
+        market = intake.by_key.get(record.key)
+        is_wanted = market is not None or (record.key is not None and intake.wants(record.key))
+        if item.update is not None and is_wanted:
+            intake.updates += 1
+            yield from intake.take_update(market or intake.add(record.key), item.update, self._now)
+        elif item.problem is not None and is_wanted:
+            yield from intake.not_understood(market, record, item.problem)
+        elif item.update is None and item.problem is None:
+            yield from intake.take_other(record, self._now)

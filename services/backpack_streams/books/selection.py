@@ -1,0 +1,71 @@
+"""Which markets a reader wants: names, patterns, kinds, or all. Sans I/O."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Final
+
+from backpack_streams.errors import UsageError
+
+__all__ = ["KIND_PREFIX", "Selection"]
+
+KIND_PREFIX: Final = "kind:"
+_PATTERN_SIGNS = frozenset("*?[")
+
+
+class Selection:
+    """The markets wanted. Of `symbols` any one may fit: a name, a pattern (`*_PERP`, `BTC*`) or a kind (`kind:PERP`).
+
+    `kinds` narrows that down to markets of these kinds. Kinds are those of the market list, so a market is of no kind until it is listed.
+    """
+
+    def __init__(self, symbols: str | Iterable[str] | None = None, kinds: str | Iterable[str] | None = None) -> None:
+        """Prepare; None for all.
+
+        Raises:
+            UsageError: nothing is left to want, or a kind without a name.
+        """
+        given = None if symbols is None else _listed(symbols, "symbol")
+        self._narrowed_to = None if kinds is None else frozenset(kind.upper() for kind in _listed(kinds, "kind"))
+        self._is_everything = given is None
+        kinds_given = [each for each in given or () if each.startswith(KIND_PREFIX)]
+        self._kinds = frozenset(each.removeprefix(KIND_PREFIX).upper() for each in kinds_given)
+        if "" in self._kinds:
+            raise UsageError(f"{KIND_PREFIX} names no kind of market; write {KIND_PREFIX}PERP")
+        rest = [each for each in given or () if not each.startswith(KIND_PREFIX)]
+        self.patterns = tuple(each for each in rest if _PATTERN_SIGNS & set(each))
+        self.names = frozenset(rest) - frozenset(self.patterns)
+
+    @property
+    def keys(self) -> frozenset[bytes] | None:
+        """The Kafka keys of the markets, where they are known without the market list; else None."""
+        if self._is_everything or self.patterns or self._kinds or self._narrowed_to is not None:
+            return None
+        return frozenset(name.encode() for name in self.names)
+
+    @property
+    def asks_for_kinds(self) -> bool:
+        """Whether nothing can be chosen without the market list."""
+        return bool(self._kinds) or self._narrowed_to is not None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every market is wanted, listed or not."""
+        return self._is_everything and self._narrowed_to is None
+
+    def wants(self, symbol: str, kind: str | None) -> bool:
+        """Whether a market is wanted; `kind` is None where the market list does not have it."""
+        if self._narrowed_to is not None and kind not in self._narrowed_to:
+            return False
+        return (
+            self._is_everything
+            or symbol in self.names
+            or kind in self._kinds
+            or any(fnmatchcase(symbol, pattern) for pattern in self.patterns)
+        )
+
+
+def _listed(texts: str | Iterable[str], what: str) -> list[str]:
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    if not listed or not all(listed):
+        raise UsageError(f"no {what}, or an empty one, is wanted; leave {what}s out for all markets")
+    return listed

@@ -1,0 +1,86 @@
+"""Which books ought to be audited first: crossed ones, and those that stand still while their market trades. Sans I/O."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.books.units import plain
+
+__all__ = ["SPACING_SECONDS", "Suspicions"]
+
+SPACING_SECONDS: Final = 60.0
+"""A book is suspected at most so often."""
+STANDSTILL_SECONDS: Final = 3.0
+"""How long a book may stand still after a trade outside of its touch: trades and updates come on different partitions."""
+
+
+@dataclass(slots=True)
+class _Outside:
+    """A trade outside of the touch, and where the book stood."""
+
+    price: int
+    update_id: int | None
+    due: float
+
+
+class Suspicions:
+    """Watches books. Each method returns a suspicion in one sentence, or None. Times are monotonic seconds, prices units of 10**-18."""
+
+    def __init__(self) -> None:
+        self._outside: dict[str, _Outside] = {}
+        self._told: dict[str, float] = {}
+        self._broken: set[str] = set()
+
+    def on_broken(self, market: MarketBook, outcome: Outcome, now: float) -> str | None:
+        """Take what an event did to a book. A chain that breaks is told by its producer; what only the book shows is told here."""
+        if outcome is not Outcome.BROKE or not (market.book.is_crossed or market.book.is_exhausted):
+            return None
+        self._broken.add(market.symbol)
+        return self._tell(market, market.reason, now)
+
+    def on_trade(self, market: MarketBook, price: int, now: float) -> None:
+        """Take a trade: a maker's order at its price rested in the book, so one outside of the touch says that the touch has moved."""
+        if market.status is not Status.LIVE:
+            return
+        bid, ask = market.book.best_bid_units, market.book.best_ask_units
+        is_outside = (bid is not None and price < bid) or (ask is not None and price > ask)
+        if not is_outside:
+            return
+        known = self._outside.get(market.symbol)
+        if known is None or known.update_id != market.last_update_id:
+            self._outside[market.symbol] = _Outside(price, market.last_update_id, now + STANDSTILL_SECONDS)
+
+    def on_tick(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
+        """Look at the books and the time; returns the suspicions by symbol."""
+        found: dict[str, str] = {}
+        for symbol, outside in list(self._outside.items()):
+            market = books.get(symbol)
+            if market is None or market.last_update_id != outside.update_id or market.status is not Status.LIVE:
+                del self._outside[symbol]
+            elif now >= outside.due:
+                del self._outside[symbol]
+                why = f"a trade at {plain(outside.price)}, outside of the touch, and the book still stands at update {outside.update_id}"
+                told = self._tell(market, why, now)
+                if told is not None:
+                    found[symbol] = told
+        return found | self._still_broken(books, now)
+
+    def _still_broken(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
+        """The snapshot that was asked for may have been of no use: it is asked for again until the book is right."""
+        found: dict[str, str] = {}
+        for symbol in list(self._broken):
+            market = books.get(symbol)
+            if market is None or market.status is Status.LIVE:
+                self._broken.discard(symbol)
+            else:
+                told = self._tell(market, market.reason, now)
+                if told is not None:
+                    found[symbol] = told
+        return found
+
+    def _tell(self, market: MarketBook, why: str, now: float) -> str | None:
+        last = self._told.get(market.symbol)
+        if last is not None and now - last < SPACING_SECONDS:
+            return None
+        self._told[market.symbol] = now
+        return why

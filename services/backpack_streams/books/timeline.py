@@ -1,0 +1,106 @@
+"""Puts the records of several partitions into one order of time, and lets them out at their time. Sans I/O."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+__all__ = ["Pace", "Timeline"]
+
+_Place = tuple[str, int]
+_Item = TypeVar("_Item")
+
+
+class Timeline(Generic[_Item]):
+    """Merges partitions by time; within a partition the order stays, also where its clock goes back.
+
+    Nothing is given while a partition that has more is `hungry`: its next record might be the earlier one.
+    """
+
+    def __init__(self, places: Iterable[_Place]) -> None:
+        self._queues: dict[_Place, deque[tuple[int, _Item]]] = {place: deque() for place in places}
+        self._latest: dict[_Place, int] = {}
+        self._heads: list[tuple[int, _Place]] = []
+        self._hungry = set(self._queues)
+        self._resting: set[_Place] = set()
+
+    @property
+    def hungry(self) -> frozenset[_Place]:
+        """Partitions that have more, and of which nothing is here."""
+        return frozenset(self._hungry)
+
+    @property
+    def resting(self) -> frozenset[_Place]:
+        """Partitions that were read to their end."""
+        return frozenset(self._resting)
+
+    @property
+    def next_time(self) -> int | None:
+        """Time (µs) of what comes next; None when nothing is here."""
+        return self._heads[0][0] if self._heads else None
+
+    def feed(self, place: _Place, items: Iterable[tuple[int, _Item]]) -> None:
+        """Take the next items of a partition, each with its time in µs."""
+        queue, latest = self._queues[place], self._latest.get(place, 0)
+        was_empty = not queue
+        for time_us, item in items:
+            latest = max(latest, time_us)
+            queue.append((latest, item))
+        self._latest[place] = latest
+        if was_empty and queue:
+            heapq.heappush(self._heads, (queue[0][0], place))
+            self._hungry.discard(place)
+
+    def rest(self, place: _Place) -> None:
+        """Nothing more is there for now: do not wait for this partition."""
+        self._hungry.discard(place)
+        self._resting.add(place)
+
+    def wake(self, place: _Place) -> None:
+        """There is more again."""
+        self._resting.discard(place)
+        if not self._queues[place]:
+            self._hungry.add(place)
+
+    def is_through(self, limit_us: int | None = None) -> bool:
+        """Whether all up to and including this time was given (None: all there is)."""
+        next_time = self.next_time
+        if self._hungry or next_time is None:
+            return not self._hungry
+        return limit_us is not None and next_time > limit_us
+
+    def take(self, limit_us: int | None, most: int) -> Iterator[_Item]:
+        """The next items in order of time, up to and including this time, `most` of them, while none is missing."""
+        heads = self._heads
+        while heads and most and not self._hungry:
+            time_us, place = heads[0]
+            if limit_us is not None and time_us > limit_us:
+                return
+            queue = self._queues[place]
+            _, item = queue.popleft()
+            if queue:
+                heapq.heapreplace(heads, (queue[0][0], place))
+            else:
+                heapq.heappop(heads)
+                if place not in self._resting:
+                    self._hungry.add(place)
+            most -= 1
+            yield item
+
+
+class Pace:
+    """Lets the past pass as fast as it passed then: which moment of it is now."""
+
+    def __init__(self, start_us: int) -> None:
+        self._start_us = start_us
+        self._started: float | None = None
+
+    def moment_us(self, now: float) -> int:
+        """The moment (µs) that the past has come to; `now` is in monotonic seconds, and the first call is the start."""
+        if self._started is None:
+            self._started = now
+        return self._start_us + int((now - self._started) * 1_000_000)
+
+    def seconds_until(self, time_us: int, now: float) -> float:
+        """How long from now that moment comes; 0 if it has come."""
+        return max(0.0, (time_us - self.moment_us(now)) / 1_000_000)

@@ -1,0 +1,146 @@
+"""A wrong book, which no gap shows, is found by comparing it with the exchange's, leaves LIVE everywhere, and is made right."""
+
+import asyncio
+import json
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.embedded import BlockingKafka
+from plant import Plant, running_plant, same_book, wait_until
+from reading import read_topic
+
+SYMBOL = "BTC_USDC_PERP"
+DEPTH_PARTITIONS = 8
+
+
+def forge(plant: Plant, first_id: int, last_id: int, bids: list[tuple[str, str]]) -> None:
+    """An update that the exchange never sent, written into the topic as if it had."""
+    codec, topic, now_us = Codec(), plant.prefix + "market.depth", time.time_ns() // 1000
+    row: dict[str, Any] = {"symbol": SYMBOL, "source": "WEBSOCKET", "event_time": now_us, "engine_time": now_us}
+    row |= {"received_time": now_us, "first_update_id": first_id, "last_update_id": last_id, "asks": []}
+    row["bids"] = [{"price": Decimal(price), "quantity": Decimal(quantity)} for price, quantity in bids]
+    value = codec.encoder("DepthUpdate", topic)(codec.rows("DepthUpdate")(row))
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=plant.bootstrap_servers)
+        await producer.start()
+        try:
+            key = SYMBOL.encode()
+            await producer.send_and_wait(topic, value, key=key, partition=partition_of(key, DEPTH_PARTITIONS))
+        finally:
+            await producer.stop()
+
+    asyncio.run(send())
+
+
+def audits(plant: Plant, *results: str) -> list[dict[str, Any]]:
+    read = read_topic(plant.bootstrap_servers, plant.prefix + "ops.book_audit", "BookAudit")
+    rows = [each.value for each in read if each.value is not None and each.key == SYMBOL]
+    return [row for row in rows if row["result"] in results]
+
+
+def verdict(plant: Plant, *flags: str) -> tuple[int, dict[str, Any], str]:
+    done = plant.run("audit", SYMBOL, "--json", "--rest-url", plant.exchange.rest_url, "--timeout", "30", *flags)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def status(plant: Plant) -> str:
+    done = plant.run("book", SYMBOL, "--once", "--json", "--timeout", "1")
+    return str(json.loads(done.stdout)["status"])
+
+
+def test_a_forged_update_is_found_shown_and_healed(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "forged.") as plant:
+        exchange = plant.start_exchange("--symbols", "2", "--rate", "300", "--frames", "900", "--start", "subscribed")
+        poller = plant.start_ready("rest-poller", "--seed-refresh", "0")
+        producer = plant.start_ready("market-producer", "--streams", "depth,trade")
+        exchange.wait_finished()
+        plant.books(SYMBOL)
+        code, row, _ = verdict(plant)
+        assert (code, row["result"], row["different_levels"]) == (0, "MATCH", 0)
+        assert row["compared_levels"] > 100
+
+        # What the exchange sends while nobody listens comes to Kafka as something else: no id is missing.
+        assert producer.stop() == 0
+        before = exchange.ask(f"/books/{SYMBOL}")
+        exchange.order("burst", count=60)
+        wait_until("the market has moved", lambda: exchange.ask("/state")["finished"])
+        truth = exchange.ask(f"/books/{SYMBOL}")
+        assert truth["last_update_id"] > before["last_update_id"]
+        wrong_price = truth["bids"][2][0]
+        forge(plant, before["last_update_id"] + 1, truth["last_update_id"], [(wrong_price, "12345.5")])
+        plant.start_ready("market-producer", "--streams", "depth,trade")
+        assert status(plant) == "LIVE"
+
+        code, row, message = verdict(plant)
+        assert (code, row["result"]) == (1, "MISMATCH")
+        assert row["update_id"] == truth["last_update_id"]
+        told = {each["price"]: (each["ours"], each["exchange"]) for each in row["differences"] if each["side"] == "bid"}
+        assert told[wrong_price] == ("12345.5", truth["bids"][2][1])
+        assert SYMBOL in message
+
+        builder = plant.start_ready("book-builder")
+        assert poller.stop() == 0
+        gaps_before = len(read_topic(plant.bootstrap_servers, "forged.ops.gap", "Gap"))
+        plant.start_ready("rest-poller", "--seed-refresh", "0")
+        wait_until("the audit finds it", lambda: bool(audits(plant, "MISMATCH")))
+        [found] = audits(plant, "MISMATCH")
+        assert found["different_levels"] == row["different_levels"]
+        assert (Decimal(wrong_price), Decimal("12345.5")) in _levels(found["our_bids"])
+        assert _levels(found["exchange_bids"]) == [tuple(map(Decimal, level)) for level in truth["bids"]]
+        gaps = read_topic(plant.bootstrap_servers, "forged.ops.gap", "Gap")[gaps_before:]
+        assert [(gap.value["reason"], gap.value["last_id"]) for gap in gaps if gap.value] == [
+            ("AUDIT_MISMATCH", found["book_update_id"])
+        ]
+
+        wait_until("every reader has the right book", lambda: same_book(plant.books(SYMBOL)[SYMBOL], truth))
+        code, row, _ = verdict(plant)
+        assert (code, row["result"]) == (0, "MATCH")
+        assert builder.metric("book_audits_total") >= 1
+
+
+def _levels(levels: list[dict[str, Any]]) -> list[tuple[Decimal, Decimal]]:
+    return [(level["price"], level["quantity"]) for level in levels]
+
+
+def test_right_books_are_never_accused_in_full_traffic(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "audited.") as plant:
+        exchange = plant.start_exchange("--symbols", "3", "--rate", "600", "--start", "control")
+        plant.start_ready("rest-poller", "--seed-refresh", "0.3")
+        plant.start_ready("market-producer", "--streams", "depth,trade")
+        builder = plant.start_ready("book-builder")
+        exchange.order("snapshot-behind", symbol=SYMBOL, updates=100, count=4)
+        exchange.order("snapshot-ahead", symbol=SYMBOL, seconds=0.5, count=4)
+        exchange.play()
+        wait_until("many audits are on record", lambda: len(audits(plant, "MATCH")) >= 15)
+        done = plant.run("audit", "all", "--json", "--rest-url", exchange.rest_url, "--timeout", "40")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {json.loads(line)["result"] for line in done.stdout.splitlines()} == {"MATCH"}
+        matches = audits(plant, "MATCH")
+        assert all(row["compared_levels"] > 100 for row in matches)
+        assert any(row["book_update_id"] > row["update_id"] for row in matches)
+        assert audits(plant, "MISMATCH") == []
+        assert builder.metric('book_audits_total{result="MATCH"}') >= 15
+        assert builder.metric('book_audits_total{result="MISMATCH"}') == 0
+
+
+def test_a_book_that_cannot_be_compared_is_no_match(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "unaudited.") as plant:
+        plant.start_exchange("--symbols", "2", "--rate", "300", "--start", "subscribed")
+        assert plant.run("topics", "apply").returncode == 0
+        plant.start_ready("market-producer", "--streams", "depth")
+        done = plant.run("audit", SYMBOL, "--rest-url", plant.exchange.rest_url, "--timeout", "2")
+        assert done.returncode == 1
+        assert "NOT_COMPARABLE" in done.stdout
+        assert "no seed yet" in done.stdout
+        assert done.stderr.startswith(f"backpack-streams audit: 1 book is not compared within 2 s: {SYMBOL}")
+        assert done.stderr.count("\n") == 1
+        unknown = plant.run("audit", "BTC_USDC_PRP", "--rest-url", plant.exchange.rest_url)
+        assert unknown.returncode == 2
+        assert "did you mean BTC_USDC_PERP" in unknown.stderr

@@ -1,0 +1,183 @@
+"""Two builders share the work, one is killed in traffic: tops go on, every checkpoint is exact, a late reader needs no more."""
+
+import asyncio
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from backpack_streams.embedded import BlockingKafka
+from plant import Plant, Service, running_plant, same_book, wait_until
+from reading import Read, read_topic
+
+SYMBOLS = 8
+BUILDER = ("book-builder", "--session-timeout", "6", "--checkpoint-seconds", "1", "--checkpoint-updates", "100")
+
+Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
+
+
+class Replayed:
+    """One market by dict and Decimal: its book after each update, from the first seed on."""
+
+    def __init__(self, seed: dict[str, Any], updates: list[Read]) -> None:
+        self.ids = [seed["last_update_id"]]
+        self.books = [(self._side(seed["bids"]), self._side(seed["asks"]))]
+        self.offsets = [-1]
+        for update in updates:
+            value = update.value
+            assert value is not None
+            if value["last_update_id"] <= self.ids[-1]:
+                continue
+            assert value["first_update_id"] <= self.ids[-1] + 1
+            bids, asks = self.books[-1]
+            self.books.append((self._side(value["bids"], bids), self._side(value["asks"], asks)))
+            self.ids.append(value["last_update_id"])
+            self.offsets.append(update.offset)
+
+    @staticmethod
+    def _side(levels: list[dict[str, Decimal]], before: dict[Decimal, Decimal] | None = None) -> dict[Decimal, Decimal]:
+        side = (before or {}) | {level["price"]: level["quantity"] for level in levels}
+        return {price: quantity for price, quantity in side.items() if quantity}
+
+    def before(self, offset: int) -> tuple[int, Sides]:
+        """Update id and book of all that lies before an offset."""
+        at = bisect_left(self.offsets, offset) - 1
+        return self.ids[at], self.books[at]
+
+    def at(self, last_update_id: int) -> Sides:
+        return self.books[self.ids.index(last_update_id)]
+
+
+def as_dict(levels: list[dict[str, Decimal]]) -> dict[Decimal, Decimal]:
+    return {level["price"]: level["quantity"] for level in levels}
+
+
+def by_key(records: list[Read]) -> dict[str, list[Read]]:
+    sorted_out: dict[str, list[Read]] = defaultdict(list)
+    for record in records:
+        if record.key is not None and record.value is not None:
+            sorted_out[record.key].append(record)
+    return sorted_out
+
+
+async def _trim(plant: Plant, offsets: dict[int, int]) -> None:
+    """What retention does, to the updates before these offsets."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=plant.bootstrap_servers)
+    await admin.start()
+    try:
+        topic = plant.prefix + "market.depth"
+        await admin.delete_records(
+            {TopicPartition(topic, number): RecordsToDelete(offset) for number, offset in offsets.items()}
+        )
+    finally:
+        await admin.close()
+
+
+def have_all(*builders: Service) -> bool:
+    return sum(int(builder.metric("builder_partitions")) for builder in builders) == 8
+
+
+def traffic_goes_on(plant: Plant, *builders: Service) -> None:
+    """Until the builders at hand have written something new of both kinds."""
+    names = ("book_tops_total", "checkpoints_total")
+
+    def written() -> list[float]:
+        return [sum(builder.metric(name) for builder in builders) for name in names]
+
+    enough = [count + SYMBOLS for count in written()]
+    wait_until("tops and checkpoints go on", lambda: all(a > b for a, b in zip(written(), enough, strict=True)))
+    assert not plant.exchange.ask("/state")["finished"]
+
+
+def test_a_killed_builder_costs_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "builders.") as plant:
+        flow = ("--symbols", str(SYMBOLS), "--rate", "300", "--start", "control", "--frames", "12000")
+        exchange = plant.start_exchange(*flow)
+        poller = plant.start("rest-poller")
+        producer = plant.start("market-producer", "--streams", "depth")
+        wait_until("poller and producer are ready", lambda: poller.is_ready() and producer.is_ready())
+        first = plant.start_ready(*BUILDER)
+        exchange.play()
+        second = plant.start_ready(*BUILDER)
+        wait_until(
+            "they share the partitions", lambda: have_all(first, second) and first.metric("builder_partitions") == 4
+        )
+        traffic_goes_on(plant, first)
+        traffic_goes_on(plant, second)
+        first.kill()
+        wait_until("the second one has all", lambda: have_all(second) and second.is_ready())
+        traffic_goes_on(plant, second)
+        third = plant.start_ready(*BUILDER)
+        wait_until("they share the partitions again", lambda: have_all(second, third))
+        exchange.wait_finished()
+        wait_until(
+            "all updates are in the books",
+            lambda: second.metric("builder_lag_records") + third.metric("builder_lag_records") == 0,
+        )
+        assert second.stop() == 0
+        wait_until("the third one has all", lambda: have_all(third) and third.is_ready())
+        assert third.stop() == 0
+        newest = _checkpoints_are_exact(plant)
+        _tops_are_exact(plant)
+        _a_late_reader_needs_only_checkpoints(plant, newest)
+
+
+def _replays(plant: Plant) -> Iterator[tuple[str, Replayed, list[Read]]]:
+    snapshots = by_key(read_topic(plant.bootstrap_servers, plant.prefix + "market.book_snapshot", "BookSnapshot"))
+    updates = by_key(read_topic(plant.bootstrap_servers, plant.prefix + "market.depth", "DepthUpdate"))
+    assert len(snapshots) == SYMBOLS
+    for symbol, found in snapshots.items():
+        first = found[0].value
+        assert first is not None
+        assert (first["origin"], first["bids_complete"], first["asks_complete"]) == ("SEED", True, True)
+        yield symbol, Replayed(first, updates[symbol]), found
+
+
+def _checkpoints_are_exact(plant: Plant) -> dict[str, dict[str, Any]]:
+    """Each is the book of all updates before the offset that it names. Returns the newest of each market."""
+    newest: dict[str, dict[str, Any]] = {}
+    for symbol, replayed, snapshots in _replays(plant):
+        checkpoints = [each.value for each in snapshots if each.value and each.value["origin"] == "CHECKPOINT"]
+        assert len(checkpoints) > 10
+        for row in checkpoints:
+            last_id, (bids, asks) = replayed.before(row["delta_offset"])
+            assert row["last_update_id"] == last_id
+            assert (as_dict(row["bids"]), as_dict(row["asks"])) == (bids, asks)
+            assert (row["bids_complete"], row["asks_complete"]) == (True, True)
+        assert sorted(checkpoints, key=lambda row: row["delta_offset"]) == checkpoints
+        newest[symbol] = checkpoints[-1]
+        assert newest[symbol]["last_update_id"] == replayed.ids[-1]
+    return newest
+
+
+def _tops_are_exact(plant: Plant) -> None:
+    """Whoever wrote them: never the same twice in a row, never back, and each as the book was."""
+    tops = by_key(read_topic(plant.bootstrap_servers, plant.prefix + "market.book_top", "BookTop"))
+    for symbol, replayed, _ in _replays(plant):
+        rows = [each.value for each in tops[symbol] if each.value]
+        live = [row for row in rows if row["status"] == "LIVE"]
+        assert len(live) > 20
+        for row in live:
+            bids, asks = replayed.at(row["last_update_id"])
+            assert as_dict(row["bids"]) == {price: bids[price] for price in sorted(bids, reverse=True)[:20]}
+            assert as_dict(row["asks"]) == {price: asks[price] for price in sorted(asks)[:20]}
+        assert all(a["last_update_id"] < b["last_update_id"] for a, b in pairwise(live))
+        shown = [tuple(row[name] for name in ("status", "reason", "bids", "asks")) for row in rows]
+        assert all(a != b for a, b in pairwise(shown))
+
+
+def _a_late_reader_needs_only_checkpoints(plant: Plant, newest: dict[str, dict[str, Any]]) -> None:
+    """All updates that the checkpoints hold are gone."""
+    kept: dict[int, int] = {}
+    for row in newest.values():
+        kept[row["delta_partition"]] = min(row["delta_offset"], kept.get(row["delta_partition"], row["delta_offset"]))
+    asyncio.run(_trim(plant, kept))
+    books = plant.books(*newest)
+    for symbol in newest:
+        assert same_book(books[symbol], plant.exchange.ask(f"/books/{symbol}"))

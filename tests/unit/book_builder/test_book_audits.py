@@ -1,0 +1,138 @@
+"""What the builder says of audits: a record of each, and of a wrong book a place from which it is wrong for everybody."""
+
+from typing import Any
+
+from backpack_streams.book_builder.audits import BookAudits
+from backpack_streams.books.market_book import MarketBook, Status
+from backpack_streams.books.units import UNITS_PER_ONE
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.decimals import bytes_from_unscaled
+from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
+
+SYMBOL = "SOL_USDC"
+TOPIC = "backpack.ops.book_audit"
+CODEC = Codec()
+
+
+class Keeper:
+    """Keeps one book as book-builder does, with its audits looking on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.audits = BookAudits(DepthReader(CODEC), clock=lambda: self.now, wall_us=lambda: 77)
+        self.market = MarketBook(SYMBOL)
+
+    def seed(self, last_id: int, bid: int = 10, origin: str = "SEED", complete: bool = True) -> None:
+        levels = [(bid * UNITS_PER_ONE, UNITS_PER_ONE)], [(20 * UNITS_PER_ONE, UNITS_PER_ONE)]
+        outcome = self.market.on_seed(last_id, last_id, *levels, bids_complete=complete)
+        rows = [
+            [{"price": bytes_from_unscaled(p), "quantity": bytes_from_unscaled(q)} for p, q in side] for side in levels
+        ]
+        record = {"last_update_id": last_id, "engine_time": last_id, "bids": rows[0], "asks": rows[1]}
+        record |= {"bids_complete": complete, "asks_complete": True, "origin": origin}
+        self.audits.on_seed(self.market, record, outcome)
+
+    def update(self, last_id: int, bid: int | None = None) -> None:
+        bids = [] if bid is None else [(bid * UNITS_PER_ONE, UNITS_PER_ONE)]
+        update: DepthNumbers = (last_id, last_id, last_id, bids, [])
+        self.audits.on_update(self.market, update, self.market.on_update(*update))
+
+    def findings(self) -> list[tuple[int | None, dict[str, Any]]]:
+        """Each as its record is read back from Kafka."""
+        encode = CODEC.encoder("BookAudit", TOPIC)
+        return [(each.wrong_id, CODEC.read(encode(each.row))[1]) for each in self.audits.take_findings()]
+
+
+def test_a_match_is_on_record() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.update(6)
+    keeper.seed(5)
+    [(wrong_id, row)] = keeper.findings()
+    assert wrong_id is None
+    assert (row["symbol"], row["result"], row["reason"], row["audited_time"]) == (SYMBOL, "MATCH", "", 77)
+    assert (row["update_id"], row["snapshot_update_id"], row["book_update_id"]) == (5, 5, 6)
+    assert (row["compared_levels"], row["different_levels"], row["our_bids"]) == (2, 0, [])
+    assert keeper.findings() == []
+    assert keeper.audits.counts == {"MATCH": 1, "MISMATCH": 0, "NOT_COMPARABLE": 0, "WANTED": 0}
+
+
+def test_a_wrong_book_leaves_live_and_both_books_are_kept() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.update(6, bid=12)
+    keeper.update(7)
+    keeper.seed(6, complete=False)
+    [(wrong_id, row)] = keeper.findings()
+    assert (wrong_id, row["result"], row["update_id"]) == (7, "MISMATCH", 6)
+    assert keeper.market.status is Status.STALE
+    assert [(each["side"], int(each["price"])) for each in row["differences"]] == [("bid", 12)]
+    assert [int(each["price"]) for each in row["our_bids"]] == [12, 10]
+    assert [int(each["price"]) for each in row["exchange_bids"]] == [10]
+    assert int(row["bids_compared_to"]) == 10
+    assert row["asks_compared_to"] is None
+    keeper.seed(8)
+    assert keeper.market.status is Status.LIVE
+    keeper.seed(8)
+    [(_, healed)] = keeper.findings()
+    assert healed["result"] == "MATCH"
+
+
+def test_a_wrong_update_that_reaches_a_snapshot_ahead_is_found_there() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.seed(7)
+    keeper.update(6, bid=12)
+    assert keeper.findings() == []
+    keeper.update(7)
+    [(wrong_id, row)] = keeper.findings()
+    assert (wrong_id, row["result"]) == (7, "MISMATCH")
+
+
+def test_a_checkpoint_is_no_judge() -> None:
+    keeper = Keeper()
+    keeper.seed(5, origin="CHECKPOINT")
+    keeper.update(6, bid=12)
+    keeper.seed(6, origin="CHECKPOINT")
+    assert keeper.findings() == []
+    keeper.seed(6)
+    assert [row["result"] for _, row in keeper.findings()] == ["MISMATCH"]
+
+
+def test_time_ends_what_never_comes() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.seed(9)
+    keeper.now = 100.0
+    keeper.audits.on_tick()
+    assert [row["result"] for _, row in keeper.findings()] == ["NOT_COMPARABLE"]
+
+
+def test_suspicions_ask_for_an_audit() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    assert keeper.audits.follows(SYMBOL.encode())
+    keeper.audits.on_trade(SYMBOL, 21 * UNITS_PER_ONE)
+    keeper.audits.on_trade("OTHER", 21 * UNITS_PER_ONE)
+    keeper.now = 10.0
+    keeper.audits.on_tick()
+    [(_, row)] = keeper.findings()
+    assert (row["result"], row["book_update_id"], row["update_id"]) == ("WANTED", 5, None)
+    keeper.now = 100.0
+    keeper.update(6, bid=30)
+    [(_, crossed)] = keeper.findings()
+    assert (crossed["result"], crossed["reason"]) == ("WANTED", "crossed after update 6")
+
+
+def test_a_book_of_another_builder_is_forgotten() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.seed(5)
+    keeper.now = 7.0
+    assert keeper.audits.oldest_audit() == 7.0
+    keeper.seed(9)
+    keeper.audits.on_dropped(SYMBOL)
+    keeper.now = 1000.0
+    keeper.audits.on_tick()
+    assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
+    assert (keeper.audits.oldest_audit(), keeper.audits.follows(SYMBOL.encode())) == (0.0, False)

@@ -1,0 +1,106 @@
+"""Against hftbacktest itself: a backtest over the array ends with the book that ours is."""
+
+import math
+from typing import Any
+
+import pytest
+from recorded_markets import LATENCY_US, Follower, recorded_records, trade
+
+from backpack_streams.books.adapters.hftbacktest import HftEvents
+from backpack_streams.books.market_book import MarketBook
+from backpack_streams.books.record_stream import StreamedRecord
+
+hftbacktest = pytest.importorskip("hftbacktest", reason="hftbacktest is not installed")
+
+validate_event_order = pytest.importorskip(
+    "hftbacktest.data", reason="hftbacktest is not installed"
+).validate_event_order
+
+SYMBOL = "LINK_USDC_PERP"
+TICK, LOT = 0.001, 1.0
+
+
+Books = tuple[dict[int, float], dict[int, float]]
+
+
+def books_at_the_end(arrays: list[Any]) -> list[Books]:
+    """Bids and asks by tick of each array, as the backtest's local side sees them after the last event; one run, as it compiles."""
+    assets = [
+        hftbacktest.BacktestAsset()
+        .data([data])
+        .linear_asset(1.0)
+        .constant_order_latency(0, 0)
+        .power_prob_queue_model(2)
+        .no_partial_fill_exchange()
+        .trading_value_fee_model(0, 0)
+        .tick_size(TICK)
+        .lot_size(LOT)
+        for data in arrays
+    ]
+    backtest = hftbacktest.HashMapMarketDepthBacktest(assets)
+    try:
+        while backtest.elapse(3_600_000_000_000) == 0:
+            pass
+        found = []
+        for place, data in enumerate(arrays):
+            depth = backtest.depth(place)
+            ticks = sorted({round(price / TICK) for price in data["px"].tolist() if not math.isnan(price)})
+            bids = {tick: q for tick in ticks if (q := depth.bid_qty_at_tick(tick))}
+            asks = {tick: q for tick in ticks if (q := depth.ask_qty_at_tick(tick))}
+            found.append((bids, asks))
+        return found
+    finally:
+        backtest.close()
+
+
+def by_tick(market: MarketBook) -> Books:
+    bids, asks = ({round(float(p) / TICK): float(q) for p, q in side} for side in market.book.depth())
+    return bids, asks
+
+
+def test_a_backtest_ends_with_our_book_and_a_hole_clears_it_until_the_next_seed() -> None:
+    records = list(recorded_records(SYMBOL))
+    whole, holed = (Follower(SYMBOL), HftEvents(SYMBOL)), (Follower(SYMBOL), HftEvents(SYMBOL))
+    for place, record in enumerate(records):
+        for follower, events in (whole, holed) if place not in (100, 101) else (whole,):
+            follower.take(record)
+            events.add(record)
+    follower, events = holed
+    in_the_hole = events.array()
+    value = records[-1].value | follower.market.book.to_record()
+    seed = StreamedRecord("market.book_snapshot", "BookSnapshot", SYMBOL, value, 0, 0)
+    seed.value["last_update_id"] = records[-1].value["last_update_id"]
+    follower.take(seed)
+    events.add(seed)
+    arrays = [whole[1].array(), in_the_hole, events.array()]
+    for data in arrays:
+        validate_event_order(data)
+        assert data.dtype == hftbacktest.types.event_dtype
+        assert len(data) > 300
+    after_all, without, reseeded = books_at_the_end(arrays)
+    assert after_all == by_tick(whole[0].market)
+    assert without == ({}, {})
+    assert reseeded == by_tick(follower.market)
+
+
+def test_events_that_arrive_in_another_order_stand_twice() -> None:
+    types, events = hftbacktest.types, HftEvents(SYMBOL)
+    assert len(events.array()) == 0
+    for record in recorded_records(SYMBOL):
+        events.add(record)
+    alone = len(events.array())
+    moment = next(record for record in recorded_records(SYMBOL) if record.name == "BookSnapshot").value["engine_time"]
+    events.add(trade(SYMBOL, 1, moment + 1, received_time=moment + 40 * LATENCY_US))
+    events.add(trade(SYMBOL, 2, moment + 2, received_time=moment - 5))  # a clock that went back
+    events.add(trade("BTC_USDC", 2, moment + 2))
+    data = events.array()
+    validate_event_order(data)
+    assert len(data) > alone + 2
+    trades = data[data["ev"] & 0xFF == types.TRADE_EVENT]
+    assert set(trades["px"]) == {86700.1}
+    assert set(trades["qty"]) == {0.00123}
+    assert all(event & types.SELL_EVENT for event in trades["ev"])
+    assert all(row["local_ts"] >= row["exch_ts"] for row in data)
+    for side in (types.EXCH_EVENT, types.LOCAL_EVENT):
+        assert sum(bool(event & side) for event in data["ev"]) == alone + 2  # each event once on each side
+    assert not any(math.isnan(row["px"]) for row in trades)

@@ -1,0 +1,98 @@
+"""An update that another producer's may precede waits for it: in whatever way two copies of a stream mix, nothing breaks."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.books.early_updates import EARLY_AT_MOST, EARLY_PATIENCE_SECONDS, EarlyUpdates
+from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.bus.depth_reader import DepthNumbers
+
+
+def update(number: int) -> DepthNumbers:
+    return number, number, 1_000 + number, [(100, number)], []
+
+
+def live(last_id: int = 10) -> MarketBook:
+    market = MarketBook("A")
+    market.on_seed(last_id, 1_000, [(100, 1)], [(200, 1)])
+    return market
+
+
+def test_where_one_producer_is_known_nothing_waits_until_a_second_one_shows() -> None:
+    market = live()
+    early: EarlyUpdates[MarketBook] = EarlyUpdates(of_all=False)
+    assert list(early.offer(market, update(12), 0.0)) == [Outcome.BROKE]
+    assert not early
+    market = live()
+    early.expect_second("A")
+    assert list(early.offer(market, update(12), 0.0)) == []
+    assert "A" in early
+
+
+def test_what_is_missing_comes_a_moment_later() -> None:
+    market, early = live(), EarlyUpdates()
+    assert list(early.offer(market, update(13), 0.0)) == []
+    assert list(early.offer(market, update(12), 0.1)) == []
+    assert market.status is Status.LIVE
+    assert market.last_update_id == 10
+    assert "A" in early
+    assert list(early.offer(market, update(11), 0.2)) == [Outcome.APPLIED] * 3
+    assert market.last_update_id == 13
+    assert not early
+
+
+def test_what_does_not_come_breaks_the_book_when_the_patience_is_over() -> None:
+    market, early = live(), EarlyUpdates()
+    assert list(early.offer(market, update(12), 5.0)) == []
+    assert list(early.offer(market, update(13), 5.2)) == [], "the first one's patience counts"
+    assert list(early.due(5.0 + EARLY_PATIENCE_SECONDS - 0.01)) == []
+    told = list(early.due(5.0 + EARLY_PATIENCE_SECONDS))
+    assert [outcome for _, outcome in told] == [Outcome.BROKE, Outcome.BUFFERED]
+    assert market.status is Status.STALE
+    assert market.last_update_id == 10
+    assert not early
+
+
+def test_no_more_wait_than_there_is_room_for() -> None:
+    market, early = live(), EarlyUpdates()
+    outcomes = [list(early.offer(market, update(12 + i), 0.0)) for i in range(EARLY_AT_MOST + 1)]
+    assert not any(outcomes[:-1])
+    assert outcomes[-1][0] is Outcome.BROKE
+    assert not early
+
+
+def test_a_seed_that_goes_as_far_as_what_is_missing_lets_them_go_on() -> None:
+    market, early = live(), EarlyUpdates()
+    assert list(early.offer(market, update(15), 0.0)) == []
+    assert not early.reached_by(market, 13)
+    assert early.reached_by(market, 14)
+    assert market.on_seed(14, 2_000, [(100, 7)], [(200, 7)]) is Outcome.KEPT
+    assert list(early.give_up(market)) == [Outcome.RESEEDED]
+    assert market.last_update_id == 15
+    assert market.status is Status.LIVE
+
+
+def test_a_book_that_is_not_live_takes_everything_at_once() -> None:
+    market, early = MarketBook("A"), EarlyUpdates()
+    assert list(early.offer(market, update(5), 0.0)) == [Outcome.BUFFERED]
+    assert not early
+
+
+@given(st.data(), st.integers(1, 40))
+def test_two_copies_of_a_stream_in_any_mix_are_one_stream(data: st.DataObject, count: int) -> None:
+    """Each producer is in order; either may begin late or end early, as long as between them all is there."""
+    begins = data.draw(st.integers(0, count))
+    ends = data.draw(st.integers(begins, count))
+    sides = [list(range(11, 11 + ends)), list(range(11 + begins, 11 + count))]
+    market, early, now = live(), EarlyUpdates(), 0.0
+    applied: list[int] = []
+    while any(sides):
+        side = data.draw(st.sampled_from([each for each in sides if each]))
+        for outcome in early.offer(market, update(side.pop(0)), now):
+            assert outcome in (Outcome.APPLIED, Outcome.DUPLICATE)
+            if outcome is Outcome.APPLIED:
+                applied.append(market.last_update_id or 0)
+        assert market.status is Status.LIVE
+    assert market.last_update_id == 10 + count
+    assert len(applied) == count
+    assert not early

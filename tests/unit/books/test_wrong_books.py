@@ -1,0 +1,105 @@
+"""A book that an audit found wrong leaves LIVE, and nothing heals it that goes back to before the audit."""
+
+import pytest
+
+from backpack_streams.books.known_gaps import KnownGaps
+from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
+
+SECOND = 1_000_000
+LEVELS = ([(9, 1)], [(11, 1)])
+START = 1000 * SECOND
+
+
+def live(seed_id: int = 10, last: int = 20) -> MarketBook:
+    market = MarketBook("SOL_USDC")
+    market.on_seed(seed_id, START, *LEVELS)
+    for update_id in range(seed_id + 1, last + 1):
+        market.on_update(update_id, update_id, START + update_id, [], [])
+    return market
+
+
+def test_a_wrong_book_leaves_live_whatever_it_has_read_since() -> None:
+    for reached in (15, 18, 20):
+        market = live(last=20)
+        assert market.on_wrong(reached, START, "differs") is Outcome.BROKE
+        assert (market.status, market.reason) == (Status.STALE, "differs")
+
+
+def test_the_exchange_heals_it_from_where_it_stands() -> None:
+    market = live(last=20)
+    market.on_wrong(18, START, "differs")
+    assert market.on_seed(19, START, *LEVELS) is Outcome.REFUSED  # 20 has been applied and is gone
+    assert market.on_seed(20, START, *LEVELS) is Outcome.RESEEDED
+    assert (market.status, market.root) == (Status.LIVE, Root(20, START))
+    assert market.on_wrong(18, START, "differs") is Outcome.IGNORED
+    assert market.status is Status.LIVE
+
+
+def test_a_checkpoint_heals_it_only_if_it_goes_back_to_a_later_snapshot_of_the_exchange() -> None:
+    market = live(last=20)
+    market.on_wrong(20, START, "differs")
+    for root in (Root(0, None), Root(10, START), Root(19, START)):
+        assert market.on_seed(30, START, *LEVELS, root=root) is Outcome.REFUSED
+    assert "goes back to the exchange's snapshot 19" in market.reason
+    assert market.on_seed(30, START, *LEVELS, root=Root(20, START)) is Outcome.RESEEDED
+    assert (market.status, market.last_update_id, market.root) == (Status.LIVE, 30, Root(20, START))
+
+
+def test_a_seed_ahead_that_was_kept_heals_it_at_once() -> None:
+    market = live(last=20)
+    assert market.on_seed(25, START, *LEVELS) is Outcome.KEPT
+    assert market.on_wrong(20, START, "differs") is Outcome.RESEEDED
+    assert (market.status, market.last_update_id) == (Status.LIVE, 25)
+
+
+def test_a_checkpoint_ahead_that_was_kept_does_not() -> None:
+    market = live(last=20)
+    market.on_seed(25, START, *LEVELS, root=Root(10, START))
+    assert market.on_wrong(20, START, "differs") is Outcome.BROKE
+
+
+@pytest.mark.parametrize("has_waiting", [True, False])
+def test_a_book_without_a_seed_waits_for_one_from_after_the_audit(has_waiting: bool) -> None:
+    market = MarketBook("SOL_USDC")
+    if has_waiting:
+        for update_id in range(15, 25):
+            market.on_update(update_id, update_id, START, [], [])
+    assert market.on_wrong(18, START, "differs") is Outcome.BUFFERED
+    assert market.on_seed(17, START, *LEVELS) is Outcome.REFUSED
+    assert market.on_seed(18, START, *LEVELS) is Outcome.RESEEDED
+    assert market.last_update_id == (24 if has_waiting else 18)
+
+
+def test_a_sequence_that_began_again_since_is_not_accused_of_what_was_before() -> None:
+    market = MarketBook("SOL_USDC")
+    market.on_seed(10, START + 60 * SECOND, *LEVELS)
+    assert market.on_wrong(1000, START, "differs") is Outcome.IGNORED
+    waiting = MarketBook("SOL_USDC")
+    waiting.on_wrong(1000, START, "differs")
+    assert waiting.on_seed(10, START + 60 * SECOND, *LEVELS) is Outcome.RESEEDED
+    late = live(seed_id=10, last=20)
+    assert late.on_wrong(1000, START, "differs") is Outcome.BROKE
+
+
+def test_what_a_checkpoint_goes_back_to_is_read_from_its_record() -> None:
+    assert Root.of_record({"origin": "SEED", "seed_update_id": None, "seed_engine_time": None}) is None
+    checkpoint = {"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8}
+    assert Root.of_record(checkpoint) == Root(7, 8)
+    assert Root.of_record({"origin": "CHECKPOINT"}) == Root(0, None)
+    assert Root.of_record({"origin": "SOMETHING_NEW"}) == Root(0, None)
+
+
+def gap(last_id: int, reason: str = "AUDIT_MISMATCH", next_id: int | None = None) -> dict[str, object]:
+    row: dict[str, object] = {"symbol": "SOL_USDC", "stream": "depth.SOL_USDC", "reason": reason, "last_id": last_id}
+    return row | {"next_id": next_id, "next_time": None, "detected_time": START}
+
+
+def test_the_gap_topic_tells_every_reader_at_once() -> None:
+    gaps, market = KnownGaps(), live(last=20)
+    gaps.take(gap(15), 0.0)
+    gaps.take(gap(30, "SEQUENCE_BREAK", 35), 0.0)  # another gap does not hide it
+    assert list(gaps.due({}, {}, 0.0)) == []
+    told = list(gaps.due({"SOL_USDC": market}, {}, 0.0))
+    assert told == [(market, Outcome.BROKE)]
+    assert "audit" in market.reason
+    assert not [each for each in gaps.due({"SOL_USDC": market}, {}, 0.0) if each[1] is Outcome.BROKE]
