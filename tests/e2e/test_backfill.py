@@ -62,7 +62,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(kafka: BlockingKafka, t
 
 
 def test_trades_and_funding_rates_as_far_as_the_exchange_keeps_them(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with running_plant(kafka.bootstrap_servers, tmp_path, "past.") as plant:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "kept.") as plant:
         exchange = plant.start_exchange(
             "--symbols", "3", "--rate", "200", "--frames", "1000", "--historical-requests-per-minute", "100000"
         )

@@ -20,7 +20,7 @@ def own_kafka(tmp_path: Path) -> BlockingKafka:
 def test_frames_wait_while_kafka_is_away(own_kafka: BlockingKafka, tmp_path: Path, kill: bool) -> None:
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "away.") as plant:
         exchange = plant.start_exchange("--symbols", "3", "--rate", "300", "--frames", "4500", "--start", "control")
-        plant.start("rest-poller")
+        plant.start_ready("rest-poller")
         producer = plant.start("market-producer", "--streams", "depth,trade")
         wait_until("the producer is ready", producer.is_ready)
         exchange.play()
@@ -61,7 +61,7 @@ def test_a_loss_at_the_very_end_is_not_shown_as_live(own_kafka: BlockingKafka, t
     """No update follows the loss: only the Gap record tells the book that it is behind."""
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "end.") as plant:
         exchange = plant.start_exchange("--symbols", "1", "--rate", "2000", "--frames", "24000", "--start", "control")
-        plant.start("rest-poller")
+        plant.start_ready("rest-poller")
         producer = plant.start("market-producer", "--streams", "depth", "--buffer-mib", "1")
         wait_until("the producer is ready", producer.is_ready)
         exchange.play()
@@ -84,7 +84,7 @@ def test_a_loss_at_the_very_end_is_not_shown_as_live(own_kafka: BlockingKafka, t
 def test_what_the_buffer_cannot_hold_is_a_gap_with_its_bounds(own_kafka: BlockingKafka, tmp_path: Path) -> None:
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "full.") as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "1500", "--frames", "60000", "--start", "control")
-        plant.start("rest-poller")
+        plant.start_ready("rest-poller")
         producer = plant.start("market-producer", "--streams", "depth", "--buffer-mib", "1")
         wait_until("the producer is ready", producer.is_ready)
         exchange.play()

@@ -287,3 +287,14 @@ def test_the_readme_lists_the_topics_as_they_are() -> None:
         for suffix in re.findall(r"`(_\w+)`", others):  # `depth_200ms` `_600ms` `_1000ms` share a row
             listed.add((name.rpartition("_")[0] + suffix, record, key, int(partitions)))
     assert listed == {(topic.name, topic.record, topic.key, topic.partitions) for topic in TOPICS}
+
+
+def test_no_two_test_files_share_topics() -> None:
+    """They share one Kafka, and what one left would be the other's surprise."""
+    prefix = re.compile(r'running_plant\(kafka\.bootstrap_servers, \w+, "([^"]+)"\)')
+    users: dict[str, set[str]] = {}
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        for name in prefix.findall(file.read_text()):
+            users.setdefault(name, set()).add(file.name)
+    assert len(users) > 5
+    assert {name: files for name, files in users.items() if len(files) > 1} == {}

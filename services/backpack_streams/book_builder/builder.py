@@ -45,15 +45,11 @@ class Builder:
         prefix = settings.topic_prefix
         self._depth, self._snapshots, self._gaps = prefix + DEPTH_TOPIC, prefix + SNAPSHOT_TOPIC, prefix + GAP_TOPIC
         rules = CheckpointRules(settings.checkpoint_updates, settings.checkpoint_seconds, settings.checkpoint_reach)
+        top_interval = settings.top_interval_ms / 1000
         self._audits = AuditWriter(NAME, self._publishing)
-        self.keeper = BookKeeper(
-            self._publishing.codec,
-            rules,
-            settings.top_levels,
-            min_interval := settings.top_interval_ms / 1000,
-            self._audits.audits,
-        )
-        self._poll_millis = int(min(_POLL_MILLIS, max(1.0, min_interval * 1000)))
+        codec = self._publishing.codec
+        self.keeper = BookKeeper(codec, rules, settings.top_levels, top_interval, self._audits.audits)
+        self._poll_millis = int(min(_POLL_MILLIS, max(1.0, settings.top_interval_ms)))
         self._reader = Reader(self._publishing.connection, self._publishing.codec)
         self._group = GroupMember(
             self._publishing.connection,
@@ -259,12 +255,12 @@ class Builder:
     async def _show(self, now: float) -> None:
         """Writes what is due, as long as the partitions are ours for certain."""
         self.keeper.on_tick(now)
-        self._audits.write(now)
         if now >= self._next_renewal and self._group.assigned == self._reading:
             self._next_renewal = now + _RENEW_SECONDS
             await self._group.renew(self.keeper.offsets)
         if not self._may_write(time.monotonic()):
             return
+        self._audits.write(now)
         for kept, top in self.keeper.tops(now):
             row = top_row(kept, top, self._settings.top_levels, now_us())
             if self._send(TOP_TOPIC, kept, self._encode_top(row), row["engine_time"]):

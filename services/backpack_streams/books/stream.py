@@ -39,7 +39,7 @@ from backpack_streams.errors import BookError, UsageError
 __all__ = ["BookStream", "BookUpdate", "Moment"]
 
 SETTLED_SECONDS: Final = 1.5
-"""With all markets wanted: so long no new market may have turned up before "all" means the ones there are."""
+"""So long no new market may have turned up before "all" means the ones there are, where the market list has more or is not there."""
 _POLL_MILLIS = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -199,11 +199,15 @@ class BookStream:
         ]
 
     def all_live(self) -> bool:
-        """Whether every wanted book is `LIVE`. With all markets wanted: every one there is, once no new one turns up."""
+        """Whether every wanted book is `LIVE`. Where no names say which are wanted: every one there is, once all are there that the market
+        list has open, or no new one turns up.
+        """
         if not self.is_caught_up or not self.books or self.not_live():
             return False
-        is_settled = time.monotonic() - self._intake.last_new_market > SETTLED_SECONDS
-        return self._selection.keys is not None or self._past is not None or is_settled
+        if self._selection.keys is not None or self._past is not None:
+            return True
+        are_all_here = len(self.listing) and self._known_keys() <= self._intake.by_key.keys()
+        return bool(are_all_here) or time.monotonic() - self._intake.last_new_market > SETTLED_SECONDS
 
     # How it is read -------------------------------------------------------------------------------------------
 

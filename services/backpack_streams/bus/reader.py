@@ -29,6 +29,8 @@ _NEW_TOPIC_POLL_SECONDS = 0.2
 _FETCH_WAIT_MILLIS = 100
 """A broker answers one request of a connection after the other: a fetch that waits for records holds up every question behind it."""
 _SEARCH_WAIT_MILLIS = 5
+_SETTLE_SECONDS = 0.02
+_STOP_SECONDS = 5.0
 
 
 class Reader:
@@ -176,12 +178,18 @@ class Reader:
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Ends a consumer. aiokafka awaits the fetches that it cancels, and lets their cancellation out as if it were ours."""
-    try:
-        await consumer.stop()
-    except (KafkaError, OSError) as error:
+    """Ends a consumer.
+
+    aiokafka's fetcher takes its own cancellation for that of a fetch it waits for, when it is just letting an assignment go. So it has
+    a moment for that first, and is cancelled again where it goes on. It also lets such a cancellation out as if it were ours.
+    """
+    await asyncio.sleep(_SETTLE_SECONDS)
+    stopping = asyncio.create_task(consumer.stop(), name="stop consumer")
+    while not stopping.done():
+        await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
+        stopping.cancel()
+    error = None if stopping.cancelled() else stopping.exception()
+    if isinstance(error, (KafkaError, OSError)):
         logger.info("kafka consumer left without a goodbye", extra={"error": repr(error)})
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
+    elif error is not None:
+        raise error
