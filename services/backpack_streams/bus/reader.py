@@ -136,12 +136,16 @@ class Reader:
 
     @contextmanager
     def searching(self) -> Iterator[None]:
-        """Fetches hardly wait for records in this context: for who reads what is there, and asks questions in between."""
+        """Fetches hardly wait for records in this context: for who reads what is there, and asks questions in between.
+
+        At its end nothing is assigned any more: else a fetch would wait for more, and the next question behind it.
+        """
         fetcher = self._open._fetcher
         fetcher._fetch_max_wait_ms = _SEARCH_WAIT_MILLIS
         try:
             yield
         finally:
+            self.assign({})
             fetcher._fetch_max_wait_ms = _FETCH_WAIT_MILLIS
 
     def assign(self, offsets: Mapping[Place, int]) -> None:
