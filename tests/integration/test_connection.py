@@ -444,19 +444,21 @@ def test_a_link_that_is_opening_is_cut_when_the_connection_stops(
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     async def body() -> None:
-        gone = asyncio.Event()
+        came, gone = asyncio.Event(), asyncio.Event()
 
         async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            came.set()
             with suppress(OSError):
                 await reader.read()
             gone.set()
 
         async with answering(never_answer) as port:
             for scheme in ("ws", "wss"):
+                came.clear()
                 gone.clear()
                 async with Client(f"{scheme}://127.0.0.1:{port}").running():
-                    await asyncio.sleep(0.1)
-                await asyncio.wait_for(gone.wait(), 1)
+                    await asyncio.wait_for(came.wait(), 5)
+                await asyncio.wait_for(gone.wait(), 5)
 
     on_loop(loop_factory, body())
 
