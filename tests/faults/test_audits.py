@@ -109,6 +109,45 @@ def _levels(levels: list[dict[str, Any]]) -> list[tuple[Decimal, Decimal]]:
     return [(level["price"], level["quantity"]) for level in levels]
 
 
+def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
+    kafka: BlockingKafka, tmp_path: Path
+) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "standing.") as plant:
+        exchange = plant.start_exchange("--symbols", "2", "--rate", "300", "--frames", "900", "--start", "subscribed")
+        poller = plant.start_ready("rest-poller", "--seed-refresh", "4")
+        plant.start_ready("market-producer", "--streams", "depth,trade")
+        plant.start_ready("book-builder")
+        exchange.wait_finished()
+        truth = exchange.ask(f"/books/{SYMBOL}")
+        wait_until("the book has come to it", lambda: same_book(plant.books(SYMBOL)[SYMBOL], truth))
+        # Nothing after the forged update could show that it is one: no update follows, none is missing.
+        forged_id, price = truth["last_update_id"] + 1, truth["bids"][2][0]
+        assert poller.stop() == 0
+        forge(plant, forged_id, forged_id, [(price, "777.5")])
+        wait_until("it is in the book", lambda: plant.books(SYMBOL)[SYMBOL]["last_update_id"] == forged_id)
+        assert status(plant) == "LIVE"
+        code, row, message = verdict(plant)
+        assert (code, row["result"], row["update_id"]) == (1, "MISMATCH", None)
+        assert f"update {forged_id} is not the exchange's" in row["reason"]
+        assert [(each["price"], each["ours"]) for each in row["differences"]] == [(price, "777.5")]
+        assert SYMBOL in message
+
+        plant.start_ready("rest-poller", "--seed-refresh", "4")
+        wait_until("the builder's audit finds it", lambda: bool(audits(plant, "MISMATCH")), seconds=60)
+        [found] = audits(plant, "MISMATCH")
+        assert (found["book_update_id"], found["snapshot_update_id"]) == (forged_id, truth["last_update_id"])
+        gaps = [gap.value for gap in read_topic(plant.bootstrap_servers, "standing.ops.gap", "Gap") if gap.value]
+        [told] = [gap for gap in gaps if gap["reason"] == "AUDIT_MISMATCH"]
+        assert (told["last_id"], told["next_id"]) == (forged_id, forged_id)
+        wait_until("every reader has the right book", lambda: same_book(plant.books(SYMBOL)[SYMBOL], truth))
+        code, row, _ = verdict(plant)
+        assert (code, row["result"]) == (0, "MATCH")
+        exchange.order("burst", count=60)
+        wait_until("the market has moved", lambda: exchange.ask("/state")["finished"])
+        moved = exchange.ask(f"/books/{SYMBOL}")
+        wait_until("the book goes on", lambda: same_book(plant.books(SYMBOL)[SYMBOL], moved))
+
+
 def test_right_books_are_never_accused_in_full_traffic(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "audited.") as plant:
         exchange = plant.start_exchange("--symbols", "3", "--rate", "600", "--start", "control")

@@ -67,7 +67,7 @@ async def _audit(
         audits = AuditsOnDemand(stream.books, names)
         async with aclosing(stream.rounds()) as rounds:
             while not audits.is_done and time.monotonic() < deadline:
-                await _ask(audits, rest, audits.next(AT_A_TIME), deadline)
+                await _ask(audits, rest, audits.next(AT_A_TIME, time.monotonic()), deadline)
                 await _read(audits, rounds, deadline)
     return audits
 
@@ -76,10 +76,11 @@ async def _ask(audits: AuditsOnDemand, rest: RestClient, symbols: Sequence[str],
     """Nothing is read meanwhile, so no book gets past the snapshot that is under way."""
 
     async def ask(symbol: str) -> None:
+        asked_at = time.monotonic()
         try:
-            left = max(0.0, deadline - time.monotonic())
+            left = max(0.0, deadline - asked_at)
             answer = await asyncio.wait_for(rest.depth(symbol, DEPTH_LIMIT, priority=Priority.SEED), left)
-            audits.on_snapshot(symbol, exchange_book(answer.body, DEPTH_LIMIT))
+            audits.on_snapshot(symbol, exchange_book(answer.body, DEPTH_LIMIT), asked_at)
         except TimeoutError:
             audits.on_failure(symbol, "the exchange gave no book in time")
         except (RestError, CodecError) as error:

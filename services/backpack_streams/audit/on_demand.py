@@ -1,23 +1,44 @@
 """Which books are to be compared next, and which audits stand. Sans I/O."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from backpack_streams.books.auditing import Audit, AuditResult, ExchangeBook, audit_now
+from backpack_streams.books.auditing import (
+    BEYOND_SECONDS,
+    Audit,
+    AuditResult,
+    ExchangeBook,
+    audit_beyond,
+    audit_now,
+)
 from backpack_streams.books.market_book import MarketBook, Status
 
 __all__ = ["AuditsOnDemand"]
+
+SPACING_SECONDS = 1.0
+"""How long the exchange has to come to where a book is, before it is asked again."""
+
+
+class _Beyond(NamedTuple):
+    """A book past the exchange's id: where it stands, since when it is known to (monotonic seconds), and when to ask again."""
+
+    reached_id: int
+    since: float
+    again_at: float
 
 
 class AuditsOnDemand:
     """Feed it with snapshots of the exchange, and with every book that changes: books stand still while snapshots are asked for.
 
-    A match and a mismatch stand. What could not be compared is tried again with a new snapshot, and stands once `give_up` is called.
+    A match and a mismatch stand. What could not be compared is tried again with a new snapshot, until nobody asks any more. Times are
+    monotonic seconds.
     """
 
     def __init__(self, books: Mapping[str, MarketBook], symbols: Iterable[str]) -> None:
         self._books = books
         self._open = dict.fromkeys(symbols, "")
         self._snapshots: dict[str, ExchangeBook] = {}
+        self._beyond: dict[str, _Beyond] = {}
         self.audits: dict[str, Audit] = {}
 
     @property
@@ -30,15 +51,33 @@ class AuditsOnDemand:
         """Whether a snapshot waits for its book."""
         return bool(self._snapshots)
 
-    def next(self, most: int) -> list[str]:
+    def next(self, most: int, now: float) -> list[str]:
         """The books whose snapshots are to be asked for now: LIVE ones, those tried before last."""
-        ready = [symbol for symbol in self._open if symbol not in self._snapshots and self._is_live(symbol)]
-        return ready[:most]
+        waiting = {symbol for symbol, beyond in self._beyond.items() if now < beyond.again_at}
+        waiting |= self._snapshots.keys()
+        return [symbol for symbol in self._open if symbol not in waiting and self._is_live(symbol)][:most]
 
-    def on_snapshot(self, symbol: str, snapshot: ExchangeBook) -> None:
-        """Take the exchange's book."""
+    def on_snapshot(self, symbol: str, snapshot: ExchangeBook, asked_at: float) -> None:
+        """Take the exchange's book, and when it was asked for."""
+        market = self._books[symbol]
+        if self._is_live(symbol) and snapshot.last_update_id < (market.last_update_id or 0):
+            self._on_beyond(market, snapshot, asked_at)
+            return
+        self._beyond.pop(symbol, None)
         self._snapshots[symbol] = snapshot
         self.on_book(symbol)
+
+    def _on_beyond(self, market: MarketBook, snapshot: ExchangeBook, asked_at: float) -> None:
+        """The exchange's answer may be behind its stream, or the book holds what the exchange never sent: time tells."""
+        symbol, reached = market.symbol, market.last_update_id or 0
+        known = self._beyond.get(symbol)
+        since = asked_at if known is None or known.reached_id != reached else known.since
+        if asked_at - since >= BEYOND_SECONDS:
+            self._close(symbol, audit_beyond(market, snapshot))
+            return
+        self._beyond[symbol] = _Beyond(reached, since, asked_at + SPACING_SECONDS)
+        audit = audit_now(market, snapshot)
+        self._put_back(symbol, "" if audit is None else audit.reason)
 
     def on_failure(self, symbol: str, reason: str) -> None:
         """Take note that the exchange gave no book."""
@@ -53,6 +92,9 @@ class AuditsOnDemand:
         if audit is None:
             return
         del self._snapshots[symbol]
+        self._close(symbol, audit)
+
+    def _close(self, symbol: str, audit: Audit) -> None:
         if audit.result is AuditResult.NOT_COMPARABLE:
             self._put_back(symbol, audit.reason)
         else:

@@ -44,7 +44,12 @@ def as_table(audits: Mapping[str, Audit], not_compared: Mapping[str, str]) -> st
             lines.append(f"{symbol:<{width}}  {'NOT_COMPARABLE':<14} {'':>7} {'':>7}  {not_compared.get(symbol, '')}")
             continue
         compared, different = audit.comparison.compared_levels, len(audit.differences)
-        lines.append(f"{symbol:<{width}}  {audit.result.value:<14} {compared:>7} {different:>7}  {audit.update_id}")
+        where = (
+            f"{audit.reached_id}, and the exchange at {audit.snapshot.last_update_id}"
+            if audit.is_beyond
+            else f"{audit.update_id}"
+        )
+        lines.append(f"{symbol:<{width}}  {audit.result.value:<14} {compared:>7} {different:>7}  {where}")
         lines += [f"{'':<{width}}    {each}" for each in audit.differences[:DIFFERENCES_FOR_PEOPLE]]
         if different > DIFFERENCES_FOR_PEOPLE:
             lines.append(f"{'':<{width}}    and {different - DIFFERENCES_FOR_PEOPLE} more; --json has them all")

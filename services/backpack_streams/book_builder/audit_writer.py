@@ -69,19 +69,20 @@ class AuditWriter:
 
     def _tell_everybody(self, finding: Finding, wrong_id: int) -> None:
         """A book that every reader builds from the same records is wrong everywhere."""
-        row = finding.row
         logger.error(
             "a book differs from the exchange's",
-            extra={"symbol": finding.symbol, "update_id": row["update_id"], "detail": finding.detail},
+            extra={"symbol": finding.symbol, "detail": finding.detail},
         )
         self._publishing.reporter.gap(
             stream=f"depth.{finding.symbol}",
             symbol=finding.symbol,
             topic=DEPTH_TOPIC,
             reason=reports.AUDIT_MISMATCH,
-            detail=f"compared at update {row['update_id']}: {finding.detail}",
-            detected_us=row["audited_time"],
+            detail=finding.detail,
+            detected_us=finding.row["audited_time"],
             last_id=wrong_id,
+            next_id=finding.next_id,
+            next_time_us=finding.seen_us,
         )
 
     def collectors(self) -> Iterable[Collector]:
@@ -95,7 +96,7 @@ class AuditWriter:
             ),
             value(
                 "book_audit_age_seconds",
-                "Time since the book that was compared least lately was compared.",
+                "Time since the book that was compared least lately was compared; since it was first kept, where it never was.",
                 self.audits.oldest_audit,
             ),
         )

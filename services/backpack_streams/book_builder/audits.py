@@ -21,6 +21,10 @@ class Finding(NamedTuple):
     wrong_id: int | None
     """Of a mismatch: the update id that the book had reached. Everybody's book is wrong there."""
     detail: str
+    next_id: int | None = None
+    """Where the topic holds what the exchange never sent: the id that the exchange has yet to send,"""
+    seen_us: int | None = None
+    """and when it said so (µs, by our clock)."""
 
 
 class BookAudits:
@@ -46,7 +50,7 @@ class BookAudits:
         self.counts: dict[str, int] = dict.fromkeys([*(result.value for result in AuditResult), WANTED], 0)
         """Audits by result, and how often one was asked for."""
         self.last_audit: dict[str, float] = {}
-        """When each book was compared last, in monotonic seconds."""
+        """When each book was compared last, or was first kept, in monotonic seconds."""
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
         """An update and what it did to the book."""
@@ -76,8 +80,10 @@ class BookAudits:
             levels(seed["asks"]),
             seed["bids_complete"],
             seed["asks_complete"],
+            seed["received_time"],
         )
-        audit = auditor.on_snapshot(snapshot, outcome, self._clock())
+        age_seconds = (self._wall_us() - seed["received_time"]) / 1_000_000
+        audit = auditor.on_snapshot(snapshot, outcome, self._clock(), age_seconds)
         if audit is not None:
             self._take(market, auditor, audit)
 
@@ -111,6 +117,9 @@ class BookAudits:
             audit = auditor.on_tick(now) if auditor.is_waiting else None
             if audit is not None:
                 self._take(self._books[symbol], auditor, audit)
+            why = auditor.wants_snapshot(now)
+            if why:
+                self._want(self._books[symbol], why)
         for symbol, why in self._suspicions.on_tick(self._books, now).items():
             self._want(self._books[symbol], why)
 
@@ -120,12 +129,13 @@ class BookAudits:
         return findings
 
     def oldest_audit(self) -> float:
-        """For how long the book that was compared least lately has not been, in seconds; 0 while none has been."""
+        """For how long the book that was compared least lately has not been, in seconds; 0 while there are no books."""
         now = self._clock()
         return max((now - at for at in self.last_audit.values()), default=0.0)
 
     def _follow(self, market: MarketBook) -> BookAuditor:
         auditor = self._auditors[market.symbol] = BookAuditor(market)
+        self.last_audit[market.symbol] = self._clock()
         self._books[market.symbol] = market
         return auditor
 
@@ -134,12 +144,20 @@ class BookAudits:
         if audit.result is not AuditResult.NOT_COMPARABLE:
             self.last_audit[market.symbol] = self._clock()
         now_us = self._wall_us()
-        wrong_id = None
-        if audit.result is AuditResult.MISMATCH:
+        finding = Finding(market.symbol, audit_row(audit, now_us), None, audit.reason)
+        if audit.is_beyond:
+            seen_us = audit.snapshot.received_time or now_us
+            reached = audit.reached_id or 0
+            auditor.on_outcome(market.on_beyond(reached, seen_us, f"an audit found it wrong: {audit.reason}"))
+            finding = finding._replace(wrong_id=reached, next_id=audit.snapshot.last_update_id + 1, seen_us=seen_us)
+        elif audit.result is AuditResult.MISMATCH:
             wrong_id = max(audit.reached_id or 0, audit.update_id or 0)
             why = f"it differed from the exchange's book at update {audit.update_id}: {audit.reason}"
             auditor.on_outcome(market.on_wrong(wrong_id, now_us, why))
-        self._findings.append(Finding(market.symbol, audit_row(audit, now_us), wrong_id, audit.reason))
+            finding = finding._replace(
+                wrong_id=wrong_id, detail=f"compared at update {audit.update_id}: {audit.reason}"
+            )
+        self._findings.append(finding)
 
     def _want(self, market: MarketBook, why: str) -> None:
         self.counts[WANTED] += 1

@@ -154,6 +154,8 @@ class BookKeeper:
                 self._on_unreadable(books.get(key), record, error)
                 continue
             kept = books.get(key) or self._add(key, number, partition)
+            if record.offset < kept.market.starts_at:
+                continue
             if early or kept.market.is_early(update[0]):
                 outcomes = list(early.offer(kept, update, now))
                 changed = any(outcome not in _UNCHANGED for outcome in outcomes)
@@ -192,6 +194,9 @@ class BookKeeper:
                 )
                 return
             outcome = self._seed(kept.market, row)
+            if outcome is Outcome.RESEEDED:
+                is_here = row["delta_partition"] == kept.partition
+                kept.market.starts_at = offset if is_here else 0
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return

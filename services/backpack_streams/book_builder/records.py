@@ -47,6 +47,7 @@ def checkpoint_row(kept: KeptBook, place: Place, offset: int, now_us: int) -> Ro
         "delta_offset": offset,
         "seed_update_id": None if market.root is None else market.root.last_update_id,
         "seed_engine_time": None if market.root is None else market.root.engine_time,
+        "seed_received_time": None if market.root is None else market.root.received_time,
     }
 
 

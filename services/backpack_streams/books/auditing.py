@@ -12,10 +12,13 @@ from backpack_streams.books.restart import SEED_TOLERANCE_MICROSECONDS
 from backpack_streams.books.update_buffer import Update
 from backpack_streams.errors import BookError
 
-__all__ = ["Audit", "AuditResult", "BookAuditor", "ExchangeBook", "audit_now"]
+__all__ = ["BEYOND_SECONDS", "Audit", "AuditResult", "BookAuditor", "ExchangeBook", "audit_beyond", "audit_now"]
 
 PATIENCE_SECONDS: Final = 60.0
 """How long a snapshot waits for the book to reach its id."""
+BEYOND_SECONDS: Final = 10.0
+"""A book that has stood so long past the id to which the exchange says it has come holds what the exchange never sent: its
+answers may be behind its stream, but not by that much."""
 
 Levels = Sequence[tuple[int, int]]
 
@@ -40,6 +43,8 @@ class ExchangeBook(NamedTuple):
     asks: Levels
     bids_complete: bool = True
     asks_complete: bool = True
+    received_time: int | None = None
+    """When we received it, by our clock (µs)."""
 
     def book(self) -> OrderBook:
         """Return it as a book.
@@ -67,6 +72,8 @@ class Audit(NamedTuple):
     comparison: Comparison | None = None
     ours: OrderBook | None = None
     theirs: OrderBook | None = None
+    is_beyond: bool = False
+    """A mismatch of another kind, at no common id: the book stood at `reached_id` for long, and the exchange had not come to it."""
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -79,6 +86,15 @@ class _Waiting(NamedTuple):
     deadline: float
 
 
+class _Beyond(NamedTuple):
+    """Where the book stood when a snapshot turned out to be behind it, and when that was (monotonic seconds)."""
+
+    reached_id: int
+    since: float
+    is_asked: bool = False
+    """Another snapshot was asked for."""
+
+
 class BookAuditor:
     """Follows one `MarketBook`, remembers its recent past, and compares it with the exchange's snapshots.
 
@@ -87,12 +103,13 @@ class BookAuditor:
     here: after a mismatch, tell it and everybody else (`MarketBook.on_wrong`).
     """
 
-    __slots__ = ("_market", "_recent", "_waiting")
+    __slots__ = ("_beyond", "_market", "_recent", "_waiting")
 
     def __init__(self, market: MarketBook, recent: RecentBooks | None = None) -> None:
         self._market = market
         self._recent = RecentBooks() if recent is None else recent
         self._waiting: _Waiting | None = None
+        self._beyond: _Beyond | None = None
         self._restart()
 
     @property
@@ -123,10 +140,13 @@ class BookAuditor:
             return self._give_up(f"the book left LIVE before it reached the snapshot: {self._market.reason}")
         return None
 
-    def on_snapshot(self, snapshot: ExchangeBook, outcome: Outcome, now: float) -> Audit | None:
+    def on_snapshot(
+        self, snapshot: ExchangeBook, outcome: Outcome, now: float, age_seconds: float = 0.0
+    ) -> Audit | None:
         """Take a snapshot of the exchange and what it did to the book; returns the audit if it can be told already.
 
-        A snapshot that seeds a book which was not right anyway judges nothing.
+        `age_seconds`: how long ago it was received from the exchange. A snapshot that seeds a book which was not right anyway judges
+        nothing.
         """
         if outcome is Outcome.RESEEDED:
             known = self._recent.first_id is not None and snapshot.last_update_id <= self._recent.last_id
@@ -138,13 +158,37 @@ class BookAuditor:
             return self.on_outcome(outcome)
         if outcome is Outcome.REFUSED:
             return None
-        if snapshot.last_update_id <= (self._market.last_update_id or 0):
+        reached = self._market.last_update_id or 0
+        if snapshot.last_update_id < reached and self._is_beyond(reached, now, age_seconds):
+            return audit_beyond(self._market, snapshot)
+        if snapshot.last_update_id <= reached:
             return self._compare(snapshot)
         if self._waiting is not None:
             awaited = self._waiting.snapshot.last_update_id
             return self._refuse(snapshot, f"an earlier snapshot waits for the book to reach {awaited}")
         self._waiting = _Waiting(snapshot, now + PATIENCE_SECONDS)
         return None
+
+    def _is_beyond(self, reached: int, now: float, age_seconds: float) -> bool:
+        """Whether the exchange, asked after the book had stood at `reached` for long, had not come to that."""
+        known = self._beyond
+        if known is None or known.reached_id != reached:
+            self._beyond = _Beyond(reached, now)
+            return False
+        return now - known.since >= BEYOND_SECONDS > age_seconds
+
+    def wants_snapshot(self, now: float) -> str:
+        """Say once why a new snapshot is wanted, empty if none is: the last one was behind the book, and the book has stood still since."""
+        known = self._beyond
+        if known is None or known.is_asked or now - known.since < BEYOND_SECONDS:
+            return ""
+        if known.reached_id != self._market.last_update_id:
+            self._beyond = None
+            return ""
+        self._beyond = known._replace(is_asked=True)
+        return (
+            f"it has stood at update {known.reached_id} for {BEYOND_SECONDS:g} s, and the exchange had not come to that"
+        )
 
     def on_tick(self, now: float) -> Audit | None:
         """Look at the time; returns the audit of a snapshot that has waited for too long."""
@@ -178,8 +222,8 @@ class BookAuditor:
 def audit_now(market: MarketBook, snapshot: ExchangeBook) -> Audit | None:
     """Compare a book as it stands with a snapshot of the exchange.
 
-    Returns None while the book is behind the snapshot. For a reader that holds its book still while it asks for the snapshot; one that
-    cannot do so needs a `BookAuditor`.
+    Returns None while the book is behind the snapshot; of one past it time tells (`audit_beyond`). For a reader that holds its book still
+    while it asks for the snapshot; one that cannot do so needs a `BookAuditor`.
     """
     if market.status is not Status.LIVE:
         return _not_comparable(market, snapshot, f"the book is {market.status.value}: {market.reason}")
@@ -188,9 +232,41 @@ def audit_now(market: MarketBook, snapshot: ExchangeBook) -> Audit | None:
         return None
     if reached > snapshot.last_update_id:
         return _not_comparable(
-            market, snapshot, f"the book is past the snapshot {snapshot.last_update_id}, at {reached}"
+            market,
+            snapshot,
+            f"the book is past the exchange's {snapshot.last_update_id}, at {reached}: that says something once it has been so for "
+            f"{BEYOND_SECONDS:g} s; give a longer --timeout",
         )
     return _audit(market, snapshot, market.book, None)
+
+
+def audit_beyond(market: MarketBook, snapshot: ExchangeBook) -> Audit:
+    """Return what is to be said of a book that stood past the exchange's own id for `BEYOND_SECONDS`: it is wrong, whatever its levels."""
+    reached = market.last_update_id
+    try:
+        theirs = snapshot.book()
+    except BookError as error:
+        return _not_comparable(market, snapshot, f"the snapshot contradicts itself: {error}")
+    found = compare(market.book, theirs)
+    where = (
+        f"; {len(found.differences)} levels differ, the first at {found.differences[0]}" if found.differences else ""
+    )
+    reason = (
+        f"update {reached} is not the exchange's: {BEYOND_SECONDS:g} s and more after the book had come to it, the exchange was at "
+        f"{snapshot.last_update_id}{where}"
+    )
+    return Audit(
+        market.symbol,
+        AuditResult.MISMATCH,
+        reason,
+        snapshot,
+        reached,
+        None,
+        found,
+        market.book.copy(),
+        theirs,
+        is_beyond=True,
+    )
 
 
 def _another_sequence(snapshot: ExchangeBook, past: PastBook) -> str | None:

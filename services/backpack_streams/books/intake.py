@@ -158,7 +158,10 @@ class Intake:
         read, by_key, early, unproven = self.depth.read, self.by_key, self._early, self._unproven
         for record in batch:
             market = by_key.get(record.key)
-            if market is None and (record.key is None or not self.wants(record.key)):
+            if market is None:
+                if record.key is None or not self.wants(record.key):
+                    continue
+            elif record.offset < market.starts_at:
                 continue
             try:
                 update = read(record.value or b"")
@@ -235,6 +238,7 @@ class Intake:
         )
         if outcome is not Outcome.RESEEDED:
             return outcome
+        market.starts_at = offset if place == self.place(market.symbol.encode()) else 0
         if offset >= begins:
             if self._unproven.pop(market.symbol, None) is not None:
                 self._let_show(market)

@@ -30,6 +30,8 @@ class _Wrong(NamedTuple):
 
     last_id: int
     detected_us: int
+    seen_us: int | None
+    """When the exchange had not come to `last_id` yet; None where the audit compared at one update id."""
 
 
 class KnownGaps:
@@ -57,7 +59,8 @@ class KnownGaps:
         if last_id is None or gap["stream"] != f"depth.{symbol}":
             return
         if gap["reason"] == _AUDIT_MISMATCH:
-            self._wrong[symbol] = _Wrong(last_id, gap["detected_time"])
+            seen_us = None if gap["next_id"] is None else gap["next_time"]
+            self._wrong[symbol] = _Wrong(last_id, gap["detected_time"], seen_us)
             return
         is_outage = gap["reason"] == _DISCONNECTED
         is_over = gap["next_time"] is not None
@@ -76,8 +79,7 @@ class KnownGaps:
             market = books.get(symbol)
             if market is not None:  # a book that turns up later is told then
                 del self._wrong[symbol]
-                why = f"an audit found it to differ from the exchange's book, at update {wrong.last_id}"
-                yield market, market.on_wrong(wrong.last_id, wrong.detected_us, why)
+                yield market, _accuse(market, wrong)
         for symbol, gap in list(self._gaps.items()):
             market = books.get(symbol)
             if market is None or market.newest_id > gap.last_id:
@@ -87,6 +89,14 @@ class KnownGaps:
                 outcome = _mark(market, gap, seeded_us.get(symbol, 0))
                 if outcome is not None:
                     yield market, outcome
+
+
+def _accuse(market: MarketBook, wrong: _Wrong) -> Outcome:
+    if wrong.seen_us is not None:
+        why = f"an audit found updates up to {wrong.last_id} in the topic that the exchange never sent"
+        return market.on_beyond(wrong.last_id, wrong.seen_us, why)
+    why = f"an audit found it to differ from the exchange's book, at update {wrong.last_id}"
+    return market.on_wrong(wrong.last_id, wrong.detected_us, why)
 
 
 def _mark(market: MarketBook, gap: _KnownGap, seeded_us: int) -> Outcome | None:

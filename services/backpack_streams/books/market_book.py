@@ -70,20 +70,23 @@ class Outcome(Enum):
 
 
 class Root(NamedTuple):
-    """The exchange's snapshot that a book goes back to: its update id and its time (µs, None unknown)."""
+    """The exchange's snapshot that a book goes back to: its update id, its time and when we received it (µs, None unknown)."""
 
     last_update_id: int
     engine_time: int | None
+    received_time: int | None = None
 
     @classmethod
-    def of_record(cls, snapshot: Mapping[str, Any]) -> "Root | None":
-        """What a BookSnapshot record goes back to; None where it is the exchange's snapshot itself.
+    def of_record(cls, snapshot: Mapping[str, Any]) -> "Root":
+        """What a BookSnapshot record goes back to: itself, where it is the exchange's.
 
         A checkpoint that does not say goes back to nothing that could be trusted after an audit.
         """
         if snapshot["origin"] == SEED:
-            return None
-        return cls(snapshot.get("seed_update_id") or 0, snapshot.get("seed_engine_time"))
+            return cls(snapshot["last_update_id"], snapshot["engine_time"], snapshot["received_time"])
+        return cls(
+            snapshot.get("seed_update_id") or 0, snapshot.get("seed_engine_time"), snapshot.get("seed_received_time")
+        )
 
 
 class _Seed(NamedTuple):
@@ -124,6 +127,7 @@ class MarketBook:
         "_is_held",
         "_mends_to",
         "_newest",
+        "_not_before",
         "_reason",
         "_seed_floor",
         "_sequencer",
@@ -136,6 +140,7 @@ class MarketBook:
         "engine_time",
         "root",
         "since",
+        "starts_at",
         "symbol",
     )
 
@@ -160,6 +165,9 @@ class MarketBook:
         """Updates lost to a full buffer, ever."""
         self.root: Root | None = None
         """The exchange's snapshot that `book` goes back to; None before the first seed."""
+        self.starts_at = 0
+        """Where, in the partition of its updates, those begin that may follow on the book: what lies before is in it, or is not the
+        exchange's. For whoever reads Kafka; nothing here looks at it."""
         self._state = Status.SYNCING
         self._reason = unseeded_because
         self._is_held = catching_up
@@ -178,6 +186,8 @@ class MarketBook:
         self._epoch_start: int | None = None
         # Where and when an audit found books of this market to be wrong; what goes back to before that is wrong as well.
         self._wrong: Position | None = None
+        # When the exchange did not have updates that were in the topic (µs, by our clock): older snapshots say nothing of that.
+        self._not_before: int | None = None
 
     def __repr__(self) -> str:
         return f"<MarketBook {self.symbol} {self.status.value} at {self.last_update_id}: {self.book!r}>"
@@ -298,7 +308,7 @@ class MarketBook:
     ) -> Outcome:
         """Take a snapshot, its levels in any order, in units of 10**-18; engine time in µs.
 
-        `root`: of a checkpoint, the exchange's snapshot that it goes back to; None where it is one itself.
+        `root`: the exchange's snapshot that it goes back to; None where it is one itself and nobody knows when it was received.
 
         Returns RESEEDED, KEPT, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a hole.
         """
@@ -365,6 +375,24 @@ class MarketBook:
         self._mends_to = None
         self._reason = reason
         return Outcome.BUFFERED
+
+    def on_beyond(self, last_id: int, seen_time: int, reason: str) -> Outcome:
+        """Take note that the exchange, asked at `seen_time` (µs, our clock), had not come to `last_id`, although the topic long had.
+
+        So these updates are not the exchange's, and its ids go on below them. Only a snapshot received from then on makes the book
+        live again, or a checkpoint that goes back to one. Returns BROKE, BUFFERED, or IGNORED if the book goes back to one already.
+        """
+        if self.root is not None and _is_received_since(self.root, seen_time):
+            return Outcome.IGNORED
+        outcome = Outcome.BROKE if self._state is _LIVE else Outcome.BUFFERED
+        newest = self._position()
+        self._begin_epoch(reason, self._epoch_start)
+        self._not_before = seen_time
+        if (
+            newest is not None and newest.last_id > last_id
+        ):  # what has followed since is gone, so a seed has to reach past it
+            self._seed_floor = newest.last_id
+        return outcome
 
     def _doubt(self, reason: str) -> Outcome:
         newest = self._position()
@@ -504,6 +532,7 @@ class MarketBook:
         self._candidate = None
         self._epoch_start = engine_time
         self._wrong = None
+        self._not_before = None
         self._buffer.clear()
 
     def _adopt(self, seed: _Seed) -> str | None:
@@ -534,6 +563,8 @@ class MarketBook:
                 f"seed {seed_id} goes back to the exchange's snapshot {seed.root.last_update_id}, "
                 f"and an audit found the book wrong at update {self._wrong.last_id}"
             )
+        if self._not_before is not None and not _is_received_since(seed.root, self._not_before):
+            return f"seed {seed_id} goes back to before an audit that found updates which the exchange never sent"
         if seed_id < self._seed_floor:
             return f"seed {seed_id} behind update {self._seed_floor}"
         if self._epoch_start is not None and seed.engine_time is not None and seed.engine_time < self._epoch_start:
@@ -550,6 +581,10 @@ class MarketBook:
         for update in self._buffer.take_all():
             self.on_update(*update)
         return Outcome.RESEEDED if self._state is _LIVE else Outcome.BROKE
+
+
+def _is_received_since(root: Root, time: int) -> bool:
+    return root.received_time is not None and root.received_time >= time
 
 
 def _is_from_before(root: Root, wrong: Position) -> bool:

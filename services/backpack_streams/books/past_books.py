@@ -124,8 +124,10 @@ class PastBooks:
         market = intake.by_key.get(record.key)
         is_wanted = market is not None or (record.key is not None and intake.wants(record.key))
         if item.update is not None and is_wanted:
+            market = market or intake.add(record.key)
             intake.updates += 1
-            yield from intake.take_update(market or intake.add(record.key), item.update, self._now)
+            if record.offset >= market.starts_at:
+                yield from intake.take_update(market, item.update, self._now)
         elif item.problem is not None and is_wanted:
             yield from intake.not_understood(market, record, item.problem)
         elif item.update is None and item.problem is None:

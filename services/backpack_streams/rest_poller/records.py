@@ -36,6 +36,7 @@ def snapshot_row(
         "delta_offset": delta_offset,
         "seed_update_id": None,
         "seed_engine_time": None,
+        "seed_received_time": None,
     }
 
 

@@ -31,10 +31,11 @@ GAP_TOPIC = "ops.gap"
 AUDIT_TOPIC = "ops.book_audit"
 AUDIT_WANTED = "WANTED"
 DEPTH_LIMIT = 1000
-MARGIN_MILLIS = 10_000
+MARGIN_MICROS = 10_000_000
 """How far before the snapshot's engine time a reader starts: a snapshot may be older than the clock it carries."""
 _GAP_POLL_MILLIS = 1000
 _RETRY_SECONDS = 1.0
+_REFUSALS = _CROSSED, _BEHIND, _NO_ROOM = "crossed", "behind", "no_room"
 
 
 class _DepthGap(NamedTuple):
@@ -45,6 +46,8 @@ class _DepthGap(NamedTuple):
     next_id: int | None
     is_wrong_at: int | None = None
     """The update id that a book had reached when an audit found it wrong."""
+    not_before_us: int | None = None
+    """What the topic held when an audit found this (µs, our clock) goes past what the exchange ever sent."""
 
 
 class Seeder:
@@ -60,8 +63,9 @@ class Seeder:
         self._audit_offsets: dict[Place, int] = {}
         self._encode: Encoder = publishing.encoder(SNAPSHOT_TOPIC)
         self.published = 0
-        self.refused: dict[str, int] = {}
+        self.refused: dict[str, int] = dict.fromkeys(_REFUSALS, 0)
         self.gaps_seen = 0
+        self.read_failures = 0
         self.audits_asked = 0
 
     def set_open(self, symbols: Iterable[str]) -> None:
@@ -73,12 +77,17 @@ class Seeder:
         """Gaps that wait for their seed."""
         return self._plan.open_requests()
 
+    def oldest_open_seconds(self) -> float:
+        """For how long the oldest of them has waited."""
+        return self._plan.oldest_open_seconds(time.monotonic())
+
     async def run(self) -> None:
         """Follows the gap topic and fetches, until cancelled. Survives whatever Kafka and the exchange do meanwhile."""
         while True:
             try:
                 await self._serve()
             except* BusError as errors:
+                self.read_failures += 1
                 logger.warning("seeding stopped; it starts again", extra={"error": str(errors.exceptions[0])})
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -105,7 +114,10 @@ class Seeder:
 
         def take(_: bytes | None, value: bytes | None) -> None:
             for gap in self._depth_gap(value):
-                self._plan.recall(gap.symbol, gap.last_id, gap.next_id)
+                if gap.not_before_us is None:
+                    self._plan.recall(gap.symbol, gap.last_id, gap.next_id)
+                else:
+                    self._plan.recall_beyond(gap.symbol, gap.not_before_us)
 
         await read_to_end(reader, starts, ends, take)
         self._gap_offsets = ends
@@ -141,7 +153,9 @@ class Seeder:
         try:
             for gap in self._depth_gap(value):
                 self.gaps_seen += 1
-                if gap.is_wrong_at is None:
+                if gap.not_before_us is not None:
+                    self._plan.found_beyond(gap.symbol, gap.not_before_us, time.monotonic())
+                elif gap.is_wrong_at is None:
                     self._plan.gap(gap.symbol, gap.last_id, gap.next_id, time.monotonic())
                 else:
                     self._plan.found_wrong(gap.symbol, gap.is_wrong_at, time.monotonic())
@@ -159,7 +173,9 @@ class Seeder:
             return
         last_id, reason = gap["last_id"], gap["reason"]
         before = None if last_id is None else last_id - 1
-        if reason == reports.AUDIT_MISMATCH:
+        if reason == reports.AUDIT_MISMATCH and gap["next_id"] is not None:
+            yield _DepthGap(symbol, None, None, not_before_us=gap["detected_time"])
+        elif reason == reports.AUDIT_MISMATCH:
             yield _DepthGap(symbol, before, None, is_wrong_at=last_id)
         elif reason != reports.DISCONNECTED:
             yield _DepthGap(symbol, last_id, gap["next_id"])
@@ -203,13 +219,14 @@ class Seeder:
         )
         snapshot = answer.body
         if is_crossed(snapshot):
-            self._refuse(request, "crossed", f"snapshot {snapshot.last_update_id} is crossed")
+            self._refuse(request, _CROSSED, f"snapshot {snapshot.last_update_id} is crossed")
             self._dead_letter(answer, "the snapshot's best bid reaches its best ask", reports.CROSSED_SNAPSHOT)
             return None
         if not self._plan.accepts(request, snapshot.last_update_id):
-            self._refuse(request, "behind", f"snapshot {snapshot.last_update_id} ends before {request.minimum_id}")
+            self._refuse(request, _BEHIND, f"snapshot {snapshot.last_update_id} ends before {request.minimum_id}")
             return None
-        found = await offsets.offset_at(place, snapshot.timestamp_us // 1000 - MARGIN_MILLIS)
+        earliest_us = max(snapshot.timestamp_us - MARGIN_MICROS, self._plan.not_before_us(request.symbol))
+        found = await offsets.offset_at(place, earliest_us // 1000)
         row = snapshot_row(
             snapshot,
             answer.received_time_us,
@@ -220,13 +237,13 @@ class Seeder:
         value = self._encode(row)
         lane = self._publishing.lane(SNAPSHOT_TOPIC, key)
         if not lane.append(key, value, snapshot.timestamp_us // 1000):
-            self._refuse(request, "no_room", "the buffer for Kafka is full")
+            self._refuse(request, _NO_ROOM, "the buffer for Kafka is full")
             return None
         self.published += 1
         return snapshot.last_update_id
 
     def _refuse(self, request: SeedRequest, reason: str, detail: str) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + 1
+        self.refused[reason] += 1
         logger.warning(
             "no seed yet",
             extra={"symbol": request.symbol, "reason": reason, "detail": detail, "attempt": request.attempts + 1},

@@ -25,6 +25,8 @@ class SeedRequest:
     attempts: int = 0
     suspected: bool = False
     """An audit of this book was asked for."""
+    open_since: float = inf
+    """Since when a gap waits for this seed."""
 
 
 class SeedPlan:
@@ -38,6 +40,7 @@ class SeedPlan:
         self._minimum: dict[str, int | None] = {}
         self._published: dict[str, tuple[int, float]] = {}
         self._rechecks: set[str] = set()
+        self._not_before_us: dict[str, int] = {}
 
     def set_open(self, symbols: Iterable[str], now: float) -> None:
         """These markets are open: each new one is wanted at once, the ones gone are forgotten."""
@@ -60,7 +63,7 @@ class SeedPlan:
         self.recall(symbol, last_id, next_id)
         if symbol not in self._open or self._is_covered(symbol, last_id, next_id, now):
             return False
-        self._ask(SeedRequest(symbol, urgent=True, minimum_id=self._minimum[symbol], due=now))
+        self._ask(SeedRequest(symbol, urgent=True, minimum_id=self._minimum[symbol], due=now, open_since=now))
         return True
 
     def found_wrong(self, symbol: str, last_id: int, now: float) -> bool:
@@ -72,6 +75,27 @@ class SeedPlan:
             return False
         self._rechecks.add(symbol)
         return True
+
+    def found_beyond(self, symbol: str, found_us: int, now: float) -> bool:
+        """An audit found that the topic goes past what the exchange has: any snapshot from now on seeds the book anew.
+
+        False for a market that is not open.
+        """
+        self.recall_beyond(symbol, found_us)
+        if symbol not in self._open:
+            return False
+        self._rechecks.add(symbol)
+        self._ask(SeedRequest(symbol, urgent=True, minimum_id=None, due=now, open_since=now))
+        return True
+
+    def recall_beyond(self, symbol: str, found_us: int) -> None:
+        """What the topic held at this time (µs, our clock) is not the exchange's: no reader is to start there."""
+        self._minimum[symbol] = None
+        self._not_before_us[symbol] = found_us
+
+    def not_before_us(self, symbol: str) -> int:
+        """From when on the topic's updates of a market may follow on a snapshot; 0 for ever."""
+        return self._not_before_us.get(symbol, 0)
 
     def suspect(self, symbol: str, now: float) -> bool:
         """A book is under suspicion: its next snapshot comes ahead of all but those that close gaps.
@@ -139,16 +163,25 @@ class SeedPlan:
         """No usable snapshot came; returns the seconds until the next try."""
         self._fetching.pop(request.symbol, None)
         delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << min(request.attempts, 16)))
-        if request.symbol in self._open and request.symbol not in self._waiting:
+        waiting = self._waiting.get(request.symbol)
+        if waiting is not None:
+            waiting.open_since = min(waiting.open_since, request.open_since)
+        elif request.symbol in self._open:
             retry = SeedRequest(request.symbol, request.urgent, self._minimum.get(request.symbol), now + delay)
             retry.attempts = request.attempts + 1
             retry.suspected = request.suspected
+            retry.open_since = request.open_since
             self._waiting[request.symbol] = retry
         return delay
 
     def open_requests(self) -> int:
         """Urgent books that are still wanted."""
         return sum(1 for each in (*self._waiting.values(), *self._fetching.values()) if each.urgent)
+
+    def oldest_open_seconds(self, now: float) -> float:
+        """For how long the gap that has waited for longest has waited for its seed; 0 while none does."""
+        requests = (*self._waiting.values(), *self._fetching.values())
+        return max(0.0, now - min((each.open_since for each in requests), default=inf))
 
     def _ask(self, request: SeedRequest) -> None:
         """A newer request replaces one that waits, but never makes it less urgent or later."""
@@ -157,4 +190,5 @@ class SeedPlan:
             request.urgent = request.urgent or earlier.urgent
             request.suspected = request.suspected or earlier.suspected
             request.due = min(request.due, earlier.due)
+            request.open_since = min(request.open_since, earlier.open_since)
         self._waiting[request.symbol] = request

@@ -30,11 +30,11 @@ def results(audits: AuditsOnDemand) -> dict[str, str]:
 def test_books_are_compared_once_and_a_few_at_a_time() -> None:
     books = {symbol: market(symbol) for symbol in "ABC"}
     audits = AuditsOnDemand(books, books)
-    assert audits.next(2) == ["A", "B"]
-    audits.on_snapshot("A", snapshot(5))
-    audits.on_snapshot("B", snapshot(5, bid=11))
-    assert audits.next(2) == ["C"]
-    audits.on_snapshot("C", snapshot(5))
+    assert audits.next(2, 0.0) == ["A", "B"]
+    audits.on_snapshot("A", snapshot(5), 0.0)
+    audits.on_snapshot("B", snapshot(5, bid=11), 0.0)
+    assert audits.next(2, 0.0) == ["C"]
+    audits.on_snapshot("C", snapshot(5), 0.0)
     assert (results(audits), audits.is_done) == ({"A": "MATCH", "B": "MISMATCH", "C": "MATCH"}, True)
     assert audits.not_compared() == {}
 
@@ -42,7 +42,7 @@ def test_books_are_compared_once_and_a_few_at_a_time() -> None:
 def test_a_book_behind_its_snapshot_is_compared_when_it_gets_there() -> None:
     books = {"A": market("A")}
     audits = AuditsOnDemand(books, books)
-    audits.on_snapshot("A", snapshot(7))
+    audits.on_snapshot("A", snapshot(7), 0.0)
     for update_id, is_done in ((6, False), (7, True)):
         assert audits.is_waiting
         books["A"].on_update(update_id, update_id, 1, [], [])
@@ -53,32 +53,61 @@ def test_a_book_behind_its_snapshot_is_compared_when_it_gets_there() -> None:
 def test_what_cannot_be_compared_is_tried_again_after_the_others() -> None:
     books = {symbol: market(symbol) for symbol in "AB"}
     audits = AuditsOnDemand(books, books)
-    audits.on_snapshot("A", snapshot(4))
-    assert audits.next(2) == ["B", "A"]
-    assert audits.not_compared()["A"] == "the book is past the snapshot 4, at 5"
+    audits.on_snapshot("A", snapshot(4), 0.0)
+    assert audits.next(2, 0.0) == ["B"]  # the exchange has a second to come to where A is
+    assert audits.next(2, 1.0) == ["B", "A"]
+    past = "the book is past the exchange's 4, at 5: that says something once it has been so for 10 s; give a longer --timeout"
+    assert audits.not_compared()["A"] == past
     audits.on_failure("B", "the exchange gave no book: 503")
-    assert audits.next(2) == ["A", "B"]
-    assert audits.not_compared() == {
-        "A": "the book is past the snapshot 4, at 5",
-        "B": "the exchange gave no book: 503",
-    }
+    assert audits.next(2, 1.0) == ["A", "B"]
+    assert audits.not_compared() == {"A": past, "B": "the exchange gave no book: 503"}
+
+
+def test_a_book_that_stands_past_the_exchange_for_long_is_wrong() -> None:
+    books = {"A": market("A")}
+    audits = AuditsOnDemand(books, books)
+    for asked_at in (0.0, 9.9):
+        audits.on_snapshot("A", snapshot(4), asked_at)
+        assert not audits.is_done
+    audits.on_snapshot("A", snapshot(4, bid=11), 10.0)
+    assert results(audits) == {"A": "MISMATCH"}
+    audit = audits.audits["A"]
+    assert (audit.is_beyond, audit.reached_id, audit.update_id, len(audit.differences)) == (True, 5, None, 2)
+    assert audit.reason.startswith(
+        "update 5 is not the exchange's: 10 s and more after the book had come to it, the exchange was at 4"
+    )
+    assert as_table(audits.audits, {}).splitlines()[1].endswith("5, and the exchange at 4")
+
+
+def test_a_book_that_moves_on_or_that_the_exchange_comes_to_is_not_called_wrong() -> None:
+    books = {"A": market("A"), "B": market("B")}
+    audits = AuditsOnDemand(books, books)
+    for symbol in books:
+        audits.on_snapshot(symbol, snapshot(4), 0.0)
+    books["A"].on_update(6, 6, 1, [], [])
+    audits.on_snapshot("A", snapshot(5), 20.0)  # late answers, of a market that moves
+    audits.on_snapshot("A", snapshot(5), 29.0)
+    audits.on_snapshot("B", snapshot(5), 20.0)
+    assert results(audits) == {"B": "MATCH"}
+    audits.on_snapshot("A", snapshot(5), 30.0)
+    assert results(audits) == {"A": "MISMATCH", "B": "MATCH"}
 
 
 def test_a_book_that_does_not_come_to_its_snapshot_gets_a_newer_one() -> None:
     books = {"A": market("A")}
     audits = AuditsOnDemand(books, books)
-    audits.on_snapshot("A", snapshot(9))
+    audits.on_snapshot("A", snapshot(9), 0.0)
     why = "the book stands at update 5, and updates up to the exchange's 9 have not come"
     assert audits.not_compared() == {"A": why}
     audits.forget_snapshots()
-    assert (audits.is_waiting, audits.next(9), audits.not_compared()) == (False, ["A"], {"A": why})
+    assert (audits.is_waiting, audits.next(9, 0.0), audits.not_compared()) == (False, ["A"], {"A": why})
 
 
 def test_books_that_are_not_live_wait_and_say_why() -> None:
     books = {"A": MarketBook("A"), "B": market("B")}
     audits = AuditsOnDemand(books, ["A", "B", "C"])
-    assert audits.next(9) == ["B"]
-    audits.on_snapshot("B", snapshot(9))
+    assert audits.next(9, 0.0) == ["B"]
+    audits.on_snapshot("B", snapshot(9), 0.0)
     books["B"].on_outage("no socket is up")
     audits.on_tick()
     assert not audits.is_waiting
@@ -92,7 +121,7 @@ def test_books_that_are_not_live_wait_and_say_why() -> None:
 def test_the_report_names_every_difference() -> None:
     books = {"A": market("A"), "LONG_NAME": market("LONG_NAME")}
     audits = AuditsOnDemand(books, books)
-    audits.on_snapshot("LONG_NAME", snapshot(5, bid=11))
+    audits.on_snapshot("LONG_NAME", snapshot(5, bid=11), 0.0)
     audit = audits.audits["LONG_NAME"]
     row = json.loads(as_json(audit))
     assert (row["result"], row["update_id"], row["compared_levels"], row["different_levels"]) == ("MISMATCH", 5, 3, 2)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from backpack_streams.book_builder.audits import BookAudits
-from backpack_streams.books.market_book import MarketBook, Status
+from backpack_streams.books.market_book import MarketBook, Root, Status
 from backpack_streams.books.units import UNITS_PER_ONE
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import bytes_from_unscaled
@@ -22,14 +22,17 @@ class Keeper:
         self.audits = BookAudits(DepthReader(CODEC), clock=lambda: self.now, wall_us=lambda: 77)
         self.market = MarketBook(SYMBOL)
 
-    def seed(self, last_id: int, bid: int = 10, origin: str = "SEED", complete: bool = True) -> None:
+    def seed(
+        self, last_id: int, bid: int = 10, origin: str = "SEED", complete: bool = True, received_us: int = 77
+    ) -> None:
         levels = [(bid * UNITS_PER_ONE, UNITS_PER_ONE)], [(20 * UNITS_PER_ONE, UNITS_PER_ONE)]
-        outcome = self.market.on_seed(last_id, last_id, *levels, bids_complete=complete)
+        root = Root(last_id, last_id, received_us)
+        outcome = self.market.on_seed(last_id, last_id, *levels, bids_complete=complete, root=root)
         rows = [
             [{"price": bytes_from_unscaled(p), "quantity": bytes_from_unscaled(q)} for p, q in side] for side in levels
         ]
         record = {"last_update_id": last_id, "engine_time": last_id, "bids": rows[0], "asks": rows[1]}
-        record |= {"bids_complete": complete, "asks_complete": True, "origin": origin}
+        record |= {"bids_complete": complete, "asks_complete": True, "origin": origin, "received_time": received_us}
         self.audits.on_seed(self.market, record, outcome)
 
     def update(self, last_id: int, bid: int | None = None) -> None:
@@ -76,6 +79,36 @@ def test_a_wrong_book_leaves_live_and_both_books_are_kept() -> None:
     keeper.seed(8)
     [(_, healed)] = keeper.findings()
     assert healed["result"] == "MATCH"
+
+
+def test_a_book_that_stands_past_the_exchange_is_wrong_for_everybody_until_a_later_snapshot() -> None:
+    keeper = Keeper()
+    keeper.seed(5, received_us=70)
+    keeper.update(6, bid=12)
+    keeper.seed(5, received_us=71)
+    assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
+    keeper.now = 10.0
+    keeper.audits.on_tick()
+    [(_, wanted)] = keeper.findings()
+    assert (wanted["result"], wanted["book_update_id"]) == ("WANTED", 6)
+    keeper.seed(5, received_us=76)
+    [finding] = keeper.audits.take_findings()
+    assert (finding.wrong_id, finding.next_id, finding.seen_us) == (6, 6, 76)
+    row = finding.row
+    assert (row["result"], row["update_id"], row["snapshot_update_id"], row["book_update_id"]) == (
+        "MISMATCH",
+        None,
+        5,
+        6,
+    )
+    assert [len(row[side]) for side in ("our_bids", "exchange_bids", "differences")] == [2, 1, 1]
+    assert keeper.market.status is Status.STALE
+    keeper.seed(5, received_us=75)
+    assert keeper.market.status is Status.STALE
+    keeper.seed(5, received_us=77)
+    assert (keeper.market.status, keeper.market.last_update_id) == (Status.LIVE, 5)
+    keeper.seed(5, received_us=77)
+    assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
 
 
 def test_a_wrong_update_that_reaches_a_snapshot_ahead_is_found_there() -> None:

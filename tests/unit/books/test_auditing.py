@@ -319,7 +319,8 @@ def test_a_book_held_still_is_compared_at_the_very_id() -> None:
     assert found.result is MATCH
     past = audit_now(market, exchange.snapshot(104))
     assert past is not None
-    assert (past.result, past.reason) == (NOT_COMPARABLE, "the book is past the snapshot 104, at 105")
+    assert past.result is NOT_COMPARABLE
+    assert past.reason.startswith("the book is past the exchange's 104, at 105")
     market.on_outage("no socket")
     stale = audit_now(market, exchange.snapshot(105))
     assert stale is not None

@@ -530,15 +530,17 @@ def test_without_engine_times_nothing_is_taken_for_a_restart(at: int) -> None:
 @pytest.mark.parametrize(
     ("snapshot", "root"),
     [
-        ({"origin": "SEED", "seed_update_id": 7, "seed_engine_time": 8}, None),
+        (
+            {"origin": "SEED", "last_update_id": 5, "engine_time": None, "received_time": 6, "seed_update_id": 7},
+            Root(5, None, 6),
+        ),
         ({"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8}, Root(7, 8)),
+        ({"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8, "seed_received_time": 9}, Root(7, 8, 9)),
         ({"origin": "CHECKPOINT", "seed_update_id": None, "seed_engine_time": None}, Root(0, None)),
         ({"origin": "SOMETHING_NEW"}, Root(0, None)),
     ],
 )
-def test_a_record_says_to_which_snapshot_of_the_exchange_it_goes_back(
-    snapshot: dict[str, object], root: Root | None
-) -> None:
+def test_a_record_says_to_which_snapshot_of_the_exchange_it_goes_back(snapshot: dict[str, object], root: Root) -> None:
     assert Root.of_record(snapshot) == root
 
 

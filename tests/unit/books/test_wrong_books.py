@@ -81,14 +81,6 @@ def test_a_sequence_that_began_again_since_is_not_accused_of_what_was_before() -
     assert late.on_wrong(1000, START, "differs") is Outcome.BROKE
 
 
-def test_what_a_checkpoint_goes_back_to_is_read_from_its_record() -> None:
-    assert Root.of_record({"origin": "SEED", "seed_update_id": None, "seed_engine_time": None}) is None
-    checkpoint = {"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8}
-    assert Root.of_record(checkpoint) == Root(7, 8)
-    assert Root.of_record({"origin": "CHECKPOINT"}) == Root(0, None)
-    assert Root.of_record({"origin": "SOMETHING_NEW"}) == Root(0, None)
-
-
 def gap(last_id: int, reason: str = "AUDIT_MISMATCH", next_id: int | None = None) -> dict[str, object]:
     row: dict[str, object] = {"symbol": "SOL_USDC", "stream": "depth.SOL_USDC", "reason": reason, "last_id": last_id}
     return row | {"next_id": next_id, "next_time": None, "detected_time": START}

@@ -153,6 +153,20 @@ def test_a_wrong_book_is_seeded_from_where_it_stood_and_looked_at_again_soon(ref
     assert plan.next_due() == (40.0 + refresh if refresh else None)
 
 
+def test_a_topic_that_goes_past_the_exchange_is_seeded_by_any_snapshot_from_its_end_on() -> None:
+    plan = seeded("A", at_id=90)
+    plan.gap("A", 90, 101, 4.0)
+    assert plan.not_before_us("A") == 0
+    assert plan.found_beyond("A", 7_000_000, 5.0)
+    assert not plan.found_beyond("closed", 7_000_000, 5.0)
+    [request] = drained(plan, 5.0)
+    assert request.urgent
+    assert plan.accepts(request, 89)
+    assert plan.not_before_us("A") == 7_000_000
+    plan.done(request, 89, 6.0)
+    assert plan.next_due() == 6.0 + RECHECK_SECONDS
+
+
 # ---- which snapshot is of use
 
 
