@@ -4,7 +4,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-mutations bench docs lint format lock clean environment environment-bench environment-lock
+.PHONY: help demo test test-unit test-mutations test-kubernetes test-image test-observability image lab bench docs lint format lock clean \
+	environment environment-bench environment-lock
 # The environments hold all that is needed; a caller's own module path must not leak in.
 unexport PYTHONPATH
 
@@ -26,7 +27,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --uni
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
 
 help: ## list the targets (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
 demo: environment ## exchange stand-in, real Kafka, every service and a live view; Ctrl-C ends all (ARGS=--live: the real exchange)
 	@.venv/bin/backpack-streams demo $(ARGS)
@@ -41,17 +42,33 @@ test-unit: environment ## the tests that need no socket and no Kafka
 test-mutations: environment ## change the logic of sequences, one place at a time: each change must fail a test (ARGS=books.sequencer)
 	@PYTHONPATH=tests .venv/bin/python tests/mutations.py $(ARGS)
 
+test-kubernetes: lab ## the chart: rendered, validated, and installed on a real Kubernetes control plane (ARGS='-k rollback')
+	@.venv/bin/python -m pytest tests/chart tests/kubernetes $(ARGS)
+
+image: ## the container image, with docker, podman or buildah; prints its size (ARGS='--tag NAME', ARGS='--build-arg BASE=...')
+	@python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHON)" >&2; exit 1; }; "$$python" image/build.py $(ARGS)
+
+test-image: environment ## the image: built from the Dockerfile and started (ARGS='-k signals')
+	@.venv/bin/python -m pytest tests/image $(ARGS)
+
+test-observability: environment ## alerts and dashboard against a real Prometheus (ARGS='-k rules')
+	@.venv/bin/python -m pytest tests/observability $(ARGS)
+
+lab: environment ## compile helm and a Kubernetes control plane into the user's cache: about 10 minutes on 2 cores, once
+	@PYTHONPATH=tests .venv/bin/python -m kubelab build
+
 bench: environment-bench ## speed, side by side with ccxt.pro and aiokafka
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
 
-docs: environment ## write what docs/ says of topics and schemas anew from the code
+docs: environment ## write anew what docs/ and the chart say of topics, schemas, metrics, settings and values
 	@.venv/bin/python -m backpack_streams.contract docs
+	@PYTHONPATH=tests .venv/bin/python tests/chart_files.py
 
 lint: environment ## style and types, changing nothing
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/mypy --explicit-package-bases requirements benchmarks
+	@.venv/bin/mypy --explicit-package-bases requirements benchmarks image
 	@.venv/bin/mypy --config-file tests/mypy.ini tests
 
 format: environment ## put the code into the house style
@@ -62,7 +79,9 @@ lock: environment-lock ## write requirements/*.txt anew from pyproject.toml (ARG
 	@$(COMPILE) --extra dev --output-file requirements/dev.txt pyproject.toml
 	@$(COMPILE) --extra bench --output-file requirements/bench.txt pyproject.toml
 	@$(COMPILE) --extra services --extra registry --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
+	@$(COMPILE) --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in
 	@$(COMPILE) --output-file requirements/lock.txt requirements/lock.in
+	@$(COMPILE) --output-file tests/kubelab/go.txt tests/kubelab/go.in
 
 clean: ## remove environments, caches and builds
 	@rm -rf .venv .venv-bench .venv-lock .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

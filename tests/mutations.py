@@ -33,7 +33,12 @@ CPU_SECONDS_AT_MOST: Final = 30
 MEMORY_AT_MOST: Final = 1 << 30
 """A mutation may make a test run for ever, or gather without end: that is noticed too."""
 
-_BOOKS: Final = ("books/test_market_book.py", "books/test_wrong_books.py", "books/test_market_book_stateful.py")
+_BOOKS: Final = (
+    "books/test_market_book.py",
+    "books/test_wrong_books.py",
+    "books/test_books_beyond.py",
+    "books/test_market_book_stateful.py",
+)
 _FEED: Final = ("feed/test_stream_feed.py", "feed/test_stream_feed_stateful.py", "feed/test_candle_feed.py")
 MODULES: Final = {
     "books.sequencer": ("books/test_sequencer.py", *_BOOKS),

@@ -53,6 +53,13 @@ class Process:
             self.popen.send_signal(signal.SIGTERM)
         return self.popen.wait(40)
 
+    def suspend(self) -> None:
+        """As a machine that is paused, or a container that is frozen."""
+        self.popen.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.popen.send_signal(signal.SIGCONT)
+
     def log_tail(self) -> str:
         return self.log.read_text()[-3000:]
 
@@ -113,7 +120,16 @@ class Exchange(Process):
             assert answer.status == 200
 
     def play(self) -> None:
-        with urllib.request.urlopen(urllib.request.Request(f"{self.control_url}/play", b"", method="POST"), timeout=10):
+        self._post("play")
+
+    def finish(self) -> None:
+        """The flow makes no more frames."""
+        self._post("finish")
+
+    def _post(self, path: str) -> None:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.control_url}/{path}", b"", method="POST"), timeout=10
+        ):
             pass
 
     def wait_finished(self, seconds: float = 90.0) -> None:

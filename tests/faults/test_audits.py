@@ -132,8 +132,11 @@ def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
         assert [(each["price"], each["ours"]) for each in row["differences"]] == [(price, "777.5")]
         assert SYMBOL in message
 
-        plant.start_ready("rest-poller", "--seed-refresh", "4")
+        # It fetches each book once, at its start; the second time is for the builder's suspicion.
+        plant.start_ready("rest-poller", "--seed-refresh", "0")
         wait_until("the builder's audit finds it", lambda: bool(audits(plant, "MISMATCH")), seconds=60)
+        [wanted] = audits(plant, "WANTED")
+        assert f"it has stood at update {forged_id} for 10 s" in wanted["reason"]
         [found] = audits(plant, "MISMATCH")
         assert (found["book_update_id"], found["snapshot_update_id"]) == (forged_id, truth["last_update_id"])
         gaps = [gap.value for gap in read_topic(plant.bootstrap_servers, "standing.ops.gap", "Gap") if gap.value]

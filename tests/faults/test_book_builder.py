@@ -1,4 +1,4 @@
-"""Two builders share the work, one is killed in traffic: tops go on, every checkpoint is exact, a late reader needs no more."""
+"""Builders share the work; one is killed in traffic, one suspended: tops go on, checkpoints are exact, a late reader needs no more."""
 
 import asyncio
 from bisect import bisect_left
@@ -97,7 +97,7 @@ def traffic_goes_on(plant: Plant, *builders: Service) -> None:
 
 def test_a_killed_builder_costs_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "builders.") as plant:
-        flow = ("--symbols", str(SYMBOLS), "--rate", "300", "--start", "control", "--frames", "12000")
+        flow = ("--symbols", str(SYMBOLS), "--rate", "300", "--start", "control")
         exchange = plant.start_exchange(*flow)
         poller = plant.start("rest-poller")
         producer = plant.start("market-producer", "--streams", "depth")
@@ -115,6 +115,13 @@ def test_a_killed_builder_costs_nothing(kafka: BlockingKafka, tmp_path: Path) ->
         traffic_goes_on(plant, second)
         third = plant.start_ready(*BUILDER)
         wait_until("they share the partitions again", lambda: have_all(second, third))
+        # One that is suspended does not know that its partitions are another's by now: it must not write on them when it wakes.
+        second.suspend()
+        wait_until("the third one has all", lambda: have_all(third) and third.is_ready())
+        traffic_goes_on(plant, third)
+        second.resume()
+        wait_until("they share the partitions once more", lambda: have_all(second, third))
+        exchange.finish()
         exchange.wait_finished()
         wait_until(
             "all updates are in the books",

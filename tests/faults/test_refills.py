@@ -130,7 +130,7 @@ def test_an_outage_of_the_exchange_leaves_no_hole(kafka: BlockingKafka, tmp_path
         assert holes(starts_in_kafka(plant))
         poller = plant.start_ready("rest-poller", "--rate-limit-share", "1")
         heals(plant)
-        wait_until("the work list is empty", lambda: poller.metric("refill_gaps_open") == 0)
+        wait_until("the work list is empty", lambda: poller.metric("gaps_open") == 0)
         once_through_the_library(plant)
         refilled_as_the_exchange_says(plant, values(plant, "market.kline", "Kline"))
         assert poller.metric("refill_gaps_incomplete_total") == 0
@@ -153,7 +153,7 @@ def test_an_outage_of_kafka_leaves_no_hole(own_kafka: BlockingKafka, tmp_path: P
         wait_until("the trades' gap is on record", lambda: "BUFFER_FULL" in gap_reasons(plant, "trade."), 120)
         wait_until("the candles' gap is on record", lambda: "BUFFER_FULL" in gap_reasons(plant, "kline."), 120)
         heals(plant)
-        wait_until("the work list is empty", lambda: poller.metric("refill_gaps_open") == 0, 120)
+        wait_until("the work list is empty", lambda: poller.metric("gaps_open") == 0, 120)
         once_through_the_library(plant)
         refilled_as_the_exchange_says(plant, values(plant, "market.kline", "Kline"))
         assert poller.metric("refill_gaps_incomplete_total") == 0

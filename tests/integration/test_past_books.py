@@ -3,12 +3,13 @@
 import asyncio
 import json
 import random
+import time
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from backpack_streams.books import BookStream, Status
+from backpack_streams.books import BookStream, BookUpdate, Status
 from backpack_streams.books.sync import Books
 from backpack_streams.embedded import BlockingKafka
 from plant import Plant, running_plant, wait_until
@@ -119,6 +120,48 @@ def test_books_as_of_past_moments_are_the_exchanges_own(kafka: BlockingKafka, tm
         the_command_prints_them(plant, truth, moments[0])
         before_everything_there_is_nothing(plant, truth.times[0] - 10**9)
         a_program_without_asyncio_reads_them(plant, truth, first, last)
+        second = truth.times[0] + 1_000_000
+        asyncio.run(asyncio.wait_for(in_real_time(plant, truth, second, second + 2_000_000), 90))
+        asyncio.run(asyncio.wait_for(callbacks_of_a_slow_reader(plant, truth, first, last), 90))
+
+
+async def in_real_time(plant: Plant, truth: Truth, from_us: int, until_us: int) -> None:
+    """The past passes as fast as it did: no update is given before its time."""
+    symbol = "BTC_USDC_PERP"
+    stream = BookStream(
+        *(plant.bootstrap_servers, symbol), from_time=from_us, until=until_us, pace="real", topic_prefix=plant.prefix
+    )
+    async with stream:
+        assert await stream.until_moment(60)
+        began, given = time.monotonic(), 0
+        async for update in stream:
+            given += 1
+            passed_us = (time.monotonic() - began) * 1_000_000
+            assert passed_us > (update.market.engine_time or 0) - from_us - 200_000
+        assert given > 10
+        assert time.monotonic() - began > 1.5
+        assert shown(stream, symbol) == truth.at(until_us)[symbol]
+
+
+async def callbacks_of_a_slow_reader(plant: Plant, truth: Truth, from_us: int, until_us: int) -> None:
+    """One slower than the market is given the latest, in order, down to the last; what was passed over is counted."""
+    symbol = "BTC_USDC_PERP"
+    ids: list[int] = []
+    statuses: list[Status] = []
+
+    async def on_update(update: BookUpdate) -> None:
+        ids.append(update.last_update_id or 0)
+        await asyncio.sleep(0.02)
+
+    async with BookStream(
+        *(plant.bootstrap_servers, symbol), from_time=from_us, until=until_us, conflate=True, topic_prefix=plant.prefix
+    ) as stream:
+        await stream.run(on_update, on_status=lambda update: statuses.append(update.status))
+        assert shown(stream, symbol) == truth.at(until_us)[symbol]
+        assert stream.conflated_updates > 0
+    assert ids == sorted(ids)
+    assert ids[-1] == truth.at(until_us)[symbol][0]
+    assert statuses[-1] is Status.LIVE
 
 
 def the_command_prints_them(plant: Plant, truth: Truth, moment_us: int) -> None:

@@ -135,6 +135,10 @@ from backpack_streams.runtime.service import run_service
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings
 
 class Probe:
+    async def open(self):
+        if BEHAVIOUR == "slow start":
+            print("running", flush=True)
+            await asyncio.sleep(60)
     def readiness(self): return []
     def collectors(self): return [CounterTable("probe", "A probe.")]
     async def run(self, stop):
@@ -148,15 +152,9 @@ class Probe:
             await asyncio.sleep(60)
         print("flushed", flush=True)
 
-async def build():
-    if BEHAVIOUR == "slow start":
-        print("running", flush=True)
-        await asyncio.sleep(60)
-    return Probe()
-
 BEHAVIOUR = sys.argv[1]
 metrics = MetricsSettings(metrics_port=int(sys.argv[2]))
-sys.exit(run_service("probe", build, metrics, LogSettings()))
+sys.exit(run_service("probe", Probe, metrics, LogSettings()))
 """
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -229,6 +227,16 @@ def test_a_signal_during_the_start_ends_it(start: Start) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == 0
+
+
+def test_a_service_that_still_starts_shows_its_metrics(start: Start) -> None:
+    port = free_port()
+    process = start("slow start", port)
+    assert first_line(process) == "running"
+    assert httpx.get(f"http://127.0.0.1:{port}/readyz").json()["reasons"] == ["starting"]
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert "backpack_streams_service_ready 0.0" in metrics
+    assert "# TYPE backpack_streams_probe_total counter" in metrics
 
 
 def test_an_error_raised_on_purpose_is_one_log_line(start: Start) -> None:

@@ -20,7 +20,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from backpack_streams.books import BookStream, Status
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.governance import check, register
+from backpack_streams.bus.governance import check, own_subjects, register, survey
 from backpack_streams.bus.registry import known_schemas
 from backpack_streams.bus.registry_client import (
     FULL_TRANSITIVE,
@@ -30,6 +30,9 @@ from backpack_streams.bus.registry_client import (
     RegistryConnection,
 )
 from backpack_streams.bus.schemas import own_schemas, parse_schema
+from backpack_streams.doctor.command import examine
+from backpack_streams.doctor.findings import Finding, State
+from backpack_streams.doctor.settings import DoctorSettings
 from backpack_streams.embedded import BlockingKafka, registry_url
 from plant import Plant, Process, free_port, running_plant, wait_until
 from unit.bus.rows_of_schemas import plain_types
@@ -255,3 +258,22 @@ def test_what_is_no_registry_is_one_clear_line(
     [line] = done.stderr.splitlines()
     assert re.search(said, line), line
     assert "hidden" not in line
+
+
+def test_doctor_says_what_is_not_registered_and_where_the_registry_is_not(registry: RegistryProcess) -> None:
+    def subjects(**settings: Any) -> Finding:
+        given = {"skip": ("kafka", "exchange", "key"), "topic_prefix": "doctor.", "timeout": 120}
+        found = asyncio.run(examine(DoctorSettings(**(given | settings))))
+        return next(each for each in found if each.check == "subjects")
+
+    missing = subjects(schema_registry_url=registry.url)
+    assert (missing.state, "doctor.market.depth-value" in missing.found) == (State.FAIL, True)
+    assert "schemas register" in missing.todo
+    client = RegistryClient(RegistryConnection(registry.url))
+    survey(client, own_subjects("doctor."), register)
+    assert subjects(schema_registry_url=registry.url).state is State.OK
+    client.set_compatibility("doctor.market.depth-value", "NONE")
+    assert subjects(schema_registry_url=registry.url).state is State.WARN
+    assert subjects(schema_registry_url=f"http://{HOST}:{free_port()}").state is State.SKIPPED
+    with stub(200, b"<html>a page</html>") as url:
+        assert subjects(schema_registry_url=url).state is State.FAIL

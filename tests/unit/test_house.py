@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "runtime": {"bus", "errors"},
 }
 MADE_BY_TOOLS = {"__pycache__", "build", "dist"}
-HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore", ".dockerignore"}
+HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore", ".dockerignore", ".env"}
 
 # Each pattern is written so that it does not match its own text.
 REGISTRY = re.compile(

@@ -9,12 +9,12 @@ from time import monotonic
 from prometheus_client.registry import Collector
 
 from backpack_streams.account_producer.settings import AccountProducerSettings
-from backpack_streams.exchange.clock import ExchangeClock, Skew
+from backpack_streams.exchange.clock import Skew
 from backpack_streams.exchange.limit_queue import Priority
-from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.session_actions import Notice, NoticeKind
 from backpack_streams.exchange.signing import SubscriptionSigner
 from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.feed.clock_watch import ClockWatch
 from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.markets import Selection
@@ -42,12 +42,12 @@ class AccountProducer(Producer):
     """The account's streams. Its subscriptions follow no market list: an order may outlive the state of its market."""
 
     def __init__(self, name: str, settings: AccountProducerSettings, families: Sequence[Family]) -> None:
-        self._clock = ExchangeClock()
         self._signer = SubscriptionSigner(
             settings.signing_key(), lambda: self._clock.signed_ms(now_us()), settings.signature_window_ms
         )
         # A selection drops what belongs to other shards; here every message of the account is ours.
         super().__init__(name, settings.model_copy(update={"symbols": "all"}), families, self._signer)
+        self._clock_watch = ClockWatch(self._rest, self._clock, self._on_skew, Priority.GAP_SEED)
         self._symbols = None if settings.symbols == "all" else settings.symbols
         self._clock_check_seconds = settings.clock_check
         self._coverage: Coverage | None = None
@@ -81,11 +81,8 @@ class AccountProducer(Producer):
             reasons.append(f"{missing} of {len(wanted)} subscriptions do not stand yet")
         return reasons
 
-    def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows."""
+    def _own_measures(self) -> Iterable[Collector]:
         return (
-            *super().collectors(),
-            value("clock_ahead_seconds", "Our clock minus the exchange's; NaN until it answered.", self._ahead_seconds),
             value(
                 "clock_correction_seconds",
                 "What is added to our clock's time before it is signed.",
@@ -95,13 +92,10 @@ class AccountProducer(Producer):
             count("signatures_refused", "Signatures that the exchange refused.", lambda: self.refusals),
         )
 
-    def _ahead_seconds(self) -> float:
-        return float("nan") if self._clock.skew is None else self._clock.skew.ahead_ms / 1000
-
     # Start.
 
     async def _start_streams(self) -> None:
-        await self._compare_clocks()
+        await self._clock_watch.compare()
         if self._symbols is not None:
             Selection(frozenset(self._symbols)).check(await self._markets_patiently())
         self._listed = True
@@ -138,23 +132,15 @@ class AccountProducer(Producer):
                 await asyncio.wait_for(self._was_refused.wait(), self._clock_check_seconds)
             was_refused = self._was_refused.is_set()
             self._was_refused.clear()
-            await self._compare_clocks()
+            await self._clock_watch.compare()
             if was_refused:
                 self._refusal = f"{self._refusal.partition(_BECAUSE)[0]}{_BECAUSE}{self._clock.why_refused()}"
                 logger.error(
                     "signature refused", extra={"reason": self._refusal, "public_key": self._signer.public_key}
                 )
 
-    async def _compare_clocks(self) -> None:
-        asked_us = now_us()
-        try:
-            answer = await self._rest.time_ms(priority=Priority.GAP_SEED)
-        except RestError as error:
-            logger.warning("the exchange's clock cannot be asked", extra={"error": str(error)})
-            return
-        if answer.age_seconds:
-            return  # a cache answered: its time is that of an earlier moment
-        news = self._clock.observe(Skew.measured(asked_us, answer.body, answer.received_time_us))
+    def _on_skew(self, skew: Skew) -> None:
+        news = self._clock.observe(skew)
         if news is not None:
             logger.error(news) if self._clock.is_beyond_correction else logger.warning(news)
 

@@ -22,7 +22,7 @@ def main(settings: AccountProducerSettings) -> int:
     """Runs the service until a signal; returns the exit code."""
     if settings.private_key_file is not None:
         _warn_of_readers(settings.private_key_file.expanduser())
-    return run_service(NAME, lambda: AccountProducer(NAME, settings, FAMILIES).open(), settings, settings)
+    return run_service(NAME, lambda: AccountProducer(NAME, settings, FAMILIES), settings, settings)
 
 
 def _warn_of_readers(path: Path) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from backpack_streams.book_builder.audit_writer import AUDIT_TOPIC, AuditWriter
 from backpack_streams.book_builder.keeper import BookKeeper
 from backpack_streams.book_builder.kept_book import CheckpointRules, KeptBook
+from backpack_streams.book_builder.lag import PartitionLag
 from backpack_streams.book_builder.measures import builder_measures
 from backpack_streams.book_builder.records import checkpoint_row, recalled_top, top_row
 from backpack_streams.book_builder.settings import BookBuilderSettings
@@ -20,7 +21,10 @@ from backpack_streams.books.newest_records import newest_records
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.reader import Place, Reader, Records
 from backpack_streams.errors import BusError, CodecError
+from backpack_streams.feed import reports
+from backpack_streams.feed.publish_times import AT_BOOK, data_age
 from backpack_streams.feed.publishing import Publishing, now_us
+from backpack_streams.feed.reporter import NO_CHANNEL
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,8 @@ class Builder:
         rules = CheckpointRules(settings.checkpoint_updates, settings.checkpoint_seconds, settings.checkpoint_reach)
         top_interval = settings.top_interval_ms / 1000
         self._audits = AuditWriter(NAME, self._publishing)
+        self._publishing.reporter.expect("depth", (reports.AUDIT_MISMATCH,))
+        self._publishing.reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
         codec = self._publishing.codec
         self.keeper = BookKeeper(codec, rules, settings.top_levels, top_interval, self._audits.audits)
         self._poll_millis = int(min(_POLL_MILLIS, max(1.0, settings.top_interval_ms)))
@@ -63,9 +69,13 @@ class Builder:
         self._trades, self._trade_offsets = prefix + TRADE_TOPIC, dict[Place, int]()
         self._reading: frozenset[int] | None = None
         self._is_closing = False
-        self._next_renewal = self._next_checkpoints = 0.0
+        self._next_renewal = self._next_checkpoints = self._next_look = 0.0
+        self._ages = data_age()
+        self._age = self._ages.cell(AT_BOOK, "depth")
+        self._lags: dict[int, PartitionLag] = {}
         self.checkpoints_written = 0
         self.tops_written = 0
+        self.read_failures = 0
         self.last_checkpoint_at = time.monotonic()
 
     async def open(self) -> "Builder":
@@ -118,11 +128,20 @@ class Builder:
 
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows."""
-        return (*self._publishing.collectors(), *builder_measures(self), *self._audits.collectors())
+        return (
+            *self._publishing.collectors(),
+            *builder_measures(self, self._settings.metrics_per_symbol),
+            self._ages,
+            *self._audits.collectors(),
+        )
 
     def rebalances(self) -> int:
         """How often the group shared out the partitions anew."""
         return self._group.rebalances
+
+    def confirmed_at(self) -> float | None:
+        """When Kafka last confirmed that our partitions are ours (monotonic seconds); None where we have none."""
+        return self._group.confirmed_at if self._group.assigned else None
 
     def lag(self) -> dict[int, int]:
         """By partition, how many updates in Kafka are not in the books yet."""
@@ -135,6 +154,15 @@ class Builder:
                 lag[partition] = max(0, end - offset)
         return lag
 
+    def lag_seconds(self) -> dict[int, float]:
+        """By partition, at most how old the oldest of these updates is."""
+        now, wall = time.monotonic(), time.time()
+        return {
+            number: self._lags[number].seconds(unread, now, wall)
+            for number, unread in self.lag().items()
+            if number in self._lags
+        }
+
     # Reading --------------------------------------------------------------------------------------------------
 
     async def _keep_on(self) -> None:
@@ -142,6 +170,7 @@ class Builder:
             try:
                 await self._keep()
             except BusError as error:
+                self.read_failures += 1
                 logger.warning("kafka does not answer; trying again", extra={"error": str(error)})
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -165,6 +194,7 @@ class Builder:
         now = time.monotonic()
         for batch in _of(records, self._depth):
             self.keeper.take_updates(batch[0].partition, batch, now)
+            self._note_age(batch)
         for batch in _of(records, self._gaps):
             for record in batch:
                 self.keeper.take_gap(record, now)
@@ -176,6 +206,19 @@ class Builder:
             for record in batch:
                 self.keeper.take_snapshot(record, now)
             self._snapshot_offsets[self._snapshots, batch[0].partition] = batch[-1].offset + 1
+        for number, unread in self.lag().items():
+            if not unread and number in self._lags:
+                self._lags[number].at_end(now)
+
+    def _note_age(self, batch: Sequence[ConsumerRecord]) -> None:
+        """Once a read; what is read to catch up is old because we were not there."""
+        number = batch[0].partition
+        lag = self._lags.get(number)
+        if lag is None:  # another builder's by now
+            return
+        lag.read(batch[-1].timestamp)
+        if self.keeper.has_caught_up(number):
+            self._age.observe(max(0.0, time.time() - batch[0].timestamp / 1000))
 
     # Partitions that come and go ------------------------------------------------------------------------------
 
@@ -191,6 +234,7 @@ class Builder:
                 return  # the group decided anew meanwhile
             await self._open_partitions(new, start)
         self._reader.assign(self._offsets())
+        self._lags = {number: self._lags.get(number) or PartitionLag() for number in assigned}
         self._reading = assigned
         logger.info(
             "partitions taken over",
@@ -255,6 +299,9 @@ class Builder:
     async def _show(self, now: float) -> None:
         """Writes what is due, as long as the partitions are ours for certain."""
         self.keeper.on_tick(now)
+        if now >= self._next_look:
+            self._next_look = now + _RENEW_SECONDS
+            self.keeper.look_for_unusable(now)
         if now >= self._next_renewal and self._group.assigned == self._reading:
             self._next_renewal = now + _RENEW_SECONDS
             await self._group.renew(self.keeper.offsets)

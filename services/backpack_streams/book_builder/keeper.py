@@ -19,6 +19,7 @@ __all__ = ["BookKeeper", "KafkaRecord", "Observer"]
 logger = logging.getLogger(__name__)
 
 _UNCHANGED = frozenset({Outcome.DUPLICATE, Outcome.BUFFERED})
+_UNUSABLE = frozenset({Status.SYNCING, Status.STALE})
 
 
 class KafkaRecord(Protocol):
@@ -91,6 +92,7 @@ class BookKeeper:
         self._untold: dict[bytes, KeptBook] = {}
         self.books: dict[str, MarketBook] = {}
         self._breaks_before = 0
+        self._unusable_since: dict[str, float] = {}
         self.updates = 0
         self.undecodable_records = 0
 
@@ -128,6 +130,7 @@ class BookKeeper:
             for key, kept in self._partitions.pop(number).books.items():
                 symbol = kept.market.symbol
                 del self.books[symbol]
+                self._unusable_since.pop(symbol, None)
                 self._breaks_before += kept.market.breaks
                 self._untold.pop(key, None)
                 self._early.forget(kept)
@@ -296,6 +299,24 @@ class BookKeeper:
             del self._untold[key]
 
     # What is seen from outside --------------------------------------------------------------------------------
+
+    def has_caught_up(self, number: int) -> bool:
+        """Whether a partition has come to where it ended when it was opened."""
+        partition = self._partitions.get(number)
+        return partition is not None and partition.is_caught_up
+
+    def look_for_unusable(self, now: float) -> None:
+        """Take note of books that cannot be used, so that it is known for how long; to be asked for now and then."""
+        since = self._unusable_since
+        for symbol, market in self.books.items():
+            if market.status in _UNUSABLE:
+                since.setdefault(symbol, now)
+            else:
+                since.pop(symbol, None)
+
+    def unusable_seconds(self, now: float) -> float:
+        """For how long the book that cannot be used for longest could not be, in seconds; 0 while all can."""
+        return max(0.0, now - min(self._unusable_since.values(), default=now))
 
     def by_status(self) -> dict[str, int]:
         """How many books have which status."""

@@ -7,4 +7,4 @@ from backpack_streams.runtime.service import run_service
 
 def main(settings: BookBuilderSettings) -> int:
     """Runs the service until a signal; returns the exit code."""
-    return run_service(NAME, lambda: Builder(settings).open(), settings, settings)
+    return run_service(NAME, lambda: Builder(settings), settings, settings)

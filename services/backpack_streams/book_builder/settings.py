@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from backpack_streams.bus.access import BOOK_BUILDER_GROUP
 from backpack_streams.feed.settings import PublishingSettings
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings, metrics_port
 
@@ -11,7 +12,7 @@ class BookBuilderSettings(PublishingSettings, MetricsSettings, LogSettings):
 
     metrics_port: int = metrics_port(9406)
     group_id: str = Field(
-        default="backpack-streams-book-builder",
+        default=BOOK_BUILDER_GROUP,
         min_length=1,
         description="consumer group whose members share the partitions of the depth topic",
     )

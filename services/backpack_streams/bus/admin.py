@@ -64,15 +64,18 @@ class TopicAdmin:
         Raises:
             BusError: Kafka cannot be reached or refuses.
         """
+        topics = list(topics)
         client = AIOKafkaAdminClient(**self._connection.client_options())
         try:
             await client.start()
-            existing = await self._existing(client, topics)
+            if create_only:  # who may not look at configs may write all the same
+                names = set(await client.list_topics())
+                topics, existing = [each for each in topics if each.full_name(self._prefix) not in names], {}
+            else:
+                existing = await self._existing(client, topics)
             done = []
             for topic in topics:
                 for change in plan(topic, self._prefix, existing.get(topic.name)):
-                    if create_only and change.action != "create":
-                        continue
                     await self._do(client, topic, change, existing.get(topic.name))
                     done.append(change)
             return done

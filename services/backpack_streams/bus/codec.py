@@ -70,6 +70,11 @@ class Codec:
             for schema in known.values():
                 self.learn(schema.text)
 
+    @property
+    def registry(self) -> SchemaRegistry | None:
+        """Who is asked for ids and schemas; None where records are framed without one."""
+        return self._registry
+
     async def prepare(self, records: Mapping[str, str]) -> None:
         """Gets what writing needs from the registry: `records` names the record of each topic. Waits for one that is away.
 

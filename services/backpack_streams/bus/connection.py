@@ -12,11 +12,19 @@ from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
+    SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
 
 from backpack_streams.errors import BusError, UsageError
+
+_CREDENTIALS_REFUSED = (
+    AuthenticationFailedError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+    IllegalSaslStateError,
+)
 
 
 class KafkaUnreachableError(BusError):
@@ -92,7 +100,7 @@ class KafkaConnection:
 
     def explain(self, error: BaseException) -> BusError:
         """What a client's failure means to the person who set it up, as one line."""
-        if isinstance(error, (AuthenticationFailedError, UnsupportedSaslMechanismError, IllegalSaslStateError)):
+        if isinstance(error, _CREDENTIALS_REFUSED):
             return KafkaRefusedError(
                 f"Kafka at {self.bootstrap_servers} refused the credentials ({_short(error)}): "
                 "check security_protocol, sasl_mechanism, sasl_username and sasl_password"

@@ -1,5 +1,6 @@
 """How a schema comes under its subject: compatibility FULL_TRANSITIVE first, then the schema, and never one that breaks a reader."""
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from backpack_streams.bus.compatibility import both_ways
@@ -10,7 +11,7 @@ from backpack_streams.bus.registry_client import (
     Registry,
     Version,
 )
-from backpack_streams.bus.schemas import Schema, parse_schema
+from backpack_streams.bus.schemas import Schema, own_schemas, parse_schema
 from backpack_streams.bus.topics import TOPICS
 
 CREATED, NEW_VERSION, UNCHANGED = "created", "new version", "unchanged"
@@ -82,6 +83,33 @@ def check(registry: Registry, subject: str, schema: Schema) -> Outcome:
             _with_reasons(f"subject {subject}: {who} forbids this {schema.name}", schema, earlier)
         )
     return Outcome(subject, schema.name, NEW_VERSION, 0, 0, before)
+
+
+class Survey(NamedTuple):
+    """What stands under all subjects: `outcomes` of those that take our schema, and why the others forbid it."""
+
+    outcomes: list[Outcome]
+    refused: list[IncompatibleSchemaError]
+
+
+def survey(registry: Registry, wanted: Mapping[str, Schema], do: Callable[[Registry, str, Schema], Outcome]) -> Survey:
+    """Does `check` or `register` for each subject; what one refuses does not keep the others from having theirs. Blocks.
+
+    Raises:
+        RegistryError: the registry does not answer, or refuses for another reason than compatibility.
+    """
+    found = Survey([], [])
+    for subject, schema in wanted.items():
+        try:
+            found.outcomes.append(do(registry, subject, schema))
+        except IncompatibleSchemaError as error:
+            found.refused.append(error)
+    return found
+
+
+def own_subjects(prefix: str) -> dict[str, Schema]:
+    """This version's schema of each subject of ours."""
+    return {subject: own_schemas()[record] for subject, record in subjects(prefix).items()}
 
 
 def _held(registry: Registry, subject: str, schema: Schema) -> Version | None:

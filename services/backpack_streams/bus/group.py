@@ -50,6 +50,8 @@ class GroupMember:
         self.assigned: frozenset[int] | None = None
         """The partitions that are ours; None while the group decides."""
         self.rebalances = 0
+        self.confirmed_at: float | None = None
+        """When Kafka last confirmed what is assigned (monotonic seconds); None while nothing is."""
 
     async def __aenter__(self) -> Self:
         """Joins the group; which partitions are ours is known a moment later.
@@ -103,6 +105,7 @@ class GroupMember:
             ours = {TopicPartition(self._topic, each): offset for each, offset in offsets.items()}
             if ours:
                 await consumer.commit(ours)
+                self.confirmed_at = asked_at
         except (KafkaError, IllegalStateError, OSError) as error:  # a rebalance under way is one of them
             logger.info("the group does not confirm what is ours", extra={"group": self._group_id, "error": str(error)})
             return False

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_BUFFER_BYTES = 256 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 120
 """What a waiting record costs beside its value: tuple, timestamp, references."""
-_BATCH_BYTES = 512 * 1024
+BATCH_BYTES = 512 * 1024
 _REQUEST_BYTES = 16 * 1024 * 1024
 _REQUEST_TIMEOUT_MILLIS = 30_000
 _FIRST_RETRY_SECONDS = 0.2
@@ -70,10 +70,22 @@ class Rejected:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A batch that all in-sync replicas have."""
+
+    topic: str
+    records: int
+    timestamp_ms: int
+    """Of its first record, which waited for longest."""
+    waited_seconds: float
+    """Since that one was handed over; at most that long where a batch follows on another of the same read."""
+
+
 class Lane:
     """The way into one partition. Made by `Publisher.lane`."""
 
-    __slots__ = ("_publisher", "_waiter", "partition", "pending", "sent_since", "topic")
+    __slots__ = ("_publisher", "_waiter", "partition", "pending", "sent_since", "topic", "waiting_since")
 
     def __init__(self, publisher: "Publisher", topic: str, partition: int) -> None:
         self._publisher = publisher
@@ -81,6 +93,8 @@ class Lane:
         self.partition = partition
         self.pending: list[Record] = []
         self.sent_since: float | None = None
+        self.waiting_since = 0.0
+        """When the first of the pending records was handed over (monotonic seconds)."""
         self._waiter: asyncio.Future[None] | None = None
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, spare: bool = False) -> bool:
@@ -90,12 +104,17 @@ class Lane:
         """
         publisher = self._publisher
         cost = RECORD_OVERHEAD_BYTES + (len(value) if value else 0)
-        room = publisher.max_buffer_bytes + (publisher.max_buffer_bytes // 10 if spare else 0)
+        room = publisher.max_buffer_bytes
+        if spare:
+            room += room // 10
         if publisher.buffered_bytes + cost > room:
             publisher.refused_records += 1
             return False
         publisher.buffered_bytes += cost
-        self.pending.append((key, value, timestamp_ms))
+        pending = self.pending
+        if not pending:
+            self.waiting_since = time.monotonic()
+        pending.append((key, value, timestamp_ms))
         if self._waiter is not None:
             self._wake()
         return True
@@ -123,6 +142,7 @@ class Publisher:
     """One Kafka producer and its lanes.
 
     `on_rejected` is told of records that Kafka will never take (too large, a timestamp the broker refuses); they are dropped after.
+    `on_acknowledged` is told of each batch that Kafka has.
     """
 
     def __init__(
@@ -130,9 +150,11 @@ class Publisher:
         connection: KafkaConnection,
         max_buffer_bytes: int = DEFAULT_BUFFER_BYTES,
         on_rejected: Callable[[Rejected], None] | None = None,
+        on_acknowledged: Callable[[Acknowledged], None] | None = None,
     ) -> None:
         self._connection = connection
         self._on_rejected = on_rejected
+        self._on_acknowledged = on_acknowledged
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
         self._lanes: dict[str, list[Lane]] = {}
@@ -144,10 +166,8 @@ class Publisher:
         self.refused_records = 0
         self.published_records = 0
         self.published_bytes = 0
-        self.batches = 0
         self.rejected_records = 0
         self.producer_failures = 0
-        self.ack_seconds_total = 0.0
         self.fault: str | None = None
 
     async def start(self) -> None:
@@ -221,15 +241,15 @@ class Publisher:
             chunk = await lane.take()
             if not chunk:
                 return
-            start = 0
+            start, waiting_since = 0, lane.waiting_since
             try:
                 while start < len(chunk):
-                    start += await self._deliver(lane, chunk, start)
+                    start += await self._deliver(lane, chunk, start, waiting_since)
             finally:
                 if start < len(chunk):  # cancelled: what was not acknowledged is counted by close()
                     lane.pending[:0] = chunk[start:]
 
-    async def _deliver(self, lane: Lane, chunk: list[Record], start: int) -> int:
+    async def _deliver(self, lane: Lane, chunk: list[Record], start: int, waiting_since: float) -> int:
         """One batch from `chunk[start:]`, until it is acknowledged or given up; returns how many records it disposed of."""
         most = len(chunk)
         delay = _FIRST_RETRY_SECONDS
@@ -245,7 +265,7 @@ class Publisher:
                     break
                 end += 1
             if end == start:
-                return self._reject(lane, chunk[start], f"larger than a batch may be ({_BATCH_BYTES} bytes)")
+                return self._reject(lane, chunk[start], f"larger than a batch may be ({BATCH_BYTES} bytes)")
             try:
                 builder.close()
                 await (await producer.send_batch(builder, lane.topic, partition=lane.partition))
@@ -260,18 +280,18 @@ class Publisher:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
             else:
-                return self._acknowledged(lane, chunk, start, end)
+                return self._acknowledged(lane, chunk, start, end, waiting_since)
 
-    def _acknowledged(self, lane: Lane, chunk: list[Record], start: int, end: int) -> int:
+    def _acknowledged(self, lane: Lane, chunk: list[Record], start: int, end: int, waiting_since: float) -> int:
         size = sum([len(record[1] or b"") for record in chunk[start:end]])
         self.buffered_bytes -= size + RECORD_OVERHEAD_BYTES * (end - start)
         self.published_records += end - start
         self.published_bytes += size
-        self.batches += 1
-        if lane.sent_since is not None:
-            self.ack_seconds_total += time.monotonic() - lane.sent_since
         lane.sent_since = None
         self.fault = None
+        if self._on_acknowledged is not None:
+            waited = time.monotonic() - waiting_since
+            self._on_acknowledged(Acknowledged(lane.topic, end - start, chunk[start][2], waited))
         return end - start
 
     def _reject(self, lane: Lane, record: Record, reason: str) -> int:
@@ -322,7 +342,7 @@ class Publisher:
             **options,
             acks="all",
             enable_idempotence=True,
-            max_batch_size=_BATCH_BYTES,
+            max_batch_size=BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
             request_timeout_ms=_REQUEST_TIMEOUT_MILLIS,
         )

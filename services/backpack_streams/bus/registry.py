@@ -62,6 +62,10 @@ class KnownSchemas:
         self._ids: dict[tuple[str, str], int] = {}
         self._texts: dict[int, str] = {}
         self._unknown: dict[int, _Unknown] = {}
+        self.is_up: bool | None = None
+        """Whether it answered when it was last asked; None before that."""
+        self.failures = 0
+        """Questions that it left unanswered, each try counted."""
 
     def schema_id(self, subject: str, schema: Schema) -> int:
         """The registry's id of `schema` under `subject`.
@@ -131,7 +135,7 @@ class KnownSchemas:
         delay = _FIRST_RETRY_SECONDS
         while True:
             try:
-                return await asyncio.to_thread(question)
+                return await self._ask(question)
             except RegistryAwayError as error:
                 if deadline is not None and self._clock() + delay > deadline:
                     raise
@@ -140,6 +144,19 @@ class KnownSchemas:
                 )
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+
+    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+        try:
+            answer = await asyncio.to_thread(question)
+        except RegistryAwayError:
+            self.is_up = False
+            self.failures += 1
+            raise
+        except CodecError:  # an answer as well, though not the one hoped for
+            self.is_up = True
+            raise
+        self.is_up = True
+        return answer
 
 
 def known_schemas(connection: RegistryConnection, *, registers: bool = False) -> KnownSchemas:

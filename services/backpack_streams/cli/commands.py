@@ -152,10 +152,10 @@ COMMANDS = (
     ),
     Command(
         "topics",
-        "create and adjust our topics in Kafka, or list them",
+        "create and adjust our topics in Kafka, list them, or print the ACLs they need",
         settings="backpack_streams.cli.settings:TopicsSettings",
         run="backpack_streams.cli.topics:run",
-        positionals=(Positional("action", "apply|list", "what to do", choices=("apply", "list")),),
+        positionals=(Positional("action", "apply|list|acls", "what to do", choices=("apply", "list", "acls")),),
     ),
     Command(
         "schemas",
@@ -164,6 +164,12 @@ COMMANDS = (
         run="backpack_streams.cli.schemas:run",
         positionals=(Positional("action", "register|check|list", "what to do", choices=("register", "check", "list")),),
         extra="registry",
+    ),
+    Command(
+        "doctor",
+        "what commonly fails (Kafka, registry, exchange, clock), and what to do about it",
+        settings="backpack_streams.doctor.settings:DoctorSettings",
+        run="backpack_streams.doctor.command:run",
     ),
     Command(
         "book",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from backpack_streams import __version__
 from backpack_streams.cli.commands import COMMANDS, Command, load
+from backpack_streams.cli.termination import EXIT_TERMINATED, Terminated, ends_on_sigterm, run_until_sigterm
 from backpack_streams.errors import BackpackStreamsError, UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +22,17 @@ EXIT_PIPE_CLOSED = 128 + signal.SIGPIPE  # what shells show for any program whos
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with `argv` (the process's arguments unless given) and return its exit code.
 
-    0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of our output has left.
+    0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of our output has left, 143 ended by SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with ends_on_sigterm():
+            return _answer(arguments)
+    except Terminated:
+        return EXIT_TERMINATED
+
+
+def _answer(arguments: list[str]) -> int:
     label = PROGRAM
     try:
         if not arguments or arguments[0].startswith("-"):
@@ -115,7 +124,7 @@ def _run_in_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
     from backpack_streams.runtime.loop import loop_factory
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(coroutine)
+        return runner.run(run_until_sigterm(coroutine))
 
 
 def _configure_logging(settings: "LogSettings", warnings: Sequence[str]) -> None:

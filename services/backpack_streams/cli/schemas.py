@@ -1,15 +1,18 @@
 """`backpack-streams schemas register|check|list`: our schemas in the schema registry, one subject a topic."""
 
 import asyncio
+from collections.abc import Callable
 
 from backpack_streams.bus.governance import (
     CREATED,
     NEW_VERSION,
     UNCHANGED,
     Outcome,
+    Survey,
     check,
+    own_subjects,
     register,
-    subjects,
+    survey,
 )
 from backpack_streams.bus.registry_client import (
     FULL_TRANSITIVE,
@@ -17,7 +20,7 @@ from backpack_streams.bus.registry_client import (
     Registry,
     RegistryClient,
 )
-from backpack_streams.bus.schemas import Schema, own_schemas
+from backpack_streams.bus.schemas import Schema
 from backpack_streams.cli.settings import SchemasSettings
 from backpack_streams.errors import UsageError
 from backpack_streams.runtime.kafka import registry_connection
@@ -34,36 +37,23 @@ async def run(settings: SchemasSettings, action: str) -> int:
     if connection is None:
         raise UsageError("no schema registry is set: add --schema-registry-url, or set SCHEMA_REGISTRY_URL")
     registry = RegistryClient(connection)
-    wanted = {subject: own_schemas()[record] for subject, record in subjects(settings.topic_prefix).items()}
+    wanted = own_subjects(settings.topic_prefix)
     await asyncio.to_thread({"register": _register, "check": _check, "list": _list}[action], registry, wanted)
     return 0
 
 
 def _register(registry: Registry, wanted: dict[str, Schema]) -> None:
-    """What one subject refuses does not keep the others from having theirs."""
-    done, refused = [], []
-    for subject, schema in wanted.items():
-        try:
-            outcome = register(registry, subject, schema)
-        except IncompatibleSchemaError as error:
-            refused.append(str(error))
-            continue
-        done.append(outcome)
-        print(_line(outcome, _registered(outcome)))
-    _end(done, refused)
+    _say(survey(registry, wanted, register), _registered)
 
 
 def _check(registry: Registry, wanted: dict[str, Schema]) -> None:
-    done, refused = [], []
-    for subject, schema in wanted.items():
-        try:
-            outcome = check(registry, subject, schema)
-        except IncompatibleSchemaError as error:
-            refused.append(str(error))
-            continue
-        done.append(outcome)
-        print(_line(outcome, _would_be(outcome)))
-    _end(done, refused)
+    _say(survey(registry, wanted, check), _would_be)
+
+
+def _say(found: Survey, what: Callable[[Outcome], str]) -> None:
+    for outcome in found.outcomes:
+        print(_line(outcome, what(outcome)))
+    _end(found)
 
 
 def _list(registry: Registry, wanted: dict[str, Schema]) -> None:
@@ -95,8 +85,10 @@ def _would_be(outcome: Outcome) -> str:
     return text if before == FULL_TRANSITIVE else f"{text}; compatibility is {before or 'not set'}"
 
 
-def _end(done: list[Outcome], refused: list[str]) -> None:
+def _end(found: Survey) -> None:
+    done = found.outcomes
     counts = {action: sum(each.action == action for each in done) for action in (CREATED, NEW_VERSION, UNCHANGED)}
     print(f"{len(done)} subjects: " + ", ".join(f"{count} {action}" for action, count in counts.items()), flush=True)
-    if refused:
-        raise IncompatibleSchemaError(f"{len(refused)} refused: {' | '.join(refused)}")
+    if found.refused:
+        reasons = " | ".join(str(error) for error in found.refused)
+        raise IncompatibleSchemaError(f"{len(found.refused)} refused: {reasons}")

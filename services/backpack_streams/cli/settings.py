@@ -1,11 +1,13 @@
 """Settings of the commands that are no service of their own."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from backpack_streams.bus.access import ACCESS, BOOK_BUILDER_GROUP
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings, Settings
 
 
@@ -28,8 +30,54 @@ class EmbeddedKafkaSettings(LogSettings):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-class TopicsSettings(KafkaSettings, LogSettings):
+def checked_services(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Parts of the table of rights, each once.
+
+    Raises:
+        ValueError: none is named, or there is no such part.
+    """
+    for name in value:
+        if name not in ACCESS:
+            raise ValueError(f"there is no service {name[:60]!r}; there are {', '.join(ACCESS)}")
+    if not value:
+        raise ValueError(f"no service is named; there are {', '.join(ACCESS)}")
+    return tuple(dict.fromkeys(value))
+
+
+class OutputSettings(Settings):
+    """How a command prints what it found."""
+
+    json_output: bool = Field(
+        default=False, description="print one JSON object a line", json_schema_extra={"flag": "--json"}
+    )
+
+
+class TopicsSettings(OutputSettings, KafkaSettings, LogSettings):
     """What `backpack-streams topics` takes."""
+
+    services: tuple[str, ...] = Field(
+        default=tuple(ACCESS), description=f"whose rights `acls` prints: {', '.join(ACCESS)}"
+    )
+    principal: str | None = Field(
+        default=None,
+        description="who gets the rights that `acls` prints; if not given User:<service>",
+        json_schema_extra={"metavar": "User:NAME"},
+    )
+    group_id: str = Field(
+        default=BOOK_BUILDER_GROUP, min_length=1, description="consumer group of book-builder, for `acls`"
+    )
+
+    @field_validator("services")
+    @classmethod
+    def _check_services(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_services(value)
+
+    @field_validator("principal")
+    @classmethod
+    def _check_principal(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z]+:.+", value):
+            raise ValueError(f"{value[:60]!r} is no principal of Kafka; write User:NAME")
+        return value
 
 
 class SchemasSettings(KafkaSettings, LogSettings):
@@ -47,14 +95,6 @@ class EmbeddedRegistrySettings(LogSettings):
         json_schema_extra={"metavar": "PORT"},
     )
     data_dir: Path = Field(description="folder that keeps the registry's data", json_schema_extra={"metavar": "DIR"})
-
-
-class OutputSettings(Settings):
-    """How a command prints what it found."""
-
-    json_output: bool = Field(
-        default=False, description="print one JSON object a line", json_schema_extra={"flag": "--json"}
-    )
 
 
 def parse_instant(text: object) -> datetime:

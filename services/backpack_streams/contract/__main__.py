@@ -6,6 +6,7 @@ from pathlib import Path
 
 from backpack_streams.contract.asyncapi import asyncapi_document
 from backpack_streams.contract.coverage import coverage_page
+from backpack_streams.contract.metrics_page import metrics_page
 from backpack_streams.contract.pages import topics_page
 
 
@@ -14,6 +15,7 @@ def generated() -> dict[str, str]:
     return {
         "asyncapi.json": json.dumps(asyncapi_document(), indent=1, ensure_ascii=False) + "\n",
         "coverage.md": coverage_page(),
+        "metrics.md": metrics_page(),
         "topics.md": topics_page(),
     }
 

@@ -28,7 +28,7 @@ from backpack_streams.exchange.subscriptions import Sign
 
 logger = logging.getLogger(__name__)
 
-_CLOSING_KINDS = frozenset(
+CLOSING_KINDS = frozenset(
     {
         NoticeKind.LINK_FAILED,
         NoticeKind.LINK_LOST,
@@ -39,6 +39,7 @@ _CLOSING_KINDS = frozenset(
         NoticeKind.LINK_STOPPED,
     }
 )
+"""How a link ends, or that it never opened."""
 
 
 class Connection:
@@ -96,7 +97,8 @@ class Connection:
         is_secure = url.startswith("wss:")
         self._ssl_context = (ssl_context or ssl.create_default_context()) if is_secure else None
         self._settings = settings or ConnectionSettings()
-        self._session = Session(session_settings, rng=rng, sign=sign)
+        self._session_settings = session_settings or SessionSettings()
+        self._session = Session(self._session_settings, rng=rng, sign=sign)
         self._on_frame = on_frame
         self._on_notice = on_notice
         self._on_links = on_links
@@ -132,6 +134,16 @@ class Connection:
     def open_links(self) -> int:
         """Links that can deliver now, those included that the server has announced to end."""
         return self._session.open_links
+
+    @property
+    def wanted_links(self) -> int:
+        """Links that are to be kept up."""
+        return self._session_settings.connections
+
+    @property
+    def silent_streams(self) -> frozenset[str]:
+        """Streams that should deliver and have not done so for longer than expected."""
+        return self._session.silent_streams
 
     @property
     def rejected_streams(self) -> frozenset[str]:
@@ -275,7 +287,7 @@ class Connection:
         self._bytes_of_gone_links += link.bytes_received
 
     def _notify(self, notice: Notice) -> None:
-        if notice.kind in _CLOSING_KINDS:
+        if notice.kind in CLOSING_KINDS:
             self.closes[notice.kind] += 1
         if self._on_notice is None:
             logger.info(notice.kind.value, extra={"notice": notice})

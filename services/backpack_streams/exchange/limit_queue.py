@@ -219,6 +219,11 @@ class LimitQueue:
         if self.paused_seconds(limit_class, now) == 0:
             self._backoffs[limit_class].reset()
 
+    def available_share(self, limit_class: LimitClass, now: float) -> float:
+        """How full the bucket of a class is: 1 full, 0 empty or drained by a pause."""
+        bucket = self._buckets[limit_class]
+        return bucket.available(now) / bucket.capacity
+
     def paused_seconds(self, limit_class: LimitClass, now: float) -> float:
         """How long the class stays paused, in seconds; 0 if it is not."""
         return max(0.0, self._paused_until[limit_class] - now)

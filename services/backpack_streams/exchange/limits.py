@@ -66,6 +66,11 @@ class LimitSettings:
     longest_queue: int = 5_000
     most_in_flight: int = 8
 
+    def budget_per_minute(self, limit_class: LimitClass) -> float:
+        """How many requests of a class may go in any minute."""
+        is_general = limit_class is LimitClass.GENERAL
+        return (self.general_per_minute if is_general else self.historical_per_minute) * self.share
+
     def bucket(self, limit_class: LimitClass, now: float) -> TokenBucket:
         """Make the bucket of a class, which lets no more than the share go in any 60 seconds.
 
@@ -76,7 +81,7 @@ class LimitSettings:
             raise UsageError(f"the share of the rate limit must be above 0 and at most 1, not {self.share}")
         is_general = limit_class is LimitClass.GENERAL
         limit_per_minute = self.general_per_minute if is_general else self.historical_per_minute
-        budget_per_minute = limit_per_minute * self.share
+        budget_per_minute = self.budget_per_minute(limit_class)
         if budget_per_minute < _FEWEST_REQUESTS_PER_MINUTE:
             raise UsageError(
                 f"a share of {self.share} leaves {budget_per_minute:g} {limit_class} requests a minute; "
@@ -115,7 +120,7 @@ class RateLimiter:
         Raises:
             UsageError: the settings leave too few requests a minute.
         """
-        settings = settings or LimitSettings()
+        self.settings = settings = settings or LimitSettings()
         now = clock()
         self._clock = clock
         self._queue = LimitQueue(
@@ -164,6 +169,10 @@ class RateLimiter:
     def queue_length(self, limit_class: LimitClass | None = None) -> int:
         """How many requests wait, of one class or of all."""
         return self._queue.waiting(limit_class)
+
+    def available_share(self, limit_class: LimitClass) -> float:
+        """What is left of the requests of a class that may go at once: 1 all, 0 none."""
+        return self._queue.available_share(limit_class, self._clock())
 
     def paused_seconds(self, limit_class: LimitClass) -> float:
         """How long the class stays paused after a 429, in seconds; 0 if it is not."""

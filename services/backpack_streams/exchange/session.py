@@ -95,6 +95,11 @@ class Session:
         return frozenset(self._rejected_until)
 
     @property
+    def silent_streams(self) -> frozenset[str]:
+        """Wanted streams that should deliver and have not done so for longer than expected."""
+        return self._silence.silent
+
+    @property
     def confirmed_streams(self) -> frozenset[str]:
         """Streams that some link delivers, as far as the exchange lets know."""
         delivering = (link for link in self._links.values() if link.state in DELIVERING)

@@ -29,6 +29,11 @@ class SilenceWatch:
     def __init__(self) -> None:
         self._silent_since: dict[str, float] = {}
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """Streams that should deliver and have not done so for longer than expected."""
+        return frozenset(self._silent_since)
+
     def forget(self, stream: str) -> None:
         """End the episode of a stream that is wanted no more."""
         self._silent_since.pop(stream, None)

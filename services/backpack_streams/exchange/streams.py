@@ -21,6 +21,7 @@ ACCOUNT_PREFIX = "account."
 ACCOUNT_CHANNELS = tuple(
     ACCOUNT_PREFIX + name for name in ("orderUpdate", "positionUpdate", "rfqUpdate", "balanceUpdate")
 )
+CHANNELS = frozenset({"depth", "kline", *PLAIN_CHANNELS, LIQUIDATION, *ACCOUNT_CHANNELS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,10 @@ class ChainedFeed(StreamFeed):
         self._chain.took(last_id, time_us)
         self.last_published_id = last_id
 
+    def first_id_of(self, data: Any) -> int:
+        """The id that a message begins with. Raises `BackpackStreamsError` for one that cannot be read."""
+        return self._read(data, self.kind).first_id
+
     def on_data(self, data: Any, link: int, received_us: int) -> None:
         """The next message goes out at once; any other is judged."""
         self.frames += 1

@@ -1,6 +1,7 @@
 """Asks the exchange which markets and securities there are."""
 
 import logging
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -27,6 +28,8 @@ class MarketList:
         self._market_types = tuple(dict.fromkeys(market_types))
         self._refused: frozenset[str] = frozenset()
         self._securities: tuple[str, ...] | None = None
+        self.read_at: float | None = None
+        """When the markets were read last (monotonic seconds)."""
 
     async def markets(self) -> list[ListedMarket]:
         """Every market of the kinds asked for that can be read.
@@ -41,6 +44,7 @@ class MarketList:
             if error.status != HTTPStatus.BAD_REQUEST or not self._market_types:
                 raise
             answers = await self._one_by_one()
+        self.read_at = time.monotonic()
         for answer in answers:
             for bad in answer.body.bad_rows:
                 logger.error("a market cannot be read", extra={"reason": bad.reason, "row": repr(bad.raw[:200])})

@@ -1,18 +1,28 @@
-"""What a producer shows on /metrics. Counted as plain integers where things happen, read on scrape."""
+"""What services show on /metrics of their streams and of Kafka. Counted as plain integers where things happen, read on scrape."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Literal
 
 from prometheus_client.registry import Collector
 
+from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.publisher import Publisher
-from backpack_streams.exchange.connection import Connection
+from backpack_streams.bus.registry import KnownSchemas
+from backpack_streams.feed import reports
 from backpack_streams.feed.family import Family
+from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.runtime.metrics import Labels, ReadOnScrape
 
 Values = Iterator[tuple[Labels, float]]
+
+MOST_FIELDS = 20
+"""Unknown fields shown by name, of one kind of message: the exchange chooses the names, and a label must not grow without end."""
+OTHER_FIELDS = "other"
 
 
 def value(
@@ -22,18 +32,34 @@ def value(
     return ReadOnScrape(name, documentation, lambda: iter([((), float(read()))]), kind=kind)
 
 
+def values(
+    name: str,
+    documentation: str,
+    label: str,
+    read: Callable[[], Mapping[str, float]],
+    kind: Literal["counter", "gauge"] = "gauge",
+) -> Collector:
+    """Values by one label, read on scrape."""
+    return ReadOnScrape(
+        name, documentation, lambda: (((key,), float(each)) for key, each in read().items()), (label,), kind
+    )
+
+
 def count(name: str, documentation: str, read: Callable[[], float]) -> Collector:
     """One counter, read on scrape."""
     return value(name, documentation, read, "counter")
 
 
-def counts(name: str, documentation: str, label: str, read: Callable[[], Mapping[str, int]]) -> Collector:
+def counts(name: str, documentation: str, label: str, read: Callable[[], Mapping[str, float]]) -> Collector:
     """Counters by one label, read on scrape."""
+    return values(name, documentation, label, read, "counter")
 
-    def values() -> Values:
-        return (((key,), float(times)) for key, times in read().items())
 
-    return ReadOnScrape(name, documentation, values, (label,), "counter")
+def named(fields: Mapping[str, int], most: int = MOST_FIELDS) -> dict[str, int]:
+    """The first fields that were seen by name, what came after them added up."""
+    shown = dict(islice(fields.items(), most))
+    rest = sum(islice(fields.values(), most, None))
+    return shown | ({OTHER_FIELDS: rest} if rest else {})
 
 
 def publisher_measures(publisher: Publisher) -> Iterable[Collector]:
@@ -43,12 +69,6 @@ def publisher_measures(publisher: Publisher) -> Iterable[Collector]:
             "published_records", "Records acknowledged by all in-sync replicas.", lambda: publisher.published_records
         ),
         count("published_bytes", "Bytes of values acknowledged.", lambda: publisher.published_bytes),
-        count("published_batches", "Batches acknowledged.", lambda: publisher.batches),
-        count(
-            "publish_seconds",
-            "Waits of batches for their acknowledgement, added up.",
-            lambda: publisher.ack_seconds_total,
-        ),
         value(
             "publish_unacknowledged_seconds",
             "How long Kafka has owed the oldest acknowledgement.",
@@ -64,35 +84,46 @@ def publisher_measures(publisher: Publisher) -> Iterable[Collector]:
     )
 
 
+def registry_measures(codec: Codec) -> Iterable[Collector]:
+    """Whether the schema registry answers, where one is set."""
+    registry = codec.registry
+    if not isinstance(registry, KnownSchemas):
+        return ()
+    up = "1 if the schema registry answered when it was last asked, else 0; NaN before that. It is asked at the start and for new ids."
+    return (
+        value("registry_up", up, lambda: float("nan") if registry.is_up is None else registry.is_up),
+        count("registry_failures", "Questions that the schema registry left unanswered.", lambda: registry.failures),
+    )
+
+
 def report_measures(reporter: Reporter) -> Iterable[Collector]:
     """What went missing or astray."""
+    letters = dict.fromkeys(reports.DEAD_LETTER_REASONS, 0)
     return (
-        counts("gaps", "Gaps put on record.", "reason", lambda: reporter.gaps),
+        ReadOnScrape(
+            "gaps",
+            "Gaps put on record. STREAM_START is no loss: nothing is known from before a stream's very first message. "
+            "Channel 'other': in what comes from no stream, as polled rows and books.",
+            lambda: ((key, float(times)) for key, times in reporter.gaps.items()),
+            ("channel", "reason"),
+            "counter",
+        ),
         counts(
             "dead_letters",
             "Messages that could not be published as what they are.",
             "reason",
-            lambda: reporter.dead_letters,
+            lambda: letters | reporter.dead_letters,
         ),
+        value("reports_waiting", "Gaps, dead letters and states that wait for room.", lambda: reporter.waiting_reports),
         count(
             "reports_lost", "Gaps, dead letters and states that had no room anywhere.", lambda: reporter.lost_reports
         ),
     )
 
 
-def router_measures(router: FrameRouter, families: Sequence[Family]) -> Iterable[Collector]:
-    """What the streams brought."""
-
-    def unknown_fields() -> Values:
-        for family in families:
-            for field, times in family.unknown_fields().items():
-                yield (family.channel, field), float(times)
-
-    def delivering() -> int:
-        return sum(1 for feed in router.feeds.values() if feed.last_received_us)
-
-    seen = "Messages seen with a field not known yet; once one was seen, one message in a thousand is looked at."
-    return (
+def router_measures(router: FrameRouter, families: Sequence[Family], per_stream: bool) -> Iterable[Collector]:
+    """What the streams brought. `per_stream` adds a series for each stream."""
+    frames = (
         counts("frames", "Frames received.", "channel", lambda: router.totals("frames")),
         counts("frames_published", "Frames handed to Kafka.", "channel", lambda: router.totals("published")),
         counts(
@@ -103,33 +134,85 @@ def router_measures(router: FrameRouter, families: Sequence[Family]) -> Iterable
         ),
         count("frames_unroutable", "Frames of no stream that we want.", lambda: router.unroutable),
         count("error_frames", "Error frames of the exchange.", lambda: router.error_frames),
-        value("streams", "Streams subscribed to.", lambda: len(router.feeds)),
-        value("streams_delivering", "Streams that have delivered.", delivering),
-        ReadOnScrape("unknown_fields", seen, unknown_fields, ("channel", "field"), "counter"),
+        _unknown_fields(families),
     )
+    return (*frames, *_silence_measures(router, families), *(_stream_measures(router) if per_stream else ()))
 
 
-def connection_measures(connection: Connection) -> Iterable[Collector]:
-    """How the sockets are."""
+def _unknown_fields(families: Sequence[Family]) -> Collector:
+    def fields() -> Values:
+        for family in families:
+            for field, times in named(family.unknown_fields()).items():
+                yield (family.channel, field), float(times)
 
-    def closes() -> Mapping[str, int]:
-        return {kind.value: closed for kind, closed in connection.closes.items()}
+    seen = (
+        "Messages seen with a field not known yet; once one was seen, one message in a thousand is looked at. "
+        f"At most {MOST_FIELDS} fields of a channel by name, the rest as {OTHER_FIELDS!r}."
+    )
+    return ReadOnScrape("unknown_fields", seen, fields, ("channel", "field"), "counter")
+
+
+def _silence_measures(router: FrameRouter, families: Sequence[Family]) -> Iterable[Collector]:
+    began_us = _wall_us()
+    channels = [family.channel for family in families]
+
+    def delivering() -> Mapping[str, int]:
+        heard = Counter(feed.kind.channel for feed in router.feeds.values() if feed.last_received_us)
+        return {channel: heard[channel] for channel in channels}
+
+    def since(choose: Callable[[int, int], int]) -> dict[str, float]:
+        """By channel that is subscribed to, the time since the latest or the earliest of its streams' last frames."""
+        last: dict[str, int] = {}
+        for feed in router.feeds.values():
+            channel, heard_us = feed.kind.channel, feed.last_received_us
+            known = last.setdefault(channel, 0)
+            if heard_us:
+                last[channel] = choose(known, heard_us) if known else heard_us
+        now = _wall_us()
+        return {channel: max(0, now - (heard_us or began_us)) / 1_000_000 for channel, heard_us in last.items()}
 
     return (
-        value("socket_links", "Sockets that deliver.", lambda: connection.open_links),
-        count("socket_opens", "Sockets opened.", lambda: connection.opens),
-        counts(
-            "socket_closes",
-            "Sockets that ended or never opened.",
-            "reason",
-            lambda: {kind.value: n for kind, n in connection.closes.items()},
+        values("streams_delivering", "Streams that have delivered since the start.", "channel", delivering),
+        values(
+            "channel_silence_seconds",
+            "Time since any stream of the channel delivered; since the start where none has.",
+            "channel",
+            lambda: since(max),
         ),
-        count("socket_server_closes", "Close frames of the exchange.", lambda: connection.server_closes),
-        count("socket_bytes", "Bytes received, without frame headers.", lambda: connection.bytes_received),
-        value(
-            "socket_reading_paused",
-            "1 while nothing is read since Kafka is behind.",
-            lambda: connection.is_reading_paused,
+        values(
+            "stream_silence_seconds",
+            "Time since the stream of the channel delivered that has been quiet for longest, of those that ever did.",
+            "channel",
+            lambda: since(min),
         ),
-        value("streams_rejected", "Streams that the exchange refuses.", lambda: len(connection.rejected_streams)),
     )
+
+
+def _stream_measures(router: FrameRouter) -> Iterable[Collector]:
+    def last_frames() -> Values:
+        return (
+            ((name,), feed.last_received_us / 1_000_000) for name, feed in router.feeds.items() if feed.last_received_us
+        )
+
+    told = "When the stream delivered last, seconds since 1970. Only with --metrics-per-symbol."
+    return (ReadOnScrape("stream_last_frame_timestamp_seconds", told, last_frames, ("stream",)),)
+
+
+def market_list_measures(markets: MarketList) -> Iterable[Collector]:
+    """How old the list of markets is that subscriptions follow."""
+
+    def age() -> Values:
+        if markets.read_at is not None:
+            yield (), time.monotonic() - markets.read_at
+
+    return (ReadOnScrape("market_list_age_seconds", "Time since the exchange's list of markets was read.", age),)
+
+
+def shard_measures(shard_index: int, shard_count: int) -> Iterable[Collector]:
+    """Which part of the work this process has."""
+    told = "How many shards share the work; the label is the one that this process is."
+    return (values("shards", told, "shard_index", lambda: {str(shard_index): shard_count}),)
+
+
+def _wall_us() -> int:
+    return time.time_ns() // 1000

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from prometheus_client.registry import Collector
 
 from backpack_streams.errors import UsageError
+from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.rest import RestClient, RestSettings
@@ -18,15 +19,26 @@ from backpack_streams.exchange.session_settings import Expectation, SessionSetti
 from backpack_streams.exchange.streams import parse_kind, split_stream
 from backpack_streams.exchange.subscriptions import Sign
 from backpack_streams.feed import reports
+from backpack_streams.feed.clock_watch import ClockWatch
+from backpack_streams.feed.exchange_measures import (
+    clock_measures,
+    rest_measures,
+    silent_measures,
+    socket_measures,
+    stream_measures,
+)
 from backpack_streams.feed.family import Family
+from backpack_streams.feed.gap_reasons import loss_reasons
 from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.market_streams import STOCK_PRICE, expectation, streams_for
 from backpack_streams.feed.markets import ListedMarket, Selection
-from backpack_streams.feed.measures import connection_measures, router_measures
+from backpack_streams.feed.measures import market_list_measures, router_measures, shard_measures
+from backpack_streams.feed.overlap import Overlap
 from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.settings import ProducerSettings
-from backpack_streams.feed.tails import last_of, read_tails
+from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.feed.tails import Last, TailReader, last_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +49,8 @@ LONGEST_PAUSE_SECONDS = 10.0
 """A socket that is not read for long is cut by the exchange: after this a full buffer becomes a gap on record instead."""
 _MARKETS_RETRY_SECONDS = 2.0
 _FIRST_LINK_SECONDS = 5.0
+_SUBSCRIBED_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
 _SETTLE_SECONDS = 0.5
 _HELD_FRAMES = 300_000
 _ERROR_BEGINS_BYTES = 64
@@ -58,9 +72,13 @@ class Producer:
             settings.shard_index,
             settings.shard_count,
         )
-        self._publishing = Publishing(self._name, settings, self._stream_of)
+        channels = {name: family.channel for family in families for name in family.topics.values()}
+        self._publishing = Publishing(self._name, settings, self._stream_of, channels)
         self._reporter = self._publishing.reporter
+        for family in families:
+            self._reporter.expect(family.channel, loss_reasons(family))
         self._rest = RestClient(RestSettings(base_url=settings.rest_url))
+        self._clock = ExchangeClock()
         self._market_list = MarketList(self._rest, settings.market_types)
         self._securities: tuple[str, ...] = ()
         self._router = FrameRouter(
@@ -129,6 +147,7 @@ class Producer:
     def _chores(self) -> Iterable[tuple[str, Coroutine[None, None, None]]]:
         """What goes on beside the frames until the service stops, by name."""
         yield "markets", self._follow_markets()
+        yield "clock", ClockWatch(self._rest, self._clock).run()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""
@@ -137,14 +156,29 @@ class Producer:
             reasons.append("the list of markets is not there yet")
         if not self._router.links:
             reasons.append("no socket to the exchange is open")
+        if self._held is not None:
+            reasons.append("what is in Kafka already is not known yet")
         return reasons + self._publishing.readiness()
 
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows."""
+        channels = [family.channel for family in self._families]
         return (
-            *router_measures(self._router, self._families),
+            *stream_measures(self._connection, channels, lambda: self._router.feeds),
+            *silent_measures(self._connection, channels),
+            *router_measures(self._router, self._families, self._settings.metrics_per_symbol),
             *self._publishing.collectors(),
-            *connection_measures(self._connection),
+            *socket_measures(self._connection),
+            *rest_measures(self._rest),
+            *clock_measures(self._clock),
+            *self._own_measures(),
+        )
+
+    def _own_measures(self) -> Iterable[Collector]:
+        """What not every producer shows."""
+        return (
+            *market_list_measures(self._market_list),
+            *shard_measures(self._settings.shard_index, self._settings.shard_count),
         )
 
     # Start.
@@ -199,20 +233,48 @@ class Producer:
     async def _catch_up(self) -> None:
         """Frames wait until the tails of the topics tell what was published last.
 
-        The sockets come first: what another producer beside this one publishes meanwhile is then in the tails.
+        The subscriptions come first: what another producer beside this one publishes meanwhile is then in the tails, and who is told
+        that this one is ready may end the other.
         """
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._first_link.wait(), _FIRST_LINK_SECONDS)
+        if self._first_link.is_set():
+            await self._until_subscribed()
         await asyncio.sleep(_SETTLE_SECONDS)
-        prefix = self._publishing.prefix
-        topics = {prefix + feed.topic for feed in self._router.feeds.values()}
-        tails = await read_tails(self._publishing.connection, self._publishing.codec, topics)
+        topics = {self._publishing.prefix + feed.topic for feed in self._router.feeds.values()}
+        async with TailReader(self._publishing.connection, self._publishing.codec, topics) as tails:
+            await self._wait_for_others(tails)
         for feed in self._router.feeds.values():
-            interval = feed.kind.parameter if feed.family.candles else None
-            last = last_of(tails, prefix + feed.topic, feed.symbol, interval)
+            last = self._last(tails, feed)
             if last is not None:
                 feed.resume(*last)
         self._release()
+
+    async def _until_subscribed(self) -> None:
+        """Until the exchange has seen every subscription, or for a while: one without an answer must not cost the others."""
+        give_up_at = time.monotonic() + _SUBSCRIBED_SECONDS
+        while time.monotonic() < give_up_at:
+            settled = self._connection.confirmed_streams | self._connection.rejected_streams
+            if self._router.feeds.keys() <= settled:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _wait_for_others(self, tails: TailReader) -> None:
+        """Where our messages begin after a topic's end, another producer may still be bringing what lies between."""
+        first_ids = self._router.first_ids(payload for _, payload, _ in self._held or ())
+        feeds = [self._router.feeds[name] for name in first_ids]
+        overlap = Overlap(first_ids, time.monotonic())
+        while overlap.waits(self._last_ids(tails, feeds), time.monotonic()):
+            await asyncio.sleep(_LOOK_SECONDS)
+            await tails.read_on()
+
+    def _last_ids(self, tails: TailReader, feeds: Iterable[StreamFeed]) -> dict[str, int]:
+        found = ((feed.name, self._last(tails, feed)) for feed in feeds)
+        return {name: last.last_id for name, last in found if last is not None}
+
+    def _last(self, tails: TailReader, feed: StreamFeed) -> Last | None:
+        interval = feed.kind.parameter if feed.family.candles else None
+        return last_of(tails.found, self._publishing.prefix + feed.topic, feed.symbol, interval)
 
     def _release(self) -> None:
         held, self._held = self._held or [], None

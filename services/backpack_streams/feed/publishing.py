@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
@@ -11,7 +11,8 @@ from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.publisher import Lane, Publisher, Rejected
 from backpack_streams.bus.topics import topic
 from backpack_streams.feed import reports
-from backpack_streams.feed.measures import publisher_measures, report_measures
+from backpack_streams.feed.measures import publisher_measures, registry_measures, report_measures
+from backpack_streams.feed.publish_times import PublishTimes
 from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.settings import PublishingSettings
 from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
@@ -30,14 +31,24 @@ def now_us() -> int:
 class Publishing:
     """What a service publishes with. Topic names are without the prefix; records that Kafka refuses for good become reports.
 
-    `stream_of` names the stream behind a topic and a symbol, for the gap that a refused record leaves.
+    `stream_of` names the stream behind a topic and a symbol, for the gap that a refused record leaves. `channels` names the channel
+    behind each topic whose records come from the exchange as they happen: of those the age is measured.
     """
 
-    def __init__(self, service: str, settings: PublishingSettings, stream_of: Callable[[str, str], str]) -> None:
+    def __init__(
+        self,
+        service: str,
+        settings: PublishingSettings,
+        stream_of: Callable[[str, str], str],
+        channels: Mapping[str, str] | None = None,
+    ) -> None:
         self.prefix = settings.topic_prefix
         self.connection = kafka_connection(settings)
         self.codec = kafka_codec(settings, register_schemas=settings.register_schemas)
-        self.publisher = Publisher(self.connection, settings.buffer_bytes, self._on_rejected)
+        self._times = PublishTimes({self.prefix + name: channel for name, channel in (channels or {}).items()})
+        self.publisher = Publisher(
+            self.connection, settings.buffer_bytes, self._on_rejected, self._times.on_acknowledged
+        )
         self.reporter = Reporter(service, self.lane, self.encoder)
         self._create_topics = settings.create_topics
         self._stream_of = stream_of
@@ -74,7 +85,12 @@ class Publishing:
 
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows of it."""
-        return (*publisher_measures(self.publisher), *report_measures(self.reporter))
+        return (
+            *publisher_measures(self.publisher),
+            *self._times.collectors(),
+            *registry_measures(self.codec),
+            *report_measures(self.reporter),
+        )
 
     async def close(self) -> None:
         """Hands Kafka what is left, then disconnects."""

@@ -2,10 +2,11 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from backpack_streams.bus.codec import Encoder
+from backpack_streams.exchange.streams import CHANNELS, split_stream
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import WEBSOCKET
 
@@ -13,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 WAITING_REPORTS = 20_000
 """Reports kept while the buffer for Kafka has no room even for them."""
+
+NO_CHANNEL = "other"
+"""Of gaps in what comes from no stream of the exchange: polled rows, books."""
 
 Report = tuple[str, bytes, bytes, int]
 """Topic, key, value, timestamp in milliseconds."""
@@ -36,12 +40,26 @@ class Reporter:
         self._encode = {topic: encoder(topic) for topic in ("ops.gap", "ops.dead_letter", "ops.stream_status")}
         self._waiting: deque[Report] = deque()
         self.lost_reports = 0
-        self.gaps: dict[str, int] = {}
+        self.gaps: dict[tuple[str, str], int] = {}
+        """By channel and reason. Records that close a gap are none."""
         self.dead_letters: dict[str, int] = {}
 
+    @property
+    def waiting_reports(self) -> int:
+        """Reports that wait for room."""
+        return len(self._waiting)
+
+    def expect(self, channel: str, reasons: Iterable[str]) -> None:
+        """Gaps that may come are counted from 0 on: whoever watches a count sees the first one only then."""
+        for reason in reasons:
+            self.gaps.setdefault((channel, reason), 0)
+
     def gap(self, *, stream: str, reason: str, detected_us: int, **row: Any) -> None:
-        """Puts a gap on record."""
-        self.gaps[reason] = self.gaps.get(reason, 0) + 1
+        """Puts a gap on record, or what became of one."""
+        if reason not in reports.CLOSING_REASONS:
+            channel = split_stream(stream)[0].channel
+            key = channel if channel in CHANNELS else NO_CHANNEL, reason
+            self.gaps[key] = self.gaps.get(key, 0) + 1
         level = logging.INFO if reason in (reports.STREAM_START, reports.REFILLED) else logging.WARNING
         logger.log(
             level, "gap", extra={"stream": stream, "reason": reason, **{k: v for k, v in row.items() if v is not None}}

@@ -111,6 +111,19 @@ class FrameRouter:
         except BackpackStreamsError as error:
             self.lost(feed, payload, error)
 
+    def first_ids(self, payloads: Iterable[bytes]) -> dict[str, int]:
+        """The id that each chained stream begins with in frames not taken yet; what cannot be read says nothing."""
+        found: dict[str, int] = {}
+        for payload in payloads:
+            try:
+                envelope = _open_envelope(payload)
+                feed = self.feeds[envelope.stream]
+                if isinstance(feed, ChainedFeed) and feed.name not in found:
+                    found[feed.name] = feed.first_id_of(envelope.data)
+            except (msgspec.MsgspecError, KeyError, RecursionError, BackpackStreamsError):
+                continue  # it is judged, and put on record, when its turn comes
+        return found
+
     def on_tick(self, now_us: int) -> None:
         """Time passed."""
         self.now_us = now_us

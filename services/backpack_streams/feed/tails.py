@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
@@ -33,33 +34,65 @@ ID_FIELDS = {"DepthUpdate": "last_update_id", "Trade": "trade_id"}
 _REST = "REST"
 
 
-async def read_tails(connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> dict[tuple[str, str], Last]:
-    """The last record by (topic, symbol), full topic names.
+class TailReader:
+    """Reads the ends of topics, and again what came since. Use as an async context manager.
 
-    Raises:
-        BusError: Kafka cannot be reached.
+    `found` is the last record by (topic, symbol), full topic names.
     """
-    found: dict[tuple[str, str], Last] = {}
-    async with Reader(connection, codec) as reader:
-        places = [place for topic in topics for place in await reader.places(topic)]
-        ends = await reader.ends(places)
-        beginnings = await reader.beginnings(places)
-        starts = {place: max(beginnings[place], ends[place] - RECORDS_A_PARTITION) for place in places}
-        waiting = {place for place in places if starts[place] < ends[place]}
-        if waiting:
-            reader.assign({place: starts[place] for place in waiting})
+
+    def __init__(self, connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> None:
+        self.found: dict[tuple[str, str], Last] = {}
+        self._codec = codec
+        self._topics = list(topics)
+        self._reader = Reader(connection, codec)
+        self._places: list[Place] = []
+
+    async def __aenter__(self) -> Self:
+        """Connects, and reads the tails as they are now.
+
+        Raises:
+            BusError: Kafka cannot be reached, or a topic does not exist.
+        """
+        await self._reader.__aenter__()
+        try:
+            self._places = [place for topic in self._topics for place in await self._reader.places(topic)]
+            ends = await self._reader.ends(self._places)
+            beginnings = await self._reader.beginnings(self._places)
+            self._reader.assign(
+                {place: max(beginnings[place], ends[place] - RECORDS_A_PARTITION) for place in self._places}
+            )
+            await self._read_to(ends)
+        except BaseException:  # whatever it was, the connection must not outlive it
+            await self._reader.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._reader.__aexit__(kind, error, trace)
+
+    async def read_on(self) -> None:
+        """Reads what came since.
+
+        Raises:
+            BusError: Kafka cannot be reached.
+        """
+        await self._read_to(await self._reader.ends(self._places))
+
+    async def _read_to(self, ends: Mapping[Place, int]) -> None:
+        waiting = {place for place in self._places if await self._reader.position(place) < ends[place]}
         empty_polls = 0
         while waiting and empty_polls < _EMPTY_POLLS_AT_MOST:
-            records = await reader.poll(_POLL_MILLIS)
+            records = await self._reader.poll(_POLL_MILLIS)
             empty_polls = 0 if records else empty_polls + 1
             for partition, batch in records.items():
                 for record in batch:
-                    _note(found, codec, partition.topic, record.value)
+                    _note(self.found, self._codec, partition.topic, record.value)
             for place in list(waiting):
-                if await reader.position(place) >= ends[place]:
+                if await self._reader.position(place) >= ends[place]:
                     waiting.discard(place)
         _warn_of(waiting, ends)
-    return found
 
 
 def _warn_of(waiting: set[Place], ends: Mapping[Place, int]) -> None:

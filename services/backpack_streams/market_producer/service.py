@@ -19,4 +19,4 @@ FAMILIES = (DEPTH, BOOK_TICKER, TRADE, TICKER, KLINE, EXTERNAL_TICKER, STOCK_PRI
 def main(settings: MarketProducerSettings) -> int:
     """Runs the service until a signal; returns the exit code."""
     check_streams(NAME, settings.streams, (family.channel for family in FAMILIES))
-    return run_service(NAME, lambda: Producer(NAME, settings, FAMILIES).open(), settings, settings)
+    return run_service(NAME, lambda: Producer(NAME, settings, FAMILIES), settings, settings)

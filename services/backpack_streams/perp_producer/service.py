@@ -15,4 +15,4 @@ FAMILIES = (MARK_PRICE, OPEN_INTEREST, LIQUIDATION)
 def main(settings: PerpProducerSettings) -> int:
     """Runs the service until a signal; returns the exit code."""
     check_streams(NAME, settings.streams, (family.channel for family in FAMILIES))
-    return run_service(NAME, lambda: Producer(NAME, settings, FAMILIES).open(), settings, settings)
+    return run_service(NAME, lambda: Producer(NAME, settings, FAMILIES), settings, settings)

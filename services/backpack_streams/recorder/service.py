@@ -20,10 +20,11 @@ from backpack_streams.exchange.rest_transport import RawAnswer
 from backpack_streams.exchange.session_actions import Notice, NoticeKind
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
 from backpack_streams.exchange.streams import StreamKind, parse_kind, split_stream
+from backpack_streams.feed.exchange_measures import rest_measures, socket_measures, stream_measures
 from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.market_streams import STOCK_PRICE, streams_for
 from backpack_streams.feed.markets import ListedMarket, Selection, check_streams
-from backpack_streams.feed.measures import connection_measures, count, value
+from backpack_streams.feed.measures import count, value
 from backpack_streams.market_producer.service import FAMILIES as MARKET_FAMILIES
 from backpack_streams.perp_producer.service import FAMILIES as PERP_FAMILIES
 from backpack_streams.recorder.settings import RecorderSettings
@@ -49,7 +50,7 @@ _LARGEST_ERROR_FRAME_BYTES = 1024
 def main(settings: RecorderSettings, file: str) -> int:
     """Runs the recorder until a signal; returns the exit code."""
     check_streams(NAME, settings.streams, (family.channel for family in FAMILIES))
-    return run_service(NAME, lambda: Recorder(settings, Path(file)).open(), settings, settings)
+    return run_service(NAME, lambda: Recorder(settings, Path(file)), settings, settings)
 
 
 def now_us() -> int:
@@ -100,10 +101,14 @@ class Recorder:
             while not await self._look_at_markets():  # noqa: ASYNC110  # the exchange has no event to wait for
                 await asyncio.sleep(_MARKETS_RETRY_SECONDS)
         except BaseException:  # whatever ended the start, what was recorded until then is kept
-            await self._rest.close()
-            await self._tape.close()
+            await self.close()
             raise
         return self
+
+    async def close(self) -> None:
+        """Close the file and what leads to the exchange, where `run` was not begun, which does so at its end."""
+        await self._rest.close()
+        await self._tape.close()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Records until `stop` is set, then closes the file.
@@ -157,14 +162,16 @@ class Recorder:
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows."""
         tape = self._tape
+        channels = list(dict.fromkeys(kind.channel for kind in self._kinds))
         return (
             count("recorded_frames", "Messages of sockets recorded.", lambda: self._frames),
             count("recorded_answers", "REST answers recorded.", lambda: self._answers),
             count("recording_bytes", "Compressed bytes on the disk.", lambda: tape.written_bytes),
             count("recording_parts", "Files begun.", lambda: tape.parts),
             value("recording_waiting_bytes", "Bytes that wait for the disk.", lambda: tape.waiting_bytes),
-            value("streams", "Streams subscribed to.", lambda: len(self._streams)),
-            *connection_measures(self._connection),
+            *stream_measures(self._connection, channels, lambda: self._streams),
+            *socket_measures(self._connection),
+            *rest_measures(self._rest),
         )
 
     # What the wire says.

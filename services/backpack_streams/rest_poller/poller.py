@@ -9,13 +9,19 @@ from functools import partial
 from prometheus_client.registry import Collector
 
 from backpack_streams.errors import BusError
+from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.limits import LimitSettings
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.feed import reports
+from backpack_streams.feed.clock_watch import ClockWatch
+from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
 from backpack_streams.feed.family import REST
 from backpack_streams.feed.market_streams import has_channel
 from backpack_streams.feed.markets import ListedMarket, Selection, shard_of
+from backpack_streams.feed.measures import shard_measures
 from backpack_streams.feed.publishing import Publishing, now_us
+from backpack_streams.feed.reporter import NO_CHANNEL
 from backpack_streams.rest_poller.asking import Asker
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject, endpoints
 from backpack_streams.rest_poller.measures import poller_measures
@@ -45,6 +51,7 @@ class Poller:
         name = NAME if settings.shard_count == 1 else f"{NAME}-{settings.shard_index}"
         self._publishing = Publishing(name, settings, lambda _, symbol: symbol)
         self._reporter = self._publishing.reporter
+        self._reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
         self._rest = RestClient(
             RestSettings(base_url=settings.rest_url, limits=LimitSettings(share=settings.rate_limit_share))
         )
@@ -67,10 +74,13 @@ class Poller:
         self._refreshes = Refreshes()
         self._refiller = Refiller(self._publishing, self._rest, self._selection.takes, self._refreshes.ask)
         self._markets: list[ListedMarket] = []
-        self.polls: dict[str, int] = {}
-        self.failures: dict[str, int] = {}
-        self.stale_refused: dict[str, int] = {}
+        self._clock = ExchangeClock()
+        paths = [each.path for each in self._endpoints]
+        self.polls: dict[str, int] = dict.fromkeys(paths, 0)
+        self.failures: dict[str, int] = dict.fromkeys(paths, 0)
+        self.stale_refused: dict[str, int] = dict.fromkeys(paths, 0)
         self.last_success: dict[str, float] = {}
+        self.books_wanted = 0
 
     async def open(self) -> "Poller":
         """Connects to Kafka and recalls what the reference topics hold.
@@ -108,6 +118,7 @@ class Poller:
         tasks.append(asyncio.create_task(self._seeder.run(), name="seeder"))
         tasks.append(asyncio.create_task(self._refiller.run(), name="refiller"))
         tasks.append(asyncio.create_task(self._retry_reports(), name="reports"))
+        tasks.append(asyncio.create_task(ClockWatch(self._rest, self._clock).run(), name="clock"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -132,7 +143,21 @@ class Poller:
 
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows."""
-        return (*self._publishing.collectors(), *poller_measures(self, self._seeder, self._refiller, self._rest))
+        return (
+            *self._publishing.collectors(),
+            *rest_measures(self._rest),
+            *clock_measures(self._clock),
+            *poller_measures(self, self._seeder, self._refiller),
+            *shard_measures(self._settings.shard_index, self._settings.shard_count),
+        )
+
+    def intervals(self) -> dict[str, float]:
+        """By path that is polled, how often it is (seconds; the shortest, where it is asked for several things)."""
+        found: dict[str, float] = {}
+        for each in self._endpoints:
+            if each.interval and self._subjects(each):
+                found[each.path] = min(each.interval, found.get(each.path, each.interval))
+        return found
 
     async def _retry_reports(self) -> None:
         while True:
@@ -180,16 +205,16 @@ class Poller:
 
     async def _poll(self, endpoint: Endpoint, subject: str) -> bool:
         """One answer and what comes of it; whether there was one of use. A failure waits for the next turn."""
-        self.polls[endpoint.path] = self.polls.get(endpoint.path, 0) + 1
+        self.polls[endpoint.path] += 1
         try:
             polled = await self._asker.ask(endpoint, subject)
         except RestError as error:
-            self.failures[endpoint.path] = self.failures.get(endpoint.path, 0) + 1
+            self.failures[endpoint.path] += 1
             logger.warning("poll failed", extra={"path": endpoint.name, "symbol": subject, "error": str(error)})
             return False
         age = polled.age_seconds or 0
         if endpoint.maximum_age is not None and age > endpoint.maximum_age:
-            self.stale_refused[endpoint.path] = self.stale_refused.get(endpoint.path, 0) + 1
+            self.stale_refused[endpoint.path] += 1
             logger.warning("stale answer refused", extra={"path": endpoint.name, "age_seconds": age})
             return False
         self.last_success[endpoint.path] = time.monotonic()
@@ -210,7 +235,9 @@ class Poller:
             for row in rows
         ]
         with_books = [market for market in self._markets if has_channel(market.market_type, "depth")]
-        self._seeder.set_open(self._selection.of(with_books))
+        wanted = self._selection.of(with_books)
+        self.books_wanted = len(wanted)
+        self._seeder.set_open(wanted)
 
     def _send(self, topic_name: str, key: bytes, value: bytes | None, timestamp_ms: int) -> bool:
         taken = self._publishing.lane(topic_name, key).append(key, value, timestamp_ms)

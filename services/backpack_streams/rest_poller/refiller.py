@@ -19,7 +19,6 @@ from backpack_streams.rest_poller.history import KLINE_TOPIC, TRADE_TOPIC, Histo
 from backpack_streams.rest_poller.history_search import CandleSearch, TradeSearch
 from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_to_end
 from backpack_streams.rest_poller.refilling import (
-    CLOSING_REASONS,
     CONFLATED_CHANNELS,
     REFILLED_CHANNELS,
     TRADE,
@@ -59,15 +58,21 @@ class Refiller:
         self._gap_offsets: dict[Place, int] = {}
         self.gaps_refilled = 0
         self.gaps_incomplete = 0
+        self.read_failures = 0
 
     @property
     def published(self) -> int:
         """Records published to fill gaps."""
         return self._history.published
 
-    def open_spans(self) -> int:
-        """Gaps that wait for their refill."""
-        return self._plan.open_spans()
+    def open_spans(self) -> dict[str, int]:
+        """Gaps that wait for their refill, by channel."""
+        return {channel: self._plan.open_spans(channel) for channel in REFILLED_CHANNELS}
+
+    def oldest_open_seconds(self) -> dict[str, float]:
+        """For how long the oldest of them has waited, by channel."""
+        now = time.monotonic()
+        return {channel: self._plan.oldest_open_seconds(channel, now) for channel in REFILLED_CHANNELS}
 
     async def run(self) -> None:
         """Follows the gap topic and fetches, until cancelled. Survives whatever Kafka and the exchange do meanwhile."""
@@ -75,6 +80,7 @@ class Refiller:
             try:
                 await self._serve()
             except* BusError as errors:
+                self.read_failures += 1
                 logger.warning("refilling stopped; it starts again", extra={"error": str(errors.exceptions[0])})
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -95,8 +101,8 @@ class Refiller:
             starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
             await read_to_end(reader, starts, ends, lambda _, value: self._take(value, is_new=False))
         self._gap_offsets = ends
-        if self.open_spans():
-            logger.info("gaps from before are to be refilled", extra={"gaps": self.open_spans()})
+        if open_spans := sum(self.open_spans().values()):
+            logger.info("gaps from before are to be refilled", extra={"gaps": open_spans})
 
     async def _follow(self) -> None:
         async with self._reader() as reader:
@@ -126,7 +132,7 @@ class Refiller:
 
     def _tell_outage(self, gap: Mapping[str, Any]) -> None:
         channel = split_stream(gap["stream"])[0].channel
-        if channel in CONFLATED_CHANNELS and gap["reason"] not in CLOSING_REASONS:
+        if channel in CONFLATED_CHANNELS and gap["reason"] not in reports.CLOSING_REASONS:
             self._on_outage(channel)
 
     async def _work(self, channel: str) -> None:

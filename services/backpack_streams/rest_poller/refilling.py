@@ -4,6 +4,7 @@ The gap topic is the work list: a gap puts its bounds on the list, and a record 
 Who reads the topic from its beginning knows what is still to be done.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -17,7 +18,6 @@ KLINE: Final = "kline"
 REFILLED_CHANNELS: Final = (TRADE, KLINE)
 CONFLATED_CHANNELS: Final = frozenset({"ticker", "markPrice", "openInterest"})
 """Streams of which the last value is worth asking for after an outage."""
-CLOSING_REASONS: Final = frozenset({reports.REFILLED, reports.REFILL_INCOMPLETE})
 
 FIRST_RETRY_SECONDS: Final = 0.3
 LONGEST_RETRY_SECONDS: Final = 30.0
@@ -81,16 +81,21 @@ class RefillPlan:
         self._missing: dict[str, Spans] = {}
         self._waiting: dict[str, Refill] = {}
         self._fetching: set[str] = set()
+        self._asked: dict[str, deque[tuple[Span, float]]] = {}
+        """By stream, what was asked for and when; it goes when the oldest is closed."""
 
     def take(self, gap: Mapping[str, Any], now: float) -> bool:
         """A record of the gap topic. True if it asks for something."""
         span = span_of(gap)
         if span is None:
             return False
-        if gap["reason"] in CLOSING_REASONS:
+        if gap["reason"] in reports.CLOSING_REASONS:
             self.closed(gap["stream"], span)
             return False
         self._missing.setdefault(gap["stream"], Spans(_SPANS_A_STREAM)).add(*span)
+        asked = self._asked.setdefault(gap["stream"], deque())
+        if len(asked) < _SPANS_A_STREAM:
+            asked.append((span, now))
         self._ask(gap["stream"], now)
         return True
 
@@ -99,8 +104,11 @@ class RefillPlan:
         missing = self._missing.get(stream)
         if missing is not None:
             missing.remove(*span)
+            asked = self._asked[stream]
+            while asked and missing.missing_in(*asked[0][0]) == [asked[0][0]]:  # nothing of it is missing any more
+                asked.popleft()
             if not missing:
-                del self._missing[stream]
+                del self._missing[stream], self._asked[stream]
                 self._waiting.pop(stream, None)
 
     def next(self, now: float, channel: str) -> Refill | None:
@@ -151,9 +159,16 @@ class RefillPlan:
             answers=refill.answers + had_answer,
         )
 
-    def open_spans(self) -> int:
-        """Gaps that are still to be refilled."""
-        return sum(len(each) for each in self._missing.values())
+    def open_spans(self, channel: str) -> int:
+        """Gaps of a channel that are still to be refilled."""
+        return sum(len(each) for stream, each in self._missing.items() if split_stream(stream)[0].channel == channel)
+
+    def oldest_open_seconds(self, channel: str, now: float) -> float:
+        """For how long the oldest of them has been known; 0 while there is none."""
+        oldest = (
+            asked[0][1] for stream, asked in self._asked.items() if asked and split_stream(stream)[0].channel == channel
+        )
+        return max(0.0, now - min(oldest, default=now))
 
     def _ask(self, stream: str, now: float) -> None:
         if stream not in self._waiting:

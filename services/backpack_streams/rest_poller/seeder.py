@@ -35,7 +35,7 @@ MARGIN_MICROS = 10_000_000
 """How far before the snapshot's engine time a reader starts: a snapshot may be older than the clock it carries."""
 _GAP_POLL_MILLIS = 1000
 _RETRY_SECONDS = 1.0
-_REFUSALS = _CROSSED, _BEHIND, _NO_ROOM = "crossed", "behind", "no_room"
+_REFUSALS = _CROSSED, _BEHIND, _NO_ROOM, _FAILED = "crossed", "behind", "no_room", "failed"
 
 
 class _DepthGap(NamedTuple):
@@ -192,7 +192,7 @@ class Seeder:
             try:
                 seeded_id = await self._seed(request, offsets, partitions)
             except BackpackStreamsError as error:
-                self._refuse(request, "failed", str(error))
+                self._refuse(request, _FAILED, str(error))
                 seeded_id = None
             now = time.monotonic()
             if seeded_id is None:

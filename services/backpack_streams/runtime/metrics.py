@@ -19,7 +19,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -35,6 +35,33 @@ LAG_SAMPLE_SECONDS = 0.25
 _METRIC_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 Labels = tuple[str, ...]
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Description(NamedTuple):
+    """What a metric is, as documents say it; `name` is the one that Prometheus shows."""
+
+    name: str
+    kind: Kind
+    label_names: Labels
+    documentation: str
+
+
+class OwnCollector(Collector):
+    """A metric of ours: one name, one kind, its labels."""
+
+    _kind: Kind = "gauge"
+
+    def __init__(self, name: str, documentation: str, label_names: Sequence[str] = ()) -> None:
+        self._name = full_name(name)
+        self._documentation = documentation
+        self._label_names = tuple(label_names)
+
+    @property
+    def description(self) -> Description:
+        """What this is."""
+        name = self._name + ("_total" if self._kind == "counter" else "")
+        return Description(name, self._kind, self._label_names, self._documentation)
 
 
 class Cell:
@@ -46,13 +73,13 @@ class Cell:
         self.value: float = 0
 
 
-class CounterTable(Collector):
+class CounterTable(OwnCollector):
     """Counters of one name, a `Cell` for each combination of labels; `_total` is added to the name on scrape."""
 
+    _kind: Kind = "counter"
+
     def __init__(self, name: str, documentation: str, label_names: Sequence[str] = ()) -> None:
-        self._name = full_name(name)
-        self._documentation = documentation
-        self._label_names = tuple(label_names)
+        super().__init__(name, documentation, label_names)
         self._cells: dict[Labels, Cell] = {}
 
     def cell(self, *labels: str) -> Cell:
@@ -79,6 +106,8 @@ class CounterTable(Collector):
 class GaugeTable(CounterTable):
     """Gauges of one name, a `Cell` for each combination of labels; the hot path sets `cell.value`."""
 
+    _kind: Kind = "gauge"
+
     def collect(self) -> Iterator[Metric]:
         """Yield what Prometheus scrapes."""
         family = GaugeMetricFamily(self._name, self._documentation, labels=self._label_names)
@@ -87,7 +116,7 @@ class GaugeTable(CounterTable):
         yield family
 
 
-class ReadOnScrape(Collector):
+class ReadOnScrape(OwnCollector):
     """Shows values that live elsewhere: `read` is called on each scrape and gives (labels, value) pairs."""
 
     def __init__(
@@ -98,10 +127,9 @@ class ReadOnScrape(Collector):
         label_names: Sequence[str] = (),
         kind: Literal["counter", "gauge"] = "gauge",
     ) -> None:
-        self._name = full_name(name)
-        self._documentation = documentation
+        super().__init__(name, documentation, label_names)
+        self._kind = kind
         self._read = read
-        self._label_names = tuple(label_names)
         self._family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
 
     def describe(self) -> Iterable[Metric]:
@@ -133,8 +161,10 @@ class HistogramCell:
         self.total += value * times
 
 
-class HistogramTable(Collector):
+class HistogramTable(OwnCollector):
     """Histograms of one name, a `HistogramCell` for each combination of labels. Bounds are inclusive upper ones."""
+
+    _kind: Kind = "histogram"
 
     def __init__(
         self,
@@ -145,9 +175,7 @@ class HistogramTable(Collector):
     ) -> None:
         if not bounds or list(bounds) != sorted(set(bounds)):
             raise ValueError("a histogram's bounds must rise")
-        self._name = full_name(name)
-        self._documentation = documentation
-        self._label_names = tuple(label_names)
+        super().__init__(name, documentation, label_names)
         self._bounds = tuple(float(bound) for bound in bounds)
         self._cells: dict[Labels, HistogramCell] = {}
 
@@ -186,16 +214,26 @@ def new_registry(service: str, readiness: Callable[[], Sequence[str]]) -> Collec
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
+    for collector in service_collectors(service, readiness):
+        registry.register(collector)
+    return registry
+
+
+def service_collectors(service: str, readiness: Callable[[], Sequence[str]]) -> tuple[OwnCollector, ...]:
+    """What every service shows of itself. `service` is its name, `readiness` says why it is not ready."""
     info = GaugeTable("service_info", "Always 1; the labels say what runs.", ("service", "version", "python"))
     info.cell(service, __version__, platform.python_version()).value = 1
     started = GaugeTable("service_start_time_seconds", "When this process began to serve, seconds since 1970.")
     started.cell().value = time.time()
-    registry.register(info)
-    registry.register(started)
-    registry.register(
-        ReadOnScrape("service_ready", "1 while /readyz answers 200, else 0.", lambda: [((), 0 if readiness() else 1)])
+    ready = ReadOnScrape(
+        "service_ready", "1 while /readyz answers 200, else 0.", lambda: [((), 0 if readiness() else 1)]
     )
-    return registry
+    return info, started, ready
+
+
+def event_loop_lag() -> HistogramTable:
+    """What `sample_event_loop_lag` fills."""
+    return HistogramTable("event_loop_lag_seconds", "How much later than asked for the event loop wakes.")
 
 
 def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:

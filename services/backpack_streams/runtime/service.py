@@ -16,7 +16,7 @@ from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.runtime.http import HealthAnswers, HealthServer
 from backpack_streams.runtime.logging import configure_logging
 from backpack_streams.runtime.loop import loop_factory
-from backpack_streams.runtime.metrics import HistogramTable, new_registry, render, sample_event_loop_lag
+from backpack_streams.runtime.metrics import event_loop_lag, new_registry, render, sample_event_loop_lag
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings
 
 EXIT_FAILED = 1
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 class Service(Protocol):
     """What a service is to the process that runs it."""
 
+    async def open(self) -> object:
+        """Connect and learn what there is, as long as that takes. Cancelled where a signal comes first; closes what it opened then."""
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then flush what is unsent and return. Returning earlier is a failure."""
 
@@ -35,7 +38,7 @@ class Service(Protocol):
         """Why the service is not ready, in words; empty when it is."""
 
     def collectors(self) -> Iterable[Collector]:
-        """What the service adds to /metrics."""
+        """What the service adds to /metrics; asked for before `open`, so that a service that waits for others shows for whom."""
 
 
 class ServiceError(BackpackStreamsError):
@@ -44,14 +47,14 @@ class ServiceError(BackpackStreamsError):
 
 def run_service(
     name: str,
-    build: Callable[[], Awaitable[Service]],
+    build: Callable[[], Service],
     metrics: MetricsSettings,
     log: LogSettings,
 ) -> int:
     """Run a service until SIGTERM or SIGINT, and return the process's exit code.
 
-    `build` is awaited inside the event loop; a signal during it cancels it. The first signal asks the service to
-    flush and leave (exit code 0), a second one ends the process at once (143 or 130). A `BackpackStreamsError` is one
+    `build` is called inside the event loop, then the service is opened; a signal meanwhile cancels that. The first signal asks
+    the service to flush and leave (exit code 0), a second one ends the process at once (143 or 130). A `BackpackStreamsError` is one
     log line and its own exit code; any other exception is logged with its traceback, exit code 1.
     """
     configure_logging(log)
@@ -72,7 +75,7 @@ def run_service(
 class ServiceHost:
     """One service in its event loop, with its signals, its lag sampler and its health server."""
 
-    def __init__(self, name: str, build: Callable[[], Awaitable[Service]], metrics: MetricsSettings) -> None:
+    def __init__(self, name: str, build: Callable[[], Service], metrics: MetricsSettings) -> None:
         self._name = name
         self._build = build
         self._metrics = metrics
@@ -88,7 +91,7 @@ class ServiceHost:
         """
         with _signals(self._stop):
             registry = new_registry(self._name, self.not_ready)
-            lag = HistogramTable("event_loop_lag_seconds", "How much later than asked for the event loop wakes.")
+            lag = event_loop_lag()
             registry.register(lag)
             answers = HealthAnswers(self.failures, self.not_ready, functools.partial(render, registry))
             sampler = asyncio.create_task(sample_event_loop_lag(lag.cell()), name="event-loop-lag")
@@ -116,11 +119,11 @@ class ServiceHost:
 
     async def _build_and_run(self, register: Callable[[Collector], None]) -> None:
         try:
-            service = await _unless_stopped(self._build(), self._stop)
-            if service is None:
-                return
+            service = self._build()
             for collector in service.collectors():
                 register(collector)
+            if not await _unless_stopped(service.open(), self._stop):
+                return
             self._service = service
             await service.run(self._stop)
         except BaseException as error:
@@ -131,22 +134,24 @@ class ServiceHost:
             raise ServiceError(f"{self._failure}; its log says what came before")
 
 
-async def _unless_stopped(build: Awaitable[Service], stop: asyncio.Event) -> Service | None:
-    """Await `build`, or cancel it and return None when `stop` is set first."""
-    building = asyncio.ensure_future(build)
+async def _unless_stopped(opening: Awaitable[object], stop: asyncio.Event) -> bool:
+    """Await `opening`, or cancel it when `stop` is set first; whether it came to its end."""
+    start = asyncio.ensure_future(opening)
     stopping = asyncio.create_task(stop.wait(), name="stop-during-start")
     try:
-        await asyncio.wait({building, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if building.done():
-            return building.result()
-        building.cancel()
+        await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            start.result()
+            return True
+        start.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            return await building
-        return None
+            await start
+            return True
+        return False
     finally:
         stopping.cancel()
-        if not building.done():
-            building.cancel()
+        if not start.done():
+            start.cancel()
 
 
 @contextlib.contextmanager

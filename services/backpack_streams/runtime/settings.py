@@ -291,6 +291,10 @@ class MetricsSettings(Settings):
         default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one, as pods need"
     )
     metrics_port: int = metrics_port(0)
+    metrics_per_symbol: bool = Field(
+        default=False,
+        description="show some metrics for each stream or market: hundreds of series, thousands with many intervals of candles",
+    )
 
 
 def check_url(value: str, schemes: Iterable[str]) -> str:

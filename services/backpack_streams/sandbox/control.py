@@ -10,13 +10,14 @@ from backpack_streams.sandbox.venue import Venue
 
 
 class ControlApi:
-    """Answers `GET /state`, `/books[/SYMBOL]`, `/sequences`, `/account`, `/faults`; `POST /play`, `/faults`; `DELETE /faults`.
+    """Answers `GET /state`, `/books[/SYMBOL]`, `/sequences`, `/account`, `/faults`; `POST /play`, `/finish`, `/faults`; `DELETE /faults`.
 
     Args:
         venue: the truth.
         faults: active faults.
         state: what `/state` shows.
         play: begins the flow.
+        finish: ends the flow.
         order: starts a fault from its JSON form; raises FaultError.
         account: what `/account` shows.
     """
@@ -27,12 +28,14 @@ class ControlApi:
         faults: FaultBox,
         state: Callable[[], dict[str, Any]],
         play: Callable[[], None],
+        finish: Callable[[], None],
         order: Callable[[dict[str, Any]], dict[str, Any]],
         account: Callable[[], dict[str, Any]],
     ) -> None:
         self._venue = venue
         self._faults = faults
         self._play = play
+        self._finish = finish
         self._order = order
         self._views: dict[str, Callable[[], Any]] = {
             "/state": state,
@@ -53,6 +56,9 @@ class ControlApi:
         if route == ("POST", "/play"):
             self._play()
             return Response.json({"playing": True})
+        if route == ("POST", "/finish"):
+            self._finish()
+            return Response.json({"finished": True})
         if route == ("POST", "/faults"):
             return self._post_fault(request)
         if route == ("DELETE", "/faults"):

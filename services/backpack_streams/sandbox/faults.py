@@ -12,13 +12,21 @@ from typing import Any
 from backpack_streams.errors import UsageError
 from backpack_streams.sandbox.streams import StreamName, parse_stream
 
-FRAME_FAULTS = frozenset({"drop", "drop-one", "duplicate", "reorder", "freeze", "garbage", "snapshot-ahead"})
+FRAME_FAULTS = frozenset({"drop", "drop-one", "duplicate", "reorder", "freeze", "garbage", "corrupt", "snapshot-ahead"})
 ANSWER_FAULTS = frozenset({"rest-5xx", "rest-slow", "rest-cut", "rest-stale", "snapshot-behind", "crossed-snapshot"})
 IMMEDIATE_FAULTS = frozenset({"cut", "close", "refuse", "burst", "delist", "list"})
 FAULTS = FRAME_FAULTS | ANSWER_FAULTS | IMMEDIATE_FAULTS | {"ping-off", "clock-offset"}
 GARBAGE_KINDS = frozenset({"text", "event", "field", "digits"})
 
-_DEFAULT_COUNT = {"drop": 1, "drop-one": 1, "duplicate": 1, "reorder": 1, "garbage": 1, "crossed-snapshot": 1}
+_DEFAULT_COUNT = {
+    "drop": 1,
+    "drop-one": 1,
+    "duplicate": 1,
+    "reorder": 1,
+    "garbage": 1,
+    "corrupt": 1,
+    "crossed-snapshot": 1,
+}
 _DEFAULT_SECONDS = {"freeze": 10.0, "refuse": 5.0, "snapshot-ahead": 5.0}
 _NEVER_US = 1 << 62
 _DIGITS = "1234567890.123456789012345678901234567890"
@@ -273,6 +281,16 @@ def _garbage(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
     return [Delivery(frame.stream, _compact(envelope), frame.spared)]
 
 
+def _corrupt(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
+    """Another quantity on each level: well-formed, in sequence, and wrong."""
+    envelope = json.loads(frame.payload)
+    for side in ("b", "a"):
+        levels = envelope["data"].get(side)
+        if isinstance(levels, list):
+            envelope["data"][side] = [[price, f"1{quantity}"] for price, quantity in levels]
+    return [Delivery(frame.stream, _compact(envelope), frame.spared)]
+
+
 def _lengthen_a_price(data: dict[str, Any]) -> None:
     """Write one price of a frame with 40 digits."""
     levels = data.get("b") or data.get("a")
@@ -295,6 +313,7 @@ _FATES: dict[str, Callable[[Fault, Delivery, int], list[Delivery]]] = {
     "duplicate": _duplicate,
     "freeze": _freeze,
     "garbage": _garbage,
+    "corrupt": _corrupt,
     "snapshot-ahead": _delay,
 }
 _HELD: dict[str, Callable[[Fault, Delivery, int], list[Delivery]]] = {"freeze": _queue, "snapshot-ahead": _queue}

@@ -28,6 +28,9 @@ class Flow(Protocol):
     def play(self) -> None:
         """Begin now, whatever `start` says."""
 
+    def finish(self) -> None:
+        """Make no more frames, as if all were made."""
+
     async def run(self) -> None:
         """Make frames until cancelled."""
 
@@ -103,6 +106,11 @@ class SyntheticFlow:
     def play(self) -> None:
         """Begin now."""
         self._beginning.ask()
+
+    def finish(self) -> None:
+        """Make no more depth frames."""
+        self._left = 0
+        self.finished, self.playing = True, False
 
     async def run(self) -> None:
         """Make frames until cancelled."""
@@ -199,6 +207,10 @@ class RecordedFlow:
     def play(self) -> None:
         """Begin now."""
         self._beginning.ask()
+
+    def finish(self) -> None:
+        """Play no more of it."""
+        self._next = len(self._frames)
 
     async def run(self) -> None:
         """Play to the end, then keep the sockets open until cancelled."""

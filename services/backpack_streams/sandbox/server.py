@@ -65,7 +65,7 @@ class Sandbox:
             self.flow = RecordedFlow(recording, self.venue, self.hub, settings, wall_clock_us)
         self._rest_api = RestApi(self.venue, self.faults, settings, wall_clock_us, self.hub.snapshots_asked.add)
         self._control_api = ControlApi(
-            self.venue, self.faults, self.state, self.flow.play, self.order_fault, self.account
+            self.venue, self.faults, self.state, self.flow.play, self.flow.finish, self.order_fault, self.account
         )
         self._rest = HttpServer(self._rest_api.handle)
         self._control = HttpServer(self._control_api.handle)

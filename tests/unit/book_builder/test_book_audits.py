@@ -157,6 +157,15 @@ def test_suspicions_ask_for_an_audit() -> None:
     assert (crossed["result"], crossed["reason"]) == ("WANTED", "crossed after update 6")
 
 
+def test_a_book_that_was_never_compared_is_overdue_as_well() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.now = 1000.0
+    assert keeper.audits.oldest_audit() == 1000.0
+    keeper.seed(5)
+    assert keeper.audits.oldest_audit() == 0.0
+
+
 def test_a_book_of_another_builder_is_forgotten() -> None:
     keeper = Keeper()
     keeper.seed(5)

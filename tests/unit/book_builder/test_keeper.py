@@ -117,6 +117,30 @@ def only_book(keeper: BookKeeper) -> KeptBook:
     return kept
 
 
+def test_it_is_known_for_how_long_a_book_cannot_be_used(keeper: BookKeeper) -> None:
+    keeper.look_for_unusable(10.0)
+    assert keeper.unusable_seconds(20.0) == 0.0
+    keeper.take_updates(HOME, [update(0, 150, 150, [(99, 5)])], 20.0)
+    keeper.on_tick(30.0)  # what was to come before it did not
+    for now in (30.0, 31.0, 32.0):
+        keeper.look_for_unusable(now)
+    assert only_book(keeper).market.status is Status.STALE
+    assert keeper.unusable_seconds(35.0) == 5.0
+    keeper.take_snapshot(snapshot(150), 40.0)
+    keeper.look_for_unusable(41.0)
+    assert only_book(keeper).market.status is Status.LIVE
+    assert keeper.unusable_seconds(45.0) == 0.0
+
+
+def test_a_book_that_went_to_another_builder_is_not_unusable_here(keeper: BookKeeper) -> None:
+    keeper.take_updates(HOME, [update(0, 150, 150, [(99, 5)])], 20.0)
+    keeper.on_tick(30.0)
+    keeper.look_for_unusable(30.0)
+    keeper.close([HOME])
+    assert keeper.unusable_seconds(45.0) == 0.0
+    assert not keeper.has_caught_up(HOME)
+
+
 def test_a_book_that_did_not_change_is_not_checkpointed(keeper: BookKeeper) -> None:
     assert due(keeper, 1_000.0) == []
 

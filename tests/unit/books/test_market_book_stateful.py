@@ -243,6 +243,8 @@ class BookMachine(RuleBasedStateMachine):
             return False
         if self.shown < len(self.sequences) - 1 or len(self.waiting) > self.buffered:
             return False
+        if self.market.book.is_exhausted and update_id < (self.market.last_update_id or 0):
+            return False  # what led beyond a truncated seed has been applied, and is gone
         at, is_first = update_id, True
         for first_id, last_id in sorted(set(self.waiting)):
             if last_id > at:

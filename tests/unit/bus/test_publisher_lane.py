@@ -1,6 +1,7 @@
 """Records wait for Kafka in order and in bounded memory; a lane says when there is no room."""
 
 import asyncio
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +102,16 @@ async def test_what_was_never_acknowledged_is_counted_at_the_end() -> None:
     lane.append(b"a", b"2", 2)
     assert await publisher.close() == 2
     assert publisher.unacknowledged_seconds() == 0
+
+
+async def test_a_lane_knows_since_when_the_first_of_what_waits_has_waited() -> None:
+    lane = Lane(publisher_with(ROOM), "topic", 0)
+    before = time.monotonic()
+    lane.append(b"a", b"1", 1)
+    first = lane.waiting_since
+    assert before <= first <= time.monotonic()
+    lane.append(b"b", b"2", 2)
+    assert lane.waiting_since == first
+    await lane.take()
+    lane.append(b"c", b"3", 3)
+    assert lane.waiting_since > first

@@ -249,3 +249,22 @@ def test_login_and_tls_reach_the_client() -> None:
 
 def test_errors_of_the_registry_are_codec_errors() -> None:
     assert issubclass(RegistryError, CodecError)
+
+
+async def test_it_is_known_whether_the_registry_answered_last(fake: FakeRegistry, no_waiting: None) -> None:
+    known = KnownSchemas(fake, registers=True)
+    assert (known.is_up, known.failures) == (None, 0)
+    fake.away = 3
+    await known.fetch_ids({SUBJECT: TRADE})
+    assert (known.is_up, known.failures) == (True, 3)
+    fake.away = 1_000_000
+    await known.fetch_texts([4711])
+    assert known.is_up is False
+    failures = known.failures
+    assert failures > 3
+    fake.away = 0
+    with pytest.raises(NotRegisteredError):
+        await KnownSchemas(fake).fetch_ids({"other-value": TRADE})
+    refusing = KnownSchemas(fake)
+    await refusing.fetch_texts([4711])
+    assert (refusing.is_up, refusing.failures) == (True, 0), "that it has no such schema is an answer"

@@ -1,5 +1,6 @@
 """Functions that a command's table can name in tests."""
 
+import asyncio
 import os
 import signal
 from typing import Any
@@ -32,6 +33,21 @@ def fail(settings: ProbeSettings) -> None:
 
 def interrupt(settings: ProbeSettings) -> None:
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def terminate(settings: ProbeSettings) -> None:
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        CALLS.append(("closed",))
+
+
+async def terminate_async(settings: ProbeSettings) -> None:
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+    finally:
+        CALLS.append(("closed",))
 
 
 def lose_reader(settings: ProbeSettings) -> None:

@@ -23,6 +23,8 @@ PROBES = (
     Command("loop", "runs in a loop", SETTINGS, "cli_probe_command:run_async"),
     Command("fail", "fails", SETTINGS, "cli_probe_command:fail"),
     Command("interrupt", "is interrupted", SETTINGS, "cli_probe_command:interrupt"),
+    Command("terminate", "is terminated", SETTINGS, "cli_probe_command:terminate"),
+    Command("terminate-loop", "is terminated in a loop", SETTINGS, "cli_probe_command:terminate_async"),
     Command("pipe", "loses its reader", SETTINGS, "cli_probe_command:lose_reader"),
     Command("picture", "needs more", SETTINGS, "rich.not_there:run", extra="demo"),
     Command("broken", "has a bug", SETTINGS, "backpack_streams.not_there:run", extra="demo"),
@@ -160,6 +162,24 @@ def test_an_interrupt_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("command", ["terminate", "terminate-loop"])
+def test_sigterm_unwinds_a_command_and_is_quiet(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 143
+    assert cli_probe_command.CALLS == [("closed",)]
+    assert capsys.readouterr() == ("", "")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_who_handles_sigterm_already_keeps_it() -> None:
+    taken: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: taken.append(number))
+    try:
+        assert main(["terminate"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert taken == [signal.SIGTERM]
 
 
 def test_a_reader_that_leaves_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

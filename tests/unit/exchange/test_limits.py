@@ -216,3 +216,18 @@ async def test_closing_ends_the_waiting_of_everybody() -> None:
         await use(limiter, "late", served)
     assert served == []
     assert limiter.queue_length() == limiter.in_flight == 0
+
+
+async def test_what_is_left_of_the_budget_is_seen() -> None:
+    now = 0.0
+    limiter = RateLimiter(LimitSettings(share=0.5), clock=lambda: now)
+    assert [limiter.settings.budget_per_minute(each) for each in (GENERAL, HISTORICAL)] == [1000.0, 15.0]
+    assert limiter.available_share(GENERAL) == limiter.available_share(HISTORICAL) == 1.0
+    async with limiter.turn(HISTORICAL, Priority.SEED):
+        assert limiter.available_share(GENERAL) == pytest.approx(0.99)
+        assert limiter.available_share(HISTORICAL) == pytest.approx(1 / 3)
+    limiter.refused(GENERAL, retry_after_seconds=10.0)
+    now = 5.0
+    assert limiter.available_share(GENERAL) == 0.0, "while it is paused"
+    now = 100.0
+    assert limiter.available_share(GENERAL) == 1.0

@@ -466,6 +466,7 @@ def test_a_silent_stream_is_subscribed_anew_and_told_once_until_it_recovers() ->
         driver.pass_time(5)
     told = notices(driver.log[mark:], NoticeKind.STREAM_SILENT)
     assert [(notice.stream, notice.never_delivered) for notice in told] == [("ticker.X", False)]
+    assert driver.session.silent_streams == {"ticker.X"}
     requests = [json.loads(action.text) for action in driver.log[mark:] if isinstance(action, SendText)]
     assert requests == [
         {"method": "UNSUBSCRIBE", "params": ["ticker.X"]},
@@ -474,6 +475,7 @@ def test_a_silent_stream_is_subscribed_anew_and_told_once_until_it_recovers() ->
     last_seen["ticker.X"] = driver.now
     actions = driver.do(driver.session.check_silence(driver.now, last_seen))
     assert [notice.stream for notice in notices(actions, NoticeKind.STREAM_RECOVERED)] == ["ticker.X"]
+    assert driver.session.silent_streams == frozenset()
 
 
 def test_a_stream_that_never_delivers_is_told_of() -> None:

@@ -79,12 +79,31 @@ def test_rows_have_the_fields_of_their_records_and_no_others() -> None:
     assert (set(gap), set(letter), set(status)) == (fields("Gap"), fields("DeadLetter"), fields("StreamStatus"))
 
 
-def test_reports_are_counted_by_reason() -> None:
+def test_reports_are_counted_by_reason_and_gaps_by_channel_too() -> None:
     reporter, _ = reporter_and_lanes()
+    reporter.expect("depth", ["A", "C"])
     for reason in ("A", "B", "A"):
         reporter.gap(reason=reason, detected_us=1, **GAP)
         reporter.dead_letter(reason=reason, payload=b"", received_us=1, **LETTER)
-    assert reporter.gaps == reporter.dead_letters == {"A": 2, "B": 1}
+    reporter.gap(reason="A", detected_us=1, **GAP | {"stream": "kline.1m.X"})
+    reporter.expect("depth", ["A"])
+    assert reporter.gaps == {("depth", "A"): 2, ("depth", "B"): 1, ("depth", "C"): 0, ("kline", "A"): 1}
+    assert reporter.dead_letters == {"A": 2, "B": 1}
+
+
+@pytest.mark.parametrize("stream", ["BTC_USDC", "", "market.book_top.BTC_USDC"])
+def test_what_is_no_stream_makes_no_channel_of_its_own(stream: str) -> None:
+    reporter, _ = reporter_and_lanes()
+    reporter.gap(reason="A", detected_us=1, **GAP | {"stream": stream})
+    assert reporter.gaps == {("other", "A"): 1}
+
+
+@pytest.mark.parametrize("reason", sorted(reports.CLOSING_REASONS))
+def test_what_closes_a_gap_is_told_and_is_none(reason: str) -> None:
+    reporter, lanes = reporter_and_lanes()
+    reporter.gap(reason=reason, detected_us=1, **GAP)
+    assert [gap["reason"] for gap in lanes.gaps] == [reason]
+    assert reporter.gaps == {}
 
 
 def test_text_that_utf_8_cannot_carry_is_replaced() -> None:

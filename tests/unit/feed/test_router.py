@@ -469,3 +469,13 @@ def test_of_a_stream_of_all_markets_only_what_is_ours_is_published() -> None:
     assert [row["symbol"] for row in plant.lanes.of("perp.liquidation")] == ["A", "A"]
     assert plant.router.totals("frames")["liquidation"] == 4
     assert plant.lanes.dead_letters == []
+
+
+def test_what_frames_begin_with_is_known_before_they_are_taken() -> None:
+    plant = Plant(["depth.X", "trade.X", "bookTicker.X"])
+    unreadable = json.dumps({"stream": "trade.X", "data": {"t": "none"}}).encode()
+    frames = [depth_frame(7, 9, 1), depth_frame(10, 10, 2), trade_frame(4, 3), depth_frame(1, 1, 1, "depth.OTHER")]
+    payloads = [b"no json", unreadable, *(json.dumps(frame).encode() for frame in frames)]
+    assert plant.router.first_ids(payloads) == {"depth.X": 7, "trade.X": 4}
+    assert plant.lanes.dead_letters == []
+    assert plant.feed("depth.X").frames == 0, "nothing was taken"

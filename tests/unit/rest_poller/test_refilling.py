@@ -50,8 +50,26 @@ def test_a_gap_is_fetched_once_and_then_closed() -> None:
     assert plan.next(0.0, "kline") is None
     plan.closed(TRADES, (5, 9))
     plan.done(refill, 1.0)
-    assert plan.open_spans() == 0
+    assert plan.open_spans("trade") == 0
     assert plan.next(9.0, "trade") is None
+
+
+def test_the_age_of_the_oldest_gap_is_that_of_one_that_is_open() -> None:
+    plan = RefillPlan()
+    assert plan.oldest_open_seconds("trade", 5.0) == 0.0
+    plan.take(gap(TRADES, 5, 9), 10.0)
+    plan.take(gap(TRADES, 20, 29), 12.0)
+    plan.take(gap(CANDLES, 60, 120), 11.0)
+    assert (plan.open_spans("trade"), plan.open_spans("kline")) == (2, 1)
+    plan.closed(TRADES, (5, 7))
+    assert plan.oldest_open_seconds("trade", 20.0) == 10.0, "a part of it is still missing"
+    plan.closed(TRADES, (7, 9))
+    assert plan.oldest_open_seconds("trade", 20.0) == 8.0
+    assert plan.oldest_open_seconds("kline", 20.0) == 9.0
+    plan.closed(TRADES, (1, 100))
+    assert (plan.open_spans("trade"), plan.oldest_open_seconds("trade", 20.0)) == (0, 0.0)
+    plan.take(gap(TRADES, 50, 60), 30.0)
+    assert plan.oldest_open_seconds("trade", 31.0) == 1.0
 
 
 def test_gaps_of_a_stream_come_one_after_the_other_the_oldest_first() -> None:
@@ -92,7 +110,7 @@ def test_an_exchange_that_is_down_costs_no_patience() -> None:
         assert not refill.is_last_answer
         plan.failed(refill, now, had_answer=False)
         now = plan.next_due("trade") or now
-    assert plan.open_spans() == 1
+    assert plan.open_spans("trade") == 1
 
 
 @given(

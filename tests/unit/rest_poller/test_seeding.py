@@ -89,6 +89,27 @@ def test_a_gap_makes_a_waiting_request_urgent_and_due() -> None:
     assert plan.open_requests() == 0
 
 
+def test_the_oldest_open_gap_is_the_one_that_has_waited_for_longest() -> None:
+    plan = seeded("A", "B")
+    assert plan.oldest_open_seconds(9.0) == 0.0, "a book that is fetched without a gap is no open gap"
+    plan.gap("A", 200, 210, 10.0)
+    plan.gap("B", 200, 210, 12.0)
+    plan.gap("A", 210, 220, 13.0)
+    assert plan.oldest_open_seconds(20.0) == 10.0
+    [first, second] = drained(plan, 20.0)
+    assert plan.oldest_open_seconds(20.0) == 10.0, "it is being fetched"
+    plan.gap(first.symbol, 220, 230, 21.0)
+    plan.failed(first, 22.0)
+    assert plan.oldest_open_seconds(30.0) == 20.0, "a try that failed does not make it younger"
+    plan.done(second, 300, 30.0)
+    [again] = drained(plan, 30.0)
+    plan.failed(again, 31.0)
+    assert plan.oldest_open_seconds(40.0) == 30.0
+    [last] = drained(plan, 100.0)
+    plan.done(last, 300, 100.0)
+    assert plan.oldest_open_seconds(100.0) == 0.0
+
+
 def test_a_gap_while_its_book_is_being_fetched_is_fetched_for_after_that() -> None:
     plan = plan_of("A")
     [first] = drained(plan, 0.0)

@@ -109,6 +109,16 @@ def test_garbage(kind):
         assert sum(character.isdigit() for character in data["b"][0][0]) == 40
 
 
+def test_a_corrupt_frame_is_well_formed_in_sequence_and_wrong():
+    box = box_with("corrupt:stream=depth")
+    (delivery,) = box.pass_on(SOL, frame(1), NOW_US)
+    sent, came = json.loads(frame(1)), json.loads(delivery.payload)
+    assert came["data"].pop("b") == [["1.5", "12"]]
+    assert sent["data"].pop("b") == [["1.5", "2"]]
+    assert came == sent
+    assert through(box, range(2, 4)) == [2, 3]
+
+
 def test_answers_are_hit_by_path_symbol_and_count():
     box = box_with("rest-5xx:count=1,path=/api/v1/depth")
     assert box.take("rest-5xx", NOW_US, "SOL_USDC", "/api/v1/markets") is None

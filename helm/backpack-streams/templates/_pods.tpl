@@ -1,0 +1,241 @@
+{{/* What every pod has: a user without rights, no token, and the secrets it needs. Takes what `environment` takes. Indented as a pod's spec. */}}
+{{- define "backpack-streams.podSpec" -}}
+{{- $root := .root -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  {{- range $name := list "runAsUser" "runAsGroup" "fsGroup" }}
+  {{- $value := get $root.Values.podSecurity $name }}
+  {{- if not (kindIs "invalid" $value) }}
+  {{- if ne (toString $value) "" }}
+  {{ $name }}: {{ int64 $value }}
+  {{- end }}
+  {{- end }}
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- range $name := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- $value := get $.values $name | default (get $root.Values $name) }}
+{{- if $value }}
+{{- if kindIs "string" $value }}
+{{ $name }}: {{ $value }}
+{{- else }}
+{{ $name }}:
+  {{- toYaml $value | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+volumes:
+  - name: tmp
+    emptyDir: {}
+  {{- range $name, $mount := include "backpack-streams.mounts" . | fromYaml }}
+  - name: {{ $name }}
+    secret:
+      secretName: {{ $mount.secret }}
+      defaultMode: 0440
+      items:
+        {{- range $file, $key := $mount.files }}
+        - key: {{ $key | quote }}
+          path: {{ $file }}
+        {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* A container's image, rights, mounts and environment, without its name. Takes what `environment` takes, and `resources`, `arguments`. */}}
+{{- define "backpack-streams.container" -}}
+image: {{ include "backpack-streams.image" .root | quote }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+args: {{ toJson .arguments }}
+env:
+  {{- include "backpack-streams.environment" . | trim | nindent 2 }}
+{{- with .resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  privileged: false
+  capabilities:
+    drop: [ALL]
+volumeMounts:
+  - name: tmp
+    mountPath: /tmp
+  {{- range $name, $mount := include "backpack-streams.mounts" . | fromYaml }}
+  - name: {{ $name }}
+    mountPath: /etc/backpack-streams/{{ $name }}
+    readOnly: true
+  {{- end }}
+{{- end -}}
+
+{{/* Labels and annotations of a pod; not the chart's version, so that a new chart alone starts no pod anew. Takes `root`, `component`, `values`, perhaps `shard`. */}}
+{{- define "backpack-streams.podMetadata" -}}
+labels:
+  {{- include "backpack-streams.selectorLabels" . | nindent 2 }}
+  app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+  app.kubernetes.io/part-of: backpack-streams
+  {{- with .root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- if hasKey . "shard" }}
+  backpack-streams/shard: {{ .shard | quote }}
+  {{- end }}
+  {{- range $name, $value := merge (dict) (.values.podLabels | default dict) .root.Values.podLabels }}
+  {{ $name }}: {{ $value | quote }}
+  {{- end }}
+{{- with merge (dict) (.values.podAnnotations | default dict) .root.Values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Pods of a service apart from each other, and those of one shard more than others. Takes `root`, `component`, perhaps `shard`. */}}
+{{- define "backpack-streams.topologySpread" -}}
+{{- $spread := .root.Values.topologySpread -}}
+{{- if $spread.enabled }}
+topologySpreadConstraints:
+  {{- range $key := $spread.topologyKeys }}
+  - maxSkew: 1
+    topologyKey: {{ $key }}
+    whenUnsatisfiable: {{ $spread.whenUnsatisfiable }}
+    labelSelector:
+      matchLabels:
+        {{- include "backpack-streams.selectorLabels" $ | nindent 8 }}
+        {{- if hasKey $ "shard" }}
+        backpack-streams/shard: {{ $.shard | quote }}
+        {{- end }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+A service's Deployment. Takes what `environment` takes, and `name`, `replicas` (none where an autoscaler sets them), `handover` (whether
+a pod's successor starts before it leaves), perhaps `shard`.
+*/}}
+{{- define "backpack-streams.deployment" -}}
+{{- $handoverSeconds := int (.values.handoverSeconds | default 0) -}}
+{{- $settings := merge (dict "metrics_host" "0.0.0.0" "metrics_port" 9400 "create_topics" false) .settings -}}
+{{- $context := merge (dict "settings" $settings "arguments" (list .component) "resources" .values.resources) . -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "backpack-streams.labels" . | nindent 4 }}
+    {{- if hasKey . "shard" }}
+    backpack-streams/shard: {{ .shard | quote }}
+    {{- end }}
+spec:
+  {{- if hasKey . "replicas" }}
+  replicas: {{ .replicas }}
+  {{- end }}
+  revisionHistoryLimit: 3
+  strategy:
+    {{- if .handover }}
+    type: RollingUpdate
+    rollingUpdate:
+      maxSurge: 1
+      maxUnavailable: 0
+    {{- else }}
+    type: Recreate
+    {{- end }}
+  selector:
+    matchLabels:
+      {{- include "backpack-streams.selectorLabels" . | nindent 6 }}
+      {{- if hasKey . "shard" }}
+      backpack-streams/shard: {{ .shard | quote }}
+      {{- end }}
+  template:
+    metadata:
+      {{- include "backpack-streams.podMetadata" . | nindent 6 }}
+    spec:
+      serviceAccountName: {{ include "backpack-streams.serviceAccountName" .root }}
+      terminationGracePeriodSeconds: {{ add $handoverSeconds (int .values.stopSeconds) }}
+      {{- include "backpack-streams.podSpec" $context | nindent 6 }}
+      {{- with include "backpack-streams.topologySpread" . | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      containers:
+        - name: {{ .component }}
+          {{- include "backpack-streams.container" $context | nindent 10 }}
+          ports:
+            - name: metrics
+              containerPort: 9400
+              protocol: TCP
+          {{- include "backpack-streams.probes" . | nindent 10 }}
+          {{- with include "backpack-streams.handover" (dict "root" .root "seconds" $handoverSeconds) | trim }}
+          {{- . | nindent 10 }}
+          {{- end }}
+{{- end -}}
+
+{{/* /healthz answers from the first second on, /readyz once the service does its work. */}}
+{{- define "backpack-streams.probes" -}}
+startupProbe:
+  httpGet:
+    path: /healthz
+    port: metrics
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 60
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: metrics
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: metrics
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 2
+{{- end -}}
+
+{{/* A pod that leaves goes on for a while: the one in its place is reading before. Kubernetes sleeps by itself since 1.30. */}}
+{{- define "backpack-streams.handover" -}}
+{{- if gt .seconds 0 }}
+lifecycle:
+  preStop:
+    {{- if semverCompare ">=1.30.0-0" .root.Capabilities.KubeVersion.Version }}
+    sleep:
+      seconds: {{ .seconds }}
+    {{- else }}
+    exec:
+      command: [sleep, {{ .seconds | toString | quote }}]
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* A market or perp producer: a Deployment for each shard. Takes `root`, `component`, `values`. */}}
+{{- define "backpack-streams.producer" -}}
+{{- if .values.enabled }}
+{{- $shards := int .values.shards }}
+{{- range $shard := until $shards }}
+{{- $settings := dict "symbols" (include "backpack-streams.joined" $.root.Values.symbols) "shard_index" $shard "shard_count" $shards }}
+{{- with $.values.streams }}
+{{- $_ := set $settings "streams" (include "backpack-streams.joined" .) }}
+{{- end }}
+---
+{{ include "backpack-streams.deployment" (dict
+  "root" $.root
+  "component" $.component
+  "values" $.values
+  "name" (printf "%s-%s-%d" (include "backpack-streams.fullname" $.root) $.component $shard)
+  "shard" (toString $shard)
+  "replicas" (int $.values.replicasPerShard)
+  "handover" true
+  "needs" (list "kafka" "registry" "exchange")
+  "settings" $settings
+) }}
+{{- end }}
+{{- end }}
+{{- end -}}

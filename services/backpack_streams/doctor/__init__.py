@@ -1,0 +1,1 @@
+"""The command that looks, from where it runs, at what commonly fails, and says what to do about it."""

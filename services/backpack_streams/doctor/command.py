@@ -1,0 +1,153 @@
+"""`backpack-streams doctor`: every part side by side, within a deadline; a table, and exit code 1 where something fails."""
+
+import asyncio
+import json
+import logging
+import shutil
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+
+from backpack_streams.doctor.findings import Finding, Part, State, Verdict, fail, one_line, skipped
+from backpack_streams.doctor.kafka import KafkaExamination
+from backpack_streams.doctor.registry import examine_registry
+from backpack_streams.doctor.settings import DoctorSettings
+from backpack_streams.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+_WIDTH_ELSEWHERE = 160
+_LEAST_WIDTH = 40
+_NOISY = ("aiokafka", "picows", "asyncio", "httpx")
+
+Tell = Callable[[Finding], None]
+Look = Callable[[DoctorSettings, Tell], Coroutine[None, None, None]]
+
+
+async def run(settings: DoctorSettings) -> int:
+    """Prints what was found; 1 where a check failed.
+
+    Raises:
+        UsageError: a TLS file cannot be used.
+    """
+    if settings.log_level == "error":
+        for name in _NOISY:  # the table says it in words
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    findings = await examine(settings)
+    lines = _json_lines(findings) if settings.json_output else table(findings, _width())
+    print("\n".join(lines), flush=True)  # noqa: T201  # what the command says to its user
+    return 1 if any(finding.state is State.FAIL for finding in findings) else 0
+
+
+async def examine(settings: DoctorSettings) -> list[Finding]:
+    """Everything that is not to be left out, in the order of the parts.
+
+    Raises:
+        UsageError: a TLS file cannot be used.
+    """
+    found: dict[Part, list[Finding]] = {part: [] for part in Part}
+    parts = [part for part in Part if part.value not in settings.skip]
+    await asyncio.gather(*(_within(settings, part, found[part]) for part in parts))
+    for part in Part:
+        if part not in parts:
+            found[part] = [skipped("left out by --skip").of(part, part.value)]
+    return [finding for part in Part for finding in dict.fromkeys(found[part])]
+
+
+async def _within(settings: DoctorSettings, part: Part, findings: list[Finding]) -> None:
+    try:
+        async with asyncio.timeout(settings.timeout):
+            await _LOOKS[part](settings, findings.append)
+    except TimeoutError:
+        verdict = fail(
+            f"not done within {settings.timeout:g} s", "see what came before it, or give more time with --timeout"
+        )
+        findings.append(verdict.of(part, "in time"))
+    except UsageError:
+        raise
+    except Exception as error:  # a doctor that falls over tells nothing of the other parts
+        logger.debug("a check fell over", exc_info=error)
+        findings.append(_unexpected(error).of(part, "check itself"))
+
+
+def _unexpected(error: Exception) -> Verdict:
+    what = f"an answer that was not expected: {type(error).__name__}: {one_line(error)}"
+    return fail(what, "something answers that is not what it should be; --log-level debug says more")
+
+
+async def _look_at_kafka(settings: DoctorSettings, tell: Tell) -> None:
+    await KafkaExamination(settings, tell).run()
+
+
+async def _look_at_exchange(settings: DoctorSettings, tell: Tell) -> None:
+    try:
+        from backpack_streams.doctor.exchange import examine_exchange
+    except ModuleNotFoundError as error:  # a reader of the topics has no need of it
+        tell(_not_installed(error).of(Part.EXCHANGE, "exchange"))
+        return
+    await examine_exchange(settings, tell)
+
+
+async def _look_at_key(settings: DoctorSettings, tell: Tell) -> None:
+    if settings.private_key_file is None:
+        tell(skipped("none is given; --private-key-file names it").of(Part.KEY, "private key"))
+        return
+    try:
+        from backpack_streams.doctor.key import CHECK, examine_key
+    except ModuleNotFoundError as error:
+        tell(_not_installed(error).of(Part.KEY, "private key"))
+        return
+    tell(examine_key(settings.private_key_file).of(Part.KEY, CHECK))
+
+
+def _not_installed(error: ModuleNotFoundError) -> Verdict:
+    return skipped(
+        f"needs the extra 'services' ({error.name} is not installed): pip install 'backpack-streams[services]'"
+    )
+
+
+_LOOKS: dict[Part, Look] = {
+    Part.KAFKA: _look_at_kafka,
+    Part.REGISTRY: examine_registry,
+    Part.EXCHANGE: _look_at_exchange,
+    Part.KEY: _look_at_key,
+}
+
+
+def table(findings: Iterable[Finding], width: int) -> Iterator[str]:
+    """The findings for people, and how many of each state there are."""
+    rows = list(findings)
+    before = {row: f"{row.state.value:8} {row.part.value:9} {row.check}" for row in rows}
+    indent = max((len(text) for text in before.values()), default=0) + 2
+    for row in rows:
+        room = max(_LEAST_WIDTH, width - indent)
+        yield from _column(before[row].ljust(indent), row.found, room)
+        if row.todo:
+            yield from _column(" " * indent, f"→ {row.todo}", room)
+    counts = Counter(row.state for row in rows)
+    yield ", ".join(f"{counts[state]} {state.value}" for state in State)
+
+
+def _column(first: str, text: str, room: int) -> Iterator[str]:
+    for line in textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]:
+        yield f"{first}{line}".rstrip()
+        first = " " * len(first)
+
+
+def _json_lines(findings: Iterable[Finding]) -> Iterator[str]:
+    for finding in findings:
+        yield json.dumps(
+            {
+                "part": finding.part.value,
+                "check": finding.check,
+                "state": finding.state.value,
+                "found": finding.found,
+                "todo": finding.todo,
+            },
+            ensure_ascii=False,
+        )
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((_WIDTH_ELSEWHERE, 24)).columns if sys.stdout.isatty() else _WIDTH_ELSEWHERE

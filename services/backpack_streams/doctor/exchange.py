@@ -1,0 +1,164 @@
+"""Looks at the exchange: the way there, REST, the WebSocket's handshake, and our clock beside its own."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, ok, one_line, skipped, warn
+from backpack_streams.doctor.network import Target
+from backpack_streams.doctor.reach import reach
+from backpack_streams.doctor.settings import DoctorSettings
+from backpack_streams.exchange.clock import WORTH_SAYING_MS, ExchangeClock, Skew
+from backpack_streams.exchange.connection_settings import ConnectionSettings
+from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.socket_link import LinkFailedError, SocketLink
+
+REST, WEBSOCKET, CLOCK = "rest", "websocket", "clock"
+_STATUS_PATH = "/api/v1/status"
+_ANSWER_SECONDS = 5.0
+_MEASUREMENTS = 3
+_PORT_OF_SCHEME = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+Tell = Callable[[Finding], None]
+
+
+async def examine_exchange(settings: DoctorSettings, tell: Tell) -> None:
+    """REST and WebSocket side by side."""
+    await asyncio.gather(_examine_rest(settings.rest_url, tell), _examine_socket(settings.ws_url, tell))
+
+
+async def _examine_rest(url: str, tell: Tell) -> None:
+    way = await reach(_target(url, "--rest-url"))
+    for finding in way.findings:
+        tell(finding)
+    if not way.is_open:
+        for check in (REST, CLOCK):
+            tell(skipped("the exchange's REST API cannot be reached").of(Part.EXCHANGE, check))
+        return
+    settings = RestSettings(
+        base_url=url,
+        connect_timeout_seconds=_ANSWER_SECONDS,
+        read_timeout_seconds=_ANSWER_SECONDS,
+        deadline_seconds=_ANSWER_SECONDS,
+        most_attempts=1,
+    )
+    async with RestClient(settings) as rest:
+        tell((await _status(rest)).of(Part.EXCHANGE, REST))
+        tell((await _clock(rest)).of(Part.EXCHANGE, CLOCK))
+
+
+async def _status(rest: RestClient) -> Verdict:
+    try:
+        return judge_status((await rest.fetch(_STATUS_PATH)).body)
+    except RestError as error:
+        return judge_refusal(error)
+
+
+def judge_status(body: bytes | None) -> Verdict:
+    """What the exchange says of itself."""
+    try:
+        answer: Any = msgspec.json.decode(body or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        answer = None
+    if not isinstance(answer, Mapping) or "status" not in answer:
+        return fail(
+            "what answers is not the exchange's API", "check --rest-url, and for a proxy that answers in its place"
+        )
+    status, message = one_line(answer["status"]), one_line(answer.get("message") or "")
+    if status.lower() == "ok":
+        return ok(f"answers, status {status}")
+    return warn(
+        f"answers, status {status}{': ' + message if message else ''}", "wait: the exchange says that it is not at work"
+    )
+
+
+def judge_refusal(error: RestError) -> Verdict:
+    """A REST call without a usable answer."""
+    status = f"HTTP {error.status}: " if error.status is not None else ""
+    return fail(f"{status}{one_line(error.message)}", error.advice)
+
+
+async def _clock(rest: RestClient) -> Verdict:
+    """The measurement that is surest: the first one pays for the connection."""
+    measured: list[Skew] = []
+    for _ in range(_MEASUREMENTS):
+        asked_us = time.time_ns() // 1000
+        try:
+            answer = await rest.time_ms()
+        except RestError as error:
+            return skipped(f"the exchange does not tell its time ({one_line(error.message, 100)})")
+        if not answer.age_seconds:
+            measured.append(Skew.measured(asked_us, answer.body, answer.received_time_us))
+    if not measured:
+        return skipped("a cache answers in the exchange's place: its time is that of an earlier moment")
+    return judge_clock(min(measured, key=lambda skew: skew.uncertainty_ms))
+
+
+def judge_clock(skew: Skew) -> Verdict:
+    """Whether received times, and what is signed, are right."""
+    clock = ExchangeClock(skew)
+    found = f"this machine's clock is {skew}"
+    if clock.is_beyond_correction:
+        return fail(found, "set the clock right (NTP): received times are as wrong, and no signature is valid")
+    if abs(skew.ahead_ms) - skew.uncertainty_ms > WORTH_SAYING_MS:
+        return warn(found, "set the clock right (NTP): received times on the bus are as wrong")
+    return ok(found)
+
+
+async def _examine_socket(url: str, tell: Tell) -> None:
+    target = _target(url, "--ws-url")
+    way = await reach(target)
+    for finding in way.findings:
+        tell(finding)
+    if not way.is_open:
+        tell(skipped("the exchange's WebSocket cannot be reached").of(Part.EXCHANGE, WEBSOCKET))
+        return
+    link = SocketLink(1, _Nobody(), _ignore, ConnectionSettings(connect_timeout_seconds=_ANSWER_SECONDS))
+    try:
+        await link.connect(url, target.context)
+    except LinkFailedError as error:
+        found, _, todo = one_line(error).rpartition("; ")
+        tell(fail(found or one_line(error), todo or "check --ws-url").of(Part.EXCHANGE, WEBSOCKET))
+        return
+    link.give_up("looked at")
+    await link.wait_gone()
+    tell(ok("the handshake is done").of(Part.EXCHANGE, WEBSOCKET))
+
+
+class _Nobody:
+    """Whom the link tells what nobody asked for."""
+
+    def link_opened(self, link: SocketLink) -> None:
+        """The handshake is done."""
+
+    def link_ponged(self, link_id: int, payload: bytes) -> None:
+        """A Pong arrived."""
+
+    def link_closed_by_server(self, link_id: int, code: int, reason: str) -> None:
+        """A Close frame arrived."""
+
+    def frame_failed(self, link_id: int, payload: bytes, error: Exception) -> None:
+        """Nobody takes frames here."""
+
+
+def _ignore(link_id: int, payload: bytes) -> None:
+    pass
+
+
+def _target(url: str, setting: str) -> Target:
+    parts = urlsplit(url)
+    return Target(
+        Part.EXCHANGE,
+        parts.hostname or "",
+        parts.port or _PORT_OF_SCHEME[parts.scheme],
+        ssl.create_default_context() if parts.scheme in ("https", "wss") else None,
+        setting,
+        ca_advice="install the system's CA certificates (Debian: ca-certificates), and check for a proxy that opens TLS",
+        plain_advice=f"check scheme and port in {setting}",
+    )

@@ -1,0 +1,86 @@
+"""What a check found. Sans I/O."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+_NAMED_AT_MOST = 3
+
+
+class State(StrEnum):
+    """How a check ended. Only `FAIL` makes the command end with exit code 1."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+    SKIPPED = "SKIPPED"
+
+
+class Part(StrEnum):
+    """What is looked at, in the order in which it is told."""
+
+    KAFKA = "kafka"
+    REGISTRY = "registry"
+    EXCHANGE = "exchange"
+    KEY = "key"
+
+
+class Finding(NamedTuple):
+    """One row of the table: which check, how it ended, what was found, and what to do (empty where nothing is to be done)."""
+
+    part: Part
+    check: str
+    state: State
+    found: str
+    todo: str = ""
+
+
+class Verdict(NamedTuple):
+    """How a check ended, before it has its place in the table."""
+
+    state: State
+    found: str
+    todo: str = ""
+
+    def of(self, part: Part, check: str) -> Finding:
+        """The row."""
+        return Finding(part, check, *self)
+
+
+def ok(found: str) -> Verdict:
+    """All is well."""
+    return Verdict(State.OK, found)
+
+
+def warn(found: str, todo: str) -> Verdict:
+    """It works, but not as it should."""
+    return Verdict(State.WARN, found, todo)
+
+
+def fail(found: str, todo: str) -> Verdict:
+    """It does not work."""
+    return Verdict(State.FAIL, found, todo)
+
+
+def skipped(found: str) -> Verdict:
+    """It could not be looked at."""
+    return Verdict(State.SKIPPED, found)
+
+
+def few(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    listed = list(names)
+    more = len(listed) - _NAMED_AT_MOST
+    return ", ".join(listed[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def one_line(text: object, most_characters: int = 300) -> str:
+    """Foreign text, fit for a row."""
+    words = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
+    return words if len(words) <= most_characters else words[: most_characters - 1] + "…"
+
+
+def worst(verdicts: Sequence[Verdict], otherwise: Verdict) -> Verdict:
+    """The first of the worst verdicts; `otherwise` where there is none."""
+    order = (State.FAIL, State.WARN, State.SKIPPED, State.OK)
+    return min(verdicts, key=lambda each: order.index(each.state), default=otherwise)

@@ -1,0 +1,227 @@
+"""What Kafka's answers mean for us: login, brokers, topics, rights. Sans I/O."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from backpack_streams.bus.access import Grant, Operation, Resource, grants
+from backpack_streams.bus.admin import Change, Existing, plan
+from backpack_streams.bus.inspection import Rights, SeenCluster, SeenGroup, SeenTopic
+from backpack_streams.bus.publisher import BATCH_BYTES
+from backpack_streams.bus.topics import TOPICS, Topic
+from backpack_streams.doctor.findings import Verdict, fail, few, ok, one_line, skipped, warn, worst
+
+MIN_IN_SYNC = "min.insync.replicas"
+MOST_BYTES = "max.message.bytes"
+APPLY = "run `backpack-streams topics apply` as a user who may"
+_UNKNOWN_TOPIC = "UnknownTopicOrPartitionError"
+_IMPLIED: Mapping[Operation, frozenset[Operation]] = {
+    Operation.DESCRIBE: frozenset({Operation.READ, Operation.WRITE, Operation.ALTER}),
+    Operation.DESCRIBE_CONFIGS: frozenset({Operation.ALTER_CONFIGS}),
+}
+
+
+def judge_login(
+    protocol: str, error: BaseException | None, user: str, speaks_tls: bool, asked: Collection[str]
+) -> Verdict:
+    """How the login went. `speaks_tls`: the port does though we do not; `asked`: the SASL mechanisms that the broker has."""
+    if error is None:
+        return ok(f"as {user}" if user else "no login asked for")
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return fail(
+            "Kafka does not log in with this mechanism", f"set --sasl-mechanism to one that it has: {', '.join(asked)}"
+        )
+    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
+        return fail(
+            f"Kafka refuses the user or the password ({one_line(error)})",
+            "check --sasl-username, --sasl-password-file and --sasl-mechanism, and that the user exists in Kafka",
+        )
+    if speaks_tls:
+        return fail(
+            "the port speaks TLS and we do not", "set --security-protocol SSL, or SASL_SSL where it wants a login"
+        )
+    if asked and not protocol.startswith("SASL"):
+        return fail(
+            f"Kafka wants a login ({', '.join(asked)})",
+            f"set --security-protocol SASL_{protocol}, --sasl-mechanism, --sasl-username and --sasl-password-file",
+        )
+    if isinstance(error, IllegalSaslStateError):
+        return fail("Kafka wants no login on this port", "set --security-protocol to the one without SASL_")
+    if isinstance(error, TimeoutError):
+        return fail("it does not answer", "check that this is Kafka's port, and --security-protocol")
+    if isinstance(error, KafkaError | OSError | EOFError):
+        return fail(
+            f"it ends the conversation ({one_line(error) or type(error).__name__})",
+            "check --security-protocol and that this is Kafka's port; the broker's log says why",
+        )
+    return fail(f"what answers is no Kafka ({type(error).__name__})", "check the port in --bootstrap-servers")
+
+
+def judge_brokers(cluster: SeenCluster, reached: Collection[int]) -> Verdict:
+    """Whether clients get to every broker at the address that it tells them."""
+    away = [broker for broker in cluster.brokers if broker.node_id not in reached]
+    count = f"{len(cluster.brokers)} broker{'s' if len(cluster.brokers) != 1 else ''}, cluster {cluster.cluster_id}"
+    if not away:
+        return ok(count)
+    named = few(f"{broker.host}:{broker.port} (broker {broker.node_id})" for broker in away)
+    return fail(
+        f"{len(away)} of {count} cannot be used at the address that Kafka tells clients: {named}",
+        "set the brokers' advertised.listeners to addresses that can be reached from here",
+    )
+
+
+def judge_presence(topics: Sequence[Topic], prefix: str, cluster: SeenCluster) -> Verdict:
+    """Whether the topics are there. Those that we may not see are the business of the rights."""
+    missing = [name for name in _full(topics, prefix) if cluster.topics[name].error == _UNKNOWN_TOPIC]
+    hidden = [name for name in _full(topics, prefix) if cluster.topics[name].error not in ("", _UNKNOWN_TOPIC)]
+    if missing:
+        return fail(f"{len(missing)} of {len(topics)} are missing: {few(missing)}", f"{APPLY}; check --topic-prefix")
+    if hidden:
+        return skipped(f"{len(hidden)} of {len(topics)} cannot be seen: {few(hidden)}")
+    return ok(f"{len(topics)} are there")
+
+
+def judge_partitions(topics: Sequence[Topic], prefix: str, cluster: SeenCluster) -> Verdict:
+    """Whether they have as many partitions as declared, each with a leader."""
+    pairs = [(topic, cluster.topics[topic.full_name(prefix)]) for topic in topics]
+    seen = [(topic, each) for topic, each in pairs if each.partitions]
+    headless = [f"{each.name}-{place.number}" for _, each in seen for place in each.partitions if place.leader < 0]
+    if headless:
+        return fail(
+            f"no leader: {few(headless)}", "start the brokers that hold them; `kafka-topics.sh --describe` says which"
+        )
+    few_of = [
+        f"{each.name} ({len(each.partitions)} of {topic.partitions})"
+        for topic, each in seen
+        if len(each.partitions) < topic.partitions
+    ]
+    if few_of:
+        return warn(
+            f"fewer than declared: {few(few_of)}",
+            f"{APPLY}; on topics that hold books already that moves symbols, so do it before the first record or not at all",
+        )
+    return ok("as declared, each with a leader") if seen else skipped("no topic can be seen")
+
+
+def judge_replicas(cluster: SeenCluster, configs: Mapping[str, Existing]) -> Verdict:
+    """Whether what is acknowledged survives a broker, and whether writing with acks=all is possible at all."""
+    verdicts = [
+        _judge_copies(cluster.topics[name], existing, len(cluster.brokers)) for name, existing in configs.items()
+    ]
+    found = worst([each for each in verdicts if each is not None], ok("enough copies are in sync"))
+    return found if configs else skipped("configs cannot be seen")
+
+
+def _judge_copies(topic: SeenTopic, existing: Existing, brokers: int) -> Verdict | None:
+    least = int(existing.effective_config.get(MIN_IN_SYNC, "1"))
+    copies = min(len(place.replicas) for place in topic.partitions)
+    in_sync = min(len(place.in_sync) for place in topic.partitions)
+    if copies < least:
+        return fail(
+            f"{topic.name} has {copies} copies and {MIN_IN_SYNC}={least}: nothing can be written",
+            f"lower {MIN_IN_SYNC} of the topic, or give it more replicas",
+        )
+    if in_sync < least:
+        return fail(
+            f"{topic.name} has {in_sync} copies in sync and needs {least}: nothing can be written",
+            "start the brokers that are away, or wait until they have caught up",
+        )
+    if brokers == 1:
+        return warn("one broker: each record has one copy", "for trying that will do; elsewhere run three brokers")
+    if copies == 1:
+        return warn(f"{topic.name} has one copy: a lost broker is lost data", "give it three replicas")
+    if least == 1:
+        return warn(
+            f"{topic.name} has {MIN_IN_SYNC}=1: what is acknowledged may be on one broker alone",
+            f"set {MIN_IN_SYNC}=2 with three replicas",
+        )
+    return None
+
+
+def judge_configs(
+    topics: Sequence[Topic], prefix: str, configs: Mapping[str, Existing], hidden: Sequence[str]
+) -> Verdict:
+    """What `topics apply` would set, and whether our batches fit."""
+    small = [
+        name for name, each in configs.items() if int(each.effective_config.get(MOST_BYTES, "1048588")) < BATCH_BYTES
+    ]
+    if small:
+        return fail(
+            f"{MOST_BYTES} is below {BATCH_BYTES}: {few(small)}",
+            f"raise {MOST_BYTES} of the topics, 1048588 is the default",
+        )
+    wanted = [
+        change
+        for topic in topics
+        if topic.full_name(prefix) in configs
+        for change in plan(topic, prefix, configs[topic.full_name(prefix)])
+        if change.action == "set config"
+    ]
+    if wanted:
+        return warn(f"{len(wanted)} not as declared: {few(map(_shown, wanted))}", APPLY)
+    if hidden:
+        return skipped(f"{len(hidden)} cannot be seen without DescribeConfigs, which only `topics` needs")
+    return ok("as declared") if configs else skipped("no topic can be seen")
+
+
+def _shown(change: Change) -> str:
+    return f"{change.topic} ({change.detail})"
+
+
+def judge_rights(part: str, prefix: str, group_id: str, cluster: SeenCluster, group: SeenGroup | None) -> Verdict:
+    """Whether Kafka allows what a part needs (see `bus.access`), by what Kafka itself says of our rights."""
+    missing: dict[Operation, list[str]] = {}
+    untold = 0
+    for grant in grants(part, prefix, group_id):
+        may = _may(grant, cluster, group)
+        untold += may is None
+        if may is False and grant.is_needed:
+            missing.setdefault(grant.operation, []).append(_named(grant))
+    if missing:
+        what = "; ".join(f"{operation.value} on {few(names)}" for operation, names in missing.items())
+        return fail(
+            f"not allowed: {what}",
+            f"`backpack-streams topics acls --services {part} --principal User:…` prints the ACLs",
+        )
+    if untold:
+        return skipped(f"Kafka does not tell of {untold} of them (missing topics, or a broker older than 2.3)")
+    return ok("all that it needs")
+
+
+def _named(grant: Grant) -> str:
+    return grant.name if grant.resource is Resource.TOPIC else f"{grant.resource.value} {grant.name}"
+
+
+def _may(grant: Grant, cluster: SeenCluster, group: SeenGroup | None) -> bool | None:
+    """None where nothing is known."""
+    rights: Rights | None = cluster.rights
+    if grant.resource is Resource.GROUP:
+        if group is None:
+            return None
+        if group.error:
+            return False if "Authorization" in group.error else None
+        rights = group.rights
+    elif grant.resource is Resource.TOPIC:
+        topic = cluster.topics[grant.name]
+        if topic.error:
+            return False if "Authorization" in topic.error else None
+        rights = topic.rights
+    if rights is None:
+        return None
+    return grant.operation in rights or bool(_IMPLIED.get(grant.operation, frozenset()) & rights)
+
+
+def topics_of(parts: Iterable[str], prefix: str) -> tuple[Topic, ...]:
+    """The topics that these parts have to do with."""
+    names = {grant.name for part in parts for grant in grants(part, prefix) if grant.resource is Resource.TOPIC}
+    return tuple(topic for topic in TOPICS if topic.full_name(prefix) in names)
+
+
+def _full(topics: Iterable[Topic], prefix: str) -> list[str]:
+    return [topic.full_name(prefix) for topic in topics]

@@ -1,0 +1,61 @@
+"""Compares our clock with the exchange's now and then: ages of data, and signatures, are as right as it is."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from backpack_streams.exchange.clock import WORTH_SAYING_MS, ExchangeClock, Skew
+from backpack_streams.exchange.limit_queue import Priority
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.feed.publishing import now_us
+
+logger = logging.getLogger(__name__)
+
+CLOCK_CHECK_SECONDS = 60.0
+
+
+class ClockWatch:
+    """Keeps `clock` up to date. `on_skew` takes a measurement and says what people should know of it, if anything."""
+
+    def __init__(
+        self,
+        rest: RestClient,
+        clock: ExchangeClock,
+        on_skew: Callable[[Skew], None] | None = None,
+        priority: Priority = Priority.REFERENCE,
+    ) -> None:
+        self.clock = clock
+        self._rest = rest
+        self._on_skew = on_skew or self._note
+        self._priority = priority
+        self._was_answered = True
+
+    async def run(self, interval_seconds: float = CLOCK_CHECK_SECONDS) -> None:
+        """Compares at once and then every so often, until cancelled."""
+        while True:
+            await self.compare()
+            await asyncio.sleep(interval_seconds)
+
+    async def compare(self) -> None:
+        """Asks for the exchange's time once; without an answer the last measurement stands."""
+        asked_us = now_us()
+        try:
+            answer = await self._rest.time_ms(priority=self._priority)
+        except RestError as error:
+            # Every minute of an outage would say the same.
+            level = logging.WARNING if self._was_answered else logging.DEBUG
+            logger.log(level, "the exchange's clock cannot be asked", extra={"error": str(error)})
+            self._was_answered = False
+            return
+        self._was_answered = True
+        if not answer.age_seconds:  # a cache's answer is of an earlier moment
+            self._on_skew(Skew.measured(asked_us, answer.body, answer.received_time_us))
+
+    def _note(self, skew: Skew) -> None:
+        before, self.clock.skew = self.clock.skew, skew
+        is_news = before is None or abs(skew.ahead_ms - before.ahead_ms) > WORTH_SAYING_MS
+        if is_news and abs(skew.ahead_ms) - skew.uncertainty_ms > WORTH_SAYING_MS:
+            logger.warning(
+                f"this machine's clock is {skew}: ages of data in the metrics are off by as much; set it right, best by NTP"
+            )

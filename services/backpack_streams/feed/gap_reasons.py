@@ -1,0 +1,19 @@
+"""For which reasons a stream family can lose something, so that each is counted from 0 on. Sans I/O."""
+
+from collections.abc import Iterator
+
+from backpack_streams.feed import reports
+from backpack_streams.feed.family import Family
+
+
+def loss_reasons(family: Family) -> Iterator[str]:
+    """The reasons of gaps that are losses; STREAM_START is none."""
+    yield from (reports.RESTART, reports.BUFFER_FULL, reports.REJECTED_BY_KAFKA)
+    if family.chained:
+        yield from (reports.SEQUENCE_BREAK, reports.SEQUENCE_RESTARTED, reports.UNREADABLE_FRAME)
+    if family.candles:
+        yield reports.SEQUENCE_BREAK
+    if family.candles or family.conflated or family.records_outages or family.channel == "depth":
+        yield reports.DISCONNECTED
+    if family.covered_by_subscription:
+        yield reports.SUBSCRIPTION_REFUSED

@@ -1,0 +1,41 @@
+"""Asks a service on this machine whether it lives: `python -m backpack_streams.runtime.probe [URL]`, exit code 0 or 1.
+
+For health checks in images that hold no HTTP client. Without a URL it is /healthz on the port that
+BACKPACK_STREAMS_METRICS_PORT names; a service whose port was given by flag needs the URL.
+"""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+
+PORT_VARIABLE = "BACKPACK_STREAMS_METRICS_PORT"
+USUAL_PORT = "9400"  # what every service listens on in our image
+TIMEOUT_SECONDS = 3.0
+
+
+def probe(url: str) -> str:
+    """Why the answer at `url` is not a good one, in a line; empty when it is."""
+    # No proxy: the service is here, whatever the environment says of the way out.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=TIMEOUT_SECONDS):
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"{url} answers {error.code}: {error.read(500).decode(errors='replace').strip()}"
+    except (OSError, ValueError) as error:  # ValueError: no URL
+        return f"{url} does not answer: {error}"
+
+
+def main(arguments: list[str]) -> int:
+    """Probe the URL that is named, or our own /healthz."""
+    url = arguments[0] if arguments else f"http://127.0.0.1:{os.environ.get(PORT_VARIABLE) or USUAL_PORT}/healthz"
+    problem = probe(url)
+    if problem:
+        sys.stderr.write(problem + "\n")
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

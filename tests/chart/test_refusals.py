@@ -1,0 +1,184 @@
+"""Wrong values are refused by Helm, with a line that says which value and what is allowed."""
+
+from typing import Any
+
+import pytest
+
+from chart.rendering import Chart, RefusedError
+from chart_files import CHART
+
+Values = dict[str, Any]
+
+BY_THE_SCHEMA: dict[str, tuple[Values, str]] = {
+    "no shard": ({"marketProducer": {"shards": 0}}, "'/marketProducer/shards': minimum: got 0, want 1"),
+    "no producer": (
+        {"perpProducer": {"replicasPerShard": 0}},
+        "'/perpProducer/replicasPerShard': minimum: got 0, want 1",
+    ),
+    "half a shard": ({"marketProducer": {"shards": 1.5}}, "'/marketProducer/shards': got number, want integer"),
+    "a word for a number": ({"bookBuilder": {"replicas": "two"}}, "'/bookBuilder/replicas': got string, want integer"),
+    "a word for a switch": ({"sandbox": {"enabled": "yes"}}, "'/sandbox/enabled': got string, want boolean"),
+    "a list for a map": ({"kafka": ["a:9092"]}, "'/kafka': got array, want object"),
+    "an unknown value": ({"kakfa": {}}, "additional properties 'kakfa' not allowed"),
+    "an unknown value within": (
+        {"marketProducer": {"shardCount": 3}},
+        "'/marketProducer': additional properties 'shardCount' not allowed",
+    ),
+    "an unknown setting": (
+        {"marketProducer": {"config": {"lingr_ms": 5}}},
+        "'/marketProducer/config': additional properties 'lingr_ms' not allowed",
+    ),
+    "a setting of another service": (
+        {"restPoller": {"config": {"linger_ms": 5}}},
+        "'/restPoller/config': additional properties 'linger_ms' not allowed",
+    ),
+    "a setting that has a value": (
+        {"marketProducer": {"config": {"shard_count": 3}}},
+        "'/marketProducer/config': additional properties 'shard_count' not allowed",
+    ),
+    "a setting out of bounds": (
+        {"config": {"buffer_mib": 0}},
+        "'/config/buffer_mib': minimum: got 0, want 1",
+    ),
+    "a setting of the wrong type": (
+        {"bookBuilder": {"config": {"top_levels": "many"}}},
+        "'/bookBuilder/config/top_levels': got string, want integer",
+    ),
+    "a choice that is none": (
+        {"marketProducer": {"config": {"connections": 3}}},
+        "'/marketProducer/config/connections': value must be one of 1, 2",
+    ),
+    "no brokers at all": ({"kafka": {"bootstrapServers": None}}, "'/kafka': missing property 'bootstrapServers'"),
+    "a broker without a port": (
+        {"kafka": {"bootstrapServers": "kafka"}},
+        "'/kafka/bootstrapServers': 'kafka' does not match",
+    ),
+    "a list with such a broker": (
+        {"kafka": {"bootstrapServers": ["kafka:9092", "kafka"]}},
+        "'/kafka/bootstrapServers/1': 'kafka' does not match",
+    ),
+    "an unknown protocol": (
+        {"kafka": {"securityProtocol": "TLS"}},
+        "'/kafka/securityProtocol': value must be one of 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT', 'SASL_SSL'",
+    ),
+    "an unknown mode": (
+        {"topics": {"mode": "operator"}},
+        "'/topics/mode': value must be one of 'job', 'strimzi', 'none'",
+    ),
+    "a prefix Kafka refuses": ({"topicPrefix": "back pack."}, "'/topicPrefix': 'back pack.' does not match"),
+    "an unknown level": ({"logLevel": "loud"}, "'/logLevel': value must be one of 'debug', 'info', 'warning', 'error'"),
+    "a registry without a scheme": ({"schemaRegistry": {"url": "registry:8081"}}, "'/schemaRegistry/url': "),
+    "credentials in a URL": ({"schemaRegistry": {"url": "https://me:secret@registry"}}, "'/schemaRegistry/url': "),
+    "a tag as a digest": ({"image": {"digest": "latest"}}, "'/image/digest': 'latest' does not match"),
+    "a secret that is no name": (
+        {"accountProducer": {"existingSecret": "My Key"}},
+        "'/accountProducer/existingSecret': ",
+    ),
+    "root": ({"podSecurity": {"runAsUser": 0}}, "'/podSecurity/runAsUser': minimum: got 0, want 1"),
+    "nobody may ever leave": (
+        {"podDisruptionBudget": {"maxUnavailable": 0}},
+        "'/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1",
+    ),
+    "a toleration's field misspelt": (
+        {"tolerations": [{"keys": "a"}]},
+        "'/tolerations/0': additional properties 'keys' not allowed",
+    ),
+    "a peer's field misspelt": (
+        {"networkPolicy": {"metricsFrom": [{"podSelectors": {}}]}},
+        "'/networkPolicy/metricsFrom/0': additional properties 'podSelectors' not allowed",
+    ),
+    "a port beyond": ({"networkPolicy": {"kafka": {"ports": [70000]}}}, "'/networkPolicy/kafka/ports/0': maximum"),
+    "a part left out": ({"bookBuilder": {"hpa": None}}, "'/bookBuilder': missing property 'hpa'"),
+}
+
+LOGIN = {"securityProtocol": "SASL_SSL", "saslMechanism": "SCRAM-SHA-512", "existingSecret": "login"}
+TOGETHER: dict[str, tuple[Values, str]] = {
+    "no brokers": (
+        {"kafka": {"bootstrapServers": ""}},
+        "kafka.bootstrapServers is needed: --set kafka.bootstrapServers=HOST:PORT",
+    ),
+    "a gateway": ({"gateway": {"enabled": True}}, "gateway.enabled: this version has no gateway; leave it false"),
+    "two autoscalers": (
+        {"bookBuilder": {"hpa": {"enabled": True}, "keda": {"enabled": True}}},
+        "bookBuilder.hpa.enabled and bookBuilder.keda.enabled are both true: two autoscalers would fight over one Deployment; enable one",
+    ),
+    "bounds the wrong way round": (
+        {"bookBuilder": {"keda": {"minReplicas": 5}}},
+        "bookBuilder.keda.minReplicas is above bookBuilder.keda.maxReplicas",
+    ),
+    "a login without a mechanism": (
+        {"kafka": LOGIN | {"saslMechanism": ""}},
+        "kafka.securityProtocol SASL_SSL needs kafka.saslMechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+    ),
+    "a login without a secret": (
+        {"kafka": LOGIN | {"existingSecret": ""}},
+        "kafka.securityProtocol SASL_SSL needs kafka.existingSecret, the name of a secret that holds the login",
+    ),
+    "a mechanism without a login": (
+        {"kafka": {"saslMechanism": "PLAIN"}},
+        "kafka.saslMechanism is set, but no login takes place with kafka.securityProtocol PLAINTEXT",
+    ),
+    "a secret nobody reads": (
+        {"kafka": {"existingSecret": "login"}},
+        "kafka.existingSecret is set, but nothing of it is used with kafka.securityProtocol PLAINTEXT",
+    ),
+    "authorities without TLS": (
+        {"kafka": {"caSecret": {"name": "ca"}}},
+        "kafka.caSecret.name is set, but TLS is not used with kafka.securityProtocol PLAINTEXT",
+    ),
+    "a token without its key": (
+        {"kafka": LOGIN | {"saslMechanism": "OAUTHBEARER"}},
+        "kafka.saslMechanism OAUTHBEARER needs kafka.secretKeys.oauthToken",
+    ),
+    "a token for KEDA": (
+        {
+            "kafka": LOGIN | {"saslMechanism": "OAUTHBEARER", "secretKeys": {"oauthToken": "token"}},
+            "bookBuilder": {"keda": {"enabled": True}},
+        },
+        "bookBuilder.keda.enabled: KEDA cannot log in with a token from a file (OAUTHBEARER); use bookBuilder.hpa",
+    ),
+    "a key without its certificate": (
+        {"kafka": LOGIN | {"secretKeys": {"key": "tls.key"}}},
+        "kafka.secretKeys.key needs kafka.secretKeys.cert, the key of its certificate",
+    ),
+    "a registry's secret without a registry": (
+        {"schemaRegistry": {"existingSecret": "registry"}},
+        "schemaRegistry.existingSecret is set, but no registry: set schemaRegistry.url",
+    ),
+    "an account without its key": (
+        {"accountProducer": {"enabled": True}},
+        "accountProducer.enabled needs accountProducer.existingSecret, the name of a secret with the account's private key",
+    ),
+    "topics of no cluster": (
+        {"topics": {"mode": "strimzi"}},
+        "topics.mode strimzi needs topics.strimzi.cluster, the name of the Kafka resource that the topics belong to",
+    ),
+    "a variable set twice": (
+        {"extraEnv": [{"name": "BACKPACK_STREAMS_TOPIC_PREFIX", "value": "x."}]},
+        "extraEnv names BACKPACK_STREAMS_TOPIC_PREFIX, which the chart sets itself",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BY_THE_SCHEMA)
+def test_the_schema_refuses(chart: Chart, case: str) -> None:
+    values, said = BY_THE_SCHEMA[case]
+    assert said in chart.refusal(values)
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_values_that_do_not_go_together_are_refused(chart: Chart, case: str) -> None:
+    values, said = TOGETHER[case]
+    (line,) = (line for line in chart.refusal(values).splitlines() if line.startswith("Error: "))
+    assert said in line
+
+
+def test_lint_refuses_what_install_refuses(chart: Chart) -> None:
+    with pytest.raises(RefusedError, match="minimum: got 0, want 1"):
+        chart.run("lint", "--strict", str(CHART), values={"marketProducer": {"shards": 0}})
+
+
+@pytest.mark.parametrize("release", ["1st", "my.release"])
+def test_a_release_name_that_no_service_may_have_is_refused(chart: Chart, release: str) -> None:
+    assert f"{release}-backpack-streams cannot begin the name of a Service" in chart.refusal(release=release)
+    assert chart.render({"fullnameOverride": "first"}, release=release)

@@ -1,0 +1,166 @@
+"""Resharding under traffic, 2 to 3 shards and back: the new producers are ready before the old ones leave, so nobody who reads notices."""
+
+import asyncio
+import threading
+from collections import Counter
+from pathlib import Path
+
+from backpack_streams.books import BookStream, Hole, Outcome, RecordStream, Status
+from backpack_streams.embedded import BlockingKafka
+from plant import Plant, Service, running_plant, same_book, wait_until
+from reading import read_topic
+
+PREFIX = "shards."
+SYMBOLS = 60
+RATE = 200
+START_SECONDS = 150.0
+STREAMS = ("depth", "trade")
+
+
+class Witness:
+    """Reads all books all along: how many updates of each were applied since it was live, and whether it ever left `LIVE`."""
+
+    def __init__(self, plant: Plant, symbols: frozenset[str]) -> None:
+        self.applied: Counter[str] = Counter()
+        self.left_live: list[str] = []
+        self.live: set[str] = set()
+        self.reached: dict[str, int | None] = {}
+        self.failure: Exception | None = None
+        self._plant, self._symbols = plant, symbols
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Witness":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._read())
+        except Exception as error:  # noqa: BLE001  # handed to the test, whatever it is
+            self.failure = error
+
+    async def _read(self) -> None:
+        async with BookStream(self._plant.bootstrap_servers, topic_prefix=self._plant.prefix) as books:
+            async for updates in books.rounds():
+                for update in updates:
+                    if update.status is Status.LIVE:
+                        self.live.add(update.symbol)
+                    elif update.symbol in self.live:
+                        self.left_live.append(f"{update.symbol} {update.status.value}: {update.market.reason}")
+                    self.applied[update.symbol] += update.outcome is Outcome.APPLIED
+                    self.reached[update.symbol] = update.last_update_id
+                if self._stop.is_set():
+                    return
+
+    def sees_all_live(self) -> bool:
+        assert self.failure is None, self.failure
+        return self.live == self._symbols
+
+    def reached_ids(self) -> dict[str, int | None]:
+        """The last update of each book."""
+        assert self.failure is None, self.failure
+        return self.reached
+
+
+def start_shards(plant: Plant, count: int) -> list[Service]:
+    """All shards at once, as a chart's upgrade does, and ready."""
+    flags = ("--streams", ",".join(STREAMS), "--shard-count", str(count), "--shard-index")
+    shards = [plant.start("market-producer", *flags, str(index)) for index in range(count)]
+    for shard in shards:
+        wait_until(f"a shard of {count} is ready", shard.is_ready, START_SECONDS)
+    return shards
+
+
+def carriers(plant: Plant, since: int) -> tuple[dict[str, str], int]:
+    """Which shard subscribed to each depth stream, by the status records from offset `since` on; and where they end."""
+    records = read_topic(plant.bootstrap_servers, PREFIX + "ops.stream_status", "StreamStatus")
+    said = [each.value for each in records if each.offset >= since and each.value]
+    by_symbol = {
+        each["symbol"]: str(each["service"])
+        for each in said
+        if each["status"] == "SUBSCRIBED" and each["stream"].startswith("depth.")
+    }
+    return by_symbol, records[-1].offset + 1
+
+
+def gaps(plant: Plant) -> list[tuple[str, str]]:
+    records = read_topic(plant.bootstrap_servers, PREFIX + "ops.gap", "Gap")
+    return [(each.value["stream"], each.value["reason"]) for each in records if each.value]
+
+
+def stop(shards: list[Service]) -> None:
+    assert [shard.stop() for shard in shards] == [0] * len(shards)
+
+
+async def count_once(plant: Plant, topic: str, expected: dict[str, int]) -> Counter[str]:
+    """How many records the library gives of each symbol, until there are as many as expected or no more come."""
+    found: Counter[str] = Counter()
+    async with RecordStream(plant.bootstrap_servers, topic, start="beginning", topic_prefix=PREFIX) as records:
+        try:
+            async with asyncio.timeout(30):
+                async for record in records:
+                    assert not isinstance(record, Hole), record
+                    found[record.symbol] += 1
+                    if found.total() == sum(expected.values()) and records.is_caught_up:
+                        break
+        except TimeoutError:
+            pass  # the caller compares
+    return found
+
+
+def hand_over(plant: Plant, witness: Witness, old: list[Service], count: int) -> list[Service]:
+    """The new shards are ready and carry on a while before the old ones are told to leave."""
+    new = start_shards(plant, count)
+    stop(old)
+    before = witness.applied.copy()
+    wait_until("traffic goes on", lambda: witness.applied.total() >= before.total() + 2 * RATE)
+    return new
+
+
+def assert_few_moved(symbols: frozenset[str], phases: list[dict[str, str]]) -> None:
+    """To the third shard alone, and back to where each was."""
+    two, three, two_again = phases
+    assert two.keys() == three.keys() == two_again.keys() == symbols
+    moved = {symbol for symbol in symbols if two[symbol] != three[symbol]}
+    assert {three[symbol] for symbol in moved} == {"market-producer-2"}
+    assert moved == {symbol for symbol in symbols if three[symbol] == "market-producer-2"}
+    assert SYMBOLS // 6 <= len(moved) <= SYMBOLS // 2
+    assert two_again == two
+
+
+def test_two_shards_become_three_and_two_again_without_a_gap(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, PREFIX) as plant:
+        exchange = plant.start_exchange("--symbols", str(SYMBOLS), "--rate", str(RATE), "--start", "control")
+        symbols = frozenset(exchange.ask("/books"))
+        plant.start_ready("rest-poller")
+        shards = start_shards(plant, 2)
+        exchange.play()
+        with Witness(plant, symbols) as witness:
+            wait_until("all books are LIVE", witness.sees_all_live)
+            known_gaps = gaps(plant)
+            assert {reason for _, reason in known_gaps} == {"STREAM_START"}
+            carried, end = carriers(plant, 0)
+            phases = [carried]
+            for count in (3, 2):
+                shards = hand_over(plant, witness, shards, count)
+                carried, end = carriers(plant, end)
+                phases.append(carried)
+            exchange.finish()
+            truth, made = exchange.ask("/books"), exchange.ask("/sequences")
+            wait_until(
+                "all was read", lambda: witness.reached_ids() == {s: b["last_update_id"] for s, b in truth.items()}
+            )
+        assert witness.left_live == []
+        assert gaps(plant) == known_gaps
+        assert_few_moved(symbols, phases)
+        for topic, family, field in (("market.depth", "depth", "frames"), ("market.trade", "trades", "count")):
+            expected = {symbol: made[symbol][family][field] for symbol in symbols if made[symbol][family][field]}
+            assert asyncio.run(count_once(plant, topic, expected)) == expected
+        books = plant.books()
+        assert all(same_book(books[symbol], book) for symbol, book in truth.items())
+        stop(shards)

@@ -1,0 +1,55 @@
+"""How far a builder is behind, in time: never less than it is, and not more than what is known allows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.book_builder.lag import PartitionLag
+
+WALL = 1_800_000_000.0
+steps = st.lists(st.tuples(st.sampled_from(["arrives", "read one", "read all"]), st.floats(0.001, 100.0)), max_size=60)
+
+
+@given(steps)
+def test_it_is_never_less_than_the_age_of_the_oldest_update_that_was_not_read(steps: list[tuple[str, float]]) -> None:
+    """Updates arrive in Kafka the moment that their timestamp says, in whole milliseconds."""
+    lag, now = PartitionLag(), 0.0
+    unread: list[int] = []
+    has_read = False
+    for what, seconds in steps:
+        now += seconds
+        if what == "arrives":
+            unread.append(int((WALL + now) * 1000))
+        elif unread:
+            number = 1 if what == "read one" else len(unread)
+            lag.read(unread[number - 1])
+            has_read = True
+            del unread[:number]
+        if not unread:
+            lag.at_end(now)
+        shown = lag.seconds(len(unread), now, WALL + now)
+        if unread and (has_read or shown):
+            assert shown >= WALL + now - unread[0] / 1000 - 0.002
+        else:
+            assert shown == 0.0
+
+
+def test_a_pause_is_no_lag() -> None:
+    lag = PartitionLag()
+    lag.read(int(WALL * 1000))
+    lag.at_end(1.0)
+    lag.at_end(600.0)
+    assert lag.seconds(0, 600.0, WALL + 600) == 0.0
+    assert lag.seconds(1, 600.5, WALL + 600.5) == 0.5
+
+
+def test_one_that_never_comes_to_its_end_is_as_far_behind_as_what_it_reads_is_old() -> None:
+    lag = PartitionLag()
+    lag.at_end(0.0)
+    for second in range(100, 200):
+        lag.read(int((WALL + second - 7) * 1000))
+        assert lag.seconds(50, second, WALL + second) == pytest.approx(7.0)
+
+
+def test_nothing_is_said_before_anything_was_read() -> None:
+    assert PartitionLag().seconds(10, 5.0, WALL) == 0.0

@@ -1,0 +1,102 @@
+"""The table of rights names what the services' own tables name, no more, and its command lines say it whole."""
+
+import argparse
+import shlex
+
+import pytest
+
+from backpack_streams.account_producer.service import FAMILIES as ACCOUNT_FAMILIES
+from backpack_streams.backfill.command import TOPICS as BACKFILLED
+from backpack_streams.bus.access import ACCESS, CLUSTER_NAME, Grant, Operation, Resource, grants
+from backpack_streams.bus.acl_commands import acl_commands
+from backpack_streams.bus.topics import TOPICS
+from backpack_streams.feed.family import Family
+from backpack_streams.feed.publishing import REPORT_TOPICS
+from backpack_streams.market_producer.service import FAMILIES as MARKET_FAMILIES
+from backpack_streams.perp_producer.service import FAMILIES as PERP_FAMILIES
+from backpack_streams.rest_poller.catalogue import endpoints
+from backpack_streams.rest_poller.refiller import TOPICS as REFILLED
+from backpack_streams.rest_poller.settings import RestPollerSettings
+
+
+def names(part: str, operation: Operation) -> set[str]:
+    return {
+        each.name.removeprefix("p.")
+        for each in grants(part, "p.")
+        if each.resource is Resource.TOPIC and each.operation is operation
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "families"),
+    [
+        ("market-producer", MARKET_FAMILIES),
+        ("perp-producer", PERP_FAMILIES),
+        ("account-producer", ACCOUNT_FAMILIES),
+    ],
+)
+def test_a_producer_writes_its_streams_and_reports_and_reads_its_streams(
+    service: str, families: tuple[Family, ...]
+) -> None:
+    streams = {topic for family in families for topic in family.topics.values()}
+    assert names(service, Operation.READ) == streams
+    assert names(service, Operation.WRITE) == streams | set(REPORT_TOPICS)
+
+
+def test_the_poller_writes_what_its_catalogue_names_what_it_refills_and_seeds() -> None:
+    catalogue = {each.topic for each in endpoints(RestPollerSettings())}
+    written = names("rest-poller", Operation.WRITE)
+    assert written == catalogue | set(REFILLED) | set(REPORT_TOPICS) | {"market.book_snapshot"}
+
+
+def test_a_backfill_writes_its_topics() -> None:
+    assert names("backfill", Operation.WRITE) == set(BACKFILLED.values()) | set(REPORT_TOPICS)
+
+
+def test_readers_write_nothing_and_share_out_all_topics() -> None:
+    everything, account = names("reader", Operation.READ), names("account-reader", Operation.READ)
+    assert everything | account == {topic.name for topic in TOPICS}
+    assert not everything & account
+    assert not names("reader", Operation.WRITE) | names("account-reader", Operation.WRITE)
+
+
+def test_nobody_but_topics_creates_or_alters() -> None:
+    managing = {Operation.CREATE, Operation.ALTER, Operation.ALTER_CONFIGS, Operation.DESCRIBE_CONFIGS}
+    assert {part for part in ACCESS if {each.operation for each in grants(part, "")} & managing} == {"topics"}
+
+
+@pytest.mark.parametrize("part", ACCESS)
+def test_each_grant_is_named_once(part: str) -> None:
+    needed = list(grants(part, "p."))
+    assert len(needed) == len(set(needed))
+
+
+def said_by(line: str) -> set[tuple[str, Grant]]:
+    """What a command line grants, by principal."""
+    parser = argparse.ArgumentParser()
+    for flag in ("--operation", "--topic", "--group"):
+        parser.add_argument(flag, action="append", default=[])
+    for flag in ("--add", "--cluster"):
+        parser.add_argument(flag, action="store_true")
+    for flag in ("--bootstrap-server", "--command-config", "--allow-principal"):
+        parser.add_argument(flag)
+    script, *words = shlex.split(line)
+    said = parser.parse_args(words)
+    assert script == "kafka-acls.sh"
+    assert said.add
+    resources = [(Resource.TOPIC, name) for name in said.topic] + [(Resource.GROUP, name) for name in said.group]
+    resources += [(Resource.CLUSTER, CLUSTER_NAME)] if said.cluster else []
+    return {
+        (said.allow_principal, Grant(*resource, Operation(operation)))
+        for resource in resources
+        for operation in said.operation
+    }
+
+
+@pytest.mark.parametrize("part", ACCESS)
+def test_the_command_lines_say_every_grant_and_nothing_else(part: str) -> None:
+    needed = list(grants(part, "our own.", "a group's"))
+    lines = list(acl_commands("User:CN=some one", needed, "k:9092", with_client_config=True))
+    said = set().union(*map(said_by, lines))
+    assert said == {("User:CN=some one", each._replace(is_needed=True)) for each in needed}
+    assert len(lines) < len(needed) or len(needed) == 1

@@ -1,0 +1,99 @@
+"""What a producer says of its streams: which are alive, and for how long which were not."""
+
+import math
+from collections.abc import Iterable
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
+
+from backpack_streams.exchange.clock import ExchangeClock, Skew
+from backpack_streams.feed import measures, reports
+from backpack_streams.feed.exchange_measures import by_channel, clock_measures
+from backpack_streams.feed.gap_reasons import loss_reasons
+from backpack_streams.feed.measures import report_measures, router_measures
+from unit.feed.recorded_lanes import FAMILIES, Plant, depth_frame, liquidation_frame, trade_frame
+
+SECOND = 1_000_000
+
+
+class Scraped:
+    def __init__(self, collectors: Iterable[Collector]) -> None:
+        self._registry = CollectorRegistry()
+        for collector in collectors:
+            self._registry.register(collector)
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        return self._registry.get_sample_value(f"backpack_streams_{name}", labels)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Microseconds, in a list so that tests can move it."""
+    now = [100 * SECOND]
+    monkeypatch.setattr(measures, "_wall_us", lambda: now[0])
+    return now
+
+
+def test_silence_is_that_of_the_channel_and_of_its_quietest_stream(clock: list[int]) -> None:
+    plant = Plant(["trade.X", "trade.Y", "trade.Z", "depth.X", "liquidation"])
+    scrape = Scraped(router_measures(plant.router, FAMILIES, per_stream=False))
+    plant.send(trade_frame(1, SECOND), at_us=110 * SECOND)
+    plant.send(trade_frame(1, SECOND) | {"stream": "trade.Y"}, at_us=130 * SECOND)
+    clock[0] = 150 * SECOND
+    assert scrape("channel_silence_seconds", channel="trade") == 20.0
+    assert scrape("stream_silence_seconds", channel="trade") == 40.0
+    assert scrape("channel_silence_seconds", channel="depth") == 50.0, "since the start"
+    assert scrape("channel_silence_seconds", channel="ticker") is None, "nobody subscribed to it"
+    assert [scrape("streams_delivering", channel=each) for each in ("trade", "depth", "ticker")] == [2, 0, 0]
+
+
+def test_one_stream_of_all_markets_counts_once(clock: list[int]) -> None:
+    plant = Plant(["liquidation"])
+    scrape = Scraped(router_measures(plant.router, FAMILIES, per_stream=True))
+    assert scrape("stream_last_frame_timestamp_seconds", stream="liquidation") is None
+    plant.send(liquidation_frame(SECOND), at_us=120 * SECOND)
+    assert scrape("stream_last_frame_timestamp_seconds", stream="liquidation") == 120.0
+
+
+def test_every_loss_that_happened_was_counted_from_nought() -> None:
+    plant = Plant(["depth.X", "trade.X"])
+    for family in FAMILIES:
+        plant.reporter.expect(family.channel, loss_reasons(family))
+    expected = set(plant.reporter.gaps)
+    for first, last in ((1, 1), (2, 2), (9, 9)):
+        plant.send(depth_frame(first, last, last * SECOND), at_us=last * SECOND)
+    plant.send(b'{"stream":"depth.X","data":{"e":"depth"}}', at_us=20 * SECOND)
+    plant.send(trade_frame(5, SECOND), at_us=20 * SECOND)
+    plant.send(trade_frame(9, 2 * SECOND), at_us=20 * SECOND)
+    plant.router.set_links(0)
+    plant.router.on_tick(40 * SECOND)
+    plant.router.set_links(1)
+    plant.router.on_tick(60 * SECOND)
+    happened = {key for key, times in plant.reporter.gaps.items() if times}
+    assert ("depth", "SEQUENCE_BREAK") in happened
+    assert ("depth", "DISCONNECTED") in happened
+    assert happened - expected == {("depth", reports.STREAM_START)}
+    scrape = Scraped(report_measures(plant.reporter))
+    assert scrape("gaps_total", channel="trade", reason="BUFFER_FULL") == 0
+    assert scrape("gaps_total", channel="depth", reason="UNREADABLE_FRAME") == 1
+    assert [scrape("dead_letters_total", reason=each) for each in ("UNPARSABLE", "INTERNAL")] == [1, 0]
+
+
+def test_streams_are_counted_by_their_channel() -> None:
+    streams = ["depth.X", "depth.200ms.X", "kline.1m.AAPL.US_USDC", "account.orderUpdate", "liquidation"]
+    assert by_channel(streams, ["depth", "kline", "account.orderUpdate", "trade"]) == {
+        "depth": 2,
+        "kline": 1,
+        "account.orderUpdate": 1,
+        "trade": 0,
+    }
+
+
+def test_a_clock_that_was_never_compared_is_not_said_to_be_right() -> None:
+    clock = ExchangeClock()
+    scrape = Scraped(clock_measures(clock))
+    assert math.isnan(scrape("clock_ahead_seconds") or 0.0)
+    clock.skew = Skew.measured(5_000_000, 3_000, 5_200_000)
+    assert scrape("clock_ahead_seconds") == pytest.approx(2.0995)
+    assert scrape("clock_uncertainty_seconds") == pytest.approx(0.1005)
