@@ -15,6 +15,9 @@ from image.debian_base import Bases, NoBuilderError, bases
 
 ROOT = Path(__file__).parents[2]
 
+# debootstrap, dpkg and chroot are programs for administrators, which not every PATH has.
+os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
 
 @pytest.fixture(scope="session")
 def debian() -> Bases:

@@ -146,12 +146,13 @@ class _Faults:
 
     def _corrupt(self, prometheus: PrometheusServer) -> None:
         exchange = self._books.exchange
-        exchange.order("garbage", stream="trade", count=3)
         wait_until("prices come", lambda: shown(self._prices, "frames_total") > 0, FIRED_WITHIN_SECONDS)
         exchange.order("freeze", stream="markPrice", seconds=600)
         matches = 'book_audits_total{result="MATCH"}'
         wait_until("audits run", lambda: shown(self._builder, matches) > 3, FIRED_WITHIN_SECONDS)
         exchange.order("rest-5xx", path="/api/v1/tickers", seconds=600)
+        wait_for_series(prometheus, 'dead_letters_total{job="market-producer"}')
+        exchange.order("garbage", stream="trade", count=3)
         exchange.order("corrupt", stream="depth", count=50)
         wait_for(prometheus, "BackpackAuditMismatch")
         # Every frame comes late from now on: old when it reaches the socket.
@@ -161,6 +162,7 @@ class _Faults:
         """A socket breaks, no signature is right any more, then no socket is let in, then the account's service is gone."""
         exchange = self._settings.exchange
         wait_until("the account is subscribed", self._account.is_ready, FIRED_WITHIN_SECONDS)
+        wait_for_series(prometheus, 'gaps_total{job="account-producer"}')
         exchange.order("cut")
         wait_for(prometheus, "BackpackDataLost")
         exchange.order("clock-offset", offset=600)
@@ -237,6 +239,13 @@ def shown(service: Service, name: str) -> float:
 
 def wait_for(prometheus: PrometheusServer, alert: str) -> None:
     wait_until(f"{alert} fires", lambda: (alert, FIRES_IN[alert]) in prometheus.ever_fired(), FIRED_WITHIN_SECONDS)
+
+
+def wait_for_series(prometheus: PrometheusServer, series: str) -> None:
+    """A counter that has risen before it was seen for the first time has not risen, as far as Prometheus knows."""
+    wait_until(
+        f"{series} is scraped", lambda: bool(prometheus.query(f"backpack_streams_{series}")), FIRED_WITHIN_SECONDS
+    )
 
 
 @pytest.fixture(scope="module")
