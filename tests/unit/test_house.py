@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -298,3 +299,9 @@ def test_no_two_test_files_share_topics() -> None:
             users.setdefault(name, set()).add(file.name)
     assert len(users) > 5
     assert {name: files for name, files in users.items() if len(files) > 1} == {}
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """They are no packages: two of one name cannot be collected together."""
+    named = Counter(file.name for file in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, times in named.items() if times > 1] == []
