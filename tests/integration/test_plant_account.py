@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -157,6 +158,21 @@ def test_every_value_arrives_and_an_outage_is_on_record_with_its_bounds(kafka: B
         assert len(snapshots) >= 2, "the open positions are restated after the outage"
         assert not values(plant, "ops.dead_letter", "DeadLetter")
         nowhere(plant, tmp_path, key, *TOPIC_RECORDS)
+
+
+def test_an_outage_of_a_moment_is_on_record_as_well(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """A socket is lost and the next one subscribed within a tenth of a second: what came between is lost all the same."""
+    key = Key(tmp_path)
+    with running_plant(kafka.bootstrap_servers, tmp_path, "moment.") as plant:
+        plant.start_exchange("--account-key", key.public)
+        service = start_account(plant, key)
+        for cut in range(1, 6):
+            wait_until("the producer is ready", service.is_ready)
+            time.sleep(1)  # a subscription that never stood for a while has missed nothing that is known
+            plant.exchange.order("cut")
+            wait_until("the outages are on record", lambda: service.metric("gaps_total") == cut * len(RECORDS))  # noqa: B023  # called at once
+        found = [each.value["reason"] for each in values(plant, "ops.gap", "Gap")]
+        assert found == ["DISCONNECTED"] * 5 * len(RECORDS)
 
 
 def test_a_clock_that_is_off_is_corrected_or_named_and_the_stream_comes_back(

@@ -144,6 +144,12 @@ class AccountProducer(Producer):
         if news is not None:
             logger.error(news) if self._clock.is_beyond_correction else logger.warning(news)
 
+    def _on_links(self, links: int) -> None:
+        """At once: a socket may be lost and another one subscribed between two ticks."""
+        super()._on_links(links)
+        if self._coverage is not None:
+            self._observe(self._coverage)
+
     async def _watch_coverage(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
