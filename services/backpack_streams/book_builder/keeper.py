@@ -38,6 +38,10 @@ class KafkaRecord(Protocol):
         """In the partition."""
 
     @property
+    def timestamp(self) -> int:
+        """Milliseconds since the Unix epoch."""
+
+    @property
     def key(self) -> bytes | None:
         """The market's symbol."""
 
@@ -157,7 +161,7 @@ class BookKeeper:
                 self._on_unreadable(books.get(key), record, error)
                 continue
             kept = books.get(key) or self._add(key, number, partition)
-            if record.offset < kept.market.starts_at:
+            if record.offset < kept.market.starts_at and record.timestamp <= kept.market.starts_by_ms:
                 continue
             if early or kept.market.is_early(update[0]):
                 outcomes = list(early.offer(kept, update, now))
@@ -200,6 +204,7 @@ class BookKeeper:
             if outcome is Outcome.RESEEDED:
                 is_here = row["delta_partition"] == kept.partition
                 kept.market.starts_at = offset if is_here else 0
+                kept.market.starts_by_ms = row["received_time"] // 1000
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return

@@ -161,7 +161,7 @@ class Intake:
             if market is None:
                 if record.key is None or not self.wants(record.key):
                     continue
-            elif record.offset < market.starts_at:
+            elif record.offset < market.starts_at and record.timestamp <= market.starts_by_ms:
                 continue
             try:
                 update = read(record.value or b"")
@@ -239,6 +239,7 @@ class Intake:
         if outcome is not Outcome.RESEEDED:
             return outcome
         market.starts_at = offset if place == self.place(market.symbol.encode()) else 0
+        market.starts_by_ms = seed["received_time"] // 1000
         if offset >= begins:
             if self._unproven.pop(market.symbol, None) is not None:
                 self._let_show(market)

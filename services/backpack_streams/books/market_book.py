@@ -141,6 +141,7 @@ class MarketBook:
         "root",
         "since",
         "starts_at",
+        "starts_by_ms",
         "symbol",
     )
 
@@ -168,6 +169,8 @@ class MarketBook:
         self.starts_at = 0
         """Where, in the partition of its updates, those begin that may follow on the book: what lies before is in it, or is not the
         exchange's. For whoever reads Kafka; nothing here looks at it."""
+        self.starts_by_ms = 0
+        """When that was so (ms): an update stamped later than this before `starts_at` shows that the partition began anew."""
         self._state = Status.SYNCING
         self._reason = unseeded_because
         self._is_held = catching_up

@@ -126,7 +126,7 @@ class PastBooks:
         if item.update is not None and is_wanted:
             market = market or intake.add(record.key)
             intake.updates += 1
-            if record.offset >= market.starts_at:
+            if record.offset >= market.starts_at or record.timestamp > market.starts_by_ms:
                 yield from intake.take_update(market, item.update, self._now)
         elif item.problem is not None and is_wanted:
             yield from intake.not_understood(market, record, item.problem)

@@ -34,6 +34,7 @@ class Record(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
+    timestamp: int = 0
 
 
 def levels(pairs: Levels) -> list[dict[str, bytes]]:

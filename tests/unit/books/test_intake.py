@@ -1,6 +1,7 @@
 """Kafka's records on their way to the books, the odd ones among them: foreign, trimmed, of markets that closed."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,6 +67,22 @@ def take(into: Intake, *records: Any, now: float = 0.0) -> list[Outcome]:
     for each in records:
         by_place.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
     return [told.outcome for told in into.take(by_place, now)]
+
+
+def test_what_lies_before_the_place_that_a_seed_names_does_not_follow_on_it() -> None:
+    books = intake()
+    take(books, seed(10, 5))
+    assert take(books, update(4, 11, 11)) == []
+    assert books.books["A"].last_update_id == 10
+    assert take(books, update(5, 11, 11)) == [Outcome.APPLIED]
+
+
+def test_a_partition_that_began_anew_is_not_taken_for_what_lies_before_a_seed() -> None:
+    """A book whose updates were all passed over would stay LIVE, and stand still."""
+    books = intake()
+    take(books, seed(10, 5))
+    assert take(books, replace(update(0, 12, 12), timestamp=1001)) == [Outcome.BROKE]  # a millisecond after the seed
+    assert books.books["A"].status is Status.STALE
 
 
 def test_duplicates_are_counted_and_not_given() -> None:
