@@ -1,5 +1,6 @@
 # What a developer runs. Needs Python 3.11 or newer and make; every target makes the virtual environment it needs.
 #   make test ARGS='-k book'      options for pytest (demo and bench take ARGS too)
+#   make test WORKERS=1           one test after another (3 side by side is the default)
 #   make test PYTHON=python3.12   another Python
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,9 @@ MAKE_ENVIRONMENT = @python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHO
 
 # Tested beside the real libraries, which pin old versions of what we use: in the environment that has them.
 ADAPTERS := tests/unit/books/adapters
-LAYERS := $(wildcard $(addprefix tests/,unit integration faults e2e))
+# The longest first, so that the short ones fill what is left. Most of them wait for processes: more workers than processors pay.
+LAYERS := $(wildcard $(addprefix tests/,faults integration e2e unit))
+WORKERS ?= 3
 COMPILE = .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
 
@@ -34,7 +37,7 @@ demo: environment ## exchange stand-in, real Kafka, every service and a live vie
 
 test: environment environment-bench ## all tests: unit, integration, faults, end to end (ARGS='-k book')
 	@.venv-bench/bin/python -m pytest $(ADAPTERS) $(ARGS) || test $$? -eq 5 # 5: ARGS chose none of them
-	@.venv/bin/python -m pytest --ignore $(ADAPTERS) $(LAYERS) $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --ignore $(ADAPTERS) $(LAYERS) $(ARGS)
 
 test-unit: environment ## the tests that need no socket and no Kafka
 	@.venv/bin/python -m pytest tests/unit $(ARGS)

@@ -91,7 +91,7 @@ class Chart:
         )
         return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
 
-    @functools.cache  # noqa: B019  # one chart lives as long as the tests, and they render the same values again and again
+    @functools.lru_cache(2000)  # noqa: B019  # one chart lives as long as the tests, which render the same values again and again
     def _rendered(self, arguments: tuple[str, ...], values: str) -> str:
         return self.run("template", *arguments, values=json.loads(values))
 
@@ -113,6 +113,12 @@ def one(resources: Iterable[Resource], kind: str, name_ends: str) -> Resource:
     """The resource of a kind whose name ends so."""
     (found,) = (each for name, each in of_kind(resources, kind).items() if name.endswith(name_ends))
     return found
+
+
+def identity(resource: Resource) -> str:
+    """What makes it another resource than the rest of a release."""
+    metadata = resource["metadata"]
+    return f"{resource['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
 
 
 def pod_of(resource: Resource) -> Resource | None:

@@ -1,12 +1,19 @@
-"""Every two choices of the documented switches render together, and the oldest and newest Kubernetes take what comes out."""
+"""The documented switches render in every combination, and the oldest and newest Kubernetes take what comes out.
 
+All of them together have 10**8 combinations. On every run each two choices meet. With HYPOTHESIS_PROFILE=thorough each resource is
+rendered in every combination of what changes it: since nothing else does, these are all its combinations.
+"""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from chart.combinations import all_pairs, pairs_of, rows
-from chart.rendering import NEWEST, OLDEST, Chart, complaints, containers, environment, merged, pods
+from chart.combinations import Group, Row, rows
+from chart.rendering import NEWEST, OLDEST, Chart, Resource, complaints, containers, environment, identity, merged, pods
 from chart_files import CHART
+from thoroughness import PROFILE
 
 Values = dict[str, Any]
 
@@ -133,28 +140,73 @@ SWITCHES: dict[str, dict[str, Values]] = {
         },
     },
 }
-ROWS = rows({name: list(choices) for name, choices in SWITCHES.items()})
+CHOICES = {name: list(choices) for name, choices in SWITCHES.items()}
+PAIRS: list[Group] = list(itertools.combinations(CHOICES, 2))
+ROWS = rows(CHOICES, PAIRS)
 
 
-def values_of(row: dict[str, str]) -> Values:
+def values_of(row: Row) -> Values:
     return merged(*(SWITCHES[name][choice] for name, choice in row.items()))
 
 
+def wrong_with(chart: Chart, row: Row) -> list[str]:
+    """What is wrong with what a row renders to, on either version."""
+    found = []
+    for version in (OLDEST, NEWEST):
+        resources = chart.render(values_of(row), kubernetes=version)
+        found += complaints(resources, version)
+        identities = [identity(each) for each in resources]
+        found += [f"{each} is there twice" for each in set(identities) if identities.count(each) > 1]
+        for container in (container for pod in pods(resources) for container in containers(pod)):
+            found += [f"{name} is empty" for name, value in environment(container).items() if value in (None, "")]
+    return found
+
+
 def test_every_two_choices_meet() -> None:
-    wanted = all_pairs({name: list(choices) for name, choices in SWITCHES.items()})
-    assert wanted <= set().union(*map(pairs_of, ROWS))
-    assert len(wanted) > 1000
+    for one, other in PAIRS:
+        wanted = set(itertools.product(CHOICES[one], CHOICES[other]))
+        assert {(row[one], row[other]) for row in ROWS} == wanted
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(row.values()))
-def test_every_combination_is_taken_by_kubernetes(chart: Chart, row: dict[str, str]) -> None:
-    for version in (OLDEST, NEWEST):
-        resources = chart.render(values_of(row), kubernetes=version)
-        assert complaints(resources, version) == []
-        identities = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in resources]
-        assert len(identities) == len(set(identities))
-        for container in (container for pod in pods(resources) for container in containers(pod)):
-            assert all(value not in (None, "") for value in environment(container).values())
+def test_every_two_choices_are_taken_by_kubernetes(chart: Chart, row: Row) -> None:
+    assert wrong_with(chart, row) == []
+
+
+@pytest.mark.skipif(PROFILE != "thorough", reason="half an hour: HYPOTHESIS_PROFILE=thorough")
+@pytest.mark.timeout(7200)
+def test_every_combination_of_what_changes_a_resource_is_taken_by_kubernetes(chart: Chart) -> None:
+    groups = {group for group in what_changes(chart).values() if group}
+    largest = {group for group in groups if not any(set(group) < set(other) for other in groups)}
+    every = rows(CHOICES, sorted(largest), tries=4)
+    with ThreadPoolExecutor(2) as threads:
+        wrong = [
+            (row, found)
+            for row, found in zip(every, threads.map(lambda row: wrong_with(chart, row), every), strict=True)
+            if found
+        ]
+    assert wrong == []
+
+
+def what_changes(chart: Chart) -> dict[str, Group]:
+    """By resource, the switches that change it, or take it away, in any of `ROWS`."""
+    found: dict[str, set[str]] = {}
+
+    def rendered(row: Row) -> dict[str, Resource]:
+        return {identity(each): each for each in chart.render(values_of(row))}
+
+    def compare(row: Row) -> None:
+        before = rendered(row)
+        for name, choices in CHOICES.items():
+            for choice in choices:
+                after = before if choice == row[name] else rendered(row | {name: choice})
+                for each in before.keys() | after.keys():
+                    if before.get(each) != after.get(each):
+                        found.setdefault(each, set()).add(name)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(compare, ROWS))
+    return {each: tuple(name for name in CHOICES if name in names) for each, names in found.items()}
 
 
 def test_unknown_fields_are_seen(chart: Chart) -> None:

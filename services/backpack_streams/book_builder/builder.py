@@ -68,7 +68,7 @@ class Builder:
         self._snapshot_offsets: dict[Place, int] = {}
         self._trades, self._trade_offsets = prefix + TRADE_TOPIC, dict[Place, int]()
         self._reading: frozenset[int] | None = None
-        self._is_closing = False
+        self._is_closing = self._is_handing_over = False
         self._next_renewal = self._next_checkpoints = self._next_look = 0.0
         self._ages = data_age()
         self._age = self._ages.cell(AT_BOOK, "depth")
@@ -284,10 +284,13 @@ class Builder:
         if self._is_closing:
             return
         self._write_last(partitions)
+        self._is_handing_over = True  # what were written from here on, the next builder might not see when it looks
         try:
             await asyncio.wait_for(self._settle(), _HAND_OVER_SECONDS)
         except TimeoutError:
             logger.warning("partitions handed over before Kafka acknowledged the last checkpoints")
+        finally:
+            self._is_handing_over = False
 
     async def _settle(self) -> None:
         for key in [symbol.encode() for symbol in self.keeper.books]:
@@ -318,7 +321,7 @@ class Builder:
             self._write_checkpoints(self.keeper.checkpoints(now))
 
     def _may_write(self, now: float) -> bool:
-        return self._group.assigned == self._reading and self._group.is_ours(now)
+        return not self._is_handing_over and self._group.assigned == self._reading and self._group.is_ours(now)
 
     def _write_last(self, partitions: frozenset[int]) -> None:
         if self._may_write(time.monotonic()):

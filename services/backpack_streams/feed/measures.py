@@ -116,7 +116,9 @@ def report_measures(reporter: Reporter) -> Iterable[Collector]:
         ),
         value("reports_waiting", "Gaps, dead letters and states that wait for room.", lambda: reporter.waiting_reports),
         count(
-            "reports_lost", "Gaps, dead letters and states that had no room anywhere.", lambda: reporter.lost_reports
+            "reports_lost",
+            "Gaps, dead letters and states that had no room anywhere or that Kafka refused for good.",
+            lambda: reporter.lost_reports,
         ),
     )
 

@@ -104,8 +104,9 @@ class Publishing:
         key, value, _ = rejected.record
         symbol = (key or b"").decode("utf-8", "replace")
         name = rejected.topic.removeprefix(self.prefix)
-        if name in REPORT_TOPICS:
-            return  # a report about a refused report would be refused again
+        if name in REPORT_TOPICS:  # a report about a refused report would be refused again
+            self.reporter.lose(name, value or b"", f"Kafka refuses it for good: {rejected.reason}")
+            return
         self.reporter.dead_letter(
             source="KAFKA",
             reason=reports.REJECTED_BY_KAFKA,

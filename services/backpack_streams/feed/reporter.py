@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 WAITING_REPORTS = 20_000
 """Reports kept while the buffer for Kafka has no room even for them."""
 
+_LOGGED_HEX = 4_000
+"""Of a lost report: whole for gaps and states, the beginning of a long dead letter."""
+
 NO_CHANNEL = "other"
 """Of gaps in what comes from no stream of the exchange: polled rows, books."""
 
@@ -99,8 +102,13 @@ class Reporter:
         if len(self._waiting) < WAITING_REPORTS:
             self._waiting.append(report)
             return
+        topic, _, value, _ = report
+        self.lose(topic, value, "no room is left even for reports")
+
+    def lose(self, topic: str, value: bytes, why: str) -> None:
+        """Counts a report that Kafka will never hold; the log is where it can still be read."""
         self.lost_reports += 1
-        logger.error("no room left even for a report", extra={"topic": report[0], "value": report[2].hex()[:500]})
+        logger.error("a report is lost", extra={"topic": topic, "why": why, "value": value.hex()[:_LOGGED_HEX]})
 
 
 def _encodable(value: Any) -> Any:
