@@ -1,70 +1,20 @@
 """Resharding under traffic, 2 to 3 shards and back: the new producers are ready before the old ones leave, so nobody who reads notices."""
 
 import asyncio
-import threading
 from collections import Counter
 from pathlib import Path
 
-from backpack_streams.books import BookStream, Hole, Outcome, RecordStream, Status
+from backpack_streams.books import Hole, RecordStream, Status
 from backpack_streams.embedded import BlockingKafka
 from plant import Plant, Service, running_plant, same_book, wait_until
 from reading import read_topic
+from witness import Witness
 
 PREFIX = "shards."
 SYMBOLS = 60
 RATE = 200
 START_SECONDS = 150.0
 STREAMS = ("depth", "trade")
-
-
-class Witness:
-    """Reads all books all along: how many updates of each were applied since it was live, and whether it ever left `LIVE`."""
-
-    def __init__(self, plant: Plant, symbols: frozenset[str]) -> None:
-        self.applied: Counter[str] = Counter()
-        self.left_live: list[str] = []
-        self.live: set[str] = set()
-        self.reached: dict[str, int | None] = {}
-        self.failure: Exception | None = None
-        self._plant, self._symbols = plant, symbols
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Witness":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(20)
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._read())
-        except Exception as error:  # noqa: BLE001  # handed to the test, whatever it is
-            self.failure = error
-
-    async def _read(self) -> None:
-        async with BookStream(self._plant.bootstrap_servers, topic_prefix=self._plant.prefix) as books:
-            async for updates in books.rounds():
-                for update in updates:
-                    if update.status is Status.LIVE:
-                        self.live.add(update.symbol)
-                    elif update.symbol in self.live:
-                        self.left_live.append(f"{update.symbol} {update.status.value}: {update.market.reason}")
-                    self.applied[update.symbol] += update.outcome is Outcome.APPLIED
-                    self.reached[update.symbol] = update.last_update_id
-                if self._stop.is_set():
-                    return
-
-    def sees_all_live(self) -> bool:
-        assert self.failure is None, self.failure
-        return self.live == self._symbols
-
-    def reached_ids(self) -> dict[str, int | None]:
-        """The last update of each book."""
-        assert self.failure is None, self.failure
-        return self.reached
 
 
 def start_shards(plant: Plant, count: int) -> list[Service]:
@@ -117,8 +67,8 @@ def hand_over(plant: Plant, witness: Witness, old: list[Service], count: int) ->
     """The new shards are ready and carry on a while before the old ones are told to leave."""
     new = start_shards(plant, count)
     stop(old)
-    before = witness.applied.copy()
-    wait_until("traffic goes on", lambda: witness.applied.total() >= before.total() + 2 * RATE)
+    before = witness.applied()
+    wait_until("traffic goes on", lambda: witness.applied() >= before + 2 * RATE)
     return new
 
 
@@ -140,8 +90,8 @@ def test_two_shards_become_three_and_two_again_without_a_gap(kafka: BlockingKafk
         plant.start_ready("rest-poller")
         shards = start_shards(plant, 2)
         exchange.play()
-        with Witness(plant, symbols) as witness:
-            wait_until("all books are LIVE", witness.sees_all_live)
+        with Witness(plant) as witness:
+            wait_until("all books are LIVE", lambda: witness.sees_live(SYMBOLS))
             known_gaps = gaps(plant)
             assert {reason for _, reason in known_gaps} == {"STREAM_START"}
             carried, end = carriers(plant, 0)
@@ -152,10 +102,9 @@ def test_two_shards_become_three_and_two_again_without_a_gap(kafka: BlockingKafk
                 phases.append(carried)
             exchange.finish()
             truth, made = exchange.ask("/books"), exchange.ask("/sequences")
-            wait_until(
-                "all was read", lambda: witness.reached_ids() == {s: b["last_update_id"] for s, b in truth.items()}
-            )
-        assert witness.left_live == []
+            wait_until("all was read", lambda: witness.reached() == {s: b["last_update_id"] for s, b in truth.items()})
+        for symbol in symbols:
+            assert [sight for sight in witness.since_live(symbol) if sight.status is not Status.LIVE] == []
         assert gaps(plant) == known_gaps
         assert_few_moved(symbols, phases)
         for topic, family, field in (("market.depth", "depth", "frames"), ("market.trade", "trades", "count")):

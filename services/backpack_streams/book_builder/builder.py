@@ -63,6 +63,7 @@ class Builder:
             self._depth,
             settings.session_timeout,
             self._hand_over,
+            self._keep_no_others,
         )
         self._connections = AsyncExitStack()
         self._snapshot_offsets: dict[Place, int] = {}
@@ -222,17 +223,25 @@ class Builder:
 
     # Partitions that come and go ------------------------------------------------------------------------------
 
+    def _keep_no_others(self, kept: frozenset[int]) -> None:
+        """The group has decided anew. What was not ours all along is forgotten: somebody else may have written of it meanwhile."""
+        self.keeper.close(self.keeper.partitions - kept)
+        self._reading = None
+
     async def _take_over(self, assigned: frozenset[int]) -> None:
         """The partitions that are ours now: those that we had go on where they are, new ones begin at their newest snapshots."""
+        decision = self._group.rebalances
         self._reading = None  # what the reader is assigned changes on the way
-        self.keeper.close(self.keeper.partitions - assigned)
         new = assigned - self.keeper.partitions
         if new:
             prefix, codec = self._settings.topic_prefix, self._publishing.codec
             start = await look_round(self._reader, codec, prefix, None, partitions=new)
-            if self._group.assigned != assigned:
+            gaps_end = (await self._reader.ends([(self._gaps, 0)]))[self._gaps, 0]
+            if self._group.rebalances != decision:
                 return  # the group decided anew meanwhile
-            await self._open_partitions(new, start)
+            await self._open_partitions(new, start, gaps_end)
+            if self._group.rebalances != decision:
+                return
         self._reader.assign(self._offsets())
         self._lags = {number: self._lags.get(number) or PartitionLag() for number in assigned}
         self._reading = assigned
@@ -241,9 +250,8 @@ class Builder:
             extra={"partitions": sorted(assigned), "new": sorted(new), "books": len(self.keeper.books)},
         )
 
-    async def _open_partitions(self, new: frozenset[int], start: Start) -> None:
-        gap_place = self._gaps, 0
-        gaps = start.offsets[gap_place], (await self._reader.ends([gap_place]))[gap_place]
+    async def _open_partitions(self, new: frozenset[int], start: Start, gaps_end: int) -> None:
+        gaps = start.offsets[self._gaps, 0], gaps_end
         now = time.monotonic()
         for number in new:
             place = self._depth, number

@@ -30,6 +30,8 @@ class GroupMember:
     """One member. Use as an async context manager.
 
     `on_revoked` is awaited with the partitions before they may go to others: what is still to be written of them is written there.
+    `on_assigned` is told, whenever the group has shared out the partitions anew, which of ours have been ours all along. Of the
+    others somebody else may have written, even where they were ours before.
     """
 
     def __init__(
@@ -39,12 +41,15 @@ class GroupMember:
         topic: str,
         session_seconds: float,
         on_revoked: Callable[[frozenset[int]], Awaitable[None]],
+        on_assigned: Callable[[frozenset[int]], None],
     ) -> None:
         self._connection = connection
         self._group_id = group_id
         self._topic = topic
         self._session_seconds = session_seconds
         self._on_revoked = on_revoked
+        self._on_assigned = on_assigned
+        self._handed_over = frozenset[int]()
         self._consumer: AIOKafkaConsumer | None = None
         self._lease_end = float("-inf")
         self.assigned: frozenset[int] | None = None
@@ -115,6 +120,8 @@ class GroupMember:
     async def _revoked(self, partitions: frozenset[int]) -> None:
         if partitions:
             await self._on_revoked(partitions)
+        # Within the lease the group waits for us to join again and gives nothing of ours away before.
+        self._handed_over = partitions if self.is_ours(time.monotonic()) else frozenset()
         self.assigned = None
         self._lease_end = float("-inf")
 
@@ -123,6 +130,8 @@ class GroupMember:
         self._consumer.pause(*(TopicPartition(self._topic, each) for each in partitions))
         self.assigned = partitions
         self.rebalances += 1
+        self._on_assigned(partitions & self._handed_over)
+        self._handed_over = frozenset()
         logger.info("partitions assigned", extra={"group": self._group_id, "partitions": sorted(partitions)})
 
 

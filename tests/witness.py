@@ -1,0 +1,76 @@
+"""Somebody who reads all books of a plant all along, and takes note of everything that is given of each."""
+
+import asyncio
+import threading
+from typing import NamedTuple
+
+from backpack_streams.books import BookStream, Outcome, Status
+from plant import Plant
+
+
+class Sight(NamedTuple):
+    """What was given of a book at once."""
+
+    status: Status
+    reason: str
+    outcome: Outcome
+    last_update_id: int | None
+
+
+class Witness:
+    """Reads on a thread of its own, from entering to leaving the context."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.seen: dict[str, list[Sight]] = {}
+        self.duplicates = 0
+        self._failure: Exception | None = None
+        self._plant = plant
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Witness":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._read())
+        except Exception as error:  # noqa: BLE001  # handed to the test, whatever it is
+            self._failure = error
+
+    async def _read(self) -> None:
+        async with BookStream(self._plant.bootstrap_servers, topic_prefix=self._plant.prefix) as books:
+            async for updates in books.rounds():
+                for update in updates:
+                    sight = Sight(update.status, update.market.reason, update.outcome, update.last_update_id)
+                    self.seen.setdefault(update.symbol, []).append(sight)
+                self.duplicates = sum(market.duplicates for market in books.books.values())
+                if self._stop.is_set():
+                    return
+
+    def sees_live(self, books: int) -> bool:
+        """Whether so many books were given and all are LIVE."""
+        newest = self._newest()
+        return len(newest) == books and all(sight.status is Status.LIVE for sight in newest.values())
+
+    def reached(self) -> dict[str, int | None]:
+        """The last update of each book."""
+        return {symbol: sight.last_update_id for symbol, sight in self._newest().items()}
+
+    def since_live(self, symbol: str) -> list[Sight]:
+        """What was given of a book from the first time on that it was LIVE."""
+        sights = self.seen[symbol]
+        first = next((at for at, sight in enumerate(sights) if sight.status is Status.LIVE), len(sights))
+        return sights[first:]
+
+    def applied(self) -> int:
+        """How many updates were applied to any book."""
+        return sum(sight.outcome is Outcome.APPLIED for sights in list(self.seen.values()) for sight in sights.copy())
+
+    def _newest(self) -> dict[str, Sight]:
+        assert self._failure is None, self._failure
+        return {symbol: sights[-1] for symbol, sights in self.seen.copy().items()}
