@@ -332,8 +332,7 @@ class Builder:
         return not self._is_handing_over and self._group.assigned == self._reading and self._group.is_ours(now)
 
     def _write_last(self, partitions: frozenset[int]) -> None:
-        if self._may_write(time.monotonic()):
-            self._write_checkpoints(self.keeper.last_checkpoints(partitions))
+        self._write_checkpoints(self.keeper.last_checkpoints(partitions))
 
     def _write_checkpoints(self, due: Iterable[tuple[KeptBook, int]]) -> None:
         for kept, offset in due:
@@ -344,6 +343,8 @@ class Builder:
                 self.last_checkpoint_at = time.monotonic()
 
     def _send(self, topic: str, kept: KeptBook, value: bytes, engine_time: int | None) -> bool:
+        if not self._may_write(time.monotonic()):  # asked for each: we may have been suspended since the last one
+            return False
         time_us = now_us() if engine_time is None else engine_time
         return self._publishing.lane(topic, kept.key).append(kept.key, value, time_us // 1000)
 
