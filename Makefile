@@ -37,7 +37,7 @@ demo: environment ## exchange stand-in, real Kafka, every service and a live vie
 
 test: environment environment-bench ## all tests: unit, integration, faults, end to end (ARGS='-k book')
 	@.venv-bench/bin/python -m pytest $(ADAPTERS) $(ARGS) || test $$? -eq 5 # 5: ARGS chose none of them
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --ignore $(ADAPTERS) $(LAYERS) $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore $(ADAPTERS) $(LAYERS) $(ARGS)
 
 test-unit: environment ## the tests that need no socket and no Kafka
 	@.venv/bin/python -m pytest tests/unit $(ARGS)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from backpack_streams.book_builder.audit_records import WANTED, audit_row, wanted_row
 from backpack_streams.books.auditing import Audit, AuditResult, BookAuditor, ExchangeBook
-from backpack_streams.books.market_book import SEED, MarketBook, Outcome
+from backpack_streams.books.market_book import SEED, MarketBook, Outcome, Status
 from backpack_streams.books.suspicions import Suspicions
 from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
 
@@ -50,7 +50,7 @@ class BookAudits:
         self.counts: dict[str, int] = dict.fromkeys([*(result.value for result in AuditResult), WANTED], 0)
         """Audits by result, and how often one was asked for."""
         self.last_audit: dict[str, float] = {}
-        """When each book was compared last, or was first kept, in monotonic seconds."""
+        """When each book was compared last, was first kept or its market reopened, in monotonic seconds."""
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
         """An update and what it did to the book."""
@@ -88,8 +88,10 @@ class BookAudits:
             self._take(market, auditor, audit)
 
     def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
-        """What a gap on record, or a record that cannot be read, did to the book."""
+        """What a gap on record, a record that cannot be read or the market list did to the book."""
         auditor = self._auditors.get(market.symbol)
+        if outcome is Outcome.REOPENED and auditor is not None:
+            self.last_audit[market.symbol] = self._clock()  # it could not be compared while it was closed
         audit = None if auditor is None else auditor.on_outcome(outcome)
         if auditor is not None and audit is not None:
             self._take(market, auditor, audit)
@@ -129,9 +131,10 @@ class BookAudits:
         return findings
 
     def oldest_audit(self) -> float:
-        """For how long the book that was compared least lately has not been, in seconds; 0 while there are no books."""
-        now = self._clock()
-        return max((now - at for at in self.last_audit.values()), default=0.0)
+        """For how long the book that was compared least lately has not been, in seconds; 0 while there are none of open markets."""
+        now, books = self._clock(), self._books
+        ages = (now - at for symbol, at in self.last_audit.items() if books[symbol].status is not Status.CLOSED)
+        return max(ages, default=0.0)
 
     def _follow(self, market: MarketBook) -> BookAuditor:
         auditor = self._auditors[market.symbol] = BookAuditor(market)

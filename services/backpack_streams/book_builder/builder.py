@@ -16,7 +16,15 @@ from backpack_streams.book_builder.lag import PartitionLag
 from backpack_streams.book_builder.measures import builder_measures
 from backpack_streams.book_builder.records import checkpoint_row, recalled_top, top_row
 from backpack_streams.book_builder.settings import BookBuilderSettings
-from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPIC, Start, look_round
+from backpack_streams.books.joining import (
+    DEPTH_TOPIC,
+    GAP_TOPIC,
+    MARKET_TOPIC,
+    SNAPSHOT_TOPIC,
+    Start,
+    look_round,
+    read_listing,
+)
 from backpack_streams.books.newest_records import newest_records
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.reader import Place, Reader, Records
@@ -68,6 +76,7 @@ class Builder:
         self._connections = AsyncExitStack()
         self._snapshot_offsets: dict[Place, int] = {}
         self._trades, self._trade_offsets = prefix + TRADE_TOPIC, dict[Place, int]()
+        self._markets, self._market_offsets = prefix + MARKET_TOPIC, dict[Place, int]()
         self._reading: frozenset[int] | None = None
         self._is_closing = self._is_handing_over = False
         self._next_renewal = self._next_checkpoints = self._next_look = 0.0
@@ -202,6 +211,10 @@ class Builder:
         for batch in _of(records, self._trades):
             self._audits.take_trades(batch)
             self._trade_offsets[self._trades, batch[0].partition] = batch[-1].offset + 1
+        for batch in _of(records, self._markets):
+            for record in batch:
+                self.keeper.take_market(record)
+            self._market_offsets[self._markets, batch[0].partition] = batch[-1].offset + 1
         self.keeper.on_tick(now)
         for batch in _of(records, self._snapshots):
             for record in batch:
@@ -235,7 +248,10 @@ class Builder:
         new = assigned - self.keeper.partitions
         if new:
             prefix, codec = self._settings.topic_prefix, self._publishing.codec
-            start = await look_round(self._reader, codec, prefix, None, partitions=new)
+            if not self._market_offsets:
+                await self._read_market_list()
+            listing = self.keeper.listing
+            start = await look_round(self._reader, codec, prefix, None, partitions=new, listing=listing)
             gaps_end = (await self._reader.ends([(self._gaps, 0)]))[self._gaps, 0]
             if self._group.rebalances != decision:
                 return  # the group decided anew meanwhile
@@ -266,6 +282,13 @@ class Builder:
             self._trade_offsets = await self._reader.ends(await self._reader.places(self._trades))
         await self._recall_tops()
 
+    async def _read_market_list(self) -> None:
+        """What there is of it, so that it can be followed from there; without a poller there is none."""
+        if await self._reader.has(self._markets):
+            ends = await self._reader.ends(await self._reader.places(self._markets))
+            self.keeper.listing = await read_listing(self._reader, self._publishing.codec, self._settings.topic_prefix)
+            self._market_offsets = ends
+
     async def _recall_tops(self) -> None:
         """What was written of these books last, so that nothing is said twice."""
         keys = {symbol.encode() for symbol in self.keeper.books}
@@ -285,7 +308,8 @@ class Builder:
         offsets = {(self._depth, number): offset for number, offset in self.keeper.offsets.items()}
         if not offsets:
             return {}
-        return offsets | self._trade_offsets | self._snapshot_offsets | {(self._gaps, 0): self.keeper.gaps_offset}
+        others = self._trade_offsets | self._snapshot_offsets | self._market_offsets
+        return offsets | others | {(self._gaps, 0): self.keeper.gaps_offset}
 
     async def _hand_over(self, partitions: frozenset[int]) -> None:
         """Others may have these partitions next: what we know of them is in Kafka before."""

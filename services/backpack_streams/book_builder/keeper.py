@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from backpack_streams.book_builder.kept_book import CheckpointRules, KeptBook, Observer, Top
 from backpack_streams.books.early_updates import EarlyUpdates
+from backpack_streams.books.joining import take_market
 from backpack_streams.books.known_gaps import KnownGaps
+from backpack_streams.books.listing import Listing
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome, Root, Status
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthReader
@@ -93,6 +95,8 @@ class BookKeeper:
         self._early: EarlyUpdates[KeptBook] = EarlyUpdates()
         self._gaps_offset = 0
         self._seeded_us: dict[str, int] = {}
+        self.listing = Listing()
+        """What the market list says of every market, also of those that are not kept here."""
         self._untold: dict[bytes, KeptBook] = {}
         self.books: dict[str, MarketBook] = {}
         self._breaks_before = 0
@@ -242,6 +246,20 @@ class BookKeeper:
         except (CodecError, KeyError) as error:
             self._tell(record, error)
 
+    def take_market(self, record: KafkaRecord) -> None:
+        """Take a record of the market list: a book is CLOSED while its market is."""
+        try:
+            listed = take_market(self.listing, self._codec, record)
+        except (CodecError, KeyError) as error:
+            self._tell(record, error)
+            return
+        kept = self._kept(record.key, adds=False)
+        if kept is not None:
+            outcome = kept.market.on_listed(listed.why_closed, listed.since_us)
+            self._untold[kept.key] = kept
+            if self._observer is not None:
+                self._observer.on_outcome(kept.market, outcome)
+
     def on_tick(self, now: float) -> None:
         """Time has passed: books are told of gaps that no update has shown, and shown where their partition has caught up."""
         if self._early:
@@ -357,6 +375,9 @@ class BookKeeper:
         market = MarketBook(key.decode("utf-8", "replace"), catching_up=not partition.is_caught_up)
         kept = partition.books[key] = KeptBook(key, market, number, self._observer)
         self.books[market.symbol] = market
+        listed = self.listing.get(market.symbol)
+        if listed is not None and listed.why_closed:
+            market.on_closed(listed.why_closed, listed.since_us)
         return kept
 
     def _tell(self, record: KafkaRecord, error: Exception) -> None:

@@ -10,9 +10,9 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.book_update import BookUpdate
 from backpack_streams.books.early_updates import EarlyUpdates
-from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, MARKET_TOPIC, SNAPSHOT_TOPIC
+from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, MARKET_TOPIC, SNAPSHOT_TOPIC, take_market
 from backpack_streams.books.known_gaps import KnownGaps
-from backpack_streams.books.listing import Listed, Listing
+from backpack_streams.books.listing import Listing
 from backpack_streams.books.market_book import MarketBook, Outcome, Root
 from backpack_streams.books.selection import Selection
 from backpack_streams.bus.codec import Codec
@@ -264,12 +264,8 @@ class Intake:
             self._tell(record, error)
 
     def _take_market(self, record: ConsumerRecord) -> Iterator[BookUpdate]:
-        if record.key is None:
-            return
         try:
-            row = None if record.value is None else self._codec.decode(record.value)[1]
-            symbol = record.key.decode("utf-8", "replace")
-            listed = self.listing.take(symbol, row, record.timestamp * 1000)
+            listed = take_market(self.listing, self._codec, record)
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return
@@ -277,20 +273,15 @@ class Intake:
         market = self.by_key.get(record.key)
         self._has_new_markets = self._has_new_markets or (market is None and self.wants(record.key))
         if market is not None:
-            yield from _closed_or_not(market, listed)
+            outcome = market.on_listed(listed.why_closed, listed.since_us)
+            if outcome is not Outcome.IGNORED:
+                yield BookUpdate(market, outcome)
 
     def _tell(self, record: ConsumerRecord, error: Exception) -> None:
         self.undecodable_records += 1
         self.last_problem = str(error)
         where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         logger.warning("a record cannot be read", extra=where | {"error": str(error)})
-
-
-def _closed_or_not(market: MarketBook, listed: Listed) -> Iterator[BookUpdate]:
-    closing = listed.why_closed
-    outcome = market.on_closed(closing, listed.since_us) if closing else market.on_reopened(listed.since_us)
-    if outcome is not Outcome.IGNORED:
-        yield BookUpdate(market, outcome)
 
 
 def _told(told: Iterable[tuple[MarketBook, Outcome]]) -> Iterator[BookUpdate]:

@@ -1,13 +1,14 @@
 """Where a reader of books starts: the newest snapshot of each market, and from which offset each partition is to be read."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd
 from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.books.listing import Listing
+from backpack_streams.books.listing import Listed, Listing
 from backpack_streams.books.newest_records import newest_records
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
@@ -102,21 +103,24 @@ async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
         while waiting:
             for batch in (await reader.poll(_POLL_MILLIS)).values():
                 for record in batch:
-                    _take_market(listing, codec, record)
+                    with suppress(CodecError, KeyError):
+                        take_market(listing, codec, record)
             for place in list(waiting):
                 if await reader.position(place) >= ends[place]:
                     waiting.discard(place)
     return listing
 
 
-def _take_market(listing: Listing, codec: Codec, record: ConsumerRecord) -> None:
+def take_market(listing: Listing, codec: Codec, record: ConsumerRecord) -> Listed:
+    """Tell the list what a record of its topic says; returns the market as it is now.
+
+    Raises:
+        CodecError, KeyError: it is no row of the market list, so it says nothing of a market.
+    """
     if record.key is None:
-        return
-    try:
-        row = None if record.value is None else codec.decode(record.value)[1]
-        listing.take(record.key.decode("utf-8", "replace"), row, record.timestamp * 1000)
-    except (CodecError, KeyError):  # no row of the market list, so it says nothing of a market
-        return
+        raise CodecError("it has no key, so no market")
+    row = None if record.value is None else codec.decode(record.value)[1]
+    return listing.take(record.key.decode("utf-8", "replace"), row, record.timestamp * 1000)
 
 
 def _expected(

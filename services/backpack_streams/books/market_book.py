@@ -258,6 +258,13 @@ class MarketBook:
             self._is_held = False
             self.since = self.engine_time
 
+    def on_listed(self, why_closed: str, since_us: int) -> Outcome:
+        """Take what the market list says: why the market is closed, empty while it is open, and since when (µs).
+
+        Returns CLOSED, REOPENED, or IGNORED where that is known.
+        """
+        return self.on_closed(why_closed, since_us) if why_closed else self.on_reopened(since_us)
+
     def on_closed(self, reason: str, time_us: int) -> Outcome:
         """Show `CLOSED` until `on_reopened`: the market list says so, since `time_us`. Returns CLOSED, or IGNORED if it is known."""
         if self._closed_because:

@@ -166,6 +166,19 @@ def test_a_book_that_was_never_compared_is_overdue_as_well() -> None:
     assert keeper.audits.oldest_audit() == 0.0
 
 
+def test_a_closed_market_is_not_overdue_and_begins_anew_when_it_opens() -> None:
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.now = 100.0
+    assert keeper.audits.oldest_audit() == 100.0
+    keeper.audits.on_outcome(keeper.market, keeper.market.on_closed("delisted", 1))
+    assert keeper.audits.oldest_audit() == 0.0
+    keeper.now = 1_000.0
+    keeper.audits.on_outcome(keeper.market, keeper.market.on_reopened(2))
+    keeper.now = 1_010.0
+    assert keeper.audits.oldest_audit() == 10.0
+
+
 def test_a_book_of_another_builder_is_forgotten() -> None:
     keeper = Keeper()
     keeper.seed(5)

@@ -279,6 +279,50 @@ def test_who_takes_over_says_nothing_that_was_said_and_never_goes_back(keeper: B
     assert [row["last_update_id"] for row in write_tops(new, 3.0)] == [102]
 
 
+def test_the_top_of_a_market_that_is_closed_says_so_until_it_is_open_and_seeded(keeper: BookKeeper) -> None:
+    def listed(row: bytes | None, at_ms: int) -> Record:
+        return Record("reference.market", 0, 0, KEY, row, at_ms)
+
+    write_tops(keeper, 0.0)
+    keeper.take_market(listed(None, 1_000))
+    [row] = write_tops(keeper, 10.0)
+    assert (row["status"], row["status_since"]) == ("CLOSED", 1_000_000)
+    assert row["reason"].startswith("delisted")
+    assert len(row["bids"]) == 2, "the last state before"
+    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 11.0)
+    assert due(keeper, 1_000.0) == [], "a book that is not LIVE is not checkpointed"
+    keeper.look_for_unusable(12.0)
+    assert keeper.unusable_seconds(1_000.0) == 0.0, "nobody is to be called for it"
+    assert keeper.by_status()["CLOSED"] == 1
+    reopened = 1_000_000  # long after the update that the book holds
+    texts = {"source": "REST", "base_symbol": "BTC", "quote_symbol": "USDC", "market_type": "PERP", "raw": "{}"}
+    row = {"symbol": SYMBOL, "received_time": reopened * 1000, "order_book_state": "Open", **texts}
+    keeper.take_market(listed(CODEC.encoder("Market", "t")(row), reopened))
+    [row] = write_tops(keeper, 20.0)
+    assert row["status"] == "STALE"
+    keeper.take_snapshot(snapshot(reopened + 1), 21.0)
+    [row] = write_tops(keeper, 30.0)
+    assert row["status"] == "LIVE"
+
+
+def test_a_market_known_as_closed_before_its_book_is_closed(keeper: BookKeeper) -> None:
+    keeper.take_market(Record("reference.market", 0, 0, OTHER.encode(), None, 1_000))
+    assert OTHER not in keeper.books
+    keeper.open(partition_of(OTHER.encode(), PARTITIONS), PARTITIONS, 0, 0, (0, 0))
+    keeper.take_snapshot(snapshot(5, symbol=OTHER)._replace(key=OTHER.encode()), 0.0)
+    keeper.on_tick(0.0)
+    assert keeper.books[OTHER].status is Status.CLOSED
+
+
+@pytest.mark.parametrize(("key", "value"), [(KEY, b"nonsense"), (None, None)])
+def test_a_foreign_record_in_the_market_list_says_nothing(
+    keeper: BookKeeper, key: bytes | None, value: bytes | None
+) -> None:
+    keeper.take_market(Record("reference.market", 0, 0, key, value, 1_000))
+    assert keeper.undecodable_records == 1
+    assert only_book(keeper).market.status is Status.LIVE
+
+
 def test_partitions_that_go_take_their_books_along(keeper: BookKeeper) -> None:
     keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 1.0)
     keeper.close([HOME])
