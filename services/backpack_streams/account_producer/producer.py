@@ -15,7 +15,7 @@ from backpack_streams.exchange.session_actions import Notice, NoticeKind
 from backpack_streams.exchange.signing import SubscriptionSigner
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.feed.clock_watch import ClockWatch
-from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.coverage import Blind, Coverage
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.markets import Selection
 from backpack_streams.feed.measures import count, value
@@ -50,8 +50,8 @@ class AccountProducer(Producer):
         self._clock_watch = ClockWatch(self._rest, self._clock, self._on_skew, Priority.GAP_SEED)
         self._symbols = None if settings.symbols == "all" else settings.symbols
         self._clock_check_seconds = settings.clock_check
-        self._coverage: Coverage | None = None
-        self._refused_at_start: set[str] = set()
+        self._coverage = Coverage((), now_us())
+        self._untold: list[Blind] = []
         self._refusal = ""
         self._was_refused = asyncio.Event()
         self.refusals = 0
@@ -100,14 +100,14 @@ class AccountProducer(Producer):
             Selection(frozenset(self._symbols)).check(await self._markets_patiently())
         self._listed = True
         self._want(account_streams(self._kinds, self._symbols))
+        self._coverage = Coverage(self._router.feeds.keys(), now_us())
 
     async def _catch_up(self) -> None:
-        began_us = now_us()
         await super()._catch_up()
         resumed = {feed.name: feed.resumed_us for feed in self._router.feeds.values() if feed.resumed_us}
-        self._coverage = Coverage(self._router.feeds.keys(), resumed, began_us)
-        for stream in self._refused_at_start:
-            self._coverage.refused(stream)
+        self._untold[:0] = self._coverage.resume(resumed)
+        self._router.on_tick(now_us())
+        self._tell()
 
     # Why a signature was refused.
 
@@ -118,10 +118,7 @@ class AccountProducer(Producer):
             self._refusal = notice.message
             self._was_refused.set()
         elif notice.kind is NoticeKind.STREAM_REJECTED and notice.stream is not None:
-            if self._coverage is None:
-                self._refused_at_start.add(notice.stream)
-            else:
-                self._coverage.refused(notice.stream)
+            self._coverage.refused(notice.stream)
 
     # Chores.
 
@@ -147,23 +144,31 @@ class AccountProducer(Producer):
     def _on_links(self, links: int) -> None:
         """At once: a socket may be lost and another one subscribed between two ticks."""
         super()._on_links(links)
-        if self._coverage is not None:
-            self._observe(self._coverage)
+        self._observe()
+
+    def _on_pong(self) -> None:
+        """At once: what stands from now on may be cut off before the next tick."""
+        self._observe()
 
     async def _watch_coverage(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            if self._coverage is not None:
-                self._observe(self._coverage)
+            self._observe()
 
-    def _observe(self, coverage: Coverage) -> None:
+    def _observe(self) -> None:
         confirmed = self._connection.confirmed_streams
         heard = self._connection.last_heard
         time_us = now_us()
         heard_us = time_us if heard is None else time_us - round((monotonic() - heard) * 1_000_000)
-        for blind in coverage.observe(confirmed, heard_us, time_us):
-            feed = self._router.feeds[blind.stream]
-            self._router.gap(feed, blind.reason, blind.detail, last_time_us=blind.since_us, next_time_us=blind.until_us)
+        self._untold += self._coverage.observe(confirmed, heard_us, time_us)
+        if self._held is None:  # until then it is not known when an earlier run ended
+            self._tell()
         if self._refusal and self._router.feeds.keys() <= confirmed:
             self._refusal = ""
             logger.info("the exchange takes our signature", extra={"streams": len(confirmed)})
+
+    def _tell(self) -> None:
+        told, self._untold = self._untold, []
+        for blind in told:
+            feed = self._router.feeds[blind.stream]
+            self._router.gap(feed, blind.reason, blind.detail, last_time_us=blind.since_us, next_time_us=blind.until_us)

@@ -50,6 +50,7 @@ class Connection:
     - `on_frame(link_id, payload)`: one whole text or binary message. It is the hot path.
     - `on_notice(notice)`: something for logs, metrics or StreamStatus; without it, notices are logged.
     - `on_links(open_links)`: the number of links that can deliver has changed.
+    - `on_pong()`: the exchange answered, which may have made more of `confirmed_streams`.
     - `on_failure(link_id, payload, error)`: `on_frame` raised; the link goes on. Without it, the error is logged.
 
     Attributes:
@@ -66,6 +67,7 @@ class Connection:
         *,
         on_notice: Callable[[Notice], None] | None = None,
         on_links: Callable[[int], None] | None = None,
+        on_pong: Callable[[], None] | None = None,
         on_failure: Callable[[int, bytes, Exception], None] | None = None,
         last_seen: Mapping[str, float] | None = None,
         settings: ConnectionSettings | None = None,
@@ -81,6 +83,7 @@ class Connection:
             on_frame: see above, as for the other callbacks.
             on_notice: see above.
             on_links: see above.
+            on_pong: see above.
             on_failure: see above.
             last_seen: when each stream delivered last (`time.monotonic`), kept by the caller and looked at every few
                 seconds for silent streams; None turns that check off.
@@ -102,6 +105,7 @@ class Connection:
         self._on_frame = on_frame
         self._on_notice = on_notice
         self._on_links = on_links
+        self._on_pong = on_pong
         self._on_failure = on_failure
         self._last_seen = last_seen
         self._next_silence_check = monotonic() + self._settings.silence_check_seconds
@@ -228,6 +232,11 @@ class Connection:
     def link_ponged(self, link_id: int, payload: bytes) -> None:
         """Called by a link that got a Pong."""
         self._perform(self._session.pong(link_id, payload, monotonic()))
+        if self._on_pong is not None:
+            try:
+                self._on_pong()
+            except Exception:  # a listener's fault must not stop the sockets
+                logger.exception("pong handler failed", extra={"link_id": link_id})
 
     def link_closed_by_server(self, link_id: int, code: int, reason: str) -> None:
         """Called by a link that got a Close frame."""

@@ -31,18 +31,34 @@ _DETAILS = {
 @dataclass(slots=True)
 class _Listening:
     since_us: int | None
-    """Since when nothing is heard; None while a subscription stands, and before the first where nothing is known of earlier ones."""
-    reason: str
+    """Since when nothing is heard; None while a subscription stands, and before the first."""
+    reason: str = reports.RESTART
     heard_us: int = 0
+    begins_us: int | None = None
+    """What lies before this was not heard by this run, nor told by it; None before the first subscription."""
 
 
 class Coverage:
     """Told again and again which subscriptions stand; gives the times for which one did not, once it does again."""
 
-    def __init__(self, streams: Collection[str], resumed: Mapping[str, int], now_us: int) -> None:
-        """Start with no subscription; `resumed` says when an earlier run last received something of a stream."""
+    def __init__(self, streams: Collection[str], now_us: int) -> None:
+        """Start with no subscription, and nothing known of an earlier run."""
         self._began_us = now_us
-        self._listening = {name: _Listening(resumed.get(name), reports.RESTART) for name in streams}
+        self._listening = {name: _Listening(None) for name in streams}
+
+    def resume(self, received: Mapping[str, int]) -> list[Blind]:
+        """When an earlier run last received something of a stream, which may become known after subscriptions have come and gone."""
+        found = []
+        for stream, received_us in received.items():
+            listening = self._listening.get(stream)
+            if listening is None:
+                continue
+            if listening.begins_us is not None:
+                restart = reports.RESTART
+                found.append(Blind(stream, restart, _DETAILS[restart], received_us, listening.begins_us))
+            elif listening.since_us is None or received_us < listening.since_us:
+                listening.since_us = received_us
+        return found
 
     def refused(self, stream: str) -> None:
         """The exchange did not take the subscription of a stream."""
@@ -61,6 +77,8 @@ class Coverage:
                 if listening.since_us is None and listening.heard_us:
                     listening.since_us, listening.reason = listening.heard_us, reports.DISCONNECTED
                 continue
+            if listening.begins_us is None:
+                listening.begins_us = now_us if listening.since_us is None else listening.since_us
             if listening.since_us is not None:
                 found.append(Blind(stream, listening.reason, _DETAILS[listening.reason], listening.since_us, now_us))
                 listening.since_us = None

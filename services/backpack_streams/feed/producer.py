@@ -95,13 +95,16 @@ class Producer:
             self._on_frame,
             on_notice=self._on_notice,
             on_links=self._on_links,
+            on_pong=self._on_pong,
             on_failure=self._on_failure,
             last_seen=_LastSeen(self._router),
             settings=ConnectionSettings(read_interval_seconds=settings.linger_ms / 1000),
             session_settings=SessionSettings(connections=settings.connections),
             sign=sign,
         )
-        self._held: list[tuple[int, bytes, int]] | None = []
+        self._held: list[tuple[int, bytes | None, int]] | None = []
+        """Until the tails of the topics are known: frames as (link, payload, microseconds); without a payload, how many links."""
+        self._links = 0
         self._first_link = asyncio.Event()
         self._listed = False
         self._paused_since: float | None = None
@@ -154,7 +157,7 @@ class Producer:
         reasons = []
         if not self._listed:
             reasons.append("the list of markets is not there yet")
-        if not self._router.links:
+        if not self._links:
             reasons.append("no socket to the exchange is open")
         if self._held is not None:
             reasons.append("what is in Kafka already is not known yet")
@@ -261,7 +264,7 @@ class Producer:
 
     async def _wait_for_others(self, tails: TailReader) -> None:
         """Where our messages begin after a topic's end, another producer may still be bringing what lies between."""
-        first_ids = self._router.first_ids(payload for _, payload, _ in self._held or ())
+        first_ids = self._router.first_ids(payload for _, payload, _ in self._held or () if payload is not None)
         feeds = [self._router.feeds[name] for name in first_ids]
         overlap = Overlap(first_ids, time.monotonic())
         while overlap.waits(self._last_ids(tails, feeds), time.monotonic()):
@@ -279,7 +282,10 @@ class Producer:
     def _release(self) -> None:
         held, self._held = self._held or [], None
         for link, payload, received_us in held:
-            self._router.on_frame(link, payload, received_us)
+            if payload is None:
+                self._router.set_links(link)
+            else:
+                self._router.on_frame(link, payload, received_us)
 
     # What the sockets say.
 
@@ -294,9 +300,16 @@ class Producer:
             self._connection.pause_reading()
 
     def _on_links(self, links: int) -> None:
-        self._router.set_links(links)
+        self._links = links
+        if self._held is None:
+            self._router.set_links(links)
+        else:  # in its place among the frames: those before and after it were not received without a break
+            self._held.append((links, None, 0))
         if links:
             self._first_link.set()
+
+    def _on_pong(self) -> None:
+        """The exchange answered; who counts on its confirmations looks at them now."""
 
     def _on_error_frame(self, link: int, code: int, message: str) -> None:
         self._connection.error_frame(link, code, message)
