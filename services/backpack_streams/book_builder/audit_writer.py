@@ -96,7 +96,8 @@ class AuditWriter:
             ),
             value(
                 "book_audit_age_seconds",
-                "Time since the book that was compared least lately was compared; since it was first kept, where it never was.",
+                "Time since the book that was compared least lately was compared; since it was first kept, where it never was. "
+                "Of open markets alone.",
                 self.audits.oldest_audit,
             ),
         )
