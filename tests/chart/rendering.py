@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -65,7 +66,12 @@ class Chart:
             json.dump(values, file)
             file.flush()
             done = subprocess.run(
-                [self.helm, *arguments, "--values", file.name], capture_output=True, text=True, check=False, timeout=60
+                [self.helm, *arguments, "--values", file.name],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+                env=os.environ | {"GOGC": "off"},  # it ends before its garbage matters
             )
         if done.returncode:
             raise RefusedError(done.stderr + done.stdout)
