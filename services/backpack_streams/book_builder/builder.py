@@ -134,6 +134,10 @@ class Builder:
             reasons.append("the group has not shared out the partitions yet")
         elif self._group.assigned != self._reading or not self.keeper.is_caught_up:
             reasons.append("catching up with the updates in Kafka")
+        elif self._group.assigned and not self._group.is_ours(time.monotonic()):
+            reasons.append(
+                "Kafka has not confirmed of late that our partitions are ours; until it does, nothing is written"
+            )
         return reasons + self._publishing.readiness()
 
     def collectors(self) -> Iterable[Collector]:
@@ -240,6 +244,7 @@ class Builder:
         """The group has decided anew. What was not ours all along is forgotten: somebody else may have written of it meanwhile."""
         self.keeper.close(self.keeper.partitions - kept)
         self._reading = None
+        self._next_renewal = 0.0
 
     async def _take_over(self, assigned: frozenset[int]) -> None:
         """The partitions that are ours now: those that we had go on where they are, new ones begin at their newest snapshots."""
