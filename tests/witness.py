@@ -1,8 +1,9 @@
-"""Somebody who reads all books of a plant all along, and takes note of everything that is given of each."""
+"""Somebody who reads books of a plant all along, and takes note of everything that is given of each."""
 
 import asyncio
 import threading
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Self
 
 from backpack_streams.books import BookStream, Outcome, Status
 from plant import Plant
@@ -20,21 +21,24 @@ class Sight(NamedTuple):
 class Witness:
     """Reads on a thread of its own, from entering to leaving the context."""
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, plant: Plant, *symbols: str) -> None:
+        """Of all books where no symbols are named."""
         self.seen: dict[str, list[Sight]] = {}
         self.duplicates = 0
         self._failure: Exception | None = None
-        self._plant = plant
+        self._plant, self._symbols = plant, symbols or None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Witness":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join(20)
+        if kind is None:
+            assert self._failure is None, self._failure
 
     def _run(self) -> None:
         try:
@@ -43,7 +47,7 @@ class Witness:
             self._failure = error
 
     async def _read(self) -> None:
-        async with BookStream(self._plant.bootstrap_servers, topic_prefix=self._plant.prefix) as books:
+        async with BookStream(self._plant.bootstrap_servers, self._symbols, topic_prefix=self._plant.prefix) as books:
             async for updates in books.rounds():
                 for update in updates:
                     sight = Sight(update.status, update.market.reason, update.outcome, update.last_update_id)
@@ -66,6 +70,11 @@ class Witness:
         sights = self.seen[symbol]
         first = next((at for at, sight in enumerate(sights) if sight.status is Status.LIVE), len(sights))
         return sights[first:]
+
+    def left_live(self, symbol: str) -> int:
+        """How often a book went from LIVE to something else."""
+        statuses = [sight.status for sight in self.seen[symbol]]
+        return sum(1 for before, after in pairwise(statuses) if before is Status.LIVE is not after)
 
     def applied(self) -> int:
         """How many updates were applied to any book."""

@@ -1,12 +1,9 @@
 """What goes missing is on record, no wrong book is ever shown, and everything heals by itself."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +13,31 @@ from backpack_streams.books import BookStream, Status
 from backpack_streams.embedded import BlockingKafka
 from plant import Plant, running_plant, wait_until
 from reading import read_topic
+from witness import Witness
 
 SYMBOL = "BTC_USDC_PERP"
 
 BookLines = tuple[int | None, list[list[str]], list[list[str]]]
 
 
-@dataclass
-class Witness:
-    """Reads one book all along and remembers every state that it was shown in."""
+class OneBook(Witness):
+    """A witness of one book, which is LIVE from the beginning on."""
 
-    bootstrap_servers: str
-    prefix: str
-    states: list[tuple[Status, int | None]] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-    failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            asyncio.run(self._read())
-        except BaseException as error:  # noqa: BLE001  # handed to the test, whatever it is
-            self.failure = error
-
-    async def _read(self) -> None:
-        async with BookStream(self.bootstrap_servers, [SYMBOL], topic_prefix=self.prefix) as books:
-            async for updates in books.rounds():
-                for update in updates:
-                    self.states.append((update.status, update.last_update_id))
-                if self.stop.is_set():
-                    return
+    def __init__(self, plant: Plant) -> None:
+        super().__init__(plant, SYMBOL)
 
     def is_live(self) -> bool:
-        assert self.failure is None, self.failure
-        return bool(self.states) and self.states[-1][0] is Status.LIVE
+        return self.sees_live(1)
 
-    def left_live(self) -> int:
-        """How often the book went from LIVE to something else."""
-        statuses = [status for status, _ in self.states]
-        return sum(1 for before, after in pairwise(statuses) if before is Status.LIVE is not after)
+    def times_left_live(self) -> int:
+        return self.left_live(SYMBOL)
 
 
 @contextmanager
-def witness(plant: Plant) -> Iterator[Witness]:
-    watching = Witness(plant.bootstrap_servers, plant.prefix)
-    thread = threading.Thread(target=watching.run, daemon=True)
-    thread.start()
-    try:
+def witness(plant: Plant) -> Iterator[OneBook]:
+    with OneBook(plant) as watching:
         wait_until("the witness sees a live book", watching.is_live)
         yield watching
-    finally:
-        watching.stop.set()
-        thread.join(20)
-    assert watching.failure is None, watching.failure
 
 
 @contextmanager
@@ -105,36 +75,39 @@ def assert_equal_to_exchange(plant: Plant) -> None:
 
 
 def test_a_dropped_frame_is_a_gap_and_heals(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with live_plant(kafka, tmp_path, "dropped.", "--frames", "3000") as (plant, _, _), witness(plant) as watching:
+    with live_plant(kafka, tmp_path, "dropped.") as (plant, _, _), witness(plant) as watching:
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
-        wait_until("the book leaves LIVE", lambda: watching.left_live() == 1)
+        wait_until("the book leaves LIVE", lambda: watching.times_left_live() == 1)
         wait_until("the book is LIVE again", watching.is_live)
         (gap,) = gaps(plant, "SEQUENCE_BREAK")
         assert gap["next_id"] > gap["last_id"] + 1
         _no_state_skips_the_hole(watching, gap["last_id"])
+        plant.exchange.finish()
         plant.exchange.wait_finished()
         assert_equal_to_exchange(plant)
 
 
-def _no_state_skips_the_hole(watching: Witness, last_id: int) -> None:
+def _no_state_skips_the_hole(watching: OneBook, last_id: int) -> None:
     """While LIVE the book stood at the last update before the hole; what came next was not LIVE."""
+    sights = watching.seen[SYMBOL]
     at_hole = max(
-        i for i, (status, reached) in enumerate(watching.states) if status is Status.LIVE and reached == last_id
+        at for at, sight in enumerate(sights) if sight.status is Status.LIVE and sight.last_update_id == last_id
     )
-    assert watching.states[at_hole + 1][0] is not Status.LIVE
+    assert sights[at_hole + 1].status is not Status.LIVE
 
 
 def test_a_killed_producer_costs_one_gap_that_heals(kafka: BlockingKafka, tmp_path: Path) -> None:
     with (
-        live_plant(kafka, tmp_path, "producer.", "--frames", "4500") as (plant, producer, _),
+        live_plant(kafka, tmp_path, "producer.") as (plant, producer, _),
         witness(plant) as watching,
     ):
         producer.kill()
         time.sleep(1.5)
         plant.start_ready("market-producer", "--streams", "depth,trade")
-        wait_until("the book left LIVE", lambda: watching.left_live() >= 1)
+        wait_until("the book left LIVE", lambda: watching.times_left_live() >= 1)
         wait_until("the book is LIVE again", watching.is_live)
         assert len(gaps(plant, "RESTART")) == 1
+        plant.exchange.finish()
         plant.exchange.wait_finished()
         assert_equal_to_exchange(plant)
 
@@ -162,14 +135,15 @@ def test_a_restart_that_missed_nothing_records_no_gap(kafka: BlockingKafka, tmp_
 
 
 def test_a_killed_poller_seeds_what_broke_while_it_was_away(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with live_plant(kafka, tmp_path, "poller.", "--frames", "4500") as (plant, _, poller), witness(plant) as watching:
+    with live_plant(kafka, tmp_path, "poller.") as (plant, _, poller), witness(plant) as watching:
         poller.kill()
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
-        wait_until("the book leaves LIVE", lambda: watching.left_live() == 1)
+        wait_until("the book leaves LIVE", lambda: watching.times_left_live() == 1)
         time.sleep(1)
         assert not watching.is_live()
         plant.start_ready("rest-poller")
         wait_until("the book is LIVE again", watching.is_live)
+        plant.exchange.finish()
         plant.exchange.wait_finished()
         assert_equal_to_exchange(plant)
 
@@ -182,7 +156,7 @@ def test_a_server_close_costs_nothing(kafka: BlockingKafka, tmp_path: Path) -> N
         wait_until("a new one is there", lambda: producer.metric("socket_opens_total") >= 2)
         plant.exchange.wait_finished()
         assert gaps(plant) == gaps(plant, "STREAM_START")
-        assert watching.left_live() == 0
+        assert watching.times_left_live() == 0
         assert producer.metric("frames_duplicate_total") > 0
         assert_equal_to_exchange(plant)
 
@@ -230,10 +204,10 @@ def test_garbage_on_a_stream_stops_nothing(kafka: BlockingKafka, tmp_path: Path,
 
 
 def test_a_crossed_snapshot_is_a_dead_letter_and_is_asked_again(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with live_plant(kafka, tmp_path, "crossed.", "--frames", "3000") as (plant, _, poller), witness(plant) as watching:
+    with live_plant(kafka, tmp_path, "crossed.") as (plant, _, poller), witness(plant) as watching:
         plant.exchange.order("crossed-snapshot", symbol=SYMBOL, count=1)
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
-        wait_until("the book leaves LIVE", lambda: watching.left_live() == 1)
+        wait_until("the book leaves LIVE", lambda: watching.times_left_live() == 1)
         wait_until("the book is LIVE again", watching.is_live)
         letters = [
             each.value
@@ -242,28 +216,31 @@ def test_a_crossed_snapshot_is_a_dead_letter_and_is_asked_again(kafka: BlockingK
         ]
         assert [letter["reason"] for letter in letters] == ["CROSSED_SNAPSHOT"]
         assert poller.metric("seeds_refused_total") >= 1
+        plant.exchange.finish()
         plant.exchange.wait_finished()
         assert_equal_to_exchange(plant)
 
 
 def test_snapshots_behind_the_stream_are_asked_again(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with live_plant(kafka, tmp_path, "behind.", "--frames", "3000") as (plant, _, _), witness(plant) as watching:
+    with live_plant(kafka, tmp_path, "behind.") as (plant, _, _), witness(plant) as watching:
         plant.exchange.order("snapshot-behind", symbol=SYMBOL, updates=200, count=4)
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
-        wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
+        wait_until("the book leaves LIVE", lambda: watching.times_left_live() >= 1)
         wait_until("the book is LIVE again", watching.is_live)
+        plant.exchange.finish()
         plant.exchange.wait_finished()
         assert_equal_to_exchange(plant)
 
 
 def test_sockets_cut_and_refused_for_a_while(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with live_plant(kafka, tmp_path, "cut.", "--frames", "7500") as (plant, producer, _), witness(plant) as watching:
+    with live_plant(kafka, tmp_path, "cut.") as (plant, producer, _), witness(plant) as watching:
         plant.exchange.order("refuse", seconds=3)
         plant.exchange.order("cut")
-        wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
+        wait_until("the book leaves LIVE", lambda: watching.times_left_live() >= 1)
         wait_until("the book is LIVE again", watching.is_live)
         assert gaps(plant, "SEQUENCE_BREAK")
         assert producer.metric("socket_opens_total") >= 2
+        plant.exchange.finish()
         plant.exchange.wait_finished()
         assert_equal_to_exchange(plant)
 
@@ -274,7 +251,7 @@ def test_a_book_says_so_when_the_market_falls_silent_during_an_outage(kafka: Blo
         plant.exchange.order("refuse", seconds=14)
         plant.exchange.order("cut")
         plant.exchange.wait_finished()
-        wait_until("the book leaves LIVE", lambda: watching.left_live() >= 1)
+        wait_until("the book leaves LIVE", lambda: watching.times_left_live() >= 1)
         wait_until("a socket is up again", lambda: producer.metric("socket_opens_total") >= 2)
         wait_until("the book is LIVE again", watching.is_live)
         assert not gaps(plant, "SEQUENCE_BREAK")

@@ -30,7 +30,7 @@ _DETAILS = {
 
 @dataclass(slots=True)
 class _Listening:
-    since_us: int | None
+    since_us: int | None = None
     """Since when nothing is heard; None while a subscription stands, and before the first."""
     reason: str = reports.RESTART
     heard_us: int = 0
@@ -44,7 +44,7 @@ class Coverage:
     def __init__(self, streams: Collection[str], now_us: int) -> None:
         """Start with no subscription, and nothing known of an earlier run."""
         self._began_us = now_us
-        self._listening = {name: _Listening(None) for name in streams}
+        self._listening = {name: _Listening() for name in streams}
 
     def resume(self, received: Mapping[str, int]) -> list[Blind]:
         """When an earlier run last received something of a stream, which may become known after subscriptions have come and gone."""
