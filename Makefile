@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-mutations test-kubernetes test-image test-observability image lab bench docs lint format lock clean \
+.PHONY: help demo test test-unit test-mutations campaign test-kubernetes test-image test-observability image lab bench docs lint format lock clean \
 	environment environment-bench environment-lock
 # The environments hold all that is needed; a caller's own module path must not leak in.
 unexport PYTHONPATH
@@ -44,6 +44,10 @@ test-unit: environment ## the tests that need no socket and no Kafka
 
 test-mutations: environment ## change the logic of sequences, one place at a time: each change must fail a test (ARGS=books.sequencer)
 	@PYTHONPATH=tests .venv/bin/python tests/mutations.py $(ARGS)
+
+campaign: environment ## the plant under a random schedule of faults, judged against the exchange's ledger (SEED=7 or SEEDS=1,2,3 MINUTES=5)
+	@PYTHONPATH=tests .venv/bin/python -m faults.campaign $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 test-kubernetes: lab ## the chart: rendered, validated, and installed on a real Kubernetes control plane (ARGS='-k rollback')
 	@.venv/bin/python -m pytest tests/chart tests/kubernetes $(ARGS)

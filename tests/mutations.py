@@ -47,6 +47,7 @@ MODULES: Final = {
     "books.update_buffer": ("books/test_update_buffer.py", *_BOOKS),
     "books.record_order": ("books/test_record_order.py",),
     "books.spans": ("books/test_spans.py", "books/test_record_order.py"),
+    "sequencing.watermarks": ("sequencing/test_watermarks.py",),
     "feed.sequence": ("feed/test_feed_sequence.py", *_FEED),
 }
 """The modules that are changed, each with the tests that must notice, those of its own first."""

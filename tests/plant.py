@@ -38,11 +38,14 @@ def get(url: str) -> str:
 class Process:
     """One command running; its log lies in `log`."""
 
-    def __init__(self, arguments: tuple[str, ...], log: Path) -> None:
+    def __init__(self, arguments: tuple[str, ...], log: Path, environment: dict[str, str] | None = None) -> None:
+        """`environment`: all of it; ours if none is given."""
         self.arguments = arguments
         self.log = log
         with log.open("ab") as out:
-            self.popen = subprocess.Popen([*PROGRAM, *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+            self.popen = subprocess.Popen(
+                [*PROGRAM, *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment
+            )
 
     def kill(self) -> None:
         self.popen.send_signal(signal.SIGKILL)
@@ -67,9 +70,9 @@ class Process:
 class Service(Process):
     """A service, and its metrics."""
 
-    def __init__(self, arguments: tuple[str, ...], log: Path) -> None:
+    def __init__(self, arguments: tuple[str, ...], log: Path, environment: dict[str, str] | None = None) -> None:
         self.port = free_port()
-        super().__init__((*arguments, "--metrics-port", str(self.port)), log)
+        super().__init__((*arguments, "--metrics-port", str(self.port)), log, environment)
 
     def is_ready(self) -> bool:
         assert self.popen.poll() is None, f"{self.arguments[0]} ended: {self.log_tail()}"
@@ -185,7 +188,9 @@ class Plant:
         self._stack.callback(record.kill)
         return record
 
-    def start(self, service: str, *options: str) -> Service:
+    def start(
+        self, service: str, *options: str, environment: dict[str, str] | None = None, log: Path | None = None
+    ) -> Service:
         arguments = (
             service,
             *self._exchange_flags(service),
@@ -194,7 +199,7 @@ class Plant:
             "json",
             *options,
         )
-        process = Service(arguments, self._folder / f"{service}.log")
+        process = Service(arguments, log or self._folder / f"{service}.log", environment)
         self._stack.callback(process.kill)
         return process
 
@@ -208,6 +213,14 @@ class Plant:
         process = self.start(service, *options)
         wait_until(f"{service} is ready", process.is_ready)
         return process
+
+    def has_all_subscriptions_of(self, *services: Service) -> bool:
+        """Whether the exchange has as many streams as these services want, which have none in common."""
+        try:
+            wanted = [service.metric("streams") for service in services]
+        except OSError:  # its port is not there yet
+            return False
+        return all(wanted) and len(self.exchange.ask("/state")["subscriptions"]) == sum(wanted)
 
     def kafka_flags(self) -> tuple[str, ...]:
         return "--bootstrap-servers", self.bootstrap_servers, "--topic-prefix", self.prefix

@@ -13,7 +13,7 @@ from backpack_streams.bus import group, publisher, reader
 from backpack_streams.bus.topics import TOPICS
 from backpack_streams.cli.commands import COMMANDS, load
 from backpack_streams.exchange.connection_settings import ConnectionSettings
-from backpack_streams.feed import producer
+from backpack_streams.feed import beginning, handover, overlap, vouching
 from backpack_streams.runtime.settings_sources import read_settings
 from chart.rendering import (
     LEAST,
@@ -148,19 +148,19 @@ def test_a_new_producer_is_there_before_the_old_one_leaves(chart: Chart) -> None
     assert one(resources, "Deployment", "rest-poller")["spec"]["strategy"] == {"type": "Recreate"}
     perp = one(resources, "Deployment", "perp-producer-0")["spec"]["template"]["spec"]
     assert perp["containers"][0]["lifecycle"]["preStop"] == {"sleep": {"seconds": 40}}
-    assert perp["terminationGracePeriodSeconds"] == 90
+    assert perp["terminationGracePeriodSeconds"] == 95
 
 
 def test_a_producer_goes_on_until_others_have_taken_over(chart: Chart) -> None:
     """Of a shard that is dropped nothing waits for the others but time."""
-    until_ready = producer._FIRST_LINK_SECONDS + producer._SETTLE_SECONDS + producer._SUBSCRIBED_SECONDS
+    until_ready = beginning._SUBSCRIBED_SECONDS + handover._LONGEST_WAIT_SECONDS + overlap._LONGEST_WAIT_SECONDS
     for name in ("market-producer-0", "perp-producer-0", "account-producer"):
         (container,) = one(chart.render(ALL), "Deployment", name)["spec"]["template"]["spec"]["containers"]
-        assert container["lifecycle"]["preStop"]["sleep"]["seconds"] >= until_ready + 10
+        assert container["lifecycle"]["preStop"]["sleep"]["seconds"] >= until_ready
 
 
 def test_old_kubernetes_sleeps_by_a_program(chart: Chart) -> None:
-    for version, hook in (("1.29", {"exec": {"command": ["sleep", "30"]}}), ("1.30", {"sleep": {"seconds": 30}})):
+    for version, hook in (("1.29", {"exec": {"command": ["sleep", "35"]}}), ("1.30", {"sleep": {"seconds": 35}})):
         market = one(chart.render(kubernetes=version), "Deployment", "market-producer-0")
         assert market["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"] == hook
 
@@ -169,20 +169,21 @@ def test_a_pod_has_as_long_as_its_program_may_take_to_stop(chart: Chart) -> None
     flush = inspect.signature(publisher.Publisher.close).parameters["timeout_seconds"].default
     kafka = flush + 2 * publisher._ABANDON_SECONDS  # the producer's end, and those of its predecessors
     sockets = ConnectionSettings().stop_timeout_seconds + ConnectionSettings().drop_after_close_seconds
+    last_watermark = vouching._SETTLE_SECONDS
     leaving = 2 * reader._STOP_SECONDS + reader._SETTLE_SECONDS
     assert group.stop_consumer is reader.stop_consumer
     needed = {
-        "market-producer-0": kafka + sockets,
-        "perp-producer-0": kafka + sockets,
-        "account-producer": kafka + sockets,
+        "market-producer-0": kafka + sockets + last_watermark,
+        "perp-producer-0": kafka + sockets + last_watermark,
+        "account-producer": kafka + sockets + last_watermark,
         "rest-poller": kafka,
         "book-builder": kafka + leaving,
     }
     resources = chart.render(ALL)
     for name, seconds in needed.items():
         spec = one(resources, "Deployment", name)["spec"]["template"]["spec"]
-        handover = spec["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        assert spec["terminationGracePeriodSeconds"] >= handover + seconds + 5, name
+        goes_on = spec["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        assert spec["terminationGracePeriodSeconds"] >= goes_on + seconds + 5, name
 
 
 # ---- rights

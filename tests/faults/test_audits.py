@@ -71,22 +71,27 @@ def test_a_forged_update_is_found_shown_and_healed(kafka: BlockingKafka, tmp_pat
         before = exchange.ask(f"/books/{SYMBOL}")
         exchange.order("burst", count=60)
         wait_until("the market has moved", lambda: exchange.ask("/state")["finished"])
-        truth = exchange.ask(f"/books/{SYMBOL}")
-        assert truth["last_update_id"] > before["last_update_id"]
-        wrong_price = truth["bids"][2][0]
-        forge(plant, before["last_update_id"] + 1, truth["last_update_id"], [(wrong_price, "12345.5")])
+        missed = exchange.ask(f"/books/{SYMBOL}")
+        assert missed["last_update_id"] > before["last_update_id"]
+        wrong_price = missed["bids"][-1][0]  # where nothing moves
+        forge(plant, before["last_update_id"] + 1, missed["last_update_id"], [(wrong_price, "12345.5")])
+        assert poller.stop() == 0, "at a producer's start it would fetch the book, and that is right"
         plant.start_ready("market-producer", "--streams", "depth,trade")
-        assert status(plant) == "LIVE"
+        exchange.order("burst", count=60)  # what follows on the forged update proves the book, so it seems
+        wait_until("the market has moved on", lambda: exchange.ask("/state")["finished"])
+        truth = exchange.ask(f"/books/{SYMBOL}")
+        assert truth["last_update_id"] > missed["last_update_id"]
+        wait_until("the wrong book is LIVE", lambda: status(plant) == "LIVE")
 
         code, row, message = verdict(plant)
         assert (code, row["result"]) == (1, "MISMATCH")
         assert row["update_id"] == truth["last_update_id"]
         told = {each["price"]: (each["ours"], each["exchange"]) for each in row["differences"] if each["side"] == "bid"}
-        assert told[wrong_price] == ("12345.5", truth["bids"][2][1])
+        assert told[wrong_price] == ("12345.5", missed["bids"][-1][1])
+        assert missed["bids"][-1] in truth["bids"]
         assert SYMBOL in message
 
         builder = plant.start_ready("book-builder")
-        assert poller.stop() == 0
         gaps_before = len(read_topic(plant.bootstrap_servers, "forged.ops.gap", "Gap"))
         plant.start_ready("rest-poller", "--seed-refresh", "0")
         wait_until("the audit finds it", lambda: bool(audits(plant, "MISMATCH")))
@@ -95,9 +100,8 @@ def test_a_forged_update_is_found_shown_and_healed(kafka: BlockingKafka, tmp_pat
         assert (Decimal(wrong_price), Decimal("12345.5")) in _levels(found["our_bids"])
         assert _levels(found["exchange_bids"]) == [tuple(map(Decimal, level)) for level in truth["bids"]]
         gaps = read_topic(plant.bootstrap_servers, "forged.ops.gap", "Gap")[gaps_before:]
-        assert [(gap.value["reason"], gap.value["last_id"]) for gap in gaps if gap.value] == [
-            ("AUDIT_MISMATCH", found["book_update_id"])
-        ]
+        of_book = [gap.value for gap in gaps if gap.value and gap.value["stream"] == f"depth.{SYMBOL}"]
+        assert [(gap["reason"], gap["last_id"]) for gap in of_book] == [("AUDIT_MISMATCH", found["book_update_id"])]
 
         wait_until("every reader has the right book", lambda: same_book(plant.books(SYMBOL)[SYMBOL], truth))
         code, row, _ = verdict(plant)

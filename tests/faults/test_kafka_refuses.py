@@ -1,7 +1,8 @@
-"""What Kafka will never take is on record; where not even the record of it is taken, that is counted, and logged whole."""
+"""What Kafka will never take is on record; where not even that is taken, it is counted and logged, and nothing is vouched for."""
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from backpack_streams.embedded import BlockingKafka
@@ -36,6 +37,11 @@ def test_a_record_that_kafka_refuses_for_good_is_a_dead_letter_and_a_gap(kafka: 
     assert on_record == len(refused)
 
 
+def why_not_ready(service: Service) -> str:
+    """What a probe is answered; empty from a service that is ready."""
+    return " ".join(httpx.get(f"http://127.0.0.1:{service.port}/readyz").json().get("reasons", ()))
+
+
 @pytest.mark.parametrize("topic", ["ops.dead_letter", "ops.gap"])
 def test_a_report_that_kafka_refuses_is_counted_and_logged(kafka: BlockingKafka, tmp_path: Path, topic: str) -> None:
     prefix = f"refuses-{topic}."
@@ -45,7 +51,9 @@ def test_a_report_that_kafka_refuses_is_counted_and_logged(kafka: BlockingKafka,
         limit_records(kafka, prefix + topic, TOO_SMALL_BYTES)
         limit_records(kafka, prefix + "market.trade", TOO_SMALL_BYTES)
         wait_until("a report is lost", lambda: producer.metric("reports_lost_total") >= 3)
-        assert producer.is_ready()
+        wait_until("it says that it cannot be relied on", lambda: "reports of losses" in why_not_ready(producer))
+        age = producer.metric("watermark_age_seconds")
+        wait_until("it vouches for nothing", lambda: producer.metric("watermark_age_seconds") > age + 3)
         log = producer.log.read_text()
     assert log.count("a report is lost") >= 3
     assert topic in log

@@ -20,15 +20,22 @@ from websockets.asyncio.server import ServerConnection, serve
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
-from backpack_streams.exchange.session_actions import Notice, NoticeKind
+from backpack_streams.exchange.session_actions import (
+    CoverageEvent,
+    LinkProven,
+    Notice,
+    NoticeKind,
+    StreamsActive,
+    StreamsInactive,
+)
 from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, Expectation, SessionSettings
+from backpack_streams.exchange.socket_link import SocketLink
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 QUICK = SessionSettings(
     subscribe_spacing_seconds=0.005,
     reconnect_base_seconds=0.05,
     reconnect_cap_seconds=0.2,
-    idle_before_ping_seconds=5.0,
     ping_reply_seconds=5.0,
 )
 
@@ -187,13 +194,13 @@ class Client:
     def __init__(self, url: str, *, session: SessionSettings = QUICK, **options: Any) -> None:
         self.frames: list[tuple[int, bytes]] = []
         self.notices: list[Notice] = []
-        self.link_counts: list[int] = []
+        self.coverage: list[CoverageEvent] = []
         options.setdefault("on_frame", lambda link_id, payload: self.frames.append((link_id, payload)))
         self.connection = Connection(
             url,
             session_settings=session,
             on_notice=self.notices.append,
-            on_links=self.link_counts.append,
+            on_coverage=self.coverage.append,
             **options,
         )
 
@@ -219,6 +226,29 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
     while not condition():
         assert monotonic() < deadline, "what was waited for did not happen"
         await asyncio.sleep(0.005)
+
+
+def proven_through(events: list[CoverageEvent], link_id: int) -> float:
+    proven = [event.through for event in events if isinstance(event, LinkProven) and event.link_id == link_id]
+    return max(proven, default=0.0)
+
+
+def assert_unbroken(events: list[CoverageEvent]) -> None:
+    """Each stream that became active was so on some link at any time, until the end of all."""
+    active: dict[str, dict[int, float]] = {}
+    ended: dict[str, float] = {}
+    for event in events:
+        match event:
+            case StreamsActive(streams, link_id, at):
+                for name in streams:
+                    assert at <= ended.get(name, at), f"{name} was not covered until {at}"
+                    active.setdefault(name, {})[link_id] = at
+                    ended.pop(name, None)
+            case StreamsInactive(streams, link_id, through):
+                for name in streams:
+                    del active[name][link_id]
+                    if not active[name] or through < min(active[name].values()):
+                        ended[name] = through
 
 
 async def obey(peer: Peer) -> None:
@@ -250,11 +280,22 @@ async def test_subscribes_and_hands_up_text_and_binary_messages_of_every_size() 
             await until(lambda: server.peers[0].streams == {"depth.AAPL.US_USDC_PERP", "liquidation"})
             client.connection.set_streams(streams("liquidation", "trade.SOL_USDC"))
             await until(lambda: server.peers[0].streams == {"liquidation", "trade.SOL_USDC"})
+            await until(lambda: client.connection.confirmed_streams == {"liquidation", "trade.SOL_USDC"})
         assert [payload for _, payload in client.frames] == [kind * size for size in sizes for kind in (b"t", b"b")]
         assert client.connection.frames == len(client.frames)
         assert client.connection.bytes_received == 2 * sum(sizes)
         assert server.peers[0].headers["user-agent"].startswith("backpack-streams/")
-        assert client.link_counts == [1, 0]
+        told = [event for event in client.coverage if not isinstance(event, LinkProven)]
+        assert next((event.streams, event.cause) for event in told if isinstance(event, StreamsInactive)) == (
+            ("depth.AAPL.US_USDC_PERP",),
+            "UNSUBSCRIBED",
+        )
+        assert {name for event in told if isinstance(event, StreamsActive) for name in event.streams} == {
+            "depth.AAPL.US_USDC_PERP",
+            "liquidation",
+            "trade.SOL_USDC",
+        }
+        assert client.connection.confirmed_streams == frozenset()
         assert server.peers[0].close_answered_at is not None
 
 
@@ -366,7 +407,7 @@ async def _close_with_grace() -> None:
     assert first.close_answered_at is None, "the Close was answered during the grace"
     assert first.pongs == [b"still there?"]
     assert second.streams == {"a"}
-    assert 0 not in client.link_counts[:-1]
+    assert_unbroken(client.coverage)
 
 
 async def test_a_close_that_is_followed_by_nothing_is_answered_after_the_grace() -> None:
@@ -406,7 +447,7 @@ async def test_a_renewal_brings_the_new_link_before_the_old_one_goes() -> None:
             await until(lambda: client.kinds(NoticeKind.LINK_REPLACED))
             assert server.peers[1].streams == {"a"}
             await until(lambda: server.peers[0].close_answered_at is not None)
-        assert client.link_counts == [1, 2, 1, 0]
+        assert_unbroken(client.coverage)
 
 
 @pytest.mark.parametrize("accepts", [True, False])
@@ -425,7 +466,7 @@ async def test_a_frozen_server_is_left_for_another_link(accepts: bool) -> None:
             await asyncio.sleep(60)
         await server._serve(reader, writer)
 
-    session = SessionSettings(idle_before_ping_seconds=0.2, ping_reply_seconds=0.2, reconnect_base_seconds=0.05)
+    session = SessionSettings(ping_interval_seconds=0.1, ping_reply_seconds=0.3, reconnect_base_seconds=0.05)
     settings = ConnectionSettings(connect_timeout_seconds=0.3)
     async with serving(behaviour if accepts else obey) as server, answering(swallow) as frozen_port:
         port = server.port if accepts else frozen_port
@@ -486,16 +527,20 @@ async def test_names_the_one_bad_stream_among_250() -> None:
 
 async def test_two_connections_deliver_on_while_one_is_cut() -> None:
     async with serving(obey) as server:
-        session = SessionSettings(connections=2, reconnect_base_seconds=0.05, reconnect_cap_seconds=0.1)
+        session = SessionSettings(
+            connections=2, reconnect_base_seconds=0.05, reconnect_cap_seconds=0.1, ping_interval_seconds=0.05
+        )
         client = Client(f"ws://127.0.0.1:{server.port}", session=session)
         client.connection.set_streams(streams("a"))
         async with client.running():
-            await until(lambda: len(server.peers) == 2 and all(peer.streams == {"a"} for peer in server.peers))
+            await until(lambda: len([event for event in client.coverage if isinstance(event, StreamsActive)]) == 2)
+            active_at = monotonic()
+            await until(lambda: proven_through(client.coverage, 1) > active_at)
             server.peers[0].writer.transport.abort()
             server.peers[1].send(TEXT, b"{}")
             await until(lambda: len(server.peers) == 3 and server.peers[2].streams == {"a"})
             await until(lambda: client.frames)
-        assert client.link_counts == [1, 2, 1, 2, 0]
+        assert_unbroken(client.coverage)
 
 
 async def test_keeps_trying_while_refused_and_recovers() -> None:
@@ -597,7 +642,7 @@ async def _paused_reading(settings: ConnectionSettings) -> None:
         await obeying
 
     total = 5_000
-    session = SessionSettings(idle_before_ping_seconds=0.2, ping_reply_seconds=0.1)
+    session = SessionSettings(ping_interval_seconds=0.1, ping_reply_seconds=0.2)
     async with serving(behaviour) as server:
         client = Client(f"ws://127.0.0.1:{server.port}", session=session, settings=settings)
         async with client.running():
@@ -691,17 +736,253 @@ async def test_a_failing_handler_is_told_of_and_costs_neither_link_nor_other_fra
 
 
 async def test_a_stream_that_should_deliver_and_does_not_is_reported() -> None:
-    last_seen: dict[str, float] = {}
-    async with serving(obey) as server:
+    deliveries: dict[str, int] = {}
+
+    async def behaviour(peer: Peer) -> None:
+        async def deliver_depth() -> None:
+            while True:
+                peer.send(TEXT, b'{"stream":"depth.X"}')
+                await asyncio.sleep(0.01)
+
+        async with asyncio.TaskGroup() as tasks:
+            delivering = tasks.create_task(deliver_depth())
+            try:
+                await peer.obey()
+            finally:
+                delivering.cancel()
+
+    async with serving(behaviour) as server:
         settings = ConnectionSettings(silence_check_seconds=0.05)
-        client = Client(f"ws://127.0.0.1:{server.port}", settings=settings, last_seen=last_seen)
+        client = Client(f"ws://127.0.0.1:{server.port}", settings=settings, deliveries=deliveries)
         client.connection.set_streams({"ticker.X": Expectation(0.5, 0.3), "depth.X": MAY_STAY_QUIET})
         async with client.running():
             await until(lambda: client.kinds(NoticeKind.STREAM_SILENT))
-            last_seen["ticker.X"] = monotonic()
+            assert client.connection.confirmed_streams == {"depth.X"}
+
+            async def deliver() -> None:
+                while True:
+                    deliveries["ticker.X"] = deliveries.get("ticker.X", 0) + 1
+                    await asyncio.sleep(0.02)
+
+            delivering = asyncio.create_task(deliver())
             await until(lambda: client.kinds(NoticeKind.STREAM_RECOVERED))
+            delivering.cancel()
+            assert client.connection.confirmed_streams == {"depth.X", "ticker.X"}
     (silent,) = client.kinds(NoticeKind.STREAM_SILENT)
     assert (silent.stream, silent.never_delivered) == ("ticker.X", True)
+
+
+async def test_subscriptions_that_are_ignored_are_not_active_and_error_frames_are_no_delivery() -> None:
+    pings: list[bytes] = []
+    heeds = False
+
+    async def behaviour(peer: Peer) -> None:
+        is_subscribed = False
+        while True:
+            opcode, payload = await peer.receive()
+            if opcode == TEXT:
+                is_subscribed = heeds
+            elif opcode == PING:
+                peer.send(PONG, payload)
+                peer.send(TEXT, b'{"stream":"depth.X"}' if is_subscribed else b'{"error":{"code":1,"message":"?"}}')
+                pings.append(payload)
+
+    def route(link_id: int, payload: bytes) -> None:
+        if b"error" in payload:
+            client.connection.error_frame(link_id, 1, "?")
+
+    wanted = {"ticker.X": Expectation(1.5, 60), "depth.X": MAY_STAY_QUIET}
+    async with serving(behaviour) as server:
+        client = Client(
+            f"ws://127.0.0.1:{server.port}",
+            settings=ConnectionSettings(silence_check_seconds=0.05),
+            session=SessionSettings(ping_interval_seconds=0.02),
+            on_frame=route,
+            deliveries={},
+        )
+        client.connection.set_streams(wanted)
+        async with client.running():
+            await until(lambda: len(pings) > 20)
+            assert client.connection.confirmed_streams == frozenset()
+            heeds = True
+            await until(lambda: client.connection.confirmed_streams == wanted.keys())
+
+
+async def test_the_proof_goes_on_every_ping_and_comes_in_order_with_the_frames() -> None:
+    async def behaviour(peer: Peer) -> None:
+        while True:
+            opcode, payload = await peer.receive()
+            if opcode == PING:
+                peer.send(TEXT, b'{"before": %d}' % int(payload))
+                peer.send(PONG, payload)
+
+    order: list[object] = []
+    session = SessionSettings(ping_interval_seconds=0.05)
+    async with serving(behaviour) as server:
+        client = Client(
+            f"ws://127.0.0.1:{server.port}", session=session, on_frame=lambda _, payload: order.append(payload)
+        )
+        client.connection._on_coverage = order.append
+        client.connection.set_streams(streams("a"))
+        begin = monotonic()
+        async with client.running():
+            await until(lambda: len(order) > 12)
+    assert order[0] == b'{"before": 1}'
+    assert [type(each) for each in order[1:3]] == [LinkProven, StreamsActive]
+    assert [type(each) for each in order[3:11]] == [bytes, LinkProven] * 4
+    through = [each.through for each in order if isinstance(each, LinkProven)]
+    assert begin <= through[0] < through[-1] <= monotonic()
+
+
+async def test_handlers_that_fail_stop_neither_ticks_nor_reports() -> None:
+    class Broken(dict[str, int]):
+        def get(self, key: str, default: object = None) -> Any:  # type: ignore[override]  # whatever it gives, it fails
+            raise ValueError(key)
+
+    told: list[object] = []
+
+    def fail(event: object) -> None:
+        told.append(event)
+        raise ValueError("no good")
+
+    async with serving(obey) as server:
+        settings = ConnectionSettings(silence_check_seconds=0.02)
+        connection = Connection(
+            f"ws://127.0.0.1:{server.port}",
+            fail_on_frame,
+            on_notice=fail,
+            on_coverage=fail,
+            deliveries=Broken(),
+            settings=settings,
+            session_settings=SessionSettings(ping_interval_seconds=0.05),
+        )
+        connection.set_streams(streams("a"))
+        stop = asyncio.Event()
+        running = asyncio.create_task(connection.run(stop))
+        await until(lambda: len([event for event in told if isinstance(event, LinkProven)]) >= 3, 10)
+        stop.set()
+        await running
+    assert any(isinstance(event, StreamsInactive) for event in told)
+
+
+async def test_a_signature_that_cannot_be_made_ends_nothing() -> None:
+    made: list[int] = []
+
+    def sign() -> list[str]:
+        made.append(len(made))
+        if len(made) == 1:
+            raise ValueError("no key yet")
+        return ["key", "signature", "1", "5000"]
+
+    async def behaviour(peer: Peer) -> None:
+        while True:
+            opcode, payload = await peer.receive()
+            if opcode == TEXT and not json.loads(payload)["signature"]:
+                peer.send(TEXT, b'{"id":null,"error":{"code":4005,"message":"Invalid signature"}}')
+            elif opcode == PING:
+                peer.send(PONG, payload)
+
+    def route(link_id: int, payload: bytes) -> None:
+        error = json.loads(payload)["error"]
+        client.connection.error_frame(link_id, error["code"], error["message"])
+
+    session = SessionSettings(refused_signature_retry_seconds=0.1)
+    async with serving(behaviour) as server:
+        client = Client(f"ws://127.0.0.1:{server.port}", session=session, sign=sign, on_frame=route)
+        client.connection.set_streams(streams("account.orderUpdate"))
+        async with client.running():
+            await until(lambda: client.connection.confirmed_streams == {"account.orderUpdate"})
+        assert client.kinds(NoticeKind.SIGNATURE_REFUSED)
+        assert client.connection.opens == 1
+
+
+def fail_on_frame(_link_id: int, _payload: bytes) -> None:
+    raise ValueError("no good")
+
+
+async def test_what_a_handler_asks_for_comes_after_what_is_being_told() -> None:
+    """A handler that drops a stream when it becomes active: the reports stay in order."""
+    told: list[CoverageEvent] = []
+
+    def on_coverage(event: CoverageEvent) -> None:
+        told.append(event)
+        if isinstance(event, StreamsActive):
+            connection.set_streams(streams("a"))
+            connection.doubt(["a"], "it is asked for in the middle of a report")
+
+    async with serving(obey) as server:
+        connection = Connection(f"ws://127.0.0.1:{server.port}", fail_on_frame, on_coverage=on_coverage)
+        connection.set_streams(streams("a", "b"))
+        stop = asyncio.Event()
+        running = asyncio.create_task(connection.run(stop))
+        await until(lambda: server.peers and server.peers[0].streams == {"a"} and len(told) >= 4)
+        stop.set()
+        await running
+    changes = [event for event in told if not isinstance(event, LinkProven)]
+    assert isinstance(changes[0], StreamsActive)
+    assert [(event.streams, event.cause) for event in changes[1:3] if isinstance(event, StreamsInactive)] == [
+        (("b",), "UNSUBSCRIBED"),
+        (("a",), "SILENT"),
+    ]
+
+
+async def test_an_unsubscribe_is_repeated_when_its_stream_delivers_on() -> None:
+    async with serving(obey) as server:
+        client = Client(f"ws://127.0.0.1:{server.port}")
+        client.connection.set_streams(streams("a"))
+        async with client.running():
+            await until(lambda: client.connection.confirmed_streams == {"a"})
+            server.peers[0].streams.add("trade.OLD")
+            client.connection.unwanted_frame("trade.OLD")
+            await until(lambda: server.peers[0].streams == {"a"})
+
+
+class Nobody:
+    """Whom a socket tells what happens, to no effect."""
+
+    def link_opened(self, link: SocketLink) -> None: ...
+
+    def link_ponged(self, link_id: int, payload: bytes) -> None: ...
+
+    def link_closed_by_server(self, link_id: int, code: int, reason: str) -> None: ...
+
+    def frame_failed(self, link_id: int, payload: bytes, error: Exception) -> None: ...
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS)
+@pytest.mark.parametrize("end", ["give_up", "close and drop", "the server vanishes", "never opened"])
+def test_whatever_is_done_with_a_socket_that_has_just_gone_does_no_harm(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], end: str
+) -> None:
+    async def body() -> None:
+        operations: list[Callable[[SocketLink], None]] = [
+            SocketLink.pause_reading,
+            SocketLink.resume_reading,
+            lambda link: link.send_text("a"),
+            lambda link: link.send_ping(b"a"),
+            SocketLink.send_close,
+            SocketLink.drop,
+            lambda link: link.give_up("again"),
+        ]
+        async with serving(obey) as server:
+            for operation in operations:
+                link = SocketLink(1, Nobody(), lambda *_: None, ConnectionSettings())
+                if end != "never opened":
+                    await link.connect(f"ws://127.0.0.1:{server.port}/", None)
+                    await until(lambda: server.peers)
+                if end == "give_up":
+                    link.give_up("looked at")
+                elif end == "close and drop":
+                    link.send_close()
+                    link.drop()
+                elif end == "the server vanishes":
+                    server.peers.pop().writer.transport.abort()
+                operation(link)
+                link.resume_reading()
+                await asyncio.wait_for(link.wait_gone(), 5)
+                operation(link)
+
+    on_loop(loop_factory, body())
 
 
 async def test_works_with_an_independent_server() -> None:
@@ -732,6 +1013,6 @@ async def test_a_url_that_is_none_is_refused() -> None:
 async def test_tcp_sends_at_once() -> None:
     async with serving(obey) as server, Client(f"ws://127.0.0.1:{server.port}").running() as client:
         await until(lambda: client.connection.open_links == 1)
-        (link,) = client.connection._links.values()
+        (link,) = client.connection._sockets.links.values()
         assert link._socket is not None
         assert link._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -86,6 +86,7 @@ def nowhere(plant: Plant, folder: Path, key: Key, *topics: str) -> None:
 
 TOPIC_RECORDS = {
     **dict(RECORDS.values()),
+    "ops.watermark": "Watermark",
     "ops.gap": "Gap",
     "ops.dead_letter": "DeadLetter",
     "ops.stream_status": "StreamStatus",
@@ -109,6 +110,14 @@ def event_types(plant: Plant) -> set[str]:
     return {data.get("e", "") for datas in sent(plant).values() for data in datas}
 
 
+def gaps_of(plant: Plant, reason: str) -> dict[str, Any]:
+    """The gaps on record for this reason by stream, of which each has one."""
+    found = [each.value for each in values(plant, "ops.gap", "Gap") if each.value["reason"] == reason]
+    by_stream = {gap["stream"]: gap for gap in found}
+    assert len(by_stream) == len(found)
+    return by_stream
+
+
 EVERY_KIND = {
     *("orderAccepted", "orderFill", "orderCancelled", "triggerPlaced", "triggerFailed", "balanceUpdate"),
     *("positionAdjusted", "rfqActive", "rfqCandidate", "rfqAccepted", "rfqFilled", "rfqRefreshed", "rfqCancelled"),
@@ -129,14 +138,15 @@ def test_every_value_arrives_and_an_outage_is_on_record_with_its_bounds(kafka: B
         wait_until("every kind of event was sent", lambda: event_types(plant) >= EVERY_KIND)
         plant.exchange.order("refuse", seconds=1, on="ws")
         plant.exchange.order("cut")
-        wait_until("the outages are on record", lambda: service.metric("gaps_total") == len(RECORDS))
+        wait_until("the outages are on record", lambda: service.metric("gaps_total") == 2 * len(RECORDS))
         after = {stream: len(datas) for stream, datas in sent(plant).items()}
         wait_until("events flow again", lambda: all(len(sent(plant)[stream]) > after[stream] + 3 for stream in RECORDS))
         assert service.metric("signatures_total") == 2
         assert service.stop() == 0
         truth = sent(plant)
-        gaps = {each.value["stream"]: each.value for each in values(plant, "ops.gap", "Gap")}
-        assert gaps.keys() == RECORDS.keys()
+        starts, gaps = (gaps_of(plant, reason) for reason in ("STREAM_START", "DISCONNECTED"))
+        assert starts.keys() == gaps.keys() == RECORDS.keys()
+        assert {gap["last_time"] for gap in starts.values()} == {None}, "nobody covered them before"
         for stream, (topic, record) in RECORDS.items():
             rows = values(plant, topic, record)
             gap = gaps[stream]
@@ -168,9 +178,10 @@ def test_an_outage_of_a_moment_is_on_record_as_well(kafka: BlockingKafka, tmp_pa
         for cut in range(1, 11):
             wait_until("the producer is ready", service.is_ready)
             plant.exchange.order("cut")
-            wait_until("the outages are on record", lambda: service.metric("gaps_total") == cut * len(RECORDS))  # noqa: B023  # called at once
+            on_record = (1 + cut) * len(RECORDS)
+            wait_until("the outages are on record", lambda: service.metric("gaps_total") == on_record)  # noqa: B023  # called at once
         found = [each.value["reason"] for each in values(plant, "ops.gap", "Gap")]
-        assert found == ["DISCONNECTED"] * 10 * len(RECORDS)
+        assert found == ["STREAM_START"] * len(RECORDS) + ["DISCONNECTED"] * 10 * len(RECORDS)
 
 
 def test_a_clock_that_is_off_is_corrected_or_named_and_the_stream_comes_back(
@@ -192,10 +203,10 @@ def test_a_clock_that_is_off_is_corrected_or_named_and_the_stream_comes_back(
         assert not service.is_ready()
         plant.exchange.clear()
         wait_until("the signature is taken again", service.is_ready)
-        wait_until("what was not heard is on record", lambda: service.metric("gaps_total") == len(RECORDS))
+        wait_until("what was not heard is on record", lambda: service.metric("gaps_total") == 2 * len(RECORDS))
         assert service.stop() == 0
-        reasons = {each.value["reason"] for each in values(plant, "ops.gap", "Gap")}
-        assert reasons == {"SUBSCRIPTION_REFUSED"}
+        reasons = [each.value["reason"] for each in values(plant, "ops.gap", "Gap")]
+        assert reasons == ["STREAM_START"] * len(RECORDS) + ["SUBSCRIPTION_REFUSED"] * len(RECORDS)
         nowhere(plant, tmp_path, key, *TOPIC_RECORDS)
 
 

@@ -106,10 +106,11 @@ def test_every_captured_frame_arrives_or_is_reported(kafka: BlockingKafka, tmp_p
         market = plant.start("market-producer", "--streams", STREAMS)
         perp = plant.start("perp-producer")
         account = plant.start("account-producer", "--private-key-file", str(key.file))
-        for service in (market, perp, account):
-            wait_until("the producers are ready", service.is_ready)
+        wait_until("all is subscribed", lambda: plant.has_all_subscriptions_of(market, perp, account))
         exchange.play()
         exchange.wait_finished()
+        for service in (market, perp, account):  # what the exchange sends by the clock is in the recording
+            wait_until("the producers are ready", service.is_ready)
         for service in (market, account):
             wait_until("all were taken", partial(has_errors, service, len(errors)))
         assert market.stop() == 0

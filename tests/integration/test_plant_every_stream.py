@@ -114,16 +114,17 @@ def test_every_stream_of_every_kind_of_market_is_in_kafka_as_it_was_sent(kafka: 
             *("--symbols", "5", "--every-kind", "--rate", "2000", "--frames", str(FRAMES), "--start", "control"),
             *("--open-interest-seconds", "1"),
         )
-        market = plant.start_ready("market-producer", "--market-types", TYPES, "--streams", MARKET_STREAMS)
-        perp = plant.start_ready("perp-producer", "--market-types", TYPES, "--streams", PERP_STREAMS)
-        services = (market, perp)
-        wait_until(
-            "all is subscribed", lambda: len(subscribed(plant)) == sum(each.metric("streams") for each in services)
+        services = (
+            plant.start("market-producer", "--market-types", TYPES, "--streams", MARKET_STREAMS),
+            plant.start("perp-producer", "--market-types", TYPES, "--streams", PERP_STREAMS),
         )
+        wait_until("all is subscribed", lambda: plant.has_all_subscriptions_of(*services))
         streams = sorted(subscribed(plant))
         with witness(exchange, streams) as frames:
             wait_until("the witness listens too", lambda: set(subscribed(plant).values()) == {2})
             exchange.play()
+            for service in services:  # they believe their subscriptions once something comes
+                wait_until("the producer is ready", service.is_ready)
             exchange.wait_finished()
             wait_until("candles close, and what comes by the clock comes", lambda: is_complete(families(plant), frames))
         sent = sum(families(plant).values())

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import pytest
 
 from backpack_streams.bus.topics import TOPICS
 from backpack_streams.embedded import BlockingKafka
-from plant import running_plant, wait_until
+from plant import Service, running_plant, wait_until
 from reading import Read, read_topic
 
 MARKET = ("--streams", "depth,depth.200ms,bookTicker,trade,ticker,kline.1m")
@@ -41,8 +42,7 @@ def session(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> S
         )  # fmt: skip
         record = plant.start_record(file, *BOTH)
         producers = [plant.start("market-producer", *MARKET), plant.start("perp-producer")]
-        for service in (record, *producers):
-            wait_until("the service is ready", service.is_ready)
+        wait_until("the recorder is ready", record.is_ready)
 
         def everybody_is_there() -> bool:
             subscriptions = exchange.ask("/state")["subscriptions"]
@@ -50,6 +50,8 @@ def session(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> S
 
         wait_until("both are subscribed to everything", everybody_is_there)
         exchange.play()
+        for producer in producers:  # they believe their subscriptions once something comes
+            wait_until("the producer is ready", producer.is_ready)
         exchange.wait_finished()
         sent = exchange.ask("/state")["frames_sent"]
         wait_until("all is recorded", lambda: record.metric("recorded_frames_total") >= sum(sent.values()) / 2)
@@ -62,9 +64,15 @@ def session(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> S
         producers = [plant.start("market-producer", *MARKET), plant.start("perp-producer")]
         assert replay.popen.wait(90) == 0, replay.log_tail()
         for producer in producers:
+            # One that is told to leave before it knows what Kafka has publishes nothing.
+            wait_until("what came at the start is published", partial(has_published, producer))
             assert producer.stop() == 0
         replayed = topics_of(kafka, REPLAYED)
     return Session(file, live, replayed)
+
+
+def has_published(producer: Service) -> bool:
+    return producer.metric("frames_published_total") > 0
 
 
 def topics_of(kafka: BlockingKafka, prefix: str) -> dict[str, list[Read]]:

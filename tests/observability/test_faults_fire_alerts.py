@@ -16,6 +16,7 @@ import pytest
 
 from account_key import Key
 from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from backpack_streams.feed.known_markets import ABSENT_SECONDS
 from kafka_faults import RIGHTS_CAN_BE_DENIED, deny_reading, limit_records, throttle_reading
 from observability.debian_prometheus import Programs
 from observability.prometheus_server import PrometheusServer
@@ -39,6 +40,7 @@ THRESHOLDS: Final = {
     "BackpackReconnectStorm": ("> 10", "> 3"),
     "BackpackSignatureRefused": ("[5m]) > 3", "[30m]) > 1"),
     "BackpackRestRefused": ("> 5", "> 1"),
+    "BackpackStreamsDoubted": ("> 5", "> 1"),  # the plant has three markets, each doubted once a minute at the most
 }
 FIRES_IN: Final = {
     "BackpackAuditMismatch": "book-builder",
@@ -55,6 +57,7 @@ FIRES_IN: Final = {
     "BackpackKafkaBufferFilling": "market-producer",
     "BackpackKafkaNotAcknowledging": "market-producer",
     "BackpackKafkaReadsFailing": "rest-poller",
+    "BackpackMarketsDisappeared": "market-producer",
     "BackpackNoData": "perp-producer",
     "BackpackReconnectStorm": "account-producer",
     "BackpackRecordsRefused": "market-producer",
@@ -71,11 +74,15 @@ FIRES_IN: Final = {
     "BackpackServiceRestarting": "perp-producer",
     "BackpackShardMissing": "perp-producer",
     "BackpackSignatureRefused": "account-producer",
+    "BackpackStreamsDoubted": "market-producer",
     "BackpackStreamsNotSubscribed": "account-producer",
     "BackpackStreamsSilent": "perp-producer",
+    "BackpackWatermarksOld": "market-producer",
 }
 FIRED_WITHIN_SECONDS = 180.0
 """Most do within half a minute; a machine that is busy with other things starts so many processes slowly."""
+BELIEVED_WITHIN_SECONDS = ABSENT_SECONDS + FIRED_WITHIN_SECONDS
+"""What is missing from the list of markets has to be missing for a while before that counts."""
 
 
 class _Faults:
@@ -116,12 +123,13 @@ class _Faults:
         self._slow = self._run(plant, "book-builder", "--group-id", "slow-builder")
 
     def _start_settings(self, plant: Plant) -> None:
-        """One of two shards, a registry that is not there, and an account."""
+        """One of two shards, a registry that is not there, an account, and a producer that looks at the market list often."""
         plant.start_exchange("--symbols", "3", "--rate", "60", "--account-key", self._key.public)
         self._shard = self._run(plant, "perp-producer", "--shard-index", "0", "--shard-count", "2")
         self._run(plant, "perp-producer", "--schema-registry-url", f"http://127.0.0.1:{free_port()}")
         key = ("--private-key-file", str(self._key.file))
         self._account = self._run(plant, "account-producer", *key, "--clock-check", "2")
+        self._lists = self._run(plant, "market-producer", "--streams", "depth,bookTicker", "--market-refresh", "5")
 
     def _start_kafka(self, plant: Plant) -> None:
         """A buffer that is soon full, a builder that writes no checkpoints, a poller that takes no snapshots to audit with."""
@@ -158,8 +166,14 @@ class _Faults:
         exchange.order("snapshot-ahead", stream="depth", delay=20, seconds=600)
 
     def _close_the_exchange(self, prometheus: PrometheusServer) -> None:
-        """A socket breaks, no signature is right any more, then no socket is let in, then the account's service is gone."""
+        """No market is listed and no depth delivered. A socket breaks, no signature is right any more, then no socket is let in, then the
+        account's service is gone.
+        """
         exchange = self._settings.exchange
+        wait_until("book tickers come", lambda: shown(self._lists, "frames_total") > 0, FIRED_WITHIN_SECONDS)
+        exchange.order("markets-empty", seconds=600)
+        exchange.order("freeze", stream="depth", seconds=600)
+        wait_for(prometheus, "BackpackStreamsDoubted")
         # An account's gaps are times in which no subscription stood: one has to stand first, and Prometheus to have seen it.
         wait_for_series(prometheus, 'sum_over_time(backpack_streams_service_ready{job="account-producer"}[20s]) >= 3')
         exchange.order("cut")
@@ -269,7 +283,7 @@ def test_the_alert_fires(faults: tuple[_Faults, PrometheusServer], alert: str) -
     wait_until(
         f"{alert} fires in {FIRES_IN[alert]}",
         lambda: wanted in prometheus.ever_fired() or bool(made.trouble),
-        FIRED_WITHIN_SECONDS,
+        BELIEVED_WITHIN_SECONDS if alert == "BackpackMarketsDisappeared" else FIRED_WITHIN_SECONDS,
     )
     assert wanted in prometheus.ever_fired(), made.trouble
 

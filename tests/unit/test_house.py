@@ -26,7 +26,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAY_IMPORT = {
     "exchange": {"errors"},
     "bus": {"errors"},
-    "books": {"bus", "errors"},
+    "sequencing": {"errors"},
+    "books": {"bus", "errors", "sequencing"},
     "sandbox": {"errors", "runtime"},
     "embedded": {"errors", "runtime"},
     "recording": {"errors"},
@@ -151,7 +152,7 @@ def test_every_way_to_import_is_seen(
 ONLY_WITH_AN_EXTRA = {"bus/registry_client.py": {"confluent_kafka"}}
 
 
-@pytest.mark.parametrize("part", ["bus", "books"])
+@pytest.mark.parametrize("part", ["bus", "sequencing", "books"])
 def test_the_consumer_library_needs_only_the_base_install(part: str) -> None:
     base = {module_of(Requirement(text).name) for text in PROJECT["dependencies"]}
     known = base | set(sys.stdlib_module_names) | {PACKAGE.name}

@@ -3,15 +3,16 @@
 from typing import Any
 
 from backpack_streams.exchange.account_wire import BalanceUpdate, OrderUpdate, PositionUpdate, RfqUpdate
+from backpack_streams.exchange.wire_times import sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Reading
 
 Message = OrderUpdate | PositionUpdate | RfqUpdate | BalanceUpdate
 
 
 def reading_of(message: Message, key: str | None, extra_fields: str | None, **fields: Any) -> Reading:
-    """The reading of one message: account streams have no ids, so times order them. A time of 0 says that none was given."""
+    """The reading of one message: account streams have no ids, so times order them. A time of 0 says that none was given that can be."""
     event_time, engine_time = message.event_time, message.engine_time
-    time_us = engine_time if engine_time is not None else event_time or 0
+    time_us = sane_time_us(engine_time, event_time)
     row = {
         "source": WEBSOCKET,
         "event_time": event_time,

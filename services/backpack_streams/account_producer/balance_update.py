@@ -30,7 +30,6 @@ BALANCE_UPDATE = Family(
     read=read,
     topics={None: "account.balance"},
     unknown_fields=lambda: _decode.unknown_fields,
-    records_outages=True,
-    covered_by_subscription=True,
+    every_message_counts=True,
     all_markets_in_one=True,
 )

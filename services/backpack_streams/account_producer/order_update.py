@@ -60,7 +60,6 @@ ORDER_UPDATE = Family(
     read=read,
     topics={None: "account.order"},
     unknown_fields=lambda: _decode.unknown_fields,
-    records_outages=True,
-    covered_by_subscription=True,
+    every_message_counts=True,
     all_markets_in_one=True,
 )

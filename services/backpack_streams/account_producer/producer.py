@@ -4,22 +4,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
-from time import monotonic
 
 from prometheus_client.registry import Collector
 
 from backpack_streams.account_producer.settings import AccountProducerSettings
 from backpack_streams.exchange.clock import Skew
 from backpack_streams.exchange.limit_queue import Priority
-from backpack_streams.exchange.session_actions import Notice, NoticeKind
+from backpack_streams.exchange.session_actions import CoverageEvent, Notice, NoticeKind
 from backpack_streams.exchange.signing import SubscriptionSigner
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.feed.clock_watch import ClockWatch
-from backpack_streams.feed.coverage import Blind, Coverage
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.markets import Selection
 from backpack_streams.feed.measures import count, value
-from backpack_streams.feed.producer import TICK_SECONDS, Producer
+from backpack_streams.feed.producer import Producer
 from backpack_streams.feed.publishing import now_us
 
 logger = logging.getLogger(__name__)
@@ -50,8 +48,6 @@ class AccountProducer(Producer):
         self._clock_watch = ClockWatch(self._rest, self._clock, self._on_skew, Priority.GAP_SEED)
         self._symbols = None if settings.symbols == "all" else settings.symbols
         self._clock_check_seconds = settings.clock_check
-        self._coverage = Coverage((), now_us())
-        self._untold: list[Blind] = []
         self._refusal = ""
         self._was_refused = asyncio.Event()
         self.refusals = 0
@@ -68,18 +64,11 @@ class AccountProducer(Producer):
 
     def _chores(self) -> Iterable[tuple[str, Coroutine[None, None, None]]]:
         yield "clock", self._watch_clock()
-        yield "coverage", self._watch_coverage()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""
-        wanted = self._router.feeds.keys()
-        missing = len(wanted - self._connection.confirmed_streams)
         reasons = super().readiness()
-        if self._refusal:
-            reasons.append(self._refusal)
-        elif missing:
-            reasons.append(f"{missing} of {len(wanted)} subscriptions do not stand yet")
-        return reasons
+        return [*reasons, self._refusal] if self._refusal else reasons
 
     def _own_measures(self) -> Iterable[Collector]:
         return (
@@ -100,14 +89,6 @@ class AccountProducer(Producer):
             Selection(frozenset(self._symbols)).check(await self._markets_patiently())
         self._listed = True
         self._want(account_streams(self._kinds, self._symbols))
-        self._coverage = Coverage(self._router.feeds.keys(), now_us())
-
-    async def _catch_up(self) -> None:
-        await super()._catch_up()
-        resumed = {feed.name: feed.resumed_us for feed in self._router.feeds.values() if feed.resumed_us}
-        self._untold[:0] = self._coverage.resume(resumed)
-        self._router.on_tick(now_us())
-        self._tell()
 
     # Why a signature was refused.
 
@@ -117,8 +98,6 @@ class AccountProducer(Producer):
             self.refusals += 1
             self._refusal = notice.message
             self._was_refused.set()
-        elif notice.kind is NoticeKind.STREAM_REJECTED and notice.stream is not None:
-            self._coverage.refused(notice.stream)
 
     # Chores.
 
@@ -141,34 +120,8 @@ class AccountProducer(Producer):
         if news is not None:
             logger.error(news) if self._clock.is_beyond_correction else logger.warning(news)
 
-    def _on_links(self, links: int) -> None:
-        """At once: a socket may be lost and another one subscribed between two ticks."""
-        super()._on_links(links)
-        self._observe()
-
-    def _on_pong(self) -> None:
-        """At once: what stands from now on may be cut off before the next tick."""
-        self._observe()
-
-    async def _watch_coverage(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            self._observe()
-
-    def _observe(self) -> None:
-        confirmed = self._connection.confirmed_streams
-        heard = self._connection.last_heard
-        time_us = now_us()
-        heard_us = time_us if heard is None else time_us - round((monotonic() - heard) * 1_000_000)
-        self._untold += self._coverage.observe(confirmed, heard_us, time_us)
-        if self._held is None:  # until then it is not known when an earlier run ended
-            self._tell()
-        if self._refusal and self._router.feeds.keys() <= confirmed:
+    def _on_coverage(self, event: CoverageEvent) -> None:
+        super()._on_coverage(event)
+        if self._refusal and not self._coverage.uncovered():
             self._refusal = ""
-            logger.info("the exchange takes our signature", extra={"streams": len(confirmed)})
-
-    def _tell(self) -> None:
-        told, self._untold = self._untold, []
-        for blind in told:
-            feed = self._router.feeds[blind.stream]
-            self._router.gap(feed, blind.reason, blind.detail, last_time_us=blind.since_us, next_time_us=blind.until_us)
+            logger.info("the exchange takes our signature", extra={"streams": len(self._router.feeds)})

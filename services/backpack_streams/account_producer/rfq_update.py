@@ -42,7 +42,6 @@ RFQ_UPDATE = Family(
     read=read,
     topics={None: "account.rfq"},
     unknown_fields=lambda: _decode.unknown_fields,
-    records_outages=True,
-    covered_by_subscription=True,
+    every_message_counts=True,
     all_markets_in_one=True,
 )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from backpack_streams.bus.reader import Reader
 from backpack_streams.feed.publishing import Publishing, now_us
-from backpack_streams.rest_poller.recall import read_to_end
+from backpack_streams.rest_poller.recall import read_records
 
 STATUS_TOPIC = "ops.stream_status"
 RUNNING, DONE = "BACKFILLING", "BACKFILLED"
@@ -49,7 +49,7 @@ class Bookmark:
 
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:
             places = await reader.places(self._publishing.prefix + STATUS_TOPIC)
-            await read_to_end(reader, await reader.beginnings(places), await reader.ends(places), take)
+            await read_records(reader, await reader.beginnings(places), await reader.ends(places), take)
         return found[-1] if found else None
 
     async def write(self, reached: Reached, *, is_done: bool = False) -> None:

@@ -26,6 +26,9 @@ from backpack_streams.books.joining import (
     read_listing,
 )
 from backpack_streams.books.newest_records import newest_records
+from backpack_streams.books.standing import Claim
+from backpack_streams.books.vouching import Vouching
+from backpack_streams.books.watermark_history import read_watermarks
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.reader import Place, Reader, Records
 from backpack_streams.errors import BusError, CodecError
@@ -40,6 +43,8 @@ NAME = "book-builder"
 TOP_TOPIC = "market.book_top"
 TRADE_TOPIC = "market.trade"
 _POLL_MILLIS = 50
+_RECORDS_A_POLL = 10_000
+_WATERMARKS_LOOK_SECONDS = 5.0
 _GATHER_SECONDS = 0.01
 _FEW_RECORDS = 500
 _RENEW_SECONDS = 1.0
@@ -62,7 +67,9 @@ class Builder:
         self._publishing.reporter.expect("depth", (reports.AUDIT_MISMATCH,))
         self._publishing.reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
         codec = self._publishing.codec
-        self.keeper = BookKeeper(codec, rules, settings.top_levels, top_interval, self._audits.audits)
+        self.keeper = BookKeeper(codec, rules, settings.top_levels, top_interval, self._audits.audits, self._depth)
+        self.vouching = self.keeper.vouching = Vouching(codec, prefix, self._depth, self.keeper.place_of)
+        self._watermark_offsets: dict[Place, int] = {}
         self._poll_millis = int(min(_POLL_MILLIS, max(1.0, settings.top_interval_ms)))
         self._reader = Reader(self._publishing.connection, self._publishing.codec)
         self._group = GroupMember(
@@ -79,7 +86,7 @@ class Builder:
         self._markets, self._market_offsets = prefix + MARKET_TOPIC, dict[Place, int]()
         self._reading: frozenset[int] | None = None
         self._is_closing = self._is_handing_over = False
-        self._next_renewal = self._next_checkpoints = self._next_look = 0.0
+        self._next_renewal = self._next_checkpoints = self._next_look = self._next_look_for_watermarks = 0.0
         self._ages = data_age()
         self._age = self._ages.cell(AT_BOOK, "depth")
         self._lags: dict[int, PartitionLag] = {}
@@ -194,8 +201,10 @@ class Builder:
             if assigned is not None and assigned != self._reading:
                 await self._take_over(assigned)
             if self._reading:
-                records = await self._reader.poll(self._poll_millis)
+                records = await self._reader.poll(self._poll_millis, _RECORDS_A_POLL)
+                self.vouching.polled(sum(map(len, records.values())) < _RECORDS_A_POLL, time.monotonic())
                 self._take(records)
+                await self._look_for_watermarks()
             else:
                 records = {}
                 await asyncio.sleep(self._poll_millis / 1000)
@@ -222,8 +231,11 @@ class Builder:
         self.keeper.on_tick(now)
         for batch in _of(records, self._snapshots):
             for record in batch:
-                self.keeper.take_snapshot(record, now)
+                self.keeper.take_snapshot(record, now, is_new=True)
             self._snapshot_offsets[self._snapshots, batch[0].partition] = batch[-1].offset + 1
+        for batch in _of(records, self.vouching.place[0]):  # what they say is of all that was read up to now
+            self.keeper.take_watermarks(batch, now)
+            self._watermark_offsets[self.vouching.place] = batch[-1].offset + 1
         for number, unread in self.lag().items():
             if not unread and number in self._lags:
                 self._lags[number].at_end(now)
@@ -263,6 +275,11 @@ class Builder:
             await self._open_partitions(new, start, gaps_end)
             if self._group.rebalances != decision:
                 return
+        if new or not self._watermark_offsets:
+            self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+            self._watermark_offsets = await read_watermarks(self._reader, self.vouching, self.keeper.books.values())
+            if self._group.rebalances != decision:
+                return
         self._reader.assign(self._offsets())
         self._lags = {number: self._lags.get(number) or PartitionLag() for number in assigned}
         self._reading = assigned
@@ -270,6 +287,14 @@ class Builder:
             "partitions taken over",
             extra={"partitions": sorted(assigned), "new": sorted(new), "books": len(self.keeper.books)},
         )
+
+    async def _look_for_watermarks(self) -> None:
+        """Their topic may be made later than this service is started: it is read once it is there."""
+        if self._watermark_offsets or time.monotonic() < self._next_look_for_watermarks:
+            return
+        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+        if await self._reader.has(self.vouching.place[0]):
+            self._reading = None
 
     async def _open_partitions(self, new: frozenset[int], start: Start, gaps_end: int) -> None:
         gaps = start.offsets[self._gaps, 0], gaps_end
@@ -313,7 +338,7 @@ class Builder:
         offsets = {(self._depth, number): offset for number, offset in self.keeper.offsets.items()}
         if not offsets:
             return {}
-        others = self._trade_offsets | self._snapshot_offsets | self._market_offsets
+        others = self._trade_offsets | self._snapshot_offsets | self._market_offsets | self._watermark_offsets
         return offsets | others | {(self._gaps, 0): self.keeper.gaps_offset}
 
     async def _hand_over(self, partitions: frozenset[int]) -> None:
@@ -365,9 +390,11 @@ class Builder:
 
     def _write_checkpoints(self, due: Iterable[tuple[KeptBook, int]]) -> None:
         for kept, offset in due:
-            row = checkpoint_row(kept, (self._depth, kept.partition), offset, now_us())
+            runs = self.keeper.proving_runs(kept)
+            row = checkpoint_row(kept, (self._depth, kept.partition), offset, now_us(), runs)
             if self._send(SNAPSHOT_TOPIC, kept, self._encode_checkpoint(row), row["engine_time"]):
-                kept.on_snapshot(row["last_update_id"], offset)
+                claim = Claim(row["last_update_id"], runs)
+                kept.on_checkpoint(row["last_update_id"], offset, claim, time.monotonic())
                 self.checkpoints_written += 1
                 self.last_checkpoint_at = time.monotonic()
 

@@ -11,10 +11,12 @@ from backpack_streams.books.joining import take_market
 from backpack_streams.books.known_gaps import KnownGaps
 from backpack_streams.books.listing import Listing
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome, Root, Status
+from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthReader
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.errors import CodecError
+from backpack_streams.sequencing.coverage import RunKey
 
 __all__ = ["BookKeeper", "KafkaRecord", "Observer"]
 
@@ -82,12 +84,17 @@ class BookKeeper:
         top_levels: int,
         top_interval_seconds: float,
         observer: Observer | None = None,
+        depth_topic: str = "",
     ) -> None:
+        """Prepare. `depth_topic`: the full name of the topic of updates."""
         self._codec = codec
         self._rules = rules
         self._top_levels = top_levels
         self._top_interval = top_interval_seconds
         self._observer = observer
+        self._depth_topic = depth_topic
+        self.vouching: Vouching | None = None
+        """Who vouches for the books; None: nobody is asked."""
         self._depth = DepthReader(codec)
         self._count = 0
         self._partitions: dict[int, _Partition] = {}
@@ -116,6 +123,11 @@ class BookKeeper:
         """By partition, the offset of the update that comes next."""
         return {number: partition.offset for number, partition in self._partitions.items()}
 
+    def place_of(self, symbol: str) -> tuple[str, int] | None:
+        """The partition of a market's updates; None where it is not kept here."""
+        number = partition_of(symbol.encode(), self._count) if self._count else -1
+        return (self._depth_topic, number) if number in self._partitions else None
+
     @property
     def gaps_offset(self) -> int:
         """The offset of the gap record that comes next."""
@@ -131,6 +143,9 @@ class BookKeeper:
         self._count = count
         self._partitions[number] = _Partition(start, end, *gaps)
         self._gaps_offset = min(self._gaps_offset, gaps[0]) if len(self._partitions) > 1 else gaps[0]
+        if self.vouching is not None:
+            self.vouching.coverage.ends[self._depth_topic, number] = end
+            self.vouching.read_up_to((self._depth_topic, number), start)
 
     def close(self, numbers: Iterable[int]) -> None:
         """Forget these partitions and their books."""
@@ -154,6 +169,7 @@ class BookKeeper:
         if partition is None or not batch:
             return
         read, books, early, untold = self._depth.read, partition.books, self._early, self._untold
+        vouching = self.vouching
         for record in batch:
             key = record.key
             if key is None:
@@ -167,6 +183,8 @@ class BookKeeper:
             kept = books.get(key) or self._add(key, number, partition)
             if record.offset < kept.market.starts_at and record.timestamp <= kept.market.starts_by_ms:
                 continue
+            if record.offset >= kept.market.proof_from and vouching is not None:
+                vouching.on_update(kept.market, update[1], record)
             if early or kept.market.is_early(update[0]):
                 outcomes = list(early.offer(kept, update, now))
                 changed = any(outcome not in _UNCHANGED for outcome in outcomes)
@@ -177,19 +195,31 @@ class BookKeeper:
                 if kept.changed_at is None:
                     kept.on_changed(now)
         partition.offset = batch[-1].offset + 1
+        if vouching is not None:
+            vouching.read_up_to((self._depth_topic, number), partition.offset)
         self.updates += len(batch)
 
     def _on_unreadable(self, kept: KeptBook | None, record: KafkaRecord, error: CodecError) -> None:
         """A key of which nothing readable ever came is no market."""
         self._tell(record, error)
         if kept is not None:
+            if self.vouching is not None:
+                self.vouching.on_lost(kept.market, record.offset + 1)
             outcome = kept.market.on_unreadable(f"the record at {record.partition}/{record.offset} cannot be read")
             self._untold[kept.key] = kept
             if self._observer is not None:
                 self._observer.on_outcome(kept.market, outcome)
 
-    def take_snapshot(self, record: KafkaRecord, now: float) -> None:
-        """Take a record of the snapshot topic. Our own checkpoints say nothing new, but that they are there."""
+    def take_watermarks(self, batch: Sequence[KafkaRecord], now: float) -> None:
+        """Take records of the watermarks' topic; what they say is of what was taken before."""
+        if self.vouching is not None:
+            self.vouching.take(batch, now)
+
+    def take_snapshot(self, record: KafkaRecord, now: float, *, is_new: bool = False) -> None:
+        """Take a record of the snapshot topic. Our own checkpoints say nothing new, but that they are there.
+
+        `is_new`: it was written after its partition was opened here.
+        """
         kept = self._kept(record.key)
         if kept is None or record.value is None:
             return
@@ -204,7 +234,12 @@ class BookKeeper:
                     CodecError(f"what follows it may be lost: it begins at offset {offset}, before what is read"),
                 )
                 return
+            vouching = self.vouching
+            if vouching is not None and vouching.disproves(kept.market, row, is_new):
+                kept.market.on_outage_over(f"snapshot {last_id} is ahead of the book, which nothing proves")
             outcome = self._seed(kept.market, row)
+            if vouching is not None:
+                vouching.on_seed(kept.market, row, outcome, is_new)
             if outcome is Outcome.RESEEDED:
                 is_here = row["delta_partition"] == kept.partition
                 kept.market.starts_at = offset if is_here else 0
@@ -217,6 +252,7 @@ class BookKeeper:
         if self._early and self._early.reached_by(kept, last_id):
             list(self._early.give_up(kept))
         kept.on_snapshot(last_id, offset)
+        kept.snapshot_claim = None if vouching is None else vouching.claim(row, is_new)
         if (kept.market.last_update_id or 0) > last_id:
             kept.on_changed(now)
         self._untold[kept.key] = kept
@@ -242,7 +278,7 @@ class BookKeeper:
         if partition is None or record.offset < partition.gaps_start:
             return
         try:
-            self._gaps.take(self._codec.decode(record.value or b"")[1], now)
+            self._gaps.take(self._codec.decode(record.value or b"")[1], now, is_covered=self.vouching is not None)
         except (CodecError, KeyError) as error:
             self._tell(record, error)
 
@@ -273,12 +309,22 @@ class BookKeeper:
                 of_gap = self._kept(market.symbol.encode())
                 if of_gap is not None:
                     self._untold[of_gap.key] = of_gap
+        if self.vouching is not None:
+            self._look_who_vouches(self.vouching, now)
         for partition in self._partitions.values():
             if not partition.is_caught_up and self._has_caught_up(partition):
                 partition.is_caught_up = True
                 for key, kept in partition.books.items():
                     kept.market.release()
                     self._untold[key] = kept
+
+    def _look_who_vouches(self, vouching: Vouching, now: float) -> None:
+        for market, outcome in vouching.refresh(self.books.values(), now):
+            if self._observer is not None:
+                self._observer.on_outcome(market, outcome)
+            kept = self._kept(market.symbol.encode())
+            if kept is not None:
+                self._untold[kept.key] = kept
 
     def _has_caught_up(self, partition: _Partition) -> bool:
         return partition.offset >= partition.updates_end and self._gaps_offset >= partition.gaps_end
@@ -296,8 +342,23 @@ class BookKeeper:
         for partition in self._partitions.values():
             if partition.is_caught_up:
                 for kept in partition.books.values():
-                    if kept.symbol not in self._early and kept.wants_checkpoint(now, partition.offset, self._rules):
+                    is_due = kept.wants_checkpoint(now, partition.offset, self._rules) or self._wants_proof(kept, now)
+                    if is_due and kept.symbol not in self._early:
                         yield kept, partition.offset
+
+    def proving_runs(self, kept: KeptBook) -> frozenset[RunKey]:
+        """The coverage in which a book is proven: for its checkpoint."""
+        return frozenset() if self.vouching is None else self.vouching.proving_runs(kept.market)
+
+    def _wants_proof(self, kept: KeptBook, now: float) -> bool:
+        """Whether the newest snapshot on the topic proves no book any more: its coverage ended, while ours went on."""
+        vouching, market = self.vouching, kept.market
+        if vouching is None or not kept.may_prove(now):
+            return False
+        runs = vouching.proving_runs(market)
+        return bool(runs) and not (
+            kept.snapshot_claim is not None and vouching.keys(market, kept.snapshot_claim) & runs
+        )
 
     def last_checkpoints(self, numbers: Iterable[int]) -> Iterator[tuple[KeptBook, int]]:
         """Books of these partitions with anything new in them: their builder leaves."""
@@ -375,6 +436,8 @@ class BookKeeper:
         market = MarketBook(key.decode("utf-8", "replace"), catching_up=not partition.is_caught_up)
         kept = partition.books[key] = KeptBook(key, market, number, self._observer)
         self.books[market.symbol] = market
+        if self.vouching is not None:
+            self.vouching.add(market)
         listed = self.listing.get(market.symbol)
         if listed is not None and listed.why_closed:
             market.on_closed(listed.why_closed, listed.since_us)

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.books.standing import Claim
 from backpack_streams.bus.depth_reader import DepthNumbers, Levels
 
 __all__ = ["CheckpointRules", "KeptBook", "Observer", "Top"]
 
+_PROOF_SPACING_SECONDS = 5.0
+"""Checkpoints that say nothing new but what proves them are so far apart at the least."""
 _TELLING = frozenset({Outcome.APPLIED, Outcome.RESEEDED, Outcome.BROKE})
 
 
@@ -56,6 +59,8 @@ class KeptBook:
         "market",
         "observer",
         "partition",
+        "snapshot_at",
+        "snapshot_claim",
         "snapshot_id",
         "snapshot_offset",
         "top",
@@ -74,6 +79,10 @@ class KeptBook:
         """Update id of the newest snapshot on the topic, seed or checkpoint."""
         self.snapshot_offset = 0
         """Where that one says a reader goes on."""
+        self.snapshot_claim: Claim | None = None
+        """What proves that one."""
+        self.snapshot_at = float("-inf")
+        """When a checkpoint was written here last."""
         self.updates = 0
         """Updates applied since."""
         self.changed_at: float | None = None
@@ -108,6 +117,17 @@ class KeptBook:
         self.snapshot_offset = delta_offset
         self.updates = 0
         self.changed_at = None
+
+    def on_checkpoint(self, last_update_id: int, delta_offset: int, claim: Claim, now: float) -> None:
+        """Take note of a checkpoint that was written here, and of what proves it."""
+        self.on_snapshot(last_update_id, delta_offset)
+        self.snapshot_claim = claim
+        self.snapshot_at = now
+
+    def may_prove(self, now: float) -> bool:
+        """Whether a checkpoint may be written for no other reason than what proves it."""
+        is_newest = (self.market.last_update_id or 0) >= (self.snapshot_id or 0)
+        return self.market.status is Status.LIVE and is_newest and now - self.snapshot_at >= _PROOF_SPACING_SECONDS
 
     def on_changed(self, now: float) -> None:
         """Take note that updates were applied; `updates` was counted along."""

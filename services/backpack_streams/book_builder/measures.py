@@ -73,6 +73,12 @@ def _reading_measures(builder: "Builder") -> Iterable[Collector]:
             "Not there without partitions.",
             confirmation_age,
         ),
+        value(
+            "clock_difference_seconds",
+            "How far this clock is ahead of the producer's from which it differs most, by the watermarks; negative where it is behind. "
+            "No status of a book rests on it.",
+            lambda: builder.vouching.coverage.clock_difference_seconds,
+        ),
         counts(
             "read_failures",
             "Times that reading from Kafka failed and began again.",

@@ -1,5 +1,6 @@
 """Kept books as records, and a top as it was read back."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from backpack_streams.book_builder.kept_book import KeptBook, Top
@@ -7,6 +8,7 @@ from backpack_streams.books.units import to_units
 from backpack_streams.bus.decimals import bytes_from_unscaled
 from backpack_streams.bus.depth_reader import Levels
 from backpack_streams.bus.reader import Place
+from backpack_streams.sequencing.coverage import RunKey
 
 Row = dict[str, Any]
 
@@ -14,9 +16,10 @@ CHECKPOINT = "CHECKPOINT"
 WEBSOCKET = "WEBSOCKET"
 
 
-def checkpoint_row(kept: KeptBook, place: Place, offset: int, now_us: int) -> Row:
+def checkpoint_row(kept: KeptBook, place: Place, offset: int, now_us: int, covered_by: Iterable[RunKey] = ()) -> Row:
     """A BookSnapshot record of a LIVE book, best levels first: it holds what lies before `offset` in its partition, and nothing else.
 
+    `covered_by`: the coverage in which the book is proven.
     Of a truncated side it has the levels within its coverage: a reader takes the last one for how far the side is known.
     """
     market = kept.market
@@ -48,6 +51,8 @@ def checkpoint_row(kept: KeptBook, place: Place, offset: int, now_us: int) -> Ro
         "seed_update_id": None if market.root is None else market.root.last_update_id,
         "seed_engine_time": None if market.root is None else market.root.engine_time,
         "seed_received_time": None if market.root is None else market.root.received_time,
+        "watermark_offset": None,
+        "covered_by": [run._asdict() for run in sorted(covered_by)],
     }
 
 
@@ -67,6 +72,7 @@ def top_row(kept: KeptBook, top: Top, levels: int, now_us: int) -> Row:
         "bids": _levels(top.bids),
         "asks": _levels(top.asks),
         "levels_limit": levels,
+        "as_of": market.as_of,
     }
 
 

@@ -33,3 +33,8 @@ class BookUpdate(NamedTuple):
     def last_update_id(self) -> int | None:
         """The last update id that the book includes."""
         return self.market.last_update_id
+
+    @property
+    def as_of(self) -> int | None:
+        """Up to when the book is known to hold all that the exchange sent, µs by its producer's clock; None before that is known."""
+        return self.market.as_of

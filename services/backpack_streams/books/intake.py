@@ -15,6 +15,7 @@ from backpack_streams.books.known_gaps import KnownGaps
 from backpack_streams.books.listing import Listing
 from backpack_streams.books.market_book import MarketBook, Outcome, Root
 from backpack_streams.books.selection import Selection
+from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
 from backpack_streams.bus.partitioner import partition_of
@@ -52,6 +53,8 @@ class Intake:
         self.last_problem = ""
         """Why the last record that could not be read could not be."""
         self.last_new_market = time.monotonic()
+        self.vouching: Vouching | None = None
+        """Who vouches for the books; None: nobody is asked, as of the past."""
         self._codec = codec
         self._selection = selection
         self._depth_topic, self._snapshot_topic, self._gap_topic, self._market_topic = (
@@ -73,6 +76,8 @@ class Intake:
         market = MarketBook(symbol, catching_up=is_behind, unseeded_because=self.unseeded_because)
         self.by_key[key] = market
         self.books[symbol] = market
+        if self.vouching is not None:
+            self.vouching.add(market)
         self.last_new_market = time.monotonic()
         listed = self.listing.get(symbol)
         if listed is not None and listed.why_closed and listed.since_us <= self.closed_until_us:
@@ -98,6 +103,10 @@ class Intake:
         told, self._has_new_markets = self._has_new_markets, False
         return told
 
+    def look_again(self) -> None:
+        """What was told of new markets could not be followed: say so again."""
+        self._has_new_markets = True
+
     def release(self, markets: Iterable[MarketBook]) -> Iterator[BookUpdate]:
         """These books show their own status from now on, unless something else speaks against it."""
         for market in markets:
@@ -107,6 +116,10 @@ class Intake:
                 market.release()
             yield BookUpdate(market, Outcome.CAUGHT_UP)
 
+    def release_all(self) -> Iterator[BookUpdate]:
+        """All books but those that are still behind show their own status from now on."""
+        return self.release([market for key, market in self.by_key.items() if self.place(key) not in self.behind])
+
     def doubt(self, market: MarketBook, why: str) -> None:
         """Show `SYNCING` until an update follows on what the book holds, or a seed that is beyond doubt comes."""
         self._unproven[market.symbol] = why
@@ -115,7 +128,10 @@ class Intake:
     # What Kafka has -------------------------------------------------------------------------------------------
 
     def take(self, records: Records, now: float) -> Iterator[BookUpdate]:
-        """Seeds last: one is mostly ahead of what was read before it, and is the answer to a gap that was on record before it."""
+        """Seeds last: one is mostly ahead of what was read before it, and is the answer to a gap that was on record before it.
+
+        Watermarks after them: what they say is of what was read up to then.
+        """
         for batch in _of_topic(records, self._depth_topic):
             yield from self._take_updates(batch, now)
         for topic in (self._gap_topic, self._snapshot_topic, self._market_topic):
@@ -124,11 +140,16 @@ class Intake:
                     yield from self.take_other(record, now)
             if topic == self._gap_topic:
                 yield from self.on_time(now)
+        vouching = self.vouching
+        if vouching is not None:
+            for batch in _of_topic(records, vouching.place[0]):
+                vouching.take(batch, now)
+            yield from _told(vouching.refresh(self.books.values(), now))
 
     def take_other(self, record: ConsumerRecord, now: float) -> Iterator[BookUpdate]:
         """Take any record but an update."""
         if record.topic == self._snapshot_topic:
-            yield from self.take_seed(record)
+            yield from self.take_seed(record, is_new=True)
         elif record.topic == self._gap_topic:
             self._take_gap(record, now)
         elif record.topic == self._market_topic:
@@ -152,10 +173,13 @@ class Intake:
         for key, market in self.by_key.items():
             if self.place(key) == place:
                 yield from _told((market, outcome) for outcome in self._early.give_up(market))
+                if self.vouching is not None:
+                    self.vouching.on_lost(market, end)
                 yield BookUpdate(market, market.on_outage_over(reason))
 
     def _take_updates(self, batch: list[ConsumerRecord], now: float) -> Iterator[BookUpdate]:
         read, by_key, early, unproven = self.depth.read, self.by_key, self._early, self._unproven
+        vouching = self.vouching
         for record in batch:
             market = by_key.get(record.key)
             if market is None:
@@ -171,6 +195,8 @@ class Intake:
             if market is None:
                 market = self.add(record.key)
             self.updates += 1
+            if record.offset >= market.proof_from and vouching is not None:
+                vouching.on_update(market, update[1], record)
             if unproven or early or market.is_early(update[0]):
                 yield from self.take_update(market, update, now)
                 continue
@@ -179,6 +205,9 @@ class Intake:
                 self._on_duplicate(market)
             else:
                 yield BookUpdate(market, outcome)
+        if vouching is not None:
+            last = batch[-1]
+            vouching.read_up_to((last.topic, last.partition), last.offset + 1)
 
     def _on_duplicate(self, market: MarketBook) -> None:
         """What a seed includes comes again of itself; what followed on it does so where two producers bring the market."""
@@ -201,11 +230,13 @@ class Intake:
         """An update, so it seems, that cannot be read. A key of which nothing readable ever came is no market."""
         self._tell(record, error)
         if market is not None:
+            if self.vouching is not None:
+                self.vouching.on_lost(market, record.offset + 1)
             outcome = market.on_unreadable(f"the record at {record.partition}/{record.offset} cannot be read")
             yield BookUpdate(market, outcome)
 
-    def take_seed(self, record: ConsumerRecord) -> Iterator[BookUpdate]:
-        """Take a snapshot: the exchange's, or a checkpoint."""
+    def take_seed(self, record: ConsumerRecord, *, is_new: bool = False) -> Iterator[BookUpdate]:
+        """Take a snapshot: the exchange's, or a checkpoint. `is_new`: it was written after this reader came."""
         market = self.by_key.get(record.key)
         if record.value is None or record.key is None or (market is None and not self.wants(record.key)):
             return
@@ -213,7 +244,12 @@ class Intake:
             _, seed = self._codec.decode(record.value)
             if market is None:
                 market = self.add(record.key)
-            yield BookUpdate(market, self._seed(market, seed))
+            if self.vouching is not None and self.vouching.disproves(market, seed, is_new):
+                market.on_outage_over(f"snapshot {seed['last_update_id']} is ahead of the book, which nothing proves")
+            outcome = self._seed(market, seed)
+            if self.vouching is not None:
+                self.vouching.on_seed(market, seed, outcome, is_new)
+            yield BookUpdate(market, outcome)
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return
@@ -259,7 +295,7 @@ class Intake:
 
     def _take_gap(self, record: ConsumerRecord, now: float) -> None:
         try:
-            self._gaps.take(self._codec.decode(record.value or b"")[1], now)
+            self._gaps.take(self._codec.decode(record.value or b"")[1], now, is_covered=self.vouching is not None)
         except (CodecError, KeyError) as error:
             self._tell(record, error)
 

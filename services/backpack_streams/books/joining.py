@@ -1,6 +1,6 @@
 """Where a reader of books starts: the newest snapshot of each market, and from which offset each partition is to be read."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd
@@ -13,6 +13,7 @@ from backpack_streams.books.newest_records import newest_records
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
 
 DEPTH_TOPIC: Final = "market.depth"
@@ -23,7 +24,6 @@ UPDATES_BEFORE_FIRST_SEED: Final = 2_000
 """How far back a partition is read at the least: a seed that comes soon may be a little behind the updates."""
 GAPS_LOOKED_BACK: Final = 1_000
 KINDS_WITHOUT_BOOKS = frozenset({"RFQ"})
-_POLL_MILLIS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ async def look_round(
     markets wanted, `listing` says which there are (None: read it).
 
     Raises:
-        BusError: Kafka cannot be reached, or a topic does not exist.
+        BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
     """
     depth_all = await reader.places(prefix + DEPTH_TOPIC)
     snapshots_all = await reader.places(prefix + SNAPSHOT_TOPIC)
@@ -89,25 +89,21 @@ async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
     """Read the market list from its topic, delisted markets included; empty where there is no such topic. Assigns the reader anew.
 
     Raises:
-        BusError: Kafka cannot be reached.
+        BusError: Kafka cannot be reached, or the list could not be read to its end.
     """
     listing = Listing()
     if not await reader.has(prefix + MARKET_TOPIC):
         return listing
     places = await reader.places(prefix + MARKET_TOPIC)
     ends, beginnings = await reader.ends(places), await reader.beginnings(places)
-    waiting = {place for place in places if beginnings[place] < ends[place]}
-    if waiting:
-        reader.assign({place: beginnings[place] for place in waiting})
+
+    def take(_: Place, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            with suppress(CodecError, KeyError):
+                take_market(listing, codec, record)
+
     with reader.searching():
-        while waiting:
-            for batch in (await reader.poll(_POLL_MILLIS)).values():
-                for record in batch:
-                    with suppress(CodecError, KeyError):
-                        take_market(listing, codec, record)
-            for place in list(waiting):
-                if await reader.position(place) >= ends[place]:
-                    waiting.discard(place)
+        await read_to_end(reader, beginnings, ends, take)
     return listing
 
 

@@ -11,6 +11,10 @@ GAP_PATIENCE_SECONDS: Final = 1.0
 """How long a gap on record waits for updates that show it, or that show that somebody else published what was missing."""
 _DISCONNECTED = "DISCONNECTED"
 _AUDIT_MISMATCH = "AUDIT_MISMATCH"
+_OF_COVERAGE = frozenset(
+    {"STREAM_START", "RESTART", _DISCONNECTED, "SUBSCRIPTION_REFUSED", "SUBSCRIPTION_SILENT", "NOT_SUBSCRIBED"}
+)
+"""Reasons of gaps in which one instance covered nothing: whether another one did, its watermarks tell, and the gap does not."""
 
 
 class _KnownGap(NamedTuple):
@@ -49,14 +53,14 @@ class KnownGaps:
     def __bool__(self) -> bool:
         return bool(self._gaps or self._wrong)
 
-    def take(self, gap: Mapping[str, Any], now: float) -> None:
-        """Takes a Gap record; `now` is in monotonic seconds.
+    def take(self, gap: Mapping[str, Any], now: float, *, is_covered: bool = False) -> None:
+        """Takes a Gap record; `now` is in monotonic seconds. `is_covered`: watermarks tell what is covered, gap records only what is lost.
 
         Raises:
             KeyError: the record is no gap.
         """
         symbol, last_id = gap["symbol"], gap["last_id"]
-        if last_id is None or gap["stream"] != f"depth.{symbol}":
+        if last_id is None or gap["stream"] != f"depth.{symbol}" or (is_covered and gap["reason"] in _OF_COVERAGE):
             return
         if gap["reason"] == _AUDIT_MISMATCH:
             seen_us = None if gap["next_id"] is None else gap["next_time"]

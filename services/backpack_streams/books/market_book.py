@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from math import inf
 from typing import Any, Final, NamedTuple
 
+from backpack_streams.books.listing import moment_text
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.restart import (
     SEED_TOLERANCE_MICROSECONDS,
@@ -15,6 +17,7 @@ from backpack_streams.books.restart import (
     update_is_outdated,
 )
 from backpack_streams.books.sequencer import Sequencer, Verdict
+from backpack_streams.books.standing import Standing
 from backpack_streams.books.update_buffer import Update, UpdateBuffer
 from backpack_streams.errors import BookError
 
@@ -33,9 +36,9 @@ class Status(Enum):
     SYNCING = "SYNCING"
     """No usable seed yet, or still catching up: not to be used."""
     LIVE = "LIVE"
-    """Seeded, and every update since follows on the last."""
+    """Seeded, every update since follows on the last, and a producer vouches for it as of a few seconds ago at most."""
     STALE = "STALE"
-    """Was live until something went wrong (`reason`): the last good state, not the present one."""
+    """Something went wrong, or nobody vouches for it (`reason`): the last good state, not the present one."""
     CLOSED = "CLOSED"
     """The market is closed or delisted (`reason`): the last state, which nobody trades on."""
 
@@ -67,6 +70,10 @@ class Outcome(Enum):
     """All that was missing came late, from another producer: the book is live again without a seed."""
     REFUSED = "refused"
     """The seed cannot be used (`reason`); the book is not live."""
+    VOUCHED = "vouched"
+    """A producer vouches for the book again."""
+    UNVOUCHED = "unvouched"
+    """No producer vouches for the book any more, or what it says does not prove the book (`reason`)."""
 
 
 class Root(NamedTuple):
@@ -114,6 +121,9 @@ class MarketBook:
       that comes out crossed are found after an update has been applied; the status leaves `LIVE` in the same call.
     - Sequences may begin again (a relisting): `restart` says how that is noticed.
 
+    - `standing` says whether a producer vouches for it; by itself a book is vouched for. Without that it shows no `LIVE`, though its chain
+      may be whole (`is_whole`).
+
     `book` stays the same object for good. Levels handed in are kept by reference until used: do not change them.
     """
 
@@ -138,8 +148,10 @@ class MarketBook:
         "dropped_updates",
         "duplicates",
         "engine_time",
+        "proof_from",
         "root",
         "since",
+        "standing",
         "starts_at",
         "starts_by_ms",
         "symbol",
@@ -171,6 +183,10 @@ class MarketBook:
         exchange's. For whoever reads Kafka; nothing here looks at it."""
         self.starts_by_ms = 0
         """When that was so (ms): an update stamped later than this before `starts_at` shows that the partition began anew."""
+        self.standing = Standing()
+        """Who vouches for it, and what proves it."""
+        self.proof_from: float = inf
+        """Updates from this offset on may prove it. For whoever reads Kafka; nothing here looks at it."""
         self._state = Status.SYNCING
         self._reason = unseeded_because
         self._is_held = catching_up
@@ -197,10 +213,14 @@ class MarketBook:
 
     @property
     def status(self) -> Status:
-        """`CLOSED` while the market is, `SYNCING` while held, whatever the chain says."""
+        """`CLOSED` while the market is, `SYNCING` while held, whatever the chain says; `LIVE` only while somebody vouches for it."""
         if self._closed_because:
             return Status.CLOSED
-        return Status.SYNCING if self._is_held else self._state
+        if self._is_held:
+            return Status.SYNCING
+        if self._state is _LIVE and not self.standing.is_vouched:
+            return Status(self.standing.how.value)
+        return self._state
 
     @property
     def reason(self) -> str:
@@ -208,10 +228,26 @@ class MarketBook:
         if self._closed_because:
             return self._closed_because
         if self._state is _LIVE:
-            return self._held_because if self._is_held else ""
+            return self._held_because if self._is_held else self._why_unvouched()
         if self._buffer.dropped:
             return f"{self._reason}; buffer full, oldest updates dropped: {self._buffer.dropped}"
         return self._reason
+
+    def _why_unvouched(self) -> str:
+        standing = self.standing
+        if standing.is_too_old and standing.as_of is not None:
+            return f"no producer has vouched for depth.{self.symbol} since {moment_text(standing.as_of)}"
+        return standing.reason
+
+    @property
+    def as_of(self) -> int | None:
+        """Up to when the book is known to hold all that the exchange sent, µs by its producer's clock; None before that is known."""
+        return self.standing.as_of
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every update since the seed follows on the last, whoever vouches for that."""
+        return self._state is _LIVE
 
     @property
     def last_update_id(self) -> int | None:
@@ -403,6 +439,17 @@ class MarketBook:
         ):  # what has followed since is gone, so a seed has to reach past it
             self._seed_floor = newest.last_id
         return outcome
+
+    def on_disproved(self, reason: str) -> Outcome:
+        """Take note that the snapshot kept ahead of the book says that it misses something. Returns RESEEDED, or BROKE without one."""
+        return self._break(reason, self._sequencer.last_id or 0)
+
+    def on_vouched(self, is_vouched: bool) -> Outcome:
+        """Take note that somebody vouches for the book from now on, or nobody. Returns VOUCHED or UNVOUCHED."""
+        if self._state is _LIVE and not self._is_held and not self._closed_because:
+            self.since = self.engine_time
+            self.breaks += not is_vouched
+        return Outcome.VOUCHED if is_vouched else Outcome.UNVOUCHED
 
     def _doubt(self, reason: str) -> Outcome:
         newest = self._position()

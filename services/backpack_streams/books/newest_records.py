@@ -1,13 +1,14 @@
 """The newest record of each key of a topic, found from its end: what lies before is not read, however much it is."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
 
 __all__ = ["newest_records"]
 
@@ -15,7 +16,6 @@ FIRST_STEP: Final = 64
 STEP_GROWTH: Final = 4
 RECORDS_WITHOUT_NEWS: Final = 1_000
 """A search for keys that need not exist ends with so many records in a row that brought none that is new."""
-_POLL_MILLIS = 200
 
 
 async def newest_records(
@@ -34,7 +34,7 @@ async def newest_records(
     partition is done; with `must_exist` it is read to its start for them, else until `RECORDS_WITHOUT_NEWS`.
 
     Raises:
-        BusError: Kafka refuses.
+        BusError: Kafka refuses, or a partition could not be read to its end.
     """
     found: dict[bytes, ConsumerRecord] = {}
     missing = _by_partition(expected, partitions)
@@ -74,18 +74,13 @@ async def _read(
 ) -> dict[Place, dict[bytes, ConsumerRecord]]:
     """The last record of each key in `lower` to `upper`, by partition; others are not even decoded."""
     slices: dict[Place, dict[bytes, ConsumerRecord]] = {place: {} for place in lower}
-    waiting = set(lower)
-    if waiting:
-        reader.assign(lower)
+
+    def take(place: Place, records: Sequence[ConsumerRecord]) -> None:
+        newest = slices[place]
+        for record in records:
+            if record.key and record.value is not None and wants(record.key):
+                newest[record.key] = record
+
     with reader.searching():
-        while waiting:
-            for partition, batch in (await reader.poll(_POLL_MILLIS)).items():
-                place = partition.topic, partition.partition
-                newest, end = slices[place], upper[place]
-                for record in batch:
-                    if record.offset < end and record.key and record.value is not None and wants(record.key):
-                        newest[record.key] = record
-            for place in list(waiting):
-                if await reader.position(place) >= upper[place]:
-                    waiting.discard(place)
+        await read_to_end(reader, lower, upper, take)
     return slices

@@ -10,6 +10,7 @@ from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPI
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
 
 __all__ = ["LOOKED_BACK_MILLIS", "PastStart", "SnapshotSearch", "WantedKeys", "look_back"]
@@ -21,7 +22,6 @@ LOOKED_BACK_MILLIS: Final = 24 * 60 * 60 * 1000
 GAPS_BEFORE_MILLIS: Final = 60_000
 _FIRST_STEP = 100
 _STEP_GROWTH = 4
-_POLL_MILLIS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ async def look_back(reader: Reader, codec: Codec, prefix: str, wanted: WantedKey
     """Finds out where to start for a moment (µs).
 
     Raises:
-        BusError: Kafka cannot be reached, or a topic does not exist.
+        BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
     """
     moment_ms = moment_us // 1000
     depth_all = await reader.places(prefix + DEPTH_TOPIC)
@@ -136,11 +136,8 @@ async def _step_back(
 
 
 async def _piece(reader: Reader, place: Place, start: int, end: int) -> list[ConsumerRecord]:
-    reader.assign({place: start})
     records: list[ConsumerRecord] = []
-    while await reader.position(place) < end:
-        for batch in (await reader.poll(_POLL_MILLIS)).values():
-            records += (record for record in batch if record.offset < end)
+    await read_to_end(reader, {place: start}, {place: end}, lambda _, batch: records.extend(batch))
     return records
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -30,17 +31,24 @@ from backpack_streams.books.past_books import ARRIVAL_MICROS, PastBooks
 from backpack_streams.books.past_reading import PastReading
 from backpack_streams.books.selection import Selection
 from backpack_streams.books.timeline import Pace
+from backpack_streams.books.vouching import MAX_AGE_SECONDS, Vouching
+from backpack_streams.books.watermark_history import read_watermarks
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.bus.topic_end import TopicEndNotReachedError
 from backpack_streams.errors import BookError, UsageError
 
 __all__ = ["BookStream", "BookUpdate", "Moment"]
 
+logger = logging.getLogger(__name__)
+
 SETTLED_SECONDS: Final = 1.5
 """So long no new market may have turned up before "all" means the ones there are, where the market list has more or is not there."""
 _POLL_MILLIS = 200
+_RECORDS_A_POLL = 10_000
+_WATERMARKS_LOOK_SECONDS = 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Moment = datetime | int
@@ -57,10 +65,11 @@ class BookStream:
                     print(update.symbol, update.book.best_bid(), update.book.best_ask())
 
     Needs Kafka alone: snapshots come from the snapshot topic, updates from the depth topic, and only the partitions are read in which the
-    symbols live. A book shows `SYNCING` until it is seeded and the reader has reached what Kafka held when it joined, `LIVE` while every
-    update follows on the last, `STALE` from the moment one does not until a new seed closes the hole, `CLOSED` while the market list says
-    so; `reason` and `since` of a book say why and since when. `books` maps symbols to `MarketBook`s and is
-    current while the iteration runs.
+    symbols live. A book shows `SYNCING` until it is seeded and the reader has reached what Kafka held when it joined. It is `LIVE` while
+    every update follows on the last and a producer vouches for it: by a watermark that came within `max_age` seconds, with no break of
+    coverage since an update or a snapshot last proved the book. `STALE` is what was LIVE, for as long as one of these does not hold;
+    `CLOSED` lasts while the market list says so. `reason` and `since` of a book say why and since when, `as_of` up to when it is known to
+    be complete. `books` maps symbols to `MarketBook`s and is current while the iteration runs: who stops reading sees them age.
 
     Duplicates are not given, and an update that another producer may still precede waits 0.3 s for it. Without `conflate` every change is
     given and Kafka is read as fast as they are taken. Entering raises `BusError` where Kafka cannot be reached or the topics do not exist.
@@ -76,6 +85,7 @@ class BookStream:
         until: Moment | None = None,
         pace: Literal["max", "real"] = "max",
         conflate: bool = False,
+        max_age: float | None = MAX_AGE_SECONDS,
         topic_prefix: str = "backpack.",
         codec: Codec | None = None,
     ) -> None:
@@ -89,6 +99,8 @@ class BookStream:
             until: where the iteration ends, by engine time; needs `from_time`.
             pace: how the past passes: as fast as it is taken, or in `real` time.
             conflate: give the latest of each market to whoever is slower than the markets; reading goes on meanwhile.
+            max_age: how old, in seconds, the newest watermark of a LIVE book may be. None, or infinity: a book is LIVE also if nobody
+                vouches for it, as in a recording made before there were watermarks. Books as of the past are not held against watermarks.
             topic_prefix: what every topic's name begins with.
             codec: one that knows a schema registry or other schemas.
 
@@ -104,6 +116,12 @@ class BookStream:
         self._pace = _checked_pace(self._from_us, self._until_us, pace)
         self._conflate = conflate
         self._intake = Intake(self._codec, topic_prefix, self._selection)
+        self._vouching = Vouching(
+            self._codec, topic_prefix, topic_prefix + DEPTH_TOPIC, self._place_of, _checked_age(max_age)
+        )
+        self._follows_watermarks = False
+        self._next_look_for_watermarks = 0.0
+        self._has_failed = False
         self._past: PastBooks | None = None
         self._clock: Callable[[], float] = time.monotonic if from_time is None else time.time
         self._next: dict[Place, int] = {}
@@ -150,7 +168,7 @@ class BookStream:
     @property
     def undecodable_records(self) -> int:
         """Records that could not be read; each is in the log with its reason."""
-        return self._intake.undecodable_records
+        return self._intake.undecodable_records + self._vouching.undecodable_records
 
     @property
     def last_problem(self) -> str:
@@ -178,6 +196,14 @@ class BookStream:
     def silent_seconds(self) -> float:
         """For how long Kafka has not given any update of these partitions."""
         return time.monotonic() - self._heard
+
+    @property
+    def clock_difference_seconds(self) -> float:
+        """How far our wall clock is ahead of a producer's, of the one that differs most; negative if it is behind.
+
+        No status rests on it, except that of a reader that has just come.
+        """
+        return self._vouching.coverage.clock_difference_seconds
 
     def age_seconds(self, symbol: str) -> float | None:
         """How long ago, by the exchange's clock and ours, the last update of a book was made; None where that is not known.
@@ -269,6 +295,20 @@ class BookStream:
         """
         if not self._intake.depth_partitions:
             raise BookError("the book stream is not connected: use it with `async with`")
+        if self._has_failed:
+            self._has_failed = False
+            yield self._intake.release_all()
+        try:
+            async with aclosing(self._rounds()) as rounds:
+                async for updates in rounds:
+                    yield updates
+        except Exception as error:  # nobody reads any more: no book may pass for the present one
+            self._has_failed = True
+            for market in self.books.values():
+                market.hold(f"reading has failed: {error}")
+            raise
+
+    async def _rounds(self) -> AsyncGenerator[Iterator[BookUpdate], None]:
         if self._past is not None:
             async with aclosing(self._past.rounds()) as past:
                 async for updates in past:
@@ -277,11 +317,13 @@ class BookStream:
                 return
             await self._leave_the_past()
         while True:
-            records = await self._reader.poll(_POLL_MILLIS)
+            records = await self._reader.poll(_POLL_MILLIS, _RECORDS_A_POLL)
+            self._vouching.polled(sum(map(len, records.values())) < _RECORDS_A_POLL, time.monotonic())
             yield self._take(records)
             if self._intake.behind:
                 yield await self._caught_up()
             await self._reach_out()
+            await self._look_for_watermarks()
 
     async def _each(self) -> AsyncGenerator[BookUpdate, None]:
         async with aclosing(self.rounds()) as rounds:
@@ -381,6 +423,8 @@ class BookStream:
         start = await self._look_round()
         intake.depth_partitions = start.depth_partitions
         intake.behind = start.behind
+        intake.vouching = self._vouching
+        self._vouching.coverage.ends |= start.behind
         await self._begin(start.offsets | market_ends, start.seeds)
 
     async def _look_round(self) -> Start:
@@ -420,6 +464,8 @@ class BookStream:
         depth = {place: offset for place, offset in offsets.items() if place[0] == depth_topic}
         intake.beginnings |= await self._reader.beginnings(depth)
         self._next |= depth
+        for place, offset in depth.items():
+            self._vouching.read_up_to(place, offset)
         for name in self._selection.names:
             key = name.encode()
             if key not in intake.by_key and intake.wants(key):
@@ -427,8 +473,29 @@ class BookStream:
         for record in seeds:
             for _ in intake.take_seed(record):
                 pass
+        if not self._follows_watermarks and intake.vouching is not None:
+            offsets = offsets | await self._find_watermarks()
         self._reader.assign(offsets)
         self._places = list(offsets)
+
+    def _place_of(self, symbol: str) -> Place | None:
+        key = symbol.encode()
+        is_wanted = self._intake.depth_partitions and (key in self._intake.by_key or self._intake.wants(key))
+        return self._intake.place(key) if is_wanted else None
+
+    async def _find_watermarks(self) -> dict[Place, int]:
+        """What there is of them; empty where the topic does not exist, which is looked at again now and then."""
+        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+        offsets = await read_watermarks(self._reader, self._vouching, self.books.values())
+        self._follows_watermarks = bool(offsets)
+        return offsets
+
+    async def _look_for_watermarks(self) -> None:
+        if self._follows_watermarks or time.monotonic() < self._next_look_for_watermarks:
+            return
+        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+        if await self._reader.has(self._vouching.place[0]):
+            await self._begin({place: await self._reader.position(place) for place in self._places}, ())
 
     async def _reach_out(self) -> None:
         """A market that is new in the list may live in a partition that is not read yet."""
@@ -438,9 +505,17 @@ class BookStream:
         if needed <= self._next.keys():
             return
         offsets = {place: await self._reader.position(place) for place in self._places}
-        start = await self._look_round()
+        try:
+            start = await self._look_round()
+        except TopicEndNotReachedError as error:  # what is read goes on meanwhile
+            logger.warning("the partitions of new markets are unavailable; trying again", extra={"error": str(error)})
+            self._reader.assign(offsets)
+            self._intake.look_again()
+            return
         more = {place: offset for place, offset in start.offsets.items() if place not in offsets}
-        self._intake.behind |= {place: end for place, end in start.behind.items() if place in more}
+        behind = {place: end for place, end in start.behind.items() if place in more}
+        self._intake.behind |= behind
+        self._vouching.coverage.ends |= behind
         await self._begin(offsets | more, start.seeds)
 
     async def _leave_the_past(self) -> None:
@@ -449,6 +524,11 @@ class BookStream:
         self._intake.closed_until_us = math.inf
         for place in self._next:
             self._next[place] = await self._reader.position(place)
+        intake = self._intake
+        intake.vouching = self._vouching
+        for market in intake.books.values():
+            self._vouching.add(market)
+        await self._begin({place: await self._reader.position(place) for place in self._places}, ())
 
 
 async def _call(function: OnUpdate, update: BookUpdate) -> None:
@@ -461,6 +541,12 @@ def _micros(moment: Moment) -> int:
     if isinstance(moment, int):
         return moment
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _checked_age(max_age: float | None) -> float | None:
+    if max_age is not None and not max_age > 0:
+        raise UsageError(f"a max_age of {max_age} makes no sense: give seconds above 0, or None to ask nobody")
+    return None if max_age == math.inf else max_age
 
 
 def _checked_pace(from_us: int | None, until_us: int | None, pace: str) -> Pace | None:

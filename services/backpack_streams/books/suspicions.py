@@ -1,6 +1,7 @@
 """Which books ought to be audited first: crossed ones, and those that stand still while their market trades. Sans I/O."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
@@ -8,8 +9,13 @@ from backpack_streams.books.units import plain
 
 __all__ = ["SPACING_SECONDS", "Suspicions"]
 
+_NOT_YET = frozenset({Status.SYNCING, Status.STALE})
 SPACING_SECONDS: Final = 60.0
 """A book is suspected at most so often."""
+UNPROVEN_SECONDS: Final = 2.0
+"""How long a book that is covered waits for an update that proves it, before a snapshot is asked for: its market may be silent."""
+UNPROVEN_SPACING_SECONDS: Final = 12.0
+"""Such a book is reported again after this time: a poller that took a snapshot within 10 s takes no other."""
 STANDSTILL_SECONDS: Final = 3.0
 """How long a book may stand still after a trade outside of its touch: trades and updates come on different partitions."""
 
@@ -30,6 +36,7 @@ class Suspicions:
         self._outside: dict[str, _Outside] = {}
         self._told: dict[str, float] = {}
         self._broken: set[str] = set()
+        self._unproven: dict[str, float] = {}
 
     def on_broken(self, market: MarketBook, outcome: Outcome, now: float) -> str | None:
         """Take what an event did to a book. A chain that breaks is told by its producer; what only the book shows is told here."""
@@ -63,7 +70,19 @@ class Suspicions:
                 told = self._tell(market, why, now)
                 if told is not None:
                     found[symbol] = told
-        return found | self._still_broken(books, now)
+        return found | self._still_broken(books, now) | self._still_unproven(books, now)
+
+    def _still_unproven(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
+        """Books whose coverage broke, or began after all that is known of them: a snapshot proves them, or takes their place."""
+        found: dict[str, str] = {}
+        for symbol, market in books.items():
+            waits = market.proof_from < inf and market.is_whole and market.status in _NOT_YET
+            if not waits:
+                self._unproven.pop(symbol, None)
+            elif now >= self._unproven.setdefault(symbol, now + UNPROVEN_SECONDS):
+                self._unproven[symbol] = now + UNPROVEN_SPACING_SECONDS
+                found[symbol] = market.reason
+        return found
 
     def _still_broken(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
         """The snapshot that was asked for may have been of no use: it is asked for again until the book is right."""

@@ -13,6 +13,7 @@ from backpack_streams.books.conflation import Latest
 from backpack_streams.books.market_book import MarketBook, Status
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.stream import BookStream, Moment
+from backpack_streams.books.vouching import MAX_AGE_SECONDS
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BookError
@@ -32,6 +33,8 @@ class BookCopy(NamedTuple):
     last_update_id: int | None
     engine_time: int | None
     book: OrderBook
+    as_of: int | None = None
+    """Up to when it was known to hold all that the exchange had sent, by its producer's clock."""
 
 
 class Books:
@@ -46,6 +49,7 @@ class Books:
     By default it reads on in its thread whatever the program does: `books[symbol]` is the book as it is now, and the iteration gives the
     latest of each market. With `conflate=False` it gives every change, and reads as the program takes them. What is given are copies.
     A stream with `from_time` and no pace ends in the present and goes on from there; with `until` the iteration ends.
+    What ends the reading in the thread is raised by whatever is asked next, and by everything after that.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Books:
         until: Moment | None = None,
         pace: Literal["max", "real"] = "max",
         conflate: bool = True,
+        max_age: float | None = MAX_AGE_SECONDS,
         topic_prefix: str = "backpack.",
         codec: Codec | None = None,
     ) -> None:
@@ -69,6 +74,7 @@ class Books:
             from_time=from_time,
             until=until,
             pace=pace,
+            max_age=max_age,
             topic_prefix=topic_prefix,
             codec=codec,
         )
@@ -173,6 +179,8 @@ class Books:
         if self._reading is None:
             update = None if self._each is None else await anext(self._each, None)
             return None if update is None else _copy(update.market)
+        if self._reading.done() and not self._reading.cancelled() and self._reading.exception() is not None:
+            self._reading.result()
         while not len(self._latest):
             if not await self._more(self._reading):
                 return None
@@ -184,6 +192,8 @@ class Books:
         """What holds once the books have come there: by those who read on anyway, or by reading so far."""
         if self._reading is None:
             return await read_until(timeout_seconds)
+        if self._reading.done():
+            self._reading.result()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 while not holds() and await self._more(self._reading):
@@ -200,6 +210,8 @@ class Books:
         return True
 
     async def _look(self, symbol: str) -> BookCopy:
+        if self._reading is not None and self._reading.done():
+            self._reading.result()  # what it holds is as old as what ended the reading
         market = self._stream.books.get(symbol)
         if market is None:
             raise BookError(f"no book of {symbol!r} is known; there are {', '.join(self.symbols[:10]) or 'none'}")
@@ -209,7 +221,7 @@ class Books:
 
     def _ask(self, question: Coroutine[Any, Any, _Result]) -> _Result:
         loop = self._loop
-        if loop is None:
+        if loop is None or self._thread is None or not self._thread.is_alive():
             question.close()
             raise BookError("the books are not connected: use them with `with`")
         answer = asyncio.run_coroutine_threadsafe(question, loop)
@@ -237,4 +249,5 @@ def _copy(market: MarketBook) -> BookCopy:
         market.last_update_id,
         market.engine_time,
         market.book.copy(),
+        market.as_of,
     )

@@ -50,7 +50,8 @@ def _named(*beginnings: str) -> tuple[str, ...]:
     return tuple(topic.name for topic in TOPICS if topic.name.startswith(beginnings))
 
 
-_REPORTS = ("ops.gap", "ops.dead_letter", "ops.stream_status")
+_GAPS = "ops.gap"
+_REPORTS = (_GAPS, "ops.dead_letter", "ops.stream_status")
 _MARKET_STREAMS = (
     *_named("market.depth"),
     "market.book_ticker",
@@ -65,6 +66,7 @@ _ACCOUNT_STREAMS = _named("account.")
 _HISTORIES = (*_named("history."), "perp.funding_rate")
 _REFILLED = ("market.trade", "market.kline")
 _LAST_VALUES = ("market.ticker", "market.ticker_1w", "perp.mark_price", "perp.open_interest")
+_WATERMARKS = "ops.watermark"
 _FOR_ACCOUNTS = "account-reader"
 
 
@@ -84,20 +86,30 @@ ACCESS: Mapping[str, Access] = {
     "topics": Access("`topics apply`: creates topics and sets them right", manages=True),
     "market-producer": Access(
         "writes its streams, and reads their ends at the start",
-        reads=_MARKET_STREAMS,
-        writes=(*_MARKET_STREAMS, *_REPORTS),
+        reads=(*_MARKET_STREAMS, _WATERMARKS, _GAPS),
+        writes=(*_MARKET_STREAMS, _WATERMARKS, *_REPORTS),
     ),
     "perp-producer": Access(
-        "writes its streams, and reads their ends at the start", reads=_PERP_STREAMS, writes=(*_PERP_STREAMS, *_REPORTS)
+        "writes its streams, and reads their ends at the start",
+        reads=(*_PERP_STREAMS, _WATERMARKS, _GAPS),
+        writes=(*_PERP_STREAMS, _WATERMARKS, *_REPORTS),
     ),
     "account-producer": Access(
         "writes the account's streams, and reads their ends at the start",
-        reads=_ACCOUNT_STREAMS,
-        writes=(*_ACCOUNT_STREAMS, *_REPORTS),
+        reads=(*_ACCOUNT_STREAMS, _WATERMARKS, _GAPS),
+        writes=(*_ACCOUNT_STREAMS, _WATERMARKS, *_REPORTS),
     ),
     "rest-poller": Access(
         "writes seeds, refills and catalogues; reads what is missing and how far they go",
-        reads=(*_named("reference."), *_HISTORIES, *_REFILLED, "market.book_snapshot", "ops.gap", "ops.book_audit"),
+        reads=(
+            *_named("reference."),
+            *_HISTORIES,
+            *_REFILLED,
+            "market.book_snapshot",
+            "ops.gap",
+            "ops.book_audit",
+            _WATERMARKS,
+        ),
         writes=(*_named("reference."), *_HISTORIES, *_REFILLED, *_LAST_VALUES, "market.book_snapshot", *_REPORTS),
         looks_at=("market.depth",),
     ),
@@ -111,6 +123,7 @@ ACCESS: Mapping[str, Access] = {
             "reference.market",
             "ops.gap",
             "ops.book_audit",
+            _WATERMARKS,
         ),
         writes=("market.book_snapshot", "market.book_top", "ops.book_audit", *_REPORTS),
         in_group=True,
@@ -124,7 +137,7 @@ ACCESS: Mapping[str, Access] = {
         "the consumer library, `book`, `tail`, `audit`, `export`: reads all but the account",
         reads=tuple(topic.name for topic in TOPICS if topic.name not in _ACCOUNT_STREAMS),
     ),
-    _FOR_ACCOUNTS: Access("whoever may read the account's records", reads=_ACCOUNT_STREAMS),
+    _FOR_ACCOUNTS: Access("whoever may read the account's records", reads=(*_ACCOUNT_STREAMS, _WATERMARKS)),
 }
 """By the part's name: a service is called as its command is."""
 

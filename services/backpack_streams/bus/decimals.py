@@ -53,14 +53,17 @@ def unscaled_from_text(text: str, scale: int = SCALE) -> int:
 
 
 def _unscaled_the_long_way(text: str, scale: int) -> int:
-    """Signs, exponents and padding beyond the scale: rare on the wire, so correctness goes before speed."""
+    """Signs, exponents and padding beyond the scale: rare on the wire, so correctness goes before speed.
+
+    `Decimal` takes more for a number than JSON or REST do: digits of every script, blanks around, underscores between.
+    """
     if len(text) > _LONGEST_TEXT:
         raise DecimalDoesNotFit(f"{_shown(text)} is too long to be a price or a quantity")
     try:
         value = Decimal(text)
     except InvalidOperation as error:
         raise DecimalDoesNotFit(f"{_shown(text)} is not a decimal number") from error
-    if not value.is_finite() or "_" in text or text != text.strip():
+    if not value.is_finite() or not text.isascii() or "_" in text or text != text.strip():
         raise DecimalDoesNotFit(f"{_shown(text)} is not a finite decimal number")
     if not value:
         return 0

@@ -12,13 +12,14 @@ replaced and unacknowledged batches go out again under a new producer id: a dupl
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     CorruptRecordException,
+    DuplicateSequenceNumber,
     InvalidMessageError,
     InvalidTimestampError,
     KafkaError,
@@ -83,19 +84,42 @@ class Acknowledged:
 
 
 class Lane:
-    """The way into one partition. Made by `Publisher.lane`."""
+    """The way into one partition. Made by `Publisher.lane`.
 
-    __slots__ = ("_publisher", "_waiter", "partition", "pending", "sent_since", "topic", "waiting_since")
+    `done` counts the records that Kafka has acknowledged or refused for good; `next_offset` is the offset behind the last one
+    acknowledged, -1 before the first.
+    """
+
+    __slots__ = (
+        "_publisher",
+        "_waiter",
+        "done",
+        "next_offset",
+        "partition",
+        "pending",
+        "sending",
+        "sent_since",
+        "topic",
+        "waiting_since",
+    )
 
     def __init__(self, publisher: "Publisher", topic: str, partition: int) -> None:
         self._publisher = publisher
         self.topic = topic
         self.partition = partition
         self.pending: list[Record] = []
+        self.sending = 0
+        self.done = 0
+        self.next_offset = -1
         self.sent_since: float | None = None
         self.waiting_since = 0.0
         """When the first of the pending records was handed over (monotonic seconds)."""
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def handed_over(self) -> int:
+        """Records that were handed over so far."""
+        return self.done + self.sending + len(self.pending)
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, spare: bool = False) -> bool:
         """Hands a record over. False when the buffer is full: the record was not taken.
@@ -135,6 +159,7 @@ class Lane:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         chunk, self.pending = self.pending, []
+        self.sending = len(chunk)
         return chunk
 
 
@@ -212,18 +237,25 @@ class Publisher:
         """Whether the buffer is well below its limit."""
         return self.buffered_bytes < self.max_buffer_bytes * _ROOM_SHARE
 
-    def _every_lane(self) -> Iterator[Lane]:
+    def go_on_from(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """Where partitions ended, by topic and number, before anything was written to them: `Lane.next_offset` begins there."""
+        for lane in self.lanes():
+            if lane.next_offset < 0:
+                lane.next_offset = ends.get((lane.topic, lane.partition), -1)
+
+    def lanes(self) -> Iterator[Lane]:
+        """The lanes of all topics that were opened."""
         return (lane for lanes in self._lanes.values() for lane in lanes)
 
     def unacknowledged_seconds(self) -> float:
         """How long Kafka has owed the oldest acknowledgement."""
         now = time.monotonic()
-        return max((now - lane.sent_since for lane in self._every_lane() if lane.sent_since is not None), default=0.0)
+        return max((now - lane.sent_since for lane in self.lanes() if lane.sent_since is not None), default=0.0)
 
     async def close(self, timeout_seconds: float = 20.0) -> int:
         """Sends what waits, then disconnects. Returns how many records Kafka did not acknowledge in time."""
         self.closing = True
-        for lane in self._every_lane():
+        for lane in self.lanes():
             lane._wake()  # a lane is part of its publisher
         if self._pumps:
             _, late = await asyncio.wait(self._pumps, timeout=timeout_seconds)
@@ -234,7 +266,7 @@ class Publisher:
             await self._abandon(self._producer)
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=_ABANDON_SECONDS)
-        return sum(len(lane.pending) for lane in self._every_lane())
+        return sum(len(lane.pending) for lane in self.lanes())
 
     async def _pump(self, lane: Lane) -> None:
         while True:
@@ -244,10 +276,14 @@ class Publisher:
             start, waiting_since = 0, lane.waiting_since
             try:
                 while start < len(chunk):
-                    start += await self._deliver(lane, chunk, start, waiting_since)
+                    disposed = await self._deliver(lane, chunk, start, waiting_since)
+                    start += disposed
+                    lane.sending -= disposed
+                    lane.done += disposed
             finally:
                 if start < len(chunk):  # cancelled: what was not acknowledged is counted by close()
                     lane.pending[:0] = chunk[start:]
+                lane.sending = 0
 
     async def _deliver(self, lane: Lane, chunk: list[Record], start: int, waiting_since: float) -> int:
         """One batch from `chunk[start:]`, until it is acknowledged or given up; returns how many records it disposed of."""
@@ -268,7 +304,12 @@ class Publisher:
                 return self._reject(lane, chunk[start], f"larger than a batch may be ({BATCH_BYTES} bytes)")
             try:
                 builder.close()
-                await (await producer.send_batch(builder, lane.topic, partition=lane.partition))
+                sent = await (await producer.send_batch(builder, lane.topic, partition=lane.partition))
+                if (
+                    sent.offset < 0
+                ):  # acknowledged, but nobody knows where it is: once more, so that the offset is known
+                    raise DuplicateSequenceNumber("the offset of a batch is not known")
+                lane.next_offset = sent.offset + end - start
             except _RECORD_AT_FAULT as error:
                 if end - start == 1:
                     await self._replace(producer, error)

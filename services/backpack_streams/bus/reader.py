@@ -158,6 +158,11 @@ class Reader:
         """The offset of the record that comes next."""
         return int(await self._open.position(TopicPartition(*place)))
 
+    def reached(self, place: Place) -> int | None:
+        """The same without asking; None while Kafka has to say first where the partition begins."""
+        state = self._open._subscription.subscription.assignment.state_value(TopicPartition(*place))
+        return int(state.position) if state.has_valid_position else None
+
     def high_water(self, place: Place) -> int | None:
         """Where the partition ended when Kafka was last read from, without asking; None before the first answer."""
         end = self._open.highwater(TopicPartition(*place))

@@ -32,6 +32,8 @@ class Topic:
         """The topic's settings in Kafka's own words."""
         settings = {
             "cleanup.policy": self.cleanup,
+            # Records carry the exchange's time. A cluster that stamps them itself by default would hide when things happened.
+            "message.timestamp.type": "CreateTime",
             # Kafka refuses records that are an hour ahead of its clock by default. The timestamp is the exchange's engine time,
             # and a clock that is off must not cost data.
             "message.timestamp.after.max.ms": str(2**63 - 1),
@@ -85,6 +87,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("reference.system_status", "SystemStatus", 1, COMPACT, key="name"),
     Topic("history.borrow_lend_market", "BorrowLendHistory", 1, retention_millis=FOR_EVER, extra=_LONG_SEGMENTS),
     Topic("history.vault", "VaultHistory", 1, retention_millis=FOR_EVER, key="vault_id", extra=_LONG_SEGMENTS),
+    Topic("ops.watermark", "Watermark", 1, key="producer instance"),
     Topic("ops.gap", "Gap", 1, retention_millis=30 * DAY_MILLIS),
     Topic("ops.book_audit", "BookAudit", 1, retention_millis=30 * DAY_MILLIS),
     Topic("ops.stream_status", "StreamStatus", 1, COMPACT, key="stream name"),

@@ -37,6 +37,7 @@ async def run(settings: BookSettings, symbols: list[str]) -> int:
         None if symbols == [ALL] else symbols,
         from_time=settings.at,
         until=settings.at,
+        max_age=settings.max_age,
         topic_prefix=settings.topic_prefix,
         codec=kafka_codec(settings),
     )
@@ -76,6 +77,8 @@ def _what_to_do(books: BookStream) -> str:
     """Records that nobody can read explain a book that is not live better than anything else."""
     if books.undecodable_records:
         return f"{books.undecodable_records} records could not be read, the last since {books.last_problem}"
+    if all(market.is_whole for market in books.not_live()) and books.books:
+        return "check that market-producer runs and covers these markets, or wait longer with --timeout"
     return "check that market-producer and rest-poller run, or wait longer with --timeout"
 
 
@@ -115,6 +118,7 @@ def _as_json(market: MarketBook, depth: int | None) -> str:
             "status": market.status.value,
             "last_update_id": market.last_update_id,
             "engine_time": market.engine_time,
+            "as_of": market.as_of,
             "bids": bids,
             "asks": asks,
         }

@@ -129,6 +129,12 @@ class BookSettings(OutputSettings, KafkaSettings, LogSettings):
         description="seconds to wait for the books to be LIVE with --once, or to be read with --at",
         json_schema_extra={"metavar": "SECONDS"},
     )
+    max_age: float = Field(
+        default=5.0,
+        gt=0,
+        description="seconds that the newest watermark of a LIVE book may be old; inf: it may be LIVE though no producer vouches for it",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
 
 
 class TailSettings(OutputSettings, KafkaSettings, LogSettings):

@@ -36,10 +36,11 @@ from backpack_streams.runtime.service import Service
 QUESTIONS: Final[Mapping[str, str]] = {
     "What runs, and is it ready?": r"service_.*|shards|event_loop_lag_seconds",
     "Is every stream alive?": (
-        r"streams(_confirmed|_delivering|_silent|_rejected)?|channel_silence_seconds|stream_silence_seconds|market_list_age_seconds"
+        r"streams(_confirmed|_delivering|_silent|_rejected|_doubted_total)?|channel_silence_seconds|stream_silence_seconds|market_list_.*"
         r"|stream_last_frame_timestamp_seconds"
     ),
-    "What comes in?": r"frames_.*|error_frames_.*|unknown_fields_.*",
+    "Until when is all of it in Kafka?": r"watermark.*",
+    "What comes in?": r"frames_.*|error_frames_.*|unknown_(envelope_)?fields_.*",
     "How old is the data, at each hop from the exchange to the book?": r"data_age_seconds|publish_seconds|clock_.*",
     "Does Kafka take it?": r"published_.*|publish_(?!seconds).*|read_failures_total|registry_.*",
     "What is missing, and is it being had again?": r"gaps_.*|seeds_.*|seed_.*|refill_.*|books_wanted|dead_letters_total|reports_.*",

@@ -1,7 +1,7 @@
 """Typed messages of the account's private streams. They are few and each one counts, so all of them are read patiently.
 
-Every field is optional: which are there depends on the event, absent and null mean the same, and an event type that nobody knows
-yet must not be lost for want of a field. Fields that are not known are kept as they were sent.
+Every field is optional: which are there depends on the event, absent and null mean the same (of a number, empty text too), and an event
+type that nobody knows yet must not be lost for want of a field. Fields that are not known are kept as they were sent.
 Times are microseconds since the Unix epoch unless a name says otherwise; numbers with decimals stay text, exactly as sent.
 """
 
@@ -11,7 +11,13 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct, field
 
-from backpack_streams.exchange.wire import UnreadableMessageError, parse_keeping_digits
+from backpack_streams.exchange.wire import (
+    Number,
+    UnreadableMessageError,
+    drop_empty,
+    optional_numbers,
+    parse_keeping_digits,
+)
 
 
 class OrderUpdate(Struct, kw_only=True, gc=False):
@@ -34,25 +40,25 @@ class OrderUpdate(Struct, kw_only=True, gc=False):
     status: str | None = field(name="X", default=None)
     expiry_reason: str | None = field(name="R", default=None)
     origin: str | None = field(name="O", default=None)
-    quantity: str | None = field(name="q", default=None)
-    quote_quantity: str | None = field(name="Q", default=None)
-    price: str | None = field(name="p", default=None)
-    trigger_price: str | None = field(name="P", default=None)
+    quantity: Number | None = field(name="q", default=None)
+    quote_quantity: Number | None = field(name="Q", default=None)
+    price: Number | None = field(name="p", default=None)
+    trigger_price: Number | None = field(name="P", default=None)
     trigger_by: str | None = field(name="B", default=None)
-    trigger_quantity: str | None = field(name="Y", default=None)
-    take_profit_trigger_price: str | None = field(name="a", default=None)
-    take_profit_limit_price: str | None = field(name="j", default=None)
+    trigger_quantity: Number | None = field(name="Y", default=None)
+    take_profit_trigger_price: Number | None = field(name="a", default=None)
+    take_profit_limit_price: Number | None = field(name="j", default=None)
     take_profit_trigger_by: str | None = field(name="d", default=None)
-    stop_loss_trigger_price: str | None = field(name="b", default=None)
-    stop_loss_limit_price: str | None = field(name="k", default=None)
+    stop_loss_trigger_price: Number | None = field(name="b", default=None)
+    stop_loss_limit_price: Number | None = field(name="k", default=None)
     stop_loss_trigger_by: str | None = field(name="g", default=None)
-    executed_quantity: str | None = field(name="z", default=None)
-    executed_quote_quantity: str | None = field(name="Z", default=None)
+    executed_quantity: Number | None = field(name="z", default=None)
+    executed_quote_quantity: Number | None = field(name="Z", default=None)
     trade_id: int | None = field(name="t", default=None)
-    fill_quantity: str | None = field(name="l", default=None)
-    fill_price: str | None = field(name="L", default=None)
+    fill_quantity: Number | None = field(name="l", default=None)
+    fill_price: Number | None = field(name="L", default=None)
     is_maker: bool | None = field(name="m", default=None)
-    fee: str | None = field(name="n", default=None)
+    fee: Number | None = field(name="n", default=None)
     fee_asset: str | None = field(name="N", default=None)
 
 
@@ -64,17 +70,17 @@ class PositionUpdate(Struct, kw_only=True, gc=False):
     engine_time: int | None = field(name="T", default=None)
     symbol: str | None = field(name="s", default=None)
     position_id: str | None = field(name="i", default=None)
-    net_quantity: str | None = field(name="q", default=None)
-    exposure_quantity: str | None = field(name="Q", default=None)
-    exposure_notional: str | None = field(name="n", default=None)
-    entry_price: str | None = field(name="B", default=None)
-    break_even_price: str | None = field(name="b", default=None)
-    mark_price: str | None = field(name="M", default=None)
-    estimated_liquidation_price: str | None = field(name="l", default=None)
-    initial_margin_fraction: str | None = field(name="f", default=None)
-    maintenance_margin_fraction: str | None = field(name="m", default=None)
-    realized_pnl: str | None = field(name="p", default=None)
-    unrealized_pnl: str | None = field(name="P", default=None)
+    net_quantity: Number | None = field(name="q", default=None)
+    exposure_quantity: Number | None = field(name="Q", default=None)
+    exposure_notional: Number | None = field(name="n", default=None)
+    entry_price: Number | None = field(name="B", default=None)
+    break_even_price: Number | None = field(name="b", default=None)
+    mark_price: Number | None = field(name="M", default=None)
+    estimated_liquidation_price: Number | None = field(name="l", default=None)
+    initial_margin_fraction: Number | None = field(name="f", default=None)
+    maintenance_margin_fraction: Number | None = field(name="m", default=None)
+    realized_pnl: Number | None = field(name="p", default=None)
+    unrealized_pnl: Number | None = field(name="P", default=None)
 
 
 class RfqUpdate(Struct, kw_only=True, gc=False):
@@ -88,9 +94,9 @@ class RfqUpdate(Struct, kw_only=True, gc=False):
     quote_id: int | None = field(name="u", default=None)
     client_id: str | None = field(name="C", default=None)
     side: str | None = field(name="S", default=None)
-    quantity: str | None = field(name="q", default=None)
-    quote_quantity: str | None = field(name="Q", default=None)
-    price: str | None = field(name="p", default=None)
+    quantity: Number | None = field(name="q", default=None)
+    quote_quantity: Number | None = field(name="Q", default=None)
+    price: Number | None = field(name="p", default=None)
     status: str | None = field(name="X", default=None)
     submission_time_ms: int | None = field(name="w", default=None)
     expiry_time_ms: int | None = field(name="W", default=None)
@@ -104,9 +110,9 @@ class BalanceUpdate(Struct, kw_only=True, gc=False):
     event_time: int | None = field(name="E", default=None)
     engine_time: int | None = field(name="T", default=None)
     asset: str | None = field(name="a", default=None)
-    available: str | None = field(name="A", default=None)
-    locked: str | None = field(name="L", default=None)
-    staked: str | None = field(name="S", default=None)
+    available: Number | None = field(name="A", default=None)
+    locked: Number | None = field(name="L", default=None)
+    staked: Number | None = field(name="S", default=None)
 
 
 M = TypeVar("M", bound=Struct)
@@ -118,6 +124,7 @@ class AccountDecoder(Generic[M]):
     def __init__(self, kind: type[M]) -> None:
         self._kind = kind
         self._known = frozenset(each.encode_name for each in msgspec.structs.fields(kind))
+        self._optional_numbers = optional_numbers(kind)
         self.unknown_fields: dict[str, int] = {}
 
     def __call__(self, data: Raw | bytes) -> tuple[M, str | None]:
@@ -129,6 +136,7 @@ class AccountDecoder(Generic[M]):
         fields = parse_keeping_digits(data)
         if not isinstance(fields, dict):
             raise UnreadableMessageError(f"the {self._kind.__name__} message is no object")
+        drop_empty(fields, self._optional_numbers)
         try:
             message = msgspec.convert(fields, self._kind, strict=False)
         except msgspec.ValidationError as error:

@@ -29,7 +29,7 @@ class ConnectionSettings:
     drop_after_close_seconds: float = 1.0
     """How long a Close of ours may take to leave before the socket is cut."""
     stop_timeout_seconds: float = 2.0
-    silence_check_seconds: float = 5.0
+    silence_check_seconds: float = 1.0
     user_agent: str = f"backpack-streams/{__version__}"
 
     def __post_init__(self) -> None:

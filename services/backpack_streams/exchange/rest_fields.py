@@ -134,7 +134,7 @@ class Row:
     """One JSON object of an answer, read field by field; it remembers what nobody asked for.
 
     Every reader raises `FieldError` naming the field. A reader of an optional field gives None where the
-    field is absent or null.
+    field is absent or null, of an optional number also where it is empty text.
     """
 
     __slots__ = ("_asked", "_parts", "_values")
@@ -169,8 +169,8 @@ class Row:
         return _named(name, decimal_text, self._required(name))
 
     def optional_decimal(self, name: str, *, absent: Sequence[str] = ()) -> str | None:
-        """Exact decimal text of an optional field; the texts in `absent` mean there is no value."""
-        value = self._optional(name)
+        """Exact decimal text of an optional field; empty text and the texts in `absent` mean there is no value."""
+        value = self._optional_number(name)
         return None if value is None or value in absent else _named(name, decimal_text, value)
 
     def integer(self, name: str) -> int:
@@ -179,7 +179,7 @@ class Row:
 
     def optional_integer(self, name: str) -> int | None:
         """Integer of an optional field."""
-        value = self._optional(name)
+        value = self._optional_number(name)
         return None if value is None else _named(name, integer, value)
 
     def boolean(self, name: str) -> bool:
@@ -231,6 +231,10 @@ class Row:
             raise FieldError(f"field `{name}`: outside the 64-bit range: {_shown(value)}")
         return moment
 
+    def optional_moment_us(self, name: str, micros: int) -> int | None:
+        """As `moment_us`, of an optional field."""
+        return None if self._optional_number(name) is None else self.moment_us(name, micros)
+
     def items(self, name: str) -> list[Any]:
         """The array in a field; an empty one where the field is absent or null."""
         value = self._optional(name)
@@ -243,6 +247,10 @@ class Row:
     def _optional(self, name: str) -> Any:
         self._asked.add(name)
         return self._values.get(name)
+
+    def _optional_number(self, name: str) -> Any:
+        value = self._optional(name)
+        return None if value == "" else value
 
     def _required(self, name: str) -> Any:
         value = self._optional(name)

@@ -7,8 +7,6 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
 
 import httpx
@@ -31,6 +29,7 @@ from backpack_streams.exchange.rest_errors import (
     RestUnusableAnswerError,
     error_from_answer,
 )
+from backpack_streams.exchange.rest_headers import age_seconds, retry_after_seconds
 from backpack_streams.exchange.rest_settings import RestSettings
 
 logger = logging.getLogger(__name__)
@@ -246,9 +245,9 @@ class RestTransport:
         status = response.status_code
         if 300 <= status < 400:
             raise _redirect_error(call.request, response)
-        retry_after_seconds = _retry_after_seconds(response.headers.get("retry-after"), self._wall_clock_us())
+        wait_seconds = retry_after_seconds(response.headers.get("retry-after"), self._wall_clock_us())
         if status == 429:
-            pause_seconds = self.limiter.refused(call.limit_class, retry_after_seconds)
+            pause_seconds = self.limiter.refused(call.limit_class, wait_seconds)
             logger.warning(
                 "rest rate limit hit",
                 extra={"limit_class": call.limit_class.value, "pause_seconds": round(pause_seconds, 3)},
@@ -258,7 +257,7 @@ class RestTransport:
         if status >= 400:
             body, _ = await _read_body(call.request, response, _ERROR_BODY_BYTES)
             self._tell(call, response, body)
-            raise error_from_answer(call.request, status, body, retry_after_seconds)
+            raise error_from_answer(call.request, status, body, wait_seconds)
         body, is_complete = await _read_body(call.request, response, self.settings.largest_answer_bytes)
         if not is_complete:
             message = f"the answer is larger than {self.settings.largest_answer_bytes} bytes"
@@ -268,7 +267,7 @@ class RestTransport:
         self.counters.received_bytes += len(body)
         return Answer(
             body=None if status == 204 else body,
-            age_seconds=_age_seconds(response.headers.get("age")),
+            age_seconds=age_seconds(response.headers.get("age")),
             received_time_us=self._wall_clock_us(),
             status=status,
         )
@@ -345,25 +344,3 @@ def _redirect_error(request: RestRequest, response: httpx.Response) -> RestRedir
         status=response.status_code,
         advice="redirects are not followed: set the REST URL to the API's own address, and check for a captive proxy",
     )
-
-
-def _age_seconds(header: str | None) -> int | None:
-    return int(header) if header is not None and _is_small_number(header) else None
-
-
-def _retry_after_seconds(header: str | None, now_us: int) -> float | None:
-    """Seconds of a `Retry-After` header (RFC 9110, 10.2.3): a number of them or an HTTP date; None if it is neither."""
-    if header is None:
-        return None
-    if _is_small_number(header):
-        return float(header)
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:  # no date either: as if there were no header
-        return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.fromtimestamp(now_us // 1_000_000, UTC)).total_seconds())
-
-
-def _is_small_number(header: str) -> bool:
-    return header.isascii() and header.isdigit() and len(header) <= 9

@@ -24,6 +24,8 @@ class NoticeKind(StrEnum):
     """A newer link delivers in its place, so it was dropped."""
     LINK_STOPPED = "link_stopped"
     """Dropped because the session stops."""
+    LINK_RENEWAL = "link_renewal"
+    """A successor is opened for a link that still stands: it is old, does not answer, or does not deliver."""
     CONNECT_LIMIT = "connect_limit"
     """The bound on connects a minute was hit; the next try waits."""
     STREAM_REJECTED = "stream_rejected"
@@ -32,8 +34,10 @@ class NoticeKind(StrEnum):
     """The exchange does not take the signature of a subscription; every stream in it waits for another try."""
     UNATTRIBUTED_ERROR = "unattributed_error"
     """An error frame came that belongs to no known request."""
+    SUBSCRIBE_REFUSED = "subscribe_refused"
+    """A subscription of several streams was answered with an error; they are asked for again."""
     BARRIER_UNANSWERED = "barrier_unanswered"
-    """The server leaves Pings unanswered, so errors cannot be attributed to streams."""
+    """The server leaves Pings unanswered, so no subscription is confirmed and nothing is known to be received."""
     STREAM_SILENT = "stream_silent"
     STREAM_RECOVERED = "stream_recovered"
 
@@ -100,4 +104,48 @@ class Notice:
     retry_seconds: float | None = None
 
 
-Action = OpenLink | SendText | SendPing | SendClose | DropLink | Notice
+class Cause(StrEnum):
+    """Why a stream is no longer active on a link."""
+
+    DISCONNECTED = "DISCONNECTED"
+    REFUSED = "REFUSED"
+    SILENT = "SILENT"
+    UNSUBSCRIBED = "UNSUBSCRIBED"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsActive:
+    """The exchange has confirmed subscriptions: everything sent on them from `at` on arrives on this link."""
+
+    streams: tuple[str, ...]
+    link_id: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsInactive:
+    """Streams are active on this link no more. Everything sent on them until `through` was received; `cause` is a `Cause`."""
+
+    streams: tuple[str, ...]
+    link_id: int
+    through: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkProven:
+    """Everything that the exchange sent on this link until `through` was received."""
+
+    link_id: int
+    through: float
+
+
+CoverageEvent = StreamsActive | StreamsInactive | LinkProven
+Action = OpenLink | SendText | SendPing | SendClose | DropLink | Notice | CoverageEvent
+
+_SHOWN_CHARACTERS = 200
+
+
+def shown(text: str) -> str:
+    """Words of the other side as they may stand in a message: short and on one line."""
+    return "".join(character if character.isprintable() else " " for character in text[:_SHOWN_CHARACTERS])

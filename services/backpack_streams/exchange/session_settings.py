@@ -7,11 +7,14 @@ from backpack_streams.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """How long a stream may stay silent before that is worth a notice; None means for ever.
+    """How long a stream may stay silent; None means without limit.
+
+    A stream with `max_silence_seconds` is sent by the clock, so its silence proves that it is not delivered. One with
+    `first_delivery_seconds` alone may be quiet for good: it is asked for again, and told of if it has never delivered.
 
     Attributes:
         max_silence_seconds: longest pause between two frames of the stream.
-        first_delivery_seconds: longest wait for the first frame after the subscription.
+        first_delivery_seconds: longest wait for the first frame of each subscription.
     """
 
     max_silence_seconds: float | None = None
@@ -41,16 +44,26 @@ class SessionSettings:
     outstanding_batches: int = 4
     """Subscribe frames sent ahead of the Pong that says they were taken; 1 while an error is being traced."""
     barrier_timeout_seconds: float = 30.0
+    """After that long without a Pong, subscribing goes on without one and the link is renewed."""
+    refusal_base_seconds: float = 0.5
+    """First wait after an error that blames no stream; it doubles up to `refusal_cap_seconds`."""
+    refusal_cap_seconds: float = 30.0
+    rejected_base_seconds: float = 10.0
+    """First wait before a stream that was refused by its name is tried again; it doubles up to `rejected_retry_seconds`."""
     rejected_retry_seconds: float = 900.0
     refused_signature_retry_seconds: float = 10.0
+    unwanted_repeat_seconds: float = 30.0
+    """An UNSUBSCRIBE whose stream delivers on is repeated no sooner than that."""
 
-    idle_before_ping_seconds: float = 15.0
+    ping_interval_seconds: float = 1.0
     ping_reply_seconds: float = 10.0
+    """A link that leaves Pings unanswered and delivers nothing for so long is dead; after half of it a successor opens."""
 
     server_grace_seconds: float = 30.0
     server_grace_margin_seconds: float = 5.0
     overlap_min_seconds: float = 1.0
-    overlap_max_seconds: float = 10.0
+    overlap_max_seconds: float = 60.0
+    """A replaced link is dropped after that long even if its successor is not subscribed to everything."""
     draining_links_limit: int = 4
 
     reconnect_base_seconds: float = 0.25
@@ -58,6 +71,17 @@ class SessionSettings:
     stable_after_open_seconds: float = 60.0
     stable_after_data_seconds: float = 10.0
     connects_per_minute_limit: int = 30
+    max_link_age_seconds: float = 86_400.0
+    """A link is renewed at that age, give or take a tenth."""
+    renewal_base_seconds: float = 300.0
+    """Shortest time between two renewals of a connection that does not deliver; it doubles up to `renewal_cap_seconds`."""
+    renewal_cap_seconds: float = 1_800.0
+
+    heal_base_seconds: float = 60.0
+    """First wait between two subscriptions of a stream that does not deliver; it doubles up to `heal_cap_seconds`."""
+    heal_cap_seconds: float = 900.0
+    trust_again_seconds: float = 15.0
+    """A doubted stream that nobody doubts for so long after its new subscription was confirmed is active again."""
 
     unattributed_notices_per_minute_limit: int = 10
 
@@ -71,5 +95,6 @@ class SessionSettings:
             raise UsageError(f"connections is {self.connections}; give 1 or 2")
         if self.overlap_min_seconds > self.overlap_max_seconds:
             raise UsageError("overlap_min_seconds is above overlap_max_seconds; lower it")
-        if self.reconnect_base_seconds > self.reconnect_cap_seconds:
-            raise UsageError("reconnect_base_seconds is above reconnect_cap_seconds; lower it")
+        for what in ("reconnect", "refusal", "renewal", "heal"):
+            if getattr(self, f"{what}_base_seconds") > getattr(self, f"{what}_cap_seconds"):
+                raise UsageError(f"{what}_base_seconds is above {what}_cap_seconds; lower it")

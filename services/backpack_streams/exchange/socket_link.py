@@ -202,6 +202,10 @@ class SocketLink(WSListener):
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
+    def discount_message(self) -> None:
+        """The message at hand is an error frame: it does not show that anything is delivered."""
+        self._frames_before_burst += 1
+
     # Sending and pacing.
 
     def send_text(self, text: str) -> None:

@@ -4,6 +4,7 @@ A symbol may hold dots, so a name is never split on every dot: the channel and i
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from backpack_streams.errors import UsageError
 
@@ -39,6 +40,24 @@ class StreamKind:
         if symbol is None:
             return str(self)
         return f"{self.channel if self.parameter == BY_SYMBOL else self}.{symbol}"
+
+
+_UNIT_MICROS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
+
+
+def candle_start(interval: str, start_us: int, at_us: int) -> int:
+    """The start of the candle that holds `at_us`, counted from the start of an earlier one. Microseconds since the Unix epoch.
+
+    `interval` is one of `KLINE_INTERVALS`; months begin on their first day, UTC.
+    """
+    if at_us <= start_us:
+        return start_us
+    if interval == "1month":
+        moment = datetime.fromtimestamp(at_us / 1_000_000, UTC)
+        first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return max(start_us, int(first.timestamp()) * 1_000_000)
+    length = int(interval[:-1]) * _UNIT_MICROS[interval[-1]]
+    return start_us + (at_us - start_us) // length * length
 
 
 def is_private(stream: str) -> bool:

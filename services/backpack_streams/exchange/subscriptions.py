@@ -1,133 +1,128 @@
-"""What one link is subscribed to: frames in batches, each followed by a Ping whose Pong tells whose error came back.
+"""What one link is subscribed to: frames in batches, each followed by a Ping whose Pong tells that the exchange took it.
 
-The exchange acknowledges nothing, and its errors name neither the request nor the stream. Frames are answered in
-order, though, so the Pong for a Ping sent after a batch is a barrier: an error before it belongs to the oldest batch
-outstanding. A batch with an error is subscribed again in halves (a repeated SUBSCRIBE does no harm) until single
-streams are left; one that fails alone twice is named.
+The exchange acknowledges nothing, and its errors name neither the request nor the stream. Frames are answered in order,
+though, so the Pong for a Ping sent after a batch is a barrier: without an error before it the batch is confirmed, and an
+error belongs to the oldest batch outstanding. Only an error that blames a name starts a search: the batch is subscribed
+again in halves (a repeated SUBSCRIBE does no harm) until single streams are left; one that fails alone twice is named.
+Every other error blames nobody (see `retries`).
 
-Private streams go in frames of their own, each signed when it is sent. An error that speaks of no stream then is about
-the signature, so the whole frame is refused and not searched for a culprit.
+Private streams go in frames of their own, each signed when it is sent. An error that speaks of no stream then is about the
+signature, so the whole frame is refused and not searched for a culprit.
 """
 
 import json
+import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Literal
 
-from backpack_streams.exchange.session_actions import Action, SendPing, SendText
+from backpack_streams.exchange.liveness import Liveness
+from backpack_streams.exchange.retries import Retries
+from backpack_streams.exchange.session_actions import Action, SendText
 from backpack_streams.exchange.session_settings import SessionSettings
 from backpack_streams.exchange.streams import is_private
+from backpack_streams.exchange.verdicts import Confirmed, Refused, Rejected, SignatureRefused, Unattributed, Verdict
 
 Sign = Callable[[], Sequence[str]]
 """Gives `[verifyingKey, signature, timestamp, window]`, valid from the moment of the call."""
 
 _ABOUT_A_STREAM = frozenset({4006, 4008})
 """`Invalid stream` and `Invalid depth window`: the codes seen that blame a name."""
-_BARRIER_PREFIX = b"batch:"
 _Method = Literal["SUBSCRIBE", "UNSUBSCRIBE"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """The exchange refuses this stream."""
-
-    stream: str
-    code: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unattributed:
-    """An error came that no stream could be found for."""
-
-    code: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """A barrier got no Pong in time, so attribution is off until the server answers a Ping again."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureRefused:
-    """The exchange does not take the signature that these streams were asked for with."""
-
-    streams: tuple[str, ...]
-    code: int
-    message: str
-
-
-Verdict = Rejected | Unattributed | Unanswered | SignatureRefused
-
-
-@dataclass(slots=True)
-class _Suspicion:
-    """An error being traced to its stream: how many pieces of its batch are still to be tried."""
-
-    code: int
-    message: str
-    open_pieces: int = 1
-    is_explained: bool = False
-
-
-@dataclass(slots=True)
 class _Piece:
+    """Part of a batch in which a bad name is searched; `number` is that of the batch, `failed_alone` how it ended."""
+
     names: tuple[str, ...]
-    suspicion: _Suspicion
-    failed_alone_before: bool = False
+    number: int
+    failed_alone: bool = False
 
 
 @dataclass(slots=True)
 class _Batch:
-    barrier: bytes
+    number: int
     method: _Method
     names: tuple[str, ...]
     sent_at: float
+    barrier: int
     piece: _Piece | None
     error: tuple[int, str] | None = None
+    is_surely_its_own: bool = True
 
     @property
     def is_signed(self) -> bool:
-        return self.method == "SUBSCRIBE" and bool(self.names) and is_private(self.names[0])
+        return self.method == "SUBSCRIBE" and is_private(self.names[0])
 
 
 class LinkSubscriptions:
     """The subscriptions of one link. Sans-I/O: times are seconds of the caller's clock."""
 
-    def __init__(self, link_id: int, settings: SessionSettings, names: Iterable[str], sign: Sign | None = None) -> None:
+    def __init__(
+        self,
+        link_id: int,
+        settings: SessionSettings,
+        liveness: Liveness,
+        names: Iterable[str],
+        now: float,
+        *,
+        sign: Sign | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         self._link_id = link_id
         self._settings = settings
+        self._liveness = liveness
         self._sign = sign
         self._to_subscribe: dict[str, None] = dict.fromkeys(names)
         self._to_unsubscribe: dict[str, None] = {}
         self._wanted = set(self._to_subscribe)
-        self._sent_at: dict[str, float] = {}
-        self._pieces: deque[_Piece] = deque()
+        self._asked_in: dict[str, int] = {}
+        self._confirmed: dict[str, float] = {}
+        self._confirmed_in: dict[str, int] = {}
+        self._newest_answered = 0
+        self._confirmed_at = now
+        self._search: deque[_Piece] = deque()
+        self._retries = Retries(settings, rng)
         self._outstanding: deque[_Batch] = deque()
         self._next_send_at = float("-inf")
         self._sequence = 0
-        self._is_attributing = True
+
+    # What is so.
 
     @property
-    def is_settled(self) -> bool:
-        """Whether every stream was asked for and the server is known to have seen the requests."""
-        return not (self._has_work() or self._outstanding)
+    def wanted(self) -> Set[str]:
+        """Streams that are asked for until they are confirmed."""
+        return self._wanted
 
-    def subscribed_at(self, name: str) -> float | None:
-        """When this stream was asked for on this link, None if it was not."""
-        return self._sent_at.get(name)
+    @property
+    def confirmed(self) -> Mapping[str, float]:
+        """Wanted streams whose subscription the exchange has taken, each with when it let that know."""
+        return MappingProxyType(self._confirmed)
 
-    def confirmed(self) -> set[str]:
-        """Streams that were asked for and that the server, having seen the request, did not refuse."""
-        asked = self._wanted & self._sent_at.keys() - self._to_subscribe.keys()
-        for batch in self._outstanding:
-            asked.difference_update(batch.names)
-        for piece in self._pieces:
-            asked.difference_update(piece.names)
-        return asked
+    @property
+    def confirmed_early(self) -> list[str]:
+        """Confirmed streams that were not in the newest SUBSCRIBE that was answered."""
+        return [name for name in self._confirmed if self._confirmed_in[name] != self._newest_answered]
+
+    @property
+    def settled_at(self) -> float | None:
+        """Since when all wanted streams are confirmed, None while they are not."""
+        return self._confirmed_at if len(self._confirmed) == len(self._wanted) else None
+
+    def due_at(self) -> float | None:
+        """When `send` has something to do next; None if only an event can change anything."""
+        has_work = self._to_unsubscribe or self._to_subscribe or (self._search and not self._outstanding)
+        work_at = self._next_send_at if has_work else self._retries.due_at()
+        if work_at is None:
+            return None
+        stall_at = self._next_send_at if self._has_room() else self._stall_at()
+        return max(work_at, self._next_send_at, stall_at)
+
+    # What is wanted.
 
     def add(self, name: str) -> None:
         """Want this stream."""
@@ -140,122 +135,92 @@ class LinkSubscriptions:
 
     def remove(self, name: str) -> None:
         """Want this stream no more."""
-        self._wanted.discard(name)
-        self._to_subscribe.pop(name, None)
-        if name in self._sent_at:
+        was_asked = name in self._asked_in
+        self._forget(name)
+        if was_asked:
             self._to_unsubscribe[name] = None
 
     def reject(self, name: str) -> None:
         """Want this stream no more, nor unsubscribe it: the exchange does not know it."""
-        self._wanted.discard(name)
-        self._to_subscribe.pop(name, None)
+        self._forget(name)
         self._to_unsubscribe.pop(name, None)
-        self._sent_at.pop(name, None)
+        self._asked_in.pop(name, None)
 
     def resubscribe(self, name: str) -> None:
-        """Unsubscribe and subscribe again a stream that was asked for and does not deliver."""
-        if name in self._wanted and name in self._sent_at:
+        """Unsubscribe and subscribe again a stream that was confirmed and does not deliver."""
+        if self.distrust(name):
             self._to_unsubscribe[name] = None
             self._to_subscribe[name] = None
 
-    def due_at(self, *, barriers: bool = True) -> float | None:
-        """When `send` or, with `barriers`, `expire` has something to do next; None if never."""
-        times = [self._next_send_at] if self._has_work() and self._has_room() else []
-        if barriers and self._outstanding:
-            times.append(self._outstanding[0].sent_at + self._settings.barrier_timeout_seconds)
-        return min(times, default=None)
+    def distrust(self, name: str) -> bool:
+        """Take a stream for unconfirmed; says whether it was confirmed."""
+        return self._confirmed.pop(name, None) is not None
+
+    def ask_again(self, name: str) -> None:
+        """Repeat the SUBSCRIBE of a confirmed stream, which takes nothing away from it."""
+        if name in self._confirmed:
+            self._to_subscribe[name] = None
+
+    def ask_anew(self, name: str) -> None:
+        """Repeat the SUBSCRIBE of a confirmed stream and take it for unconfirmed until that is answered."""
+        if self.distrust(name):
+            self._to_subscribe[name] = None
+
+    def unsubscribe(self, name: str) -> None:
+        """Repeat the UNSUBSCRIBE of a stream that nobody wants and that delivers on."""
+        if name not in self._wanted:
+            self._to_unsubscribe[name] = None
+
+    # What is sent.
 
     def send(self, now: float) -> list[Action]:
         """Give the frames that may go out now: spaced, and few ahead of their Pongs."""
         actions: list[Action] = []
-        while now >= self._next_send_at and self._has_work() and self._has_room():
+        while now >= self._next_send_at and (self._has_room() or now >= self._stall_at()):
             batch = self._next_batch(now)
             if batch is None:
-                continue
+                break
             frame: dict[str, str | Sequence[str]] = {"method": batch.method, "params": batch.names}
             if batch.is_signed and self._sign is not None:
                 frame["signature"] = self._sign()
-            text = json.dumps(frame, separators=(",", ":"))
-            actions.append(SendText(self._link_id, text))
+            actions.append(SendText(self._link_id, json.dumps(frame, separators=(",", ":"))))
+            batch.barrier, ping = self._liveness.ping(now)
+            actions.append(ping)
+            self._outstanding.append(batch)
             self._next_send_at = now + self._settings.subscribe_spacing_seconds
-            if self._is_attributing:
-                self._outstanding.append(batch)
-                actions.append(SendPing(self._link_id, batch.barrier))
         return actions
-
-    def error(self, code: int, message: str) -> bool:
-        """Take an error of the exchange; False if no batch is outstanding that it could belong to."""
-        for batch in self._outstanding:
-            # A batch may hold several bad names and so get several errors; one is enough to split it.
-            batch.error = batch.error or (code, message)
-            return True
-        return False
-
-    def pong(self, payload: bytes) -> list[Verdict]:
-        """Take a Pong: its batch, and every batch before it, has been dealt with by the server."""
-        self._is_attributing = True
-        if all(batch.barrier != payload for batch in self._outstanding):
-            return []
-        verdicts: list[Verdict] = []
-        while True:
-            batch = self._outstanding.popleft()
-            verdicts += self._conclude(batch)
-            if batch.barrier == payload:
-                return verdicts
-
-    def expire(self, now: float) -> list[Verdict]:
-        """Give up attributing errors once the oldest barrier had no Pong for too long; subscribing goes on."""
-        if not self._outstanding or now < self._outstanding[0].sent_at + self._settings.barrier_timeout_seconds:
-            return []
-        verdicts: list[Verdict] = [Unanswered()]
-        verdicts += [Unattributed(*batch.error) for batch in self._outstanding if batch.error]
-        suspicions = [batch.piece.suspicion for batch in self._outstanding if batch.piece]
-        suspicions += [piece.suspicion for piece in self._pieces]
-        unexplained = {id(suspicion): suspicion for suspicion in suspicions if not suspicion.is_explained}
-        verdicts += [Unattributed(suspicion.code, suspicion.message) for suspicion in unexplained.values()]
-        for piece in self._pieces:
-            self._to_subscribe.update(dict.fromkeys(name for name in piece.names if name in self._wanted))
-        self._pieces.clear()
-        self._outstanding.clear()
-        self._is_attributing = False
-        return verdicts
 
     def restart_barrier_clock(self, now: float) -> None:
         """Count the wait for Pongs from now: nothing was read until now."""
         for batch in self._outstanding:
             batch.sent_at = now
 
-    def _has_work(self) -> bool:
-        return bool(self._pieces or self._to_unsubscribe or self._to_subscribe)
-
     def _has_room(self) -> bool:
-        is_tracing = bool(self._pieces) or any(batch.piece for batch in self._outstanding)
-        return len(self._outstanding) < (1 if is_tracing else self._settings.outstanding_batches)
+        is_searching = bool(self._search) or any(batch.piece for batch in self._outstanding)
+        return len(self._outstanding) < (1 if is_searching else self._settings.outstanding_batches)
+
+    def _stall_at(self) -> float:
+        """When to go on without the Pong that is awaited."""
+        return self._outstanding[0].sent_at + self._settings.barrier_timeout_seconds
 
     def _next_batch(self, now: float) -> _Batch | None:
-        if self._pieces:
-            return self._next_piece(now)
+        while self._search and not self._outstanding:
+            piece = self._search.popleft()
+            names = self._still_asked_in(piece.number, piece.names)
+            if names:
+                return self._subscribe(names, now, piece)
         if self._to_unsubscribe:
             names = self._take(self._to_unsubscribe)
             for name in names:
-                self._sent_at.pop(name, None)
+                self._asked_in.pop(name, None)
             return self._batch("UNSUBSCRIBE", names, now)
-        return self._subscribe(self._take(self._to_subscribe), now)
-
-    def _next_piece(self, now: float) -> _Batch | None:
-        piece = self._pieces.popleft()
-        piece.names = tuple(name for name in piece.names if name in self._wanted)
-        if not piece.names:
-            piece.suspicion.open_pieces -= 1
-            piece.suspicion.is_explained = True
-            return None
-        return self._subscribe(piece.names, now, piece)
+        names = self._take(self._to_subscribe) if self._to_subscribe else self._retries.take(now)
+        return self._subscribe(names, now) if names else None
 
     def _subscribe(self, names: tuple[str, ...], now: float, piece: _Piece | None = None) -> _Batch:
-        # A piece too: its streams may have been unsubscribed since the first frame that asked for them.
-        for name in names:
-            self._sent_at[name] = now
-        return self._batch("SUBSCRIBE", names, now, piece)
+        batch = self._batch("SUBSCRIBE", names, now, piece)
+        self._asked_in.update(dict.fromkeys(names, batch.number))
+        return batch
 
     def _take(self, names: dict[str, None]) -> tuple[str, ...]:
         first_is_private = is_private(next(iter(names)))
@@ -267,50 +232,89 @@ class LinkSubscriptions:
 
     def _batch(self, method: _Method, names: tuple[str, ...], now: float, piece: _Piece | None = None) -> _Batch:
         self._sequence += 1
-        return _Batch(_BARRIER_PREFIX + b"%d" % self._sequence, method, names, now, piece)
+        return _Batch(self._sequence, method, names, now, 0, piece)
 
-    def _conclude(self, batch: _Batch) -> list[Verdict]:
-        if batch.error is None:
-            return self._close_piece(batch.piece)
-        code, message = batch.error
+    # What comes back.
+
+    def error(self, code: int, message: str, now: float) -> bool:
+        """Take an error of the exchange; False if no batch is outstanding that it could belong to."""
+        if not self._outstanding:
+            return False
+        is_sure = now < self._stall_at()
+        for batch in list(self._outstanding)[: 1 if is_sure else None]:
+            batch.is_surely_its_own &= is_sure
+            # One that blames nobody goes before one that does: in such trouble no name is to be blamed.
+            if batch.error is None or batch.error[0] in _ABOUT_A_STREAM:
+                batch.error = (code, message)
+        return True
+
+    def answered(self, barrier: int, now: float) -> list[Verdict]:
+        """A Pong came: every batch in front of that Ping has been dealt with by the server."""
+        concluded: list[_Batch] = []
+        while self._outstanding and self._outstanding[0].barrier <= barrier:
+            concluded.append(self._outstanding.popleft())
+        error = next((batch.error for batch in concluded if batch.error), None)
+        if len(concluded) > 1 and error is not None:
+            for batch in concluded:  # one Pong for several: whose error it was is not known
+                batch.error, batch.is_surely_its_own = batch.error or error, False
+        return [verdict for batch in concluded for verdict in self._conclude(batch, now)]
+
+    def _conclude(self, batch: _Batch, now: float) -> list[Verdict]:
         if batch.method == "UNSUBSCRIBE":
-            return [Unattributed(code, message)]
+            return [Unattributed(*batch.error)] if batch.error and batch.is_surely_its_own else []
+        self._newest_answered = batch.number
+        names = self._still_asked_in(batch.number, batch.names)
+        if batch.error is None:
+            return self._confirm(names, batch.number, now)
+        code, message = batch.error
         if batch.is_signed and self._sign is not None and code not in _ABOUT_A_STREAM:
-            return self._refuse(batch, code, message)
-        piece = batch.piece or _Piece(batch.names, _Suspicion(code, message))
-        still_wanted = tuple(name for name in piece.names if name in self._wanted)
-        if len(still_wanted) < len(piece.names):
-            # A name that is gone or known to be bad by now explains the error; the others get another try together.
-            piece.suspicion.is_explained = True
-            parts = [still_wanted] if still_wanted else []
-        elif len(still_wanted) > 1:
-            middle = len(still_wanted) // 2
-            parts = [still_wanted[:middle], still_wanted[middle:]]
-        elif piece.failed_alone_before:
-            piece.suspicion.is_explained = True
-            self.reject(still_wanted[0])
-            return [Rejected(still_wanted[0], code, message), *self._close_piece(piece)]
-        else:
+            for name in names:
+                self.reject(name)
+            return [SignatureRefused(names, code, message)]
+        if code in _ABOUT_A_STREAM:
+            return self._trace(batch, names, code, message)
+        unconfirmed = tuple(name for name in names if name not in self._confirmed)
+        if not unconfirmed:
+            return []
+        return [Refused(unconfirmed, code, message, self._retries.refuse(unconfirmed, now))]
+
+    def _confirm(self, names: tuple[str, ...], number: int, now: float) -> list[Verdict]:
+        self._confirmed_in.update(dict.fromkeys(names, number))
+        self._retries.forget(names)
+        self._retries.rush(now)
+        new = tuple(name for name in names if name not in self._confirmed)
+        if not new:
+            return []
+        self._confirmed.update(dict.fromkeys(new, now))
+        self._confirmed_at = now
+        return [Confirmed(new)]
+
+    def _trace(self, batch: _Batch, names: tuple[str, ...], code: int, message: str) -> list[Verdict]:
+        """Search the bad name. What is gone or known to be bad by now explains the error, and the others get another try together."""
+        number = batch.number
+        if len(names) > 1 and len(names) == len(batch.names) and batch.is_surely_its_own:
+            middle = len(names) // 2
+            self._search.extendleft([_Piece(names[middle:], number), _Piece(names[:middle], number)])
+        elif names == batch.names and batch.is_surely_its_own and batch.piece and batch.piece.failed_alone:
+            self.reject(names[0])
+            return [Rejected(names[0], code, message)]
+        elif names:
             # Once more alone: a late error of another request must not cost a good stream.
-            parts = [still_wanted]
-        failed_alone = len(still_wanted) == 1 and len(piece.names) == 1
-        piece.suspicion.open_pieces += len(parts)
-        self._pieces.extendleft(_Piece(part, piece.suspicion, failed_alone) for part in reversed(parts))
-        return self._close_piece(piece)
+            failed_alone = batch.is_surely_its_own and len(batch.names) == 1
+            self._search.appendleft(_Piece(names, number, failed_alone))
+        return [] if batch.piece or not names else [Refused(names, code, message, 0.0)]
 
-    def _refuse(self, batch: _Batch, code: int, message: str) -> list[Verdict]:
-        refused = tuple(name for name in batch.names if name in self._wanted)
-        for name in refused:
-            self.reject(name)
-        if batch.piece is not None:
-            batch.piece.suspicion.is_explained = True
-        return [SignatureRefused(refused, code, message), *self._close_piece(batch.piece)]
+    def _still_asked_in(self, number: int, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the names that are wanted and were not asked for, nor told to go, after this batch."""
+        return tuple(
+            name
+            for name in names
+            if name in self._wanted and self._asked_in.get(name) == number and name not in self._to_subscribe
+        )
 
-    def _close_piece(self, piece: _Piece | None) -> list[Verdict]:
-        if piece is None:
-            return []
-        suspicion = piece.suspicion
-        suspicion.open_pieces -= 1
-        if suspicion.open_pieces or suspicion.is_explained:
-            return []
-        return [Unattributed(suspicion.code, suspicion.message)]
+    def _forget(self, name: str) -> None:
+        self._wanted.discard(name)
+        self._to_subscribe.pop(name, None)
+        self._confirmed.pop(name, None)
+        self._confirmed_in.pop(name, None)
+        self._retries.forget((name,))

@@ -1,21 +1,22 @@
 """Typed messages of the exchange's public streams, as tolerant as the wire is loose.
 
 The quick way takes what the exchange sends on a normal day. What it does not take goes the patient way: numbers written as strings
-and strings written as numbers are one, digits are kept as they were written, unknown fields are named so that they can be counted.
+and strings written as numbers are one, digits are kept as they were written, an optional number that is empty text is absent, a level
+may have more than two parts, unknown fields are named so that they can be counted.
 Times are microseconds since the Unix epoch unless a name says otherwise; numbers with decimals stay text, exactly as sent.
 """
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from backpack_streams.errors import ExchangeError
 
+Number = Annotated[str, Meta(min_length=1)]
+"""A number with decimals, as text. Empty text is none, and sends the message the patient way."""
 Level = tuple[str, str]
 """Price and absolute quantity, as text."""
 
@@ -29,6 +30,12 @@ class Envelope(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
 
     stream: str
     data: Raw
+
+
+class NewEnvelope(Envelope, kw_only=True, forbid_unknown_fields=False, gc=False):
+    """An envelope that may have fields nobody knows yet. With an `error` it is none."""
+
+    error: Raw | None = None
 
 
 class ErrorBody(Struct, kw_only=True):
@@ -58,10 +65,10 @@ class BookTicker(Struct, kw_only=True, gc=False):
     engine_time: int | None = field(name="T", default=None)
     symbol: str = field(name="s")
     update_id: int = field(name="u")
-    ask_price: str | None = field(name="a", default=None)
-    ask_quantity: str | None = field(name="A", default=None)
-    bid_price: str | None = field(name="b", default=None)
-    bid_quantity: str | None = field(name="B", default=None)
+    ask_price: Number | None = field(name="a", default=None)
+    ask_quantity: Number | None = field(name="A", default=None)
+    bid_price: Number | None = field(name="b", default=None)
+    bid_quantity: Number | None = field(name="B", default=None)
     event: str | None = field(name="e", default=None)
 
 
@@ -72,8 +79,8 @@ class Trade(Struct, kw_only=True, gc=False):
     engine_time: int | None = field(name="T", default=None)
     symbol: str = field(name="s")
     trade_id: int = field(name="t")
-    price: str = field(name="p")
-    quantity: str = field(name="q")
+    price: Number = field(name="p")
+    quantity: Number = field(name="q")
     buyer_order_id: str | None = field(name="b", default=None)
     seller_order_id: str | None = field(name="a", default=None)
     is_buyer_maker: bool = field(name="m")
@@ -86,12 +93,12 @@ class Ticker(Struct, kw_only=True, gc=False):
     event_time: int = field(name="E")
     engine_time: int | None = field(name="T", default=None)
     symbol: str = field(name="s")
-    first_price: str | None = field(name="o", default=None)
-    last_price: str | None = field(name="c", default=None)
-    high: str | None = field(name="h", default=None)
-    low: str | None = field(name="l", default=None)
-    base_volume: str | None = field(name="v", default=None)
-    quote_volume: str | None = field(name="V", default=None)
+    first_price: Number | None = field(name="o", default=None)
+    last_price: Number | None = field(name="c", default=None)
+    high: Number | None = field(name="h", default=None)
+    low: Number | None = field(name="l", default=None)
+    base_volume: Number | None = field(name="v", default=None)
+    quote_volume: Number | None = field(name="V", default=None)
     trades: int | None = field(name="n", default=None)
     event: str | None = field(name="e", default=None)
 
@@ -107,9 +114,9 @@ class StockPrice(Struct, kw_only=True, gc=False):
     """
 
     symbol: str
-    bid: str | None = None
-    ask: str | None = None
-    mid: str | None = None
+    bid: Number | None = None
+    ask: Number | None = None
+    mid: Number | None = None
     timestamp: int | str
     session: str | None = None
     event: str | None = field(name="e", default=None)
@@ -122,11 +129,11 @@ class Kline(Struct, kw_only=True, gc=False):
     symbol: str = field(name="s")
     start: str = field(name="t")
     end: str = field(name="T")
-    open: str | None = field(name="o", default=None)
-    high: str | None = field(name="h", default=None)
-    low: str | None = field(name="l", default=None)
-    close: str | None = field(name="c", default=None)
-    base_volume: str | None = field(name="v", default=None)
+    open: Number | None = field(name="o", default=None)
+    high: Number | None = field(name="h", default=None)
+    low: Number | None = field(name="l", default=None)
+    close: Number | None = field(name="c", default=None)
+    base_volume: Number | None = field(name="v", default=None)
     trades: int | None = field(name="n", default=None)
     is_closed: bool = field(name="X")
     event: str | None = field(name="e", default=None)
@@ -138,9 +145,9 @@ class MarkPrice(Struct, kw_only=True, gc=False):
     event_time: int = field(name="E")
     engine_time: int | None = field(name="T", default=None)
     symbol: str = field(name="s")
-    mark_price: str = field(name="p")
-    funding_rate: str | None = field(name="f", default=None)
-    index_price: str | None = field(name="i", default=None)
+    mark_price: Number = field(name="p")
+    funding_rate: Number | None = field(name="f", default=None)
+    index_price: Number | None = field(name="i", default=None)
     next_funding_time_ms: int | None = field(name="n", default=None)
     event: str | None = field(name="e", default=None)
 
@@ -151,7 +158,7 @@ class OpenInterest(Struct, kw_only=True, gc=False):
     event_time: int = field(name="E")
     engine_time: int | None = field(name="T", default=None)
     symbol: str = field(name="s")
-    open_interest: str | None = field(name="o", default=None)
+    open_interest: Number | None = field(name="o", default=None)
     event: str | None = field(name="e", default=None)
 
 
@@ -162,8 +169,8 @@ class Liquidation(Struct, kw_only=True, gc=False):
     engine_time: int | None = field(name="T", default=None)
     symbol: str = field(name="s")
     side: str = field(name="S")
-    price: str = field(name="p")
-    quantity: str = field(name="q")
+    price: Number = field(name="p")
+    quantity: Number = field(name="q")
     event: str | None = field(name="e", default=None)
 
 
@@ -184,7 +191,10 @@ class Decoder(Generic[M]):
             kind.__name__, [], bases=(kind,), kw_only=True, gc=False, forbid_unknown_fields=True, module=__name__
         )
         self._kind = kind
-        self._known = {each.encode_name for each in msgspec.structs.fields(kind)}
+        fields = msgspec.structs.fields(kind)
+        self._known = {each.encode_name for each in fields}
+        self._sides = [each.encode_name for each in fields if each.type == (list[Level] | None)]
+        self._optional_numbers = optional_numbers(kind)
         self._lenient: Callable[[Any], M] = msgspec.json.Decoder(kind).decode
         self._quick = cast("Callable[[Any], M]", msgspec.json.Decoder(strict).decode)
         self._until_sample = 0
@@ -211,10 +221,11 @@ class Decoder(Generic[M]):
         if not isinstance(fields, dict):
             raise UnreadableMessageError(f"the message is no object: {_shown(data)}")
         unknown = fields.keys() - self._known
-        for name in unknown:
-            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
         if unknown:
             self._quick = self._lenient
+        drop_empty(fields, self._optional_numbers)
+        for name in [*unknown, *(f"{side}[]" for side in self._sides if cut_levels(fields.get(side)))]:
+            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
         if self._quick is self._lenient:
             self._until_sample = self.SAMPLE
         try:
@@ -223,6 +234,72 @@ class Decoder(Generic[M]):
             raise UnreadableMessageError(
                 f"the {self._kind.__name__} message cannot be understood ({error}): {_shown(data)}"
             ) from error
+
+
+def optional_numbers(kind: type[Struct]) -> frozenset[str]:
+    """The names on the wire of the numbers that a message may lack."""
+    fields = msgspec.structs.fields(kind)
+    return frozenset(each.encode_name for each in fields if each.type in (Number | None, int | None))
+
+
+def drop_empty(fields: dict[str, Any], names: Iterable[str]) -> None:
+    """Takes those fields for absent that are empty text."""
+    for name in names:
+        if fields.get(name) == "":
+            del fields[name]
+
+
+def cut_levels(levels: Any) -> bool:
+    """Leaves each level its price and its quantity, which come first. Whether there was more in one."""
+    if not isinstance(levels, list):
+        return False
+    long = [level for level in levels if isinstance(level, list) and len(level) > _PARTS_OF_A_LEVEL]
+    for level in long:
+        del level[_PARTS_OF_A_LEVEL:]
+    return bool(long)
+
+
+_PARTS_OF_A_LEVEL = 2
+
+
+class NewEnvelopes:
+    """Opens envelopes that have fields which were not there yesterday, in one pass; `unknown_fields` counts them in samples.
+
+    Of `SAMPLE` envelopes one is looked at for names, so that a new field costs no speed.
+    """
+
+    SAMPLE = 1000
+
+    def __init__(self) -> None:
+        self._open = msgspec.json.Decoder(NewEnvelope).decode
+        self._until_sample = 0
+        self.unknown_fields: dict[str, int] = {}
+
+    def __call__(self, payload: bytes) -> Envelope:
+        """The envelope of a data message.
+
+        Raises:
+            UnreadableMessageError: it is none: no JSON object with `stream` and `data`, or one with an `error`.
+        """
+        try:
+            envelope = self._open(payload)
+            if not self._until_sample:
+                self._until_sample = self.SAMPLE
+                for name in msgspec.json.decode(payload, type=dict[str, Raw]).keys() - _OF_AN_ENVELOPE:
+                    self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise UnreadableMessageError(
+                f"the message carries no data of a stream ({error}): {_shown(payload)}"
+            ) from error
+        if envelope.error is not None:
+            raise UnreadableMessageError(f"the message is an error: {_shown(payload)}")
+        self._until_sample -= 1
+        return envelope
+
+
+_OF_AN_ENVELOPE = {"stream", "data", "error"}
+open_new_envelope = NewEnvelopes()
+"""Opens what `Envelope` refuses for a field that is new."""
 
 
 def parse_keeping_digits(data: Raw | bytes) -> Any:
@@ -240,48 +317,3 @@ def parse_keeping_digits(data: Raw | bytes) -> Any:
 def _shown(data: Raw | bytes) -> str:
     text = bytes(data)
     return repr(text if len(text) <= 80 else text[:80] + b"...")
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@lru_cache(maxsize=4096)  # a candle names its bounds again with every change
-def micros_from_iso(text: str) -> int:
-    """Microseconds since the Unix epoch of an ISO 8601 time; without a zone it is UTC, as the exchange means it.
-
-    Raises:
-        UnreadableMessageError: it is no such time.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UnreadableMessageError(f"{text!r} is no ISO 8601 time") from error
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-_SECONDS_BELOW = 10**11
-_MILLIS_BELOW = 10**14
-_MICROS_BELOW = 10**17
-_MOST_DIGITS = 20
-
-
-def micros_of_any_unit(moment: int | str) -> int:
-    """Microseconds since the Unix epoch of a time in seconds, milliseconds, microseconds or nanoseconds, told apart by their size.
-
-    From 1973 to 5138 no two units meet. ISO 8601 is taken too.
-
-    Raises:
-        UnreadableMessageError: it is no time.
-    """
-    if isinstance(moment, str):
-        if not moment.isascii() or not moment.isdecimal() or len(moment) > _MOST_DIGITS:
-            return micros_from_iso(moment)
-        moment = int(moment)
-    if not 0 <= moment < 10**_MOST_DIGITS:
-        raise UnreadableMessageError(f"{moment} is no time since 1970")
-    if moment < _SECONDS_BELOW:
-        return moment * 1_000_000
-    if moment < _MILLIS_BELOW:
-        return moment * 1000
-    return moment if moment < _MICROS_BELOW else moment // 1000

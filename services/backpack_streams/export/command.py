@@ -2,12 +2,13 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.bus.topics import topic_of_full_name
 from backpack_streams.errors import CodecError
 from backpack_streams.export.arrow_types import SYMBOL, arrow_schema, has_symbol
@@ -16,7 +17,6 @@ from backpack_streams.export.gathering import Gathering
 from backpack_streams.export.settings import ExportSettings
 from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
 
-_POLL_MILLIS = 500
 _MIB = 1024 * 1024
 
 Advance = Callable[[int], None]
@@ -29,7 +29,7 @@ async def run(settings: ExportSettings, topic: str) -> int:
     Raises:
         UsageError: there is no such topic, or the folder cannot be written to or holds an overlapping range.
         ExportError: there is no record in the range, or one does not fit.
-        BusError: Kafka cannot be reached. CodecError: a record cannot be read.
+        BusError: Kafka cannot be reached, or the range could not be read to its end. CodecError: a record cannot be read.
     """
     described = topic_of_full_name(topic, settings.topic_prefix)
     name = described.full_name(settings.topic_prefix)
@@ -61,23 +61,21 @@ async def _read(reader: Reader, name: str, settings: ExportSettings, rows: "_Row
     if not spans:
         return 0
     at = {place: start for place, (start, _) in spans.items()}
-    reader.assign(at)
+    ends = {place: end for place, (_, end) in spans.items()}
     count = 0
     with _progress(name, sum(end - start for start, end in spans.values())) as advance:
-        while at:
-            for place, batch in (await reader.poll(_POLL_MILLIS)).items():
-                end = spans[place.topic, place.partition][1]
-                for record in batch:
-                    if record.offset < end and settings.from_ms <= record.timestamp < settings.to_ms:
-                        partition, row = rows.row(record)
-                        gathering.add(partition, row, len(record.value or b"") + len(record.key or b""))
-                        count += 1
-            for place in list(at):
-                position = min(await reader.position(place), spans[place][1])
-                advance(position - at[place])
-                at[place] = position
-                if position >= spans[place][1]:
-                    del at[place]
+
+        def take(place: Place, records: Sequence[ConsumerRecord]) -> None:
+            nonlocal count
+            for record in records:
+                if settings.from_ms <= record.timestamp < settings.to_ms:
+                    partition, row = rows.row(record)
+                    gathering.add(partition, row, len(record.value or b"") + len(record.key or b""))
+                    count += 1
+            advance(records[-1].offset + 1 - at[place])
+            at[place] = records[-1].offset + 1
+
+        await read_to_end(reader, dict(at), ends, take)
     return count
 
 

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from backpack_streams.exchange.streams import candle_start
 from backpack_streams.feed import reports
+from backpack_streams.feed.coverage import Break
 from backpack_streams.feed.family import Reading
 from backpack_streams.feed.latest_feed import LatestFeed
-from backpack_streams.feed.sequence import CandleChain, Candles
+from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain, Candles
 
 _NOT_CLOSED = (reports.SEQUENCE_BREAK, "the closed state of candles did not come")
 
@@ -17,34 +19,51 @@ class CandleFeed(LatestFeed):
     is there again does.
     """
 
-    __slots__ = ("_candles", "_dropped_until", "_reason")
+    __slots__ = ("_break", "_break_due", "_candles", "_dropped_until", "_reason")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._candles = CandleChain()
         self._dropped_until = 0
         self._reason = _NOT_CLOSED
+        self._break: Break | None = None
+        self._break_due = 0.0
 
-    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
+    def resume(self, last_id: int, time_us: int) -> None:
         """The candles go on where the last closed one ended (`last_id`, microseconds)."""
-        self._candles.until, self.resumed_us = last_id, received_us
+        self._candles.until = last_id
 
-    def on_tick(self, now_us: int) -> None:
+    def uncovered(self, gap: Break) -> None:
+        """A time that nobody covered is a loss only if a candle closed in it: the next state tells, or the clock if none comes."""
+        if self._candles.until is None:
+            super().uncovered(gap)
+            return
+        self._reason = gap.reason, gap.detail
+        if self.has_told(gap):
+            self._surroundings.settled(self)
+        else:
+            self._break, self._break_due = gap, self._surroundings.now + CLOSING_SECONDS
+
+    def on_tick(self, now: float) -> None:
         """Closings that did not come in time are a gap."""
-        super().on_tick(now_us)
-        self._tell(self._candles.overdue(now_us))
+        super().on_tick(now)
+        self._tell(self._candles.overdue(now))
+        if self._break is not None and now >= self._break_due:
+            gap, self._break = self._break, None
+            self._surroundings.settled(self)
+            until = self._candles.until
+            assert until is not None, "uncovered keeps a break only where candles are known"
+            self._tell(self._candles.skip_to(candle_start(self.kind.parameter or "", until, gap.until_us)))
 
     def _is_missing(self, reading: Reading) -> bool:
         return bool(reading.row["is_closed"]) and self._candles.misses(reading.row["start_time"])
 
-    def _note_outage(self, reason: str, detail: str, last_us: int, received_us: int) -> None:
-        """An outage is a loss only if a candle closed meanwhile."""
-        if last_us:
-            self._reason = reason, detail
-
-    def _took(self, reading: Reading, received_us: int) -> None:
+    def _took(self, reading: Reading) -> None:
         row = reading.row
-        self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], received_us))
+        if self._break is not None and self._break.link_id == self.last_link:
+            self._break = None
+            self._surroundings.settled(self)
+        self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], self._surroundings.now))
         if row["is_closed"]:
             self._reason = _NOT_CLOSED
 

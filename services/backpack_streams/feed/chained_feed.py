@@ -1,52 +1,74 @@
 """A stream whose ids follow on each other: in order, each message once, every hole on record. Sans I/O."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.wire import UnreadableMessageError
 from backpack_streams.feed import reports
+from backpack_streams.feed.coverage import Break
 from backpack_streams.feed.family import Reading
 from backpack_streams.feed.sequence import Chain, Held, Verdict
 from backpack_streams.feed.stream_feed import StreamFeed
 
 MOST_IDS = 1 << 63
 """Avro's long ends here; so do the exchange's ids."""
-OUTAGE_MICROS = 5_000_000
-"""How long there is no socket before books are told that they are cut off."""
-RESUMED_MICROS = 3_000_000
-"""How long after an outage a stream may be silent before what it missed is in doubt."""
+RESUMED_SECONDS = 3.0
+"""How long after a break of coverage the next message may tell by its ids what was missed; then the break is put on record as it is."""
+
+
+class _Waiting(NamedTuple):
+    """A message that is held; `through`: until when everything on its stream had been brought when it came, None if nobody covered it."""
+
+    reading: Reading
+    link: int
+    received_us: int
+    through: float | None
 
 
 class ChainedFeed(StreamFeed):
     """A stream whose ids follow on each other: depth, trades."""
 
-    __slots__ = ("_chain", "_is_first", "_outage_is_open", "_settled_outage_us", "_start_id")
+    __slots__ = ("_break", "_break_due", "_chain")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._chain: Chain[Reading] = Chain()
-        self._is_first = True
-        self._start_id = 0
-        self._outage_is_open = False
-        self._settled_outage_us = 0
+        self._chain: Chain[_Waiting] = Chain()
+        self._break: Break | None = None
+        self._break_due = 0.0
 
-    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
+    def resume(self, last_id: int, time_us: int) -> None:
         """The chain goes on from `last_id`; a hole before the first message is told as one."""
         self._chain.took(last_id, time_us)
         self.last_published_id = last_id
 
-    def first_id_of(self, data: Any) -> int:
-        """The id that a message begins with. Raises `BackpackStreamsError` for one that cannot be read."""
-        return self._read(data, self.kind).first_id
+    def uncovered(self, gap: Break) -> None:
+        """The ids of the next message tell what was missed, if one comes soon. A message that the new socket brought already has told."""
+        if self.has_told(gap):
+            self._break = None
+            self._surroundings.settled(self)
+            return
+        if self._break is not None:  # one break before it has not been told yet: they are one
+            gap = replace(gap, reason=self._break.reason, detail=self._break.detail, since_us=self._break.since_us)
+        self._break, self._break_due = gap, self._surroundings.now + RESUMED_SECONDS
+        self.is_settled = False
+
+    def held_since(self) -> float | None:
+        """Until when everything had been brought when the first of the messages came that are held: they were sent after that."""
+        found = (held.item.through for held in self._chain.held)
+        return min((through for through in found if through is not None), default=None)
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
         """The next message goes out at once; any other is judged."""
         self.frames += 1
         self.last_received_us = received_us
         reading = self._read(data, self.kind)
+        if reading.symbol != self.symbol:
+            self._check_symbol(reading)
         chain = self._chain
         last_id, time_us = reading.last_id, reading.time_us
-        if reading.first_id == chain.next_id and not self._is_first and reading.first_id <= last_id:
+        if reading.first_id == chain.next_id and self.is_settled and reading.first_id <= last_id:
+            self.last_link = link
             self._publish(reading, received_us)
             chain.next_id = last_id + 1
             if time_us > chain.time_us:  # noqa: PLR1730  # max() would cost a call for each frame
@@ -57,116 +79,108 @@ class ChainedFeed(StreamFeed):
             if not 0 <= reading.first_id <= last_id < MOST_IDS:
                 raise UnreadableMessageError(f"{self.name}: ids {reading.first_id} to {last_id} make no sense")
             if chain.held:
-                self._release(received_us)
-            self._out_of_turn(reading, received_us, self._surroundings.links)
+                self._release()
+            self._out_of_turn(reading, link, received_us, self._surroundings.other_link(link))
+            self.last_link = link
         if chain.held:
-            self._release(received_us)
+            self._release()
 
-    def on_tick(self, now_us: int) -> None:
-        """Messages that waited long enough for the ones before them go out, after a gap."""
-        super().on_tick(now_us)
+    def on_tick(self, now: float) -> None:
+        """Messages that waited long enough for the ones before them go out, after a gap; so does a break that no message explained."""
+        super().on_tick(now)
         if self._chain.held:
-            self._release(now_us)
-        if self._settled_outage_us != self._surroundings.lost_us and self.family.wants_seed(self.kind):
-            self._watch_outage(now_us)
-
-    def _watch_outage(self, now_us: int) -> None:
-        """A hole shows at the next message. Where none comes, because no socket is up or the market is quiet, what was lost would
-        never show, and books would pass for live: so an outage is told when it lasts, and when it is over.
-        """
-        around = self._surroundings
-        if around.links:
-            if now_us - around.regained_us < RESUMED_MICROS:
-                return
-            if not self._is_first and (self._outage_is_open or self.last_received_us <= around.lost_us):
-                self._tell_outage("no socket was up, and the stream has not said since what was missed", now_us)
-            self._outage_is_open = False
-            self._settled_outage_us = around.lost_us
-        elif not self._outage_is_open and not self._is_first and now_us - around.lost_us >= OUTAGE_MICROS:
-            self._outage_is_open = True
-            self._tell_outage("no socket is up", None)
-
-    def _tell_outage(self, detail: str, over_us: int | None) -> None:
-        next_id = self._chain.next_id
-        self._surroundings.gap(
-            self,
-            reports.DISCONNECTED,
-            detail,
-            last_id=None if next_id is None else next_id - 1,
-            last_time_us=self.last_received_us or None,
-            next_time_us=over_us,
-        )
+            self._release()
+        gap = self._break
+        if gap is not None and now >= self._break_due:
+            self._break = None
+            self._surroundings.settled(self)
+            self._surroundings.gap(
+                self,
+                gap.reason,
+                f"{gap.detail}, and the stream has not said since what was missed",
+                last_id=self._last_id(),
+                last_time_us=gap.since_us,
+                next_time_us=gap.until_us,
+            )
 
     def unreadable(self) -> None:
         """A message of this stream was lost since it could not be read: what it held is missing."""
-        last_id = None if self._chain.next_id is None else self._chain.next_id - 1
         self._surroundings.gap(
             self,
             reports.UNREADABLE_FRAME,
             "a frame could not be read; it is among the dead letters",
-            last_id=last_id,
+            last_id=self._last_id(),
             lost_records=1,
         )
 
-    def _release(self, now_us: int) -> None:
-        for held in self._chain.released(now_us, self._surroundings.links):
-            try:
-                self._out_of_turn(held.item, held.since_us, links=1)
-            except BackpackStreamsError as error:
-                self._surroundings.lost(self, repr(held.item.row).encode(), error)
+    def _last_id(self) -> int | None:
+        return None if self._chain.next_id is None else self._chain.next_id - 1
 
-    def _out_of_turn(self, reading: Reading, received_us: int, links: int) -> None:
+    def _release(self) -> None:
+        around = self._surroundings
+        others = self.last_link is not None and around.other_link(self.last_link)
+        for held in self._chain.released(around.now, others):
+            reading, link, received_us, _ = held.item
+            try:
+                self._out_of_turn(reading, link, received_us, others=False)
+            except BackpackStreamsError as error:
+                around.lost(self, repr(reading.row).encode(), error)
+
+    def _out_of_turn(self, reading: Reading, link: int, received_us: int, others: bool) -> None:
         chain = self._chain
-        verdict = chain.offer(reading.first_id, reading.last_id, reading.time_us, links)
+        verdict = chain.offer(reading.first_id, reading.last_id, reading.time_us, others)
         if verdict is Verdict.DUPLICATE:
             self.duplicates += 1
-            if reading.last_id < self._start_id:
-                self._came_before_the_start(reading, received_us)
+            self._has_told(link)  # the new socket brings what is here already: nothing lies between
             return
         if verdict is Verdict.HOLD:
-            chain.hold(Held(reading.first_id, reading.last_id, reading.time_us, received_us, reading))
+            around = self._surroundings
+            item = _Waiting(reading, link, received_us, around.through(self))
+            chain.hold(Held(reading.first_id, reading.last_id, reading.time_us, around.now, item))
             return
-        if verdict is Verdict.HOLE and self._is_first:
-            self._break(reports.RESTART, "the producer was away", reading, received_us)
-        elif verdict is Verdict.HOLE:
-            self._break(reports.SEQUENCE_BREAK, "the exchange's sequence has a hole", reading, received_us)
-        elif verdict is Verdict.OVERLAP and self.family.wants_seed(self.kind):
-            self._break(reports.SEQUENCE_BREAK, "two updates overlap", reading, received_us)
-        elif verdict is Verdict.RESTARTED:
-            chain.begin_anew(reading.time_us)
-            self._break(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", reading, received_us)
-        elif chain.next_id is None and self.family.wants_seed(self.kind):
-            self._break(reports.STREAM_START, "nothing is known of the stream before this", reading, received_us)
-        elif chain.next_id is None:
-            self._start_id = reading.first_id
-        if self._is_first:
-            self._is_first = False
-            self._surroundings.delivered_first(self)
+        self._tell_what_is_missing(verdict, reading, link, received_us)
+        self._has_told(link)
+        self._note_delivery()
+        self.is_settled = self._break is None
         self._publish(reading, received_us)
         chain.took(reading.last_id, reading.time_us)
 
-    def _came_before_the_start(self, reading: Reading, received_us: int) -> None:
-        """Another socket began earlier than the one whose message was taken first: publishing it now would turn the order round."""
-        self._surroundings.gap(
-            self,
-            reports.SEQUENCE_BREAK,
-            "another socket brought it after a later message had been published",
-            last_id=reading.first_id - 1,
-            next_id=self._start_id,
-            next_time_us=received_us,
-            lost_records=1,
-        )
+    def _has_told(self, link: int) -> None:
+        """A message of the socket that covers the stream again has said by its ids what was missed; one of an older socket has not."""
+        if self._break is not None and link == self._break.link_id:
+            self._break = None
+            self._surroundings.settled(self)
 
-    def _break(self, reason: str, detail: str, reading: Reading, received_us: int) -> None:
-        self._outage_is_open = False  # this gap asks for the seed
+    def _tell_what_is_missing(self, verdict: Verdict, reading: Reading, link: int, received_us: int) -> None:
+        """Before a message that does not simply follow goes out."""
+        chain, gap = self._chain, self._break
+        if verdict is Verdict.RESTARTED:
+            chain.begin_anew(reading.time_us)
+            self._gap(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", reading, received_us)
+        elif verdict is Verdict.OVERLAP:
+            if self.family.wants_seed(self.kind):
+                self._gap(reports.SEQUENCE_BREAK, "two updates overlap", reading, received_us)
+        elif verdict is Verdict.HOLE or chain.next_id is None:
+            cause = self._surroundings.open_cause(self)
+            if gap is not None:
+                self._gap(gap.reason, gap.detail, reading, received_us, gap.since_us)
+            elif cause is not None:
+                self._gap(cause, "a message came before its subscription was confirmed", reading, received_us)
+            elif chain.next_id is not None:
+                self._gap(reports.SEQUENCE_BREAK, "ids are missing in the exchange's sequence", reading, received_us)
+            elif self._surroundings.other_link(link):
+                detail = "it is the first message, and those before it may be on their way on another socket"
+                self._gap(reports.STREAM_START, detail, reading, received_us)
+
+    def _gap(self, reason: str, detail: str, reading: Reading, received_us: int, since_us: int | None = None) -> None:
         expected = self._chain.next_id
         overlaps = expected is not None and reading.first_id < expected <= reading.last_id
         self._surroundings.gap(
             self,
             reason,
             detail,
-            last_id=None if expected is None else expected - 1,
+            last_id=self._last_id(),
             next_id=expected if overlaps else reading.first_id,
-            last_time_us=None,
+            last_time_us=since_us,
             next_time_us=received_us,
         )

@@ -28,12 +28,6 @@ def stream_measures(
     return (
         values("streams", "Streams subscribed to.", "channel", lambda: by_channel(wanted(), channels)),
         values(
-            "streams_confirmed",
-            "Streams that some socket is subscribed to now, as far as the exchange lets know.",
-            "channel",
-            lambda: by_channel(connection.confirmed_streams, channels),
-        ),
-        values(
             "streams_rejected",
             "Streams that the exchange refuses.",
             "channel",

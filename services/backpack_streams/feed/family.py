@@ -56,10 +56,8 @@ class Family:
     """How one channel is read and published.
 
     `chained`: ids follow on each other without holes, so a hole is a loss.
-    `records_outages`: nobody can tell what was missed while no socket was up, so every outage is put on record with its bounds.
-    `covered_by_subscription`: of those, the service itself tells the outages, by when its subscription stood (`feed.coverage`).
-    `conflated`: each message replaces the one before, so an outage is on record as well, and an exact copy is not all that is a
-    duplicate. `candles`: closed candles follow on each other without holes, so a hole is a loss.
+    `every_message_counts`: only an exact copy of a message is a duplicate; else each message replaces the one before.
+    `candles`: closed candles follow on each other without holes, so a hole is a loss.
     """
 
     channel: str
@@ -69,9 +67,7 @@ class Family:
     unknown_fields: Callable[[], dict[str, int]]
     encoder: Callable[[Encoder], RowEncoder] = stamped
     chained: bool = False
-    records_outages: bool = False
-    covered_by_subscription: bool = False
-    conflated: bool = False
+    every_message_counts: bool = False
     candles: bool = False
     max_silence_seconds: float | None = None
     all_markets_in_one: bool = False

@@ -8,12 +8,9 @@ from backpack_streams.feed.family import Family
 
 def loss_reasons(family: Family) -> Iterator[str]:
     """The reasons of gaps that are losses; STREAM_START is none."""
-    yield from (reports.RESTART, reports.BUFFER_FULL, reports.REJECTED_BY_KAFKA)
+    yield from (reports.RESTART, reports.DISCONNECTED, reports.SUBSCRIPTION_REFUSED, reports.SUBSCRIPTION_SILENT)
+    yield from (reports.NOT_SUBSCRIBED, reports.BUFFER_FULL, reports.REJECTED_BY_KAFKA)
     if family.chained:
         yield from (reports.SEQUENCE_BREAK, reports.SEQUENCE_RESTARTED, reports.UNREADABLE_FRAME)
     if family.candles:
         yield reports.SEQUENCE_BREAK
-    if family.candles or family.conflated or family.records_outages or family.channel == "depth":
-        yield reports.DISCONNECTED
-    if family.covered_by_subscription:
-        yield reports.SUBSCRIPTION_REFUSED

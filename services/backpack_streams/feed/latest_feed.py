@@ -1,70 +1,100 @@
-"""A stream whose messages are only ordered: none goes back in time, outages are on record. Sans I/O."""
+"""A stream whose messages are only ordered: none goes back in time, times that nobody covered are on record. Sans I/O."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from backpack_streams.feed import reports
+from backpack_streams.errors import BackpackStreamsError
+from backpack_streams.feed.coverage import Break
 from backpack_streams.feed.family import Reading
-from backpack_streams.feed.sequence import Latest, Verdict
+from backpack_streams.feed.sequence import Latest, Verdict, Waiting
 from backpack_streams.feed.stream_feed import StreamFeed
+
+
+class _Held(NamedTuple):
+    """A message that is held; `through`: until when everything on its stream had been brought when it came, None if nobody covered it."""
+
+    reading: Reading
+    received_us: int
+    through: float | None
 
 
 class LatestFeed(StreamFeed):
     """A stream whose messages are only ordered: tickers, mark prices, liquidations."""
 
-    __slots__ = ("_latest", "_many_symbols")
+    __slots__ = ("_latest", "_many_symbols", "last_row")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._latest = Latest()
+        self._latest: Latest[_Held] = Latest()
         self._many_symbols = not self.symbol
+        self.last_row: Any = None
 
-    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
-        """Only the time counts: what was missed since has no ids."""
-        self.resumed_us = received_us
+    def uncovered(self, gap: Break) -> None:
+        """Nothing that comes later tells what was missed: the time itself goes on record."""
+        self._surroundings.gap(self, gap.reason, gap.detail, last_time_us=gap.since_us, next_time_us=gap.until_us)
+        self._surroundings.settled(self)
 
-    def on_tick(self, now_us: int) -> None:
-        """A socket that is up again is reason enough to ask for the last value: the stream's next message may be a minute away."""
-        super().on_tick(now_us)
-        around = self._surroundings
-        if self.family.conflated and self.last_received_us and around.links and self._outages != around.outages:
-            self._outages = around.outages
-            self._note_outage(reports.DISCONNECTED, "no socket was up", self.last_received_us, now_us)
+    def held_since(self) -> float | None:
+        """Until when everything had been brought when the first of the messages came that are held: they were sent after that."""
+        found = (held.item.through for held in self._latest.held)
+        return min((through for through in found if through is not None), default=None)
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
         """Whatever another socket has not brought goes out."""
         self.frames += 1
-        around = self._surroundings
+        around, latest = self._surroundings, self._latest
         reading = self._read(data, self.kind)
-        verdict = self._latest.offer(
-            reading.last_id, reading.time_us, link, bytes(data), around.links, self.family.records_outages
-        )
-        if verdict is Verdict.DUPLICATE and not self._is_missing(reading):
+        if not self._many_symbols and reading.symbol != self.symbol:
+            self._check_symbol(reading)
+        mark, others = hash(bytes(data)), around.other_link(link)
+        verdict = latest.offer(reading.time_us, link, mark, others, self.family.every_message_counts)
+        self.last_received_us, self.last_link = received_us, link
+        if verdict is Verdict.HOLD:
+            item = _Held(reading, received_us, around.through(self))
+            latest.hold(Waiting(reading.time_us, reading.last_id, mark, link, around.now, item))
+        elif verdict is Verdict.DUPLICATE and not self._is_missing(reading):
             self.duplicates += 1
-            self.last_received_us = received_us
-            return
-        if not self.last_received_us:
-            around.delivered_first(self)
-            self._note_outage(reports.RESTART, "the producer was away", self.resumed_us, received_us)
-        elif self._outages != around.outages:
-            self._note_outage(reports.DISCONNECTED, "no socket was up", self.last_received_us, received_us)
-        self._outages = around.outages
-        self.last_received_us = received_us
+        else:
+            if latest.held and not others:
+                self._release(others)
+            self._take(reading, link, mark, received_us)
+        if latest.held:
+            self._release(others)
+
+    def on_tick(self, now: float) -> None:
+        """Messages that no other socket has brought in time go out."""
+        super().on_tick(now)
+        if self._latest.held:
+            self._release(self.last_link is not None and self._surroundings.other_link(self.last_link))
+
+    def _release(self, others: bool) -> None:
+        for held in self._latest.released(self._surroundings.now, others):
+            if self._latest.is_copy(held.mark, held.link):
+                self.duplicates += 1
+                continue
+            reading = held.item.reading
+            try:
+                self._take(reading, held.link, held.mark, held.item.received_us)
+            except BackpackStreamsError as error:
+                self._surroundings.lost(self, repr(reading.row).encode(), error)
+
+    def _take(self, reading: Reading, link: int, mark: int, received_us: int) -> None:
+        self._latest.took(reading.time_us, link, mark)
+        self.last_link = link
+        if not self.is_settled:
+            self.is_settled = True
+            self._note_delivery()
         if self._many_symbols:
-            if not around.carries(reading.symbol):
+            if not self._surroundings.carries(reading.symbol):
                 return
             self.key = reading.symbol.encode()
-            self._out = around.lane(self.topic, self.key)
+            self._out = self._surroundings.lane(self.topic, self.key)
+        self.last_row = reading.row
         if self._publish(reading, received_us):
-            self._took(reading, received_us)
+            self._took(reading)
 
     def _is_missing(self, reading: Reading) -> bool:
         """Whether a message that came late on another socket is wanted all the same."""
         return False
 
-    def _took(self, reading: Reading, received_us: int) -> None:
+    def _took(self, reading: Reading) -> None:
         """The message went out."""
-
-    def _note_outage(self, reason: str, detail: str, last_us: int, received_us: int) -> None:
-        family = self.family
-        if last_us and not family.covered_by_subscription and (family.records_outages or family.conflated):
-            self._surroundings.gap(self, reason, detail, last_time_us=last_us, next_time_us=received_us)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.bus.registry import KnownSchemas
+from backpack_streams.exchange.wire import open_new_envelope
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.market_list import MarketList
@@ -135,8 +136,15 @@ def router_measures(router: FrameRouter, families: Sequence[Family], per_stream:
             lambda: router.totals("duplicates"),
         ),
         count("frames_unroutable", "Frames of no stream that we want.", lambda: router.unroutable),
+        count("frames_unwanted", "Frames of streams that were unsubscribed.", lambda: router.unwanted),
         count("error_frames", "Error frames of the exchange.", lambda: router.error_frames),
         _unknown_fields(families),
+        counts(
+            "unknown_envelope_fields",
+            "Messages seen with a field beside stream and data; once one was seen, one in a thousand is looked at.",
+            "field",
+            lambda: named(open_new_envelope.unknown_fields),
+        ),
     )
     return (*frames, *_silence_measures(router, families), *(_stream_measures(router) if per_stream else ()))
 
@@ -201,13 +209,32 @@ def _stream_measures(router: FrameRouter) -> Iterable[Collector]:
 
 
 def market_list_measures(markets: MarketList) -> Iterable[Collector]:
-    """How old the list of markets is that subscriptions follow."""
+    """How old the list of markets is that subscriptions follow, and what of it was not believed."""
 
     def age() -> Values:
         if markets.read_at is not None:
             yield (), time.monotonic() - markets.read_at
 
-    return (ReadOnScrape("market_list_age_seconds", "Time since the exchange's list of markets was read.", age),)
+    return (
+        ReadOnScrape("market_list_age_seconds", "Time since the exchange's list of markets was read.", age),
+        value(
+            "market_list_missing_markets",
+            "Open markets that the newest lists lack; they are kept until fresh lists confirm it for minutes, "
+            "and for half an hour if they are many.",
+            lambda: markets.missing_markets,
+        ),
+        count(
+            "market_list_refused_disappearances",
+            "Times that many markets were missing from the list at once and were kept.",
+            lambda: markets.refused_disappearances,
+        ),
+        counts(
+            "market_list_ignored_answers",
+            "Lists that change nothing: made before one that was taken, or without any market.",
+            "reason",
+            lambda: markets.ignored_answers,
+        ),
+    )
 
 
 def shard_measures(shard_index: int, shard_count: int) -> Iterable[Collector]:

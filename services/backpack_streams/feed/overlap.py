@@ -1,27 +1,45 @@
-"""How long a producer's first messages wait for what another one, which is about to leave, still brings before them. Sans I/O."""
+"""Whether the instances from which this one takes over have shown that they go on past its first watermark. Sans I/O.
 
-from collections.abc import Mapping
+Readers count two instances' coverage as one only where the earlier one is known to have gone on past the first watermark of the later one
+(`sequencing/coverage.py`). If the earlier one leaves before that, the books of quiet markets are STALE until something proves them.
+"""
 
-LONGEST_SECONDS = 5.0
-QUIET_SECONDS = 1.0
-"""How long nothing may come from another producer before it is taken to be gone."""
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from backpack_streams.feed.handover import patience_seconds
+from backpack_streams.sequencing.knowledge import Knowledge
+from backpack_streams.sequencing.watermarks import Instances
+
+_LONGEST_WAIT_SECONDS = 10.0
+"""It takes three to four watermarks. With intervals for which this is not enough, quiet books may be STALE for a while; nothing is lost."""
 
 
 class Overlap:
-    """`first_ids`: the id that each of our streams begins with. Times are seconds of the caller's clock."""
+    """Of our first watermark and what others write after it. `now` is in monotonic seconds."""
 
-    def __init__(self, first_ids: Mapping[str, int], now: float) -> None:
-        self._first_ids = first_ids
-        self._give_up_at = now + LONGEST_SECONDS
-        self._quiet_at = now + QUIET_SECONDS
-        self._missing: dict[str, int] = {}
+    def __init__(self, others: Iterable[str], place: tuple[str, int], first_offset: int, now: float) -> None:
+        """Prepare. `others`: the ids of those that cover our streams; `first_offset`: of our first watermark in `place`."""
+        self._heard = dict.fromkeys(others, now)
+        self._knowledge = {name: Knowledge() for name in self._heard}
+        self._instances = Instances()
+        self._place = place
+        self._first_offset = first_offset
+        self._began = now
 
-    def waits(self, last_ids: Mapping[str, int], now: float) -> bool:
-        """Whether to look again: `last_ids` are the last ones that Kafka holds, of streams of which it holds any."""
-        before = self._missing
-        self._missing = {
-            name: last_id for name, last_id in last_ids.items() if last_id + 1 < self._first_ids.get(name, 0)
-        }
-        if before and self._missing != before:
-            self._quiet_at = now + QUIET_SECONDS
-        return bool(self._missing) and now < min(self._give_up_at, self._quiet_at)
+    def take(self, record: Mapping[str, Any], now: float) -> None:
+        """A watermark of any instance of any service, oldest first."""
+        said = self._instances.take(record)
+        if said is not None and said.instance in self._heard:
+            self._heard[said.instance] = now
+            self._knowledge[said.instance].learn(said, self._place)
+
+    def waits(self, now: float) -> bool:
+        """Whether one that may be alive has yet to show it."""
+        return now - self._began < _LONGEST_WAIT_SECONDS and any(self._may_show(name, now) for name in self._heard)
+
+    def _may_show(self, name: str, now: float) -> bool:
+        said = self._instances.by_id.get(name)
+        has_ended = said is not None and said.is_final
+        is_silent = now - self._heard[name] >= patience_seconds(said)
+        return not has_ended and not is_silent and self._knowledge[name].knows <= self._first_offset

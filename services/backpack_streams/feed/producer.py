@@ -1,10 +1,9 @@
-"""The shell of a producer service: sockets on one side, Kafka on the other, a `FrameRouter` between them."""
+"""The shell of a producer service: sockets on one side, Kafka on the other, a `Delivery` between them."""
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
 from prometheus_client.registry import Collector
 
@@ -14,46 +13,37 @@ from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
-from backpack_streams.exchange.session_actions import Notice, NoticeKind
+from backpack_streams.exchange.session_actions import CoverageEvent, Notice, NoticeKind
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
 from backpack_streams.exchange.streams import parse_kind, split_stream
 from backpack_streams.exchange.subscriptions import Sign
 from backpack_streams.feed import reports
+from backpack_streams.feed.beginning import Beginning, now
 from backpack_streams.feed.clock_watch import ClockWatch
-from backpack_streams.feed.exchange_measures import (
-    clock_measures,
-    rest_measures,
-    silent_measures,
-    socket_measures,
-    stream_measures,
-)
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.delivery import Delivery, FrameCounts
+from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.gap_reasons import loss_reasons
 from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.market_streams import STOCK_PRICE, expectation, streams_for
 from backpack_streams.feed.markets import ListedMarket, Selection
-from backpack_streams.feed.measures import market_list_measures, router_measures, shard_measures
-from backpack_streams.feed.overlap import Overlap
+from backpack_streams.feed.measures import market_list_measures, shard_measures
+from backpack_streams.feed.producer_measures import producer_measures
 from backpack_streams.feed.publishing import Publishing, now_us
+from backpack_streams.feed.read_pause import ReadPause
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.settings import ProducerSettings
-from backpack_streams.feed.stream_feed import StreamFeed
-from backpack_streams.feed.tails import Last, TailReader, last_of
+from backpack_streams.feed.start import Start
+from backpack_streams.feed.vouching import Vouching
+from backpack_streams.feed.watermarks import WATERMARK
+from backpack_streams.feed.what_kafka_has import KafkaLook
+from backpack_streams.runtime.loop import first_to_end
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-PAUSE_AT_SHARE = 0.5
-RESUME_AT_SHARE = 0.25
-LONGEST_PAUSE_SECONDS = 10.0
-"""A socket that is not read for long is cut by the exchange: after this a full buffer becomes a gap on record instead."""
 _MARKETS_RETRY_SECONDS = 2.0
-_FIRST_LINK_SECONDS = 5.0
-_SUBSCRIBED_SECONDS = 10.0
-_LOOK_SECONDS = 0.1
-_SETTLE_SECONDS = 0.5
-_HELD_FRAMES = 300_000
-_ERROR_BEGINS_BYTES = 64
 
 
 class Producer:
@@ -81,34 +71,36 @@ class Producer:
         self._clock = ExchangeClock()
         self._market_list = MarketList(self._rest, settings.market_types)
         self._securities: tuple[str, ...] = ()
-        self._router = FrameRouter(
-            families,
-            self._publishing.lane,
-            self._publishing.encoder,
-            self._reporter,
-            self._on_error_frame,
-            self._selection.takes,
-            self._publishing.publisher.has_room,
-        )
         self._connection = Connection(
             settings.ws_url,
             self._on_frame,
             on_notice=self._on_notice,
-            on_links=self._on_links,
-            on_pong=self._on_pong,
+            on_coverage=self._on_coverage,
             on_failure=self._on_failure,
-            last_seen=_LastSeen(self._router),
+            deliveries=FrameCounts(lambda: self._router.feeds),
             settings=ConnectionSettings(read_interval_seconds=settings.linger_ms / 1000),
             session_settings=SessionSettings(connections=settings.connections),
             sign=sign,
         )
-        self._held: list[tuple[int, bytes | None, int]] | None = []
-        """Until the tails of the topics are known: frames as (link, payload, microseconds); without a payload, how many links."""
-        self._links = 0
-        self._first_link = asyncio.Event()
+        self._coverage = Coverage()
+        self._router = FrameRouter(
+            families,
+            self._coverage,
+            self._publishing.lane,
+            self._publishing.encoder,
+            self._reporter,
+            self._connection.error_frame,
+            self._connection.unwanted_frame,
+            self._selection.takes,
+            self._publishing.publisher.has_room,
+        )
+        self._pause = ReadPause(self._connection.pause_reading, self._connection.resume_reading)
+        self._start = Start(time.monotonic())
+        self._delivery = Delivery(self._coverage, self._router, self._pause, self._start)
+        self._vouching = Vouching(
+            self._name, self._publishing, self._router, self._coverage, settings.watermark_interval_ms
+        )
         self._listed = False
-        self._paused_since: float | None = None
-        self._pause_spent = False
 
     async def open(self) -> "Producer":
         """Connects to Kafka, makes missing topics, learns the markets.
@@ -117,7 +109,8 @@ class Producer:
             BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
         """
         try:
-            await self._publishing.open(self._by_channel[kind.channel].topic(kind) for kind in self._kinds)
+            topics = {self._by_channel[kind.channel].topic(kind) for kind in self._kinds}
+            await self._publishing.open((*topics, WATERMARK))
             await self._start_streams()
         except BaseException:  # whatever ended the start, what was opened is closed
             await self._publishing.close()
@@ -126,24 +119,34 @@ class Producer:
         return self
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serves until `stop` is set, then hands Kafka what is left."""
+        """Serves until `stop` is set, then hands Kafka what is left.
+
+        Raises:
+            StartError: it could not be found out what Kafka has; nothing was published.
+        """
         leave = asyncio.Event()
         socket = asyncio.create_task(self._connection.run(leave), name="sockets")
+        look = KafkaLook(self._publishing, self._selection.takes)
+        beginning = Beginning(self._connection, self._delivery, self._vouching, self._publishing.publisher, look)
+        starting = asyncio.create_task(beginning.run(), name="start")
         chores = [
             asyncio.create_task(_wait(stop), name="stop"),
             asyncio.create_task(self._tick(), name="tick"),
             *(asyncio.create_task(work, name=name) for name, work in self._chores()),
         ]
         try:
-            await self._catch_up()
-            await _first_to_end([socket, *chores])
+            await first_to_end([socket, *chores], starting)
         finally:
+            for task in (starting, *chores):
+                task.cancel()
+            await asyncio.gather(starting, *chores, return_exceptions=True)
             leave.set()
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(socket, *chores, return_exceptions=True)
-            self._release()
-            self._router.on_tick(now_us())
+            await asyncio.gather(socket, return_exceptions=True)
+            if self._start.is_over:
+                self._router.on_tick(*now())
+                await self._vouching.last()
+            else:
+                self._start.abandon()
             await self._publishing.close()
             await self._rest.close()
 
@@ -157,21 +160,33 @@ class Producer:
         reasons = []
         if not self._listed:
             reasons.append("the list of markets is not there yet")
-        if not self._links:
-            reasons.append("no socket to the exchange is open")
-        if self._held is not None:
-            reasons.append("what is in Kafka already is not known yet")
+        elif not self._router.feeds:
+            reasons.append("no market of ours is open")
+        uncovered = self._coverage.uncovered() - self._connection.silent_streams
+        rejected = uncovered & self._connection.rejected_streams
+        missing = len(uncovered) if len(rejected) == len(self._router.feeds) else len(uncovered - rejected)
+        if missing:
+            reasons.append(f"{missing} of {len(self._router.feeds)} subscriptions are not confirmed by the exchange")
+        if not self._start.is_over:
+            problem = f": {self._start.problem}" if self._start.problem else ""
+            reasons.append(f"what Kafka holds already is not known yet{problem}")
+        elif not self._start.others_know:
+            reasons.append("the instance that hands over has not gone on past the first watermark of this one yet")
+        if self._reporter.lost_losses:
+            reasons.append(
+                "reports of losses could not be published, so it vouches for nothing; see the log, then restart it"
+            )
+        reasons += [f"the sockets are not read: {reason}" for reason in self._pause.reasons]
         return reasons + self._publishing.readiness()
 
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows."""
-        channels = [family.channel for family in self._families]
         return (
-            *stream_measures(self._connection, channels, lambda: self._router.feeds),
-            *silent_measures(self._connection, channels),
-            *router_measures(self._router, self._families, self._settings.metrics_per_symbol),
+            *producer_measures(
+                self._connection, self._delivery, self._families, per_stream=self._settings.metrics_per_symbol
+            ),
+            *self._vouching.collectors(),
             *self._publishing.collectors(),
-            *socket_measures(self._connection),
             *rest_measures(self._rest),
             *clock_measures(self._clock),
             *self._own_measures(),
@@ -221,6 +236,9 @@ class Producer:
                 stream=feed.name, symbol=feed.symbol, status="UNSUBSCRIBED", detail=detail, changed_us=now_us()
             )
         new = self._router.want(streams)
+        self._coverage.want(streams)
+        self._delivery.existing.clear()
+        self._delivery.existing.update(name for name, must_deliver in streams.items() if must_deliver)
         for feed in new:
             self._reporter.status(
                 stream=feed.name, symbol=feed.symbol, status="SUBSCRIBED", detail="asked for", changed_us=now_us()
@@ -233,86 +251,13 @@ class Producer:
         kind, _ = split_stream(stream)
         return expectation(kind.channel, self._by_channel[kind.channel].max_silence_seconds, must_deliver)
 
-    async def _catch_up(self) -> None:
-        """Frames wait until the tails of the topics tell what was published last.
-
-        The subscriptions come first: what another producer beside this one publishes meanwhile is then in the tails, and who is told
-        that this one is ready may end the other.
-        """
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._first_link.wait(), _FIRST_LINK_SECONDS)
-        if self._first_link.is_set():
-            await self._until_subscribed()
-        await asyncio.sleep(_SETTLE_SECONDS)
-        topics = {self._publishing.prefix + feed.topic for feed in self._router.feeds.values()}
-        async with TailReader(self._publishing.connection, self._publishing.codec, topics) as tails:
-            await self._wait_for_others(tails)
-        for feed in self._router.feeds.values():
-            last = self._last(tails, feed)
-            if last is not None:
-                feed.resume(*last)
-        self._release()
-
-    async def _until_subscribed(self) -> None:
-        """Until the exchange has seen every subscription, or for a while: one without an answer must not cost the others."""
-        give_up_at = time.monotonic() + _SUBSCRIBED_SECONDS
-        while time.monotonic() < give_up_at:
-            settled = self._connection.confirmed_streams | self._connection.rejected_streams
-            if self._router.feeds.keys() <= settled:
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _wait_for_others(self, tails: TailReader) -> None:
-        """Where our messages begin after a topic's end, another producer may still be bringing what lies between."""
-        first_ids = self._router.first_ids(payload for _, payload, _ in self._held or () if payload is not None)
-        feeds = [self._router.feeds[name] for name in first_ids]
-        overlap = Overlap(first_ids, time.monotonic())
-        while overlap.waits(self._last_ids(tails, feeds), time.monotonic()):
-            await asyncio.sleep(_LOOK_SECONDS)
-            await tails.read_on()
-
-    def _last_ids(self, tails: TailReader, feeds: Iterable[StreamFeed]) -> dict[str, int]:
-        found = ((feed.name, self._last(tails, feed)) for feed in feeds)
-        return {name: last.last_id for name, last in found if last is not None}
-
-    def _last(self, tails: TailReader, feed: StreamFeed) -> Last | None:
-        interval = feed.kind.parameter if feed.family.candles else None
-        return last_of(tails.found, self._publishing.prefix + feed.topic, feed.symbol, interval)
-
-    def _release(self) -> None:
-        held, self._held = self._held or [], None
-        for link, payload, received_us in held:
-            if payload is None:
-                self._router.set_links(link)
-            else:
-                self._router.on_frame(link, payload, received_us)
-
     # What the sockets say.
 
     def _on_frame(self, link: int, payload: bytes) -> None:
-        received_us = time.time_ns() // 1000
-        # An error belongs to the subscription whose Pong comes next: held, it would be nobody's.
-        if self._held is None or _is_error(payload):
-            self._router.on_frame(link, payload, received_us)
-            return
-        self._held.append((link, payload, received_us))
-        if len(self._held) > _HELD_FRAMES:
-            self._connection.pause_reading()
+        self._delivery.on_frame(link, payload, time.time_ns() // 1000)
 
-    def _on_links(self, links: int) -> None:
-        self._links = links
-        if self._held is None:
-            self._router.set_links(links)
-        else:  # in its place among the frames: those before and after it were not received without a break
-            self._held.append((links, None, 0))
-        if links:
-            self._first_link.set()
-
-    def _on_pong(self) -> None:
-        """The exchange answered; who counts on its confirmations looks at them now."""
-
-    def _on_error_frame(self, link: int, code: int, message: str) -> None:
-        self._connection.error_frame(link, code, message)
+    def _on_coverage(self, event: CoverageEvent) -> None:
+        self._delivery.on_coverage(event, now())
 
     def _on_failure(self, link: int, payload: bytes, error: Exception) -> None:
         logger.error("a frame broke its handler", exc_info=error)
@@ -328,6 +273,10 @@ class Producer:
         if status is None or notice.stream is None:
             return
         feed = self._router.feeds.get(notice.stream)
+        if feed is not None:
+            feed.amiss()
+        if notice.kind is NoticeKind.STREAM_REJECTED:
+            self._coverage.refused(notice.stream)
         self._reporter.status(
             stream=notice.stream,
             symbol=split_stream(notice.stream)[1] or "",
@@ -350,71 +299,22 @@ class Producer:
                 logger.warning("the list of markets cannot be had; the last one stands", extra={"error": str(error)})
 
     async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            if self._held is None:
-                self._router.on_tick(now_us())
-                self._press_back()
-
-    def _press_back(self) -> None:
-        """While Kafka is behind, the sockets are not read for a little: TCP holds the exchange back."""
         publisher = self._publishing.publisher
-        share = publisher.buffered_bytes / publisher.max_buffer_bytes
-        if share < RESUME_AT_SHARE:
-            self._pause_spent = False
-        if self._paused_since is None:
-            if share > PAUSE_AT_SHARE and not self._pause_spent:
-                self._paused_since = time.monotonic()
-                self._connection.pause_reading()
-                logger.warning(
-                    "kafka is behind; not reading the sockets for a while", extra={"buffer_share": round(share, 2)}
-                )
-        elif share < RESUME_AT_SHARE or time.monotonic() - self._paused_since > LONGEST_PAUSE_SECONDS:
-            self._paused_since = None
-            self._pause_spent = True
-            self._connection.resume_reading()
+        while True:
+            await asyncio.sleep(min(TICK_SECONDS, self._settings.watermark_interval_ms / 1000))
+            doubted = self._delivery.on_tick(now(), publisher.buffered_bytes / publisher.max_buffer_bytes)
+            for stream, evidence in doubted.items():
+                self._connection.doubt([stream], evidence)
+            if self._start.is_over:
+                self._vouching.on_tick(now())
 
     def _stream_of(self, topic_name: str, symbol: str) -> str:
         feeds = self._router.feeds.values()
         return next((feed.name for feed in feeds if feed.symbol in (symbol, "") and feed.topic == topic_name), "")
 
 
-_STATUS_OF_NOTICE = {
-    NoticeKind.STREAM_REJECTED: "REJECTED",
-    NoticeKind.STREAM_SILENT: "SILENT",
-    NoticeKind.STREAM_RECOVERED: "LIVE",
-}
-
-
-class _LastSeen(Mapping[str, float]):
-    """When each stream delivered last on the monotonic clock: worked out when asked, so that a frame costs one assignment."""
-
-    def __init__(self, router: FrameRouter) -> None:
-        self._router = router
-
-    def __getitem__(self, stream: str) -> float:
-        received_us = self._router.feeds[stream].last_received_us
-        if not received_us:
-            raise KeyError(stream)
-        return time.monotonic() - (now_us() - received_us) / 1_000_000
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, feed in self._router.feeds.items() if feed.last_received_us)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def _is_error(payload: bytes) -> bool:
-    return payload.find(b'"error"', 0, _ERROR_BEGINS_BYTES) >= 0 and b'"stream"' not in payload
+_STATUS_OF_NOTICE = {NoticeKind.STREAM_REJECTED: "REJECTED", NoticeKind.STREAM_SILENT: "SILENT"}
 
 
 async def _wait(stop: asyncio.Event) -> None:
     await stop.wait()
-
-
-async def _first_to_end(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Waits for the first task to end; an error in it is raised."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()

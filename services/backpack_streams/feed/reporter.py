@@ -18,6 +18,7 @@ WAITING_REPORTS = 20_000
 _LOGGED_HEX = 4_000
 """Of a lost report: whole for gaps and states, the beginning of a long dead letter."""
 
+STATUS_TOPIC = "ops.stream_status"
 NO_CHANNEL = "other"
 """Of gaps in what comes from no stream of the exchange: polled rows, books."""
 
@@ -43,6 +44,8 @@ class Reporter:
         self._encode = {topic: encoder(topic) for topic in ("ops.gap", "ops.dead_letter", "ops.stream_status")}
         self._waiting: deque[Report] = deque()
         self.lost_reports = 0
+        self.lost_losses = 0
+        """Of them those that would have said what is missing: from the first one on this instance can vouch for nothing."""
         self.gaps: dict[tuple[str, str], int] = {}
         """By channel and reason. Records that close a gap are none."""
         self.dead_letters: dict[str, int] = {}
@@ -108,6 +111,7 @@ class Reporter:
     def lose(self, topic: str, value: bytes, why: str) -> None:
         """Counts a report that Kafka will never hold; the log is where it can still be read."""
         self.lost_reports += 1
+        self.lost_losses += topic != STATUS_TOPIC
         logger.error("a report is lost", extra={"topic": topic, "why": why, "value": value.hex()[:_LOGGED_HEX]})
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -10,16 +11,26 @@ from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.decimals import DecimalDoesNotFit
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import split_stream
-from backpack_streams.exchange.wire import Envelope, ErrorBody, UnreadableMessageError, parse_keeping_digits
+from backpack_streams.exchange.wire import (
+    Envelope,
+    ErrorBody,
+    UnreadableMessageError,
+    open_new_envelope,
+    parse_keeping_digits,
+)
 from backpack_streams.feed import reports
 from backpack_streams.feed.candle_feed import CandleFeed
 from backpack_streams.feed.chained_feed import ChainedFeed
+from backpack_streams.feed.coverage import Break, Coverage
 from backpack_streams.feed.family import Family, RowEncoder
 from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.stream_feed import Out, StreamFeed
 
 logger = logging.getLogger(__name__)
+
+NO_CODE = 0
+"""Of an error that gives no code: it blames no stream."""
 
 _open_envelope = msgspec.json.Decoder(Envelope).decode
 
@@ -30,29 +41,34 @@ class FrameRouter:
     def __init__(
         self,
         families: Iterable[Family],
+        coverage: Coverage,
         lane: Callable[[str, bytes], Out],
         encoder: Callable[[str], Encoder],
         reporter: Reporter,
         on_error_frame: Callable[[int, int, str], None],
+        on_unwanted: Callable[[str], None] = lambda stream: None,
         carries: Callable[[str], bool] = lambda symbol: True,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._families = {family.channel: family for family in families}
+        self._coverage = coverage
         self._lane = lane
         self._encoder = encoder
         self._reporter = reporter
         self._on_error_frame = on_error_frame
+        self._on_unwanted = on_unwanted
         self._carries = carries
         self._has_room = has_room
         self._encoders: dict[str, RowEncoder] = {}
-        self._retired: dict[tuple[str, str], int] = {}
+        self._dropped: dict[str, StreamFeed] = {}
+        """Streams that are wanted no more. They know where they ended, in case they are wanted again."""
         self.feeds: dict[str, StreamFeed] = {}
-        self.links = 0
-        self.outages = 0
-        self.lost_us = 0
-        self.regained_us = 0
+        self.now = 0.0
         self.now_us = 0
+        self.is_late = False
+        """Whether frames come now that were received long ago, before what is known of coverage."""
         self.unroutable = 0
+        self.unwanted = 0
         self.error_frames = 0
 
     def lane(self, topic: str, key: bytes) -> Out:
@@ -67,35 +83,47 @@ class FrameRouter:
         """Whether the buffer for Kafka is well below its limit."""
         return self._has_room()
 
+    def other_link(self, link: int) -> bool:
+        """Whether another socket than this one delivers as well."""
+        return self._coverage.other_link(link)
+
+    def open_cause(self, feed: StreamFeed) -> str | None:
+        """The reason of the gap that is open while no socket covers the stream; None while one does."""
+        return self._coverage.cause(feed.name)
+
+    def through(self, feed: StreamFeed) -> float | None:
+        """Until when everything sent on the stream has been received (monotonic seconds), None while no socket covers it."""
+        return self._coverage.since(feed.name) if self.is_late else self._coverage.through(feed.name)
+
+    def settled(self, feed: StreamFeed) -> None:
+        """What the last break of its coverage cost is on record, or was nothing."""
+        self._coverage.settle(feed.name)
+
     def want(self, streams: Iterable[str]) -> list[StreamFeed]:
         """These streams, and no others, are expected from now on. Returns the new ones."""
         wanted = set(streams)
         for name in self.feeds.keys() - wanted:
-            self._retire(self.feeds.pop(name))
-        new = [self._feed(name) for name in sorted(wanted - self.feeds.keys())]
+            self._dropped[name] = self.feeds.pop(name)
+            self._dropped[name].amiss()
+        new = [
+            self._dropped.pop(name) if name in self._dropped else self._feed(name)
+            for name in sorted(wanted - self.feeds.keys())
+        ]
         self.feeds.update((feed.name, feed) for feed in new)
         return new
 
     def totals(self, what: str) -> dict[str, int]:
         """A count of the feeds (`frames`, `published`, `duplicates`), added up by channel, those of dropped streams included."""
-        totals = {channel: self._retired.get((channel, what), 0) for channel in self._families}
-        for feed in self.feeds.values():
+        totals = dict.fromkeys(self._families, 0)
+        for feed in self._all():
             totals[feed.kind.channel] += getattr(feed, what)
         return totals
 
-    def _retire(self, feed: StreamFeed) -> None:
-        for what in ("frames", "published", "duplicates"):
-            key = feed.kind.channel, what
-            self._retired[key] = self._retired.get(key, 0) + getattr(feed, what)
-
-    def set_links(self, links: int) -> None:
-        """How many sockets deliver now."""
-        if self.links and not links:
-            self.outages += 1
-            self.lost_us = self.now_us
-        elif links and not self.links:
-            self.regained_us = self.now_us
-        self.links = links
+    def on_break(self, gap: Break) -> None:
+        """Nobody covered a stream for a time."""
+        feed = self.feeds.get(gap.stream) or self._dropped.get(gap.stream)
+        if feed is not None:
+            feed.uncovered(gap)
 
     def on_frame(self, link: int, payload: bytes, received_us: int) -> None:
         """One frame from one socket, received at `received_us`. Raises nothing: what cannot be used is put on record."""
@@ -104,32 +132,35 @@ class FrameRouter:
             envelope = _open_envelope(payload)
             feed = self.feeds[envelope.stream]
         except (msgspec.MsgspecError, KeyError, RecursionError):
-            self._odd(link, payload, received_us)
-            return
+            try:  # perhaps the envelope has a field that was not there yesterday
+                envelope = open_new_envelope(payload)
+                feed = self.feeds[envelope.stream]
+            except (UnreadableMessageError, KeyError):
+                self._odd(link, payload, received_us)
+                return
         try:
             feed.on_data(envelope.data, link, received_us)
         except BackpackStreamsError as error:
             self.lost(feed, payload, error)
 
-    def first_ids(self, payloads: Iterable[bytes]) -> dict[str, int]:
-        """The id that each chained stream begins with in frames not taken yet; what cannot be read says nothing."""
-        found: dict[str, int] = {}
-        for payload in payloads:
-            try:
-                envelope = _open_envelope(payload)
-                feed = self.feeds[envelope.stream]
-                if isinstance(feed, ChainedFeed) and feed.name not in found:
-                    found[feed.name] = feed.first_id_of(envelope.data)
-            except (msgspec.MsgspecError, KeyError, RecursionError, BackpackStreamsError):
-                continue  # it is judged, and put on record, when its turn comes
-        return found
-
-    def on_tick(self, now_us: int) -> None:
-        """Time passed."""
-        self.now_us = now_us
-        for feed in self.feeds.values():
-            feed.on_tick(now_us)
+    def on_tick(self, now: float, now_us: int) -> None:
+        """Time passed: seconds of the monotonic clock, microseconds since the Unix epoch."""
+        self.now, self.now_us = now, now_us
+        for feed in self._all():  # dropped streams too: what they still have to report is reported
+            feed.on_tick(now)
         self._reporter.on_tick()
+
+    def held_since(self) -> float | None:
+        """A moment (monotonic seconds) after which everything was sent that is held here, None if nothing is that counts."""
+        return min((since for feed in self._all() if (since := feed.held_since()) is not None), default=None)
+
+    def owes_reports(self) -> bool:
+        """Whether something is missing that no report in Kafka's buffer speaks of yet, or ever will: a lost report is lost for good, and
+        only the next start, which finds where the watermarks ended, puts the time since then on record.
+        """
+        return bool(self._reporter.waiting_reports or self._reporter.lost_losses) or any(
+            feed.dropped_records for feed in self._all()
+        )
 
     def gap(self, feed: StreamFeed, reason: str, detail: str, **bounds: int | None) -> None:
         """Puts a hole of one stream on record."""
@@ -143,8 +174,8 @@ class FrameRouter:
             **bounds,
         )
 
-    def delivered_first(self, feed: StreamFeed) -> None:
-        """A stream delivered for the first time: it lives."""
+    def delivers(self, feed: StreamFeed) -> None:
+        """A stream delivers, for the first time or again."""
         self._reporter.status(
             stream=feed.name,
             symbol=feed.symbol,
@@ -153,6 +184,9 @@ class FrameRouter:
             changed_us=self.now_us,
             last_received_us=self.now_us,
         )
+
+    def _all(self) -> Iterable[StreamFeed]:
+        return chain(self.feeds.values(), self._dropped.values())
 
     def _feed(self, name: str) -> StreamFeed:
         kind, symbol = split_stream(name)
@@ -180,21 +214,26 @@ class FrameRouter:
             feed.unreadable()
 
     def _odd(self, link: int, payload: bytes, received_us: int) -> None:
-        """Error frames, envelopes with something new in them, and what is no message of ours at all."""
+        """Error frames, what was just unsubscribed, and what is no message of ours at all."""
         letter: dict[str, Any] = {"payload": payload, "received_us": received_us, "origin": "", "symbol": ""}
         try:
             message = parse_keeping_digits(payload)
         except UnreadableMessageError as error:
             self.unroutable += 1
             self._reporter.dead_letter(reason=reports.UNPARSABLE, detail=str(error), **letter)
+            self._on_error_frame(link, NO_CODE, str(error))  # perhaps the answer of something in front of the exchange
             return
         if isinstance(message, dict) and message.get("error") is not None:
             self._error_frame(link, message["error"], letter)
         elif isinstance(message, dict) and isinstance(message.get("stream"), str) and message["stream"] in self.feeds:
-            self._with_new_envelope(self.feeds[message["stream"]], link, payload, received_us)
+            self.lost(self.feeds[message["stream"]], payload, UnreadableMessageError("the message carries no data"))
         else:
-            self.unroutable += 1
             stream = message.get("stream") if isinstance(message, dict) else None
+            if isinstance(stream, str) and stream in self._dropped:
+                self.unwanted += 1
+                self._on_unwanted(stream)
+                return
+            self.unroutable += 1
             if isinstance(stream, str):
                 letter |= {"origin": stream, "symbol": split_stream(stream)[1] or ""}
             detail = "nobody here subscribed to this stream" if stream else "the message names no stream"
@@ -205,21 +244,11 @@ class FrameRouter:
         try:
             error = msgspec.convert(body, ErrorBody, strict=False)
         except msgspec.ValidationError:
-            error = ErrorBody(code=0, message=str(body))
+            error = ErrorBody(code=NO_CODE, message=str(body))
         self._reporter.dead_letter(
             reason=reports.ERROR_FRAME, detail=f"the exchange says {error.code} {error.message}", **letter
         )
         self._on_error_frame(link, error.code, error.message)
-
-    def _with_new_envelope(self, feed: StreamFeed, link: int, payload: bytes, received_us: int) -> None:
-        """The envelope has a field that was not there yesterday: the data is what counts."""
-        try:
-            data = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])["data"]
-            feed.on_data(data, link, received_us)
-        except (msgspec.MsgspecError, KeyError):
-            self.lost(feed, payload, UnreadableMessageError("the message carries no data"))
-        except BackpackStreamsError as error:
-            self.lost(feed, payload, error)
 
 
 def _feed_class(family: Family) -> Callable[..., StreamFeed]:

@@ -12,6 +12,7 @@ from backpack_streams.runtime.settings import (
     KafkaSettings,
     LogSettings,
     MetricsSettings,
+    Settings,
     SymbolSettings,
 )
 
@@ -55,7 +56,21 @@ class PublishingSettings(KafkaSettings):
         return self.buffer_mib * _MIB
 
 
-class ProducerSettings(PublishingSettings, MarketListSettings, SymbolSettings, MetricsSettings, LogSettings):
+class WatermarkSettings(Settings):
+    """How often a producer says what it has covered."""
+
+    watermark_interval_ms: int = Field(
+        default=1000,
+        ge=100,
+        le=10_000,
+        description="milliseconds between two watermarks; to stay well below the max_age of readers, 5 s by default",
+        json_schema_extra={"metavar": "MS"},
+    )
+
+
+class ProducerSettings(
+    PublishingSettings, WatermarkSettings, MarketListSettings, SymbolSettings, MetricsSettings, LogSettings
+):
     """What market-producer and perp-producer take; each narrows `streams`."""
 
     streams: tuple[str, ...] = Field(default=(), description="kinds of stream to subscribe to")

@@ -4,7 +4,9 @@ from typing import Any, Protocol
 
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import StreamKind
+from backpack_streams.exchange.wire import UnreadableMessageError
 from backpack_streams.feed import reports
+from backpack_streams.feed.coverage import Break
 from backpack_streams.feed.family import Family, Reading, RowEncoder
 
 
@@ -18,14 +20,17 @@ class Out(Protocol):
 class Surroundings(Protocol):
     """What a stream asks of the producer it belongs to."""
 
-    links: int
-    """How many sockets deliver at the moment."""
-    outages: int
-    """How many times all sockets were down."""
-    lost_us: int
-    """When the last socket went the last time (microseconds since the Unix epoch), 0 if none has."""
-    regained_us: int
-    """When there was a socket again."""
+    now: float
+    """Seconds of the monotonic clock at the last tick: what waits are measured by."""
+
+    def other_link(self, link: int) -> bool:
+        """Whether another socket than this one delivers as well."""
+
+    def open_cause(self, feed: "StreamFeed") -> str | None:
+        """The reason of the gap that is open while no socket covers the stream; None while one does."""
+
+    def through(self, feed: "StreamFeed") -> float | None:
+        """Until when everything sent on the stream has been received (monotonic seconds), None while no socket covers it."""
 
     def has_room(self) -> bool:
         """Whether the buffer for Kafka is well below its limit again."""
@@ -33,26 +38,32 @@ class Surroundings(Protocol):
     def carries(self, symbol: str) -> bool:
         """Whether this producer publishes that symbol; asked where one stream brings every market."""
 
+    def settled(self, feed: "StreamFeed") -> None:
+        """What the last break of its coverage cost is on record, or was nothing."""
+
     def gap(self, feed: "StreamFeed", reason: str, detail: str, **bounds: int | None) -> None:
         """Puts on record what is missing."""
 
     def lost(self, feed: "StreamFeed", payload: bytes, error: BackpackStreamsError) -> None:
         """Puts on record, whole, what could not be published."""
 
-    def delivered_first(self, feed: "StreamFeed") -> None:
-        """The stream delivered for the first time."""
+    def delivers(self, feed: "StreamFeed") -> None:
+        """The stream delivers, for the first time or again."""
 
     def lane(self, topic: str, key: bytes) -> Out:
         """Where records of `key` go."""
 
 
 class StreamFeed:
-    """What all streams have in common; `on_data` is what differs."""
+    """What all streams have in common; `on_data` is what differs.
+
+    `last_link` is the socket that brought the last message. `is_settled` is False while the next message has something to decide: what a
+    break of coverage cost, or that the stream delivers again.
+    """
 
     __slots__ = (
         "_encode",
         "_out",
-        "_outages",
         "_read",
         "_surroundings",
         "dropped_first_id",
@@ -62,15 +73,18 @@ class StreamFeed:
         "duplicates",
         "family",
         "frames",
+        "is_delivering",
+        "is_settled",
         "key",
         "kind",
+        "last_link",
         "last_published_id",
         "last_received_us",
         "name",
         "published",
-        "resumed_us",
         "symbol",
         "topic",
+        "was_amiss",
     )
 
     def __init__(
@@ -93,7 +107,6 @@ class StreamFeed:
         self._encode = encode
         self._surroundings = around
         self._out = around.lane(topic, self.key)
-        self._outages = around.outages
         self.frames = 0
         self.published = 0
         self.duplicates = 0
@@ -103,14 +116,36 @@ class StreamFeed:
         self.dropped_last_id: int | None = None
         self.last_published_id: int | None = None
         self.last_received_us = 0
-        self.resumed_us = 0
+        self.last_link: int | None = None
+        self.is_settled = False
+        self.is_delivering = False
+        self.was_amiss = False
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
         """A message came. Raises `BackpackStreamsError` for one that cannot be read or does not fit."""
         raise NotImplementedError
 
-    def on_tick(self, now_us: int) -> None:
-        """Time passed: what waited too long is settled.
+    def uncovered(self, gap: Break) -> None:
+        """Nobody covered the stream for a time that is over now."""
+        raise NotImplementedError
+
+    def amiss(self) -> None:
+        """The stream was dropped, was refused or fell silent: its next message is news."""
+        self.is_delivering = self.is_settled = False
+        self.was_amiss = True
+
+    def has_told(self, gap: Break) -> bool:
+        """Whether a message that the socket brought before it was confirmed has told already what a break of coverage cost."""
+        # It may be of an earlier subscription on that socket, which ended when the stream was dropped.
+        was_amiss, self.was_amiss = self.was_amiss, False
+        return gap.is_new_link and self.last_link == gap.link_id and not was_amiss
+
+    def held_since(self) -> float | None:
+        """A moment (monotonic seconds) after which everything was sent that is held here, None if nothing is that counts."""
+        return None
+
+    def on_tick(self, now: float) -> None:
+        """Time passed (monotonic seconds): what waited too long is settled.
 
         One gap tells of all that was dropped while the buffer was full: told piece by piece, an hour without Kafka would make more
         reports than can wait.
@@ -118,9 +153,17 @@ class StreamFeed:
         if self.dropped_records and self._surroundings.has_room():
             self._report_dropped(None)
 
-    def resume(self, last_id: int, time_us: int, received_us: int) -> None:
+    def resume(self, last_id: int, time_us: int) -> None:
         """What was published last, as the topics tell: by an earlier run, or by another producer beside this one."""
-        raise NotImplementedError
+
+    def _check_symbol(self, reading: Reading) -> None:
+        if reading.symbol != self.symbol:
+            raise UnreadableMessageError(f"{self.name}: the message is about {reading.symbol[:100]!r}")
+
+    def _note_delivery(self) -> None:
+        if not self.is_delivering:
+            self.is_delivering = True
+            self._surroundings.delivers(self)
 
     def _publish(self, reading: Reading, received_us: int) -> bool:
         """False when the buffer had no room for it."""

@@ -1,21 +1,25 @@
 """What was published last on each stream, read from the tails of the topics: a restart that missed nothing records no gap."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
+from backpack_streams.feed.untold import Untold
 
 logger = logging.getLogger(__name__)
 
 RECORDS_A_PARTITION = 20_000
-"""How far back each partition is read; a symbol that was quiet for longer counts as one never seen."""
-_POLL_MILLIS = 1000
-_EMPTY_POLLS_AT_MOST = 10
+"""How far back each partition is read; a symbol that was quiet for longer counts as one never seen. It is a bound of the work, not of
+what is held: of the records read only the last of each symbol is kept, and they come in polls of some MiB (see `bus/topic_end.py`).
+"""
 
 
 class Last(NamedTuple):
@@ -37,30 +41,29 @@ _REST = "REST"
 class TailReader:
     """Reads the ends of topics, and again what came since. Use as an async context manager.
 
-    `found` is the last record by (topic, symbol), full topic names.
+    `found` is the last record by (topic, symbol), full topic names. `untold` is what is missing among them; name `ops.gap` among the
+    topics if that is of interest.
     """
 
     def __init__(self, connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> None:
         self.found: dict[tuple[str, str], Last] = {}
+        self.untold = Untold()
         self._codec = codec
         self._topics = list(topics)
         self._reader = Reader(connection, codec)
-        self._places: list[Place] = []
+        self._reached: dict[Place, int] = {}
 
     async def __aenter__(self) -> Self:
         """Connects, and reads the tails as they are now.
 
         Raises:
-            BusError: Kafka cannot be reached, or a topic does not exist.
+            BusError: Kafka cannot be reached, a topic does not exist, or a tail could not be read to its end.
         """
         await self._reader.__aenter__()
         try:
-            self._places = [place for topic in self._topics for place in await self._reader.places(topic)]
-            ends = await self._reader.ends(self._places)
-            beginnings = await self._reader.beginnings(self._places)
-            self._reader.assign(
-                {place: max(beginnings[place], ends[place] - RECORDS_A_PARTITION) for place in self._places}
-            )
+            places = [place for topic in self._topics for place in await self._reader.places(topic)]
+            ends, beginnings = await self._reader.ends(places), await self._reader.beginnings(places)
+            self._reached = {place: max(beginnings[place], ends[place] - RECORDS_A_PARTITION) for place in places}
             await self._read_to(ends)
         except BaseException:  # whatever it was, the connection must not outlive it
             await self._reader.__aexit__(None, None, None)
@@ -72,35 +75,31 @@ class TailReader:
     ) -> None:
         await self._reader.__aexit__(kind, error, trace)
 
+    @property
+    def ends(self) -> Mapping[Place, int]:
+        """Up to where each partition was read."""
+        return self._reached
+
     async def read_on(self) -> None:
         """Reads what came since.
 
         Raises:
-            BusError: Kafka cannot be reached.
+            BusError: Kafka cannot be reached, or a tail could not be read to its end; the next call goes on from where this one began.
         """
-        await self._read_to(await self._reader.ends(self._places))
+        await self._read_to(await self._reader.ends(self._reached))
 
     async def _read_to(self, ends: Mapping[Place, int]) -> None:
-        waiting = {place for place in self._places if await self._reader.position(place) < ends[place]}
-        empty_polls = 0
-        while waiting and empty_polls < _EMPTY_POLLS_AT_MOST:
-            records = await self._reader.poll(_POLL_MILLIS)
-            empty_polls = 0 if records else empty_polls + 1
-            for partition, batch in records.items():
-                for record in batch:
-                    _note(self.found, self._codec, partition.topic, record.value)
-            for place in list(waiting):
-                if await self._reader.position(place) >= ends[place]:
-                    waiting.discard(place)
-        _warn_of(waiting, ends)
+        await read_to_end(self._reader, self._reached, ends, self._take)
+        self._reached = dict(ends)
+
+    def _take(self, place: Place, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            _note(self.found, self._codec, place[0], record.value, self.untold)
 
 
-def _warn_of(waiting: set[Place], ends: Mapping[Place, int]) -> None:
-    for place in waiting:
-        logger.warning("tail not read to its end", extra={"topic": place[0], "partition": place[1], "end": ends[place]})
-
-
-def _note(found: dict[tuple[str, str], Last], codec: Codec, topic: str, value: bytes | None) -> None:
+def _note(
+    found: dict[tuple[str, str], Last], codec: Codec, topic: str, value: bytes | None, untold: Untold | None = None
+) -> None:
     if value is None:
         return
     try:
@@ -108,8 +107,14 @@ def _note(found: dict[tuple[str, str], Last], codec: Codec, topic: str, value: b
     except CodecError as error:  # a foreign record says nothing of our streams
         logger.warning("tail holds a record that cannot be read", extra={"topic": topic, "error": str(error)})
         return
+    if name == "Gap":
+        if untold is not None:
+            untold.gap(record)
+        return
     if record.get("source") == _REST:
         return  # what REST brought says nothing of where the stream stood
+    if untold is not None:
+        untold.record(topic, name, record)
     if name == "Kline":
         _note_candle(found, topic, record)
         return
@@ -134,14 +139,21 @@ def _note_candle(found: dict[tuple[str, str], Last], topic: str, candle: Mapping
         found[key] = Last(candle["start_time"], 0, received_us)
 
 
-def last_of(tails: Mapping[tuple[str, str], Last], topic: str, symbol: str, interval: str | None = None) -> Last | None:
-    """The last record of one symbol in a topic, or of any symbol (empty `symbol`: a stream of all markets).
+def last_of(
+    tails: Mapping[tuple[str, str], Last],
+    topic: str,
+    symbol: str,
+    interval: str | None = None,
+    carries: Callable[[str], bool] = lambda _: True,
+) -> Last | None:
+    """The last record of one symbol in a topic, or of any symbol that `carries` (empty `symbol`: a stream of all markets).
 
-    Streams of candles give their interval.
+    Streams of candles give their interval. Of a stream of all markets a shard publishes its own symbols alone: what others publish
+    of theirs says nothing of when it was there.
     """
     if interval is not None:
         return tails.get((topic, f"{interval}.{symbol}"))
     if symbol:
         return tails.get((topic, symbol))
-    found = [last for (of_topic, _), last in tails.items() if of_topic == topic]
+    found = [last for (of_topic, name), last in tails.items() if of_topic == topic and carries(name)]
     return max(found, key=lambda last: last.received_us, default=None)

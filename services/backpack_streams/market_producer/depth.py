@@ -6,6 +6,7 @@ from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.quick_depth import quick_depth_encoder
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Depth
+from backpack_streams.exchange.wire_times import EARLIEST_US, LATEST_US, sane_time_us
 from backpack_streams.feed.family import DECIMALS, WEBSOCKET, Family, Reading, RowEncoder
 
 _decode = Decoder(Depth)
@@ -16,6 +17,8 @@ def read(data: Any, kind: StreamKind) -> Reading:
     frame = _decode(data)
     engine_time = frame.engine_time
     time_us = frame.event_time if engine_time is None else engine_time
+    if not EARLIEST_US <= time_us < LATEST_US:
+        time_us = sane_time_us(frame.event_time)
     return Reading(frame.first_update_id, frame.last_update_id, time_us, frame.symbol, frame)
 
 

@@ -21,5 +21,4 @@ EXTERNAL_TICKER = Family(
     read=read,
     topics={None: "market.external_ticker"},
     unknown_fields=lambda: _decode.unknown_fields,
-    conflated=True,
 )

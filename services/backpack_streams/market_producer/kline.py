@@ -3,7 +3,8 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, Kline, micros_from_iso
+from backpack_streams.exchange.wire import Decoder, Kline, UnreadableMessageError
+from backpack_streams.exchange.wire_times import micros_from_iso, sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Kline)
@@ -12,10 +13,14 @@ _decode = Decoder(Kline)
 def read(data: Any, kind: StreamKind) -> Reading:
     """One state of a candle, ordered by its event time. On the wire `T` is the close time, so there is no engine time."""
     candle = _decode(data)
+    start, end = micros_from_iso(candle.start), micros_from_iso(candle.end)
+    if not (sane_time_us(start) and sane_time_us(end)):
+        raise UnreadableMessageError(f"no candle goes from {candle.start} to {candle.end}")
+    order = sane_time_us(candle.event_time)
     return Reading(
-        candle.event_time,
-        candle.event_time,
-        candle.event_time,
+        order,
+        order,
+        order,
         candle.symbol,
         {
             "symbol": candle.symbol,
@@ -23,8 +28,8 @@ def read(data: Any, kind: StreamKind) -> Reading:
             "event_time": candle.event_time,
             "engine_time": None,
             "interval": kind.parameter or "",
-            "start_time": micros_from_iso(candle.start),
-            "end_time": micros_from_iso(candle.end),
+            "start_time": start,
+            "end_time": end,
             "open": candle.open,
             "high": candle.high,
             "low": candle.low,

@@ -3,7 +3,8 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, StockPrice, micros_of_any_unit
+from backpack_streams.exchange.wire import Decoder, StockPrice
+from backpack_streams.exchange.wire_times import micros_of_any_unit, sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(StockPrice)
@@ -13,10 +14,11 @@ def read(data: Any, kind: StreamKind) -> Reading:
     """One quote, ordered by the provider's time."""
     quote = _decode(data)
     event_time = micros_of_any_unit(quote.timestamp)
+    order = sane_time_us(event_time)
     return Reading(
-        event_time,
-        event_time,
-        event_time,
+        order,
+        order,
+        order,
         quote.symbol,
         {
             "symbol": quote.symbol,
@@ -37,5 +39,4 @@ STOCK_PRICE = Family(
     read=read,
     topics={None: "market.stock_price"},
     unknown_fields=lambda: _decode.unknown_fields,
-    conflated=True,
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Ticker
+from backpack_streams.exchange.wire_times import sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Ticker)
@@ -17,10 +18,11 @@ def read(data: Any, kind: StreamKind) -> Reading:
 def reading_of(ticker: Ticker, **more: Any) -> Reading:
     """A ticker's statistics and `more` fields of its record, ordered by its event time."""
     engine_time = ticker.engine_time
+    order = sane_time_us(ticker.event_time, engine_time)
     return Reading(
-        ticker.event_time,
-        ticker.event_time,
-        ticker.event_time if engine_time is None else engine_time,
+        order,
+        order,
+        sane_time_us(engine_time, ticker.event_time),
         ticker.symbol,
         {
             "symbol": ticker.symbol,
@@ -45,6 +47,5 @@ TICKER = Family(
     read=read,
     topics={None: "market.ticker"},
     unknown_fields=lambda: _decode.unknown_fields,
-    conflated=True,
     max_silence_seconds=30,  # sent once a second even if nothing changed
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Trade
+from backpack_streams.exchange.wire_times import sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Trade)
@@ -16,7 +17,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     return Reading(
         trade.trade_id,
         trade.trade_id,
-        trade.event_time if engine_time is None else engine_time,
+        sane_time_us(engine_time, trade.event_time),
         trade.symbol,
         {
             "symbol": trade.symbol,

@@ -4,6 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, Liquidation
+from backpack_streams.exchange.wire_times import sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(Liquidation)
@@ -13,10 +14,11 @@ def read(data: Any, kind: StreamKind) -> Reading:
     """One liquidation. They have no ids: what is missed while no socket is up can only be told by its bounds in time."""
     message = _decode(data)
     engine_time = message.engine_time
+    order = sane_time_us(message.event_time, engine_time)
     return Reading(
-        message.event_time,
-        message.event_time,
-        message.event_time if engine_time is None else engine_time,
+        order,
+        order,
+        sane_time_us(engine_time, message.event_time),
         message.symbol,
         {
             "symbol": message.symbol,
@@ -36,6 +38,6 @@ LIQUIDATION = Family(
     read=read,
     topics={None: "perp.liquidation"},
     unknown_fields=lambda: _decode.unknown_fields,
-    records_outages=True,
+    every_message_counts=True,
     all_markets_in_one=True,
 )

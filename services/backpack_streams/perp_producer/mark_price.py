@@ -4,6 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, MarkPrice
+from backpack_streams.exchange.wire_times import sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(MarkPrice)
@@ -13,11 +14,12 @@ def read(data: Any, kind: StreamKind) -> Reading:
     """One mark price, ordered by its event time; the wire gives the next funding time in milliseconds."""
     message = _decode(data)
     engine_time = message.engine_time
+    order = sane_time_us(message.event_time, engine_time)
     next_funding_ms = message.next_funding_time_ms
     return Reading(
-        message.event_time,
-        message.event_time,
-        message.event_time if engine_time is None else engine_time,
+        order,
+        order,
+        sane_time_us(engine_time, message.event_time),
         message.symbol,
         {
             "symbol": message.symbol,
@@ -39,6 +41,5 @@ MARK_PRICE = Family(
     read=read,
     topics={None: "perp.mark_price"},
     unknown_fields=lambda: _decode.unknown_fields,
-    conflated=True,
     max_silence_seconds=30,  # sent once a second even if nothing changed
 )

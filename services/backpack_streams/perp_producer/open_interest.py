@@ -4,6 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire import Decoder, OpenInterest
+from backpack_streams.exchange.wire_times import sane_time_us
 from backpack_streams.feed.family import WEBSOCKET, Family, Reading
 
 _decode = Decoder(OpenInterest)
@@ -13,10 +14,11 @@ def read(data: Any, kind: StreamKind) -> Reading:
     """One value, ordered by its event time."""
     message = _decode(data)
     engine_time = message.engine_time
+    order = sane_time_us(message.event_time, engine_time)
     return Reading(
-        message.event_time,
-        message.event_time,
-        message.event_time if engine_time is None else engine_time,
+        order,
+        order,
+        sane_time_us(engine_time, message.event_time),
         message.symbol,
         {
             "symbol": message.symbol,
@@ -35,6 +37,5 @@ OPEN_INTEREST = Family(
     read=read,
     topics={None: "perp.open_interest"},
     unknown_fields=lambda: _decode.unknown_fields,
-    conflated=True,
     max_silence_seconds=180,  # sent every 60 s
 )

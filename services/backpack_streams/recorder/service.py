@@ -17,7 +17,7 @@ from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.rest_transport import RawAnswer
-from backpack_streams.exchange.session_actions import Notice, NoticeKind
+from backpack_streams.exchange.session_actions import CoverageEvent, Notice, NoticeKind, StreamsActive
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
 from backpack_streams.exchange.streams import StreamKind, parse_kind, split_stream
 from backpack_streams.feed.exchange_measures import rest_measures, socket_measures, stream_measures
@@ -40,7 +40,6 @@ _KEPT_HEADERS = ("age", "cache-control", "content-type", "date", "retry-after")
 _PAGE_HEADERS = "x-"
 _MARKETS_RETRY_SECONDS = 2.0
 _CONFIRMED_SECONDS = 10.0
-_CONFIRMED_POLL_SECONDS = 0.1
 _NUDGE_BYTES = 1024 * 1024
 _RESUME_AT_SHARE = 0.25
 _SNAPSHOTS_AT_ONCE = 4
@@ -80,6 +79,7 @@ class Recorder:
             settings.ws_url,
             self._on_frame,
             on_notice=self._on_notice,
+            on_coverage=self._on_coverage,
             session_settings=SessionSettings(connections=settings.connections),
         )
         self._market_list = MarketList(self._rest, settings.market_types)
@@ -87,6 +87,7 @@ class Recorder:
         self._streams: tuple[str, ...] = ()
         self._is_listed = False
         self._seeds_wanted = asyncio.Event()
+        self._became_active = asyncio.Event()
         self._nudge = asyncio.Event()
         self._frames = 0
         self._answers = 0
@@ -203,6 +204,10 @@ class Recorder:
         if notice.kind is NoticeKind.LINK_OPENED:
             self._seeds_wanted.set()
 
+    def _on_coverage(self, event: CoverageEvent) -> None:
+        if isinstance(event, StreamsActive):
+            self._became_active.set()
+
     def _on_answer(self, answer: RawAnswer) -> None:
         headers = {
             name: text
@@ -276,11 +281,11 @@ class Recorder:
 
     async def _confirmed(self, streams: Iterable[str]) -> None:
         """Wait until the exchange has taken the subscriptions, but not for those that it never takes."""
-        deadline = time.monotonic() + _CONFIRMED_SECONDS
-        while not self._connection.confirmed_streams.issuperset(streams):
-            if time.monotonic() > deadline:
-                return
-            await asyncio.sleep(_CONFIRMED_POLL_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CONFIRMED_SECONDS):
+                while not self._connection.confirmed_streams.issuperset(streams):
+                    self._became_active.clear()
+                    await self._became_active.wait()
 
     async def _ask_book(self, symbol: str, turns: asyncio.Semaphore) -> None:
         async with turns:

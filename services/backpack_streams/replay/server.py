@@ -22,6 +22,8 @@ from backpack_streams.sandbox.sockets import Socket
 
 _DRAIN_POLL_SECONDS = 0.01
 _GOODBYE_SECONDS = 5.0
+_LISTEN_SECONDS = 2.5
+"""Producers send a Ping a second."""
 
 
 class Replay:
@@ -72,9 +74,13 @@ class Replay:
         await self.stop()
 
     async def goodbye(self) -> None:
-        """Wait until everything is taken, and close the sockets as the exchange does, with a Close frame first."""
+        """Wait until everything is taken, and close the sockets as the exchange does, with a Close frame first.
+
+        A client that was just subscribed may need an answer to a Ping of after the last frame, to know what it has.
+        """
         while any(socket.buffered_bytes for socket in self._open_sockets()):  # noqa: ASYNC110  # picows tells no event
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        await asyncio.sleep(_LISTEN_SECONDS)
         for socket in self._open_sockets():
             socket.close()
         with contextlib.suppress(TimeoutError):

@@ -47,11 +47,11 @@ class Asker:
         return await self._one_by_one(endpoint, subject)
 
     async def _one_by_one(self, endpoint: Endpoint, subject: str) -> Polled:
-        answers: list[Polled] = []
+        answers: dict[str, Polled] = {}
         refused: dict[str, RestError] = {}
         for name, value in endpoint.parameters:
             try:
-                answers.append(await self._ask(endpoint, subject, ((name, value),)))
+                answers[value] = await self._ask(endpoint, subject, ((name, value),))
             except RestError as error:
                 if error.status != HTTPStatus.BAD_REQUEST:
                     raise
@@ -66,11 +66,12 @@ class Asker:
         self._refused = frozenset(refused)
         return Polled(
             subject,
-            [row for answer in answers for row in answer.rows],
-            [bad for answer in answers for bad in answer.bad_rows],
-            received_us=min(answer.received_us for answer in answers),
-            age_seconds=_oldest(answer.age_seconds for answer in answers),
-            is_complete=all(answer.is_complete for answer in answers),
+            [row for answer in answers.values() for row in answer.rows],
+            [bad for answer in answers.values() for bad in answer.bad_rows],
+            received_us=min(answer.received_us for answer in answers.values()),
+            age_seconds=_oldest(answer.age_seconds for answer in answers.values()),
+            is_complete=all(answer.is_complete for answer in answers.values()),
+            kinds=frozenset(answers),
         )
 
     async def _ask(self, endpoint: Endpoint, subject: str, parameters: Sequence[tuple[str, str]]) -> Polled:

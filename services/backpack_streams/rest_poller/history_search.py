@@ -26,11 +26,12 @@ class TradePage(NamedTuple):
 class TradeSearch:
     """The trades of a span of ids. The exchange counts its pages from the newest trade on, so they move on while it trades.
 
-    Pages older than `oldest_us` (microseconds) are not asked for.
+    Pages older than `oldest_us` (microseconds) are not asked for. `is_open`: the span goes on to the newest trade of the first answer.
     """
 
-    def __init__(self, span: Span, oldest_us: int = 0) -> None:
+    def __init__(self, span: Span, oldest_us: int = 0, *, is_open: bool = False) -> None:
         self._start, self._end = span
+        self._is_open = is_open
         self._oldest_us = oldest_us
         self._looked_at = Spans()
         self._newest: int | None = None
@@ -63,11 +64,23 @@ class TradeSearch:
         if trades[lowest].timestamp_ms * 1000 < self._oldest_us:
             self._floor = lowest
         self._newest = max(self._newest or 0, highest + offset)
+        if self._is_open and self._pages == 1:
+            self._end = max(self._end, self._newest + 1)
         self.found.update((each, trade) for each, trade in trades.items() if self._start <= each < self._end)
         # A page that begins below the ids asked for shows that there are none between.
         self._looked_at.add(lowest, self._newest - offset + 1)
         if count < self._asked.limit:
             self._floor = max(self._floor, lowest)
+
+    @property
+    def span(self) -> Span:
+        """The ids that are searched for."""
+        return self._start, self._end
+
+    @property
+    def lacks_nothing(self) -> bool:
+        """Whether the newest trade is the one right before the open end: nothing was missed there, as far as the exchange says."""
+        return self._is_open and self._newest == self._end - 2 and self.late() == [(self._end - 1, self._end)]
 
     @property
     def floor(self) -> int:

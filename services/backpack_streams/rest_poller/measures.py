@@ -68,7 +68,11 @@ def _gap_measures(seeder: Seeder, refiller: Refiller) -> Iterable[Collector]:
             "seed_audits_asked", "Snapshots taken early since a book was under suspicion.", lambda: seeder.audits_asked
         ),
         count("refill_records", "Trades and candles published to fill gaps.", lambda: refiller.published),
-        count("refill_gaps_closed", "Gaps, or parts of them, that were refilled.", lambda: refiller.gaps_refilled),
+        count(
+            "refill_gaps_closed",
+            "Gaps, or parts of them, that were refilled, or that turned out to lack nothing.",
+            lambda: refiller.gaps_refilled,
+        ),
         count(
             "refill_gaps_incomplete", "Gaps, or parts of them, that cannot be had.", lambda: refiller.gaps_incomplete
         ),

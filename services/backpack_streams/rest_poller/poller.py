@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from prometheus_client.registry import Collector
 
@@ -17,6 +18,8 @@ from backpack_streams.feed import reports
 from backpack_streams.feed.clock_watch import ClockWatch
 from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
 from backpack_streams.feed.family import REST
+from backpack_streams.feed.known_markets import KnownMarkets, ListAnswer, symbol_in
+from backpack_streams.feed.market_list import tell
 from backpack_streams.feed.market_streams import has_channel
 from backpack_streams.feed.markets import ListedMarket, Selection, shard_of
 from backpack_streams.feed.measures import shard_measures
@@ -25,7 +28,7 @@ from backpack_streams.feed.reporter import NO_CHANNEL
 from backpack_streams.rest_poller.asking import Asker
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject, endpoints
 from backpack_streams.rest_poller.measures import poller_measures
-from backpack_streams.rest_poller.publication import Polled, PolledRow, Publication
+from backpack_streams.rest_poller.publication import Polled, Publication
 from backpack_streams.rest_poller.recall import recall_history, recall_references
 from backpack_streams.rest_poller.refiller import TOPICS as REFILLED_TOPICS
 from backpack_streams.rest_poller.refiller import Refiller
@@ -73,6 +76,7 @@ class Poller:
         self._seeder = Seeder(self._publishing, self._rest, settings)
         self._refreshes = Refreshes()
         self._refiller = Refiller(self._publishing, self._rest, self._selection.takes, self._refreshes.ask)
+        self._known = KnownMarkets()
         self._markets: list[ListedMarket] = []
         self._clock = ExchangeClock()
         paths = [each.path for each in self._endpoints]
@@ -102,9 +106,7 @@ class Poller:
             {*names, *REFILLED_TOPICS, "market.book_snapshot", "market.depth", "ops.book_audit"}
         )
         compacted = [each for each in self._endpoints if each.publish is Publish.CHANGES]
-        await recall_references(
-            self._publishing, {each.topic: partial(self._publication.recalls, each) for each in compacted}
-        )
+        await recall_references(self._publishing, {each.topic: partial(self._recalls, each) for each in compacted})
         [markets] = [each for each in self._endpoints if each.topic == MARKETS]
         while not self._markets:
             await self._poll(markets, "")
@@ -159,6 +161,14 @@ class Poller:
                 found[each.path] = min(each.interval, found.get(each.path, each.interval))
         return found
 
+    def _recalls(self, endpoint: Endpoint, key: str, record: Mapping[str, Any] | None) -> str:
+        """What a compacted topic holds; the markets in it count as known, so that no single answer deletes them."""
+        if endpoint.topic == MARKETS and record is None:
+            self._known.forget(key)
+        elif endpoint.topic == MARKETS and record is not None and record.get("symbol") == key:
+            self._known.recall(_listed(record))
+        return self._publication.recalls(endpoint, key, record)
+
     async def _retry_reports(self) -> None:
         while True:
             await asyncio.sleep(1)
@@ -206,6 +216,7 @@ class Poller:
     async def _poll(self, endpoint: Endpoint, subject: str) -> bool:
         """One answer and what comes of it; whether there was one of use. A failure waits for the next turn."""
         self.polls[endpoint.path] += 1
+        asked_at = time.monotonic()
         try:
             polled = await self._asker.ask(endpoint, subject)
         except RestError as error:
@@ -218,22 +229,27 @@ class Poller:
             logger.warning("stale answer refused", extra={"path": endpoint.name, "age_seconds": age})
             return False
         self.last_success[endpoint.path] = time.monotonic()
-        self._learn(endpoint, polled)
-        self._publication.publish(endpoint, polled)
+        kept = self._learn(endpoint, polled, asked_at)
+        self._publication.publish(endpoint, polled, kept)
         return True
 
-    def _learn(self, endpoint: Endpoint, polled: Polled) -> None:
-        """The lists of what there is to ask for."""
-        if polled.rows and endpoint.topic == MARKETS:
-            self._take_markets(polled.rows)
-        elif polled.rows and endpoint.topic == LENDING_MARKETS:
+    def _learn(self, endpoint: Endpoint, polled: Polled, asked_at: float) -> Collection[str]:
+        """The lists of what there is to ask for. Returns the keys that stay though the answer may lack them."""
+        if endpoint.topic == MARKETS:
+            self._take_markets(polled, asked_at)
+            return frozenset(market.symbol for market in self._known.markets)
+        if polled.rows and endpoint.topic == LENDING_MARKETS:
             self._lending_markets = sorted(row.fields["symbol"] for row in polled.rows)
+        return ()
 
-    def _take_markets(self, rows: Iterable[PolledRow]) -> None:
-        self._markets = [
-            ListedMarket(row.fields["symbol"], row.fields["market_type"], row.fields["order_book_state"])
-            for row in rows
-        ]
+    def _take_markets(self, polled: Polled, asked_at: float) -> None:
+        rows = [_listed(row.fields) for row in polled.rows]
+        unreadable = [symbol_in(bad.raw) for bad in polled.bad_rows]
+        for event in self._known.take(ListAnswer(rows, unreadable, polled.age_seconds, asked_at, polled.kinds)):
+            tell("markets", event)
+        if not self._known.is_listed:
+            return
+        self._markets = self._known.markets
         with_books = [market for market in self._markets if has_channel(market.market_type, "depth")]
         wanted = self._selection.of(with_books)
         self.books_wanted = len(wanted)
@@ -261,3 +277,7 @@ class Poller:
             symbol="",
             received_us=received_us or now_us(),
         )
+
+
+def _listed(record: Mapping[str, Any]) -> ListedMarket:
+    return ListedMarket(record["symbol"], record["market_type"], record["order_book_state"])

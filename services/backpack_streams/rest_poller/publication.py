@@ -1,6 +1,6 @@
 """From polled rows to records on the bus: what is news is sent, and counts as published only once the buffer for Kafka took it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class Polled:
     """The answer of an endpoint about one subject, all its pages together. `received_us` and `as_of_us` are microseconds.
 
     `as_of_us` is when the exchange made it: the received time less the age of its cache. `is_complete`: nothing is missing of it.
+    `kinds` are those of several kinds asked for that it is about, where the exchange refused some; None for all.
     """
 
     subject: str
@@ -43,6 +44,7 @@ class Polled:
     received_us: int
     age_seconds: int | None
     is_complete: bool = True
+    kinds: frozenset[str] | None = None
 
     @property
     def as_of_us(self) -> int:
@@ -99,11 +101,14 @@ class Publication:
             elif each.publish is Publish.ONCE_SETTLED:
                 self.histories[each.topic] = History()
 
-    def publish(self, endpoint: Endpoint, polled: Polled) -> None:
-        """Publishes what is news of an answer; what does not fit its record becomes a dead letter, once while it stays the same."""
+    def publish(self, endpoint: Endpoint, polled: Polled, kept: Collection[str] = ()) -> None:
+        """Publishes what is news of an answer; what does not fit its record becomes a dead letter, once while it stays the same.
+
+        `kept` are keys of a compacted topic that are not deleted though the answer lacks them.
+        """
         letters = [(bad.raw, bad.reason, reports.UNPARSABLE) for bad in polled.bad_rows]
         if endpoint.publish is Publish.CHANGES:
-            letters += self._publish_changes(endpoint, polled)
+            letters += self._publish_changes(endpoint, polled, kept)
         elif endpoint.publish is Publish.ONCE_SETTLED:
             letters += self._publish_history(endpoint, polled)
         else:
@@ -122,7 +127,7 @@ class Publication:
             return series
         return ""
 
-    def _publish_changes(self, endpoint: Endpoint, polled: Polled) -> list[Letter]:
+    def _publish_changes(self, endpoint: Endpoint, polled: Polled, kept: Collection[str]) -> list[Letter]:
         reference = self.references[endpoint.topic]
         rows = {key: row for key, row in self._keyed(endpoint, polled) if self._is_ours(key)}
         said = {key: told_apart_by(row.raw, endpoint.moving) for key, row in rows.items()}
@@ -135,7 +140,7 @@ class Publication:
                 reference.holds(key, said[key])
             letters += letter
         for key in gone:
-            if self._send(endpoint.topic, key.encode(), None, polled.received_us // 1000):
+            if key not in kept and self._send(endpoint.topic, key.encode(), None, polled.received_us // 1000):
                 reference.holds(key, None)
         return letters
 

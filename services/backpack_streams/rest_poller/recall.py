@@ -1,17 +1,18 @@
 """What the topics hold from before: reference rows, how far each history goes, how far the newest gap of each book reaches."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from aiokafka.structs import ConsumerRecord
+
 from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
 from backpack_streams.feed.publishing import Publishing
 
 logger = logging.getLogger(__name__)
 
-_POLL_MILLIS = 500
-_EMPTY_POLLS_AT_MOST = 20
 GAPS_RECALLED = 10_000
 
 Learn = Callable[[str, dict[str, Any] | None], str]
@@ -22,13 +23,13 @@ async def recall_references(publishing: Publishing, learn: Mapping[str, Learn]) 
     """Reads all of the compacted topics that `learn` names.
 
     Raises:
-        BusError: Kafka cannot be reached.
+        BusError: Kafka cannot be reached, or not all of it could be read.
     """
     async with Reader(publishing.connection, publishing.codec) as reader:
         for topic_name, learn_of_topic in learn.items():
             places = await reader.places(publishing.prefix + topic_name)
             beginnings, ends = await reader.beginnings(places), await reader.ends(places)
-            await read_to_end(reader, beginnings, ends, _learner(publishing, learn_of_topic))
+            await read_records(reader, beginnings, ends, _learner(publishing, learn_of_topic))
 
 
 async def recall_history(
@@ -43,7 +44,7 @@ async def recall_history(
     """Reads a topic from its end backwards until `learn` has named all `wanted` series (None: to the beginning).
 
     Raises:
-        BusError: Kafka cannot be reached.
+        BusError: Kafka cannot be reached, or not all of it could be read.
     """
     missing = None if wanted is None else set(wanted)
 
@@ -61,7 +62,7 @@ async def recall_history(
             read < records_at_most and (missing is None or missing) and any(ends[at] > beginnings[at] for at in places)
         ):
             starts = {place: max(beginnings[place], ends[place] - records_at_once) for place in places}
-            await read_to_end(reader, starts, ends, _learner(publishing, take))
+            await read_records(reader, starts, ends, _learner(publishing, take))
             ends = starts
             read += records_at_once
 
@@ -74,28 +75,24 @@ def _learner(publishing: Publishing, learn: Learn) -> Callable[[bytes | None, by
     return take
 
 
-async def read_to_end(
-    reader: Reader, starts: dict[Place, int], ends: dict[Place, int], take: Callable[[bytes | None, bytes | None], None]
+async def read_records(
+    reader: Reader,
+    starts: Mapping[Place, int],
+    ends: Mapping[Place, int],
+    take: Callable[[bytes | None, bytes | None], None],
 ) -> None:
-    """Hands every record between `starts` and `ends` to `take`; the ones it cannot decode are logged and passed over."""
-    waiting = {place for place, start in starts.items() if start < ends[place]}
-    if waiting:
-        reader.assign({place: starts[place] for place in waiting})
-    empty_polls = 0
-    while waiting and empty_polls < _EMPTY_POLLS_AT_MOST:
-        records = await reader.poll(_POLL_MILLIS)
-        empty_polls = 0 if records else empty_polls + 1
-        for partition, batch in records.items():
-            for record in batch:
-                try:
-                    take(record.key, record.value)
-                except CodecError as error:
-                    where = {"topic": partition.topic, "partition": partition.partition, "offset": record.offset}
-                    logger.warning("a record cannot be read", extra=where | {"error": str(error)})
-        for place in list(waiting):
-            if await reader.position(place) >= ends[place]:
-                waiting.discard(place)
-    for place in waiting:
-        logger.warning(
-            "topic not read to its end", extra={"topic": place[0], "partition": place[1], "end": ends[place]}
-        )
+    """Hands the key and value of every record between `starts` and `ends` to `take`; what it cannot decode is logged and passed over.
+
+    Raises:
+        BusError: Kafka cannot be reached, or not all of it could be read.
+    """
+
+    def take_all(place: Place, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            try:
+                take(record.key, record.value)
+            except CodecError as error:
+                where = {"topic": place[0], "partition": place[1], "offset": record.offset}
+                logger.warning("a record cannot be read", extra=where | {"error": str(error)})
+
+    await read_to_end(reader, starts, ends, take_all)

@@ -8,6 +8,9 @@ from backpack_streams.feed.family import DECIMALS, REST
 
 Row = dict[str, Any]
 
+SEED = "SEED"
+"""The origin of a BookSnapshot that is the exchange's answer; any other is made of what Kafka holds."""
+
 
 def snapshot_row(
     snapshot: rest_wire.DepthSnapshot,
@@ -16,15 +19,19 @@ def snapshot_row(
     delta_topic: str,
     delta_partition: int,
     delta_offset: int,
+    watermark_offset: int | None = None,
 ) -> Row:
-    """A BookSnapshot record, best levels first. A side as long as the limit may have been cut there."""
+    """A BookSnapshot record, best levels first. A side as long as the limit may have been cut there.
+
+    `watermark_offset`: where the topic of watermarks ended before the exchange was asked, None where there is none.
+    """
     return {
         "symbol": snapshot.symbol,
         "source": REST,
         "event_time": None,
         "engine_time": snapshot.timestamp_us,
         "received_time": received_us,
-        "origin": "SEED",
+        "origin": SEED,
         "last_update_id": snapshot.last_update_id,
         "bids": _levels(snapshot.bids, descending=True),
         "asks": _levels(snapshot.asks, descending=False),
@@ -37,6 +44,8 @@ def snapshot_row(
         "seed_update_id": None,
         "seed_engine_time": None,
         "seed_received_time": None,
+        "watermark_offset": watermark_offset,
+        "covered_by": [],
     }
 
 

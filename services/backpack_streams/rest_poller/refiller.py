@@ -4,6 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 from backpack_streams.books.spans import Span
@@ -17,7 +19,7 @@ from backpack_streams.feed import reports
 from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.rest_poller.history import KLINE_TOPIC, TRADE_TOPIC, History, Published
 from backpack_streams.rest_poller.history_search import CandleSearch, TradeSearch
-from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_to_end
+from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_records
 from backpack_streams.rest_poller.refilling import (
     CONFLATED_CHANNELS,
     REFILLED_CHANNELS,
@@ -34,6 +36,14 @@ WORKERS_A_CHANNEL = 2
 """Candles wait for the limit of historical requests, so trades do not wait behind them."""
 _GAP_POLL_MILLIS = 1000
 _RETRY_SECONDS = 1.0
+
+
+class _Attempt(Enum):
+    """What became of an attempt: nothing is left to do, something is, or only to see that nothing was missed."""
+
+    CLOSED = 1
+    FAILED = 2
+    SETTLES = 3
 
 
 class Refiller:
@@ -99,7 +109,7 @@ class Refiller:
             places = await reader.places(self._publishing.prefix + GAP_TOPIC)
             ends, beginnings = await reader.ends(places), await reader.beginnings(places)
             starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
-            await read_to_end(reader, starts, ends, lambda _, value: self._take(value, is_new=False))
+            await read_records(reader, starts, ends, lambda _, value: self._take(value, is_new=False))
         self._gap_offsets = ends
         if open_spans := sum(self.open_spans().values()):
             logger.info("gaps from before are to be refilled", extra={"gaps": open_spans})
@@ -143,20 +153,23 @@ class Refiller:
                 continue
             had_answer = True
             try:
-                is_closed = await (self._trades(refill) if channel == TRADE else self._candles(refill))
+                attempt = await (self._trades(refill) if channel == TRADE else self._candles(refill))
             except RestError as error:
                 had_answer = not error.retryable and error.status is not None
-                is_closed = had_answer and refill.is_last_answer
+                attempt = _Attempt.CLOSED if had_answer and refill.is_last_answer else _Attempt.FAILED
                 self._tell_failure(refill, error)
-                if is_closed:
+                if attempt is _Attempt.CLOSED:
                     self._close(refill, refill.span, reports.REFILL_INCOMPLETE, str(error))
             except BackpackStreamsError as error:
-                is_closed = False
+                attempt = _Attempt.FAILED
                 self._tell_failure(refill, error)
-            if is_closed:
-                self._plan.done(refill, time.monotonic())
-            else:
-                self._plan.failed(refill, time.monotonic(), had_answer)
+            match attempt:
+                case _Attempt.CLOSED:
+                    self._plan.done(refill, time.monotonic())
+                case _Attempt.SETTLES:
+                    self._plan.settles(refill, time.monotonic())
+                case _Attempt.FAILED:
+                    self._plan.failed(refill, time.monotonic(), had_answer)
 
     async def _sleep(self, channel: str) -> None:
         due = self._plan.next_due(channel)
@@ -167,16 +180,27 @@ class Refiller:
         except TimeoutError:
             return
 
-    async def _trades(self, refill: Refill) -> bool:
-        """Whether nothing of the span is left to do."""
-        search = TradeSearch(refill.span)
+    async def _trades(self, refill: Refill) -> _Attempt:
+        search = TradeSearch(refill.span, is_open=refill.is_open)
         received_us = await self._history.search_trades(refill.symbol, search)
-        until = self._lost(refill, search.lost(), search.late())
+        late = search.late()
+        if search.span != refill.span:
+            self._plan.extend(refill.stream, search.span)
+            refill = replace(refill, span=search.span)
+            if late and not refill.is_last_answer:
+                return _Attempt.FAILED  # a part of it on record as refilled would hide the rest
+        elif search.lacks_nothing:
+            if not search.found and not refill.is_last_answer:
+                return _Attempt.SETTLES
+            if refill.is_last_answer:
+                [nothing] = late
+                self._close(refill, nothing, reports.REFILLED, "nothing was missing: the exchange has no later trade")
+                refill, late = replace(refill, span=(refill.span[0], nothing[0])), []
+        until = self._lost(refill, search.lost(), late)
         found = [trade for each, trade in sorted(search.found.items()) if each < until]
         return self._tell(refill, await self._history.publish_trades(found, received_us), until)
 
-    async def _candles(self, refill: Refill) -> bool:
-        """Whether nothing of the span is left to do."""
+    async def _candles(self, refill: Refill) -> _Attempt:
         search = CandleSearch(refill.span, refill.kind.parameter or "")
         received_us = await self._history.search_candles(refill.symbol, refill.kind.parameter or "", search)
         until = self._lost(refill, [], search.late())
@@ -191,12 +215,12 @@ class Refiller:
             )
         return late[0][0] if late and not refill.is_last_answer else refill.span[1]
 
-    def _tell(self, refill: Refill, published: Published, until: int) -> bool:
+    def _tell(self, refill: Refill, published: Published, until: int) -> _Attempt:
         for span in published.spans:
             self._close(refill, span, reports.REFILLED, "what was missing has been published from REST")
         for span in published.unfit:
             self._close(refill, span, reports.REFILL_INCOMPLETE, "it does not fit its record; see the dead letters")
-        return published.had_room and until >= refill.span[1]
+        return _Attempt.CLOSED if published.had_room and until >= refill.span[1] else _Attempt.FAILED
 
     def _close(self, refill: Refill, span: Span, reason: str, detail: str) -> None:
         """Takes a part off the work list, here and on the gap topic."""

@@ -23,18 +23,25 @@ FIRST_RETRY_SECONDS: Final = 0.3
 LONGEST_RETRY_SECONDS: Final = 30.0
 ANSWERS_AT_MOST: Final = 7
 """How many answers may lack what is asked for before it counts as lost: REST may be some seconds behind the socket."""
+SETTLED_SECONDS: Final = 10.0
+"""Of a time that nobody covered, an answer so long after it was known shows that nothing was missed: REST may be behind the socket."""
 _SPANS_A_STREAM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Refill:
-    """Something to fetch: ids of trades, or candles by their start (microseconds). `answers` came before and lacked it."""
+    """Something to fetch: ids of trades, or candles by their start (microseconds). `answers` came before and lacked it.
+
+    `is_open`: nobody covered the stream for a time, and it is not known which ids were missed, nor whether any was: all from the last one
+    of the span on, or none.
+    """
 
     stream: str
     span: Span
     due: float
     attempts: int = 0
     answers: int = 0
+    is_open: bool = False
 
     @property
     def kind(self) -> StreamKind:
@@ -55,7 +62,7 @@ class Refill:
 def span_of(gap: Mapping[str, Any]) -> Span | None:
     """What is missing between the bounds of a Gap record; None for streams that are not refilled and for bounds of nothing.
 
-    Where the next id is not known one trade is missing at the least; if it is more, the next trade shows that by a gap of its own.
+    Where the next id is not known the first trade that may be missing stands for all; what the exchange has says how many they are.
     """
     kind, symbol = split_stream(gap["stream"])
     if not symbol:
@@ -74,6 +81,13 @@ def span_of(gap: Mapping[str, Any]) -> Span | None:
     return (start, end) if start < end else None
 
 
+def is_open(gap: Mapping[str, Any]) -> bool:
+    """Whether a gap says that nobody covered a stream of trades for a time, and not that something is missing."""
+    return (
+        gap["next_id"] is None and gap.get("lost_records") is None and split_stream(gap["stream"])[0].channel == TRADE
+    )
+
+
 class RefillPlan:
     """What is missing, by stream; each stream is fetched by one at a time. Times are monotonic seconds."""
 
@@ -81,6 +95,8 @@ class RefillPlan:
         self._missing: dict[str, Spans] = {}
         self._waiting: dict[str, Refill] = {}
         self._fetching: set[str] = set()
+        self._open: dict[str, int] = {}
+        """By stream, the first id that may have been missed in a time that nobody covered."""
         self._asked: dict[str, deque[tuple[Span, float]]] = {}
         """By stream, what was asked for and when; it goes when the oldest is closed."""
 
@@ -92,6 +108,10 @@ class RefillPlan:
         if gap["reason"] in reports.CLOSING_REASONS:
             self.closed(gap["stream"], span)
             return False
+        if is_open(gap):
+            self._open[gap["stream"]] = span[0]
+        elif span[0] <= self._open.get(gap["stream"], -1) < span[1]:
+            del self._open[gap["stream"]]  # now it is known to be missing
         self._missing.setdefault(gap["stream"], Spans(_SPANS_A_STREAM)).add(*span)
         asked = self._asked.setdefault(gap["stream"], deque())
         if len(asked) < _SPANS_A_STREAM:
@@ -99,8 +119,16 @@ class RefillPlan:
         self._ask(gap["stream"], now)
         return True
 
+    def extend(self, stream: str, span: Span) -> None:
+        """All of this was missed in a time that nobody covered."""
+        self._open.pop(stream, None)
+        if stream in self._missing:
+            self._missing[stream].add(*span)
+
     def closed(self, stream: str, span: Span) -> None:
         """Nothing is missing any more between these bounds, or nothing that can be had."""
+        if span[0] <= self._open.get(stream, -1) < span[1]:
+            del self._open[stream]
         missing = self._missing.get(stream)
         if missing is not None:
             missing.remove(*span)
@@ -125,6 +153,7 @@ class RefillPlan:
         assert span is not None  # a stream with nothing missing does not wait
         if chosen.span != span:  # another gap is the first one by now: its patience begins anew
             chosen = Refill(chosen.stream, span, chosen.due)
+        chosen = replace(chosen, is_open=self._open.get(chosen.stream) == span[1] - 1)
         del self._waiting[chosen.stream]
         self._fetching.add(chosen.stream)
         return chosen
@@ -143,6 +172,13 @@ class RefillPlan:
         self._fetching.discard(refill.stream)
         if refill.stream in self._missing:
             self._ask(refill.stream, now)
+
+    def settles(self, refill: Refill, now: float) -> None:
+        """The attempt brought all that the exchange has, and only a time that nobody covered is left: it is asked about once more."""
+        self.failed(refill, now, had_answer=True)
+        waiting = self._waiting.get(refill.stream)
+        if waiting is not None:
+            self._waiting[refill.stream] = replace(waiting, due=now + SETTLED_SECONDS, answers=ANSWERS_AT_MOST - 1)
 
     def failed(self, refill: Refill, now: float, had_answer: bool) -> None:
         """The attempt did not: it is made again later, with `had_answer` only so many times."""

@@ -81,7 +81,7 @@ def _read_of(kind: Any, micros: int, named: dict[str, Any]) -> _Read:
         return _decimal
     if kind.get("logicalType") == "timestamp-micros":
         return lambda row, name, is_optional: (
-            None if _is_absent(row, name, is_optional) else row.moment_us(name, micros)
+            row.optional_moment_us(name, micros) if is_optional else row.moment_us(name, micros)
         )
     if kind["type"] == "record":
         named[kind["name"]] = kind
@@ -95,11 +95,7 @@ def _read_of(kind: Any, micros: int, named: dict[str, Any]) -> _Read:
 
 def _record_read(document: Mapping[str, Any]) -> _Read:
     read_part = RowReader(document)
-    return lambda row, name, is_optional: None if _is_absent(row, name, is_optional) else read_part(row.part(name))
-
-
-def _is_absent(row: Row, name: str, is_optional: bool) -> bool:
-    return is_optional and not row.has(name)
+    return lambda row, name, is_optional: None if is_optional and not row.has(name) else read_part(row.part(name))
 
 
 def _decimal(row: Row, name: str, is_optional: bool) -> str | None:

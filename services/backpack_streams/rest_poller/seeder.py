@@ -18,8 +18,9 @@ from backpack_streams.exchange.streams import split_stream
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import REST
 from backpack_streams.feed.publishing import Publishing
-from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_to_end
-from backpack_streams.rest_poller.records import is_crossed, snapshot_row
+from backpack_streams.rest_poller.new_coverage import NewCoverage
+from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_records
+from backpack_streams.rest_poller.records import SEED, is_crossed, snapshot_row
 from backpack_streams.rest_poller.seeding import SeedPlan, SeedRequest
 from backpack_streams.rest_poller.settings import RestPollerSettings
 
@@ -29,6 +30,10 @@ DEPTH_TOPIC = "market.depth"
 SNAPSHOT_TOPIC = "market.book_snapshot"
 GAP_TOPIC = "ops.gap"
 AUDIT_TOPIC = "ops.book_audit"
+WATERMARK_TOPIC = "ops.watermark"
+SNAPSHOTS_RECALLED = 1_000
+WATERMARKS_RECALLED = 500
+"""How many watermarks are read back, to know what is covered: of all instances together, one a second each."""
 AUDIT_WANTED = "WANTED"
 DEPTH_LIMIT = 1000
 MARGIN_MICROS = 10_000_000
@@ -59,8 +64,13 @@ class Seeder:
         self._workers = settings.parallel_seeds
         self._plan = SeedPlan(settings.seed_refresh)
         self._wake = asyncio.Event()
+        self._has_watermarks = False
         self._gap_offsets: dict[Place, int] = {}
         self._audit_offsets: dict[Place, int] = {}
+        self._coverage = NewCoverage()
+        self._watermark_offsets: dict[Place, int] = {}
+        self._watermarks_began = 0
+        """Where their topic ended before the first book was fetched; 0 where there was none."""
         self._encode: Encoder = publishing.encoder(SNAPSHOT_TOPIC)
         self.published = 0
         self.refused: dict[str, int] = dict.fromkeys(_REFUSALS, 0)
@@ -94,17 +104,41 @@ class Seeder:
     async def _serve(self) -> None:
         async with Reader(self._publishing.connection, self._publishing.codec) as offsets:
             if not self._gap_offsets:
+                await self._recall_snapshots(offsets)
                 await self._recall_gaps(offsets)
                 audits = await offsets.places(self._publishing.prefix + AUDIT_TOPIC)
                 self._audit_offsets = await offsets.ends(
                     audits
                 )  # an old suspicion is none: every book is fetched at the start
+                watermarks = await self._watermarks(offsets)
+                self._watermarks_began = sum((await offsets.ends(watermarks)).values())
             places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow_gaps())
                 tasks.create_task(self._follow_audits())
+                tasks.create_task(self._follow_watermarks())
                 for _ in range(self._workers):
                     tasks.create_task(self._work(offsets, len(places)))
+
+    async def _recall_snapshots(self, reader: Reader) -> None:
+        """The exchange's answers of before: a single one that is older comes from a server that is behind.
+
+        Checkpoints are no answers: one may hold an update that the exchange never sent.
+        """
+        places = await reader.places(self._publishing.prefix + SNAPSHOT_TOPIC)
+        ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+        starts = {place: max(beginnings[place], ends[place] - SNAPSHOTS_RECALLED) for place in places}
+        newest: dict[str, tuple[int, int]] = {}
+
+        def take(_: bytes | None, value: bytes | None) -> None:
+            name, row = self._publishing.codec.decode(value or b"")
+            if name == "BookSnapshot" and row["origin"] == SEED:
+                found = row["engine_time"] or 0, row["last_update_id"]
+                newest[row["symbol"]] = max(found, newest.get(row["symbol"], found))
+
+        await read_records(reader, starts, ends, take)
+        for symbol, (_, last_update_id) in newest.items():
+            self._plan.recall_published(symbol, last_update_id)
 
     async def _recall_gaps(self, reader: Reader) -> None:
         """Gaps from before: the seeds of this start have to reach past them."""
@@ -119,7 +153,7 @@ class Seeder:
                 else:
                     self._plan.recall_beyond(gap.symbol, gap.not_before_us)
 
-        await read_to_end(reader, starts, ends, take)
+        await read_records(reader, starts, ends, take)
         self._gap_offsets = ends
 
     async def _follow_gaps(self) -> None:
@@ -139,6 +173,37 @@ class Seeder:
                     for record in batch:
                         self._take_audit(record.value)
                         self._audit_offsets[partition.topic, partition.partition] = record.offset + 1
+
+    async def _follow_watermarks(self) -> None:
+        """What was covered before the first book was fetched needs no proof of its own: every book is fetched at the start."""
+        async with Reader(self._publishing.connection, self._publishing.codec) as reader:
+            while not (places := await self._watermarks(reader)):  # noqa: ASYNC110  # Kafka has no event for a topic that is made
+                await asyncio.sleep(_RETRY_SECONDS)
+            if not self._watermark_offsets:
+                recalled = self._watermarks_began - WATERMARKS_RECALLED
+                beginnings = await reader.beginnings(places)
+                self._watermark_offsets = {place: max(beginnings[place], recalled) for place in places}
+            reader.assign(self._watermark_offsets)
+            while True:
+                for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():
+                    for record in batch:
+                        found = self._covered_anew(record.value)
+                        if record.offset >= self._watermarks_began:
+                            self._prove(found, record.offset)
+                        self._watermark_offsets[partition.topic, partition.partition] = record.offset + 1
+
+    def _covered_anew(self, value: bytes | None) -> list[str]:
+        try:
+            name, row = self._publishing.codec.decode(value or b"")
+        except CodecError as error:
+            logger.warning("a watermark cannot be read", extra={"error": str(error)})
+            return []
+        return self._coverage.take(row, time.monotonic()) if name == "Watermark" else []
+
+    def _prove(self, symbols: Iterable[str], watermark_offset: int) -> None:
+        for symbol in symbols:
+            if self._plan.covered_anew(symbol, watermark_offset, time.monotonic()):
+                self._wake.set()
 
     def _take_audit(self, value: bytes | None) -> None:
         try:
@@ -171,17 +236,18 @@ class Seeder:
         kind, symbol = split_stream(gap.get("stream", ""))
         if not symbol or kind.channel != "depth" or kind.parameter is not None:
             return
-        last_id, reason = gap["last_id"], gap["reason"]
+        last_id, next_id = gap["last_id"], gap["next_id"]
         before = None if last_id is None else last_id - 1
-        if reason == reports.AUDIT_MISMATCH and gap["next_id"] is not None:
+        if gap["reason"] == reports.AUDIT_MISMATCH and next_id is not None:
             yield _DepthGap(symbol, None, None, not_before_us=gap["detected_time"])
-        elif reason == reports.AUDIT_MISMATCH:
+        elif gap["reason"] == reports.AUDIT_MISMATCH:
             yield _DepthGap(symbol, before, None, is_wrong_at=last_id)
-        elif reason != reports.DISCONNECTED:
-            yield _DepthGap(symbol, last_id, gap["next_id"])
-        elif gap["next_time"] is not None:  # before that a seed would be of no use: nothing follows on it
-            # Perhaps nothing was lost: then the book is still at the last id, and only a snapshot from after the outage tells.
+        elif next_id is None and gap["lost_records"] is None:
+            # Nobody covered the stream for a time. Perhaps nothing was lost: then the book is still at the last id, and only a
+            # snapshot from after that time tells.
             yield _DepthGap(symbol, before, None)
+        else:
+            yield _DepthGap(symbol, last_id, next_id)
 
     async def _work(self, offsets: Reader, partitions: int) -> None:
         while True:
@@ -190,15 +256,16 @@ class Seeder:
                 await self._sleep()
                 continue
             try:
-                seeded_id = await self._seed(request, offsets, partitions)
+                published = await self._seed(request, offsets, partitions)
             except BackpackStreamsError as error:
                 self._refuse(request, _FAILED, str(error))
-                seeded_id = None
+                published = None
             now = time.monotonic()
-            if seeded_id is None:
+            if published is None:
                 self._plan.failed(request, now)
             else:
-                self._plan.done(request, seeded_id, now)
+                last_update_id, watermark_offset = published
+                self._plan.done(request, last_update_id, now, watermark_offset)
 
     async def _sleep(self) -> None:
         due = self._plan.next_due()
@@ -209,11 +276,23 @@ class Seeder:
         except TimeoutError:
             return
 
-    async def _seed(self, request: SeedRequest, offsets: Reader, partitions: int) -> int | None:
-        """One snapshot, published if it is of use; returns its update id then."""
+    async def _watermarks(self, offsets: Reader) -> list[Place]:
+        """The one partition of the topic of watermarks; none while no producer has made it yet."""
+        topic = self._publishing.prefix + WATERMARK_TOPIC
+        if not self._has_watermarks:
+            self._has_watermarks = await offsets.has(topic)
+            if self._has_watermarks:
+                await offsets.places(topic)  # its leader is to be known before it is asked
+        return [(topic, 0)] if self._has_watermarks else []
+
+    async def _seed(self, request: SeedRequest, offsets: Reader, partitions: int) -> tuple[int, int | None] | None:
+        """One snapshot, published if it is of use; returns its update id then, and where the watermarks ended before it."""
         key = request.symbol.encode()
         place = (self._publishing.prefix + DEPTH_TOPIC, partition_of(key, partitions))
-        end_before = (await offsets.ends([place]))[place]
+        watermarks = await self._watermarks(offsets)
+        ends = await offsets.ends([place, *watermarks])
+        end_before = ends[place]
+        watermark_offset = ends[watermarks[0]] if watermarks else None
         answer = await self._rest.depth(
             request.symbol, DEPTH_LIMIT, priority=Priority.GAP_SEED if request.urgent else Priority.SEED
         )
@@ -222,8 +301,9 @@ class Seeder:
             self._refuse(request, _CROSSED, f"snapshot {snapshot.last_update_id} is crossed")
             self._dead_letter(answer, "the snapshot's best bid reaches its best ask", reports.CROSSED_SNAPSHOT)
             return None
-        if not self._plan.accepts(request, snapshot.last_update_id):
-            self._refuse(request, _BEHIND, f"snapshot {snapshot.last_update_id} ends before {request.minimum_id}")
+        if not self._plan.accepts(request, snapshot.last_update_id, time.monotonic()):
+            known = self._plan.least_id(request)
+            self._refuse(request, _BEHIND, f"snapshot {snapshot.last_update_id} is from before update {known}")
             return None
         earliest_us = max(snapshot.timestamp_us - MARGIN_MICROS, self._plan.not_before_us(request.symbol))
         found = await offsets.offset_at(place, earliest_us // 1000)
@@ -233,6 +313,7 @@ class Seeder:
             DEPTH_LIMIT,
             *place,
             end_before if found is None else min(found, end_before),
+            watermark_offset,
         )
         value = self._encode(row)
         lane = self._publishing.lane(SNAPSHOT_TOPIC, key)
@@ -240,7 +321,7 @@ class Seeder:
             self._refuse(request, _NO_ROOM, "the buffer for Kafka is full")
             return None
         self.published += 1
-        return snapshot.last_update_id
+        return snapshot.last_update_id, watermark_offset
 
     def _refuse(self, request: SeedRequest, reason: str, detail: str) -> None:
         self.refused[reason] += 1

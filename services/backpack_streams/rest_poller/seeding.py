@@ -10,6 +10,8 @@ FRESH_SECONDS = 120.0
 """How long a published seed can make another one needless; bounded since a relisted market begins its ids anew."""
 RECHECK_SECONDS = 30.0
 """How soon after a book was found wrong and seeded anew the next snapshot is taken, which shows whether it is right now."""
+BEHIND_SECONDS = 60.0
+"""How long older answers than before are taken for those of a server that is behind."""
 SUSPICION_SPACING_SECONDS = 10.0
 """A snapshot taken more lately than that is answer enough to a suspicion."""
 
@@ -39,6 +41,10 @@ class SeedPlan:
         self._open: dict[str, float] = {}
         self._minimum: dict[str, int | None] = {}
         self._published: dict[str, tuple[int, float]] = {}
+        self._proving_from: dict[str, int] = {}
+        """Where the topic of watermarks ended before the exchange was asked for the newest snapshot of a book."""
+        self._behind_since: dict[str, float] = {}
+        """Since when the exchange answers with older books than before, by market."""
         self._rechecks: set[str] = set()
         self._not_before_us: dict[str, int] = {}
 
@@ -47,6 +53,7 @@ class SeedPlan:
         symbols = list(symbols)
         for symbol in self._open.keys() - set(symbols):
             del self._open[symbol]
+            self._published.pop(symbol, None)  # it may come back with ids that begin anew
             self._rechecks.discard(symbol)
             self._waiting.pop(symbol, None)
         for symbol in symbols:
@@ -91,6 +98,7 @@ class SeedPlan:
     def recall_beyond(self, symbol: str, found_us: int) -> None:
         """What the topic held at this time (µs, our clock) is not the exchange's: no reader is to start there."""
         self._minimum[symbol] = None
+        self._published.pop(symbol, None)
         self._not_before_us[symbol] = found_us
 
     def not_before_us(self, symbol: str) -> int:
@@ -108,9 +116,21 @@ class SeedPlan:
         self._ask(SeedRequest(symbol, False, self._minimum.get(symbol), due=now, suspected=True))
         return True
 
+    def covered_anew(self, symbol: str, watermark_offset: int, now: float) -> bool:
+        """The watermark at this offset says that a book's stream is covered anew: a snapshot from after it proves the book.
+
+        False for a market that is not open, or that has such a snapshot already.
+        """
+        if symbol not in self._open or self._proving_from.get(symbol, -1) > watermark_offset:
+            return False
+        self._ask(SeedRequest(symbol, False, self._minimum.get(symbol), due=now, suspected=True))
+        return True
+
     def recall(self, symbol: str, last_id: int | None, next_id: int | None) -> None:
         """The newest gap known: any snapshot fetched from now on has to reach its end."""
         known = self._minimum.get(symbol)
+        if next_id is not None and last_id is not None and next_id <= last_id:  # the ids began anew
+            self._published.pop(symbol, None)
         if next_id is not None:
             self._minimum[symbol] = next_id - 1
         elif last_id is not None:
@@ -143,13 +163,31 @@ class SeedPlan:
             (request.due for request in self._waiting.values() if request.symbol not in self._fetching), default=None
         )
 
-    def accepts(self, request: SeedRequest, last_update_id: int) -> bool:
-        """Whether a snapshot reaches the end of the gap that it is to close."""
-        return request.minimum_id is None or last_update_id >= request.minimum_id
+    def accepts(self, request: SeedRequest, last_update_id: int, now: float) -> bool:
+        """Whether a snapshot reaches the end of the gap that it is to close, and is not older than one that was published before.
 
-    def done(self, request: SeedRequest, last_update_id: int, now: float) -> None:
-        """The seed is published; the next one is due after the refresh interval."""
+        A single answer may come from a server that is behind. Ids that stay below those of before for `BEHIND_SECONDS` have begun anew.
+        """
+        if request.minimum_id is not None and last_update_id < request.minimum_id:
+            return False
+        newest_id, _ = self._published.get(request.symbol, (0, -inf))
+        if last_update_id >= newest_id:
+            self._behind_since.pop(request.symbol, None)
+            return True
+        return now - self._behind_since.setdefault(request.symbol, now) >= BEHIND_SECONDS
+
+    def least_id(self, request: SeedRequest) -> int:
+        """The update id that a snapshot has to reach."""
+        return max(request.minimum_id or 0, self._published.get(request.symbol, (0, -inf))[0])
+
+    def recall_published(self, symbol: str, last_update_id: int) -> None:
+        """The newest snapshot that the topic holds from before: how new answers have to be at the least."""
+        self._published[symbol] = last_update_id, -inf
+
+    def done(self, request: SeedRequest, last_update_id: int, now: float, watermark_offset: int | None = None) -> None:
+        """The seed is published; the next one is due after the refresh interval. `watermark_offset`: as in its record."""
         self._fetching.pop(request.symbol, None)
+        self._proving_from[request.symbol] = -1 if watermark_offset is None else watermark_offset
         self._published[request.symbol] = last_update_id, now
         interval = self._refresh_seconds or inf
         if request.urgent and request.symbol in self._rechecks:

@@ -1,96 +1,19 @@
-"""Faults on demand. `FaultBox` keeps the active ones and decides what becomes of a frame or an answer. Sans-I/O.
+"""Faults on demand. `FaultBox` keeps the active ones and decides what becomes of a frame or an answer. Sans-I/O."""
 
-A fault is a name and options. Common options: `symbol` or `stream` (a full stream name, or a family such as `depth`)
-narrow it, `count` is how many frames, answers or sockets it hits, `seconds` how long it lasts.
-"""
-
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from backpack_streams.errors import UsageError
-from backpack_streams.sandbox.streams import StreamName, parse_stream
+from backpack_streams.sandbox.fault_orders import (
+    FRAME_FAULTS,
+    IMMEDIATE_FAULTS,
+    Delivery,
+    Fault,
+    FaultError,
+    new_fault,
+    parse_fault,
+)
+from backpack_streams.sandbox.frame_fates import FATES, HELD
 
-FRAME_FAULTS = frozenset({"drop", "drop-one", "duplicate", "reorder", "freeze", "garbage", "corrupt", "snapshot-ahead"})
-ANSWER_FAULTS = frozenset({"rest-5xx", "rest-slow", "rest-cut", "rest-stale", "snapshot-behind", "crossed-snapshot"})
-IMMEDIATE_FAULTS = frozenset({"cut", "close", "refuse", "burst", "delist", "list"})
-FAULTS = FRAME_FAULTS | ANSWER_FAULTS | IMMEDIATE_FAULTS | {"ping-off", "clock-offset"}
-GARBAGE_KINDS = frozenset({"text", "event", "field", "digits"})
-
-_DEFAULT_COUNT = {
-    "drop": 1,
-    "drop-one": 1,
-    "duplicate": 1,
-    "reorder": 1,
-    "garbage": 1,
-    "corrupt": 1,
-    "crossed-snapshot": 1,
-}
-_DEFAULT_SECONDS = {"freeze": 10.0, "refuse": 5.0, "snapshot-ahead": 5.0}
-_NEVER_US = 1 << 62
-_DIGITS = "1234567890.123456789012345678901234567890"
-_KEYS = frozenset(
-    {
-        "symbol", "stream", "count", "seconds", "kind", "hold", "status", "delay", "age", "updates", "connection",
-        "path", "on", "offset",
-    }
-)  # fmt: skip
-
-
-class FaultError(UsageError):
-    """A fault that does not exist, or with an option that makes no sense."""
-
-
-@dataclass(slots=True)
-class Fault:
-    """One active fault. `count` is what is left, None without end; `until_us` is when it ends by itself."""
-
-    number: int
-    name: str
-    options: dict[str, Any]
-    count: int | None
-    until_us: int | None
-    hits: int = 0
-    held: list[tuple[int, "Delivery"]] = field(default_factory=list)
-
-    def text(self, key: str) -> str | None:
-        """An option as text."""
-        value = self.options.get(key)
-        return None if value is None else str(value)
-
-    def number_of(self, key: str, default: float) -> float:
-        """An option as a number."""
-        return float(self.options.get(key, default))
-
-    def shown(self) -> dict[str, Any]:
-        """The fault as the control API shows it."""
-        return {"id": self.number, "fault": self.name, "left": self.count, "hits": self.hits, **self.options}
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A frame on its way; not to the socket numbered `spared` (0: the stream's oldest subscriber)."""
-
-    stream: str
-    payload: bytes
-    spared: int | None = None
-
-
-def parse_fault(text: str) -> dict[str, Any]:
-    """`drop:symbol=SOL_USDC,count=3` as an order for `FaultBox.add`.
-
-    Raises:
-        FaultError: it does not have that form.
-    """
-    name, _, rest = text.partition(":")
-    order: dict[str, Any] = {"fault": name}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise FaultError(f"fault {text!r}: {part!r} is not key=value; write NAME[:key=value,...]")
-        order[key] = value
-    return order
+__all__ = ["Delivery", "Fault", "FaultBox", "FaultError", "parse_fault"]
 
 
 class FaultBox:
@@ -111,28 +34,12 @@ class FaultBox:
         Raises:
             FaultError: no such fault or option, or a value that does not fit.
         """
-        options = dict(order)
-        name = str(options.pop("fault", ""))
-        if name not in FAULTS:
-            raise FaultError(f"there is no fault {name!r}; there are: {', '.join(sorted(FAULTS))}")
-        unknown = options.keys() - _KEYS
-        if unknown:
-            raise FaultError(
-                f"fault {name} has no option {sorted(unknown)[0]!r}; there are: {', '.join(sorted(_KEYS))}"
-            )
-        if name == "garbage" and options.get("kind", "text") not in GARBAGE_KINDS:
-            raise FaultError(f"garbage has no kind {options['kind']!r}; there are: {', '.join(sorted(GARBAGE_KINDS))}")
         self._number += 1
-        try:
-            count = int(options.get("count", _DEFAULT_COUNT.get(name, 0))) or None
-            seconds = float(options.get("seconds", _DEFAULT_SECONDS.get(name, 0)))
-            for key in ("status", "delay", "age", "updates", "connection", "offset"):
-                float(options.get(key, 0))
-        except (TypeError, ValueError) as error:
-            raise FaultError(f"fault {name}: an option that must be a number is not ({error})") from error
-        timed = seconds > 0 and not (name == "rest-slow" and "delay" not in options)
-        fault = Fault(self._number, name, options, count, now_us + int(seconds * 1_000_000) if timed else None)
-        if name not in IMMEDIATE_FAULTS:
+        fault = new_fault(self._number, order, now_us)
+        is_done_at_once = fault.name in IMMEDIATE_FAULTS
+        if fault.name == "half-open":
+            is_done_at_once = fault.text("on") not in ("new", "both")
+        if not is_done_at_once:
             self._faults.append(fault)
         return fault
 
@@ -149,27 +56,21 @@ class FaultBox:
     def pass_on(self, stream: str, payload: bytes, now_us: int) -> list[Delivery]:
         """What becomes of one frame."""
         deliveries = [Delivery(stream, payload)]
-        name = parse_stream(stream)
-        symbol = name.symbol if isinstance(name, StreamName) else None
-        family = name.family if isinstance(name, StreamName) else None
         for fault in list(self._faults):
-            if fault.name not in FRAME_FAULTS:
-                continue
-            wanted = fault.text("stream")
-            if wanted not in (None, stream, family) or fault.text("symbol") not in (None, symbol):
+            if fault.name not in FRAME_FAULTS or not fault.names(stream):
                 continue
             deliveries = [out for one in deliveries for out in self._through(fault, one, now_us)]
         return deliveries
 
     def _through(self, fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
         if fault.held and fault.name != "reorder":
-            return _HELD[fault.name](fault, frame, now_us)  # never overtake a frame that waits
+            return HELD[fault.name](fault, frame, now_us)  # never overtake a frame that waits
         if not self._active(fault, now_us):
             return [frame]
         if fault.name == "reorder":
             return self._reorder(fault, frame)
         self._hit(fault)
-        return _FATES[fault.name](fault, frame, now_us)
+        return FATES[fault.name](fault, frame, now_us)
 
     def _reorder(self, fault: Fault, frame: Delivery) -> list[Delivery]:
         for position, (_, earlier) in enumerate(fault.held):
@@ -213,6 +114,22 @@ class FaultBox:
                 return fault
         return None
 
+    def take_any(self, name: str, now_us: int) -> Fault | None:
+        """The active fault of this name, whatever it narrows, counted as hit; None when there is none."""
+        for fault in self._faults:
+            if fault.name == name and self._active(fault, now_us):
+                self._hit(fault)
+                return fault
+        return None
+
+    def take_for(self, name: str, now_us: int, streams: list[str]) -> Fault | None:
+        """The active fault of this name that is about one of the streams, counted as hit; None when there is none."""
+        for fault in self._faults:
+            if fault.name == name and self._active(fault, now_us) and any(map(fault.names, streams)):
+                self._hit(fault)
+                return fault
+        return None
+
     def active(self, name: str, now_us: int) -> bool:
         """Whether a fault of this name is active."""
         return any(fault.name == name and self._active(fault, now_us) for fault in self._faults)
@@ -235,85 +152,3 @@ class FaultBox:
         fault.hits += 1
         if fault.count is not None:
             fault.count -= 1
-
-
-def _drop(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    return []
-
-
-def _drop_one(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    return [Delivery(frame.stream, frame.payload, int(fault.number_of("connection", 0)))]
-
-
-def _duplicate(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    return [frame, frame]
-
-
-def _freeze(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    if str(fault.options.get("hold", "false")).lower() == "true":
-        fault.held.append((_NEVER_US if fault.until_us is None else fault.until_us, frame))
-    return []
-
-
-def _delay(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    fault.held.append((now_us + int(fault.number_of("delay", 0.5) * 1_000_000), frame))
-    return []
-
-
-def _queue(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    fault.held.append((fault.held[-1][0], frame))
-    return []
-
-
-def _garbage(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    kind = fault.text("kind") or "text"
-    if kind == "text":
-        return [Delivery(frame.stream, b"<html>not json"), frame]
-    envelope = json.loads(frame.payload)
-    data = envelope["data"]
-    if kind == "event":
-        envelope["data"] = {"e": f"{data.get('e')}Moved", "E": data.get("E"), "s": data.get("s"), "w": "new"}
-        return [Delivery(frame.stream, _compact(envelope)), frame]
-    if kind == "field":
-        data["zz"] = {"new": [1, "2", None]}
-    else:
-        _lengthen_a_price(data)
-    return [Delivery(frame.stream, _compact(envelope), frame.spared)]
-
-
-def _corrupt(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    """Another quantity on each level: well-formed, in sequence, and wrong."""
-    envelope = json.loads(frame.payload)
-    for side in ("b", "a"):
-        levels = envelope["data"].get(side)
-        if isinstance(levels, list):
-            envelope["data"][side] = [[price, f"1{quantity}"] for price, quantity in levels]
-    return [Delivery(frame.stream, _compact(envelope), frame.spared)]
-
-
-def _lengthen_a_price(data: dict[str, Any]) -> None:
-    """Write one price of a frame with 40 digits."""
-    levels = data.get("b") or data.get("a")
-    if isinstance(levels, list):
-        data["b"] = [[_DIGITS, "1"], *data["b"][1:]]
-        return
-    for key in ("p", "c", "b", "a"):
-        if key in data:
-            data[key] = _DIGITS
-            return
-
-
-def _compact(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-_FATES: dict[str, Callable[[Fault, Delivery, int], list[Delivery]]] = {
-    "drop": _drop,
-    "drop-one": _drop_one,
-    "duplicate": _duplicate,
-    "freeze": _freeze,
-    "garbage": _garbage,
-    "corrupt": _corrupt,
-    "snapshot-ahead": _delay,
-}
-_HELD: dict[str, Callable[[Fault, Delivery, int], list[Delivery]]] = {"freeze": _queue, "snapshot-ahead": _queue}

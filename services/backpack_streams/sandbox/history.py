@@ -1,6 +1,7 @@
 """What a synthetic market has traded: recent trades, minutes, and the candles that somebody watches."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from backpack_streams.sandbox.candles import Candle, merged
@@ -32,6 +33,8 @@ class History:
         self._watched: dict[str, Candle] = {}
         self._sent: dict[str, tuple[int, int]] = {}
         self._unopened: dict[str, None] = {}
+        self.on_closed: Callable[[str, Candle, int], None] | None = None
+        """Hears of each closed candle: its interval, itself, the event time of its frame."""
 
     def add(self, engine_us: int, tick: int, steps: int, buyer_is_maker: bool) -> int:
         """Count a trade in; answers its id."""
@@ -94,6 +97,8 @@ class History:
                 if now_us < candle.end_seconds * 1_000_000 + CLOSE_DELAY_US:
                     break
                 frames.append(writer.kline(interval, now_us, candle, closed=True))
+                if self.on_closed is not None:
+                    self.on_closed(interval, candle, now_us)
                 candle = self._watched[interval] = Candle(*bucket(interval, candle.end_seconds))
                 self._refill(candle)
             state = (candle.start_seconds, candle.trades)
@@ -150,7 +155,9 @@ class History:
         for back in range(offset, offset + limit):
             if back < len(self._trades):
                 trade = self._trades[-1 - back]
-            elif (before := back - len(self._trades) + 1) <= self.past.trades and len(self._trades) < TRADES_KEPT:
+            elif (before := back - len(self._trades) + 1) <= min(self.past.trades, self.first_trade_id - 1) and len(
+                self._trades
+            ) < TRADES_KEPT:
                 trade = (self.first_trade_id - before, *self.past.trade(before))
             else:
                 break

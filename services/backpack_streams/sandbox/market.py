@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from backpack_streams.sandbox.frames import Frame, FrameWriter
 from backpack_streams.sandbox.history import History
+from backpack_streams.sandbox.ledger import Listed, Said
 from backpack_streams.sandbox.levels import Side
 from backpack_streams.sandbox.listings import Listing
 from backpack_streams.sandbox.past import mixed
@@ -33,9 +34,10 @@ class SyntheticMarket:
         listing: the market.
         seed: decides every move.
         start_us: wall clock at the start, µs; update ids and trade ids begin above any of an earlier start.
+        first_id: the first update id and trade id, if not those.
     """
 
-    def __init__(self, listing: Listing, seed: int, start_us: int) -> None:
+    def __init__(self, listing: Listing, seed: int, start_us: int, first_id: int | None = None) -> None:
         self.listing = listing
         self.writer = FrameWriter(listing)
         key = mixed(seed, zlib.crc32(listing.symbol.encode()))
@@ -47,6 +49,10 @@ class SyntheticMarket:
         self.first_update_id = self.last_update_id = start_us // 100 + key % 997
         self.event_us = self.engine_us = start_us
         self.first_trade_id = start_us // 10_000 + key % 89
+        if first_id is not None:
+            self.first_update_id = self.last_update_id = first_id - 1
+            self.first_trade_id = first_id
+        self.listed: Listed | None = None
         self.history = History(listing, key, start_us, self.first_trade_id)
         self.depth_frames = 0
         self.book_ticker_frames = 0
@@ -96,6 +102,9 @@ class SyntheticMarket:
         last = self.last_update_id = before_id + ids
         self.depth_frames += 1
         frames: list[Frame] = []
+        if self.listed is not None:
+            said = Said(now_us, event, before_id + 1, last)
+            self.listed.depth(said, engine, (b, a), (self.bids.levels, self.asks.levels))
         if self._traded:
             self._print_trade(frames, event, engine)
         touch = self._touch
@@ -114,6 +123,8 @@ class SyntheticMarket:
             return
         self._touch = touch
         self.book_ticker_frames += 1
+        if self.listed is not None:
+            self.listed.note("bookTicker", Said(event, event, self.last_update_id, self.last_update_id))
         if "bookTicker" in self.wanted:
             frames.append(self.writer.book_ticker((event, engine), self.last_update_id, touch[:2], touch[2:]))
 
@@ -221,10 +232,15 @@ class SyntheticMarket:
         tick, steps, buyer_is_maker = self._traded
         self._traded = None
         trade_id = self.history.add(engine, tick, steps, buyer_is_maker)
+        if self.listed is not None:
+            self.listed.note("trade", Said(event, event, trade_id, trade_id))
         if "trade" in self.wanted:
             frames.append(self.writer.trade((event, engine), trade_id, tick, steps, buyer_is_maker))
         if self.listing.is_future and trade_id % _LIQUIDATION_EVERY == 0:
             taker = "Ask" if buyer_is_maker else "Bid"
+            if self.listed is not None:
+                detail = f"{taker} {self.writer.price(tick)} {self.writer.quantity(steps)}"
+                self.listed.note("liquidation", Said(event, event, detail=detail))
             for family, stream in (
                 ("liquidation.all", "liquidation"),
                 ("liquidation", f"liquidation.{self.writer.symbol}"),

@@ -18,6 +18,7 @@ class Perpetual:
 
     def __init__(self, market: SyntheticMarket, key: int) -> None:
         self._market = market
+        self.listing = market.listing
         self._key = key
 
     def _mark(self) -> int:

@@ -216,21 +216,25 @@ class RecordedVenue:
     def unwatch(self, stream: str) -> None:
         """Nothing to stop."""
 
-    def list_market(self, symbol: str, now_us: int) -> bool:
-        """Reopen a closed market; a recording has no others."""
+    def list_market(self, symbol: str, now_us: int, first_id: int | None = None) -> bool:
+        """Reopen a closed market; a recording has no others, and its ids are what they are."""
         known = self._listings.get(symbol)
-        if known is None or known.state == "Open":
+        if known is None or known.state == "Open" or first_id is not None:
             return False
         self._listings[symbol] = _listing(symbol)
         return True
 
-    def delist_market(self, symbol: str) -> bool:
-        """Close a market."""
+    def delist_market(self, symbol: str, now_us: int, gone: bool = False) -> bool:
+        """Close a market; it stays on the list."""
         known = self._listings.get(symbol)
-        if known is None:
+        if known is None or gone:
             return False
         self._listings[symbol] = known.closed()
         return True
+
+    def pace(self, symbol: str, weight: float) -> bool:
+        """A recording has a pace of its own."""
+        return False
 
 
 def _listing(symbol: str) -> Listing:

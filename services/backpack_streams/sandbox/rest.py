@@ -10,6 +10,7 @@ from backpack_streams.sandbox.decimals import trimmed
 from backpack_streams.sandbox.faults import FaultBox
 from backpack_streams.sandbox.http import Request, Response
 from backpack_streams.sandbox.listings import DEFAULT_MARKET_TYPES, KNOWN_MARKET_TYPES, Listing
+from backpack_streams.sandbox.market_answers import MarketAnswers
 from backpack_streams.sandbox.settings import SandboxSettings
 from backpack_streams.sandbox.streams import KLINE_INTERVALS
 from backpack_streams.sandbox.venue import Venue
@@ -86,6 +87,7 @@ class RestApi:
         self._general = RateLimit(settings.requests_per_minute)
         self._historical = RateLimit(settings.historical_requests_per_minute)
         self._cache: dict[str, tuple[int, Response]] = {}
+        self._market_answers = MarketAnswers(faults, now_us)
         self.requests = 0
         self._routes: dict[str, Callable[[Request], Response]] = {
             "/api/v1/status": lambda _: Response.json(self._catalogues.status()),
@@ -128,6 +130,10 @@ class RestApi:
         broken = self._faults.take("rest-5xx", now_us, request.first("symbol"), request.path)
         if broken is not None:
             return Response.text("upstream connect error", int(broken.number_of("status", 503)))
+        limited = self._faults.take("rest-limit", now_us, request.first("symbol"), request.path)
+        if limited is not None:
+            wait = {"retry-after": str(int(limited.number_of("retry_after", 5)))}
+            return Response(int(limited.number_of("status", 429)), b"Too many requests", "text/plain", wait)
         if request.method != "GET":
             return Response.text("method not allowed", 405)
         if not self._general.takes(now_us):
@@ -141,9 +147,10 @@ class RestApi:
         if route is None:
             return Response.text("not found", 404)
         try:
-            return self._cached(request, route) if request.path in _CACHED else route(request)
+            response = self._cached(request, route) if request.path in _CACHED else route(request)
         except RefusedError as refused:
             return refused.response
+        return self._market_answers.altered(request, response) if request.path == "/api/v1/markets" else response
 
     def _exchange_us(self) -> int:
         now_us = self._now_us()

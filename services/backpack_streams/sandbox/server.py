@@ -15,10 +15,11 @@ from backpack_streams.errors import UsageError
 from backpack_streams.sandbox.account import SyntheticAccount
 from backpack_streams.sandbox.account_keys import AccountKeys
 from backpack_streams.sandbox.control import ControlApi
-from backpack_streams.sandbox.faults import FaultBox, FaultError, parse_fault
+from backpack_streams.sandbox.faults import Fault, FaultBox, FaultError, parse_fault
 from backpack_streams.sandbox.flow import Flow, RecordedFlow, SyntheticFlow
 from backpack_streams.sandbox.http import HttpServer
 from backpack_streams.sandbox.hub import Hub
+from backpack_streams.sandbox.ledger import Ledger
 from backpack_streams.sandbox.recording import read_recording
 from backpack_streams.sandbox.replay import RecordedVenue
 from backpack_streams.sandbox.rest import RestApi
@@ -45,10 +46,14 @@ class Sandbox:
         self.settings = settings
         self.faults = FaultBox()
         self.venue: SyntheticVenue | RecordedVenue
+        self._ledger: Ledger | None = None
         now_us = wall_clock_us()
         if settings.recording is None:
             interest_us = int(settings.open_interest_seconds * 1_000_000)
-            self.venue = SyntheticVenue(settings.symbols, settings.seed, now_us, interest_us, settings.every_kind)
+            self._ledger = Ledger(settings.ledger_messages) if settings.ledger_messages else None
+            self.venue = SyntheticVenue(
+                settings.symbols, settings.seed, now_us, interest_us, settings.every_kind, self._ledger
+            )
         else:
             recording = read_recording(settings.recording, now_us if settings.retime else None)
             self.venue = RecordedVenue(recording)
@@ -65,7 +70,14 @@ class Sandbox:
             self.flow = RecordedFlow(recording, self.venue, self.hub, settings, wall_clock_us)
         self._rest_api = RestApi(self.venue, self.faults, settings, wall_clock_us, self.hub.snapshots_asked.add)
         self._control_api = ControlApi(
-            self.venue, self.faults, self.state, self.flow.play, self.flow.finish, self.order_fault, self.account
+            self.venue,
+            self.faults,
+            self.state,
+            self.flow.play,
+            self.flow.finish,
+            self.order_fault,
+            self.account,
+            self._ledger,
         )
         self._rest = HttpServer(self._rest_api.handle)
         self._control = HttpServer(self._control_api.handle)
@@ -130,7 +142,7 @@ class Sandbox:
         def accept(_: picows.WSUpgradeRequest) -> Socket:
             return Socket(self.hub, self.faults, self.settings, wall_clock_us, self._account_keys, self._greeting)
 
-        self._sockets = await picows.ws_create_server(accept, self.settings.host, port)
+        self._sockets = await picows.ws_create_server(accept, self.settings.host, port, enable_auto_pong=False)
         return int(self._sockets.sockets[0].getsockname()[1])
 
     async def _start_rest(self, port: int) -> int:
@@ -197,18 +209,40 @@ class Sandbox:
         if fault.name in ("cut", "close"):
             for socket in self._chosen(fault.text("connection"), fault.count):
                 (socket.drop if fault.name == "cut" else socket.close)()
+        elif fault.name == "half-open" and fault.text("on") in (None, "open", "both"):
+            for socket in self._chosen(fault.text("connection"), fault.count):
+                socket.half_open = True
         elif fault.name == "refuse":
             self._spawn(self._refuse(fault.number_of("seconds", 5.0), fault.text("on") or "both"))
         elif fault.name == "burst":
             self._spawn(self.flow.burst(fault.count or 10_000, symbol))
         elif fault.name in ("delist", "list"):
-            if symbol is None:
-                raise FaultError(f"fault {fault.name} needs a symbol")
-            lists, now_us = fault.name == "list", wall_clock_us()
-            done = self.venue.list_market(symbol, now_us) if lists else self.venue.delist_market(symbol)
-            if not done:
-                raise FaultError(f"{symbol} cannot be {fault.name}ed: see /api/v1/markets for what there is")
+            self._list(fault, symbol)
+        elif fault.name in ("pace", "silence"):
+            weight = 0 if fault.name == "silence" else fault.number_of("weight", 1)
+            if symbol is None or weight < 0 or not self.venue.pace(symbol, weight):
+                raise FaultError(
+                    f"fault {fault.name} needs the symbol of a synthetic market, and a weight of 0 or more"
+                )
+            if fault.until_us is not None:
+                self._spawn(self._wake(symbol, fault.number_of("seconds", 0)))
         return fault.shown()
+
+    def _list(self, fault: Fault, symbol: str | None) -> None:
+        if symbol is None:
+            raise FaultError(f"fault {fault.name} needs a symbol")
+        now_us = wall_clock_us()
+        if fault.name == "list":
+            first_id = int(fault.number_of("first_id", 0)) or None
+            done = self.venue.list_market(symbol, now_us, first_id)
+        else:
+            done = self.venue.delist_market(symbol, now_us, fault.is_on("gone"))
+        if not done:
+            raise FaultError(f"{symbol} cannot be {fault.name}ed: see /api/v1/markets for what there is")
+
+    async def _wake(self, symbol: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self.venue.pace(symbol, 1)
 
     def _chosen(self, number: str | None, count: int | None) -> list[Socket]:
         sockets = [socket for socket in self._open_sockets() if number is None or str(socket.number) == number]

@@ -70,6 +70,12 @@ class SandboxSettings(BaseModel):
     cache_seconds: float = Field(
         1.0, ge=0, description="How long /markets, /tickers and /markPrices are served from the cache in front."
     )
+    ledger_messages: int = Field(
+        0,
+        ge=0,
+        description="Messages of each stream of each market to remember, sent or not, for GET /ledger and GET /books/SYMBOL?at=ID; "
+        "0 remembers none. A depth frame takes about 500 bytes.",
+    )
     catalogue_round_seconds: float = Field(
         30.0,
         gt=0,

@@ -10,7 +10,7 @@ from typing import Any
 import picows
 
 from backpack_streams.sandbox.account_keys import AccountKeys
-from backpack_streams.sandbox.faults import FaultBox
+from backpack_streams.sandbox.faults import Fault, FaultBox
 from backpack_streams.sandbox.hub import Hub, text_frame
 from backpack_streams.sandbox.settings import SandboxSettings
 from backpack_streams.sandbox.streams import INVALID_STREAM, PARSE_ERROR, WireError, parse_stream
@@ -41,6 +41,8 @@ class Socket(picows.WSListener):
         self.number = 0
         self.outgoing: list[bytes] = []
         self.closing = False
+        self.half_open = False
+        """Takes all and gives nothing, not even a Pong; for the client it looks connected."""
         self.writable = asyncio.Event()
         self.writable.set()
         self._hub = hub
@@ -56,6 +58,7 @@ class Socket(picows.WSListener):
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         """Number the socket and plan its first Ping."""
         self._transport = transport
+        self.half_open = self._faults.take("half-open", self._now_us()) is not None
         transport.underlying_transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         self._hub.join(self)
         logger.debug("sandbox socket opened", extra={"socket": self.number})
@@ -69,7 +72,7 @@ class Socket(picows.WSListener):
         return timer
 
     def _ping(self) -> None:
-        if self._transport is None:
+        if self._transport is None or self.half_open:
             return
         if not self._faults.active("ping-off", self._now_us()):
             self._transport.send_ping(b"")
@@ -79,9 +82,13 @@ class Socket(picows.WSListener):
         self._later(self._settings.ping_interval_seconds, self._ping)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """Take a request, a Pong or the client's Close. Pings are answered by picows."""
+        """Take a request, a Ping, a Pong or the client's Close."""
         kind = frame.msg_type
-        if kind == picows.WSMsgType.PONG:
+        if self.half_open:
+            return
+        if kind == picows.WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        elif kind == picows.WSMsgType.PONG:
             if self._unanswered is not None:
                 self._unanswered.cancel()
                 self._unanswered = None
@@ -116,7 +123,11 @@ class Socket(picows.WSListener):
             for stream in params:
                 self._hub.unsubscribe(self, stream)
             return [name for name in map(parse_stream, params) if isinstance(name, WireError)]
-        return self._subscribe(params, order.get("signature"))
+        wrong = self._faults.take_for("error", self._now_us(), params)
+        if wrong is None:
+            return self._subscribe(params, order.get("signature"))
+        self.outgoing.append(text_frame(_error_payload(wrong)))
+        return [] if wrong.is_on("refuse", default=True) else self._subscribe(params, order.get("signature"))
 
     def _subscribe(self, streams: list[str], signature: Any) -> list[WireError]:
         """A signature that is not good costs the request's private streams, and one error for all of them."""
@@ -134,6 +145,8 @@ class Socket(picows.WSListener):
                 refusal = self._keys.refusal(signature, self._exchange_ms())
                 if refusal is not None:
                     continue
+            if self._faults.take_for("ignore-subscribe", self._now_us(), [stream]) is not None:
+                continue
             if self._hub.subscribe(self, stream):
                 self.outgoing += map(text_frame, self._greeting(stream))
         return errors if refusal is None else [*errors, refusal]
@@ -146,7 +159,7 @@ class Socket(picows.WSListener):
         """Write what is outgoing; a socket too far behind is dropped unless the flow waits for it."""
         transport, outgoing = self._transport, self.outgoing
         self.outgoing = []
-        if transport is None or transport.is_disconnected:
+        if transport is None or transport.is_disconnected or self.half_open:
             return
         transport.underlying_transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
         if not self.writable.is_set() and self._settings.effective_rate != "max":
@@ -172,7 +185,7 @@ class Socket(picows.WSListener):
 
     def close(self) -> None:
         """Send a Close frame and go on sending data; drop after the grace."""
-        if self._transport is None or self.closing:
+        if self._transport is None or self.closing or self.half_open:
             return
         self.closing = True
         self._transport.underlying_transport.write(_CLOSE_GOING_AWAY)
@@ -197,6 +210,7 @@ class Socket(picows.WSListener):
         return {
             "id": self.number,
             "closing": self.closing,
+            "half_open": self.half_open,
             "buffered_bytes": self.buffered_bytes,
             "pings_sent": self.pings_sent,
         }
@@ -204,3 +218,11 @@ class Socket(picows.WSListener):
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _error_payload(fault: Fault) -> bytes:
+    """What the fault `error` answers: an error frame of its code and message, or a text that is no JSON."""
+    message = fault.text("message") or "Internal error"
+    if fault.kind() == "text":
+        return f"<html><body>{message}</body></html>".encode()
+    return json.dumps({"id": None, "error": {"code": int(fault.number_of("code", 5000)), "message": message}}).encode()

@@ -9,7 +9,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from backpack_streams.sandbox.candles import Candle
 from backpack_streams.sandbox.frames import Frame
+from backpack_streams.sandbox.ledger import LEDGER_INTERVAL, Ledger, Said
 from backpack_streams.sandbox.listings import BYSTANDERS, EVERY_KIND, Listing, opened_listing, synthetic_listings
 from backpack_streams.sandbox.market import SyntheticMarket
 from backpack_streams.sandbox.past import mixed
@@ -33,12 +35,22 @@ class SyntheticVenue:
         start_us: wall clock at the start, µs.
         open_interest_us: time between two openInterest frames of a market.
         every_kind: whether there is a market of every kind beside those.
+        ledger: keeps all that is said, if given.
     """
 
     def __init__(
-        self, count: int, seed: int, start_us: int, open_interest_us: int = 60_000_000, every_kind: bool = False
+        self,
+        count: int,
+        seed: int,
+        start_us: int,
+        open_interest_us: int = 60_000_000,
+        every_kind: bool = False,
+        ledger: Ledger | None = None,
     ) -> None:
         self._seed = seed
+        self.ledger = ledger
+        self._delisted: dict[str, Listing] = {}
+        self._weights: dict[str, float] = {}
         self._start_us = start_us
         self._open_interest_us = open_interest_us
         self._listings: dict[str, Listing] = {}
@@ -59,30 +71,62 @@ class SyntheticVenue:
             self._open(listing, start_us)
         self._deal_turns()
 
-    def _open(self, listing: Listing, now_us: int) -> None:
+    def _open(self, listing: Listing, now_us: int, first_id: int | None = None) -> None:
         self._listings[listing.symbol] = listing
         if not listing.has_book:
             return
-        self.markets[listing.symbol] = market = SyntheticMarket(listing, self._seed, now_us)
+        self.markets[listing.symbol] = market = SyntheticMarket(listing, self._seed, now_us, first_id)
         if listing.has_mark_price:
             key = mixed(self._seed + 1, zlib.crc32(listing.symbol.encode()))
             self._perpetuals[listing.symbol] = Perpetual(market, key)
+        if self.ledger is not None:
+            self._keep_ledger(self.ledger, market, now_us)
+
+    @staticmethod
+    def _keep_ledger(ledger: Ledger, market: SyntheticMarket, now_us: int) -> None:
+        book = market.bids.levels, market.asks.levels
+        market.listed = listed = ledger.begin(market.listing, now_us, market.last_update_id, book)
+
+        def note(interval: str, candle: Candle, event_us: int) -> None:
+            start = candle.start_seconds
+            listed.note(f"kline.{interval}", Said(event_us, event_us, start, start))
+
+        market.history.on_closed = note
+        market.history.watch(LEDGER_INTERVAL, now_us)
 
     def _open_markets(self) -> list[SyntheticMarket]:
-        return [market for symbol, market in self.markets.items() if self._listings[symbol].state == "Open"]
+        return [market for symbol, market in self.markets.items() if self._is_open(symbol)]
+
+    def _is_open(self, symbol: str) -> bool:
+        listing = self._listings.get(symbol)
+        return listing is not None and listing.state == "Open"
 
     def _deal_turns(self) -> None:
-        markets = self._open_markets()
+        markets = [each for each in self._open_markets() if self._weights.get(each.listing.symbol, 1)]
         order = random.Random(self._seed)
-        self._turns = [*markets, *(order.choice(markets) for _ in range(_TURNS))] if markets else []
+        if not markets:
+            self._turns = []
+        elif self._weights:
+            weights = [self._weights.get(each.listing.symbol, 1) for each in markets]
+            self._turns = order.choices(markets, weights, k=_TURNS)
+        else:
+            self._turns = [*markets, *(order.choice(markets) for _ in range(_TURNS))]
         self._turn = 0
+
+    def pace(self, symbol: str, weight: float) -> bool:
+        """Let a market have so many turns where others have one; 0: it falls silent, but for what is due by the clock."""
+        if symbol not in self.markets:
+            return False
+        self._weights[symbol] = weight
+        self._deal_turns()
+        return True
 
     def advance(self, count: int, now_us: int, symbol: str | None = None) -> list[Frame]:
         """Let `count` things happen, one depth frame each, in one market or in all of them by turns."""
         frames: list[Frame] = []
         if symbol is not None:
             market = self.markets.get(symbol)
-            if market is not None and self._listings[symbol].state == "Open":
+            if market is not None and self._is_open(symbol):
                 for _ in range(count):
                     frames += market.step(now_us)
             return frames
@@ -118,12 +162,19 @@ class SyntheticVenue:
         if now_us // self._open_interest_us > self._interest_slot:
             self._interest_slot = now_us // self._open_interest_us
             for market in self._open_markets():
+                if market.listed is not None and market.listing.is_future:
+                    market.listed.note("openInterest", Said(now_us, now_us))
                 if "openInterest" in market.wanted and market.listing.is_future:
                     frames.append(self._perpetuals[market.listing.symbol].open_interest_frame(now_us))
         return frames
 
     def _every_second(self, market: SyntheticMarket, now_us: int, frames: list[Frame]) -> None:
         wanted = market.wanted
+        if market.listed is not None:
+            if market.history.day().trades:
+                market.listed.note("ticker", Said(now_us, now_us))
+            if market.listing.has_mark_price:
+                market.listed.note("markPrice", Said(now_us, now_us))
         if "ticker" in wanted and market.history.day().trades:
             frames.append(market.writer.ticker(now_us, market.history.day()))
         if "externalTicker" in wanted and market.listing.rwa_market_type:
@@ -138,13 +189,15 @@ class SyntheticVenue:
         if not isinstance(name, StreamName) or name.private:
             return
         self._watched.add(stream)
+        if self.ledger is not None:
+            self.ledger.subscribed(stream, now_us)
         if name.symbol is None:
             for market in self.markets.values():
                 market.wanted.add("liquidation.all")
         elif name.family == "stockPrice":
             if self._provider.knows(name.symbol):
                 self._quoted.add(name.symbol)
-        elif name.symbol in self.markets and self._listings[name.symbol].state == "Open":
+        elif name.symbol in self.markets and self._is_open(name.symbol):
             self._watch(self.markets[name.symbol], name.family, now_us)
 
     def _watch(self, market: SyntheticMarket, family: str, now_us: int) -> None:
@@ -173,16 +226,16 @@ class SyntheticVenue:
             channel, _, detail = name.family.partition(".")
             market.wanted.discard(name.family)
             market.windows.pop(detail, None)
-            if channel == "kline":
+            if channel == "kline" and not (market.listed is not None and detail == LEDGER_INTERVAL):
                 market.history.unwatch(detail)
 
-    def list_market(self, symbol: str, now_us: int) -> bool:
-        """Open a new market, or reopen a closed one with a new book."""
-        known = self._listings.get(symbol)
+    def list_market(self, symbol: str, now_us: int, first_id: int | None = None) -> bool:
+        """Open a new market, or reopen a closed one with a new book; its ids begin at `first_id` if given."""
+        known = self._listings.get(symbol) or self._delisted.pop(symbol, None)
         if known is not None and known.state == "Open":
             return False
         opened = opened_listing(symbol) if known is None else replace(known, state="Open")
-        self._open(opened, now_us)
+        self._open(opened, now_us, first_id)
         self._deal_turns()
         for stream in list(self._watched):
             name = parse_stream(stream)
@@ -190,12 +243,16 @@ class SyntheticVenue:
                 self.watch(stream, now_us)
         return True
 
-    def delist_market(self, symbol: str) -> bool:
-        """Close a market."""
+    def delist_market(self, symbol: str, now_us: int, gone: bool = False) -> bool:
+        """Close a market, which stays on the list as closed, or is named there no more."""
         known = self._listings.get(symbol)
         if known is None:
             return False
+        if self.ledger is not None:
+            self.ledger.end(symbol, now_us)
         self._listings[symbol] = known.closed()
+        if gone:
+            self._delisted[symbol] = self._listings.pop(symbol)
         if symbol in self.markets:
             self.markets[symbol].wanted.clear()
             self.markets[symbol].windows.clear()
@@ -218,7 +275,7 @@ class SyntheticVenue:
     def book(self, symbol: str, behind: int = 0) -> BookView | None:
         """The book of a market; an empty one for the markets that are only listed."""
         market = self.markets.get(symbol)
-        if market is not None:
+        if market is not None and symbol in self._listings:
             return market.view(behind)
         listing = self._listings.get(symbol)
         return BookView(symbol, [], [], 1, self._start_us) if listing and listing.has_book else None
@@ -258,7 +315,7 @@ class SyntheticVenue:
     def ticker(self, symbol: str, interval: str = "1d") -> dict[str, Any] | None:
         """Figures of an open market's last day or week."""
         market = self.markets.get(symbol)
-        return market.history.ticker_row(interval) if market and self._listings[symbol].state == "Open" else None
+        return market.history.ticker_row(interval) if market and self._is_open(symbol) else None
 
     def mark_price(self, symbol: str, now_us: int) -> dict[str, Any] | None:
         """Mark price of a future or a prediction market."""
@@ -268,12 +325,12 @@ class SyntheticVenue:
     def open_interest(self, symbol: str, now_us: int) -> dict[str, Any] | None:
         """Open interest of a future."""
         perpetual = self._perpetuals.get(symbol)
-        return perpetual.open_interest_row(now_us) if perpetual and self._listings[symbol].is_future else None
+        return perpetual.open_interest_row(now_us) if perpetual and perpetual.listing.is_future else None
 
     def funding_rates(self, symbol: str, offset: int, limit: int, now_us: int) -> tuple[list[dict[str, Any]], int]:
         """Funding intervals of a perpetual."""
         perpetual = self._perpetuals.get(symbol)
-        is_funded = perpetual is not None and self._listings[symbol].is_perp
+        is_funded = perpetual is not None and perpetual.listing.is_perp
         return perpetual.funding_rows(offset, limit, now_us) if perpetual and is_funded else ([], 0)
 
     def klines(

@@ -56,8 +56,14 @@ class Venue(Protocol):
     def unwatch(self, stream: str) -> None:
         """Nobody is subscribed to a stream any more."""
 
-    def list_market(self, symbol: str, now_us: int) -> bool:
-        """Open a market, or reopen a closed one; False when that cannot be."""
+    def list_market(self, symbol: str, now_us: int, first_id: int | None = None) -> bool:
+        """Open a market, or reopen a closed one, with ids from `first_id` on if given; False when that cannot be."""
 
-    def delist_market(self, symbol: str) -> bool:
-        """Close a market: silence on sockets, 404 for its depth; False when there is none of that name."""
+    def delist_market(self, symbol: str, now_us: int, gone: bool = False) -> bool:
+        """Close a market: silence on sockets, 404 for its depth; False when there is none of that name.
+
+        `gone`: the list of markets names it no more.
+        """
+
+    def pace(self, symbol: str, weight: float) -> bool:
+        """Let a market move so often where others move once, 0: never; False when that cannot be."""

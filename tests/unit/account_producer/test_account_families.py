@@ -10,7 +10,9 @@ import pytest
 
 from backpack_streams.account_producer.producer import account_streams
 from backpack_streams.account_producer.service import FAMILIES
+from backpack_streams.exchange.session_actions import CoverageEvent, StreamsActive, StreamsInactive
 from backpack_streams.exchange.streams import ACCOUNT_CHANNELS, StreamKind
+from backpack_streams.feed.coverage import Coverage, Moment
 from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.router import FrameRouter
 from unit.feed.recorded_lanes import SERVICE, Arrived, Lanes, encoder
@@ -29,15 +31,23 @@ class Account:
     def __init__(self, links: int = 1) -> None:
         self.lanes = Lanes()
         self.errors: list[tuple[int, int, str]] = []
+        self.coverage = Coverage()
         self.router = FrameRouter(
             FAMILIES,
+            self.coverage,
             self.lanes.lane,
             encoder,
             Reporter(SERVICE, self.lanes.lane, encoder),
             lambda *error: self.errors.append(error),
         )
         self.router.want(ACCOUNT_CHANNELS)
-        self.router.set_links(links)
+        self.coverage.resume(dict.fromkeys(ACCOUNT_CHANNELS))
+        for link in range(links):
+            self.take(StreamsActive(tuple(ACCOUNT_CHANNELS), link, 0.0), 0.0)
+
+    def take(self, event: CoverageEvent, seconds: float) -> None:
+        for gap in self.coverage.take(event, Moment(seconds, round(seconds * 1_000_000))):
+            self.router.on_break(gap)
 
     def send(self, stream: str, data: Any, link: int = 0, at_us: int = 77) -> None:
         self.router.on_frame(link, json.dumps({"stream": stream, "data": data}).encode(), at_us)
@@ -152,13 +162,14 @@ def test_two_sockets_bring_each_event_once_and_none_is_taken_for_an_old_one() ->
     assert [each.record["trade_id"] for each in account.records()] == [0, 1, 2, 3]
 
 
-def test_outages_are_told_by_the_subscription_and_not_by_the_next_message() -> None:
+def test_a_time_in_which_nobody_listened_is_on_record_without_a_message() -> None:
     account = Account()
     account.send("account.orderUpdate", {"e": "orderFill", "E": 5, "s": "X"})
-    account.router.set_links(0)
-    account.router.set_links(1)
-    account.send("account.orderUpdate", {"e": "orderFill", "E": 6, "s": "X"}, link=1)
-    assert account.lanes.gaps == []
+    account.take(StreamsInactive(("account.orderUpdate",), 0, 5.0, "REFUSED"), 6.0)
+    account.take(StreamsActive(("account.orderUpdate",), 1, 9.0), 9.0)
+    [gap] = account.lanes.gaps
+    assert (gap["reason"], gap["stream"]) == ("SUBSCRIPTION_REFUSED", "account.orderUpdate")
+    assert (gap["last_time"], gap["next_time"]) == (5_000_000, 9_000_000)
 
 
 def test_streams_of_the_whole_account_or_of_single_markets() -> None:

@@ -10,6 +10,7 @@ from backpack_streams.backfill.command import TOPICS as BACKFILLED
 from backpack_streams.bus.access import ACCESS, CLUSTER_NAME, Grant, Operation, Resource, grants
 from backpack_streams.bus.acl_commands import acl_commands
 from backpack_streams.bus.topics import TOPICS
+from backpack_streams.feed import what_kafka_has
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.publishing import REPORT_TOPICS
 from backpack_streams.market_producer.service import FAMILIES as MARKET_FAMILIES
@@ -17,6 +18,9 @@ from backpack_streams.perp_producer.service import FAMILIES as PERP_FAMILIES
 from backpack_streams.rest_poller.catalogue import endpoints
 from backpack_streams.rest_poller.refiller import TOPICS as REFILLED
 from backpack_streams.rest_poller.settings import RestPollerSettings
+
+WATERMARKS = "ops.watermark"
+GAPS = what_kafka_has.GAPS
 
 
 def names(part: str, operation: Operation) -> set[str]:
@@ -35,12 +39,12 @@ def names(part: str, operation: Operation) -> set[str]:
         ("account-producer", ACCOUNT_FAMILIES),
     ],
 )
-def test_a_producer_writes_its_streams_and_reports_and_reads_its_streams(
+def test_a_producer_writes_and_reads_its_streams_watermarks_and_gaps_and_writes_reports(
     service: str, families: tuple[Family, ...]
 ) -> None:
     streams = {topic for family in families for topic in family.topics.values()}
-    assert names(service, Operation.READ) == streams
-    assert names(service, Operation.WRITE) == streams | set(REPORT_TOPICS)
+    assert names(service, Operation.READ) == streams | {WATERMARKS, GAPS}
+    assert names(service, Operation.WRITE) == streams | {WATERMARKS} | set(REPORT_TOPICS)
 
 
 def test_the_poller_writes_what_its_catalogue_names_what_it_refills_and_seeds() -> None:
@@ -56,8 +60,15 @@ def test_a_backfill_writes_its_topics() -> None:
 def test_readers_write_nothing_and_share_out_all_topics() -> None:
     everything, account = names("reader", Operation.READ), names("account-reader", Operation.READ)
     assert everything | account == {topic.name for topic in TOPICS}
-    assert not everything & account
+    assert everything & account == {WATERMARKS}
     assert not names("reader", Operation.WRITE) | names("account-reader", Operation.WRITE)
+
+
+def test_whoever_shows_books_reads_watermarks_and_nobody_but_a_producer_writes_them() -> None:
+    readers = {part for part in ACCESS if WATERMARKS in names(part, Operation.READ)}
+    writers = {part for part in ACCESS if WATERMARKS in names(part, Operation.WRITE)}
+    assert writers == {"market-producer", "perp-producer", "account-producer"}
+    assert readers == writers | {"book-builder", "reader", "account-reader", "rest-poller"}
 
 
 def test_nobody_but_topics_creates_or_alters() -> None:

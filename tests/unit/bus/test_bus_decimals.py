@@ -116,6 +116,19 @@ def test_what_is_no_finite_decimal_number_is_refused(text: str) -> None:
     assert len(str(refused.value)) < 200
 
 
+@given(
+    st.text(st.characters(categories=["Nd"]), min_size=1, max_size=6),
+    st.sampled_from(["{}", "-{}", "1.{}", "{}e1", "1e{}"]),
+)
+def test_digits_of_other_scripts_are_no_number(text: str, form: str) -> None:
+    shown = form.format(text)
+    if text.isascii():
+        return
+    for read in (unscaled_from_text, DecimalBytes().__getitem__):
+        with pytest.raises(DecimalDoesNotFit):
+            read(shown)
+
+
 @pytest.mark.parametrize("text", ["1e-1000500", "-7e-2000000", "1e-999999999999999999"])
 def test_a_number_too_small_to_hold_is_refused_and_not_taken_for_zero(text: str) -> None:
     with pytest.raises(DecimalDoesNotFit):

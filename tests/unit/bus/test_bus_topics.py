@@ -56,6 +56,7 @@ CONTRACT = {
     "reference.system_status": ("SystemStatus", "name", COMPACT),
     "history.borrow_lend_market": ("BorrowLendHistory", "symbol", DELETE),
     "history.vault": ("VaultHistory", "vault_id", DELETE),
+    "ops.watermark": ("Watermark", "producer instance", DELETE),
     "ops.book_audit": ("BookAudit", "symbol", DELETE),
     "ops.gap": ("Gap", "symbol", DELETE),
     "ops.stream_status": ("StreamStatus", "stream name", COMPACT),
@@ -89,8 +90,17 @@ def test_what_is_compacted_for_ever_has_no_retention_and_what_is_deleted_has_one
     assert all(isinstance(value, str) for value in config.values())
 
 
-def test_depth_is_kept_for_seven_days() -> None:
-    assert topic("market.depth").config()["retention.ms"] == str(7 * DAY_MILLIS)
+@every_topic
+def test_records_keep_the_time_they_carry_whatever_the_cluster_stamps_by_default(each: Topic) -> None:
+    config = each.config()
+    assert config["message.timestamp.type"] == "CreateTime"
+    stamping = Existing(each.partitions, {}, config | {"message.timestamp.type": "LogAppendTime"})
+    assert plan(each, "", stamping) == [Change(each.name, "set config", "message.timestamp.type=CreateTime")]
+
+
+@pytest.mark.parametrize("name", ["market.depth", "ops.watermark"])
+def test_depth_and_what_proves_it_are_kept_for_seven_days(name: str) -> None:
+    assert topic(name).config()["retention.ms"] == str(7 * DAY_MILLIS)
 
 
 @every_topic

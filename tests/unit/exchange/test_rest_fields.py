@@ -150,6 +150,17 @@ def test_a_row_reads_required_and_optional_fields_and_names_what_is_wrong() -> N
     assert row.unknown() == {"new"}
 
 
+def test_an_optional_number_that_is_empty_text_is_absent_and_a_required_one_is_wrong() -> None:
+    row = Row({"a": "", "text": ""})
+    assert row.optional_decimal("a") is row.optional_integer("a") is row.optional_moment_us("a", 1000) is None
+    assert row.optional_moment_us("absent", 1000) is None
+    assert row.optional_text("text") == ""
+    for read in (row.decimal, row.integer, lambda name: row.moment_us(name, 1000)):
+        with pytest.raises(FieldError, match="field `a`"):
+            read("a")
+    assert Row({"a": "7"}).optional_moment_us("a", 1000) == 7000
+
+
 def test_nested_objects_and_arrays_may_be_absent_but_not_something_else() -> None:
     row = Row({"object": {"a": 1}, "array": [1], "null": None})
     assert row.nested("object").integer("a") == 1

@@ -1,12 +1,21 @@
 """Private streams: signed when they are sent, by the time at which they are, and what a refused signature costs."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+from backpack_streams.exchange.liveness import Liveness
 from backpack_streams.exchange.session import Session
 from backpack_streams.exchange.session_actions import Action, Notice, NoticeKind, OpenLink, SendPing, SendText
 from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, SessionSettings
-from backpack_streams.exchange.subscriptions import LinkSubscriptions, Rejected, SignatureRefused
+from backpack_streams.exchange.subscriptions import (
+    Confirmed,
+    LinkSubscriptions,
+    Refused,
+    Rejected,
+    SignatureRefused,
+    Verdict,
+)
 
 ORDERS, POSITIONS = "account.orderUpdate", "account.positionUpdate"
 REFUSED = (4005, "Invalid signature")
@@ -111,7 +120,7 @@ def test_two_sockets_refused_alike_tell_it_once() -> None:
 
 def test_a_public_stream_beside_a_refused_signature_goes_on() -> None:
     session, link_id, first = session_of(Wall(), "trade.A", ORDERS)
-    second = session.tick(1.0)
+    second = session.tick(0.5)
     session.pong(link_id, pings(first)[0], 1.0)
     session.error_frame(link_id, *REFUSED, 1.0)
     session.pong(link_id, pings(second)[0], 1.0)
@@ -119,30 +128,40 @@ def test_a_public_stream_beside_a_refused_signature_goes_on() -> None:
     assert session.rejected_streams == {ORDERS}
 
 
-def test_an_error_that_blames_a_stream_is_traced_to_it_in_signed_frames_too() -> None:
-    link = LinkSubscriptions(1, SessionSettings(), [ORDERS, "account.newUpdate"], Wall().sign)
-    now, verdicts = 0.0, []
-    while not link.is_settled:
+def answer(
+    streams: list[str], error_of: Callable[[dict[str, Any]], tuple[int, str] | None]
+) -> tuple[LinkSubscriptions, list[Verdict]]:
+    """One link on which each frame brings this error, until all is settled; gives what it said of errors."""
+    settings = SessionSettings()
+    liveness = Liveness(1, settings, 0.0)
+    link = LinkSubscriptions(1, settings, liveness, streams, 0.0, sign=Wall().sign)
+    now, verdicts = 0.0, list[Verdict]()
+    while link.settled_at is None:
         now += 1.0
         actions = link.send(now)
         for frame, ping in zip(frames(actions), pings(actions), strict=True):
             assert frame["signature"]
-            if "account.newUpdate" in frame["params"]:
-                link.error(4006, "Invalid stream")
-            verdicts += link.pong(ping)
+            error = error_of(frame)
+            if error is not None:
+                link.error(*error, now)
+            number = liveness.pong(ping)
+            assert number is not None
+            verdicts += link.answered(number, now)
+    return link, [verdict for verdict in verdicts if not isinstance(verdict, Confirmed | Refused)]
+
+
+def test_an_error_that_blames_a_stream_is_traced_to_it_in_signed_frames_too() -> None:
+    invalid = (4006, "Invalid stream")
+    link, verdicts = answer(
+        [ORDERS, "account.newUpdate"], lambda frame: invalid if "account.newUpdate" in frame["params"] else None
+    )
     assert verdicts == [Rejected("account.newUpdate", 4006, "Invalid stream")]
-    assert link.confirmed() == {ORDERS}
+    assert link.confirmed.keys() == {ORDERS}
 
 
 def test_a_signature_refused_while_a_stream_is_traced_is_told_as_that() -> None:
-    link = LinkSubscriptions(1, SessionSettings(), [ORDERS, POSITIONS], Wall().sign)
     answers = iter([(4006, "Invalid stream"), REFUSED, REFUSED])
-    now, verdicts = 0.0, []
-    while not link.is_settled:
-        now += 1.0
-        for ping in pings(link.send(now)):
-            link.error(*next(answers))
-            verdicts += link.pong(ping)
+    _, verdicts = answer([ORDERS, POSITIONS], lambda _: next(answers))
     assert verdicts == [SignatureRefused((ORDERS,), *REFUSED), SignatureRefused((POSITIONS,), *REFUSED)]
 
 

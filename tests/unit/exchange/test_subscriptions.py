@@ -5,9 +5,17 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backpack_streams.exchange.liveness import Liveness
 from backpack_streams.exchange.session_actions import SendPing, SendText
 from backpack_streams.exchange.session_settings import SessionSettings
-from backpack_streams.exchange.subscriptions import LinkSubscriptions, Rejected, Unanswered, Unattributed, Verdict
+from backpack_streams.exchange.subscriptions import (
+    Confirmed,
+    LinkSubscriptions,
+    Refused,
+    Rejected,
+    Unattributed,
+    Verdict,
+)
 
 INVALID = (4006, "Invalid stream")
 Sent = list[tuple[str, list[str]]]
@@ -23,7 +31,8 @@ class Exchange:
             subscribe_spacing_seconds=0.05,
             barrier_timeout_seconds=30.0,
         )
-        self.link = LinkSubscriptions(1, settings, names)
+        self.liveness = Liveness(1, settings, 0.0)
+        self.link = LinkSubscriptions(1, settings, self.liveness, names, 0.0)
         self.bad = set(bad)
         self.now = 0.0
         self.sent: Sent = []
@@ -57,12 +66,22 @@ class Exchange:
         while self._replies:
             payload = self._replies.pop(0)
             if payload is None:
-                assert self.link.error(*INVALID)
+                assert self.link.error(*INVALID, self.now)
             else:
-                self.verdicts += self.link.pong(payload)
+                self.pong(payload)
+
+    def pong(self, payload: bytes) -> None:
+        number = self.liveness.pong(payload)
+        assert number is not None
+        self.verdicts += self.link.answered(number, self.now)
+
+    @property
+    def blame(self) -> list[Verdict]:
+        """What the link said besides what is confirmed or tried again."""
+        return [verdict for verdict in self.verdicts if not isinstance(verdict, Confirmed | Refused)]
 
     def settle(self) -> None:
-        while not self.link.is_settled:
+        while self.link.settled_at is None or self.link.due_at() is not None or self._replies:
             self.send()
             self.reply()
 
@@ -79,7 +98,8 @@ def test_every_bad_stream_is_named_once_and_every_good_one_subscribed(
     exchange = Exchange("".join(sorted(good | bad)), bad="".join(bad), batch=batch, ahead=ahead)
     exchange.settle()
     assert exchange.streams == good
-    assert sorted(exchange.verdicts, key=repr) == [Rejected(name, *INVALID) for name in sorted(bad)]
+    assert exchange.link.confirmed.keys() == good
+    assert sorted(exchange.blame, key=repr) == [Rejected(name, *INVALID) for name in sorted(bad)]
 
 
 def test_an_error_belongs_to_the_oldest_batch_outstanding() -> None:
@@ -98,7 +118,8 @@ def test_one_pong_stands_for_every_batch_before_it() -> None:
     exchange.send()
     exchange._replies.pop(0)
     exchange.reply()
-    assert exchange.link.is_settled
+    assert exchange.link.settled_at is not None
+    assert exchange.verdicts == [Confirmed(("a",)), Confirmed(("b",))]
 
 
 def test_nothing_else_is_sent_while_an_error_is_traced() -> None:
@@ -116,7 +137,7 @@ def test_a_bad_stream_that_is_wanted_no_more_takes_the_blame_and_the_others_are_
     exchange.link.remove("X")
     exchange.settle()
     assert exchange.streams == set("abc")
-    assert exchange.verdicts == []
+    assert exchange.blame == []
 
 
 def test_a_stream_known_to_be_bad_from_elsewhere_is_not_tried_again() -> None:
@@ -125,7 +146,7 @@ def test_a_stream_known_to_be_bad_from_elsewhere_is_not_tried_again() -> None:
     exchange.link.reject("X")
     exchange.settle()
     assert exchange.sent[1:] == [("SUBSCRIBE", list("abc"))]
-    assert exchange.verdicts == []
+    assert exchange.blame == []
 
 
 def test_a_change_of_mind_between_frames_sends_no_unsubscribe() -> None:
@@ -159,24 +180,50 @@ def test_a_stream_asked_for_by_a_trace_alone_is_unsubscribed_once_nobody_wants_i
     exchange.reply()
     exchange.send()
     assert exchange.sent == [("SUBSCRIBE", ["a", "X"]), ("UNSUBSCRIBE", ["a", "X"]), ("SUBSCRIBE", ["a"])]
-    assert exchange.link.subscribed_at("a") == exchange.now
     exchange.link.remove("a")
     exchange.settle()
     assert exchange.streams == set()
 
 
-def test_resubscribing_sends_both_and_moves_the_time() -> None:
+def test_resubscribing_sends_both_and_takes_the_confirmation_away() -> None:
     exchange = Exchange("ab")
     exchange.settle()
-    before = exchange.link.subscribed_at("a")
+    before = exchange.link.confirmed["a"]
     exchange.link.resubscribe("a")
     exchange.link.resubscribe("unknown")
+    assert "a" not in exchange.link.confirmed
+    assert exchange.link.settled_at is None
     exchange.settle()
     assert exchange.sent[1:] == [("UNSUBSCRIBE", ["a"]), ("SUBSCRIBE", ["a"])]
-    after = exchange.link.subscribed_at("a")
-    assert before is not None
-    assert after is not None
-    assert after > before
+    assert exchange.link.confirmed["a"] > before
+
+
+def test_asking_again_leaves_the_confirmation_even_if_it_is_refused() -> None:
+    exchange = Exchange("ab")
+    exchange.settle()
+    confirmed = dict(exchange.link.confirmed)
+    exchange.link.ask_again("a")
+    exchange.link.ask_again("unknown")
+    exchange.send()
+    exchange.link.error(5000, "Internal server error", exchange.now)
+    exchange.reply()
+    assert exchange.sent[1:] == [("SUBSCRIBE", ["a"])]
+    assert exchange.link.confirmed == confirmed
+    assert exchange.link.due_at() is None, "nobody waits for it"
+
+
+def test_a_stream_asked_for_anew_is_not_confirmed_by_the_pong_of_its_first_subscription() -> None:
+    exchange = Exchange("a", ahead=4)
+    exchange.send()
+    exchange.link.remove("a")
+    exchange.link.add("a")
+    exchange.send()
+    first = exchange._replies.pop(0)
+    assert first is not None
+    exchange.pong(first)
+    assert exchange.link.confirmed == {}
+    exchange.reply()
+    assert exchange.link.confirmed.keys() == {"a"}
 
 
 def test_an_error_of_an_unsubscribe_is_told_and_traced_no_further() -> None:
@@ -184,19 +231,20 @@ def test_an_error_of_an_unsubscribe_is_told_and_traced_no_further() -> None:
     exchange.settle()
     exchange.link.remove("a")
     exchange.send()
-    assert exchange.link.error(*INVALID)
-    exchange.settle()
+    assert exchange.link.error(*INVALID, exchange.now)
     exchange.reply()
-    assert exchange.verdicts == [Unattributed(*INVALID)]
+    assert exchange.blame == [Unattributed(*INVALID)]
 
 
-def test_without_pongs_a_traced_error_is_told_and_its_streams_are_sent_again() -> None:
-    exchange = Exchange("abX", bad="X")
+def test_without_pongs_the_next_frames_go_out_and_an_error_is_nobodys() -> None:
+    exchange = Exchange("abcdX", bad="X", batch=2)
     exchange.send()
-    exchange.reply()
-    exchange.send()
+    assert exchange.send() == []
     exchange.now += 30
-    assert exchange.link.expire(exchange.now) == [Unanswered(), Unattributed(*INVALID)]
-    assert exchange.send() == [("SUBSCRIBE", ["b", "X"])]
-    assert exchange.link.is_settled
-    assert exchange.link.due_at() is None
+    assert exchange.send() == [("SUBSCRIBE", ["c", "d"])]
+    assert exchange.send() == [("SUBSCRIBE", ["X"])]
+    exchange.link.error(*INVALID, exchange.now)
+    exchange._replies.remove(None)
+    exchange.settle()
+    assert exchange.streams == exchange.link.confirmed.keys() == set("abcd")
+    assert exchange.blame == [Rejected("X", *INVALID)]

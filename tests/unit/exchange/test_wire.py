@@ -1,15 +1,14 @@
 """Messages are read as loosely as the exchange writes them, and no digit is lost on the way."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, fields
 
 from backpack_streams.exchange.wire import (
     BookTicker,
@@ -19,13 +18,14 @@ from backpack_streams.exchange.wire import (
     Kline,
     Liquidation,
     MarkPrice,
+    NewEnvelopes,
     OpenInterest,
     StockPrice,
     Ticker,
     Trade,
     UnreadableMessageError,
-    micros_from_iso,
-    micros_of_any_unit,
+    open_new_envelope,
+    optional_numbers,
     parse_keeping_digits,
 )
 
@@ -121,14 +121,7 @@ REQUIRED = {
     "S": "Bid", "symbol": "X", "timestamp": 1_800_000_000_000,
 }  # fmt: skip
 ENCODED = {kind: set(kind.__struct_encode_fields__) for kind in KINDS}
-OPTIONAL = {
-    kind: {
-        encoded
-        for encoded, name in zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
-        if "None" in str(get_type_hints(kind)[name])
-    }
-    for kind in KINDS
-}
+OPTIONAL = {kind: {each.encode_name for each in fields(kind) if not each.required} for kind in KINDS}
 REQUIRED_OF_TRADE = {"E": 1, "s": "X", "t": 7, "p": "1", "q": "1", "m": True}
 
 
@@ -152,6 +145,97 @@ def test_the_order_of_keys_does_not_matter(items: list[tuple[str, Any]]) -> None
 def test_raw_data_is_read_as_bytes_are() -> None:
     for data in (DEPTH, DEPTH.replace(b'"E":5', b'"E":"5"')):
         assert astuple(Decoder(Depth)(Raw(data))) == EXPECTED
+
+
+# ---- empty text where a number may be missing
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_an_optional_number_that_is_empty_text_is_absent(kind: type[Struct], data: st.DataObject) -> None:
+    numbers = optional_numbers(kind)
+    assert numbers == OPTIONAL[kind] - NO_NUMBERS.get(kind, {"e"})
+    values = REQUIRED | {"timestamp": "1800000000000"} | ({"t": 7, "T": 5} if kind is not Kline else {})
+    message = {name: value for name, value in values.items() if name in ENCODED[kind] and name not in OPTIONAL[kind]}
+    chosen = data.draw(st.sets(st.sampled_from(sorted(numbers)), min_size=1)) if numbers else set()
+    decode = Decoder(kind)
+    with_empty = json.dumps(message | dict.fromkeys(chosen, "")).encode()
+    assert astuple(decode(with_empty)) == astuple(decode(json.dumps(message).encode()))
+    assert decode.unknown_fields == {}
+
+
+NO_NUMBERS: dict[type[Struct], set[str]] = {
+    Depth: {"e", "a", "b"},
+    Trade: {"e", "a", "b"},
+    StockPrice: {"e", "session"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        *((Trade, name) for name in ("E", "t", "p", "q")),
+        *((MarkPrice, name) for name in ("E", "p")),
+        *((Liquidation, name) for name in ("E", "p", "q")),
+        *((BookTicker, "u"), (Depth, "U"), (Depth, "u")),
+    ],
+)
+def test_a_number_that_must_be_there_may_not_be_empty_text(kind: type[Struct], field: str) -> None:
+    values = REQUIRED | {"t": 7, "T": 5}
+    message = {name: value for name, value in values.items() if name in ENCODED[kind]}
+    Decoder(kind)(json.dumps(message).encode())
+    with pytest.raises(UnreadableMessageError, match=rf"{kind.__name__}.*\.{field}`"):
+        Decoder(kind)(json.dumps(message | {field: ""}).encode())
+
+
+# ---- levels of more than two parts
+
+
+@given(st.lists(st.tuples(digits, digits, st.lists(json_values, max_size=2)), max_size=4), st.sampled_from("ab"))
+def test_a_level_may_have_more_than_a_price_and_a_quantity(levels: list[tuple[str, str, list[Any]]], side: str) -> None:
+    decode = Decoder(Depth)
+    sent = [[price, quantity, *more] for price, quantity, more in levels]
+    message = decode(json.dumps(json.loads(DEPTH) | {"a": [], "b": [], side: sent}, default=float).encode())
+    taken = message.asks if side == "a" else message.bids
+    assert taken == [(price, quantity) for price, quantity, _ in levels]
+    assert decode.unknown_fields == ({f"{side}[]": 1} if any(more for *_, more in levels) else {})
+
+
+# ---- envelopes
+
+
+ENVELOPE = b'{"data":%s,"ts":1,"stream":"depth.X"}' % DEPTH
+
+
+def test_an_envelope_with_a_new_field_is_opened_and_the_field_is_counted_in_samples() -> None:
+    opened = NewEnvelopes()
+    for _ in range(NewEnvelopes.SAMPLE + 1):
+        envelope = opened(ENVELOPE)
+        assert envelope.stream == "depth.X"
+        assert bytes(envelope.data) == DEPTH
+    assert opened.unknown_fields == {"ts": 2}
+
+
+@given(st.dictionaries(st.text(max_size=4), json_values, max_size=3))
+def test_an_envelope_is_opened_whatever_is_new_in_it(new: dict[str, Any]) -> None:
+    new = {name: value for name, value in new.items() if name not in ("stream", "data", "error")}
+    envelope = open_new_envelope(json.dumps(new | {"stream": "s", "data": {"x": 1}}, default=float).encode())
+    assert (envelope.stream, bytes(envelope.data)) == ("s", b'{"x": 1}')
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"", b"{", b"[]", b"null", b"5", b"\xff", b"[" * 100_000, b'{"stream":"s","x":' + b"[" * 100_000),
+        *(b'{"stream":"s"}', b'{"data":{}}', b'{"stream":5,"data":{}}', b'{"stream":"\xff","data":{}}'),
+        *(b'{"id":null,"error":{"code":4006}}', b'{"stream":"s","data":{},"error":{"code":4006}}'),
+    ],
+)
+def test_what_is_no_envelope_is_said_to_be_none(payload: bytes) -> None:
+    with pytest.raises(UnreadableMessageError) as refused:
+        open_new_envelope(payload)
+    assert len(str(refused.value)) < 400
 
 
 # ---- unknown fields
@@ -209,7 +293,15 @@ def test_what_is_no_message_is_unreadable(kind: type[Struct], data: bytes) -> No
     "change",
     [
         *({"U": "abc"}, {"U": ""}, {"U": 1.5}, {"U": None}, {"E": {}}, {"s": None}),
-        *({"a": {}}, {"a": [["1"]]}, {"a": [["1", "2", "3"]]}, {"a": [[None, "1"]]}),
+        *(
+            {"a": {}},
+            {"a": [["1"]]},
+            {"a": [["1", "2"], {}]},
+            {"U": "\uff11"},
+            {"u": "\u0661"},
+            {"E": "\u06f5"},
+            {"a": [[None, "1"]]},
+        ),
         *({"b": "x"}, {"b": [5]}, {"b": [[["1"], "1"]]}),
     ],
 )
@@ -226,53 +318,3 @@ def test_any_bytes_are_a_message_or_unreadable(kind: type[Struct], data: bytes) 
         Decoder(kind)(data)
     except UnreadableMessageError:
         return
-
-
-# ---- times
-
-
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)), st.sampled_from(["T", " "]))  # noqa: DTZ001  # the wire has no zone
-def test_a_time_without_a_zone_is_utc_to_the_microsecond(moment: datetime, separator: str) -> None:
-    since = moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    assert micros_from_iso(moment.isoformat(separator)) == since // timedelta(microseconds=1)
-
-
-@pytest.mark.parametrize(
-    ("text", "micros"),
-    [
-        ("1970-01-01T00:00:00", 0),
-        ("2025-08-06T22:00:00", 1_754_517_600_000_000),
-        ("2025-07-19 13:12:00", 1_752_930_720_000_000),
-        ("2025-08-06T22:00:00Z", 1_754_517_600_000_000),
-        ("2025-08-06T22:00:00.000001", 1_754_517_600_000_001),
-        ("2025-08-07T00:00:00+02:00", 1_754_517_600_000_000),
-        ("1969-12-31T23:59:59.999999", -1),
-    ],
-)
-def test_known_times(text: str, micros: int) -> None:
-    assert micros_from_iso(text) == micros
-
-
-@pytest.mark.parametrize("text", ["", "now", "2025-13-01T00:00:00", "1754517600", "2025-08-06T25:00:00"])
-def test_what_is_no_time_is_unreadable(text: str) -> None:
-    with pytest.raises(UnreadableMessageError, match="ISO 8601"):
-        micros_from_iso(text)
-
-
-@given(st.integers(1_000_000_000, 99_999_999_999), st.booleans())
-def test_a_time_whose_unit_is_not_said_is_told_by_its_size(seconds: int, as_text: bool) -> None:
-    for unit in (1, 10**3, 10**6, 10**9):
-        moment = seconds * unit
-        assert micros_of_any_unit(str(moment) if as_text else moment) == seconds * 10**6
-
-
-def test_a_time_in_milliseconds_keeps_them_and_iso_8601_is_taken_too() -> None:
-    assert micros_of_any_unit(1_790_134_357_267) == 1_790_134_357_267_000
-    assert micros_of_any_unit(1_790_134_357_267_289) == 1_790_134_357_267_289
-    assert micros_of_any_unit("2025-08-06T22:00:00") == 1_754_517_600_000_000
-
-
-@pytest.mark.parametrize("moment", [-1, "-1", "", "now", "9" * 5000, 10**40, "1.5", "\u0661\u0662"])
-def test_what_is_no_moment_is_unreadable(moment: int | str) -> None:
-    with pytest.raises(UnreadableMessageError):
-        micros_of_any_unit(moment)

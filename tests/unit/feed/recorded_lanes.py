@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from backpack_streams.bus.codec import Codec, Encoder
 from backpack_streams.bus.topics import topic
+from backpack_streams.exchange.session_actions import LinkProven, StreamsActive, StreamsInactive
+from backpack_streams.feed.coverage import Coverage, Moment
 from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.stream_feed import StreamFeed
@@ -74,17 +76,71 @@ class RecordedLane:
 
 
 class Plant:
-    """A router with its surroundings: frames in, records out."""
+    """A router with its surroundings: frames in, records out.
+
+    Its streams are covered by the link 0 (and the link 1 where `links` is 2) from the beginning on, unless `links` is 0. Another
+    instance has covered those without ids until then; of those with ids nothing is known. The wall clock goes with the monotonic one.
+    """
 
     def __init__(self, streams: Iterable[str], links: int = 1, **more: Any) -> None:
         self.lanes = Lanes()
         self.reporter = Reporter(SERVICE, self.lanes.lane, encoder)
         self.error_frames: list[tuple[int, int, str]] = []
+        self.coverage = Coverage()
         self.router = FrameRouter(
-            FAMILIES, self.lanes.lane, encoder, self.reporter, lambda *error: self.error_frames.append(error), **more
+            FAMILIES,
+            self.coverage,
+            self.lanes.lane,
+            encoder,
+            self.reporter,
+            lambda *error: self.error_frames.append(error),
+            **more,
         )
-        self.router.want(streams)
-        self.router.set_links(links)
+        self.want(streams)
+        self.now = 0.0
+        self.coverage.resume({name: None for name, feed in self.router.feeds.items() if not feed.family.chained})
+        for link in range(links):
+            self.cover(link)
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, round(self.now * 1_000_000))
+
+    def want(self, streams: Iterable[str]) -> None:
+        names = list(streams)
+        self.router.want(names)
+        self.coverage.want(names)
+
+    def cover(self, link: int, *streams: str, at: float | None = None) -> None:
+        """The subscriptions (all, where none are named) are confirmed on the link, at the moment `at` if it is given."""
+        self._to(at)
+        self._take(StreamsActive(streams or tuple(self.router.feeds), link, self.now))
+        self.prove(link)
+
+    def prove(self, link: int, at: float | None = None) -> None:
+        """The link has brought everything until now."""
+        self._to(at)
+        self._take(LinkProven(link, self.now))
+
+    def uncover(self, link: int, *streams: str, through: float | None = None, cause: str = "DISCONNECTED") -> None:
+        """The link delivers these streams (all, where none are named) no more; it had brought everything `through`."""
+        self._take(
+            StreamsInactive(streams or tuple(self.router.feeds), link, self.now if through is None else through, cause)
+        )
+
+    def tick(self, at: float | None = None) -> None:
+        """Time passes, until `at`."""
+        self._to(at)
+        self.router.on_tick(*self.moment)
+
+    def _to(self, at: float | None) -> None:
+        if at is not None:
+            self.now = at
+
+    def _take(self, event: StreamsActive | StreamsInactive | LinkProven) -> None:
+        self.router.now, self.router.now_us = self.moment
+        for gap in self.coverage.take(event, self.moment):
+            self.router.on_break(gap)
 
     def send(self, frame: Any, link: int = 0, at_us: int = 1) -> None:
         payload = frame if isinstance(frame, bytes) else json.dumps(frame).encode()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.feed.sequence import CLOSING_MICROS, CandleChain
+from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain
 from backpack_streams.feed.tails import Last, _note, last_of
 from unit.feed.recorded_lanes import CODEC, Plant, encoder
 
@@ -40,12 +40,19 @@ def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
     return [(reason, last and last // MINUTE, after and after // MINUTE) for reason, last, after in bounds]
 
 
+def outage(plant: Plant, since: float, until: float) -> None:
+    """Nobody covers the stream for a while (seconds); then another socket does."""
+    plant.tick(since)
+    plant.uncover(0)
+    plant.cover(1, at=until)
+
+
 def test_candles_that_follow_on_each_other_are_no_gap() -> None:
     plant = Plant([STREAM])
     for minute in range(3, 9):
         send(plant, minute, closed=False)
         send(plant, minute, closed=True)
-    plant.router.on_tick(60 * MINUTE)
+    plant.tick(3600.0)
     assert gaps(plant) == []
     assert len(plant.lanes.of("market.kline")) == 12
 
@@ -68,24 +75,43 @@ def test_the_first_candle_of_all_must_be_closed_as_well() -> None:
 def test_an_outage_is_told_by_the_candles_that_closed_meanwhile() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
-    plant.router.set_links(0)
-    plant.router.set_links(1)
-    send(plant, 8, closed=False)
+    outage(plant, 250.0, 500.0)
+    send(plant, 8, closed=False, link=1)
     assert gaps(plant) == []  # the closed state of the one before may come right after
-    plant.router.on_tick(8 * MINUTE + 30 * SECOND + CLOSING_MICROS)
+    plant.tick(500.0 + CLOSING_SECONDS)
     assert gaps(plant) == [("DISCONNECTED", 4, 8)]
-    send(plant, 8, closed=True)
+    send(plant, 8, closed=True, link=1)
     assert len(gaps(plant)) == 1
+
+
+def test_an_outage_after_which_nothing_comes_is_told_by_the_clock() -> None:
+    plant = Plant([STREAM])
+    send(plant, 3, closed=True)
+    outage(plant, 250.0, 500.0)
+    assert plant.coverage.statement()[0][0] == (500 * SECOND, None, False, 250 * SECOND)
+    plant.tick(500.0 + CLOSING_SECONDS - 0.01)
+    assert gaps(plant) == []
+    plant.tick(500.0 + CLOSING_SECONDS)
+    plant.tick(3600.0)
+    assert gaps(plant) == [("DISCONNECTED", 4, 8)]
+    assert plant.coverage.statement()[0][0] == (500 * SECOND, None, True, None)
+
+
+def test_the_first_coverage_of_candles_is_on_record() -> None:
+    plant = Plant([STREAM], links=0)
+    plant.coverage.resume({})
+    plant.cover(0, at=250.0)
+    [gap] = plant.lanes.gaps
+    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("STREAM_START", None, 250 * SECOND)
 
 
 def test_an_outage_in_which_no_candle_closed_lost_nothing_that_counts() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
-    plant.router.set_links(0)
-    plant.router.set_links(1)
-    send(plant, 4, closed=False)
-    send(plant, 4, closed=True)
-    send(plant, 6, closed=True)  # much later, and for another reason
+    outage(plant, 250.0, 280.0)
+    send(plant, 4, closed=False, link=1)
+    send(plant, 4, closed=True, link=1)
+    send(plant, 6, closed=True, link=1)  # much later, and for another reason
     assert gaps(plant) == [("SEQUENCE_BREAK", 5, 6)]
 
 
@@ -94,35 +120,41 @@ def test_a_closed_state_that_another_socket_brings_late_still_counts() -> None:
     send(plant, 3, closed=True)
     send(plant, 5, closed=False, link=0)
     send(plant, 4, closed=True, link=1, late_us=30 * SECOND)
-    plant.router.on_tick(60 * MINUTE)
+    plant.tick(3600.0)
     assert gaps(plant) == []
     closed = [row["start_time"] // MINUTE for row in plant.lanes.of("market.kline") if row["is_closed"]]
     assert closed == [3, 4]
 
 
 def test_a_restart_goes_on_where_the_last_closed_candle_ended() -> None:
-    plant = Plant([STREAM])
-    plant.feed(STREAM).resume(4 * MINUTE, 4 * MINUTE, 4 * MINUTE)
+    def restarted() -> Plant:
+        plant = Plant([STREAM], links=0)
+        plant.feed(STREAM).resume(4 * MINUTE, 4 * MINUTE)
+        plant.coverage.resume({STREAM: 4 * MINUTE})
+        plant.cover(0, at=280.0)
+        return plant
+
+    plant = restarted()
     send(plant, 4, closed=True)
+    plant.tick(290.0)
     assert gaps(plant) == []
-    plant = Plant([STREAM])
-    plant.feed(STREAM).resume(4 * MINUTE, 4 * MINUTE, 4 * MINUTE)
+    plant = restarted()
     send(plant, 9, closed=True)
     assert gaps(plant) == [("RESTART", 4, 9)]
 
 
 def test_a_full_buffer_is_one_gap_however_long_it_lasts() -> None:
-    plant = Plant([STREAM, "trade.X"])
+    plant = Plant([STREAM])
     send(plant, 3, closed=True)
     plant.lanes.room = False
     plant.router._has_room = lambda: plant.lanes.room
     for minute in range(4, 64):
         send(plant, minute, closed=False)
         send(plant, minute, closed=True)
-        plant.router.on_tick((minute + 1) * MINUTE + 1)
+        plant.tick((minute + 1) * 60 + 0.001)
     assert gaps(plant) == []
     plant.lanes.room = True
-    plant.router.on_tick(64 * MINUTE + 2)
+    plant.tick(64 * 60 + 0.002)
     assert gaps(plant) == [("BUFFER_FULL", 4, 64)]
     assert plant.lanes.gaps[0]["lost_records"] == 120
     send(plant, 64, closed=True)
@@ -135,7 +167,7 @@ def test_trades_that_had_no_room_are_one_gap_too() -> None:
 
     def trade(trade_id: int) -> None:
         plant.send({"stream": "trade.X", "data": data | {"E": trade_id, "T": trade_id, "t": trade_id}}, 0, trade_id)
-        plant.router.on_tick(trade_id)
+        plant.tick(trade_id)
 
     trade(1)
     plant.lanes.room = False
@@ -144,7 +176,7 @@ def test_trades_that_had_no_room_are_one_gap_too() -> None:
         trade(trade_id)
     plant.lanes.room = True
     trade(100)
-    [gap] = plant.lanes.gaps
+    [gap] = plant.lanes.gaps[1:]
     assert (gap["reason"], gap["last_id"], gap["next_id"], gap["lost_records"]) == ("BUFFER_FULL", 1, 100, 98)
 
 
@@ -156,27 +188,26 @@ def test_a_stream_of_last_values_tells_of_an_outage_as_soon_as_a_socket_is_back(
     message = {"e": channel, "E": 5, "T": 5, "s": "X", **numbers}
     plant.send(json.dumps({"stream": stream, "data": message}).encode(), 0, 5)
     assert plant.feed(stream).published == 1
-    plant.router.set_links(0)
-    plant.router.on_tick(7)
+    plant.tick(7.0)
+    plant.uncover(0, through=5.0)
+    plant.tick(8.0)
     assert plant.lanes.gaps == []
-    plant.router.set_links(1)
-    plant.router.on_tick(9)
-    plant.router.on_tick(10)
+    plant.cover(1, at=9.0)
     [gap] = plant.lanes.gaps
-    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", 5, 9)
+    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", 5 * SECOND, 9 * SECOND)
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 3)), max_size=40))
 def test_every_candle_is_closed_or_told_missing_whatever_comes(messages: list[tuple[int, bool, int]]) -> None:
-    chain, now_us = CandleChain(), 0
+    chain, now = CandleChain(), 0.0
     closed, told, first = set[int](), set[int](), None
     for start, is_closed, seconds in messages:
-        now_us += seconds * SECOND
+        now += seconds
         first = start if first is None else first
-        lost = chain.took(start, start + 1, is_closed, now_us)
+        lost = chain.took(start, start + 1, is_closed, now)
         closed |= {start} if is_closed else set()
         told |= set(range(*lost)) if lost else set()
-    lost = chain.overdue(now_us + CLOSING_MICROS)
+    lost = chain.overdue(now + CLOSING_SECONDS)
     told |= set(range(*lost)) if lost else set()
     if first is not None and chain.until is not None:
         assert set(range(first, chain.until)) <= closed | told

@@ -6,14 +6,15 @@ from hypothesis import strategies as st
 
 from backpack_streams.feed import sequence
 from backpack_streams.feed.sequence import (
-    CLOSING_MICROS,
-    HOLD_MICROS,
+    CLOSING_SECONDS,
+    HOLD_SECONDS,
     RECENT,
     CandleChain,
     Chain,
     Held,
     Latest,
     Verdict,
+    Waiting,
 )
 
 ids = st.integers(0, 50)
@@ -24,36 +25,37 @@ def chain_at(next_id: int | None, time_us: int = 100) -> Chain[str]:
 
 
 @pytest.mark.parametrize(
-    ("first_id", "last_id", "time_us", "links", "verdict"),
+    ("first_id", "last_id", "time_us", "others", "verdict"),
     [
-        (10, 10, 101, 1, Verdict.TAKE),
-        (10, 14, 101, 2, Verdict.TAKE),
-        (9, 9, 100, 1, Verdict.DUPLICATE),
-        (3, 9, 50, 2, Verdict.DUPLICATE),
-        (1, 1, 101, 1, Verdict.RESTARTED),
-        (1, 1, 101, 2, Verdict.RESTARTED),
-        (11, 11, 101, 1, Verdict.HOLE),
-        (11, 11, 101, 0, Verdict.HOLE),
-        (11, 11, 101, 2, Verdict.HOLD),
-        (8, 10, 101, 1, Verdict.OVERLAP),
-        (8, 12, 101, 2, Verdict.OVERLAP),
+        (10, 10, 101, False, Verdict.TAKE),
+        (10, 14, 101, True, Verdict.TAKE),
+        (9, 9, 100, False, Verdict.DUPLICATE),
+        (3, 9, 50, True, Verdict.DUPLICATE),
+        (1, 1, 101, False, Verdict.RESTARTED),
+        (1, 1, 101, True, Verdict.RESTARTED),
+        (11, 11, 101, False, Verdict.HOLE),
+        (11, 11, 101, True, Verdict.HOLD),
+        (8, 10, 101, False, Verdict.OVERLAP),
+        (8, 12, 101, True, Verdict.OVERLAP),
     ],
 )
-def test_the_verdict_when_10_is_next(first_id: int, last_id: int, time_us: int, links: int, verdict: Verdict) -> None:
-    assert chain_at(10).offer(first_id, last_id, time_us, links) is verdict
+def test_the_verdict_when_10_is_next(first_id: int, last_id: int, time_us: int, others: bool, verdict: Verdict) -> None:
+    assert chain_at(10).offer(first_id, last_id, time_us, others) is verdict
 
 
-@given(ids, st.integers(0, 5), st.integers(0, 200), st.integers(0, 1))
-def test_the_first_message_of_the_only_socket_is_taken(first_id: int, width: int, time_us: int, links: int) -> None:
-    assert chain_at(None, 0).offer(first_id, first_id + width, time_us, links) is Verdict.TAKE
+@given(ids, st.integers(0, 5), st.integers(0, 200), st.booleans())
+def test_the_first_message_of_all_is_taken(first_id: int, width: int, time_us: int, others: bool) -> None:
+    assert chain_at(None, 0).offer(first_id, first_id + width, time_us, others) is Verdict.TAKE
 
 
-@given(ids, ids, st.integers(0, 5), st.integers(0, 200), st.integers(0, 3))
-def test_an_offer_changes_nothing_by_itself(next_id: int, first_id: int, width: int, time_us: int, links: int) -> None:
+@given(ids, ids, st.integers(0, 5), st.integers(0, 200), st.booleans())
+def test_an_offer_changes_nothing_by_itself(
+    next_id: int, first_id: int, width: int, time_us: int, others: bool
+) -> None:
     chain = chain_at(next_id)
-    verdict = chain.offer(first_id, first_id + width, time_us, links)
+    verdict = chain.offer(first_id, first_id + width, time_us, others)
     assert (chain.next_id, chain.time_us, chain.held) == (next_id, 100, [])
-    assert chain.offer(first_id, first_id + width, time_us, links) is verdict
+    assert chain.offer(first_id, first_id + width, time_us, others) is verdict
 
 
 def test_taking_moves_on_and_time_never_goes_back() -> None:
@@ -68,21 +70,21 @@ def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "HELD_AT_MOST", 2)
     chain = chain_at(10)
     for each in (12, 13):
-        assert chain.offer(each, each, 200, links=2) is Verdict.HOLD
+        assert chain.offer(each, each, 200, others=True) is Verdict.HOLD
         chain.hold(Held(each, each, 200, 0, ""))
-    assert chain.offer(14, 14, 200, links=2) is Verdict.HOLE
+    assert chain.offer(14, 14, 200, others=True) is Verdict.HOLE
 
 
-@given(st.lists(st.tuples(ids, st.integers(0, 3), st.integers(0, HOLD_MICROS)), max_size=12))
-def test_with_two_links_only_what_is_due_is_released_and_in_order(messages: list[tuple[int, int, int]]) -> None:
+@given(st.lists(st.tuples(ids, st.integers(0, 3), st.floats(0, HOLD_SECONDS)), max_size=12))
+def test_with_two_links_only_what_is_due_is_released_and_in_order(messages: list[tuple[int, int, float]]) -> None:
     chain = chain_at(10)
-    for first_id, width, since_us in messages:
-        chain.hold(Held(first_id, first_id + width, 200, since_us, ""))
-    now_us = HOLD_MICROS
+    for first_id, width, since in messages:
+        chain.hold(Held(first_id, first_id + width, 200, since, ""))
+    now = HOLD_SECONDS
     released = []
-    for held in chain.released(now_us, links=2):
+    for held in chain.released(now, others=True):
         assert chain.next_id is not None
-        assert held.first_id <= chain.next_id or now_us - held.since_us >= HOLD_MICROS
+        assert held.first_id <= chain.next_id or now - held.since >= HOLD_SECONDS
         released.append(held.first_id)
         chain.took(max(held.last_id, chain.next_id - 1), 200)
     assert released == sorted(released)
@@ -93,110 +95,169 @@ def test_with_two_links_only_what_is_due_is_released_and_in_order(messages: list
         assert first.first_id > chain.next_id
 
 
-@given(st.lists(ids, max_size=12), st.integers(0, 1))
-def test_with_one_link_or_none_everything_is_released(firsts: list[int], links: int) -> None:
+@given(st.lists(ids, max_size=12))
+def test_where_no_other_socket_delivers_everything_is_released(firsts: list[int]) -> None:
     chain = chain_at(10)
     for first_id in firsts:
         chain.hold(Held(first_id, first_id, 200, 0, ""))
-    assert [held.first_id for held in chain.released(0, links)] == sorted(firsts)
+    assert [held.first_id for held in chain.released(0, others=False)] == sorted(firsts)
     assert chain.held == []
 
 
 def test_a_stream_of_which_nothing_came_knows_nothing() -> None:
     assert Chain() == Chain(None, 0, 0, [])
     assert (Chain().time_us, Chain().began_us) == (0, 0)
-    assert (Latest().last_id, Latest().time_us, Latest().link, list(Latest().recent)) == (None, 0, None, [])
+    assert (Latest().link, Latest().recent, Latest().held) == (None, {}, [])
 
 
 def test_what_the_other_socket_still_brings_of_the_ids_before_is_a_duplicate() -> None:
     chain = chain_at(1000)
-    assert chain.offer(1, 1, 200, links=2) is Verdict.RESTARTED
+    assert chain.offer(1, 1, 200, others=True) is Verdict.RESTARTED
     chain.begin_anew(200)
     chain.took(1, 200)
     assert (chain.next_id, chain.time_us, chain.began_us) == (2, 200, 200)
-    assert chain.offer(1001, 1001, 199, links=2) is Verdict.DUPLICATE
-    assert chain.offer(1001, 1001, 199, links=1) is Verdict.HOLE
-    assert chain.offer(3, 3, 200, links=2) is Verdict.HOLD
+    assert chain.offer(1001, 1001, 199, others=True) is Verdict.DUPLICATE
+    assert chain.offer(1001, 1001, 199, others=False) is Verdict.HOLE
+    assert chain.offer(3, 3, 200, others=True) is Verdict.HOLD
 
 
 # ---- streams that are only ordered
 
-messages = st.lists(st.tuples(ids, st.integers(0, 2), st.sampled_from([b"a", b"b"])), max_size=30)
+
+class Sockets:
+    """A stream of which two sockets bring messages: what went out, in its order. A message is a number, its time."""
+
+    def __init__(self, every_message_counts: bool = False) -> None:
+        self.latest: Latest[int] = Latest()
+        self.every_message_counts = every_message_counts
+        self.out: list[int] = []
+        self.now = 0.0
+
+    def bring(self, number: int, link: int, others: bool = True) -> Verdict:
+        verdict = self.latest.offer(number, link, number, others, self.every_message_counts)
+        if verdict is Verdict.HOLD:
+            self.latest.hold(Waiting(number, number, number, link, self.now, number))
+        elif verdict is Verdict.TAKE:
+            self.take(number, link)
+        if self.latest.held:
+            self.release(others)
+        return verdict
+
+    def take(self, number: int, link: int) -> None:
+        self.latest.took(number, link, number)
+        self.out.append(number)
+
+    def release(self, others: bool) -> None:
+        for held in self.latest.released(self.now, others):
+            if not self.latest.is_copy(held.mark, held.link):
+                self.take(held.item, held.link)
+
+    def tick(self, now: float, others: bool = True) -> None:
+        self.now = now
+        if self.latest.held:
+            self.release(others)
 
 
-@given(messages)
-def test_one_link_s_messages_are_never_duplicates(sent: list[tuple[int, int, bytes]]) -> None:
-    latest = Latest()
-    for order_id, _, data in sent:
-        assert latest.offer(order_id, order_id, 0, data, 1, False) is Verdict.TAKE
+@given(st.lists(ids, max_size=30))
+def test_one_socket_s_messages_all_go_out_as_they_come(numbers: list[int]) -> None:
+    sockets = Sockets()
+    for each in numbers:
+        assert sockets.bring(each, 0, others=False) is Verdict.TAKE
+    assert sockets.out == numbers
 
 
-@given(messages)
-def test_what_is_newer_than_all_before_is_always_taken(sent: list[tuple[int, int, bytes]]) -> None:
-    latest = Latest()
-    newest = -1
-    for order_id, link, data in sent:
-        verdict = latest.offer(order_id, order_id, link, data, 3, False)
-        if order_id > newest:
-            assert verdict is Verdict.TAKE
-            newest = order_id
-
-
-@given(messages)
-def test_of_messages_that_all_count_only_exact_copies_are_duplicates(sent: list[tuple[int, int, bytes]]) -> None:
-    latest = Latest()
-    seen = set()
-    for order_id, link, data in sent:
-        payload = data + bytes([order_id])
-        if latest.offer(order_id, order_id, link, payload, 3, True) is Verdict.DUPLICATE:
-            assert payload in seen
-        seen.add(payload)
-
-
-def test_copies_are_remembered_for_a_while_only() -> None:
-    latest = Latest()
-    for each in range(3 * RECENT):
-        latest.offer(each, each, 0, str(each).encode(), 2, True)
-    assert len(latest.recent) == RECENT
-
-
-def test_a_single_socket_s_messages_are_not_remembered_but_the_first_after_a_change_is() -> None:
-    latest = Latest()
-    for each in (1, 2, 3):
-        assert latest.offer(each, each, 0, bytes([each]), 1, True) is Verdict.TAKE
-    assert list(latest.recent) == [bytes([1])]
-    assert latest.offer(3, 1, 1, bytes([1]), 1, True) is Verdict.DUPLICATE  # the very first, from the new socket
-    assert latest.link == 0
-    assert latest.offer(4, 4, 1, bytes([4]), 1, True) is Verdict.TAKE
-    assert latest.link == 1
-
-
-def test_a_message_older_than_one_of_another_socket_is_taken_only_where_each_counts() -> None:
-    def latest() -> Latest:
-        there = Latest()
-        there.offer(10, 100, 0, b"new", 2, False)
-        return there
-
-    assert latest().offer(9, 100, 1, b"old", 2, False) is Verdict.DUPLICATE
-    assert latest().offer(9, 100, 1, b"old", 2, True) is Verdict.TAKE
-    assert latest().offer(10, 100, 1, b"other", 2, False) is Verdict.TAKE
-    assert latest().offer(10, 100, 1, b"new", 2, False) is Verdict.DUPLICATE
-    assert latest().offer(11, 100, 1, b"newer", 2, False) is Verdict.TAKE
-    assert latest().offer(10, 101, 1, b"new", 2, False) is Verdict.TAKE  # the same words at a later time are news
-    assert latest().offer(9, 100, 0, b"new", 2, False) is Verdict.TAKE  # the same socket's order is the exchange's
-
-
-@pytest.mark.parametrize(
-    ("order_id", "time_us", "last_id", "latest_us"),
-    [(11, 100, 11, 100), (9, 100, 10, 100), (9, 101, 9, 101), (11, 99, 11, 100), (9, 99, 10, 100), (11, 101, 11, 101)],
-)
-def test_ids_that_go_back_at_a_later_time_have_begun_anew(
-    order_id: int, time_us: int, last_id: int, latest_us: int
+@given(st.lists(st.integers(0, 1), max_size=60), st.integers(0, 8), st.integers(0, 8))
+def test_two_sockets_give_each_message_once_and_in_order_wherever_each_began(
+    turns: list[int], first: int, second: int
 ) -> None:
-    latest = Latest()
-    latest.offer(10, 100, 0, b"a", 1, True)
-    latest.offer(order_id, time_us, 0, b"b", 1, True)
-    assert (latest.last_id, latest.time_us) == (last_id, latest_us)
+    """One of them began earlier, or both at once; each brings all that was sent since, as slowly as it likes."""
+    sockets, sent, upto = Sockets(), [first, second], 20
+    for link in [*turns, *[0] * upto, *[1] * upto]:
+        if sent[link] < upto:
+            sockets.bring(sent[link], link)
+            sent[link] += 1
+    sockets.tick(HOLD_SECONDS)
+    assert sockets.out == list(range(min(first, second), upto))
+
+
+def test_what_a_new_socket_brings_waits_until_the_other_one_has_brought_the_same() -> None:
+    sockets = Sockets()
+    sockets.bring(1, 0, others=False)
+    assert [sockets.bring(each, 1) for each in (4, 5)] == [Verdict.HOLD] * 2
+    assert [sockets.bring(each, 0) for each in (2, 3)] == [Verdict.TAKE] * 2
+    assert sockets.out == [1, 2, 3]
+    assert sockets.bring(4, 0) is Verdict.DUPLICATE
+    assert sockets.out == [1, 2, 3, 4, 5]
+    assert [sockets.bring(6, 1), sockets.bring(5, 0), sockets.bring(6, 0)] == [
+        Verdict.TAKE,
+        Verdict.DUPLICATE,
+        Verdict.DUPLICATE,
+    ]
+
+
+def test_it_waits_no_longer_than_another_socket_may_still_bring_it() -> None:
+    sockets = Sockets()
+    sockets.bring(1, 0, others=False)
+    sockets.bring(4, 1)
+    sockets.tick(HOLD_SECONDS - 0.01)
+    assert sockets.out == [1]
+    sockets.tick(HOLD_SECONDS)
+    assert sockets.out == [1, 4]
+    assert sockets.bring(5, 1) is Verdict.TAKE
+    sockets.bring(6, 2)
+    sockets.tick(HOLD_SECONDS, others=False)
+    assert sockets.out == [1, 4, 5, 6]
+
+
+def test_held_messages_of_last_values_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence, "HELD_AT_MOST", 3)
+    sockets = Sockets()
+    for each in (5, 6, 7):
+        sockets.bring(each, 0)
+    assert sockets.out == [5, 6, 7]
+
+
+@given(st.lists(st.tuples(ids, st.integers(0, 2)), max_size=30))
+def test_of_messages_that_all_count_only_copies_are_duplicates(sent: list[tuple[int, int]]) -> None:
+    sockets = Sockets(every_message_counts=True)
+    for number, link in sent:
+        is_known = number in sockets.out
+        verdict = sockets.bring(number, link)
+        assert verdict is Verdict.TAKE or (verdict is Verdict.DUPLICATE and is_known)
+    assert set(sockets.out) == {number for number, _ in sent}
+
+
+def test_copies_are_remembered_for_a_while_and_what_is_older_passes_for_one() -> None:
+    sockets = Sockets()
+    for each in range(1, 3 * RECENT):
+        sockets.bring(each, 0, others=False)
+    assert len(sockets.latest.recent) == RECENT
+    assert sockets.bring(3 * RECENT - 1, 1) is Verdict.DUPLICATE
+    assert sockets.bring(2, 1) is Verdict.DUPLICATE
+    assert sockets.latest.offer(0, 1, -1, True, False) is Verdict.TAKE, "a time that is not known says nothing"
+
+
+def test_what_a_socket_brought_alone_is_known_when_another_one_brings_it_again() -> None:
+    sockets = Sockets()
+    for each in (1, 2, 3):
+        sockets.bring(each, 0, others=False)
+    for each in (1, 2, 3):
+        assert sockets.bring(each, 1, others=False) is Verdict.DUPLICATE
+    assert sockets.bring(4, 1, others=False) is Verdict.TAKE
+    assert sockets.bring(4, 1, others=False) is Verdict.TAKE, "one socket's repetition is the exchange's"
+    assert sockets.bring(5, 0, others=False) is Verdict.TAKE
+    assert sockets.bring(4, 0, others=False) is Verdict.DUPLICATE, "whoever was last"
+
+
+@pytest.mark.parametrize("ahead", [20, 3_600_000_000])
+def test_a_message_far_ahead_costs_nothing_that_another_socket_brings(ahead: int) -> None:
+    sockets = Sockets()
+    for link in (0, 1):
+        sockets.bring(1, link)
+    sockets.bring(ahead, 0)
+    for each in range(2, 15):
+        assert sockets.bring(each, 1) is Verdict.TAKE
+    assert sockets.out == [1, ahead, *range(2, 15)]
 
 
 # ---- candles
@@ -223,27 +284,27 @@ def test_a_closed_candle_shows_what_is_missing_before_it() -> None:
 def test_an_open_candle_ahead_shows_it_after_a_while() -> None:
     chain = CandleChain(until=4)
     assert chain.took(4, 5, False, 100) is None
-    assert chain.overdue(100 + 2 * CLOSING_MICROS) is None, "it may be open for as long as it likes"
+    assert chain.overdue(100 + 2 * CLOSING_SECONDS) is None, "it may be open for as long as it likes"
     assert chain.took(5, 6, False, 1_000) is None
-    assert chain.took(7, 8, False, 2_000) is None
-    assert chain.took(6, 7, False, 3_000) is None
-    assert chain.overdue(1_000 + CLOSING_MICROS - 1) is None
-    assert chain.overdue(1_000 + CLOSING_MICROS) == (4, 7), "to the furthest one seen, after the first one ahead"
+    assert chain.took(7, 8, False, 1_001) is None
+    assert chain.took(6, 7, False, 1_002) is None
+    assert chain.overdue(1_000 + CLOSING_SECONDS - 0.5) is None
+    assert chain.overdue(1_000 + CLOSING_SECONDS) == (4, 7), "to the furthest one seen, after the first one ahead"
     assert chain.until == 7
-    assert chain.overdue(1_000 + 9 * CLOSING_MICROS) is None, "told once"
-    assert chain.took(8, 9, False, 50_000_000) is None
-    assert chain.overdue(50_000_000 + CLOSING_MICROS - 1) is None, "the next one has its own time"
-    assert chain.took(8, 9, False, 50_000_000 + CLOSING_MICROS) == (7, 8)
+    assert chain.overdue(1_000 + 9 * CLOSING_SECONDS) is None, "told once"
+    assert chain.took(8, 9, False, 50_000) is None
+    assert chain.overdue(50_000 + CLOSING_SECONDS - 0.5) is None, "the next one has its own time"
+    assert chain.took(8, 9, False, 50_000 + CLOSING_SECONDS) == (7, 8)
 
 
 def test_a_candle_that_closes_in_time_leaves_nothing_to_tell() -> None:
     chain = CandleChain(until=4)
     chain.took(5, 6, False, 0)
     assert chain.took(4, 5, True, 1) is None
-    assert chain.overdue(9 * CLOSING_MICROS) is None
+    assert chain.overdue(9 * CLOSING_SECONDS) is None
     chain.took(7, 8, False, 10)
     assert chain.took(5, 6, True, 11) is None
-    assert chain.overdue(10 + CLOSING_MICROS) == (6, 7), "it was not all that was missing"
+    assert chain.overdue(10 + CLOSING_SECONDS) == (6, 7), "it was not all that was missing"
 
 
 @pytest.mark.parametrize(("until", "to", "lost"), [(None, 5, None), (4, 3, None), (4, 4, None), (4, 5, (4, 5))])
@@ -256,22 +317,22 @@ def test_what_is_skipped_is_on_record_from_then_on(until: int | None, to: int, l
 def test_one_socket_s_messages_wait_only_while_another_may_bring_what_is_missing() -> None:
     chain = chain_at(10)
     chain.hold(Held(12, 12, 200, 1_000, ""))
-    assert list(chain.released(1_000 + HOLD_MICROS - 1, links=2)) == []
-    assert [held.first_id for held in chain.released(1_000 + HOLD_MICROS, links=2)] == [12]
+    assert list(chain.released(1_000 + HOLD_SECONDS - 0.1, others=True)) == []
+    assert [held.first_id for held in chain.released(1_000 + HOLD_SECONDS + 1e-9, others=True)] == [12]
     chain.hold(Held(12, 12, 200, 1_000, ""))
     chain.hold(Held(11, 12, 200, 1_000, ""))
     chain.hold(Held(10, 12, 200, 1_000, ""))
-    assert [held.first_id for held in chain.released(1_000, links=2)] == [10], (
+    assert [held.first_id for held in chain.released(1_000, others=True)] == [10], (
         "nothing was taken, so no other one's turn has come"
     )
-    assert [held.first_id for held in chain.released(1_000, links=1)] == [11, 12]
+    assert [held.first_id for held in chain.released(1_000, others=False)] == [11, 12]
 
 
 def test_what_is_held_without_anything_known_before_it_waits() -> None:
     chain = chain_at(None, 0)
     chain.hold(Held(12, 12, 200, 1_000, ""))
-    assert list(chain.released(1_000, links=2)) == []
-    assert [held.first_id for held in chain.released(1_000 + HOLD_MICROS, links=2)] == [12]
+    assert list(chain.released(1_000, others=True)) == []
+    assert [held.first_id for held in chain.released(1_000 + HOLD_SECONDS + 1e-9, others=True)] == [12]
 
 
 def test_too_many_held_messages_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,5 +340,5 @@ def test_too_many_held_messages_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> 
     chain = chain_at(10)
     for each in (12, 14, 16):
         chain.hold(Held(each, each, 200, 0, ""))
-    assert [held.first_id for held in chain.released(0, links=2)] == [12, 14]
+    assert [held.first_id for held in chain.released(0, others=True)] == [12, 14]
     assert [held.first_id for held in chain.held] == [16]

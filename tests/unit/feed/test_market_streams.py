@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.exchange.silence import SilenceWatch
+from backpack_streams.exchange.session_settings import SessionSettings
+from backpack_streams.exchange.silence import FellSilent, SilenceWatch
 from backpack_streams.exchange.streams import StreamKind, parse_kind, parse_kinds, split_stream
 from backpack_streams.feed.market_streams import (
     CHANNELS_OF_KIND,
@@ -131,8 +132,13 @@ def fell_silent(channel: str, must: bool, now: float, seen_at: float | None) -> 
     """Whether a stream subscribed at 0 and last seen at `seen_at` is reported at `now`."""
     [family] = [each for each in FAMILIES if each.channel == channel]
     wanted = {channel: expectation(channel, family.max_silence_seconds, must)}
-    seen = {} if seen_at is None else {channel: seen_at}
-    return bool(SilenceWatch().check(now, wanted, seen, lambda _: 0.0))
+    watch, active_since = SilenceWatch(SessionSettings()), {channel: 0.0}
+    watch.add(channel)
+    deliveries = {} if seen_at is None else {channel: 1}
+    if seen_at is not None:
+        watch.check(seen_at, wanted, deliveries, active_since, 0.0, lambda _: True)
+    changes = watch.check(now, wanted, deliveries, active_since, 0.0, lambda _: True)
+    return any(isinstance(change, FellSilent) for change in changes)
 
 
 @pytest.mark.parametrize("channel", ["depth", "ticker", "externalTicker", "stockPrice", "trade", "kline"])

@@ -8,10 +8,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from backpack_streams.exchange.clock import ExchangeClock, Skew
+from backpack_streams.exchange.rest import RestClient
 from backpack_streams.feed import measures, reports
 from backpack_streams.feed.exchange_measures import by_channel, clock_measures
 from backpack_streams.feed.gap_reasons import loss_reasons
-from backpack_streams.feed.measures import report_measures, router_measures
+from backpack_streams.feed.known_markets import ListAnswer
+from backpack_streams.feed.market_list import MarketList
+from backpack_streams.feed.markets import ListedMarket
+from backpack_streams.feed.measures import market_list_measures, report_measures, router_measures
 from unit.feed.recorded_lanes import FAMILIES, Plant, depth_frame, liquidation_frame, trade_frame
 
 SECOND = 1_000_000
@@ -66,14 +70,13 @@ def test_every_loss_that_happened_was_counted_from_nought() -> None:
     plant.send(b'{"stream":"depth.X","data":{"e":"depth"}}', at_us=20 * SECOND)
     plant.send(trade_frame(5, SECOND), at_us=20 * SECOND)
     plant.send(trade_frame(9, 2 * SECOND), at_us=20 * SECOND)
-    plant.router.set_links(0)
-    plant.router.on_tick(40 * SECOND)
-    plant.router.set_links(1)
-    plant.router.on_tick(60 * SECOND)
+    plant.uncover(0)
+    plant.cover(1, at=40.0)
+    plant.tick(60.0)
     happened = {key for key, times in plant.reporter.gaps.items() if times}
     assert ("depth", "SEQUENCE_BREAK") in happened
     assert ("depth", "DISCONNECTED") in happened
-    assert happened - expected == {("depth", reports.STREAM_START)}
+    assert happened - expected == {("depth", reports.STREAM_START), ("trade", reports.STREAM_START)}
     scrape = Scraped(report_measures(plant.reporter))
     assert scrape("gaps_total", channel="trade", reason="BUFFER_FULL") == 0
     assert scrape("gaps_total", channel="depth", reason="UNREADABLE_FRAME") == 1
@@ -97,3 +100,17 @@ def test_a_clock_that_was_never_compared_is_not_said_to_be_right() -> None:
     clock.skew = Skew.measured(5_000_000, 3_000, 5_200_000)
     assert scrape("clock_ahead_seconds") == pytest.approx(2.0995)
     assert scrape("clock_uncertainty_seconds") == pytest.approx(0.1005)
+
+
+def test_what_was_not_believed_of_the_market_list_is_shown() -> None:
+    markets = MarketList(RestClient(), ["SPOT"])
+    scrape = Scraped(market_list_measures(markets))
+    assert scrape("market_list_age_seconds") is None
+    everything = [ListedMarket(f"M{number}", "SPOT", "Open") for number in range(9)]
+    for at, rows in ((0, everything), (60, everything[5:]), (120, []), (240, everything[5:])):
+        markets._take([ListAnswer(rows, (), 0, at)])
+    assert scrape("market_list_missing_markets") == 5
+    assert scrape("market_list_refused_disappearances_total") == 1
+    assert scrape("market_list_ignored_answers_total", reason="IGNORED_EMPTY") == 1
+    assert scrape("market_list_ignored_answers_total", reason="IGNORED_OLDER") == 0
+    assert scrape("market_list_age_seconds") is not None

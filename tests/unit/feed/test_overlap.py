@@ -1,39 +1,89 @@
-"""Our first messages wait for those before them while another producer brings them, and no longer than that is worth."""
+"""Ready is who may be left alone: the others have shown, as readers judge it, that they went on past our first watermark."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from typing import Any
 
-from backpack_streams.feed.overlap import LONGEST_SECONDS, QUIET_SECONDS, Overlap
+import pytest
 
+from backpack_streams.feed.overlap import Overlap
+from backpack_streams.sequencing.coverage import CoverageView
 
-def test_what_follows_on_the_topics_end_waits_for_nothing() -> None:
-    overlap = Overlap({"depth.A": 11, "depth.B": 5, "depth.C": 1}, 0.0)
-    assert not overlap.waits({"depth.A": 10, "depth.B": 8}, 0.0), "B is ahead of us: its messages are duplicates"
-
-
-def test_a_stream_that_another_producer_still_brings_is_waited_for() -> None:
-    overlap = Overlap({"depth.A": 20}, 0.0)
-    assert overlap.waits({"depth.A": 10}, 0.0)
-    assert overlap.waits({"depth.A": 14}, 0.9)
-    assert overlap.waits({"depth.A": 18}, 1.8), "it goes on: the wait begins anew"
-    assert not overlap.waits({"depth.A": 19}, 1.9)
+SECOND = 1_000_000
+PLACE = "b.ops.watermark", 0
+DEPTH = "b.market.depth", 0
+STREAM = "depth.X"
 
 
-def test_a_hole_that_nobody_fills_costs_a_second() -> None:
-    overlap = Overlap({"depth.A": 20}, 0.0)
-    assert overlap.waits({"depth.A": 10}, 0.0)
-    assert overlap.waits({"depth.A": 10}, QUIET_SECONDS - 0.01)
-    assert not overlap.waits({"depth.A": 10}, QUIET_SECONDS)
+class Topic:
+    """The watermarks' topic, with two instances that write to it, each by a clock of its own."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._next: dict[str, int] = {}
+        self._sequence: dict[str, int] = {}
+
+    def write(self, instance: str, made: float, through: float, *, final: bool = False) -> dict[str, Any]:
+        sequence = self._sequence[instance] = self._sequence.get(instance, -1) + 1
+        row: dict[str, Any] = {
+            "service": "market-producer", "instance": instance, "sequence": sequence, "complete_through": round(through * SECOND),
+            "published_time": round(made * SECOND), "interval_ms": 1000, "is_final": final,
+            "offsets": [
+                {"topic": DEPTH[0], "next_offsets": [0]},
+                {"topic": PLACE[0], "next_offsets": [self._next.get(instance, -1)]},
+            ],
+            "coverage_sequence": sequence, "coverage": [{"since": 1 * SECOND, "until": None, "streams": [STREAM]}],
+        }  # fmt: skip
+        self.records.append(row)
+        self._next[instance] = len(self.records)
+        return row
+
+    def counts_as_one(self) -> bool:
+        """Whether a reader of all that is proven in the old instance's coverage holds in the new one's."""
+        view = CoverageView(PLACE, DEPTH[0], lambda _: DEPTH, 5.0)
+        for offset, row in enumerate(self.records):
+            view.take(row, offset, heard=0.0, now=0.0, wall_us=0)
+        (run,) = [run for run in view.runs(STREAM) if run.key.instance == "new"]
+        return any(key.instance == "old" for key in run.holds)
 
 
-def test_a_stream_that_kafka_does_not_know_is_not_waited_for() -> None:
-    assert not Overlap({"depth.A": 20}, 0.0).waits({}, 0.0)
+def test_the_others_are_to_go_on_until_readers_count_both_as_one() -> None:
+    topic = Topic()
+    for at in (7.0, 8.0, 9.0):
+        topic.write("old", 500 + at, 500 + at - 0.1)
+    topic.write("new", 9.5, 9.4)
+    overlap = Overlap(["old"], PLACE, 3, 100.0)
+    for at in range(10, 20):
+        assert overlap.waits(at + 90.5) is not topic.counts_as_one()
+        if topic.counts_as_one():
+            break
+        topic.write("new", at + 0.5, at + 0.4)
+        overlap.take(topic.write("old", 500 + at, 500 + at - 0.1), at + 90.0)
+    assert topic.counts_as_one()
+    topic.write("old", 521.0, 520.0, final=True)
+    assert not overlap.waits(99.0 + 12.0)
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0.0, 0.9)), min_size=1, max_size=40))
-def test_the_wait_ends_whatever_comes(steps: list[tuple[int, float]]) -> None:
-    overlap, now = Overlap({"depth.A": 25, "depth.B": 9}, 0.0), 0.0
-    for last_id, seconds in steps:
-        now += seconds
-        waits = overlap.waits({"depth.A": last_id, "depth.B": last_id}, now)
-        assert waits is False or (now < LONGEST_SECONDS and last_id < 24)
+@pytest.mark.parametrize("final", [True, False])
+def test_one_that_ends_is_not_waited_for(final: bool) -> None:
+    topic = Topic()
+    topic.write("old", 7.0, 6.9)
+    topic.write("new", 9.5, 9.4)
+    overlap = Overlap(["old"], PLACE, 1, 100.0)
+    overlap.take(topic.write("old", 8.0, 7.9, final=final), 100.2)
+    assert overlap.waits(100.3) is not final
+    assert overlap.waits(102.6) is not final
+    assert not overlap.waits(102.8)
+
+
+def test_one_that_never_comes_past_it_does_not_hold_up_for_ever() -> None:
+    topic = Topic()
+    topic.write("new", 9.5, 9.4)
+    overlap = Overlap(["old"], PLACE, 0, 100.0)
+    for at in range(10, 20):
+        overlap.take(topic.write("old", at, 5.0), at + 90.0)
+        assert overlap.waits(at + 90.0)
+    overlap.take(topic.write("old", 20.0, 5.0), 110.0)
+    assert not overlap.waits(110.0)
+
+
+def test_nobody_waits_where_nobody_hands_over() -> None:
+    assert not Overlap([], PLACE, 0, 100.0).waits(100.0)

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backpack_streams.exchange.session_actions import StreamsActive
 from backpack_streams.feed import sequence
-from backpack_streams.feed.sequence import HOLD_MICROS
+from backpack_streams.feed.chained_feed import RESUMED_SECONDS
+from backpack_streams.feed.coverage import Moment
+from backpack_streams.feed.sequence import HOLD_SECONDS
 from unit.feed.recorded_lanes import (
     Plant,
     depth_frame,
@@ -33,10 +36,16 @@ def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
 
 
 def chained(*ids: int, links: int = 1, resumed: int | None = None) -> Plant:
-    """A depth stream that has brought these ids, each a frame; engine time is a second an id."""
-    plant = Plant(["depth.X"], links)
+    """A depth stream that has brought these ids, each a frame; engine time is a second an id.
+
+    With `resumed` it is known where an earlier run ended, and from then until second 8 nobody covered it.
+    """
     if resumed is not None:
-        plant.feed("depth.X").resume(resumed, resumed * SECOND, resumed * SECOND)
+        plant = Plant(["depth.X"], 0)
+        plant.feed("depth.X").resume(resumed, resumed * SECOND)
+        plant.coverage.resume({"depth.X": resumed * SECOND})
+        for link in range(links):
+            plant.cover(link, at=8.0)
     else:
         plant = begun(depth_frame(ids[0], ids[0], ids[0] * SECOND), links, ids[0] * SECOND)
         ids = ids[1:]
@@ -48,7 +57,8 @@ def begun(first: dict[str, Any], links: int, at_us: int) -> Plant:
     """A stream whose first message came when one socket was up, so that it waited for no other."""
     plant = Plant([first["stream"]])
     plant.send(first, 0, at_us)
-    plant.router.set_links(links)
+    for link in range(1, links):
+        plant.cover(link)
     return plant
 
 
@@ -66,12 +76,43 @@ def test_the_first_message_of_a_book_s_stream_asks_for_a_seed() -> None:
     assert depth_ids(plant) == [(7, 7), (8, 8)]
 
 
-@pytest.mark.parametrize("stream", ["trade.X", "depth.200ms.X"])
-def test_streams_without_books_start_without_a_gap(stream: str) -> None:
-    plant = Plant([stream])
-    plant.send(trade_frame(7, 7) if stream == "trade.X" else depth_frame(7, 7, 7, stream))
-    assert plant.lanes.gaps == []
+FIRST_FRAMES = {
+    "depth.X": depth_frame(7, 9, 7),
+    "depth.200ms.X": depth_frame(7, 9, 7, "depth.200ms.X"),
+    "trade.X": trade_frame(7, 7),
+    "bookTicker.X": ticker_frame(7, 7),
+    "liquidation": liquidation_frame(7),
+}
+CHAINED = ["depth.X", "depth.200ms.X", "trade.X"]
+
+
+def unknown(streams: list[str]) -> Plant:
+    """Streams that nobody has ever covered, until second 5."""
+    plant = Plant(streams, links=0)
+    plant.coverage.resume({})
+    plant.cover(0, at=5.0)
+    return plant
+
+
+@pytest.mark.parametrize("stream", FIRST_FRAMES)
+def test_the_first_coverage_of_every_stream_is_on_record(stream: str) -> None:
+    plant = unknown([stream])
+    plant.send(FIRST_FRAMES[stream], 0, 6 * SECOND)
+    plant.tick(20.0)
+    assert gaps(plant) == [("STREAM_START", None, 7 if stream in CHAINED else None)]
+    assert plant.lanes.gaps[0]["last_time"] is None
     assert plant.feed(stream).published == 1
+
+
+@pytest.mark.parametrize("stream", FIRST_FRAMES)
+def test_the_first_coverage_of_a_market_that_says_nothing_is_on_record_too(stream: str) -> None:
+    plant = unknown([stream])
+    plant.tick(5.0 + RESUMED_SECONDS - 0.01)
+    assert (gaps(plant) == []) is (stream in CHAINED), "where ids tell, they are waited for"
+    plant.tick(5.0 + RESUMED_SECONDS)
+    plant.tick(20.0)
+    assert gaps(plant) == [("STREAM_START", None, None)]
+    assert plant.lanes.gaps[0]["next_time"] == 5 * SECOND
 
 
 @pytest.mark.parametrize("links", [1, 2])
@@ -93,6 +134,14 @@ def test_a_restart_that_missed_something_says_what() -> None:
     plant = chained(9, 10, resumed=5)
     assert depth_ids(plant) == [(9, 9), (10, 10)]
     assert gaps(plant) == [("RESTART", 5, 9)]
+    assert plant.lanes.gaps[0]["last_time"] == 5 * SECOND
+
+
+def test_a_restart_after_which_the_market_says_nothing_is_on_record() -> None:
+    plant = chained(resumed=5)
+    plant.tick(8.0 + RESUMED_SECONDS)
+    assert gaps(plant) == [("RESTART", 5, None)]
+    assert (plant.lanes.gaps[0]["last_time"], plant.lanes.gaps[0]["next_time"]) == (5 * SECOND, 8 * SECOND)
 
 
 def test_a_restart_that_missed_something_waits_for_the_other_socket_first() -> None:
@@ -105,7 +154,7 @@ def test_a_restart_that_missed_something_waits_for_the_other_socket_first() -> N
 
 def test_an_aggregated_stream_whose_windows_lie_otherwise_after_a_restart_has_lost_nothing() -> None:
     plant = Plant(["depth.200ms.X"])
-    plant.feed("depth.200ms.X").resume(15, 15, 15)
+    plant.feed("depth.200ms.X").resume(15, 15)
     plant.send(depth_frame(12, 17, 20, "depth.200ms.X"), 0, 20)
     assert depth_ids(plant, "market.depth_200ms") == [(12, 17)]
     assert gaps(plant) == []
@@ -135,9 +184,9 @@ def test_a_hole_on_the_only_socket_is_on_record_at_once() -> None:
 def test_a_hole_that_no_other_socket_fills_is_on_record_after_the_hold_time() -> None:
     plant = chained(1, 2, links=2)
     bring(plant, 5)
-    plant.router.on_tick(5 * SECOND + HOLD_MICROS - 1)
+    plant.tick(HOLD_SECONDS - 0.01)
     assert depth_ids(plant) == [(1, 1), (2, 2)]
-    plant.router.on_tick(5 * SECOND + HOLD_MICROS)
+    plant.tick(HOLD_SECONDS)
     assert depth_ids(plant) == [(1, 1), (2, 2), (5, 5)]
     assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 2, 5)]
 
@@ -145,14 +194,14 @@ def test_a_hole_that_no_other_socket_fills_is_on_record_after_the_hold_time() ->
 def test_what_was_held_keeps_the_time_it_was_received() -> None:
     plant = chained(1, links=2)
     bring(plant, 3)
-    plant.router.on_tick(9 * SECOND)
+    plant.tick(9.0)
     assert plant.lanes.of("market.depth")[-1]["received_time"] == 3 * SECOND
 
 
 def test_when_a_socket_goes_what_was_held_goes_out_before_what_comes() -> None:
     plant = chained(1, links=2)
     bring(plant, 3)
-    plant.router.set_links(1)
+    plant.uncover(1)
     bring(plant, 4)
     assert depth_ids(plant) == [(1, 1), (3, 3), (4, 4)]
     assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 1, 3)]
@@ -161,8 +210,8 @@ def test_when_a_socket_goes_what_was_held_goes_out_before_what_comes() -> None:
 def test_when_a_socket_goes_a_tick_lets_out_what_was_held() -> None:
     plant = chained(1, links=2)
     bring(plant, 3)
-    plant.router.set_links(1)
-    plant.router.on_tick(3 * SECOND + 1)
+    plant.uncover(1)
+    plant.tick(0.01)
     assert depth_ids(plant) == [(1, 1), (3, 3)]
 
 
@@ -190,9 +239,30 @@ def test_trades_that_another_socket_brings_a_moment_after_the_first_are_not_lost
     plant.send(trade_frame(10, 10 * SECOND), 0, 10 * SECOND)
     plant.send(trade_frame(9, 9 * SECOND), 1, 10 * SECOND + 1)
     plant.send(trade_frame(10, 10 * SECOND), 1, 10 * SECOND + 2)
-    plant.router.on_tick(20 * SECOND)
+    plant.tick(20.0)
     on_record = {each for gap in plant.lanes.gaps for each in range(gap["last_id"] or 0, gap["next_id"] or 0)}
     assert 9 in trade_ids(plant) or 9 in on_record
+
+
+@pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
+def test_a_first_message_that_overtook_one_of_another_socket_says_where_the_stream_begins(stream: str) -> None:
+    """The break before it was on record already, since nothing had come for a while."""
+    plant = Plant([stream], links=2)
+    plant.tick(10.0)
+    assert gaps(plant) == [("STREAM_START", None, None)]
+    tell(plant, 12)
+    tell(plant, 11, link=0)
+    plant.tick(20.0)
+    assert gaps(plant)[1:] == [("STREAM_START", None, 12)]
+
+
+def test_a_first_message_of_the_only_socket_follows_on_what_others_covered() -> None:
+    plant = Plant(["trade.X"], links=0)
+    plant.coverage.resume({"trade.X": None})
+    plant.cover(0)
+    tell(plant, 12, link=0)
+    plant.tick(20.0)
+    assert gaps(plant) == []
 
 
 # ---- a sequence that begins anew
@@ -215,7 +285,7 @@ def test_a_slower_socket_s_old_sequence_does_not_come_after_the_new_one() -> Non
         ((2, 2, 201), 0),
     ]:
         plant.send(depth_frame(*frame), link, frame[2])
-    plant.router.on_tick(10 * SECOND)
+    plant.tick(10.0)
     plant.send(depth_frame(3, 3, 202), 0, 10 * SECOND)
     assert depth_ids(plant) == [(1000, 1000), (1, 1), (2, 2), (3, 3)]
     assert gaps(plant) == [("STREAM_START", None, 1000), ("SEQUENCE_RESTARTED", 1000, 1)]
@@ -235,14 +305,14 @@ def test_an_engine_time_that_steps_back_makes_no_late_copy_a_new_sequence(back_u
 def test_a_hole_is_on_record_though_the_engine_s_clock_was_set_back() -> None:
     plant = begun(depth_frame(1, 1, 10 * SECOND), 2, 10 * SECOND)
     plant.send(depth_frame(3, 3, 9 * SECOND), 0, 11 * SECOND)
-    plant.router.on_tick(20 * SECOND)
+    plant.tick(20.0)
     assert depth_ids(plant) == [(1, 1), (3, 3)]
     assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 1, 3)]
 
 
 def test_a_restart_of_the_sequence_while_the_producer_was_away_is_seen() -> None:
     plant = Plant(["depth.X"])
-    plant.feed("depth.X").resume(1000, 100, 100)
+    plant.feed("depth.X").resume(1000, 100)
     plant.send(depth_frame(1, 1, 200), 0, 200)
     assert depth_ids(plant) == [(1, 1)]
     assert gaps(plant) == [("SEQUENCE_RESTARTED", 1000, 1)]
@@ -273,9 +343,9 @@ def test_what_had_no_room_is_on_record_after_a_tick_though_nothing_comes() -> No
     plant = chained(1, 2)
     plant.lanes.room = False
     bring(plant, 3, 4)
-    plant.router.on_tick(5 * SECOND)
+    plant.tick(5.0)
     assert gaps(plant)[1:] == [("BUFFER_FULL", 2, 5)]
-    plant.router.on_tick(6 * SECOND)
+    plant.tick(6.0)
     assert len(plant.lanes.gaps) == 2
 
 
@@ -283,10 +353,10 @@ def test_a_gap_that_had_no_room_either_is_on_record_later() -> None:
     plant = chained(1, 2)
     plant.lanes.room = plant.lanes.room_for_reports = False
     bring(plant, 3)
-    plant.router.on_tick(4 * SECOND)
+    plant.tick(4.0)
     plant.lanes.room = plant.lanes.room_for_reports = True
     bring(plant, 4)
-    plant.router.on_tick(5 * SECOND)
+    plant.tick(5.0)
     missing = {each for gap in plant.lanes.gaps[1:] for each in range(gap["last_id"] + 1, gap["next_id"])}
     assert missing == {3}
 
@@ -299,7 +369,7 @@ def test_streams_without_a_chain_say_how_many_had_no_room(stream: str, frame: Ca
     plant.lanes.room = False
     for each in (1, 2, 3):
         plant.send(ticker_frame(each, each) if stream == "bookTicker.X" else liquidation_frame(each), 0, each)
-    plant.router.on_tick(4)
+    plant.tick(4.0)
     [gap] = plant.lanes.gaps
     assert (gap["reason"], gap["lost_records"], gap["last_id"], gap["next_id"]) == ("BUFFER_FULL", 3, None, None)
 
@@ -335,6 +405,7 @@ def test_equal_ids_with_other_prices_are_no_copies() -> None:
     plant = Plant(["bookTicker.X"], links=2)
     plant.send(ticker_frame(5, 5, "1"), 0, 5)
     plant.send(ticker_frame(5, 5, "2"), 1, 6)
+    plant.tick(1.0)
     assert len(tickers(plant)) == 2
 
 
@@ -349,11 +420,28 @@ def test_one_socket_s_messages_all_go_out() -> None:
 def test_ids_that_begin_anew_on_a_new_socket_are_no_late_copies(links: int) -> None:
     plant = Plant(["bookTicker.X"], links)
     plant.send(ticker_frame(1000, 10), 0, 10)
-    plant.router.set_links(0)
-    plant.router.set_links(links)
+    for link in range(links):
+        plant.uncover(link)
+        plant.cover(2 + link)
     for each in range(5, 10):
-        plant.send(ticker_frame(each, 100 + each), 1, 100 + each)
+        plant.send(ticker_frame(each, 100 + each), 2, 100 + each)
+    plant.tick(1.0)
     assert tickers(plant) == [1000, 5, 6, 7, 8, 9]
+
+
+def test_what_a_new_socket_brings_first_does_not_overtake_the_other_one() -> None:
+    plant = Plant(["bookTicker.X"])
+    for each in (1, 2):
+        plant.send(ticker_frame(each, each), 0, each)
+    plant.cover(1, at=5.0)
+    plant.send(ticker_frame(5, 5), 1, 5)
+    assert plant.router.held_since() is not None
+    for each in (3, 4, 5):
+        plant.send(ticker_frame(each, each), 0, each)
+    plant.send(ticker_frame(6, 6), 1, 6)
+    assert tickers(plant) == [1, 2, 3, 4, 5, 6]
+    assert plant.router.held_since() is None
+    assert plant.feed("bookTicker.X").duplicates == 1
 
 
 def test_the_slower_socket_of_a_sequence_that_began_anew_brings_copies() -> None:
@@ -381,34 +469,66 @@ def test_liquidations_are_keyed_by_their_own_symbol() -> None:
     assert keys == [(b"A", 5), (b"AAPL.US_USDC_PERP", 6)]
 
 
-def test_an_outage_of_all_sockets_is_on_record_where_nobody_can_tell_what_was_missed() -> None:
-    plant = Plant(["liquidation", "bookTicker.X"], links=1)
-    plant.send(liquidation_frame(5), 0, 5)
-    plant.send(ticker_frame(5, 5), 0, 5)
-    plant.router.set_links(0)
-    plant.router.set_links(1)
-    plant.send(liquidation_frame(9), 1, 9)
-    plant.send(liquidation_frame(10), 1, 10)
-    plant.send(ticker_frame(9, 9), 1, 9)
+@pytest.mark.parametrize("stream", ["liquidation", "bookTicker.X"])
+def test_a_time_without_coverage_is_on_record_at_once_where_no_message_tells_what_was_missed(stream: str) -> None:
+    plant = Plant([stream])
+    plant.send(FIRST_FRAMES[stream], 0, 5)
+    plant.uncover(0, through=5.0)
+    plant.tick(3600.0)
+    assert plant.lanes.gaps == [], "while it lasts the watermarks tell"
+    plant.cover(1, at=3601.0)
     [gap] = plant.lanes.gaps
-    assert (gap["reason"], gap["stream"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", "liquidation", 5, 9)
+    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", 5 * SECOND, 3601 * SECOND)
+    assert plant.coverage.statement()[0][0].since == 3601 * SECOND
 
 
 def test_one_socket_of_two_that_goes_is_no_outage() -> None:
     plant = Plant(["liquidation"], links=2)
     plant.send(liquidation_frame(5), 0, 5)
-    plant.router.set_links(1)
-    plant.router.set_links(2)
-    plant.send(liquidation_frame(9), 1, 9)
+    plant.uncover(0)
+    plant.cover(2)
+    plant.send(liquidation_frame(9), 2, 9)
     assert plant.lanes.gaps == []
 
 
-def test_liquidations_missed_while_the_producer_was_away_are_on_record() -> None:
+def test_a_second_socket_that_came_after_the_first_had_gone_silent_leaves_a_gap() -> None:
     plant = Plant(["liquidation"])
-    plant.feed("liquidation").resume(5, 5, 6)
+    plant.prove(0, at=5.0)
+    plant.cover(1, at=9.0)
+    plant.uncover(0, through=5.0)
+    [gap] = plant.lanes.gaps
+    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", 5 * SECOND, 9 * SECOND)
+
+
+def test_liquidations_missed_while_the_producer_was_away_are_on_record() -> None:
+    plant = Plant(["liquidation"], links=0)
+    plant.feed("liquidation").resume(5, 5)
+    plant.coverage.resume({"liquidation": 6})
+    plant.cover(0, at=10.0)
     plant.send(liquidation_frame(9), 0, 10)
     [gap] = plant.lanes.gaps
-    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("RESTART", 6, 10)
+    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("RESTART", 6, 10 * SECOND)
+
+
+def test_a_message_an_hour_ahead_costs_nothing_of_what_a_new_socket_brings() -> None:
+    plant = Plant(["bookTicker.X"])
+    plant.send(ticker_frame(1, SECOND), 0, SECOND)
+    plant.send(ticker_frame(2, 3602 * SECOND), 0, 2 * SECOND)
+    plant.uncover(0, through=2.0)
+    plant.cover(1, at=3.0)
+    for each in range(3, 3603):
+        plant.send(ticker_frame(each, each * SECOND), 1, each * SECOND)
+    assert tickers(plant) == list(range(1, 3603))
+
+
+def test_a_message_an_hour_ahead_costs_nothing_while_its_dead_socket_still_counts() -> None:
+    plant = Plant(["bookTicker.X"], links=2)
+    plant.send(ticker_frame(1, SECOND), 0, SECOND)
+    plant.send(ticker_frame(2, 3602 * SECOND), 0, 2 * SECOND)
+    for each in range(3, 20):
+        plant.send(ticker_frame(each, each * SECOND), 1, each * SECOND)
+    plant.tick(1.0)
+    assert sorted(tickers(plant)) == list(range(1, 20))
 
 
 # ---- what every stream has
@@ -433,67 +553,163 @@ def test_the_kafka_timestamp_is_the_engine_time_or_else_the_event_time() -> None
     assert times == [5, 6]
 
 
-def outage(streams: list[str], frame: Any) -> Plant:
-    """A stream that has delivered, 1 s before its only socket went."""
-    plant = Plant(streams)
-    plant.send(frame, 0, SECOND)
-    plant.router.on_tick(2 * SECOND)
-    plant.router.set_links(0)
+# ---- times that nobody covered, of streams whose ids tell
+
+
+def outage(stream: str = "depth.X", cause: str = "DISCONNECTED") -> Plant:
+    """A stream that has brought the ids 1 to 9, and was covered by nobody from second 2 until second 60."""
+    plant = Plant([stream])
+    plant.send(depth_frame(1, 9, SECOND) if stream == "depth.X" else trade_frame(9, SECOND), 0, SECOND)
+    plant.lanes.arrived.clear()
+    plant.tick(2.0)
+    plant.uncover(0, cause=cause)
+    plant.tick(30.0)
+    assert plant.lanes.gaps == []
+    plant.cover(1, at=60.0)
     return plant
 
 
-def told(plant: Plant) -> list[tuple[int | None, int | None, bool]]:
-    """The last id and the next of each outage on record, and whether it was over by then."""
-    gaps = [gap for gap in plant.lanes.gaps if gap["reason"] == "DISCONNECTED"]
-    return [(gap["last_id"], gap["next_id"], gap["next_time"] is not None) for gap in gaps]
+def tell(plant: Plant, trade_id: int, link: int = 1) -> None:
+    [stream] = plant.router.feeds
+    at = trade_id * SECOND if trade_id > 9 else SECOND
+    plant.send(depth_frame(trade_id, trade_id, at) if stream == "depth.X" else trade_frame(trade_id, at), link, at)
 
 
-def test_books_are_told_of_an_outage_that_lasts_and_again_when_it_is_over() -> None:
-    plant = outage(["depth.X"], depth_frame(5, 6, SECOND))
-    plant.router.on_tick(6 * SECOND)
-    assert told(plant) == []
-    plant.router.on_tick(7 * SECOND)
-    plant.router.on_tick(3600 * SECOND)
-    assert told(plant) == [(6, None, False)]
-    plant.router.set_links(1)
-    plant.send(depth_frame(7, 7, 3601 * SECOND), 1, 3601 * SECOND)
-    plant.router.on_tick(3602 * SECOND)
-    assert told(plant) == [(6, None, False)]
-    for second in range(3603, 3610):
-        plant.router.on_tick(second * SECOND)
-    assert told(plant) == [(6, None, False), (7, None, True)], "nothing was missed, but the books do not know that"
+def ticks(plant: Plant) -> None:
+    for second in range(60, 70):
+        plant.tick(second)
 
 
-def test_a_hole_after_an_outage_asks_for_the_seed_by_itself() -> None:
-    plant = outage(["depth.X"], depth_frame(5, 6, SECOND))
-    plant.router.on_tick(60 * SECOND)
-    plant.router.set_links(1)
-    plant.send(depth_frame(9, 9, 61 * SECOND), 1, 61 * SECOND)
-    for second in range(62, 70):
-        plant.router.on_tick(second * SECOND)
-    assert told(plant) == [(6, None, False)]
-    assert [gap["reason"] for gap in plant.lanes.gaps][-1] == "SEQUENCE_BREAK"
+@pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        ("DISCONNECTED", "DISCONNECTED"),
+        ("REFUSED", "SUBSCRIPTION_REFUSED"),
+        ("SILENT", "SUBSCRIPTION_SILENT"),
+        ("UNSUBSCRIBED", "NOT_SUBSCRIBED"),
+    ],
+)
+def test_the_first_message_after_it_tells_what_was_missed_and_why(stream: str, cause: str, reason: str) -> None:
+    plant = outage(stream, cause)
+    tell(plant, 15)
+    ticks(plant)
+    assert gaps(plant) == [(reason, 9, 15)]
+    assert plant.lanes.gaps[0]["last_time"] == 2 * SECOND
 
 
-@pytest.mark.parametrize("silent", [True, False])
-def test_a_short_outage_is_told_of_the_streams_that_stay_silent_after_it(silent: bool) -> None:
-    plant = outage(["depth.X"], depth_frame(5, 6, SECOND))
-    plant.router.on_tick(3 * SECOND)
-    plant.router.set_links(1)
-    if not silent:
-        plant.send(depth_frame(7, 7, 4 * SECOND), 1, 4 * SECOND)
-    plant.router.on_tick(int(5.9 * SECOND))
-    assert told(plant) == []
-    for second in range(6, 20):
-        plant.router.on_tick(second * SECOND)
-    assert told(plant) == ([(6, None, True)] if silent else [])
+@pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
+@pytest.mark.parametrize("first_id", [10, 9, 5])
+def test_a_message_that_follows_or_is_known_tells_that_nothing_was_missed(stream: str, first_id: int) -> None:
+    plant = outage(stream)
+    tell(plant, first_id)
+    ticks(plant)
+    assert gaps(plant) == []
+    assert [interval for interval, _ in plant.coverage.statement()] == [(60 * SECOND, None, True, None)]
 
 
-def test_an_outage_is_of_no_concern_to_streams_without_books_nor_to_one_that_never_delivered() -> None:
-    plant = outage(["trade.X", "depth.200ms.X", "depth.X"], trade_frame(5, SECOND))
-    for second in range(3, 20):
-        plant.router.on_tick(second * SECOND)
-    plant.router.set_links(1)
-    for second in range(20, 30):
-        plant.router.on_tick(second * SECOND)
-    assert told(plant) == []
+@pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
+def test_a_market_that_says_nothing_after_it_is_a_gap_from_the_last_id_on(stream: str) -> None:
+    plant = outage(stream)
+    plant.tick(60.0 + RESUMED_SECONDS - 0.01)
+    assert gaps(plant) == []
+    assert plant.coverage.statement()[0][0] == (60 * SECOND, None, False, 2 * SECOND), (
+        "it is not on record what it cost"
+    )
+    ticks(plant)
+    [gap] = plant.lanes.gaps
+    assert gaps(plant) == [("DISCONNECTED", 9, None)]
+    assert (gap["last_time"], gap["next_time"]) == (2 * SECOND, 60 * SECOND)
+    assert plant.coverage.statement()[0][0] == (60 * SECOND, None, True, None)
+
+
+def test_a_message_of_another_socket_does_not_tell() -> None:
+    plant = outage()
+    tell(plant, 10, link=7)
+    ticks(plant)
+    assert gaps(plant) == [("DISCONNECTED", 10, None)]
+
+
+def test_two_breaks_without_a_message_between_them_are_one() -> None:
+    plant = outage()
+    plant.uncover(1, cause="REFUSED")
+    plant.cover(2, at=61.0)
+    tell(plant, 15, link=2)
+    ticks(plant)
+    assert gaps(plant) == [("DISCONNECTED", 9, 15)]
+    assert plant.lanes.gaps[0]["last_time"] == 2 * SECOND
+
+
+def test_what_a_new_socket_brought_before_it_was_confirmed_has_told() -> None:
+    plant = outage()
+    plant.uncover(1)
+    tell(plant, 15, link=2)
+    plant.cover(2, at=61.0)
+    ticks(plant)
+    assert gaps(plant) == [("DISCONNECTED", 9, 15)], "once"
+    assert plant.coverage.statement()[0][0] == (61 * SECOND, None, True, None)
+
+
+@pytest.mark.parametrize("first", [2, None])
+def test_what_the_same_socket_brought_before_has_not_told(first: int | None) -> None:
+    plant = Plant(["depth.X"])
+    bring(plant, 1, 2)
+    plant.uncover(0, through=3.0, cause="SILENT")
+    if first is not None:  # another socket covers it in between, and brings nothing
+        plant.cover(first, at=3.0)
+        plant.uncover(first, through=5.0)
+    plant.cover(0, at=60.0)
+    ticks(plant)
+    assert gaps(plant)[1:] == [("DISCONNECTED" if first else "SUBSCRIPTION_SILENT", 2, None)]
+
+
+def test_a_hole_while_nobody_covers_the_stream_has_the_reason_for_that() -> None:
+    plant = outage()
+    plant.uncover(1, cause="REFUSED")
+    tell(plant, 10)
+    tell(plant, 15)
+    assert gaps(plant) == [("SUBSCRIPTION_REFUSED", 10, 15)]
+
+
+# ---- the wall clock may step
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_step_of_the_wall_clock_changes_nothing_but_recorded_times(hours: int) -> None:
+    plant = Plant(["depth.X"], links=2)
+    bring(plant, 1, 3)  # 2 is lost: 3 waits for the other socket
+    step_us = hours * 3600 * SECOND
+    for number in range(4, 300):
+        plant.router.on_tick(number * 0.01, step_us + number * SECOND // 100)
+        plant.send(depth_frame(number, number, number * SECOND), 0, step_us + number * SECOND // 100)
+    assert depth_ids(plant) == [(1, 1), *((each, each) for each in range(3, 300))]
+    assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 1, 3)]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_step_of_the_wall_clock_while_nobody_covers_the_stream_hides_nothing(hours: int) -> None:
+    plant = Plant(["depth.X"])
+    bring(plant, 1)
+    plant.uncover(0, through=2.0)
+    step = Moment(60.0, round((60 + hours * 3600) * SECOND))
+    for gap in plant.coverage.take(StreamsActive(("depth.X",), 1, 60.0), step):
+        plant.router.on_break(gap)
+    plant.router.on_tick(*step)
+    plant.router.on_tick(60.0 + RESUMED_SECONDS, step.us)
+    assert gaps(plant)[1:] == [("DISCONNECTED", 1, None)]
+    bounds = 2 * SECOND + min(hours, 0) * 3600 * SECOND, max(step.us, 60 * SECOND)
+    assert (plant.lanes.gaps[1]["last_time"], plant.lanes.gaps[1]["next_time"]) == bounds, "by whichever clock"
+
+
+# ---- sequences that begin anew, on two sockets
+
+
+def test_ids_of_trades_that_begin_anew_on_two_sockets_are_one_gap() -> None:
+    plant = Plant(["trade.X"], links=2)
+    for link in (0, 1):
+        plant.send(trade_frame(5_000_000, SECOND), link, SECOND)
+    for each in range(1, 1001):
+        for link in (0, 1):
+            plant.send(trade_frame(each, (1 + each) * SECOND), link, (1 + each) * SECOND)
+    assert trade_ids(plant) == [5_000_000, *range(1, 1001)]
+    assert gaps(plant) == [("STREAM_START", None, 5_000_000), ("SEQUENCE_RESTARTED", 5_000_000, 1)]

@@ -61,6 +61,30 @@ def test_all_that_can_be_had_is_found(kept: int, back: int, length: int, more: i
     assert all(each > newest or each in surely_there for each in ids(search.late()))
 
 
+def test_an_open_end_goes_on_to_the_newest_trade() -> None:
+    market = Market(1, 105)
+    search = TradeSearch((101, 102), is_open=True)
+    while market.answer(search, 1):
+        pass
+    assert (search.span, sorted(search.found)) == ((101, 106), [101, 102, 103, 104, 105])
+    assert not search.lacks_nothing
+
+
+@given(st.integers(90, 110), st.integers(95, 100))
+def test_only_an_answer_that_ends_right_before_an_open_end_shows_that_nothing_was_missed(
+    newest: int, start: int
+) -> None:
+    market = Market(1, newest)
+    search = TradeSearch((start, 101), is_open=True)
+    while market.answer(search, 0):
+        pass
+    assert search.lacks_nothing == (newest == 99)
+    closed = TradeSearch((start, 101))
+    while market.answer(closed, 0):
+        pass
+    assert not closed.lacks_nothing
+
+
 def test_a_gap_among_the_newest_trades_costs_one_request_without_a_limit_of_its_own() -> None:
     market = Market(1, 50_000)
     search = TradeSearch((49_500, 49_600))

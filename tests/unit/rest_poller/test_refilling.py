@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.rest_poller.refilling import ANSWERS_AT_MOST, RefillPlan, span_of
+from backpack_streams.rest_poller.refilling import ANSWERS_AT_MOST, SETTLED_SECONDS, RefillPlan, span_of
 
 TRADES, CANDLES = "trade.AAPL.US_USDC_PERP", "kline.1m.AAPL.US_USDC_PERP"
 
@@ -131,3 +131,44 @@ def test_who_reads_the_topic_again_knows_what_is_still_to_be_done(records: list[
         plan.closed(TRADES, refill.span)
         plan.done(refill, 0.0)
     assert fetched == missing
+
+
+def test_a_time_that_nobody_covered_is_asked_about_twice_and_not_again_and_again() -> None:
+    plan = RefillPlan()
+    plan.take(gap(TRADES, 5, None, "RESTART"), 0.0)
+    refill = plan.next(0.0, "trade")
+    assert refill is not None
+    assert (refill.span, refill.is_open, refill.is_last_answer) == ((5, 6), True, False)
+    plan.settles(refill, 1.0)
+    assert plan.next_due("trade") == 1.0 + SETTLED_SECONDS
+    refill = plan.next(1.0 + SETTLED_SECONDS, "trade")
+    assert refill is not None
+    assert (refill.is_open, refill.is_last_answer) == (True, True)
+    plan.closed(TRADES, (5, 6))
+    plan.done(refill, 12.0)
+    assert plan.next_due("trade") is None
+
+
+def test_what_is_known_to_be_missing_is_not_taken_for_a_time_that_nobody_covered() -> None:
+    plan = RefillPlan()
+    plan.take(gap(TRADES, 5, None, "RESTART"), 0.0)
+    plan.take(gap(TRADES, 5, 8), 0.0)  # the next trade has shown it
+    plan.take(gap(TRADES, 20, None) | {"lost_records": 1}, 0.0)  # a frame that could not be read
+    for span in ((5, 8), (20, 21)):
+        refill = plan.next(0.0, "trade")
+        assert refill is not None
+        assert (refill.span, refill.is_open) == (span, False)
+        plan.closed(TRADES, span)
+        plan.done(refill, 0.0)
+
+
+def test_what_was_missed_in_a_time_that_nobody_covered_stays_on_the_list() -> None:
+    plan = RefillPlan()
+    plan.take(gap(TRADES, 5, None, "DISCONNECTED"), 0.0)
+    refill = plan.next(0.0, "trade")
+    assert refill is not None
+    plan.extend(TRADES, (5, 9))
+    plan.failed(refill, 0.0, had_answer=True)
+    refill = plan.next(60.0, "trade")
+    assert refill is not None
+    assert (refill.span, refill.is_open) == ((5, 9), False)

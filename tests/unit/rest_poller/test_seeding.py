@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backpack_streams.rest_poller.seeding import (
+    BEHIND_SECONDS,
     FIRST_RETRY_SECONDS,
     FRESH_SECONDS,
     LONGEST_RETRY_SECONDS,
@@ -165,7 +166,7 @@ def test_a_wrong_book_is_seeded_from_where_it_stood_and_looked_at_again_soon(ref
     assert not plan.found_wrong("closed", 100, 5.0)
     [request] = drained(plan, 5.0)
     assert request.urgent
-    assert [plan.accepts(request, last_id) for last_id in (99, 100, 101)] == [False, True, True]
+    assert [plan.accepts(request, last_id, 0.0) for last_id in (99, 100, 101)] == [False, True, True]
     plan.done(request, 100, 6.0)
     assert plan.next_due() == 6.0 + RECHECK_SECONDS
     [again] = drained(plan, 6.0 + RECHECK_SECONDS)
@@ -182,7 +183,7 @@ def test_a_topic_that_goes_past_the_exchange_is_seeded_by_any_snapshot_from_its_
     assert not plan.found_beyond("closed", 7_000_000, 5.0)
     [request] = drained(plan, 5.0)
     assert request.urgent
-    assert plan.accepts(request, 89)
+    assert plan.accepts(request, 89, 0.0)
     assert plan.not_before_us("A") == 7_000_000
     plan.done(request, 89, 6.0)
     assert plan.next_due() == 6.0 + RECHECK_SECONDS
@@ -196,13 +197,13 @@ def test_a_snapshot_is_of_use_if_it_reaches_the_id_before_the_next_one(next_id: 
     plan = seeded("A", at_id=0)
     plan.gap("A", 0, next_id, 1.0)
     [request] = drained(plan, 1.0)
-    assert plan.accepts(request, next_id - 1 + distance) is (distance >= 0)
+    assert plan.accepts(request, next_id - 1 + distance, 0.0) is (distance >= 0)
 
 
 def test_without_a_gap_any_snapshot_is_of_use() -> None:
     plan = plan_of("A")
     [request] = drained(plan, 0.0)
-    assert plan.accepts(request, 0)
+    assert plan.accepts(request, 0, 0.0)
 
 
 def test_a_gap_recalled_from_before_the_start_counts() -> None:
@@ -210,8 +211,8 @@ def test_a_gap_recalled_from_before_the_start_counts() -> None:
     plan.recall("A", 80, 100)
     plan.set_open(["A"], 0.0)
     [request] = drained(plan, 0.0)
-    assert not plan.accepts(request, 98)
-    assert plan.accepts(request, 99)
+    assert not plan.accepts(request, 98, 0.0)
+    assert plan.accepts(request, 99, 0.0)
 
 
 def test_a_gap_of_which_no_end_is_known_does_not_lower_what_an_earlier_one_asks_for() -> None:
@@ -219,15 +220,15 @@ def test_a_gap_of_which_no_end_is_known_does_not_lower_what_an_earlier_one_asks_
     plan.gap("A", 180, 200, 1.0)
     plan.gap("A", None, None, 2.0)
     [request] = drained(plan, 2.0)
-    assert not plan.accepts(request, 198)
+    assert not plan.accepts(request, 198, 0.0)
 
 
 def test_a_gap_of_which_only_the_beginning_is_known_asks_for_what_is_behind_it() -> None:
     plan = seeded("A")
     assert plan.gap("A", 300, None, 1.0)
     [request] = drained(plan, 1.0)
-    assert not plan.accepts(request, 300)
-    assert plan.accepts(request, 301)
+    assert not plan.accepts(request, 300, 0.0)
+    assert plan.accepts(request, 301, 0.0)
 
 
 def test_a_sequence_that_began_anew_lowers_what_a_snapshot_must_reach() -> None:
@@ -235,14 +236,14 @@ def test_a_sequence_that_began_anew_lowers_what_a_snapshot_must_reach() -> None:
     plan.gap("A", 4000, 4500, 1.0)
     assert plan.gap("A", 5000, 10, 2.0)
     [request] = drained(plan, 2.0)
-    assert plan.accepts(request, 9)
+    assert plan.accepts(request, 9, 0.0)
 
 
 def test_a_snapshot_that_is_behind_is_asked_for_again() -> None:
     plan = seeded("A")
     plan.gap("A", 200, 210, 1.0)
     [request] = drained(plan, 1.0)
-    assert not plan.accepts(request, 208)
+    assert not plan.accepts(request, 208, 0.0)
     delay = plan.failed(request, 1.0)
     assert plan.next(1.0 + delay - 0.01) is None
     [again] = drained(plan, 1.0 + delay)
@@ -329,6 +330,7 @@ class Seeding(RuleBasedStateMachine):
         self.fetching: dict[str, SeedRequest] = {}
         self.newest_gap: dict[str, int] = {}
         self.unseeded_gap: set[str] = set()
+        self.published: dict[str, int] = {}
 
     symbols = st.sampled_from(["A", "B", "C.D"])
 
@@ -366,7 +368,7 @@ class Seeding(RuleBasedStateMachine):
         assert request.symbol in self.open
         assert request.urgent or not any(each.urgent for each in due)
         if request.symbol in self.newest_gap and not request.attempts:
-            assert not self.plan.accepts(request, self.newest_gap[request.symbol] - 2)
+            assert not self.plan.accepts(request, self.newest_gap[request.symbol] - 2, 0.0)
         self.fetching[request.symbol] = request
 
     @precondition(lambda self: self.fetching)
@@ -374,12 +376,14 @@ class Seeding(RuleBasedStateMachine):
     def answer(self, data: st.DataObject, ahead: int) -> None:
         request = self.fetching.pop(data.draw(st.sampled_from(sorted(self.fetching))))
         snapshot_id = (request.minimum_id or 0) + ahead
-        if self.plan.accepts(request, snapshot_id):
+        published = self.published.get(request.symbol, 0)
+        if self.plan.accepts(request, snapshot_id, self.now):
             self.plan.done(request, snapshot_id, self.now)
+            self.published[request.symbol] = snapshot_id
             if snapshot_id >= self.newest_gap.get(request.symbol, 0) - 1:
                 self.unseeded_gap.discard(request.symbol)
         else:
-            assert ahead < 0
+            assert ahead < 0 or snapshot_id < published
             assert self.plan.failed(request, self.now) <= LONGEST_RETRY_SECONDS
 
     @invariant()
@@ -402,3 +406,39 @@ class Seeding(RuleBasedStateMachine):
 
 TestSeeding = Seeding.TestCase
 TestSeeding.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_an_answer_that_is_older_than_one_before_is_no_proof_until_it_stays_so() -> None:
+    plan = plan_of("X")
+    request = plan.next(0.0)
+    assert request is not None
+    assert plan.accepts(request, 100, 0.0)
+    plan.done(request, 100, 0.0)
+    assert not plan.accepts(request, 99, 10.0), "a server that is behind"
+    assert plan.accepts(request, 100, 11.0)
+    assert not plan.accepts(request, 99, 20.0)
+    assert not plan.accepts(request, 98, 20.0 + BEHIND_SECONDS - 1)
+    assert plan.accepts(request, 97, 20.0 + BEHIND_SECONDS), "the ids have begun anew"
+
+
+def test_what_an_earlier_run_published_counts_and_ids_that_begin_anew_are_no_older_ones() -> None:
+    plan = plan_of("X")
+    plan.recall_published("X", 100)
+    request = plan.next(0.0)
+    assert request is not None
+    assert not plan.accepts(request, 99, 0.0)
+    plan.gap("X", 100, 1, 1.0)
+    assert plan.accepts(request, 5, 2.0)
+
+
+def test_a_book_that_is_covered_anew_is_fetched_unless_it_was_fetched_since() -> None:
+    plan = plan_of("X")
+    request = plan.next(0.0)
+    assert request is not None
+    plan.done(request, 100, 0.0, watermark_offset=7)
+    assert not plan.covered_anew("X", 6, 1.0)
+    assert plan.covered_anew("X", 7, 1.0)
+    assert not plan.covered_anew("closed", 7, 1.0)
+    again = plan.next(1.0)
+    assert again is not None
+    assert again.suspected, "ahead of those that are merely due"

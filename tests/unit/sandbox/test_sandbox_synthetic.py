@@ -106,7 +106,7 @@ def test_an_aggregated_stream_leads_to_the_same_book_with_the_same_numbers(windo
 def test_a_closed_market_falls_silent_and_a_reopened_one_speaks_again():
     markets = venue(3)
     markets.watch("depth.SOL_USDC", START_US)
-    assert markets.delist_market("SOL_USDC")
+    assert markets.delist_market("SOL_USDC", START_US)
     assert not markets.advance(300, START_US)
     assert markets.listing("SOL_USDC").state == "Closed"
     later_us = START_US + 60 * SECOND_US

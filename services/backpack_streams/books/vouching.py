@@ -1,0 +1,331 @@
+"""Holds every book against the producers' watermarks: who vouches for it, as of when, and what proves it. Sans I/O."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf
+from typing import Any, Final, Protocol
+
+from backpack_streams.books.listing import moment_text
+from backpack_streams.books.market_book import SEED, MarketBook, Outcome
+from backpack_streams.books.standing import Claim, Standing, Unvouched
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.reader import Place
+from backpack_streams.errors import CodecError
+from backpack_streams.sequencing.coverage import CoverageView, Mark, Run, RunKey
+
+__all__ = ["MAX_AGE_SECONDS", "WATERMARK_TOPIC", "Vouching", "stream_of"]
+
+logger = logging.getLogger(__name__)
+
+WATERMARK_TOPIC: Final = "ops.watermark"
+MAX_AGE_SECONDS: Final = 5.0
+"""How old the newest watermark may be that vouches for a book which is LIVE, if nothing else is said."""
+CLOCKS_AGREE_SECONDS: Final = 5.0
+AHEAD_SECONDS: Final = 3.0
+"""So long a snapshot may be ahead of a book that is complete, they say: sockets may be behind REST, and Kafka behind both."""
+_LOOK_SECONDS: Final = 0.1
+_FORGET_SECONDS: Final = 600.0
+_CHANNEL: Final = "depth."
+
+
+class KafkaRecord(Protocol):
+    """What is used of aiokafka's records."""
+
+    @property
+    def topic(self) -> str:
+        """Its full name."""
+
+    @property
+    def partition(self) -> int:
+        """From 0."""
+
+    @property
+    def offset(self) -> int:
+        """In the partition."""
+
+    @property
+    def value(self) -> bytes | None:
+        """One framed record."""
+
+
+def stream_of(symbol: str) -> str:
+    """The stream that brings a market's updates."""
+    return _CHANNEL + symbol
+
+
+class Vouching:
+    """Takes watermarks and what may prove books; `refresh` says of each book whether it may pass for LIVE.
+
+    `max_age` None: any book may, whoever vouches. `now` is in monotonic seconds throughout.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        prefix: str,
+        depth_topic: str,
+        place_of: Callable[[str], Place | None],
+        max_age: float | None = MAX_AGE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare. `place_of` gives the partition of a market's updates; None for a market that is not wanted."""
+        self.place: Place = (prefix + WATERMARK_TOPIC, 0)
+        self.max_age = max_age
+        self._codec = codec
+        self._clock = clock
+        self._depth_topic = depth_topic
+        self._place_of = place_of
+        self.coverage = self._new_coverage()
+        self.undecodable_records = 0
+        self._heard = self._read_all_at = -inf
+        self._end_at_join = 0
+        self._seen_before = 0
+        self._next_look = self._next_forgetting = -inf
+        self._has_news = True
+        self._told_of_clocks = False
+
+    def _new_coverage(self) -> CoverageView:
+        believed = MAX_AGE_SECONDS if self.max_age is None else min(self.max_age, MAX_AGE_SECONDS)
+        return CoverageView(self.place, self._depth_topic, self._place_of_stream, believed)
+
+    def _place_of_stream(self, stream: str) -> Place | None:
+        return self._place_of(stream.removeprefix(_CHANNEL)) if stream.startswith(_CHANNEL) else None
+
+    # Which watermarks -----------------------------------------------------------------------------------------
+
+    def join(self, end: int, now: float) -> None:
+        """Begin anew: watermarks before offset `end`, asked for at `now`, were there before. Positions read stay known."""
+        positions, ends = self.coverage.positions, self.coverage.ends
+        self.coverage = self._new_coverage()
+        self.coverage.positions, self.coverage.ends = positions, ends
+        self._end_at_join = end
+        self._heard = self._read_all_at = now
+
+    def polled(self, is_all: bool, now: float) -> None:
+        """Kafka was asked for records, and gave all that it had (or only some of it). What is taken next came with that answer.
+
+        So a watermark in it was not there when the answer before was complete; when it was written since, nobody knows.
+        """
+        self._heard = self._read_all_at
+        if is_all:
+            self._read_all_at = now
+
+    def take(self, batch: Sequence[KafkaRecord], now: float) -> None:
+        """Take records of the watermarks' topic."""
+        coverage, wall_us = self.coverage, time.time_ns() // 1000
+        self._seen_before = coverage.next_offset
+        for record in batch:
+            heard = self._heard if record.offset >= self._end_at_join else None
+            try:
+                coverage.take(
+                    self._codec.decode(record.value or b"")[1], record.offset, heard=heard, now=now, wall_us=wall_us
+                )
+            except (CodecError, KeyError) as error:
+                self.undecodable_records += 1
+                where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                logger.warning("a watermark cannot be read", extra=where | {"error": str(error)})
+        self._has_news = True
+        self._look_at_clocks()
+
+    def _look_at_clocks(self) -> None:
+        difference = self.coverage.clock_difference_seconds
+        is_off = abs(difference) > CLOCKS_AGREE_SECONDS
+        if is_off and not self._told_of_clocks:
+            logger.warning("this clock and a producer's differ", extra={"seconds": round(difference, 1)})
+        self._told_of_clocks = is_off
+
+    def read_up_to(self, place: Place, offset: int) -> None:
+        """All records of a partition of updates below this offset were read."""
+        self.coverage.positions[place] = offset
+
+    # What proves books ----------------------------------------------------------------------------------------
+
+    def add(self, market: MarketBook) -> None:
+        """A new book: nothing is known of it yet."""
+        market.standing = Standing(self._clock)
+        if self.max_age is not None:
+            market.standing.refuse(*self._why_not(market, [], []))
+            market.standing.was_vouched = False
+            self._has_news = True
+
+    def on_update(self, market: MarketBook, last_id: int, record: KafkaRecord) -> None:
+        """An update from `proof_from` of its market on, before the book takes it."""
+        stream = stream_of(market.symbol)
+        try:
+            received_us = self._codec.decode(record.value or b"")[1]["received_time"]
+        except (CodecError, KeyError):
+            return
+        keys = frozenset(self.coverage.runs_before(stream, record.offset, received_us))
+        if keys:
+            market.standing.claims.append(Claim(last_id, keys))
+            others = (run.next_offset for run in self.coverage.runs(stream) if run.key not in keys)
+            # Of several instances only one may be alive, and all updates that there will be may be in one answer of Kafka.
+            market.proof_from = min((offset for offset in others if offset > record.offset), default=inf)
+            self._has_news = True
+
+    def expect_updates(self, markets: Iterable[MarketBook]) -> None:
+        """Updates of these books come next, maybe all at once: note from where on they are proof."""
+        for market in markets:
+            if self.max_age is not None and market.is_whole:
+                runs = self.coverage.runs(stream_of(market.symbol))
+                proving = self._settle(market, runs)
+                market.proof_from = min((run.next_offset for run in runs if run not in proving), default=inf)
+
+    def disproves(self, market: MarketBook, seed: Mapping[str, Any], is_new: bool) -> bool:
+        """Whether a snapshot ahead of a book for which nobody vouches is proven itself, so that the book has to go for it."""
+        if self.max_age is None or not market.is_whole or seed["last_update_id"] <= (market.last_update_id or 0):
+            return False
+        if market.standing.is_vouched:
+            return False
+        runs = self.coverage.runs(stream_of(market.symbol))
+        return bool(self.keys(market, self.claim(seed, is_new)) & {run.key for run in runs})
+
+    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
+        """A snapshot that a book has taken. `is_new`: it was written after this reader came."""
+        is_of_book = outcome in (Outcome.RESEEDED, Outcome.BROKE)
+        if is_of_book or (outcome is not Outcome.REFUSED and seed["last_update_id"] >= (market.last_update_id or 0)):
+            market.standing.claims.append(self.claim(seed, is_new))
+            self._has_news = True
+        if outcome is Outcome.RESEEDED:  # who vouched for the book before it was replaced need not do so now
+            for _ in self._look_at(market, self._clock()):
+                pass
+
+    def on_lost(self, market: MarketBook, depth_next: int) -> None:
+        """Updates of this market before an offset of its partition were not read, or could not be."""
+        market.standing.on_lost(self.coverage.next_offset, depth_next)
+        self._has_news = True
+
+    def claim(self, seed: Mapping[str, Any], is_new: bool) -> Claim:
+        """What a BookSnapshot record claims.
+
+        The exchange's answer says when it was asked for. One that does not was at least written after what was read before it.
+        """
+        if seed["origin"] != SEED:
+            runs = (RunKey(run["instance"], run["since"]) for run in seed.get("covered_by") or ())
+            return Claim(seed["last_update_id"], frozenset(runs), None, seed["delta_offset"])
+        asked = seed.get("watermark_offset")
+        return Claim(seed["last_update_id"], frozenset(), self._seen_before if asked is None and is_new else asked)
+
+    def keys(self, market: MarketBook, claim: Claim) -> frozenset[RunKey]:
+        """The runs in which a claim proves the book of this market."""
+        if not market.standing.is_from_after(claim):
+            return frozenset()
+        if claim.watermarks_end is None:
+            return claim.keys
+        return claim.keys | self.coverage.runs_at(stream_of(market.symbol), claim.watermarks_end)
+
+    def proving_runs(self, market: MarketBook) -> frozenset[RunKey]:
+        """The runs that go on and in which a book is proven."""
+        runs = self.coverage.runs(stream_of(market.symbol))
+        return frozenset(run.key for run in runs if self._is_proven(market, run))
+
+    def oldest_claim(self, markets: Iterable[MarketBook]) -> int | None:
+        """How far back the watermarks' topic is to be read so that the newest snapshots can be judged."""
+        claims = (claim for market in markets for claim in market.standing.claims)
+        return min((claim.watermarks_end for claim in claims if claim.watermarks_end is not None), default=None)
+
+    # What follows ---------------------------------------------------------------------------------------------
+
+    def refresh(self, markets: Iterable[MarketBook], now: float) -> Iterator[tuple[MarketBook, Outcome]]:
+        """Look at all books again if there is news or a tenth of a second has passed; yields those whose standing changed."""
+        if not self._has_news and now < self._next_look:
+            return
+        self._has_news = False
+        self._next_look = now + _LOOK_SECONDS
+        if now >= self._next_forgetting:
+            self._next_forgetting = now + _FORGET_SECONDS
+            self.coverage.forget_old(now)
+        for market in markets:
+            yield from self._look_at(market, now)
+
+    def _look_at(self, market: MarketBook, now: float) -> Iterator[tuple[MarketBook, Outcome]]:
+        standing, coverage = market.standing, self.coverage
+        runs = coverage.runs(stream_of(market.symbol))
+        if self.max_age is None:
+            standing.as_of = coverage.as_of(stream_of(market.symbol)) or standing.as_of
+            return
+        if not market.is_whole:  # its chain says that it is not LIVE, and why; who vouches shows once it is whole again
+            standing.refuse(*self._why_not(market, runs, []))
+            standing.was_vouched = False
+            return
+        proving = self._settle(market, runs)
+        others = [run for run in runs if run not in proving]
+        market.proof_from = min((run.next_offset for run in others), default=inf)
+        mark = self._newest(proving)
+        if (
+            (mark is None or self._is_old(mark, now))
+            and (other := self._newest(others))
+            and not self._is_old(other, now)
+        ):
+            standing.refuse(*self._why_not(market, others, []))
+        elif mark is None:
+            standing.refuse(*self._why_not(market, runs, proving))
+        else:
+            standing.vouch(mark.complete_through, mark.fresh_at + self.max_age)
+            ahead = self._stays_ahead(market, mark, now)
+            if ahead is not None:
+                yield market, market.on_disproved(ahead)
+                self._has_news = True
+        is_vouched = standing.is_vouched
+        if standing.was_vouched is not is_vouched:
+            standing.was_vouched = is_vouched
+            yield market, market.on_vouched(is_vouched)
+
+    def _settle(self, market: MarketBook, runs: Sequence[Run]) -> list[Run]:
+        """The runs in which a book is proven. Claims that it has come to prove it; what proved one that went back does so no more."""
+        standing, last_id = market.standing, market.last_update_id or 0
+        if last_id < standing.proven_id:
+            standing.lose_proof()
+        proving = [run for run in runs if self._is_proven(market, run)]
+        if len(proving) < len(runs):
+            for claim in standing.claims:
+                if claim.last_id <= last_id and (keys := self.keys(market, claim)):
+                    standing.prove(max(claim.last_id, standing.proven_id), keys)
+            proving = [run for run in runs if self._is_proven(market, run)]
+        keys = frozenset(run.key for run in proving)
+        if not keys <= standing.proven:  # what goes on from runs that end is proven by itself from now on
+            standing.prove(standing.proven_id, keys)
+        return proving
+
+    def _is_proven(self, market: MarketBook, run: Run) -> bool:
+        standing = market.standing
+        return market.is_whole and self.coverage.holds(run, standing.proven)
+
+    def _is_old(self, mark: Mark, now: float) -> bool:
+        return self.max_age is not None and now > mark.fresh_at + self.max_age
+
+    def _newest(self, runs: Iterable[Run]) -> Mark | None:
+        marks = [mark for run in runs if (mark := self.coverage.newest_mark(run)) is not None]
+        return max(marks, key=lambda mark: mark.fresh_at, default=None)
+
+    def _stays_ahead(self, market: MarketBook, mark: Mark, now: float) -> str | None:
+        """Why a book that is complete, they say, is not: a snapshot is ahead of it, and was before the watermark."""
+        standing, ahead = market.standing, market.candidate_id
+        if ahead is None:
+            standing.ahead_since = None
+        elif standing.ahead_since is None or standing.ahead_since[0] != ahead:
+            standing.ahead_since = ahead, now
+        elif mark.fresh_at > standing.ahead_since[1] + AHEAD_SECONDS:
+            return f"the exchange's snapshot is at update {ahead}, and no producer brought what lies before that"
+        return None
+
+    def _why_not(self, market: MarketBook, runs: Sequence[Run], proving: Sequence[Run]) -> tuple[str, Unvouched]:
+        stream, as_of, coverage = stream_of(market.symbol), market.standing.as_of, self.coverage
+        if not coverage.records:
+            return "no producer publishes watermarks", Unvouched.STALE
+        since = "" if as_of is None else f" since {moment_text(as_of)}"
+        if proving:
+            return f"not all was read yet that {proving[0].service} has published of {stream}", Unvouched.STALE
+        if runs:
+            if as_of is None:
+                why = f"{runs[0].service} covers {stream}, but no update or snapshot from its time has proven the book"
+                return why, Unvouched.SYNCING
+            return (
+                f"coverage of {stream} broke after {moment_text(as_of)}; an update or a snapshot has to prove the book",
+                Unvouched.STALE,
+            )
+        wanted = coverage.wanted_by(stream)
+        if wanted:
+            return f"{wanted[0]} has not covered {stream}{since}: its subscription does not stand", Unvouched.STALE
+        return f"no producer {'vouches' if as_of is None else 'has vouched'} for {stream}{since}", Unvouched.STALE

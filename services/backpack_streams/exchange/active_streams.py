@@ -1,0 +1,59 @@
+"""Which streams are active on one link and how far the link is proven: the one place that reports about delivery come from."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from backpack_streams.exchange.session_actions import Action, Cause, LinkProven, StreamsActive, StreamsInactive
+
+
+class ActiveStreams:
+    """The active streams of one link. Times are seconds of the session's clock.
+
+    Attributes:
+        since: the active streams, each with the moment from which on everything sent on it arrives.
+        through: everything that the exchange sent on the link until then was received.
+    """
+
+    def __init__(self, link_id: int) -> None:
+        self.since: dict[str, float] = {}
+        self.through = float("-inf")
+        self._link_id = link_id
+
+    def activate(self, streams: Iterable[str], at: float) -> list[Action]:
+        """The exchange has confirmed these subscriptions at `at`."""
+        new = tuple(name for name in streams if name not in self.since)
+        self.since.update(dict.fromkeys(new, at))
+        return [StreamsActive(new, self._link_id, at)] if new else []
+
+    def deactivate(
+        self, streams: Iterable[str], cause: Cause, delivered: Mapping[str, float] | None = None
+    ) -> list[Action]:
+        """These streams are active no more, as far as they were.
+
+        Args:
+            streams: their names.
+            cause: why.
+            delivered: if given, the link as a whole proves nothing about them, but each is known to have delivered then.
+        """
+        by_through: defaultdict[float, list[str]] = defaultdict(list)
+        for name in streams:
+            at = self.since.pop(name, None)
+            if at is None:
+                continue
+            proven = self.through if delivered is None else min(self.through, delivered.get(name, at))
+            by_through[max(at, proven)].append(name)
+        return [
+            StreamsInactive(tuple(names), self._link_id, through, cause)
+            for through, names in sorted(by_through.items())
+        ]
+
+    def end(self) -> list[Action]:
+        """The link is gone."""
+        return self.deactivate(list(self.since), Cause.DISCONNECTED)
+
+    def prove(self, through: float) -> list[Action]:
+        """Everything until `through` was received; it never goes back."""
+        if through <= self.through:
+            return []
+        self.through = through
+        return [LinkProven(self._link_id, through)]

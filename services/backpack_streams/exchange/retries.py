@@ -1,0 +1,72 @@
+"""Streams whose subscription was refused by an error that blames no name: when each is asked for again, and with how many others.
+
+Such an error is the exchange's own trouble, so nobody is given up for it. What was refused together is tried again together
+three times, then in halves down to single streams, each time after a longer wait. The first subscription that goes through
+lets all others try at once.
+"""
+
+import random
+from collections.abc import Iterable
+
+from backpack_streams.exchange.session_settings import SessionSettings
+from backpack_streams.exchange.streams import is_private
+
+_WHOLE_TRIES = 3
+_JITTER = 0.2
+
+
+class Retries:
+    """The waiting streams of one link. Times are seconds of the session's clock."""
+
+    def __init__(self, settings: SessionSettings, rng: random.Random | None = None) -> None:
+        self._settings = settings
+        self._random = rng or random.Random()  # jitter spreads load; it guards no secret
+        self._refusals: dict[str, int] = {}
+        self._together: dict[str, int] = {}
+        self._due_at: dict[str, float] = {}
+        self._next_rush_at = float("-inf")
+
+    def refuse(self, names: tuple[str, ...], now: float) -> float:
+        """These were refused in one frame; gives the wait until they are tried again."""
+        refusals = 1 + max(self._refusals.get(name, 0) for name in names)
+        together = len(names) if refusals <= _WHOLE_TRIES else (len(names) + 1) // 2
+        settings = self._settings
+        wait_seconds = min(settings.refusal_cap_seconds, settings.refusal_base_seconds * 2.0 ** min(refusals - 1, 62))
+        wait_seconds *= 1.0 - self._random.uniform(0.0, _JITTER)
+        for name in names:
+            self._refusals[name], self._together[name] = refusals, together
+            self._due_at[name] = now + wait_seconds
+        return wait_seconds
+
+    def forget(self, names: Iterable[str]) -> bool:
+        """These were taken, or are wanted no more; says whether one of them had been refused."""
+        found = [name for name in names if self._refusals.pop(name, None) is not None]
+        for name in found:
+            del self._together[name]
+            self._due_at.pop(name, None)
+        return bool(found)
+
+    def rush(self, now: float) -> None:
+        """A subscription went through, so the trouble may be over: all may try at once, but not again and again."""
+        if self._due_at and now >= self._next_rush_at:
+            self._next_rush_at = now + self._settings.refusal_cap_seconds
+            self._due_at = dict.fromkeys(self._due_at, now)
+
+    def due_at(self) -> float | None:
+        """When the next of them is to be tried; None if none waits."""
+        return min(self._due_at.values(), default=None)
+
+    def take(self, now: float) -> tuple[str, ...]:
+        """The names of the next frame."""
+        taken: list[str] = []
+        room = self._settings.subscribe_batch_streams
+        for name, due_at in self._due_at.items():
+            if due_at > now or (taken and is_private(name) is not is_private(taken[0])):
+                continue
+            room = min(room, self._together[name])
+            if len(taken) >= room:
+                break
+            taken.append(name)
+        for name in taken:
+            del self._due_at[name]
+        return tuple(taken)

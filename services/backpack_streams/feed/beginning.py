@@ -1,0 +1,79 @@
+"""How a producer begins: subscribed first, then told by Kafka where to go on, and only then publishing."""
+
+import asyncio
+import logging
+import time
+
+from backpack_streams.bus.publisher import Publisher
+from backpack_streams.errors import BusError
+from backpack_streams.exchange.connection import Connection
+from backpack_streams.feed.coverage import Moment
+from backpack_streams.feed.delivery import Delivery
+from backpack_streams.feed.publishing import now_us
+from backpack_streams.feed.vouching import Vouching
+from backpack_streams.feed.what_kafka_has import KafkaLook
+
+logger = logging.getLogger(__name__)
+
+_SUBSCRIBED_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
+_RETRY_SECONDS = 1.0
+
+
+def now() -> Moment:
+    """The time on both clocks."""
+    return Moment(time.monotonic(), now_us())
+
+
+class Beginning:
+    """What the sockets bring is held until it is known what Kafka has."""
+
+    def __init__(
+        self, connection: Connection, delivery: Delivery, vouching: Vouching, publisher: Publisher, look: KafkaLook
+    ) -> None:
+        self._connection = connection
+        self._delivery = delivery
+        self._vouching = vouching
+        self._publisher = publisher
+        self._look = look
+
+    async def run(self) -> None:
+        """The subscriptions come first: what another producer publishes until ours are confirmed is then found in Kafka, and whoever is
+        told that this one is ready may end the other.
+
+        Raises:
+            StartError: Kafka did not say what it has; nothing was published.
+        """
+        delivery = self._delivery
+        await self._until_subscribed()
+        while True:
+            try:
+                feeds = list(delivery.router.feeds.values())
+                found = await self._look.look(feeds, delivery.coverage.is_covered)
+                break
+            except BusError as error:
+                logger.warning("what Kafka holds cannot be read; trying again", extra={"error": str(error)})
+                delivery.start.failed(str(error), time.monotonic())
+            await asyncio.sleep(_RETRY_SECONDS)
+        self._publisher.go_on_from(found.ends)
+        first_offset = await self._vouching.first()
+        delivery.resume(found.last, found.covered, now())
+        if found.others and first_offset >= 0:
+            try:
+                await self._look.until_known(found.others, first_offset)
+            except BusError as error:  # what is at stake is whether quiet books are proven anew
+                logger.warning("whether others know of this start cannot be read", extra={"error": str(error)})
+        delivery.start.others_know = True
+
+    async def _until_subscribed(self) -> None:
+        """Until the exchange has confirmed every subscription, or for a while after the first: one that has no answer must not cost
+        the others.
+        """
+        give_up_at = None
+        while give_up_at is None or time.monotonic() < give_up_at:
+            uncovered = self._delivery.coverage.uncovered()
+            if uncovered <= self._connection.rejected_streams:
+                return
+            if give_up_at is None and len(uncovered) < len(self._delivery.router.feeds):
+                give_up_at = time.monotonic() + _SUBSCRIBED_SECONDS
+            await asyncio.sleep(_LOOK_SECONDS)

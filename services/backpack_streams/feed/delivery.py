@@ -1,0 +1,133 @@
+"""Between the sockets and the router of a producer: what is held at the start, what coverage breaks cost, when reading pauses. Sans I/O."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from backpack_streams.exchange.session_actions import CoverageEvent, StreamsInactive
+from backpack_streams.feed import reports
+from backpack_streams.feed.coverage import Break, Coverage, Moment
+from backpack_streams.feed.heartbeats import Heartbeats
+from backpack_streams.feed.read_pause import START_HOLDS, ReadPause
+from backpack_streams.feed.router import FrameRouter
+from backpack_streams.feed.siblings import Siblings
+from backpack_streams.feed.start import Start
+from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.feed.untold import Span
+
+_SIBLINGS_SECONDS = 1.0
+_ERROR_BEGINS_BYTES = 64
+
+
+class LastPublished(NamedTuple):
+    """The last record of a stream that Kafka holds: its id (of candles: where the last closed one ended) and its time, microseconds.
+
+    `untold`: what is missing before it though no gap on record speaks of it.
+    """
+
+    last_id: int
+    time_us: int
+    untold: Sequence[Span] = ()
+
+
+class FrameCounts(Mapping[str, int]):
+    """How many messages each stream has brought, counted from when the start is over: before that they are held unread."""
+
+    def __init__(self, feeds: Callable[[], Mapping[str, StreamFeed]]) -> None:
+        self._feeds = feeds
+
+    def __getitem__(self, stream: str) -> int:
+        return self._feeds()[stream].frames
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._feeds())
+
+    def __len__(self) -> int:
+        return len(self._feeds())
+
+
+class Delivery:
+    """One producer's frames and coverage, from its start on."""
+
+    def __init__(self, coverage: Coverage, router: FrameRouter, pause: ReadPause, start: Start) -> None:
+        self.coverage = coverage
+        self.router = router
+        self.pause = pause
+        self.start = start
+        self.existing: set[str] = set()
+        """Streams that are known to exist."""
+        self._siblings = Siblings()
+        self._heartbeats = Heartbeats(self.existing)
+        self._siblings_due = 0.0
+        self.doubts = 0
+
+    def on_frame(self, link: int, payload: bytes, received_us: int) -> None:
+        """A message of a socket. It is the hot path."""
+        # An error belongs to the subscription whose Pong comes next: held, it would be nobody's.
+        if self.start.is_over or _is_error(payload):
+            self.router.on_frame(link, payload, received_us)
+        else:
+            self.start.frame(link, payload, received_us)
+            if self.start.is_full:
+                self.pause.set(START_HOLDS)
+
+    def on_coverage(self, event: CoverageEvent, now: Moment) -> None:
+        """What the session says of delivery, in its place among the frames."""
+        if not self.start.is_over:
+            self.start.broke(self.coverage.take(event, now))
+            return
+        if isinstance(event, StreamsInactive):
+            events: Iterable[CoverageEvent] = self._heartbeats.bounded(event, self.router.feeds)
+        else:
+            events = (event,)
+        for each in events:
+            for gap in self.coverage.take(each, now):
+                self._on_break(gap, now)
+
+    def on_tick(self, now: Moment, buffer_share: float) -> dict[str, str]:
+        """Time passed; `buffer_share` is how full the buffer for Kafka is. Returns streams that do not deliver, with the evidence."""
+        self.pause.watch_buffer(buffer_share, now.seconds)
+        if not self.start.is_over:
+            return {}
+        self.router.on_tick(now.seconds, now.us)
+        if self.pause.reasons:
+            self._heartbeats = Heartbeats(self.existing)  # what is not read shows nothing
+            return {}
+        self._heartbeats.look(self.router.feeds, now.seconds)
+        if now.seconds < self._siblings_due:
+            return {}
+        self._siblings_due = now.seconds + _SIBLINGS_SECONDS
+        found = self._siblings.check(self.router.feeds, self.coverage.is_covered, now.seconds)
+        found |= self._heartbeats.missing(self.router.feeds, self.coverage, now.seconds)
+        self.doubts += len(found)
+        return found
+
+    def resume(self, last: Mapping[str, LastPublished], covered: Mapping[str, int | None], now: Moment) -> None:
+        """What Kafka has is known: the last record of each stream, and until when others covered it (see `Coverage.resume`)."""
+        self.router.on_tick(now.seconds, now.us)
+        for name, feed in self.router.feeds.items():
+            if name in last:
+                self._tell_untold(feed, last[name].untold)
+                feed.resume(last[name].last_id, last[name].time_us)
+        self.router.is_late = True
+        self.start.finish(self.coverage.resume(covered), self.router.on_frame, lambda gap: self._on_break(gap, now))
+        self.router.is_late = False
+        self.pause.clear(START_HOLDS)
+
+    def _tell_untold(self, feed: StreamFeed, missing: Sequence[Span]) -> None:
+        detail = "an earlier producer ended before Kafka had its report of this"
+        for first, until in missing:
+            if feed.family.candles:
+                self.router.gap(feed, reports.RESTART, detail, last_time_us=first or None, next_time_us=until)
+            else:
+                self.router.gap(feed, reports.RESTART, detail, last_id=first - 1 if first else None, next_id=until)
+
+    def _on_break(self, gap: Break, now: Moment) -> None:
+        self.router.now, self.router.now_us = now
+        self.router.on_break(gap)
+
+
+def _is_error(payload: bytes) -> bool:
+    """Whether it is an error of the exchange, or text of something in front of it: whatever is no JSON object."""
+    if not payload.lstrip().startswith(b"{"):
+        return True
+    return payload.find(b'"error"', 0, _ERROR_BEGINS_BYTES) >= 0 and b'"stream"' not in payload

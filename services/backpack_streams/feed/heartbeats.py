@@ -1,0 +1,95 @@
+"""Streams that are sent once a second as proof that what was subscribed with them is delivered. Sans I/O.
+
+The exchange sends the ticker and the mark price of a market once a second, whatever happens. A subscription that it confirmed and forgot
+looks like a quiet market; but if the heartbeat of a market is missing too, nothing of that market counts as covered after what came last.
+"""
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from backpack_streams.exchange.session_actions import StreamsInactive
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.stream_feed import StreamFeed
+
+LATE_SECONDS = 5.0
+"""How late a heartbeat may be: five of them are missing then."""
+SENT_BY_THE_SECOND_SECONDS = 30.0
+"""Streams that may be silent for longer are sent too seldom to prove anything at once."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How many frames a stream had brought at the last look, and when the newest was noticed (monotonic seconds)."""
+
+    frames: int
+    at: float = float("-inf")
+
+
+class Heartbeats:
+    """Looks at the feeds regularly. Times are monotonic seconds.
+
+    `existing` are streams that are known to exist; any other one is a heartbeat only once it has delivered.
+    """
+
+    def __init__(self, existing: Container[str] = ()) -> None:
+        self._existing = existing
+        self._seen: dict[str, _Seen] = {}
+        self._by_symbol: dict[str, list[str]] = {}
+        self._looked_since: float | None = None
+
+    def look(self, feeds: Mapping[str, StreamFeed], now: float) -> None:
+        """Notices which streams have brought something since the last look."""
+        if self._looked_since is None:
+            self._looked_since = now
+        self._by_symbol = {}
+        for name, feed in feeds.items():
+            seen = self._seen.get(name)
+            if seen is None:
+                self._seen[name] = _Seen(feed.frames, now if feed.frames else float("-inf"))
+            elif seen.frames != feed.frames:
+                seen.frames, seen.at = feed.frames, now
+            if feed.symbol and is_heartbeat(feed) and (feed.frames or name in self._existing):
+                self._by_symbol.setdefault(feed.symbol, []).append(name)
+
+    def bounded(self, event: StreamsInactive, feeds: Mapping[str, StreamFeed]) -> Iterator[StreamsInactive]:
+        """The event, with no stream covered for longer than its market's heartbeat, or the stream itself, has shown."""
+        through: dict[float, list[str]] = {}
+        for name in event.streams:
+            shown = self._shown(feeds.get(name))
+            is_late = shown is not None and event.through - shown > LATE_SECONDS
+            through.setdefault(max(shown, 0.0) if shown is not None and is_late else event.through, []).append(name)
+        for end, streams in through.items():
+            yield replace(event, streams=tuple(streams), through=end)
+
+    def missing(self, feeds: Mapping[str, StreamFeed], coverage: Coverage, now: float) -> dict[str, str]:
+        """Streams that count as covered although their market's heartbeat is missing, while those of other markets come.
+
+        A heartbeat that has never come is no sudden silence: the watch over silent streams reports it.
+        """
+        if not any(now - self._beat(names) < LATE_SECONDS / 2 for names in self._by_symbol.values()):
+            return {}  # none comes at all: that is the socket's matter, or the exchange's
+        found: dict[str, str] = {}
+        for feed in feeds.values():
+            since = coverage.active_since(feed.name)
+            beats = self._by_symbol.get(feed.symbol)
+            if since is None or beats is None or self._beat(beats) < 0:
+                continue
+            newest = max(self._beat(beats), self._seen[feed.name].at, since, self._looked_since or now)
+            if now - newest > LATE_SECONDS:
+                found[feed.name] = f"nothing of {feed.symbol} has come for {now - newest:.0f} s, not even {beats[0]}"
+        return found
+
+    def _shown(self, feed: StreamFeed | None) -> float | None:
+        """Until when it is shown that a stream is delivered; None if its market has no heartbeat."""
+        if feed is None or feed.symbol not in self._by_symbol or self._looked_since is None:
+            return None
+        return max(self._beat(self._by_symbol[feed.symbol]), self._seen[feed.name].at)
+
+    def _beat(self, names: Iterable[str]) -> float:
+        return max(self._seen[name].at for name in names)
+
+
+def is_heartbeat(feed: StreamFeed) -> bool:
+    """Whether a stream is sent once a second or so, even if nothing changed."""
+    longest = feed.family.max_silence_seconds
+    return longest is not None and longest <= SENT_BY_THE_SECOND_SECONDS

@@ -1,0 +1,290 @@
+"""What is known of the exchange's markets, merged from its answers: no single odd answer takes a market away. Sans I/O."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from backpack_streams.exchange.rest_fields import FieldError, decode_exact
+from backpack_streams.exchange.streams import DEPTH_WINDOWS, KLINE_INTERVALS
+from backpack_streams.feed.markets import CLOSED, ListedMarket
+
+OLDEST_FRESH_SECONDS: Final = 300
+"""An answer that a cache has held for longer may add markets; it closes none, and what it lacks says nothing."""
+ABSENT_ANSWERS: Final = 3
+ABSENT_SECONDS: Final = 180.0
+"""A market is gone once so many fresh answers in a row, made over at least such a time, lack it."""
+MASS_MARKETS: Final = 3
+MASS_SHARE: Final = 0.1
+"""More than both of the open markets of a kind missing at once, or an answer without any market, is a mass disappearance."""
+MASS_SECONDS: Final = 1800.0
+"""For how long a mass disappearance has to last before it is believed."""
+LONGEST_SYMBOL: Final = 100
+
+_PRECISION_SECONDS: Final = 2.0
+"""When an answer was made is known no better: the `age` header counts whole seconds."""
+_NOBODY = -math.inf
+_PARAMETERS: Final = frozenset((*DEPTH_WINDOWS, *KLINE_INTERVALS))
+
+
+class ListNews(StrEnum):
+    """What an answer changed, or why it did not."""
+
+    ADDED = "ADDED"
+    CLOSED = "CLOSED"
+    REOPENED = "REOPENED"
+    GONE = "GONE"
+    BAD_SYMBOL = "BAD_SYMBOL"
+    IGNORED_OLDER = "IGNORED_OLDER"
+    IGNORED_EMPTY = "IGNORED_EMPTY"
+    MASS_REFUSED = "MASS_REFUSED"
+
+
+IGNORED: Final = (ListNews.IGNORED_OLDER, ListNews.IGNORED_EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvent:
+    """Something to tell of an answer, and the symbols that it is about."""
+
+    news: ListNews
+    symbols: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListAnswer:
+    """An answer about all kinds of market that are asked for, or about these `kinds` alone.
+
+    Attributes:
+        rows: the rows that can be read.
+        unreadable: of each row that cannot, its symbol, None where that cannot be read either.
+        age_seconds: for how long a cache has held the answer; None for not at all.
+        asked_at: when it was asked for (monotonic seconds). What a cache holds was made before that, by its age, however slow it came.
+        kinds: None for all.
+    """
+
+    rows: Sequence[ListedMarket]
+    unreadable: Sequence[str | None]
+    age_seconds: int | None
+    asked_at: float
+    kinds: frozenset[str] | None = None
+
+    @property
+    def made_at(self) -> float:
+        """When the exchange made it, to within two seconds."""
+        return self.asked_at - (self.age_seconds or 0)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may close markets, and what it lacks counts."""
+        return (self.age_seconds or 0) <= OLDEST_FRESH_SECONDS
+
+
+@dataclass(slots=True)
+class _Known:
+    """A market. `closed_at` is when the newest answer was made that says so; the rest is of the answers in a row that lack the market."""
+
+    market: ListedMarket
+    closed_at: float = _NOBODY
+    absences: int = 0
+    absent_since: float = _NOBODY
+    absent_until: float = _NOBODY
+    is_in_mass: bool = False
+    is_refused: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        return self.market.state != CLOSED
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self.absences >= ABSENT_ANSWERS and self.absent_until - self.absent_since >= ABSENT_SECONDS
+
+    @property
+    def is_gone(self) -> bool:
+        long_enough = MASS_SECONDS if self.is_in_mass else ABSENT_SECONDS
+        return self.is_confirmed and self.absent_until - self.absent_since >= long_enough
+
+    def seen(self) -> None:
+        self.absences = 0
+        self.absent_since = self.absent_until = _NOBODY
+        self.is_in_mass = self.is_refused = False
+
+    def lacked(self, made_at: float) -> None:
+        """By a fresh answer; the same copy out of a cache again says nothing new."""
+        if made_at > self.absent_until + _PRECISION_SECONDS:
+            self.absent_since = self.absent_since if self.absences else made_at
+            self.absent_until = made_at
+            self.absences += 1
+
+
+class KnownMarkets:
+    """The markets by all answers so far.
+
+    - An answer made before the newest one that was taken is ignored: caches do not all hold the same copy.
+    - `Closed` closes at once. Whatever else a state says is open.
+    - A market that answers lack is kept until fresh ones confirm it, much longer if many are missing at once.
+    - A row that cannot be read is no absence; one without even its symbol may be anybody's, so then nobody counts as absent.
+    - Kinds that an answer is not about stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self._markets: dict[str, _Known] = {}
+        self._newest: dict[str | None, float] = {}
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether an answer with markets came; before that there may be recalled ones."""
+        return bool(self._newest)
+
+    @property
+    def markets(self) -> list[ListedMarket]:
+        """All that are known, closed ones included, in the order in which they became known."""
+        return [known.market for known in self._markets.values()]
+
+    @property
+    def missing(self) -> int:
+        """How many of the open ones the newest answers lack."""
+        return sum(1 for known in self._markets.values() if known.is_open and known.absences)
+
+    def recall(self, market: ListedMarket) -> None:
+        """A market known from before this run; answers confirm it or do not, like any other."""
+        self._markets[market.symbol] = _Known(market)
+
+    def forget(self, symbol: str) -> None:
+        """What was recalled turned out to be gone before this run."""
+        self._markets.pop(symbol, None)
+
+    def take(self, answer: ListAnswer) -> list[ListEvent]:
+        """Merge an answer; returns what there is to tell of it."""
+        if answer.made_at < self._newest_of(answer.kinds) - _PRECISION_SECONDS:
+            return [ListEvent(ListNews.IGNORED_OLDER, detail="made before the newest answer that was taken")]
+        sorting = _Sorting(answer)
+        events = sorting.events()
+        if not sorting.rows and not self._newest:
+            return [*events, ListEvent(ListNews.IGNORED_EMPTY, detail="no market in it that can be read")]
+        for kind in (None,) if answer.kinds is None else answer.kinds:
+            self._newest[kind] = max(answer.made_at, self._newest.get(kind, _NOBODY))
+        changes = _Changes()
+        for row in sorting.rows.values():
+            self._see(row, answer, changes)
+        events += changes.events()
+        is_empty = not sorting.rows and not answer.unreadable
+        covered = [known for known in self._markets.values() if _is_about(answer, known.market)]
+        if is_empty and covered:
+            events.append(ListEvent(ListNews.IGNORED_EMPTY, detail="no market in it; those known stay"))
+        if answer.is_fresh and not sorting.may_hide_anybody:
+            absent = [known for known in covered if known.market.symbol not in sorting.named]
+            events += self._lack(absent, answer.made_at, is_empty=is_empty)
+        return events
+
+    def _newest_of(self, kinds: frozenset[str] | None) -> float:
+        about = self._newest if kinds is None else {None, *kinds}
+        return max((self._newest.get(kind, _NOBODY) for kind in about), default=_NOBODY)
+
+    def _see(self, row: ListedMarket, answer: ListAnswer, changes: "_Changes") -> None:
+        known = self._markets.get(row.symbol)
+        is_closed = row.state == CLOSED
+        if known is None:
+            self._markets[row.symbol] = _Known(row, answer.made_at if is_closed else _NOBODY)
+            changes.added.append(row.symbol)
+            return
+        known.seen()
+        if is_closed and known.is_open:
+            if not answer.is_fresh:
+                row = replace(row, state=known.market.state)
+            else:
+                changes.closed.append(row.symbol)
+                known.closed_at = answer.made_at
+        elif is_closed:
+            known.closed_at = max(known.closed_at, answer.made_at)
+        elif not known.is_open:
+            if answer.made_at <= known.closed_at + _PRECISION_SECONDS:
+                return  # the answer that closed it is as new
+            changes.reopened.append(row.symbol)
+        known.market = row
+
+    def _lack(self, absent: Sequence[_Known], made_at: float, *, is_empty: bool) -> list[ListEvent]:
+        missing = Counter(known.market.market_type for known in absent if known.is_open)
+        open_markets = Counter(known.market.market_type for known in self._markets.values() if known.is_open)
+        for known in absent:
+            kind = known.market.market_type
+            known.lacked(made_at)
+            known.is_in_mass |= is_empty or missing[kind] > max(MASS_MARKETS, MASS_SHARE * open_markets[kind])
+        gone = tuple(known.market.symbol for known in absent if known.is_gone)
+        for symbol in gone:
+            del self._markets[symbol]
+        refused = [
+            known
+            for known in absent
+            if known.is_open and known.is_confirmed and not known.is_gone and not known.is_refused
+        ]
+        for known in refused:
+            known.is_refused = True
+        events = []
+        if gone:
+            events.append(ListEvent(ListNews.GONE, gone, "fresh answers confirm that they are not listed any more"))
+        if refused:
+            detail = f"too many at once: kept until they have been missing for {MASS_SECONDS / 60:.0f} min"
+            events.append(ListEvent(ListNews.MASS_REFUSED, tuple(known.market.symbol for known in refused), detail))
+        return events
+
+
+class _Sorting:
+    """The rows of an answer by symbol; those whose symbol cannot be one are as unreadable as the unreadable ones."""
+
+    def __init__(self, answer: ListAnswer) -> None:
+        self.rows = {row.symbol: row for row in answer.rows if symbol_problem(row.symbol) is None}
+        self.bad = [row.symbol for row in answer.rows if row.symbol not in self.rows]
+        named = {symbol for symbol in answer.unreadable if symbol}
+        self.named = self.rows.keys() | named
+        self.may_hide_anybody = bool(self.bad) or not all(answer.unreadable)
+
+    def events(self) -> list[ListEvent]:
+        return [
+            ListEvent(ListNews.BAD_SYMBOL, (ascii(symbol[:LONGEST_SYMBOL]),), symbol_problem(symbol) or "")
+            for symbol in self.bad
+        ]
+
+
+@dataclass(slots=True)
+class _Changes:
+    """The symbols that an answer did something to."""
+
+    added: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    reopened: list[str] = field(default_factory=list)
+
+    def events(self) -> list[ListEvent]:
+        told = ((ListNews.ADDED, self.added), (ListNews.CLOSED, self.closed), (ListNews.REOPENED, self.reopened))
+        return [ListEvent(news, tuple(symbols)) for news, symbols in told if symbols]
+
+
+def _is_about(answer: ListAnswer, market: ListedMarket) -> bool:
+    return answer.kinds is None or market.market_type in answer.kinds
+
+
+def symbol_problem(symbol: str) -> str | None:
+    """Why this cannot be a symbol: streams, keys and files are named after it. None where it can."""
+    if not symbol:
+        return "it is empty"
+    if len(symbol) > LONGEST_SYMBOL:
+        return f"it is longer than {LONGEST_SYMBOL} characters"
+    if not symbol.isprintable() or " " in symbol:
+        return "it holds blanks or characters that cannot be printed"
+    if symbol.partition(".")[0] in _PARAMETERS and "." in symbol:
+        return "its streams would be taken for those of another symbol"
+    return None
+
+
+def symbol_in(raw: bytes) -> str | None:
+    """The symbol of a row that cannot be read as a whole; None if that cannot be read either."""
+    try:
+        row = decode_exact(raw)
+    except FieldError:
+        return None
+    symbol = row.get("symbol") if isinstance(row, dict) else None
+    return symbol if isinstance(symbol, str) and symbol_problem(symbol) is None else None

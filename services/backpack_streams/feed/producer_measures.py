@@ -1,0 +1,40 @@
+"""What a producer shows on /metrics of its sockets, its streams and their coverage."""
+
+from collections.abc import Iterable, Sequence
+
+from prometheus_client.registry import Collector
+
+from backpack_streams.exchange.connection import Connection
+from backpack_streams.feed.delivery import Delivery
+from backpack_streams.feed.exchange_measures import by_channel, silent_measures, socket_measures, stream_measures
+from backpack_streams.feed.family import Family
+from backpack_streams.feed.measures import count, router_measures, values
+
+
+def producer_measures(
+    connection: Connection, delivery: Delivery, families: Sequence[Family], *, per_stream: bool
+) -> Iterable[Collector]:
+    """Of one producer, whatever its streams."""
+    channels = [family.channel for family in families]
+    router, coverage = delivery.router, delivery.coverage
+
+    def covered() -> dict[str, int]:
+        return by_channel((name for name in router.feeds if coverage.is_covered(name)), channels)
+
+    return (
+        *stream_measures(connection, channels, lambda: router.feeds),
+        values(
+            "streams_confirmed",
+            "Streams that are covered now: the exchange has confirmed the subscription on a socket that is known to be alive.",
+            "channel",
+            covered,
+        ),
+        *silent_measures(connection, channels),
+        count(
+            "streams_doubted",
+            "Times that a stream was found to deliver nothing while another stream of its market moved.",
+            lambda: delivery.doubts,
+        ),
+        *router_measures(router, families, per_stream),
+        *socket_measures(connection),
+    )

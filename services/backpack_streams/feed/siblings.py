@@ -1,0 +1,73 @@
+"""Streams of one market as evidence for each other: what moved while a sibling said nothing. Sans I/O.
+
+The exchange answers a subscription that it forgot with silence, and so does a quiet market. A book ticker names the depth update that
+made it, a trade changes the book, a ticker counts trades. Where one of them moves and the other stays behind, the other is not delivered.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from backpack_streams.feed.latest_feed import LatestFeed
+from backpack_streams.feed.stream_feed import StreamFeed
+
+GRACE_SECONDS = 10.0
+"""How far one stream may be behind another: sockets and servers are not in step."""
+
+_WITNESSES = {"depth": ("bookTicker", "trade"), "trade": ("ticker",)}
+"""By channel, the streams that prove that it has moved, the exact one first: only the first that there is counts."""
+
+
+@dataclass(slots=True)
+class _Watch:
+    """How far a stream and its witness were when both were last in step; `since` when the witness went ahead (monotonic seconds)."""
+
+    frames: int
+    witness: int
+    since: float | None = None
+
+
+class Siblings:
+    """Looks at the feeds now and then and names the streams that do not deliver what their siblings prove."""
+
+    def __init__(self) -> None:
+        self._watches: dict[str, _Watch] = {}
+
+    def check(self, feeds: Mapping[str, StreamFeed], is_covered: Callable[[str], bool], now: float) -> dict[str, str]:
+        """Streams that count as covered and are behind, with the evidence in words. `now` is in monotonic seconds."""
+        found: dict[str, str] = {}
+        for feed in feeds.values():
+            witness = _witness_of(feed, feeds)
+            if witness is None or not is_covered(feed.name):
+                self._watches.pop(feed.name, None)
+            elif self._is_behind(feed, _progress(witness, feed), now):
+                found[feed.name] = f"{witness.name} moved and {feed.name} did not follow within {GRACE_SECONDS:.0f} s"
+        return found
+
+    def _is_behind(self, feed: StreamFeed, progress: int, now: float) -> bool:
+        watch = self._watches.get(feed.name)
+        if watch is None or watch.frames != feed.frames:
+            self._watches[feed.name] = _Watch(feed.frames, progress)  # only what moves from here on counts
+            return False
+        if progress > watch.witness and watch.since is None:
+            watch.since = now
+        watch.witness = progress if watch.since is None else watch.witness
+        if watch.since is None or now - watch.since <= GRACE_SECONDS:
+            return False
+        del self._watches[feed.name]
+        return True
+
+
+def _witness_of(feed: StreamFeed, feeds: Mapping[str, StreamFeed]) -> StreamFeed | None:
+    if feed.kind.parameter is not None:
+        return None
+    names = (f"{channel}.{feed.symbol}" for channel in _WITNESSES.get(feed.kind.channel, ()))
+    return next((feeds[name] for name in names if name in feeds), None)
+
+
+def _progress(witness: StreamFeed, feed: StreamFeed) -> int:
+    """A number that grows with each movement that the sibling has to show too; it may fall without meaning anything."""
+    if witness.kind.channel == "bookTicker":  # its ids are those of depth updates
+        return max(witness.last_published_id or 0, feed.last_published_id or 0)
+    if isinstance(witness, LatestFeed):
+        return int((witness.last_row or {}).get("trades") or 0)
+    return witness.frames

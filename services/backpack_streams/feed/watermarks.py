@@ -1,0 +1,167 @@
+"""What this producer instance has covered and Kafka has acknowledged, as Watermark records. Sans I/O.
+
+A mark is a moment of which everything received before it has been handed to the publisher. Once Kafka has acknowledged all that, the mark
+becomes a watermark.
+"""
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from backpack_streams.feed.coverage import Coverage, Moment
+
+WATERMARK = "ops.watermark"
+_RECORDS_BETWEEN_STATEMENTS = 10
+_STATEMENT_MILLIS_AT_MOST = 60_000
+_WAITING_MARKS = 600
+
+
+class LaneProgress(Protocol):
+    """How far one partition has come."""
+
+    topic: str
+    partition: int
+    done: int
+    next_offset: int
+
+    @property
+    def handed_over(self) -> int:
+        """Records handed over so far."""
+
+
+class Progress(Protocol):
+    """What is between the sockets and Kafka."""
+
+    def lanes(self) -> Iterable[LaneProgress]:
+        """The partitions written to, by full topic name."""
+
+    def held_since(self) -> float | None:
+        """A moment (monotonic seconds) after which everything was sent that waits for messages before it, None if nothing does."""
+
+    def owes_reports(self) -> bool:
+        """Whether something is missing that no report handed over speaks of yet."""
+
+    def rejected_records(self) -> int:
+        """Records that Kafka refused for good so far: what they leave is reported after the mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    through: Moment
+    generation: int
+    coverage: Sequence[dict[str, Any]]
+    waits_for: Sequence[tuple[LaneProgress, int]]
+    rejected: int
+
+
+class Watermarks:
+    """Marks of one producer instance, and the records they become.
+
+    Attributes:
+        instance: the id of this instance, new at each start.
+        through: the mark that the newest record speaks of, None before the first.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        coverage: Coverage,
+        progress: Progress,
+        interval_ms: int,
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        self.instance = (new_id or (lambda: uuid.uuid4().hex))()
+        self.through: Moment | None = None
+        self._service = service
+        self._coverage = coverage
+        self._progress = progress
+        self._interval_ms = interval_ms
+        self._marks: deque[_Mark] = deque(maxlen=_WAITING_MARKS)
+        self._sequence = 0
+        self._stated = -1
+        self._stated_generation = -1
+        self._newest: _Mark | None = None
+        self._rows: Sequence[dict[str, Any]] = ()
+        self._rows_generation = -1
+        between = _STATEMENT_MILLIS_AT_MOST // interval_ms // 2
+        self._records_between = max(1, min(_RECORDS_BETWEEN_STATEMENTS, between))
+
+    def mark(self, now: Moment) -> None:
+        """Everything received until now has been handed over, or is held, or is owed to the reports. Call it about once an interval."""
+        progress = self._progress
+        if progress.owes_reports():
+            return
+        through = self._coverage.complete_through(now)
+        held = progress.held_since()
+        if held is not None and held < through.seconds:
+            through = now.at(held)
+        waits_for = [(lane, handed) for lane in self._lanes() if (handed := lane.handed_over) > lane.done]
+        generation = self._coverage.generation
+        self._marks.append(_Mark(through, generation, self._statement(), waits_for, progress.rejected_records()))
+
+    def next_row(self, now: Moment) -> dict[str, Any] | None:
+        """The Watermark record that can be published now, None without one. Call `published` once it has been handed over."""
+        rejected = self._progress.rejected_records()
+        newest = None
+        while self._marks and all(lane.done >= handed for lane, handed in self._marks[0].waits_for):
+            mark = self._marks.popleft()
+            if mark.rejected == rejected:
+                newest = mark
+        return None if newest is None else self._row(newest, now, is_final=False)
+
+    def first_row(self, now: Moment) -> dict[str, Any]:
+        """Before anything is published: which streams are covered from now on. It vouches for nothing that was sent until then."""
+        earliest = self._coverage.began(now)
+        return self._row(_Mark(earliest, self._coverage.generation, self._statement(), (), 0), now, is_final=False)
+
+    def last_row(self, now: Moment) -> dict[str, Any] | None:
+        """The instance's last record, after its sockets have gone; None if Kafka lacks something that was received."""
+        if self._progress.owes_reports() or any(lane.handed_over > lane.done for lane in self._lanes()):
+            return None
+        through = self._coverage.complete_through(now)
+        mark = _Mark(through, self._coverage.generation, self._statement(), (), self._progress.rejected_records())
+        return self._row(mark, now, is_final=True)
+
+    def published(self, row: dict[str, Any]) -> None:
+        """The publisher took the record."""
+        assert self._newest is not None, "next_row or last_row made the record"
+        self._sequence = row["sequence"] + 1
+        self._stated = row["coverage_sequence"]
+        self._stated_generation = self._newest.generation
+        self.through = self._newest.through
+
+    def _row(self, mark: _Mark, now: Moment, *, is_final: bool) -> dict[str, Any]:
+        is_due = self._stated < 0 or self._sequence - self._stated >= self._records_between
+        states = is_due or is_final or mark.generation != self._stated_generation
+        self._newest = mark
+        return {
+            "service": self._service,
+            "instance": self.instance,
+            "sequence": self._sequence,
+            "complete_through": mark.through.us,
+            "published_time": now.us,
+            "interval_ms": self._interval_ms,
+            "is_final": is_final,
+            "offsets": self._offsets(),
+            "coverage_sequence": self._sequence if states else self._stated,
+            "coverage": list(mark.coverage) if states else None,
+        }
+
+    def _lanes(self) -> Iterable[LaneProgress]:
+        return (lane for lane in self._progress.lanes() if not lane.topic.endswith(WATERMARK))
+
+    def _offsets(self) -> list[dict[str, Any]]:
+        topics: dict[str, list[int]] = {}
+        for lane in sorted(self._progress.lanes(), key=lambda lane: (lane.topic, lane.partition)):
+            topics.setdefault(lane.topic, []).append(lane.next_offset)
+        return [{"topic": name, "next_offsets": offsets} for name, offsets in topics.items()]
+
+    def _statement(self) -> Sequence[dict[str, Any]]:
+        if self._rows_generation != self._coverage.generation:
+            self._rows_generation = self._coverage.generation
+            self._rows = [
+                {**interval._asdict(), "streams": list(streams)} for interval, streams in self._coverage.statement()
+            ]
+        return self._rows

@@ -1,0 +1,133 @@
+"""What a starting producer reads from Kafka: the last record of each of its streams, and what other instances have covered."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.errors import CodecError
+from backpack_streams.feed.delivery import LastPublished
+from backpack_streams.feed.handover import Handover
+from backpack_streams.feed.overlap import Overlap
+from backpack_streams.feed.publishing import Publishing
+from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.feed.tails import Last, TailReader, last_of
+from backpack_streams.feed.untold import Span
+from backpack_streams.feed.watermarks import WATERMARK
+
+GAPS = "ops.gap"
+WATERMARKS_LOOKED_AT = 5_000
+"""How many watermarks are read back: of all instances together, one a second each."""
+_LOOK_SECONDS = 0.1
+
+
+class WhatKafkaHas(NamedTuple):
+    """By stream the last record, and until when others covered it (see `Coverage.resume`); by partition where it ended.
+
+    `others`: the instances that cover streams of ours past our start.
+    """
+
+    last: dict[str, LastPublished]
+    covered: dict[str, int | None]
+    ends: dict[Place, int]
+    others: frozenset[str]
+
+
+class KafkaLook:
+    """Looks at Kafka once, in the order that makes the answer safe: first what others have covered, then how far the topics go."""
+
+    def __init__(self, publishing: Publishing, carries: Callable[[str], bool]) -> None:
+        self._connection = publishing.connection
+        self._codec = publishing.codec
+        self._prefix = publishing.prefix
+        self._carries = carries
+
+    async def look(self, feeds: Sequence[StreamFeed], is_covered: Callable[[str], bool]) -> WhatKafkaHas:
+        """What is there. Of streams that are not covered by us (`is_covered`) while others still cover them, how far those have come.
+        Call it once our subscriptions are confirmed.
+
+        Raises:
+            BusError: Kafka did not answer, or a topic could not be read to its end.
+        """
+        ours = {feed.name for feed in feeds if is_covered(feed.name)}
+        handover = await self._handover([feed.name for feed in feeds])
+        topics = {self._prefix + GAPS, *(self._prefix + feed.topic for feed in feeds)}
+        covered = handover.covered(ours.__contains__)
+        async with TailReader(self._connection, self._codec, topics) as tails:
+            found = {feed.name: self._last(tails, feed) for feed in feeds}
+            untold = {feed.name: self._untold(tails, feed, covered.get(feed.name)) for feed in feeds}
+            ends = dict(tails.ends)
+        for name, last in found.items():
+            if last is not None and name not in covered and last.received_us:
+                # Of a producer that published no watermarks, or too long ago. What it received next may have been sent before that.
+                covered[name] = min(last.received_us, last.time_us or last.received_us)
+        known = {
+            name: LastPublished(last.last_id, last.time_us, untold[name])
+            for name, last in found.items()
+            if last is not None
+        }
+        return WhatKafkaHas(known, covered, ends, handover.others())
+
+    async def until_known(self, others: Iterable[str], first_offset: int) -> None:
+        """Until `others` have shown that they go on past our first watermark, which is at this offset, or it is clear that they will not.
+
+        Raises:
+            BusError: Kafka did not answer.
+        """
+        place = self._prefix + WATERMARK, 0
+        overlap = Overlap(others, place, first_offset, time.monotonic())
+        async with Reader(self._connection, self._codec) as reader:
+            await reader.places(place[0])
+            start = {place: first_offset}
+            with reader.searching():
+                while overlap.waits(time.monotonic()):
+                    ends = await reader.ends([place])
+                    await read_to_end(reader, start, ends, self._takes(lambda row: overlap.take(row, time.monotonic())))
+                    start = ends
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+    def _last(self, tails: TailReader, feed: StreamFeed) -> Last | None:
+        interval = feed.kind.parameter if feed.family.candles else None
+        return last_of(tails.found, self._prefix + feed.topic, feed.symbol, interval, carries=self._carries)
+
+    def _untold(self, tails: TailReader, feed: StreamFeed, covered_until_us: int | None) -> Sequence[Span]:
+        interval = feed.kind.parameter if feed.family.candles else None
+        return tails.untold.of(feed.name, self._prefix + feed.topic, feed.symbol, interval, covered_until_us)
+
+    async def _handover(self, streams: Iterable[str]) -> Handover:
+        handover = Handover(streams)
+        take = self._takes(handover.take)
+        async with Reader(self._connection, self._codec) as reader:
+            places = await reader.places(self._prefix + WATERMARK)
+            beginnings, ends = await reader.beginnings(places), await reader.ends(places)
+            starts = {place: max(beginnings[place], ends[place] - WATERMARKS_LOOKED_AT) for place in places}
+            with reader.searching():
+                await read_to_end(reader, starts, ends, take)
+                handover.begin(time.monotonic())
+                while handover.waits(time.monotonic()):
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    starts, ends = ends, await reader.ends(places)
+                    await read_to_end(reader, starts, ends, take)
+        return handover
+
+    def _takes(self, take: Callable[[Mapping[str, Any]], None]) -> Callable[[Place, Sequence[ConsumerRecord]], None]:
+        def take_all(_: Place, records: Sequence[ConsumerRecord]) -> None:
+            for record in records:
+                row = self._watermark(record.value)
+                if row is not None:
+                    take(row)
+
+        return take_all
+
+    def _watermark(self, value: bytes | None) -> Mapping[str, Any] | None:
+        if value is None:
+            return None
+        try:
+            name, row = self._codec.decode(value)
+        except CodecError:
+            return None  # a foreign record says nothing of our streams
+        return row if name == "Watermark" else None

@@ -1,0 +1,70 @@
+"""Which books have to be proven by a snapshot, since the coverage of their streams began anew. Sans I/O.
+
+A break of coverage leaves a book unproven until an update follows or a snapshot shows it. In a market that is quiet only the snapshot
+comes, and it proves the book only if the exchange was asked for it after the new coverage was on record.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from backpack_streams.exchange.streams import split_stream
+from backpack_streams.sequencing.watermarks import Instance, Instances
+
+ALIVE_SECONDS = 5.0
+"""An instance whose watermarks have not advanced for so long vouches for nothing."""
+FORGET_SECONDS = 3600.0
+
+
+class NewCoverage:
+    """Takes watermarks in the order of their topic; `now` is in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._instances = Instances()
+        self._since: dict[str, dict[str, int]] = {}
+        """By instance and symbol, the interval that was seen last."""
+        self._advanced: dict[str, tuple[int, float]] = {}
+
+    def take(self, record: Mapping[str, Any], now: float) -> list[str]:
+        """The markets whose realtime depth stream is covered anew, by nobody else without a break."""
+        instance = self._instances.take(record)
+        if instance is None:
+            return []
+        known = self._advanced.get(instance.instance)
+        if known is None or known[0] != instance.complete_through:
+            self._advanced[instance.instance] = instance.complete_through, now
+        self._forget(now)
+        if record["coverage"] is None or instance.coverage is None:
+            return []
+        before = self._since.get(instance.instance, {})
+        after = self._since[instance.instance] = dict(_books(instance))
+        return [
+            symbol
+            for symbol, since in after.items()
+            if before.get(symbol) != since and not self._is_covered_by_another(symbol, instance, now)
+        ]
+
+    def _is_covered_by_another(self, symbol: str, instance: Instance, now: float) -> bool:
+        return any(
+            other is not instance
+            and not other.is_final
+            and symbol in self._since.get(other.instance, {})
+            and now - self._advanced[other.instance][1] < ALIVE_SECONDS
+            for other in self._instances.by_id.values()
+        )
+
+    def _forget(self, now: float) -> None:
+        for name in [name for name, (_, at) in self._advanced.items() if now - at > FORGET_SECONDS]:
+            self._instances.forget(name)
+            self._since.pop(name, None)
+            del self._advanced[name]
+
+
+def _books(instance: Instance) -> list[tuple[str, int]]:
+    found = []
+    for stream, interval in (instance.coverage or {}).items():
+        if interval.since is None or interval.until is not None:
+            continue
+        kind, symbol = split_stream(stream)
+        if kind.channel == "depth" and kind.parameter is None and symbol:
+            found.append((symbol, interval.since))
+    return found

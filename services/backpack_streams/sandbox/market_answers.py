@@ -1,0 +1,63 @@
+"""The odd answers that `/api/v1/markets` gives at times: none, too few, old ones, rows nobody can read, a kind refused."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from backpack_streams.sandbox.faults import Fault, FaultBox
+from backpack_streams.sandbox.http import Request, Response
+
+Row = dict[str, Any]
+
+
+class MarketAnswers:
+    """Alters answers as the faults say. `now_us` is the wall clock in µs."""
+
+    def __init__(self, faults: FaultBox, now_us: Callable[[], int]) -> None:
+        self._faults = faults
+        self._now_us = now_us
+        self._first: dict[str, tuple[int, Response]] = {}
+
+    def altered(self, request: Request, response: Response) -> Response:
+        """The answer to give in place of a right one."""
+        now_us = self._now_us()
+        first_us, first = self._first.setdefault(request.target, (now_us, response))
+        refused = self._faults.take_any("markets-refused", now_us)
+        if refused is not None and refused.kind() in request.query.get("marketType", [refused.kind()]):
+            text = 'failed to parse parameter `marketType`: failed to parse "MarketType": Expect a valid enumeration value.'
+            return Response.text(text, 400)
+        old = self._faults.take_any("markets-old", now_us)
+        if old is not None:
+            age = int(old.number_of("age", max(600, (now_us - first_us) // 1_000_000)))
+            return Response(first.status, first.body, first.content_type, {**first.headers, "age": str(age)})
+        rows: list[Row] = json.loads(response.body)
+        changed = self._changed(rows, now_us)
+        return response if changed is None else Response.json(changed, response.status, response.headers)
+
+    def _changed(self, rows: list[Row], now_us: int) -> list[Row] | None:
+        if self._faults.take_any("markets-empty", now_us) is not None:
+            return []
+        partial = self._faults.take_any("markets-partial", now_us)
+        if partial is not None:
+            lost = _chosen(partial, rows, len(rows) // 2)
+            rows = [row for row in rows if not any(row is each for each in lost)]
+        unreadable = self._faults.take_any("markets-unreadable", now_us)
+        if unreadable is not None:
+            for row in _chosen(unreadable, rows, 1):
+                row |= _UNREADABLE[unreadable.kind()]
+        return rows if partial is not None or unreadable is not None else None
+
+
+_UNREADABLE: dict[str, Row] = {
+    "state": {"orderBookState": None},
+    "filters": {"filters": {"price": "0.1"}},
+    "symbol": {"symbol": None},
+}
+
+
+def _chosen(fault: Fault, rows: list[Row], count: int) -> list[Row]:
+    """The row of the fault's symbol, or as many as it says from the front."""
+    symbol = fault.text("symbol")
+    if symbol is not None:
+        return [row for row in rows if row["symbol"] == symbol]
+    return rows[: int(fault.number_of("rows", count))]

@@ -1,0 +1,48 @@
+"""How far one producer instance is known to have gone on in the watermarks' topic. Sans I/O.
+
+A watermark names the offset below which its instance's earlier watermarks are acknowledged, so all records below that offset were in the
+topic before it was made. A later watermark of the same instance whose `complete_through` is not before the time at which that one was
+published (one clock, without a jump in between) is complete up to a moment *after* all of those records: `knows` is that offset.
+"""
+
+from collections import deque
+from typing import Final
+
+from backpack_streams.sequencing.watermarks import Instance
+
+__all__ = ["Knowledge"]
+
+_EVIDENCE_KEPT: Final = 120
+_JITTER_MICROS: Final = 1_000_000
+
+
+class Knowledge:
+    """Of one instance: the offset below which all records were in the topic before a moment up to which the instance is complete.
+
+    Attributes:
+        knows: that offset, 0 before any is known.
+        through: `complete_through` of its newest watermark, None before the first.
+    """
+
+    __slots__ = ("_evidence", "_published", "knows", "through")
+
+    def __init__(self) -> None:
+        self._evidence: deque[tuple[int, int]] = deque(maxlen=_EVIDENCE_KEPT)
+        self._published = 0
+        self.knows = 0
+        self.through: int | None = None
+
+    def learn(self, said: Instance, own_place: tuple[str, int]) -> None:
+        """Take what its newest record says of the partition that it is in."""
+        through, published = said.complete_through, said.published_time
+        regular = max(said.interval_ms, 1) * 1000 + _JITTER_MICROS
+        jumps = published - self._published, through - (self.through or 0)
+        evidence = self._evidence
+        if through > published or not all(0 <= jump <= regular for jump in jumps):
+            evidence.clear()  # a clock may have been set: times from before and after are not of one clock
+        while evidence and evidence[0][0] <= through:
+            self.knows = max(self.knows, evidence.popleft()[1])
+        acknowledged = said.offsets.get(own_place)
+        if acknowledged is not None:
+            evidence.append((published, acknowledged))
+        self.through, self._published = through, published

@@ -1,0 +1,71 @@
+"""`python -m faults.campaign`: campaigns, one seed after another; a table of what each found. Exit code 1 if any promise was broken."""
+
+import argparse
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from backpack_streams.embedded import BlockingKafka
+from faults.campaign import clock
+from faults.campaign.campaign import Campaign, small_cluster
+from faults.campaign.report import HEAD, Findings, fault_lines
+from faults.campaign.schedule import KINDS, schedule
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m faults.campaign", description=__doc__)
+    parser.add_argument("--seed", type=int, help="seed of one campaign; the time of day if none is given")
+    parser.add_argument("--seeds", help="seeds of several campaigns, one after another: 1,2,3")
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long faults happen (default 2)")
+    parser.add_argument(
+        "--rate", type=float, default=150.0, help="depth frames a second over all markets (default 150)"
+    )
+    parser.add_argument("--kinds", help=f"only these kinds of fault: {','.join(sorted(KINDS))}")
+    parser.add_argument("--with-topic-faults", action="store_true", help="recreate topics and add partitions too")
+    parser.add_argument(
+        "--folder", type=Path, help="where logs and reports go (default: a new folder for temporary files)"
+    )
+    parser.add_argument("--schedule", action="store_true", help="print the faults of the seed and end")
+    return parser
+
+
+def say(text: str) -> None:
+    """At once, also into a file that somebody waits on."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    options = _options().parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("faults").setLevel(logging.INFO)
+    seeds = [int(each) for each in options.seeds.split(",")] if options.seeds else [options.seed or int(time.time())]
+    kinds = options.kinds.split(",") if options.kinds else None
+    plans = [
+        schedule(seed, options.minutes * 60, with_topic_faults=options.with_topic_faults, kinds=kinds) for seed in seeds
+    ]
+    if options.schedule:
+        say("\n\n".join(f"seed {plan.seed}, doubled {plan.doubled}\n{fault_lines(plan.faults)}" for plan in plans))
+        return 0
+    if clock.library() is None:
+        say("libfaketime is not installed (apt: faketime): no clock is stepped")
+    root = options.folder or Path(tempfile.mkdtemp(prefix="campaign-"))
+    done: list[Findings] = []
+    for plan in plans:
+        folder = root / f"seed-{plan.seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with BlockingKafka(small_cluster(folder)) as cluster:
+            done.append(Campaign(cluster, folder, plan, options.rate).run())
+        for data in (folder / "kafka").glob("broker-*"):  # the brokers' logs stay
+            shutil.rmtree(data)
+        say(f"{done[-1].details() if done[-1].failed else done[-1].row()}\nin {folder}")
+    say("\n".join(["", HEAD, *(each.row() for each in done)]))
+    return int(any(each.failed for each in done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

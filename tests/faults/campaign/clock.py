@@ -1,0 +1,39 @@
+"""The wall clock of one service as libfaketime makes it, where that is installed; the monotonic clock stays what it is."""
+
+import glob
+import os
+from pathlib import Path
+
+_LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
+_LOOKS_EVERY_SECONDS = "1"
+
+
+def library() -> str | None:
+    """The library, None where the machine has none."""
+    return next((found for pattern in _LIBRARIES for found in sorted(glob.glob(pattern))), None)
+
+
+class Clock:
+    """A wall clock that can be stepped while a process runs with it."""
+
+    def __init__(self, file: Path, preload: str) -> None:
+        self._file = file
+        self._preload = preload
+        self.step(0)
+
+    def step(self, seconds: int) -> None:
+        """So far from the machine's clock, from about a second from now on."""
+        written = self._file.with_suffix(".new")
+        written.write_text(f"{seconds:+d}\n")
+        written.replace(self._file)
+
+    def environment(self) -> dict[str, str]:
+        """What a process must be started with."""
+        return {
+            **os.environ,
+            "LD_PRELOAD": self._preload,
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": _LOOKS_EVERY_SECONDS,
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }

@@ -1,0 +1,291 @@
+"""The judge: what was lost without a record, and which book was shown LIVE and was wrong. Plain data in, verdicts out.
+
+It knows nothing of how the plant works: only what the exchange said, what Kafka holds, and what readers were shown.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from faults.campaign.kept import GapRecord
+from faults.campaign.truth import BookTimes, Identity, Message
+
+MAX_BEHIND_SECONDS = 15.0
+"""A book that is LIVE is never further behind the exchange."""
+
+SLACK_US = 1_000_000
+"""Bounds in received time hold messages that were sent so much before or after."""
+
+_NO_LOSS = frozenset({"REFILLED", "AUDIT_MISMATCH"})
+_REFILLED, _INCOMPLETE = "REFILLED", "REFILL_INCOMPLETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Messages one after another that are neither in Kafka nor inside a gap on record."""
+
+    first: Message
+    last: Message
+    count: int
+    why: str
+
+
+def lost_messages(
+    messages: Sequence[Message],
+    kept: Collection[Identity],
+    gaps: Iterable[GapRecord],
+    letters: Collection[Identity] = (),
+    *,
+    since_us: int | None,
+    until_us: int,
+    received: Mapping[int, Collection[Identity]] | None = None,
+) -> list[Loss]:
+    """What one market's stream has lost without a record.
+
+    Args:
+        messages: all that the exchange said on it, in order.
+        kept: what Kafka holds of it.
+        gaps: the gaps on record for it.
+        letters: what lies among the dead letters.
+        since_us: since when the stream was covered for the first time, as the plant says itself; None if it does not say.
+        until_us: messages made later are not asked for.
+        received: which messages Kafka says were received at a moment, by whatever clock.
+
+    What came before the first message that Kafka holds, and before the first coverage, is not asked for.
+    """
+    is_kept = [each.identity in kept for each in messages]
+    known = [place for place, here in enumerate(is_kept) if here]
+    start = known[0] if known else len(messages)
+    if since_us is not None:
+        start = min(start, bisect_left(messages, since_us, key=lambda each: each.wall_us))
+    gaps = list(gaps)
+    bounds = Bounds(messages, known, received or {})
+    told = bounds.inside([gap for gap in gaps if gap.reason not in _NO_LOSS])
+    incomplete = bounds.inside([gap for gap in gaps if gap.reason == _INCOMPLETE])
+    claimed = bounds.inside([gap for gap in gaps if gap.reason == _REFILLED])
+    lost: list[tuple[int, str]] = []
+    for place in range(start, len(messages)):
+        message = messages[place]
+        if is_kept[place] or message.wall_us > until_us or message.identity in letters:
+            continue
+        if claimed[place] and not incomplete[place]:
+            lost.append((place, "said to be refilled, but not in Kafka"))
+        elif not told[place]:
+            lost.append((place, "no gap on record"))
+    return _runs(lost, messages)
+
+
+class Bounds:
+    """Finds which messages of one stream lie inside the bounds of a gap.
+
+    Args:
+        messages: the stream.
+        known: places of those that Kafka holds.
+        received: see `lost_messages`. A bound that is the received time of a record means that record, so that a producer whose clock
+            was wrong is understood.
+    """
+
+    def __init__(
+        self, messages: Sequence[Message], known: Sequence[int], received: Mapping[int, Collection[Identity]]
+    ) -> None:
+        self._messages = messages
+        self._known = known
+        self._received = received
+        self._places = {each.identity: place for place, each in enumerate(messages)}
+        self._stretches = _stretches(messages)
+        self._is_candle = bool(messages) and messages[0].family.startswith("kline.")
+
+    def inside(self, gaps: Iterable[GapRecord]) -> bytearray:
+        """For each message whether it lies inside one of the gaps."""
+        marks = bytearray(len(self._messages))
+        for gap in gaps:
+            first, end = self.covered(gap)
+            if first < end:
+                marks[first:end] = b"\1" * (end - first)
+        return marks
+
+    def covered(self, gap: GapRecord) -> tuple[int, int]:
+        """Places [first, end) inside a gap's bounds. A side without a bound reaches to the nearest message that Kafka holds."""
+        after, before = self._after_last(gap), self._of_next(gap)
+        if after is None and before is None:
+            return 0, 0
+        if after is None:
+            assert before is not None
+            return self._back_from(before), before
+        if before is None:
+            return after, self._on_from(after)
+        return after, before
+
+    def _on_from(self, after: int) -> int:
+        place = bisect_left(self._known, after)
+        return self._known[place] if place < len(self._known) else len(self._messages)
+
+    def _back_from(self, before: int) -> int:
+        place = bisect_left(self._known, before)
+        return self._known[place - 1] + 1 if place else 0
+
+    def _after_last(self, gap: GapRecord) -> int | None:
+        """The first place after what was last seen; None where the gap does not say what that was."""
+        if gap.last_id is not None:
+            stretch = self._stretch_of(gap.last_id)
+            return bisect_right(self._messages, gap.last_id, stretch.start, stretch.stop, key=_id)
+        if gap.last_us is None:
+            return None
+        places = self._received_at(gap.last_us)
+        if places:
+            return max(places) + 1
+        if gap.next_id is None and gap.next_us is None:  # what is in Kafka next ends it: no slack before what was last
+            return self._by_time(gap.last_us, bisect_right)
+        place = self._by_time(gap.last_us - SLACK_US, bisect_left)
+        return min(place, self._by_start(gap.last_us)) if self._is_candle else place
+
+    def _of_next(self, gap: GapRecord) -> int | None:
+        """The first place from which on nothing is missing; None where the gap does not say."""
+        if gap.next_id is not None:
+            stretch = self._stretch_of(gap.next_id)
+            return bisect_left(self._messages, gap.next_id, stretch.start, stretch.stop, key=_id)
+        if gap.next_us is None:
+            return None
+        places = self._received_at(gap.next_us)
+        if places:
+            return min(places)
+        if (
+            gap.last_id is None and gap.last_us is None
+        ):  # since then the stream is covered; before, up to what Kafka holds, it is not known
+            return self._by_time(gap.next_us, bisect_right)
+        place = self._by_time(gap.next_us + SLACK_US, bisect_right)
+        return max(place, self._by_start(gap.next_us)) if self._is_candle else place
+
+    def _received_at(self, wall_us: int) -> list[int]:
+        found = (self._places.get(each) for each in self._received.get(wall_us, ()))
+        return [place for place in found if place is not None]
+
+    def _by_time(self, wall_us: int, bisect: Callable[..., int]) -> int:
+        return bisect(self._messages, wall_us, key=lambda each: each.wall_us)
+
+    def _by_start(self, start_us: int) -> int:
+        """Gaps of candles may be bounded by the starts of candles."""
+        return bisect_left(self._messages, start_us // 1_000_000, key=_id)
+
+    def _stretch_of(self, update_id: int) -> range:
+        """The stretch that holds an id, or whose ids are nearest to it."""
+
+        def distance(stretch: range) -> int:
+            first, last = self._messages[stretch[0]].first_id or 0, _id(self._messages[stretch[-1]])
+            return max(first - update_id, update_id - last, 0)
+
+        return min(self._stretches, key=distance, default=range(0))
+
+
+def _id(message: Message) -> int:
+    return message.last_id or 0
+
+
+def _stretches(messages: Sequence[Message]) -> list[range]:
+    """Places of messages whose ids ascend: a market that is listed anew begins another stretch."""
+    starts = [place for place in range(1, len(messages)) if _id(messages[place]) < _id(messages[place - 1])]
+    bounds = [0, *starts, len(messages)]
+    return [range(start, end) for start, end in pairwise(bounds) if start < end]
+
+
+def _runs(lost: Sequence[tuple[int, str]], messages: Sequence[Message]) -> list[Loss]:
+    runs: list[Loss] = []
+    previous = -2
+    for place, why in lost:
+        if place == previous + 1 and runs[-1].why == why:
+            runs[-1] = Loss(runs[-1].first, messages[place], runs[-1].count + 1, why)
+        else:
+            runs.append(Loss(messages[place], messages[place], 1, why))
+        previous = place
+    return runs
+
+
+class Sight(NamedTuple):
+    """A book as somebody was shown it. Its age is judged as of `wall_us`; `levels` is compressed JSON."""
+
+    reader: str
+    wall_us: int
+    symbol: str
+    status: str
+    last_update_id: int | None
+    levels: bytes
+    is_judged_by_age: bool = True
+    top: int | None = None
+    """How many levels a side it has at the most; None: all."""
+
+
+class Wrong(NamedTuple):
+    """A book that was shown LIVE and was not right."""
+
+    sight: Sight
+    why: str
+
+
+Books = Callable[[str, int], Mapping[str, Any] | None]
+"""The exchange's book at an update id; None if it never was at it."""
+
+
+def wrong_books(
+    sights: Iterable[Sight],
+    times: Mapping[str, BookTimes],
+    books: Books,
+    unpack: Callable[[bytes], Mapping[str, Any]],
+    max_behind_seconds: float = MAX_BEHIND_SECONDS,
+) -> list[Wrong]:
+    """Each sight of a book that was LIVE and wrong: never at that id, other levels, or too far behind the exchange."""
+    found: list[Wrong] = []
+    verdicts: dict[tuple[str, int, bytes, int | None], str | None] = {}
+    for sight in sights:
+        if sight.status != "LIVE":
+            continue
+        why = _why_wrong(sight, times.get(sight.symbol), books, unpack, verdicts)
+        why = why or _why_behind(sight, times[sight.symbol], max_behind_seconds)
+        if why is not None:
+            found.append(Wrong(sight, why))
+    return found
+
+
+def _why_wrong(
+    sight: Sight,
+    times: BookTimes | None,
+    books: Books,
+    unpack: Callable[[bytes], Mapping[str, Any]],
+    verdicts: dict[tuple[str, int, bytes, int | None], str | None],
+) -> str | None:
+    if times is None:
+        return "the exchange has no such market"
+    if sight.last_update_id is None or times.place(sight.last_update_id) is None:
+        return f"the exchange's book was never at update {sight.last_update_id}"
+    case = sight.symbol, sight.last_update_id, sight.levels, sight.top
+    if case not in verdicts:
+        truth = books(sight.symbol, sight.last_update_id)
+        verdicts[case] = _difference(unpack(sight.levels), truth, sight.top)
+    return verdicts[case]
+
+
+def _difference(shown: Mapping[str, Any], truth: Mapping[str, Any] | None, top: int | None) -> str | None:
+    if truth is None:
+        return "the exchange's book of that update is not known any more"
+    for side in ("bids", "asks"):
+        ours = [tuple(level) for level in shown[side]]
+        theirs = [tuple(level) for level in truth[side]][:top]
+        if ours != theirs:
+            only_ours = [level for level in ours if level not in theirs][:3]
+            only_theirs = [level for level in theirs if level not in ours][:3]
+            return f"other {side}: shown only {only_ours}, the exchange's only {only_theirs}"
+    return None
+
+
+def _why_behind(sight: Sight, times: BookTimes, max_behind_seconds: float) -> str | None:
+    if not sight.is_judged_by_age or not times.is_open(sight.wall_us) or sight.last_update_id is None:
+        return None
+    place = times.place(sight.last_update_id)
+    assert place is not None  # looked at before
+    if place >= times.place_as_of(sight.wall_us - int(max_behind_seconds * 1_000_000)):
+        return None
+    superseded_us = times.superseded_us(place)
+    assert superseded_us is not None  # a newer state was found
+    missed = times.place_as_of(sight.wall_us) - place
+    return f"{missed} updates and {(sight.wall_us - superseded_us) / 1e6:.1f} s behind the exchange"

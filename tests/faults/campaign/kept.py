@@ -1,0 +1,176 @@
+"""What Kafka holds: the records of a campaign's topics, the gaps on record and the dead letters, read with plain aiokafka and fastavro."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from confluent_kafka.admin import AdminClient
+
+from faults.campaign.truth import Identity, liquidation_identity
+from reading import Read, read_topic
+
+Value = dict[str, Any]
+_WATERMARKS = "ops.watermark"
+
+Stream = tuple[str, str]
+"""Family and symbol."""
+
+
+class GapRecord(NamedTuple):
+    """One record of `ops.gap`; times in µs. The symbol is empty for a stream of all markets."""
+
+    family: str
+    symbol: str
+    reason: str
+    last_id: int | None
+    next_id: int | None
+    last_us: int | None
+    next_us: int | None
+    detail: str
+
+
+class Kept(NamedTuple):
+    """Everything the judge needs of Kafka. `undecodable` counts dead letters in which no message was found."""
+
+    records: Mapping[Stream, set[Identity]]
+    received: Mapping[Stream, Mapping[int, set[Identity]]]
+    """Which messages were received at a moment, as their records say."""
+    gaps: list[GapRecord]
+    letters: Mapping[Stream, set[Identity]]
+    undecodable: int
+    book_tops: list[Value]
+    gap_reasons: Counter[str]
+    covered_us: Mapping[str, int]
+    """By stream, since when it was covered first, as the watermarks say; empty where there are none."""
+
+    def first_covered_us(self, family: str, symbol: str) -> int | None:
+        """Since when a market's stream was covered first, as the plant says; None if it does not say."""
+        told = [self.covered_us[each] for each in (f"{family}.{symbol}", family) if each in self.covered_us]
+        return min(told, default=None)
+
+
+_TOPICS: dict[str, tuple[str, str, Callable[[Value], Identity | None]]] = {
+    "depth": ("market.depth", "DepthUpdate", lambda value: (value["first_update_id"], value["last_update_id"])),
+    "bookTicker": ("market.book_ticker", "BookTicker", lambda value: (value["update_id"],)),
+    "trade": ("market.trade", "Trade", lambda value: (value["trade_id"],)),
+    "ticker": ("market.ticker", "Ticker", lambda value: (_us(value["event_time"]),)),
+    "kline.1m": ("market.kline", "Kline", lambda value: _candle(value, "1m")),
+    "markPrice": ("perp.mark_price", "MarkPrice", lambda value: (_us(value["event_time"]),)),
+    "openInterest": ("perp.open_interest", "OpenInterest", lambda value: (_us(value["event_time"]),)),
+    "liquidation": (
+        "perp.liquidation",
+        "Liquidation",
+        lambda value: liquidation_identity(
+            _us(value["event_time"]) or 0, value["side"], value["price"], value["quantity"]
+        ),
+    ),
+}
+
+
+def _us(value: Any) -> int | None:
+    """Microseconds of a time as fastavro gives it."""
+    if value is None or isinstance(value, int):
+        return value
+    whole = int(value.replace(microsecond=0).timestamp())
+    return whole * 1_000_000 + int(value.microsecond)
+
+
+def _candle(value: Value, interval: str) -> Identity | None:
+    if value["interval"] != interval or not value["is_closed"]:
+        return None
+    return ((_us(value["start_time"]) or 0) // 1_000_000,)
+
+
+def read_kept(bootstrap_servers: str, prefix: str, families: tuple[str, ...]) -> Kept:
+    """Read it all."""
+
+    def read(topic: str, record: str) -> list[Value]:
+        found: list[Read] = read_topic(bootstrap_servers, prefix + topic, record)
+        return [each.value for each in found if each.value is not None]
+
+    records: dict[Stream, set[Identity]] = {}
+    received: dict[Stream, dict[int, set[Identity]]] = {}
+    for family in families:
+        topic, record, identify = _TOPICS[family]
+        for value in read(topic, record):
+            identity = identify(value)
+            if identity is not None:
+                stream = family, value["symbol"]
+                records.setdefault(stream, set()).add(identity)
+                at_us = _us(value["received_time"]) or 0
+                received.setdefault(stream, {}).setdefault(at_us, set()).add(identity)
+    gaps = [_gap(value) for value in read("ops.gap", "Gap")]
+    letters: dict[Stream, set[Identity]] = {}
+    undecodable = 0
+    for letter in read("ops.dead_letter", "DeadLetter"):
+        found = message_in(letter["payload"])
+        if found is None:
+            undecodable += 1
+        else:
+            letters.setdefault(found[0], set()).add(found[1])
+    reasons = Counter(each.reason for each in gaps)
+    covered = (
+        _first_covered(read(_WATERMARKS, "Watermark")) if has_topic(bootstrap_servers, prefix + _WATERMARKS) else {}
+    )
+    return Kept(records, received, gaps, letters, undecodable, read("market.book_top", "BookTop"), reasons, covered)
+
+
+def _first_covered(watermarks: Iterable[Value]) -> dict[str, int]:
+    first: dict[str, int] = {}
+    for watermark in watermarks:
+        for interval in watermark["coverage"] or ():
+            since_us = _us(interval["since"])
+            if since_us is not None:
+                for stream in interval["streams"]:
+                    first[stream] = min(since_us, first.get(stream, since_us))
+    return first
+
+
+def has_topic(bootstrap_servers: str, topic: str) -> bool:
+    """Whether the cluster has a topic."""
+    return topic in AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=30).topics
+
+
+def _gap(value: Value) -> GapRecord:
+    family, symbol = split_stream(value["stream"])
+    return GapRecord(
+        family,
+        symbol,
+        value["reason"],
+        value["last_id"],
+        value["next_id"],
+        _us(value["last_time"]),
+        _us(value["next_time"]),
+        f"{value['detail']} ({value['service']})",
+    )
+
+
+def split_stream(stream: str) -> Stream:
+    """Family and symbol of a stream; symbols may hold dots."""
+    family, _, symbol = stream.partition(".")
+    if family == "kline":
+        interval, _, symbol = symbol.partition(".")
+        family = f"kline.{interval}"
+    return family, symbol
+
+
+def message_in(payload: bytes) -> tuple[Stream, Identity] | None:
+    """Which message of which stream a frame holds; None if it is no frame of those judged here."""
+    try:
+        frame = json.loads(payload, parse_float=Decimal)
+        data = frame["data"]
+        family, _ = split_stream(frame["stream"])
+        stream = family, data["s"]
+        if family == "depth":
+            return stream, (data["U"], data["u"])
+        if family == "trade":
+            return stream, (data["t"],)
+        if family == "bookTicker":
+            return stream, (int(data["u"]),)
+        if family == "liquidation":
+            return stream, liquidation_identity(data["E"], data["S"], Decimal(data["p"]), Decimal(data["q"]))
+        return stream, (data["E"],)
+    except (ValueError, KeyError, TypeError, ArithmeticError):
+        return None

@@ -1,0 +1,239 @@
+"""The schedule of a campaign: a pure function of its seed. The same seed gives the same faults at the same moments."""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from faults.campaign.markets import BUSY, CLOSES, FALLS_SILENT, SLOW
+
+SERVICES = ("market-producer", "perp-producer", "rest-poller", "book-builder")
+SECOND = "market-producer-2"
+"""The second instance of the market-producer's one shard, in campaigns that double it."""
+
+TOPIC_FAULTS = frozenset({"topic-recreated", "partitions-added"})
+_DOUBLED_OF_TEN = 4
+_MEAN_PAUSE_SECONDS = 5.0
+_SHORTEST_PAUSE_SECONDS = 0.7
+_EARLY_SECONDS = 30.0
+_LOOK_SECONDS = 12.0
+# Two brokers at once would leave too few in-sync replicas, and one that comes back needs a while to be in sync again.
+_BETWEEN_BROKER_FAULTS_SECONDS = 25.0
+_FIRST_BROKER_FAULT_SECONDS = 12.0
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: `at` seconds after the services were started, over (healed, ended, restarted) after `lasts` seconds."""
+
+    at: float
+    kind: str
+    lasts: float
+    options: Options = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = " ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"+{self.at:.1f} s {self.kind} for {self.lasts:.1f} s {options}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What happens in a campaign. `looks`: when somebody runs `book all --once`."""
+
+    seed: int
+    seconds: float
+    doubled: bool
+    faults: tuple[Fault, ...]
+    looks: tuple[float, ...]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that run."""
+        return (*SERVICES, SECOND) if self.doubled else SERVICES
+
+    def before(self, seconds: float, within: float) -> list[Fault]:
+        """Faults that began, went on or were over so long before a moment."""
+        return [each for each in self.faults if each.at <= seconds + 1 and seconds - within <= each.at + each.lasts]
+
+
+class _Dice:
+    """Random choices of one campaign, and what of its markets is used up."""
+
+    def __init__(self, numbers: random.Random, services: tuple[str, ...]) -> None:
+        self._numbers = numbers
+        self._services = services
+        self.silent = list(FALLS_SILENT)
+        self.closing = list(CLOSES)
+        numbers.shuffle(self.silent)
+        numbers.shuffle(self.closing)
+
+    def seconds(self, least: float, most: float) -> float:
+        return round(self._numbers.uniform(least, most), 1)
+
+    def service(self) -> str:
+        # Half of all that happens to services happens to the one that everything depends on.
+        return self._numbers.choice([*self._services, *(each for each in self._services if "market" in each)])
+
+    def of(self, *choices: Any) -> Any:
+        return self._numbers.choice(choices)
+
+    def count(self, least: int, most: int) -> int:
+        return self._numbers.randint(least, most)
+
+    def symbol(self) -> str:
+        return str(self._numbers.choice([*BUSY, *SLOW]))
+
+
+Drawn = tuple[float, Options]
+"""How long a fault lasts, and its options."""
+
+
+def _kill(dice: _Dice) -> Drawn:
+    down = dice.seconds(1, 8)
+    return down, {"service": dice.service(), "down": down}
+
+
+def _kill_twice(dice: _Dice) -> Drawn:
+    down, again, then = dice.seconds(1, 4), dice.seconds(1, 10), dice.seconds(1, 6)
+    return down + again + then, {"service": dice.service(), "down": down, "again_after": again, "then_down": then}
+
+
+def _freeze(dice: _Dice) -> Drawn:
+    lasts = dice.seconds(5, 20)
+    return lasts, {"service": dice.service()}
+
+
+def _silence(dice: _Dice, lasts: float) -> Drawn:
+    return lasts, {"symbol": dice.silent.pop(), "moves": dice.count(30, 400), "down": lasts}
+
+
+def _ignore_one(dice: _Dice) -> Drawn:
+    family = dice.of("depth", "trade", "ticker", "depth")
+    return dice.seconds(4, 12), {"stream": f"{family}.{dice.symbol()}"}
+
+
+def _error(dice: _Dice) -> Drawn:
+    answer = dice.of(
+        {"code": 5000, "message": "Internal error"},
+        {"code": 4006, "message": "Invalid stream"},
+        {"code": 4002, "message": "Parse error"},
+        {"kind": "text", "message": "Bad gateway"},
+    )
+    return dice.seconds(4, 15), {**answer, "refuse": dice.of(True, False)}
+
+
+def _closing(dice: _Dice, *, relisted: bool, gone: bool) -> Drawn:
+    away = dice.seconds(8, 20)
+    comes_back = relisted or bool(dice.of(True, False))
+    return away, {"symbol": dice.closing.pop(), "gone": gone, "comes_back": comes_back, "from_one": relisted}
+
+
+_DRAW: dict[str, tuple[float, Callable[[_Dice], Drawn]]] = {
+    "kill": (8, _kill),
+    "kill-twice": (5, _kill_twice),
+    "terminate": (5, _kill),
+    "freeze": (5, _freeze),
+    "kill-and-silence": (5, lambda dice: _silence(dice, dice.seconds(2, 8))),
+    "refuse-and-silence": (2, lambda dice: _silence(dice, dice.seconds(3, 14))),
+    "ignore-and-silence": (2, lambda dice: _silence(dice, dice.seconds(4, 10))),
+    "cut": (4, lambda dice: (0.0, {"count": dice.of(1, 100)})),
+    "close": (3, lambda dice: (6.0, {"count": dice.of(1, 100)})),
+    "half-open": (4, lambda dice: (dice.seconds(2, 10), {"count": dice.of(1, 100), "on": dice.of("open", "both")})),
+    "ignore-one": (3, _ignore_one),
+    "ignore-all": (2, lambda dice: (dice.seconds(3, 10), {})),
+    "error-frames": (4, _error),
+    "sockets-refused": (2, lambda dice: (dice.seconds(2, 12), {})),
+    "markets-empty": (2, lambda dice: (dice.seconds(6, 12), {})),
+    "markets-partial": (2, lambda dice: (dice.seconds(6, 12), {"rows": dice.count(1, 6)})),
+    "markets-old": (2, lambda dice: (dice.seconds(6, 12), {"age": dice.of(700, 7000)})),
+    "markets-unreadable": (
+        2,
+        lambda dice: (dice.seconds(6, 12), {"kind": dice.of("state", "filters", "symbol"), "rows": dice.count(1, 5)}),
+    ),
+    "markets-refused": (2, lambda dice: (dice.seconds(6, 12), {"kind": dice.of("PERP", "SPOT", "PREDICTION")})),
+    "market-closed": (1, lambda dice: _closing(dice, relisted=False, gone=False)),
+    "market-gone": (1, lambda dice: _closing(dice, relisted=False, gone=True)),
+    "market-relisted": (1.5, lambda dice: _closing(dice, relisted=True, gone=False)),
+    "rest-5xx": (2, lambda dice: (dice.seconds(3, 15), {"status": dice.of(500, 502, 503)})),
+    "rest-429": (2, lambda dice: (dice.seconds(3, 10), {"retry_after": dice.of(1, 3, 8)})),
+    "rest-403": (1, lambda dice: (dice.seconds(3, 10), {"retry_after": dice.of(1, 3, 8)})),
+    "rest-slow": (1, lambda dice: (dice.seconds(5, 15), {"delay": dice.seconds(1, 8)})),
+    "rest-cut": (1, lambda dice: (dice.seconds(3, 10), {})),
+    "rest-old": (1, lambda dice: (dice.seconds(5, 15), {"updates": dice.count(20, 300)})),
+    "broker-killed": (2, lambda dice: (dice.seconds(4, 10), {"broker": dice.count(0, 2)})),
+    "broker-frozen": (2, lambda dice: (dice.seconds(5, 15), {"broker": dice.count(0, 2)})),
+    "leader-moved": (2, lambda dice: (dice.seconds(3, 6), {"broker": dice.count(0, 2)})),
+    "clock-stepped": (2, lambda dice: (dice.seconds(8, 20), {"service": dice.service(), "by": dice.of(3600, -3600)})),
+    "topic-recreated": (1, lambda dice: (3.0, {"topic": dice.of("market.trade", "market.ticker")})),
+    "partitions-added": (1, lambda dice: (1.0, {"topic": dice.of("market.depth", "market.trade")})),
+}
+
+KINDS = frozenset(_DRAW)
+"""Every kind of fault there is."""
+
+_BROKER_FAULTS = frozenset({"broker-killed", "broker-frozen", "leader-moved"}) | TOPIC_FAULTS
+
+
+def schedule(
+    seed: int,
+    seconds: float,
+    *,
+    with_topic_faults: bool = False,
+    kinds: Collection[str] | None = None,
+    doubled: bool | None = None,
+    struck: Collection[str] | None = None,
+) -> Schedule:
+    """The faults of a campaign that lasts so long.
+
+    Args:
+        seed: decides everything.
+        seconds: how long; all faults are over by then.
+        with_topic_faults: whether topics are recreated and partitions added.
+        kinds: only these kinds of fault.
+        doubled: whether two market-producers share their one shard; None: the seed decides.
+        struck: only to these services does something happen; None: to each that runs.
+
+    Raises:
+        ValueError: a kind that does not exist.
+    """
+    unknown = set(kinds or ()) - KINDS
+    if unknown:
+        raise ValueError(f"there is no fault {sorted(unknown)[0]!r}; there are: {', '.join(sorted(KINDS))}")
+    numbers = random.Random(seed)
+    drawn_doubled = numbers.randrange(10) < _DOUBLED_OF_TEN
+    is_doubled = drawn_doubled if doubled is None else doubled
+    running = (*SERVICES, SECOND) if is_doubled else SERVICES
+    dice = _Dice(numbers, tuple(each for each in running if struck is None or each in struck))
+    allowed = [each for each in _DRAW if (kinds is None or each in kinds)]
+    allowed = [each for each in allowed if with_topic_faults or each not in TOPIC_FAULTS]
+    faults: list[Fault] = []
+    at, broker_free_at = dice.seconds(1, 8), _FIRST_BROKER_FAULT_SECONDS
+    while at < seconds:
+        early = [each for each in ("kill", "kill-twice", "terminate", "freeze") if each in allowed]
+        is_first = not faults and at < _EARLY_SECONDS
+        open_to = early if is_first and early else [k for k in allowed if _possible(k, dice, at >= broker_free_at)]
+        if not open_to:
+            break
+        kind = numbers.choices(open_to, [_DRAW[each][0] for each in open_to])[0]
+        lasts, options = _DRAW[kind][1](dice)
+        if at + lasts <= seconds:
+            faults.append(Fault(round(at, 1), kind, lasts, options))
+            if kind in _BROKER_FAULTS:
+                broker_free_at = at + lasts + _BETWEEN_BROKER_FAULTS_SECONDS
+        at += max(_SHORTEST_PAUSE_SECONDS, numbers.expovariate(1 / _MEAN_PAUSE_SECONDS))
+    looks = tuple(round(start + numbers.uniform(0, _LOOK_SECONDS), 1) for start in _looks(seconds))
+    return Schedule(seed, seconds, is_doubled, tuple(faults), looks)
+
+
+def _possible(kind: str, dice: _Dice, broker_is_free: bool) -> bool:
+    if kind.endswith("-and-silence"):
+        return bool(dice.silent)
+    if kind.startswith("market-"):
+        return bool(dice.closing)
+    return broker_is_free or kind not in _BROKER_FAULTS
+
+
+def _looks(seconds: float) -> list[float]:
+    return [_LOOK_SECONDS * number for number in range(1, int(seconds / _LOOK_SECONDS))]

@@ -1,0 +1,34 @@
+"""What the owner of a cluster may do to a topic while the plant runs."""
+
+import time
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
+
+_REQUEST_SECONDS = 30.0
+_REPLICAS = 3
+
+
+def recreate(bootstrap_servers: str, topic: str) -> None:
+    """Delete a topic with all that it holds, and make it again, empty, with the same partitions and settings."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
+    (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+    own = {name: entry.value for name, entry in described.result(_REQUEST_SECONDS).items() if not entry.is_default}
+    admin.delete_topics([topic])[topic].result(_REQUEST_SECONDS)
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    while True:  # it cannot be made before all brokers have forgotten it
+        try:
+            admin.create_topics([NewTopic(topic, partitions, _REPLICAS, config=own)])[topic].result(_REQUEST_SECONDS)
+            return
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def add_partitions(bootstrap_servers: str, topic: str) -> None:
+    """Two more partitions: keys move to others from then on."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
+    admin.create_partitions([NewPartitions(topic, partitions + 2)])[topic].result(_REQUEST_SECONDS)

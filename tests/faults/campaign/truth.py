@@ -1,0 +1,121 @@
+"""What the exchange said, from its ledger: every message of every stream, in the order in which it was made."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+Identity = tuple[Any, ...]
+"""What makes a message of a stream one and the same wherever it is found."""
+
+
+class Message(NamedTuple):
+    """One message of the exchange. Ids are None where the stream has none; of a candle they are its start in seconds."""
+
+    family: str
+    symbol: str
+    wall_us: int
+    event_us: int
+    first_id: int | None
+    last_id: int | None
+    identity: Identity
+
+    @property
+    def stream(self) -> str:
+        """The stream's name, as it is for streams of one market."""
+        return f"{self.family}.{self.symbol}"
+
+
+class Listed(NamedTuple):
+    """One time that a market was open, and its depth stream then."""
+
+    begun_us: int
+    ended_us: int | None
+    first_update_id: int
+    """The id that its book began with."""
+
+
+class Truth(NamedTuple):
+    """All messages by family and symbol, all listings by symbol, and when each stream was first subscribed to."""
+
+    messages: Mapping[tuple[str, str], Sequence[Message]]
+    listings: Mapping[str, Sequence[Listed]]
+    subscribed_us: Mapping[str, int]
+
+    def total(self) -> int:
+        """How many messages there are."""
+        return sum(map(len, self.messages.values()))
+
+
+def liquidation_identity(event_us: int, side: str, price: Decimal, quantity: Decimal) -> Identity:
+    """Liquidations have no ids: what they say, and when, is all that tells one from another."""
+    return event_us, side, price, quantity
+
+
+def read_ledger(ledger: Mapping[str, Any]) -> Truth:
+    """From what `GET /ledger` answered."""
+    messages: dict[tuple[str, str], list[Message]] = {}
+    listings: dict[str, list[Listed]] = {}
+    for symbol, listed in ledger["markets"].items():
+        for each in listed:
+            assert not each["forgotten"]["depth"], "the ledger was too small: it has forgotten messages"
+            listings.setdefault(symbol, []).append(Listed(each["begun"], each["ended"], each["first_update_id"]))
+            for family, said in each["streams"].items():
+                made = messages.setdefault((family, symbol), [])
+                made += [_message(family, symbol, *row) for row in said]
+    return Truth(messages, listings, ledger["subscribed"])
+
+
+def _message(
+    family: str,
+    symbol: str,
+    wall_us: int,
+    event_us: int,
+    first_id: int | None,
+    last_id: int | None,
+    detail: str | None,
+) -> Message:
+    identity = _identity(family, event_us, first_id, last_id, detail)
+    return Message(family, symbol, wall_us, event_us, first_id, last_id, identity)
+
+
+def _identity(family: str, event_us: int, first_id: int | None, last_id: int | None, detail: str | None) -> Identity:
+    if family == "depth":
+        return first_id, last_id
+    if family in ("trade", "bookTicker") or family.startswith("kline."):
+        return (last_id,)
+    if detail is not None:
+        side, price, quantity = detail.split(" ")
+        return liquidation_identity(event_us, side, Decimal(price), Decimal(quantity))
+    return (event_us,)
+
+
+class BookTimes:
+    """The states that one market's book has had: their update ids in order, and when each came about."""
+
+    def __init__(self, listings: Sequence[Listed], depth: Sequence[Message]) -> None:
+        states: list[tuple[int, int]] = [(each.begun_us, each.first_update_id) for each in listings]
+        states += [(each.wall_us, each.last_id or 0) for each in depth]
+        states.sort(key=lambda state: state[0])
+        self._walls = [wall_us for wall_us, _ in states]
+        self._ids = [update_id for _, update_id in states]
+        self._places = {update_id: place for place, update_id in enumerate(self._ids)}
+        self._listings = listings
+
+    def place(self, update_id: int) -> int | None:
+        """Where an update id stands among all states; None if the book was never at it."""
+        return self._places.get(update_id)
+
+    def place_as_of(self, wall_us: int) -> int:
+        """The newest state of a moment; -1 before the first one."""
+        return bisect_right(self._walls, wall_us) - 1
+
+    def superseded_us(self, place: int) -> int | None:
+        """When the state after this one came about; None if it is the last one."""
+        return self._walls[place + 1] if place + 1 < len(self._walls) else None
+
+    def is_open(self, wall_us: int) -> bool:
+        """Whether the market was open at a moment."""
+        return any(
+            each.begun_us <= wall_us and (each.ended_us is None or wall_us < each.ended_us) for each in self._listings
+        )

@@ -1,0 +1,50 @@
+"""Short campaigns of faults that the plant bears: nothing lost without a record, no book LIVE and wrong, everything healed.
+
+`make campaign` runs longer ones, with every kind of fault.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from backpack_streams.embedded import BlockingKafka
+from faults.campaign.campaign import Campaign
+from faults.campaign.schedule import schedule
+
+SECONDS = 22.0
+RATE = 120.0
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("seed", "doubled", "struck", "kinds"),
+    [
+        (111, True, ("market-producer-2", "rest-poller", "book-builder"), ("kill", "kill-twice", "terminate", "close")),
+        (
+            208,
+            False,
+            ("rest-poller", "book-builder"),
+            ("kill", "terminate", "cut", "close", "rest-cut", "leader-moved"),
+        ),
+        (
+            436,
+            False,
+            ("market-producer", "perp-producer"),
+            ("kill", "kill-and-silence", "ignore-all", "error-frames", "markets-empty", "half-open"),
+        ),
+    ],
+)
+def test_a_short_campaign_finds_nothing(
+    kafka_cluster: BlockingKafka,
+    tmp_path: Path,
+    seed: int,
+    doubled: bool,
+    struck: tuple[str, ...],
+    kinds: tuple[str, ...],
+) -> None:
+    plan = schedule(seed, SECONDS, kinds=kinds, doubled=doubled, struck=struck)
+    assert len(plan.faults) >= 4
+    findings = Campaign(kafka_cluster, tmp_path, plan, RATE).run()
+    assert not findings.failed, findings.details()
+    assert findings.sent > SECONDS * RATE
+    assert {"library", "command", "book_top"} <= set(findings.sights)

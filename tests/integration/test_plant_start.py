@@ -1,0 +1,49 @@
+"""What a producer does until it knows what Kafka has: it waits, says why, and ends at once when it is told to."""
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from backpack_streams.embedded import BlockingKafka
+from plant import Service, running_plant, wait_until
+from reading import read_topic
+
+PREFIX = "start."
+
+
+def why_not_ready(service: Service) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/readyz", timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as refusal:
+        return refusal.read().decode()
+    except OSError:
+        return ""
+
+
+def test_a_start_without_an_exchange_waits_says_so_and_ends_when_told_to(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, PREFIX) as plant:
+        exchange = plant.start_exchange("--symbols", "2", "--rate", "200")
+        exchange.order("refuse", seconds=600, on="ws")
+        service = plant.start("market-producer", "--streams", "depth,trade")
+        wait_until("it says what it waits for", lambda: "not confirmed by the exchange" in why_not_ready(service))
+        assert service.stop() == 0
+        assert read_topic(kafka.bootstrap_servers, PREFIX + "market.depth", None) == []
+        assert read_topic(kafka.bootstrap_servers, PREFIX + "ops.watermark", None) == [], "it has vouched for nothing"
+
+
+def test_a_start_goes_on_once_the_exchange_is_back(kafka: BlockingKafka, tmp_path: Path) -> None:
+    prefix = "startback."
+    with running_plant(kafka.bootstrap_servers, tmp_path, prefix) as plant:
+        exchange = plant.start_exchange("--symbols", "2", "--rate", "200")
+        exchange.order("refuse", seconds=10, on="ws")
+        service = plant.start("market-producer", "--streams", "depth,trade")
+        wait_until("it says what it waits for", lambda: "not confirmed by the exchange" in why_not_ready(service))
+        wait_until("it is ready", service.is_ready)
+        wait_until("updates arrive", lambda: bool(read_topic(kafka.bootstrap_servers, prefix + "market.depth", None)))
+        reasons = {
+            each.value["reason"]
+            for each in read_topic(kafka.bootstrap_servers, prefix + "ops.gap", "Gap")
+            if each.value
+        }
+        assert reasons == {"STREAM_START"}, "what was before is not known, and that is on record"

@@ -1,0 +1,370 @@
+"""A book is LIVE only while somebody vouches for it: watermarks, updates and snapshots as Kafka has them, with clocks of the test's own."""
+
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from vouched_plant import DEPTH, GAP, SECOND, SNAPSHOT, WALL_US, WATERMARK, Clock, Plant, encoded
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The reader's clock, and the wall clock of everybody, moved by the test alone."""
+    clock = Clock()
+    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: clock.wall_us() * 1000)
+    return clock
+
+
+@pytest.fixture
+def plant(clock: Clock) -> Plant:
+    return Plant(clock)
+
+
+def test_without_watermarks_no_book_is_live(plant: Plant) -> None:
+    plant.read(plant.snapshot(), plant.update())
+    assert plant.book.is_whole
+    assert plant.book.status is Status.STALE
+    assert plant.book.reason == "no producer publishes watermarks"
+    assert plant.book.as_of is None
+
+
+def test_a_book_that_nobody_is_asked_about_is_live_without_them(clock: Clock) -> None:
+    plant = Plant(clock, max_age=None)
+    plant.read(plant.snapshot(), plant.update())
+    assert plant.book.status is Status.LIVE
+    plant.read(plant.watermark())
+    assert plant.book.as_of == clock.wall_us()
+
+
+def test_a_book_is_live_while_somebody_vouches_and_no_longer(plant: Plant) -> None:
+    plant.live()
+    as_of = plant.book.as_of
+    assert as_of == plant.clock.wall_us()
+    plant.pass_(4.0)
+    assert plant.book.status is Status.LIVE
+    plant.clock.now += 1.1  # nobody has to look at it
+    assert plant.book.status is Status.STALE
+    assert plant.book.reason == "no producer has vouched for depth.A since 2027-01-15 08:01:41.000Z"
+    assert plant.read() == [Outcome.UNVOUCHED]
+    assert plant.read() == []
+    assert plant.book.as_of == as_of
+    plant.pass_(60.0)
+    assert plant.read(plant.watermark()) == [Outcome.VOUCHED]  # of the same coverage: no snapshot is needed
+    assert plant.book.status is Status.LIVE
+    assert plant.book.as_of == plant.clock.wall_us()
+
+
+def test_a_reader_that_was_away_believes_nothing_that_may_be_as_old(plant: Plant) -> None:
+    plant.live()
+    plant.clock.now += 60.0
+    plant.read(plant.watermark())  # it came at some time within this minute
+    assert plant.book.status is Status.STALE
+    plant.clock.now += 0.2
+    plant.read(plant.watermark())
+    assert plant.book.status is Status.LIVE
+
+
+def test_an_instance_whose_time_stands_still_vouches_for_nothing(plant: Plant) -> None:
+    plant.live()
+    stands = plant.clock.wall_us()
+    for _ in range(6):
+        plant.pass_(1.0)
+        plant.read(plant.watermark(complete_through=stands))
+    assert plant.book.status is Status.STALE
+
+
+def test_a_book_behind_what_the_producer_has_written_is_not_complete(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(5.5)
+    late = plant.update()
+    plant.read(plant.watermark())
+    assert plant.book.status is Status.STALE
+    plant.pass_(0.2)
+    plant.read(late)
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_reader_that_comes_later_finds_the_proof_among_the_updates(plant: Plant) -> None:
+    """The snapshot is from before anybody covered the stream, the market is quiet by now, and all updates come at once."""
+    seed = plant.snapshot(watermark_offset=None)
+    history = [plant.watermark("a"), plant.watermark("dead", since=50.0)]
+    plant.clock.now += 1.0
+    updates = [plant.update()]
+    plant.clock.now += 10.0
+    history += [plant.watermark("a"), plant.watermark("b", since=111.0)]
+    plant.clock.now += 1.0
+    updates.append(plant.update())
+    history += [plant.watermark("b", since=111.0), plant.watermark("a", coverage=[], is_final=True)]
+    reader = plant.reader = plant.new_reader()
+    vouching = reader.vouching
+    assert vouching is not None
+    for _ in reader.take_seed(seed):
+        pass
+    vouching.take(history, plant.clock())
+    vouching.expect_updates(reader.books.values())
+    plant.read(*updates)
+    assert plant.book.status is Status.LIVE, plant.book.reason
+
+
+def broken(plant: Plant) -> None:
+    """The instance is killed, the market moves on unseen and then falls silent, a new instance starts."""
+    plant.live()
+    plant.pass_(10.0)
+    plant.read()
+    plant.read(plant.watermark("b", since=109.0))
+    plant.pass_(1.0)
+    plant.read(plant.watermark("b", since=109.0))
+
+
+def test_a_book_is_stale_where_coverage_broke(plant: Plant) -> None:
+    broken(plant)
+    assert plant.book.status is Status.STALE
+    assert plant.book.reason.startswith("coverage of depth.A broke after ")
+    plant.pass_(300.0)
+    plant.read(plant.watermark("b", since=109.0))
+    assert plant.book.status is Status.STALE
+
+
+def test_the_next_update_proves_it(plant: Plant) -> None:
+    broken(plant)
+    assert plant.read(plant.update()) == [Outcome.APPLIED, Outcome.VOUCHED]
+    assert plant.book.status is Status.LIVE
+
+
+def test_an_update_that_came_from_somewhere_late_does_not(plant: Plant) -> None:
+    """Another producer had it before the new one covered anything, and got it into Kafka only now."""
+    broken(plant)
+    plant.read(plant.update(received=30.0))
+    assert plant.book.status is Status.STALE
+    plant.read(plant.update())
+    assert plant.book.status is Status.LIVE
+
+
+def test_an_update_that_does_not_follow_breaks_it(plant: Plant) -> None:
+    broken(plant)
+    plant.read(plant.update(skips=3))
+    assert not plant.book.is_whole
+    plant.read(plant.snapshot())
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_snapshot_at_the_same_id_proves_it(plant: Plant) -> None:
+    broken(plant)
+    assert Outcome.VOUCHED in plant.read(plant.snapshot())
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_snapshot_from_before_the_new_coverage_does_not(plant: Plant) -> None:
+    plant.live()
+    asked = plant.snapshot()
+    plant.pass_(10.0)
+    plant.read(plant.watermark("b", since=109.0))
+    plant.read(asked)
+    assert plant.book.status is Status.STALE
+
+
+def test_a_snapshot_that_does_not_say_when_it_was_asked_for_counts_from_when_it_was_read(plant: Plant) -> None:
+    broken(plant)
+    plant.pass_(1.0)
+    plant.read(plant.watermark("b", since=109.0), plant.snapshot(watermark_offset=None))
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_snapshot_ahead_takes_the_place_of_a_book_that_nothing_proves(plant: Plant) -> None:
+    """What was missed between two instances in a market that is silent now."""
+    broken(plant)
+    assert Outcome.RESEEDED in plant.read(plant.snapshot(15))
+    assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 15)
+
+
+def test_a_snapshot_behind_proves_nothing(plant: Plant) -> None:
+    broken(plant)
+    plant.read(plant.snapshot(8))
+    assert plant.book.status is Status.STALE
+
+
+def test_coverage_that_began_anew_within_one_instance_has_broken(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(1.0)
+    plant.read(plant.watermark(since=101.5))
+    assert plant.book.status is Status.STALE
+
+
+def test_an_instance_that_lost_its_subscription_says_so(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(1.0)
+    plant.read(plant.watermark(since=None))
+    assert plant.book.status is Status.STALE
+    assert plant.book.reason.startswith("producer-a has not covered depth.A since ")
+
+
+def test_two_instances_side_by_side_hand_over_without_a_break(plant: Plant) -> None:
+    plant.live()
+    for _ in range(5):
+        plant.pass_(1.0)
+        plant.read(plant.watermark("b", since=101.5), plant.watermark("a"))
+        assert plant.book.status is Status.LIVE
+    plant.read(plant.watermark("a", is_final=True))
+    for _ in range(20):
+        plant.pass_(1.0)
+        plant.read(plant.watermark("b", since=101.5))
+        assert plant.book.status is Status.LIVE, plant.book.reason
+
+
+def test_a_second_instance_that_starts_takes_no_book_out_of_live(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(1.0)
+    plant.read(plant.watermark("a"), plant.watermark("b", since=101.9))
+    assert plant.book.status is Status.LIVE
+    plant.read(plant.update())  # proves it in both
+    plant.read(plant.watermark("a", since=None))
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_gap_of_one_instance_says_nothing_where_watermarks_do(plant: Plant) -> None:
+    plant.live()
+    row = {
+        "stream": "depth.A",
+        "symbol": "A",
+        "topic": DEPTH[0],
+        "reason": "DISCONNECTED",
+        "last_id": 10,
+        "next_id": None,
+        "last_time": None,
+        "next_time": None,
+        "lost_records": None,
+        "detail": "",
+        "service": "producer-b",
+        "detected_time": WALL_US,
+    }
+    plant.read(plant.record(GAP, 0, encoded("Gap", row)))
+    assert plant.book.status is Status.LIVE
+    plant.read(plant.record(GAP, 1, encoded("Gap", row | {"reason": "BUFFER_FULL"})))
+    assert plant.book.status is Status.STALE  # that is lost, whoever covers what
+
+
+def test_a_snapshot_that_stays_ahead_disproves_what_they_say(plant: Plant) -> None:
+    plant.live()
+    assert Outcome.KEPT in plant.read(plant.snapshot(13))
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(plant.watermark())
+        assert plant.book.last_update_id == 10
+    plant.pass_(1.0)
+    outcomes = plant.read(plant.watermark())
+    assert Outcome.RESEEDED in outcomes
+    assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 13)
+
+
+def test_a_snapshot_that_the_updates_catch_up_with_disproves_nothing(plant: Plant) -> None:
+    plant.live()
+    plant.read(plant.snapshot(11))
+    for _ in range(5):
+        plant.pass_(1.0)
+        assert Outcome.RESEEDED not in plant.read(plant.update(), plant.watermark())
+    assert plant.book.status is Status.LIVE
+
+
+@pytest.mark.parametrize("loss", ["retention", "unreadable"])
+def test_a_reader_that_lost_updates_needs_a_proof_from_after_that(plant: Plant, loss: str) -> None:
+    plant.live()
+    asked_before = plant.snapshot(14)
+    if loss == "retention":
+        assert [told.outcome for told in plant.reader.on_lost_records(DEPTH, 0, 4)] == [Outcome.BROKE]
+    else:
+        assert plant.read(plant.record(DEPTH, 3, b"{}")) == [Outcome.BROKE]
+    plant.depth, plant.last_id = 4, 14
+    plant.read(asked_before, plant.watermark())
+    assert plant.book.is_whole
+    assert plant.book.status is not Status.LIVE  # the updates that were lost may be of after it was asked for
+    plant.pass_(1.0)
+    plant.read(plant.snapshot(), plant.watermark())
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_book_that_is_replaced_within_one_reading_is_not_vouched_for_by_what_it_was(plant: Plant) -> None:
+    plant.last_id = 10_000
+    plant.live()
+    records = {
+        TopicPartition(*SNAPSHOT): [
+            plant.snapshot(5, engine_time=plant.clock.wall_us() + 60 * SECOND, watermark_offset=0)
+        ]
+    }
+    [told] = [(each.outcome, each.status) for each in plant.reader.take(records, plant.clock())]
+    assert told == (Outcome.RESEEDED, Status.STALE)
+
+
+def cold(plant: Plant, snapshot: Any) -> MarketBook:
+    """Another reader comes, and finds the last watermarks and this snapshot."""
+    mark = plant.watermark()
+    plant.reader = plant.new_reader()
+    vouching = plant.reader.vouching
+    assert vouching is not None
+    vouching.read_up_to(DEPTH, plant.depth)
+    list(plant.reader.take_seed(snapshot))
+    vouching.take([mark], plant.clock())
+    plant.read()
+    return plant.book
+
+
+def test_a_checkpoint_proves_a_cold_readers_book_while_its_coverage_goes_on(plant: Plant) -> None:
+    plant.live()
+    runs = [{"instance": "a", "since": WALL_US}]
+    book = cold(plant, plant.snapshot(origin="CHECKPOINT", covered_by=runs, watermark_offset=None))
+    assert book.status is Status.LIVE, book.reason
+
+
+@pytest.mark.parametrize("runs", [[], [{"instance": "a", "since": WALL_US + 1}], [{"instance": "b", "since": WALL_US}]])
+def test_a_checkpoint_of_other_coverage_does_not(plant: Plant, runs: list[dict[str, Any]]) -> None:
+    plant.live()
+    book = cold(plant, plant.snapshot(origin="CHECKPOINT", covered_by=runs, watermark_offset=None))
+    assert book.status is Status.SYNCING
+    assert book.reason == "producer-a covers depth.A, but no update or snapshot from its time has proven the book"
+
+
+def test_a_snapshot_of_before_all_that_is_known_proves_no_cold_readers_book(plant: Plant) -> None:
+    plant.live()
+    book = cold(plant, plant.snapshot())  # asked for before the only watermark that was read
+    assert book.status is Status.SYNCING
+    plant.pass_(1.0)
+    plant.read(plant.snapshot(), plant.watermark())
+    assert book.status is Status.LIVE
+
+
+def test_a_cold_reader_with_a_wrong_clock_waits_for_the_next_watermark(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.live()
+    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: (plant.clock.wall_us() + 3600 * SECOND) * 1000)
+    runs = [{"instance": "a", "since": WALL_US}]
+    book = cold(plant, plant.snapshot(origin="CHECKPOINT", covered_by=runs, watermark_offset=None))
+    assert book.status is Status.STALE
+    assert book.reason.startswith("no producer has vouched for depth.A since ")
+    plant.pass_(1.0)
+    plant.read(plant.watermark())
+    assert book.status is Status.LIVE
+
+
+def test_what_proved_a_sequence_proves_nothing_of_the_next(plant: Plant) -> None:
+    plant.last_id = 10_000
+    plant.live()
+    plant.pass_(60.0)
+    plant.last_id = 0
+    old = plant.snapshot(5, watermark_offset=0)  # listed anew, and the answer is of before all coverage
+    plant.read(old, plant.watermark())
+    assert plant.book.last_update_id == 5
+    assert plant.book.status is not Status.LIVE
+    plant.last_id = 5
+    plant.read(plant.update())
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_watermark_that_cannot_be_read_is_counted(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    plant.live()
+    plant.read(plant.record(WATERMARK, plant.watermarks, b"{}"))
+    assert plant.reader.vouching is not None
+    assert plant.reader.vouching.undecodable_records == 1
+    assert "a watermark cannot be read" in caplog.text

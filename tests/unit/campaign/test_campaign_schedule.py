@@ -1,0 +1,89 @@
+"""The schedule of a campaign is a pure function of its seed, and keeps to what the judge and a small cluster can bear."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faults.campaign.markets import CLOSES, FALLS_SILENT
+from faults.campaign.schedule import KINDS, SECOND, TOPIC_FAULTS, schedule
+
+SEEDS = st.integers(0, 100_000)
+BROKER_FAULTS = ("broker-killed", "broker-frozen", "leader-moved")
+
+
+@given(SEEDS)
+def test_the_same_seed_makes_the_same_schedule(seed):
+    assert schedule(seed, 120) == schedule(seed, 120)
+
+
+def test_other_seeds_make_other_schedules():
+    assert len({str(schedule(seed, 120).faults) for seed in range(50)}) == 50
+
+
+@given(SEEDS)
+def test_all_faults_are_over_at_the_end(seed):
+    plan = schedule(seed, 90)
+    assert plan.faults
+    assert all(each.at > 0 and each.at + each.lasts <= 90 for each in plan.faults)
+    assert all(0 < at < 90 for at in plan.looks)
+
+
+@given(SEEDS)
+def test_something_happens_to_a_service_while_it_starts(seed):
+    first = schedule(seed, 120).faults[0]
+    assert first.kind in ("kill", "kill-twice", "terminate", "freeze")
+    assert first.at < 30
+
+
+@given(SEEDS)
+def test_each_market_falls_silent_or_closes_once_at_the_most(seed):
+    faults = schedule(seed, 1200).faults
+    used = Counter(each.options["symbol"] for each in faults if each.kind.endswith("-silence"))
+    closed = Counter(each.options["symbol"] for each in faults if each.kind.startswith("market-"))
+    assert set(used) <= set(FALLS_SILENT)
+    assert set(closed) <= set(CLOSES)
+    assert not [symbol for symbol, times in (used + closed).items() if times > 1]
+
+
+@given(SEEDS)
+def test_brokers_are_never_in_trouble_two_at_a_time(seed):
+    free_at = 0.0
+    for fault in schedule(seed, 600).faults:
+        if fault.kind in BROKER_FAULTS:
+            assert fault.at >= free_at
+            free_at = fault.at + fault.lasts + 20
+
+
+@given(SEEDS)
+def test_only_services_that_run_are_named(seed):
+    plan = schedule(seed, 300)
+    named = {each.options["service"] for each in plan.faults if "service" in each.options}
+    assert named <= set(plan.services)
+    assert (SECOND in plan.services) is plan.doubled
+
+
+def test_every_kind_of_fault_comes_up():
+    happened = {fault.kind for seed in range(60) for fault in schedule(seed, 300).faults}
+    assert happened == KINDS - TOPIC_FAULTS
+    happened = {fault.kind for seed in range(60) for fault in schedule(seed, 300, with_topic_faults=True).faults}
+    assert happened == KINDS
+
+
+def test_only_the_kinds_asked_for():
+    kinds = {fault.kind for seed in range(20) for fault in schedule(seed, 120, kinds=["cut", "close"]).faults}
+    assert kinds == {"cut", "close"}
+    with pytest.raises(ValueError, match="'earthquake'"):
+        schedule(1, 60, kinds=["earthquake"])
+
+
+def test_only_the_services_asked_for():
+    plans = [schedule(seed, 120, doubled=True, struck=[SECOND, "rest-poller"]) for seed in range(20)]
+    named = {each.options["service"] for plan in plans for each in plan.faults if "service" in each.options}
+    assert named == {SECOND, "rest-poller"}
+
+
+def test_doubled_by_the_seed_or_as_asked_for():
+    assert {schedule(seed, 30).doubled for seed in range(20)} == {True, False}
+    assert {schedule(seed, 30, doubled=True).doubled for seed in range(20)} == {True}

@@ -1,0 +1,247 @@
+"""Frames and coverage from a producer's start on: held in their order, then told; what pauses reading, and what is doubted."""
+
+import json
+from typing import Any
+
+import pytest
+
+from backpack_streams.exchange.session_actions import CoverageEvent, LinkProven, StreamsActive, StreamsInactive
+from backpack_streams.feed.coverage import Moment
+from backpack_streams.feed.delivery import Delivery, LastPublished
+from backpack_streams.feed.read_pause import KAFKA_BEHIND, START_HOLDS, ReadPause
+from backpack_streams.feed.start import Start
+from unit.feed.recorded_lanes import Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
+
+SECOND = 1_000_000
+
+
+class Producer:
+    """A producer's core without its shell, covered by nobody yet."""
+
+    def __init__(self, *streams: str, limit_bytes: int = 100_000) -> None:
+        self.plant = Plant(streams, links=0)
+        self.calls: list[str] = []
+        self.pause = ReadPause(lambda: self.calls.append("pause"), lambda: self.calls.append("resume"))
+        self.start = Start(0.0, limit_bytes)
+        self.plant.coverage._earlier = None
+        self.delivery = Delivery(self.plant.coverage, self.plant.router, self.pause, self.start)
+        self.now = 0.0
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, round(self.now * SECOND))
+
+    def send(self, frame: Any, link: int = 0) -> None:
+        payload = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
+        self.delivery.on_frame(link, payload, self.moment.us)
+
+    def take(self, event: CoverageEvent, now: float) -> None:
+        self.now = now
+        self.delivery.on_coverage(event, self.moment)
+
+    def active(self, link: int, now: float) -> None:
+        self.take(StreamsActive(tuple(self.plant.router.feeds), link, now), now)
+
+    def inactive(self, link: int, now: float) -> None:
+        self.take(StreamsInactive(tuple(self.plant.router.feeds), link, now, "DISCONNECTED"), now)
+
+    def tick(self, now: float, share: float = 0.0) -> dict[str, str]:
+        self.now = now
+        return self.delivery.on_tick(self.moment, share)
+
+    def resume(self, now: float, last: dict[str, LastPublished] | None = None, **covered: float | None) -> None:
+        """What Kafka has is known; `covered` by channel, in seconds."""
+        self.now = now
+        names = {name.partition(".")[0]: name for name in self.plant.router.feeds}
+        earlier = {names[each]: None if until is None else round(until * SECOND) for each, until in covered.items()}
+        self.delivery.resume(last or {}, earlier, self.moment)
+
+    def gaps(self) -> list[tuple[str, str, int | None, int | None]]:
+        return [(gap["stream"], gap["reason"], gap["last_id"], gap["next_id"]) for gap in self.plant.lanes.gaps]
+
+    def ids(self) -> list[int]:
+        return [row["last_update_id"] for row in self.plant.lanes.of("market.depth")]
+
+
+# ---- the start
+
+
+def test_nothing_is_published_or_ticked_before_it_is_known_what_kafka_has() -> None:
+    producer = Producer("depth.X", "liquidation")
+    producer.active(0, 1.0)
+    producer.send(depth_frame(1, 1, SECOND))
+    for second in range(2, 60):
+        assert producer.tick(second) == {}
+    assert producer.plant.lanes.arrived == []
+
+
+def test_a_stream_of_which_kafka_has_something_goes_on_there() -> None:
+    producer = Producer("depth.X")
+    producer.active(0, 10.0)
+    for each in (5, 6, 7, 8):
+        producer.send(depth_frame(each, each, each * SECOND))
+    producer.resume(12.0, {"depth.X": LastPublished(6, 6 * SECOND)}, depth=9.0)
+    producer.tick(20.0)
+    assert (producer.ids(), producer.gaps()) == ([7, 8], [])
+
+
+def test_what_was_missed_is_told_by_the_first_message_or_by_the_clock() -> None:
+    producer = Producer("depth.X", "trade.X", "liquidation")
+    producer.active(0, 10.0)
+    producer.send(depth_frame(9, 9, 9 * SECOND))
+    last = {"depth.X": LastPublished(6, SECOND), "trade.X": LastPublished(3, SECOND)}
+    producer.resume(12.0, last, depth=9.0, trade=9.0, liquidation=9.0)
+    producer.tick(20.0)
+    assert producer.gaps() == [
+        ("liquidation", "RESTART", None, None),
+        ("depth.X", "RESTART", 6, 9),
+        ("trade.X", "RESTART", 3, None),
+    ]
+    assert [(gap["last_time"], gap["next_time"]) for gap in producer.plant.lanes.gaps][::2] == [
+        (9 * SECOND, 10 * SECOND)
+    ] * 2
+
+
+def test_a_stream_of_which_kafka_has_nothing_begins_with_a_gap() -> None:
+    producer = Producer("depth.X", "trade.X", "bookTicker.X")
+    producer.active(0, 10.0)
+    producer.send(depth_frame(9, 9, 9 * SECOND))
+    producer.resume(12.0)
+    producer.tick(20.0)
+    assert sorted(producer.gaps(), key=str) == [
+        ("bookTicker.X", "STREAM_START", None, None),
+        ("depth.X", "STREAM_START", None, 9),
+        ("trade.X", "STREAM_START", None, None),
+    ]
+
+
+def test_breaks_during_the_start_are_told_in_their_place_among_the_frames() -> None:
+    producer = Producer("depth.X", "liquidation")
+    producer.active(0, 10.0)
+    producer.send(depth_frame(1, 1, SECOND))
+    producer.send(liquidation_frame(SECOND))
+    producer.inactive(0, 12.0)
+    producer.active(1, 14.0)
+    producer.send(depth_frame(5, 5, 5 * SECOND), link=1)
+    producer.send(liquidation_frame(2 * SECOND), link=1)
+    producer.resume(20.0, {"depth.X": LastPublished(0, 0)}, depth=None, liquidation=None)
+    producer.tick(30.0)
+    assert producer.ids() == [1, 5]
+    assert producer.gaps() == [("liquidation", "DISCONNECTED", None, None), ("depth.X", "DISCONNECTED", 1, 5)]
+    topics = [each.topic for each in producer.plant.lanes.arrived if each.topic in ("perp.liquidation", "ops.gap")]
+    assert topics == ["perp.liquidation", "ops.gap", "ops.gap", "perp.liquidation"]
+    assert producer.plant.coverage.statement()[0][0] == (14 * SECOND, None, True, None)
+
+
+def test_a_break_of_a_socket_that_told_nothing_and_one_before_are_one() -> None:
+    """Twice without a message: at the restart, and again during the start."""
+    producer = Producer("depth.X")
+    producer.active(0, 10.0)
+    producer.inactive(0, 12.0)
+    producer.send(depth_frame(9, 9, SECOND), link=1)
+    producer.active(1, 14.0)
+    producer.resume(20.0, {"depth.X": LastPublished(4, 1)}, depth=5.0)
+    for second in range(20, 30):
+        producer.tick(second)
+    assert producer.gaps() == [("depth.X", "RESTART", 4, 9)]
+    assert producer.plant.coverage.statement()[0][0] == (14 * SECOND, None, True, None)
+
+
+@pytest.mark.parametrize("stream", ["depth.X", "bookTicker.X"])
+def test_what_still_waits_when_the_start_is_over_was_sent_after_the_coverage_began_and_no_more_is_known(
+    stream: str,
+) -> None:
+    producer = Producer(stream)
+    for link in (0, 1):
+        producer.active(link, 10.0)
+    producer.send(depth_frame(9, 9, 9 * SECOND) if stream == "depth.X" else ticker_frame(9, 9 * SECOND))
+    for link in (0, 1):
+        producer.take(LinkProven(link, 15.0), 15.0)
+    names = stream.partition(".")[0]
+    producer.resume(16.0, {"depth.X": LastPublished(6, 1)}, **{names: None})
+    assert producer.plant.router.held_since() == 10.0
+    producer.tick(17.0)
+    assert producer.plant.router.held_since() is None
+
+
+def test_an_answer_to_a_subscription_is_not_held() -> None:
+    """It belongs to the subscription whose Pong comes next."""
+    producer = Producer("depth.X")
+    producer.send({"id": None, "error": {"code": 4006, "message": "Invalid stream"}}, link=3)
+    assert producer.plant.error_frames == [(3, 4006, "Invalid stream")]
+    producer.send({"stream": "depth.X", "data": {"error": 1}})
+    producer.send({"error": "x", "stream": "depth.X"})
+    assert len(producer.plant.error_frames) == 1
+    assert producer.start.held_bytes > 0
+
+
+# ---- what pauses reading
+
+
+def test_frames_held_at_the_start_pause_reading_and_its_end_resumes_it() -> None:
+    producer = Producer("depth.X", limit_bytes=10_000)
+    producer.active(0, 10.0)
+    sent = 0
+    while not producer.pause.reasons:
+        sent += 1
+        producer.send(depth_frame(sent, sent, sent * SECOND))
+    assert (producer.calls, producer.pause.reasons) == (["pause"], (START_HOLDS,))
+    producer.resume(12.0)
+    assert (producer.calls, producer.pause.reasons) == (["pause", "resume"], ())
+    assert producer.ids() == list(range(1, sent + 1))
+
+
+def test_an_end_of_the_start_does_not_resume_what_a_full_buffer_has_paused() -> None:
+    producer = Producer("depth.X", limit_bytes=1)
+    producer.send(depth_frame(1, 1, SECOND))
+    producer.tick(1.0, share=0.9)
+    assert producer.pause.reasons == (START_HOLDS, KAFKA_BEHIND)
+    producer.resume(2.0)
+    assert (producer.calls, producer.pause.reasons) == (["pause"], (KAFKA_BEHIND,))
+    producer.tick(3.0, share=0.1)
+    assert producer.calls == ["pause", "resume"]
+
+
+# ---- doubts
+
+
+def doubtful() -> Producer:
+    producer = Producer("depth.X", "bookTicker.X")
+    producer.active(0, 1.0)
+    producer.resume(2.0, depth=None, bookTicker=None)
+    producer.send(depth_frame(1, 1, SECOND))
+    producer.send(ticker_frame(1, SECOND))
+    assert producer.tick(3.0) == {}
+    producer.send(ticker_frame(2, 2 * SECOND))
+    return producer
+
+
+def test_a_stream_that_stays_behind_its_sibling_is_doubted_once() -> None:
+    producer = doubtful()
+    found = [producer.tick(4.0 + step / 4) for step in range(80)]
+    assert [each.keys() for each in found if each] == [{"depth.X"}]
+    assert producer.delivery.doubts == 1
+
+
+def test_nothing_is_doubted_while_nothing_is_read() -> None:
+    producer = doubtful()
+    assert [producer.tick(4.0 + second, share=0.9) for second in range(10)] == [{}] * 10
+
+
+# ---- the whole clock
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_after_the_start_frames_and_breaks_are_taken_as_they_come(hours: int) -> None:
+    producer = Producer("trade.X")
+    producer.active(0, 10.0)
+    producer.resume(11.0, {"trade.X": LastPublished(4, 1)}, trade=None)
+    producer.send(trade_frame(5, 2))
+    producer.inactive(0, 12.0)
+    step = round((60 + 3600 * hours) * SECOND)
+    producer.delivery.on_coverage(StreamsActive(("trade.X",), 1, 60.0), Moment(60.0, step))
+    producer.delivery.on_coverage(LinkProven(1, 60.0), Moment(60.0, step))
+    producer.delivery.on_tick(Moment(62.9, step), 0.0)
+    assert producer.gaps() == []
+    producer.delivery.on_tick(Moment(63.0, step), 0.0)
+    assert producer.gaps() == [("trade.X", "DISCONNECTED", 5, None)]

@@ -1,0 +1,194 @@
+"""What another instance covers past our start is missed by nobody; everything else is a break from where it was covered last."""
+
+from typing import Any
+
+import pytest
+
+from backpack_streams.feed.handover import Handover
+
+SECOND = 1_000_000
+S, OTHER = "depth.X", "trade.X"
+INTERVAL_MS = 1000
+
+
+class Witness:
+    """Another instance, which writes watermarks by a clock of its own."""
+
+    def __init__(self, name: str = "a", ahead: float = 0.0, streams: tuple[str, ...] = (S,)) -> None:
+        self.name = name
+        self.ahead = ahead
+        self.streams = streams
+        self.sequence = 0
+        self.since = 10.0
+
+    def says(
+        self, made: float, through: float, until: float | None = None, *, states: bool = True, final: bool = False
+    ) -> dict[str, Any]:
+        """A watermark made at a moment, complete through another one."""
+
+        def us(seconds: float) -> int:
+            return round((seconds + self.ahead) * SECOND)
+
+        self.sequence += 1
+        interval = {
+            "since": us(self.since),
+            "until": None if until is None else us(until),
+            "streams": list(self.streams),
+        }
+        return {
+            "service": "market-producer", "instance": self.name, "sequence": self.sequence, "complete_through": us(through),
+            "published_time": us(made), "interval_ms": INTERVAL_MS, "is_final": final, "offsets": [],
+            "coverage_sequence": self.sequence if states else 1, "coverage": [interval] if states else None,
+        }  # fmt: skip
+
+
+def always(stream: str) -> bool:
+    return True
+
+
+def begun(*before: dict[str, Any], streams: tuple[str, ...] = (S,)) -> Handover:
+    """What was in the topic when ours were confirmed, at second 100 of our clock."""
+    handover = Handover(streams)
+    for record in before:
+        handover.take(record)
+    handover.begin(100.0)
+    return handover
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 0.0, 3600.0])
+def test_an_instance_that_goes_on_past_our_start_leaves_nothing_to_miss_whatever_its_clock_says(ahead: float) -> None:
+    other = Witness(ahead=ahead)
+    handover = begun(other.says(99.5, 99.0))
+    assert handover.waits(100.1)
+    handover.take(other.says(100.5, 100.0))
+    assert handover.waits(101.0), "that one may have been made before ours were confirmed"
+    handover.take(other.says(101.5, 101.0))
+    assert not handover.waits(101.6)
+    assert handover.covered(always) == {S: None}
+
+
+def test_nobody_waits_for_a_topic_without_instances() -> None:
+    handover = Handover([S])
+    assert handover.waits(0.0), "before the topic was read to its end"
+    handover.begin(100.0)
+    assert not handover.waits(100.0)
+    assert handover.covered(always) == {}
+
+
+def test_one_that_was_killed_is_waited_for_a_little_and_covers_until_its_last_watermark() -> None:
+    handover = begun(Witness().says(80.0, 79.0))
+    assert handover.waits(102.4)
+    assert not handover.waits(102.5)
+    assert handover.covered(always) == {S: 79 * SECOND}
+
+
+def test_one_that_said_goodbye_is_not_waited_for() -> None:
+    handover = begun(Witness().says(80.0, 79.0, final=True))
+    assert not handover.waits(100.0)
+    assert handover.covered(always) == {S: 79 * SECOND}
+
+
+def test_one_that_covers_nothing_of_ours_any_more_is_not_waited_for() -> None:
+    handover = begun(Witness().says(99.0, 99.0, until=60.0))
+    assert not handover.waits(100.0)
+    assert handover.covered(always) == {S: 60 * SECOND}
+
+
+def test_one_that_writes_but_does_not_come_past_our_start_is_given_up() -> None:
+    other = Witness()
+    handover = begun(other.says(99.5, 90.0))
+    for second in range(100, 115):
+        handover.take(other.says(second + 0.5, 90.0))
+        assert handover.waits(second + 0.6)
+    assert not handover.waits(115.0)
+    assert handover.covered(always) == {S: 90 * SECOND}
+
+
+def test_one_that_ends_while_we_look_covers_what_it_proved() -> None:
+    other = Witness()
+    handover = begun()
+    handover.take(other.says(100.5, 100.0))
+    handover.take(other.says(101.5, 101.5, final=True))
+    assert handover.covered(always) == {S: None}
+    handover = begun()
+    handover.take(other.says(100.5, 100.5, final=True))
+    assert not handover.waits(100.6)
+    assert handover.covered(always) == {S: 100_500_000}, "nobody knows whether that was after our start"
+
+
+def test_one_whose_coverage_broke_meanwhile_has_missed_something() -> None:
+    other = Witness()
+    handover = begun(other.says(99.5, 99.0))
+    handover.take(other.says(100.5, 100.0))
+    other.since = 101.0
+    handover.take(other.says(102.5, 102.0))
+    assert handover.covered(always) == {S: 102 * SECOND}
+
+
+def test_one_whose_coverage_was_never_read_covers_nothing() -> None:
+    other = Witness()
+    handover = begun()
+    for second in (100.5, 101.5, 102.5):
+        handover.take(other.says(second, second, states=False))
+    assert handover.covered(always) == {}
+
+
+def test_a_statement_that_is_read_late_says_until_when_but_not_that_it_was_so_before() -> None:
+    other = Witness()
+    handover = begun()
+    handover.take(other.says(100.5, 100.5, states=False))
+    handover.take(other.says(101.5, 101.0))
+    assert handover.covered(always) == {S: 101 * SECOND}
+
+
+def test_other_streams_are_of_no_concern() -> None:
+    handover = begun(Witness(streams=(OTHER,)).says(99.5, 99.0))
+    assert not handover.waits(100.0)
+    assert handover.covered(always) == {}
+
+
+def test_an_instance_that_began_after_us_is_a_witness_like_others() -> None:
+    handover = begun()
+    assert not handover.waits(100.0)
+    later = Witness()
+    later.since = 100.2
+    handover.take(later.says(100.5, 100.4))
+    assert handover.waits(100.6), "there is one now"
+    handover.take(later.says(101.5, 101.4))
+    assert handover.covered(always) == {S: None}
+
+
+def test_what_we_do_not_cover_ourselves_has_no_end_past_our_start() -> None:
+    other = Witness(streams=(S, OTHER))
+    handover = begun(other.says(99.5, 99.0), streams=(S, OTHER))
+    for second in (100.5, 101.5):
+        handover.take(other.says(second, second))
+    assert handover.covered(lambda stream: stream == S) == {S: None, OTHER: 101_500_000}
+
+
+def test_of_several_dead_instances_the_last_counts_and_each_stream_has_its_own() -> None:
+    """Another number of shards: what was one instance's is now that of several."""
+    first, second = Witness("a", streams=(S,)), Witness("b", streams=(S, OTHER))
+    handover = begun(
+        first.says(50.0, 49.0, final=True), second.says(80.0, 79.0, final=True), streams=(S, OTHER, "depth.NEW")
+    )
+    assert not handover.waits(100.0)
+    assert handover.covered(always) == {S: 79 * SECOND, OTHER: 79 * SECOND}
+
+
+def test_a_living_instance_of_another_shard_covers_only_its_own() -> None:
+    theirs, dead = Witness("b", streams=(OTHER,)), Witness("a", streams=(S,))
+    handover = begun(dead.says(50.0, 49.0), theirs.says(99.5, 99.0))
+    for second in (100.5, 101.5):
+        handover.take(theirs.says(second, second))
+    assert not handover.waits(103.0)
+    assert handover.covered(always) == {S: 49 * SECOND}
+
+
+def test_two_producers_under_one_id_cover_nothing() -> None:
+    one, two = Witness(), Witness(ahead=5.0)
+    handover = begun()
+    for second in (100.5, 101.5):
+        handover.take(one.says(second, second))
+        handover.take(two.says(second, second))
+    assert handover.covered(always) == {}

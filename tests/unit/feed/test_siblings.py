@@ -1,0 +1,145 @@
+"""A stream that stays behind what its siblings prove is found; a quiet market, a late socket and a count that falls are not."""
+
+from typing import Any
+
+from backpack_streams.feed.siblings import GRACE_SECONDS, Siblings
+from unit.feed.recorded_lanes import Plant, depth_frame, ticker_frame, trade_frame
+
+SECOND = 1_000_000
+DEPTH, BOOK, TRADE, TICKER = "depth.X", "bookTicker.X", "trade.X", "ticker.X"
+
+
+def statistics(trades: int, number: int) -> dict[str, Any]:
+    data = {"e": "ticker", "E": number * SECOND, "T": number * SECOND, "s": "X", "n": trades}
+    return {"stream": TICKER, "data": data}
+
+
+class Market:
+    """The streams of a market, looked at once a second."""
+
+    def __init__(self, *streams: str) -> None:
+        self.plant = Plant(streams)
+        self.siblings = Siblings()
+        self.now = 0.0
+
+    def send(self, frame: dict[str, Any]) -> None:
+        self.plant.send(frame)
+
+    def look(self, seconds: float = 1.0) -> list[str]:
+        """What is found in so many seconds."""
+        found: list[str] = []
+        for _ in range(round(seconds)):
+            self.now += 1.0
+            found += self.siblings.check(self.plant.router.feeds, self.plant.coverage.is_covered, self.now)
+        return found
+
+
+def test_a_book_ticker_past_the_last_depth_update_proves_that_depth_is_missing() -> None:
+    market = Market(DEPTH, BOOK)
+    market.send(depth_frame(1, 5, 1))
+    market.send(ticker_frame(5, 1))
+    assert market.look(60) == []
+    market.send(ticker_frame(6, 2))
+    assert market.look(GRACE_SECONDS) == []
+    assert market.look(2) == [DEPTH]
+
+
+def test_the_evidence_names_both_streams() -> None:
+    market = Market(DEPTH, BOOK)
+    market.send(ticker_frame(5, 1))
+    market.look(1)
+    market.send(ticker_frame(6, 2))
+    market.look(1)
+    found = market.siblings.check(market.plant.router.feeds, lambda _: True, 100.0)
+    assert BOOK in found[DEPTH]
+    assert DEPTH in found[DEPTH]
+
+
+def test_a_market_in_which_nothing_moves_is_quiet() -> None:
+    market = Market(DEPTH, BOOK, TRADE, TICKER)
+    market.send(depth_frame(1, 5, 1))
+    market.send(ticker_frame(5, 1))
+    market.send(trade_frame(1, 1))
+    for second in range(1, 100):
+        market.send(statistics(7, second))
+        assert market.look() == []
+
+
+def test_a_book_ticker_that_repeats_itself_or_is_behind_proves_nothing() -> None:
+    market = Market(DEPTH, BOOK)
+    market.send(ticker_frame(3, 1))
+    market.send(depth_frame(1, 5, 1))
+    for second in range(1, 40):
+        market.send(ticker_frame(4 + second % 2, second))
+        assert market.look() == []
+
+
+def test_the_exact_witness_alone_counts_where_there_is_one() -> None:
+    market = Market(DEPTH, BOOK, TRADE)
+    market.look(1)
+    for trade_id in range(40):
+        market.send(trade_frame(trade_id, trade_id))
+        assert market.look() == []
+    market = Market(DEPTH, TRADE)
+    market.look(1)
+    market.send(trade_frame(1, 1))
+    assert market.look(GRACE_SECONDS + 2) == [DEPTH]
+
+
+def test_a_count_of_trades_that_grows_proves_that_trades_are_missing() -> None:
+    market = Market(TRADE, TICKER)
+    market.send(statistics(7, 1))
+    market.look(1)
+    market.send(statistics(8, 2))
+    assert market.look(GRACE_SECONDS + 2) == [TRADE]
+
+
+def test_a_count_that_falls_as_old_trades_leave_its_window_proves_nothing_until_it_grows() -> None:
+    market = Market(TRADE, TICKER)
+    for second, trades in enumerate(range(40, 0, -1)):
+        market.send(statistics(trades, second))
+        assert market.look() == []
+    market.send(statistics(2, 99))
+    assert market.look(GRACE_SECONDS + 2) == [TRADE]
+
+
+def test_a_stream_that_delivers_again_in_time_is_not_behind() -> None:
+    market = Market(TRADE, TICKER)
+    market.look(1)
+    for number in range(1, 30):
+        market.send(statistics(number, number))
+        if number % 5 == 0:
+            market.send(trade_frame(number, number))
+        assert market.look() == []
+
+
+def test_one_that_was_found_is_found_again_only_after_new_movement() -> None:
+    market = Market(TRADE, TICKER)
+    market.look(1)
+    market.send(statistics(1, 1))
+    assert market.look(GRACE_SECONDS + 2) == [TRADE]
+    assert market.look(100) == []
+    market.send(statistics(2, 2))
+    assert market.look(GRACE_SECONDS + 2) == [TRADE]
+
+
+def test_after_it_was_covered_anew_only_new_movement_counts() -> None:
+    market = Market(TRADE, TICKER)
+    market.look(1)
+    market.send(statistics(1, 1))
+    assert market.look(GRACE_SECONDS) == []
+    market.plant.uncover(0, TRADE, cause="SILENT")
+    assert market.look(5) == []
+    market.plant.cover(0, TRADE)
+    assert market.look(60) == []
+    market.send(statistics(2, 2))
+    assert market.look(GRACE_SECONDS + 2) == [TRADE]
+
+
+def test_streams_of_windows_and_without_siblings_are_left_alone() -> None:
+    market = Market("depth.200ms.X", BOOK, TICKER, "kline.1m.X")
+    market.look(1)
+    for number in range(1, 40):
+        market.send(ticker_frame(number, number))
+        market.send(statistics(number, number))
+        assert market.look() == []

@@ -1,0 +1,70 @@
+"""The tails of topics are read whole or not at all, and again what came since."""
+
+from typing import cast
+
+import pytest
+
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.topic_end import TopicEndNotReachedError
+from backpack_streams.feed import tails
+from backpack_streams.feed.markets import Selection
+from backpack_streams.feed.tails import RECORDS_A_PARTITION, TailReader, _note, last_of
+from unit.bus.scripted_reader import ScriptedReader, keep_time
+from unit.feed.recorded_lanes import CODEC
+from unit.feed.test_tails import depth_value, row_of
+
+PLACE = ("t", 0)
+CONNECTION = cast(KafkaConnection, None)
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> ScriptedReader:
+    reader = ScriptedReader({PLACE: [(offset, depth_value(offset, offset)) for offset in range(8)]}, {PLACE: 8})
+    monkeypatch.setattr(tails, "Reader", lambda *_: reader)
+    keep_time(reader, monkeypatch)
+    return reader
+
+
+async def test_a_tail_is_read_and_read_on(reader: ScriptedReader) -> None:
+    async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
+        assert tail.found["t", "X"].last_id == 7
+        polls = len(reader.polls)
+        await tail.read_on()
+        assert len(reader.polls) == polls, "nothing came"
+        reader.logs[PLACE].append((9, depth_value(9, 9)))
+        reader.log_ends[PLACE] = 10
+        await tail.read_on()
+        assert tail.found["t", "X"].last_id == 9
+
+
+async def test_a_tail_that_cannot_be_read_is_no_tail(reader: ScriptedReader) -> None:
+    reader.away = {PLACE}
+    with pytest.raises(TopicEndNotReachedError):
+        async with TailReader(CONNECTION, CODEC, ["t"]):
+            pytest.fail("nothing is known of what was published last")
+
+
+async def test_only_so_much_of_a_partition_is_read(reader: ScriptedReader) -> None:
+    end = RECORDS_A_PARTITION + 5
+    reader.log_ends[PLACE] = end
+    async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
+        assert tail.found["t", "X"].last_id == 7
+    reader.log_ends[PLACE] = end + 3
+    async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
+        assert tail.found == {}
+
+
+def test_of_a_stream_of_all_markets_only_what_is_ours_counts() -> None:
+    """A shard that was away for an hour has been away for an hour, whatever the others published meanwhile."""
+    name, hour_us, now_us = "perp.liquidation", 3_600_000_000, 1_700_000_000_000_000
+    ours = Selection(None, 0, 2)
+    symbols = [f"M{number}_USDC_PERP" for number in range(20)]
+    mine = next(symbol for symbol in symbols if ours.takes(symbol))
+    other = next(symbol for symbol in symbols if not ours.takes(symbol))
+    found: dict[tuple[str, str], tails.Last] = {}
+    _note(found, CODEC, name, row_of(name, symbol=mine, received_time=now_us - hour_us))
+    _note(found, CODEC, name, row_of(name, symbol=other, received_time=now_us - 2_000_000))
+    last = last_of(found, name, "", carries=ours.takes)
+    assert last is not None
+    assert now_us - last.received_us == hour_us
+    assert last_of(found, name, "", carries=lambda _: False) is None

@@ -1,0 +1,70 @@
+"""What lies in the topics is recalled whole or not at all: a leader that moves meanwhile makes no gap be forgotten."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from backpack_streams.bus.topic_end import TopicEndNotReachedError
+from backpack_streams.feed import reports
+from backpack_streams.feed.publishing import Publishing
+from backpack_streams.rest_poller import recall, refiller
+from backpack_streams.rest_poller.recall import recall_history, recall_references
+from backpack_streams.rest_poller.refiller import Refiller
+from unit.bus.scripted_reader import ScriptedReader, keep_time
+from unit.rest_poller.polled_answers import CODEC
+
+GAPS = ("t.ops.gap", 0)
+GAP = reports.gap_row(
+    stream="trade.BTC_USDC_PERP", symbol="BTC_USDC_PERP", topic="market.trade", reason="SEQUENCE_BREAK", detail="",
+    service="s", detected_us=1, last_id=10, next_id=20,
+)  # fmt: skip
+
+
+def read_by(reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch) -> Publishing:
+    for module in (recall, refiller):
+        monkeypatch.setattr(module, "Reader", lambda *_: reader)
+    keep_time(reader, monkeypatch)
+    publishing: Any = SimpleNamespace(connection=None, codec=CODEC, prefix="t.", encoder=lambda _: None, reporter=None)
+    return cast(Publishing, publishing)
+
+
+async def test_a_gap_is_on_the_work_list_though_the_leader_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = ScriptedReader({GAPS: [(0, CODEC.encoder("Gap", "t.ops.gap")(GAP))]}, {GAPS: 1})
+    publishing = read_by(reader, monkeypatch)
+    work = Refiller(publishing, cast(Any, None), lambda _: True, lambda _: None)
+    reader.away = {GAPS}
+    with pytest.raises(TopicEndNotReachedError):
+        await work._recall()
+    assert work._gap_offsets == {}, "it is recalled again"
+    reader.away.clear()
+    await work._recall()
+    assert work.open_spans()["trade"] == 1
+    assert work._gap_offsets == {GAPS: 1}
+
+
+async def test_references_and_histories_are_not_taken_for_whole_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = ScriptedReader({GAPS: [(0, b"")]}, {GAPS: 1})
+    publishing = read_by(reader, monkeypatch)
+    reader.away = {GAPS}
+    with pytest.raises(TopicEndNotReachedError):
+        await recall_references(publishing, {"ops.gap": lambda *_: ""})
+    with pytest.raises(TopicEndNotReachedError):
+        await recall_history(publishing, "ops.gap", lambda *_: "", None)
+
+
+async def test_what_cannot_be_read_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gap = CODEC.encoder("Gap", "t.ops.gap")(GAP)
+    reader = ScriptedReader({GAPS: [(0, b"foreign"), (3, gap)]}, {GAPS: 9})
+    publishing = read_by(reader, monkeypatch)
+    found: list[str] = []
+
+    def learn(key: str, _: object) -> str:
+        found.append(key)
+        return ""
+
+    await recall_references(publishing, {"ops.gap": learn})
+    assert found == ["k"]
+    assert [vars(each)["offset"] for each in caplog.records if "cannot be read" in each.message] == [0]

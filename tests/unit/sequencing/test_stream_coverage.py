@@ -1,0 +1,412 @@
+"""What readers make of watermarks: held against a model in which the true time of everything is known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.sequencing.coverage import CoverageView, RunKey
+from thoroughness import runs as examples
+
+SECOND = 1_000_000
+WATERMARKS = ("b.ops.watermark", 0)
+DEPTH = ("b.market.depth", 0)
+STREAM = "depth.A"
+WALL_US = 1_800_000_000 * SECOND
+
+
+def place_of(stream: str) -> tuple[str, int] | None:
+    return DEPTH if stream.startswith("depth.") else None
+
+
+def view(believed: float = 5.0) -> CoverageView:
+    return CoverageView(WATERMARKS, DEPTH[0], place_of, believed)
+
+
+def watermark(
+    instance: str,
+    sequence: int,
+    through: float,
+    *,
+    published: float | None = None,
+    since: float | None = 0.0,
+    until: float | None = None,
+    depth: int = -1,
+    known: int = -1,
+    final: bool = False,
+    stated_by: int | None = None,
+) -> dict[str, Any]:
+    """Times in seconds after `WALL_US`. `stated_by`: an earlier record holds the statement."""
+    statement = [
+        {
+            "since": None if since is None else WALL_US + int(since * SECOND),
+            "until": None if until is None else WALL_US + int(until * SECOND),
+            "streams": [STREAM],
+        }
+    ]
+    return {
+        "service": f"producer-{instance}",
+        "instance": instance,
+        "sequence": sequence,
+        "complete_through": WALL_US + int(through * SECOND),
+        "published_time": WALL_US + int((through if published is None else published) * SECOND),
+        "interval_ms": 1000,
+        "is_final": final,
+        "offsets": [
+            {"topic": DEPTH[0], "next_offsets": [depth]},
+            {"topic": WATERMARKS[0], "next_offsets": [known]},
+        ],
+        "coverage_sequence": sequence if stated_by is None else stated_by,
+        "coverage": statement if stated_by is None else None,
+    }
+
+
+def key(instance: str, since: float = 0.0) -> RunKey:
+    return RunKey(instance, WALL_US + int(since * SECOND))
+
+
+@dataclass
+class Feed:
+    """A view and a topic: each record gets the next offset."""
+
+    coverage: CoverageView = field(default_factory=view)
+    offset: int = 0
+
+    def say(self, record: dict[str, Any], now: float, *, heard: float | None = 0.0, wall: float | None = None) -> None:
+        """`heard` 0.0: the reader had read all there was right before."""
+        at = now if heard == 0.0 else heard
+        wall_us = WALL_US + int((now if wall is None else wall) * SECOND)
+        self.coverage.take(record, self.offset, heard=at, now=now, wall_us=wall_us)
+        self.offset += 1
+
+    def holds(self, instance: str, *proven: RunKey) -> bool:
+        [run] = [run for run in self.coverage.runs(STREAM) if run.key.instance == instance]
+        return self.coverage.holds(run, frozenset(proven))
+
+
+def test_a_stream_that_nobody_named_is_not_covered() -> None:
+    coverage = view()
+    assert coverage.as_of(STREAM) is None
+    assert coverage.age_seconds(STREAM, 0.0) == inf
+    assert coverage.runs(STREAM) == []
+    assert coverage.wanted_by(STREAM) == []
+
+
+def test_what_was_not_read_yet_is_not_complete() -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0, depth=10), 1.0)
+    feed.say(watermark("a", 1, 2.0, depth=20, stated_by=0), 2.0)
+    assert feed.coverage.as_of(STREAM) is None
+    feed.coverage.positions[DEPTH] = 10
+    assert feed.coverage.as_of(STREAM) == WALL_US + 1 * SECOND
+    assert feed.coverage.age_seconds(STREAM, 3.0) == 2.0
+    feed.coverage.positions[DEPTH] = 20
+    assert feed.coverage.as_of(STREAM) == WALL_US + 2 * SECOND
+    assert feed.coverage.age_seconds(STREAM, 3.0) == 1.0
+
+
+def test_a_watermark_is_no_younger_than_what_was_read_before_it() -> None:
+    """A reader that was away for a minute finds a watermark that may be a minute old."""
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0), 61.0, heard=1.0)
+    assert feed.coverage.age_seconds(STREAM, 61.0) == 60.0
+
+
+def test_what_a_producer_is_behind_by_itself_counts() -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0, published=31.0), 31.0)
+    assert feed.coverage.age_seconds(STREAM, 31.0) == 30.0
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_clock_that_was_set_neither_keeps_a_book_back_nor_makes_it_pass_for_longer(step: float) -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0), 1.0)
+    feed.say(watermark("a", 1, 2.0 + step, stated_by=0), 2.0)
+    assert feed.coverage.age_seconds(STREAM, 2.0) == 0.0
+    for sequence in range(2, 9):  # its records go on, and say nothing new
+        feed.say(watermark("a", sequence, 2.0 + step, stated_by=0), 1.0 + sequence)
+    assert feed.coverage.age_seconds(STREAM, 9.0) == 7.0
+    assert abs(feed.coverage.clock_difference_seconds) > 3500
+
+
+@pytest.mark.parametrize(("wall", "age"), [(100.0, 0.0), (104.0, 4.0), (96.0, 0.0), (106.0, inf), (94.0, inf)])
+def test_a_watermark_from_before_is_believed_by_the_wall_clock_or_not_at_all(wall: float, age: float) -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 99.0, published=99.0), 7.0, heard=None, wall=wall)
+    feed.say(watermark("a", 1, 100.0, published=100.0, stated_by=0), 7.0, heard=None, wall=wall)
+    assert feed.coverage.age_seconds(STREAM, 7.0) == age
+    feed.say(watermark("a", 2, 101.0, stated_by=0), 8.0, wall=wall)  # one that came since is believed
+    assert feed.coverage.age_seconds(STREAM, 8.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        watermark("a", 1, 2.0, since=0.0, until=1.5),
+        watermark("a", 1, 2.0, since=None),
+        watermark("a", 1, 2.0, stated_by=0, final=True),
+        watermark("a", 1, 2.0, stated_by=7),
+    ],
+    ids=["ended", "never", "final", "statement not read"],
+)
+def test_what_ends_coverage_ends_it(end: dict[str, Any]) -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0), 1.0)
+    assert [run.key for run in feed.coverage.runs(STREAM)] == [key("a")]
+    feed.say(end, 2.0)
+    assert feed.coverage.runs(STREAM) == []
+    assert feed.coverage.as_of(STREAM) is None
+
+
+def test_an_instance_that_covers_anew_proves_nothing_of_before() -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0), 1.0)
+    feed.say(watermark("a", 1, 9.0, since=8.0), 9.0)
+    assert not feed.holds("a", key("a"))
+    assert feed.holds("a", key("a", 8.0))
+
+
+def test_the_same_interval_goes_on_after_a_silence() -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0), 1.0)
+    feed.say(watermark("a", 1, 300.0), 300.0)
+    assert feed.holds("a", key("a"))
+
+
+def overlap(feed: Feed, *, known: Callable[[int], int], rounds: int = 4) -> None:
+    """A covers, B comes, and both publish once a second."""
+    feed.say(watermark("a", 0, 0.5, since=0.0, known=-1), 1.0)
+    for second in range(1, rounds):
+        feed.say(watermark("b", second, second + 0.6, since=1.2, depth=3, known=known(feed.offset)), second + 0.6)
+        feed.say(watermark("a", second, second + 0.9, since=0.0, depth=5, known=known(feed.offset)), second + 0.9)
+
+
+def test_coverage_goes_over_to_an_instance_that_was_there_before_the_other_ended() -> None:
+    feed = Feed()
+    overlap(feed, known=lambda offset: offset)
+    assert not feed.holds("b", key("a"))  # not before what A had written by then was read
+    feed.coverage.positions[DEPTH] = 5
+    assert feed.holds("b", key("a"))
+    feed.say(watermark("a", 4, 4.9, stated_by=3, final=True), 5.0)
+    assert feed.holds("b", key("a"))
+    assert [run.key.instance for run in feed.coverage.runs(STREAM)] == ["b"]
+
+
+def test_without_knowing_what_came_first_coverage_does_not_go_over() -> None:
+    feed = Feed()
+    overlap(feed, known=lambda _: -1)
+    feed.coverage.positions[DEPTH] = 5
+    assert not feed.holds("b", key("a"))
+    assert feed.holds("b", key("b", 1.2))
+
+
+def test_a_clock_set_forward_is_no_evidence_of_time_gone_by() -> None:
+    """A's clock jumps past the time at which it saw B: it is not complete up to then by that."""
+    feed = Feed()
+    feed.coverage.positions[DEPTH] = 5
+    feed.say(watermark("a", 0, 0.5, published=1.0), 1.0)
+    feed.say(watermark("b", 0, 1.5, since=1.2, depth=3), 1.5)
+    feed.say(watermark("a", 1, 0.9, published=2.0, known=2), 2.0)
+    feed.say(watermark("a", 2, 3600.9, published=3603.0, known=3), 3.0)
+    assert not feed.holds("b", key("a"))
+
+
+def test_a_topic_made_anew_begins_anew() -> None:
+    feed = Feed()
+    feed.coverage.positions[DEPTH] = 5
+    overlap(feed, known=lambda offset: offset)
+    feed.offset = 0
+    feed.say(watermark("b", 9, 9.0, since=1.2), 9.0)
+    assert feed.holds("b", key("b", 1.2))
+    assert not feed.holds("b", key("a"))
+    assert [run.key.instance for run in feed.coverage.runs(STREAM)] == ["b"]
+
+
+def test_what_was_asked_for_after_a_run_was_known_is_of_it() -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0), 1.0)
+    assert feed.coverage.runs_at(STREAM, 0) == frozenset()
+    assert feed.coverage.runs_at(STREAM, 1) == {key("a")}
+    assert feed.coverage.runs_at(STREAM, 2) == frozenset()  # an offset of another topic of that name
+
+
+def test_an_instances_own_records_after_its_first_watermark_are_of_its_run() -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0, depth=10), 1.0)
+    at = WALL_US + 1 * SECOND
+
+    def proves(offset: int, received_us: int) -> list[RunKey]:
+        return list(feed.coverage.runs_before(STREAM, offset, received_us))
+
+    assert proves(10, at + 1) == [key("a")]
+    assert proves(9, at + 1) == []  # acknowledged before
+    assert proves(10, at - 1) == []  # another instance's, kept back
+    feed.say(watermark("a", 1, -3599.0, depth=20, stated_by=0), 2.0)
+    assert proves(20, at - 3590 * SECOND) == [key("a")]  # its clock was set back
+
+
+def test_where_it_has_written_nothing_its_records_come_after_what_is_there() -> None:
+    feed = Feed()
+    feed.coverage.ends[DEPTH] = 7
+    feed.say(watermark("a", 0, 1.0), 1.0)
+    assert list(feed.coverage.runs_before(STREAM, 6, WALL_US + 9 * SECOND)) == []
+    assert list(feed.coverage.runs_before(STREAM, 7, WALL_US + 9 * SECOND)) == [key("a")]
+
+
+def test_instances_are_forgotten_an_hour_after_their_last_word() -> None:
+    feed = Feed()
+    feed.coverage.positions[DEPTH] = 5
+    overlap(feed, known=lambda offset: offset)
+    feed.say(watermark("b", 9, 4000.0, since=1.2), 4000.0)
+    feed.coverage.forget_old(4000.0)
+    assert feed.coverage.wanted_by(STREAM) == ["producer-b"]
+    assert not feed.holds("b", key("a"))
+
+
+# Against the truth -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Producer:
+    """One instance with a clock of its own that may be set, and watermarks that may wait on their way to Kafka."""
+
+    name: str
+    skew: float
+    since: float | None = None
+    """True time; None while it covers nothing."""
+    stated_since: int | None = None
+    proven: float = 0.0
+    """True time up to which it has all."""
+    sequence: int = 0
+    acknowledged: int = -1
+    waiting: list[tuple[dict[str, Any], float | None, float]] = field(default_factory=list)
+
+    def wall(self, true: float) -> float:
+        return true + self.skew
+
+
+@dataclass
+class Plant:
+    """Two or three instances, one topic, one reader; `spans` are the true intervals by run."""
+
+    producers: list[Producer]
+    feed: Feed = field(default_factory=Feed)
+    now: float = 10.0
+    spans: dict[RunKey, tuple[float, float]] = field(default_factory=dict)
+
+    def step(self, who: int, what: str, amount: float) -> None:
+        producer = self.producers[who % len(self.producers)]
+        if what == "pass":
+            self.now += amount
+        elif what == "cover":
+            if producer.since is None:
+                producer.since = producer.proven = self.now
+                producer.stated_since = WALL_US + int(producer.wall(self.now) * SECOND)
+        elif what == "lose":
+            producer.since = producer.stated_since = None
+        elif what == "hear":
+            if producer.since is not None:  # the exchange has answered what was asked a moment ago
+                producer.proven = max(producer.proven, self.now - amount / 10)
+        elif what == "set clock":
+            producer.skew += (amount - 1.0) * 3600 * 4
+        elif what == "publish":
+            self.publish(producer)
+        elif what == "deliver":
+            self.deliver(producer)
+
+    def publish(self, producer: Producer) -> None:
+        record = watermark(
+            producer.name,
+            producer.sequence,
+            producer.wall(producer.proven),
+            published=producer.wall(self.now),
+            since=None,
+            known=producer.acknowledged,
+        )
+        if producer.stated_since is not None:
+            record["coverage"][0]["since"] = producer.stated_since
+        producer.sequence += 1
+        producer.waiting.append((record, producer.since, producer.proven))
+
+    def deliver(self, producer: Producer) -> None:
+        if not producer.waiting:
+            return
+        record, since, proven = producer.waiting.pop(0)
+        if since is not None:
+            run = RunKey(producer.name, record["coverage"][0]["since"])
+            began = self.spans.get(run, (since, proven))[0]
+            self.spans[run] = (began, proven)
+        self.feed.say(record, self.now)
+        producer.acknowledged = self.feed.offset
+
+    def check(self) -> None:
+        """Whatever passes for going on without a break does: from the end of the one to the beginning of the next."""
+        for run in self.feed.coverage.runs(STREAM):
+            began = self.spans[run.key][0]
+            for earlier in run.holds:
+                if earlier != run.key:
+                    assert self.reaches(earlier, began), (earlier, run.key, self.spans)
+
+    def reaches(self, run: RunKey, moment: float) -> bool:
+        """Whether some chain of true intervals leads from this run to the moment without a break."""
+        reached, grows = self.spans[run][1], True
+        while grows and reached < moment:
+            later = max((end for began, end in self.spans.values() if began <= reached), default=reached)
+            grows, reached = later > reached, max(reached, later)
+        return reached >= moment
+
+    def second(self, acts: list[str]) -> None:
+        """A second passes in which each does one thing at a time of its own, and all publish.
+
+        queue: what it publishes is kept back; deaf: the exchange does not answer it.
+        """
+        for who, act in enumerate(acts):
+            self.now += 1.0 / len(acts)
+            if act in ("cover", "lose", "set clock"):
+                self.step(who, act, 0.5 if self.now % 2 < 1 else 1.5)
+            if act != "deaf":
+                self.step(who, "hear", 0.5)
+            self.publish(self.producers[who])
+            while act != "queue" and self.producers[who].waiting:
+                self.deliver(self.producers[who])
+                self.check()
+
+
+ACTS = st.sampled_from([*["go on"] * 4, *["cover"] * 3, *["lose"] * 2, *["queue"] * 3, *["deaf"] * 2, "set clock"])
+
+
+@examples(2000, 1)
+@given(seconds=st.lists(st.tuples(ACTS, ACTS), min_size=5, max_size=25), skew=st.floats(-4000, 4000))
+def test_no_break_is_ever_overlooked(seconds: list[tuple[str, str]], skew: float) -> None:
+    plant = Plant([Producer("a", 0.0), Producer("b", skew)])
+    plant.step(0, "cover", 0)
+    for acts in seconds:
+        plant.second(list(acts))
+
+
+@given(
+    skews=st.tuples(st.floats(-4000, 4000), st.floats(-4000, 4000)),
+    overlapping=st.integers(5, 20),
+    lag=st.floats(0.0, 0.9),
+)
+def test_an_overlap_of_some_seconds_is_always_seen(skews: tuple[float, float], overlapping: int, lag: float) -> None:
+    """Whatever their clocks: A for a while, then both, then B alone."""
+    old, new = Producer("a", skews[0]), Producer("b", skews[1])
+    plant = Plant([old, new])
+    plant.step(0, "cover", 0)
+    for second in range(5 + overlapping):
+        plant.now += 1.0
+        if second == 5:
+            plant.step(1, "cover", 0)
+        for who in (0, 1) if second >= 5 else (0,):
+            plant.step(who, "hear", lag * 10)
+            plant.step(who, "publish", 0)
+            plant.step(who, "deliver", 0)
+    [run] = [run for run in plant.feed.coverage.runs(STREAM) if run.key.instance == "b"]
+    assert any(each.instance == "a" for each in run.holds)
+    plant.check()
