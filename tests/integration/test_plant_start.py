@@ -1,4 +1,4 @@
-"""What a producer does until it knows what Kafka has: it waits, says why, and ends at once when it is told to."""
+"""What a producer does until it knows what Kafka has: it waits, says why, and ends at once when it is stopped."""
 
 import urllib.error
 import urllib.request

@@ -64,7 +64,7 @@ def session(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> S
         producers = [plant.start("market-producer", *MARKET), plant.start("perp-producer")]
         assert replay.popen.wait(90) == 0, replay.log_tail()
         for producer in producers:
-            # One that is told to leave before it knows what Kafka has publishes nothing.
+            # A producer that is stopped before it knows what Kafka has publishes nothing.
             wait_until("what came at the start is published", partial(has_published, producer))
             assert producer.stop() == 0
         replayed = topics_of(kafka, REPLAYED)

@@ -316,7 +316,7 @@ class World:
         self.run = self._begin()
 
     def stop(self) -> None:
-        """Sockets close, Kafka gets what is left, and the instance says goodbye."""
+        """Sockets close, Kafka gets what is left, and the instance publishes its final watermark."""
         for link in list(self.sockets):
             self.lose(link)
         if self.run.start.is_over:

@@ -1,4 +1,4 @@
-"""What is claimed of a stream is never more than what its sockets have brought one after another, and every break is told."""
+"""What is claimed of a stream is never more than what its sockets have brought one after another, and every break is reported."""
 
 import math
 from dataclasses import dataclass, field
@@ -435,7 +435,7 @@ class Model(RuleBasedStateMachine):
         assert all(since is not None and since < until for since, until in told)
         through = self.told.coverage.through(S)
         if through is None:
-            return  # the break that goes on is told at its end
+            return  # the open break is reported at its end
         for (_, until), (since, _) in pairwise(spans):
             is_open = through < since  # the socket before may still bring it
             assert is_open or any(gap[0] is not None and gap[0] <= us(until) and us(since) <= gap[1] for gap in told)

@@ -193,7 +193,7 @@ def test_a_mass_disappearance_is_refused_until_it_has_lasted_for_long(left: tupl
         refused += events.get(ListNews.MASS_REFUSED, ())
         assert (ListNews.IGNORED_EMPTY in events) == (not left)
         assert asking.states.keys() == set(everything)
-    assert refused == everything[len(left) :], "each is told once"
+    assert refused == everything[len(left) :], "each is reported once"
     assert asking.known.missing == len(refused)
     gone = asking.answer(60 + int(MASS_SECONDS), *left)[ListNews.GONE]
     assert sorted(gone) == everything[len(left) :]
