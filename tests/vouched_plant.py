@@ -44,6 +44,8 @@ class Plant:
 
     clock: Clock
     max_age: float | None = 5.0
+    interval_ms: int = 20_000
+    """So long that an answer of the exchange is not older than the run before it, once a second watermark was read."""
     watermarks: int = 0
     depth: int = 0
     snapshots: int = 0
@@ -90,7 +92,7 @@ class Plant:
             "sequence": sequence,
             "complete_through": self.clock.wall_us(),
             "published_time": self.clock.wall_us(),
-            "interval_ms": 1000,
+            "interval_ms": self.interval_ms,
             "is_final": False,
             "offsets": [
                 {"topic": DEPTH[0], "next_offsets": [self.depth]},
@@ -146,7 +148,9 @@ class Plant:
     def live(self) -> None:
         """Covered by instance a since 0, and proven by the exchange's snapshot."""
         self.read(self.watermark())
-        self.pass_(1.0)
+        self.pass_(0.5)
+        self.read(self.watermark())
+        self.pass_(0.5)
         self.read(self.snapshot(), self.watermark())
         assert self.book.status is Status.LIVE, self.book.reason
 

@@ -11,14 +11,15 @@ from backpack_streams.books.recent_books import PastBook, RecentBooks
 from backpack_streams.books.restart import SEED_TOLERANCE_MICROSECONDS
 from backpack_streams.books.update_buffer import Update
 from backpack_streams.errors import BookError
+from backpack_streams.sequencing.coverage import OLDEST_ANSWER_SECONDS
 
 __all__ = ["BEYOND_SECONDS", "Audit", "AuditResult", "BookAuditor", "ExchangeBook", "audit_beyond", "audit_now"]
 
 PATIENCE_SECONDS: Final = 60.0
 """How long a snapshot waits for the book to reach its id."""
-BEYOND_SECONDS: Final = 10.0
-"""A book that has stood so long past the id to which the exchange says it has come holds what the exchange never sent: its
-answers may be behind its stream, but not by that much."""
+BEYOND_SECONDS: Final = OLDEST_ANSWER_SECONDS
+"""A book that has stood so long past the id to which the exchange says it has come holds what the exchange never sent, if a second
+answer, asked for after that time, says the same: its answers may be behind its stream, but not by that much."""
 
 Levels = Sequence[tuple[int, int]]
 

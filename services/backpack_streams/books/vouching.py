@@ -173,13 +173,18 @@ class Vouching:
                 market.proof_from = min((run.next_offset for run in runs if run not in proving), default=inf)
 
     def disproves(self, market: MarketBook, seed: Mapping[str, Any], is_new: bool) -> bool:
-        """Whether a snapshot ahead of a book for which nobody vouches is proven itself, so that the book has to go for it."""
+        """Whether a snapshot ahead of a book for which nobody vouches is from a time that is covered, so that the book has to go for it.
+
+        An answer of the exchange may be too old to prove a book, and is yet ahead of one that nothing proves.
+        """
         if self.max_age is None or not market.is_whole or seed["last_update_id"] <= (market.last_update_id or 0):
             return False
         if market.standing.is_vouched:
             return False
-        runs = self.coverage.runs(stream_of(market.symbol))
-        return bool(self.keys(market, self.claim(seed, is_new)) & {run.key for run in runs})
+        claim, stream = self.claim(seed, is_new), stream_of(market.symbol)
+        begun = frozenset() if claim.watermarks_end is None else self.coverage.runs_at(stream, claim.watermarks_end)
+        is_after = market.standing.is_from_after(claim)
+        return is_after and bool((claim.keys | begun) & {run.key for run in self.coverage.runs(stream)})
 
     def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
         """A snapshot that a book has taken. `is_new`: it was written after this reader came."""
@@ -213,7 +218,7 @@ class Vouching:
             return frozenset()
         if claim.watermarks_end is None:
             return claim.keys
-        return claim.keys | self.coverage.runs_at(stream_of(market.symbol), claim.watermarks_end)
+        return claim.keys | self.coverage.runs_outlasting(stream_of(market.symbol), claim.watermarks_end)
 
     def proving_runs(self, market: MarketBook) -> frozenset[RunKey]:
         """The runs that go on and in which a book is proven."""

@@ -1,13 +1,15 @@
 """Which books have to be proven by a snapshot, since the coverage of their streams began anew. Sans I/O.
 
 A break of coverage leaves a book unproven until an update follows or a snapshot shows it. In a market that is quiet only the snapshot
-comes, and it proves the book only if the exchange was asked for it after the new coverage was on record.
+comes, and it proves the book only if the exchange was asked for it so long after the new coverage was on record that its answer, which may
+be old, is not from before.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from backpack_streams.exchange.streams import split_stream
+from backpack_streams.sequencing.coverage import watermarks_to_outlast_an_answer
 from backpack_streams.sequencing.watermarks import Instance, Instances
 
 ALIVE_SECONDS = 5.0
@@ -23,9 +25,11 @@ class NewCoverage:
         self._since: dict[str, dict[str, int]] = {}
         """By instance and symbol, the interval that was seen last."""
         self._advanced: dict[str, tuple[int, float]] = {}
+        self._young: dict[str, dict[str, int]] = {}
+        """By instance and symbol, the sequence of the watermark from which on an answer proves the book."""
 
     def take(self, record: Mapping[str, Any], now: float) -> list[str]:
-        """The markets whose realtime depth stream is covered anew, by nobody else without a break."""
+        """The markets whose realtime depth stream is covered anew, by nobody else without a break, for long enough to ask for a proof."""
         instance = self._instances.take(record)
         if instance is None:
             return []
@@ -33,15 +37,24 @@ class NewCoverage:
         if known is None or known[0] != instance.complete_through:
             self._advanced[instance.instance] = instance.complete_through, now
         self._forget(now)
-        if record["coverage"] is None or instance.coverage is None:
-            return []
+        if record["coverage"] is not None and instance.coverage is not None:
+            self._take_statement(instance, now)
+        young = self._young.get(instance.instance, {})
+        due = [symbol for symbol, sequence in young.items() if instance.sequence >= sequence]
+        for symbol in due:
+            del young[symbol]
+        return due
+
+    def _take_statement(self, instance: Instance, now: float) -> None:
         before = self._since.get(instance.instance, {})
         after = self._since[instance.instance] = dict(_books(instance))
-        return [
-            symbol
-            for symbol, since in after.items()
-            if before.get(symbol) != since and not self._is_covered_by_another(symbol, instance, now)
-        ]
+        young = self._young.setdefault(instance.instance, {})
+        for symbol in young.keys() - after.keys():
+            del young[symbol]
+        is_old_at = instance.sequence + watermarks_to_outlast_an_answer(instance.interval_ms)
+        for symbol, since in after.items():
+            if before.get(symbol) != since and not self._is_covered_by_another(symbol, instance, now):
+                young[symbol] = is_old_at
 
     def _is_covered_by_another(self, symbol: str, instance: Instance, now: float) -> bool:
         return any(
@@ -56,6 +69,7 @@ class NewCoverage:
         for name in [name for name, (_, at) in self._advanced.items() if now - at > FORGET_SECONDS]:
             self._instances.forget(name)
             self._since.pop(name, None)
+            self._young.pop(name, None)
             del self._advanced[name]
 
 

@@ -9,17 +9,21 @@ Clocks of two hosts are not compared to decide this. The order of one partition,
 a watermark does not name its own topic, where two instances overlap by less than about three watermarks, or where a clock jumped just
 then, two runs that did overlap pass for separate ones; never the other way, but for a jump of less than a second at that moment. So a
 producer that takes over is ready only once the others know it (`feed/overlap.py`).
+
+An answer of the exchange's REST API may be old. It shows the exchange's state at some moment of a run only if it was asked for so long
+after the run began that it cannot be from before (`OLDEST_ANSWER_SECONDS`). How long that is, the instance's own watermarks count, as they
+come at a fixed interval: a wall clock may be set.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from math import inf
+from math import ceil, inf
 from typing import Any, Final, NamedTuple
 
 from backpack_streams.sequencing.knowledge import Knowledge
 from backpack_streams.sequencing.watermarks import Instance, Instances
 
-__all__ = ["CoverageView", "Mark", "Run", "RunKey"]
+__all__ = ["OLDEST_ANSWER_SECONDS", "CoverageView", "Mark", "Run", "RunKey", "watermarks_to_outlast_an_answer"]
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -27,6 +31,13 @@ Place = tuple[str, int]
 _MARKS_KEPT: Final = 300
 _FORGOTTEN_SECONDS: Final = 3600.0
 _MICROS: Final = 1_000_000
+OLDEST_ANSWER_SECONDS: Final = 20.0
+"""No answer of the exchange's REST API is older than that: a server that is behind is behind by less."""
+
+
+def watermarks_to_outlast_an_answer(interval_ms: int) -> int:
+    """How many watermarks an instance publishes, at one each `interval_ms`, in no less than `OLDEST_ANSWER_SECONDS`."""
+    return ceil(OLDEST_ANSWER_SECONDS * 1000 / max(1, interval_ms))
 
 
 class RunKey(NamedTuple):
@@ -48,7 +59,18 @@ class Mark(NamedTuple):
 class Run:
     """One interval of coverage of one stream that goes on, as far as is known."""
 
-    __slots__ = ("holds", "key", "next_offset", "offset", "place", "producer", "stream", "through")
+    __slots__ = (
+        "_sequence",
+        "holds",
+        "key",
+        "next_offset",
+        "offset",
+        "outlasted_at",
+        "place",
+        "producer",
+        "stream",
+        "through",
+    )
 
     def __init__(self, key: RunKey, stream: str, place: Place, producer: "_Producer", next_offset: int) -> None:
         self.key = key
@@ -60,6 +82,9 @@ class Run:
         """Of the first watermark known that states it."""
         self.through = producer.said.complete_through
         """`complete_through` of that one."""
+        self._sequence = producer.said.sequence
+        self.outlasted_at: int | None = None
+        """Offset of the first watermark from which on no answer of the exchange can be from before the run; None before that."""
         self.next_offset = next_offset
         """From where on in `place` this instance's records were sent after `through`."""
         self.holds: dict[RunKey, int] = {key: 0}
@@ -71,11 +96,20 @@ class Run:
         """Whose it is, for people."""
         return self.producer.said.service
 
+    def goes_on(self) -> bool:
+        """Another watermark says so. Returns whether the run has lasted for longer than an answer of the exchange may be old."""
+        said = self.producer.said
+        if self.outlasted_at is None and said.sequence - self._sequence >= watermarks_to_outlast_an_answer(
+            said.interval_ms
+        ):
+            self.outlasted_at = self.producer.offset
+        return self.outlasted_at is not None
+
 
 class _Producer:
     """One instance: its marks, its open runs, and what it knows of the watermarks' topic."""
 
-    __slots__ = ("heard_at", "knowledge", "marks", "offset", "runs", "said")
+    __slots__ = ("heard_at", "knowledge", "marks", "offset", "runs", "said", "young")
 
     def __init__(self, said: Instance) -> None:
         self.said = said
@@ -83,6 +117,8 @@ class _Producer:
         """Of its newest record."""
         self.marks: deque[Mark] = deque(maxlen=_MARKS_KEPT)
         self.runs: dict[str, Run] = {}
+        self.young: list[Run] = []
+        """Those that an answer of the exchange may be older than."""
         self.knowledge = Knowledge()
         self.heard_at = -inf
 
@@ -148,6 +184,7 @@ class CoverageView:
             fresh_at = self._fresh_at(said, heard, now, wall_us)
             producer.marks.append(Mark(offset, said.complete_through, fresh_at, offsets))
         self._state_runs(producer)
+        producer.young = [run for run in producer.young if not run.goes_on()]
         producer.knowledge.learn(said, self._place)
         self._hand_over(producer)
         if said.is_final:
@@ -184,7 +221,8 @@ class CoverageView:
             if place is not None and (known is None or known.key != key or known.place != place):
                 # Where it has written nothing, its records lie after what is there.
                 bound = max(self.positions.get(place, 0), self.ends.get(place, 0))
-                runs[stream] = Run(key, stream, place, producer, said.offsets.get(place, bound))
+                run = runs[stream] = Run(key, stream, place, producer, said.offsets.get(place, bound))
+                producer.young.append(run)
 
     def _hand_over(self, producer: _Producer) -> None:
         """What is proven in this instance's runs is proven in those that others began before its `complete_through`."""
@@ -244,6 +282,15 @@ class CoverageView:
         if watermarks_end > self.next_offset:
             return frozenset()
         return frozenset(run.key for run in self.runs(stream) if run.offset < watermarks_end)
+
+    def runs_outlasting(self, stream: str, watermarks_end: int) -> frozenset[RunKey]:
+        """The runs that an answer of the exchange is not older than which was asked for when the watermarks' topic ended at this offset."""
+        if watermarks_end > self.next_offset:
+            return frozenset()
+        outlasted = (
+            run for run in self.runs(stream) if run.outlasted_at is not None and run.outlasted_at < watermarks_end
+        )
+        return frozenset(run.key for run in outlasted)
 
     def runs_before(self, stream: str, offset: int, received_us: int) -> Iterator[RunKey]:
         """The runs that had begun when the exchange sent the record at this offset of the stream's partition, received at `received_us`.

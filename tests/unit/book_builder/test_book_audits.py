@@ -3,6 +3,7 @@
 from typing import Any
 
 from backpack_streams.book_builder.audits import BookAudits
+from backpack_streams.books.auditing import BEYOND_SECONDS
 from backpack_streams.books.market_book import MarketBook, Root, Status
 from backpack_streams.books.units import UNITS_PER_ONE
 from backpack_streams.bus.codec import Codec
@@ -87,7 +88,7 @@ def test_a_book_that_stands_past_the_exchange_is_wrong_for_everybody_until_a_lat
     keeper.update(6, bid=12)
     keeper.seed(5, received_us=71)
     assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
-    keeper.now = 10.0
+    keeper.now = BEYOND_SECONDS
     keeper.audits.on_tick()
     [(_, wanted)] = keeper.findings()
     assert (wanted["result"], wanted["book_update_id"]) == ("WANTED", 6)

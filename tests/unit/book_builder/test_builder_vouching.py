@@ -89,7 +89,7 @@ class Plant:
             "sequence": self.sequence,
             "complete_through": int(self.clock.now * SECOND),
             "published_time": int(self.clock.now * SECOND),
-            "interval_ms": 1000,
+            "interval_ms": 20_000,
             "is_final": is_final,
             "offsets": [{"topic": WATERMARK, "next_offsets": [self.watermarks]}],
             "coverage_sequence": self.sequence,
@@ -130,7 +130,7 @@ class Plant:
         return rows
 
     def prove(self) -> None:
-        self.tick(1.0, self.watermark("a"))
+        self.tick(1.0, self.watermark("a"), self.watermark("a"))
         self.keeper.take_snapshot(self.snapshot(100), self.clock(), is_new=True)
         self.tick(1.0, self.watermark("a"))
         assert self.kept.market.status is Status.LIVE, self.kept.market.reason

@@ -130,7 +130,7 @@ def test_another_snapshot_is_asked_for_once_where_the_book_stands_still() -> Non
     assert audited.auditor.wants_snapshot(99.0) == ""
     audited.snapshot(10, 100.0)
     assert audited.auditor.wants_snapshot(100.0 + BEYOND_SECONDS - 0.1) == ""
-    assert "has stood at update 11 for 10 s" in audited.auditor.wants_snapshot(100.0 + BEYOND_SECONDS)
+    assert "has stood at update 11 for 20 s" in audited.auditor.wants_snapshot(100.0 + BEYOND_SECONDS)
     assert audited.auditor.wants_snapshot(100.0 + BEYOND_SECONDS) == ""
     assert audited.snapshot(10, 100.0 + BEYOND_SECONDS + 0.2) == BEYOND
     moving = Audited()

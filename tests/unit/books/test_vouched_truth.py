@@ -13,6 +13,8 @@ from thoroughness import runs
 from vouched_plant import DEPTH, SECOND, WALL_US, Clock, Plant
 
 STEP = 0.5
+OLDEST_ANSWER = STEP / 2
+"""No answer of the exchange is older, and no instance says anything more often: the plant's interval stands for that."""
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Instance:
     next_depth: int = -1
     next_watermark: int = -1
     is_alive: bool = True
+    said_at: float = float("-inf")
     marks: list[dict[str, Any]] = field(default_factory=list)
     """Watermarks made that wait on their way."""
 
@@ -74,7 +77,9 @@ class World:
             self.instances.append(Instance(f"i{len(self.instances)}"))
             self.cover(self.instances[-1])
         elif what == "ask":
-            self.asked = self.plant.snapshot(self.last_id, delta_offset=self.plant.depth)
+            as_of = self.clock.now - (OLDEST_ANSWER if who else 0.0)
+            last_id = max(last_id for at, last_id in self.sent if at <= as_of)
+            self.asked = self.plant.snapshot(last_id, delta_offset=self.plant.depth)
         elif what == "answer" and self.asked is not None:
             self.unread.append(self.asked)
             self.asked = None
@@ -92,8 +97,9 @@ class World:
 
     def say(self, instance: Instance) -> None:
         """Everything is written, and what it says so with waits to get through."""
-        if not instance.is_alive:
+        if not instance.is_alive or self.clock.now - instance.said_at < OLDEST_ANSWER - 1e-9:
             return
+        instance.said_at = self.clock.now
         self.write(instance)
         now_us = self.clock.wall_us()
         began = None if instance.since is None else WALL_US + int(instance.since * SECOND)

@@ -169,8 +169,35 @@ def test_a_snapshot_from_before_the_new_coverage_does_not(plant: Plant) -> None:
 def test_a_snapshot_that_does_not_say_when_it_was_asked_for_counts_from_when_it_was_read(plant: Plant) -> None:
     broken(plant)
     plant.pass_(1.0)
+    plant.read(plant.watermark("b", since=109.0))
+    plant.pass_(1.0)
     plant.read(plant.watermark("b", since=109.0), plant.snapshot(watermark_offset=None))
     assert plant.book.status is Status.LIVE
+
+
+def test_an_answer_that_may_be_from_before_the_new_coverage_does_not(clock: Clock) -> None:
+    """The exchange's answers may be `OLDEST_ANSWER_SECONDS` old. The market moved on unseen, and is silent."""
+    plant = Plant(clock, interval_ms=1000)
+    for _ in range(25):
+        plant.read(plant.watermark())
+        plant.pass_(1.0)
+    plant.read(plant.snapshot(), plant.watermark())
+    assert plant.book.status is Status.LIVE
+    plant.pass_(10.0)
+    for second in range(20):
+        plant.read(plant.watermark("b", since=125.0), plant.snapshot())
+        assert plant.book.status is Status.STALE, second
+        plant.pass_(1.0)
+    plant.read(plant.watermark("b", since=125.0), plant.snapshot())
+    assert plant.book.status is Status.LIVE
+
+
+def test_an_answer_that_may_be_old_is_better_than_a_book_that_nothing_proves(clock: Clock) -> None:
+    plant = Plant(clock, interval_ms=1000)
+    plant.read(plant.snapshot(), plant.watermark())
+    plant.pass_(1.0)
+    plant.read(plant.snapshot(13), plant.watermark())
+    assert (plant.book.status, plant.book.last_update_id) == (Status.SYNCING, 13)
 
 
 def test_a_snapshot_ahead_takes_the_place_of_a_book_that_nothing_proves(plant: Plant) -> None:
@@ -330,6 +357,7 @@ def test_a_snapshot_of_before_all_that_is_known_proves_no_cold_readers_book(plan
     book = cold(plant, plant.snapshot())  # asked for before the only watermark that was read
     assert book.status is Status.SYNCING
     plant.pass_(1.0)
+    plant.read(plant.watermark())
     plant.read(plant.snapshot(), plant.watermark())
     assert book.status is Status.LIVE
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.sequencing.coverage import CoverageView, RunKey
+from backpack_streams.sequencing.coverage import CoverageView, RunKey, watermarks_to_outlast_an_answer
 from thoroughness import runs as examples
 
 SECOND = 1_000_000
@@ -233,6 +233,29 @@ def test_what_was_asked_for_after_a_run_was_known_is_of_it() -> None:
     assert feed.coverage.runs_at(STREAM, 0) == frozenset()
     assert feed.coverage.runs_at(STREAM, 1) == {key("a")}
     assert feed.coverage.runs_at(STREAM, 2) == frozenset()  # an offset of another topic of that name
+
+
+def test_an_answer_asked_for_soon_after_a_run_began_may_be_older_than_it() -> None:
+    feed = Feed()
+    outlast = watermarks_to_outlast_an_answer(1000)
+    for sequence in range(outlast + 1):
+        assert feed.coverage.runs_outlasting(STREAM, sequence) == frozenset()
+        feed.say(watermark("a", sequence, sequence + 1.0), sequence + 1.0)
+    assert feed.coverage.runs_outlasting(STREAM, outlast) == frozenset()
+    assert feed.coverage.runs_outlasting(STREAM, outlast + 1) == {key("a")}
+    assert feed.coverage.runs_outlasting(STREAM, outlast + 2) == frozenset()  # an offset of another topic of that name
+
+
+def test_a_clock_that_jumps_makes_no_run_older() -> None:
+    feed = Feed()
+    feed.say(watermark("a", 0, 1.0), 1.0)
+    feed.say(watermark("a", 1, 3601.0), 2.0)
+    assert feed.coverage.runs_outlasting(STREAM, 2) == frozenset()
+
+
+@pytest.mark.parametrize(("interval_ms", "count"), [(1000, 20), (20_000, 1), (60_000, 1), (300, 67), (0, 20_000)])
+def test_how_many_watermarks_outlast_an_answer(interval_ms: int, count: int) -> None:
+    assert watermarks_to_outlast_an_answer(interval_ms) == count
 
 
 def test_an_instances_own_records_after_its_first_watermark_are_of_its_run() -> None:
