@@ -265,3 +265,32 @@ def test_a_book_says_so_when_the_market_falls_silent_during_an_outage(kafka: Blo
         assert (gap["last_id"], gap["next_id"], gap["lost_records"]) == (at_outage, None, None), "nobody knows"
         assert gap["last_time"] < gap["next_time"]
         assert_equal_to_exchange(plant)
+
+
+def test_a_book_that_lacks_what_its_producer_says_it_has_is_found_and_healed(
+    kafka: BlockingKafka, tmp_path: Path
+) -> None:
+    """The exchange forgets a subscription that it confirmed, and then the market falls silent: no id shows it, nor any other stream."""
+    with running_plant(kafka.bootstrap_servers, tmp_path, "forgotten.") as plant:
+        exchange = plant.start_exchange("--symbols", "3", "--rate", "300", "--start", "control")
+        poller = plant.start("rest-poller", "--seed-refresh", "5")
+        producer = plant.start("market-producer", "--streams", "depth")
+        builder = plant.start("book-builder")
+        for service in (poller, producer, builder):
+            wait_until(f"{service} is ready", service.is_ready)
+        exchange.play()
+        with witness(plant) as watching:
+            exchange.order("drop", stream=f"depth.{SYMBOL}", count=1_000_000)
+            began = exchange.ask(f"/books/{SYMBOL}")["last_update_id"]
+            wait_until("the market moves", lambda: exchange.ask(f"/books/{SYMBOL}")["last_update_id"] > began + 50)
+            exchange.finish()
+            exchange.wait_finished()
+            truth = exchange.ask(f"/books/{SYMBOL}")["last_update_id"]
+            wait_until("the book leaves LIVE", lambda: watching.times_left_live() >= 1)
+            wait_until("the disproof is on record", lambda: bool(gaps(plant, "COVERAGE_DISPROVED")))
+            exchange.clear()
+            wait_until("the stream is subscribed anew", lambda: bool(gaps(plant, "SUBSCRIPTION_SILENT")), 120)
+            wait_until("the book is LIVE again", watching.is_live, 120)
+        gap = gaps(plant, "COVERAGE_DISPROVED")[0]
+        assert gap["last_id"] < truth < gap["next_id"]
+        assert_equal_to_exchange(plant)

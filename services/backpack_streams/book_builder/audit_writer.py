@@ -8,12 +8,13 @@ from aiokafka.structs import ConsumerRecord
 from prometheus_client.registry import Collector
 
 from backpack_streams.book_builder.audits import BookAudits, Finding
+from backpack_streams.books.vouching import Disproof
 from backpack_streams.bus.decimals import UnscaledNumbers
 from backpack_streams.bus.depth_reader import DepthReader
 from backpack_streams.errors import CodecError
 from backpack_streams.feed import reports
 from backpack_streams.feed.measures import counts, value
-from backpack_streams.feed.publishing import Publishing
+from backpack_streams.feed.publishing import Publishing, now_us
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,23 @@ class AuditWriter:
             last_id=wrong_id,
             next_id=finding.next_id,
             next_time_us=finding.seen_us,
+        )
+
+    def tell_disproof(self, disproof: Disproof) -> None:
+        """A book that was complete, producers said, was not: the stream is to be subscribed anew, and nobody's book is LIVE before that."""
+        logger.error(
+            "a book lacked updates although its stream was covered",
+            extra={"symbol": disproof.symbol, "detail": disproof.why},
+        )
+        self._publishing.reporter.gap(
+            stream=f"depth.{disproof.symbol}",
+            symbol=disproof.symbol,
+            topic=DEPTH_TOPIC,
+            reason=reports.COVERAGE_DISPROVED,
+            detail=disproof.why,
+            detected_us=now_us(),
+            last_id=disproof.last_id,
+            next_id=disproof.snapshot_id + 1,
         )
 
     def collectors(self) -> Iterable[Collector]:

@@ -64,7 +64,7 @@ class Builder:
         rules = CheckpointRules(settings.checkpoint_updates, settings.checkpoint_seconds, settings.checkpoint_reach)
         top_interval = settings.top_interval_ms / 1000
         self._audits = AuditWriter(NAME, self._publishing)
-        self._publishing.reporter.expect("depth", (reports.AUDIT_MISMATCH,))
+        self._publishing.reporter.expect("depth", (reports.AUDIT_MISMATCH, reports.COVERAGE_DISPROVED))
         self._publishing.reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
         codec = self._publishing.codec
         self.keeper = BookKeeper(codec, rules, settings.top_levels, top_interval, self._audits.audits, self._depth)
@@ -373,6 +373,8 @@ class Builder:
         if not self._may_write(time.monotonic()):
             return
         self._audits.write(now)
+        for disproof in self.vouching.take_disproofs():
+            self._audits.tell_disproof(disproof)
         for kept, top in self.keeper.tops(now):
             row = top_row(kept, top, self._settings.top_levels, now_us())
             if self._send(TOP_TOPIC, kept, self._encode_top(row), row["engine_time"]):

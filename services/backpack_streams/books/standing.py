@@ -48,6 +48,8 @@ class Standing:
         "ahead_since",
         "as_of",
         "claims",
+        "disproof",
+        "disproved",
         "lost_at",
         "proven",
         "proven_id",
@@ -71,6 +73,10 @@ class Standing:
         """Where the reader last lost updates: what comes next of the watermarks, and of the market's partition, right after that."""
         self.ahead_since: tuple[int, float] | None = None
         """A snapshot that is ahead of the book, by its id, and since when it is."""
+        self.disproved: frozenset[RunKey] = frozenset()
+        """Runs that said that the book was complete when it was not."""
+        self.disproof = ""
+        """Why that is known."""
         self.was_vouched = True
         """What readers were told last."""
 
@@ -112,6 +118,15 @@ class Standing:
         self.lose_proof()
         self.claims.clear()
         self.lost_at = watermarks_next, depth_next
+
+    def on_disproved(self, keys: frozenset[RunKey], why: str) -> None:
+        """These runs said that the book was complete, and it was not: nothing from before proves it, and they do not vouch for it.
+
+        An update that comes in one of them shows that it delivers after all.
+        """
+        self.lose_proof()
+        self.claims.clear()
+        self.disproved, self.disproof = keys, why
 
     def is_from_after(self, claim: Claim) -> bool:
         """Whether a claim is of after the last loss."""

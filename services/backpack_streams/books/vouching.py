@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from backpack_streams.books.listing import moment_text
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome
@@ -14,7 +14,7 @@ from backpack_streams.bus.reader import Place
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.coverage import CoverageView, Mark, Run, RunKey
 
-__all__ = ["MAX_AGE_SECONDS", "WATERMARK_TOPIC", "Vouching", "stream_of"]
+__all__ = ["MAX_AGE_SECONDS", "WATERMARK_TOPIC", "Disproof", "Vouching", "stream_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,16 @@ class KafkaRecord(Protocol):
     @property
     def value(self) -> bytes | None:
         """One framed record."""
+
+
+class Disproof(NamedTuple):
+    """A snapshot that stayed ahead of a book which was complete, producers said: what lies between the two was not brought."""
+
+    symbol: str
+    last_id: int
+    """Where the book stood."""
+    snapshot_id: int
+    why: str
 
 
 def stream_of(symbol: str) -> str:
@@ -84,6 +94,7 @@ class Vouching:
         self._next_look = self._next_forgetting = -inf
         self._has_news = True
         self._told_of_clocks = False
+        self._disproofs: list[Disproof] = []
 
     def _new_coverage(self) -> CoverageView:
         believed = MAX_AGE_SECONDS if self.max_age is None else min(self.max_age, MAX_AGE_SECONDS)
@@ -159,6 +170,7 @@ class Vouching:
         keys = frozenset(self.coverage.runs_before(stream, record.offset, received_us))
         if keys:
             market.standing.claims.append(Claim(last_id, keys))
+            market.standing.disproved -= keys
             others = (run.next_offset for run in self.coverage.runs(stream) if run.key not in keys)
             # Of several instances only one may be alive, and all updates that there will be may be in one answer of Kafka.
             market.proof_from = min((offset for offset in others if offset > record.offset), default=inf)
@@ -168,9 +180,7 @@ class Vouching:
         """Updates of these books come next, maybe all at once: note from where on they are proof."""
         for market in markets:
             if self.max_age is not None and market.is_whole:
-                runs = self.coverage.runs(stream_of(market.symbol))
-                proving = self._settle(market, runs)
-                market.proof_from = min((run.next_offset for run in runs if run not in proving), default=inf)
+                market.proof_from = self._proof_from(market, self._settle(market, self._runs(market)))
 
     def disproves(self, market: MarketBook, seed: Mapping[str, Any], is_new: bool) -> bool:
         """Whether a snapshot ahead of a book for which nobody vouches is from a time that is covered, so that the book has to go for it.
@@ -184,7 +194,7 @@ class Vouching:
         claim, stream = self.claim(seed, is_new), stream_of(market.symbol)
         begun = frozenset() if claim.watermarks_end is None else self.coverage.runs_at(stream, claim.watermarks_end)
         is_after = market.standing.is_from_after(claim)
-        return is_after and bool((claim.keys | begun) & {run.key for run in self.coverage.runs(stream)})
+        return is_after and bool((claim.keys | begun) & {run.key for run in self._runs(market)})
 
     def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
         """A snapshot that a book has taken. `is_new`: it was written after this reader came."""
@@ -222,8 +232,12 @@ class Vouching:
 
     def proving_runs(self, market: MarketBook) -> frozenset[RunKey]:
         """The runs that go on and in which a book is proven."""
-        runs = self.coverage.runs(stream_of(market.symbol))
-        return frozenset(run.key for run in runs if self._is_proven(market, run))
+        return frozenset(run.key for run in self._runs(market) if self._is_proven(market, run))
+
+    def take_disproofs(self) -> list[Disproof]:
+        """What turned out to be incomplete since this was asked last, though it was said to be complete."""
+        disproofs, self._disproofs = self._disproofs, []
+        return disproofs
 
     def oldest_claim(self, markets: Iterable[MarketBook]) -> int | None:
         """How far back the watermarks' topic is to be read so that the newest snapshots can be judged."""
@@ -246,7 +260,7 @@ class Vouching:
 
     def _look_at(self, market: MarketBook, now: float) -> Iterator[tuple[MarketBook, Outcome]]:
         standing, coverage = market.standing, self.coverage
-        runs = coverage.runs(stream_of(market.symbol))
+        runs = self._runs(market)
         if self.max_age is None:
             standing.as_of = coverage.as_of(stream_of(market.symbol)) or standing.as_of
             return
@@ -256,7 +270,7 @@ class Vouching:
             return
         proving = self._settle(market, runs)
         others = [run for run in runs if run not in proving]
-        market.proof_from = min((run.next_offset for run in others), default=inf)
+        market.proof_from = self._proof_from(market, proving)
         mark = self._newest(proving)
         if (
             (mark is None or self._is_old(mark, now))
@@ -270,8 +284,7 @@ class Vouching:
             standing.vouch(mark.complete_through, mark.fresh_at + self.max_age)
             ahead = self._stays_ahead(market, mark, now)
             if ahead is not None:
-                yield market, market.on_disproved(ahead)
-                self._has_news = True
+                yield market, self._disprove(market, ahead, proving)
         is_vouched = standing.is_vouched
         if standing.was_vouched is not is_vouched:
             standing.was_vouched = is_vouched
@@ -304,15 +317,35 @@ class Vouching:
         marks = [mark for run in runs if (mark := self.coverage.newest_mark(run)) is not None]
         return max(marks, key=lambda mark: mark.fresh_at, default=None)
 
-    def _stays_ahead(self, market: MarketBook, mark: Mark, now: float) -> str | None:
-        """Why a book that is complete, they say, is not: a snapshot is ahead of it, and was before the watermark."""
+    def _runs(self, market: MarketBook) -> list[Run]:
+        """The runs of its stream that go on and are believed."""
+        runs, disproved = self.coverage.runs(stream_of(market.symbol)), market.standing.disproved
+        return [run for run in runs if run.key not in disproved] if disproved else runs
+
+    def _proof_from(self, market: MarketBook, proving: Sequence[Run]) -> float:
+        """From where on in its partition updates may prove it in a run in which it is not proven, disproved ones among them."""
+        runs = self.coverage.runs(stream_of(market.symbol))
+        return min((run.next_offset for run in runs if run not in proving), default=inf)
+
+    def _disprove(self, market: MarketBook, ahead: int, runs: Iterable[Run]) -> Outcome:
+        """The book goes for the snapshot, and is not LIVE before something else has proven it."""
+        why = f"the exchange's snapshot is at update {ahead}, and no producer brought what lies before that"
+        self._disproofs.append(Disproof(market.symbol, market.last_update_id or 0, ahead, why))
+        market.standing.on_disproved(frozenset(run.key for run in runs), why)
+        market.standing.refuse(f"what producers say of {stream_of(market.symbol)} is disproved: {why}")
+        market.proof_from = self._proof_from(market, ())
+        self._has_news = True
+        return market.on_disproved(why)
+
+    def _stays_ahead(self, market: MarketBook, mark: Mark, now: float) -> int | None:
+        """The id of a snapshot that is ahead of a book which is complete, they say, and was so before the watermark."""
         standing, ahead = market.standing, market.candidate_id
         if ahead is None:
             standing.ahead_since = None
         elif standing.ahead_since is None or standing.ahead_since[0] != ahead:
             standing.ahead_since = ahead, now
         elif mark.fresh_at > standing.ahead_since[1] + AHEAD_SECONDS:
-            return f"the exchange's snapshot is at update {ahead}, and no producer brought what lies before that"
+            return ahead
         return None
 
     def _why_not(self, market: MarketBook, runs: Sequence[Run], proving: Sequence[Run]) -> tuple[str, Unvouched]:
@@ -320,6 +353,8 @@ class Vouching:
         if not coverage.records:
             return "no producer publishes watermarks", Unvouched.STALE
         since = "" if as_of is None else f" since {moment_text(as_of)}"
+        if not runs and market.standing.disproved & {run.key for run in coverage.runs(stream)}:
+            return f"what producers say of {stream} is disproved: {market.standing.disproof}", Unvouched.STALE
         if proving:
             return f"not all was read yet that {proving[0].service} has published of {stream}", Unvouched.STALE
         if runs:

@@ -22,6 +22,7 @@ from backpack_streams.feed.beginning import Beginning, now
 from backpack_streams.feed.clock_watch import ClockWatch
 from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.delivery import Delivery, FrameCounts
+from backpack_streams.feed.disproofs import Disproofs
 from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.gap_reasons import loss_reasons
@@ -154,6 +155,7 @@ class Producer:
         """What goes on beside the frames until the service stops, by name."""
         yield "markets", self._follow_markets()
         yield "clock", ClockWatch(self._rest, self._clock).run()
+        yield "disproofs", Disproofs(self._publishing, self._router.feeds, self._connection.doubt).run()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""

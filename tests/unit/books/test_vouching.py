@@ -283,7 +283,42 @@ def test_a_snapshot_that_stays_ahead_disproves_what_they_say(plant: Plant) -> No
     plant.pass_(1.0)
     outcomes = plant.read(plant.watermark())
     assert Outcome.RESEEDED in outcomes
-    assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 13)
+    assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 13)
+    assert plant.book.reason.startswith(
+        "what producers say of depth.A is disproved: the exchange's snapshot is at update 13"
+    )
+    vouching = plant.reader.vouching
+    assert vouching is not None
+    assert [each[:3] for each in vouching.take_disproofs()] == [("A", 10, 13)]
+    assert vouching.take_disproofs() == []
+    plant.pass_(1.0)
+    plant.read(plant.snapshot(13), plant.watermark())
+    assert plant.book.status is Status.STALE  # the exchange moves on, and who brought nothing so far is not believed
+
+
+def disproved(plant: Plant) -> None:
+    plant.live()
+    plant.read(plant.snapshot(13))
+    plant.pass_(4.0)
+    plant.read(plant.watermark())
+    assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 13)
+
+
+def test_an_update_shows_that_it_is_brought_after_all(plant: Plant) -> None:
+    disproved(plant)
+    plant.last_id = 13
+    plant.read(plant.update(), plant.watermark())
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_subscription_made_anew_is_believed_again(plant: Plant) -> None:
+    disproved(plant)
+    for _ in range(2):
+        plant.pass_(1.0)
+        plant.read(plant.watermark(since=106.0))
+        assert plant.book.status is Status.STALE
+    plant.read(plant.snapshot(13))
+    assert plant.book.status is Status.LIVE
 
 
 def test_a_snapshot_that_the_updates_catch_up_with_disproves_nothing(plant: Plant) -> None:

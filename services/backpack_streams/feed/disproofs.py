@@ -1,0 +1,67 @@
+"""Follows the gap topic for proof that this instance does not get what it is subscribed to.
+
+Whoever builds the books from Kafka sees what the sockets cannot: a snapshot of the exchange that stays ahead of a book whose stream
+passes for covered (`COVERAGE_DISPROVED`). The exchange has forgotten the subscription, then, so it is made anew.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Container, Iterable
+
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.errors import BusError, CodecError
+from backpack_streams.feed.publishing import Publishing
+from backpack_streams.feed.reports import COVERAGE_DISPROVED
+from backpack_streams.feed.what_kafka_has import GAPS
+
+__all__ = ["Disproofs", "disproved_stream"]
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+_POLL_MILLIS = 1000
+
+
+class Disproofs:
+    """The shell: a reader of the gap topic. What was on record before it came is about an earlier subscription."""
+
+    def __init__(
+        self, publishing: Publishing, streams: Container[str], doubt: Callable[[Iterable[str], str], None]
+    ) -> None:
+        self._publishing = publishing
+        self._streams = streams
+        self._doubt = doubt
+        self._offsets: dict[Place, int] = {}
+
+    async def run(self) -> None:
+        """Follow until cancelled, whatever Kafka does meanwhile."""
+        while True:
+            try:
+                async with Reader(self._publishing.connection, self._publishing.codec) as reader:
+                    if not self._offsets:
+                        self._offsets = await reader.ends(await reader.places(self._publishing.prefix + GAPS))
+                    reader.assign(self._offsets)
+                    while True:
+                        await self._take(reader)
+            except BusError as error:
+                logger.warning("gaps of others cannot be read; trying again", extra={"error": str(error)})
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _take(self, reader: Reader) -> None:
+        for partition, batch in (await reader.poll(_POLL_MILLIS)).items():
+            for record in batch:
+                self._offsets[partition.topic, partition.partition] = record.offset + 1
+                try:
+                    _, gap = self._publishing.codec.decode(record.value or b"")
+                    stream = disproved_stream(gap, self._streams)
+                except (CodecError, KeyError) as error:
+                    logger.warning("a gap record cannot be read", extra={"error": str(error)})
+                    continue
+                if stream is not None:
+                    self._doubt([stream], gap["detail"])
+
+
+def disproved_stream(gap: dict[str, object], streams: Container[str]) -> str | None:
+    """The stream of ours that a Gap record says is not delivered; None for any other record."""
+    stream = gap["stream"]
+    return stream if gap["reason"] == COVERAGE_DISPROVED and isinstance(stream, str) and stream in streams else None
