@@ -42,7 +42,7 @@ test: environment environment-bench ## all tests: unit, integration, faults, end
 test-unit: environment ## the tests that need no socket and no Kafka
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
 
-test-mutations: environment ## change the logic of sequences, one place at a time: each change must fail a test (ARGS=books.sequencer)
+test-mutations: environment ## change the logic of sequences, one place at a time: each change must fail a test (ARGS=sequencing.chain)
 	@PYTHONPATH=tests .venv/bin/python tests/mutations.py $(ARGS)
 
 campaign: environment ## the plant under a random schedule of faults, judged against the exchange's ledger (SEED=7 or SEEDS=1,2,3 MINUTES=5)

@@ -1,6 +1,6 @@
 """Are the tests worth something? Changes the logic of sequences one place at a time; each change must make a unit test fail.
 
-    make test-mutations [ARGS='books.sequencer']
+    make test-mutations [ARGS='sequencing.chain']
 
 A mutation lives in the memory of the process that tests it: no file is changed. Those that change nothing that can be told from
 outside stand in equivalent_mutations.toml, each with its reason. Exit code 1 if another one survives, or if a row there is out of date.
@@ -41,12 +41,14 @@ _BOOKS: Final = (
 )
 _FEED: Final = ("feed/test_stream_feed.py", "feed/test_stream_feed_stateful.py", "feed/test_candle_feed.py")
 MODULES: Final = {
-    "books.sequencer": ("books/test_sequencer.py", *_BOOKS),
+    "sequencing.chain": ("sequencing/test_chain.py", *_BOOKS),
     "books.market_book": _BOOKS,
-    "books.restart": ("books/test_restart.py", *_BOOKS),
+    "sequencing.restart": ("sequencing/test_restart.py", *_BOOKS),
     "books.update_buffer": ("books/test_update_buffer.py", *_BOOKS),
     "books.record_order": ("books/test_record_order.py",),
-    "books.spans": ("books/test_spans.py", "books/test_record_order.py"),
+    "sequencing.spans": ("sequencing/test_spans.py", "sequencing/test_trade_order.py", "books/test_record_order.py"),
+    "sequencing.trade_order": ("sequencing/test_trade_order.py",),
+    "sequencing.reordering": ("sequencing/test_reordering.py",),
     "sequencing.watermarks": ("sequencing/test_watermarks.py",),
     "feed.sequence": ("feed/test_feed_sequence.py", *_FEED),
 }

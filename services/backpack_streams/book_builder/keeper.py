@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from backpack_streams.book_builder.kept_book import CheckpointRules, KeptBook, Observer, Top
-from backpack_streams.books.early_updates import EarlyUpdates
 from backpack_streams.books.joining import take_market
 from backpack_streams.books.known_gaps import KnownGaps
 from backpack_streams.books.listing import Listing
@@ -17,6 +16,7 @@ from backpack_streams.bus.depth_reader import DepthReader
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.sequencing.reordering import EarlyUpdates
 
 __all__ = ["BookKeeper", "KafkaRecord", "Observer"]
 
@@ -99,7 +99,7 @@ class BookKeeper:
         self._count = 0
         self._partitions: dict[int, _Partition] = {}
         self._gaps = KnownGaps()
-        self._early: EarlyUpdates[KeptBook] = EarlyUpdates()
+        self._early: EarlyUpdates[KeptBook, Outcome] = EarlyUpdates()
         self._gaps_offset = 0
         self._seeded_us: dict[str, int] = {}
         self.listing = Listing()

@@ -4,8 +4,9 @@ from backpack_streams.books.changes import Changes, LevelChange
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.order_book import Coverage, Fill, Level, OrderBook, Side
 from backpack_streams.books.record_stream import Hole, RecordStream, StreamedRecord
-from backpack_streams.books.sequencer import Sequencer, Verdict
 from backpack_streams.books.stream import BookStream, BookUpdate
+from backpack_streams.sequencing.chain import Chain as Sequencer
+from backpack_streams.sequencing.chain import Verdict
 
 __all__ = [
     "BookStream",

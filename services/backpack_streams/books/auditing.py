@@ -8,10 +8,10 @@ from backpack_streams.books.comparison import Comparison, Difference, compare
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.recent_books import PastBook, RecentBooks
-from backpack_streams.books.restart import SEED_TOLERANCE_MICROSECONDS
 from backpack_streams.books.update_buffer import Update
 from backpack_streams.errors import BookError
 from backpack_streams.sequencing.coverage import OLDEST_ANSWER_SECONDS
+from backpack_streams.sequencing.restart import SEED_TOLERANCE_MICROSECONDS
 
 __all__ = ["BEYOND_SECONDS", "Audit", "AuditResult", "BookAuditor", "ExchangeBook", "audit_beyond", "audit_now"]
 

@@ -9,7 +9,6 @@ from typing import Any
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.book_update import BookUpdate
-from backpack_streams.books.early_updates import EarlyUpdates
 from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, MARKET_TOPIC, SNAPSHOT_TOPIC, take_market
 from backpack_streams.books.known_gaps import KnownGaps
 from backpack_streams.books.listing import Listing
@@ -21,6 +20,7 @@ from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Records
 from backpack_streams.errors import CodecError
+from backpack_streams.sequencing.reordering import EarlyUpdates
 
 __all__ = ["Intake"]
 
@@ -63,7 +63,7 @@ class Intake:
         self._refused: set[bytes] = set()
         self._has_new_markets = False
         self._gaps = KnownGaps()
-        self._early: EarlyUpdates[MarketBook] = EarlyUpdates(of_all=False)
+        self._early: EarlyUpdates[MarketBook, Outcome] = EarlyUpdates(of_all=False)
         self._unproven: dict[str, str] = {}
         self._seeded_us: dict[str, int] = {}
 

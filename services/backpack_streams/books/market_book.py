@@ -7,7 +7,11 @@ from typing import Any, Final, NamedTuple
 
 from backpack_streams.books.listing import moment_text
 from backpack_streams.books.order_book import OrderBook
-from backpack_streams.books.restart import (
+from backpack_streams.books.standing import Standing
+from backpack_streams.books.update_buffer import Update, UpdateBuffer
+from backpack_streams.errors import BookError
+from backpack_streams.sequencing.chain import Chain, Verdict
+from backpack_streams.sequencing.restart import (
     SEED_TOLERANCE_MICROSECONDS,
     UPDATE_TOLERANCE_MICROSECONDS,
     Position,
@@ -16,10 +20,6 @@ from backpack_streams.books.restart import (
     seed_is_outdated,
     update_is_outdated,
 )
-from backpack_streams.books.sequencer import Sequencer, Verdict
-from backpack_streams.books.standing import Standing
-from backpack_streams.books.update_buffer import Update, UpdateBuffer
-from backpack_streams.errors import BookError
 
 __all__ = ["DEFAULT_BUFFERED_UPDATES", "MarketBook", "Outcome", "Root", "Status"]
 
@@ -193,7 +193,7 @@ class MarketBook:
         self._held_because = _CATCHING_UP
         self._closed_because = ""
         self._is_cut_off = False
-        self._sequencer = Sequencer()
+        self._sequencer = Chain()
         self._buffer = UpdateBuffer(buffered_updates)
         self._candidate: _Seed | None = None
         # While not live: the newest update known, and the id a seed must reach to be past what is known to be missing.

@@ -15,10 +15,7 @@ from backpack_streams.books.record_order import (
     PATIENCE_SECONDS,
     RECENT,
     CandleOrder,
-    Given,
-    Hole,
     Recent,
-    TradeOrder,
     identity_of,
 )
 from backpack_streams.bus.codec import Codec
@@ -27,6 +24,7 @@ from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader, Records
 from backpack_streams.bus.topics import COMPACT, Topic, topic_of_full_name
 from backpack_streams.errors import BookError, CodecError
+from backpack_streams.sequencing.trade_order import Given, Hole, TradeOrder
 
 __all__ = ["Hole", "RecordStream", "StreamedRecord"]
 

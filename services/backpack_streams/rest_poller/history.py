@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from backpack_streams.books.spans import Spans
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.publisher import Lane
 from backpack_streams.errors import CodecError
@@ -17,6 +16,7 @@ from backpack_streams.feed.family import REST
 from backpack_streams.feed.publishing import Publishing
 from backpack_streams.rest_poller.history_rows import funding_rate_row, kline_row, trade_row
 from backpack_streams.rest_poller.history_search import CandleSearch, TradeSearch
+from backpack_streams.sequencing.spans import Spans
 
 logger = logging.getLogger(__name__)
 

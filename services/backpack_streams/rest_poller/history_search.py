@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from backpack_streams.books.spans import Span, Spans
 from backpack_streams.exchange.rest import DEEPEST_TRADE_HISTORY, MOST_TRADES
 from backpack_streams.exchange.rest_wire import Kline, Trade
+from backpack_streams.sequencing.spans import Span, Spans
 
 PAGES_AT_MOST: Final = 20
 CANDLES_A_PAGE: Final = 1_000

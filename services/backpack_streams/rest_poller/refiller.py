@@ -8,7 +8,6 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
-from backpack_streams.books.spans import Span
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
 from backpack_streams.exchange.limits import Priority
@@ -27,6 +26,7 @@ from backpack_streams.rest_poller.refilling import (
     Refill,
     RefillPlan,
 )
+from backpack_streams.sequencing.spans import Span
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from backpack_streams.books.spans import Span, Spans
 from backpack_streams.exchange.streams import StreamKind, split_stream
 from backpack_streams.feed import reports
+from backpack_streams.sequencing.spans import Span, Spans
 
 TRADE: Final = "trade"
 KLINE: Final = "kline"

@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import pytest
 
-from backpack_streams.books.spans import Spans
 from backpack_streams.exchange.rest_wire import Trade
 from backpack_streams.feed.publishing import Publishing
 from backpack_streams.rest_poller.history import Published
 from backpack_streams.rest_poller.history_search import TradeSearch
 from backpack_streams.rest_poller.refiller import Refiller
 from backpack_streams.rest_poller.refilling import ANSWERS_AT_MOST, Refill
+from backpack_streams.sequencing.spans import Spans
 
 STREAM = "trade.SOL_USDC"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books.spans import Spans
+from backpack_streams.sequencing.spans import Spans
 
 BOUND = st.integers(0, 16)
 STEPS = st.lists(st.tuples(st.booleans(), BOUND, BOUND), max_size=30)

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-__all__ = ["Sequencer", "Verdict"]
+__all__ = ["Chain", "Verdict"]
 
 
 class Verdict(Enum):
@@ -16,7 +16,7 @@ class Verdict(Enum):
 _APPLY, _DUPLICATE, _BREAK = Verdict.APPLY, Verdict.DUPLICATE, Verdict.BREAK
 
 
-class Sequencer:
+class Chain:
     """Follows the update ids `U` (first) and `u` (last) of one market's depth stream.
 
     Rules as observed on the exchange: `u <= last` has been seen; the first update kept after a snapshot at `L` must

@@ -2,25 +2,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books.sequencer import Sequencer, Verdict
+from backpack_streams.sequencing.chain import Chain, Verdict
 
 APPLY, DUPLICATE, BREAK = Verdict.APPLY, Verdict.DUPLICATE, Verdict.BREAK
 
 
-def seeded_at(last_update_id: int) -> Sequencer:
-    sequencer = Sequencer()
+def seeded_at(last_update_id: int) -> Chain:
+    sequencer = Chain()
     sequencer.seed(last_update_id)
     return sequencer
 
 
-def chained_at(last_id: int) -> Sequencer:
+def chained_at(last_id: int) -> Chain:
     sequencer = seeded_at(last_id - 1)
     assert sequencer.offer(last_id, last_id) is APPLY
     return sequencer
 
 
 def test_an_unseeded_sequence_takes_nothing() -> None:
-    sequencer = Sequencer()
+    sequencer = Chain()
     assert sequencer.is_chained is False
     assert sequencer.offer(0, 0) is BREAK
     assert sequencer.offer(1, 1) is BREAK

@@ -1,10 +1,7 @@
 """Updates that come before the one they follow on, as from two producers side by side: they wait a moment for it. Sans I/O."""
 
 from collections.abc import Iterator
-from typing import Final, Generic, Protocol, TypeVar
-
-from backpack_streams.books.market_book import Outcome
-from backpack_streams.bus.depth_reader import DepthNumbers, Levels
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 __all__ = ["EARLY_AT_MOST", "EARLY_PATIENCE_SECONDS", "EarlyUpdates"]
 
@@ -14,7 +11,15 @@ EARLY_AT_MOST: Final = 1_000
 """Updates of one market that wait, at most."""
 
 
-class Market(Protocol):
+Levels = list[tuple[int, int]]
+"""Prices and quantities."""
+Update = tuple[int, int, int | None, Levels, Levels]
+"""First and last update id, engine time, bids, asks."""
+OutcomeT = TypeVar("OutcomeT")
+OutcomeT_co = TypeVar("OutcomeT_co", covariant=True)
+
+
+class Market(Protocol[OutcomeT_co]):
     """What takes updates: a `MarketBook`, or what stands for one."""
 
     @property
@@ -24,11 +29,13 @@ class Market(Protocol):
     def is_early(self, first_id: int) -> bool:
         """Whether an update that begins with this id leaves a hole."""
 
-    def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
+    def on_update(
+        self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels
+    ) -> OutcomeT_co:
         """Take one update."""
 
 
-MarketT = TypeVar("MarketT", bound=Market)
+MarketT = TypeVar("MarketT", bound=Market[Any])
 
 
 class _Waiting(Generic[MarketT]):
@@ -37,10 +44,10 @@ class _Waiting(Generic[MarketT]):
     def __init__(self, market: MarketT, due: float) -> None:
         self.market = market
         self.due = due
-        self.updates: list[DepthNumbers] = []
+        self.updates: list[Update] = []
 
 
-class EarlyUpdates(Generic[MarketT]):
+class EarlyUpdates(Generic[MarketT, OutcomeT]):
     """What waits of each market. Meanwhile its book stays at the update before: right as of that one, and `LIVE`.
 
     Once what is missing has come, or the patience is over, everything goes to the book, which judges it.
@@ -65,7 +72,7 @@ class EarlyUpdates(Generic[MarketT]):
         if self._doubled is not None:
             self._doubled.add(symbol)
 
-    def offer(self, market: MarketT, update: DepthNumbers, now: float) -> Iterator[Outcome]:
+    def offer(self, market: MarketT, update: Update, now: float) -> Iterator[OutcomeT]:
         """Take an update that is early, or any of a market of which some wait; yields what became of those that went to the book."""
         waiting = self._waiting.get(market.symbol)
         if market.is_early(update[0]) and (self._doubled is None or market.symbol in self._doubled):
@@ -84,7 +91,7 @@ class EarlyUpdates(Generic[MarketT]):
         waiting = self._waiting.get(market.symbol)
         return waiting is not None and min(update[0] for update in waiting.updates) <= seed_id + 1
 
-    def give_up(self, market: MarketT) -> Iterator[Outcome]:
+    def give_up(self, market: MarketT) -> Iterator[OutcomeT]:
         """Hand everything that waits to the book, in order."""
         waiting = self._waiting.pop(market.symbol, None)
         if waiting is not None:
@@ -95,14 +102,14 @@ class EarlyUpdates(Generic[MarketT]):
         """Drop what waits of a market."""
         self._waiting.pop(market.symbol, None)
 
-    def due(self, now: float) -> Iterator[tuple[MarketT, Outcome]]:
+    def due(self, now: float) -> Iterator[tuple[MarketT, OutcomeT]]:
         """Give up on what has waited for long enough."""
         for waiting in list(self._waiting.values()):
             if now >= waiting.due:
                 for outcome in self.give_up(waiting.market):
                     yield waiting.market, outcome
 
-    def _follow(self, waiting: _Waiting[MarketT]) -> Iterator[Outcome]:
+    def _follow(self, waiting: _Waiting[MarketT]) -> Iterator[OutcomeT]:
         market = waiting.market
         waiting.updates.sort(key=lambda update: update[0])
         taken = 0

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books.early_updates import EARLY_AT_MOST, EARLY_PATIENCE_SECONDS, EarlyUpdates
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.bus.depth_reader import DepthNumbers
+from backpack_streams.sequencing.reordering import EARLY_AT_MOST, EARLY_PATIENCE_SECONDS, EarlyUpdates
 
 
 def update(number: int) -> DepthNumbers:
@@ -20,7 +20,7 @@ def live(last_id: int = 10) -> MarketBook:
 
 def test_where_one_producer_is_known_nothing_waits_until_a_second_one_shows() -> None:
     market = live()
-    early: EarlyUpdates[MarketBook] = EarlyUpdates(of_all=False)
+    early: EarlyUpdates[MarketBook, Outcome] = EarlyUpdates(of_all=False)
     assert list(early.offer(market, update(12), 0.0)) == [Outcome.BROKE]
     assert not early
     market = live()

@@ -1,6 +1,6 @@
 import pytest
 
-from backpack_streams.books.restart import (
+from backpack_streams.sequencing.restart import (
     Position,
     restarted_by_seed,
     restarted_by_update,

@@ -1,0 +1,125 @@
+"""The trades of one market in the order of their ids, each once, with holes told as such. Sans I/O."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from backpack_streams.sequencing.spans import Span, Spans
+
+__all__ = ["RANGES_AT_MOST", "Given", "Hole", "TradeOrder"]
+
+NEW_SEQUENCE_MICROS: Final = 1_000_000
+"""A lower id at a time later than this after all before is the begin of a new sequence."""
+RANGES_AT_MOST: Final = 10_000
+"""Ranges of ids of one market that are remembered."""
+
+T = TypeVar("T")
+
+
+class Hole(NamedTuple):
+    """Trades `first_id` to `last_id` of a market are missing: nobody has brought them in time.
+
+    Should they come after all, they are given then, marked as late.
+    """
+
+    symbol: str
+    first_id: int
+    last_id: int
+
+
+class Given(NamedTuple, Generic[T]):
+    """Something to hand to the user. `is_late`: what should have followed it was given before."""
+
+    item: T
+    is_late: bool = False
+
+
+class _Held(NamedTuple, Generic[T]):
+    since: float
+    item: T
+
+
+@dataclass(slots=True)
+class TradeOrder(Generic[T]):
+    """The trades of one market, whoever publishes them and how often. `since` and `now` are monotonic seconds."""
+
+    symbol: str
+    next_id: int | None = None
+    held: dict[int, _Held[T]] = field(default_factory=dict)
+    """In the order of arrival."""
+    duplicates: int = 0
+    _seen: Spans = field(default_factory=lambda: Spans(RANGES_AT_MOST))
+    _queue: list[int] = field(default_factory=list)
+    _newest_us: int = 0
+    _began_us: int = 0
+
+    def offer(self, trade_id: int, time_us: int, item: T, now: float) -> Iterator[Given[T] | Hole]:
+        """A trade came; `time_us` is the exchange's time in microseconds. Gives what its coming sets free."""
+        if self.next_id is None:
+            self.next_id = trade_id
+        elif time_us < self._began_us and trade_id >= self.next_id:  # somebody still brings the sequence that ended
+            self.duplicates += 1
+            return
+        elif trade_id < self.next_id and time_us > self._newest_us + NEW_SEQUENCE_MICROS:
+            yield from self.give_up()
+            self._begin_anew(trade_id, time_us)
+        self._newest_us = max(self._newest_us, time_us)
+        if trade_id in self._seen:
+            self.duplicates += 1
+            return
+        self._seen.add(trade_id, trade_id + 1)
+        if trade_id < self.next_id:
+            yield Given(item, is_late=True)
+        elif trade_id > self.next_id:
+            self.held[trade_id] = _Held(now, item)
+            heappush(self._queue, trade_id)
+        else:
+            yield Given(item)
+            self.next_id += 1
+            yield from self._release()
+
+    def tick(self, now: float, patience_seconds: float) -> Iterator[Given[T] | Hole]:
+        """Time passed: what waited for long enough is given, after the hole before it."""
+        while self.held and now - self.waits_since() >= patience_seconds:
+            yield from self._skip()
+
+    def lost(self, span: Span) -> Iterator[Given[T] | Hole]:
+        """Somebody who would know says that these ids (from, to before) will not come."""
+        while self.held and self.next_id is not None:
+            first = self._queue[0]
+            if not (span[0] <= self.next_id and first <= span[1]):
+                return
+            yield from self._skip()
+
+    def give_up(self) -> Iterator[Given[T] | Hole]:
+        """All that waits, and the holes between."""
+        while self.held:
+            yield from self._skip()
+
+    def skip_hole(self) -> Iterator[Given[T] | Hole]:
+        """What follows on the first hole, after it."""
+        if self.held:
+            yield from self._skip()
+
+    def waits_since(self) -> float:
+        """Since when the trade that has waited for longest does."""
+        return next(iter(self.held.values())).since if self.held else 0.0
+
+    def _skip(self) -> Iterator[Given[T] | Hole]:
+        assert self.next_id is not None  # something is held, so something came
+        first = self._queue[0]
+        yield Hole(self.symbol, self.next_id, first - 1)
+        self.next_id = first
+        yield from self._release()
+
+    def _release(self) -> Iterator[Given[T]]:
+        assert self.next_id is not None  # as above
+        while self._queue and self._queue[0] == self.next_id:
+            self.next_id += 1
+            yield Given(self.held.pop(heappop(self._queue)).item)
+
+    def _begin_anew(self, trade_id: int, time_us: int) -> None:
+        self.next_id = trade_id
+        self._began_us = time_us - 1_000  # REST's times are cut to milliseconds
+        self._seen = Spans(RANGES_AT_MOST)

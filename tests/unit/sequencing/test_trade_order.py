@@ -1,0 +1,100 @@
+"""However often trades come and in which order: each once, in the order of their ids, holes told, memory bounded."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.sequencing.trade_order import Given, Hole, TradeOrder
+
+SECOND = 1_000_000
+
+
+def given_ids(items: list[Any]) -> list[int]:
+    return [item.item for item in items if isinstance(item, Given)]
+
+
+def offered(order: TradeOrder[int], *ids: int, now: float = 0.0) -> list[Any]:
+    return [out for each in ids for out in order.offer(each, 1_000 * SECOND + each, each, now)]
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> tuple[list[int], int]:
+    """Two producers' copies of the same trades, each with holes of its own, and refills that come late: any interleaving of them."""
+    count = draw(st.integers(1, 40))
+    whole = list(range(100, 100 + count))
+    first = [each for each in whole if draw(st.booleans()) or each == 100]
+    second = [each for each in whole if draw(st.booleans())]
+    refill = [each for each in whole if each not in first]
+    queues, out = [first[1:], second, refill], [100]
+    while any(queues):
+        queue = draw(st.sampled_from([queue for queue in queues if queue]))
+        out.append(queue.pop(0))
+    return out, count
+
+
+@given(arrivals())
+def test_every_trade_is_given_once_and_in_order_while_patience_lasts(case: tuple[list[int], int]) -> None:
+    ids, count = case
+    order: TradeOrder[int] = TradeOrder("X")
+    items = offered(order, *ids)
+    assert given_ids(items) == list(range(100, 100 + count))
+    assert not any(item.is_late for item in items)
+    assert order.duplicates == len(ids) - count
+    assert not order.held
+
+
+@given(arrivals(), st.lists(st.booleans(), min_size=200, max_size=200))
+def test_without_patience_each_is_given_once_all_the_same(case: tuple[list[int], int], ticks: list[bool]) -> None:
+    ids, count = case
+    order: TradeOrder[int] = TradeOrder("X")
+    items: list[Any] = []
+    for at, each in enumerate(ids):
+        items += order.offer(each, 1_000 * SECOND + each, each, float(at))
+        if ticks[at % len(ticks)]:
+            items += order.tick(float(at), 0.0)
+    items += order.give_up()
+    assert sorted(given_ids(items)) == list(range(100, 100 + count))
+    in_turn = [item.item for item in items if isinstance(item, Given) and not item.is_late]
+    assert in_turn == sorted(in_turn)
+    late = {item.item for item in items if isinstance(item, Given) and item.is_late}
+    told = {each for item in items if isinstance(item, Hole) for each in range(item.first_id, item.last_id + 1)}
+    assert late <= told | set(range(100))
+    assert told | set(in_turn) >= set(range(100, 100 + count))
+
+
+def test_a_hole_is_told_when_waiting_is_over_and_not_before() -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    assert given_ids(offered(order, 1, 2)) == [1, 2]
+    assert offered(order, 5, 6, now=10.0) == []
+    assert list(order.tick(19.9, 10.0)) == []
+    assert list(order.tick(20.0, 10.0)) == [Hole("X", 3, 4), Given(5), Given(6)]
+    assert offered(order, 4, now=21.0) == [Given(4, is_late=True)]
+    assert offered(order, 4, 3, now=21.0) == [Given(3, is_late=True)]
+
+
+def test_nobody_waits_for_what_cannot_be_had() -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    offered(order, 1, 4, 6, now=0.0)
+    assert list(order.lost((2, 3))) == []  # only a part of the hole: the rest may come
+    assert list(order.lost((2, 4))) == [Hole("X", 2, 3), Given(4)]
+    assert list(order.lost((5, 6))) == [Hole("X", 5, 5), Given(6)]
+
+
+def test_a_sequence_that_begins_anew_is_no_duplicate() -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    items = [*order.offer(900, 50 * SECOND, 900, 0.0), *order.offer(901, 51 * SECOND, 901, 0.0)]
+    items += order.offer(1, 90 * SECOND, 1, 1.0)
+    items += order.offer(902, 52 * SECOND, 902, 1.0)  # another producer is behind
+    items += order.offer(2, 91 * SECOND, 2, 1.0)
+    items += order.offer(1, 90 * SECOND, 1, 1.0)
+    assert given_ids(items) == [900, 901, 1, 2]
+    assert order.duplicates == 2
+
+
+@given(st.permutations(range(100)))
+def test_what_is_remembered_is_ranges_not_trades(ids: list[int]) -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    offered(order, -1, *ids, *ids)
+    assert len(order._seen) == 1
+    assert order.duplicates == 100
