@@ -3,6 +3,7 @@
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from backpack_streams.embedded import BlockingKafka
 from plant import Service, running_plant, wait_until
@@ -47,3 +48,42 @@ def test_a_start_goes_on_once_the_exchange_is_back(kafka: BlockingKafka, tmp_pat
             if each.value
         }
         assert reasons == {"STREAM_START"}, "what was before is not known, and that is on record"
+
+
+def test_what_was_missed_of_a_market_that_closed_meanwhile_is_on_record_once(
+    kafka: BlockingKafka, tmp_path: Path
+) -> None:
+    """The producer is killed, the market moves on and is closed for good: no message will ever show what was missed."""
+    prefix, symbol = "startclosed.", "BTC_USDC_PERP"
+    with running_plant(kafka.bootstrap_servers, tmp_path, prefix) as plant:
+        exchange = plant.start_exchange("--symbols", "2", "--rate", "200")
+        first = plant.start("market-producer", "--streams", "depth,trade")
+        wait_until("it is ready", first.is_ready)
+        wait_until(
+            "it has vouched", lambda: len(read_topic(kafka.bootstrap_servers, prefix + "ops.watermark", None)) > 2
+        )
+        first.kill()
+        at = exchange.ask(f"/books/{symbol}")["last_update_id"]
+        wait_until("the market moves on", lambda: exchange.ask(f"/books/{symbol}")["last_update_id"] > at + 20)
+        exchange.order("delist", symbol=symbol, gone=False)
+
+        def gaps() -> list[dict[str, Any]]:
+            records = read_topic(kafka.bootstrap_servers, prefix + "ops.gap", "Gap")
+            rows = [each.value for each in records if each.value]
+            return [row for row in rows if row["symbol"] == symbol and row["reason"] == "RESTART"]
+
+        for _ in range(2):
+            again = plant.start("market-producer", "--streams", "depth,trade")
+            wait_until("it is ready", again.is_ready)
+            wait_until("what was missed is on record", lambda: len(gaps()) >= 2)
+            assert again.stop() == 0
+        by_stream = {row["stream"]: row for row in gaps()}
+        assert len(gaps()) == len(by_stream) == 2
+        for stream, topic, record, field in (
+            (f"depth.{symbol}", "market.depth", "DepthUpdate", "last_update_id"),
+            (f"trade.{symbol}", "market.trade", "Trade", "trade_id"),
+        ):
+            kept = read_topic(kafka.bootstrap_servers, prefix + topic, record)
+            ids = [each.value[field] for each in kept if each.value and each.value["symbol"] == symbol]
+            assert by_stream[stream]["last_id"] == max(ids)
+            assert by_stream[stream]["last_time"] < by_stream[stream]["next_time"]

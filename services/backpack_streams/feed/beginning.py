@@ -7,6 +7,7 @@ import time
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.errors import BusError
 from backpack_streams.exchange.connection import Connection
+from backpack_streams.feed import reports
 from backpack_streams.feed.coverage import Moment
 from backpack_streams.feed.delivery import Delivery
 from backpack_streams.feed.publishing import now_us
@@ -58,6 +59,10 @@ class Beginning:
         self._publisher.go_on_from(found.ends)
         first_offset = await self._vouching.first()
         delivery.resume(found.last, found.covered, now())
+        for stream, abandoned in found.abandoned.items():
+            delivery.router.left_behind(
+                stream, abandoned.until_us, now_us(), reports.RESTART, last_id=abandoned.last_id
+            )
         if found.others and first_offset >= 0:
             try:
                 await self._look.until_known(found.others, first_offset)

@@ -161,6 +161,16 @@ class Coverage:
         self._wanted = set(streams)
         self.generation += 1
 
+    def leave(self, stream: str, now: Moment) -> Break | None:
+        """A stream is wanted no more. If nobody covers it now, that time is over, as far as anybody will ever know."""
+        known = self._streams.get(stream)
+        if known is None or known.active or known.until is None:
+            return None
+        reason, detail = _REASONS[known.cause]
+        bounds = known.until.bounds(now)
+        known.until, known.cause = now, "UNSUBSCRIBED"
+        return Break(stream, reason, detail, *bounds, 0)
+
     def take(self, event: CoverageEvent, now: Moment) -> list[Break]:
         """An event of the session; returns the times that are now known to have been covered by nobody."""
         match event:

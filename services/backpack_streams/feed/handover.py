@@ -72,6 +72,20 @@ class Handover:
                 found[stream] = max(ends)
         return found
 
+    def abandoned(self, serves: Callable[[str], bool]) -> dict[str, int]:
+        """Streams that we serve and want no more, since their market is gone: until when earlier instances covered each (microseconds).
+
+        None that an instance may still cover.
+        """
+        found: dict[str, int] = {}
+        for each in self._instances.by_id.values():
+            for stream in (each.coverage or {}).keys() - self._streams:
+                until = each.covered_until(stream)
+                if until is not None and serves(stream):
+                    found[stream] = max(until, found.get(stream, until))
+        on = {name for each in self._proved.values() for name in each.coverage or {} if each.covers(name)}
+        return {stream: until for stream, until in found.items() if stream not in on}
+
     def others(self) -> frozenset[str]:
         """The ids of the instances that cover streams of ours past our start."""
         return frozenset(

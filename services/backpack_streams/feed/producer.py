@@ -127,7 +127,7 @@ class Producer:
         """
         leave = asyncio.Event()
         socket = asyncio.create_task(self._connection.run(leave), name="sockets")
-        look = KafkaLook(self._publishing, self._selection.takes)
+        look = KafkaLook(self._publishing, self._selection.takes, self._topic_of)
         beginning = Beginning(self._connection, self._delivery, self._vouching, self._publishing.publisher, look)
         starting = asyncio.create_task(beginning.run(), name="start")
         chores = [
@@ -237,6 +237,10 @@ class Producer:
             self._reporter.status(
                 stream=feed.name, symbol=feed.symbol, status="UNSUBSCRIBED", detail=detail, changed_us=now_us()
             )
+            left = self._coverage.leave(feed.name, now())
+            if left is not None and left.since_us is not None:
+                last_id = feed.last_published_id if feed.family.chained else None
+                self._router.left_behind(feed.name, left.since_us, left.until_us, left.reason, last_id=last_id)
         new = self._router.want(streams)
         self._coverage.want(streams)
         self._delivery.existing.clear()
@@ -309,6 +313,12 @@ class Producer:
                 self._connection.doubt([stream], evidence)
             if self._start.is_over:
                 self._vouching.on_tick(now())
+
+    def _topic_of(self, stream: str) -> str | None:
+        """Where the records of a stream go if it is of ours, whether its market is open or not."""
+        kind, symbol = split_stream(stream)
+        is_ours = kind in self._kinds and bool(symbol) and self._selection.takes(symbol or "")
+        return self._router.topic_of(stream) if is_ours else None
 
     def _stream_of(self, topic_name: str, symbol: str) -> str:
         feeds = self._router.feeds.values()

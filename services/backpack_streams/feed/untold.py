@@ -56,6 +56,7 @@ class Untold:
     def __init__(self) -> None:
         self._sequences: dict[tuple[str, str], _Sequence] = {}
         self._told: dict[str, list[Span]] = {}
+        self._told_since_us: dict[str, int] = {}
 
     def record(self, topic: str, name: str, row: Mapping[str, Any]) -> None:
         """A record of a stream whose records follow on each other; others are ignored."""
@@ -78,9 +79,15 @@ class Untold:
         """A gap on record."""
         is_of_ids = row["last_id"] is not None or row["next_id"] is not None
         last, after = (row["last_id"], row["next_id"]) if is_of_ids else (row["last_time"], row["next_time"])
+        if row["last_time"] is not None:
+            self._told_since_us[row["stream"]] = max(row["last_time"], self._told_since_us.get(row["stream"], 0))
         if after is not None:
             first = 0 if last is None else last + 1 if is_of_ids else last
             self._told.setdefault(row["stream"], []).append(Span(first, after))
+
+    def tells_of(self, stream: str, since_us: int) -> bool:
+        """Whether a gap on record begins at this moment of the stream, or later."""
+        return self._told_since_us.get(stream, 0) >= since_us
 
     def of(
         self, stream: str, topic: str, symbol: str, interval: str | None = None, covered_until_us: int | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
@@ -10,6 +10,7 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
+from backpack_streams.exchange.streams import split_stream
 from backpack_streams.feed.delivery import LastPublished
 from backpack_streams.feed.handover import Handover
 from backpack_streams.feed.overlap import Overlap
@@ -23,28 +24,42 @@ GAPS = "ops.gap"
 WATERMARKS_LOOKED_AT = 5_000
 """How many watermarks are read back: of all instances together, one a second each."""
 _LOOK_SECONDS = 0.1
+_CHANNELS_WITH_IDS = ("depth", "trade")
+
+
+class Abandoned(NamedTuple):
+    """Until when a stream was covered (microseconds), and the last id of it that Kafka holds, where it has ids."""
+
+    until_us: int
+    last_id: int | None
 
 
 class WhatKafkaHas(NamedTuple):
     """By stream the last record, and until when others covered it (see `Coverage.resume`); by partition where it ended.
 
-    `others`: the instances that cover streams of ours past our start.
+    `others`: the instances that cover streams of ours past our start. `abandoned`: streams of markets that are gone, which an earlier
+    instance wanted to the end.
     """
 
     last: dict[str, LastPublished]
     covered: dict[str, int | None]
     ends: dict[Place, int]
     others: frozenset[str]
+    abandoned: dict[str, Abandoned]
 
 
 class KafkaLook:
     """Looks at Kafka once, in the order that makes the answer safe: first what others have covered, then how far the topics go."""
 
-    def __init__(self, publishing: Publishing, carries: Callable[[str], bool]) -> None:
+    def __init__(
+        self, publishing: Publishing, carries: Callable[[str], bool], topic_of: Callable[[str], str | None]
+    ) -> None:
+        """Prepare. `carries`: whether a symbol is ours; `topic_of`: where the records of a stream go, None for one that is not ours."""
         self._connection = publishing.connection
         self._codec = publishing.codec
         self._prefix = publishing.prefix
         self._carries = carries
+        self._topic_of = topic_of
 
     async def look(self, feeds: Sequence[StreamFeed], is_covered: Callable[[str], bool]) -> WhatKafkaHas:
         """What is there. Of streams that are not covered by us (`is_covered`) while others still cover them, how far those have come.
@@ -55,11 +70,13 @@ class KafkaLook:
         """
         ours = {feed.name for feed in feeds if is_covered(feed.name)}
         handover = await self._handover([feed.name for feed in feeds])
-        topics = {self._prefix + GAPS, *(self._prefix + feed.topic for feed in feeds)}
+        gone = handover.abandoned(lambda stream: self._topic_of(stream) is not None)
+        topics = {GAPS, *(feed.topic for feed in feeds), *(self._topic_of(stream) or GAPS for stream in gone)}
         covered = handover.covered(ours.__contains__)
-        async with TailReader(self._connection, self._codec, topics) as tails:
+        async with TailReader(self._connection, self._codec, map(self._prefix.__add__, topics)) as tails:
             found = {feed.name: self._last(tails, feed) for feed in feeds}
             untold = {feed.name: self._untold(tails, feed, covered.get(feed.name)) for feed in feeds}
+            abandoned = dict(self._abandoned(tails, gone))
             ends = dict(tails.ends)
         for name, last in found.items():
             if last is not None and name not in covered and last.received_us:
@@ -70,7 +87,7 @@ class KafkaLook:
             for name, last in found.items()
             if last is not None
         }
-        return WhatKafkaHas(known, covered, ends, handover.others())
+        return WhatKafkaHas(known, covered, ends, handover.others(), abandoned)
 
     async def until_known(self, others: Iterable[str], first_offset: int) -> None:
         """Until `others` have shown that they go on past our first watermark, which is at this offset, or it is clear that they will not.
@@ -93,6 +110,15 @@ class KafkaLook:
     def _last(self, tails: TailReader, feed: StreamFeed) -> Last | None:
         interval = feed.kind.parameter if feed.family.candles else None
         return last_of(tails.found, self._prefix + feed.topic, feed.symbol, interval, carries=self._carries)
+
+    def _abandoned(self, tails: TailReader, gone: Mapping[str, int]) -> Iterator[tuple[str, Abandoned]]:
+        """What nobody has told of yet: the gap stays on record after a start that found it."""
+        for stream, until_us in gone.items():
+            if not tails.untold.tells_of(stream, until_us):
+                kind, symbol = split_stream(stream)
+                has_ids = kind.channel in _CHANNELS_WITH_IDS and kind.parameter is None
+                last = tails.found.get((f"{self._prefix}{self._topic_of(stream)}", symbol or "")) if has_ids else None
+                yield stream, Abandoned(until_us, None if last is None else last.last_id)
 
     def _untold(self, tails: TailReader, feed: StreamFeed, covered_until_us: int | None) -> Sequence[Span]:
         interval = feed.kind.parameter if feed.family.candles else None

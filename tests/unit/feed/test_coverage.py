@@ -231,6 +231,19 @@ def test_what_is_wanted_no_more_is_not_stated_and_what_is_wanted_again_goes_on()
     assert bounds(told.active(0, 3600.0)) == [(reports.NOT_SUBSCRIBED, 20.0, 3600.0)]
 
 
+def test_a_stream_that_is_dropped_while_nobody_covers_it_has_a_gap_that_no_message_will_end() -> None:
+    told = Told(S, earlier={S: None})
+    assert told.coverage.leave(S, Moment(5.0, us(5.0))) is None, "it was never covered"
+    told.active(0, 10.0)
+    assert told.coverage.leave(S, Moment(15.0, us(15.0))) is None, "it is covered"
+    told.proven(0, 20.0)
+    told.inactive(0, 21.0)
+    left = told.coverage.leave(S, Moment(30.0, us(30.0)))
+    assert left is not None
+    assert bounds([left]) == [(reports.DISCONNECTED, 21.0, 30.0)]
+    assert bounds(told.active(0, 60.0)) == [(reports.NOT_SUBSCRIBED, 30.0, 60.0)], "what was told is not told again"
+
+
 def test_refused_is_the_reason_though_the_socket_had_gone_before() -> None:
     told = covered()
     told.inactive(0, 20.0)

@@ -192,3 +192,13 @@ def test_two_producers_under_one_id_cover_nothing() -> None:
         handover.take(one.says(second, second))
         handover.take(two.says(second, second))
     assert handover.covered(always) == {}
+
+
+def test_a_stream_whose_market_is_gone_is_abandoned_by_who_covered_it_last() -> None:
+    dead, theirs = Witness("a", streams=(S, OTHER, "depth.GONE")), Witness("b", streams=(S, "depth.SHARED"))
+    earlier = Witness("c", streams=("depth.GONE", "depth.SHARED", "depth.FOREIGN"))
+    handover = begun(earlier.says(40.0, 39.0), dead.says(50.0, 49.0, until=45.0), theirs.says(99.5, 99.0))
+    for second in (100.5, 101.5):
+        handover.take(theirs.says(second, second))
+    abandoned = handover.abandoned(lambda stream: stream != "depth.FOREIGN")
+    assert abandoned == {OTHER: 45 * SECOND, "depth.GONE": 45 * SECOND}, "one that is alive covers the shared one"

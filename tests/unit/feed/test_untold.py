@@ -110,3 +110,13 @@ def test_what_was_before_a_first_record_from_after_the_coverage_that_is_known_is
     assert found(6) == [Span(0, 7), Span(9, 11)]
     untold.gap(gap(None, 7))
     assert found(6) == [Span(9, 11)]
+
+
+def test_a_gap_on_record_tells_of_the_time_since_it_began() -> None:
+    untold = Untold()
+    assert not untold.tells_of(STREAM, 5)
+    untold.gap(gap(None, None, last_time=5, next_time=9))
+    untold.gap(gap(None, None, last_time=3, next_time=4))
+    assert untold.tells_of(STREAM, 5)
+    assert not untold.tells_of(STREAM, 6)
+    assert not untold.tells_of("trade.Y", 5)
