@@ -75,7 +75,7 @@ lint: environment ## style and types, changing nothing
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/mypy --explicit-package-bases requirements benchmarks image
+	@.venv/bin/mypy --explicit-package-bases requirements benchmarks image examples
 	@.venv/bin/mypy --config-file tests/mypy.ini tests
 
 format: environment ## put the code into the house style

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 from unittest.mock import patch
 
-from backpack_streams.books import order_book
+from backpack_streams.books import book_state
 from backpack_streams.books.book_levels import compiled, units_of_text
 from backpack_streams.books.book_side import PlainSide
 from backpack_streams.books.market_book import MarketBook
@@ -123,7 +123,7 @@ class _PlainText(_Text):
     """The same without a compiler."""
 
     def __init__(self, flow: Flow) -> None:
-        with patch.object(order_book, "BookSide", PlainSide):
+        with patch.object(book_state, "BookSide", PlainSide):
             super().__init__(flow)
 
 

@@ -45,11 +45,11 @@ MODULES: Final = {
     "books.market_book": _BOOKS,
     "sequencing.restart": ("sequencing/test_restart.py", *_BOOKS),
     "books.update_buffer": ("books/test_update_buffer.py", *_BOOKS),
-    "books.record_order": ("books/test_record_order.py",),
-    "sequencing.spans": ("sequencing/test_spans.py", "sequencing/test_trade_order.py", "books/test_record_order.py"),
+    "books.distinct": ("books/test_distinct.py",),
+    "sequencing.spans": ("sequencing/test_spans.py", "sequencing/test_trade_order.py", "books/test_distinct.py"),
     "sequencing.trade_order": ("sequencing/test_trade_order.py",),
     "sequencing.reordering": ("sequencing/test_reordering.py",),
-    "sequencing.watermarks": ("sequencing/test_watermarks.py",),
+    "sequencing.watermarks": ("sequencing/test_watermark_records.py",),
     "feed.sequence": ("feed/test_feed_sequence.py", *_FEED),
 }
 """The modules that are changed, each with the tests that must notice, those of its own first."""

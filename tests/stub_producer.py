@@ -10,7 +10,7 @@ from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.publisher import Publisher
-from backpack_streams.bus.topics import TOPICS, topic
+from backpack_streams.bus.topics import TOPICS
 from backpack_streams.errors import BackpackStreamsError
 
 DEPTH, SNAPSHOT, WATERMARK = "market.depth", "market.book_snapshot", "ops.watermark"
@@ -66,7 +66,7 @@ class StubProducer:
         if not lane.append(key.encode(), encode(self._codec.rows(record)(row)), now_us() // 1000):
             raise BackpackStreamsError("no room")
         await lane.settled()
-        place = name, partition_of(key.encode(), topic(name).partitions)
+        place = name, partition_of(key.encode(), self._partitions(name))
         self._next[place] = self._next.get(place, 0) + 1
 
     async def update(self, symbol: str) -> None:
@@ -76,7 +76,7 @@ class StubProducer:
 
     async def snapshot(self, symbol: str, watermark_offset: int | None) -> None:
         """The exchange is asked for a book."""
-        partition = partition_of(symbol.encode(), topic(DEPTH).partitions)
+        partition = partition_of(symbol.encode(), self._partitions(DEPTH))
         await self._write(
             SNAPSHOT,
             "BookSnapshot",
@@ -114,9 +114,13 @@ class StubProducer:
         """Where their topic ends."""
         return self._next.get((WATERMARK, 0), 0)
 
+    def _partitions(self, name: str) -> int:
+        """As many as the topic had when this instance came."""
+        return sum(lane.topic == self._prefix + name for lane in self._publisher.lanes())
+
     def _offsets(self, name: str) -> dict[str, Any]:
         """Good while nobody else writes to this prefix."""
-        offsets = [self._next.get((name, partition), -1) for partition in range(topic(name).partitions)]
+        offsets = [self._next.get((name, partition), -1) for partition in range(self._partitions(name))]
         return {"topic": self._prefix + name, "next_offsets": offsets}
 
     def goes_on_from(self, other: "StubProducer") -> None:

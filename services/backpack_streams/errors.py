@@ -4,6 +4,16 @@ A message says what happened, to what, and what to do about it. `exit_code` is w
 ends with when the error reaches it: 1 failed, 2 wrong usage.
 """
 
+__all__ = [
+    "BackpackStreamsError",
+    "BookError",
+    "BusError",
+    "CodecError",
+    "EmbeddedError",
+    "ExchangeError",
+    "UsageError",
+]
+
 
 class BackpackStreamsError(Exception):
     """Root of every error raised on purpose by backpack-streams."""

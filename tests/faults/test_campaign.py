@@ -9,13 +9,16 @@ import pytest
 
 from backpack_streams.embedded import BlockingKafka
 from faults.campaign.campaign import Campaign
+from faults.campaign.readers import BOOK_READERS
 from faults.campaign.schedule import schedule
+from faults.campaign.sights import CHECKPOINT, COMMAND, TOP
 
 SECONDS = 22.0
 RATE = 120.0
+MOMENTS = 10
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("seed", "doubled", "struck", "kinds"),
     [
@@ -32,6 +35,8 @@ RATE = 120.0
             ("market-producer", "perp-producer"),
             ("kill", "kill-and-silence", "ignore-all", "error-frames", "markets-empty", "half-open"),
         ),
+        # Markets move unseen, fall silent, and the REST side answers with what was before.
+        (98, False, ("market-producer", "perp-producer"), ("kill", "kill-and-silence", "rest-old")),
     ],
 )
 def test_a_short_campaign_finds_nothing(
@@ -44,7 +49,9 @@ def test_a_short_campaign_finds_nothing(
 ) -> None:
     plan = schedule(seed, SECONDS, kinds=kinds, doubled=doubled, struck=struck)
     assert len(plan.faults) >= 4
-    findings = Campaign(kafka_cluster, tmp_path, plan, RATE).run()
+    findings = Campaign(kafka_cluster, tmp_path, plan, RATE, MOMENTS).run()
     assert not findings.failed, findings.details()
     assert findings.sent > SECONDS * RATE
-    assert {"library", "command", "book_top"} <= set(findings.sights)
+    assert {*BOOK_READERS, COMMAND, TOP, CHECKPOINT} <= set(findings.sights)
+    assert all(each.given > findings.sent / 10 for each in findings.records.values())
+    assert findings.past.statuses["LIVE"] > 0

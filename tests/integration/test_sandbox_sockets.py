@@ -203,11 +203,14 @@ async def test_a_reader_that_stops_holds_the_flow_and_memory_stays_bounded():
     async with sandbox_with(rate="max") as sandbox:
         socket = await connect(sandbox.ws_url, compression=None, ping_interval=None, max_queue=4)
         await order(socket, *(f"depth.{symbol}" for symbol in sandbox.venue.book_symbols()))
-        await asyncio.sleep(1.5)
+        counts = [-1]
+
+        def is_held() -> bool:
+            counts.append(sandbox.venue.produced()["depth"])
+            return counts[-1] > 0 and len(counts) > 50 and len(set(counts[-50:])) == 1
+
+        await eventually(is_held)
         (connection,) = sandbox.state()["connections"]
-        produced = sandbox.venue.produced()["depth"]
-        await asyncio.sleep(0.3)
-        assert sandbox.venue.produced()["depth"] == produced
         assert 0 < connection["buffered_bytes"] < 4 * 1024 * 1024
         socket.transport.abort()
 

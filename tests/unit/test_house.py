@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 import zipfile
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "exchange": {"errors"},
     "bus": {"errors"},
     "sequencing": {"errors"},
-    "books": {"bus", "errors", "sequencing"},
+    "books": {"bus", "errors", "lazy_names", "sequencing"},
     "sandbox": {"errors", "runtime"},
     "embedded": {"errors", "runtime"},
     "recording": {"errors"},
@@ -234,8 +235,30 @@ def test_the_wheel_holds_the_package_the_schemas_and_the_licence_and_no_more(tmp
     info = f"backpack_streams-{PROJECT['version']}.dist-info"
     schemas = {f"backpack_streams/schemas/{path.name}" for path in (ROOT / "schemas").glob("*.avsc")}
     assert schemas
-    assert schemas | {"backpack_streams/py.typed", f"{info}/licenses/LICENSE"} <= names
+    stubs = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*.pyi")}
+    assert len(stubs) >= 3
+    assert schemas | stubs | {"backpack_streams/py.typed", f"{info}/licenses/LICENSE"} <= names
     assert {name for name in names if not name.startswith(("backpack_streams/", f"{info}/"))} == set()
+
+
+def test_a_book_needs_the_wheel_and_no_other_package(tmp_path: Path) -> None:
+    """As `pip install --no-deps` leaves it: what needs Kafka's client says so when it is asked for."""
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = f"""
+import pickle, sys
+sys.path.insert(0, {str(tmp_path / "installed")!r})
+from backpack_streams import KafkaSettings, OrderBook, Status
+book = OrderBook()
+assert book.apply_text([("100", "1")], [("101", "2")])
+assert pickle.loads(pickle.dumps(book)) == book
+try:
+    from backpack_streams import BookStream
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("aiokafka", "")
 
 
 # ---- what the documents say

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 
 from backpack_streams.audit.on_demand import AuditsOnDemand
@@ -27,7 +27,7 @@ AT_A_TIME = 8
 SNAPSHOT_SECONDS = 5.0
 """So long a book may take to come to its snapshot before a newer one is asked for."""
 
-Rounds = AsyncGenerator[Iterator[BookUpdate], None]
+Rounds = AsyncIterator[Iterator[BookUpdate]]
 
 
 class BooksDifferError(BackpackStreamsError):
@@ -66,6 +66,7 @@ async def _audit(
         names = wanted or sorted(is_open & stream.books.keys())
         audits = AuditsOnDemand(stream.books, names)
         async with aclosing(stream.rounds()) as rounds:
+            await _read(audits, rounds, deadline)  # from now on books stand still between two rounds
             while not audits.is_done and time.monotonic() < deadline:
                 await _ask(audits, rest, audits.next(AT_A_TIME, time.monotonic()), deadline)
                 await _read(audits, rounds, deadline)

@@ -11,7 +11,8 @@ from backpack_streams.books.auditing import (
     audit_beyond,
     audit_now,
 )
-from backpack_streams.books.market_book import MarketBook, Status
+from backpack_streams.books.market_book import Status
+from backpack_streams.books.market_view import MarketView
 
 __all__ = ["AuditsOnDemand"]
 
@@ -34,7 +35,7 @@ class AuditsOnDemand:
     monotonic seconds.
     """
 
-    def __init__(self, books: Mapping[str, MarketBook], symbols: Iterable[str]) -> None:
+    def __init__(self, books: Mapping[str, MarketView], symbols: Iterable[str]) -> None:
         self._books = books
         self._open = dict.fromkeys(symbols, "")
         self._snapshots: dict[str, ExchangeBook] = {}
@@ -67,7 +68,7 @@ class AuditsOnDemand:
         self._snapshots[symbol] = snapshot
         self.on_book(symbol)
 
-    def _on_beyond(self, market: MarketBook, snapshot: ExchangeBook, asked_at: float) -> None:
+    def _on_beyond(self, market: MarketView, snapshot: ExchangeBook, asked_at: float) -> None:
         """The exchange's answer may be behind its stream, or the book holds what the exchange never sent: time tells."""
         symbol, reached = market.symbol, market.last_update_id or 0
         known = self._beyond.get(symbol)

@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
 
 class BookAudits:
-    """Told of what reaches the books (it is a keeper's `Observer`), says what is to be written. Takes wrong books out of `LIVE` itself.
+    """Told of what reaches the books (it is an `Onlooker`), says what is to be written. Takes wrong books out of `LIVE` itself.
 
     `clock` is in monotonic seconds, `wall_us` in microseconds since the Unix epoch.
     """
@@ -63,7 +63,7 @@ class BookAudits:
             if why is not None:
                 self._want(market, why)
 
-    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome) -> None:
+    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool = True) -> None:
         """A BookSnapshot record, and what it did to the book."""
         auditor = self._auditors.get(market.symbol)
         if auditor is None:
@@ -88,8 +88,10 @@ class BookAudits:
             self._take(market, auditor, audit)
 
     def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
-        """What a gap on record, a record that cannot be read or the market list did to the book."""
+        """What a gap on record, records that are lost or cannot be read or the market list did to the book."""
         auditor = self._auditors.get(market.symbol)
+        if outcome is Outcome.BROKE:
+            self._suspicions.on_lost(market)
         if outcome is Outcome.REOPENED and auditor is not None:
             self.last_audit[market.symbol] = self._clock()  # it could not be compared while it was closed
         audit = None if auditor is None else auditor.on_outcome(outcome)
@@ -106,11 +108,10 @@ class BookAudits:
         if market is not None:
             self._suspicions.on_trade(market, price, self._clock())
 
-    def on_dropped(self, symbol: str) -> None:
+    def on_dropped(self, market: MarketBook) -> None:
         """The book is another builder's from now on."""
-        self._auditors.pop(symbol, None)
-        self._books.pop(symbol, None)
-        self.last_audit.pop(symbol, None)
+        for by_symbol in (self._auditors, self._books, self.last_audit):
+            by_symbol.pop(market.symbol, None)
 
     def on_tick(self) -> None:
         """Time has passed."""

@@ -1,33 +1,18 @@
 """One market's book as the builder keeps it: with what the snapshot topic and the top topic know of it. Sans I/O."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.standing import Claim
-from backpack_streams.bus.depth_reader import DepthNumbers, Levels
+from backpack_streams.bus.depth_reader import Levels
+from backpack_streams.bus.reader import Place
 
-__all__ = ["CheckpointRules", "KeptBook", "Observer", "Top"]
+__all__ = ["CheckpointRules", "KeptBook", "Top"]
 
 _PROOF_SPACING_SECONDS = 5.0
 """Checkpoints that say nothing new but what proves them are so far apart at the least."""
+_APPLIED = Outcome.APPLIED
 _TELLING = frozenset({Outcome.APPLIED, Outcome.RESEEDED, Outcome.BROKE})
-
-
-class Observer(Protocol):
-    """Somebody who looks on, and is told of everything that reaches a book after it did."""
-
-    def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
-        """An update and what it did."""
-
-    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome) -> None:
-        """A BookSnapshot record and what it did; checkpoints come only when a book is opened."""
-
-    def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
-        """What anything else did: a gap on record, a record that cannot be read."""
-
-    def on_dropped(self, symbol: str) -> None:
-        """The book is another builder's from now on."""
 
 
 class CheckpointRules(NamedTuple):
@@ -57,8 +42,7 @@ class KeptBook:
         "changed_at",
         "key",
         "market",
-        "observer",
-        "partition",
+        "place",
         "snapshot_at",
         "snapshot_claim",
         "snapshot_id",
@@ -70,11 +54,11 @@ class KeptBook:
         "updates",
     )
 
-    def __init__(self, key: bytes, market: MarketBook, partition: int, observer: Observer | None = None) -> None:
+    def __init__(self, key: bytes, market: MarketBook, place: Place) -> None:
         self.key = key
         self.market = market
-        self.partition = partition
-        self.observer = observer
+        self.place = place
+        """The partition of its updates."""
         self.snapshot_id: int | None = None
         """Update id of the newest snapshot on the topic, seed or checkpoint."""
         self.snapshot_offset = 0
@@ -98,18 +82,12 @@ class KeptBook:
         """The market."""
         return self.market.symbol
 
-    def is_early(self, first_id: int) -> bool:
-        """Whether an update that begins with this id leaves a hole in a chain that is whole so far."""
-        return self.market.is_early(first_id)
-
-    def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
-        """Take an update as `MarketBook.on_update` does, and count what changed the book."""
-        outcome = self.market.on_update(first_id, last_id, engine_time, bids, asks)
-        if outcome in _TELLING:
+    def on_update(self, outcome: Outcome, now: float) -> None:
+        """Take note of what an update did that changed the book, or what is known of it."""
+        if outcome is _APPLIED or outcome in _TELLING:
             self.updates += 1
-        if self.observer is not None:
-            self.observer.on_update(self.market, (first_id, last_id, engine_time, bids, asks), outcome)
-        return outcome
+        if self.changed_at is None:
+            self.changed_at = now
 
     def on_snapshot(self, last_update_id: int, delta_offset: int) -> None:
         """Take note of a snapshot on the topic, newer there than any before it."""
@@ -130,7 +108,7 @@ class KeptBook:
         return self.market.status is Status.LIVE and is_newest and now - self.snapshot_at >= _PROOF_SPACING_SECONDS
 
     def on_changed(self, now: float) -> None:
-        """Take note that updates were applied; `updates` was counted along."""
+        """Take note that the book holds more than the newest snapshot on the topic."""
         if self.changed_at is None:
             self.changed_at = now
 

@@ -1,32 +1,33 @@
 """What book-builder shows on /metrics."""
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.registry import Collector
 
-from backpack_streams.books.market_book import Status
+from backpack_streams.book_builder.keeper import BookKeeper
+from backpack_streams.book_builder.reading import Reading
+from backpack_streams.book_builder.writer import BookWriter
+from backpack_streams.books.market_book import MarketBook, Status
+from backpack_streams.books.vouching import Vouching
+from backpack_streams.bus.group import GroupMember
 from backpack_streams.feed.measures import count, counts, value
 from backpack_streams.runtime.metrics import Labels, ReadOnScrape
 
-if TYPE_CHECKING:  # the builder builds its measures, so it cannot be imported here
-    from backpack_streams.book_builder.builder import Builder
 
-
-def builder_measures(builder: "Builder", per_symbol: bool) -> Iterable[Collector]:
-    """How the books are, and what was written of them. `per_symbol` adds series for each market."""
+def builder_measures(
+    keeper: BookKeeper, vouching: Vouching, reading: Reading, writer: BookWriter, group: GroupMember
+) -> Iterable[Collector]:
+    """How the books are, and what was written of them."""
     return (
-        *_book_measures(builder),
-        *_reading_measures(builder),
-        *_writing_measures(builder),
-        *(_symbol_measures(builder) if per_symbol else ()),
+        *_book_measures(keeper),
+        *_reading_measures(keeper, vouching, reading),
+        *_group_measures(keeper, group),
+        *_writing_measures(keeper, writer),
     )
 
 
-def _book_measures(builder: "Builder") -> Iterable[Collector]:
-    keeper = builder.keeper
-
+def _book_measures(keeper: BookKeeper) -> Iterable[Collector]:
     def by_status() -> Iterator[tuple[Labels, float]]:
         return (((status,), float(books)) for status, books in keeper.by_status().items())
 
@@ -37,23 +38,33 @@ def _book_measures(builder: "Builder") -> Iterable[Collector]:
             "How long the book that has been SYNCING or STALE for longest has been so; 0 while none is.",
             lambda: keeper.unusable_seconds(time.monotonic()),
         ),
+        value(
+            "books_as_of_oldest_seconds",
+            "How old the watermark is that vouches for a LIVE book, of the book for which it is oldest; 0 while no book is LIVE.",
+            lambda: keeper.vouched_seconds(time.monotonic()),
+        ),
         count("builder_breaks", "Times that a book left LIVE.", keeper.breaks),
+        value(
+            "books_buffered_bytes",
+            "What updates take that wait for a snapshot, of all books together; at most 96 MiB.",
+            lambda: keeper.intake.buffers.held_bytes,
+        ),
+        count(
+            "books_buffered_updates_dropped",
+            "Updates that waited for a snapshot and were dropped, oldest first, for the limit of the buffer.",
+            lambda: keeper.intake.buffers.dropped,
+        ),
     )
 
 
-def _reading_measures(builder: "Builder") -> Iterable[Collector]:
-    keeper = builder.keeper
+def _reading_measures(keeper: BookKeeper, vouching: Vouching, reading: Reading) -> Iterable[Collector]:
+    intake = keeper.intake
 
     def lag() -> Iterator[tuple[Labels, float]]:
-        return (((str(partition),), float(records)) for partition, records in builder.lag().items())
+        return (((str(partition),), float(records)) for partition, records in reading.lag().items())
 
     def lag_seconds() -> Iterator[tuple[Labels, float]]:
-        return (((str(partition),), seconds) for partition, seconds in builder.lag_seconds().items())
-
-    def confirmation_age() -> Iterator[tuple[Labels, float]]:
-        confirmed_at = builder.confirmed_at()
-        if confirmed_at is not None:
-            yield (), time.monotonic() - confirmed_at
+        return (((str(partition),), seconds) for partition, seconds in reading.lag_seconds().items())
 
     return (
         ReadOnScrape("builder_lag_records", "Updates in Kafka that are not in the books yet.", lag, ("partition",)),
@@ -63,51 +74,64 @@ def _reading_measures(builder: "Builder") -> Iterable[Collector]:
             lag_seconds,
             ("partition",),
         ),
-        count("builder_updates", "Updates read.", lambda: keeper.updates),
-        count("builder_undecodable_records", "Records that could not be read.", lambda: keeper.undecodable_records),
+        count("builder_updates", "Updates read.", lambda: intake.updates),
+        count("builder_undecodable_records", "Records that could not be read.", lambda: intake.undecodable_records),
+        count(
+            "builder_misplaced_updates",
+            "Updates in another partition than the one of their market: partitions were added, and a producer began before.",
+            lambda: intake.misplaced_updates,
+        ),
+        value(
+            "clock_difference_seconds",
+            "How far this clock is ahead of the producer's from which it differs most, by the watermarks; negative where it is behind. "
+            "No status of a book rests on it.",
+            lambda: vouching.coverage.clock_difference_seconds,
+        ),
+        counts(
+            "read_failures",
+            "Times that reading from Kafka failed and began again.",
+            "reader",
+            lambda: {"keeper": reading.failures},
+        ),
+    )
+
+
+def _group_measures(keeper: BookKeeper, group: GroupMember) -> Iterable[Collector]:
+    def confirmation_age() -> Iterator[tuple[Labels, float]]:
+        if group.assigned and group.confirmed_at is not None:
+            yield (), time.monotonic() - group.confirmed_at
+
+    return (
         value("builder_partitions", "Partitions of updates that are ours.", lambda: len(keeper.partitions)),
-        count("builder_rebalances", "Times that the group shared out the partitions anew.", builder.rebalances),
+        count("builder_rebalances", "Times that the group shared out the partitions anew.", lambda: group.rebalances),
         ReadOnScrape(
             "group_confirmation_age_seconds",
             "Time since Kafka confirmed that our partitions are ours; beyond the session timeout nothing is written. "
             "Not there without partitions.",
             confirmation_age,
         ),
-        value(
-            "clock_difference_seconds",
-            "How far this clock is ahead of the producer's from which it differs most, by the watermarks; negative where it is behind. "
-            "No status of a book rests on it.",
-            lambda: builder.vouching.coverage.clock_difference_seconds,
-        ),
-        counts(
-            "read_failures",
-            "Times that reading from Kafka failed and began again.",
-            "reader",
-            lambda: {"keeper": builder.read_failures},
-        ),
     )
 
 
-def _writing_measures(builder: "Builder") -> Iterable[Collector]:
-    keeper = builder.keeper
+def _writing_measures(keeper: BookKeeper, writer: BookWriter) -> Iterable[Collector]:
     return (
-        count("checkpoints", "Checkpoints handed to Kafka.", lambda: builder.checkpoints_written),
+        count("checkpoints", "Checkpoints handed to Kafka.", lambda: writer.checkpoints_written),
         value(
             "checkpoint_age_seconds",
             "Time since the last checkpoint; since the start before the first.",
-            lambda: time.monotonic() - builder.last_checkpoint_at,
+            lambda: time.monotonic() - writer.last_checkpoint_at,
         ),
         value(
             "checkpoint_delay_seconds",
             "How long the oldest change of a live book has waited for its checkpoint.",
             lambda: keeper.checkpoint_delay(time.monotonic()),
         ),
-        count("book_tops", "Tops of books handed to Kafka.", lambda: builder.tops_written),
+        count("book_tops", "Tops of books handed to Kafka.", lambda: writer.tops_written),
     )
 
 
-def _symbol_measures(builder: "Builder") -> Iterable[Collector]:
-    books = builder.keeper.books
+def symbol_measures(books: Mapping[str, MarketBook]) -> Iterable[Collector]:
+    """The same of each market."""
 
     def statuses() -> Iterator[tuple[Labels, float]]:
         for symbol, market in books.items():
@@ -118,6 +142,11 @@ def _symbol_measures(builder: "Builder") -> Iterable[Collector]:
         for symbol, market in books.items():
             if market.engine_time is not None:
                 yield (symbol,), market.engine_time / 1_000_000
+
+    def as_of_times() -> Iterator[tuple[Labels, float]]:
+        for symbol, market in books.items():
+            if market.as_of is not None:
+                yield (symbol,), market.as_of / 1_000_000
 
     return (
         ReadOnScrape(
@@ -130,6 +159,13 @@ def _symbol_measures(builder: "Builder") -> Iterable[Collector]:
             "book_engine_timestamp_seconds",
             "Engine time of the last update in the book, seconds since 1970. Only with --metrics-per-symbol.",
             engine_times,
+            ("symbol",),
+        ),
+        ReadOnScrape(
+            "book_as_of_timestamp_seconds",
+            "Up to when the book is known to hold all that the exchange sent, by its producer's clock, seconds since 1970. "
+            "Only with --metrics-per-symbol.",
+            as_of_times,
             ("symbol",),
         ),
     )

@@ -45,8 +45,8 @@ static int from_int(PyObject *object, number_t *value)
     if (PyLong_AsNativeBytes(object, value, sizeof *value, Py_ASNATIVEBYTES_NATIVE_ENDIAN) > (Py_ssize_t)sizeof *value)
         return 0;
 #else
-    const int is_little = 1, is_signed = 1;
-    if (_PyLong_AsByteArray((PyLongObject *)object, (unsigned char *)value, sizeof *value, is_little, is_signed) < 0) {
+    const int is_signed = 1;
+    if (_PyLong_AsByteArray((PyLongObject *)object, (unsigned char *)value, sizeof *value, PY_LITTLE_ENDIAN, is_signed) < 0) {
         PyErr_Clear();
         return 0;
     }
@@ -87,7 +87,8 @@ static PyObject *to_int(number_t value)
 #if PY_VERSION_HEX >= 0x030D0000
     return PyLong_FromNativeBytes(&value, sizeof value, Py_ASNATIVEBYTES_NATIVE_ENDIAN);
 #else
-    return _PyLong_FromByteArray((const unsigned char *)&value, sizeof value, 1, 1);
+    const int is_signed = 1;
+    return _PyLong_FromByteArray((const unsigned char *)&value, sizeof value, PY_LITTLE_ENDIAN, is_signed);
 #endif
 }
 

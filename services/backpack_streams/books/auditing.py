@@ -6,12 +6,13 @@ from typing import Final, NamedTuple
 
 from backpack_streams.books.comparison import Comparison, Difference, compare
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.books.market_view import MarketView
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.recent_books import PastBook, RecentBooks
 from backpack_streams.books.update_buffer import Update
 from backpack_streams.errors import BookError
 from backpack_streams.sequencing.coverage import OLDEST_ANSWER_SECONDS
-from backpack_streams.sequencing.restart import SEED_TOLERANCE_MICROSECONDS
+from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS
 
 __all__ = ["BEYOND_SECONDS", "Audit", "AuditResult", "BookAuditor", "ExchangeBook", "audit_beyond", "audit_now"]
 
@@ -220,7 +221,7 @@ class BookAuditor:
         return _audit(self._market, snapshot, past.book, past.straddling)
 
 
-def audit_now(market: MarketBook, snapshot: ExchangeBook) -> Audit | None:
+def audit_now(market: MarketBook | MarketView, snapshot: ExchangeBook) -> Audit | None:
     """Compare a book as it stands with a snapshot of the exchange.
 
     Returns None while the book is behind the snapshot; of one past it time tells (`audit_beyond`). For a reader that holds its book still
@@ -241,7 +242,7 @@ def audit_now(market: MarketBook, snapshot: ExchangeBook) -> Audit | None:
     return _audit(market, snapshot, market.book, None)
 
 
-def audit_beyond(market: MarketBook, snapshot: ExchangeBook) -> Audit:
+def audit_beyond(market: MarketBook | MarketView, snapshot: ExchangeBook) -> Audit:
     """Return what is to be said of a book that stood past the exchange's own id for `BEYOND_SECONDS`: it is wrong, whatever its levels."""
     reached = market.last_update_id
     try:
@@ -275,18 +276,16 @@ def _another_sequence(snapshot: ExchangeBook, past: PastBook) -> str | None:
     time = snapshot.engine_time
     if time is None:
         return None
-    if (
-        past.straddling is None
-        and past.engine_time is not None
-        and past.engine_time - time > SEED_TOLERANCE_MICROSECONDS
-    ):
+    if past.straddling is None and past.engine_time is not None and past.engine_time - time > TOLERANCE_MICROSECONDS:
         return f"the snapshot is earlier than update {snapshot.last_update_id}: it is of another sequence, or its clock is off"
-    if past.next_time is not None and time - past.next_time > SEED_TOLERANCE_MICROSECONDS:
+    if past.next_time is not None and time - past.next_time > TOLERANCE_MICROSECONDS:
         return f"the snapshot is later than what follows update {snapshot.last_update_id}: it is of another sequence, or was cached"
     return None
 
 
-def _audit(market: MarketBook, snapshot: ExchangeBook, ours: OrderBook, straddling: Update | None) -> Audit:
+def _audit(
+    market: MarketBook | MarketView, snapshot: ExchangeBook, ours: OrderBook, straddling: Update | None
+) -> Audit:
     try:
         theirs = snapshot.book()
         if straddling is not None:  # its quantities are absolute, so both books stand at its end once both have it
@@ -310,5 +309,5 @@ def _audit(market: MarketBook, snapshot: ExchangeBook, ours: OrderBook, straddli
     )
 
 
-def _not_comparable(market: MarketBook, snapshot: ExchangeBook, reason: str) -> Audit:
+def _not_comparable(market: MarketBook | MarketView, snapshot: ExchangeBook, reason: str) -> Audit:
     return Audit(market.symbol, AuditResult.NOT_COMPARABLE, reason, snapshot, market.last_update_id)

@@ -8,8 +8,9 @@ import importlib
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from itertools import islice
+from operator import index
 from types import ModuleType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from backpack_streams.books.units import UNITS_LIMIT, plain
 from backpack_streams.bus.decimals import unscaled_from_text
@@ -22,11 +23,30 @@ UnitLevels = Iterable[tuple[int, int]]
 TextLevels = Iterable[tuple[str, str] | list[str]]
 """Prices and quantities as an exchange writes them, such as `("86700.0", "0.00123")`."""
 
+_SAMPLE = [(10**37 + 2**64 + 5, 10**37 + 3), (2**64 + 1, 2**100 + 7), (258, 2**63), (-(2**65) - 1, 1)]
+"""Numbers that come out changed where bytes or their order are mistaken, as on a processor nobody has tried this on."""
+
+
+def keeps_numbers(levels: "type[Levels]") -> bool:
+    """Whether compiled levels give back the numbers they were given, in their order; Python does the work otherwise."""
+    bids, asks = levels(True), levels(False)
+    for price, quantity in _SAMPLE:
+        bids.put(price, quantity)
+        asks.put(price, quantity)
+    return bids.walk(0, 4) == _SAMPLE and asks.walk(0, 4) == _SAMPLE[::-1] and bids.best == _SAMPLE[0][0]
+
+
 compiled: ModuleType | None
-"""What was made of `_quick_levels.c`; None where there was no compiler."""
+"""What was made of `_quick_levels.c`; None where there was no compiler, or where it does not keep numbers."""
 try:
     compiled = importlib.import_module("backpack_streams.books._quick_levels")
 except ImportError:
+    compiled = None
+if TYPE_CHECKING:
+    from backpack_streams.books._quick_levels import Levels as CompiledLevels  # what the stub beside it says
+elif compiled is not None:
+    CompiledLevels = compiled.Levels
+if compiled is not None and not keeps_numbers(CompiledLevels):
     compiled = None
 
 
@@ -49,26 +69,26 @@ class Levels(Protocol):
     def edge(self) -> int | None:
         """The deepest price up to which every level is known; None: all are."""
 
-    def update(self, asks: Self, bid_levels: object, ask_levels: object, is_text: bool) -> bool | None:
+    def update(self, asks: Self, bid_levels: object, ask_levels: object, is_text: bool, /) -> bool | None:
         """Apply an update to these bids and those asks.
 
         Returns whether the touch can be relied on (not crossed, no truncated side exhausted), or None where something is not as
         always: `checked_levels` then finds out what, and the update is to be applied again, whole.
         """
 
-    def put(self, price: int, quantity: int) -> None:
+    def put(self, price: int, quantity: int, /) -> None:
         """Set a level, or delete it with a quantity of zero."""
 
-    def quantity_at(self, price: int) -> int | None:
+    def quantity_at(self, price: int, /) -> int | None:
         """Return the quantity at a price, None where no level is known."""
 
-    def walk(self, start: int, most: int) -> list[tuple[int, int]]:
+    def walk(self, start: int, most: int, /) -> list[tuple[int, int]]:
         """Return (price, quantity) from the touch outwards, without the first `start` and at most so many."""
 
     def mark_edge(self) -> None:
         """Nothing is known beyond the deepest level there is now."""
 
-    def take_copy(self, other: Self) -> None:
+    def take_copy(self, other: Self, /) -> None:
         """Become a copy of `other`."""
 
 
@@ -102,7 +122,10 @@ class PlainLevels:
 
     def update(self, asks: "PlainLevels", bid_levels: object, ask_levels: object, is_text: bool) -> bool | None:
         """See `Levels`."""
-        if is_text or not self._put_all(bid_levels) or not asks._put_all(ask_levels):
+        try:
+            if is_text or not self._put_all(bid_levels) or not asks._put_all(ask_levels):
+                return None
+        except (TypeError, ValueError):  # no pairs
             return None
         bid_keys, ask_keys = self._keys, asks._keys
         return (
@@ -144,13 +167,15 @@ class PlainLevels:
         keys = self._keys
         is_bid = self.is_bid
         for price, quantity in levels:
+            if quantity.__class__ is not int:
+                return False
             if 0 < quantity < UNITS_LIMIT:
                 if price not in quantities:
-                    if not -UNITS_LIMIT < price < UNITS_LIMIT:
+                    if price.__class__ is not int or not -UNITS_LIMIT < price < UNITS_LIMIT:
                         return False
                     insort(keys, price if is_bid else -price)
                 quantities[price] = quantity
-            elif quantity:
+            elif quantity or price.__class__ is not int:
                 return False
             elif quantities.pop(price, None) is not None:
                 del keys[bisect_left(keys, price if is_bid else -price)]
@@ -166,17 +191,26 @@ def checked_levels(levels: UnitLevels, name: str) -> list[tuple[int, int]]:
     """Return levels, in whatever they came, as a list of pairs that every way of keeping levels takes.
 
     Raises:
-        BookError: a quantity is below zero, or a number has more than 38 digits. `name` says what the levels are.
+        BookError: a quantity is below zero, a number has more than 38 digits or is no integer. `name` says what the levels are.
 
     """
     checked = []
-    for price, quantity in levels:
+    try:
+        for price, quantity in levels:
+            checked.append((index(price), index(quantity)))
+    except (TypeError, ValueError) as error:
+        raise BookError(f"the {name}s are no pairs of integers: {error}") from error
+    for price, quantity in checked:
+        if quantity >= UNITS_LIMIT or not -UNITS_LIMIT < price < UNITS_LIMIT or quantity <= -UNITS_LIMIT:
+            raise BookError(f"{name} at {_shown(price)}: a number of more than 38 digits is no price and no quantity")
         if quantity < 0:
             raise BookError(f"{name} at {plain(price)} has the negative quantity {plain(quantity)}")
-        if quantity >= UNITS_LIMIT or not -UNITS_LIMIT < price < UNITS_LIMIT:
-            raise BookError(f"{name} at {plain(price)}: a number of more than 38 digits is no price and no quantity")
-        checked.append((int(price), int(quantity)))
     return checked
+
+
+def _shown(price: int) -> str:
+    """A number of thousands of digits is not even written."""
+    return plain(price) if -UNITS_LIMIT < price < UNITS_LIMIT else "a price too large to be one"
 
 
 def units_of_text(levels: TextLevels, name: str) -> list[tuple[int, int]]:

@@ -32,18 +32,29 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
 
         """
         quantities: dict[int, int] = {}
-        for price, quantity in checked_levels(levels, self._name):
+        for price, quantity in checked_levels(levels, self.name):
             if quantity:
                 if price in quantities:
-                    raise BookError(f"{self._name} at {plain(price)} is given twice")
+                    raise BookError(f"{self.name} at {plain(price)} is given twice")
                 quantities[price] = quantity
         side = type(self)(self.is_bid)
         for price in sorted(quantities, reverse=not self.is_bid):  # the touch last: each finds its place at once
             side.put(price, quantities[price])
         if not complete:
             if not quantities:
-                raise BookError(f"the {self._name}s are truncated yet hold no level")
+                raise BookError(f"the {self.name}s are truncated yet hold no level")
             side.mark_edge()
+        return side
+
+    def restored(self, levels: list[tuple[int, int]], edge: int | None) -> Self:
+        """Return a new side of these levels, best first, that is known down to `edge`; None: all of it is."""
+        side = type(self)(self.is_bid)
+        if edge is not None:  # the edge is marked at a level; there need not be one any more
+            side.put(edge, 1)
+            side.mark_edge()
+            side.put(edge, 0)
+        for price, quantity in reversed(levels):
+            side.put(price, quantity)
         return side
 
     def copy(self) -> Self:
@@ -69,6 +80,21 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
         edge = self.edge
         return edge is None or (price >= edge if self.is_bid else price <= edge)
 
+    def known(self, limit: int | None) -> list[tuple[int, int]]:
+        """Return (price, quantity) from the touch outwards as far as no level can be missing between them; None for all of those.
+
+        Raises:
+            BookError: fewer than no levels are asked for.
+
+        """
+        if limit is not None and limit < 0:
+            raise BookError(f"a depth of {limit} levels cannot be; ask for 0 or more")
+        levels = self.best_levels(limit)
+        if self.edge is not None:
+            while levels and not self.covers(levels[-1][0]):
+                levels.pop()
+        return levels
+
     def best_levels(self, limit: int | None) -> list[tuple[int, int]]:
         """Return (price, quantity) from the touch outwards; None for all."""
         found: list[tuple[int, int]] = self.walk(0, len(self) if limit is None else min(limit, len(self)))
@@ -82,7 +108,8 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
             start += len(chunk)
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Which side this is, in one word."""
         return "bid" if self.is_bid else "ask"
 
 

@@ -1,12 +1,13 @@
 """Which levels of a book changed since somebody last asked: noted only where somebody does."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
 from backpack_streams.books.book_side import BookSide
 from backpack_streams.books.units import exact_decimal
 
-__all__ = ["ChangeNotes", "Changes", "LevelChange"]
+__all__ = ["ChangeFollower", "ChangeNotes", "Changes", "LevelChange"]
 
 NOTED_AT_MOST = 20_000
 """Prices a side; whoever lets more gather gets the whole book, which is about as much to read."""
@@ -46,7 +47,7 @@ class Changes(NamedTuple):
 class ChangeNotes:
     """Keeps the quantity that each changed level had when somebody last asked."""
 
-    __slots__ = ("_asks", "_bids", "_is_reset")
+    __slots__ = ("__weakref__", "_asks", "_bids", "_is_reset")
 
     def __init__(self) -> None:
         self._bids: dict[int, int] = {}
@@ -83,6 +84,23 @@ class ChangeNotes:
         self._bids.clear()
         self._asks.clear()
         return changes
+
+
+class ChangeFollower:
+    """One who follows the changes of a book, as `OrderBook.follow_changes` gives it; others that follow it take nothing away."""
+
+    __slots__ = ("_notes", "_sides")
+
+    def __init__(self, notes: ChangeNotes, sides: Callable[[], tuple[BookSide, BookSide]]) -> None:
+        self._notes = notes
+        self._sides = sides
+
+    def take(self) -> Changes:
+        """Return what has changed since it was last asked, however many updates and snapshots that were.
+
+        The first answer, and the one after a snapshot, `is_reset`: it holds every level there is.
+        """
+        return self._notes.take(*self._sides())
 
 
 def _difference(side: BookSide, before: dict[int, int]) -> list[UnitChange]:

@@ -16,6 +16,20 @@ from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
 
+__all__ = [
+    "DEPTH_TOPIC",
+    "GAPS_LOOKED_BACK",
+    "GAP_TOPIC",
+    "KINDS_WITHOUT_BOOKS",
+    "MARKET_TOPIC",
+    "SNAPSHOT_TOPIC",
+    "UPDATES_BEFORE_FIRST_SEED",
+    "Start",
+    "look_round",
+    "read_listing",
+    "take_market",
+]
+
 DEPTH_TOPIC: Final = "market.depth"
 SNAPSHOT_TOPIC: Final = "market.book_snapshot"
 GAP_TOPIC: Final = "ops.gap"
@@ -23,6 +37,10 @@ MARKET_TOPIC: Final = "reference.market"
 UPDATES_BEFORE_FIRST_SEED: Final = 2_000
 """How far back a partition is read at the least: a seed that comes soon may be a little behind the updates."""
 GAPS_LOOKED_BACK: Final = 1_000
+GAPS_LOOKED_BACK_AT_MOST: Final = 20_000
+"""Gaps are read back to the oldest snapshot that a book begins with, within these bounds."""
+GAPS_BEFORE_MILLIS: Final = 60_000
+"""So long before it: clocks differ."""
 KINDS_WITHOUT_BOOKS = frozenset({"RFQ"})
 
 
@@ -48,7 +66,8 @@ async def look_round(
     """Find out where to start for these keys (None: all), in these partitions of the depth topic (None: where the keys lie).
 
     What it costs depends on the number of markets and on how far their newest snapshots lie back, not on how much Kafka holds. With all
-    markets wanted, `listing` says which there are (None: read it).
+    markets wanted, `listing` says which there are (None: read it); with names wanted, those that it does not have are not looked for far
+    back.
 
     Raises:
         BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
@@ -75,12 +94,13 @@ async def look_round(
         wants,
         expected=expected,
         partitions=len(snapshots_all),
-        must_exist=wanted is not None,
+        must_exist=wanted is not None
+        and (wanted if not listing else {key for key in wanted if _is_listed(listing, key)}),
     )
     starts = {place: max(beginnings[place], ends[place] - UPDATES_BEFORE_FIRST_SEED) for place in depth}
     usable = _usable(codec, seeds, starts, beginnings, expected)
     offsets = starts | {place: ends[place] for place in snapshots}
-    offsets |= {place: max(beginnings[place], ends[place] - GAPS_LOOKED_BACK) for place in gaps}
+    offsets |= await _gap_starts(reader, gaps, usable, beginnings, ends)
     behind = {place: ends[place] for place in depth if starts[place] < ends[place]}
     return Start(offsets, behind, usable, count)
 
@@ -117,6 +137,28 @@ def take_market(listing: Listing, codec: Codec, record: ConsumerRecord) -> Liste
         raise CodecError("it has no key, so no market")
     row = None if record.value is None else codec.decode(record.value)[1]
     return listing.take(record.key.decode("utf-8", "replace"), row, record.timestamp * 1000)
+
+
+def _is_listed(listing: Listing, key: bytes) -> bool:
+    return listing.get(key.decode("utf-8", "replace")) is not None
+
+
+async def _gap_starts(
+    reader: Reader,
+    gaps: list[Place],
+    seeds: Collection[ConsumerRecord],
+    beginnings: dict[Place, int],
+    ends: dict[Place, int],
+) -> dict[Place, int]:
+    """From where on gaps say something of books that begin with these snapshots: what came after the oldest of them."""
+    least = {place: ends[place] - GAPS_LOOKED_BACK for place in gaps}
+    oldest_ms = min((int(record.timestamp) for record in seeds), default=None)
+    if oldest_ms is not None:
+        for place in [place for place in gaps if least[place] > beginnings[place]]:
+            offset = await reader.offset_at(place, max(0, oldest_ms - GAPS_BEFORE_MILLIS))
+            if offset is not None and offset < least[place]:
+                least[place] = max(ends[place] - GAPS_LOOKED_BACK_AT_MOST, offset)
+    return {place: max(beginnings[place], offset) for place, offset in least.items()}
 
 
 def _expected(

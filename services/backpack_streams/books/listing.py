@@ -1,5 +1,6 @@
 """What the market list says of markets: their kind, and whether they are closed. Sans I/O."""
 
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -7,6 +8,8 @@ from typing import Any, Final, NamedTuple
 __all__ = ["Listed", "Listing", "moment_text"]
 
 _CLOSED: Final = "Closed"
+_CHANGES_KEPT: Final = 64
+"""How often a market may close and open again within what is remembered of it."""
 
 
 class Listed(NamedTuple):
@@ -19,10 +22,11 @@ class Listed(NamedTuple):
 
 
 class Listing:
-    """The rows of the market list, by symbol, as they are told."""
+    """The rows of the market list, by symbol, as they are told, and what each market was at a past moment."""
 
     def __init__(self) -> None:
         self._markets: dict[str, Listed] = {}
+        self._before: dict[str, deque[Listed]] = {}
 
     def __iter__(self) -> Iterator[Listed]:
         return iter(self._markets.values())
@@ -34,6 +38,14 @@ class Listing:
         """A market, delisted ones included; None where the list never had it."""
         return self._markets.get(symbol)
 
+    def at(self, symbol: str, time_us: float) -> Listed | None:
+        """What the list said of a market at a moment (µs), as far as is remembered; None where it had not told of it."""
+        market = self._markets.get(symbol)
+        if market is None or market.since_us <= time_us:
+            return market
+        past = (each for each in reversed(self._before.get(symbol, ())) if each.since_us <= time_us)
+        return next(past, None)
+
     def kind(self, symbol: str) -> str | None:
         """SPOT, PERP, ... in capitals; None where it is not known."""
         market = self._markets.get(symbol)
@@ -43,6 +55,7 @@ class Listing:
         """The same of some markets alone, by Kafka key."""
         some = Listing()
         some._markets = {symbol: each for symbol, each in self._markets.items() if symbol.encode() in keys}
+        some._before = {symbol: each for symbol, each in self._before.items() if symbol.encode() in keys}
         return some
 
     def take(self, symbol: str, row: Mapping[str, Any] | None, time_us: int) -> Listed:
@@ -61,6 +74,8 @@ class Listing:
             market = Listed(symbol, str(row["market_type"]).upper(), why_closed, time_us)
         if before is not None and bool(before.why_closed) == bool(market.why_closed):
             market = market._replace(since_us=before.since_us)
+        elif before is not None:
+            self._before.setdefault(symbol, deque(maxlen=_CHANGES_KEPT)).append(before)
         self._markets[symbol] = market
         return market
 

@@ -1,12 +1,13 @@
 """Where a reader of books as of a past moment starts: each market's newest snapshot from before it, and the offsets from there."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPIC, UPDATES_BEFORE_FIRST_SEED
+from backpack_streams.books.past_offsets import offsets_at
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
@@ -19,18 +20,27 @@ CLOCK_TOLERANCE_MILLIS: Final = 10_000
 """A snapshot carries the time of the REST server, which may be off: one so much older than the moment is from before it for sure."""
 LOOKED_BACK_MILLIS: Final = 24 * 60 * 60 * 1000
 """How far before the moment a snapshot is looked for."""
+BYTES_WITHOUT_NEWS: Final = 256 * 1024 * 1024
+"""A search ends when so much was read, of all partitions together, that brought no market's first snapshot."""
 GAPS_BEFORE_MILLIS: Final = 60_000
-_FIRST_STEP = 100
-_STEP_GROWTH = 4
+_FIRST_STEP: Final = 100
+_STEP_GROWTH: Final = 4
+_LONGEST_STEP: Final = 6_400
+_NEAR_STEP: Final = 400
+"""The steps up to this one are taken whatever is known of the markets: the list may be late."""
 
 
 @dataclass(frozen=True, slots=True)
 class WantedKeys:
-    """Whose books: `wants` tells of any key; `known` are the wanted ones that are known, all of them if `is_all`."""
+    """Whose books: `wants` tells of any key; `known` are the wanted ones that are known, all of them if `is_all`.
+
+    `unlisted`: those of them which the market list does not have, so that nobody goes far back for them.
+    """
 
     known: frozenset[bytes]
     is_all: bool
     wants: Callable[[bytes], bool]
+    unlisted: frozenset[bytes] = frozenset()
 
     def places(self, places: list[Place]) -> list[Place]:
         """The partitions that hold them: where a key lies is known without asking."""
@@ -42,108 +52,187 @@ class WantedKeys:
 
 @dataclass(frozen=True, slots=True)
 class PastStart:
-    """What was found: `seeds` by offset, `offsets` to read on from, `ends` of those partitions as they are now."""
+    """What was found: `seeds` by offset, `offsets` to read on from, `ends` of those partitions as they are now.
+
+    `first_ms`: the time of the oldest seed. `had_updates`: whether Kafka still holds updates from before the moment. `asked`: where the
+    watermarks' topic ended before the exchange was asked for a seed, and the time of its answer (µs).
+    """
 
     seeds: list[ConsumerRecord]
     offsets: dict[Place, int]
     ends: dict[Place, int]
     depth_partitions: int
+    first_ms: int = 0
+    had_updates: bool = True
+    asked: tuple[tuple[int, int], ...] = ()
 
 
 class SnapshotSearch:
-    """The newest snapshot of each market from before a moment. Runs of records come latest first, each run in its own order."""
+    """The newest snapshot of each market from before a moment. Runs of records come latest first, each run in its own order.
 
-    def __init__(self, wants: Callable[[bytes], bool], moment_ms: int) -> None:
+    One record a market is held, two while clocks may err, however much is read.
+    """
+
+    def __init__(self, wants: Callable[[bytes], bool], moment_ms: int, most_bytes: int = BYTES_WITHOUT_NEWS) -> None:
         self._wants = wants
         self._moment_ms = moment_ms
+        self._most_bytes = most_bytes
         self._sure: dict[bytes, ConsumerRecord] = {}
         self._close: dict[bytes, ConsumerRecord] = {}
-        self._oldest_ms = moment_ms
+        self._run = _Run()
+        self._bytes_without_news = 0
+        self._is_too_long_ago = False
 
-    def take_run(self, records: Iterable[ConsumerRecord]) -> None:
-        """Take what stands before everything taken so far."""
-        sure: dict[bytes, ConsumerRecord] = {}
-        close: dict[bytes, ConsumerRecord] = {}
+    def take(self, records: Iterable[ConsumerRecord]) -> None:
+        """Take the next records of the run."""
+        run = self._run
         for record in records:
-            self._oldest_ms = min(self._oldest_ms, record.timestamp)
+            run.records += 1
+            run.old += self._moment_ms - record.timestamp > LOOKED_BACK_MILLIS
+            run.bytes += len(record.value or b"")
             if record.key is None or record.value is None or record.timestamp > self._moment_ms:
                 continue
             if self._wants(record.key):
                 is_sure = record.timestamp <= self._moment_ms - CLOCK_TOLERANCE_MILLIS
-                (sure if is_sure else close)[record.key] = record
-        self._sure = sure | self._sure
-        self._close = close | self._close
+                (run.sure if is_sure else run.close)[record.key] = record
+
+    def end_run(self) -> None:
+        """The run is over; the next one stands before everything taken so far."""
+        run, self._run = self._run, _Run()
+        has_news = not (run.sure.keys() <= self._sure.keys() and run.close.keys() <= self._close.keys())
+        self._bytes_without_news = 0 if has_news else self._bytes_without_news + run.bytes
+        self._is_too_long_ago = bool(run.records) and run.old * 2 > run.records
+        self._sure = run.sure | self._sure
+        self._close = run.close | self._close
+
+    def take_run(self, records: Iterable[ConsumerRecord]) -> None:
+        """A whole run at once."""
+        self.take(records)
+        self.end_run()
 
     def found(self) -> list[ConsumerRecord]:
         """By offset; one so close to the moment that clocks may err, only where there is no older one."""
         return sorted((self._close | self._sure).values(), key=lambda record: int(record.offset))
 
-    def is_over(self, keys: Iterable[bytes]) -> bool:
-        """Whether nothing more is to be looked for: all of these were found, or it is too long ago."""
-        return self._moment_ms - self._oldest_ms > LOOKED_BACK_MILLIS or all(key in self._sure for key in keys)
+    def is_over(self, keys: Iterable[bytes] | None) -> bool:
+        """Whether nothing more is to be looked for: all of these were found (None: nobody knows what there is), it is too long ago, or
+        too much was read in vain."""
+        if self._is_too_long_ago or self._bytes_without_news >= self._most_bytes:
+            return True
+        return keys is not None and all(key in self._sure for key in keys)
+
+
+@dataclass(slots=True)
+class _Run:
+    sure: dict[bytes, ConsumerRecord] = field(default_factory=dict)
+    close: dict[bytes, ConsumerRecord] = field(default_factory=dict)
+    records: int = 0
+    old: int = 0
+    bytes: int = 0
+
+
+class _Places(NamedTuple):
+    """The partitions that matter, with their bounds as they are now."""
+
+    depth: list[Place]
+    snapshots: list[Place]
+    gaps: list[Place]
+    depth_partitions: int
+    snapshot_partitions: int
+    beginnings: Mapping[Place, int]
+    ends: dict[Place, int]
 
 
 async def look_back(reader: Reader, codec: Codec, prefix: str, wanted: WantedKeys, moment_us: int) -> PastStart:
-    """Finds out where to start for a moment (µs).
+    """Finds out where to start for a moment (µs). The reader is assigned anew.
 
     Raises:
         BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
     """
     moment_ms = moment_us // 1000
+    places = await _places(reader, prefix, wanted)
+    beginnings, ends = places.beginnings, places.ends
+    at_moment = await offsets_at(
+        reader,
+        dict.fromkeys(places.depth, moment_ms) | dict.fromkeys(places.snapshots, moment_ms + 1),
+        ends,
+    )
+    searches = await _search(reader, places, wanted, moment_ms, at_moment)
+    seeds = [record for search in searches.values() for record in search.found()]
+    offsets: dict[Place, int] = {}
+    for place, search in searches.items():
+        found = search.found()
+        offsets[place] = found[0].offset if found else at_moment[place]
+    first_ms = min([moment_ms, *(int(record.timestamp) for record in seeds)])
+    offsets |= await offsets_at(reader, dict.fromkeys(places.gaps, first_ms - GAPS_BEFORE_MILLIS), ends)
+    for place in places.depth:
+        offsets[place] = max(beginnings[place], at_moment[place] - UPDATES_BEFORE_FIRST_SEED)
+    asked: list[tuple[int, int]] = []
+    for record in seeds:
+        seed = _decoded(codec, record)
+        if seed is None:
+            continue
+        delta_place, offset = (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]
+        if delta_place in offsets:
+            offsets[delta_place] = max(beginnings[delta_place], min(offsets[delta_place], offset))
+        if seed.get("watermark_offset") is not None:
+            asked.append((seed["watermark_offset"], int(record.timestamp) * 1000))
+    had_updates = any(at_moment[place] > beginnings[place] for place in places.depth)
+    return PastStart(seeds, offsets, ends, places.depth_partitions, first_ms, had_updates, tuple(sorted(asked)))
+
+
+async def _places(reader: Reader, prefix: str, wanted: WantedKeys) -> _Places:
     depth_all = await reader.places(prefix + DEPTH_TOPIC)
     snapshots_all = await reader.places(prefix + SNAPSHOT_TOPIC)
     gaps = await reader.places(prefix + GAP_TOPIC)
     depth, snapshots = wanted.places(depth_all), wanted.places(snapshots_all)
     everything = [*depth, *snapshots, *gaps]
     ends, beginnings = await reader.ends(everything), await reader.beginnings(everything)
-    seeds: list[ConsumerRecord] = []
-    offsets: dict[Place, int] = {}
-    for place in snapshots:
-        keys = [key for key in wanted.known if partition_of(key, len(snapshots_all)) == place[1]]
-        search = SnapshotSearch(wanted.wants, moment_ms)
-        end = await _offset_at(reader, place, moment_ms + 1, ends[place])
-        await _step_back(reader, place, search, keys if keys or wanted.is_all else None, beginnings[place], end)
-        found = search.found()
-        offsets[place] = found[0].offset if found else end
-        seeds += found
-    first_ms = min([moment_ms, *(int(record.timestamp) for record in seeds)])
-    for place in gaps:
-        offsets[place] = await _offset_at(reader, place, first_ms - GAPS_BEFORE_MILLIS, ends[place])
-    for place in depth:
-        at_moment = await _offset_at(reader, place, moment_ms, ends[place])
-        offsets[place] = max(beginnings[place], at_moment - UPDATES_BEFORE_FIRST_SEED)
-    for record in seeds:
-        delta_place, offset = _delta_place(codec, record)
-        if delta_place in offsets:
-            offsets[delta_place] = max(beginnings[delta_place], min(offsets[delta_place], offset))
-    return PastStart(seeds, offsets, ends, len(depth_all))
+    return _Places(depth, snapshots, gaps, len(depth_all), len(snapshots_all), beginnings, ends)
 
 
-async def _offset_at(reader: Reader, place: Place, timestamp_ms: int, end: int) -> int:
-    found = await reader.offset_at(place, max(0, timestamp_ms))
-    return end if found is None else found
-
-
-async def _step_back(
-    reader: Reader, place: Place, search: SnapshotSearch, keys: list[bytes] | None, beginning: int, end: int
-) -> None:
-    """Reads pieces before `end` that grow, until everything was found (`keys` None: nobody knows what there is)."""
+async def _search(
+    reader: Reader, places: _Places, wanted: WantedKeys, moment_ms: int, at_moment: Mapping[Place, int]
+) -> dict[Place, SnapshotSearch]:
+    """Read pieces before the moment that grow, all partitions at a time, until everything was found or it is in vain."""
+    most_bytes = BYTES_WITHOUT_NEWS // max(1, len(places.snapshots))
+    searches = {place: SnapshotSearch(wanted.wants, moment_ms, most_bytes) for place in places.snapshots}
+    keys = _keys_by_place(wanted, places)
+    upper = {place: at_moment[place] for place in places.snapshots}
     step = _FIRST_STEP
-    while end > beginning and not search.is_over(keys or ([b""] if keys is None else [])):
-        start = max(beginning, end - step)
-        search.take_run(await _piece(reader, place, start, end))
-        end, step = start, step * _STEP_GROWTH
+    while True:
+        is_near = step <= _NEAR_STEP
+        upper = {
+            place: end
+            for place, end in upper.items()
+            if end > places.beginnings[place]
+            and ((is_near and not keys[place]) or not searches[place].is_over(keys[place]))
+        }
+        if not upper:
+            return searches
+        lower = {place: max(places.beginnings[place], end - step) for place, end in upper.items()}
+        with reader.searching():
+            await read_to_end(reader, lower, upper, lambda place, batch: searches[place].take(batch))
+        for place in lower:
+            searches[place].end_run()
+        upper, step = lower, min(step * _STEP_GROWTH, _LONGEST_STEP)
 
 
-async def _piece(reader: Reader, place: Place, start: int, end: int) -> list[ConsumerRecord]:
-    records: list[ConsumerRecord] = []
-    await read_to_end(reader, {place: start}, {place: end}, lambda _, batch: records.extend(batch))
-    return records
+def _keys_by_place(wanted: WantedKeys, places: _Places) -> dict[Place, Collection[bytes] | None]:
+    """What is to be found in each partition of the snapshots; None where that is not known."""
+    if not wanted.known and not wanted.is_all:
+        return dict.fromkeys(places.snapshots)
+    keys: dict[Place, list[bytes]] = {place: [] for place in places.snapshots}
+    for key in wanted.known - wanted.unlisted:
+        place = (places.snapshots[0][0], partition_of(key, places.snapshot_partitions))
+        if place in keys:
+            keys[place].append(key)
+    return dict(keys)
 
 
-def _delta_place(codec: Codec, record: ConsumerRecord) -> tuple[Place | None, int]:
+def _decoded(codec: Codec, record: ConsumerRecord) -> Mapping[str, Any] | None:
     try:
         _, seed = codec.decode(record.value)
-        return (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]
-    except (CodecError, KeyError):  # told and counted where the seed is taken
-        return None, 0
+        return seed if seed.keys() >= {"delta_topic", "delta_partition", "delta_offset"} else None
+    except CodecError:  # told and counted where the seed is taken
+        return None

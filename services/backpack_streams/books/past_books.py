@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Final
+
+from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.book_update import BookUpdate
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.listing import moment_text
 from backpack_streams.books.past_reading import PastItem, PastReading
+from backpack_streams.books.past_vouching import PastVouching
 from backpack_streams.books.timeline import Pace
 
 __all__ = ["ARRIVAL_MICROS", "PastBooks"]
@@ -24,12 +27,24 @@ _REST_SECONDS: Final = 0.1
 class PastBooks:
     """Feeds an intake from a reading. `rounds` begins once the books are as of `moment_us`, and ends at `until_us` or, with neither
     that nor a pace, where Kafka's records end.
+
+    `vouching` holds the books against the watermarks of that time; None where there were none yet. `seeds` are what they begin with.
     """
 
     def __init__(
-        self, intake: Intake, reading: PastReading, moment_us: int, until_us: int | None, pace: Pace | None
+        self,
+        intake: Intake,
+        reading: PastReading,
+        moment_us: int,
+        until_us: int | None,
+        pace: Pace | None,
+        *,
+        vouching: PastVouching | None = None,
+        seeds: Sequence[ConsumerRecord] = (),
     ) -> None:
         self._intake = intake
+        self._vouching = vouching
+        self._seeds = seeds
         self._reading = reading
         self._moment_us = moment_us
         self._until_us = until_us
@@ -41,6 +56,7 @@ class PastBooks:
 
     async def rounds(self) -> AsyncGenerator[Iterator[BookUpdate], None]:
         """First an empty batch now and then, while it reads up to the moment; then all books at once, then what happened since."""
+        self._begin()
         while not self.is_at_moment and not self._has_all_until(self._moment_us):
             items = await self._reading.items(self._moment_us + LATE_MICROS)
             for item in items:
@@ -49,7 +65,7 @@ class PastBooks:
                 else:
                     for _ in self._take(item):
                         pass
-            if not items and not self._reading.timeline.hungry:
+            if not items and not self._reading.is_hungry:
                 await asyncio.sleep(_REST_SECONDS)
             yield iter(())
         if not self.is_at_moment:
@@ -57,15 +73,34 @@ class PastBooks:
         async for updates in self._forward():
             yield updates
 
+    def _begin(self) -> None:
+        """The books of the seeds, which nobody vouches for yet."""
+        intake, vouching = self._intake, self._vouching
+        seeds, self._seeds = self._seeds, ()
+        if vouching is not None and intake.vouching is None:
+            intake.vouching = vouching
+            for market in intake.books.values():
+                vouching.add(market)
+        for record in seeds:
+            for _ in intake.take_seed(record):
+                pass
+
     def _has_all_until(self, moment_us: int) -> bool:
         reading = self._reading
-        return reading.timeline.is_through(moment_us + LATE_MICROS) and reading.asked_us > moment_us + ARRIVAL_MICROS
+        return reading.is_through(moment_us + LATE_MICROS) and reading.asked_us > moment_us + ARRIVAL_MICROS
 
     def _arrive(self) -> Iterator[BookUpdate]:
-        """All books as of the moment."""
+        """All books as of the moment, and who vouched for them then."""
         intake, when = self._intake, moment_text(self._moment_us)
         for _ in intake.give_up_waiting():
             pass
+        if self._vouching is not None:
+            # What lies below the offsets that a watermark names was read; of it, what is from after the moment is put off.
+            for item in self._ahead:
+                self._has_read(item)
+            self._vouching.look_at_all()
+            for _ in self._come_to(self._moment_us):
+                pass
         for item in self._ahead:
             market = intake.by_key.get(item.record.key)
             if market is not None and item.update is not None and item.update[1] <= (market.last_update_id or 0):
@@ -85,7 +120,7 @@ class PastBooks:
                 yield self._take_all(due)
             else:
                 await asyncio.sleep(self._seconds_to_wait())
-                yield iter(())
+                yield self._pass_time()
 
     def _limit_us(self) -> int | None:
         limits = [] if self._until_us is None else [self._until_us + LATE_MICROS]
@@ -97,8 +132,14 @@ class PastBooks:
         while self._ahead and (limit_us is None or self._ahead[0].time_us <= limit_us):
             yield self._ahead.popleft()
 
+    def _pass_time(self) -> Iterator[BookUpdate]:
+        """Nothing has happened up to now, if the past passes as time does: who vouched may be too long ago."""
+        if self._pace is None or self._reading.is_hungry:
+            return iter(())
+        return self._come_to(min(self._pace.moment_us(time.monotonic()), self._until_us or self._reading.asked_us))
+
     def _seconds_to_wait(self) -> float:
-        if self._reading.timeline.hungry:
+        if self._reading.is_hungry:
             return 0.0
         next_us = self._ahead[0].time_us if self._ahead else self._reading.timeline.next_time
         if self._pace is None or next_us is None:
@@ -110,7 +151,7 @@ class PastBooks:
         if until_us is not None:
             is_ahead = bool(self._ahead) and self._ahead[0].time_us <= until_us
             return not is_ahead and self._has_all_until(until_us)
-        return self._pace is None and not self._ahead and self._reading.timeline.is_through()
+        return self._pace is None and not self._ahead and self._reading.is_through()
 
     def _take_all(self, items: Iterable[PastItem]) -> Iterator[BookUpdate]:
         for item in items:
@@ -119,16 +160,46 @@ class PastBooks:
 
     def _take(self, item: PastItem) -> Iterator[BookUpdate]:
         intake, record = self._intake, item.record
-        self._now = max(self._now, item.time_us / 1_000_000)
-        yield from intake.on_time(self._now)
+        yield from self._come_to(item.time_us)
+        if item.watermark is not None:
+            if self._vouching is not None:
+                self._vouching.take_past(item.watermark)
+                yield from self._vouched()
+            return
+        if item.lost_from is not None:
+            yield from intake.on_lost_records((record.topic, record.partition), item.lost_from, record.offset)
         market = intake.by_key.get(record.key)
         is_wanted = market is not None or (record.key is not None and intake.wants(record.key))
         if item.update is not None and is_wanted:
             market = market or intake.add(record.key)
             intake.updates += 1
             if record.offset >= market.starts_at or record.timestamp > market.starts_by_ms:
+                if self._vouching is not None and record.offset >= market.proof_from:
+                    self._vouching.on_update(market, item.update[1], record)
                 yield from intake.take_update(market, item.update, self._now)
         elif item.problem is not None and is_wanted:
             yield from intake.not_understood(market, record, item.problem)
         elif item.update is None and item.problem is None:
             yield from intake.take_other(record, self._now)
+        if item.update is not None or item.problem is not None:
+            self._has_read(item)
+
+    def _has_read(self, item: PastItem) -> None:
+        place, vouching = (item.record.topic, item.record.partition), self._vouching
+        is_update = item.update is not None or item.problem is not None
+        if vouching is not None and is_update and item.record.offset >= vouching.coverage.positions.get(place, 0):
+            vouching.read_up_to(place, item.record.offset + 1)
+
+    def _come_to(self, time_us: int) -> Iterator[BookUpdate]:
+        self._now = max(self._now, time_us / 1_000_000)
+        if self.is_at_moment:
+            self._intake.closed_until_us = max(self._intake.closed_until_us, time_us)
+        yield from self._intake.on_time(self._now)
+        if self._vouching is not None:
+            self._vouching.come_to(self._now)
+            yield from self._vouched()
+
+    def _vouched(self) -> Iterator[BookUpdate]:
+        if self._vouching is not None:
+            for market, outcome in self._vouching.refresh(self._intake.books.values(), self._now):
+                yield BookUpdate(market, outcome)

@@ -1,12 +1,18 @@
-"""Reads what lies in Kafka in the order of time, partition by partition only as far as it is needed."""
+"""Reads what lies in Kafka in the order of time, partition by partition only as far as it is needed.
+
+What is held at once is bounded: of each partition what Kafka gives in one answer, 4 MiB at the most (a record that is larger stands alone),
+however far that reaches ahead of the others.
+"""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.books.timeline import Timeline
+from backpack_streams.books.past_watermarks import PastWatermark, PastWatermarks
+from backpack_streams.books.timeline import Timeline, believed_times
+from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import CodecError
@@ -17,21 +23,29 @@ _POLL_MILLIS = 100
 _ITEMS_AT_MOST = 5_000
 _ENDS_SECONDS: Final = 0.5
 """How often partitions that were read to their end are looked at again."""
+_OBSERVED_EVERY_MICROS: Final = 200_000
+_OBSERVED_IN_A_ROW: Final = 3
+"""Two producers' copies of an update come one after the other."""
 
 
 class PastItem(NamedTuple):
-    """A record and its own time (µs); of an update what it says, or why it cannot be read."""
+    """A record and its own time (µs), as far as that can be believed; of an update what it says, or why it cannot be read.
+
+    `lost_from`: where what Kafka no longer had begins, right before this update. `watermark`: what the record is.
+    """
 
     time_us: int
     record: ConsumerRecord
     update: DepthNumbers | None = None
     problem: CodecError | None = None
+    lost_from: int | None = None
+    watermark: PastWatermark | None = None
 
 
 class PastReading:
     """A merged reading of assigned partitions up to `ends`, as they were at `asked_us`; with `follows` also of what Kafka gets later.
 
-    `note` is told of the last record of each batch of updates.
+    `note` is told of the last record of each batch of updates. `offsets` is where the reading begins.
     """
 
     def __init__(
@@ -44,9 +58,13 @@ class PastReading:
         note: Callable[[Place, ConsumerRecord], None],
         *,
         follows: bool,
+        codec: Codec | None = None,
+        offsets: Mapping[Place, int] | None = None,
+        watermarks: PastWatermarks | None = None,
     ) -> None:
         self._reader = reader
         self._depth = depth
+        self._codec = codec
         self._depth_topic = depth_topic
         self._note = note
         self._ends = dict(ends)
@@ -54,34 +72,148 @@ class PastReading:
         self._asked = time.monotonic()
         self.asked_us = asked_us
         """When it was last asked where the partitions end (µs, by our clock)."""
-        self.timeline: Timeline[PastItem] = Timeline(ends)
+        self.watermarks = watermarks
+        self.timeline: Timeline[PastItem] = Timeline(
+            place for place in ends if watermarks is None or place != watermarks.place
+        )
+        self._next = {place: offset for place, offset in (offsets or {}).items() if place[0] == depth_topic}
+        self._observed: dict[Place, tuple[int, int]] = {}
+        if watermarks is not None:
+            watermarks.positions |= self._next
+
+    @property
+    def is_hungry(self) -> bool:
+        """Whether Kafka has to give something before anything can be given."""
+        return bool(self.timeline.hungry) or (self.watermarks is not None and self.watermarks.is_hungry)
+
+    def is_through(self, limit_us: int | None = None) -> bool:
+        """Whether all up to and including this time was given (None: all there is)."""
+        if not self.timeline.is_through(limit_us):
+            return False
+        return self.watermarks is None or self.watermarks.is_through(limit_us)
 
     async def items(self, limit_us: int | None) -> list[PastItem]:
         """The next items in order, up to a moment; empty where none is due yet, or Kafka has not given it yet."""
-        hungry = self.timeline.hungry
-        if hungry:
-            for partition, batch in (await self._reader.poll(_POLL_MILLIS, only=hungry)).items():
-                place = (partition.topic, partition.partition)
-                if partition.topic == self._depth_topic:
-                    self._note(place, batch[-1])
-                self.timeline.feed(place, ((item.time_us, item) for item in map(self._item, batch)))
-            await self._settle()
+        await self._read()
         if self._follows and time.monotonic() - self._asked > _ENDS_SECONDS:
             await self._look_for_more()
-        return list(self.timeline.take(limit_us, _ITEMS_AT_MOST))
+        return list(self._merged(limit_us))
+
+    async def _read(self) -> None:
+        hungry, watermarks = set(self.timeline.hungry), self.watermarks
+        if watermarks is not None and watermarks.is_hungry:
+            hungry.add(watermarks.place)
+        if not hungry:
+            return
+        for partition, batch in (await self._reader.poll(_POLL_MILLIS, only=hungry)).items():
+            place = (partition.topic, partition.partition)
+            if watermarks is not None and place == watermarks.place:
+                watermarks.feed(batch)
+                continue
+            if partition.topic == self._depth_topic:
+                self._note(place, batch[-1])
+            self.timeline.feed(place, [(item.time_us, item) for item in self._items(place, batch)])
+        await self._settle()
 
     async def _settle(self) -> None:
         for place, end in self._ends.items():
-            if place not in self.timeline.resting and await self._reader.position(place) >= end:
-                self.timeline.rest(place)
+            if not self._is_resting(place) and await self._reader.position(place) >= end:
+                if self.watermarks is not None and place == self.watermarks.place:
+                    self.watermarks.rest()
+                else:
+                    self.timeline.rest(place)
+
+    def _is_resting(self, place: Place) -> bool:
+        if self.watermarks is not None and place == self.watermarks.place:
+            return self.watermarks.is_resting
+        return place in self.timeline.resting
 
     async def _look_for_more(self) -> None:
         asked_us = time.time_ns() // 1000
         self._ends = await self._reader.ends(self._ends)
         self._asked, self.asked_us = time.monotonic(), asked_us
-        for place in self.timeline.resting:
-            if await self._reader.position(place) < self._ends[place]:
-                self.timeline.wake(place)
+        for place, end in self._ends.items():
+            if self._is_resting(place) and await self._reader.position(place) < end:
+                if self.watermarks is not None and place == self.watermarks.place:
+                    self.watermarks.wake()
+                else:
+                    self.timeline.wake(place)
+
+    # In order -------------------------------------------------------------------------------------------------
+
+    def _merged(self, limit_us: int | None) -> Iterator[PastItem]:
+        """A watermark goes before what happened after it was made."""
+        watermarks = self.watermarks
+        if watermarks is None:
+            yield from self.timeline.take(limit_us, _ITEMS_AT_MOST)
+            return
+        given = 0
+        while not self.is_hungry and given < _ITEMS_AT_MOST:
+            next_us = self.timeline.next_time
+            if next_us is None or (limit_us is not None and next_us > limit_us):
+                rest = watermarks.rest_of() if limit_us is None else watermarks.due(limit_us, at_once=True)
+                yield from (_of_watermark(each) for each in rest)
+                return
+            yield from (_of_watermark(each) for each in watermarks.due(next_us))
+            if watermarks.is_hungry:  # its next one may be from before the item
+                return
+            until_us = max(next_us, watermarks.next_look_us - 1)
+            for item in self.timeline.take(
+                until_us if limit_us is None else min(until_us, limit_us), _ITEMS_AT_MOST - given
+            ):
+                given += 1
+                record = item.record
+                if record.topic == self._depth_topic:
+                    watermarks.positions[record.topic, record.partition] = record.offset + 1
+                yield item
+
+    # One record -----------------------------------------------------------------------------------------------
+
+    def _items(self, place: Place, batch: list[ConsumerRecord]) -> list[PastItem]:
+        items = [self._item(record) for record in batch]
+
+        def received_us(index: int) -> int | None:
+            return self._received_us(batch[index])
+
+        times = believed_times(self.timeline.latest(place), [item.time_us for item in items], received_us)
+        items = [
+            item if item.time_us == time_us else item._replace(time_us=time_us)
+            for item, time_us in zip(items, times, strict=True)
+        ]
+        if place[0] == self._depth_topic:
+            items[0] = self._after_what_is_lost(place, items[0])
+            self._next[place] = batch[-1].offset + 1
+            if self.watermarks is not None:
+                self._observe(place, items, self.watermarks)
+        return items
+
+    def _after_what_is_lost(self, place: Place, item: PastItem) -> PastItem:
+        expected = self._next.get(place)
+        return item if expected is None or item.record.offset <= expected else item._replace(lost_from=expected)
+
+    def _observe(self, place: Place, items: list[PastItem], watermarks: PastWatermarks) -> None:
+        """Every now and then look when an update was received: so clocks are compared."""
+        last_us, in_a_row = self._observed.get(place, (0, 0))
+        for item in items:
+            if item.update is None or item.update[2] != item.time_us:
+                continue
+            if item.time_us - last_us >= _OBSERVED_EVERY_MICROS:
+                last_us, in_a_row = item.time_us, 0
+            if in_a_row < _OBSERVED_IN_A_ROW:
+                in_a_row += 1
+                received_us = self._received_us(item.record)
+                if received_us is not None:
+                    watermarks.observe(place, item.record.offset, item.time_us, received_us)
+        self._observed[place] = last_us, in_a_row
+
+    def _received_us(self, record: ConsumerRecord) -> int | None:
+        if self._codec is None or record.value is None:
+            return None
+        try:
+            received_us = self._codec.decode(record.value)[1].get("received_time")
+        except CodecError:
+            return None
+        return received_us if isinstance(received_us, int) else None
 
     def _item(self, record: ConsumerRecord) -> PastItem:
         time_us = int(record.timestamp) * 1000
@@ -92,3 +224,7 @@ class PastReading:
         except CodecError as error:  # told and counted where the record is taken
             return PastItem(time_us, record, problem=error)
         return PastItem(update[2] or time_us, record, update)
+
+
+def _of_watermark(watermark: PastWatermark) -> PastItem:
+    return PastItem(watermark.at_us, watermark.record, watermark=watermark)

@@ -1,13 +1,16 @@
 """Which markets a reader wants: names, patterns, kinds, or all. Sans I/O."""
 
+import difflib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Final
 
+from backpack_streams.books.listing import Listing
 from backpack_streams.errors import UsageError
 
-__all__ = ["KIND_PREFIX", "Selection"]
+__all__ = ["ALL", "KIND_PREFIX", "Selection"]
 
+ALL: Final = "all"
 KIND_PREFIX: Final = "kind:"
 _PATTERN_SIGNS = frozenset("*?[")
 
@@ -19,12 +22,16 @@ class Selection:
     """
 
     def __init__(self, symbols: str | Iterable[str] | None = None, kinds: str | Iterable[str] | None = None) -> None:
-        """Prepare; None for all.
+        """Prepare; None or "all" for all.
 
         Raises:
-            UsageError: nothing is left to want, or a kind without a name.
+            UsageError: nothing is left to want, a kind without a name, or "all" beside something else.
         """
         given = None if symbols is None else _listed(symbols, "symbol")
+        if given is not None and ALL in given:
+            if len(given) > 1:
+                raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
+            given = None
         self._narrowed_to = None if kinds is None else frozenset(kind.upper() for kind in _listed(kinds, "kind"))
         self._is_everything = given is None
         kinds_given = [each for each in given or () if each.startswith(KIND_PREFIX)]
@@ -62,6 +69,27 @@ class Selection:
             or kind in self._kinds
             or any(fnmatchcase(symbol, pattern) for pattern in self.patterns)
         )
+
+    def check(self, listing: Listing) -> None:
+        """Refuse what is no market of the exchange, where the market list tells.
+
+        Raises:
+            UsageError: a symbol that is not listed, or a pattern or kind that fits no market.
+        """
+        listed = {each.symbol for each in listing}
+        if not listed:
+            return
+        for name in sorted(self.names - listed):
+            near = difflib.get_close_matches(name, listed, 3)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise UsageError(f"unknown symbol {name!r}: the exchange lists no such market{hint}")
+        for pattern in self.patterns:
+            if not any(fnmatchcase(symbol, pattern) for symbol in listed):
+                raise UsageError(f"{pattern!r} fits no market that the exchange lists")
+        kinds = {each.kind for each in listing}
+        for kind in sorted(self._kinds | (self._narrowed_to or frozenset()), key=str):
+            if kind not in kinds:
+                raise UsageError(f"{KIND_PREFIX + kind!r} fits no market that the exchange lists")
 
 
 def _listed(texts: str | Iterable[str], what: str) -> list[str]:

@@ -37,6 +37,11 @@ class Suspicions:
         self._told: dict[str, float] = {}
         self._broken: set[str] = set()
         self._unproven: dict[str, float] = {}
+        self._lost: set[str] = set()
+
+    def on_lost(self, market: MarketBook) -> None:
+        """Something of this market is missing, and no update shows it: maybe here alone, so that nobody else asks for a snapshot."""
+        self._lost.add(market.symbol)
 
     def on_broken(self, market: MarketBook, outcome: Outcome, now: float) -> str | None:
         """Take what an event did to a book. A chain that breaks is told by its producer; what only the book shows is told here."""
@@ -73,11 +78,13 @@ class Suspicions:
         return found | self._still_broken(books, now) | self._still_unproven(books, now)
 
     def _still_unproven(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
-        """Books whose coverage broke, or began after all that is known of them: a snapshot proves them, or takes their place."""
+        """Books whose coverage broke, or began after all that is known of them, or that miss something: a snapshot has to prove them."""
         found: dict[str, str] = {}
         for symbol, market in books.items():
-            waits = market.proof_from < inf and market.is_whole and market.status in _NOT_YET
-            if not waits:
+            if market.status is Status.LIVE:
+                self._lost.discard(symbol)
+            waits = symbol in self._lost or (market.proof_from < inf and market.is_whole)
+            if not (waits and market.status in _NOT_YET):
                 self._unproven.pop(symbol, None)
             elif now >= self._unproven.setdefault(symbol, now + UNPROVEN_SECONDS):
                 self._unproven[symbol] = now + UNPROVEN_SPACING_SECONDS

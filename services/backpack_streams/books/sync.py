@@ -1,18 +1,19 @@
 """Books for programs without asyncio, such as notebooks: a `BookStream` in a thread with a loop of its own."""
 
 import asyncio
-import contextlib
+import inspect
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import aclosing
+import weakref
+from collections.abc import Coroutine, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
-from backpack_streams.books.book_update import BookUpdate
-from backpack_streams.books.conflation import Latest
-from backpack_streams.books.market_book import MarketBook, Status
+from backpack_streams.books.market_book import Status
+from backpack_streams.books.market_view import MarketView
 from backpack_streams.books.order_book import OrderBook
-from backpack_streams.books.stream import BookStream, Moment
+from backpack_streams.books.reading_task import Updates
+from backpack_streams.books.stream import QUEUED_RECORDS, BookStream, Moment
 from backpack_streams.books.vouching import MAX_AGE_SECONDS
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
@@ -21,6 +22,7 @@ from backpack_streams.errors import BookError
 __all__ = ["BookCopy", "Books"]
 
 _Result = TypeVar("_Result")
+_LOOK_AT_THREAD_SECONDS: Final = 0.5
 
 
 class BookCopy(NamedTuple):
@@ -47,9 +49,11 @@ class Books:
                 print(update.symbol, update.status.value, update.book.best_ask())
 
     By default it reads on in its thread whatever the program does: `books[symbol]` is the book as it is now, and the iteration gives the
-    latest of each market. With `conflate=False` it gives every change, and reads as the program takes them. What is given are copies.
-    A stream with `from_time` and no pace ends in the present and goes on from there; with `until` the iteration ends.
-    What ends the reading in the thread is raised by whatever is asked next, and by everything after that.
+    latest of each market. With `conflate=False` it gives every change, and once it is iterated over it reads as the program takes them.
+    What is given are copies. Leaving an iteration and coming back loses nothing; two at once are refused.
+    Books as of the past stay at their moment until they are iterated over; with `until` the iteration ends.
+    What ends the reading in the thread, or the thread, takes every book out of `LIVE` at once; it is raised by whatever is asked next,
+    and by everything after that.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Books:
         pace: Literal["max", "real"] = "max",
         conflate: bool = True,
         max_age: float | None = MAX_AGE_SECONDS,
+        queued_records: int = QUEUED_RECORDS,
         topic_prefix: str = "backpack.",
         codec: Codec | None = None,
     ) -> None:
@@ -74,29 +79,30 @@ class Books:
             from_time=from_time,
             until=until,
             pace=pace,
+            conflate=conflate,
             max_age=max_age,
+            queued_records=queued_records,
             topic_prefix=topic_prefix,
             codec=codec,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._conflate = conflate
-        self._latest: Latest[BookUpdate] = Latest()
-        self._each: AsyncGenerator[BookUpdate, None] | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._updates: Updates = self._stream.events()
+        self._given: BookCopy | None = None
+        self._iteration: weakref.ref[Generator[BookCopy, None, None]] | None = None
 
     def __enter__(self) -> Self:
         """Connect.
 
         Raises:
             BusError: Kafka cannot be reached, or the topics do not exist.
+            UsageError: the exchange does not list a symbol.
         """
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="books", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(self._loop,), name="books", daemon=True)
         self._thread.start()
         try:
-            self._ask(self._open())
+            self._ask(self._stream.__aenter__())
         except BaseException:  # whatever it was, the thread must not outlive it
             self._end_thread()
             raise
@@ -106,23 +112,39 @@ class Books:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._ask(self._close())
+            if self._thread is not None and self._thread.is_alive():
+                self._in_thread(self._stream.__aexit__(None, None, None))
         finally:
             self._end_thread()
 
     def __iter__(self) -> Iterator[BookCopy]:
-        """Copies of the books as they change; ends at `until`, else never."""
+        """Copies of the books as they change; ends at `until`, else never.
+
+        Raises:
+            BookError: another iteration goes on.
+        """
+        other = None if self._iteration is None else self._iteration()
+        if other is not None and inspect.getgeneratorstate(other) != inspect.GEN_CLOSED:
+            raise BookError(
+                "the books are being iterated over already, and each change is given once: leave that loop first"
+            )
+        iteration = self._each()
+        self._iteration = weakref.ref(iteration)
+        return iteration
+
+    def _each(self) -> Generator[BookCopy, None, None]:
         while True:
             update = self._ask(self._next())
             if update is None:
                 return
+            self._given = None  # an interrupt until here leaves it to whoever comes next
             yield update
 
     def __getitem__(self, symbol: str) -> BookCopy:
         """A copy of one book as it stands.
 
         Raises:
-            BookError: no book of that symbol is known.
+            BookError: no book of that symbol is known. Else what has ended the reading.
         """
         return self._ask(self._look(symbol))
 
@@ -142,76 +164,30 @@ class Books:
         return self._stream.lag_seconds
 
     def until_live(self, timeout_seconds: float) -> bool:
-        """Waits until every wanted book is `LIVE` (True) or time is up (False)."""
-        return self._ask(self._until(self._stream.all_live, self._stream.until_live, timeout_seconds))
+        """Waits until every wanted book is `LIVE` (True), or until time is up or only closed markets are not (False)."""
+        return self._ask(self._stream.until_live(timeout_seconds))
 
     def until_moment(self, timeout_seconds: float) -> bool:
         """Waits until the books are as of `from_time` (True) or time is up (False)."""
-        return self._ask(self._until(lambda: self._stream.is_caught_up, self._stream.until_moment, timeout_seconds))
+        return self._ask(self._stream.until_moment(timeout_seconds))
 
     # In the thread --------------------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
-        await self._stream.__aenter__()
-        if self._conflate:
-            self._reading = asyncio.create_task(self._read(), name="books")
-            self._reading.add_done_callback(lambda _: self._news.set())
-        else:
-            self._each = self._stream.events()
-
-    async def _close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-        if self._each is not None:
-            await self._each.aclose()
-        await self._stream.__aexit__(None, None, None)
-
-    async def _read(self) -> None:
-        async with aclosing(self._stream.rounds()) as rounds:
-            async for updates in rounds:
-                for update in updates:
-                    self._latest.put(update.symbol, update)
-                self._news.set()
-                await asyncio.sleep(0)
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.run_forever()
+        finally:
+            if self._loop is not None:  # else it was told to end
+                self._stream.give_up(BookError("the thread that reads the books has ended"))
 
     async def _next(self) -> BookCopy | None:
-        if self._reading is None:
-            update = None if self._each is None else await anext(self._each, None)
-            return None if update is None else _copy(update.market)
-        if self._reading.done() and not self._reading.cancelled() and self._reading.exception() is not None:
-            self._reading.result()
-        while not len(self._latest):
-            if not await self._more(self._reading):
-                return None
-        return _copy(self._latest.take().market)
-
-    async def _until(
-        self, holds: Callable[[], bool], read_until: Callable[[float], Awaitable[bool]], timeout_seconds: float
-    ) -> bool:
-        """What holds once the books have come there: by those who read on anyway, or by reading so far."""
-        if self._reading is None:
-            return await read_until(timeout_seconds)
-        if self._reading.done():
-            self._reading.result()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                while not holds() and await self._more(self._reading):
-                    pass
-        return holds()
-
-    async def _more(self, reading: "asyncio.Task[None]") -> bool:
-        """Waits for the next batch; False when there is none, for the reading has come to its end. Raises what ended it early."""
-        if reading.done():
-            reading.result()
-            return False
-        self._news.clear()
-        await self._news.wait()
-        return True
+        """What is not known to have arrived is given again."""
+        if self._given is None:
+            update = await anext(self._updates, None)
+            self._given = None if update is None else _copy(update.market)
+        return self._given
 
     async def _look(self, symbol: str) -> BookCopy:
-        if self._reading is not None and self._reading.done():
-            self._reading.result()  # what it holds is as old as what ended the reading
         market = self._stream.books.get(symbol)
         if market is None:
             raise BookError(f"no book of {symbol!r} is known; there are {', '.join(self.symbols[:10]) or 'none'}")
@@ -220,27 +196,45 @@ class Books:
     # In the program's own thread ------------------------------------------------------------------------------
 
     def _ask(self, question: Coroutine[Any, Any, _Result]) -> _Result:
-        loop = self._loop
-        if loop is None or self._thread is None or not self._thread.is_alive():
+        failure = self._stream.failure
+        if failure is not None:
+            question.close()
+            raise failure
+        return self._in_thread(question)
+
+    def _in_thread(self, question: Coroutine[Any, Any, _Result]) -> _Result:
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or not thread.is_alive():
             question.close()
             raise BookError("the books are not connected: use them with `with`")
         answer = asyncio.run_coroutine_threadsafe(question, loop)
         try:
-            return answer.result()
+            return self._answer(answer)
         except BaseException:  # an interrupt, too, ends what runs in the thread
             answer.cancel()
             raise
+
+    def _answer(self, answer: "Future[_Result]") -> _Result:
+        while True:
+            try:
+                return answer.result(_LOOK_AT_THREAD_SECONDS)
+            except TimeoutError:
+                if answer.done():
+                    return answer.result()
+                if self._thread is None or not self._thread.is_alive():
+                    raise self._stream.failure or BookError("the thread that reads the books has ended") from None
 
     def _end_thread(self) -> None:
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
         if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+            if thread.is_alive():
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join()
             loop.close()
 
 
-def _copy(market: MarketBook) -> BookCopy:
+def _copy(market: MarketView) -> BookCopy:
     return BookCopy(
         market.symbol,
         market.status,

@@ -2,19 +2,56 @@
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, Generic, TypeVar
 
-__all__ = ["Pace", "Timeline"]
+__all__ = ["JUMP_MICROS", "Pace", "Timeline", "believed_times"]
+
+JUMP_MICROS: Final = 60_000_000
+"""A record may be so much later than those before it in its partition; what is later still has to be borne out."""
+_LOOKED_AHEAD: Final = 16
 
 _Place = tuple[str, int]
 _Item = TypeVar("_Item")
 
 
+def believed_times(
+    latest: int, times: Sequence[int], received_us: Callable[[int], int | None] = lambda _: None
+) -> list[int]:
+    """The times (µs) of a partition's next records, except that one which is absurdly late is as late as what came before it.
+
+    `latest` is the latest time believed so far, 0 before any. A jump is believed if the record was received then (`received_us`, by the
+    place in `times`; None where it does not say), or if half of the next records bear it out.
+    """
+    believed: list[int] = []
+    for index, time_us in enumerate(times):
+        if time_us > latest + JUMP_MICROS and not _is_borne_out(times, index, received_us):
+            received = received_us(index)
+            next_us = times[index + 1] if index + 1 < len(times) else time_us
+            time_us = latest or min(time_us, next_us if received is None else received)
+        latest = max(latest, time_us)
+        believed.append(time_us)
+    return believed
+
+
+def _is_borne_out(times: Sequence[int], index: int, received_us: Callable[[int], int | None]) -> bool:
+    floor_us, received = times[index] - JUMP_MICROS, received_us(index)
+    if received is not None and received >= floor_us:
+        return True
+    following = times[index + 1 : index + 1 + _LOOKED_AHEAD]
+    if not following:
+        return received is None
+    return sum(each >= floor_us for each in following) * 2 >= len(following)
+
+
 class Timeline(Generic[_Item]):
     """Merges partitions by time; within a partition the order stays, also where its clock goes back.
 
-    Nothing is given while a partition that has more is `hungry`: its next record might be the earlier one.
+    Nothing is given while a partition that has more is `hungry`: its next record might be the earlier one. So of each partition no more
+    is here than what Kafka gave at once when it was hungry last, however far that reaches ahead of the others.
+
+    A partition's order goes before its times, so one record with an absurdly late time would hold up all that follow on it: it is given
+    with what came before it (`believed_times`).
     """
 
     def __init__(self, places: Iterable[_Place]) -> None:
@@ -42,14 +79,19 @@ class Timeline(Generic[_Item]):
     def feed(self, place: _Place, items: Iterable[tuple[int, _Item]]) -> None:
         """Take the next items of a partition, each with its time in µs."""
         queue, latest = self._queues[place], self._latest.get(place, 0)
-        was_empty = not queue
-        for time_us, item in items:
+        was_empty, fed = not queue, list(items)
+        times = believed_times(latest, [time_us for time_us, _ in fed])
+        for time_us, (_, item) in zip(times, fed, strict=True):
             latest = max(latest, time_us)
             queue.append((latest, item))
         self._latest[place] = latest
         if was_empty and queue:
             heapq.heappush(self._heads, (queue[0][0], place))
             self._hungry.discard(place)
+
+    def latest(self, place: _Place) -> int:
+        """The latest time (µs) believed of a partition; 0 before any."""
+        return self._latest.get(place, 0)
 
     def rest(self, place: _Place) -> None:
         """Nothing more is there for now: do not wait for this partition."""
@@ -72,7 +114,7 @@ class Timeline(Generic[_Item]):
     def take(self, limit_us: int | None, most: int) -> Iterator[_Item]:
         """The next items in order of time, up to and including this time, `most` of them, while none is missing."""
         heads = self._heads
-        while heads and most and not self._hungry:
+        while heads and most > 0 and not self._hungry:
             time_us, place = heads[0]
             if limit_us is not None and time_us > limit_us:
                 return

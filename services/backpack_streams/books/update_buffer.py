@@ -1,12 +1,27 @@
-"""Keeps the updates of a market whose book has no usable seed yet, bounded, oldest dropped first."""
+"""Keeps the updates of a market whose book has no usable snapshot yet, bounded in number and in bytes, oldest dropped first."""
 
+import pickle
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from weakref import WeakSet
 
 from backpack_streams.errors import BookError
 
-__all__ = ["Update", "UpdateBuffer"]
+__all__ = ["BOOK_BYTES", "TOTAL_BYTES", "BufferBudget", "Update", "UpdateBuffer"]
+
+TOTAL_BYTES: Final = 96 << 20
+"""What the buffers of all books of one reader may hold together, if nothing else is said."""
+BOOK_BYTES: Final = 8 << 20
+"""What the buffer of one book may hold."""
+_UPDATE_BYTES: Final = 96
+"""What one update takes beyond its packed bytes: the header of a bytes object, a place in the queue, what malloc rounds up, as measured."""
+_END_BYTES: Final = 160
+"""What it takes in `_ends`: an entry and two integers."""
+_RELEASED_PARTS: Final = 256
+"""Of the total, one in so many is made free at once, so that not every update has to look for the fullest buffer."""
+_PARTS_OF_FULLEST: Final = 16
+"""Of the fullest buffer, one in so many goes before another may be the fullest."""
 
 
 class Update(NamedTuple):
@@ -19,58 +34,153 @@ class Update(NamedTuple):
     asks: Sequence[tuple[int, int]]
 
 
+class BufferBudget:
+    """How many bytes the buffers of several books may hold together: beyond that the oldest updates of the fullest buffer go."""
+
+    __slots__ = ("_buffers", "_held", "book_bytes", "dropped", "total_bytes")
+
+    def __init__(self, total_bytes: int = TOTAL_BYTES, book_bytes: int = BOOK_BYTES) -> None:
+        self.total_bytes = total_bytes
+        self.book_bytes = min(book_bytes, total_bytes)
+        self.dropped = 0
+        """Updates that buffers lost, ever, to this limit or to their own."""
+        self._buffers: WeakSet[UpdateBuffer] = WeakSet()
+        self._held = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What all buffers hold now."""
+        return sum(buffer.held_bytes for buffer in self._buffers)
+
+    def join(self, buffer: "UpdateBuffer") -> None:
+        """A buffer that counts as long as it lives."""
+        self._buffers.add(buffer)
+
+    def change(self, by: int) -> None:
+        """A buffer holds so many bytes more, or fewer."""
+        self._held += by
+        if by > 0 and self._held > self.total_bytes:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        self._held = self.held_bytes  # the count is too high where books were forgotten together with what they held
+        if self._held <= self.total_bytes:
+            return
+        wanted = self.total_bytes - self.total_bytes // _RELEASED_PARTS
+        while self._held > wanted:
+            fullest = max(self._buffers, key=lambda buffer: buffer.held_bytes)
+            left = fullest.held_bytes * (_PARTS_OF_FULLEST - 1) // _PARTS_OF_FULLEST
+            while self._held > wanted and fullest.held_bytes > left:
+                fullest.drop_oldest()
+
+
 class UpdateBuffer:
     """At most `limit` updates, in whatever order they came: two producers side by side may bring them out of turn."""
 
-    __slots__ = ("_ends", "_updates", "dropped")
+    __slots__ = (
+        "__weakref__",
+        "_budget",
+        "_ends",
+        "_limit",
+        "_packed",
+        "dropped",
+        "dropped_ever",
+        "dropped_to",
+        "held_bytes",
+    )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, budget: BufferBudget | None = None) -> None:
         if limit < 1:
             raise BookError(f"a buffer of {limit} updates cannot hold any; set 1 or more")
-        self._updates: deque[Update] = deque(maxlen=limit)
-        self._ends: dict[int, int] = {}
+        self._limit = limit
+        self._budget = BufferBudget() if budget is None else budget
+        # Packed, an update takes a quarter of the memory of its tuples and integers.
+        self._packed: deque[bytes] = deque()
+        # Made when it is needed first: most buffers are of books without any snapshot, which cannot go on from where they are.
+        self._ends: dict[int, int] | None = None
+        self.held_bytes = 0
+        """What it takes in memory, as near as that can be told."""
         self.dropped = 0
         """Updates pushed out since the buffer was last empty."""
+        self.dropped_to = 0
+        """The greatest id among these: a snapshot before it cannot be followed."""
+        self.dropped_ever = 0
+        self._budget.join(self)
 
     def __len__(self) -> int:
-        return len(self._updates)
+        return len(self._packed)
 
     def __iter__(self) -> Iterator[Update]:
-        return iter(self._updates)
+        return map(_unpacked, self._packed)
 
-    def append(self, update: Update) -> Update | None:
-        """Keep an update; return the oldest if that had to go for it."""
-        oldest = self._updates[0] if len(self._updates) == self._updates.maxlen else None
-        if oldest is not None:
-            self.dropped += 1
-            self._ends.pop(oldest.first_id, None)
-        self._updates.append(update)
-        self._ends[update.first_id] = update.last_id
-        return oldest
+    def append(self, update: Update) -> None:
+        """Keep an update; the oldest go where there is no room for it."""
+        packed = pickle.dumps(tuple(update), pickle.HIGHEST_PROTOCOL)
+        size = len(packed) + _UPDATE_BYTES
+        self._packed.append(packed)
+        if self._ends is not None and update.first_id not in self._ends:
+            size += _END_BYTES
+        if self._ends is not None:
+            self._ends[update.first_id] = update.last_id
+        self.held_bytes += size
+        self._budget.change(size)
+        while len(self._packed) > self._limit or self.held_bytes > self._budget.book_bytes:
+            self.drop_oldest()
+
+    def drop_oldest(self) -> None:
+        """Forget the update that came first, and remember that it was there."""
+        self._forget_ends()
+        packed = self._packed.popleft()
+        size = len(packed) + _UPDATE_BYTES
+        self.held_bytes -= size
+        self._budget.change(-size)
+        self._budget.dropped += 1
+        self.dropped += 1
+        self.dropped_ever += 1
+        self.dropped_to = max(self.dropped_to, _unpacked(packed).last_id)
 
     def first_after(self, last_update_id: int) -> Update | None:
         """Return the first update by its ids that a snapshot up to this id does not include."""
-        after = (update for update in self._updates if update.last_id > last_update_id)
+        after = (update for update in self if update.last_id > last_update_id)
         return min(after, key=_by_ids, default=None)
 
     def reach(self, last_id: int) -> int:
         """Return up to which id updates are here that follow on this one, each on the one before."""
-        while (end := self._ends.get(last_id + 1, last_id)) > last_id:
+        if self._ends is None:
+            self._ends = {update.first_id: update.last_id for update in self}
+            size = len(self._ends) * _END_BYTES
+            self.held_bytes += size
+            self._budget.change(size)
+        ends = self._ends or {}
+        while (end := ends.get(last_id + 1, last_id)) > last_id:
             last_id = end
         return last_id
 
     def clear(self) -> None:
         """Forget all updates."""
-        self._updates.clear()
-        self._ends.clear()
-        self.dropped = 0
+        self._budget.change(-self.held_bytes)
+        self._packed.clear()
+        self.held_bytes = 0
+        self._ends = None
+        self.dropped = self.dropped_to = 0
 
-    def take_all(self) -> list[Update]:
-        """Return all updates in the order of their ids and forget them."""
-        updates = sorted(self._updates, key=_by_ids)
+    def take_all(self) -> Iterator[Update]:
+        """Give all updates in the order of their ids; they are forgotten at once, and unpacked one by one."""
+        packed = sorted(self._packed, key=lambda each: _by_ids(_unpacked(each)))
         self.clear()
-        return updates
+        return map(_unpacked, packed)
+
+    def _forget_ends(self) -> None:
+        if self._ends is not None:
+            size = len(self._ends) * _END_BYTES
+            self.held_bytes -= size
+            self._budget.change(-size)
+            self._ends = None
 
 
 def _by_ids(update: Update) -> tuple[int, int]:
     return update.last_id, update.first_id
+
+
+def _unpacked(packed: bytes) -> Update:
+    return Update(*pickle.loads(packed))

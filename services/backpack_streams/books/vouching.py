@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
-from backpack_streams.books.listing import moment_text
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome
-from backpack_streams.books.standing import Claim, Standing, Unvouched
+from backpack_streams.books.standing import Claim, Standing
+from backpack_streams.books.unvouched import CHANNEL, stream_of, why_not
 from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.coverage import CoverageView, Mark, Run, RunKey
@@ -26,7 +27,6 @@ AHEAD_SECONDS: Final = 3.0
 """So long a snapshot may be ahead of a book that is complete, they say: sockets may be behind REST, and Kafka behind both."""
 _LOOK_SECONDS: Final = 0.1
 _FORGET_SECONDS: Final = 600.0
-_CHANNEL: Final = "depth."
 
 
 class KafkaRecord(Protocol):
@@ -59,11 +59,6 @@ class Disproof(NamedTuple):
     why: str
 
 
-def stream_of(symbol: str) -> str:
-    """The stream that brings a market's updates."""
-    return _CHANNEL + symbol
-
-
 class Vouching:
     """Takes watermarks and what may prove books; `refresh` says of each book whether it may pass for LIVE.
 
@@ -83,15 +78,14 @@ class Vouching:
         self.place: Place = (prefix + WATERMARK_TOPIC, 0)
         self.max_age = max_age
         self._codec = codec
-        self._clock = clock
+        self.clock = clock
         self._depth_topic = depth_topic
         self._place_of = place_of
         self.coverage = self._new_coverage()
         self.undecodable_records = 0
-        self._heard = self._read_all_at = -inf
+        self._heard = self._read_all_at = self._next_look = self._next_forgetting = -inf
         self._end_at_join = 0
         self._seen_before = 0
-        self._next_look = self._next_forgetting = -inf
         self._has_news = True
         self._told_of_clocks = False
         self._disproofs: list[Disproof] = []
@@ -100,8 +94,10 @@ class Vouching:
         believed = MAX_AGE_SECONDS if self.max_age is None else min(self.max_age, MAX_AGE_SECONDS)
         return CoverageView(self.place, self._depth_topic, self._place_of_stream, believed)
 
-    def _place_of_stream(self, stream: str) -> Place | None:
-        return self._place_of(stream.removeprefix(_CHANNEL)) if stream.startswith(_CHANNEL) else None
+    def _place_of_stream(self, stream: str, partitions: int | None) -> Place | None:
+        symbol = stream.removeprefix(CHANNEL)
+        place = self._place_of(symbol) if stream.startswith(CHANNEL) else None
+        return place if place is None or not partitions else (place[0], partition_of(symbol.encode(), partitions))
 
     # Which watermarks -----------------------------------------------------------------------------------------
 
@@ -154,9 +150,9 @@ class Vouching:
 
     def add(self, market: MarketBook) -> None:
         """A new book: nothing is known of it yet."""
-        market.standing = Standing(self._clock)
+        market.standing = Standing(self.clock)
         if self.max_age is not None:
-            market.standing.refuse(*self._why_not(market, [], []))
+            market.standing.refuse(*why_not(self.coverage, market, [], []))
             market.standing.was_vouched = False
             self._has_news = True
 
@@ -193,8 +189,9 @@ class Vouching:
             return False
         claim, stream = self.claim(seed, is_new), stream_of(market.symbol)
         begun = frozenset() if claim.watermarks_end is None else self.coverage.runs_at(stream, claim.watermarks_end)
-        is_after = market.standing.is_from_after(claim)
-        return is_after and bool((claim.keys | begun) & {run.key for run in self._runs(market)})
+        return market.standing.is_from_after(claim) and bool(
+            (claim.keys | begun) & {run.key for run in self._runs(market)}
+        )
 
     def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
         """A snapshot that a book has taken. `is_new`: it was written after this reader came."""
@@ -203,7 +200,7 @@ class Vouching:
             market.standing.claims.append(self.claim(seed, is_new))
             self._has_news = True
         if outcome is Outcome.RESEEDED:  # who vouched for the book before it was replaced need not do so now
-            for _ in self._look_at(market, self._clock()):
+            for _ in self._look_at(market, self.clock()):
                 pass
 
     def on_lost(self, market: MarketBook, depth_next: int) -> None:
@@ -239,6 +236,11 @@ class Vouching:
         disproofs, self._disproofs = self._disproofs, []
         return disproofs
 
+    def producers(self, market: MarketBook, now: float) -> int:
+        """How many producers that were heard of lately cover this market."""
+        runs = self.coverage.runs(stream_of(market.symbol))
+        return sum(now - run.producer.heard_at <= MAX_AGE_SECONDS for run in runs)
+
     def oldest_claim(self, markets: Iterable[MarketBook]) -> int | None:
         """How far back the watermarks' topic is to be read so that the newest snapshots can be judged."""
         claims = (claim for market in markets for claim in market.standing.claims)
@@ -259,13 +261,12 @@ class Vouching:
             yield from self._look_at(market, now)
 
     def _look_at(self, market: MarketBook, now: float) -> Iterator[tuple[MarketBook, Outcome]]:
-        standing, coverage = market.standing, self.coverage
-        runs = self._runs(market)
+        standing, runs = market.standing, self._runs(market)
         if self.max_age is None:
-            standing.as_of = coverage.as_of(stream_of(market.symbol)) or standing.as_of
+            standing.as_of = self.coverage.as_of(stream_of(market.symbol)) or standing.as_of
             return
         if not market.is_whole:  # its chain says that it is not LIVE, and why; who vouches shows once it is whole again
-            standing.refuse(*self._why_not(market, runs, []))
+            standing.refuse(*why_not(self.coverage, market, runs, []))
             standing.was_vouched = False
             return
         proving = self._settle(market, runs)
@@ -277,9 +278,9 @@ class Vouching:
             and (other := self._newest(others))
             and not self._is_old(other, now)
         ):
-            standing.refuse(*self._why_not(market, others, []))
+            standing.refuse(*why_not(self.coverage, market, others, []))
         elif mark is None:
-            standing.refuse(*self._why_not(market, runs, proving))
+            standing.refuse(*why_not(self.coverage, market, runs, proving))
         else:
             standing.vouch(mark.complete_through, mark.fresh_at + self.max_age)
             ahead = self._stays_ahead(market, mark, now)
@@ -347,25 +348,3 @@ class Vouching:
         elif mark.fresh_at > standing.ahead_since[1] + AHEAD_SECONDS:
             return ahead
         return None
-
-    def _why_not(self, market: MarketBook, runs: Sequence[Run], proving: Sequence[Run]) -> tuple[str, Unvouched]:
-        stream, as_of, coverage = stream_of(market.symbol), market.standing.as_of, self.coverage
-        if not coverage.records:
-            return "no producer publishes watermarks", Unvouched.STALE
-        since = "" if as_of is None else f" since {moment_text(as_of)}"
-        if not runs and market.standing.disproved & {run.key for run in coverage.runs(stream)}:
-            return f"what producers say of {stream} is disproved: {market.standing.disproof}", Unvouched.STALE
-        if proving:
-            return f"not all was read yet that {proving[0].service} has published of {stream}", Unvouched.STALE
-        if runs:
-            if as_of is None:
-                why = f"{runs[0].service} covers {stream}, but no update or snapshot from its time has proven the book"
-                return why, Unvouched.SYNCING
-            return (
-                f"coverage of {stream} broke after {moment_text(as_of)}; an update or a snapshot has to prove the book",
-                Unvouched.STALE,
-            )
-        wanted = coverage.wanted_by(stream)
-        if wanted:
-            return f"{wanted[0]} has not covered {stream}{since}: its subscription does not stand", Unvouched.STALE
-        return f"no producer {'vouches' if as_of is None else 'has vouched'} for {stream}{since}", Unvouched.STALE

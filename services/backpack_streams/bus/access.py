@@ -10,6 +10,18 @@ from typing import NamedTuple
 
 from backpack_streams.bus.topics import TOPICS
 
+__all__ = [
+    "ACCESS",
+    "BOOK_BUILDER_GROUP",
+    "CLUSTER_NAME",
+    "RUNNING",
+    "Access",
+    "Grant",
+    "Operation",
+    "Resource",
+    "grants",
+]
+
 BOOK_BUILDER_GROUP = "backpack-streams-book-builder"
 
 

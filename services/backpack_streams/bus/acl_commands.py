@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from backpack_streams.bus.access import Grant, Operation, Resource
 
+__all__ = ["CLIENT_CONFIG", "acl_commands"]
+
 CLIENT_CONFIG = "admin.properties"
 """Stands for the file with the login of whoever may grant rights."""
 

@@ -11,6 +11,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from backpack_streams.bus.connection import KafkaConnection, KafkaRefusedError
 from backpack_streams.bus.topics import Topic
 
+__all__ = ["Change", "Existing", "TopicAdmin", "plan"]
+
 _DYNAMIC_TOPIC_CONFIG = 1  # KIP-226: the source of a config set on the topic itself
 _REPLICATION_CONFIG = "default.replication.factor"
 _REPLICAS_AT_MOST = 3

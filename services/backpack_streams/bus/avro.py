@@ -14,6 +14,8 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 from backpack_streams.errors import CodecError
 
+__all__ = ["CavroEngine", "Engine", "FastavroEngine", "Row", "engine", "without_logical_types"]
+
 try:
     import cavro
 except ImportError:  # no wheel for this Python or processor: the same results, slower

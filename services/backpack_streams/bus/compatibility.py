@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+__all__ = ["Node", "both_ways", "reading_problems"]
+
 _PROMOTIONS = {
     "int": ("long", "float", "double"),
     "long": ("float", "double"),

@@ -1,4 +1,7 @@
-"""How to reach Kafka: addresses, TLS and SASL, in the form aiokafka's clients take."""
+"""How to reach Kafka: addresses, TLS and SASL, in the form aiokafka's clients take.
+
+Settings are made long before a client is, often in programs that never make one: aiokafka is imported with the first client.
+"""
 
 import asyncio
 import ssl
@@ -6,25 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka.abc import AbstractTokenProvider
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    IllegalSaslStateError,
-    KafkaConnectionError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
-from aiokafka.helpers import create_ssl_context
-
 from backpack_streams.errors import BusError, UsageError
 
-_CREDENTIALS_REFUSED = (
-    AuthenticationFailedError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-    IllegalSaslStateError,
-)
+__all__ = ["KafkaConnection", "KafkaRefusedError", "KafkaUnreachableError"]
+
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+_FOR_LOGIN = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_oauth_token_file")
+_FOR_TLS = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password")
 
 
 class KafkaUnreachableError(BusError):
@@ -37,9 +29,14 @@ class KafkaRefusedError(BusError):
 
 @dataclass(frozen=True, slots=True)
 class KafkaConnection:
-    """Where Kafka is and how to log in. Files are read when a client is made, the OAuth token file at every refresh.
+    """Where Kafka is and how to log in; users import it as `backpack_streams.KafkaSettings`.
 
-    Mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (the token comes from a file that something else renews).
+        KafkaSettings("kafka-1:9093,kafka-2:9093", security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512",
+                      sasl_username="strategy", sasl_password=password, ssl_ca_file="ca.pem")
+
+    Files (PEM) are read when a client is made, the OAuth token file at every refresh, since something else renews the token.
+    Protocols: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL. Mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. A password,
+    user or file that would have no effect is a `UsageError`: it was meant to protect something.
     """
 
     bootstrap_servers: str
@@ -47,13 +44,46 @@ class KafkaConnection:
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
     sasl_password: str | None = None
-    sasl_oauth_token_file: Path | None = None
-    ssl_ca_file: Path | None = None
-    ssl_cert_file: Path | None = None
-    ssl_key_file: Path | None = None
+    sasl_oauth_token_file: Path | str | None = None
+    ssl_ca_file: Path | str | None = None
+    ssl_cert_file: Path | str | None = None
+    ssl_key_file: Path | str | None = None
     ssl_key_password: str | None = None
     ssl_check_hostname: bool = True
     client_id: str = "backpack-streams"
+
+    def __post_init__(self) -> None:
+        if self.security_protocol not in _PROTOCOLS:
+            raise UsageError(f"security_protocol {self.security_protocol!r} is none of {', '.join(_PROTOCOLS)}")
+        if self.security_protocol.startswith("SASL"):
+            self._check_login()
+        else:
+            self._refuse(_FOR_LOGIN, "SASL_SSL")
+        if not self.security_protocol.endswith("SSL"):
+            self._refuse(_FOR_TLS, "SSL or SASL_SSL")
+        elif self.ssl_cert_file is None:
+            for name in ("ssl_key_file", "ssl_key_password"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"{name} needs ssl_cert_file: a key needs its certificate")
+
+    def _check_login(self) -> None:
+        if self.sasl_mechanism not in _MECHANISMS:
+            raise UsageError(
+                f"{self.security_protocol} needs sasl_mechanism, one of {', '.join(_MECHANISMS)}, not {self.sasl_mechanism!r}"
+            )
+        needed: tuple[str, ...] = ("sasl_username", "sasl_password")
+        if self.sasl_mechanism == "OAUTHBEARER":
+            needed = ("sasl_oauth_token_file",)
+        for name in needed:
+            if getattr(self, name) is None:
+                raise UsageError(f"sasl_mechanism {self.sasl_mechanism} needs {name}")
+
+    def _refuse(self, names: tuple[str, ...], protocol: str) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                raise UsageError(
+                    f"{name} has no effect with security_protocol {self.security_protocol}: set it to {protocol}"
+                )
 
     def __repr__(self) -> str:
         return f"KafkaConnection({self.bootstrap_servers}, {self.security_protocol})"
@@ -74,23 +104,28 @@ class KafkaConnection:
         if self.security_protocol.startswith("SASL"):
             options["sasl_mechanism"] = self.sasl_mechanism
             if self.sasl_mechanism == "OAUTHBEARER":
-                options["sasl_oauth_token_provider"] = _FileToken(self.sasl_oauth_token_file)
+                from backpack_streams.bus.oauth_token import FileToken
+
+                options["sasl_oauth_token_provider"] = FileToken(self._file("sasl_oauth_token_file"))
             else:
                 options["sasl_plain_username"] = self.sasl_username
                 options["sasl_plain_password"] = self.sasl_password
         return options
 
+    def _file(self, name: str) -> Path:
+        return Path(getattr(self, name)).expanduser()
+
     def _ssl_context(self) -> ssl.SSLContext:
-        for file in (self.ssl_ca_file, self.ssl_cert_file, self.ssl_key_file):
+        from aiokafka.helpers import create_ssl_context
+
+        files: dict[str, str | None] = {}
+        for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
+            file = None if getattr(self, name) is None else self._file(name)
             if file is not None and not file.is_file():
                 raise UsageError(f"TLS file {file} does not exist: check ssl_ca_file, ssl_cert_file and ssl_key_file")
+            files[name.removeprefix("ssl_").replace("_", "")] = None if file is None else str(file)
         try:
-            context: ssl.SSLContext = create_ssl_context(
-                cafile=str(self.ssl_ca_file) if self.ssl_ca_file else None,
-                certfile=str(self.ssl_cert_file) if self.ssl_cert_file else None,
-                keyfile=str(self.ssl_key_file) if self.ssl_key_file else None,
-                password=self.ssl_key_password,
-            )
+            context: ssl.SSLContext = create_ssl_context(**files, password=self.ssl_key_password)
         except (ssl.SSLError, OSError) as error:
             raise UsageError(
                 f"the TLS files cannot be used ({error}): check ssl_ca_file, ssl_cert_file and ssl_key_file"
@@ -100,17 +135,25 @@ class KafkaConnection:
 
     def explain(self, error: BaseException) -> BusError:
         """What a client's failure means to the person who set it up, as one line."""
-        if isinstance(error, _CREDENTIALS_REFUSED):
+        from aiokafka import errors as kafka
+
+        credentials_refused = (
+            kafka.AuthenticationFailedError,
+            kafka.SaslAuthenticationFailed,
+            kafka.UnsupportedSaslMechanismError,
+            kafka.IllegalSaslStateError,
+        )
+        if isinstance(error, credentials_refused):
             return KafkaRefusedError(
                 f"Kafka at {self.bootstrap_servers} refused the credentials ({_short(error)}): "
                 "check security_protocol, sasl_mechanism, sasl_username and sasl_password"
             )
-        if isinstance(error, (KafkaConnectionError, OSError, asyncio.TimeoutError)):
+        if isinstance(error, (kafka.KafkaConnectionError, OSError, asyncio.TimeoutError)):
             return KafkaUnreachableError(
                 f"Kafka cannot be reached at {self.bootstrap_servers} ({_short(error)}): "
                 "check bootstrap_servers and security_protocol, and that the brokers run"
             )
-        if isinstance(error, KafkaError):
+        if isinstance(error, kafka.KafkaError):
             return KafkaRefusedError(f"Kafka at {self.bootstrap_servers} refused: {_short(error)}")
         return BusError(f"Kafka at {self.bootstrap_servers} failed: {_short(error)}")
 
@@ -118,17 +161,3 @@ class KafkaConnection:
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
-
-
-class _FileToken(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no type hints
-    def __init__(self, file: Path | None) -> None:
-        if file is None:
-            raise UsageError("sasl_mechanism OAUTHBEARER needs sasl_oauth_token_file")
-        self._file = file
-
-    async def token(self) -> str:
-        """The token as it stands in the file now."""
-        try:
-            return (await asyncio.to_thread(self._file.read_text)).strip()
-        except OSError as error:
-            raise UsageError(f"the OAuth token file {self._file} cannot be read ({error.strerror})") from error

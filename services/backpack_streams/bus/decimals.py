@@ -7,6 +7,19 @@ from decimal import Context, Decimal, InvalidOperation
 
 from backpack_streams.errors import CodecError
 
+__all__ = [
+    "PRECISION_DIGITS",
+    "RATE_SCALE",
+    "SCALE",
+    "DecimalBytes",
+    "DecimalDoesNotFit",
+    "UnscaledNumbers",
+    "bytes_from_unscaled",
+    "decimal_from_bytes",
+    "plain",
+    "unscaled_from_text",
+]
+
 SCALE = 18
 """Decimal places of prices and quantities."""
 RATE_SCALE = 30

@@ -5,13 +5,20 @@ engine reads. Everything else (other versions' records, another schema, bytes th
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backpack_streams.bus.avro import engine
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import UnscaledNumbers
 from backpack_streams.bus.quick_depth import compiled, sample_rows
 from backpack_streams.errors import CodecError
+
+__all__ = ["RECORD", "DepthNumbers", "DepthReader", "Levels"]
+
+if TYPE_CHECKING:
+    from backpack_streams.bus import _quick_depth as _typed  # what the stub beside it says
+else:
+    _typed = compiled
 
 RECORD = "DepthUpdate"
 
@@ -61,5 +68,5 @@ class DepthReader:
             return None
         by_engine = engine(self._codec.schema(RECORD).document)
         bodies = [by_engine.encode(row) for row in sample_rows()]
-        is_right = all(compiled.decode(body, 0) == self._by_codec(by_engine.decode(body)) for body in bodies)
-        return compiled.decode if is_right else None
+        is_right = all(_typed.decode(body, 0) == self._by_codec(by_engine.decode(body)) for body in bodies)
+        return _typed.decode if is_right else None

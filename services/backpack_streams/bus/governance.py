@@ -14,6 +14,8 @@ from backpack_streams.bus.registry_client import (
 from backpack_streams.bus.schemas import Schema, own_schemas, parse_schema
 from backpack_streams.bus.topics import TOPICS
 
+__all__ = ["Outcome", "Survey", "check", "own_subjects", "register", "subject_of", "subjects", "survey"]
+
 CREATED, NEW_VERSION, UNCHANGED = "created", "new version", "unchanged"
 
 

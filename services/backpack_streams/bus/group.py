@@ -17,6 +17,8 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import stop_consumer
 
+__all__ = ["GroupMember"]
+
 logger = logging.getLogger(__name__)
 
 _HEARTBEATS_A_SESSION = 3
@@ -116,6 +118,14 @@ class GroupMember:
             return False
         self._lease_end = asked_at + self._session_seconds * _LEASE_SHARE
         return True
+
+    async def look_for_partitions(self) -> None:
+        """Asks Kafka which partitions the topic has; where some were added, the group shares out all of them anew."""
+        if self._consumer is not None:
+            try:
+                await self._consumer._client.force_metadata_update()  # else it would look every five minutes
+            except (KafkaError, OSError) as error:
+                logger.info("kafka does not say which partitions there are", extra={"error": str(error)})
 
     async def _revoked(self, partitions: frozenset[int]) -> None:
         if partitions:

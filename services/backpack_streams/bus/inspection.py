@@ -19,6 +19,20 @@ from backpack_streams.bus.access import Operation
 from backpack_streams.bus.admin import Existing
 from backpack_streams.bus.connection import KafkaConnection
 
+__all__ = [
+    "BrokerPlace",
+    "PartitionPlace",
+    "Rights",
+    "SeenCluster",
+    "SeenGroup",
+    "SeenTopic",
+    "logged_in",
+    "mechanisms_of",
+    "see_cluster",
+    "see_configs",
+    "see_group",
+]
+
 _TEXT = String("utf-8")
 _TOPIC_RESOURCE = 2
 _DYNAMIC_TOPIC_CONFIG = 1
@@ -263,7 +277,14 @@ async def mechanisms_of(connection: KafkaConnection, host: str, port: int, timeo
     Raises:
         KafkaError, OSError, TimeoutError: it does not answer.
     """
-    nameless = replace(connection, security_protocol=connection.security_protocol.removeprefix("SASL_"))
+    nameless = replace(
+        connection,
+        security_protocol=connection.security_protocol.removeprefix("SASL_"),
+        sasl_mechanism=None,
+        sasl_username=None,
+        sasl_password=None,
+        sasl_oauth_token_file=None,
+    )
     async with logged_in(nameless, host, port, timeout_seconds) as link:
         return list((await link.send(SaslHandShakeRequest("NONE"))).enabled_mechanisms)
 

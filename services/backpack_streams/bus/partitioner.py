@@ -2,6 +2,8 @@
 
 from aiokafka.partitioner import murmur2
 
+__all__ = ["partition_of"]
+
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Partition of `key` among `partitions`, as Java's `BuiltInPartitioner.partitionForKey` computes it."""

@@ -33,6 +33,17 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.errors import BusError
 
+__all__ = [
+    "BATCH_BYTES",
+    "DEFAULT_BUFFER_BYTES",
+    "RECORD_OVERHEAD_BYTES",
+    "Acknowledged",
+    "Lane",
+    "Publisher",
+    "Record",
+    "Rejected",
+]
+
 logger = logging.getLogger(__name__)
 
 DEFAULT_BUFFER_BYTES = 256 * 1024 * 1024

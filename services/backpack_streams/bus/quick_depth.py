@@ -12,11 +12,13 @@ import importlib
 from collections.abc import Callable, Iterable
 from itertools import chain
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.decimals import SCALE, DecimalBytes
 from backpack_streams.errors import CodecError
+
+__all__ = ["DepthValues", "QuickEncoder", "compiled", "quick_depth_encoder", "sample_rows"]
 
 compiled: ModuleType | None
 """What was made of `_quick_depth.c`; None where there was no compiler: the same results, slower."""
@@ -24,6 +26,10 @@ try:
     compiled = importlib.import_module("backpack_streams.bus._quick_depth")
 except ImportError:
     compiled = None
+if TYPE_CHECKING:
+    from backpack_streams.bus import _quick_depth as _typed  # what the stub beside it says
+else:
+    _typed = compiled
 
 _PAIR = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(1 << 14)]
 """Two bytes with more to come, by their 14 bits."""
@@ -150,11 +156,11 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
 
     if compiled is None:
         return encode
-    encode_usual = compiled.encode
+    encode_usual = _typed.encode
 
     def encode_compiled(update: DepthValues, received_us: int) -> bytes:
         symbol = update.symbol
-        value: bytes | None = encode_usual(
+        value = encode_usual(
             heads.get(symbol) or head(symbol),
             update.event_time,
             update.engine_time,

@@ -8,10 +8,12 @@ a number with an exponent, a row that does not fit) and everything elsewhere is 
 import importlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backpack_streams.bus.avro import Row, engine
 from backpack_streams.bus.decimals import DecimalBytes
+
+__all__ = ["RowEncoder", "compiled", "row_encoder"]
 
 compiled: ModuleType | None
 """What was made of `_quick_rows.c`; None where there was no compiler: the same results, slower."""
@@ -19,6 +21,10 @@ try:
     compiled = importlib.import_module("backpack_streams.bus._quick_rows")
 except ImportError:
     compiled = None
+if TYPE_CHECKING:
+    from backpack_streams.bus import _quick_rows as _typed  # what the stub beside it says
+else:
+    _typed = compiled
 
 _KINDS = {"string": b"s", "int": b"i", "long": b"l", "boolean": b"b"}
 RowEncoder = Callable[[Row], bytes]
@@ -37,10 +43,10 @@ def row_encoder(document: Mapping[str, Any], header: bytes = b"") -> RowEncoder:
     if compiled is None or program is None:
         return by_engine
     names, kinds = program
-    encode_usual = compiled.encode
+    encode_usual = _typed.encode
 
     def encode(row: Row) -> bytes:
-        value: bytes | None = encode_usual(header, names, kinds, row)
+        value = encode_usual(header, names, kinds, row)
         return by_engine(row) if value is None else value
 
     return encode

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,8 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BusError
+
+__all__ = ["Place", "Reader", "Records", "stop_consumer"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ _NEW_TOPIC_POLL_SECONDS = 0.2
 _FETCH_WAIT_MILLIS = 100
 """A broker answers one request of a connection after the other: a fetch that waits for records holds up every question behind it."""
 _SEARCH_WAIT_MILLIS = 5
+_METADATA_MILLIS = 5_000
+"""How old the number of a topic's partitions may be that a running reader goes by."""
 _SETTLE_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 
@@ -43,6 +47,8 @@ class Reader:
         self._connection = connection
         self._codec = codec
         self._consumer: AIOKafkaConsumer | None = None
+        self._unmet: dict[TopicPartition, list[ConsumerRecord]] = {}
+        """Taken from the client, but not handed out yet: their schemas are still asked for, or whoever polled was cancelled then."""
 
     async def __aenter__(self) -> Self:
         """Connects.
@@ -57,6 +63,7 @@ class Reader:
             max_partition_fetch_bytes=_FETCH_BYTES_A_PARTITION,
             fetch_max_bytes=16 * _FETCH_BYTES_A_PARTITION,
             fetch_max_wait_ms=_FETCH_WAIT_MILLIS,
+            metadata_max_age_ms=_METADATA_MILLIS,
         )
         try:
             await consumer.start()
@@ -98,6 +105,11 @@ class Reader:
                     f"topic {topic} does not exist: check topic_prefix, or run `backpack-streams topics apply`"
                 )
             await asyncio.sleep(_NEW_TOPIC_POLL_SECONDS)
+
+    def partition_count(self, topic: str) -> int | None:
+        """How many partitions an assigned topic had when Kafka was last asked, every five seconds; None where that is not known."""
+        partitions = self._open._client.cluster.partitions_for_topic(topic)
+        return len(partitions) if partitions else None
 
     async def has(self, topic: str) -> bool:
         """Whether the topic is there at this moment.
@@ -150,6 +162,7 @@ class Reader:
 
     def assign(self, offsets: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
+        self._unmet = {}
         self._open.assign([TopicPartition(*place) for place in offsets])
         for place, offset in offsets.items():
             self._open.seek(TopicPartition(*place), offset)
@@ -171,19 +184,29 @@ class Reader:
     async def poll(self, timeout_ms: int, most: int = _RECORDS_A_POLL, only: Iterable[Place] = ()) -> Records:
         """The records that are there, by partition; waits `timeout_ms` for the first. Empty when none came.
 
-        `only`: of these partitions alone, the others stay where they are; none named: of all that are assigned.
+        `only`: of these partitions alone, the others stay where they are; none named: of all that are assigned. A call that is
+        cancelled loses nothing: the next one gives what that one had.
 
         Raises:
             BusError: Kafka refuses; unreachable brokers are waited for, not raised.
         """
-        try:
-            chosen = [TopicPartition(*place) for place in only]
-            records: Any = await self._open.getmany(*chosen, timeout_ms=timeout_ms, max_records=most)
-        except (KafkaError, OSError) as error:
-            raise self._connection.explain(error) from error
-        if self._codec is not None and records:
-            await self._codec.meet(record.value for batch in records.values() for record in batch)
-        return records  # type: ignore[no-any-return]  # aiokafka has no type hints
+        chosen = [TopicPartition(*place) for place in only]
+        if not self._has_unmet(chosen):
+            try:
+                fetched: Any = await self._open.getmany(*chosen, timeout_ms=timeout_ms, max_records=most)
+            except (KafkaError, OSError) as error:
+                raise self._connection.explain(error) from error
+            if self._codec is None:
+                return fetched  # type: ignore[no-any-return]  # aiokafka has no type hints
+            self._unmet |= fetched
+        unmet = {each: batch for each, batch in self._unmet.items() if not chosen or each in chosen}
+        if self._codec is not None and unmet:
+            await self._codec.meet(record.value for batch in unmet.values() for record in batch)
+        # An assignment meanwhile starts anew, and what was read before it belongs to nobody.
+        return {each: self._unmet.pop(each) for each, batch in unmet.items() if self._unmet.get(each) is batch}
+
+    def _has_unmet(self, chosen: Sequence[TopicPartition]) -> bool:
+        return any(not chosen or each in chosen for each in self._unmet)
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:

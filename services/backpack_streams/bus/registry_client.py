@@ -12,6 +12,18 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from backpack_streams.errors import CodecError, UsageError
 
+__all__ = [
+    "FULL_TRANSITIVE",
+    "IncompatibleSchemaError",
+    "NotRegisteredError",
+    "Registry",
+    "RegistryAwayError",
+    "RegistryClient",
+    "RegistryConnection",
+    "RegistryError",
+    "Version",
+]
+
 FULL_TRANSITIVE = "FULL_TRANSITIVE"
 _AGAIN_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_THERE_CODES = range(40400, 40500)

@@ -13,6 +13,8 @@ from fastavro.schema import fingerprint as schema_fingerprint
 
 from backpack_streams.errors import CodecError
 
+__all__ = ["NAMESPACE", "RELEASED", "Schema", "own_schemas", "parse_schema", "released_schemas"]
+
 NAMESPACE = "backpack_streams"
 RELEASED = "released"
 """The folder beside the schemas that keeps them as they were in each release."""

@@ -5,6 +5,18 @@ from dataclasses import dataclass, field
 
 from backpack_streams.errors import UsageError
 
+__all__ = [
+    "COMPACT",
+    "COMPACT_AND_DELETE",
+    "DAY_MILLIS",
+    "DELETE",
+    "FOR_EVER",
+    "TOPICS",
+    "Topic",
+    "topic",
+    "topic_of_full_name",
+]
+
 DAY_MILLIS = 24 * 60 * 60 * 1000
 FOR_EVER = -1
 DELETE = "delete"

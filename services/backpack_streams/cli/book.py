@@ -1,6 +1,5 @@
 """`backpack-streams book`: order books rebuilt from Kafka alone, printed once or kept on the screen."""
 
-import difflib
 import json
 import sys
 import time
@@ -8,13 +7,11 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import datetime
 
-from backpack_streams.books import BookStream, MarketBook, Status
-from backpack_streams.books.selection import Selection
+from backpack_streams.books import BookStream, MarketView, Status
 from backpack_streams.cli.settings import BookSettings
-from backpack_streams.errors import BackpackStreamsError, UsageError
+from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
 
-ALL = "all"
 DEPTH_FOR_PEOPLE = 10
 REDRAW_SECONDS = 1.0
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
@@ -30,11 +27,9 @@ async def run(settings: BookSettings, symbols: list[str]) -> int:
     Raises:
         UsageError: no such market. NotLiveError: not `LIVE` in time. BusError: Kafka cannot be reached.
     """
-    if ALL in symbols and symbols != [ALL]:
-        raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
     books = BookStream(
         kafka_connection(settings),
-        None if symbols == [ALL] else symbols,
+        symbols,
         from_time=settings.at,
         until=settings.at,
         max_age=settings.max_age,
@@ -42,7 +37,6 @@ async def run(settings: BookSettings, symbols: list[str]) -> int:
         codec=kafka_codec(settings),
     )
     async with books:
-        _check(symbols, books)
         if settings.at is not None:
             return await _as_of(settings.at, books, settings)
         if settings.once:
@@ -90,7 +84,7 @@ def _not_live(books: BookStream) -> str:
 
 async def _keep_printing(books: BookStream, settings: BookSettings) -> None:
     drawn = 0.0
-    changed: dict[str, MarketBook] = {}
+    changed: dict[str, MarketView] = {}
     async with aclosing(books.rounds()) as rounds:
         async for updates in rounds:
             changed.update((update.symbol, update.market) for update in updates)
@@ -103,14 +97,14 @@ async def _keep_printing(books: BookStream, settings: BookSettings) -> None:
                 drawn = time.monotonic()
 
 
-def _print(markets: Iterable[MarketBook], settings: BookSettings) -> None:
+def _print(markets: Iterable[MarketView], settings: BookSettings) -> None:
     show = _as_json if settings.json_output else _for_people
     for market in sorted(markets, key=lambda market: market.symbol):
         print(show(market, settings.depth))
     sys.stdout.flush()
 
 
-def _as_json(market: MarketBook, depth: int | None) -> str:
+def _as_json(market: MarketView, depth: int | None) -> str:
     bids, asks = market.book.to_lines(depth)
     return json.dumps(
         {
@@ -125,7 +119,7 @@ def _as_json(market: MarketBook, depth: int | None) -> str:
     )
 
 
-def _for_people(market: MarketBook, depth: int | None) -> str:
+def _for_people(market: MarketView, depth: int | None) -> str:
     bids, asks = market.book.to_lines(depth or DEPTH_FOR_PEOPLE)
     why = f" ({market.reason})" if market.reason else ""
     lines = [f"{market.symbol}  {market.status.value}{why}  update {market.last_update_id}"]
@@ -135,20 +129,3 @@ def _for_people(market: MarketBook, depth: int | None) -> str:
         bid, ask = (bids[row] if row < len(bids) else blank), (asks[row] if row < len(asks) else blank)
         lines.append(f"{bid[1]:>18} {bid[0]:>16} | {ask[0]:<16} {ask[1]:<18}".rstrip())
     return "\n".join(lines) + "\n"
-
-
-def _check(symbols: list[str], books: BookStream) -> None:
-    """Refuses what is no market of the exchange, where the market list tells."""
-    listed = {each.symbol for each in books.listing}
-    if not listed:
-        return
-    for each in symbols:
-        selection = Selection(each)
-        if each == ALL or each in listed:
-            continue
-        if each in selection.names:
-            near = difflib.get_close_matches(each, listed, 3)
-            hint = f"; did you mean {', '.join(near)}?" if near else ""
-            raise UsageError(f"unknown symbol {each!r}: the exchange lists no such market{hint}")
-        if not any(selection.wants(market.symbol, market.kind) for market in books.listing):
-            raise UsageError(f"{each!r} fits no market that the exchange lists")

@@ -149,3 +149,6 @@ class TailSettings(OutputSettings, KafkaSettings, LogSettings):
     from_beginning: bool = Field(
         default=False, description="start with the oldest record that Kafka holds, not with the next one"
     )
+    exit_at_end: bool = Field(
+        default=False, description="end once everything is printed that Kafka holds at the start, not wait for more"
+    )

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +11,8 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import plain
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.topic_end import PATIENCE_SECONDS, EndWatch
 from backpack_streams.bus.topics import topic_of_full_name
 from backpack_streams.cli.settings import TailSettings
 from backpack_streams.errors import CodecError
@@ -19,30 +22,45 @@ _POLL_MILLIS = 500
 
 
 async def run(settings: TailSettings, topic: str) -> int:
-    """Prints records until there were enough, or until it is interrupted.
+    """Prints records until there were enough, the end has come, or it is interrupted.
 
     Raises:
-        UsageError: there is no such topic. BusError: Kafka cannot be reached.
+        UsageError: there is no such topic. BusError: Kafka cannot be reached, or the end could not be.
     """
     name = topic_of_full_name(topic, settings.topic_prefix).full_name(settings.topic_prefix)
     codec = kafka_codec(settings)
     printed = 0
     async with Reader(kafka_connection(settings), codec) as reader:
-        reader.assign(await _starts(reader, name, settings))
-        while settings.count is None or printed < settings.count:
-            for batch in (await reader.poll(_POLL_MILLIS)).values():
-                for record in batch:
+        places = await reader.places(name)
+        ends = await reader.ends(places)
+        starts = await reader.beginnings(places) if settings.from_beginning else ends
+        reader.assign(starts)
+        watch = EndWatch(starts, ends, PATIENCE_SECONDS, time.monotonic()) if settings.exit_at_end else None
+        while watch is None or watch.reached:
+            for records in await _poll(reader, watch):
+                for record in records:
                     if settings.count is not None and printed >= settings.count:
                         return 0
                     print(_line(codec, record, settings.json_output))
                     printed += 1
             sys.stdout.flush()
+            if settings.count is not None and printed >= settings.count:
+                return 0
     return 0
 
 
-async def _starts(reader: Reader, name: str, settings: TailSettings) -> dict[Place, int]:
-    places = await reader.places(name)
-    return await (reader.beginnings(places) if settings.from_beginning else reader.ends(places))
+async def _poll(reader: Reader, watch: EndWatch | None) -> list[Sequence[ConsumerRecord]]:
+    """The next records, those past the end left out, and with `watch` brought up to date."""
+    if watch is None:
+        return list((await reader.poll(_POLL_MILLIS)).values())
+    batches = await reader.poll(_POLL_MILLIS, only=list(watch.reached))
+    wanted = [watch.wanted((place.topic, place.partition), batch) for place, batch in batches.items()]
+    for place in list(watch.reached):
+        offset = reader.reached(place)
+        if offset is not None:
+            watch.stands_at(place, offset)
+    watch.look(time.monotonic())
+    return wanted
 
 
 def _line(codec: Codec, record: ConsumerRecord, as_json: bool) -> str:

@@ -1,4 +1,4 @@
-"""Writes the generated documents: `python -m backpack_streams.contract FOLDER`. Run by `make docs`."""
+"""Writes documents into FOLDER, and records as types. Run by `make docs` as `python -m backpack_streams.contract FOLDER`."""
 
 import json
 import sys
@@ -8,6 +8,9 @@ from backpack_streams.contract.asyncapi import asyncapi_document
 from backpack_streams.contract.coverage import coverage_page
 from backpack_streams.contract.metrics_page import metrics_page
 from backpack_streams.contract.pages import topics_page
+from backpack_streams.contract.typed_records import typed_records
+
+RECORDS = Path(__file__).parents[1] / "books" / "records"
 
 
 def generated() -> dict[str, str]:
@@ -20,11 +23,12 @@ def generated() -> dict[str, str]:
     }
 
 
-def main(folder: Path) -> None:
-    """Write them into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in generated().items():
-        (folder / name).write_text(text, "utf-8")
+def main(folder: Path, records: Path = RECORDS) -> None:
+    """Write the documents into `folder`, and the modules of typed records into `records`."""
+    for where, texts in ((folder, generated()), (records, typed_records())):
+        where.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (where / name).write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "What is left of the REST limits?": r"rest_(budget|requests?|paused).*",
     "Do the polls bring what they should?": r"rest_(poll|answer|stale|unknown).*",
     "Are the books right?": (
-        r"books|books_unusable.*|book_(audit|status|engine).*|book_audits_total|builder_breaks_total|checkpoint.*|book_tops_total"
+        r"books|books_(unusable|as_of|buffered).*|book_(audit|status|engine|as_of).*|book_audits_total|builder_breaks_total|checkpoint.*|book_tops_total"
     ),
     "Does the book builder keep up?": r"builder_(?!breaks).*|group_confirmation_age_seconds",
     "Does the exchange take our signatures?": r"signatures?_.*",

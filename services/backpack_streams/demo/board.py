@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any, Final
 
-from backpack_streams.books import BookUpdate, MarketBook, Outcome, Status
+from backpack_streams.books import BookUpdate, MarketView, Outcome, Status
 from backpack_streams.demo.news import NewsDesk, book_left_live, dead_letter_line, gap_line
 from backpack_streams.demo.rates import RateWindow
 from backpack_streams.demo.rows import BookRow, Lag, ServiceRow, TopicRow, Totals, book_row
@@ -40,7 +40,7 @@ class Board:
         self._topic_rates = RateWindow(RATE_WINDOW_SECONDS)
         self._expected: frozenset[str] = frozenset()
         self._expected_since = started_at
-        self._markets: dict[str, MarketBook] = {}
+        self._markets: dict[str, MarketView] = {}
         self._updates: Counter[str] = Counter()
         self._update_rates = RateWindow(RATE_WINDOW_SECONDS)
         self._broken: set[str] = set()
@@ -66,7 +66,7 @@ class Board:
 
     def saw_update(self, update: BookUpdate) -> None:
         """One event of one book."""
-        market, outcome = update
+        market, outcome = update.market, update.outcome
         symbol = market.symbol
         self._markets[symbol] = market
         self._updates[symbol] += 1

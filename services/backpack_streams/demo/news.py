@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
-from backpack_streams.books import MarketBook
+from backpack_streams.books import MarketView
 
 __all__ = ["NewsDesk", "book_left_live", "dead_letter_line", "gap_line"]
 
@@ -44,7 +44,7 @@ class NewsDesk:
         return lines
 
 
-def book_left_live(market: MarketBook) -> str:
+def book_left_live(market: MarketView) -> str:
     """A book that is not to be used any more."""
     return f"{market.symbol} is {market.status.value}: {market.reason}"
 

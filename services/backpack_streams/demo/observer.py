@@ -117,6 +117,8 @@ class Observer:
             async for updates in rounds:
                 for update in updates:
                     board.saw_update(update)
+                if self._books.waiting_records:
+                    continue
                 if has_waited or not self._measures_lag:
                     board.saw_backlog_end()
                 else:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from backpack_streams.books import MarketBook, Status
+from backpack_streams.books import MarketView, Status
 
 __all__ = ["BookRow", "Lag", "ServiceRow", "TopicRow", "Totals", "book_row"]
 
@@ -81,7 +81,7 @@ class Totals:
         return 0 < self.expected_books == self.live_books
 
 
-def book_row(symbol: str, market: MarketBook | None, updates_per_second: float, now_us: int) -> BookRow:
+def book_row(symbol: str, market: MarketView | None, updates_per_second: float, now_us: int) -> BookRow:
     """The row of a market; None for the book where nothing of it has come yet."""
     if market is None:
         return BookRow(symbol, Status.SYNCING, "nothing of it in Kafka yet", None, None, None, None, 0.0)

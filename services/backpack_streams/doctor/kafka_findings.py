@@ -19,6 +19,7 @@ from backpack_streams.doctor.findings import Verdict, fail, few, ok, one_line, s
 
 MIN_IN_SYNC = "min.insync.replicas"
 MOST_BYTES = "max.message.bytes"
+STAMP = "message.timestamp.type"
 APPLY = "run `backpack-streams topics apply` as a user who may"
 _UNKNOWN_TOPIC = "UnknownTopicOrPartitionError"
 _IMPLIED: Mapping[Operation, frozenset[Operation]] = {
@@ -155,6 +156,14 @@ def judge_configs(
         return fail(
             f"{MOST_BYTES} is below {BATCH_BYTES}: {few(small)}",
             f"raise {MOST_BYTES} of the topics, 1048588 is the default",
+        )
+    stamping = [
+        name for name, each in configs.items() if each.effective_config.get(STAMP, "CreateTime") != "CreateTime"
+    ]
+    if stamping:
+        return fail(
+            f"{STAMP} is not CreateTime: {few(stamping)}; Kafka's times are the brokers', so books as of a moment are wrong",
+            APPLY,
         )
     wanted = [
         change

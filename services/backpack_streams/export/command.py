@@ -3,13 +3,15 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.books.distinct import Distinct
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topic_end import read_to_end
-from backpack_streams.bus.topics import topic_of_full_name
+from backpack_streams.bus.topics import Topic, topic_of_full_name
 from backpack_streams.errors import CodecError
 from backpack_streams.export.arrow_types import SYMBOL, arrow_schema, has_symbol
 from backpack_streams.export.folder import ExportError, Folder, Partition, Row, date_of
@@ -38,7 +40,7 @@ async def run(settings: ExportSettings, topic: str) -> int:
     path = settings.out.expanduser() / name
     folder = Folder(path, arrow_schema(document), (settings.from_ms, settings.to_ms), has_symbol(document))
     try:
-        rows = _Rows(codec, described.record, has_symbol(document), settings)
+        rows = _Rows(codec, described, has_symbol(document), Distinct() if settings.distinct else None)
         gathering = Gathering(settings.buffer_mib * _MIB, folder.write)
         async with Reader(kafka_connection(settings), codec) as reader:
             count = await _read(reader, name, settings, rows, gathering)
@@ -51,7 +53,8 @@ async def run(settings: ExportSettings, topic: str) -> int:
         files = folder.publish()
     finally:
         folder.discard()
-    print(f"{count} records of {name} in {files} files in {path}")  # noqa: T201  # what the command says to its user
+    copies = f", {rows.duplicates} copies left out" if settings.distinct else ""
+    print(f"{count} records of {name} in {files} files in {path}{copies}")  # noqa: T201  # what the command says to its user
     return 0
 
 
@@ -68,9 +71,8 @@ async def _read(reader: Reader, name: str, settings: ExportSettings, rows: "_Row
         def take(place: Place, records: Sequence[ConsumerRecord]) -> None:
             nonlocal count
             for record in records:
-                if settings.from_ms <= record.timestamp < settings.to_ms:
-                    partition, row = rows.row(record)
-                    gathering.add(partition, row, len(record.value or b"") + len(record.key or b""))
+                if settings.from_ms <= record.timestamp < settings.to_ms and (made := rows.row(record)) is not None:
+                    gathering.add(*made, len(record.value or b"") + len(record.key or b""))
                     count += 1
             advance(records[-1].offset + 1 - at[place])
             at[place] = records[-1].offset + 1
@@ -98,36 +100,39 @@ async def _spans(reader: Reader, name: str, settings: ExportSettings) -> dict[Pl
 class _Rows:
     """Makes rows of records."""
 
-    def __init__(self, codec: Codec, record: str, by_symbol: bool, settings: ExportSettings) -> None:
+    def __init__(self, codec: Codec, topic: Topic, by_symbol: bool, distinct: Distinct | None) -> None:
         self._codec = codec
-        self._record = record
+        self._topic = topic
         self._by_symbol = by_symbol
-        self._settings = settings
+        self._distinct = distinct
+        self.duplicates = 0
 
-    def row(self, record: ConsumerRecord) -> tuple[Partition, Row]:
-        """A record's partition and its columns; a record without a value has only Kafka's own."""
+    def row(self, record: ConsumerRecord) -> tuple[Partition, Row] | None:
+        """A record's partition and its columns; a record without a value has only Kafka's own. None for a copy that is not wanted."""
         key = None if record.key is None else record.key.decode("utf-8", "replace")
-        row = {
+        values = None if record.value is None else self._values(record)
+        distinct, topic = self._distinct, self._topic
+        if distinct is not None and distinct.offer(topic, record.partition, key or "", topic.record, values) is None:
+            self.duplicates += 1
+            return None
+        row: dict[str, object] = {
             "kafka_partition": record.partition,
             "kafka_offset": record.offset,
             "kafka_timestamp": record.timestamp,
             "kafka_key": key,
         }
-        symbol = key
-        if record.value is not None:
-            values = self._values(record)
-            symbol = values.pop(SYMBOL, None)
-            row |= values
+        symbol = key if values is None else values.pop(SYMBOL, None)
+        row |= values or {}
         return (date_of(record.timestamp), symbol if self._by_symbol else None), row
 
-    def _values(self, record: ConsumerRecord) -> dict[str, object]:
+    def _values(self, record: ConsumerRecord) -> dict[str, Any]:
         place = f"{record.topic} {record.partition}/{record.offset}"
         try:
             name, values = self._codec.read(record.value)
         except CodecError as error:
             raise CodecError(f"{place}: {error}; nothing was exported") from error
-        if name != self._record:
-            raise CodecError(f"{place} is a {name}, not a {self._record}; nothing was exported")
+        if name != self._topic.record:
+            raise CodecError(f"{place} is a {name}, not a {self._topic.record}; nothing was exported")
         return values
 
 

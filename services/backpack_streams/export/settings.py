@@ -55,6 +55,11 @@ class ExportSettings(KafkaSettings, LogSettings):
         description="MiB of records as Kafka holds them, gathered before they are written; they take about 20 times that in memory",
         json_schema_extra={"metavar": "MIB"},
     )
+    distinct: bool = Field(
+        default=False,
+        description="write each record once, however many producers, restarts and refills brought it, and of a candle no state older than "
+        "one before it",
+    )
     late_seconds: float | None = Field(
         default=None,
         ge=0,

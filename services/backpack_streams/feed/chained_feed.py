@@ -1,5 +1,6 @@
 """A stream whose ids follow on each other: in order, each message once, every hole on record. Sans I/O."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,8 +9,9 @@ from backpack_streams.exchange.wire import UnreadableMessageError
 from backpack_streams.feed import reports
 from backpack_streams.feed.coverage import Break
 from backpack_streams.feed.family import Reading
-from backpack_streams.feed.sequence import Chain, Held, Verdict
+from backpack_streams.feed.sequence import SocketChain, Verdict
 from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.sequencing.reordering import Held
 
 MOST_IDS = 1 << 63
 """Avro's long ends here; so do the exchange's ids."""
@@ -33,7 +35,7 @@ class ChainedFeed(StreamFeed):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._chain: Chain[_Waiting] = Chain()
+        self._chain: SocketChain[_Waiting] = SocketChain()
         self._break: Break | None = None
         self._break_due = 0.0
 
@@ -59,25 +61,24 @@ class ChainedFeed(StreamFeed):
         return min((through for through in found if through is not None), default=None)
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
-        """The next message goes out at once; any other is judged."""
+        """The next message goes out at once; any other is judged, and so is one that is older than the last."""
         self.frames += 1
         self.last_received_us = received_us
         reading = self._read(data, self.kind)
         if reading.symbol != self.symbol:
             self._check_symbol(reading)
         chain = self._chain
-        last_id, time_us = reading.last_id, reading.time_us
-        if reading.first_id == chain.next_id and self.is_settled and reading.first_id <= last_id:
+        first_id, last_id, time_us = reading.first_id, reading.last_id, reading.time_us
+        if first_id == chain.next_id and self.is_settled and first_id <= last_id and time_us >= chain.time_us:
             self.last_link = link
             self._publish(reading, received_us)
             chain.next_id = last_id + 1
-            if time_us > chain.time_us:  # noqa: PLR1730  # max() would cost a call for each frame
-                chain.time_us = time_us
+            chain.time_us = time_us
             if not chain.held:
                 return
         else:
-            if not 0 <= reading.first_id <= last_id < MOST_IDS:
-                raise UnreadableMessageError(f"{self.name}: ids {reading.first_id} to {last_id} make no sense")
+            if not 0 <= first_id <= last_id < MOST_IDS:
+                raise UnreadableMessageError(f"{self.name}: ids {first_id} to {last_id} make no sense")
             if chain.held:
                 self._release()
             self._out_of_turn(reading, link, received_us, self._surroundings.other_link(link))
@@ -119,16 +120,22 @@ class ChainedFeed(StreamFeed):
     def _release(self) -> None:
         around = self._surroundings
         others = self.last_link is not None and around.other_link(self.last_link)
-        for held in self._chain.released(around.now, others):
+        self._let_go(self._chain.released(around.now, others))
+
+    def _let_go(self, messages: Iterator[Held[_Waiting]]) -> None:
+        for held in messages:
             reading, link, received_us, _ = held.item
             try:
                 self._out_of_turn(reading, link, received_us, others=False)
             except BackpackStreamsError as error:
-                around.lost(self, repr(reading.row).encode(), error)
+                self._surroundings.lost(self, repr(reading.row).encode(), error)
 
     def _out_of_turn(self, reading: Reading, link: int, received_us: int, others: bool) -> None:
         chain = self._chain
-        verdict = chain.offer(reading.first_id, reading.last_id, reading.time_us, others)
+        verdict = chain.judge(reading.first_id, reading.last_id, reading.time_us, others, received_us)
+        if verdict is Verdict.RESTARTED and chain.held:  # what waits is of the sequence that ends
+            self._let_go(chain.released(self._surroundings.now, others=False))
+            verdict = chain.judge(reading.first_id, reading.last_id, reading.time_us, others, received_us)
         if verdict is Verdict.DUPLICATE:
             self.duplicates += 1
             self._has_told(link)  # the new socket brings what is here already: nothing lies between
@@ -136,7 +143,7 @@ class ChainedFeed(StreamFeed):
         if verdict is Verdict.HOLD:
             around = self._surroundings
             item = _Waiting(reading, link, received_us, around.through(self))
-            chain.hold(Held(reading.first_id, reading.last_id, reading.time_us, around.now, item))
+            chain.hold(Held(reading.first_id, reading.last_id, around.now, item))
             return
         self._tell_what_is_missing(verdict, reading, link, received_us)
         self._has_told(link)

@@ -6,9 +6,13 @@ Two sockets may deliver the same stream (`connections: 2`, or make before break)
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
-HOLD_SECONDS = 0.3
+from backpack_streams.sequencing.chain import Chain
+from backpack_streams.sequencing.reordering import PATIENCE_SECONDS, Held, Reordering
+
+HOLD_SECONDS = PATIENCE_SECONDS
 """How long a message that came early waits for the ones before it, while another socket may still bring them."""
 HELD_AT_MOST = 5_000
 RECENT = 256
@@ -28,43 +32,32 @@ class Verdict(Enum):
 T = TypeVar("T")
 
 
-class Held(NamedTuple, Generic[T]):
-    """A message that came before the ones that should precede it."""
+class SocketChain(Chain, Generic[T]):
+    """A chain that several sockets may bring: what comes early waits while another socket may still bring the messages before it."""
 
-    first_id: int
-    last_id: int
-    time_us: int
-    since: float
-    """When it came (seconds of the monotonic clock)."""
-    item: T
+    __slots__ = ("_early", "held")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._early: Reordering[T] = Reordering()
+        self.held = self._early.held
+        """The messages that wait: asked for with every frame, so not by way of another object."""
 
-@dataclass(slots=True)
-class Chain(Generic[T]):
-    """A stream whose ids follow on each other: `first_id` is the previous `last_id` plus one.
-
-    `next_id` is None until the first message. `time_us` is the engine's time of the last message taken, `began_us` of the first one
-    after the ids began anew.
-    """
-
-    next_id: int | None = None
-    time_us: int = 0
-    began_us: int = 0
-    held: list[Held[T]] = field(default_factory=list)
-
-    def offer(self, first_id: int, last_id: int, time_us: int, others: bool) -> Verdict:
-        """What to do with a message; `others`: another socket delivers as well.
+    def judge(self, first_id: int, last_id: int, time_us: int, others: bool, received_us: int | None = None) -> Verdict:
+        """What to do with a message; `others`: another socket delivers as well, `received_us`: when it came, by our clock.
 
         HOLE: ids are missing and nobody can bring them. OVERLAP: it begins with ids that went out already. RESTARTED: the ids
         began again lower, at a later engine time, so it is no duplicate. After all of these and TAKE the caller calls `took`.
         """
         expected = self.next_id
-        if expected is None or first_id == expected:
+        if expected is None:
             return Verdict.TAKE
         if last_id < expected:
-            return Verdict.RESTARTED if time_us > self.time_us else Verdict.DUPLICATE
-        if first_id < expected:
-            return Verdict.OVERLAP
+            return Verdict.RESTARTED if self.begins_anew(last_id, time_us, 0, received_us) else Verdict.DUPLICATE
+        if first_id <= expected:
+            if self.is_of_before(time_us):
+                return Verdict.DUPLICATE
+            return Verdict.TAKE if first_id == expected else Verdict.OVERLAP
         if others:
             if time_us < self.began_us:  # the other socket still delivers the sequence that ended
                 return Verdict.DUPLICATE
@@ -72,31 +65,19 @@ class Chain(Generic[T]):
                 return Verdict.HOLD
         return Verdict.HOLE
 
-    def took(self, last_id: int, time_us: int) -> None:
-        """The message that ends at `last_id` went out."""
-        self.next_id = last_id + 1
-        self.time_us = max(self.time_us, time_us)
-
-    def begin_anew(self, time_us: int) -> None:
-        """The ids began again lower, with a message of this time."""
-        self.time_us = self.began_us = time_us
-
     def hold(self, message: Held[T]) -> None:
         """Keeps a message that came early."""
-        self.held.append(message)
+        self._early.hold(message)
 
     def released(self, now: float, others: bool) -> Iterator[Held[T]]:
         """The held messages whose turn has come, in order: because the ones before them went out, or because waiting is over.
 
-        `now`: seconds of the monotonic clock. The caller offers each again as if one socket were left, and calls `took` as after `offer`.
+        `now`: seconds of the monotonic clock. The caller judges each again as if one socket were left, and calls `took` as after `judge`.
         """
-        self.held.sort(key=lambda held: (held.first_id, held.last_id))
-        while self.held:
-            first = self.held[0]
-            ripe = self.next_id is not None and first.first_id <= self.next_id
-            if not ripe and others and now - first.since < HOLD_SECONDS and len(self.held) < HELD_AT_MOST:
-                return
-            yield self.held.pop(0)
+        return self._early.released(self._has_come_to, now, HOLD_SECONDS if others else -inf, HELD_AT_MOST)
+
+    def _has_come_to(self, first_id: int) -> bool:
+        return self.next_id is not None and first_id <= self.next_id
 
 
 class Waiting(NamedTuple, Generic[T]):

@@ -1,8 +1,7 @@
 """What rest-poller shows on /metrics."""
 
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
@@ -10,44 +9,54 @@ from backpack_streams.feed.measures import count, counts, named, value, values
 from backpack_streams.rest_poller.refiller import Refiller
 from backpack_streams.rest_poller.seeder import Seeder
 
-if TYPE_CHECKING:  # the poller builds its measures, so it cannot be imported here
-    from backpack_streams.rest_poller.poller import Poller
-
 MOST_FIELDS = 100
 """Unknown fields of all answers shown by name."""
 
 
-def poller_measures(poller: "Poller", seeder: Seeder, refiller: Refiller) -> Iterable[Collector]:
-    """How polling, seeding and refilling go."""
-    return (*_polling_measures(poller), *_gap_measures(seeder, refiller))
+class PollCounts:
+    """How the polls of each path went."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.polls: dict[str, int] = dict.fromkeys(paths, 0)
+        self.failures = dict(self.polls)
+        self.stale_refused = dict(self.polls)
+        self.last_success: dict[str, float] = {}
+        """When an answer was last of use (monotonic seconds)."""
+        self.books_wanted = 0
 
 
-def _polling_measures(poller: "Poller") -> Iterable[Collector]:
+def polling_measures(
+    counted: PollCounts,
+    intervals: Callable[[], Mapping[str, float]],
+    unknown_fields: Callable[[], Mapping[str, int]],
+) -> Iterable[Collector]:
+    """How polling goes; `intervals` and `unknown_fields` by path."""
     started_at = time.monotonic()
 
     def ages() -> dict[str, float]:
         now = time.monotonic()
-        return {path: now - poller.last_success.get(path, started_at) for path in poller.intervals()}
+        return {path: now - counted.last_success.get(path, started_at) for path in intervals()}
 
     return (
-        counts("rest_polls", "Requests made to keep topics up to date.", "path", lambda: poller.polls),
-        counts("rest_poll_failures", "Polls that brought no answer.", "path", lambda: poller.failures),
-        values("rest_poll_interval_seconds", "How often the path is to be asked.", "path", poller.intervals),
+        counts("rest_polls", "Requests made to keep topics up to date.", "path", lambda: counted.polls),
+        counts("rest_poll_failures", "Polls that brought no answer.", "path", lambda: counted.failures),
+        values("rest_poll_interval_seconds", "How often the path is to be asked.", "path", intervals),
         values(
             "rest_answer_age_seconds", "Time since the last usable answer; since the start before one.", "path", ages
         ),
-        counts("rest_stale_refused", "Answers that were too old to publish.", "path", lambda: poller.stale_refused),
+        counts("rest_stale_refused", "Answers that were too old to publish.", "path", lambda: counted.stale_refused),
         counts(
             "rest_unknown_fields",
             f"Fields that no record has. At most {MOST_FIELDS} by name, the rest as 'other'.",
             "field",
-            lambda: named(poller.unknown_fields, MOST_FIELDS),
+            lambda: named(unknown_fields(), MOST_FIELDS),
         ),
-        value("books_wanted", "Open markets of ours that have a book.", lambda: poller.books_wanted),
+        value("books_wanted", "Open markets of ours that have a book.", lambda: counted.books_wanted),
     )
 
 
-def _gap_measures(seeder: Seeder, refiller: Refiller) -> Iterable[Collector]:
+def gap_measures(seeder: Seeder, refiller: Refiller) -> Iterable[Collector]:
+    """How seeding and refilling go."""
     return (
         values(
             "gaps_open",

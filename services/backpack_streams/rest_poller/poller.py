@@ -27,7 +27,7 @@ from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.feed.reporter import NO_CHANNEL
 from backpack_streams.rest_poller.asking import Asker
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject, endpoints
-from backpack_streams.rest_poller.measures import poller_measures
+from backpack_streams.rest_poller.measures import PollCounts, gap_measures, polling_measures
 from backpack_streams.rest_poller.publication import Polled, Publication
 from backpack_streams.rest_poller.recall import recall_history, recall_references
 from backpack_streams.rest_poller.refiller import TOPICS as REFILLED_TOPICS
@@ -79,12 +79,7 @@ class Poller:
         self._known = KnownMarkets()
         self._markets: list[ListedMarket] = []
         self._clock = ExchangeClock()
-        paths = [each.path for each in self._endpoints]
-        self.polls: dict[str, int] = dict.fromkeys(paths, 0)
-        self.failures: dict[str, int] = dict.fromkeys(paths, 0)
-        self.stale_refused: dict[str, int] = dict.fromkeys(paths, 0)
-        self.last_success: dict[str, float] = {}
-        self.books_wanted = 0
+        self.counts = PollCounts(each.path for each in self._endpoints)
 
     async def open(self) -> "Poller":
         """Connects to Kafka and recalls what the reference topics hold.
@@ -133,11 +128,6 @@ class Poller:
             await self._publishing.close()
             await self._rest.close()
 
-    @property
-    def unknown_fields(self) -> dict[str, int]:
-        """How often fields came that no record has, by path and name."""
-        return dict(self._asker.unknown_fields)
-
     def readiness(self) -> list[str]:
         """Why the service is not ready."""
         reasons = [] if self._markets else ["the list of markets is not there yet"]
@@ -149,7 +139,8 @@ class Poller:
             *self._publishing.collectors(),
             *rest_measures(self._rest),
             *clock_measures(self._clock),
-            *poller_measures(self, self._seeder, self._refiller),
+            *polling_measures(self.counts, self.intervals, lambda: self._asker.unknown_fields),
+            *gap_measures(self._seeder, self._refiller),
             *shard_measures(self._settings.shard_index, self._settings.shard_count),
         )
 
@@ -186,7 +177,9 @@ class Poller:
             elif not all([await self._poll(endpoint, subject) for subject in subjects]):
                 interval = min(interval, _FAILED_RETRY_SECONDS)
             pause_seconds = started + interval - time.monotonic()
-            await self._refreshes.pause(endpoint.topic, max(0.0, pause_seconds), self.last_success.get(endpoint.path))
+            await self._refreshes.pause(
+                endpoint.topic, max(0.0, pause_seconds), self.counts.last_success.get(endpoint.path)
+            )
 
     def _subjects(self, endpoint: Endpoint) -> list[str]:
         """What the endpoint is asked for; nothing while the list of that is not there yet."""
@@ -215,20 +208,20 @@ class Poller:
 
     async def _poll(self, endpoint: Endpoint, subject: str) -> bool:
         """One answer and what comes of it; whether there was one of use. A failure waits for the next turn."""
-        self.polls[endpoint.path] += 1
+        self.counts.polls[endpoint.path] += 1
         asked_at = time.monotonic()
         try:
             polled = await self._asker.ask(endpoint, subject)
         except RestError as error:
-            self.failures[endpoint.path] += 1
+            self.counts.failures[endpoint.path] += 1
             logger.warning("poll failed", extra={"path": endpoint.name, "symbol": subject, "error": str(error)})
             return False
         age = polled.age_seconds or 0
         if endpoint.maximum_age is not None and age > endpoint.maximum_age:
-            self.stale_refused[endpoint.path] += 1
+            self.counts.stale_refused[endpoint.path] += 1
             logger.warning("stale answer refused", extra={"path": endpoint.name, "age_seconds": age})
             return False
-        self.last_success[endpoint.path] = time.monotonic()
+        self.counts.last_success[endpoint.path] = time.monotonic()
         kept = self._learn(endpoint, polled, asked_at)
         self._publication.publish(endpoint, polled, kept)
         return True
@@ -252,7 +245,7 @@ class Poller:
         self._markets = self._known.markets
         with_books = [market for market in self._markets if has_channel(market.market_type, "depth")]
         wanted = self._selection.of(with_books)
-        self.books_wanted = len(wanted)
+        self.counts.books_wanted = len(wanted)
         self._seeder.set_open(wanted)
 
     def _send(self, topic_name: str, key: bytes, value: bytes | None, timestamp_ms: int) -> bool:

@@ -28,6 +28,11 @@ __all__ = ["OLDEST_ANSWER_SECONDS", "CoverageView", "Mark", "Run", "RunKey", "wa
 Place = tuple[str, int]
 """A topic and a partition."""
 
+PlaceOf = Callable[[str, int | None], Place | None]
+"""The partition that holds a stream's records, by how many the topic has: as its producer knows, or None if that does not say. None for a
+stream that is of no interest. A producer that was there before partitions were added goes on with the old number.
+"""
+
 _MARKS_KEPT: Final = 300
 _FORGOTTEN_SECONDS: Final = 3600.0
 _MICROS: Final = 1_000_000
@@ -129,15 +134,13 @@ class CoverageView:
     Times are the reader's monotonic seconds, and µs of a wall clock. `positions` and `ends` are the caller's to keep up to date.
     """
 
-    def __init__(
-        self, watermarks: Place, topic: str, place_of: Callable[[str], Place | None], believed_seconds: float
-    ) -> None:
+    def __init__(self, watermarks: Place, topic: str, place_of: PlaceOf, believed_seconds: float) -> None:
         """Prepare.
 
         Args:
             watermarks: the partition of the watermarks.
             topic: the topic that holds the streams' records.
-            place_of: the partition of `topic` that holds a stream's records; None for a stream that is of no interest.
+            place_of: see `PlaceOf`.
             believed_seconds: a watermark from before the reader came is believed at once if the wall clock differs from its time by no
                 more than this. Any other is believed only once a younger one has advanced.
         """
@@ -217,7 +220,7 @@ class CoverageView:
             if not interval.is_open or interval.since is None:
                 continue
             known, key = runs.get(stream), RunKey(said.instance, interval.since)
-            place = self._place_of(stream)
+            place = self._place_of(stream, said.partitions.get(self._topic))
             if place is not None and (known is None or known.key != key or known.place != place):
                 # Where it has written nothing, its records lie after what is there.
                 bound = max(self.positions.get(place, 0), self.ends.get(place, 0))

@@ -1,14 +1,66 @@
-"""Updates that come before the one they follow on, as from two producers side by side: they wait a moment for it. Sans I/O."""
+"""Messages that come before the ones they follow on, as from two sockets or two producers side by side: they wait a moment. Sans I/O."""
 
-from collections.abc import Iterator
-from typing import Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from math import inf
+from operator import itemgetter
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["EARLY_AT_MOST", "EARLY_PATIENCE_SECONDS", "EarlyUpdates"]
+__all__ = ["EARLY_AT_MOST", "EARLY_PATIENCE_SECONDS", "PATIENCE_SECONDS", "EarlyUpdates", "Held", "Reordering"]
 
-EARLY_PATIENCE_SECONDS: Final = 0.3
-"""So long another producer may still bring what is missing before an update; as long as a producer waits for its other socket."""
+PATIENCE_SECONDS: Final = 0.3
+"""So long another socket, or another producer, may still bring what is missing before a message."""
+EARLY_PATIENCE_SECONDS: Final = PATIENCE_SECONDS
 EARLY_AT_MOST: Final = 1_000
 """Updates of one market that wait, at most."""
+
+
+T = TypeVar("T")
+
+
+class Held(NamedTuple, Generic[T]):
+    """A message that came before the ones that should precede it."""
+
+    first_id: int
+    last_id: int
+    since: float
+    """When it came (seconds of any one clock)."""
+    item: T
+
+
+_order = itemgetter(0, 1)
+
+
+class Reordering(Generic[T]):
+    """The messages of one sequence that wait for the ones before them."""
+
+    __slots__ = ("_is_sorted", "held")
+
+    def __init__(self) -> None:
+        self.held: list[Held[T]] = []
+        self._is_sorted = True
+
+    def hold(self, message: Held[T]) -> None:
+        """Keep a message that came early."""
+        self._is_sorted = not self.held or (self._is_sorted and _order(self.held[-1]) <= _order(message))
+        self.held.append(message)
+
+    def released(
+        self, has_come_to: Callable[[int], bool], now: float, patience_seconds: float, at_most: int
+    ) -> Iterator[Held[T]]:
+        """The messages whose turn has come, in the order of their ids: each as soon as the sequence `has_come_to` its first id.
+
+        Where waiting is over, or `at_most` or more wait, the first one goes although ids before it are missing. Whoever takes them moves
+        the sequence on between one and the next.
+        """
+        while self.held:
+            if not self._is_sorted:
+                self.held.sort(key=_order)
+                self._is_sorted = True
+            first = self.held[0]
+            is_over = now >= first.since + patience_seconds or len(self.held) >= at_most
+            if not is_over and not has_come_to(first.first_id):
+                return
+            yield self.held.pop(0)
 
 
 Levels = list[tuple[int, int]]
@@ -39,12 +91,11 @@ MarketT = TypeVar("MarketT", bound=Market[Any])
 
 
 class _Waiting(Generic[MarketT]):
-    __slots__ = ("due", "market", "updates")
+    __slots__ = ("market", "updates")
 
-    def __init__(self, market: MarketT, due: float) -> None:
+    def __init__(self, market: MarketT) -> None:
         self.market = market
-        self.due = due
-        self.updates: list[Update] = []
+        self.updates: Reordering[Update] = Reordering()
 
 
 class EarlyUpdates(Generic[MarketT, OutcomeT]):
@@ -77,26 +128,23 @@ class EarlyUpdates(Generic[MarketT, OutcomeT]):
         waiting = self._waiting.get(market.symbol)
         if market.is_early(update[0]) and (self._doubled is None or market.symbol in self._doubled):
             if waiting is None:
-                waiting = self._waiting[market.symbol] = _Waiting(market, now + EARLY_PATIENCE_SECONDS)
-            waiting.updates.append(update)
-            if len(waiting.updates) > EARLY_AT_MOST:
-                yield from self.give_up(market)
-            return
-        yield market.on_update(*update)
+                waiting = self._waiting[market.symbol] = _Waiting(market)
+            waiting.updates.hold(Held(update[0], update[1], now, update))
+        else:
+            yield market.on_update(*update)
         if waiting is not None:
-            yield from self._follow(waiting)
+            yield from self._release(waiting, now)
 
     def reached_by(self, market: MarketT, seed_id: int) -> bool:
         """Whether a snapshot up to this id goes as far as what is missing."""
         waiting = self._waiting.get(market.symbol)
-        return waiting is not None and min(update[0] for update in waiting.updates) <= seed_id + 1
+        return waiting is not None and min(held.first_id for held in waiting.updates.held) <= seed_id + 1
 
     def give_up(self, market: MarketT) -> Iterator[OutcomeT]:
         """Hand everything that waits to the book, in order."""
-        waiting = self._waiting.pop(market.symbol, None)
+        waiting = self._waiting.get(market.symbol)
         if waiting is not None:
-            for update in sorted(waiting.updates, key=lambda update: update[0]):
-                yield market.on_update(*update)
+            yield from self._release(waiting, inf)
 
     def forget(self, market: MarketT) -> None:
         """Drop what waits of a market."""
@@ -105,19 +153,14 @@ class EarlyUpdates(Generic[MarketT, OutcomeT]):
     def due(self, now: float) -> Iterator[tuple[MarketT, OutcomeT]]:
         """Give up on what has waited for long enough."""
         for waiting in list(self._waiting.values()):
-            if now >= waiting.due:
-                for outcome in self.give_up(waiting.market):
-                    yield waiting.market, outcome
+            for outcome in self._release(waiting, now):
+                yield waiting.market, outcome
 
-    def _follow(self, waiting: _Waiting[MarketT]) -> Iterator[OutcomeT]:
+    def _release(self, waiting: _Waiting[MarketT], now: float) -> Iterator[OutcomeT]:
         market = waiting.market
-        waiting.updates.sort(key=lambda update: update[0])
-        taken = 0
-        for update in waiting.updates:
-            if market.is_early(update[0]):
-                break
-            taken += 1
-            yield market.on_update(*update)
-        del waiting.updates[:taken]
-        if not waiting.updates:
+        for held in waiting.updates.released(
+            lambda first_id: not market.is_early(first_id), now, PATIENCE_SECONDS, EARLY_AT_MOST + 1
+        ):
+            yield market.on_update(*held.item)
+        if not waiting.updates.held:
             self._waiting.pop(market.symbol, None)

@@ -3,6 +3,8 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+__all__ = ["Span", "Spans"]
+
 Span = tuple[int, int]
 """From the first integer inside to the first one after it."""
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS, SequenceTime
 from backpack_streams.sequencing.spans import Span, Spans
 
 __all__ = ["RANGES_AT_MOST", "Given", "Hole", "TradeOrder"]
 
-NEW_SEQUENCE_MICROS: Final = 1_000_000
-"""A lower id at a time later than this after all before is the begin of a new sequence."""
 RANGES_AT_MOST: Final = 10_000
 """Ranges of ids of one market that are remembered."""
 
@@ -50,21 +49,37 @@ class TradeOrder(Generic[T]):
     """In the order of arrival."""
     duplicates: int = 0
     _seen: Spans = field(default_factory=lambda: Spans(RANGES_AT_MOST))
+    _seen_before: Spans = field(default_factory=Spans)
+    """Of the sequence that ended."""
     _queue: list[int] = field(default_factory=list)
-    _newest_us: int = 0
-    _began_us: int = 0
+    _time: SequenceTime = field(default_factory=SequenceTime)
+    """Its newest time is the latest that the engine's may have been."""
 
-    def offer(self, trade_id: int, time_us: int, item: T, now: float) -> Iterator[Given[T] | Hole]:
-        """A trade came; `time_us` is the exchange's time in microseconds. Gives what its coming sets free."""
+    def offer(
+        self,
+        trade_id: int,
+        time_us: int,
+        item: T,
+        now: float,
+        *,
+        is_engine_time: bool,
+        received_us: int | None = None,
+    ) -> Iterator[Given[T] | Hole]:
+        """A trade came; `time_us` is the exchange's time in microseconds. Gives what its coming sets free.
+
+        `is_engine_time`: not so where it is REST's or an event's, by another clock. `received_us`: when it was received, by ours.
+        """
+        tolerance = 0 if is_engine_time else TOLERANCE_MICROSECONDS
         if self.next_id is None:
             self.next_id = trade_id
-        elif time_us < self._began_us and trade_id >= self.next_id:  # somebody still brings the sequence that ended
-            self.duplicates += 1
+        elif self._time.is_of_before(time_us):  # somebody still brings the sequence that ended
+            yield from self._give_of_before(trade_id, item)
             return
-        elif trade_id < self.next_id and time_us > self._newest_us + NEW_SEQUENCE_MICROS:
+        elif trade_id < self.next_id and self._time.begins_anew(trade_id, time_us, tolerance, received_us):
             yield from self.give_up()
             self._begin_anew(trade_id, time_us)
-        self._newest_us = max(self._newest_us, time_us)
+        if trade_id >= self.next_id and time_us:
+            self._time.saw(time_us + tolerance)
         if trade_id in self._seen:
             self.duplicates += 1
             return
@@ -119,7 +134,14 @@ class TradeOrder(Generic[T]):
             self.next_id += 1
             yield Given(self.held.pop(heappop(self._queue)).item)
 
+    def _give_of_before(self, trade_id: int, item: T) -> Iterator[Given[T]]:
+        if trade_id in self._seen_before:
+            self.duplicates += 1
+            return
+        self._seen_before.add(trade_id, trade_id + 1)
+        yield Given(item, is_late=True)
+
     def _begin_anew(self, trade_id: int, time_us: int) -> None:
         self.next_id = trade_id
-        self._began_us = time_us - 1_000  # REST's times are cut to milliseconds
-        self._seen = Spans(RANGES_AT_MOST)
+        self._time.begin_anew(time_us)
+        self._seen_before, self._seen = self._seen, Spans(RANGES_AT_MOST)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+__all__ = ["Instance", "Instances", "Interval"]
+
 _REMEMBERED = 64
 """How many records of an instance are remembered, to tell a copy of one of them from another producer's."""
 _LATE_AT_MOST = 5
@@ -70,8 +72,9 @@ class _History:
 class Instance:
     """One producer instance, as its newest watermark tells.
 
-    `coverage` is None until the record that holds the coverage in force was read. `offsets` are by full topic name and partition.
-    `has_conflict`: two producers publish under this id, so that nothing can be put together from what they say; it covers nothing.
+    `coverage` is None until the record that holds the coverage in force was read. `offsets` are by full topic name and partition;
+    `partitions` says how many a topic has, as far as the instance knows. `has_conflict`: two producers publish under this id, so
+    nothing can be put together from what they say, and it covers nothing.
     """
 
     service: str
@@ -82,6 +85,7 @@ class Instance:
     interval_ms: int = 0
     is_final: bool = False
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    partitions: dict[str, int] = field(default_factory=dict)
     coverage_sequence: int = -1
     coverage: dict[str, Interval] | None = None
     has_conflict: bool = False
@@ -106,7 +110,7 @@ class Instance:
         if record["service"] != self.service or not self._history.fits(record, self.sequence):
             self.has_conflict = True
             self.coverage = None
-            self.offsets = {}
+            self.offsets, self.partitions = {}, {}
             return True
         if record["sequence"] <= self.sequence:
             return False
@@ -121,6 +125,7 @@ class Instance:
             for partition, offset in enumerate(topic["next_offsets"])
             if offset >= 0
         }
+        self.partitions = {topic["topic"]: len(topic["next_offsets"]) for topic in record["offsets"]}
         if record["coverage"] is not None:
             self.coverage = {
                 stream: Interval(

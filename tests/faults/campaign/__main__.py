@@ -6,13 +6,14 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from backpack_streams.embedded import BlockingKafka
 from faults.campaign import clock
-from faults.campaign.campaign import Campaign, small_cluster
-from faults.campaign.report import HEAD, Findings, fault_lines
-from faults.campaign.schedule import KINDS, schedule
+from faults.campaign.campaign import MOMENTS, Campaign, small_cluster
+from faults.campaign.report import Findings, fault_lines, table
+from faults.campaign.schedule import KINDS, Schedule, schedule
 
 
 def _options() -> argparse.ArgumentParser:
@@ -23,6 +24,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rate", type=float, default=150.0, help="depth frames a second over all markets (default 150)"
     )
+    parser.add_argument("--moments", type=int, default=MOMENTS, help=f"past moments looked at (default {MOMENTS})")
     parser.add_argument("--kinds", help=f"only these kinds of fault: {','.join(sorted(KINDS))}")
     parser.add_argument("--with-topic-faults", action="store_true", help="recreate topics and add partitions too")
     parser.add_argument(
@@ -58,13 +60,28 @@ def main() -> int:
     for plan in plans:
         folder = root / f"seed-{plan.seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        with BlockingKafka(small_cluster(folder)) as cluster:
-            done.append(Campaign(cluster, folder, plan, options.rate).run())
-        for data in (folder / "kafka").glob("broker-*"):  # the brokers' logs stay
-            shutil.rmtree(data)
-        say(f"{done[-1].details() if done[-1].failed else done[-1].row()}\nin {folder}")
-    say("\n".join(["", HEAD, *(each.row() for each in done)]))
+        done.append(findings := _campaign(plan, folder, options.rate, options.moments))
+        say(f"{findings.details() if findings.failed else findings.row()}\nin {folder}")
+        (root / "table.md").write_text(table(done))  # of what is done: the next seed may take long, or never end
+    say(f"\n{table(done)}\nin {root}")
     return int(any(each.failed for each in done))
+
+
+def _campaign(plan: Schedule, folder: Path, rate: float, moments: int) -> Findings:
+    """One campaign on a cluster of its own. One that does not come to its end has failed, and keeps nobody from the next one."""
+    findings = Findings(plan, 0)
+    try:
+        with BlockingKafka(small_cluster(folder)) as cluster:
+            campaign = Campaign(cluster, folder, plan, rate, moments)
+            findings = campaign.findings
+            campaign.run()
+    except Exception:
+        logging.getLogger("faults").exception("seed %s did not come to its end", plan.seed)
+        findings.broken.append(f"the campaign did not come to its end: {traceback.format_exc(limit=-3)}")
+        (folder / "report.md").write_text(findings.details())
+    for data in (folder / "kafka").glob("broker-*"):  # the brokers' logs stay
+        shutil.rmtree(data, ignore_errors=True)
+    return findings
 
 
 if __name__ == "__main__":

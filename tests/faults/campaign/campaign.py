@@ -6,12 +6,10 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
+from typing import Any, NamedTuple
 
 from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
 from faults.campaign import clock as clocks
@@ -19,18 +17,24 @@ from faults.campaign import judge
 from faults.campaign.injecting import Injector
 from faults.campaign.kept import Kept, read_kept
 from faults.campaign.markets import BUSY, MARKET_FAMILIES, MARKETS, NOT_LOOKED_FOR, PERP_FAMILIES, SLOW
-from faults.campaign.readers import (
-    LibraryReader,
-    look_with_command,
-    now_us,
-    sights_of_tops,
-    trades_given_twice,
-    unpacked,
-)
+from faults.campaign.past_moments import judge_past_moments
+from faults.campaign.readers import BookReader, Program, book_readers
+from faults.campaign.record_judge import RecordFindings, judge_records
+from faults.campaign.record_readers import FAMILIES, RecordReader, read_from_the_beginning
+from faults.campaign.recovery import behind, seconds_until_back, standing_of
 from faults.campaign.report import Findings, save
 from faults.campaign.roles import Role
-from faults.campaign.schedule import SECOND, Fault, Schedule
-from faults.campaign.truth import BookTimes, Truth, read_ledger
+from faults.campaign.schedule import SECOND, TOPIC_FAULTS, Fault, Schedule
+from faults.campaign.sights import (
+    COMMAND,
+    TOP,
+    look_with_command,
+    now_us,
+    sights_of_checkpoints,
+    sights_of_tops,
+)
+from faults.campaign.truth import Truth, read_ledger
+from faults.campaign.verdicts import book_times, exchange_books, losses, moments_between, wrong_sights
 from plant import Plant, Service, running_plant
 
 logger = logging.getLogger(__name__)
@@ -38,10 +42,16 @@ logger = logging.getLogger(__name__)
 RECOVERY_SECONDS = 60.0
 """All books of open markets are LIVE and equal that soon after the last fault."""
 
+MOMENTS = 100
+"""So many past moments are looked at."""
+
 _DRAIN_SECONDS = 30.0
+_SETTLE_SECONDS = 3.0
+_COMMAND_PAUSE_SECONDS = 3.0
 _LEDGER_MESSAGES = 400_000
+_RECORDS_SECONDS = 40.0
 _TOPS_JUDGED = 400
-_ALL = "all"
+_CHECKPOINTS_JUDGED = 200
 
 _OPTIONS = {
     "market-producer": ("--streams", ",".join(MARKET_FAMILIES), "--market-refresh", "5"),
@@ -61,17 +71,30 @@ def small_cluster(folder: Path) -> EmbeddedKafka:
     return EmbeddedKafka(folder / "kafka", port=0, brokers=3)
 
 
+class Goal(NamedTuple):
+    """Where the exchange was when the last fault was over."""
+
+    at_us: int
+    sequences: Mapping[str, Any]
+    symbols: Collection[str]
+    """Its open markets."""
+
+
 class Campaign:
     """One run of a schedule."""
 
-    def __init__(self, cluster: BlockingKafka, folder: Path, plan: Schedule, rate: float) -> None:
-        """`rate`: depth frames a second over all markets."""
+    def __init__(
+        self, cluster: BlockingKafka, folder: Path, plan: Schedule, rate: float, moments: int = MOMENTS
+    ) -> None:
+        """`rate`: depth frames a second over all markets; `moments`: of how many past ones the books are looked at in the end."""
         self._cluster = cluster
         self._folder = folder
         self._plan = plan
         self._rate = rate
+        self._moments = moments
         self._sights: list[judge.Sight] = []
-        self._findings = Findings(plan, 0)
+        self.findings = Findings(plan, 0)
+        """What was found so far."""
 
     def run(self) -> Findings:
         """Run it to its end; what was found lies in the folder too."""
@@ -86,20 +109,34 @@ class Campaign:
             for symbol, weight in {**BUSY, **SLOW}.items():
                 plant.exchange.order("pace", symbol=symbol, weight=weight)
             roles = {name: self._role(plant, name) for name in self._plan.services}
-            self._findings.began_us = now_us()
+            self.findings.began_us = now_us()
             began = time.monotonic()
             for role in roles.values():
                 role.begin()
                 stack.callback(role.end)
-            with LibraryReader(plant) as library:
+            readers, records = book_readers(plant), RecordReader(plant)
+            programs: list[Program] = [*readers.values(), records]
+            busy_since = time.process_time()
+            with ExitStack() as running:
+                for program in programs:
+                    running.enter_context(program)
                 self._let_happen(plant, roles, began)
-                self._recover(plant, library)
-                finished_us = self._finish(plant, library)
-            self._sights += library.sights
-            self._findings.remarks += [f"the library failed: {each}" for each in library.failures]
+                goal = self._recover(plant, readers)
+                finished_us = self._finish(plant, readers)
+                kept = read_kept(plant.bootstrap_servers, plant.prefix, (*MARKET_FAMILIES, *PERP_FAMILIES))
+                records.wait_for(kept.records, _RECORDS_SECONDS)
+            share = (time.process_time() - busy_since) / (time.monotonic() - began)
+            self.findings.remarks.append(f"readers and judge took {share:.0%} of a processor")
+            for reader in readers.values():
+                self._sights += reader.sights
+            self.findings.broken += [f"{each.name}: {failure}" for each in programs for failure in each.failures]
+            self.findings.remarks += [f"{each.name} joined {each.joins} times" for each in programs if each.joins > 1]
+            self.findings.remarks += [f"{each.name} was refused: {why}" for each in programs for why in each.refusals]
             self._note_ends(roles)
-            self._judge(plant, finished_us)
-        return self._findings
+            for role in roles.values():
+                role.end()
+            self._judge(plant, kept, goal, records, finished_us)
+        return self.findings
 
     def _role(self, plant: Plant, name: str) -> Role:
         kind = "market-producer" if name == SECOND else name
@@ -129,7 +166,7 @@ class Campaign:
         for thread in threads:
             thread.join(120)
         plant.exchange.clear()
-        self._findings.remarks += injector.remarks
+        self.findings.remarks += injector.remarks
 
     def _perform(self, injector: Injector, plant: Plant, fault: Fault | None) -> None:
         try:
@@ -139,34 +176,59 @@ class Campaign:
                 logger.info("%s", fault)
                 injector.perform(fault)
         except Exception:  # noqa: BLE001  # the campaign goes on; whoever reads the report shall know
-            self._findings.remarks.append(f"{fault or 'a look'} failed: {traceback.format_exc(limit=3)}")
+            self.findings.remarks.append(f"{fault or 'a look'} failed: {traceback.format_exc(limit=3)}")
 
-    def _recover(self, plant: Plant, library: LibraryReader) -> None:
-        """Wait until all books of open markets have reached what the exchange had when the last fault was over."""
-        over = time.monotonic()
-        goal = plant.exchange.ask("/sequences")
-        behind: list[str] = []
-        while time.monotonic() < over + RECOVERY_SECONDS:
-            behind = self._behind(plant, library, goal)
-            if not behind:
-                self._findings.recovered_seconds = time.monotonic() - over
-                return
+    def _recover(self, plant: Plant, readers: Mapping[str, BookReader]) -> Goal:
+        """Wait until everybody's books of open markets have reached what the exchange had when the last fault was over."""
+        over, over_us = time.monotonic(), now_us()
+        self.findings.remarks.append(f"the last fault was over at +{self.findings.seconds(over_us):.1f} s")
+        goal = Goal(over_us, plant.exchange.ask("/sequences"), plant.exchange.ask("/books"))
+        command = threading.Thread(target=self._recover_command, args=(plant, goal, over), daemon=True)
+        command.start()
+        left = dict(readers)
+        while left:
+            lacking = self._lacking(plant, left, goal.sequences)
+            for name in [name for name in left if not lacking[name]]:
+                del left[name]
+                self.findings.recovered[name] = time.monotonic() - over
+            if time.monotonic() > over + RECOVERY_SECONDS:
+                self.findings.not_recovered += _lines({name: lacking[name] for name in left})
+                break
             time.sleep(0.5)
-        self._findings.not_recovered = behind
+        command.join(RECOVERY_SECONDS)
+        return goal
 
-    def _behind(self, plant: Plant, library: LibraryReader, goal: dict[str, Any]) -> list[str]:
-        now, sights = plant.exchange.ask("/sequences"), library.newest()
-        behind = []
-        for symbol in plant.exchange.ask("/books"):
-            sight = sights.get(symbol)
-            reached = None if sight is None else sight.last_update_id
-            if sight is None or reached is None or sight.status != "LIVE":
-                behind.append(f"{symbol}: {'no book' if sight is None else sight.status}")
-            elif not goal[symbol]["depth"]["last_update_id"] <= reached <= now[symbol]["depth"]["last_update_id"]:
-                behind.append(f"{symbol}: LIVE at {reached}, the exchange was at {goal[symbol]['depth']}")
-        return behind
+    def _recover_command(self, plant: Plant, goal: Goal, over: float) -> None:
+        """The same of whoever starts the command; what counts is when it was started."""
+        while True:
+            started = time.monotonic()
+            sights = look_with_command(plant)
+            self._sights += sights
+            now = plant.exchange.ask("/sequences")
+            lacking = behind(standing_of(sights), goal.symbols, goal.sequences, now)
+            if not lacking:
+                self.findings.recovered[COMMAND] = started - over
+                return
+            if started > over + RECOVERY_SECONDS:
+                self.findings.not_recovered += [f"{COMMAND}: {each}" for each in lacking]
+                return
+            time.sleep(_COMMAND_PAUSE_SECONDS)
 
-    def _finish(self, plant: Plant, library: LibraryReader) -> int:
+    def _lacking(
+        self, plant: Plant, readers: Mapping[str, BookReader], goal: Mapping[str, Any]
+    ) -> dict[str, list[str]]:
+        """Which books of each reader are not back."""
+        standing = {name: reader.standing() for name, reader in readers.items()}
+        symbols, now = (
+            list(plant.exchange.ask("/books")),
+            plant.exchange.ask("/sequences"),
+        )  # never behind what was seen
+        return {
+            name: behind(standing[name], [each for each in symbols if reader.wants(each)], goal, now)
+            for name, reader in readers.items()
+        }
+
+    def _finish(self, plant: Plant, readers: Mapping[str, BookReader]) -> int:
         """End the flow, wait for the rest of it to arrive, and compare all books once more; gives when it ended."""
         plant.exchange.finish()
         finished_us = now_us()
@@ -174,80 +236,88 @@ class Campaign:
         deadline = time.monotonic() + _DRAIN_SECONDS
         unequal: list[str] = []
         while time.monotonic() < deadline:
-            unequal = self._behind(plant, library, goal)
-            if not unequal and time.monotonic() > deadline - _DRAIN_SECONDS + 3:
+            unequal = _lines(self._lacking(plant, readers, goal))
+            if not unequal and time.monotonic() > deadline - _DRAIN_SECONDS + _SETTLE_SECONDS:
                 break  # what the clock makes arrives meanwhile
             time.sleep(0.5)
-        self._findings.at_the_end = [f"library: {each}" for each in unequal]
-        shown = {each.symbol: each for each in look_with_command(plant)}
-        self._sights += shown.values()
-        for symbol, truth in plant.exchange.ask("/books").items():
-            row = shown.get(symbol)
-            if row is None or row.status != "LIVE" or row.last_update_id != truth["last_update_id"]:
-                what = "no book" if row is None else f"{row.status} at {row.last_update_id}"
-                self._findings.at_the_end.append(f"command: {symbol}: {what}, not LIVE at {truth['last_update_id']}")
+        shown = look_with_command(plant)
+        self._sights += shown
+        lacking = behind(standing_of(shown), plant.exchange.ask("/books"), goal, goal)
+        self.findings.at_the_end = [*unequal, *(f"{COMMAND}: {each}" for each in lacking)]
         return finished_us
 
     def _note_ends(self, roles: dict[str, Role]) -> None:
         for role in roles.values():
             for each in role.ended:
-                at = self._findings.seconds(int(each.at * 1e6))
+                at = self.findings.seconds(int(each.at * 1e6))
                 last = each.log.strip().splitlines()[-1:] or [""]
-                self._findings.remarks.append(
+                self.findings.remarks.append(
                     f"{each.service} ended by itself at +{at:.1f} s, code {each.code}: {last[0]}"
                 )
 
-    def _judge(self, plant: Plant, finished_us: int) -> None:
-        findings = self._findings
+    def _judge(self, plant: Plant, kept: Kept, goal: Goal, records: RecordReader, finished_us: int) -> None:
+        findings = self.findings
         ledger = plant.exchange.ask("/ledger")
         truth = read_ledger(ledger)
         findings.sent = truth.total()
-        kept = read_kept(plant.bootstrap_servers, plant.prefix, (*MARKET_FAMILIES, *PERP_FAMILIES))
         findings.gaps = Counter(kept.gap_reasons)
         promised = {*MARKET_FAMILIES, *PERP_FAMILIES} - NOT_LOOKED_FOR
         findings.losses = losses(truth, kept, promised, finished_us)
         findings.not_looked_for = sum(each.count for each in losses(truth, kept, NOT_LOOKED_FOR, finished_us))
-        self._judge_books(plant, truth, kept)
-        _, findings.twice = trades_given_twice(plant)
+        for what, find in (
+            ("books", lambda: self._judge_books(plant, truth, kept, goal)),
+            ("records", lambda: self._judge_records(plant, truth, kept, records)),
+            ("books as of past moments", lambda: self._judge_past(plant, truth, finished_us)),
+        ):
+            try:
+                find()
+            except Exception:  # noqa: BLE001  # what else was found shall be told
+                findings.broken.append(f"{what} could not be judged: {traceback.format_exc(limit=-3)}")
         save(findings, self._folder, ledger, kept.gaps)
 
-    def _judge_books(self, plant: Plant, truth: Truth, kept: Kept) -> None:
+    def _judge_records(self, plant: Plant, truth: Truth, kept: Kept, records: RecordReader) -> None:
+        for name, given in (("records", records.given), ("beginning", read_from_the_beginning(plant))):
+            found = judge_records(given, kept.records, truth.messages, FAMILIES)
+            self.findings.records[name] = self._without_changed_topics(found)
+
+    def _judge_past(self, plant: Plant, truth: Truth, finished_us: int) -> None:
+        """What `book --at` shows of random moments of the campaign."""
+        moments = moments_between(self._plan.seed, self._moments, self.findings.began_us, finished_us)
+        times, books = book_times(truth), exchange_books(plant.exchange)
+        self.findings.past = judge_past_moments(plant.bootstrap_servers, plant.prefix, moments, times, books)
+
+    def _without_changed_topics(self, found: RecordFindings) -> RecordFindings:
+        """What a topic held that was made anew is gone, and keys that moved come in the order of two partitions."""
+        if any(each.kind in TOPIC_FAULTS for each in self._plan.faults):
+            self.findings.remarks += [f"not judged, since a topic was changed: {each}" for each in found.problems]
+            return RecordFindings(found.given, found.holes, found.late)
+        return found
+
+    def _judge_books(self, plant: Plant, truth: Truth, kept: Kept, goal: Goal) -> None:
         was_stepped = any(
             each.kind == "clock-stepped" and each.options["service"] == "book-builder" for each in self._plan.faults
         )
         tops = sights_of_tops(kept.book_tops, was_stepped)
-        every = max(1, len(tops) // _TOPS_JUDGED)
-        sights = sorted([*self._sights, *tops[::every]], key=lambda sight: sight.wall_us)
-        times = {
-            symbol: BookTimes(listings, truth.messages.get(("depth", symbol), ()))
-            for symbol, listings in truth.listings.items()
-        }
+        self._judge_tops_recovery(tops, goal, was_stepped)
+        checkpoints = sights_of_checkpoints(kept.checkpoints)
+        sights = [*self._sights, *_some(tops, _TOPS_JUDGED), *_some(checkpoints, _CHECKPOINTS_JUDGED)]
+        self.findings.sights = Counter(each.reader for each in sights if each.status == "LIVE")
+        self.findings.wrongs = wrong_sights(plant.exchange, truth, sights)
+        if not any(each.kind == "clock-stepped" for each in self._plan.faults):  # it is by a producer's clock
+            self.findings.overclaims = judge.overclaims(sights, book_times(truth))
 
-        @lru_cache(maxsize=4096)
-        def book(symbol: str, update_id: int) -> Any:
-            try:
-                return plant.exchange.ask(f"/books/{symbol}?at={update_id}")
-            except HTTPError:
-                return None
-
-        self._findings.sights = Counter(each.reader for each in sights if each.status == "LIVE")
-        self._findings.wrongs = judge.wrong_books(sights, times, book, unpacked)
+    def _judge_tops_recovery(self, tops: Sequence[judge.Sight], goal: Goal, clock_was_wrong: bool) -> None:
+        seconds, missing = seconds_until_back(tops, goal.symbols, goal.sequences, goal.at_us)
+        if seconds > RECOVERY_SECONDS and not clock_was_wrong:
+            missing.append(f"back after {seconds:.0f} s only")
+        self.findings.not_recovered += [f"{TOP}: {each}" for each in missing]
+        if not missing:
+            self.findings.recovered[TOP] = seconds
 
 
-def losses(truth: Truth, kept: Kept, families: Collection[str], until_us: int) -> list[judge.Loss]:
-    """What the streams of these families have lost without a record, of all markets."""
-    found: list[judge.Loss] = []
-    for (family, symbol), messages in truth.messages.items():
-        if family not in families:
-            continue
-        gaps = [each for each in kept.gaps if each.family == family and each.symbol in (symbol, "")]
-        records, letters = (each.get((family, symbol), set()) for each in (kept.records, kept.letters))
-        since_us = kept.first_covered_us(family, symbol)
-        if since_us is not None:  # a clock that was stepped may say that it was before the exchange was ever asked
-            asked_us = [truth.subscribed_us.get(each, since_us) for each in (f"{family}.{symbol}", family)]
-            since_us = max(since_us, *asked_us)
-        received = kept.received.get((family, symbol), {})
-        found += judge.lost_messages(
-            messages, records, gaps, letters, since_us=since_us, until_us=until_us, received=received
-        )
-    return sorted(found, key=lambda loss: loss.first.wall_us)
+def _lines(lacking: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{name}: {each}" for name, books in lacking.items() for each in books]
+
+
+def _some(sights: Sequence[judge.Sight], most: int) -> Sequence[judge.Sight]:
+    return sights[:: max(1, len(sights) // most)]

@@ -15,6 +15,9 @@ from faults.campaign.truth import BookTimes, Identity, Message
 MAX_BEHIND_SECONDS = 15.0
 """A book that is LIVE is never further behind the exchange."""
 
+CLAIM_SLACK_SECONDS = 2.0
+"""What was made so shortly before a moment may still be on its way, when a producer says that it has everything up to it."""
+
 SLACK_US = 1_000_000
 """Bounds in received time hold messages that were sent so much before or after."""
 
@@ -214,6 +217,8 @@ class Sight(NamedTuple):
     is_judged_by_age: bool = True
     top: int | None = None
     """How many levels a side it has at the most; None: all."""
+    as_of_us: int | None = None
+    """Up to when it was said to be complete, by its producer's clock."""
 
 
 class Wrong(NamedTuple):
@@ -221,6 +226,13 @@ class Wrong(NamedTuple):
 
     sight: Sight
     why: str
+
+
+class Overclaim(NamedTuple):
+    """A LIVE book that was said to be complete up to a moment, and was not by so much."""
+
+    sight: Sight
+    seconds: float
 
 
 Books = Callable[[str, int], Mapping[str, Any] | None]
@@ -289,3 +301,19 @@ def _why_behind(sight: Sight, times: BookTimes, max_behind_seconds: float) -> st
     assert superseded_us is not None  # a newer state was found
     missed = times.place_as_of(sight.wall_us) - place
     return f"{missed} updates and {(sight.wall_us - superseded_us) / 1e6:.1f} s behind the exchange"
+
+
+def overclaims(
+    sights: Iterable[Sight], times: Mapping[str, BookTimes], slack_seconds: float = CLAIM_SLACK_SECONDS
+) -> list[Overclaim]:
+    """LIVE books that lacked an update from well before the moment up to which they were said to be complete."""
+    found: list[Overclaim] = []
+    for sight in sights:
+        if sight.status != "LIVE" or sight.as_of_us is None or sight.last_update_id is None:
+            continue
+        book = times.get(sight.symbol)
+        place = None if book is None else book.place(sight.last_update_id)
+        superseded_us = None if book is None or place is None else book.superseded_us(place)
+        if superseded_us is not None and superseded_us < sight.as_of_us - slack_seconds * 1_000_000:
+            found.append(Overclaim(sight, (sight.as_of_us - superseded_us) / 1e6))
+    return found

@@ -41,6 +41,7 @@ class Kept(NamedTuple):
     letters: Mapping[Stream, set[Identity]]
     undecodable: int
     book_tops: list[Value]
+    checkpoints: list[Value]
     gap_reasons: Counter[str]
     covered_us: Mapping[str, int]
     """By stream, since when it was covered first, as the watermarks say; empty where there are none."""
@@ -83,24 +84,36 @@ def _candle(value: Value, interval: str) -> Identity | None:
     return ((_us(value["start_time"]) or 0) // 1_000_000,)
 
 
-def read_kept(bootstrap_servers: str, prefix: str, families: tuple[str, ...]) -> Kept:
-    """Read it all."""
+def _values(bootstrap_servers: str, topic: str, record: str) -> list[Value]:
+    found: list[Read] = read_topic(bootstrap_servers, topic, record)
+    return [each.value for each in found if each.value is not None]
 
-    def read(topic: str, record: str) -> list[Value]:
-        found: list[Read] = read_topic(bootstrap_servers, prefix + topic, record)
-        return [each.value for each in found if each.value is not None]
 
+def read_records(
+    bootstrap_servers: str, prefix: str, families: tuple[str, ...]
+) -> tuple[dict[Stream, set[Identity]], dict[Stream, dict[int, set[Identity]]]]:
+    """Which messages of these families Kafka holds, and which of them were received at a moment."""
     records: dict[Stream, set[Identity]] = {}
     received: dict[Stream, dict[int, set[Identity]]] = {}
     for family in families:
         topic, record, identify = _TOPICS[family]
-        for value in read(topic, record):
+        for value in _values(bootstrap_servers, prefix + topic, record):
             identity = identify(value)
             if identity is not None:
                 stream = family, value["symbol"]
                 records.setdefault(stream, set()).add(identity)
                 at_us = _us(value["received_time"]) or 0
                 received.setdefault(stream, {}).setdefault(at_us, set()).add(identity)
+    return records, received
+
+
+def read_kept(bootstrap_servers: str, prefix: str, families: tuple[str, ...]) -> Kept:
+    """Read it all."""
+
+    def read(topic: str, record: str) -> list[Value]:
+        return _values(bootstrap_servers, prefix + topic, record)
+
+    records, received = read_records(bootstrap_servers, prefix, families)
     gaps = [_gap(value) for value in read("ops.gap", "Gap")]
     letters: dict[Stream, set[Identity]] = {}
     undecodable = 0
@@ -114,7 +127,9 @@ def read_kept(bootstrap_servers: str, prefix: str, families: tuple[str, ...]) ->
     covered = (
         _first_covered(read(_WATERMARKS, "Watermark")) if has_topic(bootstrap_servers, prefix + _WATERMARKS) else {}
     )
-    return Kept(records, received, gaps, letters, undecodable, read("market.book_top", "BookTop"), reasons, covered)
+    tops, snapshots = read("market.book_top", "BookTop"), read("market.book_snapshot", "BookSnapshot")
+    checkpoints = [each for each in snapshots if each["origin"] == "CHECKPOINT"]
+    return Kept(records, received, gaps, letters, undecodable, tops, checkpoints, reasons, covered)
 
 
 def _first_covered(watermarks: Iterable[Value]) -> dict[str, int]:

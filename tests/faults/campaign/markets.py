@@ -19,3 +19,6 @@ PERP_FAMILIES = ("markPrice", "openInterest", "liquidation")
 
 NOT_LOOKED_FOR: frozenset[str] = frozenset()
 """Of these nobody promises that a loss is on record (the README: the next one says all that counts). They are counted apart."""
+
+READ_BY_ALL = (*BUSY, *FALLS_SILENT)
+"""Of these every reader has the books; of the others those who read all."""

@@ -1,51 +1,53 @@
-"""Everybody who looks at books during a campaign, and takes note of what was shown."""
+"""Programs that read books all along, each in its own way: they take note of what they are shown, and start again where they fail."""
 
+import abc
 import asyncio
-import json
-import subprocess
 import threading
 import time
-import zlib
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, Self
 
-from backpack_streams.books import BookStream, Hole, RecordStream
-from backpack_streams.errors import BusError
+from backpack_streams.books import BookStream, BookUpdate
+from backpack_streams.books.sync import BookCopy, Books
+from backpack_streams.errors import BookError, BusError, UsageError
 from faults.campaign.judge import Sight
+from faults.campaign.leaving import ended, leave_often
+from faults.campaign.markets import READ_BY_ALL
+from faults.campaign.sights import now_us, packed
 from plant import Plant
 
-_LOOK_SECONDS = 1.0
-_COMMAND_TIMEOUT_SECONDS = 6.0
+_LOOK_SECONDS = 0.5
+_NOTE_SECONDS = 2.0
+"""A book is noted so often as it was given, and so often as it stands: together about once a second."""
 _JOIN_AGAIN_SECONDS = 1.0
+_END_SECONDS = 30.0
+_LEAVES_AFTER = 3
+_SLOW_LEAVES_AFTER = 20
+_SLOW_SECONDS = 0.02
 
 
-def now_us() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1000
+class Standing(NamedTuple):
+    """What a reader says of a book at this moment."""
+
+    status: str
+    last_update_id: int | None
+    as_of_us: int | None = None
 
 
-def packed(bids: Any, asks: Any) -> bytes:
-    """Levels as they are kept until they are judged."""
-    return zlib.compress(json.dumps({"bids": bids, "asks": asks}, separators=(",", ":")).encode(), 1)
+class Program(abc.ABC):
+    """Something on a thread of its own that reads Kafka through the library, again and again where Kafka fails."""
 
-
-def unpacked(levels: bytes) -> Mapping[str, Any]:
-    """What `packed` has packed."""
-    value: Mapping[str, Any] = json.loads(zlib.decompress(levels))
-    return value
-
-
-class LibraryReader:
-    """A program that uses the library all along, and looks at all its books once a second."""
-
-    def __init__(self, plant: Plant) -> None:
-        self.sights: list[Sight] = []
+    def __init__(self, plant: Plant, name: str) -> None:
+        """`name`: by which the report calls it."""
+        self.name = name
         self.joins = 0
         self.failures: list[str] = []
+        """What no program should have to see."""
+        self.refusals: list[str] = []
+        """Why it was not let in: the market list in Kafka may be shorter than it should be."""
         self._plant = plant
-        self._newest: dict[str, Sight] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="library-reader", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -53,111 +55,211 @@ class LibraryReader:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
-
-    def newest(self) -> dict[str, Sight]:
-        """What each book looked like at the last look."""
-        return dict(self._newest)
+        self._thread.join(_END_SECONDS)
+        if self._thread.is_alive():
+            self.failures.append(f"it has not left the library within {_END_SECONDS:g} s")
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                asyncio.run(self._read())
-            except Exception as error:  # noqa: BLE001  # a program that reads books would start again too, whatever it was
-                if not isinstance(error, BusError):
-                    self.failures.append(f"{type(error).__name__}: {error}")
+                self._session()
+            except BusError:  # Kafka is away, or has no topics yet
                 self._stop.wait(_JOIN_AGAIN_SECONDS)
+            except UsageError as error:
+                self.refusals.append(str(error))
+                self._stop.wait(_JOIN_AGAIN_SECONDS)
+            except Exception as error:  # noqa: BLE001  # a program that reads would start again too, whatever it was
+                self.failures.append(f"{type(error).__name__}: {error}")
+                self._stop.wait(_JOIN_AGAIN_SECONDS)
+
+    @abc.abstractmethod
+    def _session(self) -> None:
+        """From joining to the end, or to what fails."""
+
+    async def _meanwhile(self, following: Coroutine[Any, Any, None], look: Callable[[], None]) -> None:
+        """Looks now and then while the program follows; raises what ends it early."""
+        task = asyncio.create_task(following, name=self.name)
+        try:
+            while not self._stop.is_set():
+                await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+                look()
+                if task.done():
+                    break
+        finally:
+            await ended(task)
+        if not self._stop.is_set():
+            self.failures.append("its iteration has ended, and nobody had told it to")
+
+
+class BookReader(Program):
+    """A program that reads books."""
+
+    def __init__(self, plant: Plant, name: str, symbols: tuple[str, ...] | None = None) -> None:
+        """`symbols`: None for all."""
+        super().__init__(plant, name)
+        self.symbols = symbols
+        self.sights: list[Sight] = []
+        self._standing: dict[str, Standing] = {}
+        self._levels: dict[str, bytes] = {}
+        self._noted: dict[tuple[str, bool], float] = {}
+
+    def standing(self) -> dict[str, Standing]:
+        """What it says of each book now; nothing while it is not connected."""
+        return dict(self._standing)
+
+    def wants(self, symbol: str) -> bool:
+        """Whether it reads a market."""
+        return self.symbols is None or symbol in self.symbols
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        finally:
+            self._standing.clear()
+
+    def _see(
+        self, symbol: str, standing: Standing, lines: Callable[[], tuple[Any, Any]], *, was_given: bool = False
+    ) -> None:
+        """A book was given, or looked at; `lines` are its bids and asks."""
+        if not was_given:
+            self._standing[symbol] = standing
+        now = time.monotonic()
+        if now < self._noted.get((symbol, was_given), 0.0) + _NOTE_SECONDS:
+            return
+        self._noted[symbol, was_given] = now
+        levels = packed(*lines())
+        if levels == self._levels.get(symbol):
+            levels = self._levels[symbol]  # one copy for all sights of a quiet market
+        self._levels[symbol] = levels
+        status, update_id, as_of_us = standing
+        self.sights.append(Sight(self.name, now_us(), symbol, status, update_id, levels, as_of_us=as_of_us))
+
+
+class StreamReader(BookReader):
+    """A `BookStream`, and a program that takes what it gives in one of several ways."""
+
+    def __init__(
+        self,
+        plant: Plant,
+        name: str,
+        follow: "Follow",
+        symbols: tuple[str, ...] | None = None,
+        **options: Any,
+    ) -> None:
+        """`follow`: how the program takes updates; `options` are those of `BookStream`."""
+        super().__init__(plant, name, symbols)
+        self._follow = follow
+        self._options = options
+
+    def _session(self) -> None:
+        asyncio.run(self._read())
 
     async def _read(self) -> None:
         plant = self._plant
-        async with BookStream(plant.bootstrap_servers, topic_prefix=plant.prefix) as books:
+        async with BookStream(
+            plant.bootstrap_servers, self.symbols, topic_prefix=plant.prefix, **self._options
+        ) as books:
             self.joins += 1
-            look_at = time.monotonic()
-            async for updates in books.rounds():
-                for _ in updates:
-                    pass
-                if self._stop.is_set():
-                    return
-                if time.monotonic() >= look_at:
-                    look_at = time.monotonic() + _LOOK_SECONDS
-                    self._look(books)
+            try:
+                await self._meanwhile(self._follow(books, self._given), lambda: self._look(books))
+            except Exception:
+                self._look_after_failure(books)
+                raise
+            finally:
+                self._standing.clear()
+
+    def _given(self, update: BookUpdate) -> None:
+        standing = Standing(update.status.value, update.last_update_id, update.as_of)
+        self._see(update.symbol, standing, update.book.to_lines, was_given=True)
 
     def _look(self, books: BookStream) -> None:
-        at_us = now_us()
         for symbol, market in books.books.items():
-            before = self._newest.get(symbol)
-            is_new = before is None or (before.status, before.last_update_id) != (
-                market.status.value,
-                market.last_update_id,
-            )
-            levels = packed(*market.book.to_lines()) if is_new or before is None else before.levels
-            sight = Sight("library", at_us, symbol, market.status.value, market.last_update_id, levels)
-            self._newest[symbol] = sight
-            self.sights.append(sight)
+            self._see(symbol, Standing(market.status.value, market.last_update_id, market.as_of), market.book.to_lines)
+
+    def _look_after_failure(self, books: BookStream) -> None:
+        live = [symbol for symbol, market in books.books.items() if market.status.value == "LIVE"]
+        if live:
+            self.failures.append(f"LIVE after reading has failed: {', '.join(live)}")
 
 
-def look_with_command(plant: Plant) -> list[Sight]:
-    """What `book all --once --json` prints. It is judged by the moment at which it was started."""
-    at_us = now_us()
-    try:
-        done = plant.run(
-            *("book", "all", "--once", "--json", "--timeout", str(_COMMAND_TIMEOUT_SECONDS)),
-            seconds=_COMMAND_TIMEOUT_SECONDS + 30,
-        )
-    except subprocess.TimeoutExpired:
-        return []
-    sights = []
-    for line in done.stdout.splitlines():
-        row = json.loads(line)
-        levels = packed(row["bids"], row["asks"])
-        sights.append(Sight("command", at_us, row["symbol"], row["status"], row["last_update_id"], levels))
-    return sights
+Follow = Callable[[BookStream, Callable[[BookUpdate], None]], Coroutine[Any, Any, None]]
 
 
-def sights_of_tops(tops: list[dict[str, Any]], clock_was_wrong: bool) -> list[Sight]:
-    """What the book-builder has published. Its own clock says when, so without a right clock no age is judged."""
-    sights = []
-    for top in tops:
-        received = top["received_time"]
-        at_us = received if isinstance(received, int) else int(received.timestamp() * 1_000_000)
-        levels = packed(*([_plain(level) for level in top[side]] for side in ("bids", "asks")))
-        sights.append(
-            Sight(
-                *("book_top", at_us, top["symbol"], top["status"], top["last_update_id"], levels),
-                is_judged_by_age=not clock_was_wrong,
-                top=top["levels_limit"],
-            )
-        )
-    return sights
+async def keep(books: BookStream, take: Callable[[BookUpdate], None]) -> None:
+    """One loop for good."""
+    async for update in books:
+        take(update)
 
 
-def _plain(level: Mapping[str, Any]) -> tuple[str, str]:
-    price, quantity = (format(level[key].normalize(), "f") for key in ("price", "quantity"))
-    return price, quantity
+async def leave(books: BookStream, take: Callable[[BookUpdate], None]) -> None:
+    """Out of the loop every three updates, and back."""
+    await leave_often(books, take, _LEAVES_AFTER)
 
 
-async def _trades(plant: Plant) -> tuple[int, list[tuple[str, int]]]:
-    given: set[tuple[str, int]] = set()
-    twice: list[tuple[str, int]] = []
-    quiet = 0
-    async with RecordStream(
-        plant.bootstrap_servers, "market.trade", start="beginning", topic_prefix=plant.prefix
-    ) as stream:
-        async for items in stream.rounds():
-            count = 0
-            for item in items:
-                count += 1
-                if not isinstance(item, Hole):
-                    key = item.symbol, int(item.value["trade_id"])
-                    if key in given:
-                        twice.append(key)
-                    given.add(key)
-            quiet = 0 if count else quiet + 1
-            if stream.is_caught_up and quiet > 2 and not stream.waiting:
-                return len(given), twice
-    raise AssertionError
+async def lag_and_leave(books: BookStream, take: Callable[[BookUpdate], None]) -> None:
+    """Slower than the markets, and not always there."""
+    while True:
+        taken = 0
+        async for update in books:
+            take(update)
+            taken += 1
+            await asyncio.sleep(_SLOW_SECONDS)
+            if taken == _SLOW_LEAVES_AFTER:
+                break
+        await asyncio.sleep(_SLOW_SECONDS)
 
 
-def trades_given_twice(plant: Plant, seconds: float = 60.0) -> tuple[int, list[tuple[str, int]]]:
-    """How many trades the library gives from the beginning on, and which of them it gives more than once."""
-    return asyncio.run(asyncio.wait_for(_trades(plant), seconds))
+class SyncReader(BookReader):
+    """`books.sync.Books`: one thread iterates and leaves every few copies, another one looks now and then."""
+
+    def _session(self) -> None:
+        with Books(self._plant.bootstrap_servers, self.symbols, topic_prefix=self._plant.prefix) as books:
+            self.joins += 1
+            errors: list[Exception] = []
+            threading.Thread(
+                target=self._iterate, args=(books, errors), name=f"{self.name}-iterating", daemon=True
+            ).start()
+            try:
+                while not self._stop.wait(_LOOK_SECONDS):
+                    self._look(books)
+                    if errors:
+                        raise errors[0]
+            finally:
+                self._standing.clear()
+
+    def _iterate(self, books: Books, errors: list[Exception]) -> None:
+        """It waits for the next copy until the books are left, and is told so then, or never."""
+        try:
+            while not self._stop.is_set():
+                for _, copy in zip(range(_LEAVES_AFTER), books, strict=False):
+                    self._shown(copy, was_given=True)
+        except Exception as error:  # noqa: BLE001  # raised where the books are left
+            if not self._stop.is_set():
+                errors.append(error)
+
+    def _look(self, books: Books) -> None:
+        for symbol in books.symbols:
+            try:
+                self._shown(books[symbol], was_given=False)
+            except BookError:  # it was known a moment ago
+                self._standing.pop(symbol, None)
+
+    def _shown(self, copy: BookCopy, *, was_given: bool) -> None:
+        standing = Standing(copy.status.value, copy.last_update_id, copy.as_of)
+        self._see(copy.symbol, standing, copy.book.to_lines, was_given=was_given)
+
+
+def book_readers(plant: Plant) -> Mapping[str, BookReader]:
+    """One of each kind. The first one reads all books, the others some: the machine may be small."""
+    some = READ_BY_ALL
+    readers = (
+        StreamReader(plant, "library", keep),
+        StreamReader(plant, "leaving", leave, some),
+        StreamReader(plant, "conflated", lag_and_leave, some, conflate=True),
+        SyncReader(plant, "sync", some),
+    )
+    return {each.name: each for each in readers}
+
+
+BOOK_READERS = ("library", "leaving", "conflated", "sync")
+"""Their names."""

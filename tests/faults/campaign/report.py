@@ -7,16 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.campaign.judge import MAX_BEHIND_SECONDS, Loss, Wrong
+from faults.campaign.judge import MAX_BEHIND_SECONDS, Loss, Overclaim, Wrong
+from faults.campaign.past_moments import PastFindings, WrongThen
+from faults.campaign.readers import BOOK_READERS
+from faults.campaign.record_judge import RecordFindings
 from faults.campaign.schedule import Fault, Schedule
+from faults.campaign.sights import CHECKPOINT, COMMAND, TOP
 
 _SHOWN = 20
 _CAUSE_SECONDS = 8.0
 """Faults so long before are shown beside what was found."""
+_SHOWS_BOOKS = (*BOOK_READERS, COMMAND, TOP, CHECKPOINT)
 
 HEAD = (
     "| seed | min | doubled | sent | faults by kind | gaps | refills | lost | wrong | twice | recovered after |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|"
+)
+READERS_HEAD = (
+    "Of each reader: LIVE books looked at / wrong / all books back after the last fault. Of records: given / lost / twice / untrue. "
+    "Of books as of past moments: LIVE and right / not LIVE / wrong.\n"
+    f"| seed | {' | '.join(_SHOWS_BOOKS)} | records | from the beginning | --at |\n|---|{'---|' * len(_SHOWS_BOOKS)}---|---|---|"
 )
 
 
@@ -32,13 +42,20 @@ class Findings:
     not_looked_for: int = 0
     """Messages lost without a record on streams of which nobody promises more."""
     wrongs: list[Wrong] = field(default_factory=list)
+    overclaims: list[Overclaim] = field(default_factory=list)
+    """Worth knowing: nobody promises how fast a dead socket is noticed."""
     sights: Counter[str] = field(default_factory=Counter)
     """LIVE books looked at, by reader."""
-    twice: list[tuple[str, int]] = field(default_factory=list)
-    recovered_seconds: float | None = None
+    records: dict[str, RecordFindings] = field(default_factory=dict)
+    """By reader of records."""
+    recovered: dict[str, float] = field(default_factory=dict)
+    """Seconds from the last fault until all books were LIVE and where the exchange was, by who shows them."""
     not_recovered: list[str] = field(default_factory=list)
     at_the_end: list[str] = field(default_factory=list)
     """Books that did not equal the exchange's own after its flow was over."""
+    broken: list[str] = field(default_factory=list)
+    """What no reader should have to see, and why a campaign did not come to its end."""
+    past: PastFindings = field(default_factory=PastFindings)
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -49,7 +66,14 @@ class Findings:
     @property
     def failed(self) -> bool:
         """Whether any promise was broken."""
-        return bool(self.losses or self.wrongs or self.twice or self.not_recovered or self.at_the_end)
+        problems: list[Any] = [self.losses, self.wrongs, self.not_recovered, self.at_the_end, self.broken]
+        problems += [self.past.wrongs, self.past.unread]
+        return any(problems) or any(each.problems for each in self.records.values())
+
+    @property
+    def twice(self) -> int:
+        """Streams of which a reader was given records twice."""
+        return sum(len(each.twice) for each in self.records.values())
 
     def seconds(self, wall_us: int) -> float:
         """A moment as the schedule counts it."""
@@ -71,7 +95,7 @@ class Findings:
         """One row of the table."""
         kinds = Counter(each.kind for each in self.schedule.faults)
         refills = self.gaps["REFILLED"]
-        recovered = "never" if self.recovered_seconds is None else f"{self.recovered_seconds:.0f} s"
+        recovered = f"{max(self.recovered.values(), default=0.0):.0f} s"
         cells = (
             self.schedule.seed,
             f"{self.schedule.seconds / 60:g}",
@@ -82,16 +106,35 @@ class Findings:
             refills,
             self.lost,
             f"{len(self.first_wrongs())} ({len(self.wrongs)} looks)" if self.wrongs else 0,
-            len(self.twice),
-            recovered,
+            self.twice,
+            "not all" if self.not_recovered or not self.recovered else recovered,
         )
         return f"| {' | '.join(map(str, cells))} |"
+
+    def readers_row(self) -> str:
+        """One row of the table of readers."""
+        wrongs = Counter(each.sight.reader for each in self.wrongs)
+        cells = [str(self.schedule.seed)]
+        for reader in _SHOWS_BOOKS:
+            back = f" / {self.recovered[reader]:.0f} s" if reader in self.recovered else ""
+            cells.append(f"{self.sights[reader]} / {wrongs[reader]}{back}")
+        for name in ("records", "beginning"):
+            found = self.records.get(name)
+            cells.append(
+                "" if found is None else f"{found.given} / {len(found.lost)} / {len(found.twice)} / {len(found.untrue)}"
+            )
+        live, wrong = self.past.statuses["LIVE"], len(self.past.wrongs)
+        cells.append(f"{live - wrong} / {self.past.statuses.total() - live} / {wrong}")
+        return f"| {' | '.join(cells)} |"
 
     def details(self) -> str:
         """Everything that a person needs to look into what failed."""
         lines = [
             HEAD,
             self.row(),
+            "",
+            READERS_HEAD,
+            self.readers_row(),
             "",
             "## Faults",
             *(f"- {each}" for each in self.schedule.faults),
@@ -101,7 +144,10 @@ class Findings:
             f"## Book tickers lost without a record, which nobody looks for: {self.not_looked_for}",
             *self._some("Lost without a record", self.losses, self._loss),
             *self._some("LIVE and wrong", self.first_wrongs(), self._wrong),
-            *self._some("Given twice by the library", self.twice, str),
+            *(line for name, each in self.records.items() for line in self._of_records(name, each)),
+            *self._of_past(),
+            *self._some("LIVE, and less complete than said", self._worst_overclaims(), self._overclaim),
+            *self._some("Broken otherwise", self.broken, str),
             *self._some("Not LIVE and equal in time after the last fault", self.not_recovered, str),
             *self._some("Not equal after the flow was over", self.at_the_end, str),
             *self._some("Remarks", self.remarks, str),
@@ -113,6 +159,40 @@ class Findings:
             return []
         more = [f"- and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
         return ["", f"## {title}: {len(items)}", *(f"- {show(each)}" for each in items[:_SHOWN]), *more]
+
+    def _of_records(self, name: str, found: RecordFindings) -> list[str]:
+        told = [f"## {name}: {found.given} records given, {found.holes} holes told, {found.late} trades given late"]
+        return [*told, *self._some(f"Wrong with {name}", found.problems, str)]
+
+    def _worst_overclaims(self) -> list[Overclaim]:
+        worst: dict[tuple[str, int | None], Overclaim] = {}
+        for each in self.overclaims:
+            key = each.sight.symbol, each.sight.last_update_id
+            worst[key] = max(each, worst.get(key, each), key=lambda claim: claim.seconds)
+        return sorted(worst.values(), key=lambda claim: -claim.seconds)
+
+    def _overclaim(self, claim: Overclaim) -> str:
+        sight = claim.sight
+        at = self.seconds(sight.wall_us)
+        return (
+            f"{sight.symbol} shown by {sight.reader} at +{at:.1f} s at update {sight.last_update_id}: said to be complete up to "
+            f"+{self.seconds(sight.as_of_us or 0):.1f} s, {claim.seconds:.1f} s too late{self._near(at, _CAUSE_SECONDS)}"
+        )
+
+    def _of_past(self) -> list[str]:
+        past = self.past
+        return [
+            f"## As of {past.moments} moments: {dict(past.statuses)}, {past.exact} of the LIVE ones at the exchange's very update",
+            *self._some(
+                "Why books were not LIVE then", past.reasons.most_common(), lambda each: f"{each[1]}: {each[0]}"
+            ),
+            *self._some("LIVE and wrong as of a past moment", past.wrongs, self._wrong_then),
+            *self._some("Moments that could not be read", past.unread, str),
+        ]
+
+    def _wrong_then(self, wrong: WrongThen) -> str:
+        at = self.seconds(wrong.moment_us)
+        return f"{wrong.symbol} as of +{at:.1f} s at update {wrong.last_update_id}: {wrong.why}{self._near(at, _CAUSE_SECONDS)}"
 
     def _near(self, seconds: float, within: float) -> str:
         near = self.schedule.before(seconds, within)
@@ -147,6 +227,12 @@ def save(findings: Findings, folder: Path, ledger: Any, gaps: Sequence[Any]) -> 
     (folder / "report.md").write_text(findings.details())
     (folder / "ledger.json").write_text(json.dumps(ledger, separators=(",", ":")))
     (folder / "gaps.json").write_text("\n".join(json.dumps(each._asdict()) for each in gaps))
+
+
+def table(findings: Sequence[Findings]) -> str:
+    """Both tables, a row a campaign."""
+    rows = [HEAD, *(each.row() for each in findings), "", READERS_HEAD, *(each.readers_row() for each in findings)]
+    return "\n".join(rows) + "\n"
 
 
 def fault_lines(faults: Sequence[Fault]) -> str:

@@ -9,10 +9,20 @@ _REQUEST_SECONDS = 30.0
 _REPLICAS = 3
 
 
+def _partitions(admin: AdminClient, topic: str) -> int:
+    """How many it has; waits for a topic that the plant, which may still be starting, has not made yet."""
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    while True:
+        partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
+        if partitions or time.monotonic() > deadline:
+            return partitions
+        time.sleep(0.2)
+
+
 def recreate(bootstrap_servers: str, topic: str) -> None:
     """Delete a topic with all that it holds, and make it again, empty, with the same partitions and settings."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
+    partitions = _partitions(admin, topic)
     (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
     own = {name: entry.value for name, entry in described.result(_REQUEST_SECONDS).items() if not entry.is_default}
     admin.delete_topics([topic])[topic].result(_REQUEST_SECONDS)
@@ -30,5 +40,5 @@ def recreate(bootstrap_servers: str, topic: str) -> None:
 def add_partitions(bootstrap_servers: str, topic: str) -> None:
     """Two more partitions: keys move to others from then on."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
+    partitions = _partitions(admin, topic)
     admin.create_partitions([NewPartitions(topic, partitions + 2)])[topic].result(_REQUEST_SECONDS)

@@ -158,6 +158,25 @@ def test_suspicions_ask_for_an_audit() -> None:
     assert (crossed["result"], crossed["reason"]) == ("WANTED", "crossed after update 6")
 
 
+def test_a_snapshot_is_asked_for_until_a_book_that_misses_something_is_live() -> None:
+    """Updates that vanished before this builder read them: no producer knows, so no gap on record asks."""
+    keeper = Keeper()
+    keeper.seed(5)
+    keeper.audits.on_outcome(keeper.market, keeper.market.on_outage_over("lost"))
+    asked = []
+    for second in range(1, 30):
+        keeper.now = float(second)
+        keeper.audits.on_tick()
+        asked += [(second, row["result"], row["reason"]) for _, row in keeper.findings()]
+    assert asked == [(3, "WANTED", "lost"), (15, "WANTED", "lost"), (27, "WANTED", "lost")]
+    keeper.seed(9)
+    keeper.now = 30.0
+    keeper.audits.on_tick()
+    keeper.now = 100.0
+    keeper.audits.on_tick()
+    assert keeper.findings() == []
+
+
 def test_a_book_that_was_never_compared_is_overdue_as_well() -> None:
     keeper = Keeper()
     keeper.seed(5)
@@ -187,7 +206,7 @@ def test_a_book_of_another_builder_is_forgotten() -> None:
     keeper.now = 7.0
     assert keeper.audits.oldest_audit() == 7.0
     keeper.seed(9)
-    keeper.audits.on_dropped(SYMBOL)
+    keeper.audits.on_dropped(keeper.market)
     keeper.now = 1000.0
     keeper.audits.on_tick()
     assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]

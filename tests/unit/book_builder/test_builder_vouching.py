@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka import TopicPartition
 
 from backpack_streams.book_builder.audit_records import WANTED
 from backpack_streams.book_builder.audits import BookAudits
@@ -52,14 +53,16 @@ class Plant:
     def __post_init__(self) -> None:
         self.audits = BookAudits(DepthReader(CODEC), clock=self.clock)
         rules = CheckpointRules(updates=10, seconds=5.0, reach=100)
-        self.keeper = BookKeeper(CODEC, rules, 2, 0.1, self.audits, DEPTH)
-        self.vouching = self.keeper.vouching = Vouching(CODEC, "b.", DEPTH, self.keeper.place_of, clock=self.clock)
+        self.keeper = BookKeeper(CODEC, "b.", rules, 2, 0.1, self.audits)
+        self.vouching = Vouching(CODEC, "b.", DEPTH, self.keeper.place_of, clock=self.clock)
+        self.keeper.intake.vouching = self.vouching
+        self.keeper.intake.depth_partitions = 1
         self.vouching.join(0, self.clock())
-        self.keeper.open(0, 1, 0, 0, (0, 0))
-        self.keeper.take_snapshot(self.snapshot(100), self.clock())
+        self.keeper.open(0, 0, 0, (0, 0))
+        self.keeper.begin([self.snapshot(100)], self.clock())
         self.tick()
 
-    def snapshot(self, last_id: int) -> Record:
+    def snapshot(self, last_id: int) -> Any:
         def levels(price: int) -> list[dict[str, bytes]]:
             return [{"price": bytes_from_unscaled(price * ONE), "quantity": bytes_from_unscaled(ONE)}]
 
@@ -81,7 +84,7 @@ class Plant:
         }
         return Record("b.market.book_snapshot", 0, 0, KEY, CODEC.encoder("BookSnapshot", "t")(row))
 
-    def watermark(self, instance: str, *, is_final: bool = False) -> Record:
+    def watermark(self, instance: str, *, is_final: bool = False) -> Any:
         self.sequence += 1
         row: dict[str, Any] = {
             "service": "producer",
@@ -98,17 +101,18 @@ class Plant:
         self.watermarks += 1
         return Record(WATERMARK, 0, self.watermarks - 1, None, CODEC.encoder("Watermark", "t")(row))
 
-    def tick(self, seconds: float = 0.0, *watermarks: Record) -> None:
+    def take_snapshot(self, record: Any) -> None:
+        self.keeper.take({TopicPartition(record.topic, 0): [record]}, self.clock())
+
+    def tick(self, seconds: float = 0.0, *watermarks: Any) -> None:
         self.clock.now += seconds
         self.vouching.polled(True, self.clock())
-        if watermarks:
-            self.keeper.take_watermarks(watermarks, self.clock())
-        self.keeper.on_tick(self.clock())
+        self.keeper.take({TopicPartition(WATERMARK, 0): list(watermarks)} if watermarks else {}, self.clock())
         self.audits.on_tick()
 
     @property
     def kept(self) -> KeptBook:
-        [kept] = self.keeper._partitions[0].books.values()
+        [kept] = self.keeper._kept.values()
         return kept
 
     def tops(self) -> Iterator[tuple[str, str | None, int | None]]:
@@ -131,7 +135,7 @@ class Plant:
 
     def prove(self) -> None:
         self.tick(1.0, self.watermark("a"), self.watermark("a"))
-        self.keeper.take_snapshot(self.snapshot(100), self.clock(), is_new=True)
+        self.take_snapshot(self.snapshot(100))
         self.tick(1.0, self.watermark("a"))
         assert self.kept.market.status is Status.LIVE, self.kept.market.reason
 
@@ -194,7 +198,7 @@ def test_a_snapshot_is_asked_for_where_coverage_broke_and_no_update_comes(plant:
     for _ in range(3):
         plant.tick(1.0, plant.watermark("b"))
     assert wanted(plant) == [SYMBOL]
-    plant.keeper.take_snapshot(plant.snapshot(100), plant.clock(), is_new=True)
+    plant.take_snapshot(plant.snapshot(100))
     plant.tick(1.0, plant.watermark("b"))
     assert plant.kept.market.status is Status.LIVE
     for _ in range(20):

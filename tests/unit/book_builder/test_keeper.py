@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def update(offset: int, first: int, last: int, bids: Levels = (), asks: Levels =
         "bids": levels(bids),
         "asks": levels(asks),
     }
-    return Record("market.depth", HOME, offset, key, CODEC.encoder("DepthUpdate", "t")(row))
+    return Record("backpack.market.depth", HOME, offset, key, CODEC.encoder("DepthUpdate", "t")(row))
 
 
 def snapshot(last: int, offset: int = 0, origin: str = "SEED", **fields: Any) -> Record:
@@ -72,7 +73,7 @@ def snapshot(last: int, offset: int = 0, origin: str = "SEED", **fields: Any) ->
         "delta_partition": HOME,
         "delta_offset": offset,
     } | fields
-    return Record("market.book_snapshot", 0, 0, KEY, CODEC.encoder("BookSnapshot", "t")(row))
+    return Record("backpack.market.book_snapshot", 0, 0, KEY, CODEC.encoder("BookSnapshot", "t")(row))
 
 
 def gap(offset: int, last_id: int, next_id: int | None = None) -> Record:
@@ -87,16 +88,29 @@ def gap(offset: int, last_id: int, next_id: int | None = None) -> Record:
         "last_id": last_id,
         "next_id": next_id,
     }
-    return Record("ops.gap", 0, offset, KEY, CODEC.encoder("Gap", "t")(row))
+    return Record("backpack.ops.gap", 0, offset, KEY, CODEC.encoder("Gap", "t")(row))
+
+
+def new_keeper(start: int = 0, end: int = 0, gaps: tuple[int, int] = (0, 0)) -> BookKeeper:
+    keeper = BookKeeper(CODEC, "backpack.", RULES, top_levels=2, top_interval_seconds=0.1)
+    keeper.intake.depth_partitions = PARTITIONS
+    keeper.open(HOME, start, end, gaps)
+    return keeper
+
+
+def take(keeper: BookKeeper, now: float, *records: Record) -> None:
+    """What one answer of Kafka brings."""
+    by_place: dict[TopicPartition, list[Any]] = {}
+    for each in records:
+        by_place.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
+    keeper.take(by_place, now)
 
 
 @pytest.fixture
 def keeper() -> BookKeeper:
     """One partition, caught up, with a book at update 100."""
-    keeper = BookKeeper(CODEC, RULES, top_levels=2, top_interval_seconds=0.1)
-    keeper.open(HOME, PARTITIONS, 0, 0, (0, 0))
-    keeper.take_snapshot(snapshot(100), 0.0)
-    keeper.on_tick(0.0)
+    keeper = new_keeper()
+    take(keeper, 0.0, snapshot(100))
     return keeper
 
 
@@ -114,28 +128,28 @@ def write_tops(keeper: BookKeeper, now: float) -> list[dict[str, Any]]:
 
 
 def only_book(keeper: BookKeeper) -> KeptBook:
-    [kept] = keeper._partitions[HOME].books.values()
+    [kept] = keeper._kept.values()
     return kept
 
 
 def test_it_is_known_for_how_long_a_book_cannot_be_used(keeper: BookKeeper) -> None:
     keeper.look_for_unusable(10.0)
     assert keeper.unusable_seconds(20.0) == 0.0
-    keeper.take_updates(HOME, [update(0, 150, 150, [(99, 5)])], 20.0)
-    keeper.on_tick(30.0)  # what was to come before it did not
+    take(keeper, 20.0, update(0, 150, 150, [(99, 5)]))
+    take(keeper, 30.0)  # what was to come before it did not
     for now in (30.0, 31.0, 32.0):
         keeper.look_for_unusable(now)
     assert only_book(keeper).market.status is Status.STALE
     assert keeper.unusable_seconds(35.0) == 5.0
-    keeper.take_snapshot(snapshot(150), 40.0)
+    take(keeper, 40.0, snapshot(150))
     keeper.look_for_unusable(41.0)
     assert only_book(keeper).market.status is Status.LIVE
     assert keeper.unusable_seconds(45.0) == 0.0
 
 
 def test_a_book_that_went_to_another_builder_is_not_unusable_here(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 150, 150, [(99, 5)])], 20.0)
-    keeper.on_tick(30.0)
+    take(keeper, 20.0, update(0, 150, 150, [(99, 5)]))
+    take(keeper, 30.0)
     keeper.look_for_unusable(30.0)
     keeper.close([HOME])
     assert keeper.unusable_seconds(45.0) == 0.0
@@ -147,29 +161,29 @@ def test_a_book_that_did_not_change_is_not_checkpointed(keeper: BookKeeper) -> N
 
 
 def test_a_book_that_changed_is_checkpointed_when_its_time_has_come(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 10.0)
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     assert due(keeper, 14.9) == []
     assert due(keeper, 15.0) == [(101, 1)]
 
 
 def test_many_updates_do_not_wait_for_the_time(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(n, 101 + n, 101 + n, [(99, n + 1)]) for n in range(9)], 10.0)
+    take(keeper, 10.0, *(update(n, 101 + n, 101 + n, [(99, n + 1)]) for n in range(9)))
     assert due(keeper, 10.0) == []
-    keeper.take_updates(HOME, [update(9, 110, 110, [(99, 3)])], 10.0)
+    take(keeper, 10.0, update(9, 110, 110, [(99, 3)]))
     assert due(keeper, 10.0) == [(110, 10)]
 
 
 def test_a_checkpoint_that_was_written_is_not_written_again(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 10.0)
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     [(kept, offset)] = keeper.checkpoints(15.0)
     kept.on_snapshot(101, offset)
     assert due(keeper, 1_000.0) == []
-    keeper.take_snapshot(snapshot(101, offset=1, origin="CHECKPOINT"), 15.1)  # it comes back from Kafka
+    take(keeper, 15.1, snapshot(101, offset=1, origin="CHECKPOINT"))  # it comes back from Kafka
     assert due(keeper, 1_000.0) == []
 
 
 def test_one_that_had_no_room_is_due_again(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 10.0)
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     assert due(keeper, 15.0) == due(keeper, 15.1) == [(101, 1)]
 
 
@@ -179,60 +193,187 @@ def test_a_quiet_books_checkpoint_is_renewed_before_readers_have_far_to_go_back(
         for n in range(1000)
         if partition_of((name := f"M{n}").encode(), PARTITIONS) == HOME and name != SYMBOL
     ).encode()  # fmt: skip
-    keeper.take_updates(HOME, [update(n, n + 1, n + 1, key=other) for n in range(99)], 10.0)
+    take(keeper, 10.0, *(update(n, n + 1, n + 1, key=other) for n in range(99)))
     assert due(keeper, 10.0) == []
-    keeper.take_updates(HOME, [update(99, 100, 100, key=other)], 10.0)
+    take(keeper, 10.0, update(99, 100, 100, key=other))
     assert due(keeper, 10.0) == [(100, 100)]
 
 
 def test_a_seed_ahead_of_the_updates_is_not_buried_under_a_checkpoint(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 10.0)
-    keeper.take_snapshot(snapshot(200), 11.0)
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
+    take(keeper, 11.0, snapshot(200))
     assert due(keeper, 1_000.0) == []
 
 
 def test_a_seed_behind_the_book_is_followed_by_a_checkpoint(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 10.0)
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     [(kept, offset)] = keeper.checkpoints(15.0)
     kept.on_snapshot(101, offset)
-    keeper.take_snapshot(snapshot(100), 16.0)
+    take(keeper, 16.0, snapshot(100))
     assert due(keeper, 20.9) == []
     assert due(keeper, 21.0) == [(101, 1)]
 
 
 def test_a_book_that_broke_is_not_checkpointed_and_only_the_exchange_heals_it(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 10.0)
-    keeper.take_updates(HOME, [update(1, 105, 105, [(99, 6)])], 10.0)
-    keeper.on_tick(10.5)  # nobody brought what is missing
-    assert keeper.books[SYMBOL].status is Status.STALE
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
+    take(keeper, 10.0, update(1, 105, 105, [(99, 6)]))
+    take(keeper, 10.5)  # nobody brought what is missing
+    assert keeper.intake.books[SYMBOL].status is Status.STALE
     assert due(keeper, 1_000.0) == []
-    keeper.take_snapshot(snapshot(105, origin="CHECKPOINT"), 11.0)
-    assert keeper.books[SYMBOL].status is Status.STALE
-    keeper.take_snapshot(snapshot(105), 12.0)
-    assert keeper.books[SYMBOL].status is Status.LIVE
+    take(keeper, 11.0, snapshot(105, origin="CHECKPOINT"))
+    assert keeper.intake.books[SYMBOL].status is Status.STALE
+    take(keeper, 12.0, snapshot(105))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
 
 
 def test_no_checkpoint_leaves_out_an_update_that_came_early(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)]), update(1, 103, 103, [(99, 7)])], 10.0)
-    assert keeper.books[SYMBOL].status is Status.LIVE
+    twice = [update(offset, 101, 101, [(99, 5)]) for offset in (0, 1)]  # so two producers bring it
+    take(keeper, 10.0, *twice, update(2, 103, 103, [(99, 7)]))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
     assert due(keeper, 1_000.0) == []
     assert list(keeper.last_checkpoints([HOME])) == []
-    keeper.take_updates(HOME, [update(2, 102, 102, [(99, 6)])], 10.1)
+    take(keeper, 10.1, update(3, 102, 102, [(99, 6)]))
+    assert due(keeper, 1_000.0) == [(103, 4)]
+
+
+def test_an_update_that_one_producer_alone_can_bring_is_not_waited_for(keeper: BookKeeper) -> None:
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]), update(1, 103, 103, [(99, 7)]))
+    assert [row["status"] for row in write_tops(keeper, 10.0)] == ["STALE"]
+    take(keeper, 10.1, update(2, 102, 102, [(99, 6)]))
+    assert [row["status"] for row in write_tops(keeper, 11.0)] == ["LIVE"]
     assert due(keeper, 1_000.0) == [(103, 3)]
 
 
-def test_nothing_is_written_before_the_partition_has_caught_up_with_updates_and_gaps() -> None:
-    keeper = BookKeeper(CODEC, RULES, 2, 0.1)
-    keeper.open(HOME, PARTITIONS, 0, 2, (0, 1))
-    keeper.take_snapshot(snapshot(100), 0.0)
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 0.0)
-    keeper.on_tick(9.0)
-    assert (due(keeper, 9.0), write_tops(keeper, 9.0)) == ([], [])
-    keeper.take_updates(HOME, [update(1, 102, 102, [(99, 6)])], 9.0)
-    keeper.on_tick(9.0)
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_offsets_that_vanish_take_every_book_of_their_partition_out_of_live(is_followed: bool) -> None:
+    """Retention, `kafka-delete-records` or a truncating election took them, another market's 102 maybe among them."""
+    keeper, other = new_keeper(), next(names_at_home())
+    take(keeper, 0.0, snapshot(100), snapshot(10, symbol=other)._replace(key=other.encode()))
+    take(keeper, 0.1, update(0, 101, 101), update(1, 11, 11, key=other.encode()))
+    write_tops(keeper, 1.0)
+    if is_followed:
+        take(keeper, 2.0, update(30_000, 12, 12, key=other.encode()))
+    else:  # no record tells: the reader stands behind the last one that there was
+        keeper.stand_at({PLACE: 30_000}, 2.0)
+    assert {symbol: book.status for symbol, book in keeper.intake.books.items()} == {
+        SYMBOL: Status.STALE,
+        other: Status.STALE,
+    }
+    assert due(keeper, 1_000.0) == []
+    assert list(keeper.last_checkpoints([HOME])) == []
+    tops = write_tops(keeper, 3.0)
+    assert {row["symbol"]: row["status"] for row in tops} == {SYMBOL: "STALE", other: "STALE"}
+    assert all("offsets 2 to 29999" in row["reason"] for row in tops)
+    take(keeper, 4.0, snapshot(101, offset=2, origin="CHECKPOINT"))
+    assert keeper.intake.books[SYMBOL].status is Status.STALE, "a checkpoint from before that heals nothing"
+    take(keeper, 5.0, snapshot(150, offset=30_001))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
+    assert [row["status"] for row in write_tops(keeper, 6.0)] == ["LIVE"]
+
+
+def test_a_partition_whose_rest_vanished_before_it_was_read_has_caught_up() -> None:
+    keeper = new_keeper(start=10, end=20)
+    keeper.begin([snapshot(100, offset=10)], 0.0)
+    keeper.stand_at({PLACE: None}, 0.0)
+    take(keeper, 0.0)
     assert not keeper.is_caught_up
-    keeper.take_gap(gap(0, last_id=50, next_id=52), 9.0)
-    keeper.on_tick(9.0)
+    keeper.stand_at({PLACE: 20}, 1.0)
+    take(keeper, 1.0)
+    assert keeper.is_caught_up
+    assert keeper.intake.books[SYMBOL].status is Status.STALE
+
+
+def names_at_home(partitions: int = PARTITIONS) -> Iterator[str]:
+    return (f"M{n}" for n in range(10_000) if partition_of(f"M{n}".encode(), partitions) == HOME)
+
+
+def test_an_update_in_another_partition_than_its_markets_is_told_and_counts_by_its_id_alone(
+    keeper: BookKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Partitions were added: a producer that began before writes where the market was, beside one that began after."""
+    elsewhere = (HOME + 1) % PARTITIONS
+    keeper.open(elsewhere, 0, 0, (0, 0))
+    take(keeper, 1.0, update(0, 101, 101), update(1, 102, 102))
+    strays = [update(offset, 101 + offset, 101 + offset)._replace(partition=elsewhere) for offset in range(5)]
+    take(keeper, 2.0, *strays[:3])
+    assert (keeper.intake.books[SYMBOL].last_update_id, keeper.intake.misplaced_updates) == (103, 3)
+    assert "not in its market's partition" in caplog.text
+    assert due(keeper, 1_000.0) == [(103, 2)], "its own partition was read so far"
+    take(keeper, 3.0, strays[4])
+    assert due(keeper, 1_000.0) == []
+    take(keeper, 3.1, update(2, 104, 104))
+    assert due(keeper, 1_000.0) == [(105, 3)]
+    keeper.close([HOME])
+    take(keeper, 4.0, update(5, 106, 106)._replace(partition=elsewhere))
+    assert keeper.intake.books == {}, "another builder's"
+
+
+def test_an_update_in_another_partition_may_overtake_those_in_its_own(keeper: BookKeeper) -> None:
+    elsewhere = (HOME + 1) % PARTITIONS
+    keeper.open(elsewhere, 0, 0, (0, 0))
+    take(keeper, 1.0, update(0, 102, 102)._replace(partition=elsewhere))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
+    take(keeper, 1.1, update(0, 101, 101))
+    assert due(keeper, 1_000.0) == [(102, 1)]
+    assert keeper.breaks() == 0
+
+
+def test_an_offset_in_another_partition_says_nothing_of_how_far_readers_have_to_go_back(keeper: BookKeeper) -> None:
+    elsewhere, other = (HOME + 1) % PARTITIONS, next(names_at_home()).encode()
+    take(keeper, 1.0, snapshot(100, offset=90_000, delta_partition=elsewhere))
+    take(keeper, 2.0, *(update(n, n + 1, n + 1, key=other) for n in range(100)))
+    assert due(keeper, 10.0) == [(100, 100)]
+
+
+def test_a_snapshot_that_names_the_partition_before_some_were_added_waits_for_an_update(keeper: BookKeeper) -> None:
+    other = next(names_at_home())
+    old = snapshot(100, offset=7, symbol=other, delta_partition=(HOME + 1) % PARTITIONS)._replace(key=other.encode())
+    take(keeper, 1.0, old)
+    assert keeper.intake.books[other].status is Status.SYNCING
+    assert "partitions were added" in keeper.intake.books[other].reason
+    take(keeper, 2.0, update(0, 101, 101, key=other.encode()))
+    assert keeper.intake.books[other].status is Status.LIVE
+    assert due(keeper, 1_000.0) == [(101, 1)]
+
+
+def test_partitions_can_be_closed_whatever_was_read_of_them(keeper: BookKeeper) -> None:
+    elsewhere = (HOME + 1) % PARTITIONS
+    keeper.open(elsewhere, 0, 0, (0, 0))
+    take(keeper, 1.0, update(0, 101, 101), update(0, 102, 102)._replace(partition=elsewhere))
+    keeper.close([HOME, elsewhere])
+    assert (keeper.intake.books, keeper.intake.by_key, list(keeper.checkpoints(1_000.0))) == ({}, {}, [])
+    keeper.intake.depth_partitions = 1
+    keeper.open(0, 0, 0, (0, 0))
+    take(keeper, 2.0, snapshot(200, delta_partition=0))
+    take(keeper, 2.0, update(0, 201, 201)._replace(partition=0))
+    [(kept, offset)] = keeper.checkpoints(1_000.0)
+    assert (kept.place, offset) == ((PLACE[0], 0), 1)
+
+
+def test_a_gap_that_is_read_again_for_a_new_partition_is_no_news_to_the_others(keeper: BookKeeper) -> None:
+    take(keeper, 1.0, gap(0, last_id=100))
+    take(keeper, 2.0, snapshot(101))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
+    keeper.open((HOME + 1) % PARTITIONS, 0, 0, (0, 2))
+    take(keeper, 3.0, gap(0, last_id=101))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
+    assert not keeper.is_caught_up
+    take(keeper, 4.0, gap(1, last_id=101))
+    assert keeper.is_caught_up
+    assert keeper.intake.books[SYMBOL].status is Status.STALE
+
+
+def test_nothing_is_written_before_the_partition_has_caught_up_with_updates_and_gaps() -> None:
+    keeper = new_keeper(0, 2, (0, 1))
+    take(keeper, 0.0, snapshot(100))
+    take(keeper, 0.0, update(0, 101, 101, [(99, 5)]))
+    take(keeper, 9.0)
+    assert (due(keeper, 9.0), write_tops(keeper, 9.0)) == ([], [])
+    take(keeper, 9.0, update(1, 102, 102, [(99, 6)]))
+    take(keeper, 9.0)
+    assert not keeper.is_caught_up
+    take(keeper, 9.0, gap(0, last_id=50, next_id=52))
+    take(keeper, 9.0)
     assert keeper.is_caught_up
     assert [row["status"] for row in write_tops(keeper, 9.0)] == ["LIVE"]
     assert due(keeper, 9.0) == [(102, 2)]
@@ -240,8 +381,8 @@ def test_nothing_is_written_before_the_partition_has_caught_up_with_updates_and_
 
 def test_a_gap_that_no_update_shows_takes_the_book_out_of_live(keeper: BookKeeper) -> None:
     write_tops(keeper, 1.0)
-    keeper.take_gap(gap(0, last_id=100), 2.0)
-    keeper.on_tick(2.0)
+    take(keeper, 2.0, gap(0, last_id=100))
+    take(keeper, 2.0)
     [row] = write_tops(keeper, 2.0)
     assert (row["status"], row["last_update_id"]) == ("STALE", 100)
     assert "100" in row["reason"]
@@ -250,12 +391,12 @@ def test_a_gap_that_no_update_shows_takes_the_book_out_of_live(keeper: BookKeepe
 def test_a_top_is_told_once_an_interval_and_only_when_it_changed(keeper: BookKeeper) -> None:
     assert [row["last_update_id"] for row in write_tops(keeper, 1.0)] == [100]
     assert write_tops(keeper, 5.0) == []
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)]), update(1, 102, 102, [(99, 6)])], 5.0)
+    take(keeper, 5.0, update(0, 101, 101, [(99, 5)]), update(1, 102, 102, [(99, 6)]))
     assert [row["last_update_id"] for row in write_tops(keeper, 5.0)] == [102]
-    keeper.take_updates(HOME, [update(2, 103, 103, [(99, 7)])], 5.05)
+    take(keeper, 5.05, update(2, 103, 103, [(99, 7)]))
     assert write_tops(keeper, 5.05) == []
     assert [row["last_update_id"] for row in write_tops(keeper, 5.11)] == [103]
-    keeper.take_updates(HOME, [update(3, 104, 104, [(50, 1)])], 6.0)  # deeper than what is shown
+    take(keeper, 6.0, update(3, 104, 104, [(50, 1)]))  # deeper than what is shown
     assert write_tops(keeper, 6.0) == []
 
 
@@ -265,31 +406,30 @@ def test_a_top_that_had_no_room_is_offered_again(keeper: BookKeeper) -> None:
 
 
 def test_who_takes_over_says_nothing_that_was_said_and_never_goes_back(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 1.0)
+    take(keeper, 1.0, update(0, 101, 101, [(99, 5)]))
     [said] = write_tops(keeper, 1.0)
-    new = BookKeeper(CODEC, RULES, 2, 0.1)
-    new.open(HOME, PARTITIONS, 0, 0, (0, 0))
-    new.take_snapshot(snapshot(100), 0.0)
-    new.recall_top(KEY, recalled_top(said), said["last_update_id"], said["engine_time"])
-    new.on_tick(1.0)
+    new = new_keeper(0, 0, (0, 0))
+    take(new, 0.0, snapshot(100))
+    new.recall_top(SYMBOL, recalled_top(said), said["last_update_id"], said["engine_time"])
+    take(new, 1.0)
     assert write_tops(new, 1.0) == []  # still at 100
-    new.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 2.0)
+    take(new, 2.0, update(0, 101, 101, [(99, 5)]))
     assert write_tops(new, 2.0) == []  # said already
-    new.take_updates(HOME, [update(1, 102, 102, [(99, 6)])], 3.0)
+    take(new, 3.0, update(1, 102, 102, [(99, 6)]))
     assert [row["last_update_id"] for row in write_tops(new, 3.0)] == [102]
 
 
 def test_the_top_of_a_market_that_is_closed_says_so_until_it_is_open_and_seeded(keeper: BookKeeper) -> None:
     def listed(row: bytes | None, at_ms: int) -> Record:
-        return Record("reference.market", 0, 0, KEY, row, at_ms)
+        return Record("backpack.reference.market", 0, 0, KEY, row, at_ms)
 
     write_tops(keeper, 0.0)
-    keeper.take_market(listed(None, 1_000))
+    take(keeper, 10.0, listed(None, 1_000))
     [row] = write_tops(keeper, 10.0)
     assert (row["status"], row["status_since"]) == ("CLOSED", 1_000_000)
     assert row["reason"].startswith("delisted")
     assert len(row["bids"]) == 2, "the last state before"
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 11.0)
+    take(keeper, 11.0, update(0, 101, 101, [(99, 5)]))
     assert due(keeper, 1_000.0) == [], "a book that is not LIVE is not checkpointed"
     keeper.look_for_unusable(12.0)
     assert keeper.unusable_seconds(1_000.0) == 0.0, "nobody is to be called for it"
@@ -297,58 +437,62 @@ def test_the_top_of_a_market_that_is_closed_says_so_until_it_is_open_and_seeded(
     reopened = 1_000_000  # long after the update that the book holds
     texts = {"source": "REST", "base_symbol": "BTC", "quote_symbol": "USDC", "market_type": "PERP", "raw": "{}"}
     row = {"symbol": SYMBOL, "received_time": reopened * 1000, "order_book_state": "Open", **texts}
-    keeper.take_market(listed(CODEC.encoder("Market", "t")(row), reopened))
+    take(keeper, 10.0, listed(CODEC.encoder("Market", "t")(row), reopened))
     [row] = write_tops(keeper, 20.0)
     assert row["status"] == "STALE"
-    keeper.take_snapshot(snapshot(reopened + 1), 21.0)
+    take(keeper, 21.0, snapshot(reopened + 1))
     [row] = write_tops(keeper, 30.0)
     assert row["status"] == "LIVE"
 
 
 def test_a_market_known_as_closed_before_its_book_is_closed(keeper: BookKeeper) -> None:
-    keeper.take_market(Record("reference.market", 0, 0, OTHER.encode(), None, 1_000))
-    assert OTHER not in keeper.books
-    keeper.open(partition_of(OTHER.encode(), PARTITIONS), PARTITIONS, 0, 0, (0, 0))
-    keeper.take_snapshot(snapshot(5, symbol=OTHER)._replace(key=OTHER.encode()), 0.0)
-    keeper.on_tick(0.0)
-    assert keeper.books[OTHER].status is Status.CLOSED
+    take(keeper, 10.0, Record("backpack.reference.market", 0, 0, OTHER.encode(), None, 1_000))
+    assert OTHER not in keeper.intake.books
+    keeper.open(partition_of(OTHER.encode(), PARTITIONS), 0, 0, (0, 0))
+    take(keeper, 0.0, snapshot(5, symbol=OTHER)._replace(key=OTHER.encode()))
+    take(keeper, 0.0)
+    assert keeper.intake.books[OTHER].status is Status.CLOSED
 
 
 @pytest.mark.parametrize(("key", "value"), [(KEY, b"nonsense"), (None, None)])
 def test_a_foreign_record_in_the_market_list_says_nothing(
     keeper: BookKeeper, key: bytes | None, value: bytes | None
 ) -> None:
-    keeper.take_market(Record("reference.market", 0, 0, key, value, 1_000))
-    assert keeper.undecodable_records == 1
+    take(keeper, 10.0, Record("backpack.reference.market", 0, 0, key, value, 1_000))
+    assert keeper.intake.undecodable_records == 1
     assert only_book(keeper).market.status is Status.LIVE
 
 
 def test_partitions_that_go_take_their_books_along(keeper: BookKeeper) -> None:
-    keeper.take_updates(HOME, [update(0, 101, 101, [(99, 5)])], 1.0)
+    take(keeper, 1.0, update(0, 101, 101, [(99, 5)]))
     keeper.close([HOME])
-    assert (keeper.books, keeper.partitions, due(keeper, 99.0), write_tops(keeper, 99.0)) == ({}, frozenset(), [], [])
-    keeper.take_updates(HOME, [update(1, 102, 102, [(99, 5)])], 1.0)
-    assert keeper.books == {}
+    assert (keeper.intake.books, keeper.partitions, due(keeper, 99.0), write_tops(keeper, 99.0)) == (
+        {},
+        frozenset(),
+        [],
+        [],
+    )
+    take(keeper, 1.0, update(1, 102, 102, [(99, 5)]))
+    assert keeper.intake.books == {}
 
 
 def test_a_foreign_record_makes_no_market_and_breaks_only_the_book_it_is_of(keeper: BookKeeper) -> None:
     stranger = next(f"X{n}" for n in range(1000) if partition_of(f"X{n}".encode(), PARTITIONS) == HOME).encode()
-    keeper.take_updates(HOME, [Record("market.depth", HOME, 0, stranger, b"foreign")], 1.0)
-    assert list(keeper.books) == [SYMBOL]
-    assert keeper.books[SYMBOL].status is Status.LIVE
-    keeper.take_updates(HOME, [Record("market.depth", HOME, 1, KEY, b"foreign")], 1.0)
-    assert keeper.books[SYMBOL].status is Status.STALE
-    assert keeper.undecodable_records == 2
+    take(keeper, 1.0, Record("backpack.market.depth", HOME, 0, stranger, b"foreign"))
+    assert list(keeper.intake.books) == [SYMBOL]
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
+    take(keeper, 1.0, Record("backpack.market.depth", HOME, 1, KEY, b"foreign"))
+    assert keeper.intake.books[SYMBOL].status is Status.STALE
+    assert keeper.intake.undecodable_records == 2
 
 
 def test_a_snapshot_whose_updates_may_be_gone_is_not_believed() -> None:
-    keeper = BookKeeper(CODEC, RULES, 2, 0.1)
-    keeper.open(HOME, PARTITIONS, 50, 50, (0, 0))  # Kafka's retention has removed what lay before
-    keeper.take_snapshot(snapshot(100, offset=10), 0.0)
-    keeper.on_tick(0.0)
-    assert keeper.books[SYMBOL].status is Status.SYNCING
-    keeper.take_snapshot(snapshot(120, offset=55), 1.0)
-    assert keeper.books[SYMBOL].status is Status.LIVE
+    keeper = new_keeper(50, 50, (0, 0))  # Kafka's retention has removed what lay before
+    take(keeper, 0.0, snapshot(100, offset=10))
+    take(keeper, 0.0)
+    assert keeper.intake.books[SYMBOL].status is Status.SYNCING
+    take(keeper, 1.0, snapshot(120, offset=55))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
 
 
 changes = st.lists(
@@ -366,14 +510,13 @@ def test_a_checkpoint_holds_what_lies_before_its_offset_as_far_as_the_book_knows
     steps: list[tuple[Levels, Levels]], is_whole: bool, data: st.DataObject
 ) -> None:
     """Against dicts: every level within coverage, none beyond, at whatever moment it is taken."""
-    keeper = BookKeeper(CODEC, RULES, 2, 0.1)
-    keeper.open(HOME, PARTITIONS, 0, 0, (0, 0))
-    keeper.take_snapshot(snapshot(100, bids_complete=is_whole, asks_complete=is_whole), 0.0)
-    keeper.on_tick(0.0)
+    keeper = new_keeper(0, 0, (0, 0))
+    take(keeper, 0.0, snapshot(100, bids_complete=is_whole, asks_complete=is_whole))
+    take(keeper, 0.0)
     sides: tuple[dict[int, int], dict[int, int]] = ({99: 1, 98: 2}, {101: 1, 102: 2})
     until = data.draw(st.integers(1, len(steps)))
     for number, step in enumerate(steps[:until]):
-        keeper.take_updates(HOME, [update(number, 101 + number, 101 + number, *step)], 1.0)
+        take(keeper, 1.0, update(number, 101 + number, 101 + number, *step))
         for side, pairs in zip(sides, step, strict=True):
             side.update(pairs)
     kept = only_book(keeper)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books import order_book
+from backpack_streams.books import book_state
 from backpack_streams.books.book_levels import compiled
 from backpack_streams.books.book_side import BookSide, PlainSide
 from backpack_streams.books.order_book import OrderBook
@@ -38,7 +38,7 @@ def books() -> list[OrderBook]:
     made = []
     for side in (BookSide, PlainSide):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(order_book, "BookSide", side)
+            patch.setattr(book_state, "BookSide", side)
             made.append(OrderBook())
     assert type(made[0]._bids) is not type(made[1]._bids)
     return made

@@ -1,7 +1,12 @@
 """A book of a market that is closed says so, and why; one that reopens is live only with what happened since."""
 
-import pytest
+import math
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.books.listing import Listing
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 
 SECOND = 1_000_000
@@ -28,6 +33,8 @@ def test_last_updates_still_count_while_it_is_closed() -> None:
     assert market.on_update(11, 11, 2 * SECOND, [(100, 5)], []) is Outcome.APPLIED
     assert market.status is Status.CLOSED
     assert market.last_update_id == 11
+    market.on_update(13, 13, 3 * SECOND, [], [])
+    assert market.since == 5 * SECOND, "what its chain does is not what it shows"
 
 
 @pytest.mark.parametrize(("reopened", "status"), [(12 * SECOND, Status.STALE), (11 * SECOND, Status.LIVE)])
@@ -60,3 +67,55 @@ def test_what_holds_a_book_is_its_reason() -> None:
     market.release()
     assert (market.status, market.reason) == (Status.LIVE, "")
     assert MarketBook("B", unseeded_because="nothing from before").reason == "nothing from before"
+
+
+# What the market list said at a past moment ----------------------------------------------------------------------
+
+OPEN, CLOSED = ({"order_book_state": state, "market_type": "SPOT"} for state in ("Open", "Closed"))
+
+
+def test_a_market_that_is_open_now_was_closed_then() -> None:
+    listing = Listing()
+    for row, second in ((OPEN, 50), (CLOSED, 100), (CLOSED, 150), (OPEN, 300), (None, 400)):
+        listing.take("A", row, second * SECOND)
+    told = {second: listing.at("A", second * SECOND) for second in (49, 50, 99, 100, 299, 300, 399, 400)}
+    assert told[49] is None
+    assert [bool(each.why_closed) for each in told.values() if each is not None] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+    then = told[299]
+    assert then is not None
+    assert (then.kind, then.since_us) == ("SPOT", 100 * SECOND)
+    assert listing.at("A", math.inf) == listing.get("A")
+    assert listing.at("B", math.inf) is None
+    assert listing.only([b"A"]).at("A", 299 * SECOND) == then
+    assert listing.only([b"B"]).at("A", 299 * SECOND) is None
+
+
+@given(states=st.lists(st.sampled_from(["open", "closed", "gone"]), max_size=30), moment=st.integers(0, 31))
+def test_a_past_moment_is_as_the_last_row_before_it_says(states: list[str], moment: int) -> None:
+    listing = Listing()
+    rows = {"open": OPEN, "closed": CLOSED, "gone": None}
+    for second, state in enumerate(states, 1):
+        listing.take("A", rows[state], second)
+    told = listing.at("A", moment)
+    expected = states[:moment][-1:]
+    assert (told is None) is (not expected)
+    if told is not None:
+        assert bool(told.why_closed) is (expected != ["open"])
+
+
+def test_a_market_that_opens_and_closes_for_ever_takes_no_more_memory() -> None:
+    listing = Listing()
+    for second in range(10_000):
+        listing.take("A", (OPEN, CLOSED)[second % 2], second)
+    assert listing.at("A", 0) is None
+    closed = listing.at("A", 9_997)
+    assert closed is not None
+    assert closed.why_closed

@@ -13,6 +13,7 @@ from backpack_streams.books.intake import Intake
 from backpack_streams.books.market_book import Outcome, Status
 from backpack_streams.books.selection import Selection
 from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.partitioner import partition_of
 
 CODEC = Codec()
 DEPTH, SNAPSHOT, MARKET = ("b.market.depth", 0), ("b.market.book_snapshot", 0), ("b.reference.market", 0)
@@ -144,9 +145,9 @@ def test_a_seed_whose_updates_were_trimmed_is_live_only_if_an_update_follows_on_
     take(books, update(600, 11 if follows else 13, 13), now=1.0)
     take(books, now=2.0)
     assert market.status is (Status.LIVE if follows else Status.SYNCING)
-    take(books, seed(20, 700), now=3.0)
+    take(books, seed(20, 601), now=3.0)
     take(books, now=4.0)
-    take(books, update(701, 14, 21), now=4.0)
+    take(books, update(601, 14, 21), now=4.0)
     assert (market.status, market.last_update_id) == (Status.LIVE, 21)
 
 
@@ -178,3 +179,100 @@ def test_a_market_that_leaves_the_list_is_closed() -> None:
     assert take(books, record(MARKET, 1, b"B", None, 8 * SECOND)) == []
     take(books, seed(5, 0, "B"))
     assert books.books["B"].status is Status.CLOSED, "it was known before its book was"
+
+
+def test_a_batch_that_begins_after_what_was_to_come_breaks_every_book_of_its_partition() -> None:
+    books = intake()
+    take(books, seed(10, 0), seed(10, 0, "B"))
+    assert take(books, update(0, 11, 11)) == [Outcome.APPLIED]
+    assert take(books, update(30_000, 12, 12)) == [Outcome.BROKE, Outcome.BROKE, Outcome.BUFFERED]
+    assert "offsets 1 to 29999" in books.books["B"].reason
+    assert take(books, update(30_001, 13, 13)) == [Outcome.BUFFERED], "it is told once"
+
+
+def test_offsets_that_vanished_are_told_once_whoever_notices_first() -> None:
+    books = intake()
+    take(books, seed(10, 0))
+    take(books, update(0, 11, 11))
+    assert [told.outcome for told in books.on_lost_records(DEPTH, 1, 5)] == [Outcome.BROKE]
+    assert list(books.on_position(DEPTH, 5)) == []
+    assert take(books, seed(20, 5), update(5, 21, 21)) == [Outcome.BUFFERED, Outcome.RESEEDED]
+    assert [told.outcome for told in books.on_position(DEPTH, 9)] == [Outcome.BROKE]
+    assert take(books, seed(30, 7)) == [Outcome.RESEEDED]
+    assert books.books["A"].status is Status.SYNCING, "what follows on it may have vanished as well"
+    assert take(books, update(9, 31, 31)) == [Outcome.APPLIED]
+    assert books.books["A"].status is Status.LIVE
+
+
+def test_books_show_their_own_status_once_their_partition_is_read_to_where_it_ended() -> None:
+    books = intake()
+    books.open(DEPTH, 3, 5)
+    assert take(books, seed(10, 3)) == [Outcome.RESEEDED]
+    assert take(books, update(3, 11, 11)) == [Outcome.APPLIED]
+    assert books.books["A"].status is Status.SYNCING
+    assert take(books, update(4, 12, 12)) == [Outcome.APPLIED, Outcome.CAUGHT_UP]
+    assert books.books["A"].status is Status.LIVE
+    books.close(DEPTH)
+    assert (books.books, books.by_key, books.behind, books.beginnings) == ({}, {}, {}, {})
+
+
+def test_a_partition_that_is_opened_again_begins_anew() -> None:
+    books = intake()
+    books.open(DEPTH, 5, 5)
+    take(books, seed(10, 5), seed(10, 2, "B"))
+    assert books.books["B"].status is Status.SYNCING
+    take(books, update(5, 11, 11), update(6, 11, 11), update(7, 13, 13))
+    assert books.awaits("A")
+    books.close(DEPTH)
+    assert not books.awaits("A")
+    books.open(DEPTH, 8, 8)
+    take(books, seed(20, 8), seed(20, 8, "B"))
+    assert {market.status for market in books.books.values()} == {Status.LIVE}
+    assert take(books, now=10.0) == [], "nothing waits any more"
+
+
+def test_a_market_that_moves_to_another_partition_keeps_its_book() -> None:
+    books = intake()
+    take(books, seed(10, 0))
+    take(books, update(0, 11, 11))
+    count = next(count for count in range(2, 100) if partition_of(b"A", count))
+    books.depth_partitions = count
+    assert take(books, replace(update(0, 12, 12), partition=partition_of(b"A", count))) == [Outcome.APPLIED]
+    assert take(books, update(1, 12, 12), update(2, 13, 13)) == [Outcome.APPLIED], "who began before writes on"
+    assert (books.misplaced_updates, books.books["A"].last_update_id) == (2, 13)
+
+
+@pytest.mark.parametrize(("moment", "status"), [(50, Status.LIVE), (200, Status.CLOSED), (400, Status.LIVE)])
+def test_as_of_a_past_moment_a_market_is_what_it_was_then(moment: int, status: Status) -> None:
+    books = intake()
+    for state, second in (("Closed", 100), ("Open", 300)):
+        books.listing.take("A", {"order_book_state": state, "market_type": "SPOT"}, second * SECOND)
+    books.closed_until_us = moment * SECOND
+    take(books, seed(10, 0))
+    assert books.books["A"].status is status
+
+
+def test_a_market_that_closed_on_the_way_from_a_past_moment_is_closed_when_its_book_is_made() -> None:
+    books = intake()
+    books.closed_until_us = 50 * SECOND
+    take(books, record(MARKET, 0, b"A", None, 100 * SECOND))
+    take(books, seed(10, 0))
+    assert books.books["A"].status is Status.CLOSED
+    assert books.books["A"].since == 100 * SECOND
+
+
+def test_all_books_of_one_reader_share_what_their_buffers_may_take() -> None:
+    books = intake()
+    for symbol in ("A", "B"):
+        take(books, update(0, 5, 5, symbol))
+    one = books.buffers.held_bytes
+    take(books, update(1, 6, 6, "B"))
+    assert 0 < one < books.buffers.held_bytes
+    take(books, seed(4, 0, "A"), seed(4, 0, "B"))
+    assert books.buffers.held_bytes == 0
+
+
+def test_what_is_wanted_is_known_before_it_is_known_how_many_partitions_there_are() -> None:
+    books = Intake(CODEC, "b.", Selection("A"))
+    assert books.wants(b"A")
+    assert not books.wants(b"B")

@@ -2,11 +2,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from backpack_streams.books.adoption import REST_OLD_SECONDS
 from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
 from backpack_streams.books.units import UNITS_PER_ONE
 
 SECOND = 1_000_000
 LIVE, STALE, SYNCING = Status.LIVE, Status.STALE, Status.SYNCING
+REST_OLD = int(REST_OLD_SECONDS * SECOND)
 Levels = Sequence[tuple[int, int]]
 
 
@@ -31,14 +33,17 @@ class Driver:
         at: int | None = None,
         bids_complete: bool = True,
         asks_complete: bool = True,
+        received: int | None = None,
     ) -> Outcome:
+        at = last * 1000 if at is None else at
         return self.market.on_seed(
             last,
-            last * 1000 if at is None else at,
+            at,
             scaled(bids),
             scaled(asks),
             bids_complete=bids_complete,
             asks_complete=asks_complete,
+            root=Root(last, at, at if received is None else received),
         )
 
     def is_at(self, last: int | None, status: Status, reason: str = "") -> bool:
@@ -177,6 +182,15 @@ def test_after_a_loss_from_a_full_buffer_only_a_seed_helps() -> None:
     assert book.seed(7) is Outcome.REFUSED
     assert book.seed(8) is Outcome.RESEEDED
     assert book.is_at(9, LIVE)
+
+
+def test_a_book_does_not_go_on_over_what_a_full_buffer_dropped() -> None:
+    book = Driver(buffered_updates=2)
+    book.seed(5)
+    outcomes = [book.update(update_id) for update_id in (10, 6, 7, 8, 9, 10)]
+    assert outcomes == [Outcome.BROKE] + [Outcome.BUFFERED] * 5
+    assert book.is_at(5, STALE, "update 10 does not follow 5; buffer full, oldest updates dropped: 4")
+    assert book.market.breaks == 1
 
 
 def test_what_waits_is_taken_in_the_order_of_its_ids() -> None:
@@ -435,7 +449,7 @@ def test_releasing_a_book_that_is_not_held_changes_nothing() -> None:
 def test_a_restart_is_seen_by_the_first_update_that_is_old_by_id_and_new_by_time() -> None:
     book = live_at(5000)
     assert book.update(4999) is Outcome.DUPLICATE
-    later = 5000 * 1000 + SECOND
+    later = 5000 * 1000
     assert book.update(1, at=later) is Outcome.DUPLICATE
     assert book.update(2, at=later + 1) is Outcome.BROKE
     assert book.is_at(5000, STALE, "sequence restarted: update 2 is later than update 5000")
@@ -452,12 +466,14 @@ def test_before_any_update_a_restart_must_be_clearer_since_a_seeds_clock_may_be_
     assert book.update(2, at=later + 1) is Outcome.BROKE
 
 
-def test_a_restart_is_seen_by_a_seed_alone() -> None:
+def test_a_restart_is_seen_by_seeds_alone_if_two_agree() -> None:
     book = live_at(5000)
     later = 5000 * 1000 + 10 * SECOND
     assert book.seed(3, at=later) is Outcome.IGNORED
     assert book.seed(2500, at=later + 1) is Outcome.IGNORED
-    assert book.seed(3, bids=[(3, 3)], at=later + 1) is Outcome.RESEEDED
+    assert book.seed(3, bids=[(2, 2)], at=later + 1) is Outcome.IGNORED
+    assert book.is_at(5000, LIVE)
+    assert book.seed(3, bids=[(3, 3)], at=later + 1, received=later + 1 + REST_OLD) is Outcome.RESEEDED
     assert book.is_at(3, LIVE)
     assert book.bids() == [("3", "3")]
     assert book.market.breaks == 1
@@ -497,6 +513,37 @@ def test_what_another_producer_still_brings_of_the_sequence_that_ended_changes_n
     assert (book.market.status, book.market.buffered_updates) == found
     assert book.market.duplicates == 1
     assert book.update(5002, at=restarted) is (Outcome.BROKE if is_seeded else Outcome.BUFFERED)
+
+
+@pytest.mark.parametrize("was_live", [True, False])
+def test_after_a_small_rollback_a_late_update_of_before_is_not_applied_and_a_clock_that_steps_back_loses_none(
+    was_live: bool,
+) -> None:
+    book = live_at(5000) if was_live else Driver()
+    book.update(5001, at=6 * SECOND)
+    book.update(4990, at=600 * SECOND)
+    assert book.update(5002, at=7 * SECOND) is Outcome.DUPLICATE, (
+        "while nothing is known of the new one but its first update"
+    )
+    book.seed(4990, at=601 * SECOND)
+    for each in range(4991, 5001):
+        assert book.update(each, at=590 * SECOND + each) is Outcome.APPLIED
+    assert book.update(5001, at=7 * SECOND) is Outcome.DUPLICATE, "though it would be the next"
+    assert book.is_at(5000, LIVE)
+    assert book.update(5001, at=591 * SECOND) is Outcome.APPLIED
+
+
+def test_after_a_step_of_the_clock_what_another_producer_brings_again_is_no_restart() -> None:
+    book = live_at(5000)
+    book.update(5001, at=100 * SECOND)
+    book.update(5002, at=70 * SECOND)
+    assert book.update(5001, at=100 * SECOND) is Outcome.DUPLICATE
+    assert book.is_at(5002, LIVE)
+    book.update(5003, at=10**15)
+    book.update(5004, at=71 * SECOND)
+    assert book.update(5003, at=10**15) is Outcome.DUPLICATE, "nor after an absurd time"
+    assert book.is_at(5004, LIVE)
+    assert book.update(1, at=72 * SECOND) is Outcome.BROKE
 
 
 def test_what_waited_from_before_a_restart_is_forgotten() -> None:

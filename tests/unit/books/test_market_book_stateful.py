@@ -159,7 +159,9 @@ class BookMachine(RuleBasedStateMachine):
         answered_at: int | None,
         root: Root | None = None,
     ) -> Outcome:
+        """One that is not of the newest sequence was asked for before that began, and may have been under way for a while."""
         time, bids, asks = exchange.history[update_id]
+        received = self.latest if exchange is self.exchange else min(time + 15 * SECOND, self.latest)
         kept_bids = sorted(bids, reverse=True)[:levels]
         kept_asks = sorted(asks)[:levels]
         return self.market.on_seed(
@@ -169,7 +171,7 @@ class BookMachine(RuleBasedStateMachine):
             units({price: asks[price] for price in kept_asks}),
             bids_complete=len(kept_bids) == len(bids),
             asks_complete=len(kept_asks) == len(asks),
-            root=root,
+            root=root or Root(update_id, time if answered_at is None else answered_at, received),
         )
 
     # ---- what the exchange and the producers do
@@ -219,6 +221,11 @@ class BookMachine(RuleBasedStateMachine):
         if seconds:
             self.exchange.now = max(self.exchange.now - seconds * SECOND, self.sequences[-1].frames[0].engine_time)
             self.clock_went_back = True
+
+    @rule(seconds=st.sampled_from([0, 0, 10, 25]))
+    def nothing_happens_for_a_while(self, seconds: int) -> None:
+        self.exchange.now += seconds * SECOND
+        self.latest = max(self.latest, self.exchange.now)
 
     # ---- snapshots and checkpoints
 
@@ -273,7 +280,7 @@ class BookMachine(RuleBasedStateMachine):
     @rule(is_bad=st.sampled_from([False, False, True]))
     def lose_a_record_to_bad_bytes(self, is_bad: bool) -> None:
         if is_bad:
-            self.market.on_unreadable("cannot be decoded")
+            self.market.on_unreadable("cannot be decoded", self.latest)
             for producer in self.producers:
                 producer.frame = min(producer.frame + 1, len(self.sequences[producer.sequence].frames))
             self.is_doubted = True

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.books.changes import Changes, LevelChange
-from backpack_streams.books.order_book import Coverage, OrderBook
+from backpack_streams.books.order_book import Coverage, OrderBook, Side
 from backpack_streams.books.units import to_units
 from backpack_streams.bus.codec import Codec
 from backpack_streams.errors import BookError, UsageError
@@ -39,6 +39,14 @@ def test_the_microprice_leans_to_the_thinner_side() -> None:
     assert third == Decimal("1.3333333333333333333333333333333333333")
     assert book_of(BIDS, []).microprice() is None
     assert book_of([], ASKS).microprice() is None
+
+
+@pytest.mark.parametrize("odd", ["bid", "ask", None, 0, Side])
+def test_what_is_no_side_is_an_error_and_not_the_asks(odd: Any) -> None:
+    book = book_of(BIDS, ASKS)
+    for ask in (lambda: book.level(odd, 99), lambda: book.volume_to(99, odd), lambda: book.price_for(1, odd)):
+        with pytest.raises(BookError, match=r"no side of a book; say Side\.BID"):
+            ask()
 
 
 def test_the_imbalance_of_some_levels() -> None:

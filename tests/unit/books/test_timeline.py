@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books.timeline import Pace, Timeline
+from backpack_streams.books.timeline import Pace, Timeline, believed_times
 
 A, B = ("t", 0), ("t", 1)
 
@@ -74,3 +74,42 @@ def test_the_past_passes_as_fast_as_it_did() -> None:
     assert pace.moment_us(52.5) == 3_500_000
     assert pace.seconds_until(4_000_000, 52.5) == 0.5
     assert pace.seconds_until(3_000_000, 52.5) == 0.0
+
+
+HOUR = 3_600_000_000
+MINUTE = HOUR // 60
+
+
+def test_one_record_of_an_absurd_time_holds_up_nothing_after_it() -> None:
+    timeline: Timeline[str] = Timeline([A])
+    minutes = [(HOUR + i * MINUTE, f"m{i}") for i in range(1, 61)]
+    timeline.feed(A, [(HOUR, "a"), (3 * HOUR, "absurd"), *minutes])
+    timeline.rest(A)
+    assert taken(timeline, 2 * HOUR) == ["a", "absurd", *(name for _, name in minutes)]
+
+
+def test_a_quiet_night_is_no_absurd_time() -> None:
+    assert believed_times(HOUR, [9 * HOUR, 9 * HOUR + 1]) == [9 * HOUR, 9 * HOUR + 1]
+    assert believed_times(0, [9 * HOUR]) == [9 * HOUR]
+    # Late copies of before follow on the first update after it: the time of receipt bears that one out.
+    times = [9 * HOUR, HOUR - 1, HOUR - 1, HOUR - 1]
+    assert believed_times(HOUR, times, lambda i: 9 * HOUR if i == 0 else None)[0] == 9 * HOUR
+
+
+def test_the_last_record_of_a_piece_is_believed_only_if_it_was_received_then() -> None:
+    assert believed_times(HOUR, [99 * HOUR], lambda _: HOUR + 5) == [HOUR]
+    assert believed_times(HOUR, [99 * HOUR], lambda _: 99 * HOUR) == [99 * HOUR]
+    assert believed_times(0, [99 * HOUR], lambda _: HOUR) == [HOUR]
+
+
+@given(st.lists(st.integers(0, 20 * MINUTE), min_size=20, max_size=60), st.data())
+def test_a_few_absurd_records_change_no_other_records_time(steps: list[int], data: st.DataObject) -> None:
+    """Clocks that only go forward, with steps below a minute; up to three records in a row are of another century."""
+    times, now = [], HOUR
+    for step in steps:
+        now += step % MINUTE
+        times.append(now)
+    place = data.draw(st.integers(1, len(times) - 8))
+    count = data.draw(st.integers(1, 3))
+    with_absurd = times[:place] + [10_000 * HOUR] * count + times[place:]
+    assert believed_times(0, with_absurd) == times[:place] + [times[place - 1]] * count + times[place:]

@@ -1,6 +1,11 @@
-import pytest
+import tracemalloc
 
-from backpack_streams.books.update_buffer import Update, UpdateBuffer
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.books.update_buffer import BOOK_BYTES, TOTAL_BYTES, BufferBudget, Update, UpdateBuffer
 from backpack_streams.errors import BookError
 
 
@@ -10,11 +15,12 @@ def update(first_id: int, last_id: int) -> Update:
 
 def test_the_oldest_goes_first_and_is_counted() -> None:
     buffer = UpdateBuffer(2)
-    assert [buffer.append(update(n, n)) for n in (1, 2, 3, 4)] == [None, None, update(1, 1), update(2, 2)]
+    for number in (2, 1, 3, 4):
+        buffer.append(update(number, number))
     assert [kept.last_id for kept in buffer] == [3, 4]
-    assert buffer.dropped == 2
+    assert (buffer.dropped, buffer.dropped_to, buffer.dropped_ever) == (2, 2, 2)
     assert [kept.last_id for kept in buffer.take_all()] == [3, 4]
-    assert (len(buffer), buffer.dropped) == (0, 0)
+    assert (len(buffer), buffer.dropped, buffer.dropped_to, buffer.dropped_ever) == (0, 0, 0, 2)
 
 
 def test_ids_tell_what_comes_first_not_the_arrival() -> None:
@@ -26,7 +32,7 @@ def test_ids_tell_what_comes_first_not_the_arrival() -> None:
     assert buffer.first_after(9) is None
     assert len(buffer) == 5
     taken = [update(1, 3), update(1, 3), update(4, 6), update(5, 6), update(7, 9)]
-    assert buffer.take_all() == taken
+    assert list(buffer.take_all()) == taken
 
 
 def test_how_far_updates_follow_on_each_other_is_known() -> None:
@@ -46,4 +52,118 @@ def test_how_far_updates_follow_on_each_other_is_known() -> None:
 def test_a_buffer_that_holds_nothing_is_refused() -> None:
     with pytest.raises(BookError):
         UpdateBuffer(0)
-    assert UpdateBuffer(1).append(update(1, 1)) is None
+
+
+def full_update(number: int, levels: int = 2) -> Update:
+    """As they come: integers and lists of their own."""
+    side = [((86_700 + number + each) * 10**17, 123 * 10**15 + number + each) for each in range(levels)]
+    return Update(
+        number, number, 1_700_000_000_000_000 + number, side, [(price + 10**24, size) for price, size in side]
+    )
+
+
+def test_what_comes_out_is_what_went_in() -> None:
+    buffer = UpdateBuffer(9)
+    kept = [full_update(1), Update(2, 3, None, (), [(10**40, -1)])]
+    for each in kept:
+        buffer.append(each)
+    assert list(buffer.take_all()) == kept
+
+
+def test_one_buffer_stays_within_its_bytes_whatever_is_in_one_update() -> None:
+    budget = BufferBudget(total_bytes=1 << 20, book_bytes=64 << 10)
+    buffer = UpdateBuffer(20_000, budget)
+    for number in range(1, 1001):
+        buffer.append(full_update(number))
+        assert buffer.held_bytes <= 64 << 10
+    assert 100 < len(buffer) < 1000
+    assert buffer.dropped_to == 1000 - len(buffer)
+    buffer.append(full_update(1001, levels=5000))  # more than all that it may hold
+    assert (len(buffer), buffer.held_bytes, buffer.dropped_to) == (0, 0, 1001)
+    assert budget.dropped == buffer.dropped_ever == 1001
+
+
+def test_beyond_the_total_the_oldest_of_the_fullest_buffer_go() -> None:
+    budget = BufferBudget(total_bytes=256 << 10)
+    small, large = UpdateBuffer(20_000, budget), UpdateBuffer(20_000, budget)
+    for number in range(1, 101):
+        small.append(full_update(number))
+    for number in range(1, 5001):
+        large.append(full_update(number))
+        assert budget.held_bytes <= budget.total_bytes
+    assert (len(small), small.dropped) == (100, 0)
+    assert large.dropped_to == large.dropped == 5000 - len(large)
+    for number in range(101, 5001):
+        small.append(full_update(number))
+    assert 0.8 < len(small) / len(large) < 1.25
+
+
+def test_a_book_that_is_forgotten_leaves_its_room_to_others() -> None:
+    budget = BufferBudget(total_bytes=256 << 10)
+    for _ in range(5):
+        buffer = UpdateBuffer(20_000, budget)
+        for number in range(1, 801):
+            buffer.append(full_update(number))
+        assert buffer.dropped == 0
+        del buffer
+    assert (budget.held_bytes, budget.dropped) == (0, 0)
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["append"] * 6 + ["reach", "clear", "take"]), st.integers(0, 30)),
+    max_size=120,
+)
+
+
+@given(steps=STEPS)
+def test_what_is_counted_is_what_is_held(steps: list[tuple[int, str, int]]) -> None:
+    """Against plain lists: what is left are the newest, in order; the limits hold after every step."""
+    budget = BufferBudget(total_bytes=6_000, book_bytes=4_000)
+    buffers = [UpdateBuffer(9, budget) for _ in range(3)]
+    plain: list[list[Update]] = [[], [], []]
+    for which, what, number in steps:
+        buffer, kept = buffers[which], plain[which]
+        if what == "append":
+            buffer.append(full_update(number, levels=number % 4))
+            kept.append(full_update(number, levels=number % 4))
+        elif what == "reach":
+            buffer.reach(number)
+        elif what == "clear":
+            buffer.clear()
+        else:
+            assert list(buffer.take_all()) == sorted(kept, key=lambda each: (each.last_id, each.first_id))
+        if what in ("clear", "take"):
+            kept.clear()
+        for each, held in zip(buffers, plain, strict=True):
+            gone = held[: len(held) - len(each)]
+            del held[: len(held) - len(each)]
+            assert list(each) == held
+            assert each.dropped_to >= max((update.last_id for update in gone), default=0)
+            assert each.held_bytes <= budget.book_bytes
+        assert budget.held_bytes == sum(each.held_bytes for each in buffers) <= budget.total_bytes
+
+
+def test_books_without_any_snapshot_take_no_more_memory_than_they_may() -> None:
+    """As measured, not as counted; what other tests hold aside. Each book is given more than its share, in turns."""
+    budget = BufferBudget(total_bytes=4 << 20)
+    books = [MarketBook(f"M{number}", budget=budget) for number in range(30)]
+    tracemalloc.start()
+    try:
+        for number in range(1, 1_001):
+            for book in books:
+                book.on_update(*full_update(number))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert budget.dropped > 0
+    assert 0.6 < held / budget.total_bytes < 1
+    assert all(book.status is Status.SYNCING and book.buffered_updates > 300 for book in books)
+    first = 1_001 - books[0].buffered_updates
+    assert books[0].reason == f"no seed yet; buffer full, oldest updates dropped: {first - 1}"
+    assert books[0].on_seed(first - 2, None, [], []) is Outcome.REFUSED
+    assert books[0].on_seed(first - 1, None, [], []) is Outcome.RESEEDED
+    assert books[0].last_update_id == 1_000
+
+
+def test_one_book_cannot_take_all() -> None:
+    assert 4 * BOOK_BYTES < TOTAL_BYTES

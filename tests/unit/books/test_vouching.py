@@ -6,7 +6,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books.adoption import REST_OLD_SECONDS
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
+from backpack_streams.bus.partitioner import partition_of
 from vouched_plant import DEPTH, GAP, SECOND, SNAPSHOT, WALL_US, WATERMARK, Clock, Plant, encoded
 
 
@@ -350,12 +352,11 @@ def test_a_reader_that_lost_updates_needs_a_proof_from_after_that(plant: Plant, 
 def test_a_book_that_is_replaced_within_one_reading_is_not_vouched_for_by_what_it_was(plant: Plant) -> None:
     plant.last_id = 10_000
     plant.live()
-    records = {
-        TopicPartition(*SNAPSHOT): [
-            plant.snapshot(5, engine_time=plant.clock.wall_us() + 60 * SECOND, watermark_offset=0)
-        ]
-    }
-    [told] = [(each.outcome, each.status) for each in plant.reader.take(records, plant.clock())]
+    now_us = plant.clock.wall_us()
+    new = {"engine_time": now_us + 60 * SECOND, "watermark_offset": 0}
+    received = (now_us, now_us + int(REST_OLD_SECONDS * SECOND))
+    records = {TopicPartition(*SNAPSHOT): [plant.snapshot(5, received_time=time, **new) for time in received]}
+    *_, told = [(each.outcome, each.status) for each in plant.reader.take(records, plant.clock())]
     assert told == (Outcome.RESEEDED, Status.STALE)
 
 
@@ -431,3 +432,32 @@ def test_a_watermark_that_cannot_be_read_is_counted(plant: Plant, caplog: pytest
     assert plant.reader.vouching is not None
     assert plant.reader.vouching.undecodable_records == 1
     assert "a watermark cannot be read" in caplog.text
+
+
+def test_an_early_update_waits_where_two_cover_its_market_though_none_came_twice(plant: Plant) -> None:
+    plant.live()
+    plant.read(plant.watermark("b"), plant.watermark())
+    late = plant.update()
+    assert plant.read(plant.update()) == []
+    assert plant.book.status is Status.LIVE
+    assert plant.read(late) == [Outcome.APPLIED, Outcome.APPLIED]
+
+
+def test_a_producer_that_does_not_know_of_added_partitions_vouches_for_what_it_writes_to(plant: Plant) -> None:
+    """Partitions were added: the market lives in another one now, and the producer goes on writing to the old one."""
+    plant.live()
+    offsets = [
+        {"topic": DEPTH[0], "next_offsets": [-1] * 7 + [plant.depth + 1]},
+        {"topic": WATERMARK[0], "next_offsets": [plant.watermarks]},
+    ]
+    old = partition_of(b"A", 8)
+    offsets[0]["next_offsets"] = [plant.depth + 1 if each == old else -1 for each in range(8)]
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(plant.watermark("b", since=101.5, offsets=offsets))
+    plant.pass_(3.0)
+    plant.read(plant.watermark("b", since=101.5, offsets=offsets), plant.update())
+    assert plant.book.status is not Status.LIVE
+    vouching = plant.reader.vouching
+    assert vouching is not None
+    assert {run.place[1] for run in vouching.coverage.runs("depth.A") if run.key.instance == "b"} == {old}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.campaign.judge import Loss, Sight, lost_messages, wrong_books
+from faults.campaign.judge import Loss, Sight, lost_messages, overclaims, wrong_books
 from faults.campaign.kept import GapRecord, message_in, split_stream
 from faults.campaign.truth import BookTimes, Listed, Message, read_ledger
 
@@ -231,6 +231,25 @@ def test_a_book_of_before_the_market_was_listed_anew_is_behind():
     assert verdicts(sight(510, 30), times=anew) == []
     assert verdicts(sight(510, 36), times=anew) != []
     assert verdicts(sight(0, 36), times=anew) == []
+
+
+@pytest.mark.parametrize(
+    ("last_update_id", "as_of", "status", "seconds"),
+    [
+        (505, 5.5, "LIVE", None),
+        (505, 7.9, "LIVE", None),
+        (505, 8.5, "LIVE", 2.5),
+        (505, 8.5, "STALE", None),
+        (510, 900, "LIVE", None),
+        (505, None, "LIVE", None),
+        (777, 8.5, "LIVE", None),
+        (None, 8.5, "LIVE", None),
+    ],
+)
+def test_a_book_that_lacks_what_it_is_said_to_have(last_update_id, as_of, status, seconds):
+    as_of_us = None if as_of is None else START + int(as_of * SECOND)
+    found = overclaims([sight(last_update_id, 9, status, as_of_us=as_of_us)], market())
+    assert [each.seconds for each in found] == ([] if seconds is None else [seconds])
 
 
 def test_the_ledger_is_read_in_order():

@@ -11,6 +11,7 @@ from backpack_streams.bus.topics import TOPICS
 from backpack_streams.contract.__main__ import generated, main
 from backpack_streams.contract.asyncapi import asyncapi_document
 from backpack_streams.contract.pages import topics_page
+from backpack_streams.contract.typed_records import typed_records
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -21,8 +22,9 @@ def test_the_documents_are_what_the_code_generates(name: str) -> None:
 
 
 def test_they_are_written_where_asked(tmp_path: Path) -> None:
-    main(tmp_path / "docs")
+    main(tmp_path / "docs", tmp_path / "records")
     assert {path.name for path in (tmp_path / "docs").iterdir()} == set(generated())
+    assert {path.name for path in (tmp_path / "records").iterdir()} == set(typed_records())
 
 
 def test_every_topic_is_a_channel_with_its_schema() -> None:

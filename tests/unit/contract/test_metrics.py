@@ -179,11 +179,11 @@ class Unopened:
 
     def book_builder(self) -> Service:
         builder = Builder(BookBuilderSettings(metrics_per_symbol=self._per_symbol))
-        builder.keeper.books.update({market.symbol: MarketBook(market.symbol) for market in MARKETS})
+        builder.keeper.intake.books.update({market.symbol: MarketBook(market.symbol) for market in MARKETS})
         by_partition = dict.fromkeys(range(8), 1)
-        self._monkeypatch.setattr(builder, "lag", lambda: by_partition)
-        self._monkeypatch.setattr(builder, "lag_seconds", lambda: by_partition)
-        self._monkeypatch.setattr(builder, "confirmed_at", lambda: 1.0)
+        self._monkeypatch.setattr(builder.reading, "lag", lambda: by_partition)
+        self._monkeypatch.setattr(builder.reading, "lag_seconds", lambda: by_partition)
+        builder._group.assigned, builder._group.confirmed_at = frozenset(by_partition), 1.0
         return builder
 
     @staticmethod

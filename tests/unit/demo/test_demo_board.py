@@ -17,7 +17,7 @@ def seeded(symbol: str, last_id: int = 10) -> BookUpdate:
 
 
 def followed(update: BookUpdate, first: int, last: int, engine_us: int = ENGINE_US + 5) -> BookUpdate:
-    market = update.market
+    market = update._market
     return BookUpdate(market, market.on_update(first, last, engine_us, [(100 * ONE, 3 * ONE)], []))
 
 
@@ -137,7 +137,7 @@ def test_a_book_that_breaks_is_news_and_so_is_its_return() -> None:
     shown.saw_update(broke)
     assert not shown.totals(105.0).is_all_live
     assert shown.news.take() == ["SOL_USDC is STALE: update 15 does not follow 10"]
-    market = broke.market
+    market = broke._market
     shown.saw_update(BookUpdate(market, market.on_seed(20, ENGINE_US + 9, [], [])))
     assert shown.news.take() == ["SOL_USDC is LIVE again at update 20"]
     assert shown.totals(105.0).is_all_live

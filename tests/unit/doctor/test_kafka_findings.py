@@ -144,6 +144,8 @@ def test_configs() -> None:
     other = configs(existing(TRADE, retention_ms="1"))
     assert (other.state, "retention.ms=604800000" in other.found) == (State.WARN, True)
     assert configs(existing(TRADE, max_message_bytes="1000")).state is State.FAIL
+    stamped = configs(existing(TRADE, message_timestamp_type="LogAppendTime"))
+    assert (stamped.state, "CreateTime" in stamped.found, "topics apply" in stamped.todo) == (State.FAIL, True, True)
     assert configs(existing(TRADE), "p.ops.gap").state is State.SKIPPED
     fewer_partitions = replace(existing(TRADE), partitions=1)
     assert configs(fewer_partitions).state is State.OK, "that is told of by itself"

@@ -10,18 +10,21 @@ from backpack_streams.feed.sequence import (
     HOLD_SECONDS,
     RECENT,
     CandleChain,
-    Chain,
-    Held,
     Latest,
+    SocketChain,
     Verdict,
     Waiting,
 )
+from backpack_streams.sequencing.reordering import Held
 
 ids = st.integers(0, 50)
 
 
-def chain_at(next_id: int | None, time_us: int = 100) -> Chain[str]:
-    return Chain(next_id, time_us)
+def chain_at(next_id: int | None, time_us: int = 100) -> SocketChain[str]:
+    chain: SocketChain[str] = SocketChain()
+    if next_id is not None:
+        chain.took(next_id - 1, time_us)
+    return chain
 
 
 @pytest.mark.parametrize(
@@ -40,12 +43,12 @@ def chain_at(next_id: int | None, time_us: int = 100) -> Chain[str]:
     ],
 )
 def test_the_verdict_when_10_is_next(first_id: int, last_id: int, time_us: int, others: bool, verdict: Verdict) -> None:
-    assert chain_at(10).offer(first_id, last_id, time_us, others) is verdict
+    assert chain_at(10).judge(first_id, last_id, time_us, others) is verdict
 
 
 @given(ids, st.integers(0, 5), st.integers(0, 200), st.booleans())
 def test_the_first_message_of_all_is_taken(first_id: int, width: int, time_us: int, others: bool) -> None:
-    assert chain_at(None, 0).offer(first_id, first_id + width, time_us, others) is Verdict.TAKE
+    assert chain_at(None, 0).judge(first_id, first_id + width, time_us, others) is Verdict.TAKE
 
 
 @given(ids, ids, st.integers(0, 5), st.integers(0, 200), st.booleans())
@@ -53,9 +56,9 @@ def test_an_offer_changes_nothing_by_itself(
     next_id: int, first_id: int, width: int, time_us: int, others: bool
 ) -> None:
     chain = chain_at(next_id)
-    verdict = chain.offer(first_id, first_id + width, time_us, others)
+    verdict = chain.judge(first_id, first_id + width, time_us, others)
     assert (chain.next_id, chain.time_us, chain.held) == (next_id, 100, [])
-    assert chain.offer(first_id, first_id + width, time_us, others) is verdict
+    assert chain.judge(first_id, first_id + width, time_us, others) is verdict
 
 
 def test_taking_moves_on_and_time_never_goes_back() -> None:
@@ -70,16 +73,16 @@ def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "HELD_AT_MOST", 2)
     chain = chain_at(10)
     for each in (12, 13):
-        assert chain.offer(each, each, 200, others=True) is Verdict.HOLD
-        chain.hold(Held(each, each, 200, 0, ""))
-    assert chain.offer(14, 14, 200, others=True) is Verdict.HOLE
+        assert chain.judge(each, each, 200, others=True) is Verdict.HOLD
+        chain.hold(Held(each, each, 0, ""))
+    assert chain.judge(14, 14, 200, others=True) is Verdict.HOLE
 
 
 @given(st.lists(st.tuples(ids, st.integers(0, 3), st.floats(0, HOLD_SECONDS)), max_size=12))
 def test_with_two_links_only_what_is_due_is_released_and_in_order(messages: list[tuple[int, int, float]]) -> None:
     chain = chain_at(10)
     for first_id, width, since in messages:
-        chain.hold(Held(first_id, first_id + width, 200, since, ""))
+        chain.hold(Held(first_id, first_id + width, since, ""))
     now = HOLD_SECONDS
     released = []
     for held in chain.released(now, others=True):
@@ -99,26 +102,26 @@ def test_with_two_links_only_what_is_due_is_released_and_in_order(messages: list
 def test_where_no_other_socket_delivers_everything_is_released(firsts: list[int]) -> None:
     chain = chain_at(10)
     for first_id in firsts:
-        chain.hold(Held(first_id, first_id, 200, 0, ""))
+        chain.hold(Held(first_id, first_id, 0, ""))
     assert [held.first_id for held in chain.released(0, others=False)] == sorted(firsts)
     assert chain.held == []
 
 
 def test_a_stream_of_which_nothing_came_knows_nothing() -> None:
-    assert Chain() == Chain(None, 0, 0, [])
-    assert (Chain().time_us, Chain().began_us) == (0, 0)
+    chain: SocketChain[str] = SocketChain()
+    assert (chain.next_id, chain.time_us, chain.began_us, chain.held) == (None, 0, 0, [])
     assert (Latest().link, Latest().recent, Latest().held) == (None, {}, [])
 
 
 def test_what_the_other_socket_still_brings_of_the_ids_before_is_a_duplicate() -> None:
     chain = chain_at(1000)
-    assert chain.offer(1, 1, 200, others=True) is Verdict.RESTARTED
+    assert chain.judge(1, 1, 200, others=True) is Verdict.RESTARTED
     chain.begin_anew(200)
     chain.took(1, 200)
     assert (chain.next_id, chain.time_us, chain.began_us) == (2, 200, 200)
-    assert chain.offer(1001, 1001, 199, others=True) is Verdict.DUPLICATE
-    assert chain.offer(1001, 1001, 199, others=False) is Verdict.HOLE
-    assert chain.offer(3, 3, 200, others=True) is Verdict.HOLD
+    assert chain.judge(1001, 1001, 199, others=True) is Verdict.DUPLICATE
+    assert chain.judge(1001, 1001, 199, others=False) is Verdict.HOLE
+    assert chain.judge(3, 3, 200, others=True) is Verdict.HOLD
 
 
 # ---- streams that are only ordered
@@ -316,12 +319,12 @@ def test_what_is_skipped_is_on_record_from_then_on(until: int | None, to: int, l
 
 def test_one_socket_s_messages_wait_only_while_another_may_bring_what_is_missing() -> None:
     chain = chain_at(10)
-    chain.hold(Held(12, 12, 200, 1_000, ""))
+    chain.hold(Held(12, 12, 1_000, ""))
     assert list(chain.released(1_000 + HOLD_SECONDS - 0.1, others=True)) == []
     assert [held.first_id for held in chain.released(1_000 + HOLD_SECONDS + 1e-9, others=True)] == [12]
-    chain.hold(Held(12, 12, 200, 1_000, ""))
-    chain.hold(Held(11, 12, 200, 1_000, ""))
-    chain.hold(Held(10, 12, 200, 1_000, ""))
+    chain.hold(Held(12, 12, 1_000, ""))
+    chain.hold(Held(11, 12, 1_000, ""))
+    chain.hold(Held(10, 12, 1_000, ""))
     assert [held.first_id for held in chain.released(1_000, others=True)] == [10], (
         "nothing was taken, so no other one's turn has come"
     )
@@ -330,7 +333,7 @@ def test_one_socket_s_messages_wait_only_while_another_may_bring_what_is_missing
 
 def test_what_is_held_without_anything_known_before_it_waits() -> None:
     chain = chain_at(None, 0)
-    chain.hold(Held(12, 12, 200, 1_000, ""))
+    chain.hold(Held(12, 12, 1_000, ""))
     assert list(chain.released(1_000, others=True)) == []
     assert [held.first_id for held in chain.released(1_000 + HOLD_SECONDS + 1e-9, others=True)] == [12]
 
@@ -339,6 +342,6 @@ def test_too_many_held_messages_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sequence, "HELD_AT_MOST", 2)
     chain = chain_at(10)
     for each in (12, 14, 16):
-        chain.hold(Held(each, each, 200, 0, ""))
+        chain.hold(Held(each, each, 0, ""))
     assert [held.first_id for held in chain.released(0, others=True)] == [12, 14]
     assert [held.first_id for held in chain.held] == [16]

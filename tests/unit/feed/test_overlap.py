@@ -38,7 +38,7 @@ class Topic:
 
     def counts_as_one(self) -> bool:
         """Whether a reader of all that is proven in the old instance's coverage holds in the new one's."""
-        view = CoverageView(PLACE, DEPTH[0], lambda _: DEPTH, 5.0)
+        view = CoverageView(PLACE, DEPTH[0], lambda *_: DEPTH, 5.0)
         for offset, row in enumerate(self.records):
             view.take(row, offset, heard=0.0, now=0.0, wall_us=0)
         (run,) = [run for run in view.runs(STREAM) if run.key.instance == "new"]

@@ -713,3 +713,86 @@ def test_ids_of_trades_that_begin_anew_on_two_sockets_are_one_gap() -> None:
             plant.send(trade_frame(each, (1 + each) * SECOND), link, (1 + each) * SECOND)
     assert trade_ids(plant) == [5_000_000, *range(1, 1001)]
     assert gaps(plant) == [("STREAM_START", None, 5_000_000), ("SEQUENCE_RESTARTED", 5_000_000, 1)]
+
+
+def restarted(links: int = 2) -> Plant:
+    """A stream whose ids were at 1003 when the exchange went away at second 3; ten minutes later they went on at 951."""
+    plant = Plant(["depth.X"], links)
+    for each in (1001, 1002, 1003):
+        plant.send(depth_frame(each, each, (each - 1000) * SECOND), 0, SECOND)
+    plant.lanes.arrived.clear()
+    for each in range(951, 1001):
+        plant.send(depth_frame(each, each, (600 + each - 951) * SECOND), 0, 600 * SECOND)
+    assert gaps(plant) == [("SEQUENCE_RESTARTED", 1003, 951)]
+    return plant
+
+
+@pytest.mark.parametrize("links", [1, 2])
+def test_a_late_message_of_the_sequence_that_ended_is_none_of_the_new_one_though_its_id_follows(links: int) -> None:
+    plant = restarted(links)
+    plant.send(depth_frame(1001, 1001, SECOND), links - 1, 651 * SECOND)
+    plant.send(depth_frame(1001, 1001, 650 * SECOND), 0, 651 * SECOND)
+    assert [row["engine_time"] for row in plant.lanes.of("market.depth")][-2:] == [649 * SECOND, 650 * SECOND]
+    assert plant.feed("depth.X").duplicates == 1
+    assert len(gaps(plant)) == 1
+
+
+def test_a_clock_that_steps_back_after_a_restart_of_the_sequence_costs_nothing() -> None:
+    plant = restarted()
+    for each in range(1001, 1010):
+        for link in (0, 1):
+            plant.send(depth_frame(each, each, (590 + each - 1000) * SECOND), link, 660 * SECOND)
+    assert depth_ids(plant)[-9:] == [(each, each) for each in range(1001, 1010)]
+    assert len(gaps(plant)) == 1
+
+
+def test_what_waits_when_the_sequence_begins_anew_goes_out_before_it() -> None:
+    plant = Plant(["depth.X"], links=2)
+    for each in (1001, 1003, 1004):
+        plant.send(depth_frame(each, each, (each - 1000) * SECOND), 0, SECOND)
+    for each in (5, 6):
+        plant.send(depth_frame(each, each, (600 + each) * SECOND), 0, 600 * SECOND)
+    plant.tick(1.0)
+    assert [each for each, _ in depth_ids(plant)] == [1001, 1003, 1004, 5, 6]
+    assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 1001, 1003), ("SEQUENCE_RESTARTED", 1004, 5)]
+
+
+FAR_US = 3 * 365 * 86_400 * SECOND
+
+
+@pytest.mark.parametrize("links", [1, 2])
+@pytest.mark.parametrize("absurd_id", [900, 1004])
+def test_one_message_with_an_absurd_time_costs_nothing_that_follows(links: int, absurd_id: int) -> None:
+    plant = Plant(["depth.X"], links)
+    for each in (1001, 1002, 1003):
+        plant.send(depth_frame(each, each, each * SECOND), 0, each * SECOND)
+    before = gaps(plant)
+    plant.send(depth_frame(absurd_id, absurd_id, FAR_US), 0, 1004 * SECOND)
+    following = range(max(absurd_id, 1003) + 1, 1100)
+    for each in following:
+        for link in range(links):
+            plant.send(depth_frame(each, each, each * SECOND), link, each * SECOND)
+    assert depth_ids(plant)[-len(following) :] == [(each, each) for each in following]
+    assert gaps(plant) == before
+    plant.send(depth_frame(1, 1, 1101 * SECOND), 0, 1101 * SECOND)
+    assert depth_ids(plant)[-1] == (1, 1), "and a sequence that begins anew is seen as ever"
+
+
+def test_a_slower_socket_s_copy_of_a_message_with_an_absurd_time_is_a_duplicate() -> None:
+    plant = Plant(["depth.X"], links=2)
+    for link in (0, 1):
+        for each in (1001, 1002, 1003, 1004, 1005):
+            time_us = FAR_US if each in (1002, 1003) else each * SECOND
+            plant.send(depth_frame(each, each, time_us), link, each * SECOND)
+    assert [each for each, _ in depth_ids(plant)] == [1001, 1002, 1003, 1004, 1005]
+    assert plant.feed("depth.X").duplicates == 5
+
+
+def test_with_a_clock_that_is_years_behind_a_sequence_that_begins_anew_is_seen_by_its_second_message() -> None:
+    plant = Plant(["depth.X"], links=2)
+    plant.send(depth_frame(1003, 1003, FAR_US), 0, SECOND)
+    for each in (5, 6, 7):
+        for link in (0, 1):
+            plant.send(depth_frame(each, each, FAR_US + each * SECOND), link, SECOND)
+    assert [each for each, _ in depth_ids(plant)] == [1003, 6, 7]
+    assert gaps(plant)[1:] == [("SEQUENCE_RESTARTED", 1003, 6)]

@@ -97,3 +97,89 @@ def test_whatever_is_offered_what_is_applied_covers_every_id_after_the_seed_in_o
             assert covered == seed or first_id == covered + 1
             covered = last_id
         assert sequencer.last_id == covered
+
+
+# ---- a sequence that begins again
+
+SECOND = 1_000_000
+
+
+def restarted_at(last_id: int, ended_us: int, began_us: int) -> Chain:
+    """A chain that went on to 1003 until `ended_us`, and began again then, where it is at `last_id` now."""
+    chain = chained_at(1002)
+    assert chain.offer(1003, 1003, ended_us) is APPLY
+    chain.begin_anew(began_us)
+    chain.seed(last_id - 1, began_us)
+    assert chain.offer(last_id, last_id, began_us) is APPLY
+    return chain
+
+
+@pytest.mark.parametrize(("first_id", "last_id"), [(1001, 1001), (1002, 1003), (1004, 1004), (999, 999)])
+def test_a_late_update_of_the_sequence_that_ended_is_a_duplicate_whatever_its_id(first_id: int, last_id: int) -> None:
+    """The ids were rolled back a little: by id alone 1001 would be the next one."""
+    chain = restarted_at(1000, 100 * SECOND, 700 * SECOND)
+    assert chain.offer(first_id, last_id, 101 * SECOND) is DUPLICATE
+    assert (chain.last_id, chain.time_us) == (1000, 700 * SECOND)
+    assert chain.offer(1001, 1001, 701 * SECOND) is APPLY
+
+
+def test_a_clock_that_steps_back_after_a_restart_costs_nothing() -> None:
+    chain = restarted_at(1000, 100 * SECOND, 700 * SECOND)
+    assert chain.offer(1001, 1001, 690 * SECOND) is APPLY
+    assert chain.offer(1002, 1002) is APPLY, "nor does a message without a time"
+    assert chain.time_us == 700 * SECOND
+    assert not chain.begins_anew(900, 699 * SECOND), "the newest time counts, not the last"
+
+
+def test_a_snapshot_from_before_the_beginning_shows_that_there_was_none() -> None:
+    chain = restarted_at(1000, 100 * SECOND, 700 * SECOND)
+    chain.seed(1004, 102 * SECOND)
+    assert chain.offer(1005, 1005, 103 * SECOND) is APPLY
+    assert (chain.began_us, chain.time_us) == (0, 103 * SECOND)
+
+
+def test_an_absurd_time_is_forgotten_with_the_next_message() -> None:
+    chain = chained_at(10)
+    assert chain.offer(11, 11, 100 * SECOND) is APPLY
+    assert chain.offer(12, 12, 10**15) is APPLY
+    assert chain.offer(13, 13, 101 * SECOND) is APPLY
+    assert chain.time_us == 101 * SECOND
+    assert chain.begins_anew(1, 102 * SECOND)
+
+
+def test_taking_moves_on_whatever_is_missing() -> None:
+    chain = Chain()
+    chain.took(10, 5)
+    chain.took(20, 0)
+    assert (chain.last_id, chain.next_id, chain.time_us, chain.is_chained) == (20, 21, 5, True)
+
+
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(1, 14),
+    st.lists(st.integers(0, 1), max_size=60),
+    st.integers(0, 250),
+)
+def test_of_two_sequences_in_any_mix_each_is_followed_and_the_one_that_ended_is_never_followed_again(
+    before: int, after: int, back: int, turns: list[int], step_back: int
+) -> None:
+    """Two producers, each in order, however far apart; the ids begin again lower after ten minutes, and the clock may step back after that.
+
+    The model: all of the old sequence, then all of the new one, each message once.
+    """
+    old = [(1000 + each, (100 + each) * SECOND) for each in range(before)]
+    new = [(1000 + before - back + each, (700 + each - step_back * (each > 0)) * SECOND) for each in range(after)]
+    queues, chain, applied = [[*old, *new], [*old, *new]], Chain(), list[tuple[int, int]]()
+    chain.seed(999, 99 * SECOND)
+    for side in [*turns, *[0] * len(queues[0]), *[1] * len(queues[1])]:
+        if not queues[side]:
+            continue
+        number, time_us = queues[side].pop(0)
+        if number < (chain.next_id or 0) and chain.begins_anew(number, time_us):
+            assert (number, time_us) == new[0]
+            chain.begin_anew(time_us)
+            chain.seed(number - 1)
+        if chain.offer(number, number, time_us) is APPLY:
+            applied.append((number, time_us))
+    assert applied == [*old, *new]

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.bus.depth_reader import DepthNumbers
-from backpack_streams.sequencing.reordering import EARLY_AT_MOST, EARLY_PATIENCE_SECONDS, EarlyUpdates
+from backpack_streams.sequencing.reordering import (
+    EARLY_AT_MOST,
+    EARLY_PATIENCE_SECONDS,
+    EarlyUpdates,
+    Held,
+    Reordering,
+)
 
 
 def update(number: int) -> DepthNumbers:
@@ -96,3 +102,38 @@ def test_two_copies_of_a_stream_in_any_mix_are_one_stream(data: st.DataObject, c
     assert market.last_update_id == 10 + count
     assert len(applied) == count
     assert not early
+
+
+# ---- the messages of one sequence
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.integers(0, 4)), max_size=40),
+    st.integers(0, 10),
+    st.integers(1, 8),
+)
+def test_messages_go_in_the_order_of_their_ids_once_they_follow_or_waited_for_long_enough(
+    messages: list[tuple[int, int, int]], start: int, at_most: int
+) -> None:
+    """The model: of what waits, the lowest goes while the sequence has come to it, it waited for the patience, or too many wait."""
+    reordering, waiting, patience, now = Reordering[str](), list[Held[str]](), 3.0, 0.0
+    reached = {"mine": start, "model": start}
+    for first_id, width, pause in messages:
+        now += pause
+        message = Held(first_id, first_id + width, now, "")
+        reordering.hold(message)
+        waiting.append(message)
+        found = []
+        for held in reordering.released(lambda first: first <= reached["mine"], now, patience, at_most):
+            found.append(held)
+            reached["mine"] = max(reached["mine"], held.last_id + 1)
+        expected = []
+        while waiting:
+            lowest = min(waiting, key=lambda held: (held.first_id, held.last_id))
+            if lowest.first_id > reached["model"] and now < lowest.since + patience and len(waiting) < at_most:
+                break
+            waiting.remove(lowest)
+            expected.append(lowest)
+            reached["model"] = max(reached["model"], lowest.last_id + 1)
+        assert [held[:2] for held in found] == [held[:2] for held in expected]
+        assert len(reordering.held) == len(waiting) < at_most

@@ -19,7 +19,7 @@ STREAM = "depth.A"
 WALL_US = 1_800_000_000 * SECOND
 
 
-def place_of(stream: str) -> tuple[str, int] | None:
+def place_of(stream: str, partitions: int | None) -> tuple[str, int] | None:
     return DEPTH if stream.startswith("depth.") else None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backpack_streams.sequencing.restart import AHEAD_AT_MOST_MICROSECONDS, TOLERANCE_MICROSECONDS
 from backpack_streams.sequencing.trade_order import Given, Hole, TradeOrder
 
 SECOND = 1_000_000
@@ -15,7 +16,7 @@ def given_ids(items: list[Any]) -> list[int]:
 
 
 def offered(order: TradeOrder[int], *ids: int, now: float = 0.0) -> list[Any]:
-    return [out for each in ids for out in order.offer(each, 1_000 * SECOND + each, each, now)]
+    return [out for each in ids for out in order.offer(each, 1_000 * SECOND + each, each, now, is_engine_time=True)]
 
 
 @st.composite
@@ -50,7 +51,7 @@ def test_without_patience_each_is_given_once_all_the_same(case: tuple[list[int],
     order: TradeOrder[int] = TradeOrder("X")
     items: list[Any] = []
     for at, each in enumerate(ids):
-        items += order.offer(each, 1_000 * SECOND + each, each, float(at))
+        items += order.offer(each, 1_000 * SECOND + each, each, float(at), is_engine_time=True)
         if ticks[at % len(ticks)]:
             items += order.tick(float(at), 0.0)
     items += order.give_up()
@@ -83,13 +84,88 @@ def test_nobody_waits_for_what_cannot_be_had() -> None:
 
 def test_a_sequence_that_begins_anew_is_no_duplicate() -> None:
     order: TradeOrder[int] = TradeOrder("X")
-    items = [*order.offer(900, 50 * SECOND, 900, 0.0), *order.offer(901, 51 * SECOND, 901, 0.0)]
-    items += order.offer(1, 90 * SECOND, 1, 1.0)
-    items += order.offer(902, 52 * SECOND, 902, 1.0)  # another producer is behind
-    items += order.offer(2, 91 * SECOND, 2, 1.0)
-    items += order.offer(1, 90 * SECOND, 1, 1.0)
+    items = [
+        *order.offer(900, 50 * SECOND, 900, 0.0, is_engine_time=True),
+        *order.offer(901, 51 * SECOND, 901, 0.0, is_engine_time=True),
+    ]
+    items += order.offer(1, 90 * SECOND, 1, 1.0, is_engine_time=True)
+    items += order.offer(2, 91 * SECOND, 2, 1.0, is_engine_time=True)
+    items += order.offer(1, 90 * SECOND, 1, 1.0, is_engine_time=True)
     assert given_ids(items) == [900, 901, 1, 2]
+    assert order.duplicates == 1
+
+
+def test_what_another_producer_still_brings_of_the_sequence_that_ended_is_given_once_and_disturbs_nothing() -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    for each, second in ((900, 50), (901, 51), (1, 90)):
+        list(order.offer(each, second * SECOND, each, 0.0, is_engine_time=True))
+    assert list(order.offer(901, 51 * SECOND, 901, 0.0, is_engine_time=True)) == []
+    assert list(order.offer(902, 52 * SECOND, 902, 0.0, is_engine_time=True)) == [Given(902, is_late=True)], (
+        "only it had come so far"
+    )
+    assert list(order.offer(902, 52 * SECOND, 902, 0.0, is_engine_time=True)) == []
+    assert list(order.offer(2, 52 * SECOND + 1, 2, 0.0, is_engine_time=True)) == [Given(2, is_late=True)], (
+        "by its time, whatever its id"
+    )
+    assert list(order.offer(2, 91 * SECOND, 2, 0.0, is_engine_time=True)) == [Given(2)]
     assert order.duplicates == 2
+
+
+def test_a_rest_servers_clock_may_be_off() -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    list(order.offer(100, 100 * SECOND, 100, 0.0, is_engine_time=True))
+    list(order.offer(102, 100 * SECOND, 102, 0.0, is_engine_time=True))
+    list(order.tick(99.0, 10.0))
+    refill = order.offer(101, 100 * SECOND + TOLERANCE_MICROSECONDS, 101, 99.0, is_engine_time=False)
+    assert list(refill) == [Given(101, is_late=True)]
+    list(order.offer(103, 100 * SECOND, 103, 99.0, is_engine_time=False))
+    assert list(order.offer(101, 100 * SECOND + TOLERANCE_MICROSECONDS, 101, 99.0, is_engine_time=True)) == []
+    assert order.duplicates == 1
+    assert list(order.offer(1, 100 * SECOND + TOLERANCE_MICROSECONDS + 1, 1, 99.0, is_engine_time=True)) == [Given(1)]
+
+
+def test_one_trade_with_an_absurd_time_neither_begins_anew_nor_hides_that_the_next_one_does() -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    list(order.offer(100, 100 * SECOND, 100, 0.0, is_engine_time=True))
+    absurd = 100 * SECOND + 10 * AHEAD_AT_MOST_MICROSECONDS
+    assert list(order.offer(50, absurd, 50, 0.0, received_us=101 * SECOND, is_engine_time=True)) == [
+        Given(50, is_late=True)
+    ]
+    assert list(order.offer(101, absurd, 101, 0.0, is_engine_time=True)) == [Given(101)]
+    assert list(order.offer(102, 102 * SECOND, 102, 0.0, is_engine_time=True)) == [Given(102)]
+    assert list(order.offer(1, 103 * SECOND, 1, 0.0, is_engine_time=True)) == [Given(1)]
+    assert list(order.offer(2, 104 * SECOND, 2, 0.0, is_engine_time=True)) == [Given(2)]
+
+
+def test_a_refill_that_is_hours_late_says_nothing_of_where_the_sequence_is() -> None:
+    order: TradeOrder[int] = TradeOrder("X")
+    for each in (100, 103):
+        list(order.offer(each, (20_000 + each) * SECOND, each, 0.0, is_engine_time=True))
+    list(order.give_up())
+    assert list(order.offer(101, 101 * SECOND, 101, 0.0, is_engine_time=True)) == [Given(101, is_late=True)]
+    assert list(order.offer(103, 20_103 * SECOND, 103, 0.0, is_engine_time=True)) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.booleans()), max_size=80), st.integers(1, 12), st.integers(1, 12))
+def test_two_producers_across_a_restart_give_each_trade_once(
+    turns: list[tuple[int, bool]], before: int, after: int
+) -> None:
+    """The model: of two sequences whose ids overlap, each trade is given once; those that are given in time rise within their sequence."""
+    old = [(1000 - before + each, (100 + each) * SECOND) for each in range(before)]
+    new = [(1000 - before - after // 2 + each, (700 + each) * SECOND) for each in range(after)]
+    queues = [[*old, *new], [*old, *new]]
+    order: TradeOrder[tuple[int, int]] = TradeOrder("X")
+    items: list[Any] = []
+    for side, _ in [*turns, *[(0, True)] * len(queues[0]), *[(1, True)] * len(queues[1])]:
+        if queues[side]:
+            trade = queues[side].pop(0)
+            items += order.offer(*trade, trade, 0.0, is_engine_time=True)
+    found = [item.item for item in items if isinstance(item, Given)]
+    assert sorted(found) == sorted([*old, *new])
+    in_time = [item.item for item in items if isinstance(item, Given) and not item.is_late]
+    for sequence in (old, new):
+        mine = [each for each in in_time if each in sequence]
+        assert mine == sorted(mine)
 
 
 @given(st.permutations(range(100)))

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from backpack_streams.books.market_book import MarketBook, Status
+from backpack_streams.books.market_book import Status
+from backpack_streams.books.market_view import MarketView
 from backpack_streams.errors import BookError
 
 __all__ = ["order_book", "unified_symbol"]
@@ -29,7 +30,7 @@ def unified_symbol(symbol: str) -> str:
 
 
 def order_book(
-    market: MarketBook, limit: int | None = None, number: Callable[[Decimal], Any] = Decimal
+    market: MarketView, limit: int | None = None, number: Callable[[Decimal], Any] = Decimal
 ) -> dict[str, Any]:
     """Return a live book as ccxt's `fetch_order_book` would: `symbol`, `bids`, `asks`, `timestamp` (ms), `datetime`, `nonce` (update id).
 

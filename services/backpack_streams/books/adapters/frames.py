@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from backpack_streams.books.market_book import MarketBook
+from backpack_streams.books.market_view import MarketView
 from backpack_streams.books.optional import library
 from backpack_streams.errors import BookError
 
@@ -38,7 +38,7 @@ class Tops:
     def __len__(self) -> int:
         return len(self._columns["symbol"])
 
-    def add(self, market: MarketBook) -> None:
+    def add(self, market: MarketView) -> None:
         """Take a book as it stands, whatever its status: the status has a column."""
         bids, asks = market.book.depth(self._levels)
         self._add((market.symbol, market.status.value, market.last_update_id, market.engine_time), bids, asks)

@@ -1,20 +1,18 @@
 """hftbacktest: its event array from depth, snapshot and trade records. Needs `hftbacktest` (extra `hftbacktest`).
 
     events = HftEvents("BTC_USDC_PERP")
-    topics = ["market.depth", "market.book_snapshot", "market.trade"]
-    async with RecordStream("127.0.0.1:19092", topics, ["BTC_USDC_PERP"], start="beginning") as records:
+    options = {"start": "beginning", "until": "end", "merged": True}
+    async with RecordStream("127.0.0.1:19092", HftEvents.TOPICS, ["BTC_USDC_PERP"], **options) as records:
         async for record in records:
             if isinstance(record, StreamedRecord):
                 events.add(record)
-            if records.is_caught_up:
-                break
     numpy.savez("btc.npz", data=events.array())
 
 The array's prices and quantities are float64, since hftbacktest's are: of each value the nearest.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from backpack_streams.books.adapters.live_changes import LiveChanges
 from backpack_streams.books.changes import Changes
@@ -50,8 +48,12 @@ class HftEvents:
 
     `exch_ts` is the engine's time, `local_ts` when our socket received it, in ns. A seed is a clear of both sides and depth
     snapshot events, placed where it belongs in the exchange's order, not when REST answered; a hole in the updates clears both
-    sides until the next seed.
+    sides until the next seed. Records come from `RecordStream(..., merged=True)`: in the order in which Kafka happens to be read, a seed
+    that is fetched before the updates it belongs among leaves them out.
     """
+
+    TOPICS: ClassVar = ("market.depth", "market.book_snapshot", "market.trade")
+    """What to read."""
 
     def __init__(self, symbol: str) -> None:
         """Load the library.
@@ -71,8 +73,8 @@ class HftEvents:
     def __len__(self) -> int:
         return len(self._depth) + len(self._trades)
 
-    def add(self, record: StreamedRecord) -> None:
-        """Take a DepthUpdate, BookSnapshot or Trade of this market, in Kafka's order; other records are passed over.
+    def add(self, record: StreamedRecord[Any]) -> None:
+        """Take a DepthUpdate, BookSnapshot or Trade of this market, in the order of a merged stream; other records are passed over.
 
         Raises:
             BookError: levels of the record cannot be read.
@@ -148,7 +150,7 @@ class HftEvents:
         self._trades.append(self._row(types.TRADE_EVENT | taker, times, price / UNITS_PER_ONE, quantity))
 
     def _take(self, exchange_us: int, local_us: int) -> None:
-        changes = self._changes.take(self._market)
+        changes = self._changes.take(self._market.view)
         if changes is not None:
             self._add_depth(changes, self._depth_times.next(exchange_us, local_us))
 

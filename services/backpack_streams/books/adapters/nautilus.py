@@ -84,7 +84,7 @@ class Nautilus:
         event = now if engine_time is None else engine_time * _NANOS_A_MICRO
         return self._deltas(symbol, changes, update.last_update_id or 0, event, now)
 
-    def trade(self, record: StreamedRecord) -> Any:
+    def trade(self, record: StreamedRecord[Any]) -> Any:
         """Return the `TradeTick` of a Trade record.
 
         Raises:
@@ -157,7 +157,7 @@ async def book_deltas(updates: AsyncIterable[BookUpdate], nautilus: Nautilus | N
 
 
 async def trade_ticks(
-    records: AsyncIterable[StreamedRecord | Hole], nautilus: Nautilus | None = None
+    records: AsyncIterable[StreamedRecord[Any] | Hole], nautilus: Nautilus | None = None
 ) -> AsyncIterator[Any]:
     """Yield `TradeTick`s for the trades of a `RecordStream`; holes and other records are passed over."""
     convert = (nautilus or Nautilus()).trade

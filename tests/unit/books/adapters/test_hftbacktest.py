@@ -1,5 +1,6 @@
 """Against hftbacktest itself: a backtest over the array ends with the book that ours is."""
 
+import asyncio
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ from recorded_markets import LATENCY_US, Follower, recorded_records, trade
 from backpack_streams.books.adapters.hftbacktest import HftEvents
 from backpack_streams.books.market_book import MarketBook
 from backpack_streams.books.record_stream import StreamedRecord
+from topics_in_memory import PREFIX, SECOND, T0, MemoryReader, Topics, stream_of
 
 hftbacktest = pytest.importorskip("hftbacktest", reason="hftbacktest is not installed")
 
@@ -104,3 +106,36 @@ def test_events_that_arrive_in_another_order_stand_twice() -> None:
     for side in (types.EXCH_EVENT, types.LOCAL_EVENT):
         assert sum(bool(event & side) for event in data["ev"]) == alone + 2  # each event once on each side
     assert not any(math.isnan(row["px"]) for row in trades)
+
+
+def test_ten_minutes_give_the_same_events_in_whatever_order_they_are_fetched() -> None:
+    """An update a second from id 101 on, a snapshot a minute, and id 130 lost for good."""
+    topics = Topics({"market.depth": 1})
+    for number in range(600):
+        if number % 60 == 0:
+            topics.snapshot(100 + number, "BTC", number - 0.5)
+        if number != 29:
+            topics.update(101 + number, "BTC", number)
+
+    async def events(schedule: list[Any]) -> Any:
+        gathered = HftEvents("BTC")
+        options: dict[str, Any] = {"start": "beginning", "until": "end", "merged": True}
+        async with stream_of(MemoryReader(topics, schedule), list(HftEvents.TOPICS), ["BTC"], **options) as records:
+            async for record in records:
+                if isinstance(record, StreamedRecord):
+                    gathered.add(record)
+        return gathered.array()
+
+    depth, snapshots = (PREFIX + "market.depth", 0), (PREFIX + "market.book_snapshot", 0)
+    whole = asyncio.run(events([]))
+    for schedule in (
+        [(snapshots, 10)],
+        [(depth, 599)],
+        [(depth, 60), (snapshots, 1)] * 10,
+        [(snapshots, 1), (depth, 60)] * 10,
+    ):
+        assert asyncio.run(events(schedule)).tobytes() == whole.tobytes()
+    seconds = {int(row["exch_ts"]) // 10**9 - T0 // SECOND for row in whole}
+    # The book is gone from the update after the lost one until the snapshot of the next minute.
+    assert seconds >= {*range(29), *range(60, 600)}
+    assert not seconds & set(range(31, 59))

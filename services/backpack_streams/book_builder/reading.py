@@ -1,0 +1,168 @@
+"""The builder's reading loop: Kafka's records to the keeper, round by round, and how far that is behind."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from aiokafka.structs import ConsumerRecord
+from prometheus_client.registry import Collector
+
+from backpack_streams.book_builder.audit_writer import AuditWriter
+from backpack_streams.book_builder.keeper import BookKeeper
+from backpack_streams.book_builder.lag import PartitionLag
+from backpack_streams.book_builder.takeover import TRADE_TOPIC, Takeover
+from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC
+from backpack_streams.bus.group import GroupMember
+from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.errors import BusError
+from backpack_streams.feed.publish_times import AT_BOOK, data_age
+
+__all__ = ["Reading"]
+
+logger = logging.getLogger(__name__)
+
+_RECORDS_A_POLL = 10_000
+_GATHER_SECONDS = 0.01
+_FEW_RECORDS = 500
+_RETRY_SECONDS = 1.0
+_COUNT_SECONDS = 10.0
+
+
+class Reading:
+    """Reads the partitions that the group has given us, and gives each round's time to `then`."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        group: GroupMember,
+        keeper: BookKeeper,
+        audits: AuditWriter,
+        takeover: Takeover,
+        prefix: str,
+        poll_millis: int,
+        then: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._reader = reader
+        self._group = group
+        self._keeper = keeper
+        self._audits = audits
+        self._takeover = takeover
+        self._depth_topic, self._trade_topic = prefix + DEPTH_TOPIC, prefix + TRADE_TOPIC
+        self._gap_place: Place = (prefix + GAP_TOPIC, 0)
+        self._poll_millis = poll_millis
+        self._then = then
+        self._lags: dict[int, PartitionLag] = {}
+        self._ages = data_age()
+        self._age = self._ages.cell(AT_BOOK, "depth")
+        self.assigned: frozenset[int] | None = None
+        """The partitions that are read; None while that changes."""
+        self.failures = 0
+        self._additions = 0
+
+    async def run(self) -> None:
+        """Reads for ever."""
+        while True:
+            try:
+                await self._read()
+            except BusError as error:
+                self.failures += 1
+                logger.warning("kafka does not answer; trying again", extra={"error": str(error)})
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _read(self) -> None:
+        while True:
+            assigned = self._group.assigned
+            if assigned is not None and assigned != self.assigned:
+                await self._take_over(assigned)
+            if self.assigned:
+                records = await self._reader.poll(self._poll_millis, _RECORDS_A_POLL)
+                self._take(records)
+                if await self._takeover.finds_watermarks():
+                    self.assigned = None
+            else:
+                records = {}
+                await asyncio.sleep(self._poll_millis / 1000)
+            await self._then(time.monotonic())
+            if records and sum(map(len, records.values())) < _FEW_RECORDS:
+                await asyncio.sleep(_GATHER_SECONDS)  # so that a trickle is not read record by record
+
+    async def _take_over(self, assigned: frozenset[int]) -> None:
+        decision = self._decision
+        self.assigned = None  # what the reader is assigned changes on the way
+        if await self._takeover.take(assigned, lambda: self._decision != decision):
+            self._lags = {number: self._lags.get(number) or PartitionLag() for number in assigned}
+            self.assigned = assigned
+
+    @property
+    def _decision(self) -> tuple[int, int]:
+        """Changes when the group decides anew, and when partitions are added."""
+        return self._group.rebalances, self._additions
+
+    def _take(self, records: Records) -> None:
+        now, intake = time.monotonic(), self._keeper.intake
+        if intake.vouching is not None:
+            intake.vouching.polled(sum(map(len, records.values())) < _RECORDS_A_POLL, now)
+        self._keeper.take(records, now)
+        for partition, batch in records.items():
+            if partition.topic == self._depth_topic:
+                self._note_age(batch)
+            elif partition.topic == self._trade_topic:
+                self._audits.take_trades(batch)
+                intake.partitions.positions[partition.topic, partition.partition] = batch[-1].offset + 1
+        if self.assigned:  # else the group has decided anew meanwhile
+            followed = [*intake.partitions.opened, self._gap_place]
+            self._keeper.stand_at({place: self._reader.reached(place) for place in followed}, now)
+        for number, unread in self.lag().items():
+            if not unread and number in self._lags:
+                self._lags[number].at_end(now)
+
+    def _note_age(self, batch: Sequence[ConsumerRecord]) -> None:
+        """Once a read; what is read to catch up is old because we were not there."""
+        number = batch[0].partition
+        lag = self._lags.get(number)
+        if lag is None:  # another builder's by now
+            return
+        lag.read(batch[-1].timestamp)
+        if self._keeper.has_caught_up(number):
+            self._age.observe(max(0.0, time.time() - batch[0].timestamp / 1000))
+
+    async def count_partitions(self) -> None:
+        """Where partitions are added, markets move to others: everything is taken over anew, and the group shares out the new ones."""
+        while True:
+            await asyncio.sleep(_COUNT_SECONDS)
+            try:
+                count = len(await self._reader.places(self._depth_topic))
+            except BusError:  # the reading tells
+                continue
+            if count != self._keeper.intake.depth_partitions and self._keeper.partitions:
+                known = self._keeper.intake.depth_partitions
+                logger.error(
+                    "partitions were added: restart every producer; books begin anew",
+                    extra={"topic": self._depth_topic, "partitions": count, "known": known},
+                )
+                self._additions += 1
+                self._keeper.close(self._keeper.partitions)
+                self.assigned = None
+                await self._group.look_for_partitions()
+
+    # What is seen from outside --------------------------------------------------------------------------------
+
+    def lag(self) -> dict[int, int]:
+        """By partition, how many updates in Kafka are not in the books yet."""
+        if self.assigned is None:
+            return {}
+        offsets = self._keeper.offsets
+        ends = {number: self._reader.high_water((self._depth_topic, number)) for number in offsets}
+        return {number: max(0, end - offsets[number]) for number, end in ends.items() if end is not None}
+
+    def lag_seconds(self) -> dict[int, float]:
+        """By partition, at most how old the oldest of these updates is."""
+        now, wall, lags = time.monotonic(), time.time(), self._lags
+        return {
+            number: lags[number].seconds(unread, now, wall) for number, unread in self.lag().items() if number in lags
+        }
+
+    def collectors(self) -> Iterable[Collector]:
+        """How old the data is."""
+        return (self._ages,)

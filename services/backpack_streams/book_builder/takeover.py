@@ -1,0 +1,127 @@
+"""Takes partitions over: where to read them from, the books that they begin with, and what was written of these last."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.book_builder.keeper import BookKeeper
+from backpack_streams.book_builder.records import recalled_top
+from backpack_streams.book_builder.writer import TOP_TOPIC
+from backpack_streams.books.joining import (
+    DEPTH_TOPIC,
+    GAP_TOPIC,
+    MARKET_TOPIC,
+    look_round,
+    read_listing,
+)
+from backpack_streams.books.newest_records import newest_records
+from backpack_streams.books.watermark_history import read_watermarks
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.reader import Reader
+from backpack_streams.errors import CodecError
+
+__all__ = ["TRADE_TOPIC", "Takeover"]
+
+logger = logging.getLogger(__name__)
+
+TRADE_TOPIC = "market.trade"
+_WATERMARKS_LOOK_SECONDS = 5.0
+
+
+class Takeover:
+    """Opens partitions of a keeper's, and assigns the reader. What the keeper's intake has read so far goes on where it is."""
+
+    def __init__(self, reader: Reader, codec: Codec, prefix: str, keeper: BookKeeper) -> None:
+        self._reader = reader
+        self._codec = codec
+        self._prefix = prefix
+        self._keeper = keeper
+        self._intake = keeper.intake
+        self._positions = keeper.intake.partitions.positions
+        self._next_look = 0.0
+
+    async def take(self, assigned: frozenset[int], is_outdated: Callable[[], bool]) -> bool:
+        """Takes over what is new of these partitions and reads all of them; False if the group decided anew meanwhile.
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
+        new = assigned - self._keeper.partitions
+        if new and not await self._open(new, is_outdated):
+            return False
+        vouching = self._intake.vouching
+        if vouching is not None and (new or vouching.place not in self._positions):
+            self._next_look = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+            self._positions.pop(vouching.place, None)  # if that fails, it is done again
+            self._positions |= await read_watermarks(self._reader, vouching, self._intake.books.values())
+            if is_outdated():
+                return False
+        self._reader.assign(self._positions if self._keeper.partitions else {})
+        logger.info(
+            "partitions taken over",
+            extra={"partitions": sorted(assigned), "new": sorted(new), "books": len(self._intake.books)},
+        )
+        return True
+
+    async def finds_watermarks(self) -> bool:
+        """Whether their topic, which may be made later than this service is started, has come into being; asked now and then."""
+        vouching = self._intake.vouching
+        if vouching is None or vouching.place in self._positions or time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+        return await self._reader.has(vouching.place[0])
+
+    async def _open(self, new: frozenset[int], is_outdated: Callable[[], bool]) -> bool:
+        """New partitions begin at their newest snapshots. All is asked before any is opened, so that what fails is done again."""
+        reader, intake, prefix = self._reader, self._intake, self._prefix
+        gaps = (prefix + GAP_TOPIC, 0)
+        await self._read_market_list()
+        start = await look_round(reader, self._codec, prefix, None, partitions=new, listing=intake.listing)
+        gaps_end = (await reader.ends([gaps]))[gaps]
+        trades = await reader.ends(await reader.places(prefix + TRADE_TOPIC))
+        tops = await self._newest_tops({record.key for record in start.seeds})
+        if is_outdated():
+            return False
+        if start.depth_partitions != intake.depth_partitions:
+            had = self._keeper.partitions
+            self._keeper.close(had)
+            intake.depth_partitions = start.depth_partitions
+            if had:  # markets have moved to other partitions: all begins anew
+                return False
+        for number in new:
+            place = prefix + DEPTH_TOPIC, number
+            first = start.offsets[place]
+            self._keeper.open(number, first, start.behind.get(place, first), (start.offsets[gaps], gaps_end))
+        self._keeper.begin(start.seeds, time.monotonic())
+        self._recall(tops)
+        for place, offset in (start.offsets | trades).items():
+            self._positions.setdefault(place, offset)
+        return True
+
+    async def _read_market_list(self) -> None:
+        """What there is of it, once, so that it can be followed from there; without a poller there is none."""
+        topic = self._prefix + MARKET_TOPIC
+        if any(place[0] == topic for place in self._positions) or not await self._reader.has(topic):
+            return
+        ends = await self._reader.ends(await self._reader.places(topic))
+        self._intake.listing = await read_listing(self._reader, self._codec, self._prefix)
+        self._positions |= ends
+
+    async def _newest_tops(self, keys: set[bytes]) -> Iterable[ConsumerRecord]:
+        """What was written of these books last, so that nothing is said twice."""
+        places = await self._reader.places(self._prefix + TOP_TOPIC)
+        starts, ends = await self._reader.beginnings(places), await self._reader.ends(places)
+        tops = await newest_records(
+            self._reader, starts, ends, keys.__contains__, expected=keys, partitions=len(places)
+        )
+        return tops.values()
+
+    def _recall(self, tops: Iterable[ConsumerRecord]) -> None:
+        for record in tops:
+            try:
+                row = self._codec.decode(record.value)[1]
+                self._keeper.recall_top(row["symbol"], recalled_top(row), row["last_update_id"], row["engine_time"])
+            except (CodecError, KeyError) as error:
+                logger.warning("a top cannot be read; it is written anew", extra={"error": str(error)})

@@ -1,0 +1,84 @@
+"""Writes what the builder has for others: tops, checkpoints and audits, as long as the partitions are ours for certain."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from backpack_streams.book_builder.audit_writer import AUDIT_TOPIC, AuditWriter
+from backpack_streams.book_builder.keeper import BookKeeper
+from backpack_streams.book_builder.kept_book import KeptBook
+from backpack_streams.book_builder.records import checkpoint_row, top_row
+from backpack_streams.books.joining import SNAPSHOT_TOPIC
+from backpack_streams.books.standing import Claim
+from backpack_streams.feed.publishing import Publishing, now_us
+
+__all__ = ["TOPICS", "TOP_TOPIC", "BookWriter"]
+
+TOP_TOPIC = "market.book_top"
+TOPICS = frozenset({SNAPSHOT_TOPIC, TOP_TOPIC, AUDIT_TOPIC})
+_CHECKPOINT_LOOK_SECONDS = 0.25
+
+
+class BookWriter:
+    """The shell round what `BookKeeper` and `BookAudits` say is to be written. `may_write` says whether our partitions are ours, now."""
+
+    def __init__(
+        self,
+        publishing: Publishing,
+        keeper: BookKeeper,
+        audits: AuditWriter,
+        top_levels: int,
+        may_write: Callable[[float], bool],
+    ) -> None:
+        self._publishing = publishing
+        self._keeper = keeper
+        self._audits = audits
+        self._top_levels = top_levels
+        self._may_write = may_write
+        self._encode_checkpoint = publishing.encoder(SNAPSHOT_TOPIC)
+        self._encode_top = publishing.encoder(TOP_TOPIC)
+        self._next_checkpoints = 0.0
+        self.checkpoints_written = 0
+        self.tops_written = 0
+        self.last_checkpoint_at = time.monotonic()
+
+    def write(self, now: float) -> None:
+        """Writes what is due; `now` is in monotonic seconds."""
+        if not self._may_write(time.monotonic()):
+            return
+        self._audits.write(now)
+        for disproof in () if self._keeper.intake.vouching is None else self._keeper.intake.vouching.take_disproofs():
+            self._audits.tell_disproof(disproof)
+        for kept, top in self._keeper.tops(now):
+            row = top_row(kept, top, self._top_levels, now_us())
+            if self._send(TOP_TOPIC, kept, self._encode_top(row), row["engine_time"]):
+                kept.on_top(top)
+                self.tops_written += 1
+        if now >= self._next_checkpoints:
+            self._next_checkpoints = now + _CHECKPOINT_LOOK_SECONDS
+            self._write_checkpoints(self._keeper.checkpoints(now))
+
+    def write_last(self, partitions: Iterable[int]) -> None:
+        """Writes what is known of partitions that others may have next."""
+        self._write_checkpoints(self._keeper.last_checkpoints(partitions))
+
+    async def settled(self) -> None:
+        """Returns once Kafka has everything that was written."""
+        for key in [symbol.encode() for symbol in self._keeper.intake.books]:
+            for topic in (SNAPSHOT_TOPIC, TOP_TOPIC):
+                await self._publishing.lane(topic, key).settled()
+
+    def _write_checkpoints(self, due: Iterable[tuple[KeptBook, int]]) -> None:
+        for kept, offset in due:
+            runs = self._keeper.proving_runs(kept)
+            row = checkpoint_row(kept, kept.place, offset, now_us(), runs)
+            if self._send(SNAPSHOT_TOPIC, kept, self._encode_checkpoint(row), row["engine_time"]):
+                claim = Claim(row["last_update_id"], runs)
+                kept.on_checkpoint(row["last_update_id"], offset, claim, time.monotonic())
+                self.checkpoints_written += 1
+                self.last_checkpoint_at = time.monotonic()
+
+    def _send(self, topic: str, kept: KeptBook, value: bytes, engine_time: int | None) -> bool:
+        if not self._may_write(time.monotonic()):  # asked for each: we may have been suspended since the last one
+            return False
+        time_us = now_us() if engine_time is None else engine_time
+        return self._publishing.lane(topic, kept.key).append(kept.key, value, time_us // 1000)

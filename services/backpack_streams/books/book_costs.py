@@ -1,0 +1,87 @@
+"""What the quantities of one side answer: how much rests to a price, what taking some of it costs."""
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from itertools import islice
+
+from backpack_streams.books.book_answers import Fill
+from backpack_streams.books.book_side import BookSide
+from backpack_streams.books.units import SCALE, exact_decimal, plain
+from backpack_streams.errors import BookError
+
+__all__ = ["beyond_coverage", "fill_of", "quantity_of_best", "quantity_to", "quotient"]
+
+_QUOTIENT = Context(prec=38, rounding=ROUND_HALF_EVEN)
+
+
+def quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
+    """Return a quotient to 38 significant digits; the dividend may have more of them and is not rounded before."""
+    return _QUOTIENT.divide(dividend, divisor)
+
+
+def quantity_to(side: BookSide, price: int) -> int:
+    """Return the quantity from the touch up to and including a price.
+
+    Raises:
+        BookError: the price lies beyond the coverage.
+
+    """
+    if not side.covers(price):
+        raise beyond_coverage(side, f"the volume to {plain(price)}")
+    total = 0
+    for level_price, quantity in side.best_first():
+        if (level_price < price) if side.is_bid else (level_price > price):
+            break
+        total += quantity
+    return total
+
+
+def quantity_of_best(side: BookSide, levels: int) -> int:
+    """Return the quantity of the best levels, of all where there are fewer.
+
+    Raises:
+        BookError: one of them lies beyond the coverage.
+
+    """
+    total = seen = 0
+    for price, quantity in islice(side.best_first(), levels):
+        if not side.covers(price):
+            break
+        total += quantity
+        seen += 1
+    if seen < levels and side.edge is not None:
+        raise beyond_coverage(side, f"the quantity of {levels} levels")
+    return total
+
+
+def fill_of(side: BookSide, wanted: int) -> Fill:
+    """Return what taking a quantity costs.
+
+    Raises:
+        BookError: the quantity is not above zero, the side holds less, or it is reached only beyond the coverage.
+
+    """
+    if wanted <= 0:
+        raise BookError(f"a quantity of {plain(wanted)} has no price; ask for one above zero")
+    missing, cost = wanted, 0
+    for price, resting in side.best_first():
+        if not side.covers(price):
+            break
+        taken = min(resting, missing)
+        cost += price * taken
+        missing -= taken
+        if not missing:
+            total, base = exact_decimal(cost, 2 * SCALE), exact_decimal(wanted)
+            return Fill(base, total, quotient(total, base), exact_decimal(price))
+    if side.edge is not None:
+        raise beyond_coverage(side, f"the price for {plain(wanted)}")
+    held = plain(wanted - missing)
+    raise BookError(f"the {side.name}s hold {held}, less than the {plain(wanted)} asked for; ask for less")
+
+
+def beyond_coverage(side: BookSide, question: str) -> BookError:
+    """Return the error that says that a question goes further than the side is known."""
+    known = "" if side.edge is None else plain(side.edge)
+    return BookError(
+        f"{question} lies beyond what the truncated snapshot knows of the {side.name}s (to {known}); "
+        "ask nearer the touch, or begin with a snapshot of more levels"
+    )

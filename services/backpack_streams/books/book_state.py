@@ -1,0 +1,161 @@
+"""The levels of both sides of a book and what changes them: snapshots and updates in, changes and copies out."""
+
+from typing import Any, Self
+from weakref import ref
+
+from backpack_streams.books.book_levels import TextLevels, UnitLevels, checked_levels, units_of_text
+from backpack_streams.books.book_side import BookSide
+from backpack_streams.books.changes import ChangeFollower, ChangeNotes, Changes
+from backpack_streams.books.units import plain
+from backpack_streams.errors import BookError
+
+__all__ = ["BookState"]
+
+_SideState = tuple[list[tuple[int, int]], int | None]
+
+
+class BookState:
+    """Two sides, changed together. What they can be asked is `OrderBook`'s, which this is the base of."""
+
+    __slots__ = ("_asks", "_bids", "_followers", "_own_notes")
+
+    def __init__(self) -> None:
+        self._bids = BookSide(is_bid=True)
+        self._asks = BookSide(is_bid=False)
+        self._followers: tuple[ref[ChangeNotes], ...] = ()
+        self._own_notes: ChangeNotes | None = None
+
+    def __getstate__(self) -> tuple[_SideState, _SideState]:
+        """Return what a copy in another process needs, however the levels are kept there."""
+        bids, asks = self._bids, self._asks
+        return (bids.best_levels(None), bids.edge), (asks.best_levels(None), asks.edge)
+
+    def __setstate__(self, state: tuple[_SideState, _SideState]) -> None:
+        BookState.__init__(self)
+        bids, asks = state
+        self._bids, self._asks = self._bids.restored(*bids), self._asks.restored(*asks)
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()
+
+    def __len__(self) -> int:
+        """Count the levels of both sides."""
+        return len(self._bids) + len(self._asks)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BookState):
+            return NotImplemented
+        return self._bids == other._bids and self._asks == other._asks
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, as a list is; `object` declares a method
+
+    def seed(
+        self,
+        bids: UnitLevels,
+        asks: UnitLevels,
+        bids_complete: bool = True,
+        asks_complete: bool = True,
+    ) -> None:
+        """Replace everything by a snapshot, its levels in any order.
+
+        A side that is not complete was cut off by the snapshot's limit: its deepest level becomes its coverage.
+
+        Raises:
+            BookError: the snapshot is crossed, gives a price twice or a quantity below zero, or has a truncated
+                side without any level. The book is then as it was.
+
+        """
+        new_bids = self._bids.seeded(bids, bids_complete)
+        new_asks = self._asks.seeded(asks, asks_complete)
+        bid, ask = new_bids.best, new_asks.best
+        if bid is not None and ask is not None and bid >= ask:
+            raise BookError(f"crossed: best bid {plain(bid)}, best ask {plain(ask)}")
+        self._bids, self._asks = new_bids, new_asks
+        for notes in self._noted():
+            notes.reset()
+
+    def apply(self, bids: UnitLevels, asks: UnitLevels) -> bool:
+        """Apply one update: absolute quantities, zero deletes, an unknown level may be deleted.
+
+        Returns True if the touch can still be relied on: not crossed, no truncated side exhausted.
+
+        Raises:
+            BookError: a quantity below zero or a number of more than 38 digits; a part of the update may be applied.
+
+        """
+        if not self._followers:
+            is_sound = self._bids.update(self._asks, bids, asks, False)
+            if is_sound is not None:
+                return is_sound
+        return self._apply_with_care(bids, asks)
+
+    def apply_text(self, bids: TextLevels, asks: TextLevels) -> bool:
+        """Do what `apply` does with levels as the exchange writes them: `[("86700.0", "0.00123"), ...]`.
+
+        Raises:
+            BookError: as `apply`, and for a text that is no decimal number of at most 18 decimal places.
+
+        """
+        if not self._followers:
+            is_sound = self._bids.update(self._asks, bids, asks, True)
+            if is_sound is not None:
+                return is_sound
+        return self._apply_with_care(units_of_text(bids, "bid"), units_of_text(asks, "ask"))
+
+    def _apply_with_care(self, bids: UnitLevels, asks: UnitLevels) -> bool:
+        """Whatever is not as always, and every update while changes are noted."""
+        new_bids, new_asks = checked_levels(bids, "bid"), checked_levels(asks, "ask")
+        for notes in self._noted():
+            notes.note(self._bids, new_bids, self._asks, new_asks)
+        is_sound = self._bids.update(self._asks, new_bids, new_asks, False)
+        if is_sound is None:
+            raise BookError("an update of checked levels was not applied")  # both ways of keeping levels take those
+        return is_sound
+
+    def _noted(self) -> list[ChangeNotes]:
+        """The notes that somebody still holds; those let go of are forgotten."""
+        if not self._followers:
+            return []
+        alive = [(each, notes) for each in self._followers if (notes := each()) is not None]
+        if len(alive) < len(self._followers):
+            self._followers = tuple(each for each, _ in alive)
+        return [notes for _, notes in alive]
+
+    def follow_changes(self) -> ChangeFollower:
+        """Note from now on which levels change, for the one who holds what this returns; any number of them may follow a book.
+
+        Whoever lets go of it ends the noting. While nobody follows, noting costs nothing.
+        """
+        notes = ChangeNotes()
+        self._followers = (*self._followers, ref(notes))
+        return ChangeFollower(notes, lambda: (self._bids, self._asks))
+
+    def watch_changes(self) -> None:
+        """Follow the changes on behalf of whoever calls `take_changes`; called again, it begins anew.
+
+        There is one such follower a book. `follow_changes` is for programs of several parts.
+        """
+        self._own_notes = notes = ChangeNotes()
+        self._followers = (*self._followers, ref(notes))
+
+    def take_changes(self) -> Changes:
+        """Return what has changed since it was last asked, however many updates and snapshots that were.
+
+        The first answer after `watch_changes`, and the one after a snapshot, `is_reset`: it holds every level there is.
+
+        Raises:
+            BookError: nobody called `watch_changes`.
+
+        """
+        if self._own_notes is None:
+            raise BookError("this book notes no changes; call watch_changes() first")
+        return self._own_notes.take(self._bids, self._asks)
+
+    def copy(self) -> Self:
+        """Return an independent book with the same levels and coverage. It notes no changes."""
+        book = type(self)()
+        book._bids, book._asks = self._bids.copy(), self._asks.copy()
+        return book

@@ -1,0 +1,187 @@
+"""Which records were there before, whoever publishes them and how far behind: by ranges of ids, else by memory. Sans I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from backpack_streams.books.streamed import exchange_time
+from backpack_streams.bus.topics import COMPACT, Topic
+from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS
+from backpack_streams.sequencing.spans import Spans
+from backpack_streams.sequencing.trade_order import RANGES_AT_MOST, Given
+
+__all__ = ["CandleOrder", "Distinct", "IdRanges", "Recent", "identity_of"]
+
+RECENT: Final = 50_000
+"""Records of a partition that are remembered at the least, of topics whose records have no ids; twice that at the most, about 8 MB."""
+RECENT_MICROS: Final = 600_000_000
+"""For how long they are remembered at the least, where there are fewer."""
+_SEQUENCES_AT_MOST: Final = 8
+_CUT_MICROS: Final = 1_000
+"""REST's times are cut to milliseconds: a copy from the socket may look so much later."""
+
+_NEW: Final = Given(None)
+_LATE: Final = Given(None, is_late=True)
+
+
+@dataclass(slots=True)
+class _Sequence:
+    newest_us: int
+    newest_id: int = -1
+    seen: Spans = field(default_factory=lambda: Spans(RANGES_AT_MOST))
+
+
+class IdRanges:
+    """The ids of one market that were given, as ranges, for each sequence of ids that the exchange began.
+
+    Copies carry the exchange's time of the original. So what is later than all before it is no copy, whatever its ids: where they were
+    there before, a new sequence has begun. What is older belongs to the sequence of its time.
+    """
+
+    __slots__ = ("_sequences",)
+
+    def __init__(self) -> None:
+        self._sequences: list[_Sequence] = []
+
+    def offer(self, first_id: int, last_id: int, time_us: int, *, is_engine_time: bool = True) -> Given[None] | None:
+        """Ids `first_id` to `last_id` came, made at `time_us` (0 if nobody says). None if all of them were there before.
+
+        `is_engine_time`: not so where it is REST's or an event's, by another clock.
+        """
+        tolerance = 0 if is_engine_time else TOLERANCE_MICROSECONDS
+        sequences = self._sequences
+        if not sequences:
+            sequences.append(_Sequence(time_us))
+        newest, copied_us = sequences[-1], time_us - tolerance - _CUT_MICROS
+        sequence = next((each for each in sequences if copied_us <= each.newest_us), newest)
+        if sequence.seen.covers(first_id, last_id + 1):
+            if copied_us <= newest.newest_us:
+                return None
+            sequence = newest = self._begin_anew(time_us)
+        elif last_id <= newest.newest_id and copied_us > newest.newest_us:
+            sequence = newest = self._begin_anew(time_us)
+        is_late = sequence is not newest or last_id < sequence.newest_id
+        sequence.newest_us = max(sequence.newest_us, time_us + tolerance)
+        sequence.newest_id = max(sequence.newest_id, last_id)
+        sequence.seen.add(first_id, last_id + 1)
+        return _LATE if is_late else _NEW
+
+    def _begin_anew(self, time_us: int) -> _Sequence:
+        sequence = _Sequence(time_us)
+        self._sequences.append(sequence)
+        del self._sequences[:-_SEQUENCES_AT_MOST]
+        return sequence
+
+
+@dataclass(slots=True)
+class CandleOrder:
+    """The candles of one market and interval: each state once, and none of a candle that was given closed. Times in microseconds."""
+
+    _closed: Spans = field(default_factory=lambda: Spans(RANGES_AT_MOST))
+    _newest_start: int = -1
+    _open: tuple[int, int] = (-1, -1)
+
+    def offer(self, start_us: int, end_us: int, event_us: int, is_closed: bool) -> Given[None] | None:
+        """A state of a candle came, made at `event_us` (0 if nobody says). None for what was given already, or is older."""
+        if start_us in self._closed or (not is_closed and (start_us, event_us) <= self._open):
+            return None
+        is_late = start_us < self._newest_start
+        self._newest_start = max(self._newest_start, start_us)
+        if is_closed:
+            self._closed.add(start_us, end_us)
+        else:
+            self._open = start_us, event_us
+        return _LATE if is_late else _NEW
+
+
+class Recent:
+    """The last records of a partition whose records have no ids, as hashes, in two halves: the older one goes when the younger is full."""
+
+    __slots__ = ("_began_us", "_most", "_old", "_young")
+
+    def __init__(self, most: int = RECENT) -> None:
+        self._most = most
+        self._young: set[int] = set()
+        self._old: set[int] = set()
+        self._began_us: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def offer(self, identity: int, received_us: int) -> bool:
+        """Whether it is new; `received_us` is its time of receipt."""
+        if identity in self._young or identity in self._old:
+            return False
+        if self._began_us is None:
+            self._began_us = received_us
+        if len(self._young) >= self._most or received_us > self._began_us + RECENT_MICROS:
+            self._old, self._young, self._began_us = self._young, set(), received_us
+        self._young.add(identity)
+        return True
+
+
+class Distinct:
+    """What was there before in the topics that are read. A copy may come after any number of records that have ids; after 50,000 others of
+    its partition, or ten minutes, for certain where they have none. Of a compacted topic only a repetition of the latest value is one.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[str, str], IdRanges] = {}
+        self._candles: dict[tuple[str, str], CandleOrder] = {}
+        self._recent: dict[tuple[str, int], Recent] = {}
+        self._latest: dict[tuple[str, str], int] = {}
+        self.duplicates = 0
+
+    def offer(
+        self, topic: Topic, partition: int, key: str, name: str, value: Mapping[str, Any] | None
+    ) -> Given[None] | None:
+        """A record came, `value` None for a tombstone. None if it was there before."""
+        given = self._offer(topic, partition, key, name, value)
+        self.duplicates += given is None
+        return given
+
+    def _offer(
+        self, topic: Topic, partition: int, key: str, name: str, value: Mapping[str, Any] | None
+    ) -> Given[None] | None:
+        if topic.cleanup == COMPACT:
+            identity = 0 if value is None else identity_of(name, value)
+            is_new = self._latest.get((topic.name, key)) != identity
+            self._latest[topic.name, key] = identity
+            return _NEW if is_new else None
+        if value is None:
+            return _NEW
+        if name in _IDS:
+            first, last = _IDS[name]
+            ranges = self._ids.get((topic.name, key)) or self._ids.setdefault((topic.name, key), IdRanges())
+            return ranges.offer(
+                value[first], value[last], exchange_time(value), is_engine_time=value["engine_time"] is not None
+            )
+        if name == "Kline":
+            candles = self._candles.setdefault((key, value["interval"]), CandleOrder())
+            return candles.offer(value["start_time"], value["end_time"], value["event_time"] or 0, value["is_closed"])
+        recent = self._recent.get((topic.name, partition)) or self._recent.setdefault((topic.name, partition), Recent())
+        return _NEW if recent.offer(identity_of(name, value), value.get("received_time") or 0) else None
+
+
+_IDS: Final = {"DepthUpdate": ("first_update_id", "last_update_id"), "Trade": ("trade_id", "trade_id")}
+"""Records whose ids go on one by one: the fields of the first and the last."""
+NOT_OF_THE_RECORD: Final = frozenset({"received_time", "cache_age_seconds"})
+"""Fields that say how a record came here, not what it is."""
+IDENTITIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "BookSnapshot": ("symbol", "last_update_id", "engine_time", "origin", "delta_offset"),
+    "FundingRate": ("symbol", "interval_end_time", "is_settled", "funding_rate"),
+}
+"""Fields that tell one record from another, where not all are needed."""
+
+
+def identity_of(name: str, value: Mapping[str, Any]) -> int:
+    """What makes a record the one it is, as a hash: two copies of it have the same.
+
+    A value that REST gave without a time of its own is a new one each time it was asked for.
+    """
+    fields = IDENTITIES.get(name)
+    if fields is None:
+        is_dated = value.get("event_time") is not None or value.get("engine_time") is not None
+        left_out = NOT_OF_THE_RECORD if is_dated or "raw" in value else frozenset({"cache_age_seconds"})
+        fields = tuple(field for field in value if field not in left_out)
+    return hash((name, *(repr(value.get(field)) for field in fields)))

@@ -1,0 +1,198 @@
+"""Which books a reader keeps, by key, symbol and partition, and which of them show a status of their own. Sans I/O."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from backpack_streams.books.book_update import BookUpdate
+from backpack_streams.books.listing import Listing
+from backpack_streams.books.market_book import MarketBook, Outcome
+from backpack_streams.books.onlooking import Onlooker
+from backpack_streams.books.partitions import Partitions
+from backpack_streams.books.selection import Selection
+from backpack_streams.books.update_buffer import BufferBudget
+from backpack_streams.books.vouching import Vouching
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.reader import Place
+
+__all__ = ["KeptBooks"]
+
+
+class KeptBooks:
+    """The books that are wanted. A reader that shares the work (`is_shared`) keeps those of the partitions that it has opened."""
+
+    def __init__(
+        self,
+        depth_topic: str,
+        partitions: Partitions,
+        selection: Selection,
+        onlooker: Onlooker | None = None,
+        *,
+        is_shared: bool = False,
+    ) -> None:
+        self.books: dict[str, MarketBook] = {}
+        self.by_key: dict[bytes, MarketBook] = {}
+        self.listing = Listing()
+        self.partitions = partitions
+        self._depth_partitions = 0
+        self.buffers = BufferBudget()
+        """What updates that wait for a snapshot may take, of all books together."""
+        self.closed_until_us: float = math.inf
+        """What the market list has learnt later than this (µs) is not told yet."""
+        self.unseeded_because = "no seed yet"
+        self.last_new_market = time.monotonic()
+        self.vouching: Vouching | None = None
+        """Who vouches for the books; None: nobody is asked, as of the past."""
+        self._depth_topic = depth_topic
+        self._selection = selection
+        self._onlooker = onlooker
+        self._is_shared = is_shared
+        self._at: dict[Place, dict[bytes, MarketBook]] = {}
+        self._refused: set[bytes | None] = set()
+        self._has_new_markets = False
+        self._unproven: dict[str, str] = {}
+
+    @property
+    def depth_partitions(self) -> int:
+        """How many partitions of updates there are. Where some are added, markets move to others, and their books with them."""
+        return self._depth_partitions
+
+    @depth_partitions.setter
+    def depth_partitions(self, count: int) -> None:
+        self._depth_partitions = count
+        self._at = {place: {} for place in self._at}
+        for key, market in self.by_key.items():
+            self._at.setdefault(self.place(key), {})[key] = market
+
+    @property
+    def behind(self) -> dict[Place, int]:
+        """Partitions of updates that are still in the past, with the offset at which they no longer are."""
+        return self.partitions.behind
+
+    @behind.setter
+    def behind(self, behind: dict[Place, int]) -> None:
+        self.partitions.behind = behind
+
+    @property
+    def beginnings(self) -> dict[Place, int]:
+        """The offset from which on all updates of a partition were read, or can be, with none missing."""
+        return self.partitions.beginnings
+
+    @beginnings.setter
+    def beginnings(self, beginnings: dict[Place, int]) -> None:
+        self.partitions.beginnings = beginnings
+
+    def open(self, place: Place, start: int, end: int, gaps: tuple[int, int] = (0, 0)) -> None:
+        """Read a partition of updates from `start` on. Its books show `SYNCING` until it is read up to `end`, where it ended when it was
+        looked at, and the gaps likewise (from, to). A snapshot from before `start` proves nothing until an update follows on it.
+        """
+        self.partitions.open(place, start, end, gaps)
+        self._at[place] = {}
+        if self.vouching is not None:
+            self.vouching.coverage.ends[place] = end
+            self.vouching.read_up_to(place, start)
+
+    def close(self, place: Place) -> None:
+        """Forget a partition of updates with its books."""
+        self.partitions.close(place)
+        for key, market in self._at.pop(place, {}).items():
+            del self.by_key[key], self.books[market.symbol]
+            self._unproven.pop(market.symbol, None)
+            self._forget(market)
+
+    def _forget(self, market: MarketBook) -> None:
+        if self._onlooker is not None:
+            self._onlooker.on_dropped(market)
+
+    def reads(self, place: Place) -> bool:
+        """Whether what this partition of updates has is taken."""
+        return not self._is_shared or self.partitions.is_open(place)
+
+    def add(self, key: bytes) -> MarketBook:
+        """A book for this key, which shows `SYNCING` while its partition is behind."""
+        symbol, place = key.decode("utf-8", "replace"), self.place(key)
+        market = MarketBook(
+            symbol, catching_up=place in self.behind, unseeded_because=self.unseeded_because, budget=self.buffers
+        )
+        self.by_key[key] = market
+        self.books[symbol] = market
+        self._at.setdefault(place, {})[key] = market
+        if self.vouching is not None:
+            self.vouching.add(market)
+        self.last_new_market = time.monotonic()
+        listed = self.listing.at(symbol, self.closed_until_us)
+        if listed is not None and listed.why_closed:
+            market.on_closed(listed.why_closed, listed.since_us)
+        return market
+
+    def place(self, key: bytes) -> Place:
+        """The partition of updates that holds a key."""
+        return self._depth_topic, partition_of(key, self._depth_partitions)
+
+    def wants(self, key: bytes) -> bool:
+        """Whether the selection takes this key, by what the market list knows of it, and its partition is not another reader's."""
+        if key in self._refused or (self._is_shared and not self.reads(self.place(key))):
+            return False
+        symbol = key.decode("utf-8", "replace")
+        is_wanted = self._selection.wants(symbol, self.listing.kind(symbol))
+        if not is_wanted:
+            self._refused.add(key)
+        return is_wanted
+
+    def has_new_markets(self) -> bool:
+        """Whether the market list has told of any that is wanted and has no book, since this was asked last."""
+        told, self._has_new_markets = self._has_new_markets, False
+        return told
+
+    def look_again(self) -> None:
+        """What was told of new markets could not be followed: say so again."""
+        self._has_new_markets = True
+
+    # Which of them show their own status ----------------------------------------------------------------------
+
+    def doubt(self, market: MarketBook, why: str) -> None:
+        """Show `SYNCING` until an update follows on what the book holds, or a seed that is beyond doubt comes."""
+        self._unproven[market.symbol] = why
+        market.hold(why)
+
+    def release(self, markets: Iterable[MarketBook]) -> Iterator[BookUpdate]:
+        """These books show their own status from now on, unless something else speaks against it."""
+        for market in markets:
+            if market.symbol in self._unproven:
+                market.hold(self._unproven[market.symbol])
+            else:
+                market.release()
+            yield self._told(market, Outcome.CAUGHT_UP)
+
+    def release_all(self) -> Iterator[BookUpdate]:
+        """All books but those that are still behind show their own status from now on."""
+        return self.release([market for key, market in self.by_key.items() if self.place(key) not in self.behind])
+
+    def _catch_up(self) -> Iterator[BookUpdate]:
+        for place in self.partitions.caught_up():
+            yield from self.release(self._at.get(place, {}).values())
+
+    def _why_unfollowed(self, seed: Mapping[str, Any], place: Place, home: Place) -> str:
+        """Why what follows a snapshot that names `place` may be missing, where its market's updates are in `home`."""
+        what, where = f"the snapshot at update {seed['last_update_id']}", f"{place[0]}/{place[1]}"
+        if place != home:
+            return f"partitions were added: {what} is followed in {where}, and updates of its market come in partition {home[1]} now"
+        return (
+            f"Kafka's retention removed what may follow {what}: it begins at offset {seed['delta_offset']} of {where}, and Kafka has that "
+            f"from {self.beginnings.get(home, 0)} on"
+        )
+
+    def _end_doubt(self, market: MarketBook) -> None:
+        if self._unproven.pop(market.symbol, None) is None:
+            return
+        if self.place(market.symbol.encode()) in self.behind:
+            market.hold()
+        else:
+            market.release()
+
+    def _told(self, market: MarketBook, outcome: Outcome) -> BookUpdate:
+        """What neither an update nor a snapshot did."""
+        if self._onlooker is not None:
+            self._onlooker.on_outcome(market, outcome)
+        return BookUpdate(market, outcome)

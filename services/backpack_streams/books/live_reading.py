@@ -1,0 +1,332 @@
+"""Reads the partitions that the wanted books need, from where a join found that they begin, and follows what is new in Kafka."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.books.book_update import BookUpdate
+from backpack_streams.books.intake import Intake
+from backpack_streams.books.joining import (
+    DEPTH_TOPIC,
+    GAP_TOPIC,
+    KINDS_WITHOUT_BOOKS,
+    MARKET_TOPIC,
+    SNAPSHOT_TOPIC,
+    Start,
+    look_round,
+    read_listing,
+)
+from backpack_streams.books.market_book import MarketBook, Outcome
+from backpack_streams.books.past_books import PastBooks
+from backpack_streams.books.past_start import PastSpan, join_past
+from backpack_streams.books.reading_task import Batch
+from backpack_streams.books.selection import Selection
+from backpack_streams.books.vouching import Vouching
+from backpack_streams.books.watermark_history import read_watermarks
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.errors import BusError
+
+__all__ = ["LiveReading"]
+
+logger = logging.getLogger(__name__)
+
+_POLL_MILLIS: Final = 200
+_RECORDS_A_POLL: Final = 10_000
+_WATERMARKS_LOOK_SECONDS: Final = 5.0
+_TRY_AGAIN_SECONDS: Final = 1.0
+_MOVED_BEFORE_NOTICED_MILLIS: Final = 60_000
+"""So long before the number of partitions was last seen unchanged nothing was written by the new number."""
+
+
+class LiveReading:
+    """What `BookStream` reads of the present, as batches for its intake. The reader, and so everything here but properties, is one task's.
+
+    Positions of the reader are ahead of the books by what was read and not applied yet: `next_offsets` is how far the books are.
+    """
+
+    def __init__(
+        self, reader: Reader, codec: Codec, prefix: str, selection: Selection, intake: Intake, max_age: float | None
+    ) -> None:
+        self.reader = reader
+        self.codec = codec
+        self.prefix = prefix
+        self.selection = selection
+        self.intake = intake
+        self.vouching = Vouching(codec, prefix, prefix + DEPTH_TOPIC, self._place_of, max_age)
+        self.clock: Callable[[], float] = time.monotonic
+        """What the intake's `now` is by."""
+        self.next_offsets: dict[Place, int] = {}
+        """By partition of updates: which comes next for the books."""
+        self.silent_since = time.monotonic()
+        """When Kafka last gave an update."""
+        self._stamps_ms: dict[Place, int] = {}
+        self._places: list[Place] = []
+        self._read_up_to: dict[Place, int] = {}
+        self._follows_watermarks = False
+        self._next_look_for_watermarks = self._try_again_at = 0.0
+        self._has_new_markets = self._has_new_watermarks = False
+        self._is_grown = False
+        self._counts: dict[str, int] = {}
+        self._counted_ms = time.time_ns() // 1_000_000
+        self._held: list[MarketBook] = []
+
+    # What it knows --------------------------------------------------------------------------------------------
+
+    def known_keys(self) -> frozenset[bytes]:
+        """The keys that are wanted, as far as they are known."""
+        keys = self.selection.keys
+        if keys is not None:
+            return keys
+        listing, names = self.intake.listing, self.selection.names
+        wanted = (each for each in listing if self.selection.wants(each.symbol, each.kind))
+        listed = {each.symbol for each in wanted if not each.why_closed and each.kind not in KINDS_WITHOUT_BOOKS}
+        return frozenset(name.encode() for name in listed | names)
+
+    def lags(self) -> dict[Place, int]:
+        """By partition, how many updates Kafka has that the books do not have yet, as of its last answer."""
+        ends = {place: self.reader.high_water(place) for place in self.next_offsets}
+        return {place: max(0, end - self.next_offsets[place]) for place, end in ends.items() if end is not None}
+
+    def lag_seconds(self) -> float:
+        """How old the newest update is in the partition that is furthest behind; 0 when nothing is left to read."""
+        now_ms = time.time() * 1000
+        behind = (self._stamps_ms.get(place, now_ms) for place, lag in self.lags().items() if lag)
+        return max(0.0, now_ms - min(behind, default=now_ms)) / 1000
+
+    def _place_of(self, symbol: str) -> Place | None:
+        key, intake = symbol.encode(), self.intake
+        is_wanted = intake.depth_partitions and (key in intake.by_key or intake.wants(key))
+        return intake.place(key) if is_wanted else None
+
+    # Where it starts ------------------------------------------------------------------------------------------
+
+    async def read_listing(self) -> dict[Place, int]:
+        """The market list comes first: what is closed, and what patterns and kinds mean. Returns where to read on in it."""
+        topic = self.prefix + MARKET_TOPIC  # who reads books alone need not have one
+        places = await self.reader.places(topic) if await self.reader.has(topic) else []
+        ends = await self.reader.ends(places)
+        self.intake.listing = await read_listing(self.reader, self.codec, self.prefix)
+        return ends
+
+    async def join(self, market_ends: dict[Place, int]) -> None:
+        """Begin in the present."""
+        start = await self._look_round()
+        self.intake.depth_partitions = start.depth_partitions
+        self.intake.behind = start.behind
+        self.intake.vouching = self.vouching
+        self.vouching.coverage.ends |= start.behind
+        await self.begin(start.offsets | market_ends, start.seeds)
+
+    async def join_past(self, span: PastSpan) -> PastBooks:
+        """Begin in the past; this goes on from where that ends."""
+        self.clock = time.time
+        past, offsets = await join_past(
+            *(self.reader, self.codec, self.prefix, self.intake, self.selection, span),
+            max_age=self.vouching.max_age,
+            note=self.note,
+        )
+        await self.begin(offsets, ())
+        return past
+
+    async def _look_round(self) -> Start:
+        """Names say which partitions to read; so do patterns and kinds, once there is a market list."""
+        keys, listing = self.selection.keys, self.intake.listing
+        if keys is not None or self.selection.is_everything or not len(listing):
+            return await look_round(self.reader, self.codec, self.prefix, keys, listing=listing)
+        chosen = listing.only(self.known_keys())
+        count = len(await self.reader.places(self.prefix + DEPTH_TOPIC))
+        partitions = frozenset(partition_of(each.symbol.encode(), count) for each in chosen)
+        return await look_round(self.reader, self.codec, self.prefix, None, partitions=partitions, listing=chosen)
+
+    async def begin(self, offsets: dict[Place, int], seeds: Iterable[ConsumerRecord]) -> None:
+        """Read on from these offsets, with books of these seeds. All that was read before is in the books."""
+        intake, depth_topic = self.intake, self.prefix + DEPTH_TOPIC
+        depth = {place: offset for place, offset in offsets.items() if place[0] == depth_topic}
+        intake.beginnings |= await self.reader.beginnings(depth)
+        self.next_offsets |= depth
+        for place, offset in depth.items():
+            self.vouching.read_up_to(place, offset)
+        for name in self.selection.names:
+            key = name.encode()
+            if key not in intake.by_key and intake.wants(key):
+                intake.add(key)
+        for record in seeds:
+            for _ in intake.take_seed(record):
+                pass
+        if not self._follows_watermarks and intake.vouching is not None:
+            offsets = offsets | await self._find_watermarks()
+        self.reader.assign(offsets)
+        self._places = list(offsets)
+        self._read_up_to = dict(offsets)
+
+    async def _find_watermarks(self) -> dict[Place, int]:
+        """What there is of them; empty where the topic does not exist, which is looked at again now and then."""
+        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+        offsets = await read_watermarks(self.reader, self.vouching, self.intake.books.values())
+        self._follows_watermarks = bool(offsets)
+        return offsets
+
+    async def leave_the_past(self) -> None:
+        """Everything that lay in Kafka was given: the rest is read as it comes."""
+        intake = self.intake
+        intake.closed_until_us = math.inf
+        for place in self.next_offsets:
+            self.next_offsets[place] = await self.reader.position(place)
+        intake.vouching = self.vouching
+        for market in intake.books.values():
+            self.vouching.add(market)
+        await self.begin(await self._positions(), ())
+
+    async def _positions(self) -> dict[Place, int]:
+        return {place: await self.reader.position(place) for place in self._places}
+
+    # How it goes on -------------------------------------------------------------------------------------------
+
+    @property
+    def waits_for_books(self) -> bool:
+        """Whether all that was read has to be applied before `read`: where it goes on is found out anew."""
+        is_due = self._has_new_markets or self._has_new_watermarks or self._is_grown
+        return is_due and time.monotonic() >= self._try_again_at
+
+    def resume(self) -> None:
+        """Go on after an error: with what followed on the last that was handed out."""
+        self.reader.assign(self._read_up_to)
+
+    async def read(self, most_records: int, *, is_applied: bool) -> Batch:
+        """What Kafka has now, waiting for it for a moment; or, where all is applied, what is new in where Kafka has it."""
+        if is_applied and self.waits_for_books:
+            return Batch(iter(await self._reach_out()))
+        await self._look()
+        most = min(_RECORDS_A_POLL, most_records)
+        records = await self.reader.poll(_POLL_MILLIS, most)
+        polled_at, now, count = time.monotonic(), self.clock(), sum(map(len, records.values()))
+        behind = list(self.intake.behind.items())
+        reached = [place for place, end in behind if await self.reader.position(place) >= end]
+        for (
+            partition,
+            batch,
+        ) in records.items():  # nothing is awaited from here on: what is not handed out is read again
+            self._read_up_to[partition.topic, partition.partition] = batch[-1].offset + 1
+        events = self._take(records, reached, polled_at if count < most else None, now)
+        return Batch(events, count, is_idle=not count and not reached)
+
+    def _take(
+        self, records: Records, reached: list[Place], read_all_at: float | None, now: float
+    ) -> Iterator[BookUpdate]:
+        intake = self.intake
+        self.vouching.polled(read_all_at is not None, read_all_at or 0.0)
+        for partition, batch in records.items():
+            place = (partition.topic, partition.partition)
+            if place in self.next_offsets:
+                expected, first = self.next_offsets[place], batch[0].offset
+                if first > expected:
+                    yield from intake.on_lost_records(place, expected, first)
+                self.note(place, batch[-1])
+        yield from intake.take(records, now)
+        self._has_new_markets = self._has_new_markets or intake.has_new_markets()
+        for place in reached:  # books show their own status once their partition has reached where it ended at the join
+            intake.behind.pop(place, None)
+        if reached:
+            yield from intake.release([market for key, market in intake.by_key.items() if intake.place(key) in reached])
+
+    def note(self, place: Place, last: ConsumerRecord) -> None:
+        """Take note of how far updates have come to the books."""
+        self.next_offsets[place] = last.offset + 1
+        self._stamps_ms[place] = last.timestamp
+        self.silent_since = time.monotonic()
+
+    # What is new in Kafka -------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Whether topics have more partitions than were looked at, and whether watermarks are published by now."""
+        for name in (DEPTH_TOPIC, SNAPSHOT_TOPIC, GAP_TOPIC):
+            count = self.reader.partition_count(self.prefix + name)
+            known = self.intake.depth_partitions if name == DEPTH_TOPIC else self._counts.setdefault(name, count or 0)
+            self._is_grown = self._is_grown or (count or 0) > known
+        if not self._is_grown:
+            self._counted_ms = time.time_ns() // 1_000_000
+        if self._follows_watermarks or time.monotonic() < self._next_look_for_watermarks:
+            return
+        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
+        try:
+            self._has_new_watermarks = await self.reader.has(self.vouching.place[0])
+        except BusError as error:  # whether that is the end of it, the next poll says
+            logger.info("kafka does not say which topics it has", extra={"error": str(error)})
+
+    async def _reach_out(self) -> list[BookUpdate]:
+        """What is wanted may live in a partition that is not read yet."""
+        offsets = await self._positions()
+        needed = {self.intake.place(key) for key in self.known_keys()}
+        if not self._is_grown and (not self._has_new_markets or needed <= self.next_offsets.keys()):
+            if self._has_new_watermarks:
+                await self.begin(offsets, ())
+            self._has_new_markets = self._has_new_watermarks = False
+            return []
+        try:
+            start = await self._look_round()
+        except BusError as error:  # what is read goes on meanwhile
+            logger.warning("new partitions are unavailable; trying again", extra={"error": str(error)})
+            self.reader.assign(offsets)
+            self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
+            return self._hold_moved()
+        told = await self._read_also(start, offsets)
+        self._counts.clear()
+        self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may not agree for a moment
+        self._is_grown = self._has_new_markets = self._has_new_watermarks = False
+        return told
+
+    async def _read_also(self, start: Start, offsets: dict[Place, int]) -> list[BookUpdate]:
+        """Read the partitions of this start that are not read yet, beside the others: producers may go on writing to these."""
+        intake = self.intake
+        more = {place: offset for place, offset in start.offsets.items() if place not in offsets}
+        behind = {place: end for place, end in start.behind.items() if place in more}
+        moved = self._moved_to(start.depth_partitions)
+        if start.depth_partitions != intake.depth_partitions:
+            more |= {place: await self._start_of(place, offset) for place, offset in more.items()}
+            intake.depth_partitions = start.depth_partitions
+            self._follows_watermarks = False  # what they say of a stream is of where its records are
+        for market in moved:
+            market.starts_at = market.starts_by_ms = 0
+            if intake.place(market.symbol.encode()) in behind:
+                market.hold()
+        intake.behind |= behind
+        self.vouching.coverage.ends |= behind
+        await self.begin(offsets | more, start.seeds)
+        shown = {market.symbol: market for market in [*moved, *self._held]}
+        self._held = []
+        return list(
+            intake.release([each for each in shown.values() if intake.place(each.symbol.encode()) not in intake.behind])
+        )
+
+    async def _start_of(self, place: Place, offset: int) -> int:
+        """Markets have moved to this partition: where to begin so that none of their updates there is missed."""
+        if place[0] != self.prefix + DEPTH_TOPIC:
+            return offset
+        if place[1] >= self.intake.depth_partitions:
+            return (await self.reader.beginnings([place]))[place]
+        since = await self.reader.offset_at(place, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
+        return offset if since is None else min(offset, since)
+
+    def _moved_to(self, count: int) -> list[MarketBook]:
+        before = self.intake.depth_partitions
+        return [
+            market
+            for key, market in self.intake.by_key.items()
+            if partition_of(key, count) != partition_of(key, before)
+        ]
+
+    def _hold_moved(self) -> list[BookUpdate]:
+        """Markets that live in a partition which cannot be read yet."""
+        topic = self.prefix + DEPTH_TOPIC
+        count = max(self.reader.partition_count(topic) or 0, self.intake.depth_partitions)
+        self._held = self._moved_to(count)
+        for market in self._held:
+            number = partition_of(market.symbol.encode(), count)
+            market.hold(f"its updates have moved to partition {number} of {topic}, which cannot be read yet")
+        return [BookUpdate(market, Outcome.UNVOUCHED) for market in self._held]

@@ -1,0 +1,54 @@
+"""Moments and ages as users give them."""
+
+import math
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from backpack_streams.books.listing import moment_text
+from backpack_streams.books.timeline import Pace
+from backpack_streams.errors import UsageError
+
+__all__ = ["Moment", "checked_age", "checked_pace", "micros"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Moment = datetime | int
+"""A moment: a `datetime` (UTC where it has no zone), or microseconds since the Unix epoch."""
+
+
+def micros(moment: Moment) -> int:
+    """Microseconds since the Unix epoch."""
+    if isinstance(moment, int):
+        return moment
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+
+
+def checked_age(max_age: float | None) -> float | None:
+    """A `max_age` in seconds; None for any age.
+
+    Raises:
+        UsageError: it is not above 0.
+    """
+    if max_age is not None and not max_age > 0:
+        raise UsageError(f"a max_age of {max_age} makes no sense: give seconds above 0, or None to ask nobody")
+    return None if max_age == math.inf else max_age
+
+
+def checked_pace(from_us: int | None, until_us: int | None, pace: str) -> Pace | None:
+    """How a past passes; None for as fast as it is taken.
+
+    Raises:
+        UsageError: the moments make no sense, or there is no such pace.
+    """
+    if from_us is None:
+        if until_us is not None or pace == "real":
+            raise UsageError("until and pace are about a past: give from_time, the moment at which it begins")
+        return None
+    if from_us > time.time_ns() // 1000:
+        raise UsageError(f"from_time {moment_text(from_us)} is in the future; leave it out to begin now")
+    if until_us is not None and until_us < from_us:
+        raise UsageError(f"until {moment_text(until_us)} is before from_time {moment_text(from_us)}")
+    if pace not in ("max", "real"):
+        raise UsageError(f"pace {pace!r} is none; it is 'max' or 'real'")
+    return Pace(from_us) if pace == "real" else None

@@ -1,0 +1,154 @@
+"""How a reading of books as of a past moment begins: which markets there were, their snapshots, and the watermarks of that time."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.books.intake import Intake
+from backpack_streams.books.joining import DEPTH_TOPIC, KINDS_WITHOUT_BOOKS, MARKET_TOPIC
+from backpack_streams.books.listing import Listing, moment_text
+from backpack_streams.books.past import PastStart, WantedKeys, look_back
+from backpack_streams.books.past_books import ARRIVAL_MICROS, PastBooks
+from backpack_streams.books.past_offsets import offsets_at
+from backpack_streams.books.past_reading import PastReading
+from backpack_streams.books.past_vouching import PastVouching
+from backpack_streams.books.past_watermarks import PastWatermarks
+from backpack_streams.books.selection import Selection
+from backpack_streams.books.timeline import Pace
+from backpack_streams.books.vouching import WATERMARK_TOPIC
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.reader import Place, Reader
+
+__all__ = ["PastSpan", "join_past", "wanted_keys"]
+
+logger = logging.getLogger(__name__)
+
+STATED_WITHIN_MILLIS: Final = 180_000
+"""An instance states its coverage at least once a minute by its clock: so far back every statement in force is found."""
+STATED_WITHIN_RECORDS: Final = 200
+"""The same by records, where clocks are wrong."""
+WATERMARKS_AT_MOST: Final = 16_000
+"""So many watermarks from before the moment are read at the most."""
+NO_WATERMARKS_WITHIN_MILLIS: Final = 60_000
+"""With the first watermark of all so long after a moment, nobody published any then."""
+
+
+class PastSpan(NamedTuple):
+    """From which moment (µs) until which (None: to the end of what Kafka holds, or on into the present), and how fast (None: at once)."""
+
+    moment_us: int
+    until_us: int | None
+    pace: Pace | None
+
+
+async def join_past(
+    reader: Reader,
+    codec: Codec,
+    prefix: str,
+    intake: Intake,
+    selection: Selection,
+    span: PastSpan,
+    *,
+    max_age: float | None,
+    note: Callable[[Place, ConsumerRecord], None],
+) -> tuple[PastBooks, dict[Place, int]]:
+    """Prepare books as of the past, and return them with the offsets that the reader is to be assigned.
+
+    `intake` knows the market list already. `note` is told of the last record of each batch of updates.
+
+    Raises:
+        BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
+    """
+    moment_us, when = span.moment_us, moment_text(span.moment_us)
+    asked_us = time.time_ns() // 1000
+    intake.depth_partitions = len(await reader.places(prefix + DEPTH_TOPIC))  # whom it wants depends on where keys lie
+    wanted = wanted_keys(selection, intake.listing, moment_us, intake.wants)
+    start = await look_back(reader, codec, prefix, wanted, moment_us)
+    depth_topic = prefix + DEPTH_TOPIC
+    intake.depth_partitions = start.depth_partitions
+    intake.behind = {place: end for place, end in start.ends.items() if place[0] == depth_topic}
+    intake.closed_until_us = moment_us
+    intake.unseeded_because = f"Kafka holds no snapshot from the day before {when}"
+    markets, market_ends = await _changes_of_markets(reader, prefix, moment_us)
+    marks, marks_end = await _watermarks(reader, prefix, start, moment_us)
+    offsets, ends = start.offsets | markets | marks, start.ends | market_ends | marks_end
+    watermarks = vouching = None
+    for place in marks:
+        watermarks = PastWatermarks(codec, place, depth_topic, start.asked)
+        vouching = PastVouching(codec, prefix, depth_topic, _place_of(intake), max_age)
+        for depth_place, offset in offsets.items():
+            if depth_place[0] == depth_topic:
+                vouching.read_up_to(depth_place, offset)
+    if watermarks is None:
+        logger.warning(
+            "there were no watermarks then: books rest on gap records and their sequence", extra={"at": when}
+        )
+    is_recent = asked_us <= moment_us + ARRIVAL_MICROS
+    reading = PastReading(
+        *(reader, intake.depth, depth_topic, ends, asked_us, note),
+        follows=is_recent or span.until_us is not None or span.pace is not None,
+        codec=codec,
+        offsets=offsets,
+        watermarks=watermarks,
+    )
+    books = PastBooks(intake, reading, moment_us, span.until_us, span.pace, vouching=vouching, seeds=start.seeds)
+    return books, offsets
+
+
+def wanted_keys(selection: Selection, listing: Listing, moment_us: int, wants: Callable[[bytes], bool]) -> WantedKeys:
+    """Whose books are wanted as of a moment (µs): those that were open then, as far as the market list tells.
+
+    Its topic is compacted, so what it said of a market then may be gone: such a market is looked for as one that was open.
+    """
+    listed = {each.symbol.encode(): each for each in listing}
+    if selection.keys is not None:
+        unlisted = selection.keys - listed.keys() if listed else frozenset()
+        return WantedKeys(selection.keys, True, wants, frozenset(unlisted))
+    known = {name.encode() for name in selection.names}
+    for key, each in listed.items():
+        then = listing.at(each.symbol, moment_us) or each
+        is_open = not then.why_closed or then.since_us > moment_us
+        if is_open and each.kind not in KINDS_WITHOUT_BOOKS and selection.wants(each.symbol, each.kind):
+            known.add(key)
+    return WantedKeys(frozenset(known), False, wants)
+
+
+def _place_of(intake: Intake) -> Callable[[str], Place | None]:
+    def place_of(symbol: str) -> Place | None:
+        key = symbol.encode()
+        return intake.place(key) if key in intake.by_key or intake.wants(key) else None
+
+    return place_of
+
+
+async def _changes_of_markets(reader: Reader, prefix: str, moment_us: int) -> tuple[dict[Place, int], dict[Place, int]]:
+    """From where on the market list changed after the moment, and where its topic ends; nothing where nobody publishes it."""
+    topic = prefix + MARKET_TOPIC
+    if not await reader.has(topic):
+        return {}, {}
+    places = await reader.places(topic)
+    ends = await reader.ends(places)
+    return await offsets_at(reader, dict.fromkeys(places, moment_us // 1000), ends), ends
+
+
+async def _watermarks(
+    reader: Reader, prefix: str, start: PastStart, moment_us: int
+) -> tuple[dict[Place, int], dict[Place, int]]:
+    """From where on watermarks are to be read, and where they end; nothing where there were none yet at the moment."""
+    topic = prefix + WATERMARK_TOPIC
+    if not await reader.has(topic):
+        return {}, {}
+    place = (topic, 0)
+    ends, begin = await reader.ends([place]), (await reader.beginnings([place]))[place]
+    moment_ms = moment_us // 1000
+    by_now = (await offsets_at(reader, {place: moment_ms}, ends))[place]
+    soon = (await offsets_at(reader, {place: moment_ms + NO_WATERMARKS_WITHIN_MILLIS}, ends))[place]
+    asked = [end for end, _ in start.asked if begin < end <= ends[place]]
+    if soon <= begin and start.had_updates and not asked:
+        return {}, {}
+    stated = (await offsets_at(reader, {place: start.first_ms - STATED_WITHIN_MILLIS}, ends))[place]
+    first = min(stated, by_now, *(end - STATED_WITHIN_RECORDS for end in asked))
+    return {place: max(begin, first, by_now - WATERMARKS_AT_MOST)}, ends

@@ -1,0 +1,64 @@
+"""Holds books as of the past against the watermarks of that time: its clock is the moment that the reading has come to. Sans I/O."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from backpack_streams.books.market_book import MarketBook, Outcome
+from backpack_streams.books.past_watermarks import PastWatermark
+from backpack_streams.books.standing import Claim
+from backpack_streams.books.vouching import Vouching
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.reader import Place
+
+__all__ = ["PastVouching"]
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 1.0
+"""Without news, books can only have become too old: whoever asks for a status sees that at once."""
+
+
+class PastVouching(Vouching):
+    """`now` is the moment in seconds since 1970, by the exchange's clock, and `as_of` stays by the producer's."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        prefix: str,
+        depth_topic: str,
+        place_of: Callable[[str], Place | None],
+        max_age: float | None,
+    ) -> None:
+        self.now = 0.0
+        super().__init__(codec, prefix, depth_topic, place_of, max_age, lambda: self.now)
+
+    def come_to(self, now: float) -> None:
+        """The reading has come to this moment."""
+        self.now = max(self.now, now)
+
+    def refresh(self, markets: Iterable[MarketBook], now: float) -> Iterator[tuple[MarketBook, Outcome]]:
+        """Look at all books again if there is news or a second of the past has gone by."""
+        if self._has_news or now >= self._next_look:
+            yield from super().refresh(markets, now)
+            self._next_look = now + _LOOK_SECONDS
+            self.take_disproofs()  # nobody puts them on record any more
+
+    def look_at_all(self) -> None:
+        """The next `refresh` looks at all books, whatever has come."""
+        self._has_news = True
+
+    def take_past(self, watermark: PastWatermark) -> None:
+        """Take the next watermark of the topic, as of when it was made."""
+        row, made_at = watermark.row, watermark.at_us / 1_000_000
+        try:
+            self.coverage.take(row, watermark.record.offset, heard=made_at, now=self.now, wall_us=row["published_time"])
+        except KeyError as error:
+            self.undecodable_records += 1
+            logger.warning("a watermark cannot be read", extra={"offset": watermark.record.offset, "error": str(error)})
+        self._has_news = True
+
+    def claim(self, seed: Mapping[str, Any], is_new: bool) -> Claim:
+        """What a BookSnapshot record claims. What was read before it was not there before it: times, not Kafka, put them in order."""
+        del is_new
+        return super().claim(seed, is_new=False)

@@ -1,0 +1,332 @@
+"""From Kafka's records to what a user is given: decoded, each once, trades in order with what is missing told. Sans I/O."""
+
+import logging
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
+from math import inf
+from typing import Any, Final, Protocol
+
+from backpack_streams.books.distinct import Distinct
+from backpack_streams.books.engine_time_merge import WINDOW_SECONDS, EngineTimeMerge, Slot
+from backpack_streams.books.streamed import Hole, StreamedRecord, exchange_time, order_time
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.topics import COMPACT, Topic
+from backpack_streams.errors import CodecError
+from backpack_streams.sequencing.trade_order import Given, TradeOrder
+
+__all__ = ["HELD_AT_MOST", "PATIENCE_SECONDS", "Item", "KafkaRecord", "MergedFlow", "RecordFlow"]
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long trades wait for the ones before them, which a refill may still bring."""
+HELD_AT_MOST: Final = 50_000
+"""Trades of all markets that may wait; beyond that the oldest hole is told."""
+_CANNOT_BE_HAD: Final = "REFILL_INCOMPLETE"
+_MICROS: Final = 1_000_000
+
+Place = tuple[str, int]
+Item = StreamedRecord[Any] | Hole
+
+
+class KafkaRecord(Protocol):
+    """What is used of aiokafka's records."""
+
+    @property
+    def topic(self) -> str:
+        """Its full name."""
+
+    @property
+    def partition(self) -> int:
+        """From 0."""
+
+    @property
+    def offset(self) -> int:
+        """In the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the Unix epoch."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The symbol, mostly."""
+
+    @property
+    def value(self) -> bytes | None:
+        """One framed record; None for a tombstone."""
+
+
+class RecordFlow:
+    """Takes records in the order of their partitions; what is to be given lies in `ready`. `now` is in monotonic seconds.
+
+    A trade behind a missing one waits for `patience_seconds`, until a refill brings it or the `Hole` is told.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        wanted: Collection[bytes] | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        held_at_most: int = HELD_AT_MOST,
+    ) -> None:
+        self.ready: deque[Item] = deque()
+        self.undecodable_records = 0
+        self._codec = codec
+        self._wanted = wanted
+        self._patience_seconds = patience_seconds
+        self._held_at_most = held_at_most
+        self._distinct = Distinct()
+        self._trades: dict[tuple[str, str], TradeOrder[StreamedRecord[Any]]] = {}
+        self._held_times: dict[tuple[str, str], int] = {}
+        """By market with trades that wait, from when on some are missing."""
+        self._given_times: dict[tuple[str, str], int] = {}
+
+    @property
+    def duplicates(self) -> int:
+        """Records that were not given since they had been given before."""
+        return self._distinct.duplicates + sum(each.duplicates for each in self._trades.values())
+
+    @property
+    def waiting(self) -> int:
+        """Trades that wait for one that is missing before them."""
+        return sum(len(each.held) for each in self._trades.values())
+
+    def times(self, topic: str | None = None) -> Iterator[int]:
+        """The times of what was read and is not given yet, the earliest among them; of one topic or of all."""
+        yield from (time_us for (of, _), time_us in self._held_times.items() if topic in (None, of))
+        yield from (
+            item.time for item in self.ready if isinstance(item, StreamedRecord) and topic in (None, item.topic)
+        )
+
+    def take(self, topic: Topic, record: KafkaRecord, now: float) -> StreamedRecord[Any] | None:
+        """Take a record. Returns it as it was read, whether it is given or not; None if it is not wanted or cannot be read."""
+        if self._wanted is not None and record.key not in self._wanted:
+            return None
+        if record.value is None:
+            return self._take_tombstone(topic, record) if COMPACT in topic.cleanup else None
+        try:
+            name, value = self._codec.read(record.value)
+        except CodecError as error:  # a newer writer's record, or a foreign one
+            self._tell(record, error)
+            return None
+        item = StreamedRecord(
+            topic.name, name, _key(record), value, record.partition, record.offset, time=order_time(value)
+        )
+        if name == "Trade":
+            self._take_trade(item, now)
+        else:
+            self._give_if_new(topic, item)
+        return item
+
+    def take_gap(self, record: KafkaRecord) -> None:
+        """Take a record of gaps: who would know says what cannot be had any more, and nobody needs to wait for it."""
+        try:
+            _, gap = self._codec.decode(record.value or b"")
+        except CodecError as error:
+            self._tell(record, error)
+            return
+        if gap["reason"] == _CANNOT_BE_HAD and gap["last_id"] is not None and gap["next_id"] is not None:
+            place = gap["topic"], gap["symbol"]
+            if place in self._trades:
+                self._give(place, self._trades[place].lost((gap["last_id"] + 1, gap["next_id"])))
+
+    def polled(self, now: float) -> None:
+        """All that Kafka gave was taken."""
+        for place, order in self._trades.items():
+            if order.held:
+                self._give(place, order.tick(now, self._patience_seconds))
+        while self.waiting > self._held_at_most:
+            longest = min(self._held_times, key=lambda place: self._trades[place].waits_since())
+            self._give(longest, self._trades[longest].skip_hole())
+
+    def finish(self) -> None:
+        """Nothing more will come: what waits is given, and the holes between."""
+        for place, order in self._trades.items():
+            self._give(place, order.give_up())
+
+    def _take_tombstone(self, topic: Topic, record: KafkaRecord) -> StreamedRecord[Any]:
+        time_us = record.timestamp * 1000
+        item = StreamedRecord(
+            topic.name, topic.record, _key(record), None, record.partition, record.offset, time=time_us
+        )
+        self._give_if_new(topic, item)
+        return item
+
+    def _take_trade(self, item: StreamedRecord[Any], now: float) -> None:
+        place = item.topic, item.symbol
+        order = self._trades.get(place) or self._trades.setdefault(place, TradeOrder(item.symbol))
+        value = item.value
+        made = order.offer(
+            value["trade_id"],
+            exchange_time(value),
+            item,
+            now,
+            is_engine_time=value["engine_time"] is not None,
+            received_us=value["received_time"],
+        )
+        self._give(place, made)
+
+    def _give_if_new(self, topic: Topic, item: StreamedRecord[Any]) -> None:
+        given = self._distinct.offer(topic, item.partition, item.symbol, item.name, item.value)
+        if given is not None:
+            self.ready.append(item._replace(is_late=True) if given.is_late else item)
+
+    def _give(self, place: tuple[str, str], items: Iterable[Given[StreamedRecord[Any]] | Hole]) -> None:
+        for item in items:
+            if isinstance(item, Hole):
+                self.ready.append(item)
+            elif item.is_late:
+                self.ready.append(item.item._replace(is_late=True))
+            else:
+                self.ready.append(item.item)
+                self._given_times[place] = item.item.time
+        if self._trades[place].held:
+            self._held_times[place] = self._given_times[place] + 1
+        else:
+            self._held_times.pop(place, None)
+
+    def _tell(self, record: KafkaRecord, error: Exception) -> None:
+        self.undecodable_records += 1
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        logger.warning("a record cannot be read", extra=where | {"error": str(error)})
+
+
+class MergedFlow:
+    """The same in one order of engine time across partitions. It follows from what the partitions hold, not from when they were read.
+
+    So patience with missing trades is measured by the times of receipt in their partition, and by the clock only where Kafka has no
+    more of it.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        places: Iterable[Place],
+        wanted: Collection[bytes] | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        window_seconds: float = WINDOW_SECONDS,
+    ) -> None:
+        self.ready: deque[Item] = deque()
+        chosen = list(places)
+        at_most = max(1, HELD_AT_MOST // max(1, len(chosen)))
+        self._flows = {place: RecordFlow(codec, wanted, patience_seconds, at_most) for place in chosen}
+        self._ranks = {topic: rank for rank, topic in enumerate(dict.fromkeys(topic for topic, _ in chosen))}
+        self._merge: EngineTimeMerge[Item] = EngineTimeMerge(chosen, int(window_seconds * _MICROS))
+        self._received: dict[Place, tuple[float, float]] = {}
+        """By partition: the newest time of receipt in seconds, and when that was read."""
+        self._passed: dict[Place, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._merge)
+
+    @property
+    def duplicates(self) -> int:
+        """Records that were not given since they had been given before."""
+        return sum(flow.duplicates for flow in self._flows.values())
+
+    @property
+    def waiting(self) -> int:
+        """Trades that wait for one that is missing before them."""
+        return sum(flow.waiting for flow in self._flows.values())
+
+    @property
+    def undecodable_records(self) -> int:
+        """Records that could not be read."""
+        return sum(flow.undecodable_records for flow in self._flows.values())
+
+    def times(self, topic: str | None = None) -> Iterator[int]:
+        """The same as of `RecordFlow`; what waits for its turn in the order counts for every topic."""
+        ready = (item.time for item in self.ready if isinstance(item, StreamedRecord))
+        yield from chain(ready, self._merge.times(), *(flow.times(topic) for flow in self._flows.values()))
+
+    def take(self, topic: Topic, record: KafkaRecord, now: float) -> None:
+        """Take a record, in the order of its partition."""
+        place = record.topic, record.partition
+        flow = self._flows[place]
+        seconds, read_at = self._received.get(place, (0.0, now))
+        item = flow.take(topic, record, seconds)
+        if item is None:
+            self._pass(place, record.timestamp * 1000)
+            return
+        received_us = _received_time(item)
+        if received_us / _MICROS >= seconds:
+            seconds, read_at = received_us / _MICROS, now
+        self._received[place] = seconds, read_at
+        self._merge.hold(
+            place, min(flow.times(), default=inf)
+        )  # before the clock of the partition passes what is missing
+        self._merge.progress(place, item.time, received_us)
+        flow.polled(seconds)
+        self._sort(place, flow, now)
+
+    def _pass(self, place: Place, stamp_us: int) -> None:
+        """A record that is not wanted shows how far its partition has come, unless its time alone is absurd: so two have to."""
+        before, self._passed[place] = self._passed.get(place, 0), stamp_us
+        time_us = min(before, stamp_us)
+        self._merge.progress(place, time_us, time_us)
+
+    def polled(self, now: float, idle: Collection[Place], wall_us: int, wait_seconds: float) -> None:
+        """All that Kafka gave was taken, and of the `idle` partitions it has no more now: nothing waits for them longer than this."""
+        for place in idle:
+            seconds, read_at = self._received.get(place, (0.0, now))
+            flow = self._flows[place]
+            if flow.waiting:
+                flow.polled(seconds + now - read_at)
+                self._sort(place, flow, now)
+        self.ready.extend(self._merge.take())
+        if idle:
+            made_before = wall_us - int(wait_seconds * _MICROS)
+            self.ready.extend(self._merge.take_waiting(idle, now - wait_seconds, made_before))
+
+    def laggards(self) -> list[Place]:
+        """The partitions to be read before anything can be given."""
+        return self._merge.laggards()
+
+    def end(self, place: Place, now: float) -> None:
+        """Nothing more will come of this partition."""
+        flow = self._flows[place]
+        flow.finish()
+        self._sort(place, flow, now)
+        self._merge.end(place)
+        self.ready.extend(self._merge.take())
+
+    def _sort(self, place: Place, flow: RecordFlow, now: float) -> None:
+        """What a partition's flow gives goes to its place in the order; a hole goes right before the trade that follows it."""
+        rank, holes, merge = self._ranks[place[0]], list[Hole](), self._merge
+        while flow.ready:
+            item = flow.ready.popleft()
+            if isinstance(item, Hole):
+                holes.append(item)
+                continue
+            slot = Slot(item.time, rank, item.partition, _number(item), item.offset)
+            is_late = merge.is_behind(place, item.time) or (item.is_late and item.name == "Trade")
+            key = f"{item.name} {item.symbol}"
+            for hole in holes:
+                merge.add(place, key, slot._replace(offset=-1), hole, is_late=is_late, now=now)
+            holes.clear()
+            # Where it came late, but in time for its place, it does not hold up what was there before.
+            if item.is_late is not is_late:
+                merge.add(place, key, slot, item._replace(is_late=is_late), is_late=item.is_late, now=now)
+            else:
+                merge.add(place, key, slot, item, is_late=is_late, now=now)
+        merge.hold(place, min(flow.times(), default=inf))
+
+
+_NUMBERS: Final = {"DepthUpdate": "last_update_id", "BookSnapshot": "last_update_id", "Trade": "trade_id"}
+
+
+def _number(item: StreamedRecord[Any]) -> int:
+    """What tells records of one time apart before their offsets do."""
+    field = _NUMBERS.get(item.name)
+    return item.offset if field is None or item.value is None else int(item.value[field])
+
+
+def _received_time(item: StreamedRecord[Any]) -> int:
+    received = None if item.value is None else item.value.get("received_time")
+    return item.time if received is None else int(received)
+
+
+def _key(record: KafkaRecord) -> str:
+    return (record.key or b"").decode("utf-8", "replace")

@@ -1,0 +1,277 @@
+"""Reads the records of topics for `RecordStream`: what is fetched, where each partition stands, and when its end has come."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from backpack_streams.books.engine_time_merge import WINDOW_SECONDS
+from backpack_streams.books.record_flow import PATIENCE_SECONDS, Item, KafkaRecord, MergedFlow, RecordFlow
+from backpack_streams.books.record_join import (
+    LATE_SECONDS,
+    Moment,
+    Start,
+    Until,
+    Watermarks,
+    millis,
+    partitions_of,
+    starts_of,
+    stops_of,
+)
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.bus.topic_end import PATIENCE_SECONDS as END_PATIENCE_SECONDS
+from backpack_streams.bus.topic_end import EndWatch
+from backpack_streams.bus.topics import Topic
+from backpack_streams.errors import BookError
+
+__all__ = ["RecordReading", "Wanted"]
+
+GAP_TOPIC: Final = "ops.gap"
+WATERMARK_TOPIC: Final = "ops.watermark"
+MERGE_WAIT_SECONDS: Final = 1.0
+"""How long a record waits in the order of time for partitions that Kafka has no more of."""
+AWAY_SECONDS: Final = 30.0
+"""How long it waits for a partition that has more, but gives nothing."""
+_MERGED_AT_MOST: Final = 50_000
+_POLL_MILLIS: Final = 200
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to read: topics by their full names, symbols (None: all), from where to where, and in which order."""
+
+    topics: Mapping[str, Topic]
+    prefix: str
+    symbols: frozenset[str] | None
+    start: Start = "new"
+    until: Until = None
+    is_merged: bool = False
+    patience_seconds: float = PATIENCE_SECONDS
+    late_seconds: float = LATE_SECONDS
+
+    @property
+    def keys(self) -> frozenset[bytes] | None:
+        """The symbols as Kafka's keys."""
+        return None if self.symbols is None else frozenset(symbol.encode() for symbol in self.symbols)
+
+    @property
+    def before_ms(self) -> int | None:
+        """Only records that Kafka has stamped before this."""
+        return millis(self.until) if isinstance(self.until, Moment) else None
+
+    @property
+    def from_ms(self) -> int | None:
+        """Only records that Kafka has stamped at this or later: copies by a producer that is behind lie among them."""
+        return millis(self.start) if isinstance(self.start, Moment) else None
+
+
+class RecordReading:
+    """Where the reading stands lies here, so whoever asks may leave and come back: a poll under way outlives a cancellation."""
+
+    def __init__(self, reader: Reader, codec: Codec, wanted: Wanted) -> None:
+        self._reader = reader
+        self._codec = codec
+        self._wanted = wanted
+        self._from_ms, self._before_ms = wanted.from_ms, wanted.before_ms
+        self._gaps: RecordFlow | None = None
+        self.flow: RecordFlow | MergedFlow = RecordFlow(codec, wanted.keys, wanted.patience_seconds)
+        self.watermarks = Watermarks((wanted.prefix + WATERMARK_TOPIC, 0), codec)
+        self._places: list[Place] = []
+        self._others: list[Place] = []
+        self._behind: dict[Place, int] = {}
+        self._reached: dict[Place, int] = {}
+        """By partition, the offset after what was taken over from Kafka."""
+        self._watch: EndWatch | None = None
+        self._polling: asyncio.Task[Records] | None = None
+        self._batch: deque[tuple[Place, deque[KafkaRecord]]] = deque()
+        self._heard_at: dict[Place, float] = {}
+        self._has_round = self._is_finished = False
+        self._complete_through: dict[tuple[str, str | None], int | None] = {}
+        """Answers since something last changed that could make them wrong; that they may be somewhat old is none of it."""
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that Kafka held at the join was taken."""
+        return not self._behind and not self._batch
+
+    def position(self, place: Place) -> int:
+        """The first offset of a partition that was not taken yet."""
+        for other, records in self._batch:
+            if other == place:
+                return records[0].offset
+        return self._reached.get(place, 0)
+
+    def complete_through(self, topic: str, kind: str | None) -> int | None:
+        """Up to when (µs) all that the exchange sent on a topic's wanted streams was given; None while nobody covers one of them."""
+        key = topic, kind
+        if key not in self._complete_through:
+            coverage = self.watermarks.by_topic.get(topic)
+            through = None if coverage is None else coverage.complete_through(self.position, kind)
+            self._complete_through[key] = through
+        through = self._complete_through[key]
+        return None if through is None else min(through, min(self.flow.times(topic), default=through + 1) - 1)
+
+    async def join(self) -> None:
+        """Find out where to begin, and begin there.
+
+        Raises:
+            BusError: Kafka does not answer, or a topic does not exist.
+        """
+        wanted, reader = self._wanted, self._reader
+        self._watch, self._is_finished = None, False
+        self._batch.clear()
+        self._complete_through.clear()
+        starts: dict[Place, int] = {}
+        ends: dict[Place, int] = {}
+        for full_name, topic in wanted.topics.items():
+            places, partitions = await partitions_of(reader, full_name, wanted.keys)
+            topic_ends = await reader.ends(places)
+            self.watermarks.add(topic, full_name, topic_ends, partitions, wanted.symbols)
+            starts |= await starts_of(reader, wanted.start, places, topic_ends)
+            ends |= topic_ends
+        others = await self.watermarks.join(reader)
+        if wanted.is_merged:
+            # Looking ahead costs nothing where nobody waits: trades that a refill brought are then put in their places as well.
+            window = WINDOW_SECONDS if wanted.until is None else max(WINDOW_SECONDS, wanted.patience_seconds)
+            self.flow = MergedFlow(self._codec, starts, wanted.keys, wanted.patience_seconds, window)
+        elif any(topic.record == "Trade" for topic in wanted.topics.values()):
+            others |= await reader.ends(await reader.places(wanted.prefix + GAP_TOPIC))
+        self._places = list(starts)
+        self._others = [place for place in others if place not in starts]
+        self._reached = dict(starts)
+        self._behind = {place: end for place, end in ends.items() if starts[place] < end}
+        reader.assign({place: others[place] for place in self._others} | starts)
+        if wanted.until == "end":
+            self._watch = EndWatch(starts, ends, END_PATIENCE_SECONDS, time.monotonic())
+            self._has_round = True  # partitions that are empty have ended by now
+
+    async def leave(self) -> None:
+        """End what is under way."""
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
+            await asyncio.wait({polling})
+            if not polling.cancelled():
+                polling.exception()  # nobody is left to be told
+
+    def take(self) -> Item | None:
+        """The next item of what Kafka gave already, if there is one."""
+        ready = self.flow.ready
+        while not ready:
+            if self._batch:
+                self._take_one()
+            elif self._has_round:
+                self._has_round = False
+                self._end_round(time.monotonic())
+            else:
+                return None
+        return ready.popleft()
+
+    def put_back(self, item: Item) -> None:
+        """It was taken and not given."""
+        self.flow.ready.appendleft(item)
+
+    async def fill(self) -> None:
+        """Have Kafka asked, and take its answer.
+
+        Raises:
+            StopAsyncIteration: the end has come.
+            BusError: Kafka refuses, or the end could not be reached.
+        """
+        if self._is_finished:
+            raise StopAsyncIteration
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll(), name="record stream")
+        polling = self._polling
+        await asyncio.wait({polling})
+        if self._polling is not polling:
+            raise BookError("the record stream was left while it was iterated over")
+        self._polling = None
+        for partition, batch in polling.result().items():
+            self._batch.append(((partition.topic, partition.partition), deque(batch)))
+        # While a poll is under way, the client may stand behind records that it has not handed out yet.
+        for place in self._places:
+            self._reached[place] = self._reader.reached(place) or self._reached[place]
+        self._complete_through.clear()
+        self._has_round = True
+
+    async def _poll(self) -> Records:
+        if self._watch is None and self._before_ms is not None:
+            await self._look_for_the_end(self._before_ms)
+        if self._watch is not None and not self._watch.reached:
+            return {}
+        only = self._places if self._watch is None else list(self._watch.reached)
+        if isinstance(self.flow, MergedFlow) and len(self.flow) > _MERGED_AT_MOST:
+            only = [place for place in self.flow.laggards() if place in only] or only
+        return await self._reader.poll(_POLL_MILLIS, only=[*only, *self._others])
+
+    async def _look_for_the_end(self, before_ms: int) -> None:
+        """Once the moment has passed, and what was on its way had time to come, the end is known."""
+        if time.time() * 1000 < before_ms + self._wanted.patience_seconds * 1000:
+            return
+        assert isinstance(self._wanted.until, Moment)  # it has milliseconds
+        stops = await stops_of(self._reader, self._wanted.until, self._places, self._wanted.late_seconds)
+        self._watch = EndWatch(self._reached, stops, END_PATIENCE_SECONDS, time.monotonic())
+
+    def _take_one(self) -> None:
+        place, records = self._batch[0]
+        record = records.popleft()
+        if not records:
+            self._batch.popleft()
+        now = time.monotonic()
+        if place == self.watermarks.place:
+            self.watermarks.take(record, now)
+            self._complete_through.clear()
+        if place in self._others:
+            if place != self.watermarks.place and isinstance(self.flow, RecordFlow):
+                self.flow.take_gap(record)
+        elif (self._watch is None or self._watch.wanted(place, [record])) and self._is_in_time(record):
+            self.flow.take(self._wanted.topics[place[0]], record, now)
+
+    def _is_in_time(self, record: KafkaRecord) -> bool:
+        stamp = record.timestamp
+        return (self._from_ms is None or stamp >= self._from_ms) and (
+            self._before_ms is None or stamp < self._before_ms
+        )
+
+    def _end_round(self, now: float) -> None:
+        """All that Kafka gave was taken: what has waited for long enough may go, and ends may be reached."""
+        self._complete_through.clear()
+        self._behind = {place: end for place, end in self._behind.items() if self._reached[place] < end}
+        if isinstance(self.flow, RecordFlow):
+            self.flow.polled(now)
+        else:
+            self.flow.polled(now, self._idle(self.flow, now), time.time_ns() // 1000, MERGE_WAIT_SECONDS)
+        if self._watch is not None and not self._is_finished:
+            self._look_at_ends(self._watch, now)
+
+    def _look_at_ends(self, watch: EndWatch, now: float) -> None:
+        for place in list(watch.reached):
+            watch.stands_at(place, self._reached[place])
+        if isinstance(self.flow, MergedFlow):
+            for place in self._places:
+                if place not in watch.reached:
+                    self.flow.end(place, now)
+        elif not watch.reached:
+            self.flow.finish()
+        self._is_finished = not watch.reached
+        watch.look(now)
+
+    def _idle(self, flow: MergedFlow, now: float) -> list[Place]:
+        """Partitions of which Kafka has no more now, or gives nothing; none where each has an end that is waited for."""
+        if self._watch is not None:
+            return []
+        laggards = set(flow.laggards())
+        self._heard_at = {place: self._heard_at.get(place, now) for place in laggards}
+        return [
+            place
+            for place in self._places
+            if self._is_at_end(place) or now - self._heard_at.get(place, now) > AWAY_SECONDS
+        ]
+
+    def _is_at_end(self, place: Place) -> bool:
+        end = self._reader.high_water(place)
+        return place not in self._behind and (end is None or self._reached[place] >= end)

@@ -1,0 +1,13 @@
+"""A topic's name that knows the type of its records. `backpack_streams.books.records` has one for every topic."""
+
+from typing import Generic, TypeVar
+
+__all__ = ["RecordTopic"]
+
+Value = TypeVar("Value")
+
+
+class RecordTopic(str, Generic[Value]):
+    """The name of a topic, without the prefix; `Value` is what a type checker takes the values of its records for."""
+
+    __slots__ = ()

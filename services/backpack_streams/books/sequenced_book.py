@@ -1,0 +1,344 @@
+"""A book with its chain of updates, and with what waits for a snapshot. Sans I/O."""
+
+from collections.abc import Callable
+
+from backpack_streams.books.adoption import Adoption, Contradiction, Epoch, is_in_future
+from backpack_streams.books.followed_book import FollowedBook
+from backpack_streams.books.order_book import OrderBook
+from backpack_streams.books.snapshot import Levels, Root, Snapshot
+from backpack_streams.books.status import Outcome, Presentation, Status
+from backpack_streams.books.update_buffer import Update, UpdateBuffer
+from backpack_streams.errors import BookError
+from backpack_streams.sequencing.chain import Chain, Verdict
+from backpack_streams.sequencing.restart import (
+    TOLERANCE_MICROSECONDS,
+    Position,
+    followed,
+    restarted_by_seed,
+    restarted_by_update,
+    update_is_outdated,
+)
+
+__all__ = ["SequencedBook"]
+
+_APPLY, _BREAK = Verdict.APPLY, Verdict.BREAK
+_LIVE = Status.LIVE
+_APPLIED, _DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
+
+
+class SequencedBook:
+    """Updates and snapshots in, in the order in which Kafka has them; a book out that is whole, or known not to be.
+
+    - A snapshot makes the book live at once if nothing that was read contradicts it: also one ahead of the updates, since
+      it is right as of its id; updates up to that id are duplicates, and the one after it must connect. `Adoption` decides.
+    - Whatever breaks the chain ends `LIVE` before the book changes. Only a truncated side that runs empty or a book
+      that comes out crossed are found after an update has been applied; the status leaves `LIVE` in the same call.
+    - Sequences may begin again (a relisting): `sequencing/restart.py` says how that is noticed. A snapshot alone that says so does not
+      replace a book that is whole and vouched for: a second one has to agree.
+
+    `book` stays the same object for good. Levels handed in are kept by reference until used: do not change them.
+    """
+
+    __slots__ = (
+        "_adoption",
+        "_buffer",
+        "_chain",
+        "_late_to",
+        "_newest",
+        "_reason",
+        "_resumes_to",
+        "_shown",
+        "_state",
+        "_wall_us",
+        "book",
+        "breaks",
+        "duplicates",
+        "engine_time",
+        "root",
+    )
+
+    def __init__(self, shown: Presentation, buffer: UpdateBuffer, reason: str, wall_us: Callable[[], int]) -> None:
+        """Prepare. `reason`: why it is not live yet; `wall_us`: now, in µs since the Unix epoch."""
+        self.book = FollowedBook()
+        self.engine_time: int | None = None
+        """Engine time (µs) of the book's last update, or its snapshot's if none has followed."""
+        self.duplicates = 0
+        self.breaks = 0
+        """How often the book left `LIVE`."""
+        self.root: Root | None = None
+        """The exchange's snapshot that `book` goes back to; None before the first."""
+        self._shown = shown
+        self._state = Status.SYNCING
+        self._reason = reason
+        self._wall_us = wall_us
+        self._chain = Chain()
+        self._buffer = buffer
+        self._adoption = Adoption()
+        # While not live: the newest update known.
+        self._newest: Position | None = None
+        # After a gap in the chain, while nothing else is wrong: the id up to which updates have come that follow on the book.
+        self._resumes_to: int | None = None
+        # The newest update that was taken for one of a sequence that ended.
+        self._late_to = 0
+
+    # Where it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every update since the snapshot follows on the last, whoever vouches for that."""
+        return self._state is _LIVE
+
+    @property
+    def last_update_id(self) -> int | None:
+        """Last update id that `book` includes; None before the first snapshot."""
+        return self._chain.last_id
+
+    @property
+    def newest_id(self) -> int:
+        """Last update id that was seen, whether `book` includes it or not; 0 before the first."""
+        newest = self._position()
+        return 0 if newest is None else newest.last_id
+
+    def _position(self) -> Position | None:
+        last_id = self._chain.last_id
+        if self._state is not _LIVE or last_id is None:
+            return self._newest
+        if self._chain.is_chained:
+            return self._chain.position
+        return Position(last_id, self.engine_time, TOLERANCE_MICROSECONDS)
+
+    # What comes -----------------------------------------------------------------------------------------------
+
+    def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
+        """Take one depth update: `U`, `u`, engine time in µs, absolute levels in units of 10**-18.
+
+        Returns APPLIED, DUPLICATE, BUFFERED, BROKE, MENDED, or RESEEDED if the chain broke and a snapshot that waited healed it.
+        """
+        if self._state is not _LIVE:
+            return self._wait(Update(first_id, last_id, engine_time, bids, asks))
+        verdict = self._chain.offer(first_id, last_id, engine_time)
+        if verdict is _APPLY:
+            try:
+                is_sound = self.book.follow_update(bids, asks)
+            except BookError as error:
+                return self._break(f"update {last_id} cannot be applied: {error}", floor=last_id)
+            self.engine_time = engine_time
+            return _APPLIED if is_sound else self._break_unsound()
+        if verdict is _BREAK:
+            return self._break_chain(Update(first_id, last_id, engine_time, bids, asks))
+        return self._drop_duplicate(Update(first_id, last_id, engine_time, bids, asks))
+
+    def on_seed(
+        self,
+        last_update_id: int,
+        engine_time: int | None,
+        bids: Levels,
+        asks: Levels,
+        *,
+        bids_complete: bool = True,
+        asks_complete: bool = True,
+        root: Root | None = None,
+    ) -> Outcome:
+        """Take a snapshot, its levels in any order, in units of 10**-18; engine time in µs.
+
+        `root`: the exchange's snapshot that it goes back to; None where it is one itself and nobody knows when it was received.
+
+        Returns RESEEDED, KEPT, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a gap.
+        """
+        root, now_us = root or Root(last_update_id, engine_time), self._wall_us()
+        if is_in_future(engine_time, root, now_us):  # it tells nothing
+            engine_time, root = None, root._replace(engine_time=None)
+        snapshot = Snapshot(last_update_id, engine_time, bids, asks, bids_complete, asks_complete, root)
+        newest = self._position()
+        if newest is not None and restarted_by_seed(newest, last_update_id, engine_time):
+            if self._is_believed() and not self._adoption.is_agreed(snapshot, Contradiction.RESTARTED, newest.last_id):
+                return Outcome.IGNORED
+            reason = f"sequence restarted: seed {last_update_id} is later than update {newest.last_id}"
+            self._begin_epoch(reason, Epoch(engine_time or 0, is_from_snapshot=True))
+        elif self._state is _LIVE:
+            return self._consider(snapshot)
+        elif self._adoption.hear(snapshot, newest, now_us):
+            self._forget_future(snapshot, now_us)
+        refusal = self._adopt(snapshot)
+        if refusal is None:
+            return self._follow_buffer()
+        self._reason = refusal
+        return Outcome.REFUSED
+
+    # While live -----------------------------------------------------------------------------------------------
+
+    def _is_believed(self) -> bool:
+        return self._state is _LIVE and self._shown.standing.is_vouched
+
+    def _drop_late(self, last_id: int) -> Outcome:
+        """Another producer still brings the sequence that ended."""
+        self._late_to = max(self._late_to, last_id)
+        self.duplicates += 1
+        return _DUPLICATE
+
+    def _drop_duplicate(self, update: Update) -> Outcome:
+        newest = self._position()
+        if newest is not None and restarted_by_update(newest, update.last_id, update.engine_time):
+            self._restart(newest, update)
+            return Outcome.BROKE
+        self.duplicates += 1
+        return _DUPLICATE
+
+    def _break_chain(self, update: Update) -> Outcome:
+        newest = self._position()
+        if newest is not None and update_is_outdated(newest, update.last_id, update.engine_time):
+            return self._drop_late(update.last_id)
+        self._leave_live(f"update {update.first_id} does not follow {self.last_update_id}", floor=0)
+        self._keep(update)
+        self._resumes_to = self.last_update_id
+        return self._try_pending()
+
+    def _break_unsound(self) -> Outcome:
+        last_id = self._chain.last_id or 0
+        problem = "crossed" if self.book.is_crossed else "coverage exhausted"
+        return self._break(f"{problem} after update {last_id}", floor=last_id)
+
+    def _break(self, reason: str, floor: int, doubted_since: int | None = None) -> Outcome:
+        self._leave_live(reason, floor, doubted_since)
+        return self._try_pending()
+
+    def _leave_live(self, reason: str, floor: int, doubted_since: int | None = None) -> None:
+        self._newest = self._position()
+        self._state = Status.STALE
+        self._reason = reason
+        self._adoption.demand(floor, doubted_since)
+        self._resumes_to = None
+        self._shown.changed_at = self.engine_time
+        self.breaks += 1
+
+    def _try_pending(self) -> Outcome:
+        pending = self._adoption.take_pending()
+        if pending is None or self._adopt(pending) is not None:
+            return Outcome.BROKE
+        return self._follow_buffer()
+
+    def _consider(self, snapshot: Snapshot) -> Outcome:
+        """A snapshot that does not contradict a book which is live."""
+        if self._adoption.goes_back_to_wrong(snapshot.root):
+            return Outcome.IGNORED
+        last_id = self._chain.last_id or 0
+        self._adoption.drop_pending(up_to=last_id)
+        if snapshot.last_update_id < last_id:
+            return Outcome.IGNORED
+        self._adoption.on_consistent(snapshot.root)
+        if snapshot.last_update_id == last_id:
+            return self._widen(snapshot)
+        if not self._adoption.keep(snapshot):
+            return Outcome.IGNORED
+        if self._shown.has_watermark or not self._adoption.is_agreed(snapshot, Contradiction.AHEAD, last_id):
+            return Outcome.KEPT
+        return self._break(f"the exchange is ahead of update {last_id}, and no update has come since", last_id)
+
+    def _widen(self, snapshot: Snapshot) -> Outcome:
+        """Take a snapshot of the very update the book is at if it knows more of a truncated side."""
+        wider = OrderBook()
+        try:
+            wider.seed(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
+        except BookError:  # a snapshot that contradicts itself says nothing against a whole chain
+            return Outcome.IGNORED
+        if not wider.covers_more_than(self.book):
+            return Outcome.IGNORED
+        self.book.follow_snapshot(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
+        self.root = snapshot.root
+        return Outcome.RESEEDED
+
+    # While not live -------------------------------------------------------------------------------------------
+
+    def _doubt(self, reason: str) -> Outcome:
+        self._adoption.drop_pending()  # it knows nothing of what came after it
+        self._resumes_to = None
+        if self._state is _LIVE:
+            return self._break(reason, self.newest_id)
+        self._reason = reason
+        return Outcome.BUFFERED
+
+    def _wait(self, update: Update) -> Outcome:
+        newest, time_us = self._newest, update.engine_time
+        if time_us is not None and self._chain.is_of_before(time_us):
+            return self._drop_late(update.last_id)
+        if newest is not None and restarted_by_update(newest, update.last_id, time_us):
+            self._restart(newest, update)
+            return Outcome.BUFFERED
+        if newest is not None and update_is_outdated(newest, update.last_id, time_us):
+            return self._drop_late(update.last_id)
+        self._keep(update)
+        return self._resume()
+
+    def _resume(self) -> Outcome:
+        """Go on from the book as it stands if all that was missing has come meanwhile, and nothing was dropped."""
+        if self._resumes_to is None or self._newest is None or self._buffer.dropped:
+            return Outcome.BUFFERED
+        self._resumes_to = self._buffer.reach(self._resumes_to)
+        if self._resumes_to < self._newest.last_id:
+            return Outcome.BUFFERED
+        self._resumes_to = None
+        self._become_live(self.engine_time)
+        self._follow_buffer()
+        return Outcome.MENDED if self._state is _LIVE else Outcome.BROKE
+
+    def _keep(self, update: Update) -> None:
+        self._buffer.append(update)
+        if self._newest is None or update.last_id > self._newest.last_id:
+            self._adoption.on_connected()
+            self._newest = followed(self._newest, update.last_id, update.engine_time)
+
+    def _restart(self, newest: Position, update: Update) -> None:
+        reason = f"sequence restarted: update {update.last_id} is later than update {newest.last_id}"
+        self._begin_epoch(reason, Epoch(update.engine_time or 0, is_from_snapshot=False))
+        self._keep(update)
+
+    def _begin_epoch(self, reason: str, epoch: Epoch | None) -> None:
+        if self._state is _LIVE:
+            self._leave_live(reason, floor=0)
+        if epoch is None or epoch is not self._adoption.epoch:
+            ended = None if self._newest is None else self._newest.engine_time
+            self._chain.begin_anew(None if epoch is None else epoch.earliest, ended or 0)
+        self._adoption.begin_epoch(epoch)
+        self._resumes_to = self._newest = None
+        self._reason = reason
+        self._late_to = 0
+        self._buffer.clear()
+
+    def _forget_future(self, snapshot: Snapshot, now_us: int) -> None:
+        """Forget what waits, as an update stamped in the future made it wait."""
+        root = snapshot.root
+        genuine = (each.last_id for each in self._buffer if not is_in_future(each.engine_time, root, now_us))
+        self._adoption.forget_future(snapshot, max(*genuine, self._late_to, self.last_update_id or 0), now_us)
+        if self._adoption.epoch is None:
+            self._chain.begin_anew(None)
+        self._newest = self._resumes_to = None
+        self._buffer.clear()
+
+    def _adopt(self, snapshot: Snapshot) -> str | None:
+        """Make the book live from a snapshot, or say why not and change nothing."""
+        seed_id = snapshot.last_update_id
+        refusal = self._adoption.refusal(snapshot, self._newest, self._buffer.dropped_to)
+        if refusal is not None:
+            return refusal
+        first = self._buffer.first_after(seed_id)
+        if first is not None and first.first_id > seed_id + 1:
+            return f"seed {seed_id} behind the first update {first.first_id}"
+        try:
+            self.book.follow_snapshot(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
+        except BookError as error:
+            return f"seed {seed_id} refused: {error}"
+        self._chain.seed(seed_id, snapshot.engine_time)
+        self.root = snapshot.root
+        self._become_live(snapshot.engine_time)
+        return None
+
+    def _become_live(self, engine_time: int | None) -> None:
+        self.engine_time = self._shown.changed_at = engine_time
+        self._state = _LIVE
+        self._reason = ""
+
+    def _follow_buffer(self) -> Outcome:
+        """Offer what waited as if it came after the snapshot, in the order of its ids; from a gap on it waits again."""
+        for update in self._buffer.take_all():
+            self.on_update(*update)
+        return Outcome.RESEEDED if self._state is _LIVE else Outcome.BROKE

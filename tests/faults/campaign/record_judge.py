@@ -1,0 +1,148 @@
+"""Judges what a reader of records was given: each record of Kafka once, trades in order, and each hole that it was told true."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from faults.campaign.truth import Identity, Message
+
+Stream = tuple[str, str]
+"""Family and symbol."""
+
+TRADE = "trade"
+
+
+class GivenTrade(NamedTuple):
+    """A trade as it was given, and where it lies."""
+
+    trade_id: int
+    time_us: int
+    partition: int
+    offset: int
+    is_late: bool
+
+
+class ToldHole(NamedTuple):
+    """Trades of these ids, the last one included, were said to be missing."""
+
+    first_id: int
+    last_id: int
+
+
+@dataclass(slots=True)
+class Given:
+    """Everything that one iteration, however often it was left, has given since it joined."""
+
+    counts: dict[Stream, Counter[Identity]] = field(default_factory=dict)
+    trades: dict[str, list[GivenTrade | ToldHole]] = field(default_factory=dict)
+    """By symbol, in the order in which they were given."""
+
+    def record(self, family: str, symbol: str, identity: Identity) -> None:
+        """A record was given."""
+        self.counts.setdefault((family, symbol), Counter())[identity] += 1
+
+    def trade(self, symbol: str, trade: GivenTrade) -> None:
+        """A trade was given."""
+        self.record(TRADE, symbol, (trade.trade_id,))
+        self.trades.setdefault(symbol, []).append(trade)
+
+    def hole(self, symbol: str, first_id: int, last_id: int) -> None:
+        """Trades are said to be missing."""
+        self.trades.setdefault(symbol, []).append(ToldHole(first_id, last_id))
+
+    def total(self) -> int:
+        """How many records were given."""
+        return sum(counter.total() for counter in self.counts.values())
+
+    def missing(self, kept: Mapping[Stream, Collection[Identity]], families: Collection[str]) -> list[str]:
+        """What Kafka holds of these families and was not given, by stream."""
+        found = []
+        for (family, symbol), identities in sorted(kept.items()):
+            if family in families:
+                lacking = set(identities) - self.counts.get((family, symbol), Counter()).keys()
+                if lacking:
+                    found.append(
+                        f"{family}.{symbol}: {len(lacking)} records of Kafka not given, such as {min(lacking)}"
+                    )
+        return found
+
+
+@dataclass(slots=True)
+class RecordFindings:
+    """What was found of one reader of records."""
+
+    given: int = 0
+    holes: int = 0
+    late: int = 0
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    untrue: list[str] = field(default_factory=list)
+    """Holes that were none, trades that are missing without a hole, and trades out of order."""
+
+    @property
+    def problems(self) -> list[str]:
+        """All that breaks a promise."""
+        return [*self.lost, *self.twice, *self.untrue]
+
+
+def judge_records(
+    given: Given,
+    kept: Mapping[Stream, Collection[Identity]],
+    said: Mapping[Stream, Sequence[Message]],
+    families: Collection[str],
+) -> RecordFindings:
+    """What a reader that has read all of Kafka was given, against what Kafka holds and what the exchange said."""
+    found = RecordFindings(given.total(), lost=given.missing(kept, families))
+    for (family, symbol), counter in sorted(given.counts.items()):
+        again = [identity for identity, count in counter.items() if count > 1]
+        if again:
+            found.twice.append(f"{family}.{symbol}: {len(again)} records given twice, such as {min(again)}")
+    for symbol, items in sorted(given.trades.items()):
+        found.holes += sum(isinstance(each, ToldHole) for each in items)
+        found.late += sum(isinstance(each, GivenTrade) and each.is_late for each in items)
+        found.untrue += [f"{TRADE}.{symbol}: {each}" for each in _false_holes(items)]
+        found.untrue += [f"{TRADE}.{symbol}: {each}" for each in _out_of_order(items)]
+        found.untrue += [f"{TRADE}.{symbol}: {each}" for each in _untold(items, said.get((TRADE, symbol), ()))]
+    return found
+
+
+def _false_holes(items: Sequence[GivenTrade | ToldHole]) -> Iterable[str]:
+    """A hole is false if one of its trades lies in Kafka before the trade that showed the hole: it had been read by then."""
+    for place, hole in enumerate(items):
+        if not isinstance(hole, ToldHole):
+            continue
+        after = next((each for each in items[place + 1 :] if isinstance(each, GivenTrade) and not each.is_late), None)
+        for each in items:
+            if not isinstance(each, GivenTrade) or not hole.first_id <= each.trade_id <= hole.last_id:
+                continue
+            if after is not None and each.partition == after.partition and each.offset < after.offset:
+                yield f"{hole} was told, but trade {each.trade_id} lay at offset {each.offset}, before {after.offset}"
+                break
+
+
+def _out_of_order(items: Sequence[GivenTrade | ToldHole]) -> Iterable[str]:
+    """Ids ascend, but for trades that are marked as late, and for a sequence that begins anew later."""
+    before: GivenTrade | None = None
+    for each in items:
+        if not isinstance(each, GivenTrade) or each.is_late:
+            continue
+        if before is not None and each.trade_id <= before.trade_id and each.time_us <= before.time_us:
+            yield f"trade {each.trade_id} was given after {before.trade_id}"
+        before = each
+
+
+def _untold(items: Sequence[GivenTrade | ToldHole], said: Sequence[Message]) -> Iterable[str]:
+    """Trades between two that were given in order, neither given nor told as missing. Each listing's ids ascend on their own."""
+    trades = [each for each in items if isinstance(each, GivenTrade)]
+    ids, in_order = {each.trade_id for each in trades}, {each.trade_id for each in trades if not each.is_late}
+    holes = [each for each in items if isinstance(each, ToldHole)]
+    places = [place for place, each in enumerate(said) if each.last_id in in_order]
+    for before, after in pairwise(places):
+        if (said[before].last_id or 0) > (said[after].last_id or 0):
+            continue  # the market was listed anew between them: nobody knows where its ids began
+        between = {said[place].last_id or 0 for place in range(before + 1, after)} - ids
+        untold = sorted(each for each in between if not any(hole.first_id <= each <= hole.last_id for hole in holes))
+        if untold:
+            yield f"{len(untold)} trades from {untold[0]} on are missing, and no hole was told"

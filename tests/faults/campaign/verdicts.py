@@ -1,0 +1,65 @@
+"""Asks the judge: of all markets, what was lost without a record, and which sights of books were LIVE and wrong."""
+
+import random
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any
+from urllib.error import HTTPError
+
+from faults.campaign.judge import Books, Loss, Sight, Wrong, lost_messages, wrong_books
+from faults.campaign.kept import Kept
+from faults.campaign.sights import unpacked
+from faults.campaign.truth import BookTimes, Truth
+from plant import Exchange
+
+
+def wrong_sights(exchange: Exchange, truth: Truth, sights: Iterable[Sight]) -> list[Wrong]:
+    """Each sight of a book that was LIVE and wrong, by the books that the exchange had."""
+    in_time = sorted(sights, key=lambda sight: sight.wall_us)
+    return wrong_books(in_time, book_times(truth), exchange_books(exchange), unpacked)
+
+
+def book_times(truth: Truth) -> dict[str, BookTimes]:
+    """By symbol the states that the exchange's books have had."""
+    return {
+        symbol: BookTimes(listings, truth.messages.get(("depth", symbol), ()))
+        for symbol, listings in truth.listings.items()
+    }
+
+
+def exchange_books(exchange: Exchange) -> Books:
+    """The exchange's book at an update id, each asked for once."""
+
+    @lru_cache(maxsize=4096)
+    def book(symbol: str, update_id: int) -> Any:
+        try:
+            return exchange.ask(f"/books/{symbol}?at={update_id}")
+        except HTTPError:
+            return None
+
+    return book
+
+
+def moments_between(seed: int, count: int, first_us: int, last_us: int) -> list[int]:
+    """Random moments of a campaign, the same for the same seed, and its very last one, when all books were right."""
+    numbers = random.Random(f"moments of {seed}")  # of its own: the schedule's numbers stay what they are
+    return sorted([*(first_us + int(numbers.random() * (last_us - first_us)) for _ in range(count - 1)), last_us])
+
+
+def losses(truth: Truth, kept: Kept, families: Collection[str], until_us: int) -> list[Loss]:
+    """What the streams of these families have lost without a record, of all markets."""
+    found: list[Loss] = []
+    for (family, symbol), messages in truth.messages.items():
+        if family not in families:
+            continue
+        gaps = [each for each in kept.gaps if each.family == family and each.symbol in (symbol, "")]
+        records, letters = (each.get((family, symbol), set()) for each in (kept.records, kept.letters))
+        since_us = kept.first_covered_us(family, symbol)
+        if since_us is not None:  # a clock that was stepped may say that it was before the exchange was ever asked
+            asked_us = [truth.subscribed_us.get(each, since_us) for each in (f"{family}.{symbol}", family)]
+            since_us = max(since_us, *asked_us)
+        received = kept.received.get((family, symbol), {})
+        found += lost_messages(
+            messages, records, gaps, letters, since_us=since_us, until_us=until_us, received=received
+        )
+    return sorted(found, key=lambda loss: loss.first.wall_us)

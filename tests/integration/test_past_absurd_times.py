@@ -1,0 +1,82 @@
+"""A record with an absurd time misleads Kafka's own index, and no reader of the past: against a real broker."""
+
+import asyncio
+
+from aiokafka import AIOKafkaProducer
+
+from backpack_streams.books import BookStream, Status
+from backpack_streams.books.past_offsets import offsets_at
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.topics import topic
+from backpack_streams.embedded import BlockingKafka
+from stub_producer import DEPTH, StubExchange, StubProducer, _update, now_us
+
+SYMBOL = "BTC_USDC_PERP"
+CENTURY_MILLIS = 100 * 365 * 24 * 3600 * 1000
+
+
+async def send(
+    servers: str, name: str, partition: int, stamps_ms: list[int], value: bytes = b"x", key: bytes = b"k"
+) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=servers)
+    await producer.start()
+    try:
+        for stamp in stamps_ms:
+            await producer.send(name, value, key, partition=partition, timestamp_ms=stamp)
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+def test_a_moment_is_found_behind_a_record_of_another_century(kafka: BlockingKafka) -> None:
+    asyncio.run(asyncio.wait_for(_behind_a_record_of_another_century(kafka.bootstrap_servers), 90))
+
+
+async def _behind_a_record_of_another_century(servers: str) -> None:
+    async with StubProducer(servers, "absurd-index.", StubExchange((SYMBOL,))):
+        pass  # makes the topics
+    place, began_ms = ("absurd-index.market.depth", 3), 1_700_000_000_000
+    stamps = [began_ms + number * 10 for number in range(20_000)]
+    stamps[100] += CENTURY_MILLIS
+    await send(servers, *place, stamps)
+    async with Reader(KafkaConnection(servers)) as reader:
+        ends = await reader.ends([place])
+        assert await reader.offset_at(place, stamps[15_000]) == 100, "Kafka's index points at the absurd record"
+        for wanted in (0, 50, 150, 7_777, 15_000, 19_999):
+            assert await offsets_at(reader, {place: stamps[wanted]}, ends) == {place: wanted}
+        assert await offsets_at(reader, {place: stamps[-1] + 1}, ends) == {place: 20_000}
+
+
+def test_books_as_of_a_moment_after_an_update_of_another_century(kafka: BlockingKafka) -> None:
+    asyncio.run(asyncio.wait_for(_after_an_update_of_another_century(kafka.bootstrap_servers), 90))
+
+
+async def _after_an_update_of_another_century(servers: str) -> None:
+    """A foreign update of a market that nobody wants, in the partition of one that somebody does."""
+    prefix, partition = "absurd-at.", partition_of(SYMBOL.encode(), topic(DEPTH).partitions)
+    async with StubProducer(servers, prefix, StubExchange((SYMBOL,))) as producer:
+        await producer.watermark()
+        await producer.snapshot(SYMBOL, 1)
+        await producer.update(SYMBOL)
+        await producer.watermark()
+        foreign = _update("FOREIGN", 7) | {"engine_time": now_us() + CENTURY_MILLIS * 1000}
+        codec = Codec()
+        value = codec.encoder("DepthUpdate", prefix + DEPTH)(codec.rows("DepthUpdate")(foreign))
+        await send(servers, prefix + DEPTH, partition, [now_us() // 1000 + CENTURY_MILLIS], value, b"FOREIGN")
+        producer._next[DEPTH, partition] += 1
+        moments: list[tuple[int, int]] = []
+        for _ in range(40):
+            await producer.update(SYMBOL)
+            await producer.watermark()
+            moments.append((now_us(), producer.exchange.last_ids[SYMBOL]))
+            await asyncio.sleep(0.02)
+    for moment_us, last_id in moments[::10]:
+        stream = BookStream(servers, SYMBOL, from_time=moment_us, until=moment_us, topic_prefix=prefix)
+        async with stream:
+            assert await stream.until_moment(30), "one record holds up the reading"
+            book = stream.books[SYMBOL]
+            assert book.status is Status.LIVE, book.reason
+            assert book.last_update_id == last_id

@@ -1,0 +1,259 @@
+"""Records of several topics in one order of engine time: the same whatever was fetched first, and nothing waits without bound."""
+
+import asyncio
+import time
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backpack_streams.books.record_stream import Hole, StreamedRecord
+from topics_in_memory import PREFIX, SECOND, T0, MemoryReader, Topics, stream_of
+
+TOPICS = ["market.depth", "market.book_snapshot", "market.trade"]
+YEAR_2100_SECONDS = (4_102_444_800_000_000 - T0) / SECOND
+
+Schedule = list[tuple[tuple[str, int], int]]
+schedules = st.lists(
+    st.tuples(st.tuples(st.sampled_from([PREFIX + name for name in TOPICS]), st.integers(0, 1)), st.integers(1, 20)),
+    max_size=30,
+)
+
+
+def merged(topics: Topics, schedule: Schedule = [], names: list[str] | None = None, **options: Any) -> list[Any]:  # noqa: B006  # read only
+    async def read() -> list[Any]:
+        reader = MemoryReader(topics, schedule)
+        stream = stream_of(reader, names or TOPICS, start="beginning", until="end", merged=True, **options)
+        async with stream:
+            return [item async for item in stream]
+
+    return asyncio.run(read())
+
+
+def seconds(items: list[Any]) -> list[float]:
+    return [(item.time - T0) / SECOND for item in items if isinstance(item, StreamedRecord)]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Topics:
+    """A minute of three markets as two producers, a refill and REST bring it: with holes, copies, and times that go back."""
+    topics = Topics()
+    update_ids, trade_ids = {"A": 10, "B": 20, "C": 30}, {"A": 100, "B": 200, "C": 300}
+    at = 0.0
+    for _ in range(draw(st.integers(0, 40))):
+        at += draw(st.sampled_from([0.0, 0.001, 0.3, 2.0]))
+        symbol = draw(st.sampled_from("ABC"))
+        kind = draw(st.sampled_from(["update", "trade", "trade", "snapshot", "copy", "hole", "late"]))
+        if kind == "update":
+            update_ids[symbol] += 1
+            topics.update(update_ids[symbol], symbol, at)
+        elif kind == "trade":
+            trade_ids[symbol] += 1
+            topics.trade(trade_ids[symbol], symbol, at)
+        elif kind == "hole":
+            trade_ids[symbol] += draw(st.integers(1, 3))
+        elif kind == "late":
+            topics.trade(
+                trade_ids[symbol] - draw(st.integers(0, 5)), symbol, at - draw(st.sampled_from([0.1, 5.0])), at
+            )
+        elif kind == "copy":
+            topics.update(update_ids[symbol], symbol, at, at + 1)
+        else:
+            topics.snapshot(update_ids[symbol], symbol, at - draw(st.sampled_from([0.0, 0.5, 8.0])), at)
+    return topics
+
+
+@settings(max_examples=30)
+@given(histories(), schedules, schedules)
+def test_the_order_does_not_depend_on_what_was_fetched_first(
+    topics: Topics, schedule: Schedule, other: Schedule
+) -> None:
+    items = merged(topics, schedule)
+    assert items == merged(topics, other)
+    in_turn = seconds([item for item in items if not (isinstance(item, Hole) or item.is_late)])
+    assert in_turn == sorted(in_turn) or _went_back(items)
+
+
+def _went_back(items: list[Any]) -> bool:
+    """Whether some market's own times went back: its records stay in the order of their ids then."""
+    newest: dict[tuple[str, str], int] = {}
+    for item in items:
+        if isinstance(item, StreamedRecord):
+            key = item.name, item.symbol
+            if item.time < newest.get(key, 0):
+                return True
+            newest[key] = item.time
+    return False
+
+
+def test_topics_come_in_the_order_of_engine_time() -> None:
+    topics = Topics()
+    for number in range(50):
+        topics.update(1 + number, "A", number)
+        topics.trade(1 + number, "A", number + 0.5)
+        topics.trade(1 + number, "B", number + 0.25)
+        topics.snapshot(1 + number, "A", number + 0.75)
+    for schedule in ([((PREFIX + "market.trade", 0), 9)] * 3, [((PREFIX + "market.book_snapshot", 0), 50)], []):
+        items = merged(topics, schedule)
+        assert seconds(items) == [number / 4 for number in range(200)]
+
+
+def test_a_second_producer_that_is_a_little_behind_fills_in_at_the_right_place() -> None:
+    topics = Topics()
+    for number in range(10):
+        if number != 4:
+            topics.update(1 + number, "A", number / 10)
+    topics.update(5, "A", 0.4)
+    items = merged(topics)
+    assert [item.value["last_update_id"] for item in items] == list(range(1, 11))
+    assert not any(item.is_late for item in items)
+
+
+def test_updates_of_a_market_stay_in_the_order_of_their_ids_where_the_engines_clock_steps_back() -> None:
+    topics = Topics()
+    for number in range(20):
+        topics.update(1 + number, "A", number / 10 - (0.35 if number >= 10 else 0.0))
+        topics.trade(1 + number, "A", number / 10)
+    items = merged(topics)
+    assert [item.value["last_update_id"] for item in items if item.name == "DepthUpdate"] == list(range(1, 21))
+    assert [item.value["trade_id"] for item in items if item.name == "Trade"] == list(range(1, 21))
+
+
+def test_what_comes_after_its_turn_is_late_and_once() -> None:
+    topics = Topics()
+    topics.update(1, "A", 0)
+    for number in range(3, 30):
+        topics.update(number, "A", number)
+    topics.update(2, "A", 2, received=30)
+    told = [(item.value["last_update_id"], item.is_late) for item in merged(topics)]
+    assert sorted(told) == [(1, False), (2, True), *((number, False) for number in range(3, 30))]
+    assert told.index((18, False)) < told.index((2, True)) < told.index((20, False))
+
+
+def busy(missing: set[int], refilled_at: int | None = None) -> Topics:
+    """Half a minute of two markets, in which trades of one are missing until a refill brings them, if it does."""
+    topics = Topics({"market.trade": 1})
+    for number in range(1, 30):
+        if number not in missing:
+            topics.trade(number, "A", number)
+        if number == refilled_at:
+            for each in sorted(missing):
+                topics.trade(each, "A", each, received=number)
+        topics.trade(100 + number, "B", number + 0.25)
+        topics.update(number, "A", number + 0.5)
+    return topics
+
+
+def test_a_refill_comes_in_its_place_and_nothing_passes_it_meanwhile() -> None:
+    items = merged(busy({3, 4}, refilled_at=9))
+    assert seconds(items) == [number + part for number in range(1, 30) for part in (0, 0.25, 0.5)]
+    assert not any(item.is_late for item in items)
+
+
+def test_a_hole_is_told_before_the_trade_after_it() -> None:
+    items = merged(busy({3, 4}))
+    assert seconds(items) == sorted(seconds(items))
+    at = items.index(Hole("A", 3, 4))
+    assert items[at + 1].value["trade_id"] == 5
+    assert len(items) == 3 * 29 - 2 + 1
+
+
+async def test_nothing_passes_a_missing_trade_while_it_may_still_come() -> None:
+    """With the small window of a stream that goes on: what has gone by before the hole shows is past, and no more."""
+    topics = busy({3, 4}, refilled_at=9)
+    async with stream_of(MemoryReader(topics), TOPICS, start="beginning", merged=True) as stream:
+        events = stream.events()
+        items = [await anext(events) for _ in range(3 * 29)]
+    in_turn = [item for item in items if isinstance(item, StreamedRecord) and not item.is_late]
+    assert seconds(in_turn) == sorted(seconds(in_turn))
+    at = {
+        (item.name, item.symbol, item.time): place
+        for place, item in enumerate(items)
+        if isinstance(item, StreamedRecord)
+    }
+    refilled = at["Trade", "A", T0 + 4 * SECOND]
+    assert refilled < at["Trade", "A", T0 + 5 * SECOND]
+    assert (
+        refilled
+        < at["Trade", "B", T0 + 5 * SECOND + SECOND // 4]
+        < at["DepthUpdate", "A", T0 + 6 * SECOND + SECOND // 2]
+    )
+
+
+def test_a_refill_that_comes_after_the_hole_was_told_is_late() -> None:
+    items = merged(busy({3, 4}, refilled_at=25))
+    assert [item.value["trade_id"] for item in items if isinstance(item, StreamedRecord) and item.is_late] == [3, 4]
+    assert items.count(Hole("A", 3, 4)) == 1
+    assert len(items) == 3 * 29 + 1
+
+
+def test_one_absurd_time_holds_up_nothing_else() -> None:
+    topics = Topics()
+    for number in range(20):
+        if number == 3:
+            topics.trade(4, "B", YEAR_2100_SECONDS, received=3)
+        else:
+            topics.trade(1 + number, "B", number)
+        topics.update(1 + number, "A", number + 0.5)
+    items = merged(topics)
+    assert len(items) == 40
+    assert [item.value["trade_id"] for item in items if item.name == "Trade"] == list(range(1, 21))
+    assert [item.name for item in items[-4:]] == ["Trade", "DepthUpdate"] * 2
+
+
+async def test_a_quiet_partition_holds_nothing_up_when_there_is_no_more() -> None:
+    topics = Topics()
+    reader = MemoryReader(topics)
+    async with stream_of(reader, TOPICS, merged=True) as stream:
+        topics.update(1, "A", time.time() - T0 / SECOND)
+        topics.trade(1, "A", time.time() - T0 / SECOND)
+        began = time.monotonic()
+        events = stream.events()
+        async with asyncio.timeout(20):
+            assert [(await anext(events)).name for _ in range(2)] == ["DepthUpdate", "Trade"]  # type: ignore[union-attr]
+        assert time.monotonic() - began >= 0.8  # others may still have been on their way
+
+
+async def test_history_does_not_wait_for_the_clock() -> None:
+    topics = Topics()
+    for number in range(200):
+        topics.trade(1 + number, "A", number)
+    async with stream_of(MemoryReader(topics), TOPICS, start="beginning", merged=True) as stream:
+        async with asyncio.timeout(20):
+            events = stream.events()
+            found = [await anext(events) for _ in range(200)]
+    assert seconds(found) == list(range(200))
+
+
+def test_only_so_much_is_read_ahead() -> None:
+    """The partition that all others wait for is read alone once they have enough."""
+    topics = Topics()
+    for number in range(300):
+        topics.update(1 + number, "A", number)
+    for number in range(300):
+        topics.trade(1 + number, "A", number)
+    items = merged(topics)
+    assert seconds(items) == sorted(seconds(items))
+
+
+def test_markets_that_are_not_wanted_show_how_far_their_partition_has_come() -> None:
+    """Else all of a partition would be read, and what others hold kept, before anything is given."""
+    topics = Topics({"market.trade": 1, "market.depth": 1})
+    for number in range(500):
+        topics.trade(1 + number, "B", YEAR_2100_SECONDS if number == 20 else number, received=number)
+        topics.update(1 + number, "A", number)
+    topics.trade(1, "A", 499.5)
+
+    async def first() -> tuple[Any, int]:
+        reader = MemoryReader(topics, [((PREFIX + "market.trade", 0), 50), ((PREFIX + "market.depth", 0), 50)] * 10)
+        async with stream_of(reader, TOPICS, ["A"], start="beginning", until="end", merged=True) as stream:
+            events = stream.events()
+            item = await anext(events)
+            polls = reader.polls
+            rest = [each async for each in events]
+            return [item, *rest], polls
+
+    items, polls = asyncio.run(first())
+    assert polls <= 4
+    assert seconds(items) == [*range(500), 499.5]
+    assert not any(item.is_late for item in items)

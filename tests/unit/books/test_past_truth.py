@@ -1,0 +1,185 @@
+"""Books as of a past moment: LIVE only if a producer vouched for them then, whatever clocks say, and right if they are."""
+
+from itertools import groupby
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backpack_streams.books.market_book import Status
+from past_plant import DEPTH, SNAPSHOT, START_US, WATERMARK, Life, Shown, World, books_at
+from vouched_plant import SECOND
+
+BUSY = [i * 0.41 for i in range(int(120 / 0.41))]
+MAX_AGE = 5.0
+
+
+def micros(seconds: float) -> int:
+    return START_US + int(seconds * SECOND)
+
+
+def statuses(world: World, seconds: float, **options: Any) -> dict[str, Status]:
+    return {symbol: book.status for symbol, book in books_at(world.logs, micros(seconds), **options).items()}
+
+
+def test_before_during_and_after_an_outage() -> None:
+    world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 50), Life(70, 200)])
+    books = books_at(world.logs, micros(45))
+    assert {each.status for each in books.values()} == {Status.LIVE}
+    assert all(micros(44) - SECOND < (each.as_of or 0) <= micros(45) for each in books.values())
+    for seconds in (56.0, 60.0, 69.0):
+        books = books_at(world.logs, micros(seconds))
+        assert {each.status for each in books.values()} == {Status.STALE}
+        assert all("no producer has vouched for depth." in each.reason for each in books.values())
+    assert statuses(world, 110) == {"A": Status.LIVE, "Q": Status.LIVE}
+
+
+def test_a_quiet_market_that_moved_during_the_outage_is_not_live_before_a_snapshot_says_so() -> None:
+    world = World({"A": BUSY, "Q": [1.0, 60.0]}, [Life(0, 50), Life(70, 200)], snapshots_every=118.0)
+    books = books_at(world.logs, micros(110))
+    assert books["Q"].status is Status.STALE
+    assert "broke after" in books["Q"].reason
+
+
+def test_a_recording_from_before_there_were_watermarks_is_believed_by_its_sequence() -> None:
+    world = World({"A": BUSY}, [Life(0, 200)], publishes_watermarks=False)
+    book = books_at(world.logs, micros(45))["A"]
+    assert (book.status, book.as_of, book.reason) == (Status.LIVE, None, "")
+
+
+def test_a_topic_of_watermarks_that_begins_much_later_says_nothing_of_the_recording_before() -> None:
+    old = World({"A": BUSY}, [Life(0, 200)], publishes_watermarks=False)
+    late = World({"A": BUSY}, [Life(0, 200, ahead=3600.0)])
+    old.logs.topics["b.ops.watermark"] = late.logs.topics["b.ops.watermark"]
+    assert statuses(old, 45) == {"A": Status.LIVE}
+
+
+def test_nobody_is_asked_with_max_age_none() -> None:
+    world = World({"A": BUSY}, [Life(0, 50), Life(70, 200)])
+    book = books_at(world.logs, micros(60), max_age=None)["A"]
+    assert book.status is Status.LIVE
+    assert book.as_of is not None
+    assert book.as_of < micros(50)
+
+
+def test_before_the_first_producer_nobody_vouches() -> None:
+    """A poller that came first has published snapshots, and nobody has published an update."""
+    world = World({"A": BUSY}, [Life(100, 200)])
+    assert statuses(world, 20) == {"A": Status.STALE}
+
+
+def test_a_dead_producer_whose_clock_was_ahead_keeps_nothing_live() -> None:
+    world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 60, ahead=50.0)])
+    assert statuses(world, 55) == {"A": Status.LIVE, "Q": Status.LIVE}
+    for seconds in (67.0, 80.0, 105.0):
+        assert statuses(world, seconds) == {"A": Status.STALE, "Q": Status.STALE}
+
+
+def test_in_silence_a_clock_that_is_ahead_deceives_nobody_for_longer_than_until_the_next_snapshot() -> None:
+    world = World({"Q": [1.0]}, [Life(0, 60, ahead=50.0)])
+    never_moves = World({"Q": []}, [Life(0, 60, ahead=50.0)])
+    assert statuses(never_moves, 45) == {"Q": Status.LIVE}
+    for seconds in (77.0, 80.0, 105.0):
+        assert statuses(world, seconds) == {"Q": Status.STALE}
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -20.0, 3600.0])
+def test_however_little_kafka_gives_at_once_clocks_are_compared(ahead: float) -> None:
+    """Watermarks of a clock that is behind are read long before the updates that they name."""
+    world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 200, ahead=ahead)])
+    world.logs.a_poll = 7
+    for seconds in (45.0, 80.0):
+        assert statuses(world, seconds) == {"A": Status.LIVE, "Q": Status.LIVE}
+
+
+def test_a_clock_set_back_or_ahead_in_between_changes_nothing() -> None:
+    for step in (-3600.0, -20.0, 20.0, 3600.0):
+        world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 80, steps_at=50.0, step=step)])
+        for seconds in (49.0, 52.0, 70.0):
+            assert statuses(world, seconds) == {"A": Status.LIVE, "Q": Status.LIVE}, (step, seconds)
+        for seconds in (87.0, 110.0):
+            assert statuses(world, seconds) == {"A": Status.STALE, "Q": Status.STALE}, (step, seconds)
+
+
+def test_copies_that_a_second_producer_brings_half_a_minute_late_change_nothing() -> None:
+    world = World({"A": BUSY, "Q": [1.0, 30.0]}, [Life(0, 80), Life(0, 200, late=30.0)])
+    for seconds in (40.0, 60.0, 79.0):
+        for symbol, book in books_at(world.logs, micros(seconds)).items():
+            assert book.status is Status.LIVE, book.reason
+            assert {book.last_update_id} == world.ids_of(symbol, micros(seconds), micros(seconds))
+    # Then only the late one is left: what it has covered is half a minute old.
+    assert statuses(world, 90) == {"A": Status.STALE, "Q": Status.STALE}
+
+
+def test_forward_over_an_outage_it_is_shown() -> None:
+    world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 50), Life(70, 200)])
+    shown: Shown = []
+    books_at(world.logs, micros(40), until_us=micros(115), shown=shown)
+    for symbol in ("A", "Q"):
+        told = [status for name, status, _ in shown if name == symbol]
+        assert [status for status, _ in groupby(told)] == ["LIVE", "STALE", "LIVE"]
+    live_ids = [last_id for name, status, last_id in shown if (name, status) == ("A", "LIVE") and last_id]
+    assert live_ids == sorted(live_ids)
+
+
+def test_topics_made_anew_are_not_taken_for_the_old_ones() -> None:
+    """Snapshots and watermarks name offsets of topics that are gone, as many records as there never were since."""
+    moves = {"A": BUSY, "Q": [1.0]}
+    for topics in ([DEPTH], [WATERMARK], [DEPTH, WATERMARK], [DEPTH, WATERMARK, SNAPSHOT]):
+        world = World(moves, [Life(0, 200)])
+        for topic in topics:
+            kept = [each for each in world.logs.topics[topic] if each.timestamp > micros(35) // 1000]
+            world.logs.topics[topic] = []
+            for each in kept:
+                world.logs.append(topic, each.key.decode(), each.value, each.timestamp * 1000)
+        for seconds in (38, 45, 60, 110):
+            for symbol, book in books_at(world.logs, micros(seconds)).items():
+                if book.status is Status.LIVE:
+                    right = world.ids_of(symbol, micros(seconds - MAX_AGE - 1.2), micros(seconds))
+                    assert book.last_update_id in right, (topics, seconds, symbol)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[World, float]:
+    ahead = st.sampled_from([0.0, 0.0, -3600.0, -30.0, -2.0, 2.0, 30.0, 3600.0])
+    lives = []
+    begins = draw(st.floats(0, 20))
+    for _ in range(draw(st.integers(1, 3))):
+        ends = begins + draw(st.floats(5, 80))
+        steps_at, step, late = (
+            draw(st.floats(begins, ends)),
+            draw(ahead),
+            draw(st.sampled_from([0.0, 0.0, 0.0, 4.0, 20.0])),
+        )
+        lives.append(Life(begins, ends, draw(ahead), steps_at, step, late))
+        begins = draw(st.floats(max(begins, ends - 15), ends + 25))
+    silent = draw(st.lists(st.floats(0, 120), max_size=6).map(sorted))
+    moves = {"A": BUSY, "Q": silent, "R": draw(st.lists(st.floats(0, 120), max_size=40).map(sorted))}
+    every = draw(st.sampled_from([3.0, 10.0, 37.0]))
+    world = World(moves, lives, snapshots_every=every)
+    world.logs.a_poll = draw(st.sampled_from([500, 20]))
+    return world, draw(st.floats(25, 119))
+
+
+@given(worlds())
+@settings(max_examples=60, deadline=None)
+def test_what_is_live_is_right(case: tuple[World, float]) -> None:
+    world, seconds = case
+    for symbol, book in books_at(world.logs, micros(seconds)).items():
+        if book.status is Status.LIVE:
+            right = world.ids_of(symbol, micros(seconds - MAX_AGE - 1.2), micros(seconds))
+            assert book.last_update_id in right, (symbol, world.lives, seconds)
+            bids, _ = book.book.to_lines()
+            assert bids == [("1", str(book.last_update_id))]
+
+
+@given(worlds())
+@settings(max_examples=60, deadline=None)
+def test_what_one_producer_covered_for_long_is_live(case: tuple[World, float]) -> None:
+    world, seconds = case
+    world = World(world.moves, [Life(0, 200, world.lives[0].ahead)], snapshots_every=10.0)
+    books = books_at(world.logs, micros(max(seconds, 45)))
+    assert {symbol: (book.status, book.reason) for symbol, book in books.items()} == dict.fromkeys(
+        books, (Status.LIVE, "")
+    )

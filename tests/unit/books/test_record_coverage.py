@@ -1,0 +1,165 @@
+"""Up to when the records of a topic are complete: never further than what was given, and None where somebody is missing."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backpack_streams.books.record_stream import RecordStream
+from backpack_streams.errors import UsageError
+from topics_in_memory import PREFIX, SECOND, T0, MemoryReader, Topics, stream_of
+
+
+def at(seconds: float) -> int:
+    return T0 + int(seconds * SECOND)
+
+
+async def taken(stream: RecordStream[Any], count: int) -> None:
+    events = stream.events()
+    for _ in range(count):
+        await anext(events)
+
+
+async def rounds(stream: RecordStream[Any], count: int = 2) -> None:
+    iteration = stream.rounds()
+    for _ in range(count):
+        for _ in await anext(iteration):
+            pass
+
+
+async def test_it_is_the_newest_watermark_whose_records_were_given() -> None:
+    topics = Topics()
+    topics.watermark(["trade.A"], 0.0, 0)
+    for number in range(10):
+        topics.trade(1 + number, seconds=number)
+        topics.watermark(["trade.A"], number + 0.9, 1 + number)
+    async with stream_of(MemoryReader(topics), "market.trade", ["A"], start="beginning") as stream:
+        assert stream.complete_through("market.trade") is None  # what was there at the join was not read
+        await taken(stream, 4)
+        assert stream.complete_through("market.trade") is None
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(9.9)
+        topics.trade(11, seconds=10)
+        topics.trade(12, seconds=11)
+        topics.watermark(["trade.A"], 11.5, 11)
+        await taken(stream, 1)
+        assert stream.complete_through("market.trade") == at(9.9)
+        await rounds(stream)
+        assert stream.complete_through(PREFIX + "market.trade") == at(11.5)
+
+
+async def test_trades_that_wait_for_a_missing_one_hold_it_back() -> None:
+    topics = Topics()
+    topics.watermark(["trade.A"], 0.0, 0)
+    async with stream_of(MemoryReader(topics), "market.trade", ["A"]) as stream:
+        topics.trade(1, seconds=1)
+        topics.trade(3, seconds=3)
+        topics.watermark(["trade.A"], 4.0, 1)
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(1)
+        topics.trade(2, seconds=2)
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(4)
+
+
+async def test_every_wanted_market_counts() -> None:
+    topics = Topics()
+    topics.watermark(["trade.A"], 5.0, 0, "one")
+    topics.watermark(["trade.B", "depth.A"], 3.0, 0, "two")
+    async with (
+        stream_of(MemoryReader(topics), ["market.trade", "market.depth"], ["A", "B"]) as both,
+        stream_of(MemoryReader(topics), "market.trade", ["A", "C"]) as uncovered,
+        stream_of(MemoryReader(topics), "market.trade") as every,
+    ):
+        for stream in (both, uncovered, every):
+            await rounds(stream)
+        assert both.complete_through("market.trade") == at(3)
+        assert both.complete_through("market.depth") is None
+        assert uncovered.complete_through("market.trade") is None
+        assert every.complete_through("market.trade") == at(3)
+        # Whoever ends covers nothing more; what is known of the others goes on.
+        topics.watermark(["trade.B", "depth.A"], 6.0, 1, "two", is_final=True)
+        topics.watermark(["trade.A"], 7.0, 1, "one")
+        for stream in (both, every):
+            await rounds(stream)
+        assert both.complete_through("market.trade") is None
+        assert every.complete_through("market.trade") == at(7)
+
+
+async def test_a_producer_that_is_gone_without_a_word_stops_it() -> None:
+    topics = Topics()
+    topics.watermark(["trade.A"], 5.0, 0, "one")
+    topics.watermark(["trade.B"], 5.0, 0, "two")
+    async with stream_of(MemoryReader(topics), "market.trade") as stream:
+        for sequence in range(1, 9):
+            topics.watermark(["trade.A"], 5.0 + sequence, sequence, "one")
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(5)
+
+
+async def test_the_statement_of_coverage_may_lie_far_back() -> None:
+    topics = Topics()
+    topics.watermark(["trade.A"], 0.0, 0)
+    for sequence in range(1, 1_500):
+        topics.watermark([], sequence, sequence, coverage=None, coverage_sequence=0)
+    async with stream_of(MemoryReader(topics), "market.trade", ["A"]) as stream:
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(1_499)
+
+
+async def test_candles_are_complete_by_interval() -> None:
+    topics = Topics({"market.kline": 2})
+    topics.watermark(["kline.1m.A"], 9.0, 0, "one")
+    topics.watermark(["kline.1h.A"], 3.0, 0, "two")
+    async with stream_of(MemoryReader(topics), "market.kline", ["A"]) as stream:
+        await rounds(stream)
+        assert stream.complete_through("market.kline", "kline.1m") == at(9)
+        assert stream.complete_through("market.kline") == at(3)
+        assert stream.complete_through("market.kline", "kline.5m") is None
+        with pytest.raises(UsageError, match="no stream"):
+            stream.complete_through("market.kline", "kline.7m")
+
+
+async def test_one_stream_of_all_markets_covers_each() -> None:
+    topics = Topics({"perp.liquidation": 2})
+    topics.watermark(["liquidation"], 9.0, 0)
+    async with (
+        stream_of(MemoryReader(topics), "perp.liquidation", ["A"]) as one,
+        stream_of(MemoryReader(topics), "perp.liquidation") as every,
+    ):
+        for stream in (one, every):
+            await rounds(stream)
+            assert stream.complete_through("perp.liquidation") == at(9)
+
+
+async def test_what_no_watermark_speaks_of_is_refused() -> None:
+    topics = Topics({"reference.market": 1})
+    async with stream_of(MemoryReader(topics), "reference.market") as stream:
+        with pytest.raises(UsageError, match="no stream"):
+            stream.complete_through("reference.market")
+        with pytest.raises(UsageError, match="not among"):
+            stream.complete_through("market.trade")
+
+
+async def test_a_poll_that_nobody_has_taken_counts_as_not_read() -> None:
+    topics = Topics()
+    topics.watermark(["trade.A"], 0.0, 0)
+    reader = MemoryReader(topics)
+    async with stream_of(reader, "market.trade", ["A"]) as stream:
+        await rounds(stream)
+        topics.watermark(["trade.A"], 1.0, 1)
+        await rounds(stream)
+        topics.trade(1, seconds=1.5)
+        events = stream.events()
+        asking = asyncio.ensure_future(events.__anext__())
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert stream._reading._polling is not None
+        await asyncio.wait({stream._reading._polling})
+        assert sum(reader.positions[place] for place in reader.positions if place[0] == PREFIX + "market.trade") == 1
+        topics.watermark(["trade.A"], 2.0, 2)
+        assert stream.complete_through("market.trade") == at(1)
+        await taken(stream, 1)
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(2)

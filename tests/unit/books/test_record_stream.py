@@ -1,0 +1,343 @@
+"""A stream of records keeps its own place: leaving a loop loses nothing, gives nothing twice, and `until` ends it by itself."""
+
+import asyncio
+import contextlib
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backpack_streams.books.record_stream import Hole, RecordStream, StreamedRecord, is_of
+from backpack_streams.books.records import MARKET_TRADE, REFERENCE_MARKET, Market, Trade
+from backpack_streams.errors import BookError, BusError, UsageError
+from topics_in_memory import PREFIX, SECOND, T0, MemoryReader, Topics, stream_of
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return EPOCH + timedelta(microseconds=T0 + int(seconds * SECOND))
+
+
+def trades(count: int) -> Topics:
+    topics = Topics()
+    for number in range(count):
+        topics.trade(100 + number, seconds=number)
+    return topics
+
+
+def ids(items: list[Any]) -> list[int]:
+    return [item.value["trade_id"] for item in items if isinstance(item, StreamedRecord)]
+
+
+async def all_of(stream: RecordStream[Any]) -> list[Any]:
+    async with stream:
+        return [item async for item in stream]
+
+
+def whole(reader: MemoryReader, topics: Any, symbols: Any = None, **options: Any) -> list[Any]:
+    stream = stream_of(reader, topics, symbols, start="beginning", until="end", **options)
+    return asyncio.run(all_of(stream))
+
+
+# ---- leaving and coming back
+
+Leaving = st.sampled_from(["break", "error", "timeout", "cancel", "round"])
+
+
+async def _left(how: list[tuple[str, int]], reader: MemoryReader) -> list[Any]:
+    stream = stream_of(reader, "market.trade", start="beginning", until="end", patience_seconds=60.0)
+    found: list[Any] = []
+
+    async def read(most: int, error: Exception | None = None) -> None:
+        async for item in stream:
+            found.append(item)
+            most -= 1
+            if most == 0:
+                if error is not None:
+                    raise error
+                return
+
+    async with stream:
+        for kind, count in how:
+            if kind == "break":
+                await read(count)
+            elif kind == "error":
+                with contextlib.suppress(ZeroDivisionError):
+                    await read(count, ZeroDivisionError())
+            elif kind == "round":
+                with contextlib.suppress(StopAsyncIteration):
+                    for item in await anext(stream.rounds()):
+                        found.append(item)
+                        count -= 1
+                        if not count:
+                            break
+            else:  # whatever Kafka gives, it gives after whoever waits for it has left
+                reader.gate = asyncio.Event()
+                task = asyncio.create_task(read(10_000))
+                for _ in range(count):
+                    await asyncio.sleep(0)
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                reader.gate.set()
+                reader.gate = None
+        await read(10_000)
+    return found
+
+
+@given(
+    st.lists(st.tuples(Leaving, st.integers(1, 7)), max_size=8),
+    st.lists(
+        st.tuples(st.sampled_from([(PREFIX + "market.trade", 0), (PREFIX + "market.trade", 1)]), st.integers(1, 9)),
+        max_size=9,
+    ),
+)
+def test_leaving_a_loop_in_whatever_way_loses_nothing_and_gives_nothing_twice(
+    how: list[tuple[str, int]], schedule: list[Any]
+) -> None:
+    assert ids(asyncio.run(_left(how, MemoryReader(trades(30), schedule)))) == list(range(100, 130))
+
+
+async def test_a_poll_under_way_survives_a_timeout() -> None:
+    reader = MemoryReader(trades(5))
+    async with stream_of(reader, "market.trade", start="beginning") as stream:
+        reader.gate = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                async for _ in stream:
+                    raise AssertionError
+        reader.gate.set()
+        async with aclosing(stream.events()) as events:
+            assert ids([await anext(events) for _ in range(5)]) == list(range(100, 105))
+
+
+async def test_two_iterations_at_once_are_refused() -> None:
+    reader = MemoryReader(trades(2))
+    async with stream_of(reader, "market.trade", start="beginning") as stream:
+        reader.gate = asyncio.Event()
+
+        async def first() -> Any:
+            return await anext(stream.events())
+
+        task = asyncio.create_task(first())
+        await asyncio.sleep(0.01)
+        with pytest.raises(BookError, match="two iterations"):
+            await anext(stream.events())
+        reader.gate.set()
+        assert ids([await task]) == [100]
+        assert ids([await anext(stream.events())]) == [101]
+
+
+async def test_an_iteration_that_rests_in_another_task_is_one_too() -> None:
+    async with stream_of(MemoryReader(trades(9)), "market.trade", start="beginning") as stream:
+        has_one, may_go = asyncio.Event(), asyncio.Event()
+
+        async def first() -> list[int]:
+            found = []
+            async for item in stream:
+                found.append(item)
+                has_one.set()
+                await may_go.wait()
+                if len(found) == 3:
+                    break
+            return ids(found)
+
+        task = asyncio.create_task(first())
+        await has_one.wait()
+        with pytest.raises(BookError, match="two iterations"):
+            await anext(stream.rounds())
+        may_go.set()
+        assert await task == [100, 101, 102]
+        assert ids([await anext(stream.events())]) == [103]
+
+
+async def test_what_ends_a_poll_is_raised_at_the_next_use_and_nothing_is_lost() -> None:
+    reader = MemoryReader(trades(4))
+    async with stream_of(reader, "market.trade", start="beginning", until="end") as stream:
+        reader.errors.append(BusError("refused"))
+        with pytest.raises(BusError, match="refused"):
+            await anext(stream.events())
+        assert ids([item async for item in stream]) == [100, 101, 102, 103]
+
+
+async def test_after_it_was_left_the_stream_says_so() -> None:
+    reader = MemoryReader(Topics())
+    stream = stream_of(reader, "market.trade")
+    with pytest.raises(BookError, match="not connected"):
+        await anext(stream.events())
+    async with stream:
+        waiting = asyncio.create_task(stream.events().__anext__())
+        await asyncio.sleep(0.01)
+    with pytest.raises(BookError, match="left while"):
+        await waiting
+    with pytest.raises(BookError, match="not connected"):
+        await anext(stream.events())
+
+
+async def test_it_may_be_entered_again() -> None:
+    topics = trades(3)
+    stream = stream_of(MemoryReader(topics), "market.trade", start="beginning", until="end")
+    async with stream:
+        assert ids([item async for item in stream]) == [100, 101, 102]
+    topics.trade(103, seconds=3)
+    async with stream:  # what was given before is not given again
+        assert ids([item async for item in stream]) == [103]
+
+
+# ---- where it ends
+
+
+def test_until_the_end_is_what_is_there_now() -> None:
+    topics = trades(20)
+    topics.trade(7, "B")
+    topics.skip((PREFIX + "market.trade", 0), 3)  # the marks of a transaction
+    topics.skip((PREFIX + "market.trade", 1), 3)
+    assert sorted(ids(whole(MemoryReader(topics), "market.trade"))) == [7, *range(100, 120)]
+
+
+async def test_what_comes_after_the_join_is_past_the_end() -> None:
+    topics = trades(3)
+    async with stream_of(MemoryReader(topics), "market.trade", start="beginning", until="end") as stream:
+        topics.trade(103, seconds=4)
+        assert ids([item async for item in stream]) == [100, 101, 102]
+        assert [item async for item in stream] == []
+        assert stream.is_caught_up
+
+
+def test_an_empty_topic_ends_at_once_and_so_does_one_that_compaction_emptied() -> None:
+    topics = Topics()
+    assert whole(MemoryReader(topics), "market.trade") == []
+    topics.skip((PREFIX + "market.trade", 1), 5)
+    assert whole(MemoryReader(topics), "market.trade") == []
+
+
+def test_a_hole_at_the_end_is_told_without_waiting() -> None:
+    topics = trades(2)
+    topics.trade(105)
+    assert whole(MemoryReader(topics), "market.trade")[2:] == [
+        Hole("A", 102, 104),
+        *whole(MemoryReader(topics), "market.trade")[3:],
+    ]
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_until_a_moment_gives_what_is_stamped_before_it_refills_among_it(merged: bool) -> None:
+    topics = Topics()
+    for number in (0, 1, 2, 4, 5, 6, 7, 8, 9):
+        topics.trade(100 + number, seconds=number)
+    topics.trade(103, seconds=3, received=9.5)  # a refill
+    topics.trade(150, "B", seconds=60.0)
+    for start, until in ((at(2), at(6)), (T0 + 2 * SECOND, T0 + 6 * SECOND)):
+        stream = stream_of(MemoryReader(topics), "market.trade", start=start, until=until, merged=merged)
+        assert ids(asyncio.run(all_of(stream))) == [102, 103, 104, 105]
+
+
+async def test_until_a_moment_to_come_ends_once_it_has_passed() -> None:
+    topics = Topics()
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    async with stream_of(MemoryReader(topics), "market.trade", until=soon, patience_seconds=0.2) as stream:
+        topics.trade(100, seconds=-10)
+        assert ids([item async for item in stream]) == [100]
+    assert datetime.now(UTC) > soon
+
+
+@pytest.mark.parametrize(
+    ("start", "until"), [(at(5), at(5)), (T0 + 1, T0), ("old", None), ("new", "now"), (at(5), "start"), (None, "end")]
+)
+def test_a_range_that_cannot_be_is_refused(start: Any, until: Any) -> None:
+    with pytest.raises(UsageError):
+        RecordStream("localhost:1", "market.trade", start=start, until=until)
+
+
+def test_a_moment_to_start_at_is_exact_to_the_millisecond() -> None:
+    for number in (0, 1, 3, 57, 137, 333, 564, 777, 999):
+        topics = Topics({"market.trade": 1})
+        topics.trade(1, seconds=(number - 1) / 1000)
+        topics.trade(2, seconds=number / 1000)
+        moment = EPOCH + timedelta(microseconds=T0 + 1000 * number)
+        stream = stream_of(MemoryReader(topics), "market.trade", start=moment, until="end")
+        assert ids(asyncio.run(all_of(stream))) == [2]
+
+
+# ---- what is given
+
+
+def test_tombstones_of_compacted_topics_are_given() -> None:
+    topics = Topics({"reference.market": 1})
+    row: dict[str, Any] = {"symbol": "A", "source": "REST", "received_time": T0, "raw": "{}"}
+    fields = {
+        field["name"]: None
+        for field in stream_of(MemoryReader(topics), "market.trade")._reading._codec.schema("Market").document["fields"]
+    }
+    row = (
+        fields
+        | row
+        | {
+            "market_type": "SPOT",
+            "order_book_state": "Open",
+            "is_visible": True,
+            "base_symbol": "A",
+            "quote_symbol": "B",
+        }
+    )
+    topics.add("reference.market", "A", "Market", row, T0)
+    topics.add("reference.market", "A", "Market", row, T0)
+    topics.add("reference.market", "A", "Market", None, T0 + SECOND)
+    topics.add("reference.market", "A", "Market", None, T0 + SECOND)
+    topics.add("reference.market", "A", "Market", row, T0)
+    found = whole(MemoryReader(topics), "reference.market")
+    assert [None if item.value is None else item.value["symbol"] for item in found] == ["A", None, "A"]
+    assert (found[1].name, found[1].symbol, found[1].time) == ("Market", "A", T0 + SECOND)
+
+
+def test_records_have_the_types_of_their_topic() -> None:
+    """For the type checker, which reads the tests as well."""
+    typed = RecordStream("localhost:1", MARKET_TRADE)
+    compacted = RecordStream("localhost:1", REFERENCE_MARKET)
+    several = RecordStream("localhost:1", [MARKET_TRADE, "market.kline"])
+
+    def ids_of(item: StreamedRecord[Trade] | Hole) -> int:
+        return item.first_id if isinstance(item, Hole) else item.value["trade_id"]
+
+    def state_of(item: StreamedRecord[Market | None]) -> str | None:
+        return None if item.value is None else item.value["order_book_state"]
+
+    async def use() -> None:
+        async for trade in typed:
+            ids_of(trade)
+        async for market in compacted:
+            if not isinstance(market, Hole):
+                state_of(market)
+        async for item in several:
+            if is_of(item, Trade):
+                ids_of(item)
+
+    assert use is not None
+
+
+# ---- copies
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 3), st.booleans())
+def test_copies_of_a_producer_that_is_far_behind_are_dropped(copies: int, merged: bool) -> None:
+    topics = Topics()
+    for _ in range(1 + copies):
+        for number in range(300):
+            topics.update(1 + number, seconds=number / 100)
+    found = whole(MemoryReader(topics), "market.depth", merged=merged)
+    assert [item.value["last_update_id"] for item in found] == list(range(1, 301))
+
+
+def test_five_thousand_updates_of_a_producer_that_lags_five_thousand_behind() -> None:
+    topics = Topics()
+    for _ in range(2):
+        for number in range(5_000):
+            topics.update(1 + number, seconds=number / 100)
+    stream = stream_of(MemoryReader(topics), "market.depth", start="beginning", until="end")
+    assert len(asyncio.run(all_of(stream))) == 5_000
+    assert stream.duplicates == 5_000

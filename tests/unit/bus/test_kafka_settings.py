@@ -1,0 +1,98 @@
+"""Where Kafka is and how to log in: what has no effect is refused, secrets are not shown, and nothing heavy is imported."""
+
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
+
+from backpack_streams.bus.connection import KafkaConnection, KafkaRefusedError, KafkaUnreachableError
+from backpack_streams.errors import BusError, UsageError
+
+SASL = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"security_protocol": "TLS"}, "none of PLAINTEXT, SSL"),
+        ({"sasl_username": "me"}, "sasl_username has no effect with security_protocol PLAINTEXT: set it to SASL_SSL"),
+        ({"sasl_password": "secret-word"}, "sasl_password has no effect"),
+        ({"security_protocol": "SASL_SSL"}, "needs sasl_mechanism, one of PLAIN"),
+        ({"security_protocol": "SASL_SSL", "sasl_mechanism": "scram"}, "not 'scram'"),
+        (SASL | {"sasl_username": "me"}, "SCRAM-SHA-512 needs sasl_password"),
+        (SASL | {"sasl_mechanism": "OAUTHBEARER"}, "needs sasl_oauth_token_file"),
+        ({"ssl_ca_file": "ca.pem"}, "ssl_ca_file has no effect with security_protocol PLAINTEXT: set it to SSL"),
+        ({"security_protocol": "SSL", "ssl_key_file": "key.pem"}, "needs ssl_cert_file"),
+    ],
+)
+def test_what_would_protect_nothing_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        KafkaConnection("kafka:9092", **fields)
+    assert told in str(error.value)
+    assert "secret-word" not in str(error.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = KafkaConnection("kafka:9093", **SASL, sasl_username="me", sasl_password="secret-word")
+    assert "secret-word" not in repr(settings) + str(settings)
+    options = settings.client_options()
+    assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("me", "secret-word")
+
+
+def test_files_may_be_named_as_text_and_by_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ours = authority.issue_cert("client")
+    ours.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    settings = KafkaConnection(
+        "kafka:9093", "SSL", ssl_ca_file="~/ca.pem", ssl_cert_file=str(tmp_path / "own.pem"), ssl_check_hostname=False
+    )
+    context = settings.client_options()["ssl_context"]
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.check_hostname, len(context.get_ca_certs())) == (False, 1)
+    with pytest.raises(UsageError, match="does not exist"):
+        KafkaConnection("kafka:9093", "SSL", ssl_ca_file=tmp_path / "none.pem").client_options()
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match="cannot be used"):
+        settings.client_options()
+
+
+async def test_a_token_is_read_each_time(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    fields = SASL | {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_file": str(token)}
+    provider = KafkaConnection("kafka:9093", **fields).client_options()["sasl_oauth_token_provider"]
+    assert await provider.token() == "first"
+    token.write_text("second\n")
+    assert await provider.token() == "second"
+    token.unlink()
+    with pytest.raises(UsageError, match="cannot be read"):
+        await provider.token()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (SaslAuthenticationFailed("no"), KafkaRefusedError),
+        (KafkaConnectionError("no"), KafkaUnreachableError),
+        (TimeoutError(), KafkaUnreachableError),
+        (KafkaError("no"), KafkaRefusedError),
+        (RuntimeError("no"), BusError),
+    ],
+)
+def test_a_failure_says_what_to_check(error: Exception, kind: type[BusError]) -> None:
+    told = KafkaConnection("kafka:9093").explain(error)
+    assert type(told) is kind
+    assert "kafka:9093" in str(told)
+
+
+def test_settings_import_no_client() -> None:
+    code = "import sys, backpack_streams.bus.connection; print('aiokafka' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"
