@@ -76,7 +76,10 @@ class Delivery:
             self.start.broke(self.coverage.take(event, now))
             return
         if isinstance(event, StreamsInactive):
-            events: Iterable[CoverageEvent] = self._heartbeats.bounded(event, self.router.feeds)
+            bounded = self._heartbeats.bounded(event, self.router.feeds)
+            events: Iterable[CoverageEvent] = (
+                each for one in bounded for each in self._siblings.bounded(one, self.router.feeds)
+            )
         else:
             events = (event,)
         for each in events:

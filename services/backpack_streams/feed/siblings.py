@@ -4,16 +4,17 @@ The exchange answers a subscription that it forgot with silence, and so does a q
 made it, a trade changes the book, a ticker counts trades. Where one of them moves and the other stays behind, the other is not delivered.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from backpack_streams.exchange.session_actions import StreamsInactive
 from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.stream_feed import StreamFeed
 
 GRACE_SECONDS = 10.0
 """How far one stream may be behind another: sockets and servers are not in step."""
 
-_WITNESSES = {"depth": ("bookTicker", "trade"), "trade": ("ticker",)}
+_WITNESSES = {"depth": ("bookTicker", "trade"), "trade": ("ticker",), "bookTicker": ("ticker",)}
 """By channel, the streams that prove that it has moved, the exact one first: only the first that there is counts."""
 
 
@@ -23,6 +24,8 @@ class _Watch:
 
     frames: int
     witness: int
+    after: float
+    """After which moment both were last in step."""
     since: float | None = None
 
 
@@ -31,6 +34,23 @@ class Siblings:
 
     def __init__(self) -> None:
         self._watches: dict[str, _Watch] = {}
+        self._checked_at: float | None = None
+
+    def bounded(self, event: StreamsInactive, feeds: Mapping[str, StreamFeed]) -> Iterator[StreamsInactive]:
+        """The event, with no stream covered for longer than it was in step with its witness, if it is behind that now.
+
+        Whether it was just about to follow, nobody knows any more.
+        """
+        through: dict[float, list[str]] = {}
+        for name in event.streams:
+            watch, feed = self._watches.get(name), feeds.get(name)
+            is_behind = (
+                watch is not None and feed is not None and watch.since is not None and watch.frames == feed.frames
+            )
+            end = min(event.through, watch.after) if watch is not None and is_behind else event.through
+            through.setdefault(end, []).append(name)
+        for end, streams in through.items():
+            yield replace(event, streams=tuple(streams), through=end)
 
     def check(self, feeds: Mapping[str, StreamFeed], is_covered: Callable[[str], bool], now: float) -> dict[str, str]:
         """Streams that count as covered and are behind, with the evidence in words. `now` is in monotonic seconds."""
@@ -41,12 +61,14 @@ class Siblings:
                 self._watches.pop(feed.name, None)
             elif self._is_behind(feed, _progress(witness, feed), now):
                 found[feed.name] = f"{witness.name} moved and {feed.name} did not follow within {GRACE_SECONDS:.0f} s"
+        self._checked_at = now
         return found
 
     def _is_behind(self, feed: StreamFeed, progress: int, now: float) -> bool:
         watch = self._watches.get(feed.name)
         if watch is None or watch.frames != feed.frames:
-            self._watches[feed.name] = _Watch(feed.frames, progress)  # only what moves from here on counts
+            after = now if watch is None or self._checked_at is None else self._checked_at
+            self._watches[feed.name] = _Watch(feed.frames, progress, after)  # only what moves from here on counts
             return False
         if progress > watch.witness and watch.since is None:
             watch.since = now

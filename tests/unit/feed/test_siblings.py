@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backpack_streams.exchange.session_actions import StreamsInactive
 from backpack_streams.feed.siblings import GRACE_SECONDS, Siblings
 from unit.feed.recorded_lanes import Plant, depth_frame, ticker_frame, trade_frame
 
@@ -143,3 +144,35 @@ def test_streams_of_windows_and_without_siblings_are_left_alone() -> None:
         market.send(ticker_frame(number, number))
         market.send(statistics(number, number))
         assert market.look() == []
+
+
+def test_trades_that_a_book_ticker_does_not_show_prove_that_it_is_missing() -> None:
+    market = Market(BOOK, TICKER)
+    market.send(ticker_frame(5, 1))
+    market.send(statistics(7, 1))
+    market.look(1)
+    market.send(statistics(8, 2))
+    assert market.look(GRACE_SECONDS) == []
+    assert market.look(2) == [BOOK]
+
+
+def ended(market: Market, through: float) -> dict[str, float]:
+    event = StreamsInactive((BOOK, TICKER), 1, through, "DISCONNECTED")
+    parts = list(market.siblings.bounded(event, market.plant.router.feeds))
+    return {name: part.through for part in parts for name in part.streams}
+
+
+def test_a_socket_that_goes_while_a_stream_is_behind_covered_it_until_both_were_in_step() -> None:
+    """The exchange had forgotten the subscription, and nobody had time to notice."""
+    market = Market(BOOK, TICKER)
+    market.send(ticker_frame(5, 1))
+    market.send(statistics(7, 1))
+    market.look(3)
+    market.send(ticker_frame(6, 4))
+    market.look(2)
+    assert ended(market, 5.0) == {BOOK: 5.0, TICKER: 5.0}, "the market is quiet"
+    market.send(statistics(8, 6))
+    market.look(1)
+    assert ended(market, 7.0) == {BOOK: 3.0, TICKER: 7.0}
+    market.send(ticker_frame(7, 7))
+    assert ended(market, 7.0) == {BOOK: 7.0, TICKER: 7.0}, "it has followed meanwhile"
