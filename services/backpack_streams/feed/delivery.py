@@ -73,7 +73,8 @@ class Delivery:
     def on_coverage(self, event: CoverageEvent, now: Moment) -> None:
         """What the session says of delivery, in its place among the frames."""
         if not self.start.is_over:
-            self.start.broke(self.coverage.take(event, now))
+            for each in self._bounded_by_held(event, now) if isinstance(event, StreamsInactive) else (event,):
+                self.start.broke(self.coverage.take(each, now))
             return
         if isinstance(event, StreamsInactive):
             bounded = self._heartbeats.bounded(event, self.router.feeds)
@@ -85,6 +86,13 @@ class Delivery:
         for each in events:
             for gap in self.coverage.take(each, now):
                 self._on_break(gap, now)
+
+    def _bounded_by_held(self, event: StreamsInactive, now: Moment) -> Iterator[CoverageEvent]:
+        """The same during the start, when frames are held unread: what a socket did not bring, it did not cover."""
+        brought_at = {name: now.seconds - (now.us - at_us) / 1e6 for name, at_us in self.start.brought_at().items()}
+        shown = Heartbeats(self.existing)
+        shown.saw(brought_at, self.router.feeds, now.seconds)
+        return shown.bounded(event, self.router.feeds)
 
     def on_tick(self, now: Moment, buffer_share: float) -> dict[str, str]:
         """Time passed; `buffer_share` is how full the buffer for Kafka is. Returns streams that do not deliver, with the evidence."""

@@ -51,6 +51,16 @@ class Heartbeats:
             if feed.symbol and is_heartbeat(feed) and (feed.frames or name in self._existing):
                 self._by_symbol.setdefault(feed.symbol, []).append(name)
 
+    def saw(self, brought_at: Mapping[str, float], feeds: Mapping[str, StreamFeed], now: float) -> None:
+        """Takes from elsewhere when each stream brought something last, as frames that nobody has read yet show."""
+        self.look(feeds, now)
+        for name, at in brought_at.items():
+            if name in self._seen:
+                self._seen[name] = _Seen(1, at)
+                feed = feeds[name]
+                if feed.symbol and is_heartbeat(feed) and name not in self._by_symbol.get(feed.symbol, ()):
+                    self._by_symbol.setdefault(feed.symbol, []).append(name)
+
     def bounded(self, event: StreamsInactive, feeds: Mapping[str, StreamFeed]) -> Iterator[StreamsInactive]:
         """The event, with no stream covered for longer than its market's heartbeat, or the stream itself, has shown."""
         through: dict[float, list[str]] = {}

@@ -5,6 +5,7 @@ A start ends in one of three ways, for each stream: *resumed* (a gap says what t
 finds Kafka as this one did. "Nothing was before" is never concluded from not knowing.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from backpack_streams.feed.coverage import Break
 HELD_BYTES = 128 * 1024 * 1024
 FRAME_OVERHEAD_BYTES = 150
 PATIENCE_SECONDS = 120.0
+_STREAM = re.compile(rb'"stream"\s*:\s*"([^"]*)"')
 
 
 class StartError(BackpackStreamsError):
@@ -52,6 +54,14 @@ class Start:
         """Holds a frame."""
         self._held.append(HeldFrame(link, payload, received_us))
         self.held_bytes += len(payload) + FRAME_OVERHEAD_BYTES
+
+    def brought_at(self) -> dict[str, int]:
+        """When each stream brought the last frame that is held (microseconds since the Unix epoch)."""
+        found: dict[str, int] = {}
+        for each in self._held:
+            if isinstance(each, HeldFrame) and (stream := _STREAM.search(each.payload)) is not None:
+                found[stream[1].decode("utf-8", "replace")] = each.received_us
+        return found
 
     def broke(self, gaps: Iterable[Break]) -> None:
         """Holds breaks of coverage, in their place among the frames."""

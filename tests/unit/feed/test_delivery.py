@@ -133,6 +133,27 @@ def test_breaks_during_the_start_are_told_in_their_place_among_the_frames() -> N
     assert producer.plant.coverage.statement()[0][0] == (14 * SECOND, None, True, None)
 
 
+@pytest.mark.parametrize(("delivers", "covered_until"), [(False, 10.0), (True, 18.0)])
+def test_a_socket_that_brought_nothing_during_the_start_covered_nothing(delivers: bool, covered_until: float) -> None:
+    """The exchange ignores the subscriptions of a market, and the socket goes before the start is over: frames are unread by then."""
+    book, ticker = "bookTicker.X", "ticker.X"
+    producer = Producer(book, ticker)
+    producer.delivery.existing.add(ticker)
+    producer.active(0, 10.0)
+    for second in range(10, 18):
+        producer.now = float(second)
+        name = ticker if delivers else "ticker.Y"
+        producer.send(
+            {"stream": name, "data": {"e": "ticker", "E": second * SECOND, "T": second * SECOND, "s": name[-1]}}
+        )
+    producer.inactive(0, 18.0)
+    producer.active(1, 20.0)
+    producer.resume(25.0, {}, bookTicker=None, ticker=None)
+    producer.tick(40.0)
+    [gap] = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == book]
+    assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", covered_until * SECOND, 20 * SECOND)
+
+
 def test_a_break_of_a_socket_that_told_nothing_and_one_before_are_one() -> None:
     """Twice without a message: at the restart, and again during the start."""
     producer = Producer("depth.X")
