@@ -107,6 +107,11 @@ class Coverage:
         known = self._streams.get(stream)
         return known is not None and bool(known.active)
 
+    def is_covered_beside(self, stream: str, link_id: int) -> bool:
+        """Whether another link than this one covers the stream now."""
+        known = self._streams.get(stream)
+        return known is not None and bool(known.active.keys() - {link_id})
+
     def active_since(self, stream: str) -> float | None:
         """Since when some link delivers the stream (monotonic seconds), None while none does."""
         known = self._streams.get(stream)

@@ -77,7 +77,7 @@ class Delivery:
                 self.start.broke(self.coverage.take(each, now))
             return
         if isinstance(event, StreamsInactive):
-            bounded = self._heartbeats.bounded(event, self.router.feeds)
+            bounded = self._heartbeats.bounded(event, self.router.feeds, self.coverage)
             events: Iterable[CoverageEvent] = (
                 each for one in bounded for each in self._siblings.bounded(one, self.router.feeds)
             )
@@ -92,7 +92,7 @@ class Delivery:
         brought_at = {name: now.seconds - (now.us - at_us) / 1e6 for name, at_us in self.start.brought_at().items()}
         shown = Heartbeats(self.existing)
         shown.saw(brought_at, self.router.feeds, now.seconds)
-        return shown.bounded(event, self.router.feeds)
+        return shown.bounded(event, self.router.feeds, self.coverage)
 
     def on_tick(self, now: Moment, buffer_share: float) -> dict[str, str]:
         """Time passed; `buffer_share` is how full the buffer for Kafka is. Returns streams that do not deliver, with the evidence."""

@@ -13,6 +13,8 @@ from backpack_streams.feed.stream_feed import StreamFeed
 
 LATE_SECONDS = 5.0
 """How late a heartbeat may be: five of them are missing then."""
+MISSED_SECONDS = 2.0
+"""A socket that goes so long after the last heartbeat did not bring one or two: what came with them, it may not have brought either."""
 SENT_BY_THE_SECOND_SECONDS = 30.0
 """Streams that may be silent for longer are sent too seldom to prove anything at once."""
 
@@ -61,12 +63,19 @@ class Heartbeats:
                 if feed.symbol and is_heartbeat(feed) and name not in self._by_symbol.get(feed.symbol, ()):
                     self._by_symbol.setdefault(feed.symbol, []).append(name)
 
-    def bounded(self, event: StreamsInactive, feeds: Mapping[str, StreamFeed]) -> Iterator[StreamsInactive]:
-        """The event, with no stream covered for longer than its market's heartbeat, or the stream itself, has shown."""
+    def bounded(
+        self, event: StreamsInactive, feeds: Mapping[str, StreamFeed], coverage: Coverage
+    ) -> Iterator[StreamsInactive]:
+        """The event, with no stream covered for longer than its market's heartbeat, or the stream itself, has shown.
+
+        What has shown nothing since the coverage began, however short that is, was not covered.
+        """
         through: dict[float, list[str]] = {}
         for name in event.streams:
             shown = self._shown(feeds.get(name))
             is_late = shown is not None and event.through - shown > LATE_SECONDS
+            if shown is not None and not coverage.is_covered_beside(name, event.link_id):
+                is_late = event.through - shown > MISSED_SECONDS or shown < (coverage.since(name) or 0.0)
             through.setdefault(max(shown, 0.0) if shown is not None and is_late else event.through, []).append(name)
         for end, streams in through.items():
             yield replace(event, streams=tuple(streams), through=end)

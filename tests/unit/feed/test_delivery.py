@@ -154,6 +154,26 @@ def test_a_socket_that_brought_nothing_during_the_start_covered_nothing(delivers
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", covered_until * SECOND, 20 * SECOND)
 
 
+def test_a_socket_that_brought_nothing_for_a_second_or_two_covered_nothing() -> None:
+    """It was confirmed and ignored, and goes before anybody could miss a heartbeat."""
+    book, ticker = "bookTicker.X", "ticker.X"
+    producer = Producer(book, ticker)
+    producer.active(0, 1.0)
+    producer.resume(2.0, {}, bookTicker=None, ticker=None)
+    for second in (3.0, 4.0):
+        producer.now = second
+        producer.send({"stream": ticker, "data": {"e": "ticker", "E": 1, "T": round(second), "s": "X", "n": 1}})
+        producer.tick(second)
+    producer.inactive(0, 4.5)
+    producer.active(1, 5.0)
+    producer.tick(5.5)
+    producer.inactive(1, 6.5)
+    producer.active(2, 7.0)
+    producer.tick(20.0)
+    gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == book]
+    assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps] == [(4.5, 5.0), (5.0, 7.0)]
+
+
 def test_a_break_of_a_socket_that_told_nothing_and_one_before_are_one() -> None:
     """Twice without a message: at the restart, and again during the start."""
     producer = Producer("depth.X")
