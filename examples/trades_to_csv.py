@@ -1,4 +1,4 @@
-"""Writes trades to a CSV file, each once and in order, every digit kept; what is missing is told on stderr.
+"""Writes trades to a CSV file, each once and in order, every digit kept; what is missing goes to stderr.
 
 python examples/trades_to_csv.py 127.0.0.1:19092 trades.csv SOL_USDC BTC_USDC_PERP
 """

@@ -61,7 +61,7 @@ class Reading:
         self._additions = 0
 
     async def run(self) -> None:
-        """Reads for ever."""
+        """Reads until it is cancelled."""
         while True:
             try:
                 await self._read()

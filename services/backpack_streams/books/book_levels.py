@@ -43,7 +43,7 @@ try:
 except ImportError:
     compiled = None
 if TYPE_CHECKING:
-    from backpack_streams.books._quick_levels import Levels as CompiledLevels  # what the stub beside it says
+    from backpack_streams.books._quick_levels import Levels as CompiledLevels  # typed by its stub
 elif compiled is not None:
     CompiledLevels = compiled.Levels
 if compiled is not None and not keeps_numbers(CompiledLevels):

@@ -105,7 +105,7 @@ class Delivery(Generic[_Event]):
     def _applying(self, events: Iterator[_Event], records: int) -> Iterator[_Event]:
         try:
             yield from events
-        except Exception as error:
+        except Exception as error:  # whatever it was, the books stand in the middle of a batch; it is raised again
             self._on_error(error)
             raise
         self.records -= records

@@ -110,7 +110,7 @@ def _mark(market: MarketBook, gap: _KnownGap, seeded_us: int) -> Outcome | None:
         return market.on_outage_over(f"no socket was up after update {gap.last_id}, and nothing has come since")
     if gap.is_outage:
         return market.on_outage(f"no socket is up since update {gap.last_id}")
-    # One that is still catching up shows SYNCING, and one that nobody vouches for STALE: it is told now, for nobody tells it again.
+    # A book that is catching up shows SYNCING, one without a valid watermark STALE: both take the gap now, since it is reported once.
     is_usable = market.is_whole or market.status is not Status.STALE
     if is_usable and market.last_update_id == gap.last_id:
         return market.on_unreadable(f"the producer lost what follows update {gap.last_id}", gap.detected_us)

@@ -108,7 +108,7 @@ class LiveReading:
 
     async def read_listing(self) -> dict[Place, int]:
         """The market list comes first: what is closed, and what patterns and kinds mean. Returns where to read on in it."""
-        topic = self.prefix + MARKET_TOPIC  # who reads books alone need not have one
+        topic = self.prefix + MARKET_TOPIC  # a reader of books needs no market list
         places = await self.reader.places(topic) if await self.reader.has(topic) else []
         ends = await self.reader.ends(places)
         self.intake.listing = await read_listing(self.reader, self.codec, self.prefix)

@@ -10,7 +10,7 @@ __all__ = ["Onlooker", "WatchedBook"]
 
 
 class Onlooker(Protocol):
-    """Somebody whom an `Intake` tells. What an update did is told together with the update, which no `BookUpdate` carries."""
+    """An `Intake` calls it for everything that reaches a book: for updates with the update itself, which no `BookUpdate` carries."""
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
         """An update and what it did, duplicates included."""

@@ -45,7 +45,7 @@ class PastItem(NamedTuple):
 class PastReading:
     """A merged reading of assigned partitions up to `ends`, as they were at `asked_us`; with `follows` also of what Kafka gets later.
 
-    `note` is told of the last record of each batch of updates. `offsets` is where the reading begins.
+    `note` gets the last record of each batch of updates. `offsets` is where the reading begins.
     """
 
     def __init__(

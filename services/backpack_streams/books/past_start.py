@@ -57,7 +57,7 @@ async def join_past(
 ) -> tuple[PastBooks, dict[Place, int]]:
     """Prepare books as of the past, and return them with the offsets that the reader is to be assigned.
 
-    `intake` knows the market list already. `note` is told of the last record of each batch of updates.
+    `intake` knows the market list already. `note` gets the last record of each batch of updates.
 
     Raises:
         BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.

@@ -79,7 +79,7 @@ class ReadingTask:
         on_end: Callable[[BaseException], None],
         on_resume: Callable[[], Iterator[BookUpdate]],
     ) -> None:
-        """Prepare. `on_end` is told why nobody reads any more; `on_resume` gives what changes once somebody does again."""
+        """Prepare. `on_end` gets the reason when reading ends; `on_resume` gives what changes when it goes on."""
         self.delivery: Delivery[BookUpdate] = Delivery(most_records, self._on_applied, self._on_broken)
         self.failure: BaseException | None = None
         """What ended the reading; None while it goes on."""
@@ -186,7 +186,7 @@ class ReadingTask:
     def _is_over(self) -> bool:
         return self._task is not None and self._task.done()
 
-    # Who waits for it -----------------------------------------------------------------------------------------
+    # Waiting for it -------------------------------------------------------------------------------------------
 
     async def claim(self, iteration: "_Iteration[Any]") -> None:
         """Let `iteration` be the one that takes the events.

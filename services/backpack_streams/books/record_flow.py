@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS: Final = 10.0
 """How long trades wait for the ones before them, which a refill may still bring."""
 HELD_AT_MOST: Final = 50_000
-"""Trades of all markets that may wait; beyond that the oldest hole is told."""
+"""Trades of all markets that may wait; beyond that the oldest gap is reported."""
 _CANNOT_BE_HAD: Final = "REFILL_INCOMPLETE"
 _MICROS: Final = 1_000_000
 

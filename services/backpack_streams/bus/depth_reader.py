@@ -16,7 +16,7 @@ from backpack_streams.errors import CodecError
 __all__ = ["RECORD", "DepthNumbers", "DepthReader", "Levels"]
 
 if TYPE_CHECKING:
-    from backpack_streams.bus import _quick_depth as _typed  # what the stub beside it says
+    from backpack_streams.bus import _quick_depth as _typed  # typed by its stub
 else:
     _typed = compiled
 

@@ -27,7 +27,7 @@ try:
 except ImportError:
     compiled = None
 if TYPE_CHECKING:
-    from backpack_streams.bus import _quick_depth as _typed  # what the stub beside it says
+    from backpack_streams.bus import _quick_depth as _typed  # typed by its stub
 else:
     _typed = compiled
 
