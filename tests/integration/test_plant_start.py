@@ -2,6 +2,8 @@
 
 import urllib.error
 import urllib.request
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,52 @@ def test_what_was_missed_of_a_market_that_closed_meanwhile_is_on_record_once(
             ids = [each.value[field] for each in kept if each.value and each.value["symbol"] == symbol]
             assert by_stream[stream]["last_id"] == max(ids)
             assert by_stream[stream]["last_time"] < by_stream[stream]["next_time"]
+
+
+def test_what_was_missed_of_a_market_that_the_first_list_left_out_is_on_record_to_its_end(
+    kafka: BlockingKafka, tmp_path: Path
+) -> None:
+    """Of such a market nothing is published until a later list brings it; the gap ends only there, not when the start did."""
+    prefix, symbol = "startpartial.", "BTC_USDC_PERP"
+    options = ("--streams", "bookTicker,depth,trade", "--market-refresh", "5")
+    with running_plant(kafka.bootstrap_servers, tmp_path, prefix) as plant:
+        exchange = plant.start_exchange("--symbols", "2", "--rate", "200")
+        first = plant.start("market-producer", *options)
+        wait_until("it is ready", first.is_ready)
+        wait_until(
+            "it has vouched", lambda: len(read_topic(plant.bootstrap_servers, prefix + "ops.watermark", None)) > 2
+        )
+        assert first.stop() == 0
+        exchange.order("markets-partial", symbol=symbol, count=1)
+        again = plant.start("market-producer", *options)
+        wait_until("it is ready", again.is_ready)
+
+        def rows(topic: str, record: str) -> list[dict[str, Any]]:
+            found = read_topic(plant.bootstrap_servers, prefix + topic, record)
+            return [each.value for each in found if each.value and each.value["symbol"] == symbol]
+
+        def gaps() -> list[dict[str, Any]]:
+            return [row for row in rows("ops.gap", "Gap") if row["reason"] != "STREAM_START"]
+
+        streams = {f"{channel}.{symbol}" for channel in ("bookTicker", "depth", "trade")}
+        wait_until(
+            "it is on record twice: when it was left out, and when it is carried again",
+            lambda: Counter(row["stream"] for row in gaps()) == dict.fromkeys(streams, 2),
+        )
+        in_turn = sorted(gaps(), key=lambda row: row["next_time"])
+        closed, later = in_turn[2]["next_time"], {row["stream"]: row for row in in_turn[3:]}
+        assert later.keys() == streams
+        assert all(row["last_time"] is not None and row["last_time"] <= closed for row in later.values())
+        until, ticker_times = later[f"bookTicker.{symbol}"]["next_time"], set[Any]()
+        ticker_times.update(row["received_time"] for row in rows("market.book_ticker", "BookTicker"))
+        second = timedelta(seconds=1)
+        assert not [each for each in ticker_times if closed < each < until - second], "nothing came before its end"
+        for stream, topic, record, first_id, last_id in (
+            (f"depth.{symbol}", "market.depth", "DepthUpdate", "first_update_id", "last_update_id"),
+            (f"trade.{symbol}", "market.trade", "Trade", "trade_id", "trade_id"),
+        ):
+            told, kept = later[stream], rows(topic, record)
+            assert told["last_id"] == max(row[last_id] for row in kept if row["received_time"] < closed)
+            assert told["next_id"] == min(row[first_id] for row in kept if row["received_time"] > closed)
+        starts = [row for row in rows("ops.gap", "Gap") if row["reason"] == "STREAM_START"]
+        assert len(starts) == len(streams), "it is known what was before"

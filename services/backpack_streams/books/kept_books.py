@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import starmap
 from typing import Any
 
 from backpack_streams.books.book_update import BookUpdate
@@ -170,8 +171,13 @@ class KeptBooks:
         return self.release([market for key, market in self.by_key.items() if self.place(key) not in self.behind])
 
     def _catch_up(self) -> Iterator[BookUpdate]:
+        """Who vouches for the books is looked at first: none is shown STALE for not being read to the end, which it is by now."""
+        vouching = self.vouching
         for place in self.partitions.caught_up():
-            yield from self.release(self._at.get(place, {}).values())
+            books = self._at.get(place, {}).values()
+            if vouching is not None:
+                yield from starmap(self._told, vouching.judge(books, vouching.clock()))
+            yield from self.release(books)
 
     def _why_unfollowed(self, seed: Mapping[str, Any], place: Place, home: Place) -> str:
         """Why what follows a snapshot that names `place` may be missing, where its market's updates are in `home`."""

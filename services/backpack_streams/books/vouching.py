@@ -84,8 +84,7 @@ class Vouching:
         self.coverage = self._new_coverage()
         self.undecodable_records = 0
         self._heard = self._read_all_at = self._next_look = self._next_forgetting = -inf
-        self._end_at_join = 0
-        self._seen_before = 0
+        self._end_at_join = self._seen_before = 0
         self._has_news = True
         self._told_of_clocks = False
         self._disproofs: list[Disproof] = []
@@ -125,9 +124,8 @@ class Vouching:
         for record in batch:
             heard = self._heard if record.offset >= self._end_at_join else None
             try:
-                coverage.take(
-                    self._codec.decode(record.value or b"")[1], record.offset, heard=heard, now=now, wall_us=wall_us
-                )
+                row = self._codec.decode(record.value or b"")[1]
+                coverage.take(row, record.offset, heard=heard, now=now, wall_us=wall_us)
             except (CodecError, KeyError) as error:
                 self.undecodable_records += 1
                 where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
@@ -200,8 +198,7 @@ class Vouching:
             market.standing.claims.append(self.claim(seed, is_new))
             self._has_news = True
         if outcome is Outcome.RESEEDED:  # who vouched for the book before it was replaced need not do so now
-            for _ in self._look_at(market, self.clock()):
-                pass
+            list(self._look_at(market, self.clock()))
 
     def on_lost(self, market: MarketBook, depth_next: int) -> None:
         """Updates of this market before an offset of its partition were not read, or could not be."""
@@ -252,11 +249,14 @@ class Vouching:
         """Look at all books again if there is news or a tenth of a second has passed; yields those whose standing changed."""
         if not self._has_news and now < self._next_look:
             return
-        self._has_news = False
-        self._next_look = now + _LOOK_SECONDS
+        self._has_news, self._next_look = False, now + _LOOK_SECONDS
         if now >= self._next_forgetting:
             self._next_forgetting = now + _FORGET_SECONDS
             self.coverage.forget_old(now)
+        yield from self.judge(markets, now)
+
+    def judge(self, markets: Iterable[MarketBook], now: float) -> Iterator[tuple[MarketBook, Outcome]]:
+        """Look at these books again now, as `refresh` does."""
         for market in markets:
             yield from self._look_at(market, now)
 

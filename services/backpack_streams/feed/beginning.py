@@ -59,10 +59,9 @@ class Beginning:
         self._publisher.go_on_from(found.ends)
         first_offset = await self._vouching.first()
         delivery.resume(found.last, found.covered, now())
-        for stream, abandoned in found.abandoned.items():
-            delivery.router.left_behind(
-                stream, abandoned.until_us, now_us(), reports.RESTART, last_id=abandoned.last_id
-            )
+        for stream, (until_us, last_id) in found.abandoned.items():
+            feed = delivery.router.recall(stream)
+            delivery.router.left_behind(feed, until_us, now_us(), reports.RESTART, last_id=last_id)
         if found.others and first_offset >= 0:
             try:
                 await self._look.until_known(found.others, first_offset)

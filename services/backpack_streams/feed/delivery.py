@@ -115,10 +115,10 @@ class Delivery:
     def resume(self, last: Mapping[str, LastPublished], covered: Mapping[str, int | None], now: Moment) -> None:
         """What Kafka has is known: the last record of each stream, and until when others covered it (see `Coverage.resume`)."""
         self.router.on_tick(now.seconds, now.us)
-        for name, feed in self.router.feeds.items():
-            if name in last:
-                self._tell_untold(feed, last[name].untold)
-                feed.resume(last[name].last_id, last[name].time_us)
+        for name, known in last.items():
+            feed = self.router.recall(name)
+            self._tell_untold(feed, known.untold)
+            feed.resume(known.last_id, known.time_us)
         self.router.is_late = True
         self.start.finish(self.coverage.resume(covered), self.router.on_frame, lambda gap: self._on_break(gap, now))
         self.router.is_late = False

@@ -36,6 +36,7 @@ from backpack_streams.feed.read_pause import ReadPause
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.settings import ProducerSettings
 from backpack_streams.feed.start import Start
+from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.feed.vouching import Vouching
 from backpack_streams.feed.watermarks import WATERMARK
 from backpack_streams.feed.what_kafka_has import KafkaLook
@@ -127,7 +128,7 @@ class Producer:
         """
         leave = asyncio.Event()
         socket = asyncio.create_task(self._connection.run(leave), name="sockets")
-        look = KafkaLook(self._publishing, self._selection.takes, self._topic_of)
+        look = KafkaLook(self._publishing, self._selection.takes, self._feed_of)
         beginning = Beginning(self._connection, self._delivery, self._vouching, self._publishing.publisher, look)
         starting = asyncio.create_task(beginning.run(), name="start")
         chores = [
@@ -240,7 +241,7 @@ class Producer:
             left = self._coverage.leave(feed.name, now())
             if left is not None and left.since_us is not None:
                 last_id = feed.last_published_id if feed.family.chained else None
-                self._router.left_behind(feed.name, left.since_us, left.until_us, left.reason, last_id=last_id)
+                self._router.left_behind(feed, left.since_us, left.until_us, left.reason, last_id=last_id)
         new = self._router.want(streams)
         self._coverage.want(streams)
         self._delivery.existing.clear()
@@ -314,11 +315,11 @@ class Producer:
             if self._start.is_over:
                 self._vouching.on_tick(now())
 
-    def _topic_of(self, stream: str) -> str | None:
-        """Where the records of a stream go if it is of ours, whether its market is open or not."""
+    def _feed_of(self, stream: str) -> StreamFeed | None:
+        """A stream if it is of ours, whether its market is open or not."""
         kind, symbol = split_stream(stream)
         is_ours = kind in self._kinds and bool(symbol) and self._selection.takes(symbol or "")
-        return self._router.topic_of(stream) if is_ours else None
+        return self._router.recall(stream) if is_ours else None
 
     def _stream_of(self, topic_name: str, symbol: str) -> str:
         feeds = self._router.feeds.values()

@@ -112,6 +112,13 @@ class FrameRouter:
         self.feeds.update((feed.name, feed) for feed in new)
         return new
 
+    def recall(self, name: str) -> StreamFeed:
+        """A stream, wanted or not: one that is not keeps what is known of it until it is wanted again."""
+        feed = self.feeds.get(name) or self._dropped.get(name)
+        if feed is None:
+            feed = self._dropped[name] = self._feed(name)
+        return feed
+
     def totals(self, what: str) -> dict[str, int]:
         """A count of the feeds (`frames`, `published`, `duplicates`), added up by channel, those of dropped streams included."""
         totals = dict.fromkeys(self._families, 0)
@@ -174,27 +181,12 @@ class FrameRouter:
             **bounds,
         )
 
-    def topic_of(self, stream: str) -> str | None:
-        """The topic (without prefix) that a stream of these families goes to; None for any other."""
-        kind, _ = split_stream(stream)
-        family = self._families.get(kind.channel)
-        return None if family is None else family.topic(kind)
-
     def left_behind(
-        self, stream: str, since_us: int, until_us: int, reason: str, *, last_id: int | None = None
+        self, feed: StreamFeed, since_us: int, until_us: int, reason: str, *, last_id: int | None = None
     ) -> None:
         """Nobody covered a stream in this time (microseconds), and its market is gone: no message will tell what was missed."""
-        self._reporter.gap(
-            stream=stream,
-            symbol=split_stream(stream)[1] or "",
-            topic=self.topic_of(stream) or "",
-            reason=reason,
-            detail="nobody covered it when its market was closed or left",
-            detected_us=until_us,
-            last_id=last_id,
-            last_time_us=since_us,
-            next_time_us=max(since_us, until_us),
-        )
+        bounds = {"last_id": last_id, "last_time_us": since_us, "next_time_us": max(since_us, until_us)}
+        self.gap(feed, reason, "nobody covered it when its market was closed or left", **bounds)
 
     def delivers(self, feed: StreamFeed) -> None:
         """A stream delivers, for the first time or again."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
@@ -10,7 +10,6 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
-from backpack_streams.exchange.streams import split_stream
 from backpack_streams.feed.delivery import LastPublished
 from backpack_streams.feed.handover import Handover
 from backpack_streams.feed.overlap import Overlap
@@ -24,7 +23,6 @@ GAPS = "ops.gap"
 WATERMARKS_LOOKED_AT = 5_000
 """How many watermarks are read back: of all instances together, one a second each."""
 _LOOK_SECONDS = 0.1
-_CHANNELS_WITH_IDS = ("depth", "trade")
 
 
 class Abandoned(NamedTuple):
@@ -38,7 +36,7 @@ class WhatKafkaHas(NamedTuple):
     """By stream the last record, and until when others covered it (see `Coverage.resume`); by partition where it ended.
 
     `others`: the instances that cover streams of ours past our start. `abandoned`: streams of markets that are gone, which an earlier
-    instance wanted to the end.
+    instance wanted to the end; of these too `last` and `covered` speak, since a market may be back at the next look at the list.
     """
 
     last: dict[str, LastPublished]
@@ -52,14 +50,14 @@ class KafkaLook:
     """Looks at Kafka once, in the order that makes the answer safe: first what others have covered, then how far the topics go."""
 
     def __init__(
-        self, publishing: Publishing, carries: Callable[[str], bool], topic_of: Callable[[str], str | None]
+        self, publishing: Publishing, carries: Callable[[str], bool], feed_of: Callable[[str], StreamFeed | None]
     ) -> None:
-        """Prepare. `carries`: whether a symbol is ours; `topic_of`: where the records of a stream go, None for one that is not ours."""
+        """Prepare. `carries`: whether a symbol is ours; `feed_of`: a stream, wanted now or not, None for one that is not ours."""
         self._connection = publishing.connection
         self._codec = publishing.codec
         self._prefix = publishing.prefix
         self._carries = carries
-        self._topic_of = topic_of
+        self._feed_of = feed_of
 
     async def look(self, feeds: Sequence[StreamFeed], is_covered: Callable[[str], bool]) -> WhatKafkaHas:
         """What is there. Of streams that are not covered by us (`is_covered`) while others still cover them, how far those have come.
@@ -70,14 +68,21 @@ class KafkaLook:
         """
         ours = {feed.name for feed in feeds if is_covered(feed.name)}
         handover = await self._handover([feed.name for feed in feeds])
-        gone = handover.abandoned(lambda stream: self._topic_of(stream) is not None)
-        topics = {GAPS, *(feed.topic for feed in feeds), *(self._topic_of(stream) or GAPS for stream in gone)}
-        covered = handover.covered(ours.__contains__)
+        gone = handover.abandoned(lambda stream: self._feed_of(stream) is not None)
+        covered = handover.covered(ours.__contains__) | gone
+        known_feeds = [*feeds, *filter(None, map(self._feed_of, gone))]
+        topics = {GAPS, *(feed.topic for feed in known_feeds)}
         async with TailReader(self._connection, self._codec, map(self._prefix.__add__, topics)) as tails:
-            found = {feed.name: self._last(tails, feed) for feed in feeds}
-            untold = {feed.name: self._untold(tails, feed, covered.get(feed.name)) for feed in feeds}
-            abandoned = dict(self._abandoned(tails, gone))
+            found = {feed.name: self._last(tails, feed) for feed in known_feeds}
+            untold = {feed.name: self._untold(tails, feed, covered.get(feed.name)) for feed in known_feeds}
+            # The gap stays on record after a start that found it.
+            nobody_told = {stream: until for stream, until in gone.items() if not tails.untold.tells_of(stream, until)}
             ends = dict(tails.ends)
+        chained = {feed.name for feed in known_feeds if feed.family.chained}
+        abandoned = {
+            stream: Abandoned(until, last.last_id if stream in chained and (last := found[stream]) else None)
+            for stream, until in nobody_told.items()
+        }
         for name, last in found.items():
             if last is not None and name not in covered and last.received_us:
                 # Of a producer that published no watermarks, or too long ago. What it received next may have been sent before that.
@@ -110,15 +115,6 @@ class KafkaLook:
     def _last(self, tails: TailReader, feed: StreamFeed) -> Last | None:
         interval = feed.kind.parameter if feed.family.candles else None
         return last_of(tails.found, self._prefix + feed.topic, feed.symbol, interval, carries=self._carries)
-
-    def _abandoned(self, tails: TailReader, gone: Mapping[str, int]) -> Iterator[tuple[str, Abandoned]]:
-        """What nobody has told of yet: the gap stays on record after a start that found it."""
-        for stream, until_us in gone.items():
-            if not tails.untold.tells_of(stream, until_us):
-                kind, symbol = split_stream(stream)
-                has_ids = kind.channel in _CHANNELS_WITH_IDS and kind.parameter is None
-                last = tails.found.get((f"{self._prefix}{self._topic_of(stream)}", symbol or "")) if has_ids else None
-                yield stream, Abandoned(until_us, None if last is None else last.last_id)
 
     def _untold(self, tails: TailReader, feed: StreamFeed, covered_until_us: int | None) -> Sequence[Span]:
         interval = feed.kind.parameter if feed.family.candles else None

@@ -84,7 +84,22 @@ class Plant:
         }
         return Record("b.market.book_snapshot", 0, 0, KEY, CODEC.encoder("BookSnapshot", "t")(row))
 
-    def watermark(self, instance: str, *, is_final: bool = False) -> Any:
+    def update(self, last_id: int, offset: int) -> Any:
+        levels = [{"price": bytes_from_unscaled(99 * ONE), "quantity": bytes_from_unscaled(ONE)}]
+        row = {
+            "symbol": SYMBOL,
+            "source": "WEBSOCKET",
+            "engine_time": 2,
+            "event_time": 2,
+            "received_time": int(self.clock.now * SECOND),
+            "first_update_id": last_id,
+            "last_update_id": last_id,
+            "bids": levels,
+            "asks": [],
+        }
+        return Record(DEPTH, 0, offset, KEY, CODEC.encoder("DepthUpdate", "t")(row))
+
+    def watermark(self, instance: str, *, is_final: bool = False, depth_end: int = 0) -> Any:
         self.sequence += 1
         row: dict[str, Any] = {
             "service": "producer",
@@ -94,14 +109,23 @@ class Plant:
             "published_time": int(self.clock.now * SECOND),
             "interval_ms": 20_000,
             "is_final": is_final,
-            "offsets": [{"topic": WATERMARK, "next_offsets": [self.watermarks]}],
+            "offsets": [
+                {"topic": WATERMARK, "next_offsets": [self.watermarks]},
+                {"topic": DEPTH, "next_offsets": [depth_end]},
+            ],
             "coverage_sequence": self.sequence,
             "coverage": [{"since": 7, "until": None, "streams": [f"depth.{SYMBOL}"]}],
         }
         self.watermarks += 1
         return Record(WATERMARK, 0, self.watermarks - 1, None, CODEC.encoder("Watermark", "t")(row))
 
-    def take_snapshot(self, record: Any) -> None:
+    def take_over(self, end: int) -> None:
+        """The group gives the partition anew; it ends at this offset."""
+        self.keeper.close([0])
+        self.keeper.open(0, 0, end, (0, 0))
+        self.keeper.begin([self.snapshot(100)], self.clock())
+
+    def take_other(self, record: Any) -> None:
         self.keeper.take({TopicPartition(record.topic, 0): [record]}, self.clock())
 
     def tick(self, seconds: float = 0.0, *watermarks: Any) -> None:
@@ -135,7 +159,7 @@ class Plant:
 
     def prove(self) -> None:
         self.tick(1.0, self.watermark("a"), self.watermark("a"))
-        self.take_snapshot(self.snapshot(100))
+        self.take_other(self.snapshot(100))
         self.tick(1.0, self.watermark("a"))
         assert self.kept.market.status is Status.LIVE, self.kept.market.reason
 
@@ -198,9 +222,23 @@ def test_a_snapshot_is_asked_for_where_coverage_broke_and_no_update_comes(plant:
     for _ in range(3):
         plant.tick(1.0, plant.watermark("b"))
     assert wanted(plant) == [SYMBOL]
-    plant.take_snapshot(plant.snapshot(100))
+    plant.take_other(plant.snapshot(100))
     plant.tick(1.0, plant.watermark("b"))
     assert plant.kept.market.status is Status.LIVE
     for _ in range(20):
         plant.tick(1.0, plant.watermark("b"))
     assert wanted(plant) == []
+
+
+def test_a_book_that_is_taken_over_is_judged_by_all_that_was_read_before_anything_is_written_of_it(
+    plant: Plant,
+) -> None:
+    """What is judged while the partition is behind is out of date once it has caught up, be it in the very same moment."""
+    plant.prove()
+    list(plant.tops())
+    plant.take_over(end=1)
+    plant.tick(1.0, plant.watermark("a", depth_end=1))
+    assert list(plant.tops()) == []
+    plant.take_other(plant.update(101, 0))
+    assert plant.keeper.is_caught_up
+    assert [status for status, _, _ in plant.tops()] == ["LIVE"]
