@@ -4,7 +4,7 @@ A stream is covered while the exchange has confirmed its subscription on a link 
 interval. Where no link covers a stream for a time, that time is a `Break`, and the stream's feed decides what it costs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,15 +72,23 @@ class _Stream:
     cause: str = "DISCONNECTED"
     left: tuple[int, ...] = ()
     """The last links that delivered it and do no more; some may still be there."""
-    is_settled: bool = True
+    is_told: bool = True
     """Whether what the last break cost is on record, or was nothing: whoever takes over from this instance has to know."""
+    is_shown: bool = True
+    """Whether what came since shows that it is delivered, as far as that can be expected."""
     settled_until: int | None = None
-    """If not, when the coverage before that break ended."""
+    """If either is not so, when the coverage before that break ended."""
 
-    def broke(self, until_us: int | None) -> None:
+    @property
+    def is_settled(self) -> bool:
+        """Whether whoever takes over may count the coverage since the last break."""
+        return self.is_told and self.is_shown
+
+    def broke(self, until_us: int | None, is_shown: bool) -> None:
         """There is a break after `until_us`; breaks that follow before it is settled belong to it."""
         if self.is_settled:
-            self.is_settled, self.settled_until = False, until_us
+            self.settled_until = until_us
+        self.is_told, self.is_shown = False, is_shown
 
 
 class Coverage:
@@ -90,6 +98,10 @@ class Coverage:
     """
 
     def __init__(self) -> None:
+        self.is_to_be_shown: Callable[[str], bool] = lambda stream: False
+        """Streams of which something has to come before who takes over counts their coverage: a subscription may be forgotten."""
+        self.unshown: set[str] = set()
+        """Streams of which nothing has come since their last break, though it has to."""
         self._streams: dict[str, _Stream] = {}
         self._wanted: set[str] = set()
         self._proven: dict[int, Moment] = {}
@@ -107,10 +119,11 @@ class Coverage:
         known = self._streams.get(stream)
         return known is not None and bool(known.active)
 
-    def is_covered_beside(self, stream: str, link_id: int) -> bool:
-        """Whether another link than this one covers the stream now."""
+    def is_covered_beside(self, stream: str, link_id: int, since: float) -> bool:
+        """Whether another link than this one covers the stream now, and has done so since that moment (monotonic seconds)."""
         known = self._streams.get(stream)
-        return known is not None and bool(known.active.keys() - {link_id})
+        others = () if known is None else (at for link, at in known.active.items() if link != link_id)
+        return any(at.seconds <= since for at in others)
 
     def active_since(self, stream: str) -> float | None:
         """Since when some link delivers the stream (monotonic seconds), None while none does."""
@@ -197,9 +210,23 @@ class Coverage:
     def settle(self, stream: str) -> None:
         """What the stream's last break cost is on record, or was nothing."""
         known = self._streams.get(stream)
-        if known is not None and not known.is_settled:
-            known.is_settled, known.settled_until = True, None
+        if known is not None and not known.is_told:
+            known.is_told = True
             self.generation += 1
+
+    def shown(self, stream: str) -> None:
+        """What came since the stream's last break shows that it is delivered."""
+        self.unshown.discard(stream)
+        known = self._streams.get(stream)
+        if known is not None and not known.is_shown:
+            known.is_shown = True
+            self.generation += 1
+
+    def _broke(self, name: str, stream: _Stream, until_us: int | None) -> None:
+        is_to_be_shown = self.is_to_be_shown(name)
+        stream.broke(until_us, not is_to_be_shown)
+        if is_to_be_shown:
+            self.unshown.add(name)
 
     def resume(self, earlier: Mapping[str, int | None]) -> list[Break]:
         """Until when earlier instances, or others beside this one, have covered each stream (microseconds): None if one still does and goes
@@ -222,7 +249,7 @@ class Coverage:
             if is_covered:
                 continue
             if stream.since is None:
-                stream.broke(None)
+                self._broke(name, stream, None)
                 stream.since, stream.first = at, (at, link_id)
                 found = None if self._earlier is None else self._first_break(name, at, link_id)
             else:
@@ -234,7 +261,7 @@ class Coverage:
         until, stream.until = stream.until, None
         if until is None or until >= at:
             return None
-        stream.broke(until.us)
+        self._broke(name, stream, until.us)
         stream.since = at
         reason, detail = _REASONS[stream.cause]
         is_new = link_id not in stream.left
@@ -274,7 +301,7 @@ class Coverage:
                 continue
             other_link, other_at = min(stream.active.items(), key=_at)
             if other_at > end:  # the other link began after this one had last been proven
-                stream.broke(end.us)
+                self._broke(name, stream, end.us)
                 stream.since = other_at
                 reason, detail = _REASONS[event.cause]
                 is_new = other_link not in stream.left
@@ -312,7 +339,8 @@ def _at(link: tuple[int, Moment]) -> Moment:
 
 def _interval(stream: _Stream) -> Interval:
     since, until = stream.since and stream.since.us, stream.until and stream.until.us
-    return Interval(since, until, stream.is_settled, stream.settled_until)
+    is_settled = stream.is_settled
+    return Interval(since, until, is_settled, None if is_settled else stream.settled_until)
 
 
 _UNKNOWN = Interval(None, None)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from backpack_streams.exchange.session_actions import CoverageEvent, StreamsInactive
 from backpack_streams.feed import reports
 from backpack_streams.feed.coverage import Break, Coverage, Moment
-from backpack_streams.feed.heartbeats import Heartbeats
+from backpack_streams.feed.heartbeats import Heartbeats, is_heartbeat
 from backpack_streams.feed.read_pause import START_HOLDS, ReadPause
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.siblings import Siblings
@@ -55,10 +55,25 @@ class Delivery:
         self.start = start
         self.existing: set[str] = set()
         """Streams that are known to exist."""
+        self._beating: set[str] = set()
+        """Markets of which a heartbeat has to come."""
         self._siblings = Siblings()
         self._heartbeats = Heartbeats(self.existing)
         self._siblings_due = 0.0
         self.doubts = 0
+        coverage.is_to_be_shown = self._is_to_be_shown
+
+    def expect(self, existing: Iterable[str]) -> None:
+        """Of the streams that the router wants, these are known to exist."""
+        self.existing.clear()
+        self.existing.update(existing)
+        feeds = (self.router.feeds[name] for name in self.existing)
+        self._beating = {feed.symbol for feed in feeds if feed.symbol and is_heartbeat(feed)}
+
+    def _is_to_be_shown(self, stream: str) -> bool:
+        """Whether something has to come, at the least its market's heartbeat, before a stream's coverage counts for who takes over."""
+        feed = self.router.feeds.get(stream)
+        return feed is not None and feed.symbol in self._beating
 
     def on_frame(self, link: int, payload: bytes, received_us: int) -> None:
         """A message of a socket. It is the hot path."""
@@ -104,6 +119,7 @@ class Delivery:
             self._heartbeats = Heartbeats(self.existing)  # what is not read shows nothing
             return {}
         self._heartbeats.look(self.router.feeds, now.seconds)
+        self._note_shown()
         if now.seconds < self._siblings_due:
             return {}
         self._siblings_due = now.seconds + _SIBLINGS_SECONDS
@@ -111,6 +127,12 @@ class Delivery:
         found |= self._heartbeats.missing(self.router.feeds, self.coverage, now.seconds)
         self.doubts += len(found)
         return found
+
+    def _note_shown(self) -> None:
+        for name in list(self.coverage.unshown):
+            feed, since = self.router.feeds.get(name), self.coverage.since(name)
+            if feed is None or (since is not None and self._heartbeats.show(feed, since)):
+                self.coverage.shown(name)
 
     def resume(self, last: Mapping[str, LastPublished], covered: Mapping[str, int | None], now: Moment) -> None:
         """What Kafka has is known: the last record of each stream, and until when others covered it (see `Coverage.resume`)."""

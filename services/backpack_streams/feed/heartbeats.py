@@ -21,10 +21,14 @@ SENT_BY_THE_SECOND_SECONDS = 30.0
 
 @dataclass(slots=True)
 class _Seen:
-    """How many frames a stream had brought at the last look, and when the newest was noticed (monotonic seconds)."""
+    """How many frames a stream had brought at the last look, and when the newest was noticed (monotonic seconds).
+
+    `after`: when it had not come yet.
+    """
 
     frames: int
     at: float = float("-inf")
+    after: float = float("-inf")
 
 
 class Heartbeats:
@@ -38,6 +42,7 @@ class Heartbeats:
         self._seen: dict[str, _Seen] = {}
         self._by_symbol: dict[str, list[str]] = {}
         self._looked_since: float | None = None
+        self._looked_at = float("-inf")
 
     def look(self, feeds: Mapping[str, StreamFeed], now: float) -> None:
         """Notices which streams have brought something since the last look."""
@@ -49,9 +54,15 @@ class Heartbeats:
             if seen is None:
                 self._seen[name] = _Seen(feed.frames, now if feed.frames else float("-inf"))
             elif seen.frames != feed.frames:
-                seen.frames, seen.at = feed.frames, now
+                seen.frames, seen.at, seen.after = feed.frames, now, self._looked_at
             if feed.symbol and is_heartbeat(feed) and (feed.frames or name in self._existing):
                 self._by_symbol.setdefault(feed.symbol, []).append(name)
+        self._looked_at = now
+
+    def show(self, feed: StreamFeed, since: float) -> bool:
+        """Whether something that came after a moment shows that a stream is delivered."""
+        names = (feed.name, *self._by_symbol.get(feed.symbol, ()))
+        return any(self._seen[name].after >= since for name in names if name in self._seen)
 
     def saw(self, brought_at: Mapping[str, float], feeds: Mapping[str, StreamFeed], now: float) -> None:
         """Takes from elsewhere when each stream brought something last, as frames that nobody has read yet show."""
@@ -74,7 +85,7 @@ class Heartbeats:
         for name in event.streams:
             shown = self._shown(feeds.get(name))
             is_late = shown is not None and event.through - shown > LATE_SECONDS
-            if shown is not None and not coverage.is_covered_beside(name, event.link_id):
+            if shown is not None and not coverage.is_covered_beside(name, event.link_id, shown):
                 is_late = event.through - shown > MISSED_SECONDS or shown < (coverage.since(name) or 0.0)
             through.setdefault(max(shown, 0.0) if shown is not None and is_late else event.through, []).append(name)
         for end, streams in through.items():

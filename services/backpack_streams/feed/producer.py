@@ -244,8 +244,7 @@ class Producer:
                 self._router.left_behind(feed, left.since_us, left.until_us, left.reason, last_id=last_id)
         new = self._router.want(streams)
         self._coverage.want(streams)
-        self._delivery.existing.clear()
-        self._delivery.existing.update(name for name, must_deliver in streams.items() if must_deliver)
+        self._delivery.expect(name for name, must_deliver in streams.items() if must_deliver)
         for feed in new:
             self._reporter.status(
                 stream=feed.name, symbol=feed.symbol, status="SUBSCRIBED", detail="asked for", changed_us=now_us()

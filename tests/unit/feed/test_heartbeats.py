@@ -24,7 +24,7 @@ class Market:
     def __init__(self) -> None:
         self.plant = Plant(STREAMS, links=0)
         self.delivery = Delivery(self.plant.coverage, self.plant.router, ReadPause(_nothing, _nothing), Start(0.0))
-        self.delivery.existing.update(("ticker.X", "ticker.Y"))
+        self.delivery.expect(("ticker.X", "ticker.Y"))
         self.delivery.resume({}, dict.fromkeys(STREAMS), self.plant.moment)
         self._take(StreamsActive(STREAMS, 1, 0.0))
         self.doubted: dict[str, str] = {}
@@ -38,6 +38,16 @@ class Market:
             self._take(LinkProven(1, self.plant.now))
             self.doubted |= self.delivery.on_tick(self.plant.moment, 0.0)
 
+    def counts(self) -> set[str]:
+        """Streams whose coverage since the last break counts for who takes over."""
+        return {name for interval, names in self.plant.coverage.statement() if interval.is_settled for name in names}
+
+    def reconnect(self) -> None:
+        """The link goes, and another one is confirmed at once."""
+        self.lose()
+        self.plant.now += 0.25
+        self._take(StreamsActive(STREAMS, 1, self.plant.now))
+
     def lose(self) -> dict[str, float]:
         """The link goes; until when each stream is stated as covered, in seconds."""
         self._take(StreamsInactive(STREAMS, 1, self.plant.now, "DISCONNECTED"))
@@ -46,6 +56,12 @@ class Market:
             for interval, names in self.plant.coverage.statement()
             for name in names
         }
+
+    def succeed(self, link: int, at: float) -> None:
+        """A successor is confirmed, and only then the first link is given up, which was last heard of at the time now."""
+        through, self.plant.now = self.plant.now, at
+        self._take(StreamsActive(STREAMS, link, at))
+        self._take(StreamsInactive(STREAMS, 1, through, "DISCONNECTED"))
 
     def _take(self, event: StreamsActive | StreamsInactive | LinkProven) -> None:
         self.delivery.on_coverage(event, self.plant.moment)
@@ -78,6 +94,38 @@ def test_a_market_whose_heartbeat_never_came_was_never_covered() -> None:
     market = Market()
     market.pass_to(20.0, "Y")
     assert market.lose()["trade.X"] == 0.0
+
+
+def test_a_successor_that_came_after_the_last_heartbeat_does_not_cover_what_was_before_it() -> None:
+    market = Market()
+    market.pass_to(20.0, "X", "Y")
+    market.pass_to(23.0, "Y")
+    market.succeed(2, 23.5)
+    [told] = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.X"]
+    assert (told["last_time"], told["next_time"]) == (20_000_000, 23_500_000)
+    [told] = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.Y"]
+    assert (told["last_time"], told["next_time"]) == (23_000_000, 23_500_000), "no heartbeat is missing there"
+
+
+def test_after_a_break_who_takes_over_counts_only_markets_that_have_shown_that_they_are_delivered() -> None:
+    """A subscription may be confirmed and forgotten, and this producer killed before it can know."""
+    market = Market()
+    market.pass_to(20.0, "X", "Y")
+    assert market.counts() == set(STREAMS)
+    market.reconnect()
+    market.pass_to(26.0, "Y")
+    assert market.counts() == {"depth.Y", "ticker.Y", "trade.Z"}, "what its last break cost is on record, X's too"
+    market.pass_to(27.0, "X", "Y")
+    assert market.counts() == set(STREAMS)
+
+
+def test_what_came_just_before_a_break_shows_nothing_of_what_comes_after_it() -> None:
+    market = Market()
+    market.pass_to(20.0, "Y")
+    market.plant.send(ticker("X", 20.1), 1, 20_100_000)
+    market.reconnect()
+    market.pass_to(24.0, "Y")
+    assert not market.counts() & {"depth.X", "ticker.X", "trade.X"}
 
 
 def test_a_market_is_doubted_as_a_whole_once_its_heartbeat_is_late() -> None:
