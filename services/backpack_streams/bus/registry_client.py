@@ -3,7 +3,6 @@
 The client is confluent-kafka's, of the extra `registry`. Its own retries are off: who asks knows how long waiting is worth it.
 """
 
-import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from backpack_streams.errors import CodecError, UsageError
+from backpack_streams.shown_text import hide_credentials_in_url
 
 __all__ = [
     "FULL_TRANSITIVE",
@@ -27,7 +27,6 @@ __all__ = [
 FULL_TRANSITIVE = "FULL_TRANSITIVE"
 _AGAIN_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_THERE_CODES = range(40400, 40500)
-_CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]*@")
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +66,7 @@ class RegistryConnection:
     @property
     def shown(self) -> str:
         """The URL without credentials, for messages."""
-        return _CREDENTIALS_IN_URL.sub("://***@", self.url)
+        return hide_credentials_in_url(self.url)
 
     def client_options(self) -> dict[str, Any]:
         """The configuration of confluent-kafka's `SchemaRegistryClient`."""

@@ -10,6 +10,7 @@ from backpack_streams import __version__
 from backpack_streams.cli.commands import COMMANDS, Command, load
 from backpack_streams.cli.termination import EXIT_TERMINATED, Terminated, ends_on_sigterm, run_until_sigterm
 from backpack_streams.errors import BackpackStreamsError, UsageError
+from backpack_streams.shown_text import one_line
 
 if TYPE_CHECKING:
     from backpack_streams.runtime.settings import LogSettings
@@ -152,7 +153,7 @@ def _names_of_all_settings() -> frozenset[str]:
 
 def _print_error(label: str, message: str) -> None:
     try:
-        print(f"{label}: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"{label}: {one_line(message)}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         _discard(sys.stderr)
 

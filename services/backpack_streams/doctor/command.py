@@ -9,7 +9,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 
-from backpack_streams.doctor.findings import Finding, Part, State, Verdict, fail, one_line, skipped
+from backpack_streams.doctor.findings import Finding, Part, State, Verdict, fail, row_text, skipped
 from backpack_streams.doctor.kafka import KafkaExamination
 from backpack_streams.doctor.registry import examine_registry
 from backpack_streams.doctor.settings import DoctorSettings
@@ -72,7 +72,7 @@ async def _within(settings: DoctorSettings, part: Part, findings: list[Finding])
 
 
 def _unexpected(error: Exception) -> Verdict:
-    what = f"an answer that was not expected: {type(error).__name__}: {one_line(error)}"
+    what = f"an answer that was not expected: {type(error).__name__}: {row_text(error)}"
     return fail(what, "something answers that is not what it should be; --log-level debug says more")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, ok, one_line, skipped, warn
+from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, ok, row_text, skipped, warn
 from backpack_streams.doctor.network import Target
 from backpack_streams.doctor.reach import reach
 from backpack_streams.doctor.settings import DoctorSettings
@@ -70,7 +70,7 @@ def judge_status(body: bytes | None) -> Verdict:
         return fail(
             "what answers is not the exchange's API", "check --rest-url, and for a proxy that answers in its place"
         )
-    status, message = one_line(answer["status"]), one_line(answer.get("message") or "")
+    status, message = row_text(answer["status"]), row_text(answer.get("message") or "")
     if status.lower() == "ok":
         return ok(f"answers, status {status}")
     return warn(
@@ -81,7 +81,7 @@ def judge_status(body: bytes | None) -> Verdict:
 def judge_refusal(error: RestError) -> Verdict:
     """A REST call without a usable answer."""
     status = f"HTTP {error.status}: " if error.status is not None else ""
-    return fail(f"{status}{one_line(error.message)}", error.advice)
+    return fail(f"{status}{row_text(error.message)}", error.advice)
 
 
 async def _clock(rest: RestClient) -> Verdict:
@@ -92,7 +92,7 @@ async def _clock(rest: RestClient) -> Verdict:
         try:
             answer = await rest.time_ms()
         except RestError as error:
-            return skipped(f"the exchange does not tell its time ({one_line(error.message, 100)})")
+            return skipped(f"the exchange does not tell its time ({row_text(error.message, 100)})")
         if not answer.age_seconds:
             measured.append(Skew.measured(asked_us, answer.body, answer.received_time_us))
     if not measured:
@@ -123,8 +123,8 @@ async def _examine_socket(url: str, tell: Tell) -> None:
     try:
         await link.connect(url, target.context)
     except LinkFailedError as error:
-        found, _, todo = one_line(error).rpartition("; ")
-        tell(fail(found or one_line(error), todo or "check --ws-url").of(Part.EXCHANGE, WEBSOCKET))
+        found, _, todo = row_text(error).rpartition("; ")
+        tell(fail(found or row_text(error), todo or "check --ws-url").of(Part.EXCHANGE, WEBSOCKET))
         return
     link.give_up("looked at")
     await link.wait_gone()

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from backpack_streams.shown_text import one_line
+
 _NAMED_AT_MOST = 3
 
 
@@ -74,10 +76,9 @@ def few(names: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def one_line(text: object, most_characters: int = 300) -> str:
+def row_text(text: object, most_characters: int = 300) -> str:
     """Foreign text, fit for a row."""
-    words = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
-    return words if len(words) <= most_characters else words[: most_characters - 1] + "…"
+    return one_line(text, most_characters)
 
 
 def worst(verdicts: Sequence[Verdict], otherwise: Verdict) -> Verdict:

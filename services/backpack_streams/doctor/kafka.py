@@ -18,7 +18,7 @@ from backpack_streams.bus.inspection import (
     see_group,
 )
 from backpack_streams.doctor import kafka_findings as judge
-from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, one_line, skipped
+from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, row_text, skipped
 from backpack_streams.doctor.network import Target
 from backpack_streams.doctor.reach import reach, speaks_tls
 from backpack_streams.doctor.settings import DoctorSettings
@@ -122,7 +122,7 @@ class KafkaExamination:
         except NotImplementedError:
             self._say("brokers", skipped("Kafka is older than 2.3: topics and rights cannot be asked for"))
         except (KafkaError, OSError, TimeoutError) as error:
-            reason = one_line(error) or type(error).__name__
+            reason = row_text(error) or type(error).__name__
             self._say("cluster", fail(f"it stopped answering ({reason})", "look into the broker's log"))
 
     async def _look_round(self, link: AIOKafkaConnection, usable: list[Address]) -> None:

@@ -15,7 +15,7 @@ from backpack_streams.bus.admin import Change, Existing, plan
 from backpack_streams.bus.inspection import Rights, SeenCluster, SeenGroup, SeenTopic
 from backpack_streams.bus.publisher import BATCH_BYTES
 from backpack_streams.bus.topics import TOPICS, Topic
-from backpack_streams.doctor.findings import Verdict, fail, few, ok, one_line, skipped, warn, worst
+from backpack_streams.doctor.findings import Verdict, fail, few, ok, row_text, skipped, warn, worst
 
 MIN_IN_SYNC = "min.insync.replicas"
 MOST_BYTES = "max.message.bytes"
@@ -40,7 +40,7 @@ def judge_login(
         )
     if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
         return fail(
-            f"Kafka refuses the user or the password ({one_line(error)})",
+            f"Kafka refuses the user or the password ({row_text(error)})",
             "check --sasl-username, --sasl-password-file and --sasl-mechanism, and that the user exists in Kafka",
         )
     if speaks_tls:
@@ -58,7 +58,7 @@ def judge_login(
         return fail("it does not answer", "check that this is Kafka's port, and --security-protocol")
     if isinstance(error, KafkaError | OSError | EOFError):
         return fail(
-            f"it ends the conversation ({one_line(error) or type(error).__name__})",
+            f"it ends the conversation ({row_text(error) or type(error).__name__})",
             "check --security-protocol and that this is Kafka's port; the broker's log says why",
         )
     return fail(f"what answers is no Kafka ({type(error).__name__})", "check the port in --bootstrap-servers")

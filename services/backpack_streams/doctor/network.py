@@ -4,7 +4,7 @@ import socket
 import ssl
 from typing import NamedTuple
 
-from backpack_streams.doctor.findings import Part, Verdict, fail, few, ok, one_line
+from backpack_streams.doctor.findings import Part, Verdict, fail, few, ok, row_text
 
 _OTHER_HOST = frozenset({62, 64})
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
@@ -45,7 +45,7 @@ def judge_name(target: Target, answer: list[str] | BaseException) -> Verdict:
     if isinstance(answer, TimeoutError):
         return fail("the DNS does not answer", advice)
     reason = answer.strerror if isinstance(answer, socket.gaierror) else answer
-    return fail(f"the name does not resolve ({one_line(reason)})", advice)
+    return fail(f"the name does not resolve ({row_text(reason)})", advice)
 
 
 def judge_port(target: Target, error: BaseException | None, addresses: list[str]) -> Verdict:
@@ -62,7 +62,7 @@ def judge_port(target: Target, error: BaseException | None, addresses: list[str]
             f"a firewall or NetworkPolicy drops it, or the address is wrong: check {target.address_setting}",
         )
     reason = (error.strerror if isinstance(error, OSError) else None) or error
-    return fail(one_line(reason), f"check the network from here, and {target.address_setting}")
+    return fail(row_text(reason), f"check the network from here, and {target.address_setting}")
 
 
 def judge_tls(target: Target, error: BaseException | None, version: str = "") -> Verdict:
@@ -78,11 +78,11 @@ def judge_tls(target: Target, error: BaseException | None, version: str = "") ->
         return fail(f"it refuses our TLS ({reason.lower().replace('_', ' ')})", target.certificate_advice)
     if any(each in reason for each in _NO_TLS_THERE) or not isinstance(error, ssl.SSLError):
         return fail("it does not speak TLS on this port", target.plain_advice)
-    return fail(f"TLS fails: {one_line(reason or error)}", "check that both sides allow a common TLS version")
+    return fail(f"TLS fails: {row_text(reason or error)}", "check that both sides allow a common TLS version")
 
 
 def _judge_certificate(target: Target, error: ssl.SSLCertVerificationError) -> Verdict:
-    why = one_line(error.verify_message)
+    why = row_text(error.verify_message)
     if error.verify_code in _OTHER_HOST:
         return fail(
             f"its certificate is for another host: {why}",

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from backpack_streams.bus.governance import CREATED, NEW_VERSION, Survey, check, own_subjects, survey
 from backpack_streams.bus.registry_client import FULL_TRANSITIVE, RegistryClient, RegistryConnection
-from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, few, ok, one_line, skipped, warn
+from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, few, ok, row_text, skipped, warn
 from backpack_streams.doctor.network import Target
 from backpack_streams.doctor.reach import in_thread, reach
 from backpack_streams.doctor.settings import DoctorSettings
@@ -46,8 +46,8 @@ async def examine_registry(settings: DoctorSettings, tell: Callable[[Finding], N
 
 def judge_failure(error: Exception) -> Verdict:
     """Why our schemas could not be looked up; the error's own text ends with what to do."""
-    found, _, todo = one_line(error, 500).rpartition(": ")
-    return fail(found or one_line(error, 500), todo if found else "check the schema_registry settings")
+    found, _, todo = row_text(error, 500).rpartition(": ")
+    return fail(found or row_text(error, 500), todo if found else "check the schema_registry settings")
 
 
 def judge_subjects(found: Survey) -> Verdict:
@@ -55,7 +55,7 @@ def judge_subjects(found: Survey) -> Verdict:
     missing = [each.subject for each in found.outcomes if each.action in (CREATED, NEW_VERSION)]
     if found.refused:
         return fail(
-            f"{len(found.refused)} forbid our schema: {one_line(found.refused[0])}",
+            f"{len(found.refused)} forbid our schema: {row_text(found.refused[0])}",
             "`backpack-streams schemas check` names them all; run the version that their schemas are of",
         )
     if missing:

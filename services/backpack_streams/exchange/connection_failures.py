@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 from picows import WSError, WSHandshakeError
 
+from backpack_streams.shown_text import one_line
+
 _ADVICE_BY_STATUS = {
     401: "something between wants credentials",
     403: "this address is refused: check region and proxy",
@@ -17,7 +19,7 @@ _ADVICE_BY_STATUS = {
 
 def reason_of(error: Exception) -> str:
     """Say what went wrong and what to do about it; the text holds no line break."""
-    return " ".join(_reason(error).split())
+    return one_line(_reason(error))
 
 
 def _reason(error: Exception) -> str:

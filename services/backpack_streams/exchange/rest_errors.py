@@ -3,6 +3,7 @@
 import msgspec
 
 from backpack_streams.errors import ExchangeError
+from backpack_streams.shown_text import one_line
 
 _SHOWN_TEXT_CHARACTERS = 300
 
@@ -56,7 +57,7 @@ class RestError(ExchangeError):
         self.request = request
         self.status = status
         self.code = code
-        self.message = shown_text(message) or "no message"
+        self.message = one_line(message, _SHOWN_TEXT_CHARACTERS) or "no message"
         self.advice = advice
         self.retryable = retryable
         self.retry_after_seconds = retry_after_seconds
@@ -108,13 +109,6 @@ def error_from_answer(
     )
 
 
-def shown_text(text: str) -> str:
-    """Make foreign text fit for one line of a log: printable, single blanks, at most 300 characters."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    words = " ".join(printable.split())
-    return words if len(words) <= _SHOWN_TEXT_CHARACTERS else words[: _SHOWN_TEXT_CHARACTERS - 1] + "…"
-
-
 def _code_and_message(body: bytes) -> tuple[str | None, str]:
     try:
         decoded = msgspec.json.decode(body)
@@ -122,5 +116,7 @@ def _code_and_message(body: bytes) -> tuple[str | None, str]:
         decoded = None
     if isinstance(decoded, dict) and ("code" in decoded or "message" in decoded):
         code, message = decoded.get("code"), decoded.get("message")
-        return (None if code is None else shown_text(str(code))), ("" if message is None else str(message))
+        return (None if code is None else one_line(code, _SHOWN_TEXT_CHARACTERS)), (
+            "" if message is None else str(message)
+        )
     return None, body[: 8 * _SHOWN_TEXT_CHARACTERS].decode("utf-8", errors="replace")

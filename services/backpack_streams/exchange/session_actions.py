@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from backpack_streams.shown_text import one_line
+
 
 class NoticeKind(StrEnum):
     """What happened, in the word that logs and metrics use."""
@@ -148,4 +150,4 @@ _SHOWN_CHARACTERS = 200
 
 def shown(text: str) -> str:
     """Words of the other side as they may stand in a message: short and on one line."""
-    return "".join(character if character.isprintable() else " " for character in text[:_SHOWN_CHARACTERS])
+    return one_line(text, _SHOWN_CHARACTERS)

@@ -6,7 +6,6 @@ and an event that repeats without end is let through a bounded number of times, 
 
 import json
 import logging
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,16 +13,17 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from backpack_streams.runtime.settings import LogSettings
+from backpack_streams.shown_text import loggable_lines, loggable_text
 
 REPEATS_ALLOWED = 20
 REPEAT_WINDOW_SECONDS = 10.0
 MAX_REPEAT_KEYS = 4096
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CREDENTIALS_IN_URL = re.compile(r"://[^/@\s\"]*@")
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # These log each reconnect attempt of each connection; what matters of it reaches us as errors.
 _QUIET_LOGGERS = ("aiokafka", "httpx", "httpx2", "httpcore", "httpcore2", "kafka", "asyncio")
+_BEFORE_EXCEPTION_LINE = "  | "
+"""A record begins with its time, so no line of an exception's text passes for one."""
 _RepeatKey = tuple[str, int, str]
 
 
@@ -54,28 +54,30 @@ class JsonFormatter(logging.Formatter):
             "ts": _utc(record).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": loggable_text(record.getMessage()),
         }
         for name, value in _extra(record).items():
-            fields[name + "_" if name in fields else name] = value
+            fields[name + "_" if name in fields else name] = _loggable(value)
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return _hide_credentials(json.dumps(fields, default=str, ensure_ascii=False))
+            fields["exception"] = "\n".join(loggable_lines(self.formatException(record.exc_info)))
+        return json.dumps(fields, ensure_ascii=False)
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time (UTC), level, event, `key=value`; an exception follows on lines of its own."""
+    """A line for people: time (UTC), level, event, `key=value`; an exception follows on lines of its own, each behind a bar."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return `record` as a line of text; control characters from outside cannot reach the terminal."""
         time_of_day = _utc(record).strftime("%H:%M:%S.%f")[:-3]
         logger = record.name.removeprefix("backpack_streams.")
-        words = [time_of_day, f"{record.levelname:<7}", f"{logger}:", _visible(record.getMessage())]
+        words = [time_of_day, f"{record.levelname:<7}", f"{logger}:", loggable_text(record.getMessage())]
         words += [f"{name}={_text_value(value)}" for name, value in _extra(record).items()]
         line = " ".join(words)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return _hide_credentials(line)
+            line += "".join(
+                "\n" + _BEFORE_EXCEPTION_LINE + each for each in loggable_lines(self.formatException(record.exc_info))
+            )
+        return line
 
 
 class RepeatFilter(logging.Filter):
@@ -163,13 +165,16 @@ def _utc(record: logging.LogRecord) -> datetime:
 
 
 def _text_value(value: Any) -> str:
-    text = str(value)
-    return repr(text) if text == "" or any(c.isspace() or c in "='\"" for c in text) else _visible(text)
+    text = loggable_text(str(value))
+    return f"'{text}'" if text == "" or any(c.isspace() or c in "='\"" for c in text) else text
 
 
-def _visible(text: str) -> str:
-    return _CONTROL_CHARACTERS.sub(lambda match: ascii(match[0])[1:-1], text)
-
-
-def _hide_credentials(line: str) -> str:
-    return _CREDENTIALS_IN_URL.sub("://***@", line)
+def _loggable(value: Any) -> Any:
+    """`value` as JSON types whose texts may be shown."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {loggable_text(str(name)): _loggable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_loggable(each) for each in value]
+    return loggable_text(str(value))

@@ -5,17 +5,17 @@ Every field is a flag, an environment variable and a TOML key: see `settings_fie
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from backpack_streams.runtime.urls import check_url
+from backpack_streams.shown_text import LINE_ENDS, hide_credentials, holds_credentials, split_urls
 
 MAX_TOPIC_PREFIX_CHARACTERS = 128
 _TOPIC_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")
 _BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):(?P<port>[0-9]{1,5})")
-_CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]*@")
 _NOT_FOR_CONNECTING = frozenset({"topic_prefix", "sasl_password_file", "ssl_key_password_file"})
 _OF_THE_REGISTRY = "schema_registry_"
 _SECRET_FILE_SUFFIX = "_file"  # the end of a field's name, not a secret
@@ -55,7 +55,7 @@ class Settings(BaseModel):
     def loggable(self) -> dict[str, Any]:
         """All values as plain JSON types, secrets and credentials within URLs hidden."""
         return {
-            name: _CREDENTIALS_IN_URL.sub("://***@", value) if isinstance(value, str) else value
+            name: hide_credentials(value) if isinstance(value, str) else value
             for name, value in self.model_dump(mode="json").items()
         }
 
@@ -197,9 +197,7 @@ class KafkaSettings(Settings):
     @field_validator("schema_registry_url")
     @classmethod
     def _check_registry(cls, value: str | None) -> str | None:
-        return (
-            value if value is None else ",".join(check_url(url.strip(), ("http", "https")) for url in value.split(","))
-        )
+        return value if value is None else ",".join(check_url(url, ("http", "https")) for url in split_urls(value))
 
     @model_validator(mode="after")
     def _check_security(self) -> Self:
@@ -297,24 +295,6 @@ class MetricsSettings(Settings):
     )
 
 
-def check_url(value: str, schemes: Iterable[str]) -> str:
-    """Return `value` if it is an absolute URL of one of `schemes`.
-
-    Raises:
-        ValueError: it is not; the message hides credentials.
-    """
-    schemes = tuple(schemes)
-    try:
-        parts = urlsplit(value)
-        valid = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number, brackets that do not close
-        valid = False
-    if not valid or any(character.isspace() for character in value):
-        wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
-        raise ValueError(f"{_short(_CREDENTIALS_IN_URL.sub('://***@', value))} is no URL of the form {wanted}")
-    return value
-
-
 def read_secret_file(path: Any, attribute: str) -> str:
     """Return what a mounted secret's file holds, without a line end at its end.
 
@@ -322,7 +302,7 @@ def read_secret_file(path: Any, attribute: str) -> str:
         SettingConflict: the file cannot be read, is no text, or is empty.
     """
     try:
-        text = Path(path).expanduser().read_text("utf-8").rstrip("\r\n")
+        text = Path(path).expanduser().read_text("utf-8").rstrip(LINE_ENDS)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingConflict(f"{_short(str(path))} cannot be read: {_reason(error)}", attribute) from None
     if not text:
@@ -374,7 +354,7 @@ def _check_registry(settings: KafkaSettings) -> None:
     if ("username" in given) != ("password" in given):
         message = "a login needs --schema-registry-username and --schema-registry-password-file"
         raise SettingConflict(message, "schema_registry_username", "schema_registry_password")
-    if "username" in given and _CREDENTIALS_IN_URL.search(settings.schema_registry_url or ""):
+    if "username" in given and holds_credentials(settings.schema_registry_url or ""):
         message = "the URL holds credentials as well; give one of the two"
         raise SettingConflict(message, "schema_registry_username", "schema_registry_url")
     if "cert_file" not in given and ("key_file" in given or "key_password" in given):

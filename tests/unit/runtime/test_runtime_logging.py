@@ -20,6 +20,7 @@ from backpack_streams.runtime.logging import (
     configure_logging,
 )
 from backpack_streams.runtime.settings import LogSettings
+from backpack_streams.shown_text import escape_unprintable
 
 CREATED_SECONDS = 1_700_000_000.123456
 
@@ -84,14 +85,42 @@ def test_any_text_is_one_line_of_json(message: str, value: str) -> None:
     line = JsonFormatter().format(record("%s", args=(message,), value=value))
     assert "\n" not in line
     if "://" not in message + value:
-        assert json.loads(line)["event"] == message
-        assert json.loads(line)["value"] == value
+        assert json.loads(line)["event"] == escape_unprintable(message)
+        assert json.loads(line)["value"] == escape_unprintable(value)
 
 
-@given(st.text(), st.text())
-def test_no_control_character_reaches_a_terminal(message: str, value: str) -> None:
-    line = TextFormatter().format(record("%s", args=(message,), value=value))
-    assert line.isprintable() or not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in line)
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+@given(message=st.text(), value=st.text() | st.lists(st.text()) | st.dictionaries(st.text(), st.text()))
+def test_no_control_character_is_logged(formatter: logging.Formatter, message: str, value: Any) -> None:
+    assert formatter.format(record("%s", args=(message,), value=value)).isprintable()
+
+
+def logged_exception(formatter: logging.Formatter, words: str) -> str:
+    try:
+        raise ValueError(words)
+    except ValueError as error:
+        return formatter.format(record(exc_info=(ValueError, error, error.__traceback__)))
+
+
+@given(st.text())
+def test_an_exception_forges_no_line_and_steers_no_terminal(words: str) -> None:
+    first, *lines = logged_exception(TextFormatter(), words).split("\n")
+    assert first == "22:13:20.123 WARNING probe: gap found"
+    assert all(line.startswith("  | ") and line.isprintable() for line in lines)
+    fields = json.loads(logged_exception(JsonFormatter(), words))
+    assert all(line.isprintable() for line in fields["exception"].split("\n"))
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_no_credentials_are_logged_wherever_they_stand(formatter: logging.Formatter) -> None:
+    url = "http://user:p@ss/x@host/"
+    lines = [
+        formatter.format(record("asking %s", args=(url,))),
+        formatter.format(record(url=url)),
+        formatter.format(record(answers={"first": [url]})),
+        logged_exception(formatter, f"no answer from {url}"),
+    ]
+    assert all("http://***@host/" in line and "ss/x" not in line and "user" not in line for line in lines)
 
 
 def test_a_line_for_people() -> None:

@@ -1,0 +1,35 @@
+"""Addresses as settings hold them: checked, and never shown with their credentials."""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from backpack_streams.shown_text import hide_credentials_in_url
+
+_SHOWN_CHARACTERS = 60
+
+
+def check_url(value: str, schemes: Iterable[str]) -> str:
+    """Return `value` if it is an absolute URL of one of `schemes`.
+
+    Raises:
+        ValueError: it is not; the message hides credentials.
+    """
+    schemes = tuple(schemes)
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = (
+            valid and "@" not in parts.path + parts.query + parts.fragment
+        )  # a password with a `/` reads as host and path
+    except ValueError:  # a port that is no number, brackets that do not close
+        valid = False
+    if not valid or any(character in " ," or not character.isprintable() for character in value):
+        wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
+        advice = "; write each of / @ : , in a user name or password as %2F %40 %3A %2C" if "@" in value else ""
+        raise ValueError(f"{_shown(value)} is no URL of the form {wanted}{advice}")
+    return value
+
+
+def _shown(value: str) -> str:
+    text = hide_credentials_in_url(value)
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
