@@ -302,7 +302,7 @@ def read_secret_file(path: Any, attribute: str) -> str:
         SettingConflict: the file cannot be read, is no text, or is empty.
     """
     try:
-        text = Path(path).expanduser().read_text("utf-8").rstrip(LINE_ENDS)
+        text = Path(path).expanduser().read_bytes().decode("utf-8").rstrip(LINE_ENDS)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingConflict(f"{_short(str(path))} cannot be read: {_reason(error)}", attribute) from None
     if not text:

@@ -19,6 +19,7 @@ from backpack_streams.runtime.nearest import nearest
 from backpack_streams.runtime.settings import SettingConflict
 from backpack_streams.runtime.settings_fields import VARIABLE_PREFIX, SettingField, setting_fields
 from backpack_streams.runtime.settings_file import SettingsFile, read_settings_file
+from backpack_streams.shown_text import LINE_ENDS
 
 CONFIG_FLAG = "--config"
 CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
@@ -82,7 +83,7 @@ def read_settings(
         model: what to fill.
         command: the command whose table of the file applies.
         arguments: what a parser with `add_setting_flags` returned.
-        environment: `os.environ` unless given. An empty variable counts as not set.
+        environment: `os.environ` unless given. An empty variable, or one of line ends alone, counts as not set.
         commands: names of all commands, so that their tables in the file are known.
         names_elsewhere: names of settings of other commands; asked only when a name is unknown here.
 
@@ -155,7 +156,7 @@ def _from_environment(environment: Mapping[str, str], fields: tuple[SettingField
     given: dict[str, _Given] = {}
     for field in fields:
         for variable in field.variables:
-            text = environment.get(variable)
+            text = environment.get(variable, "").rstrip(LINE_ENDS)
             if text:
                 given[field.attribute] = _Given(_parse_text(field, text, variable), variable)
                 break
@@ -192,7 +193,11 @@ def _from_file(
 
 
 def _parse_text(field: SettingField, text: str, origin: str) -> Any:
-    """A flag's or variable's text as what pydantic can take: lists split, booleans read, an empty option None."""
+    """A given text as what pydantic can take: lists split, booleans read, an empty option None.
+
+    Line ends at its end are no part of it, as in the files of secrets: `$(cat FILE)` drops them, a Kubernetes Secret keeps them.
+    """
+    text = text.rstrip(LINE_ENDS)
     if field.is_list and text not in field.literals:
         separator = ";" if field.is_repeated else ","
         return [item.strip() for item in text.split(separator) if item.strip()]

@@ -1,7 +1,9 @@
 """Precedence of flag, environment and file, and the one line that each mistake gives."""
 
 import argparse
+import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +61,7 @@ def complaint(*flags: str, **options: Any) -> str:
 
 def toml(tmp_path: Path, text: str) -> str:
     path = tmp_path / "settings.toml"
-    path.write_text(text)
+    path.write_text(text, "utf-8")
     return str(path)
 
 
@@ -197,6 +199,34 @@ def test_a_secret_from_a_file_blames_the_file(tmp_path: Path) -> None:
     secret.write_text("hunter2")
     message = complaint("--sasl-password-file", str(secret))
     assert message.startswith("--sasl-password-file: no login takes place with PLAINTEXT")
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1) | st.just("two\r\nlines\rof a key"),
+    st.sampled_from(["", "\n", "\r\n", "\n\n", "\r"]),
+)
+def test_a_secret_is_the_same_wherever_it_comes_from(secret: str, line_end: str) -> None:
+    login = ("--security-protocol", "SASL_SSL", "--sasl-mechanism", "PLAIN", "--sasl-username", "u")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "password")
+        path.write_bytes((secret + line_end).encode())
+        given_ways = [
+            read(*login, "--sasl-password-file", str(path)),
+            read(*login, environment={"BACKPACK_STREAMS_SASL_PASSWORD_FILE": f"{path}{line_end}"}),
+            read(*login, environment={"BACKPACK_STREAMS_SASL_PASSWORD": secret + line_end}),
+            read(*login, f"--sasl-password={secret}{line_end}"),
+            read(
+                *login,
+                "--config",
+                toml(Path(folder), f"sasl_password = {json.dumps(secret + line_end, ensure_ascii=False)}"),
+            ),
+        ]
+    assert {each.settings.sasl_password.get_secret_value() for each in given_ways} == {secret}
+
+
+def test_a_variable_of_line_ends_alone_is_not_set() -> None:
+    settings = read(environment={"BACKPACK_STREAMS_SASL_PASSWORD": "\r\n", "BACKPACK_STREAMS_DEPTH": "7\n"}).settings
+    assert (settings.sasl_password, settings.depth) == (None, 7)
 
 
 def test_no_message_holds_a_secret() -> None:
