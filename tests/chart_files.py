@@ -19,7 +19,8 @@ from backpack_streams.bus.topics import TOPICS
 from backpack_streams.market_producer.settings import MarketProducerSettings
 from backpack_streams.perp_producer.settings import PerpProducerSettings
 from backpack_streams.rest_poller.settings import RestPollerSettings
-from backpack_streams.runtime.settings import ExchangeSettings, KafkaSettings
+from backpack_streams.runtime.exchange_settings import ExchangeSettings
+from backpack_streams.runtime.settings import KafkaSettings
 from backpack_streams.runtime.settings_fields import setting_fields
 from backpack_streams.sandbox.settings import SandboxSettings
 

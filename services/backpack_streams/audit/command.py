@@ -13,9 +13,10 @@ from backpack_streams.books.auditing import AuditResult, ExchangeBook
 from backpack_streams.bus.decimals import unscaled_from_text
 from backpack_streams.errors import BackpackStreamsError, CodecError, UsageError
 from backpack_streams.exchange.limits import LimitSettings, Priority
-from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.rest_wire import DepthSnapshot
+from backpack_streams.feed.exchange_access import rest_settings
 from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.markets import Selection
 from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
@@ -45,7 +46,7 @@ async def run(settings: AuditSettings, symbols: list[str]) -> int:
         raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
     deadline = time.monotonic() + settings.timeout
     limits = LimitSettings(share=settings.rate_limit_share)
-    async with RestClient(RestSettings(base_url=settings.rest_url, limits=limits)) as rest:
+    async with RestClient(rest_settings(settings, limits=limits)) as rest:
         listed = await MarketList(rest, settings.market_types).markets()
         selection = Selection(None if symbols == [ALL] else frozenset(symbols))
         selection.check(listed)

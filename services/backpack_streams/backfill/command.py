@@ -5,8 +5,9 @@ from backpack_streams.backfill.progress import Bookmark, shown_progress, shown_t
 from backpack_streams.backfill.settings import BackfillSettings
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.limits import LimitSettings, Priority
-from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.streams import StreamKind, parse_kind
+from backpack_streams.feed.exchange_access import rest_settings
 from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.markets import Selection
 from backpack_streams.feed.publishing import Publishing, now_us
@@ -26,7 +27,7 @@ async def run(settings: BackfillSettings, stream: str, symbol: str) -> int:
     """
     kind = _kind(stream)
     topic = TOPICS[kind.channel]
-    rest = RestClient(RestSettings(base_url=settings.rest_url, limits=LimitSettings(share=settings.rate_limit_share)))
+    rest = RestClient(rest_settings(settings, limits=LimitSettings(share=settings.rate_limit_share)))
     try:
         Selection(frozenset({symbol})).check(await MarketList(rest, settings.market_types).markets())
         publishing = Publishing(NAME, settings, lambda _, symbol: kind.stream(symbol))

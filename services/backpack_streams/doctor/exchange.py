@@ -13,11 +13,15 @@ from backpack_streams.doctor.findings import Finding, Part, Verdict, fail, ok, r
 from backpack_streams.doctor.network import Target
 from backpack_streams.doctor.reach import reach
 from backpack_streams.doctor.settings import DoctorSettings
+from backpack_streams.errors import UsageError
 from backpack_streams.exchange.clock import WORTH_SAYING_MS, ExchangeClock, Skew
 from backpack_streams.exchange.connection_settings import ConnectionSettings
+from backpack_streams.exchange.network_settings import NetworkSettings
+from backpack_streams.exchange.proxies import Proxy
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.socket_link import LinkFailedError, SocketLink
+from backpack_streams.feed.exchange_access import network_settings
 
 REST, WEBSOCKET, CLOCK = "rest", "websocket", "clock"
 _STATUS_PATH = "/api/v1/status"
@@ -29,12 +33,22 @@ Tell = Callable[[Finding], None]
 
 
 async def examine_exchange(settings: DoctorSettings, tell: Tell) -> None:
-    """REST and WebSocket side by side."""
-    await asyncio.gather(_examine_rest(settings.rest_url, tell), _examine_socket(settings.ws_url, tell))
+    """REST and WebSocket side by side, each through the proxy that the service would take."""
+    network = network_settings(settings)
+    try:
+        context = network.ssl_context()
+        rest, socket = (network.proxy_for(url) for url in (settings.rest_url, settings.ws_url))
+    except UsageError as error:
+        tell(fail(row_text(error), "check the setting or variable that it names").of(Part.EXCHANGE, "way"))
+        return
+    await asyncio.gather(
+        _examine_rest(settings.rest_url, network, _target(settings.rest_url, "--rest-url", context, rest), tell),
+        _examine_socket(settings.ws_url, socket, _target(settings.ws_url, "--ws-url", context, socket), context, tell),
+    )
 
 
-async def _examine_rest(url: str, tell: Tell) -> None:
-    way = await reach(_target(url, "--rest-url"))
+async def _examine_rest(url: str, network: NetworkSettings, target: Target, tell: Tell) -> None:
+    way = await reach(target)
     for finding in way.findings:
         tell(finding)
     if not way.is_open:
@@ -47,8 +61,14 @@ async def _examine_rest(url: str, tell: Tell) -> None:
         read_timeout_seconds=_ANSWER_SECONDS,
         deadline_seconds=_ANSWER_SECONDS,
         most_attempts=1,
+        network=network,
     )
-    async with RestClient(settings) as rest:
+    try:
+        client = RestClient(settings)
+    except UsageError as error:  # a SOCKS proxy without what it needs
+        tell(fail(row_text(error), "install it, or name another proxy").of(Part.EXCHANGE, REST))
+        return
+    async with client as rest:
         tell((await _status(rest)).of(Part.EXCHANGE, REST))
         tell((await _clock(rest)).of(Part.EXCHANGE, CLOCK))
 
@@ -111,8 +131,7 @@ def judge_clock(skew: Skew) -> Verdict:
     return ok(found)
 
 
-async def _examine_socket(url: str, tell: Tell) -> None:
-    target = _target(url, "--ws-url")
+async def _examine_socket(url: str, proxy: Proxy | None, target: Target, context: ssl.SSLContext, tell: Tell) -> None:
     way = await reach(target)
     for finding in way.findings:
         tell(finding)
@@ -121,7 +140,7 @@ async def _examine_socket(url: str, tell: Tell) -> None:
         return
     link = SocketLink(1, _Nobody(), _ignore, ConnectionSettings(connect_timeout_seconds=_ANSWER_SECONDS))
     try:
-        await link.connect(url, target.context)
+        await link.connect(url, context if url.startswith("wss") or target.context else None, proxy)
     except LinkFailedError as error:
         found, _, todo = row_text(error).rpartition("; ")
         tell(fail(found or row_text(error), todo or "check --ws-url").of(Part.EXCHANGE, WEBSOCKET))
@@ -151,14 +170,15 @@ def _ignore(link_id: int, payload: bytes) -> None:
     pass
 
 
-def _target(url: str, setting: str) -> Target:
-    parts = urlsplit(url)
+def _target(url: str, setting: str, context: ssl.SSLContext, proxy: Proxy | None) -> Target:
+    """What is connected to: the exchange, or the proxy."""
+    parts = urlsplit(url if proxy is None else proxy.address)
     return Target(
         Part.EXCHANGE,
         parts.hostname or "",
         parts.port or _PORT_OF_SCHEME[parts.scheme],
-        ssl.create_default_context() if parts.scheme in ("https", "wss") else None,
-        setting,
-        ca_advice="install the system's CA certificates (Debian: ca-certificates), and check for a proxy that opens TLS",
-        plain_advice=f"check scheme and port in {setting}",
+        context if parts.scheme in ("https", "wss") else None,
+        setting if proxy is None else proxy.named_by,
+        ca_advice="install the CA certificates of the system (ca-certificates), or name the proxy's with --exchange-ca-file",
+        plain_advice=f"check scheme and port in {setting if proxy is None else proxy.named_by}",
     )

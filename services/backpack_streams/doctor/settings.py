@@ -7,7 +7,8 @@ from pydantic import Field, field_validator
 
 from backpack_streams.bus.access import ACCESS, BOOK_BUILDER_GROUP, RUNNING
 from backpack_streams.cli.settings import OutputSettings, checked_services
-from backpack_streams.runtime.settings import ExchangeSettings, KafkaSettings, LogSettings
+from backpack_streams.runtime.exchange_settings import ExchangeSettings
+from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 
 
 class DoctorSettings(OutputSettings, ExchangeSettings, KafkaSettings, LogSettings):

@@ -91,12 +91,12 @@ class Connection:
                 None turns that check off.
             settings: bounds and times of the sockets.
             session_settings: bounds and times of the session.
-            ssl_context: for `wss://`; without it the system's certificate authorities are trusted.
+            ssl_context: for `wss://`; without it whom `ConnectionSettings.network` says is trusted.
             rng: makes the reconnect jitter repeatable.
             sign: gives the signature for private streams, asked right before each of their subscriptions is sent.
 
         Raises:
-            UsageError: the URL is none for WebSocket.
+            UsageError: the URL is none for WebSocket, or the proxy's is none.
         """
         self._settings = settings or ConnectionSettings()
         self._sockets = SocketLinks(url, ssl_context, self, on_frame, self._settings)

@@ -1,11 +1,14 @@
 """Why a WebSocket did not open, in one line a person can act on."""
 
+import re
 import socket
 import ssl
 from http import HTTPStatus
 
 from picows import WSError, WSHandshakeError
+from python_socks import ProxyError
 
+from backpack_streams.exchange.proxies import Proxy
 from backpack_streams.shown_text import one_line
 
 _ADVICE_BY_STATUS = {
@@ -16,10 +19,19 @@ _ADVICE_BY_STATUS = {
     451: "the exchange does not serve this region",
 }
 
+_WANTS_LOGIN = re.compile(r"407|[Aa]uthentication|No acceptable")
 
-def reason_of(error: Exception) -> str:
-    """Say what went wrong and what to do about it; the text holds no line break."""
-    return one_line(_reason(error))
+
+def reason_of(error: Exception, proxy: Proxy | None = None) -> str:
+    """Say what went wrong on the way, through `proxy` if there is one, and what to do about it; the text holds no line break."""
+    if proxy is None:
+        return one_line(_reason(error))
+    if isinstance(error, ProxyError):
+        advice = (
+            "give its user and password" if _WANTS_LOGIN.search(str(error)) else "check that it may reach the exchange"
+        )
+        return one_line(f"the proxy {proxy.address} says: {error}; {advice} ({proxy.named_by})")
+    return one_line(f"by the proxy {proxy.address} of {proxy.named_by}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

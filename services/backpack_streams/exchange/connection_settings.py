@@ -1,9 +1,10 @@
 """How the WebSocket shell connects and when it looks after its streams."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backpack_streams import __version__
 from backpack_streams.errors import UsageError
+from backpack_streams.exchange.network_settings import NetworkSettings
 
 _MIB_BYTES = 1024 * 1024
 
@@ -17,7 +18,7 @@ class ConnectionSettings:
     """
 
     connect_timeout_seconds: float = 10.0
-    """For everything until the WebSocket is open: name, TCP, TLS and handshake together."""
+    """For everything until the WebSocket is open: name, TCP, proxy, TLS and handshake together."""
     max_message_bytes: int = 4 * _MIB_BYTES
     """A security limit, on one frame and on all fragments of one message together."""
     read_buffer_bytes: int = 256 * 1024
@@ -31,6 +32,7 @@ class ConnectionSettings:
     stop_timeout_seconds: float = 2.0
     silence_check_seconds: float = 1.0
     user_agent: str = f"backpack-streams/{__version__}"
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
     def __post_init__(self) -> None:
         for name in (

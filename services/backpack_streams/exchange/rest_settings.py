@@ -1,6 +1,5 @@
 """Settings of the REST client, with defaults that suit the real exchange."""
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +8,7 @@ import httpx
 
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.limits import LimitSettings
+from backpack_streams.exchange.network_settings import NetworkSettings
 
 DEFAULT_BASE_URL: Final = "https://api.backpack.exchange"
 
@@ -31,6 +31,7 @@ class RestSettings:
         retry_base_seconds: the first bound of the wait before a retry.
         retry_cap_seconds: the last bound of the wait before a retry.
         largest_answer_bytes: a security limit on a body, counted after decompression.
+        network: the proxy, and whom to trust.
         limits: share of the rate limits in use, bounds of the queue.
     """
 
@@ -45,6 +46,7 @@ class RestSettings:
     retry_base_seconds: float = 0.25
     retry_cap_seconds: float = 5.0
     largest_answer_bytes: int = 32 * 1024 * 1024
+    network: NetworkSettings = field(default_factory=NetworkSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
 
     def url(self) -> httpx.URL:
@@ -67,11 +69,3 @@ class RestSettings:
                 f"set one such as {DEFAULT_BASE_URL}"
             )
         return url
-
-    def is_on_this_machine(self) -> bool:
-        """Whether the URL is a loopback address."""
-        host = self.url().host
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:  # a name
-            return host == "localhost" or host.endswith(".localhost")

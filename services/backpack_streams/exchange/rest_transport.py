@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 import httpx
 import msgspec
 
-from backpack_streams import __version__
 from backpack_streams.exchange.backoff import Backoff
 from backpack_streams.exchange.limits import (
     LimitClass,
@@ -30,6 +29,7 @@ from backpack_streams.exchange.rest_errors import (
     error_from_answer,
 )
 from backpack_streams.exchange.rest_headers import age_seconds, retry_after_seconds
+from backpack_streams.exchange.rest_http import http_client
 from backpack_streams.exchange.rest_settings import RestSettings
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ Parameters = Sequence[tuple[str, str | int]]
 _NETWORK_ADVICE = "check the network, the REST URL and the exchange's status page; it is safe to ask again"
 _SLOW_ADVICE = "the exchange or the network is slow: ask again later, or raise the timeouts"
 _QUEUE_ADVICE = "ask for less at once, or raise the share of the rate limit in use"
-_KEEPALIVE_SECONDS = 15.0
 _ERROR_BODY_BYTES = 64 * 1024
 _RETRIED_FAILURES = (
     httpx.ConnectError,
@@ -121,7 +120,7 @@ class RestTransport:
         `on_answer` is told of every whole answer, before anything is made of it.
 
         Raises:
-            UsageError: the base URL is none, or the limits leave too few requests.
+            UsageError: the base URL or the proxy is none, the limits leave too few requests, or SOCKS is not installed.
         """
         base_url = settings.url()
         self._base_path = base_url.path.rstrip("/")
@@ -133,26 +132,7 @@ class RestTransport:
         self._wall_clock_us = wall_clock_us or (lambda: time.time_ns() // 1_000)
         self._on_answer = on_answer
         self._is_closed = False
-        connections = settings.limits.most_in_flight
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            headers={"User-Agent": f"backpack-streams/{__version__}", "Accept": "application/json, text/plain"},
-            timeout=httpx.Timeout(
-                connect=settings.connect_timeout_seconds,
-                read=settings.read_timeout_seconds,
-                write=settings.write_timeout_seconds,
-                pool=settings.pool_timeout_seconds,
-            ),
-            limits=httpx.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
-            follow_redirects=False,
-            verify=ssl_context if ssl_context is not None else True,
-            # Proxies of the environment are meant for the outside world, not for a stand-in on this machine.
-            trust_env=not settings.is_on_this_machine(),
-        )
+        self._http = http_client(base_url, settings, ssl_context)
 
     async def get(
         self,

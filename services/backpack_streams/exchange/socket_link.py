@@ -23,6 +23,7 @@ from picows.url import WSParsedURL
 from backpack_streams.errors import ExchangeError
 from backpack_streams.exchange.connection_failures import reason_of
 from backpack_streams.exchange.connection_settings import ConnectionSettings
+from backpack_streams.exchange.proxies import Proxy
 
 _LARGEST_CONTROL_PAYLOAD_BYTES = 125
 """RFC 6455, section 5.5; picows breaks the link on a larger one."""
@@ -98,8 +99,10 @@ class SocketLink(WSListener):
 
     # Opening and closing.
 
-    async def connect(self, url: str, ssl_context: ssl.SSLContext | None) -> None:
+    async def connect(self, url: str, ssl_context: ssl.SSLContext | None, proxy: Proxy | None = None) -> None:
         """Open the WebSocket; `link_opened` of the owner is called before this returns.
+
+        `ssl_context` is for the exchange and for a proxy that is reached by TLS.
 
         Raises:
             LinkFailedError: it did not open, whatever the reason.
@@ -122,9 +125,11 @@ class SocketLink(WSListener):
                 max_redirects=0,
                 read_buffer_init_size=settings.read_buffer_bytes,
                 socket_factory=self._dial,
+                proxy=None if proxy is None else proxy.url,
+                proxy_ssl_context=ssl_context if proxy is not None and proxy.scheme == "https" else None,
             )
         except Exception as error:  # whatever ends one try must end in one notice and the next try
-            raise LinkFailedError(self._given_up or reason_of(error)) from error
+            raise LinkFailedError(self._given_up or reason_of(error, proxy)) from error
         finally:
             timer.cancel()
             if self._transport is None:

@@ -39,13 +39,15 @@ class SocketLinks:
         """Prepare; nothing is opened.
 
         Raises:
-            UsageError: the URL is none for WebSocket.
+            UsageError: the URL is none for WebSocket, or the proxy's is none.
         """
         self.links: dict[int, SocketLink] = {}
         self.is_reading_paused = False
         self._url = _checked_url(url)
         is_secure = url.startswith("wss:")
-        self._ssl_context = (ssl_context or ssl.create_default_context()) if is_secure else None
+        self._proxy = settings.network.proxy_for(url)
+        needs_tls = is_secure or (self._proxy is not None and self._proxy.scheme == "https")
+        self._ssl_context = (ssl_context or settings.network.ssl_context()) if needs_tls else None
         self._owner = owner
         self._on_frame = on_frame
         self._settings = settings
@@ -109,7 +111,7 @@ class SocketLinks:
 
     async def _live(self, link: SocketLink) -> None:
         try:
-            await link.connect(self._url, self._ssl_context)
+            await link.connect(self._url, self._ssl_context, self._proxy)
             reason = await link.wait_gone()
         except LinkFailedError as error:
             self._forget(link)

@@ -10,8 +10,7 @@ from prometheus_client.registry import Collector
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.connection import Connection
-from backpack_streams.exchange.connection_settings import ConnectionSettings
-from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.session_actions import CoverageEvent, Notice, NoticeKind
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
@@ -23,6 +22,7 @@ from backpack_streams.feed.clock_watch import ClockWatch
 from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.delivery import Delivery, FrameCounts
 from backpack_streams.feed.disproofs import Disproofs
+from backpack_streams.feed.exchange_access import connection_settings, rest_settings
 from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.gap_reasons import loss_reasons
@@ -69,7 +69,7 @@ class Producer:
         self._reporter = self._publishing.reporter
         for family in families:
             self._reporter.expect(family.channel, loss_reasons(family))
-        self._rest = RestClient(RestSettings(base_url=settings.rest_url))
+        self._rest = RestClient(rest_settings(settings))
         self._clock = ExchangeClock()
         self._market_list = MarketList(self._rest, settings.market_types)
         self._securities: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class Producer:
             on_coverage=self._on_coverage,
             on_failure=self._on_failure,
             deliveries=FrameCounts(lambda: self._router.feeds),
-            settings=ConnectionSettings(read_interval_seconds=settings.linger_ms / 1000),
+            settings=connection_settings(settings, read_interval_seconds=settings.linger_ms / 1000),
             session_settings=SessionSettings(connections=settings.connections),
             sign=sign,
         )

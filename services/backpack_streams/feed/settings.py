@@ -7,8 +7,8 @@ from pydantic import Field, field_validator
 from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.streams import parse_kinds
+from backpack_streams.runtime.exchange_settings import ExchangeSettings
 from backpack_streams.runtime.settings import (
-    ExchangeSettings,
     KafkaSettings,
     LogSettings,
     MetricsSettings,
@@ -69,7 +69,12 @@ class WatermarkSettings(Settings):
 
 
 class ProducerSettings(
-    PublishingSettings, WatermarkSettings, MarketListSettings, SymbolSettings, MetricsSettings, LogSettings
+    PublishingSettings,
+    WatermarkSettings,
+    MarketListSettings,
+    SymbolSettings,
+    MetricsSettings,
+    LogSettings,
 ):
     """What market-producer and perp-producer take; each narrows `streams`."""
 

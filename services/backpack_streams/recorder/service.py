@@ -14,12 +14,13 @@ from backpack_streams import __version__
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.limits import Priority
-from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.rest_transport import RawAnswer
 from backpack_streams.exchange.session_actions import CoverageEvent, Notice, NoticeKind, StreamsActive
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
 from backpack_streams.exchange.streams import StreamKind, parse_kind, split_stream
+from backpack_streams.feed.exchange_access import connection_settings, rest_settings
 from backpack_streams.feed.exchange_measures import rest_measures, socket_measures, stream_measures
 from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.market_streams import STOCK_PRICE, streams_for
@@ -74,12 +75,13 @@ class Recorder:
         )
         details = {"program": f"backpack-streams {__version__}", **settings.loggable()}
         self._tape = Tape(path, details, now_us, rotate_bytes=settings.rotate_bytes, rotate_us=settings.rotate_us)
-        self._rest = RestClient(RestSettings(base_url=settings.rest_url), on_answer=self._on_answer)
+        self._rest = RestClient(rest_settings(settings), on_answer=self._on_answer)
         self._connection = Connection(
             settings.ws_url,
             self._on_frame,
             on_notice=self._on_notice,
             on_coverage=self._on_coverage,
+            settings=connection_settings(settings),
             session_settings=SessionSettings(connections=settings.connections),
         )
         self._market_list = MarketList(self._rest, settings.market_types)

@@ -12,10 +12,11 @@ from prometheus_client.registry import Collector
 from backpack_streams.errors import BusError
 from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.limits import LimitSettings
-from backpack_streams.exchange.rest import RestClient, RestSettings
+from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.feed import reports
 from backpack_streams.feed.clock_watch import ClockWatch
+from backpack_streams.feed.exchange_access import rest_settings
 from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
 from backpack_streams.feed.family import REST
 from backpack_streams.feed.known_markets import KnownMarkets, ListAnswer, symbol_in
@@ -55,9 +56,7 @@ class Poller:
         self._publishing = Publishing(name, settings, lambda _, symbol: symbol)
         self._reporter = self._publishing.reporter
         self._reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
-        self._rest = RestClient(
-            RestSettings(base_url=settings.rest_url, limits=LimitSettings(share=settings.rate_limit_share))
-        )
+        self._rest = RestClient(rest_settings(settings, limits=LimitSettings(share=settings.rate_limit_share)))
         symbols = None if settings.symbols == "all" else frozenset(settings.symbols)
         self._selection = Selection(symbols, settings.shard_index, settings.shard_count)
         self._endpoints = endpoints(settings)

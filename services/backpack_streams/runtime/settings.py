@@ -207,31 +207,6 @@ class KafkaSettings(Settings):
         return self
 
 
-class ExchangeSettings(Settings):
-    """Where the exchange is."""
-
-    ws_url: str = Field(
-        default="wss://ws.backpack.exchange",
-        description="the exchange's WebSocket",
-        json_schema_extra={"metavar": "URL"},
-    )
-    rest_url: str = Field(
-        default="https://api.backpack.exchange",
-        description="the exchange's REST API",
-        json_schema_extra={"metavar": "URL"},
-    )
-
-    @field_validator("ws_url")
-    @classmethod
-    def _check_ws_url(cls, value: str) -> str:
-        return check_url(value, ("ws", "wss"))
-
-    @field_validator("rest_url")
-    @classmethod
-    def _check_rest_url(cls, value: str) -> str:
-        return check_url(value, ("http", "https")).rstrip("/")
-
-
 class SymbolSettings(Settings):
     """Which markets this process serves, and its share of them."""
 
@@ -342,7 +317,7 @@ def _check_tls(settings: KafkaSettings) -> None:
                 raise SettingConflict("a key needs its certificate; add --ssl-cert-file", attribute)
     for attribute in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
         if attribute in given:
-            _check_readable(getattr(settings, attribute), attribute)
+            check_readable(getattr(settings, attribute), attribute)
 
 
 def _check_registry(settings: KafkaSettings) -> None:
@@ -362,10 +337,15 @@ def _check_registry(settings: KafkaSettings) -> None:
         raise SettingConflict(message, "schema_registry_key_file", "schema_registry_key_password")
     for part in ("ca_file", "cert_file", "key_file"):
         if part in given:
-            _check_readable(getattr(settings, _OF_THE_REGISTRY + part), _OF_THE_REGISTRY + part)
+            check_readable(getattr(settings, _OF_THE_REGISTRY + part), _OF_THE_REGISTRY + part)
 
 
-def _check_readable(path: Path, attribute: str) -> None:
+def check_readable(path: Path, attribute: str) -> None:
+    """Check that a file can be opened.
+
+    Raises:
+        SettingConflict: it cannot.
+    """
     try:
         with path.expanduser().open("rb"):
             pass

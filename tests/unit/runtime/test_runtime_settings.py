@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.runtime.exchange_settings import ExchangeSettings
 from backpack_streams.runtime.settings import (
-    ExchangeSettings,
     KafkaSettings,
     LogSettings,
     MetricsSettings,

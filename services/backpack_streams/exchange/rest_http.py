@@ -1,0 +1,54 @@
+"""The HTTP client of REST calls: bounds, time-outs, the proxy and whom to trust, all from our settings and none of its own."""
+
+import ssl
+from importlib.util import find_spec
+
+import httpx
+
+from backpack_streams import __version__
+from backpack_streams.errors import UsageError
+from backpack_streams.exchange.proxies import Proxy
+from backpack_streams.exchange.rest_settings import RestSettings
+
+_KEEPALIVE_SECONDS = 15.0
+
+
+def http_client(base_url: httpx.URL, settings: RestSettings, ssl_context: ssl.SSLContext | None) -> httpx.AsyncClient:
+    """A client of one base URL.
+
+    Raises:
+        UsageError: the proxy is none, or a SOCKS proxy needs a package that is not installed.
+    """
+    context = ssl_context or settings.network.ssl_context()
+    connections = settings.limits.most_in_flight
+    return httpx.AsyncClient(
+        base_url=base_url,
+        headers={"User-Agent": f"backpack-streams/{__version__}", "Accept": "application/json, text/plain"},
+        timeout=httpx.Timeout(
+            connect=settings.connect_timeout_seconds,
+            read=settings.read_timeout_seconds,
+            write=settings.write_timeout_seconds,
+            pool=settings.pool_timeout_seconds,
+        ),
+        limits=httpx.Limits(
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=_KEEPALIVE_SECONDS,
+        ),
+        follow_redirects=False,
+        verify=context,
+        proxy=_httpx_proxy(settings.network.proxy_for(settings.base_url), context),
+        trust_env=False,  # its reading of NO_PROXY fails on brackets and on ranges, and the WebSocket has another
+    )
+
+
+def _httpx_proxy(proxy: Proxy | None, context: ssl.SSLContext) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    if proxy.is_socks and find_spec("socksio") is None:
+        raise UsageError(
+            f"{proxy.named_by} names a SOCKS proxy, and REST through one needs the package socksio: "
+            "pip install 'httpx[socks]', or give an HTTP proxy with --exchange-proxy"
+        )
+    auth = None if proxy.username is None else (proxy.username, proxy.password or "")
+    return httpx.Proxy(proxy.address, auth=auth, ssl_context=context if proxy.scheme == "https" else None)

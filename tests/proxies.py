@@ -1,0 +1,114 @@
+"""Proxies on loopback that bring everything to one server, whatever name it is asked for: HTTP with CONNECT, and SOCKS5."""
+
+import asyncio
+import base64
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+
+class LoopbackProxy:
+    """What was asked of it, and the way to the server behind it."""
+
+    def __init__(self, target_port: int, login: tuple[str, str] | None) -> None:
+        self.asked: list[str] = []
+        self.port = 0
+        self._target_port = target_port
+        self._login = login
+
+    async def serve_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, target, _ = head.split("\r\n")[0].split(" ")
+        self.asked.append(f"{method} {target}")
+        wanted = "Basic " + base64.b64encode(":".join(self._login).encode()).decode() if self._login else ""
+        if wanted not in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+            return
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await self._tunnel(reader, writer)
+
+    async def serve_socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        methods = await reader.readexactly((await reader.readexactly(2))[1])
+        wanted = 2 if self._login else 0
+        writer.write(bytes([5, wanted if wanted in methods else 0xFF]))
+        if wanted not in methods:
+            writer.close()
+            return
+        if self._login:
+            name = await reader.readexactly((await reader.readexactly(2))[1])
+            password = await reader.readexactly((await reader.readexactly(1))[0])
+            is_right = (name.decode(), password.decode()) == self._login
+            writer.write(bytes([1, 0 if is_right else 1]))
+            if not is_right:
+                writer.close()
+                return
+        assert (await reader.readexactly(4))[3] == 3, "the name is to be resolved by the proxy"
+        host = await reader.readexactly((await reader.readexactly(1))[0])
+        port = int.from_bytes(await reader.readexactly(2), "big")
+        self.asked.append(f"SOCKS {host.decode()}:{port}")
+        writer.write(bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
+        await self._tunnel(reader, writer)
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def http_proxy(
+    target_port: int, login: tuple[str, str] | None = None, context: ssl.SSLContext | None = None
+) -> AsyncIterator[LoopbackProxy]:
+    """A proxy that speaks HTTP, over TLS with `context`."""
+    proxy = LoopbackProxy(target_port, login)
+    async with _listening(proxy, proxy.serve_http, context):
+        yield proxy
+
+
+@asynccontextmanager
+async def socks_proxy(target_port: int, login: tuple[str, str] | None = None) -> AsyncIterator[LoopbackProxy]:
+    """A proxy that speaks SOCKS5."""
+    proxy = LoopbackProxy(target_port, login)
+    async with _listening(proxy, proxy.serve_socks, None):
+        yield proxy
+
+
+@asynccontextmanager
+async def _listening(
+    proxy: LoopbackProxy,
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    context: ssl.SSLContext | None,
+) -> AsyncIterator[None]:
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client went, or the test is over
+        finally:
+            tasks.discard(task)
+            writer.transport.abort()
+
+    server = await asyncio.start_server(each, "127.0.0.1", 0, ssl=context)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
