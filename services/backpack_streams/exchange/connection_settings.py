@@ -19,6 +19,8 @@ class ConnectionSettings:
 
     connect_timeout_seconds: float = 10.0
     """For everything until the WebSocket is open: name, TCP, proxy, TLS and handshake together."""
+    address_delay_seconds: float = 0.25
+    """After that long without an answer from one address, the next one is tried as well (RFC 8305, section 5)."""
     max_message_bytes: int = 4 * _MIB_BYTES
     """A security limit, on one frame and on all fragments of one message together."""
     read_buffer_bytes: int = 256 * 1024
@@ -37,6 +39,7 @@ class ConnectionSettings:
     def __post_init__(self) -> None:
         for name in (
             "connect_timeout_seconds",
+            "address_delay_seconds",
             "max_message_bytes",
             "read_buffer_bytes",
             "drop_after_close_seconds",

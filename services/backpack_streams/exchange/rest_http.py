@@ -14,7 +14,7 @@ _KEEPALIVE_SECONDS = 15.0
 
 
 def http_client(base_url: httpx.URL, settings: RestSettings, ssl_context: ssl.SSLContext | None) -> httpx.AsyncClient:
-    """A client of one base URL.
+    """A client of one base URL. Connections to several addresses are raced by its network library (RFC 8305).
 
     Raises:
         UsageError: the proxy is none, or a SOCKS proxy needs a package that is not installed.

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from picows.url import WSParsedURL
 from backpack_streams.errors import ExchangeError
 from backpack_streams.exchange.connection_failures import reason_of
 from backpack_streams.exchange.connection_settings import ConnectionSettings
+from backpack_streams.exchange.dialing import dial
 from backpack_streams.exchange.proxies import Proxy
 
 _LARGEST_CONTROL_PAYLOAD_BYTES = 125
@@ -171,35 +172,14 @@ class SocketLink(WSListener):
         loop.call_later(self._settings.drop_after_close_seconds, self.give_up, "dropped")
 
     async def _dial(self, url: WSParsedURL) -> socket.socket:
-        """Connect a socket of our own, so that it can be cut at every stage of the handshake."""
-        loop = asyncio.get_running_loop()
+        """Connect a socket of our own to the exchange, or to the proxy, so that it can be cut at every stage of the handshake."""
+        settings = self._settings
         try:
-            async with asyncio.timeout(self._settings.connect_timeout_seconds) as self._dial_timeout:
-                addresses = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-                self._socket = await self._dial_first(addresses)
+            async with asyncio.timeout(settings.connect_timeout_seconds) as self._dial_timeout:
+                self._socket = await dial(url.host, url.port, settings.address_delay_seconds)
         finally:
             self._dial_timeout = None
         return self._socket
-
-    async def _dial_first(self, addresses: Sequence[tuple[int, int, int, str, tuple[object, ...]]]) -> socket.socket:
-        loop = asyncio.get_running_loop()
-        seconds_each = self._settings.connect_timeout_seconds / max(1, len(addresses))
-        last_error: OSError = OSError("the name has no address")
-        for family, kind, protocol, _, address in addresses:
-            connecting = socket.socket(family, kind, protocol)
-            try:
-                connecting.setblocking(False)
-                connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await asyncio.wait_for(loop.sock_connect(connecting, address), seconds_each)
-            except OSError as error:  # refused, unreachable or too slow: the next address may do
-                connecting.close()
-                last_error = error
-            except asyncio.CancelledError:
-                connecting.close()
-                raise
-            else:
-                return connecting
-        raise last_error
 
     def _shut_socket(self) -> None:
         """End the conversation on the socket; whichever transport has it then ends by itself and closes it."""
