@@ -13,7 +13,7 @@ from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.session_actions import CoverageEvent, Notice, NoticeKind
-from backpack_streams.exchange.session_settings import Expectation, SessionSettings
+from backpack_streams.exchange.session_settings import Expectation
 from backpack_streams.exchange.streams import parse_kind, split_stream
 from backpack_streams.exchange.subscriptions import Sign
 from backpack_streams.feed import reports
@@ -22,7 +22,7 @@ from backpack_streams.feed.clock_watch import ClockWatch
 from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.delivery import Delivery, FrameCounts
 from backpack_streams.feed.disproofs import Disproofs
-from backpack_streams.feed.exchange_access import connection_settings, rest_settings
+from backpack_streams.feed.exchange_access import connection_settings, rest_settings, session_settings
 from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
 from backpack_streams.feed.family import Family
 from backpack_streams.feed.gap_reasons import loss_reasons
@@ -81,7 +81,7 @@ class Producer:
             on_failure=self._on_failure,
             deliveries=FrameCounts(lambda: self._router.feeds),
             settings=connection_settings(settings, read_interval_seconds=settings.linger_ms / 1000),
-            session_settings=SessionSettings(connections=settings.connections),
+            session_settings=session_settings(settings, settings.connections),
             sign=sign,
         )
         self._coverage = Coverage()

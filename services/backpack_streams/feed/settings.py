@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.streams import parse_kinds
-from backpack_streams.runtime.exchange_settings import ExchangeSettings
+from backpack_streams.runtime.exchange_settings import RestAccessSettings, SocketAccessSettings
 from backpack_streams.runtime.settings import (
     KafkaSettings,
     LogSettings,
@@ -19,7 +19,7 @@ from backpack_streams.runtime.settings import (
 _MIB = 1024 * 1024
 
 
-class MarketListSettings(ExchangeSettings):
+class MarketListSettings(RestAccessSettings):
     """Which kinds of market are carried, and how often the list of them is read again."""
 
     market_types: tuple[str, ...] = Field(
@@ -72,6 +72,7 @@ class ProducerSettings(
     PublishingSettings,
     WatermarkSettings,
     MarketListSettings,
+    SocketAccessSettings,
     SymbolSettings,
     MetricsSettings,
     LogSettings,

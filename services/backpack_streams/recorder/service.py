@@ -18,9 +18,9 @@ from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.rest_transport import RawAnswer
 from backpack_streams.exchange.session_actions import CoverageEvent, Notice, NoticeKind, StreamsActive
-from backpack_streams.exchange.session_settings import Expectation, SessionSettings
+from backpack_streams.exchange.session_settings import Expectation
 from backpack_streams.exchange.streams import StreamKind, parse_kind, split_stream
-from backpack_streams.feed.exchange_access import connection_settings, rest_settings
+from backpack_streams.feed.exchange_access import connection_settings, rest_settings, session_settings
 from backpack_streams.feed.exchange_measures import rest_measures, socket_measures, stream_measures
 from backpack_streams.feed.market_list import MarketList
 from backpack_streams.feed.market_streams import STOCK_PRICE, streams_for
@@ -82,7 +82,7 @@ class Recorder:
             on_notice=self._on_notice,
             on_coverage=self._on_coverage,
             settings=connection_settings(settings),
-            session_settings=SessionSettings(connections=settings.connections),
+            session_settings=session_settings(settings, settings.connections),
         )
         self._market_list = MarketList(self._rest, settings.market_types)
         self._kinds = [parse_kind(text) for text in settings.streams]

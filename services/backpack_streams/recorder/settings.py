@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from backpack_streams.feed.settings import MarketListSettings, ProducerSettings, checked_streams
 from backpack_streams.market_producer.settings import MarketProducerSettings
 from backpack_streams.perp_producer.settings import PerpProducerSettings
+from backpack_streams.runtime.exchange_settings import SocketAccessSettings
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings, SymbolSettings, metrics_port
 
 _MIB = 1024 * 1024
@@ -19,7 +20,7 @@ def default_streams(producer: type[ProducerSettings]) -> tuple[str, ...]:
     return streams
 
 
-class RecorderSettings(MarketListSettings, SymbolSettings, MetricsSettings, LogSettings):
+class RecorderSettings(MarketListSettings, SocketAccessSettings, SymbolSettings, MetricsSettings, LogSettings):
     """The producers' choice of streams and markets, and how the file is kept."""
 
     streams: tuple[str, ...] = Field(

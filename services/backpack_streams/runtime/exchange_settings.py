@@ -1,15 +1,26 @@
-"""Where the exchange is, and the way to it."""
+"""Where the exchange is, the way to it, and how long each step of that way may take."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from backpack_streams.runtime.settings import Settings, check_readable
+from backpack_streams.runtime.settings import SettingConflict, Settings, check_readable
 from backpack_streams.runtime.urls import check_url
 
 _SCHEMES_OF_PROXIES = ("http", "https", "socks5", "socks5h")
 _NO_PROXY = "none"
+
+
+def _seconds(default: float, description: str, most: float | None = None) -> Any:
+    return Field(
+        default=default,
+        gt=0,
+        le=most,
+        allow_inf_nan=False,
+        description=description,
+        json_schema_extra={"metavar": "SECONDS"},
+    )
 
 
 class ExchangeSettings(Settings):
@@ -64,4 +75,49 @@ class ExchangeSettings(Settings):
     def _check_ca_file(self) -> Self:
         if self.exchange_ca_file is not None:
             check_readable(self.exchange_ca_file, "exchange_ca_file")
+        return self
+
+
+class RestAccessSettings(ExchangeSettings):
+    """How long a REST call may take."""
+
+    rest_connect_timeout: float = _seconds(5.0, "seconds to connect to the REST API, proxy and TLS included")
+    rest_read_timeout: float = _seconds(10.0, "seconds between two pieces of an answer, or of a request")
+    rest_call_timeout: float = _seconds(30.0, "seconds for a REST call from its turn on, its repeats included")
+    rest_queue_timeout: float = _seconds(300.0, "seconds that a REST call waits for its turn within the rate limits")
+
+
+class SocketAccessSettings(ExchangeSettings):
+    """How long the WebSocket may take for what."""
+
+    ws_connect_timeout: float = _seconds(10.0, "seconds until a WebSocket is open: name, TCP, proxy, TLS and handshake")
+    ws_address_delay: float = _seconds(
+        0.25, "seconds without an answer from one address after which the next one is tried as well"
+    )
+    ws_subscribe_timeout: float = _seconds(
+        30.0, "seconds for the exchange to confirm a subscription, after which the socket is renewed"
+    )
+    ws_ping_interval: float = _seconds(
+        1.0,
+        "seconds between two Pings, which prove what a socket delivered: watermarks advance no more often",
+        most=2.0,
+    )
+    ws_ping_timeout: float = _seconds(
+        10.0, "seconds without an answer or a message after which a socket is dead; after half of it another one opens"
+    )
+    ws_close_timeout: float = _seconds(2.0, "seconds for sockets to close at the end")
+    ws_grace: float = _seconds(
+        30.0, "seconds for which the exchange delivers after its Close; a new socket takes over meanwhile"
+    )
+    ws_reconnect_cap: float = _seconds(30.0, "seconds between two tries to connect, at most")
+
+    @model_validator(mode="after")
+    def _check_pings(self) -> Self:
+        if self.ws_ping_timeout < 2 * self.ws_ping_interval:
+            raise SettingConflict(
+                f"a socket would be dead after {self.ws_ping_timeout:g} s with a Ping every {self.ws_ping_interval:g} s; "
+                "--ws-ping-timeout must be at least twice --ws-ping-interval",
+                "ws_ping_timeout",
+                "ws_ping_interval",
+            )
         return self
