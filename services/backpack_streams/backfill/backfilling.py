@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from backpack_streams.backfill.progress import Bookmark, Reached, Shown, shown_time
+from backpack_streams.backoff import Backoff
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
@@ -151,7 +152,7 @@ class Backfilling:
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """An exchange that is down for a while is weather."""
-        delay = FIRST_RETRY_SECONDS
+        backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
                 return await ask()
@@ -161,8 +162,7 @@ class Backfilling:
                 if attempt == MOST_ATTEMPTS:
                     raise BackfillInterruptedError(f"{error}; what was written stays, run it again to go on") from error
                 logger.warning("the exchange does not answer; trying again", extra={"error": str(error)})
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next_delay_seconds())
         raise AssertionError("the loop returns or raises")
 
     def _check(self, published: Published) -> None:

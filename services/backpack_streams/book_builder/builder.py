@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 NAME = "book-builder"
 _POLL_MILLIS = 50
 _RENEW_SECONDS = 1.0
-_RETRY_SECONDS = 1.0
+_REPORTS_SECONDS = 1.0
 _HAND_OVER_SECONDS = 5.0
 
 
@@ -114,7 +114,7 @@ class Builder:
 
     async def _retry_reports(self) -> None:
         while True:
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(_REPORTS_SECONDS)
             self._publishing.reporter.on_tick()
 
     # What is seen from outside --------------------------------------------------------------------------------

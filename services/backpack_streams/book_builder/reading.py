@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from aiokafka.structs import ConsumerRecord
 from prometheus_client.registry import Collector
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.book_builder.audit_writer import AuditWriter
 from backpack_streams.book_builder.keeper import BookKeeper
 from backpack_streams.book_builder.lag import PartitionLag
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 _RECORDS_A_POLL = 10_000
 _GATHER_SECONDS = 0.01
 _FEW_RECORDS = 500
-_RETRY_SECONDS = 1.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 _COUNT_SECONDS = 10.0
 
 
@@ -59,6 +60,7 @@ class Reading:
         """The partitions that are read; None while that changes."""
         self.failures = 0
         self._additions = 0
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
 
     async def run(self) -> None:
         """Reads until it is cancelled."""
@@ -68,7 +70,7 @@ class Reading:
             except BusError as error:
                 self.failures += 1
                 logger.warning("kafka does not answer; trying again", extra={"error": str(error)})
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(self._backoff.next_delay_seconds())
 
     async def _read(self) -> None:
         while True:
@@ -77,6 +79,7 @@ class Reading:
                 await self._take_over(assigned)
             if self.assigned:
                 records = await self._reader.poll(self._poll_millis, _RECORDS_A_POLL)
+                self._backoff.reset()
                 self._take(records)
                 if await self._takeover.finds_watermarks():
                     self.assigned = None

@@ -9,12 +9,12 @@ An id never changes its meaning, so an outage of the registry stops nothing that
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.governance import register
 from backpack_streams.bus.registry_client import (
     NotRegisteredError,
@@ -132,18 +132,18 @@ class KnownSchemas:
     async def _patiently(self, question: Callable[[], Answer], patience_seconds: float | None) -> Answer:
         """Asks in a thread, again and again while the registry is away; with a patience it gives up after that."""
         deadline = None if patience_seconds is None else self._clock() + patience_seconds
-        delay = _FIRST_RETRY_SECONDS
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
             try:
                 return await self._ask(question)
             except RegistryAwayError as error:
-                if deadline is not None and self._clock() + delay > deadline:
+                delay = backoff.next_delay_seconds()
+                if deadline is not None and self._clock() + delay >= deadline:
                     raise
                 logger.warning(
                     "waiting for the schema registry", extra={"error": str(error), "next_try_seconds": round(delay, 1)}
                 )
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+            await asyncio.sleep(delay)
 
     async def _ask(self, question: Callable[[], Answer]) -> Answer:
         try:

@@ -9,6 +9,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.connection import KafkaUnreachableError
 from backpack_streams.bus.reader import Place, Reader, Records
 from backpack_streams.errors import BusError
@@ -24,7 +25,7 @@ BYTES_A_POLL: Final = 8 * 1024 * 1024
 _FIRST_RECORDS: Final = 500
 _MOST_RECORDS: Final = 10_000
 _POLL_MILLIS: Final = 200
-_RETRY_SECONDS: Final = 0.2
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.2, 2.0
 _LONGEST_LOOK_SECONDS: Final = 2.0
 
 Take = Callable[[Place, Sequence[ConsumerRecord]], object]
@@ -138,6 +139,7 @@ async def read_to_end(
         TopicEndNotReachedError: for so long nothing could be had. What `take` was given is not the whole then.
         BusError: Kafka refuses for good.
     """
+    backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
     watch, size = EndWatch(starts, ends, patience_seconds, time.monotonic()), PollSize()
     if watch.reached:
         reader.assign(watch.reached)
@@ -149,9 +151,11 @@ async def read_to_end(
                 raise
             logger.info("reading failed; trying again", extra={"error": str(error)})
             watch.failed(error)
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next_delay_seconds())
             reader.assign(watch.reached)  # nothing that the failed attempt may have skipped is lost
             records = {}
+        else:
+            backoff.reset()
         size.saw(records)
         for partition, batch in records.items():
             place = partition.topic, partition.partition

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.errors import EmbeddedError
 
 __all__ = [
@@ -26,7 +27,8 @@ __all__ = [
 ]
 
 _DOWNLOAD_TIMEOUT_SECONDS = 30
-_RETRY_DELAYS_SECONDS = (1.0, 3.0)
+_TRIES = 3
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 6.0
 _READ_BLOCK_BYTES = 1 << 20
 _LOCK_POLL_SECONDS = 0.2
 
@@ -112,7 +114,8 @@ def download(artifact: Any, sha256: str, whose: str, folder: Path) -> Path:
 
 
 def _download_with_retries(artifact: Any, whose: str, folder: Path) -> Path:
-    for delay_seconds in (*_RETRY_DELAYS_SECONDS, None):
+    backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
+    while True:
         try:
             # A part that an earlier try left would be taken as the whole file.
             artifact.cached_path.unlink(missing_ok=True)
@@ -120,14 +123,13 @@ def _download_with_retries(artifact: Any, whose: str, folder: Path) -> Path:
         except (OSError, RuntimeError) as error:  # requests' errors are OSErrors; jgo says "not found" by RuntimeError
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            if delay_seconds is None:
+            if backoff.attempts + 1 == _TRIES:
                 raise EmbeddedError(
                     f"cannot download {artifact.cached_path.name} of {whose} ({type(error).__name__}): "
                     "check the network and any proxy (HTTPS_PROXY), or copy the folder "
                     f"{folder} from a machine that has it"
                 ) from error
-            time.sleep(delay_seconds)
-    raise AssertionError("the last try either returns or raises")
+            time.sleep(backoff.next_delay_seconds())
 
 
 def sha256_of(path: Path) -> str:

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.errors import ExchangeError
-from backpack_streams.exchange.backoff import Backoff
 
 _ROUNDING_TOKENS = 1e-9
 """What adding up refills may lose to rounding; without it a waiter would wake just before its token is whole."""
@@ -198,10 +198,11 @@ class LimitQueue:
         return min(waits, default=None)
 
     def refused(self, limit_class: LimitClass, retry_after_seconds: float | None, now: float) -> float:
-        """Note a 429: the class pauses for everybody. Returns the seconds that it is paused from now.
+        """Note an answer that asks to wait. Returns the seconds that the class is paused from now.
 
-        With `Retry-After` for as long as that says (1 s to 10 min), else with exponential backoff. Answers to
-        requests that were under way when the pause began do not lengthen a pause chosen by backoff.
+        With `Retry-After` nothing at all is sent for as long as that says (1 s to 10 min): it speaks to the address, not of
+        one limit. Without it the class pauses for everybody, with exponential backoff. Answers to requests that were under
+        way when the pause began do not lengthen a pause chosen by backoff.
         """
         if retry_after_seconds is not None:
             pause_seconds = min(max(retry_after_seconds, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
@@ -209,13 +210,13 @@ class LimitQueue:
             pause_seconds = 0.0
         else:
             pause_seconds = _SHORTEST_PAUSE_SECONDS + self._backoffs[limit_class].next_delay_seconds()
-        paused_until = max(self._paused_until[limit_class], now + pause_seconds)
-        self._paused_until[limit_class] = paused_until
-        self._buckets[limit_class].drain(paused_until)
-        return paused_until - now
+        for paused in LimitClass if retry_after_seconds is not None else (limit_class,):
+            self._paused_until[paused] = max(self._paused_until[paused], now + pause_seconds)
+            self._buckets[paused].drain(self._paused_until[paused])
+        return self.paused_seconds(limit_class, now)
 
     def accepted(self, limit_class: LimitClass, now: float) -> None:
-        """Note an answer that was no 429: unless the class is paused, its next pause is short again."""
+        """Note an answer that does not ask to wait: unless the class is paused, its next pause is short again."""
         if self.paused_seconds(limit_class, now) == 0:
             self._backoffs[limit_class].reset()
 

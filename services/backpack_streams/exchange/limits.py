@@ -98,7 +98,7 @@ class LimitCounters(msgspec.Struct):
     waited_seconds: float = 0.0
     """Sum over all granted turns."""
     refused: int = 0
-    """Answers with status 429."""
+    """Answers that asked to wait: 429, 418, and 403 with Retry-After."""
     left: int = 0
     """Turns given up before use: cancelled or out of time."""
     turned_away: int = 0
@@ -152,14 +152,14 @@ class RateLimiter:
             self._serve()
 
     def refused(self, limit_class: LimitClass, retry_after_seconds: float | None = None) -> float:
-        """Note a 429: pause the class for everybody. Returns the seconds of the pause."""
+        """Note an answer that asks to wait: pause the class for everybody, with Retry-After all. Returns the seconds of the pause."""
         self._counters[limit_class].refused += 1
         pause_seconds = self._queue.refused(limit_class, retry_after_seconds, self._clock())
         self._serve()
         return pause_seconds
 
     def accepted(self, limit_class: LimitClass) -> None:
-        """Note an answer that was no 429."""
+        """Note an answer that does not ask to wait."""
         self._queue.accepted(limit_class, self._clock())
 
     def counters(self, limit_class: LimitClass) -> LimitCounters:
@@ -175,7 +175,7 @@ class RateLimiter:
         return self._queue.available_share(limit_class, self._clock())
 
     def paused_seconds(self, limit_class: LimitClass) -> float:
-        """How long the class stays paused after a 429, in seconds; 0 if it is not."""
+        """How long the class stays paused after such an answer, in seconds; 0 if it is not."""
         return self._queue.paused_seconds(limit_class, self._clock())
 
     @property

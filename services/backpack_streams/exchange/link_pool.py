@@ -4,8 +4,8 @@ import random
 from collections import deque
 from collections.abc import Iterator
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.exchange.active_streams import ActiveStreams
-from backpack_streams.exchange.backoff import Backoff
 from backpack_streams.exchange.liveness import Liveness
 from backpack_streams.exchange.session_actions import Action, DropLink, Notice, NoticeKind, OpenLink, SendClose, shown
 from backpack_streams.exchange.session_links import DELIVERING, DRAINING, Link, LinkState, Slot

@@ -11,6 +11,7 @@ _ADVICE_BY_STATUS = {
     400: "check the symbol and the parameters; the same request will be refused again",
     401: "this call needs a signature, or a proxy in between wants credentials",
     403: "the CDN refuses this address: check region and proxy, and ask less often",
+    418: "the exchange has shut this address out for asking too often: lower the share of the rate limit in use",
     404: "the market is closed or the path unknown: read the list of markets again",
     429: "lower the share of the rate limit in use: others may use the same address",
     451: "the exchange does not serve this region: run from another one",
@@ -104,9 +105,17 @@ def error_from_answer(
         status=status,
         code=code,
         advice=_ADVICE_BY_STATUS.get(status, advice),
-        retryable=is_server_error or status == 429,
+        retryable=is_server_error or asks_to_wait(status, retry_after_seconds),
         retry_after_seconds=retry_after_seconds,
     )
+
+
+def asks_to_wait(status: int, retry_after_seconds: float | None) -> bool:
+    """Whether an answer is not about its request but asks this address to send less: a rate limit, or a CDN's ban for a time.
+
+    A 403 without `Retry-After` may be about one path.
+    """
+    return status in (418, 429) or (status == 403 and retry_after_seconds is not None)
 
 
 def _code_and_message(body: bytes) -> tuple[str | None, str]:

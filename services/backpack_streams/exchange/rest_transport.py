@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import httpx
 import msgspec
 
-from backpack_streams.exchange.backoff import Backoff
+from backpack_streams.backoff import Backoff
 from backpack_streams.exchange.limits import (
     LimitClass,
     LimiterClosedError,
@@ -26,6 +26,7 @@ from backpack_streams.exchange.rest_errors import (
     RestRedirectError,
     RestRequest,
     RestUnusableAnswerError,
+    asks_to_wait,
     error_from_answer,
 )
 from backpack_streams.exchange.rest_headers import age_seconds, retry_after_seconds
@@ -226,11 +227,13 @@ class RestTransport:
         if 300 <= status < 400:
             raise _redirect_error(call.request, response)
         wait_seconds = retry_after_seconds(response.headers.get("retry-after"), self._wall_clock_us())
-        if status == 429:
-            pause_seconds = self.limiter.refused(call.limit_class, wait_seconds)
+        if asks_to_wait(status, wait_seconds):
+            # A ban is of the address; a 429 may be of the class's own limit.
+            limit_class = call.limit_class if status == 429 else LimitClass.GENERAL
+            pause_seconds = self.limiter.refused(limit_class, wait_seconds)
             logger.warning(
                 "rest rate limit hit",
-                extra={"limit_class": call.limit_class.value, "pause_seconds": round(pause_seconds, 3)},
+                extra={"status": status, "limit_class": limit_class.value, "pause_seconds": round(pause_seconds, 3)},
             )
         else:
             self.limiter.accepted(call.limit_class)
@@ -294,9 +297,9 @@ class _Call:
         """How long to wait before the next attempt; None if there is none."""
         if not failure.retryable or self.attempts >= most_attempts:
             return None
-        # After a 429 the limiter holds everybody back, this call with them.
+        # After an answer that asks to wait the limiter holds everybody back, this call with them.
         delay_seconds = 0.0
-        if failure.status != 429:
+        if failure.status is None or not asks_to_wait(failure.status, failure.retry_after_seconds):
             delay_seconds = max(self.backoff.next_delay_seconds(), failure.retry_after_seconds or 0.0)
         has_time = asyncio.get_running_loop().time() + delay_seconds < self.give_up_at
         return delay_seconds if has_time else None

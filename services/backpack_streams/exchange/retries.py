@@ -8,11 +8,11 @@ lets all others try at once.
 import random
 from collections.abc import Iterable
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.exchange.session_settings import SessionSettings
 from backpack_streams.exchange.streams import is_private
 
 _WHOLE_TRIES = 3
-_JITTER = 0.2
 
 
 class Retries:
@@ -20,7 +20,7 @@ class Retries:
 
     def __init__(self, settings: SessionSettings, rng: random.Random | None = None) -> None:
         self._settings = settings
-        self._random = rng or random.Random()  # jitter spreads load; it guards no secret
+        self._backoff = Backoff(settings.refusal_base_seconds, settings.refusal_cap_seconds, rng)
         self._refusals: dict[str, int] = {}
         self._together: dict[str, int] = {}
         self._due_at: dict[str, float] = {}
@@ -30,9 +30,7 @@ class Retries:
         """These were refused in one frame; gives the wait until they are tried again."""
         refusals = 1 + max(self._refusals.get(name, 0) for name in names)
         together = len(names) if refusals <= _WHOLE_TRIES else (len(names) + 1) // 2
-        settings = self._settings
-        wait_seconds = min(settings.refusal_cap_seconds, settings.refusal_base_seconds * 2.0 ** min(refusals - 1, 62))
-        wait_seconds *= 1.0 - self._random.uniform(0.0, _JITTER)
+        wait_seconds = self._backoff.delay_seconds(refusals - 1)
         for name in names:
             self._refusals[name], self._together[name] = refusals, together
             self._due_at[name] = now + wait_seconds

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.exchange.active_streams import ActiveStreams
-from backpack_streams.exchange.backoff import Backoff
 from backpack_streams.exchange.liveness import Liveness
 from backpack_streams.exchange.session_actions import Action, Cause
 from backpack_streams.exchange.session_settings import SessionSettings

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.errors import BusError
 from backpack_streams.exchange.connection import Connection
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _SUBSCRIBED_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
-_RETRY_SECONDS = 1.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 
 
 def now() -> Moment:
@@ -47,6 +48,7 @@ class Beginning:
         """
         delivery = self._delivery
         await self._until_subscribed()
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
             try:
                 feeds = list(delivery.router.feeds.values())
@@ -55,7 +57,7 @@ class Beginning:
             except BusError as error:
                 logger.warning("what Kafka holds cannot be read; trying again", extra={"error": str(error)})
                 delivery.start.failed(str(error), time.monotonic())
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next_delay_seconds())
         self._publisher.go_on_from(found.ends)
         first_offset = await self._vouching.first()
         delivery.resume(found.last, found.covered, now())

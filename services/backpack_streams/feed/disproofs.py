@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Container, Iterable
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import BusError, CodecError
 from backpack_streams.feed.publishing import Publishing
@@ -18,7 +19,7 @@ __all__ = ["Disproofs", "disproved_stream"]
 
 logger = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 _POLL_MILLIS = 1000
 
 
@@ -35,6 +36,7 @@ class Disproofs:
 
     async def run(self) -> None:
         """Follow until cancelled, whatever Kafka does meanwhile."""
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
             try:
                 async with Reader(self._publishing.connection, self._publishing.codec) as reader:
@@ -43,9 +45,10 @@ class Disproofs:
                     reader.assign(self._offsets)
                     while True:
                         await self._take(reader)
+                        backoff.reset()
             except BusError as error:
                 logger.warning("gaps of others cannot be read; trying again", extra={"error": str(error)})
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next_delay_seconds())
 
     async def _take(self, reader: Reader) -> None:
         for partition, batch in (await reader.poll(_POLL_MILLIS)).items():

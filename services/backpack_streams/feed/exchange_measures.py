@@ -97,7 +97,7 @@ def rest_measures(rest: RestClient) -> Iterable[Collector]:
         ),
         counts(
             "rest_requests_refused",
-            "Requests that the exchange refused with 429.",
+            "Requests that the exchange refused with 429 or 418, or with 403 and Retry-After.",
             "limit",
             by_limit(lambda each: limiter.counters(each).refused),
         ),
@@ -116,7 +116,7 @@ def rest_measures(rest: RestClient) -> Iterable[Collector]:
         ),
         values(
             "rest_paused_seconds",
-            "How long the pause after a 429 still lasts; 0 while there is none.",
+            "How long the pause after such an answer still lasts; 0 while there is none.",
             "limit",
             by_limit(limiter.paused_seconds),
         ),

@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
 from prometheus_client.registry import Collector
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.connection import Connection
@@ -45,7 +46,7 @@ from backpack_streams.runtime.loop import first_to_end
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-_MARKETS_RETRY_SECONDS = 2.0
+_MARKETS_FIRST_RETRY_SECONDS, _MARKETS_LONGEST_RETRY_SECONDS = 2.0, 30.0
 
 
 class Producer:
@@ -210,6 +211,7 @@ class Producer:
 
     async def _markets_patiently(self) -> list[ListedMarket]:
         """The exchange may be down when we start: that is weather, so we wait."""
+        backoff = Backoff(_MARKETS_FIRST_RETRY_SECONDS, _MARKETS_LONGEST_RETRY_SECONDS)
         while True:
             try:
                 markets = await self._markets()
@@ -217,7 +219,7 @@ class Producer:
                 return markets
             except RestError as error:
                 logger.warning("the list of markets cannot be had; trying again", extra={"error": str(error)})
-            await asyncio.sleep(_MARKETS_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next_delay_seconds())
 
     async def _markets(self) -> list[ListedMarket]:
         markets = await self._market_list.markets()

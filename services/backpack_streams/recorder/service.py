@@ -11,6 +11,7 @@ from pathlib import Path
 from prometheus_client.registry import Collector
 
 from backpack_streams import __version__
+from backpack_streams.backoff import Backoff
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.limits import Priority
@@ -39,7 +40,7 @@ NAME = "record"
 FAMILIES = (*MARKET_FAMILIES, *PERP_FAMILIES)
 _KEPT_HEADERS = ("age", "cache-control", "content-type", "date", "retry-after")
 _PAGE_HEADERS = "x-"
-_MARKETS_RETRY_SECONDS = 2.0
+_MARKETS_FIRST_RETRY_SECONDS, _MARKETS_LONGEST_RETRY_SECONDS = 2.0, 30.0
 _CONFIRMED_SECONDS = 10.0
 _NUDGE_BYTES = 1024 * 1024
 _RESUME_AT_SHARE = 0.25
@@ -100,9 +101,10 @@ class Recorder:
         Raises:
             BackpackStreamsError: a symbol is unknown.
         """
+        backoff = Backoff(_MARKETS_FIRST_RETRY_SECONDS, _MARKETS_LONGEST_RETRY_SECONDS)
         try:
             while not await self._look_at_markets():  # noqa: ASYNC110  # the exchange has no event to wait for
-                await asyncio.sleep(_MARKETS_RETRY_SECONDS)
+                await asyncio.sleep(backoff.next_delay_seconds())
         except BaseException:  # whatever ended the start, what was recorded until then is kept
             await self.close()
             raise

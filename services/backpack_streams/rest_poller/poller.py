@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client.registry import Collector
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.errors import BusError
 from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.limits import LimitSettings
@@ -42,8 +43,9 @@ logger = logging.getLogger(__name__)
 NAME = "rest-poller"
 MARKETS = "reference.market"
 LENDING_MARKETS = "reference.borrow_lend_market"
-_RETRY_SECONDS = 2.0
-_FAILED_RETRY_SECONDS = 60.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 60.0
+_LOOK_SECONDS = 2.0
+"""How often an endpoint looks whether there is anything yet to ask it for."""
 _PERPETUALS = frozenset({"PERP", "IPERP"})
 
 
@@ -102,10 +104,11 @@ class Poller:
         compacted = [each for each in self._endpoints if each.publish is Publish.CHANGES]
         await recall_references(self._publishing, {each.topic: partial(self._recalls, each) for each in compacted})
         [markets] = [each for each in self._endpoints if each.topic == MARKETS]
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while not self._markets:
             await self._poll(markets, "")
             if not self._markets:
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(backoff.next_delay_seconds())
         self._selection.check(self._markets)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -167,18 +170,19 @@ class Poller:
     async def _repeat(self, endpoint: Endpoint) -> None:
         if not endpoint.interval:
             await asyncio.Event().wait()
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
             started = time.monotonic()
             subjects = self._subjects(endpoint)
-            interval = endpoint.interval if subjects else _RETRY_SECONDS
-            if not await self._recall(endpoint, subjects):
-                interval = min(interval, _RETRY_SECONDS)
-            elif not all([await self._poll(endpoint, subject) for subject in subjects]):
-                interval = min(interval, _FAILED_RETRY_SECONDS)
-            pause_seconds = started + interval - time.monotonic()
-            await self._refreshes.pause(
-                endpoint.topic, max(0.0, pause_seconds), self.counts.last_success.get(endpoint.path)
+            is_served = await self._recall(endpoint, subjects) and all(
+                [await self._poll(endpoint, subject) for subject in subjects]
             )
+            due = started + (endpoint.interval if subjects else _LOOK_SECONDS)
+            if is_served:
+                backoff.reset()
+            else:
+                due = min(due, time.monotonic() + backoff.next_delay_seconds())
+            await self._refreshes.pause(endpoint.topic, max(0.0, due - time.monotonic()))
 
     def _subjects(self, endpoint: Endpoint) -> list[str]:
         """What the endpoint is asked for; nothing while the list of that is not there yet."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
 from backpack_streams.exchange.limits import Priority
@@ -35,7 +36,8 @@ TOPICS = (TRADE_TOPIC, KLINE_TOPIC)
 WORKERS_A_CHANNEL = 2
 """Candles wait for the limit of historical requests, so trades do not wait behind them."""
 _GAP_POLL_MILLIS = 1000
-_RETRY_SECONDS = 1.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
+_LOOK_SECONDS = 1.0
 
 
 class _Attempt(Enum):
@@ -65,6 +67,7 @@ class Refiller:
         self._history = History(publishing, rest, Priority.REFERENCE)
         self._plan = RefillPlan()
         self._wake = asyncio.Event()
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         self._gap_offsets: dict[Place, int] = {}
         self.gaps_refilled = 0
         self.gaps_incomplete = 0
@@ -92,7 +95,7 @@ class Refiller:
             except* BusError as errors:
                 self.read_failures += 1
                 logger.warning("refilling stopped; it starts again", extra={"error": str(errors.exceptions[0])})
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(self._backoff.next_delay_seconds())
 
     async def _serve(self) -> None:
         if not self._gap_offsets:
@@ -118,7 +121,9 @@ class Refiller:
         async with self._reader() as reader:
             reader.assign(self._gap_offsets)
             while True:
-                for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():
+                records = await reader.poll(_GAP_POLL_MILLIS)
+                self._backoff.reset()
+                for partition, batch in records.items():
                     for record in batch:
                         try:
                             self._take(record.value, is_new=True)
@@ -173,7 +178,7 @@ class Refiller:
 
     async def _sleep(self, channel: str) -> None:
         due = self._plan.next_due(channel)
-        timeout = _RETRY_SECONDS if due is None else max(0.01, min(_RETRY_SECONDS, due - time.monotonic()))
+        timeout = _LOOK_SECONDS if due is None else max(0.01, min(_LOOK_SECONDS, due - time.monotonic()))
         self._wake.clear()
         try:
             await asyncio.wait_for(self._wake.wait(), timeout)

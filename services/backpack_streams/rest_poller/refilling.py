@@ -4,11 +4,13 @@ The gap topic is the work list: a gap puts its bounds on the list, and a record 
 Who reads the topic from its beginning knows what is still to be done.
 """
 
+import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.exchange.streams import StreamKind, split_stream
 from backpack_streams.feed import reports
 from backpack_streams.sequencing.spans import Span, Spans
@@ -91,7 +93,7 @@ def is_open(gap: Mapping[str, Any]) -> bool:
 class RefillPlan:
     """What is missing, by stream; each stream is fetched by one at a time. Times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, rng: random.Random | None = None) -> None:
         self._missing: dict[str, Spans] = {}
         self._waiting: dict[str, Refill] = {}
         self._fetching: set[str] = set()
@@ -99,6 +101,7 @@ class RefillPlan:
         """By stream, the first id that may have been missed in a time that nobody covered."""
         self._asked: dict[str, deque[tuple[Span, float]]] = {}
         """By stream, what was asked for and when; it goes when the oldest is closed."""
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, rng)
 
     def take(self, gap: Mapping[str, Any], now: float) -> bool:
         """A record of the gap topic. True if it asks for something."""
@@ -186,7 +189,7 @@ class RefillPlan:
         missing = self._missing.get(refill.stream)
         if missing is None:
             return
-        delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << min(refill.attempts, 16)))
+        delay = self._backoff.delay_seconds(refill.attempts)
         self._waiting[refill.stream] = replace(
             refill,
             span=missing.first() or refill.span,

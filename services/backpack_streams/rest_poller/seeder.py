@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
@@ -39,7 +40,8 @@ DEPTH_LIMIT = 1000
 MARGIN_MICROS = 10_000_000
 """How far before the snapshot's engine time a reader starts: a snapshot may be older than the clock it carries."""
 _GAP_POLL_MILLIS = 1000
-_RETRY_SECONDS = 1.0
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
+_LOOK_SECONDS = 1.0
 _REFUSALS = _CROSSED, _BEHIND, _NO_ROOM, _FAILED = "crossed", "behind", "no_room", "failed"
 
 
@@ -64,6 +66,7 @@ class Seeder:
         self._workers = settings.parallel_seeds
         self._plan = SeedPlan(settings.seed_refresh)
         self._wake = asyncio.Event()
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         self._has_watermarks = False
         self._gap_offsets: dict[Place, int] = {}
         self._audit_offsets: dict[Place, int] = {}
@@ -99,7 +102,7 @@ class Seeder:
             except* BusError as errors:
                 self.read_failures += 1
                 logger.warning("seeding stopped; it starts again", extra={"error": str(errors.exceptions[0])})
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(self._backoff.next_delay_seconds())
 
     async def _serve(self) -> None:
         async with Reader(self._publishing.connection, self._publishing.codec) as offsets:
@@ -160,7 +163,9 @@ class Seeder:
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:
             reader.assign(self._gap_offsets)
             while True:
-                for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():
+                records = await reader.poll(_GAP_POLL_MILLIS)
+                self._backoff.reset()
+                for partition, batch in records.items():
                     for record in batch:
                         self._take_gap(record.value)
                         self._gap_offsets[partition.topic, partition.partition] = record.offset + 1
@@ -178,7 +183,7 @@ class Seeder:
         """What was covered before the first book was fetched needs no proof of its own: every book is fetched at the start."""
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:
             while not (places := await self._watermarks(reader)):  # noqa: ASYNC110  # Kafka has no event for a topic that is made
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(_LOOK_SECONDS)
             if not self._watermark_offsets:
                 recalled = self._watermarks_began - WATERMARKS_RECALLED
                 beginnings = await reader.beginnings(places)
@@ -269,7 +274,7 @@ class Seeder:
 
     async def _sleep(self) -> None:
         due = self._plan.next_due()
-        timeout = _RETRY_SECONDS if due is None else max(0.01, min(_RETRY_SECONDS, due - time.monotonic()))
+        timeout = _LOOK_SECONDS if due is None else max(0.01, min(_LOOK_SECONDS, due - time.monotonic()))
         self._wake.clear()
         try:
             await asyncio.wait_for(self._wake.wait(), timeout)

@@ -1,8 +1,11 @@
 """Which books are to be fetched next, to seed them and to audit them, and whether a fetched one is of use. Sans I/O."""
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
+
+from backpack_streams.backoff import Backoff
 
 FIRST_RETRY_SECONDS = 0.3
 LONGEST_RETRY_SECONDS = 30.0
@@ -34,7 +37,7 @@ class SeedRequest:
 class SeedPlan:
     """The books that are wanted, each at most once. Times are monotonic seconds."""
 
-    def __init__(self, refresh_seconds: float) -> None:
+    def __init__(self, refresh_seconds: float, rng: random.Random | None = None) -> None:
         self._refresh_seconds = refresh_seconds
         self._waiting: dict[str, SeedRequest] = {}
         self._fetching: dict[str, SeedRequest] = {}
@@ -47,6 +50,7 @@ class SeedPlan:
         """Since when the exchange answers with older books than before, by market."""
         self._rechecks: set[str] = set()
         self._not_before_us: dict[str, int] = {}
+        self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, rng)
 
     def set_open(self, symbols: Iterable[str], now: float) -> None:
         """These markets are open: each new one is wanted at once, the ones gone are forgotten."""
@@ -200,7 +204,7 @@ class SeedPlan:
     def failed(self, request: SeedRequest, now: float) -> float:
         """No usable snapshot came; returns the seconds until the next try."""
         self._fetching.pop(request.symbol, None)
-        delay = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * (1 << min(request.attempts, 16)))
+        delay = self._backoff.delay_seconds(request.attempts)
         waiting = self._waiting.get(request.symbol)
         if waiting is not None:
             waiting.open_since = min(waiting.open_since, request.open_since)

@@ -85,4 +85,5 @@ def record(topic: str, partition: int, offset: int, value: bytes) -> Any:
 def keep_time(reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads to an end has the reader's clock from now on, and waits for nothing."""
     monkeypatch.setattr(topic_end, "time", SimpleNamespace(monotonic=lambda: reader.now))
-    monkeypatch.setattr(topic_end, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(topic_end, "_FIRST_RETRY_SECONDS", 1e-9)
+    monkeypatch.setattr(topic_end, "_LONGEST_RETRY_SECONDS", 1e-9)

@@ -86,7 +86,8 @@ def fake() -> FakeRegistry:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_FIRST_RETRY_SECONDS", 1e-9)
+    monkeypatch.setattr(module, "_LONGEST_RETRY_SECONDS", 1e-9)
 
 
 def row() -> dict[str, Any]:

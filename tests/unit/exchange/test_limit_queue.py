@@ -244,15 +244,34 @@ def test_an_empty_historical_bucket_holds_up_nobody_else() -> None:
     assert queue.grant(10.0) == [blocked]
 
 
-def test_retry_after_pauses_the_class_for_everybody_and_only_it() -> None:
+@pytest.mark.parametrize("refused", LimitClass)
+def test_retry_after_pauses_everything(refused: LimitClass) -> None:
     queue = queue_of()
-    assert queue.refused(HISTORICAL, 7.0, now=100.0) == 7.0
+    assert queue.refused(refused, 7.0, now=100.0) == 7.0
+    assert [queue.paused_seconds(each, 100.0) for each in LimitClass] == [7.0, 7.0]
+    historical = queue.ask(HISTORICAL, Priority.GAP_SEED, 100.0)
+    general = queue.ask(GENERAL, Priority.HISTORY, 100.0)
+    assert queue.grant(106.9) == []
+    assert queue.grant(107.0) == []  # the buckets start empty: no burst at the end of a pause
+    assert queue.grant(107.2) == [historical, general]
+
+
+def test_without_retry_after_only_the_class_pauses() -> None:
+    queue = queue_of()
+    pause_seconds = queue.refused(HISTORICAL, None, now=100.0)
+    assert pause_seconds >= 1
     historical = queue.ask(HISTORICAL, Priority.GAP_SEED, 100.0)
     general = queue.ask(GENERAL, Priority.HISTORY, 100.0)
     assert queue.grant(100.0) == [general]
-    assert queue.grant(106.9) == []
-    assert queue.grant(107.0) == []  # the bucket starts empty: no burst at the end of a pause
-    assert queue.grant(107.1) == [historical]
+    assert queue.grant(100.0 + pause_seconds) == []
+    assert queue.grant(100.1 + pause_seconds) == [historical]
+
+
+def test_a_shorter_retry_after_ends_no_pause_of_before() -> None:
+    queue = queue_of()
+    queue.refused(GENERAL, 100.0, now=0.0)
+    queue.refused(HISTORICAL, 5.0, now=1.0)
+    assert queue.paused_seconds(GENERAL, 1.0) == 99.0
 
 
 def test_a_paused_general_class_stops_historical_requests_as_well() -> None:

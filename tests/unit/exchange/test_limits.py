@@ -166,10 +166,10 @@ async def test_a_failing_user_frees_its_place() -> None:
 
 async def test_a_refusal_pauses_and_is_counted() -> None:
     limiter = RateLimiter(FAST)
-    assert limiter.refused(HISTORICAL, 30.0) == pytest.approx(30.0)
-    assert limiter.paused_seconds(HISTORICAL) == pytest.approx(30.0, abs=1)
+    assert limiter.refused(HISTORICAL) >= 1
+    assert limiter.paused_seconds(HISTORICAL) > 0.5
     assert limiter.paused_seconds(GENERAL) == 0
-    assert limiter.counters(HISTORICAL).refused == 1
+    assert (limiter.counters(HISTORICAL).refused, limiter.counters(GENERAL).refused) == (1, 0)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05), limiter.turn(HISTORICAL, Priority.GAP_SEED):
             pytest.fail("a paused class let a request go")

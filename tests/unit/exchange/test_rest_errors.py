@@ -33,13 +33,18 @@ def test_a_plain_text_error_gives_its_text() -> None:
 
 @pytest.mark.parametrize(
     ("status", "retryable"),
-    [(400, False), (403, False), (404, False), (418, False), (429, True), (500, True), (503, True)],
+    [(400, False), (403, False), (404, False), (418, True), (429, True), (500, True), (503, True)],
 )
-def test_only_429_and_server_errors_may_be_sent_again(status: int, retryable: bool) -> None:
+def test_only_answers_that_are_not_about_the_request_may_be_sent_again(status: int, retryable: bool) -> None:
     error = error_from_answer(REQUEST, status, b"")
     assert error.retryable is retryable
     assert error.message == "no message"
     assert error.advice
+
+
+def test_a_403_may_be_sent_again_only_if_it_says_when() -> None:
+    assert not error_from_answer(REQUEST, 403, b"").retryable
+    assert error_from_answer(REQUEST, 403, b"", retry_after_seconds=120).retryable
 
 
 @unhurried

@@ -1,5 +1,6 @@
 """Which gaps are refilled: the work list that the gap topic is, told again after a restart."""
 
+import random
 from typing import Any
 
 import pytest
@@ -9,6 +10,13 @@ from hypothesis import strategies as st
 from backpack_streams.rest_poller.refilling import ANSWERS_AT_MOST, SETTLED_SECONDS, RefillPlan, span_of
 
 TRADES, CANDLES = "trade.AAPL.US_USDC_PERP", "kline.1m.AAPL.US_USDC_PERP"
+
+
+class UpperEnd(random.Random):
+    """Draws the widest delay allowed."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
 
 
 def gap(stream: str, start: int | None, end: int | None, reason: str = "SEQUENCE_BREAK") -> dict[str, Any]:
@@ -85,7 +93,7 @@ def test_gaps_of_a_stream_come_one_after_the_other_the_oldest_first() -> None:
 
 
 def test_what_is_not_there_yet_is_asked_for_again_but_not_for_ever() -> None:
-    plan, now, waits = RefillPlan(), 0.0, []
+    plan, now, waits = RefillPlan(UpperEnd()), 0.0, []
     plan.take(gap(CANDLES, 60, 120), now)
     for attempt in range(ANSWERS_AT_MOST):
         refill = plan.next(now, "kline")

@@ -1,5 +1,7 @@
 """Books that are broken are fetched first, with a snapshot that reaches past the gap, and the exchange is never asked too often."""
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,8 +21,15 @@ from backpack_streams.rest_poller.seeding import (
 REFRESH = 600.0
 
 
-def plan_of(*symbols: str, refresh: float = REFRESH) -> SeedPlan:
-    plan = SeedPlan(refresh)
+class UpperEnd(random.Random):
+    """Draws the widest delay allowed."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def plan_of(*symbols: str, refresh: float = REFRESH, rng: random.Random | None = None) -> SeedPlan:
+    plan = SeedPlan(refresh, rng)
     plan.set_open(symbols, 0.0)
     return plan
 
@@ -267,7 +276,7 @@ def test_a_seed_published_long_ago_covers_nothing() -> None:
 
 @given(st.integers(1, 60))
 def test_retries_come_later_and_later_but_never_too_late(failures: int) -> None:
-    plan = plan_of("A", refresh=0.0)
+    plan = plan_of("A", refresh=0.0, rng=UpperEnd())
     now, delays = 0.0, []
     for _ in range(failures):
         [request] = drained(plan, now)
@@ -279,7 +288,7 @@ def test_retries_come_later_and_later_but_never_too_late(failures: int) -> None:
 
 
 def test_a_success_forgets_the_failures() -> None:
-    plan = plan_of("A")
+    plan = plan_of("A", rng=UpperEnd())
     [request] = drained(plan, 0.0)
     plan.failed(request, 0.0)
     [request] = drained(plan, 10.0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from backpack_streams.exchange.backoff import Backoff
+from backpack_streams.backoff import Backoff
 
 # No test fails for being slow.
 unhurried = hypothesis_settings(deadline=None)
@@ -36,6 +36,12 @@ def test_the_bound_doubles_up_to_the_cap_and_a_reset_returns_to_the_base() -> No
     backoff.reset()
     assert backoff.attempts == 0
     assert backoff.next_delay_seconds() == 0.5
+
+
+def test_who_counts_by_itself_gets_the_same_delays() -> None:
+    counted, asked = Backoff(0.5, 3.0, random.Random(4)), Backoff(0.5, 3.0, random.Random(4))
+    assert [counted.next_delay_seconds() for _ in range(9)] == [asked.delay_seconds(each) for each in range(9)]
+    assert asked.attempts == 0
 
 
 def test_the_jitter_is_full_so_the_shortest_delay_is_none() -> None:

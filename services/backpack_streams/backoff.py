@@ -1,4 +1,7 @@
-"""How long to wait before the next try: exponential growth with full jitter, so that many clients never come back together."""
+"""How long to wait before the next try: exponential growth with full jitter, so that many clients never come back together.
+
+Every retry of the project takes its delays from here. It imports nothing of ours, so that every package can.
+"""
 
 import random
 
@@ -37,13 +40,20 @@ class Backoff:
     @property
     def bound_seconds(self) -> float:
         """Upper bound of the next delay, in seconds."""
-        return min(self._cap_seconds, self._base_seconds * (1 << min(self._attempts, _LARGEST_EXPONENT)))
+        return self._bound_seconds(self._attempts)
 
     def next_delay_seconds(self) -> float:
         """Draw the next delay in seconds, from 0 to `bound_seconds`, and widen the bound for the one after."""
-        delay_seconds = self._random.uniform(0.0, self.bound_seconds)
+        delay_seconds = self.delay_seconds(self._attempts)
         self._attempts += 1
         return delay_seconds
+
+    def delay_seconds(self, attempts: int) -> float:
+        """Draw the delay after so many earlier ones, for who counts the attempts of many things by itself."""
+        return self._random.uniform(0.0, self._bound_seconds(attempts))
+
+    def _bound_seconds(self, attempts: int) -> float:
+        return min(self._cap_seconds, self._base_seconds * (1 << min(attempts, _LARGEST_EXPONENT)))
 
     def reset(self) -> None:
         """Forget the failures: the next delay is drawn from the base again."""
