@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from aiokafka.structs import ConsumerRecord
+
 from backpack_streams.bus.reader import Reader
 from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.rest_poller.recall import read_records
@@ -42,9 +44,9 @@ class Bookmark:
         """
         found: list[Reached] = []
 
-        def take(key: bytes | None, value: bytes | None) -> None:
-            if key == self._name.encode() and value is not None:
-                status = self._publishing.codec.decode(value)[1]
+        def take(record: ConsumerRecord) -> None:
+            if record.key == self._name.encode() and record.value is not None:
+                status = self._publishing.codec.decode(record.value)[1]
                 found.append(Reached(status["last_id"], status["last_received_time"] or 0))
 
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:

@@ -85,10 +85,13 @@ class ListAnswer:
 
 @dataclass(slots=True)
 class _Known:
-    """A market. `closed_at` is when the newest answer was made that says so; the rest is of the answers in a row that lack the market."""
+    """A market. `closed_at` is when the newest answer was made that says so, `recalled_at` when that of before this run was made
+    which it is known from; the rest is of the answers in a row that lack the market.
+    """
 
     market: ListedMarket
     closed_at: float = _NOBODY
+    recalled_at: float = _NOBODY
     absences: int = 0
     absent_since: float = _NOBODY
     absent_until: float = _NOBODY
@@ -134,6 +137,7 @@ class KnownMarkets:
     def __init__(self) -> None:
         self._markets: dict[str, _Known] = {}
         self._newest: dict[str | None, float] = {}
+        self._forgotten: dict[str, float] = {}
 
     @property
     def is_listed(self) -> bool:
@@ -150,13 +154,15 @@ class KnownMarkets:
         """How many of the open ones the newest answers lack."""
         return sum(1 for known in self._markets.values() if known.is_open and known.absences)
 
-    def recall(self, market: ListedMarket) -> None:
-        """A market known from before this run; answers confirm it or do not, like any other."""
-        self._markets[market.symbol] = _Known(market)
+    def recall(self, market: ListedMarket, made_at: float) -> None:
+        """A market known from before this run, by an answer made at `made_at` (monotonic seconds): older ones say nothing of it."""
+        self._forgotten.pop(market.symbol, None)
+        self._markets[market.symbol] = _Known(market, recalled_at=made_at)
 
-    def forget(self, symbol: str) -> None:
-        """What was recalled turned out to be gone before this run."""
+    def forget(self, symbol: str, made_at: float) -> None:
+        """What was recalled turned out to be gone before this run, by an answer made at `made_at`: no older one brings it back."""
         self._markets.pop(symbol, None)
+        self._forgotten[symbol] = made_at
 
     def take(self, answer: ListAnswer) -> list[ListEvent]:
         """Merge an answer; returns what there is to tell of it."""
@@ -173,7 +179,7 @@ class KnownMarkets:
             self._see(row, answer, changes)
         events += changes.events()
         is_empty = not sorting.rows and not answer.unreadable
-        covered = [known for known in self._markets.values() if _is_about(answer, known.market)]
+        covered = [known for known in self._markets.values() if _is_about(answer, known)]
         if is_empty and covered:
             events.append(ListEvent(ListNews.IGNORED_EMPTY, detail="no market in it; those known stay"))
         if answer.is_fresh and not sorting.may_hide_anybody:
@@ -188,6 +194,9 @@ class KnownMarkets:
     def _see(self, row: ListedMarket, answer: ListAnswer, changes: "_Changes") -> None:
         known = self._markets.get(row.symbol)
         is_closed = row.state == CLOSED
+        spoken_of_at = self._forgotten.get(row.symbol, _NOBODY) if known is None else known.recalled_at
+        if answer.made_at < spoken_of_at - _PRECISION_SECONDS:
+            return
         if known is None:
             self._markets[row.symbol] = _Known(row, answer.made_at if is_closed else _NOBODY)
             changes.added.append(row.symbol)
@@ -263,8 +272,9 @@ class _Changes:
         return [ListEvent(news, tuple(symbols)) for news, symbols in told if symbols]
 
 
-def _is_about(answer: ListAnswer, market: ListedMarket) -> bool:
-    return answer.kinds is None or market.market_type in answer.kinds
+def _is_about(answer: ListAnswer, known: _Known) -> bool:
+    is_of_its_kind = answer.kinds is None or known.market.market_type in answer.kinds
+    return is_of_its_kind and answer.made_at >= known.recalled_at - _PRECISION_SECONDS
 
 
 def symbol_problem(symbol: str) -> str | None:

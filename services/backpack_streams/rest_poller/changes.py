@@ -20,25 +20,34 @@ def told_apart_by(raw: str, moving: Sequence[str] = ()) -> str:
 
 
 class Reference:
-    """The rows of one compacted topic as they were last published, by key."""
+    """The rows of one compacted topic as they were last published, by key, and when the newest answer was made that they are of."""
 
     def __init__(self) -> None:
         self._published: dict[str, str] = {}
         self._as_of_us = 0
 
     def holds(self, key: str, row: str | None) -> None:
-        """What the topic holds of a key: found there, or published just now; None for a deletion."""
+        """What the topic holds of a key since it was published just now; None for a deletion."""
         if row is None:
             self._published.pop(key, None)
         else:
             self._published[key] = row
 
-    def changes(self, rows: Mapping[str, str], as_of_us: int, complete: bool) -> tuple[list[str], list[str]]:
+    def recalls(self, key: str, row: str | None, as_of_us: int) -> None:
+        """What was found in the topic: `as_of_us` is when the answer was made that said so, or for a deletion no earlier than that."""
+        self.holds(key, row)
+        self._as_of_us = max(self._as_of_us, as_of_us)
+
+    def changes(
+        self, rows: Mapping[str, str], as_of_us: int, received_us: int, complete: bool
+    ) -> tuple[list[str], list[str]]:
         """Keys to publish and keys to delete, for the rows (what tells them apart, by key) of an answer made at `as_of_us`.
 
-        An answer older than the last one says nothing new: the exchange's caches do not all hold the same. Nothing is deleted
-        unless the answer is `complete` and holds any row at all.
+        An answer older than the last one says nothing new, be it the last one before a restart: the exchange's caches do not all
+        hold the same. The last one is no younger than this one's receipt, whatever the clock said then. Nothing is deleted unless
+        the answer is `complete` and holds any row at all.
         """
+        self._as_of_us = min(self._as_of_us, received_us)
         if as_of_us < self._as_of_us:
             return [], []
         self._as_of_us = as_of_us

@@ -30,7 +30,7 @@ from backpack_streams.feed.reporter import NO_CHANNEL
 from backpack_streams.rest_poller.asking import Asker
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject, endpoints
 from backpack_streams.rest_poller.measures import PollCounts, gap_measures, polling_measures
-from backpack_streams.rest_poller.publication import Polled, Publication
+from backpack_streams.rest_poller.publication import Polled, Publication, as_of_us
 from backpack_streams.rest_poller.recall import recall_history, recall_references
 from backpack_streams.rest_poller.refiller import TOPICS as REFILLED_TOPICS
 from backpack_streams.rest_poller.refiller import Refiller
@@ -154,13 +154,17 @@ class Poller:
                 found[each.path] = min(each.interval, found.get(each.path, each.interval))
         return found
 
-    def _recalls(self, endpoint: Endpoint, key: str, record: Mapping[str, Any] | None) -> str:
-        """What a compacted topic holds; the markets in it count as known, so that no single answer deletes them."""
-        if endpoint.topic == MARKETS and record is None:
-            self._known.forget(key)
-        elif endpoint.topic == MARKETS and record is not None and record.get("symbol") == key:
-            self._known.recall(_listed(record))
-        return self._publication.recalls(endpoint, key, record)
+    def _recalls(self, endpoint: Endpoint, key: str, record: Mapping[str, Any] | None, timestamp_ms: int) -> str:
+        """What a compacted topic holds; the markets in it count as known, so that no single answer deletes them, and no older one
+        changes them.
+        """
+        if endpoint.topic == MARKETS:
+            made_at = time.monotonic() - max(0, now_us() - as_of_us(record, timestamp_ms)) / 1_000_000
+            if record is None:
+                self._known.forget(key, made_at)
+            elif record.get("symbol") == key:
+                self._known.recall(_listed(record), made_at)
+        return self._publication.recalls(endpoint, key, record, timestamp_ms)
 
     async def _retry_reports(self) -> None:
         while True:

@@ -52,6 +52,13 @@ class Polled:
         return self.received_us - (self.age_seconds or 0) * 1_000_000
 
 
+def as_of_us(record: Mapping[str, Any] | None, timestamp_ms: int) -> int:
+    """When the exchange made the answer that a record of a compacted topic is of; of a deletion only its receipt is known."""
+    if record is None:
+        return timestamp_ms * 1000
+    return int(record.get("received_time") or 0) - (record.get("cache_age_seconds") or 0) * 1_000_000
+
+
 def row_reader(endpoint: Endpoint, codec: Codec) -> ReadRow[PolledRow]:
     """Reads rows of an endpoint as its record; it raises FieldError, also for a row of a history that does not say its time."""
     read = RowReader(codec.schema(endpoint.record).document, tuple(endpoint.given_for("")))
@@ -115,12 +122,13 @@ class Publication:
             letters += self._publish_rows(endpoint, polled)
         self._send_letters(endpoint, polled, letters)
 
-    def recalls(self, endpoint: Endpoint, key: str, record: Mapping[str, Any] | None) -> str:
+    def recalls(self, endpoint: Endpoint, key: str, record: Mapping[str, Any] | None, timestamp_ms: int) -> str:
         """Learns what a topic holds already; returns the series of a settled row of a history, else nothing."""
         if endpoint.publish is Publish.CHANGES:
             raw = None if record is None else record.get("raw", "")
             if self._is_ours(key):
-                self.references[endpoint.topic].holds(key, None if raw is None else told_apart_by(raw, endpoint.moving))
+                told = None if raw is None else told_apart_by(raw, endpoint.moving)
+                self.references[endpoint.topic].recalls(key, told, as_of_us(record, timestamp_ms))
         elif endpoint.publish is Publish.ONCE_SETTLED and record is not None and record.get("is_settled", True):
             series = "/".join([endpoint.key(record), *(str(record[name]) for name, _ in endpoint.given)])
             self.histories[endpoint.topic].said(series, record[endpoint.time_field])
@@ -132,7 +140,7 @@ class Publication:
         rows = {key: row for key, row in self._keyed(endpoint, polled) if self._is_ours(key)}
         said = {key: told_apart_by(row.raw, endpoint.moving) for key, row in rows.items()}
         is_complete = polled.is_complete and not polled.bad_rows
-        changed, gone = reference.changes(said, polled.as_of_us, is_complete)
+        changed, gone = reference.changes(said, polled.as_of_us, polled.received_us, is_complete)
         letters = []
         for key in changed:
             taken, letter = self._publish_row(endpoint, polled, key, rows[key], {})

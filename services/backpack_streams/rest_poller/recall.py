@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 
 GAPS_RECALLED = 10_000
 
-Learn = Callable[[str, dict[str, Any] | None], str]
-"""Takes a key and its record (None: a deletion); returns the series that it says something of, or nothing."""
+Learn = Callable[[str, dict[str, Any] | None, int], str]
+"""Takes a key, its record (None: a deletion) and its Kafka timestamp in ms; returns the series that it says something of, or nothing."""
 
 
 async def recall_references(publishing: Publishing, learn: Mapping[str, Learn]) -> None:
@@ -48,8 +48,8 @@ async def recall_history(
     """
     missing = None if wanted is None else set(wanted)
 
-    def take(key: str, record: dict[str, Any] | None) -> str:
-        series = learn(key, record)
+    def take(key: str, record: dict[str, Any] | None, timestamp_ms: int) -> str:
+        series = learn(key, record, timestamp_ms)
         if missing is not None:
             missing.discard(series)
         return series
@@ -67,10 +67,11 @@ async def recall_history(
             read += records_at_once
 
 
-def _learner(publishing: Publishing, learn: Learn) -> Callable[[bytes | None, bytes | None], None]:
-    def take(key: bytes | None, value: bytes | None) -> None:
-        if key is not None:
-            learn(key.decode("utf-8", "replace"), None if value is None else publishing.codec.decode(value)[1])
+def _learner(publishing: Publishing, learn: Learn) -> Callable[[ConsumerRecord], None]:
+    def take(record: ConsumerRecord) -> None:
+        if record.key is not None:
+            row = None if record.value is None else publishing.codec.decode(record.value)[1]
+            learn(record.key.decode("utf-8", "replace"), row, record.timestamp)
 
     return take
 
@@ -79,9 +80,9 @@ async def read_records(
     reader: Reader,
     starts: Mapping[Place, int],
     ends: Mapping[Place, int],
-    take: Callable[[bytes | None, bytes | None], None],
+    take: Callable[[ConsumerRecord], None],
 ) -> None:
-    """Hands the key and value of every record between `starts` and `ends` to `take`; what it cannot decode is logged and passed over.
+    """Hands every record between `starts` and `ends` to `take`; what it cannot decode is logged and passed over.
 
     Raises:
         BusError: Kafka cannot be reached, or not all of it could be read.
@@ -90,7 +91,7 @@ async def read_records(
     def take_all(place: Place, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
             try:
-                take(record.key, record.value)
+                take(record)
             except CodecError as error:
                 where = {"topic": place[0], "partition": place[1], "offset": record.offset}
                 logger.warning("a record cannot be read", extra=where | {"error": str(error)})

@@ -112,7 +112,7 @@ class Refiller:
             places = await reader.places(self._publishing.prefix + GAP_TOPIC)
             ends, beginnings = await reader.ends(places), await reader.beginnings(places)
             starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
-            await read_records(reader, starts, ends, lambda _, value: self._take(value, is_new=False))
+            await read_records(reader, starts, ends, lambda record: self._take(record.value, is_new=False))
         self._gap_offsets = ends
         if open_spans := sum(self.open_spans().values()):
             logger.info("gaps from before are to be refilled", extra={"gaps": open_spans})

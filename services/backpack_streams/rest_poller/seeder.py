@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from aiokafka.structs import ConsumerRecord
+
 from backpack_streams.backoff import Backoff
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.partitioner import partition_of
@@ -133,8 +135,8 @@ class Seeder:
         starts = {place: max(beginnings[place], ends[place] - SNAPSHOTS_RECALLED) for place in places}
         newest: dict[str, tuple[int, int]] = {}
 
-        def take(_: bytes | None, value: bytes | None) -> None:
-            name, row = self._publishing.codec.decode(value or b"")
+        def take(record: ConsumerRecord) -> None:
+            name, row = self._publishing.codec.decode(record.value or b"")
             if name == "BookSnapshot" and row["origin"] == SEED:
                 found = row["engine_time"] or 0, row["last_update_id"]
                 newest[row["symbol"]] = max(found, newest.get(row["symbol"], found))
@@ -149,8 +151,8 @@ class Seeder:
         ends, beginnings = await reader.ends(places), await reader.beginnings(places)
         starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
 
-        def take(_: bytes | None, value: bytes | None) -> None:
-            for gap in self._depth_gap(value):
+        def take(record: ConsumerRecord) -> None:
+            for gap in self._depth_gap(record.value):
                 if gap.not_before_us is None:
                     self._plan.recall(gap.symbol, gap.last_id, gap.next_id)
                 else:

@@ -219,17 +219,28 @@ def test_the_rest_of_a_mass_disappearance_is_not_let_go_sooner() -> None:
 
 def test_recalled_markets_are_confirmed_like_any_other() -> None:
     asking = Asking()
-    asking.known.recall(market("A"))
-    asking.known.recall(market("B"))
-    asking.known.recall(market("C"))
-    asking.known.forget("C")
-    asking.known.forget("D")
+    asking.known.recall(market("A"), -100.0)
+    asking.known.recall(market("B"), -100.0)
+    asking.known.recall(market("C"), -100.0)
+    asking.known.forget("C", -50.0)
+    asking.known.forget("D", -50.0)
     assert asking.answer(0) == {ListNews.IGNORED_EMPTY: ()}
     assert not asking.known.is_listed
     for at in (10, 100, 185):
         asking.answer(at, "A")
         assert asking.states.keys() == {"A", "B"}
     assert asking.answer(190, "A") == {ListNews.GONE: ("B",)}
+
+
+def test_answers_from_before_what_was_recalled_say_nothing_of_it() -> None:
+    asking = Asking()
+    asking.known.recall(ListedMarket("A", "PERP", CLOSED), -100.0)
+    asking.known.recall(market("B"), -100.0)
+    asking.known.forget("C", -100.0)
+    assert asking.answer(0, "A", "C", "D", age=200) == {ListNews.ADDED: ("D",)}
+    assert asking.states == {"A": CLOSED, "B": "Open", "D": "Open"}
+    assert asking.known.missing == 0, "B was listed later than that"
+    assert asking.answer(1, "A", "B", "C", "D", age=90) == {ListNews.ADDED: ("C",), ListNews.REOPENED: ("A",)}
 
 
 @pytest.mark.parametrize(

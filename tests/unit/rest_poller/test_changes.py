@@ -16,10 +16,10 @@ answers = st.lists(st.tuples(tables, st.integers(0, 5), st.booleans()), max_size
 
 
 def publish(
-    reference: Reference, rows: dict[str, str], as_of_us: int, complete: bool = True
+    reference: Reference, rows: dict[str, str], as_of_us: int, complete: bool = True, received_us: int = 1_000
 ) -> tuple[list[str], list[str]]:
     """What the poller does: all that is new goes out, and the topic holds it then."""
-    changed, gone = reference.changes(rows, as_of_us, complete)
+    changed, gone = reference.changes(rows, as_of_us, received_us, complete)
     for key in changed:
         reference.holds(key, rows[key])
     for key in gone:
@@ -81,6 +81,36 @@ def test_an_older_answer_is_ignored_even_after_an_answer_that_said_nothing_new()
     assert publish(reference, {"A": "2"}, 15) == ([], [])
 
 
+@given(answers, answers)
+def test_a_restart_is_none_to_the_topic(
+    before: list[tuple[dict[str, str], int, bool]], after: list[tuple[dict[str, str], int, bool]]
+) -> None:
+    """Whoever recalls what was published does what the one would have done that published it, as far as the topic tells it."""
+    stays, topic = Reference(), dict[str, tuple[str | None, int]]()
+    for rows, as_of_us, complete in before:
+        changed, gone = publish(stays, rows, as_of_us, complete)
+        topic |= {key: (rows[key], as_of_us) for key in changed} | dict.fromkeys(gone, (None, as_of_us))
+    restarted = Reference()
+    for key, (row, as_of_us) in topic.items():
+        restarted.recalls(key, row, as_of_us)
+    told_at = max((as_of_us for _, as_of_us in topic.values()), default=0)
+    held = {key: row for key, (row, _) in topic.items() if row is not None}
+    for rows, as_of_us, complete in after:
+        changed, gone = publish(restarted, rows, as_of_us, complete)
+        assert as_of_us >= told_at or (changed, gone) == ([], []), "an answer older than the topic changes nothing"
+        held = {key: row for key, row in (held | {key: rows[key] for key in changed}).items() if key not in gone}
+        told_at = max(told_at, as_of_us)
+        if as_of_us == told_at and complete and rows:
+            assert held == rows
+
+
+def test_a_clock_that_was_ahead_holds_up_nothing_once_it_is_right() -> None:
+    reference = Reference()
+    publish(reference, {"A": "1"}, 5_000, received_us=5_000)
+    assert publish(reference, {"A": "2"}, 999) == ([], []), "a cached one: it may be older"
+    assert publish(reference, {"A": "2"}, 1_000) == (["A"], [])
+
+
 def test_what_is_listed_no_more_is_deleted_once() -> None:
     reference = Reference()
     publish(reference, {"A": "1", "B": "1", "C": "1"}, 10)
@@ -101,14 +131,14 @@ def test_what_could_not_be_published_is_news_again() -> None:
     reference = Reference()
     publish(reference, {"A": "1"}, 10)
     for as_of_us in (11, 12):
-        assert reference.changes({"B": "1"}, as_of_us, complete=True) == (["B"], ["A"])
+        assert reference.changes({"B": "1"}, as_of_us, as_of_us, complete=True) == (["B"], ["A"])
 
 
 def test_a_deletion_that_the_topic_holds_is_remembered() -> None:
     reference = Reference()
     reference.holds("A", "1")
     reference.holds("A", None)
-    assert reference.changes({"B": "1"}, 1, complete=True) == (["B"], [])
+    assert reference.changes({"B": "1"}, 1, received_us=3, complete=True) == (["B"], [])
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.integers() | st.text(max_size=3)), st.randoms())

@@ -1,10 +1,15 @@
 """The market list on the bus: a market is deleted from it once that is confirmed, and never for one odd answer."""
 
+from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from backpack_streams.rest_poller import poller as poller_module
 from backpack_streams.rest_poller.poller import Poller
 from backpack_streams.rest_poller.settings import RestPollerSettings
-from unit.rest_poller.polled_answers import NOW_US, Bus, answer, endpoint_of
+from unit.rest_poller.polled_answers import NOW_US, Bus, Sent, answer, endpoint_of
 
 MARKETS = endpoint_of("reference.market")
 
@@ -31,6 +36,13 @@ class Polling:
         kept = self.poller._learn(MARKETS, polled, float(at))
         self.poller._publication.publish(MARKETS, polled, kept)
         return self.bus.keys()
+
+    def recalls(self, at: int, sent: Iterable[Sent], monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the topic holds when the poller starts."""
+        monkeypatch.setattr(poller_module, "now_us", lambda: NOW_US + at * 1_000_000)
+        monkeypatch.setattr(poller_module, "time", SimpleNamespace(monotonic=lambda: float(at)))
+        for each in sent:
+            self.poller._recalls(MARKETS, each.key, each.record, each.timestamp_ms)
 
     @property
     def open_markets(self) -> list[str]:
@@ -59,15 +71,14 @@ async def test_odd_answers_delete_nothing() -> None:
     assert polling.open_markets == ["A"]
 
 
-async def test_what_the_topic_held_before_the_start_is_kept_alike() -> None:
+async def test_what_the_topic_held_before_the_start_is_kept_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Polling(), Polling()
     first.answers(0, row("A"), row("B"), row("C"))
     first.answers(60, row("A"), row("B"), row("C", "Closed"))
     publication = first.bus.publication()
     publication.publish(MARKETS, answer(MARKETS, [row("A"), row("B"), row("C")]))
-    for sent in first.bus.sent:
-        second.poller._recalls(MARKETS, sent.key, sent.record)
-    second.poller._recalls(MARKETS, "C", None)
+    deletion = Sent(MARKETS.topic, "C", None, 0)
+    second.recalls(0, [*first.bus.sent, deletion], monkeypatch)
     assert second.answers(0) == []
     assert second.poller._markets == [], "what is recalled is no list yet"
     for at in (60, 120, 180):
@@ -76,8 +87,34 @@ async def test_what_the_topic_held_before_the_start_is_kept_alike() -> None:
     assert second.answers(240, row("A")) == ["-B"]
 
 
+async def test_a_restart_with_an_old_answer_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As caches answer that hold the list of ten minutes ago."""
+    first = Polling()
+    old = row("A"), row("B"), row("GONE")
+    said: list[Sent] = []
+    for at, rows in (
+        (0, old),
+        (540, (row("A"), row("B"))),
+        (660, (row("A"), row("B"))),
+        (780, (row("A"), row("B"))),
+        (840, (row("A", "Closed"), row("B"), row("NEW"))),
+    ):
+        polled = answer(MARKETS, list(rows), received_us=NOW_US + at * 1_000_000)
+        kept = first.poller._learn(MARKETS, polled, float(at))
+        first.poller._publication.publish(MARKETS, polled, kept)
+    said = list(first.bus.sent)
+    assert first.bus.keys() == ["A", "B", "GONE", "-GONE", "A", "NEW"]
+    second = Polling()
+    second.recalls(900, said, monkeypatch)
+    assert second.answers(900, *old, age=600) == []
+    assert second.open_markets == ["B", "NEW"], "nobody asks for the book of a closed market either"
+    for at in (930, 990, 1110, 1170):
+        assert second.answers(at, row("A", "Closed"), row("B"), row("NEW")) == []
+    assert second.answers(1230, row("A"), row("B"), row("NEW")) == ["A"]
+
+
 async def test_a_foreign_record_in_the_topic_is_no_market() -> None:
     polling = Polling()
-    polling.poller._recalls(MARKETS, "foreign", {"raw": "{}"})
+    polling.poller._recalls(MARKETS, "foreign", {"raw": "{}"}, 0)
     polling.answers(0, row("A"))
     assert polling.open_markets == ["A"]

@@ -72,7 +72,7 @@ def test_what_the_topic_holds_of_other_shards_is_left_alone() -> None:
     bus = Bus()
     publication = bus.publication(lambda key: key in ("a", "b"))
     for key in ("a", "b", "theirs"):
-        publication.recalls(TAGS, key, {"raw": f'{{"slug":"{key}","title":"same"}}'})
+        publication.recalls(TAGS, key, {"raw": f'{{"slug":"{key}","title":"same"}}', "received_time": 0}, 0)
     publication.publish(TAGS, answer(TAGS, tags("a", "new")))
     assert bus.keys() == ["-b"]
 
@@ -83,7 +83,7 @@ def test_a_restart_publishes_what_changed_meanwhile_and_nothing_else() -> None:
     second = Bus()
     publication = second.publication()
     for sent in first.sent:
-        publication.recalls(TAGS, sent.key, sent.record)
+        publication.recalls(TAGS, sent.key, sent.record, sent.timestamp_ms)
     publication.publish(TAGS, answer(TAGS, tags("a", "b", "d", b="new")))
     assert second.keys() == ["b", "d", "-c"]
 
@@ -174,7 +174,7 @@ def test_a_restart_goes_on_where_the_topic_ends() -> None:
     first.publication().publish(FUNDING, answer(FUNDING, funding(-1, 1, 2)))
     second = Bus()
     publication = second.publication()
-    found = [publication.recalls(FUNDING, sent.key, sent.record) for sent in first.sent]
+    found = [publication.recalls(FUNDING, sent.key, sent.record, sent.timestamp_ms) for sent in first.sent]
     assert found == ["SOL", "SOL", ""]  # the rate in progress says nothing
     publication.publish(FUNDING, answer(FUNDING, funding(-1, 0, 1, 2, 3)))
     assert ends(second) == [(0, True), (-1, False)]

@@ -61,7 +61,7 @@ async def test_what_cannot_be_read_is_passed_over(
     publishing = read_by(reader, monkeypatch)
     found: list[str] = []
 
-    def learn(key: str, _: object) -> str:
+    def learn(key: str, *_: object) -> str:
         found.append(key)
         return ""
 
