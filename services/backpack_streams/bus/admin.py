@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from backpack_streams.bus.clients import Admin
 from backpack_streams.bus.connection import KafkaConnection, KafkaRefusedError
 from backpack_streams.bus.topics import Topic
 
@@ -67,7 +68,7 @@ class TopicAdmin:
             BusError: Kafka cannot be reached or refuses.
         """
         topics = list(topics)
-        client = AIOKafkaAdminClient(**self._connection.client_options())
+        client = Admin(self._connection)
         try:
             await client.start()
             if create_only:  # who may not look at configs may write all the same
@@ -92,7 +93,7 @@ class TopicAdmin:
         Raises:
             BusError: Kafka cannot be reached or refuses.
         """
-        client = AIOKafkaAdminClient(**self._connection.client_options())
+        client = Admin(self._connection)
         try:
             await client.start()
             return await self._existing(client, topics)

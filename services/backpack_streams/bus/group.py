@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from backpack_streams.bus.clients import Consumer
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import stop_consumer
 
@@ -67,8 +68,8 @@ class GroupMember:
             BusError: Kafka cannot be reached or refuses.
         """
         session_millis = int(self._session_seconds * 1000)
-        consumer = AIOKafkaConsumer(
-            **self._connection.client_options(),
+        consumer = Consumer(
+            self._connection,
             group_id=self._group_id,
             enable_auto_commit=False,
             auto_offset_reset="latest",

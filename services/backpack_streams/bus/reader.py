@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.bus.clients import Consumer
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BusError
@@ -56,8 +57,8 @@ class Reader:
         Raises:
             BusError: Kafka cannot be reached or refuses the credentials.
         """
-        consumer = AIOKafkaConsumer(
-            **self._connection.client_options(),
+        consumer = Consumer(
+            self._connection,
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # what retention removed is a hole that the sequence shows
             max_partition_fetch_bytes=_FETCH_BYTES_A_PARTITION,

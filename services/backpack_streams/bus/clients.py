@@ -1,0 +1,193 @@
+"""Kafka clients that find their cluster again wherever it went. All our clients are made here.
+
+aiokafka asks for the brokers' addresses only the brokers that it knows. When all of them moved, it asks the old addresses for ever.
+Ours goes back to the bootstrap addresses when no known broker answers for a bounded time, as Java clients do since KIP-899 and
+KIP-1102. It also leaves a connection whose broker moved, and an address that does not answer holds up no other.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import defaultdict
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from backpack_streams.bus.connection import KafkaConnection
+
+__all__ = ["Admin", "Consumer", "Producer"]
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 10.0
+"""For the way to one broker: name, TCP, TLS and login (Java's `socket.connection.setup.timeout.ms`)."""
+_BROKER_SECONDS = 3.0
+"""For one broker to say where all are. A long produce request on the same connection is answered before."""
+_KNOWN_BROKERS_SECONDS = 10.0
+"""For all known brokers together; then the bootstrap addresses are asked."""
+_FAILED_ROUND_SECONDS = 1.0
+"""How long a round that nobody answered lasts at least: brokers that start are not stormed."""
+
+_BrokerId = int | str
+
+
+class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no type hints
+    """aiokafka's producer, with a client that finds its cluster again. Options as aiokafka's, but for how to connect."""
+
+    def __init__(self, connection: KafkaConnection, **options: Any) -> None:
+        super().__init__(**connection.client_options(), **options)
+        _give_ways_back(self.client)
+
+
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type hints
+    """aiokafka's consumer, with a client that finds its cluster again. Options as aiokafka's, but for how to connect."""
+
+    def __init__(self, connection: KafkaConnection, **options: Any) -> None:
+        super().__init__(**connection.client_options(), **options)
+        _give_ways_back(self._client)
+
+
+class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no type hints
+    """aiokafka's admin client, with a client that finds its cluster again. Options as aiokafka's, but for how to connect."""
+
+    def __init__(self, connection: KafkaConnection, **options: Any) -> None:
+        super().__init__(**connection.client_options(), **options)
+        _give_ways_back(self._client)
+
+
+def _give_ways_back(client: AIOKafkaClient) -> None:
+    """Makes the client of a producer, consumer or admin one of ours: they make it themselves and take no other."""
+    client.__class__ = _Client
+    client.remember_bootstrap()
+
+
+class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
+    """The connections of one producer, consumer or admin client."""
+
+    def remember_bootstrap(self) -> None:
+        """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
+        named = ClusterMetadata(bootstrap_servers=self._bootstrap_servers)
+        self.cluster.config["bootstrap_servers"] = self._bootstrap_servers
+        self.cluster._bootstrap_brokers = named._bootstrap_brokers
+        self._opening: defaultdict[tuple[_BrokerId, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Any) -> bool:
+        """Learns where brokers and partitions are; False where nobody says so. It never raises: aiokafka's task would end."""
+        began = time.monotonic()
+        request = MetadataRequest(list(topics) if topics else None)
+        answer = await self._ask_known(request)
+        if answer is None:
+            answer = await self._ask_bootstrap(request)
+            if answer is not None and cluster_metadata is not self.cluster:
+                self.force_metadata_update()  # whoever asked aside learns it alone
+        if answer is None:
+            cluster_metadata.failed_update(None)
+            await asyncio.sleep(began + _FAILED_ROUND_SECONDS - time.monotonic())
+            return False
+        cluster_metadata.update_metadata(answer)
+        return True
+
+    async def _ask_known(self, request: MetadataRequest) -> Any:
+        known = [broker.nodeId for broker in self.cluster.brokers() if not self.cluster.is_bootstrap(broker.nodeId)]
+        random.shuffle(known)
+        deadline = time.monotonic() + _KNOWN_BROKERS_SECONDS
+        for node_id in known:
+            seconds = min(_BROKER_SECONDS, deadline - time.monotonic())
+            if seconds <= 0:
+                break
+            answer = await self._ask(node_id, request, seconds)
+            if answer is not None:
+                return answer
+            self._leave_if_dead(node_id)
+        return None
+
+    async def _ask_bootstrap(self, request: MetadataRequest) -> Any:
+        addresses = list(self.cluster._bootstrap_brokers)
+        random.shuffle(addresses)
+        for node_id in addresses:
+            answer = await self._ask(node_id, request, _CONNECT_SECONDS)
+            connection = self._conns.pop((node_id, ConnectionGroup.DEFAULT), None)
+            if connection is not None:
+                connection.close()
+            if answer is not None:
+                brokers = sorted(f"{host}:{port}" for _, host, port, *_ in answer.brokers)
+                logger.info("no known kafka broker answered; a bootstrap address did", extra={"brokers": brokers})
+                return answer
+        logger.warning("neither known kafka brokers nor bootstrap addresses answer")
+        return None
+
+    async def _ask(self, node_id: _BrokerId, request: MetadataRequest, seconds: float) -> Any:
+        """A broker's answer; None where it gives none in time, or knows no broker, as one that just starts."""
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self.send(node_id, request)
+        except (KafkaError, OSError, TimeoutError):
+            return None
+        except Exception as error:  # noqa: BLE001  # aiokafka's task would end, and with it all knowledge of where brokers are
+            logger.error("asking a kafka broker failed", extra={"broker": node_id, "error": repr(error)})
+            return None
+        return answer if answer.brokers else None
+
+    def _leave_if_dead(self, node_id: _BrokerId) -> None:
+        """Closes a connection on which nothing came for as long as a request may take, though it was just asked."""
+        connection = self._conns.get((node_id, ConnectionGroup.DEFAULT))
+        if connection is not None and time.monotonic() - connection._last_action > self._request_timeout_ms / 1000:
+            connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
+
+    async def _get_conn(
+        self, node_id: _BrokerId, *, group: ConnectionGroup = ConnectionGroup.DEFAULT, no_hint: bool = False
+    ) -> AIOKafkaConnection | None:
+        """The connection to a broker, made where there is none; None where that fails. Attempts to reach others go on beside it."""
+        place = node_id, group
+        connection = self._usable(place)
+        if connection is not None:
+            return connection
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS), self._opening[place]:
+                connection = self._usable(place)
+                if connection is None:
+                    connection = self._conns[place] = await self._connect(node_id)
+                return connection
+        except (KafkaError, OSError, TimeoutError) as error:
+            logger.info("kafka broker cannot be reached", extra={"broker": node_id, "error": repr(error)})
+            self.force_metadata_update()  # what we know may be old
+            return None
+
+    def _usable(self, place: tuple[_BrokerId, ConnectionGroup]) -> AIOKafkaConnection | None:
+        """The connection that is there, unless it ended or leads to where the broker is no longer."""
+        connection = self._conns.get(place)
+        if connection is None:
+            return None
+        broker = self.cluster.broker_metadata(place[0])
+        has_moved = broker is not None and (connection.host, connection.port) != (broker.host, broker.port)
+        if connection.connected() and not has_moved:
+            return connection
+        del self._conns[place]
+        connection.close()
+        return None
+
+    async def _connect(self, node_id: _BrokerId) -> AIOKafkaConnection:
+        broker = self.cluster.broker_metadata(node_id)
+        if broker is None:
+            raise KafkaError(f"broker {node_id} is not known")
+        return await create_conn(
+            broker.host,
+            broker.port,
+            client_id=self._client_id,
+            request_timeout_ms=self._request_timeout_ms,
+            ssl_context=self._ssl_context,
+            security_protocol=self._security_protocol,
+            on_close=self._on_connection_closed,
+            max_idle_ms=self._connections_max_idle_ms,
+            sasl_mechanism=self._sasl_mechanism,
+            sasl_plain_username=self._sasl_plain_username,
+            sasl_plain_password=self._sasl_plain_password,
+            sasl_oauth_token_provider=self._sasl_oauth_token_provider,
+        )

@@ -1,0 +1,125 @@
+"""Kafka comes back under another address, and only the bootstrap address leads to it."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backpack_streams.bus.admin import TopicAdmin
+from backpack_streams.bus.clients import Producer
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.group import GroupMember
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topics import Topic
+from backpack_streams.embedded import EmbeddedKafka
+from backpack_streams.embedded.ports import free_ports
+from forwarder import Forwarder
+
+TOPIC = Topic("moved", "Gap", 2)
+PLACE: Place = (TOPIC.name, 0)
+RECOVERED_SECONDS = 60.0
+"""After Kafka is back, as promised."""
+AWAY_SECONDS = 3.0
+SESSION_SECONDS = 6.0
+
+Value = bytes | None
+
+
+async def written(producer: Producer, value: bytes) -> bytes:
+    """`value`, once Kafka has it."""
+    await producer.send_and_wait(TOPIC.name, value, partition=PLACE[1])
+    return value
+
+
+async def next_values(reader: Reader, count: int) -> list[Value]:
+    values: list[Value] = []
+    while len(values) < count:
+        for batch in (await reader.poll(200)).values():
+            values += [record.value for record in batch]
+    return values
+
+
+async def confirmed_since(member: GroupMember, moment: float) -> None:
+    while (member.confirmed_at or float("-inf")) < moment:
+        await member.renew(dict.fromkeys(member.assigned or (), 0))
+        await asyncio.sleep(0.2)
+
+
+async def _hand_over(partitions: frozenset[int]) -> None:
+    pass
+
+
+def _assigned(partitions: frozenset[int]) -> None:
+    pass
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["old address refuses", "old address does not answer"])
+async def test_every_client_follows_kafka_to_another_address(tmp_path: Path, is_silent: bool) -> None:
+    old_port, new_port = free_ports(2, "127.0.0.1")
+    async with AsyncExitStack() as stack:
+        bootstrap = await stack.enter_async_context(Forwarder(old_port))
+        connection = KafkaConnection(f"127.0.0.1:{bootstrap.port}")
+        async with EmbeddedKafka(tmp_path, port=old_port):
+            await TopicAdmin(connection, "").apply([TOPIC])
+            producer = Producer(connection, acks="all", enable_idempotence=True)
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            reader = await stack.enter_async_context(Reader(connection))
+            reader.assign({PLACE: 0})
+            member = await stack.enter_async_context(
+                GroupMember(connection, "of the moved", TOPIC.name, SESSION_SECONDS, _hand_over, _assigned)
+            )
+            async with asyncio.timeout(RECOVERED_SECONDS):
+                await written(producer, b"before")
+                assert await next_values(reader, 1) == [b"before"]
+                await confirmed_since(member, 0.0)
+
+        writing = asyncio.create_task(written(producer, b"while away"))
+        if is_silent:
+            await stack.enter_async_context(Forwarder(None, old_port))
+        await asyncio.sleep(AWAY_SECONDS)  # so that all have tried the old address
+        bootstrap.target = new_port
+        await stack.enter_async_context(EmbeddedKafka(tmp_path, port=new_port))
+        back_at = time.monotonic()
+        async with asyncio.timeout(RECOVERED_SECONDS):
+            assert await writing == b"while away"
+            assert await written(producer, b"after") == b"after"
+            assert await next_values(reader, 2) == [b"while away", b"after"]
+            await confirmed_since(member, back_at)
+            assert set(await TopicAdmin(connection, "").existing([TOPIC])) == {TOPIC.name}
+
+
+class MovingCluster(EmbeddedKafka):
+    """Three brokers, each of which can be given another port while the others run."""
+
+    async def move(self, index: int, port: int) -> None:
+        await self.stop_broker(index)
+        self._layouts[index] = replace(self._layouts[index], client_port=port)
+        self._brokers[index] = self._prepare(self._layouts[index])
+        await self.start_broker(index)
+
+
+async def test_clients_that_slept_while_brokers_moved_one_by_one(tmp_path: Path) -> None:
+    first, *later = free_ports(4, "127.0.0.1")
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(MovingCluster(tmp_path, port=0, brokers=3))
+        bootstrap = await stack.enter_async_context(Forwarder(int(cluster.bootstrap_servers.rpartition(":")[2]), first))
+        connection = KafkaConnection(f"127.0.0.1:{bootstrap.port}")
+        await TopicAdmin(connection, "").apply([TOPIC])
+        producer = Producer(connection, acks="all", enable_idempotence=True)
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        reader = await stack.enter_async_context(Reader(connection))
+        reader.assign({PLACE: 0})
+        async with asyncio.timeout(RECOVERED_SECONDS):
+            await written(producer, b"before")
+            assert await next_values(reader, 1) == [b"before"]
+        for index, port in enumerate(later):
+            await cluster.move(index, port)
+        bootstrap.target = later[0]
+        async with asyncio.timeout(RECOVERED_SECONDS):
+            await written(producer, b"after")
+            assert await next_values(reader, 1) == [b"after"]

@@ -1,0 +1,58 @@
+"""A stable address in front of a service that moves, as a load balancer is; and an address behind which nobody answers."""
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+
+class Forwarder:
+    """Passes bytes between whoever connects to `port` and `target`, a port on this machine. None: it takes, and answers nothing.
+
+    Use as an async context manager. `port` 0: one that is free.
+    """
+
+    def __init__(self, target: int | None = None, port: int = 0) -> None:
+        self.target = target
+        self.port = port
+        self.taken = 0
+        """Connections so far."""
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.taken += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            if self.target is None:
+                await asyncio.Event().wait()
+            with suppress(OSError):
+                there, back = await asyncio.open_connection("127.0.0.1", self.target)
+                await asyncio.gather(_copy(reader, back), _copy(there, writer))
+        finally:
+            writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
