@@ -301,6 +301,7 @@ def test_what_is_not_as_it_should_be_is_said(kafka: BlockingKafka, tmp_path: Pat
         )
         assert (few["replicas"].state, "nothing can be written" in few["replicas"].found) == (State.FAIL, True)
         assert (few["configs"].state, "retention.ms" in few["configs"].found) == (State.WARN, True)
+        assert "gzip on few.perp.mark_price" in few["compression"].found
         assert "few.perp.liquidation" in few["topics"].found
 
 
@@ -309,7 +310,7 @@ async def _topics_of_their_own(bootstrap_servers: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     try:
-        configs = {"min.insync.replicas": "2", "retention.ms": "1000"}
+        configs = {"min.insync.replicas": "2", "retention.ms": "1000", "compression.type": "gzip"}
         await admin.create_topics([NewTopic("few.perp.mark_price", 1, 1, topic_configs=configs)])
     finally:
         await admin.close()

@@ -20,7 +20,9 @@ from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from backpack_streams.bus.compression import unusable_codecs
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.errors import UsageError
 
 __all__ = ["Admin", "Consumer", "Producer"]
 
@@ -39,9 +41,19 @@ _BrokerId = int | str
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no type hints
-    """aiokafka's producer, with a client that finds its cluster again. Options as aiokafka's, but for how to connect."""
+    """aiokafka's producer, with a client that finds its cluster again. Options as aiokafka's, but for what the connection says.
+
+    Raises:
+        UsageError: the connection wants a compression that this install cannot do.
+    """
 
     def __init__(self, connection: KafkaConnection, **options: Any) -> None:
+        compression = connection.compression
+        if compression in unusable_codecs():
+            raise UsageError(
+                f"compression {compression} cannot be written: install backpack-streams with its dependencies (cramjam)"
+            )
+        options["compression_type"] = None if compression == "none" else compression
         super().__init__(**connection.client_options(), **options)
         _give_ways_back(self.client)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backpack_streams.bus.compression import CODECS, Compression
 from backpack_streams.errors import BusError, UsageError
 
 __all__ = ["KafkaConnection", "KafkaRefusedError", "KafkaUnreachableError"]
@@ -37,6 +38,7 @@ class KafkaConnection:
     Files (PEM) are read when a client is made, the OAuth token file at every refresh, since something else renews the token.
     Protocols: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL. Mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. A password,
     user or file that would have no effect is a `UsageError`: it was meant to protect something.
+    `compression` (none, gzip, snappy, lz4, zstd) is for what is written; whatever was chosen is read.
     """
 
     bootstrap_servers: str
@@ -51,10 +53,13 @@ class KafkaConnection:
     ssl_key_password: str | None = None
     ssl_check_hostname: bool = True
     client_id: str = "backpack-streams"
+    compression: Compression = "none"
 
     def __post_init__(self) -> None:
         if self.security_protocol not in _PROTOCOLS:
             raise UsageError(f"security_protocol {self.security_protocol!r} is none of {', '.join(_PROTOCOLS)}")
+        if self.compression not in CODECS:
+            raise UsageError(f"compression {self.compression!r} is none of {', '.join(CODECS)}")
         if self.security_protocol.startswith("SASL"):
             self._check_login()
         else:
@@ -152,6 +157,11 @@ class KafkaConnection:
             return KafkaUnreachableError(
                 f"Kafka cannot be reached at {self.bootstrap_servers} ({_short(error)}): "
                 "check bootstrap_servers and security_protocol, and that the brokers run"
+            )
+        if isinstance(error, kafka.UnsupportedCodecError):
+            return BusError(
+                f"records are compressed in a way that this install cannot read ({_short(error)}): "
+                "install backpack-streams with its dependencies (cramjam)"
             )
         if isinstance(error, kafka.KafkaError):
             return KafkaRefusedError(f"Kafka at {self.bootstrap_servers} refused: {_short(error)}")

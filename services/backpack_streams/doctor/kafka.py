@@ -7,6 +7,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
 
 from backpack_streams.bus.access import Resource, grants
+from backpack_streams.bus.compression import unusable_codecs
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.inspection import (
     SeenCluster,
@@ -25,7 +26,7 @@ from backpack_streams.doctor.settings import DoctorSettings
 from backpack_streams.runtime.kafka import kafka_connection
 
 ANSWER_SECONDS = 5.0
-_OF_THE_CLUSTER = ("topics", "partitions", "replicas", "configs")
+_OF_THE_CLUSTER = ("topics", "partitions", "replicas", "configs", "compression")
 
 Tell = Callable[[Finding], None]
 Address = tuple[str, int]
@@ -137,6 +138,7 @@ class KafkaExamination:
             configs, hidden = await see_configs(link, [each for each in cluster.topics.values() if each.partitions])
             self._say("replicas", judge.judge_replicas(cluster, configs))
             self._say("configs", judge.judge_configs(topics, prefix, configs, hidden))
+            self._say("compression", judge.judge_compression(configs, unusable_codecs()))
             group = await self._group(link)
             for part in settings.services:
                 verdict = judge.judge_rights(part, prefix, settings.group_id, cluster, group)

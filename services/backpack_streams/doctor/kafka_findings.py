@@ -19,6 +19,8 @@ from backpack_streams.doctor.findings import Verdict, fail, few, ok, row_text, s
 
 MIN_IN_SYNC = "min.insync.replicas"
 MOST_BYTES = "max.message.bytes"
+COMPRESSION = "compression.type"
+AS_WRITTEN = "producer"
 STAMP = "message.timestamp.type"
 APPLY = "run `backpack-streams topics apply` as a user who may"
 _UNKNOWN_TOPIC = "UnknownTopicOrPartitionError"
@@ -177,6 +179,27 @@ def judge_configs(
     if hidden:
         return skipped(f"{len(hidden)} cannot be seen without DescribeConfigs, which only `topics` needs")
     return ok("as declared") if configs else skipped("no topic can be seen")
+
+
+def judge_compression(configs: Mapping[str, Existing], unusable: Collection[str]) -> Verdict:
+    """What Kafka makes of the batches that it is sent, and whether this install, which lacks `unusable`, can read them.
+
+    A topic without a `compression.type` of its own shows the brokers' one.
+    """
+    demanded: dict[str, list[str]] = {}
+    for name, existing in configs.items():
+        codec = existing.effective_config.get(COMPRESSION, AS_WRITTEN)
+        if codec not in (AS_WRITTEN, "uncompressed"):
+            demanded.setdefault(codec, []).append(name)
+    told = "; ".join(f"{codec} on {few(names)}" for codec, names in sorted(demanded.items()))
+    advice = "install backpack-streams with its dependencies: cramjam is missing"
+    if unread := sorted(demanded.keys() & set(unusable)):
+        return fail(f"Kafka compresses with {told}; this install cannot read {', '.join(unread)}", advice)
+    if not configs:
+        return skipped("configs cannot be seen")
+    if unusable:
+        return warn(f"this install can neither read nor write {', '.join(unusable)}", advice)
+    return ok(f"Kafka compresses with {told}; this install reads it" if told else "as its writers choose")
 
 
 def _shown(change: Change) -> str:

@@ -1,9 +1,10 @@
 """What every producer service can be told."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from backpack_streams.bus.compression import Compression
 from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.streams import parse_kinds
@@ -36,13 +37,17 @@ class MarketListSettings(RestAccessSettings):
 
 
 class PublishingSettings(KafkaSettings):
-    """How much may wait for Kafka, and whether missing topics are made."""
+    """How records go to Kafka: how much may wait, how it is compressed, and whether missing topics are made."""
 
     buffer_mib: int = Field(
         default=DEFAULT_BUFFER_BYTES // _MIB,
         ge=1,
         description="MiB of records that may wait while Kafka is slow or gone; what comes after is a gap on record",
         json_schema_extra={"metavar": "MIB"},
+    )
+    compression: Compression = Field(
+        default="none",
+        description="how batches are compressed on the way to Kafka and in it, where a topic's owner has not chosen otherwise",
     )
     register_schemas: bool = Field(
         default=False,
@@ -54,6 +59,10 @@ class PublishingSettings(KafkaSettings):
     def buffer_bytes(self) -> int:
         """The buffer in bytes."""
         return self.buffer_mib * _MIB
+
+    def connection_fields(self) -> dict[str, Any]:
+        """As for a reader, and how to compress."""
+        return super().connection_fields() | {"compression": self.compression}
 
 
 class WatermarkSettings(Settings):

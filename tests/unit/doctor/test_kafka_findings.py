@@ -151,6 +151,23 @@ def test_configs() -> None:
     assert configs(fewer_partitions).state is State.OK, "that is told of by itself"
 
 
+def test_compression() -> None:
+    def compression(*unusable: str, **config: str) -> Verdict:
+        topics = {"p.ops.gap": existing(GAP), "p.market.trade": existing(TRADE, **config)}
+        return judge.judge_compression(topics, unusable)
+
+    assert compression().state is State.OK
+    read = compression(compression_type="zstd")
+    assert (read.state, "zstd on p.market.trade; this install reads it" in read.found) == (State.OK, True)
+    unread = compression("lz4", "zstd", compression_type="zstd")
+    assert (unread.state, "cannot read zstd" in unread.found, "lz4" in unread.found) == (State.FAIL, True, False)
+    assert compression("zstd", compression_type="gzip").state is State.WARN, (
+        "another writer may choose what we cannot read"
+    )
+    assert compression(compression_type="uncompressed").state is State.OK
+    assert judge.judge_compression({}, ()).state is State.SKIPPED
+
+
 def granted(part: str, missing: Grant | None = None) -> tuple[SeenCluster, SeenGroup]:
     """A cluster that allows exactly what a part needs, but for one right, as Kafka would tell it."""
     topics: dict[str, set[Operation]] = {}

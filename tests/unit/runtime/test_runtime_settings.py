@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.feed.settings import PublishingSettings
 from backpack_streams.runtime.exchange_settings import ExchangeSettings
+from backpack_streams.runtime.kafka import kafka_connection
 from backpack_streams.runtime.settings import (
     KafkaSettings,
     LogSettings,
@@ -153,7 +155,9 @@ def test_connection_fields_are_those_of_the_bus() -> None:
     fields = KafkaSettings(
         security_protocol="SASL_SSL", sasl_mechanism="PLAIN", sasl_username="u", sasl_password=SecretStr("p")
     ).connection_fields()
-    assert fields.keys() == {field.name for field in dataclasses.fields(KafkaConnection)}
+    assert fields.keys() == {field.name for field in dataclasses.fields(KafkaConnection)} - {"compression"}
+    assert PublishingSettings(compression="zstd").connection_fields().keys() == fields.keys() | {"compression"}
+    assert kafka_connection(PublishingSettings(compression="zstd")).compression == "zstd"
     assert fields["sasl_password"] == "p"
 
 

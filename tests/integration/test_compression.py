@@ -1,0 +1,68 @@
+"""What the owner of a topic, or another writer, compresses is read; what we write is compressed as asked for."""
+
+from dataclasses import replace
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from backpack_streams.bus.clients import Producer
+from backpack_streams.bus.compression import CODECS, Compression, unusable_codecs
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.embedded import BlockingKafka
+from backpack_streams.errors import UsageError
+
+VALUES = [b"a value that shrinks " * 50] * 20
+
+
+async def topic(servers: str, name: str, demanded: str) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"compression.type": demanded})])
+    finally:
+        await admin.close()
+    return name
+
+
+async def write(connection: KafkaConnection, name: str) -> None:
+    async with Producer(connection, acks="all", enable_idempotence=True) as producer:
+        for value in VALUES:
+            await producer.send_and_wait(name, value, partition=0)
+
+
+async def read(connection: KafkaConnection, name: str) -> list[bytes | None]:
+    values: list[bytes | None] = []
+    async with Reader(connection) as reader:
+        places = await reader.places(name)
+        ends = await reader.ends(places)
+        await read_to_end(
+            reader, dict.fromkeys(places, 0), ends, lambda _, records: values.extend(each.value for each in records)
+        )
+    return values
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_what_a_topic_demands_and_what_we_choose(kafka: BlockingKafka, codec: Compression) -> None:
+    if codec in unusable_codecs():
+        pytest.skip("an environment made before cramjam became a dependency: run `make environment`")
+    connection = KafkaConnection(kafka.bootstrap_servers)
+    demanded = await topic(kafka.bootstrap_servers, f"demanded-{codec}", codec if codec != "none" else "uncompressed")
+    await write(connection, demanded)
+    assert await read(connection, demanded) == VALUES
+    chosen = await topic(kafka.bootstrap_servers, f"chosen-{codec}", "producer")
+    await write(replace(connection, compression=codec), chosen)
+    assert await read(connection, chosen) == VALUES
+
+
+async def test_without_the_dependency_it_is_said(kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiokafka.codec.cramjam", None)
+    assert unusable_codecs() == ("snappy", "lz4", "zstd")
+    with pytest.raises(UsageError, match="zstd cannot be written"):
+        Producer(KafkaConnection(kafka.bootstrap_servers, compression="zstd"))
+
+
+def test_a_codec_that_there_is_not() -> None:
+    with pytest.raises(UsageError, match="'brotli' is none of none, gzip"):
+        KafkaConnection("kafka:9092", compression="brotli")  # type: ignore[arg-type]  # as a program without types has it
