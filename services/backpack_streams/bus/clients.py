@@ -55,7 +55,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no type 
             )
         options["compression_type"] = None if compression == "none" else compression
         super().__init__(**connection.client_options(), **options)
-        _give_ways_back(self.client)
+        _give_ways_back(self.client, connection)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type hints
@@ -63,7 +63,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type 
 
     def __init__(self, connection: KafkaConnection, **options: Any) -> None:
         super().__init__(**connection.client_options(), **options)
-        _give_ways_back(self._client)
+        _give_ways_back(self._client, connection)
 
 
 class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no type hints
@@ -71,20 +71,21 @@ class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no type 
 
     def __init__(self, connection: KafkaConnection, **options: Any) -> None:
         super().__init__(**connection.client_options(), **options)
-        _give_ways_back(self._client)
+        _give_ways_back(self._client, connection)
 
 
-def _give_ways_back(client: AIOKafkaClient) -> None:
+def _give_ways_back(client: AIOKafkaClient, connection: KafkaConnection) -> None:
     """Makes the client of a producer, consumer or admin one of ours: they make it themselves and take no other."""
     client.__class__ = _Client
-    client.remember_bootstrap()
+    client.connect_by(connection)
 
 
 class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
     """The connections of one producer, consumer or admin client."""
 
-    def remember_bootstrap(self) -> None:
+    def connect_by(self, connection: KafkaConnection) -> None:
         """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
+        self._connection = connection
         named = ClusterMetadata(bootstrap_servers=self._bootstrap_servers)
         self.cluster.config["bootstrap_servers"] = self._bootstrap_servers
         self.cluster._bootstrap_brokers = named._bootstrap_brokers
@@ -200,6 +201,6 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
             max_idle_ms=self._connections_max_idle_ms,
             sasl_mechanism=self._sasl_mechanism,
             sasl_plain_username=self._sasl_plain_username,
-            sasl_plain_password=self._sasl_plain_password,
+            sasl_plain_password=self._connection.login_password(),
             sasl_oauth_token_provider=self._sasl_oauth_token_provider,
         )

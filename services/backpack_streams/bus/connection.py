@@ -5,19 +5,23 @@ Settings are made long before a client is, often in programs that never make one
 
 import asyncio
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from backpack_streams.bus.compression import CODECS, Compression
+from backpack_streams.bus.credentials import RenewedContext, SecretFile
 from backpack_streams.errors import BusError, UsageError
 
 __all__ = ["KafkaConnection", "KafkaRefusedError", "KafkaUnreachableError"]
 
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-_FOR_LOGIN = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_oauth_token_file")
-_FOR_TLS = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password")
+_FOR_LOGIN = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_password_file", "sasl_oauth_token_file")
+_OF_THE_KEY = ("ssl_key_file", "ssl_key_password", "ssl_key_password_file")
+_FOR_TLS = ("ssl_ca_file", "ssl_cert_file", *_OF_THE_KEY)
+_TLS_FILES = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password_file")
+_SECRETS = ("sasl_password", "ssl_key_password")
 
 
 class KafkaUnreachableError(BusError):
@@ -35,7 +39,8 @@ class KafkaConnection:
         KafkaSettings("kafka-1:9093,kafka-2:9093", security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512",
                       sasl_username="strategy", sasl_password=password, ssl_ca_file="ca.pem")
 
-    Files (PEM) are read when a client is made, the OAuth token file at every refresh, since something else renews the token.
+    Files (PEM, passwords, the OAuth token) are read again with each connection to a broker, since something else renews them. What is
+    unusable when the first client is made is an error; later, what was last read whole is used until the files fit together.
     Protocols: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL. Mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. A password,
     user or file that would have no effect is a `UsageError`: it was meant to protect something.
     `compression` (none, gzip, snappy, lz4, zstd) is for what is written; whatever was chosen is read.
@@ -46,20 +51,27 @@ class KafkaConnection:
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
     sasl_password: str | None = None
+    sasl_password_file: Path | str | None = None
     sasl_oauth_token_file: Path | str | None = None
     ssl_ca_file: Path | str | None = None
     ssl_cert_file: Path | str | None = None
     ssl_key_file: Path | str | None = None
     ssl_key_password: str | None = None
+    ssl_key_password_file: Path | str | None = None
     ssl_check_hostname: bool = True
     client_id: str = "backpack-streams"
     compression: Compression = "none"
+    _held: "dict[str, SecretFile | RenewedContext]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was read of the files, for all clients of this connection."""
 
     def __post_init__(self) -> None:
         if self.security_protocol not in _PROTOCOLS:
             raise UsageError(f"security_protocol {self.security_protocol!r} is none of {', '.join(_PROTOCOLS)}")
         if self.compression not in CODECS:
             raise UsageError(f"compression {self.compression!r} is none of {', '.join(CODECS)}")
+        for name in _SECRETS:
+            if getattr(self, name) is not None and getattr(self, name + "_file") is not None:
+                raise UsageError(f"{name} and {name}_file are set: give one of the two")
         if self.security_protocol.startswith("SASL"):
             self._check_login()
         else:
@@ -67,7 +79,7 @@ class KafkaConnection:
         if not self.security_protocol.endswith("SSL"):
             self._refuse(_FOR_TLS, "SSL or SASL_SSL")
         elif self.ssl_cert_file is None:
-            for name in ("ssl_key_file", "ssl_key_password"):
+            for name in _OF_THE_KEY:
                 if getattr(self, name) is not None:
                     raise UsageError(f"{name} needs ssl_cert_file: a key needs its certificate")
 
@@ -80,7 +92,7 @@ class KafkaConnection:
         if self.sasl_mechanism == "OAUTHBEARER":
             needed = ("sasl_oauth_token_file",)
         for name in needed:
-            if getattr(self, name) is None:
+            if getattr(self, name) is None and getattr(self, name + "_file", None) is None:
                 raise UsageError(f"sasl_mechanism {self.sasl_mechanism} needs {name}")
 
     def _refuse(self, names: tuple[str, ...], protocol: str) -> None:
@@ -97,7 +109,7 @@ class KafkaConnection:
         """Keyword arguments for any aiokafka client.
 
         Raises:
-            UsageError: a TLS file cannot be read or is not what it should be.
+            UsageError: a file cannot be read or is not what it should be, when the first client is made.
         """
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
@@ -111,16 +123,41 @@ class KafkaConnection:
             if self.sasl_mechanism == "OAUTHBEARER":
                 from backpack_streams.bus.oauth_token import FileToken
 
-                options["sasl_oauth_token_provider"] = FileToken(self._file("sasl_oauth_token_file"))
+                token = self._secret("sasl_oauth_token_file")
+                token.read()
+                options["sasl_oauth_token_provider"] = FileToken(token)
             else:
                 options["sasl_plain_username"] = self.sasl_username
-                options["sasl_plain_password"] = self.sasl_password
+                options["sasl_plain_password"] = self.login_password()
         return options
+
+    def login_password(self) -> str | None:
+        """The password for PLAIN and SCRAM as it is now.
+
+        Raises:
+            UsageError: its file cannot be read, and never could.
+        """
+        if self.sasl_password_file is None:
+            return self.sasl_password
+        return self._secret("sasl_password_file").read()
+
+    def _secret(self, name: str) -> SecretFile:
+        held = self._held.get(name)
+        if not isinstance(held, SecretFile):
+            held = self._held[name] = SecretFile(self._file(name), name)
+        return held
 
     def _file(self, name: str) -> Path:
         return Path(getattr(self, name)).expanduser()
 
-    def _ssl_context(self) -> ssl.SSLContext:
+    def _ssl_context(self) -> RenewedContext:
+        held = self._held.get("tls")
+        if not isinstance(held, RenewedContext):
+            files = [self._file(name) for name in _TLS_FILES if getattr(self, name) is not None]
+            held = self._held["tls"] = RenewedContext(files, self._load_tls)
+        return held
+
+    def _load_tls(self) -> ssl.SSLContext:
         from aiokafka.helpers import create_ssl_context
 
         files: dict[str, str | None] = {}
@@ -130,13 +167,18 @@ class KafkaConnection:
                 raise UsageError(f"TLS file {file} does not exist: check ssl_ca_file, ssl_cert_file and ssl_key_file")
             files[name.removeprefix("ssl_").replace("_", "")] = None if file is None else str(file)
         try:
-            context: ssl.SSLContext = create_ssl_context(**files, password=self.ssl_key_password)
+            context: ssl.SSLContext = create_ssl_context(**files, password=self._key_password())
         except (ssl.SSLError, OSError) as error:
             raise UsageError(
                 f"the TLS files cannot be used ({error}): check ssl_ca_file, ssl_cert_file and ssl_key_file"
             ) from error
         context.check_hostname = self.ssl_check_hostname
         return context
+
+    def _key_password(self) -> str | None:
+        if self.ssl_key_password_file is None:
+            return self.ssl_key_password
+        return self._secret("ssl_key_password_file").read()
 
     def explain(self, error: BaseException) -> BusError:
         """What a client's failure means to the person who set it up, as one line."""

@@ -283,6 +283,7 @@ async def mechanisms_of(connection: KafkaConnection, host: str, port: int, timeo
         sasl_mechanism=None,
         sasl_username=None,
         sasl_password=None,
+        sasl_password_file=None,
         sasl_oauth_token_file=None,
     )
     async with logged_in(nameless, host, port, timeout_seconds) as link:

@@ -192,14 +192,15 @@ def judge_compression(configs: Mapping[str, Existing], unusable: Collection[str]
         if codec not in (AS_WRITTEN, "uncompressed"):
             demanded.setdefault(codec, []).append(name)
     told = "; ".join(f"{codec} on {few(names)}" for codec, names in sorted(demanded.items()))
+    told = f"Kafka compresses with {told}" if told else "as its writers choose"
     advice = "install backpack-streams with its dependencies: cramjam is missing"
     if unread := sorted(demanded.keys() & set(unusable)):
-        return fail(f"Kafka compresses with {told}; this install cannot read {', '.join(unread)}", advice)
+        return fail(f"{told}; this install cannot read {', '.join(unread)}", advice)
     if not configs:
         return skipped("configs cannot be seen")
     if unusable:
-        return warn(f"this install can neither read nor write {', '.join(unusable)}", advice)
-    return ok(f"Kafka compresses with {told}; this install reads it" if told else "as its writers choose")
+        return warn(f"{told}; this install can neither read nor write {', '.join(unusable)}", advice)
+    return ok(f"{told}; this install reads it")
 
 
 def _shown(change: Change) -> str:

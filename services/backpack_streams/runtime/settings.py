@@ -16,7 +16,8 @@ from backpack_streams.shown_text import LINE_ENDS, hide_credentials, holds_crede
 MAX_TOPIC_PREFIX_CHARACTERS = 128
 _TOPIC_CHARACTERS = re.compile(r"[A-Za-z0-9._-]*")
 _BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):(?P<port>[0-9]{1,5})")
-_NOT_FOR_CONNECTING = frozenset({"topic_prefix", "sasl_password_file", "ssl_key_password_file"})
+_NOT_FOR_CONNECTING = frozenset({"topic_prefix"})
+_READ_AGAIN = ("sasl_password", "ssl_key_password")
 _OF_THE_REGISTRY = "schema_registry_"
 _SECRET_FILE_SUFFIX = "_file"  # the end of a field's name, not a secret
 
@@ -100,16 +101,18 @@ class KafkaSettings(Settings):
         description="password for PLAIN and SCRAM; other users of the machine can see a flag, so prefer the file",
     )
     sasl_password_file: Path | None = Field(
-        default=None, description="file that holds the password", json_schema_extra={"metavar": "FILE"}
+        default=None,
+        description="file that holds the password; read again with each connection",
+        json_schema_extra={"metavar": "FILE"},
     )
     sasl_oauth_token_file: Path | None = Field(
         default=None,
-        description="file that holds the OAUTHBEARER token; read again at each refresh",
+        description="file that holds the OAUTHBEARER token; read again with each connection",
         json_schema_extra={"metavar": "FILE"},
     )
     ssl_ca_file: Path | None = Field(
         default=None,
-        description="certificates (PEM) that may sign the brokers' ones; the system's if not given",
+        description="certificates (PEM) that may sign the brokers' ones; the system's if not given; read again when changed",
         json_schema_extra={"metavar": "FILE"},
     )
     ssl_cert_file: Path | None = Field(
@@ -161,9 +164,13 @@ class KafkaSettings(Settings):
     )
 
     def connection_fields(self) -> dict[str, Any]:
-        """What a client needs to connect, by the names of `bus.connection.KafkaConnection`; secrets are in the clear."""
+        """What a client needs to connect, by the names of `bus.connection.KafkaConnection`; secrets are in the clear.
+
+        Of a secret in a file it gives the file alone, so that each connection reads it as it is then.
+        """
         names = type(self).model_fields.keys() & KafkaSettings.model_fields.keys() - _NOT_FOR_CONNECTING
         values = {name: getattr(self, name) for name in names if not name.startswith(_OF_THE_REGISTRY)}
+        values |= {name: None for name in _READ_AGAIN if values[name + _SECRET_FILE_SUFFIX] is not None}
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in values.items()
         }

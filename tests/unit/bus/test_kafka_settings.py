@@ -58,9 +58,9 @@ def test_files_may_be_named_as_text_and_by_a_home_folder(tmp_path: Path, monkeyp
     assert (context.check_hostname, len(context.get_ca_certs())) == (False, 1)
     with pytest.raises(UsageError, match="does not exist"):
         KafkaConnection("kafka:9093", "SSL", ssl_ca_file=tmp_path / "none.pem").client_options()
-    (tmp_path / "ca.pem").write_text("no certificate")
+    (tmp_path / "bad.pem").write_text("no certificate")
     with pytest.raises(UsageError, match="cannot be used"):
-        settings.client_options()
+        KafkaConnection("kafka:9093", "SSL", ssl_ca_file=tmp_path / "bad.pem").client_options()
 
 
 async def test_a_token_is_read_each_time(tmp_path: Path) -> None:
@@ -72,8 +72,48 @@ async def test_a_token_is_read_each_time(tmp_path: Path) -> None:
     token.write_text("second\n")
     assert await provider.token() == "second"
     token.unlink()
+    assert await provider.token() == "second", "a file that is just replaced is no reason to end"
     with pytest.raises(UsageError, match="cannot be read"):
-        await provider.token()
+        KafkaConnection("kafka:9093", **fields).client_options()
+
+
+def test_a_password_is_read_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    with pytest.raises(UsageError, match="give one of the two"):
+        KafkaConnection("kafka:9093", **SASL, sasl_username="me", sasl_password="word", sasl_password_file=file)
+    settings = KafkaConnection("kafka:9093", **SASL, sasl_username="me", sasl_password_file=file)
+    with pytest.raises(UsageError, match=r"cannot be read .*: check sasl_password_file"):
+        settings.client_options()
+    for content, password in (("first\n", "first"), ("second", "second"), ("", "second"), (None, "second")):
+        file.unlink() if content is None else file.write_text(content)
+        assert settings.client_options()["sasl_plain_password"] == password
+
+
+def own_certificate(file: Path, authority: trustme.CA, name: str) -> None:
+    authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(file)
+
+
+def test_changed_tls_files_are_used_once_they_fit_together(tmp_path: Path) -> None:
+    old, new, own = trustme.CA(), trustme.CA(), tmp_path / "own.pem"
+    trusted = tmp_path / "ca.pem"
+    old.cert_pem.write_to_path(trusted)
+    own_certificate(own, old, "client")
+    context = KafkaConnection("kafka:9093", "SSL", ssl_ca_file=trusted, ssl_cert_file=own).client_options()[
+        "ssl_context"
+    ]
+
+    def certificate(of: Any) -> bytes:
+        return bytes(of.get_ca_certs(binary_form=True)[0])
+
+    first = certificate(context)
+    for broken in (lambda: own.write_text("half"), own.unlink):
+        broken()
+        new.cert_pem.write_to_path(trusted)
+        assert certificate(context) == first
+        assert context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="kafka").context.check_hostname
+    own_certificate(own, new, "client")
+    assert certificate(context) != first
+    assert certificate(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="kafka").context) != first
 
 
 @pytest.mark.parametrize(
