@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from backpack_streams.errors import UsageError
+from backpack_streams.shown_text import LINE_ENDS
 
 __all__ = ["RenewedContext", "SecretFile"]
 
@@ -34,7 +35,7 @@ class SecretFile:
             UsageError: there was none yet.
         """
         try:
-            secret = self._file.read_text("utf-8").rstrip("\r\n")
+            secret = self._file.read_bytes().decode("utf-8").rstrip(LINE_ENDS)
             reason = "" if secret else "is empty"
         except OSError as error:
             secret, reason = "", f"cannot be read ({error.strerror})"
