@@ -21,6 +21,9 @@ CLAIM_SLACK_SECONDS = 2.0
 SLACK_US = 1_000_000
 """Bounds in received time hold messages that were sent so much before or after."""
 
+WRONG_CLOCK_US = 60_000_000
+"""A record whose received time is so far from when it was made was received by a clock that was wrong."""
+
 _NO_LOSS = frozenset({"REFILLED", "AUDIT_MISMATCH"})
 _REFILLED, _INCOMPLETE = "REFILLED", "REFILL_INCOMPLETE"
 
@@ -86,8 +89,8 @@ class Bounds:
     Args:
         messages: the stream.
         known: places of those that Kafka holds.
-        received: see `lost_messages`. A bound that is the received time of a record means that record, so that a producer whose clock
-            was wrong is understood.
+        received: see `lost_messages`. A bound that is the received time of a record means that record, and one by a clock that was wrong
+            is looked for among the records received by that clock, so that a producer whose clock was wrong is understood.
     """
 
     def __init__(
@@ -98,6 +101,12 @@ class Bounds:
         self._received = received
         self._places = {each.identity: place for place, each in enumerate(messages)}
         self._stretches = _stretches(messages)
+        self._wrongly_received = sorted(
+            (wall_us, place)
+            for wall_us in self._received
+            for place in self._received_at(wall_us)
+            if abs(wall_us - messages[place].wall_us) > WRONG_CLOCK_US
+        )
         self._is_candle = bool(messages) and messages[0].family.startswith("kline.")
 
     def inside(self, gaps: Iterable[GapRecord]) -> bytearray:
@@ -154,6 +163,9 @@ class Bounds:
         places = self._received_at(gap.next_us)
         if places:
             return min(places)
+        place = self._first_received_since(gap.next_us)
+        if place is not None:
+            return place
         if (
             gap.last_id is None and gap.last_us is None
         ):  # since then the stream is covered; before, up to what Kafka holds, it is not known
@@ -164,6 +176,13 @@ class Bounds:
     def _received_at(self, wall_us: int) -> list[int]:
         found = (self._places.get(each) for each in self._received.get(wall_us, ()))
         return [place for place in found if place is not None]
+
+    def _first_received_since(self, wall_us: int) -> int | None:
+        """The place of the record that came next after a moment by a clock that was wrong; None if none came soon by such a clock."""
+        at = bisect_left(self._wrongly_received, (wall_us, 0))
+        if at == len(self._wrongly_received) or self._wrongly_received[at][0] - wall_us > 3 * SLACK_US:
+            return None
+        return self._wrongly_received[at][1]
 
     def _by_time(self, wall_us: int, bisect: Callable[..., int]) -> int:
         return bisect(self._messages, wall_us, key=lambda each: each.wall_us)

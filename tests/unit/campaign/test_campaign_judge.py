@@ -102,6 +102,21 @@ def test_a_bound_by_a_wrong_clock_means_the_record_that_was_received_then(step):
     assert [each.first for each in found] == [TICKERS[9]]
 
 
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_a_bound_by_a_wrong_clock_between_two_records_means_the_one_received_next_by_that_clock(step):
+    """The clock was set when the eleventh was received; coverage began anew 0.4 s before the sixteenth."""
+    received = {
+        each.wall_us + (step * SECOND if place > 10 else 0): [each.identity] for place, each in enumerate(TICKERS)
+    }
+    kept = {each.identity for place, each in enumerate(TICKERS) if place not in {3, 13, 14, 15}}
+    record = gap(next_at=15.6 + step)
+    found = lost_messages(TICKERS, kept, [record], since_us=None, until_us=1 << 62, received=received)
+    assert [(each.first, each.last) for each in found] == [(TICKERS[3], TICKERS[3])]
+    record = gap(next_at=11.0 + step)
+    found = lost_messages(TICKERS, kept, [record], since_us=None, until_us=1 << 62, received=received)
+    assert [(each.first, each.last) for each in found] == [(TICKERS[3], TICKERS[3]), (TICKERS[13], TICKERS[15])]
+
+
 def test_open_bounds_in_time_reach_to_the_nearest_records():
     assert lost(TICKERS, {5, 6, 9}, gap(last=4.2)) == [9]
     assert lost(TICKERS, {3, 5, 6, 9}, gap(next_at=6.9)) == [3, 9]
