@@ -4,26 +4,28 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
 from backpack_streams.backfill.progress import Bookmark, Reached, Shown, shown_time
 from backpack_streams.backoff import Backoff
 from backpack_streams.errors import BackpackStreamsError
-from backpack_streams.exchange.limits import Priority
-from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest import MOST_FUNDING_RATES
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.rest_wire import FundingRate, Trade
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.rest_poller.history import History, Published
+from backpack_streams.rest_poller.history import History, Published, rate_time_in
 from backpack_streams.rest_poller.history_search import CANDLES_A_PAGE, CandleSearch, TradeSearch, length_micros
 
 logger = logging.getLogger(__name__)
 
 TRADES_A_PIECE = 1_000
-FUNDING_RATES_A_PAGE = 1_000
+FUNDING_RATES_A_PAGE = MOST_FUNDING_RATES
 FUNDING_INTERVAL_MICROS = 3_600_000_000
 """A rate counts as settled when the interval after it is over as well, or another one follows it."""
+MOST_MISSING = 100
+"""How much of what cannot be had is kept in words."""
 MOST_ATTEMPTS = 10
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
@@ -48,13 +50,16 @@ class Backfilling:
     symbol: str
     from_us: int
     to_us: int
-    rest: RestClient
     history: History
     bookmark: Bookmark
     show: Shown
     reached: Reached | None
     missing: list[str] = field(default_factory=list)
-    """What cannot be had, in words."""
+    """What cannot be had, in words, earlier runs included."""
+
+    def __post_init__(self) -> None:
+        if self.reached is not None:
+            self.missing += self.reached.missing
 
     async def run(self) -> None:
         """Publishes all that is not published yet.
@@ -74,21 +79,20 @@ class Backfilling:
             end = min(self.to_us, cursor + length_us * CANDLES_A_PAGE)
             search = CandleSearch((cursor, end), interval)
 
-            async def ask(search: CandleSearch = search) -> int:
-                return await self.history.search_candles(self.symbol, interval, search)
-
-            received_us = await self._patiently(ask)
+            received_us = await self._all_pages(partial(self.history.next_candles, self.symbol, interval, search))
             candles = [search.found[start] for start in sorted(search.found)]
             self._check(await self.history.publish_candles(candles, received_us))
             for start, until in search.late():
                 if until - start >= length_us and start + length_us <= received_us - length_us:
-                    self.missing.append(f"candles from {shown_time(start)} to {shown_time(until)}")
+                    self._miss(f"candles from {shown_time(start)} to {shown_time(until)}")
+            for start, until in search.unreadable:
+                self._miss(f"candles from {shown_time(start)} to {shown_time(until)}, which cannot be read")
             if end == self.to_us:
                 end = max((candle.end_us for candle in candles), default=cursor)
-                await self.bookmark.write(Reached(None, end), is_done=True)
+                await self._mark(None, end, is_done=True)
                 return
             cursor = end
-            await self.bookmark.write(Reached(None, cursor))
+            await self._mark(None, cursor)
             self._show(cursor)
 
     async def _trades(self) -> None:
@@ -96,59 +100,77 @@ class Backfilling:
         done_id = self.reached.last_id if self.reached and self.reached.last_id is not None else -1
         search = TradeSearch((done_id + 1, _NO_ID), oldest_us=self.from_us)
 
-        async def ask() -> int:
-            return await self.history.search_trades(self.symbol, search)
-
-        received_us = await self._patiently(ask)
+        received_us = await self._all_pages(partial(self.history.next_trades, self.symbol, search))
         found = [search.found[each] for each in sorted(search.found)]
         trades = [trade for trade in found if self.from_us <= trade.timestamp_ms * 1000 < self.to_us]
         self._note_missing_trades(found, trades, done_id)
+        self._note_unreadable_trades(search, trades)
         for at in range(0, len(trades), TRADES_A_PIECE):
             piece = trades[at : at + TRADES_A_PIECE]
             self._check(await self.history.publish_trades(piece, received_us))
             until_us = piece[-1].timestamp_ms * 1000
-            await self.bookmark.write(Reached(piece[-1].trade_id, until_us))
+            await self._mark(piece[-1].trade_id, until_us)
             self.show((at + len(piece)) / len(trades), f"until {shown_time(until_us)}")
         if trades:
-            await self.bookmark.write(Reached(trades[-1].trade_id, self.to_us), is_done=True)
+            await self._mark(trades[-1].trade_id, self.to_us, is_done=True)
 
     def _note_missing_trades(self, found: list[Trade], trades: list[Trade], done_id: int) -> None:
         if found and (found[0].trade_id or 0) > done_id + 1 and found[0].timestamp_ms * 1000 > self.from_us:
             before = shown_time(found[0].timestamp_ms * 1000)
-            self.missing.append(
-                f"trades before {before} (id {found[0].trade_id}): the exchange gives the newest 10,000"
-            )
+            self._miss(f"trades before {before} (id {found[0].trade_id}): the exchange gives the newest 10,000")
         for before_id, after_id in pairwise(trade.trade_id or 0 for trade in trades):
             if after_id != before_id + 1:
-                self.missing.append(f"trades {before_id + 1} to {after_id - 1}")
+                self._miss(f"trades {before_id + 1} to {after_id - 1}")
         if not found and done_id < 0:
-            self.missing.append("any trade at all: the exchange has none of this market")
+            self._miss("any trade at all: the exchange has none of this market")
+
+    def _note_unreadable_trades(self, search: TradeSearch, trades: list[Trade]) -> None:
+        """Those between others are noted as missing already."""
+        newest_id = trades[-1].trade_id or 0 if trades else -1
+        for start, end in search.unreadable:
+            if start > newest_id:
+                self._miss(f"trades {start} to {end - 1}, which cannot be read")
 
     async def _funding_rates(self) -> None:
         start = max(self.from_us, self.reached.until_us if self.reached else 0)
         rates: dict[int, FundingRate] = {}
+        unreadable: set[bytes] = set()
         received_us = offset = 0
         newest_end: int | None = None
         while True:
-
-            async def ask(offset: int = offset) -> tuple[tuple[FundingRate, ...], int]:
-                answer = await self.rest.funding_rates(
-                    self.symbol, FUNDING_RATES_A_PAGE, offset, priority=Priority.HISTORY
-                )
-                return answer.body.rows, answer.received_time_us
-
-            rows, received_us = await self._patiently(ask)
+            ask = partial(self.history.funding_rates, self.symbol, FUNDING_RATES_A_PAGE, offset)
+            answer = await self._patiently(ask)
+            rows, bad_rows, received_us = answer.body.rows, answer.body.bad_rows, answer.received_time_us
+            unreadable |= {bad.raw for bad in bad_rows if start <= (rate_time_in(bad) or start) < self.to_us}
             if newest_end is None:
                 newest_end = max((row.interval_end_us for row in rows), default=0)
             rates.update((row.interval_end_us, row) for row in rows if start <= row.interval_end_us < self.to_us)
-            if len(rows) < FUNDING_RATES_A_PAGE or min(row.interval_end_us for row in rows) < start:
+            is_last = len(rows) + len(bad_rows) < FUNDING_RATES_A_PAGE
+            if is_last or min((row.interval_end_us for row in rows), default=start) < start:
                 break
             offset += FUNDING_RATES_A_PAGE
+        if unreadable:
+            self._miss(f"{len(unreadable)} that cannot be read, now among the dead letters")
         is_moving = newest_end + FUNDING_INTERVAL_MICROS > received_us
         settled = [rates[end] for end in sorted(rates) if not (is_moving and end == newest_end)]
         self._check(await self.history.publish_funding_rates(settled, received_us))
         if settled:
-            await self.bookmark.write(Reached(None, settled[-1].interval_end_us + 1), is_done=True)
+            await self._mark(None, settled[-1].interval_end_us + 1, is_done=True)
+
+    async def _mark(self, last_id: int | None, until_us: int, *, is_done: bool = False) -> None:
+        await self.bookmark.write(Reached(last_id, until_us, tuple(self.missing)), is_done=is_done)
+
+    def _miss(self, what: str) -> None:
+        if len(self.missing) > MOST_MISSING or what in self.missing:
+            return
+        self.missing.append(what if len(self.missing) < MOST_MISSING else "more than can be listed")
+
+    async def _all_pages(self, ask: Callable[[], Awaitable[int | None]]) -> int:
+        """Asks until nothing is left to ask for; returns when the last answer came. A page that fails costs no other."""
+        received_us = 0
+        while (answered_us := await self._patiently(ask)) is not None:
+            received_us = answered_us
+        return received_us
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """An exchange that is down for a while is weather."""
@@ -171,7 +193,8 @@ class Backfilling:
                 "the buffer for Kafka is full; what was written stays, run it again to go on, with more --buffer-mib"
             )
         for start, end in published.unfit:
-            self.missing.append(f"{end - start} that do not fit their record, now among the dead letters")
+            what = "a time" if self.kind.channel != "trade" else f"{start} to {end - 1}"
+            self._miss(f"what does not fit its record ({what}), now among the dead letters")
 
     def _show(self, until_us: int) -> None:
         self.show((until_us - self.from_us) / (self.to_us - self.from_us), f"until {shown_time(until_us)}")

@@ -49,7 +49,7 @@ async def _fill(
     from_us, to_us = settings.from_us, settings.to_us(now_us())
     history = History(publishing, rest, Priority.HISTORY)
     with shown_progress(stream) as show:
-        work = Backfilling(kind, symbol, from_us, to_us, rest, history, bookmark, show, reached)
+        work = Backfilling(kind, symbol, from_us, to_us, history, bookmark, show, reached)
         await work.run()
     resumed = "" if reached is None else f", after an earlier run that came to {shown_time(reached.until_us)}"
     topic = publishing.prefix + TOPICS[kind.channel]

@@ -22,10 +22,13 @@ Shown = Callable[[float, str], None]
 
 
 class Reached(NamedTuple):
-    """Where an earlier run ended: all before is acknowledged by Kafka. `last_id` counts trades; times are microseconds."""
+    """Where an earlier run ended: all before is acknowledged by Kafka, but for what is `missing`. `last_id` counts trades; times are
+    microseconds.
+    """
 
     last_id: int | None
     until_us: int
+    missing: tuple[str, ...] = ()
 
 
 class Bookmark:
@@ -47,7 +50,8 @@ class Bookmark:
         def take(record: ConsumerRecord) -> None:
             if record.key == self._name.encode() and record.value is not None:
                 status = self._publishing.codec.decode(record.value)[1]
-                found.append(Reached(status["last_id"], status["last_received_time"] or 0))
+                missing = tuple(status.get("missing", ()))
+                found.append(Reached(status["last_id"], status["last_received_time"] or 0, missing))
 
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:
             places = await reader.places(self._publishing.prefix + STATUS_TOPIC)
@@ -64,6 +68,7 @@ class Bookmark:
             changed_us=now_us(),
             last_id=reached.last_id,
             last_received_us=reached.until_us,
+            missing=reached.missing,
         )
         await self._publishing.lane(STATUS_TOPIC, self._name.encode()).settled()
 

@@ -1,5 +1,6 @@
 """Rows of the operational topics: what is missing, what could not be published, how a stream is."""
 
+from collections.abc import Iterable
 from typing import Any
 
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -100,6 +101,7 @@ def status_row(
     error_code: int | None = None,
     last_id: int | None = None,
     last_received_us: int | None = None,
+    missing: Iterable[str] = (),
 ) -> dict[str, Any]:
     """A StreamStatus record."""
     return {
@@ -112,4 +114,5 @@ def status_row(
         "last_received_time": last_received_us,
         "service": service,
         "changed_time": changed_us,
+        "missing": list(missing),
     }

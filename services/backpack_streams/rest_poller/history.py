@@ -9,20 +9,23 @@ from backpack_streams.bus.publisher import Lane
 from backpack_streams.errors import CodecError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
-from backpack_streams.exchange.rest_decoding import BadRow
+from backpack_streams.exchange.rest_decoding import BadRow, Rows
+from backpack_streams.exchange.rest_fields import FieldError, Row, decode_exact
+from backpack_streams.exchange.rest_transport import Answer
 from backpack_streams.exchange.rest_wire import FundingRate, Kline, Trade
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import REST
 from backpack_streams.feed.publishing import Publishing
 from backpack_streams.rest_poller.history_rows import funding_rate_row, kline_row, trade_row
 from backpack_streams.rest_poller.history_search import CandleSearch, TradeSearch
-from backpack_streams.sequencing.spans import Spans
+from backpack_streams.sequencing.spans import Span, Spans
 
 logger = logging.getLogger(__name__)
 
 TRADE_TOPIC = "market.trade"
 KLINE_TOPIC = "market.kline"
 FUNDING_RATE_TOPIC = "perp.funding_rate"
+_ROWS_REMEMBERED = 10_000
 
 
 class Published(NamedTuple):
@@ -41,38 +44,54 @@ class History:
         self._rest = rest
         self._priority = priority
         self._encoders: dict[str, Encoder] = {}
+        self._told: dict[tuple[str, str, bytes], None] = {}
+        """The newest unreadable rows that became dead letters."""
         self.published = 0
 
-    async def search_trades(self, symbol: str, search: TradeSearch) -> int:
-        """Asks for all pages of a search; returns when the last answer came (microseconds).
+    async def next_trades(self, symbol: str, search: TradeSearch) -> int | None:
+        """Asks for the next page of a search; returns when the answer came (microseconds), None if there was nothing left to ask for.
 
         Raises:
-            RestError: an answer did not come.
+            RestError: no answer came; the page is the next one still.
         """
-        received_us = 0
-        while (page := search.next_page()) is not None:
-            if page.offset is None:
-                answer = await self._rest.trades(symbol, page.limit, priority=self._priority)
-            else:
-                answer = await self._rest.trades_history(symbol, page.limit, page.offset, priority=self._priority)
-            received_us = answer.received_time_us
-            self._tell_bad("/api/v1/trades", symbol, answer.body.bad_rows, received_us)
-            search.take(answer.body.rows, len(answer.body.rows) + len(answer.body.bad_rows))
-        return received_us
+        page = search.next_page()
+        if page is None:
+            return None
+        if page.offset is None:
+            answer = await self._rest.trades(symbol, page.limit, priority=self._priority)
+        else:
+            answer = await self._rest.trades_history(symbol, page.limit, page.offset, priority=self._priority)
+        rows, bad_rows = answer.body.rows, answer.body.bad_rows
+        self._tell_bad("/api/v1/trades", symbol, bad_rows, answer.received_time_us)
+        ids = [each for each in map(trade_id_in, bad_rows) if each is not None]
+        search.take(rows, len(rows) + len(bad_rows), ids)
+        return answer.received_time_us
 
-    async def search_candles(self, symbol: str, interval: str, search: CandleSearch) -> int:
-        """Asks for all pages of a search; returns when the last answer came (microseconds).
+    async def next_candles(self, symbol: str, interval: str, search: CandleSearch) -> int | None:
+        """Asks for the next page of a search; returns when the answer came (microseconds), None if there was nothing left to ask for.
 
         Raises:
-            RestError: an answer did not come.
+            RestError: no answer came; the page is the next one still.
         """
-        received_us = 0
-        while (page := search.next_page()) is not None:
-            answer = await self._rest.klines(symbol, interval, page.start_s, page.end_s, priority=self._priority)
-            received_us = answer.received_time_us
-            self._tell_bad("/api/v1/klines", symbol, answer.body.bad_rows, received_us)
-            search.take(answer.body.rows, received_us - (answer.age_seconds or 0) * 1_000_000)
+        page = search.next_page()
+        if page is None:
+            return None
+        answer = await self._rest.klines(symbol, interval, page.start_s, page.end_s, priority=self._priority)
+        received_us = answer.received_time_us
+        self._tell_bad("/api/v1/klines", symbol, answer.body.bad_rows, received_us)
+        spans = [each for each in map(candle_span_in, answer.body.bad_rows) if each is not None]
+        search.take(answer.body.rows, received_us - (answer.age_seconds or 0) * 1_000_000, spans)
         return received_us
+
+    async def funding_rates(self, symbol: str, limit: int, offset: int) -> Answer[Rows[FundingRate]]:
+        """A page of funding rates, newest first; what of it cannot be read is among the dead letters.
+
+        Raises:
+            RestError: no answer came.
+        """
+        answer = await self._rest.funding_rates(symbol, limit, offset, priority=self._priority)
+        self._tell_bad("/api/v1/fundingRates", symbol, answer.body.bad_rows, answer.received_time_us)
+        return answer
 
     async def publish_trades(self, trades: Iterable[Trade], received_us: int) -> Published:
         """Publishes trades in the order given, and waits until Kafka has acknowledged them."""
@@ -125,7 +144,12 @@ class History:
 
     def _tell_bad(self, path: str, symbol: str, bad_rows: Iterable[BadRow], received_us: int) -> None:
         for bad in bad_rows:
-            self._dead_letter(path, symbol, bad.raw, bad.reason, received_us, fits=True)
+            row = path, symbol, bad.raw
+            if row not in self._told:  # who asks again gets it again
+                self._told[row] = None
+                self._dead_letter(path, symbol, bad.raw, bad.reason, received_us, fits=True)
+        while len(self._told) > _ROWS_REMEMBERED:
+            del self._told[next(iter(self._told))]
 
     def _dead_letter(
         self, origin: str, symbol: str, payload: bytes, detail: str, received_us: int, *, fits: bool
@@ -139,3 +163,28 @@ class History:
             symbol=symbol,
             received_us=received_us,
         )
+
+
+def trade_id_in(bad: BadRow) -> int | None:
+    """The id of a trade whose row cannot be read as a whole; None if that cannot be read either."""
+    try:
+        return Row(decode_exact(bad.raw)).optional_integer("id")
+    except FieldError:
+        return None
+
+
+def candle_span_in(bad: BadRow) -> Span | None:
+    """The time of a candle whose row cannot be read as a whole; None if that cannot be read either."""
+    try:
+        row = Row(decode_exact(bad.raw))
+        return row.time_us("start"), row.time_us("end")
+    except FieldError:
+        return None
+
+
+def rate_time_in(bad: BadRow) -> int | None:
+    """The time of a funding rate whose row cannot be read as a whole; None if that cannot be read either."""
+    try:
+        return Row(decode_exact(bad.raw)).time_us("intervalEndTimestamp")
+    except FieldError:
+        return None

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import Enum
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from backpack_streams.backoff import Backoff
@@ -13,7 +15,7 @@ from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
-from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.rest_errors import RestError, RestUnusableAnswerError
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.feed import reports
 from backpack_streams.feed.publishing import Publishing, now_us
@@ -38,6 +40,10 @@ WORKERS_A_CHANNEL = 2
 _GAP_POLL_MILLIS = 1000
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 _LOOK_SECONDS = 1.0
+
+
+_Ask = Callable[[], Awaitable[int | None]]
+_Publish = Callable[[list[Any], int], Awaitable[Published]]
 
 
 class _Attempt(Enum):
@@ -158,9 +164,9 @@ class Refiller:
                 continue
             had_answer = True
             try:
-                attempt = await (self._trades(refill) if channel == TRADE else self._candles(refill))
+                attempt = await self._refill(refill)
             except RestError as error:
-                had_answer = not error.retryable and error.status is not None
+                had_answer = _is_about_the_question(error)
                 attempt = _Attempt.CLOSED if had_answer and refill.is_last_answer else _Attempt.FAILED
                 self._tell_failure(refill, error)
                 if attempt is _Attempt.CLOSED:
@@ -185,57 +191,77 @@ class Refiller:
         except TimeoutError:
             return
 
-    async def _trades(self, refill: Refill) -> _Attempt:
-        search = TradeSearch(refill.span, is_open=refill.is_open)
-        received_us = await self._history.search_trades(refill.symbol, search)
+    async def _refill(self, refill: Refill) -> _Attempt:
+        """One attempt: each page is published and put on record before the next is asked for, so one that fails costs itself alone."""
+        search, ask, publish = self._means(refill)
+        told, received_us = refill.span[0], 0
+        while (answered_us := await ask()) is not None:
+            received_us = answered_us
+            if search.span != refill.span:
+                refill = self._extend(refill, search.span)
+            if search.until > told:
+                found = [search.found[each] for each in sorted(search.found) if told <= each < search.until]
+                published = await publish(found, received_us)
+                self._tell(refill, published)
+                if not published.had_room:
+                    return _Attempt.FAILED
+                told = search.until
+        for span in search.unreadable:
+            self._close(refill, span, reports.REFILL_INCOMPLETE, "its row cannot be read; see the dead letters")
+        until = search.until
         late = search.late()
-        if search.span != refill.span:
-            self._plan.extend(refill.stream, search.span)
-            refill = replace(refill, span=search.span)
-            if late and not refill.is_last_answer:
-                return _Attempt.FAILED  # a part of it on record as refilled would hide the rest
-        elif search.lacks_nothing:
+        if isinstance(search, TradeSearch) and search.lacks_nothing:
             if not search.found and not refill.is_last_answer:
                 return _Attempt.SETTLES
             if refill.is_last_answer:
-                [nothing] = late
-                self._close(refill, nothing, reports.REFILLED, "nothing was missing: the exchange has no later trade")
-                refill, late = replace(refill, span=(refill.span[0], nothing[0])), []
-        until = self._lost(refill, search.lost(), late)
-        found = [trade for each, trade in sorted(search.found.items()) if each < until]
-        return self._tell(refill, await self._history.publish_trades(found, received_us), until)
-
-    async def _candles(self, refill: Refill) -> _Attempt:
-        search = CandleSearch(refill.span, refill.kind.parameter or "")
-        received_us = await self._history.search_candles(refill.symbol, refill.kind.parameter or "", search)
-        until = self._lost(refill, [], search.late())
-        found = [candle for start, candle in sorted(search.found.items()) if start < until]
-        return self._tell(refill, await self._history.publish_candles(found, received_us), until)
-
-    def _lost(self, refill: Refill, lost: list[Span], late: list[Span]) -> int:
-        """Puts on record what cannot be had. Returns where what may still come begins: from there on this attempt publishes nothing."""
-        for span in [*lost, *late] if refill.is_last_answer else lost:
+                self._close(refill, late[0], reports.REFILLED, "nothing was missing: the exchange has no later trade")
+                late = []
+        for span in [*search.lost(), *late] if refill.is_last_answer else search.lost():
             self._close(
                 refill, span, reports.REFILL_INCOMPLETE, "the exchange's REST API does not have it, or no longer"
             )
-        return late[0][0] if late and not refill.is_last_answer else refill.span[1]
+        if not refill.is_last_answer:
+            return _Attempt.FAILED if late else _Attempt.CLOSED
+        published = await publish([search.found[each] for each in sorted(search.found) if each >= until], received_us)
+        self._tell(refill, published)
+        return _Attempt.CLOSED if published.had_room else _Attempt.FAILED
 
-    def _tell(self, refill: Refill, published: Published, until: int) -> _Attempt:
+    def _means(self, refill: Refill) -> tuple[TradeSearch | CandleSearch, _Ask, _Publish]:
+        history, symbol = self._history, refill.symbol
+        if refill.kind.channel == TRADE:
+            trades = TradeSearch(refill.span, is_open=refill.is_open)
+            return trades, partial(history.next_trades, symbol, trades), history.publish_trades
+        interval = refill.kind.parameter or ""
+        candles = CandleSearch(refill.span, interval)
+        return candles, partial(history.next_candles, symbol, interval, candles), history.publish_candles
+
+    def _extend(self, refill: Refill, span: Span) -> Refill:
+        """In a time that nobody covered all of this was missed. It is on record before any part of it is on record as refilled: who
+        reads the gaps after a restart would take that part for all.
+        """
+        self._plan.extend(refill.stream, span)
+        detail = "the exchange has trades of a time that nobody covered"
+        self._record(refill, span, reports.SEQUENCE_BREAK, detail)
+        return replace(refill, span=span)
+
+    def _tell(self, refill: Refill, published: Published) -> None:
         for span in published.spans:
             self._close(refill, span, reports.REFILLED, "what was missing has been published from REST")
         for span in published.unfit:
             self._close(refill, span, reports.REFILL_INCOMPLETE, "it does not fit its record; see the dead letters")
-        return _Attempt.CLOSED if published.had_room and until >= refill.span[1] else _Attempt.FAILED
 
     def _close(self, refill: Refill, span: Span, reason: str, detail: str) -> None:
         """Takes a part off the work list, here and on the gap topic."""
         self._plan.closed(refill.stream, span)
-        start, end = span
-        is_trade = refill.kind.channel == TRADE
         if reason == reports.REFILLED:
             self.gaps_refilled += 1
         else:
             self.gaps_incomplete += 1
+        self._record(refill, span, reason, detail)
+
+    def _record(self, refill: Refill, span: Span, reason: str, detail: str) -> None:
+        start, end = span
+        is_trade = refill.kind.channel == TRADE
         self._publishing.reporter.gap(
             stream=refill.stream,
             symbol=refill.symbol,
@@ -253,3 +279,8 @@ class Refiller:
         logger.warning(
             "no refill yet", extra={"stream": refill.stream, "attempt": refill.attempts + 1, "error": str(error)}
         )
+
+
+def _is_about_the_question(error: RestError) -> bool:
+    """Whether the exchange refuses just this, or answers it with something else; any other failure says nothing of what it has."""
+    return error.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND) or isinstance(error, RestUnusableAnswerError)

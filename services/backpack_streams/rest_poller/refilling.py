@@ -190,11 +190,12 @@ class RefillPlan:
         if missing is None:
             return
         delay = self._backoff.delay_seconds(refill.attempts)
+        span = missing.first() or refill.span
         self._waiting[refill.stream] = replace(
             refill,
-            span=missing.first() or refill.span,
+            span=span,
             due=now + delay,
-            attempts=refill.attempts + 1,
+            attempts=refill.attempts + 1 if span[0] <= refill.span[0] else 0,
             answers=refill.answers + had_answer,
         )
 

@@ -68,7 +68,7 @@ def test_a_status_is_keyed_by_its_stream() -> None:
     assert (arrived.topic, arrived.key) == ("ops.stream_status", b"ticker.X")
     assert arrived.record == {
         "stream": "ticker.X", "symbol": "X", "status": "SILENT", "detail": "d", "error_code": 4006, "last_id": 5,
-        "last_received_time": None, "service": SERVICE, "changed_time": 9_000,
+        "last_received_time": None, "service": SERVICE, "changed_time": 9_000, "missing": [],
     }  # fmt: skip
 
 

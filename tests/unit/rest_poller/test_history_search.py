@@ -105,6 +105,49 @@ def test_a_gap_further_back_is_gone_to_at_once() -> None:
     assert market.requests == 2
 
 
+@given(st.integers(1, 9_000), st.integers(1, 9_000), st.integers(0, 600))
+def test_what_is_before_until_is_whole_on_the_way(back: int, length: int, more: int) -> None:
+    newest = 100_000
+    market = Market(1, newest)
+    span = (newest - back, min(newest - back + length, newest))
+    search, until = TradeSearch(span), span[0]
+    while market.answer(search, more):
+        assert search.until >= until
+        until = search.until
+        known = set(search.found) | ids(search.lost())
+        assert set(range(span[0], until)) <= known
+    assert until == span[1]
+
+
+def test_the_oldest_come_first() -> None:
+    market = Market(1, 50_000)
+    search, reached = TradeSearch((42_000, 46_000)), []
+    while market.answer(search, 50):
+        reached.append(search.until)
+    assert reached == [42_000, 42_950, 43_900, 44_850, 45_800, 46_000]
+
+
+def test_a_row_that_cannot_be_read_is_neither_late_nor_lost() -> None:
+    search = TradeSearch((90, 101))
+    search.next_page()
+    rows = [each for each in range(100, 0, -1) if each not in (100, 95)]
+    search.take([trade(each) for each in rows], 100, [100, 95])
+    assert (search.late(), search.lost(), search.until) == ([], [], 101)
+    assert list(search.unreadable) == [(95, 96), (100, 101)]
+    assert search.next_page() is None
+
+
+def test_a_page_that_nobody_answered_is_asked_for_again() -> None:
+    candles = CandleSearch((0, 1_500 * MINUTE), "1m")
+    first = candles.next_page()
+    assert candles.next_page() == first
+    candles.take([candle(each) for each in range(1_000) if each != 7], 10_000 * MINUTE, [(7 * MINUTE, 8 * MINUTE)])
+    assert candles.next_page() != first
+    assert (candles.until, list(candles.unreadable)) == (1_000 * MINUTE, [(7 * MINUTE, 8 * MINUTE)])
+    trades = TradeSearch((1, 5))
+    assert trades.next_page() == trades.next_page()
+
+
 def test_ids_that_the_exchange_left_out_may_come_and_do_not_loop() -> None:
     market = Market(1, 5_000, frozenset({4_900, 4_901}))
     search = TradeSearch((4_890, 4_910))

@@ -133,6 +133,7 @@ class StreamStatus(TypedDict):
     last_received_time: int | None
     service: str
     changed_time: int
+    missing: list[str]
 
 
 class DeadLetter(TypedDict):
