@@ -16,7 +16,13 @@ import httpx
 import pytest
 import uvloop
 
-from backpack_streams.runtime.http import MAX_REQUEST_BYTES, HealthAnswers, HealthServer, HealthServerError
+from backpack_streams.runtime.http import (
+    MAX_CONNECTIONS,
+    MAX_REQUEST_BYTES,
+    HealthAnswers,
+    HealthServer,
+    HealthServerError,
+)
 from backpack_streams.runtime.loop import loop_factory
 
 SOURCE_ROOT = Path(__file__).parents[2] / "services"
@@ -282,3 +288,16 @@ def test_a_running_service_shows_its_metrics(start: Start) -> None:
     assert "backpack_streams_event_loop_lag_seconds_bucket" in metrics
     assert "backpack_streams_probe_total" in metrics
     assert "process_resident_memory_bytes" in metrics
+
+
+def test_a_probe_is_answered_beside_any_number_of_idle_connections(runner: asyncio.Runner) -> None:
+    async def check() -> None:
+        async with HealthServer("127.0.0.1", 0, ANSWERS) as server:
+            idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2 * MAX_CONNECTIONS)]
+            for _ in range(3):
+                assert (await exchange(server.port, b"GET /healthz HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert len(server._open_connections) <= MAX_CONNECTIONS
+            for _, writer in idle:
+                writer.close()
+
+    runner.run(check())

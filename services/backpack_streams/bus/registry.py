@@ -32,6 +32,8 @@ __all__ = ["KnownSchemas", "known_schemas"]
 logger = logging.getLogger(__name__)
 
 READER_PATIENCE_SECONDS = 5.0
+MOST_UNKNOWN = 1_000
+"""So many ids that could not be had are remembered, the newest ones: foreign records may name any."""
 ASK_AGAIN_SECONDS = 5.0
 """How long an id that could not be had stays unknown before it is asked for again."""
 _FIRST_RETRY_SECONDS = 0.2
@@ -113,7 +115,10 @@ class KnownSchemas:
                 self._texts[schema_id] = await self._patiently(partial(self._registry.text, schema_id), patience)
                 self._unknown.pop(schema_id, None)
             except CodecError as error:
+                self._unknown.pop(schema_id, None)
                 self._unknown[schema_id] = _Unknown(str(error), self._clock() + ASK_AGAIN_SECONDS)
+                if len(self._unknown) > MOST_UNKNOWN:
+                    del self._unknown[next(iter(self._unknown))]
                 logger.warning("schema id not known", extra={"schema_id": schema_id, "error": str(error)})
 
     def _id_of(self, subject: str, schema: Schema) -> int:

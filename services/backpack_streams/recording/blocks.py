@@ -124,7 +124,8 @@ class BlockScanner:
             if self._number == 0 and magic != MAGIC:
                 raise NoRecordingError(_NOT_OURS)
             return self._damaged("the header of a block is damaged")
-        if size != _INNER.size or max(raw_bytes, body_bytes) > 2 * MOST_RAW_BYTES or number != self._number:
+        is_large = raw_bytes > MOST_RAW_BYTES or body_bytes > 2 * MOST_RAW_BYTES
+        if size != _INNER.size or is_large or number != self._number:
             return self._damaged(f"block {number} stands where block {self._number} should")
         if len(self._waiting) < HEADER_BYTES + body_bytes:
             return None
@@ -132,6 +133,9 @@ class BlockScanner:
         if digest != _digest(number, body_bytes, raw_bytes, body):
             return self._damaged(f"block {number} is damaged")
         try:
+            # The frame's own size would be taken whatever the limit is.
+            if zstandard.frame_content_size(body) not in (raw_bytes, _SIZE_NOT_SAID):
+                return self._damaged(f"block {number} does not say that it has {raw_bytes} bytes")
             raw = self._decompressor.decompress(body, max_output_size=raw_bytes or 1)
         except zstandard.ZstdError as error:
             return self._damaged(f"block {number} does not decompress ({error})")
@@ -148,6 +152,7 @@ class BlockScanner:
         return None
 
 
+_SIZE_NOT_SAID = -1
 _NOT_OURS = "the file does not begin as a recording does"
 
 

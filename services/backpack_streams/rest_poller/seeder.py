@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
@@ -17,10 +16,10 @@ from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_transport import Answer
 from backpack_streams.exchange.rest_wire import DepthSnapshot
-from backpack_streams.exchange.streams import split_stream
 from backpack_streams.feed import reports
 from backpack_streams.feed.family import REST
 from backpack_streams.feed.publishing import Publishing
+from backpack_streams.rest_poller.depth_gaps import DepthGap, depth_gaps
 from backpack_streams.rest_poller.new_coverage import NewCoverage
 from backpack_streams.rest_poller.recall import GAPS_RECALLED, read_records
 from backpack_streams.rest_poller.records import SEED, is_crossed, snapshot_row
@@ -44,19 +43,15 @@ MARGIN_MICROS = 10_000_000
 _GAP_POLL_MILLIS = 1000
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 _LOOK_SECONDS = 1.0
-_REFUSALS = _CROSSED, _BEHIND, _NO_ROOM, _FAILED = "crossed", "behind", "no_room", "failed"
+_REFUSALS = _CROSSED, _BEHIND, _NO_ROOM, _FAILED, _UNFIT = "crossed", "behind", "no_room", "failed", "unfit"
 
 
-class _DepthGap(NamedTuple):
-    """What a seed is to reach: past `last_id`, and up to `next_id` where that is known."""
+class _UnfitError(BackpackStreamsError):
+    """A snapshot that fits no record."""
 
-    symbol: str
-    last_id: int | None
-    next_id: int | None
-    is_wrong_at: int | None = None
-    """The update id that a book had reached when an audit found it wrong."""
-    not_before_us: int | None = None
-    """What the topic held when an audit found this (µs, our clock) goes past what the exchange ever sent."""
+    def __init__(self, answer: Answer[DepthSnapshot], message: str) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class Seeder:
@@ -152,7 +147,7 @@ class Seeder:
         starts = {place: max(beginnings[place], ends[place] - GAPS_RECALLED) for place in places}
 
         def take(record: ConsumerRecord) -> None:
-            for gap in self._depth_gap(record.value):
+            for gap in self._gaps_in(record.value):
                 if gap.not_before_us is None:
                     self._plan.recall(gap.symbol, gap.last_id, gap.next_id)
                 else:
@@ -223,7 +218,7 @@ class Seeder:
 
     def _take_gap(self, value: bytes | None) -> None:
         try:
-            for gap in self._depth_gap(value):
+            for gap in self._gaps_in(value):
                 self.gaps_seen += 1
                 if gap.not_before_us is not None:
                     self._plan.found_beyond(gap.symbol, gap.not_before_us, time.monotonic())
@@ -235,26 +230,8 @@ class Seeder:
         except CodecError as error:
             logger.warning("a gap record cannot be read", extra={"error": str(error)})
 
-    def _depth_gap(self, value: bytes | None) -> Iterable[_DepthGap]:
-        """A gap in a realtime depth stream; nothing for others."""
-        if value is None:
-            return
-        _, gap = self._publishing.codec.decode(value)
-        kind, symbol = split_stream(gap.get("stream", ""))
-        if not symbol or kind.channel != "depth" or kind.parameter is not None:
-            return
-        last_id, next_id = gap["last_id"], gap["next_id"]
-        before = None if last_id is None else last_id - 1
-        if gap["reason"] == reports.AUDIT_MISMATCH and next_id is not None:
-            yield _DepthGap(symbol, None, None, not_before_us=gap["detected_time"])
-        elif gap["reason"] == reports.AUDIT_MISMATCH:
-            yield _DepthGap(symbol, before, None, is_wrong_at=last_id)
-        elif next_id is None and gap["lost_records"] is None:
-            # Nobody covered the stream for a time. Perhaps nothing was lost: then the book is still at the last id, and only a
-            # snapshot from after that time tells.
-            yield _DepthGap(symbol, before, None)
-        else:
-            yield _DepthGap(symbol, last_id, next_id)
+    def _gaps_in(self, value: bytes | None) -> Iterable[DepthGap]:
+        return () if value is None else depth_gaps(self._publishing.codec.decode(value)[1])
 
     async def _work(self, offsets: Reader, partitions: int) -> None:
         while True:
@@ -264,6 +241,11 @@ class Seeder:
                 continue
             try:
                 published = await self._seed(request, offsets, partitions)
+            except _UnfitError as error:
+                self._refuse(request, _UNFIT, str(error))
+                self._dead_letter(error.answer, str(error), reports.VALUE_DOES_NOT_FIT)
+                self._plan.put_off(request, time.monotonic())
+                continue
             except BackpackStreamsError as error:
                 self._refuse(request, _FAILED, str(error))
                 published = None
@@ -293,7 +275,12 @@ class Seeder:
         return [(topic, 0)] if self._has_watermarks else []
 
     async def _seed(self, request: SeedRequest, offsets: Reader, partitions: int) -> tuple[int, int | None] | None:
-        """One snapshot, published if it is of use; returns its update id then, and where the watermarks ended before it."""
+        """One snapshot, published if it is of use; returns its update id then, and where the watermarks ended before it.
+
+        Raises:
+            _UnfitError: a value of the snapshot does not fit its record.
+            BackpackStreamsError: the exchange or Kafka does not answer.
+        """
         key = request.symbol.encode()
         place = (self._publishing.prefix + DEPTH_TOPIC, partition_of(key, partitions))
         watermarks = await self._watermarks(offsets)
@@ -304,7 +291,12 @@ class Seeder:
             request.symbol, DEPTH_LIMIT, priority=Priority.GAP_SEED if request.urgent else Priority.SEED
         )
         snapshot = answer.body
-        if is_crossed(snapshot):
+        try:
+            row = snapshot_row(snapshot, answer.received_time_us, DEPTH_LIMIT, *place, end_before, watermark_offset)
+            is_wrong = is_crossed(snapshot)
+        except CodecError as error:
+            raise _UnfitError(answer, str(error)) from error
+        if is_wrong:
             self._refuse(request, _CROSSED, f"snapshot {snapshot.last_update_id} is crossed")
             self._dead_letter(answer, "the snapshot's best bid reaches its best ask", reports.CROSSED_SNAPSHOT)
             return None
@@ -314,15 +306,12 @@ class Seeder:
             return None
         earliest_us = max(snapshot.timestamp_us - MARGIN_MICROS, self._plan.not_before_us(request.symbol))
         found = await offsets.offset_at(place, earliest_us // 1000)
-        row = snapshot_row(
-            snapshot,
-            answer.received_time_us,
-            DEPTH_LIMIT,
-            *place,
-            end_before if found is None else min(found, end_before),
-            watermark_offset,
-        )
-        value = self._encode(row)
+        if found is not None:
+            row["delta_offset"] = min(found, end_before)
+        try:
+            value = self._encode(row)
+        except CodecError as error:
+            raise _UnfitError(answer, str(error)) from error
         lane = self._publishing.lane(SNAPSHOT_TOPIC, key)
         if not lane.append(key, value, snapshot.timestamp_us // 1000):
             self._refuse(request, _NO_ROOM, "the buffer for Kafka is full")

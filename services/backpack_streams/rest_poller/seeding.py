@@ -15,6 +15,8 @@ RECHECK_SECONDS = 30.0
 """How soon after a book was found wrong and seeded anew the next snapshot is taken, which shows whether it is right now."""
 BEHIND_SECONDS = 60.0
 """How long older answers than before are taken for those of a server that is behind."""
+UNFIT_SECONDS = 300.0
+"""How soon a book is asked for again whose snapshot did not fit its record."""
 SUSPICION_SPACING_SECONDS = 10.0
 """A snapshot taken more lately than that is answer enough to a suspicion."""
 
@@ -200,6 +202,13 @@ class SeedPlan:
         if request.symbol in self._open and interval < inf and request.symbol not in self._waiting:
             due = now + interval
             self._ask(SeedRequest(request.symbol, urgent=False, minimum_id=self._minimum.get(request.symbol), due=due))
+
+    def put_off(self, request: SeedRequest, now: float) -> None:
+        """What came can become no record, and what comes soon would not either: the book stays wanted, and is asked for seldom."""
+        self._fetching.pop(request.symbol, None)
+        if request.symbol in self._open and request.symbol not in self._waiting:
+            request.due = now + UNFIT_SECONDS
+            self._waiting[request.symbol] = request
 
     def failed(self, request: SeedRequest, now: float) -> float:
         """No usable snapshot came; returns the seconds until the next try."""

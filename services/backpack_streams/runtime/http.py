@@ -85,7 +85,7 @@ class HealthServer:
         self._answers = answers
         self._request_timeout_seconds = request_timeout_seconds
         self._server: asyncio.Server | None = None
-        self._open_connections: set[asyncio.StreamWriter] = set()
+        self._open_connections: dict[asyncio.StreamWriter, None] = {}
 
     @property
     def port(self) -> int:
@@ -131,9 +131,11 @@ class HealthServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open_connections) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._open_connections.add(writer)
+            # A probe sends its request at once: who has waited for longest has nothing to ask.
+            oldest = next(iter(self._open_connections))
+            del self._open_connections[oldest]
+            oldest.transport.abort()
+        self._open_connections[writer] = None
         try:
             async with asyncio.timeout(self._request_timeout_seconds):
                 writer.write(await self._respond(reader))
@@ -143,7 +145,7 @@ class HealthServer:
         except (OSError, TimeoutError):  # the peer went away, or takes nothing; it gets nothing more
             writer.transport.abort()
         finally:
-            self._open_connections.discard(writer)
+            self._open_connections.pop(writer, None)
 
     async def _respond(self, reader: asyncio.StreamReader) -> bytes:
         try:

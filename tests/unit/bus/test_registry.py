@@ -269,3 +269,11 @@ async def test_it_is_known_whether_the_registry_answered_last(fake: FakeRegistry
     refusing = KnownSchemas(fake)
     await refusing.fetch_texts([4711])
     assert (refusing.is_up, refusing.failures) == (True, 0), "that it has no such schema is an answer"
+
+
+async def test_of_unknown_ids_so_many_are_remembered(fake: FakeRegistry) -> None:
+    known = KnownSchemas(fake)
+    for first in range(0, 3 * module.MOST_UNKNOWN, 500):
+        await known.fetch_texts(range(first, first + 500))
+    assert len(known._unknown) == module.MOST_UNKNOWN
+    assert known.why_unknown(3 * module.MOST_UNKNOWN - 1) != known.why_unknown(0) == "the schema registry was not asked"

@@ -1,6 +1,8 @@
 """The format: what goes in comes out, and of a file that was cut or changed only whole records, in order, from the start."""
 
 import io
+import resource
+import zlib
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backpack_streams.recording import blocks as block_format
 from backpack_streams.recording.blocks import MOST_RAW_BYTES, BlockScanner, BlockWriter, NoRecordingError
 from backpack_streams.recording.records import (
     About,
@@ -167,3 +170,22 @@ def test_a_newer_format_is_refused_by_name() -> None:
 def test_a_block_has_a_limit() -> None:
     with pytest.raises(RecordingError, match="too large"):
         BlockWriter().block(bytes(MOST_RAW_BYTES + 1))
+
+
+@pytest.mark.parametrize("said", [10, 400 << 20])
+def test_a_block_that_unpacks_to_more_than_it_says_is_damaged_and_costs_no_memory(said: int) -> None:
+    """Its header is right, and its zstd frame holds another size, which zstd would make room for."""
+    piece, compressor = bytes(1 << 20), zstandard.ZstdCompressor(level=3).compressobj(size=400 << 20)
+    body = b"".join([*(compressor.compress(piece) for _ in range(400)), compressor.flush()])
+    inner = block_format._INNER.pack(
+        block_format.MAGIC, 0, len(body), said, block_format._digest(0, len(body), said, body), 0
+    )[:-4]
+    header = block_format._OUTER.pack(block_format.SKIPPABLE_FRAME, block_format._INNER.size) + inner
+    file = header + zlib.crc32(header).to_bytes(4, "little") + body
+    assert len(file) < 20_000
+    scanner = BlockScanner()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert scanner.feed(file) == []
+    assert scanner.damage is not None
+    assert not scanner.damage.is_cut
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024, "KiB"
