@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
-IMAGE_VARIABLES = {"BACKPACK_STREAMS_METRICS_HOST": "0.0.0.0", "BACKPACK_STREAMS_METRICS_PORT": "9400"}
+IMAGE_VARIABLES = {"BACKPACK_STREAMS_METRICS_HOST": "*", "BACKPACK_STREAMS_METRICS_PORT": "9400"}
 BY_NAME = {command.name: command for command in COMMANDS}
 RUNNING = {"market-producer", "perp-producer", "rest-poller", "book-builder"}
 
@@ -60,7 +60,7 @@ def test_without_a_profile_it_is_the_stand_in_and_with_live_the_real_exchange_an
 def test_the_program_takes_what_it_is_given(name: str) -> None:
     settings = settings_of(name)
     if name == "exchange":
-        assert settings.host == "0.0.0.0"
+        assert settings.host == "*"
         return
     assert settings.bootstrap_servers == "kafka:9092"
     assert settings.schema_registry_url.startswith("http://registry:8080/")

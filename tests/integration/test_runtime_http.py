@@ -62,6 +62,18 @@ def test_answers_on_a_socket(runner: asyncio.Runner) -> None:
     runner.run(check())
 
 
+@pytest.mark.parametrize("host", ["localhost", "*"])
+def test_probes_of_both_families_are_answered(runner: asyncio.Runner, host: str) -> None:
+    async def check() -> None:
+        async with HealthServer(host, 0, ANSWERS) as server, httpx.AsyncClient() as client:
+            for address in ("127.0.0.1", "[::1]"):
+                assert (await client.get(f"http://{address}:{server.port}/healthz")).status_code == 200
+        with pytest.raises(HealthServerError):
+            _ = server.port
+
+    runner.run(check())
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -275,7 +287,7 @@ def test_a_metrics_port_in_use_ends_the_service(start: Start) -> None:
         process = start("good", port)
         _, log = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert events(log)[-1]["reason"].startswith(f"port {port} on 127.0.0.1 is in use")
+    assert events(log)[-1]["reason"].startswith(f"port {port} on localhost is in use")
 
 
 def test_a_running_service_shows_its_metrics(start: Start) -> None:

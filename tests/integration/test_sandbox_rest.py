@@ -158,3 +158,14 @@ async def test_what_is_no_http_does_not_stop_the_server():
                 assert await asyncio.wait_for(reader.read(), 5) == b""
             writer.close()
         assert (await api.get("/ping")).text == "pong"
+
+
+async def test_the_sandbox_is_reached_by_ipv4_and_ipv6():
+    async with sandbox_with(host="*", symbols=1) as sandbox:
+        ports = [int(url.rpartition(":")[2]) for url in (sandbox.ws_url, sandbox.rest_url, sandbox.control_url)]
+        for port in ports:
+            for address in ("127.0.0.1", "::1"):
+                _, writer = await asyncio.open_connection(address, port)
+                writer.close()
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"http://[::1]:{ports[1]}/api/v1/ping")).text == "pong"

@@ -120,7 +120,7 @@ a pod's successor starts before it leaves), perhaps `shard`.
 */}}
 {{- define "backpack-streams.deployment" -}}
 {{- $handoverSeconds := int (.values.handoverSeconds | default 0) -}}
-{{- $settings := merge (dict "metrics_host" "0.0.0.0" "metrics_port" 9400 "create_topics" false) .settings -}}
+{{- $settings := merge (dict "metrics_host" "*" "metrics_port" 9400 "create_topics" false) .settings -}}
 {{- $context := merge (dict "settings" $settings "arguments" (list .component) "resources" .values.resources) . -}}
 apiVersion: apps/v1
 kind: Deployment

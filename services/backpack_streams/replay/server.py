@@ -12,6 +12,7 @@ import picows
 from backpack_streams.recording.reading import RecordingReader
 from backpack_streams.replay.player import Player
 from backpack_streams.replay.settings import ReplaySettings
+from backpack_streams.runtime.listening import listening_sockets, url_host
 from backpack_streams.sandbox.account_keys import AccountKeys
 from backpack_streams.sandbox.faults import FaultBox
 from backpack_streams.sandbox.http import HttpServer, Request, Response
@@ -43,18 +44,18 @@ class Replay:
         # A replay holds its frames back for a slow subscriber, as the sandbox does at full speed, and never drops one.
         self._socket_settings = SandboxSettings(rate="max", grace_seconds=_GOODBYE_SECONDS)
         self._rest = HttpServer(self._answer)
-        self._sockets: asyncio.Server | None = None
+        self._sockets: list[asyncio.Server] = []
         self._ports = (settings.ws_port, settings.rest_port)
 
     @property
     def ws_url(self) -> str:
         """URL of the WebSocket."""
-        return f"ws://{self.settings.host}:{self._ports[0]}"
+        return f"ws://{url_host(self.settings.host)}:{self._ports[0]}"
 
     @property
     def rest_url(self) -> str:
         """Base URL of the REST API."""
-        return f"http://{self.settings.host}:{self._ports[1]}"
+        return f"http://{url_host(self.settings.host)}:{self._ports[1]}"
 
     async def __aenter__(self) -> Self:
         """Read the beginning and listen.
@@ -90,9 +91,8 @@ class Replay:
 
     async def stop(self) -> None:
         """Cut all connections, free the ports."""
-        if self._sockets is not None:
-            self._sockets.close()
-            self._sockets = None
+        while self._sockets:
+            self._sockets.pop().close()
         for socket in self._open_sockets():
             socket.drop()
         self._rest.stop()
@@ -105,10 +105,11 @@ class Replay:
             return Socket(self.hub, self._faults, self._socket_settings, _wall_clock_us, keys, _no_greeting)
 
         try:
-            self._sockets = await picows.ws_create_server(accept, self.settings.host, self.settings.ws_port)
+            for each in listening_sockets(self.settings.host, self.settings.ws_port):
+                self._sockets.append(await picows.ws_create_server(accept, sock=each))
         except OSError as error:
             raise self._taken("--ws-port", self.settings.ws_port, error) from error
-        return int(self._sockets.sockets[0].getsockname()[1])
+        return int(self._sockets[0].sockets[0].getsockname()[1])
 
     async def _listen_for_requests(self) -> int:
         try:

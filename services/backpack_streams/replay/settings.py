@@ -13,7 +13,11 @@ Start = Literal["first-subscriber", "all-streams", "now"]
 class ReplaySettings(LogSettings):
     """Where the replay listens, how fast it plays, when it begins and how it ends."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="addresses to listen on, with commas; * is every one of IPv4 and IPv6",
+    )
     ws_port: int = Field(
         default=18765,
         ge=0,

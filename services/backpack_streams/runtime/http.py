@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from backpack_streams.errors import BackpackStreamsError
+from backpack_streams.runtime.listening import listening_sockets
 
 MAX_REQUEST_BYTES = 8 * 1024
 REQUEST_TIMEOUT_SECONDS = 5.0
@@ -75,7 +76,7 @@ class HealthAnswers:
 
 
 class HealthServer:
-    """Serves `HealthAnswers` on an address: `async with HealthServer("127.0.0.1", 9401, answers): ...`."""
+    """Serves `HealthAnswers`: `async with HealthServer("localhost", 9401, answers): ...`; `listening` says what a host may be."""
 
     def __init__(
         self, host: str, port: int, answers: HealthAnswers, request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
@@ -84,7 +85,7 @@ class HealthServer:
         self._port = port
         self._answers = answers
         self._request_timeout_seconds = request_timeout_seconds
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._open_connections: dict[asyncio.StreamWriter, None] = {}
 
     @property
@@ -94,9 +95,9 @@ class HealthServer:
         Raises:
             HealthServerError: the server is not started.
         """
-        if self._server is None or not self._server.sockets:
+        if not self._servers:
             raise HealthServerError("the health server is not started; await start() first")
-        port: int = self._server.sockets[0].getsockname()[1]
+        port: int = self._servers[0].sockets[0].getsockname()[1]
         return port
 
     async def start(self) -> None:
@@ -106,21 +107,20 @@ class HealthServer:
             HealthServerError: the port is in use, not ours to take, or the host is not one of this machine.
         """
         try:
-            self._server = await asyncio.start_server(
-                self._serve, self._host, self._port, limit=MAX_REQUEST_BYTES, reuse_address=True
-            )
+            for each in listening_sockets(self._host, self._port):
+                self._servers.append(await asyncio.start_server(self._serve, sock=each, limit=MAX_REQUEST_BYTES))
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that DNS could not hold
             raise HealthServerError(_listen_message(self._host, self._port, error)) from None
 
     async def stop(self) -> None:
         """Stop listening and drop open connections."""
-        if self._server is None:
-            return
-        self._server.close()
+        servers, self._servers = self._servers, []
+        for each in servers:
+            each.close()
         for writer in list(self._open_connections):
             writer.transport.abort()
-        await self._server.wait_closed()
-        self._server = None
+        for each in servers:
+            await each.wait_closed()
 
     async def __aenter__(self) -> "HealthServer":
         await self.start()
@@ -192,5 +192,5 @@ def _listen_message(host: str, port: int, error: OSError | UnicodeError) -> str:
         return f"port {port} on {host} may not be taken by this user; choose one above 1023 with --metrics-port"
     # Python 3.12 and later raise an OSError without a number where no address of the host could be bound.
     if number in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror | UnicodeError):
-        return f"{host} is no address of this machine; choose one with --metrics-host, such as 127.0.0.1 or 0.0.0.0"
+        return f"{host} is no address of this machine; choose one with --metrics-host, such as localhost, or * for every one"
     return f"metrics cannot be served on {host} port {port}: {error}; see --metrics-host and --metrics-port"

@@ -1,7 +1,7 @@
 """Asks a service on this machine whether it lives: `python -m backpack_streams.runtime.probe [URL]`, exit code 0 or 1.
 
 For health checks in images that hold no HTTP client. Without a URL it is /healthz on the port that
-BACKPACK_STREAMS_METRICS_PORT names; a service whose port was given by flag needs the URL.
+BACKPACK_STREAMS_METRICS_PORT names, by IPv4 or IPv6; a service whose port was given by flag needs the URL.
 """
 
 import os
@@ -30,11 +30,16 @@ def probe(url: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Probe the URL that is named, or our own /healthz."""
-    url = arguments[0] if arguments else f"http://127.0.0.1:{os.environ.get(PORT_VARIABLE) or USUAL_PORT}/healthz"
-    problem = probe(url)
-    if problem:
-        sys.stderr.write(problem + "\n")
-    return 1 if problem else 0
+    port = os.environ.get(PORT_VARIABLE) or USUAL_PORT
+    urls = arguments[:1] or [f"http://{host}:{port}/healthz" for host in ("127.0.0.1", "[::1]")]
+    problems = []
+    for url in urls:
+        problem = probe(url)
+        if not problem:
+            return 0
+        problems.append(problem)
+    sys.stderr.write("\n".join(problems) + "\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -264,11 +264,14 @@ class MetricsSettings(Settings):
     """Where a service shows its metrics and its health.
 
     Loopback unless said otherwise: metrics name markets and brokers, so being seen by a network is a choice. In a pod
-    that choice is 0.0.0.0, which the image and the chart make.
+    that choice is *, which the image and the chart make.
     """
 
     metrics_host: str = Field(
-        default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every one, as pods need"
+        default="localhost",
+        min_length=1,
+        description="addresses to listen on, with commas between them; localhost is this machine alone, "
+        "* every address of IPv4 and IPv6, as pods need",
     )
     metrics_port: int = metrics_port(0)
     metrics_per_symbol: bool = Field(

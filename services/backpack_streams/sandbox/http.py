@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from backpack_streams.runtime.listening import listening_sockets
+
 logger = logging.getLogger(__name__)
 
 _MAX_HEAD_BYTES = 64 * 1024
@@ -73,7 +75,7 @@ class HttpServer:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, host: str, port: int) -> int:
@@ -82,14 +84,14 @@ class HttpServer:
         Raises:
             OSError: the port cannot be had.
         """
-        self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES)
-        return int(self._server.sockets[0].getsockname()[1])
+        for each in listening_sockets(host, port):
+            self._servers.append(await asyncio.start_server(self._serve, sock=each, limit=_MAX_HEAD_BYTES))
+        return int(self._servers[0].sockets[0].getsockname()[1])
 
     def stop(self) -> None:
         """Stop listening and cut all connections."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        while self._servers:
+            self._servers.pop().close()
         self.cut()
 
     def cut(self) -> None:

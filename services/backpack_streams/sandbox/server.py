@@ -12,6 +12,7 @@ from typing import Any, Self
 import picows
 
 from backpack_streams.errors import UsageError
+from backpack_streams.runtime.listening import listening_sockets, url_host
 from backpack_streams.sandbox.account import SyntheticAccount
 from backpack_streams.sandbox.account_keys import AccountKeys
 from backpack_streams.sandbox.control import ControlApi
@@ -81,24 +82,24 @@ class Sandbox:
         )
         self._rest = HttpServer(self._rest_api.handle)
         self._control = HttpServer(self._control_api.handle)
-        self._sockets: asyncio.Server | None = None
+        self._sockets: list[asyncio.Server] = []
         self._ports = (settings.ws_port, settings.rest_port, settings.control_port)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def ws_url(self) -> str:
         """URL of the WebSocket."""
-        return f"ws://{self.settings.host}:{self._ports[0]}"
+        return f"ws://{url_host(self.settings.host)}:{self._ports[0]}"
 
     @property
     def rest_url(self) -> str:
         """Base URL of the REST API."""
-        return f"http://{self.settings.host}:{self._ports[1]}"
+        return f"http://{url_host(self.settings.host)}:{self._ports[1]}"
 
     @property
     def control_url(self) -> str:
         """Base URL of the control API."""
-        return f"http://{self.settings.host}:{self._ports[2]}"
+        return f"http://{url_host(self.settings.host)}:{self._ports[2]}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -142,8 +143,9 @@ class Sandbox:
         def accept(_: picows.WSUpgradeRequest) -> Socket:
             return Socket(self.hub, self.faults, self.settings, wall_clock_us, self._account_keys, self._greeting)
 
-        self._sockets = await picows.ws_create_server(accept, self.settings.host, port, enable_auto_pong=False)
-        return int(self._sockets.sockets[0].getsockname()[1])
+        for each in listening_sockets(self.settings.host, port):
+            self._sockets.append(await picows.ws_create_server(accept, sock=each, enable_auto_pong=False))
+        return int(self._sockets[0].sockets[0].getsockname()[1])
 
     async def _start_rest(self, port: int) -> int:
         return await self._rest.start(self.settings.host, port)
@@ -156,9 +158,8 @@ class Sandbox:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._sockets is not None:
-            self._sockets.close()
-            self._sockets = None
+        while self._sockets:
+            self._sockets.pop().close()
         for socket in self._open_sockets():
             socket.drop()
         self._rest.stop()
@@ -250,8 +251,9 @@ class Sandbox:
 
     async def _refuse(self, seconds: float, on: str) -> None:
         """Free the ports for a while: new connections are refused, open ones stay. The control port stays."""
-        if on in ("ws", "both") and self._sockets is not None:
-            self._sockets.close()
+        if on in ("ws", "both"):
+            while self._sockets:
+                self._sockets.pop().close()
         if on in ("rest", "both"):
             self._rest.stop()
         await asyncio.sleep(seconds)

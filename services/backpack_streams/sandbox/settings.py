@@ -14,7 +14,9 @@ class SandboxSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field(
+        "127.0.0.1", description="Addresses to listen on, with commas between them; * is every one of IPv4 and IPv6."
+    )
     ws_port: int = Field(18765, ge=0, le=65535, description="Port of the WebSocket; 0 takes a free one.")
     rest_port: int = Field(18766, ge=0, le=65535, description="Port of the REST API; 0 takes a free one.")
     control_port: int = Field(18767, ge=0, le=65535, description="Port of the HTTP control API; 0 takes a free one.")

@@ -41,7 +41,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (exchange.ws_url, exchange.rest_url) == ("wss://ws.backpack.exchange", "https://api.backpack.exchange")
     symbols = SymbolSettings()
     assert (symbols.symbols, symbols.shard_index, symbols.shard_count) == ("all", 0, 1)
-    assert (MetricsSettings().metrics_host, MetricsSettings().metrics_port) == ("127.0.0.1", 0)
+    assert (MetricsSettings().metrics_host, MetricsSettings().metrics_port) == ("localhost", 0)
     assert (LogSettings().log_level, LogSettings().log_format) == ("info", "auto")
 
 

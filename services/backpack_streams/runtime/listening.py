@@ -1,0 +1,91 @@
+"""Sockets to listen on, of IPv4 and IPv6 alike, and what such an address is called in a URL."""
+
+import errno
+import socket
+from typing import Final
+
+EVERYWHERE: Final = "*"
+"""Every address of this machine, of both families; `::` means the same, `0.0.0.0` IPv4 alone."""
+THIS_MACHINE: Final = "localhost"
+"""The loopback addresses of both families."""
+
+_BACKLOG = 100
+_TRIES_FOR_A_FREE_PORT = 20
+_LACKING = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+"""How a machine says that it does not have an address, or a family of them."""
+
+
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """Listen on one port of `host`: an address, a name, several with commas between them, `localhost`, or `*`.
+
+    Of `localhost` and `*`, a family that this machine lacks is left out. A port of 0 takes one that is free on all.
+
+    Raises:
+        OSError: one of them cannot be listened on; none is then.
+    """
+    tries = _TRIES_FOR_A_FREE_PORT if port == 0 else 1
+    while True:
+        tries -= 1
+        try:
+            return _listening(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not tries:  # a free port of one family may be taken in the other
+                raise
+
+
+def url_host(host: str) -> str:
+    """What a client on this machine calls the first address of `host`, as a URL has it."""
+    first = host.split(",", maxsplit=1)[0].strip()
+    if first in (EVERYWHERE, "::"):
+        return "127.0.0.1"
+    return f"[{first}]" if ":" in first else first
+
+
+def _listening(host: str, port: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for name in host.split(","):
+            for one_of in _alternatives(name.strip()):
+                sockets += _first_that_exists(one_of, port or (sockets[0].getsockname()[1] if sockets else 0))
+        if not sockets:
+            raise OSError(errno.EADDRNOTAVAIL, "this machine has no such address")
+    except BaseException:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _alternatives(name: str) -> list[list[tuple[int, str, bool]]]:
+    """What to listen on: of each list the first that exists, as family, address, and whether it may be missing."""
+    if name in (EVERYWHERE, "::"):
+        return [[(socket.AF_INET6, "::", True), (socket.AF_INET, "0.0.0.0", False)]]
+    if name == THIS_MACHINE:
+        return [[(socket.AF_INET, "127.0.0.1", True)], [(socket.AF_INET6, "::1", True)]]
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [[(family, str(where[0]), False)] for family, _, _, _, where in found]
+
+
+def _first_that_exists(alternatives: list[tuple[int, str, bool]], port: int) -> list[socket.socket]:
+    for family, address, may_be_missing in alternatives:
+        try:
+            return [_listen(family, address, port)]
+        except OSError as error:
+            if not may_be_missing or error.errno not in _LACKING:
+                raise
+    return []
+
+
+def _listen(family: int, address: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # only the one for every address takes IPv4 as well
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
+        listener.bind((address, port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
