@@ -15,9 +15,9 @@ from typing import Any
 from backpack_streams.books.market_book import MarketBook
 from backpack_streams.bus import avro
 from backpack_streams.bus.codec import Codec, Encoder
-from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.depth_reader import DepthReader
-from backpack_streams.bus.publisher import Lane, Publisher
+from backpack_streams.bus.partition_queue import Lane, SendBuffer
+from backpack_streams.bus.publisher import Publisher
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.bus.topics import topic
@@ -193,9 +193,7 @@ class _AllAcknowledged:
     """A publisher with 40 partitions to which nothing is left to acknowledge."""
 
     def __init__(self) -> None:
-        self._lanes = [
-            Lane(Publisher(KafkaConnection("127.0.0.1:1")), f"topic-{each % 7}", each // 7) for each in range(40)
-        ]
+        self._lanes = [Lane(SendBuffer(), f"topic-{each % 7}", each // 7) for each in range(40)]
 
     def lanes(self) -> Iterable[Lane]:
         return self._lanes

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from backpack_streams.bus import group, publisher, reader
+from backpack_streams.bus import group, kafka_producer, publisher, reader
 from backpack_streams.bus.topics import TOPICS
 from backpack_streams.cli.commands import COMMANDS, load
 from backpack_streams.exchange.connection_settings import ConnectionSettings
@@ -167,7 +167,7 @@ def test_old_kubernetes_sleeps_by_a_program(chart: Chart) -> None:
 
 def test_a_pod_has_as_long_as_its_program_may_take_to_stop(chart: Chart) -> None:
     flush = inspect.signature(publisher.Publisher.close).parameters["timeout_seconds"].default
-    kafka = flush + 2 * publisher._ABANDON_SECONDS  # the producer's end, and those of its predecessors
+    kafka = flush + 2 * kafka_producer._CLOSE_SECONDS  # the producer's tasks, then its sockets
     sockets = ConnectionSettings().stop_timeout_seconds + ConnectionSettings().drop_after_close_seconds
     last_watermark = vouching._SETTLE_SECONDS
     leaving = 2 * reader._STOP_SECONDS + reader._SETTLE_SECONDS

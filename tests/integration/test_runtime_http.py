@@ -158,6 +158,7 @@ class Probe:
             print("running", flush=True)
             await asyncio.sleep(60)
     def readiness(self): return []
+    def failures(self): return []
     def collectors(self): return [CounterTable("probe", "A probe.")]
     async def run(self, stop):
         print("running", flush=True)

@@ -93,6 +93,7 @@ class Builder:
             asyncio.create_task(self.reading.run(), name="reading"),
             asyncio.create_task(self.reading.count_partitions(), name="partitions"),
             asyncio.create_task(self._retry_reports(), name="reports"),
+            asyncio.create_task(self._publishing.until_failed(), name="publisher"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
@@ -118,6 +119,10 @@ class Builder:
             self._publishing.reporter.on_tick()
 
     # What is seen from outside --------------------------------------------------------------------------------
+
+    def failures(self) -> list[str]:
+        """Why the service cannot go on."""
+        return self._publishing.failures()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""

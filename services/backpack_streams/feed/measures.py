@@ -82,6 +82,16 @@ def publisher_measures(publisher: Publisher) -> Iterable[Collector]:
         count(
             "publish_failures", "Kafka producers that failed and were replaced.", lambda: publisher.producer_failures
         ),
+        count(
+            "publish_sender_failures",
+            "Times that the sender of a partition failed for a reason that nobody expected, and began again.",
+            lambda: publisher.sender_failures,
+        ),
+        value(
+            "publish_unused_partitions",
+            "Partitions that topics got while this process runs; it goes on with those it knew, a restart uses all.",
+            lambda: sum(publisher.unused_partitions.values()),
+        ),
     )
 
 

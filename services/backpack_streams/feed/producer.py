@@ -135,6 +135,7 @@ class Producer:
         chores = [
             asyncio.create_task(_wait(stop), name="stop"),
             asyncio.create_task(self._tick(), name="tick"),
+            asyncio.create_task(self._publishing.until_failed(), name="publisher"),
             *(asyncio.create_task(work, name=name) for name, work in self._chores()),
         ]
         try:
@@ -158,6 +159,10 @@ class Producer:
         yield "markets", self._follow_markets()
         yield "clock", ClockWatch(self._rest, self._clock).run()
         yield "disproofs", Disproofs(self._publishing, self._router.feeds, self._connection.doubt).run()
+
+    def failures(self) -> list[str]:
+        """Why the service cannot go on."""
+        return self._publishing.failures()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""

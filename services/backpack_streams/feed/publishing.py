@@ -47,7 +47,11 @@ class Publishing:
         self.codec = kafka_codec(settings, register_schemas=settings.register_schemas)
         self._times = PublishTimes({self.prefix + name: channel for name, channel in (channels or {}).items()})
         self.publisher = Publisher(
-            self.connection, settings.buffer_bytes, self._on_rejected, self._times.on_acknowledged
+            self.connection,
+            settings.buffer_bytes,
+            self._on_rejected,
+            self._times.on_acknowledged,
+            settings.progress_timeout,
         )
         self.reporter = Reporter(service, self.lane, self.encoder)
         self._create_topics = settings.create_topics
@@ -75,6 +79,19 @@ class Publishing:
     def encoder(self, name: str) -> Encoder:
         """From rows to values of the topic."""
         return self.codec.encoder(topic(name).record, self.prefix + name)
+
+    def failures(self) -> list[str]:
+        """Why the service cannot go on and is about to end."""
+        failure = self.publisher.failure
+        return [] if failure is None else [str(failure)]
+
+    async def until_failed(self) -> None:
+        """Waits until nothing can be published any more although Kafka is there: a service that runs ends with this.
+
+        Raises:
+            BusError: that is so.
+        """
+        await self.publisher.until_failed()
 
     def readiness(self) -> list[str]:
         """Why Kafka's side is not ready."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from backpack_streams.bus.compression import Compression
-from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES
+from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES, DEFAULT_PROGRESS_SECONDS
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.streams import parse_kinds
 from backpack_streams.runtime.exchange_settings import RestAccessSettings, SocketAccessSettings
@@ -48,6 +48,13 @@ class PublishingSettings(KafkaSettings):
     compression: Compression = Field(
         default="none",
         description="how batches are compressed on the way to Kafka and in it, where a topic's owner has not chosen otherwise",
+    )
+    progress_timeout: float = Field(
+        default=DEFAULT_PROGRESS_SECONDS,
+        ge=10,
+        allow_inf_nan=False,
+        description="seconds for which nothing may be acknowledged although Kafka is there; then the service ends, to be started anew",
+        json_schema_extra={"metavar": "SECONDS"},
     )
     register_schemas: bool = Field(
         default=False,

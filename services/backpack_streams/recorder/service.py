@@ -157,6 +157,10 @@ class Recorder:
             extra={"file": str(self._tape.path), "bytes": self._tape.written_bytes, "frames": self._frames},
         )
 
+    def failures(self) -> list[str]:
+        """Nothing: whatever ends the recording ends `run`."""
+        return []
+
     def readiness(self) -> list[str]:
         """Why nothing is being recorded yet."""
         if not self._connection.open_links:

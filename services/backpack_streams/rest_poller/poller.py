@@ -117,6 +117,7 @@ class Poller:
         tasks.append(asyncio.create_task(self._seeder.run(), name="seeder"))
         tasks.append(asyncio.create_task(self._refiller.run(), name="refiller"))
         tasks.append(asyncio.create_task(self._retry_reports(), name="reports"))
+        tasks.append(asyncio.create_task(self._publishing.until_failed(), name="publisher"))
         tasks.append(asyncio.create_task(ClockWatch(self._rest, self._clock).run(), name="clock"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -129,6 +130,10 @@ class Poller:
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
             await self._publishing.close()
             await self._rest.close()
+
+    def failures(self) -> list[str]:
+        """Why the service cannot go on."""
+        return self._publishing.failures()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""

@@ -37,6 +37,9 @@ class Service(Protocol):
     def readiness(self) -> list[str]:
         """Why the service is not ready, in words; empty when it is."""
 
+    def failures(self) -> list[str]:
+        """Why the service cannot go on, in words, from when it is known until the process has ended; empty while it lives."""
+
     def collectors(self) -> Iterable[Collector]:
         """What the service adds to /metrics; asked for before `open`, so that a service that waits for others shows for whom."""
 
@@ -104,7 +107,9 @@ class ServiceHost:
 
     def failures(self) -> list[str]:
         """Why /healthz fails; empty while the service lives."""
-        return [self._failure] if self._failure else []
+        if self._failure:
+            return [self._failure]
+        return [] if self._service is None else self._service.failures()
 
     def not_ready(self) -> list[str]:
         """Why /readyz fails, apart from failures."""

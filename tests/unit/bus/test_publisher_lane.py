@@ -1,13 +1,16 @@
-"""Records wait for Kafka in order and in bounded memory; a lane says when there is no room."""
+"""Records wait for Kafka in order and in bounded memory; a queue says when there is no room, and what became of what was handed over."""
 
 import asyncio
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.publisher import RECORD_OVERHEAD_BYTES, Lane, Publisher
+from backpack_streams.bus.partition_queue import RECORD_OVERHEAD_BYTES, Lane, SendBuffer
+from backpack_streams.bus.publisher import Publisher
+from backpack_streams.errors import BusError
 
 ROOM = 10 * RECORD_OVERHEAD_BYTES
 
@@ -16,14 +19,14 @@ appends = st.lists(
 )
 
 
-def publisher_with(room: int) -> Publisher:
-    return Publisher(KafkaConnection("localhost:1"), room)
+def lane_with(room: int = ROOM) -> Lane:
+    return Lane(SendBuffer(room), "topic", 0)
 
 
 @given(appends)
 def test_what_waits_is_bounded_and_what_has_no_room_is_refused(records: list[tuple[int, bytes | None, bool]]) -> None:
-    publisher = publisher_with(ROOM)
-    lanes = [Lane(publisher, "topic", 0), Lane(publisher, "topic", 1)]
+    buffer = SendBuffer(ROOM)
+    lanes = [Lane(buffer, "topic", 0), Lane(buffer, "topic", 1)]
     taken: list[list[tuple[bytes, bytes | None, int]]] = [[], []]
     held_bytes = refused = 0
     for number, (partition, value, spare) in enumerate(records):
@@ -35,83 +38,125 @@ def test_what_waits_is_bounded_and_what_has_no_room_is_refused(records: list[tup
             taken[partition].append((b"key", value, number))
         else:
             refused += 1
-    assert [lane.pending for lane in lanes] == taken
-    assert publisher.buffered_bytes == held_bytes <= ROOM + ROOM // 10
-    assert publisher.refused_records == refused
+    assert [list(lane.pending) for lane in lanes] == taken
+    assert buffer.used_bytes == held_bytes <= ROOM + ROOM // 10
+    assert buffer.refused_records == refused
+
+
+@given(st.lists(st.one_of(st.binary(max_size=100), st.integers(1, 5)), max_size=60))
+def test_what_is_disposed_of_gives_its_room_back_and_counts_as_done(steps: list[bytes | int]) -> None:
+    """A number is a batch of that many records that Kafka acknowledged, bytes are a record handed over."""
+    buffer = SendBuffer()
+    lane = Lane(buffer, "topic", 0)
+    expected: list[bytes] = []
+    handed_over = 0
+    for step in steps:
+        if isinstance(step, bytes):
+            assert lane.append(b"key", step, 0)
+            expected.append(step)
+            handed_over += 1
+        elif len(expected) >= step:
+            lane.take()
+            assert [value for _, value, _ in lane.dispose(step)] == expected[:step]
+            del expected[:step]
+        assert lane.handed_over == handed_over
+        assert lane.done == handed_over - len(expected)
+        assert buffer.used_bytes == sum(RECORD_OVERHEAD_BYTES + len(value) for value in expected)
 
 
 def test_a_report_has_room_when_data_has_none() -> None:
-    publisher = publisher_with(ROOM)
-    lane = Lane(publisher, "topic", 0)
+    lane = lane_with()
     while lane.append(b"key", b"", 0):
         pass
     assert not lane.append(b"key", b"", 0)
     assert lane.append(b"key", b"", 0, spare=True)
 
 
-def test_one_lane_s_backlog_counts_for_all_lanes() -> None:
-    publisher = publisher_with(ROOM)
-    full, other = Lane(publisher, "topic", 0), Lane(publisher, "topic", 1)
+def test_one_queue_s_backlog_counts_for_all_queues() -> None:
+    buffer = SendBuffer(ROOM)
+    full, other = Lane(buffer, "topic", 0), Lane(buffer, "topic", 1)
     assert full.append(b"key", bytes(ROOM - RECORD_OVERHEAD_BYTES), 0)
     assert not other.append(b"key", None, 0)
 
 
-async def test_take_gives_all_that_waits_in_order_and_leaves_nothing() -> None:
-    lane = Lane(publisher_with(ROOM), "topic", 0)
-    lane.append(b"a", b"1", 1)
-    lane.append(b"b", None, 2)
-    assert await lane.take() == [(b"a", b"1", 1), (b"b", None, 2)]
-    assert lane.pending == []
-
-
-async def test_take_waits_for_the_first_record_and_takes_what_came_with_it() -> None:
-    lane = Lane(publisher_with(ROOM), "topic", 0)
-    taking = asyncio.create_task(lane.take())
+async def test_a_sender_waits_for_the_first_record() -> None:
+    lane = lane_with()
+    waiting = asyncio.create_task(lane.filled())
     await asyncio.sleep(0)
-    assert not taking.done()
+    assert not waiting.done()
     lane.append(b"a", b"1", 1)
-    lane.append(b"a", b"2", 2)
-    assert await taking == [(b"a", b"1", 1), (b"a", b"2", 2)]
+    assert await waiting
+    assert list(lane.pending) == [(b"a", b"1", 1)]
 
 
-async def test_a_taker_that_was_cancelled_does_not_swallow_the_next_record() -> None:
-    lane = Lane(publisher_with(ROOM), "topic", 0)
-    taking = asyncio.create_task(lane.take())
+async def test_a_sender_that_was_cancelled_does_not_swallow_the_next_record() -> None:
+    lane = lane_with()
+    waiting = asyncio.create_task(lane.filled())
     await asyncio.sleep(0)
-    taking.cancel()
-    await asyncio.gather(taking, return_exceptions=True)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
     lane.append(b"a", b"1", 1)
-    assert await lane.take() == [(b"a", b"1", 1)]
+    assert await lane.filled()
+    assert list(lane.pending) == [(b"a", b"1", 1)]
 
 
-async def test_a_publisher_that_closes_wakes_its_lanes() -> None:
-    publisher = publisher_with(ROOM)
-    lane = Lane(publisher, "topic", 0)
-    publisher._lanes["topic"] = [lane]
-    taking = asyncio.create_task(lane.take())
+async def test_a_queue_that_ends_lets_its_sender_go_once_it_is_empty() -> None:
+    lane = lane_with()
+    waiting = asyncio.create_task(lane.filled())
     await asyncio.sleep(0)
-    assert await publisher.close() == 0
-    assert await taking == []
+    lane.end()
+    assert not await waiting
+    lane.append(b"a", b"1", 1)
+    assert await lane.filled()
 
 
 async def test_what_was_never_acknowledged_is_counted_at_the_end() -> None:
-    publisher = publisher_with(ROOM)
-    lane = Lane(publisher, "topic", 0)
+    publisher = Publisher(KafkaConnection("localhost:1"))
+    lane = Lane(publisher.buffer, "topic", 0)
     publisher._lanes["topic"] = [lane]
     lane.append(b"a", b"1", 1)
     lane.append(b"a", b"2", 2)
     assert await publisher.close() == 2
     assert publisher.unacknowledged_seconds() == 0
+    with pytest.raises(BusError, match="closed before Kafka had acknowledged"):
+        await lane.settled()
 
 
-async def test_a_lane_knows_since_when_the_first_of_what_waits_has_waited() -> None:
-    lane = Lane(publisher_with(ROOM), "topic", 0)
+async def test_a_queue_is_settled_though_more_is_handed_over_all_the_time() -> None:
+    lane = lane_with()
+    lane.append(b"a", b"1", 1)
+    settled = asyncio.create_task(lane.settled())
+    await asyncio.sleep(0)
+    lane.append(b"a", b"2", 2)
+    lane.take()
+    lane.dispose(1)
+    await asyncio.wait_for(settled, 5)
+    assert lane.pending
+
+
+async def test_who_waits_for_a_publisher_that_fails_is_told() -> None:
+    lane = lane_with()
+    lane.append(b"a", b"1", 1)
+    settled = asyncio.create_task(lane.settled())
+    await asyncio.sleep(0)
+    lane._buffer.failure = BusError("stuck")
+    with pytest.raises(BusError, match="stuck"):
+        await settled
+
+
+def test_a_queue_knows_since_when_the_first_of_what_waits_has_waited() -> None:
+    lane = lane_with()
     before = time.monotonic()
     lane.append(b"a", b"1", 1)
     first = lane.waiting_since
     assert before <= first <= time.monotonic()
     lane.append(b"b", b"2", 2)
     assert lane.waiting_since == first
-    await lane.take()
+    assert lane.take() == first
     lane.append(b"c", b"3", 3)
-    assert lane.waiting_since > first
+    second = lane.waiting_since
+    assert second > first
+    lane.dispose(1)
+    assert lane.take() == first, "the second of what was taken has waited as long"
+    lane.dispose(1)
+    assert lane.take() == second

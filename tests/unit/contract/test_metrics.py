@@ -33,7 +33,7 @@ MARKETS = [
     ListedMarket(f"COIN{n}_USDC{'' if n % 2 else '_PERP'}", "SPOT" if n % 2 else "PERP", "Open", f"COIN{n}")
     for n in range(143)
 ]
-MOST_SERIES = 420
+MOST_SERIES = 425
 """Of one service with its default settings, however many markets there are."""
 
 # The rules of `promtool check metrics`, as its source has them.
@@ -189,7 +189,7 @@ class Unopened:
     @staticmethod
     def _subscribed(producer: Producer) -> Producer:
         publisher = producer._publishing.publisher
-        publisher._lanes = {f"backpack.{each.name}": [Lane(publisher, each.name, 0)] for each in TOPICS}
+        publisher._lanes = {f"backpack.{each.name}": [Lane(publisher.buffer, each.name, 0)] for each in TOPICS}
         producer._subscribe(MARKETS)
         for stream in producer._router.feeds.values():
             stream.last_received_us = 1

@@ -1,0 +1,214 @@
+"""Whatever ends an attempt to send, it is repeated; what can never be sent is told; a publisher that is stuck for good says so and ends."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from backpack_streams.bus.admin import TopicAdmin
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.progress import Health, PublisherStuckError, look_at_kafka
+from backpack_streams.bus.publisher import Publisher, Rejected
+from backpack_streams.bus.topics import Topic
+from backpack_streams.embedded import BlockingKafka
+from backpack_streams.errors import UsageError
+from plant import running_plant, wait_until
+from reading import read_topic
+
+NOW_MS = 1_790_134_357_267
+
+
+@asynccontextmanager
+async def publishing(kafka: BlockingKafka, *topics: Topic, **options: Any) -> AsyncIterator[Publisher]:
+    connection = KafkaConnection(kafka.bootstrap_servers)
+    await TopicAdmin(connection, "").apply(topics)
+    publisher = Publisher(connection, **options)
+    await publisher.start()
+    try:
+        await publisher.open([topic.name for topic in topics])
+        yield publisher
+    finally:
+        await publisher.close(5)
+
+
+async def written(kafka: BlockingKafka, topic: str) -> list[bytes | None]:
+    return [each.raw for each in await asyncio.to_thread(read_topic, kafka.bootstrap_servers, topic, None)]
+
+
+async def until(what: str, holds: Any, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"{what} did not come true"
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AssertionError("no such partition"), ValueError("odd"), TypeError("odd"), asyncio.CancelledError()],
+    ids=repr,
+)
+async def test_a_sender_goes_on_after_any_exception(
+    kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    send_batch = AIOKafkaProducer.send_batch
+    left = [error, error]
+
+    async def fails_twice(self: AIOKafkaProducer, *args: Any, **options: Any) -> Any:
+        if left:
+            raise left.pop()
+        return await send_batch(self, *args, **options)
+
+    monkeypatch.setattr(AIOKafkaProducer, "send_batch", fails_twice)
+    name = f"supervised-{type(error).__name__}"
+    async with publishing(kafka, Topic(name, "Gap", 1)) as publisher:
+        lane = publisher.lane(name, b"key")
+        for number in range(10):
+            lane.append(b"key", str(number).encode(), NOW_MS)
+        await asyncio.wait_for(lane.settled(), 60)
+        assert publisher.sender_failures == 2
+        assert publisher.rejected_records == 0
+        assert publisher.buffered_bytes == 0
+    assert list(dict.fromkeys(await written(kafka, name))) == [str(each).encode() for each in range(10)]
+
+
+async def test_a_tls_file_that_is_gone_for_a_moment_ends_nothing(
+    kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = KafkaConnection.client_options
+    send_batch = AIOKafkaProducer.send_batch
+    async with publishing(kafka, Topic("supervised-tls", "Gap", 2)) as publisher:
+        missing = [UsageError("TLS file ca.pem does not exist")] * 3
+        broken = [OSError("the connection is lost")]
+
+        def without_file(self: KafkaConnection) -> dict[str, Any]:
+            if missing:
+                raise missing.pop()
+            return options(self)
+
+        async def fails_once(self: AIOKafkaProducer, *args: Any, **more: Any) -> Any:
+            if broken:
+                raise broken.pop()
+            return await send_batch(self, *args, **more)
+
+        monkeypatch.setattr(KafkaConnection, "client_options", without_file)
+        monkeypatch.setattr(AIOKafkaProducer, "send_batch", fails_once)
+        lanes = list(publisher.lanes())
+        for lane in lanes:
+            lane.append(b"key", b"value", NOW_MS)
+        for lane in lanes:
+            await asyncio.wait_for(lane.settled(), 60)
+        assert not missing
+        assert publisher.fault is None
+
+
+async def test_a_record_that_cannot_be_written_is_rejected_and_the_others_go_on(kafka: BlockingKafka) -> None:
+    rejected: list[Rejected] = []
+    async with publishing(kafka, Topic("supervised-time", "Gap", 1), on_rejected=rejected.append) as publisher:
+        lane = publisher.lane("supervised-time", b"key")
+        for number, time_ms in enumerate((NOW_MS, 2**70, NOW_MS)):
+            lane.append(b"key", str(number).encode(), time_ms)
+        await asyncio.wait_for(lane.settled(), 60)
+    assert [each.record[1] for each in rejected] == [b"1"]
+    assert "cannot be written" in rejected[0].reason
+    assert await written(kafka, "supervised-time") == [b"0", b"2"]
+
+
+async def test_a_publisher_that_gets_nothing_acknowledged_while_kafka_is_well_is_stuck(
+    kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(self: AIOKafkaProducer, *args: Any, **options: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with publishing(kafka, Topic("supervised-stuck", "Gap", 1), progress_seconds=3.0) as publisher:
+        lane = publisher.lane("supervised-stuck", b"key")
+        lane.append(b"key", b"1", NOW_MS)
+        await lane.settled()
+        await asyncio.sleep(4)
+        assert publisher.failure is None, "nothing is owed"
+        monkeypatch.setattr(AIOKafkaProducer, "send_batch", hangs)
+        lane.append(b"key", b"2", NOW_MS)
+        settled = asyncio.create_task(lane.settled())
+        with pytest.raises(PublisherStuckError, match="nothing of topic supervised-stuck, partition 0"):
+            await asyncio.wait_for(publisher.until_failed(), 60)
+        with pytest.raises(PublisherStuckError):
+            await settled
+
+
+async def test_partitions_that_are_added_are_told_and_the_order_of_keys_stays(kafka: BlockingKafka) -> None:
+    async with publishing(kafka, Topic("supervised-more", "Gap", 2), progress_seconds=3.0) as publisher:
+        lane = publisher.lane("supervised-more", b"key")
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.create_partitions({"supervised-more": NewPartitions(5)})
+        finally:
+            await admin.close()
+        await until_metadata_shows(publisher, "supervised-more", 5)
+        await until("it is told", lambda: publisher.unused_partitions == {"supervised-more": 3})
+        assert publisher.lane("supervised-more", b"key") is lane
+
+
+async def until_metadata_shows(publisher: Publisher, topic: str, partitions: int) -> None:
+    producer = publisher._producer.now
+    while producer.known_partitions(topic) < partitions:
+        await producer._producer.client.force_metadata_update()
+
+
+async def test_a_look_at_kafka_knows_nothing_from_before(kafka: BlockingKafka) -> None:
+    connection = KafkaConnection(kafka.bootstrap_servers)
+    await TopicAdmin(connection, "").apply([Topic("supervised-look", "Gap", 1)])
+    found = await look_at_kafka(connection, [("supervised-look", 0), ("supervised-look", 7)])
+    assert found == {("supervised-look", 0): Health.WELL, ("supervised-look", 7): Health.MISSING}
+    assert await look_at_kafka(KafkaConnection("127.0.0.1:9"), [("supervised-look", 0)]) is None
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+def test_a_service_whose_topic_was_made_anew_with_fewer_partitions_says_so_and_ends(
+    kafka: BlockingKafka, tmp_path: Path
+) -> None:
+    async def make_anew() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_topics(["anew.market.trade"])
+            while "anew.market.trade" in await admin.list_topics():  # noqa: ASYNC110  # Kafka tells nobody
+                await asyncio.sleep(0.1)
+            await TopicAdmin(KafkaConnection(kafka.bootstrap_servers), "anew.").apply(
+                [Topic("market.trade", "Trade", 1)]
+            )
+        finally:
+            await admin.close()
+
+    with running_plant(kafka.bootstrap_servers, tmp_path, "anew.") as plant:
+        plant.start_exchange("--symbols", "6", "--rate", "200")
+        producer = plant.start_ready("market-producer", "--streams", "trade", "--progress-timeout", "10")
+        wait_until("it publishes", lambda: producer.metric("published_records_total") > 50)
+        asyncio.run(make_anew())
+        seen: list[str] = []
+
+        def has_ended() -> bool:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{producer.port}/healthz")
+            except httpx.HTTPError:
+                return producer.popen.poll() is not None
+            seen.extend(answer.json()["reasons"])
+            return producer.popen.poll() is not None
+
+        wait_until("it ends", has_ended, 120)
+        assert producer.popen.returncode == 1
+        log = producer.log.read_text()
+        assert "a topic cannot be written to; its records wait" in log
+        assert "the service ends, to be started anew" in log
+        assert any("has acknowledged nothing of topic anew.market.trade" in reason for reason in seen), (
+            "/healthz says so"
+        )
+        assert '"kafka refused a record"' not in log
+        again = plant.start_ready("market-producer", "--streams", "trade")
+        wait_until("the next one publishes", lambda: again.metric("published_records_total") > 50)

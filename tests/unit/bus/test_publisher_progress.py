@@ -1,0 +1,72 @@
+"""Waiting for Kafka is right while Kafka is away, and pointless once it is there and still owes everything."""
+
+from collections.abc import Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.bus.progress import Health, Owed, Place, ProgressJudge
+
+BOUND = 120.0
+DEPTH: Place = ("market.depth", 3)
+
+
+def looks(judge: ProgressJudge, until: float, found: Mapping[Place, Health] | None, since: float = 0.0) -> str | None:
+    now = since
+    verdict = None
+    while verdict is None and now < until:
+        now += 5
+        verdict = judge.look(now, {DEPTH: Owed(since, "Kafka at k:1 refused")}, found)
+    return verdict
+
+
+def test_a_process_that_is_owed_for_too_long_by_a_kafka_that_is_well_is_stuck() -> None:
+    judge = ProgressJudge(BOUND)
+    assert looks(judge, BOUND, {DEPTH: Health.WELL}) is None
+    verdict = looks(judge, 2 * BOUND, {DEPTH: Health.WELL})
+    assert verdict is not None
+    assert "topic market.depth, partition 3" in verdict
+    assert "Kafka at k:1 refused" in verdict
+
+
+def test_while_kafka_is_away_or_a_partition_has_no_leader_the_buffer_is_kept() -> None:
+    for found in (None, {DEPTH: Health.LEADERLESS}):
+        assert looks(ProgressJudge(BOUND), 20 * BOUND, found) is None
+
+
+def test_the_time_counts_from_when_kafka_is_there_again() -> None:
+    judge = ProgressJudge(BOUND)
+    owed = {DEPTH: Owed(0.0, "")}
+    assert judge.look(1000.0, owed, None) is None
+    assert judge.look(1005.0, owed, {DEPTH: Health.WELL}) is None
+    assert judge.look(1005.0 + BOUND - 1, owed, {DEPTH: Health.WELL}) is None
+    assert judge.look(1005.0 + BOUND, owed, {DEPTH: Health.WELL}) is not None
+
+
+def test_an_acknowledgement_begins_the_time_anew() -> None:
+    judge = ProgressJudge(BOUND)
+    assert judge.look(10.0, {DEPTH: Owed(0.0, "")}, {DEPTH: Health.WELL}) is None
+    assert judge.look(100.0, {}, {}) is None
+    assert judge.look(200.0, {DEPTH: Owed(190.0, "")}, {DEPTH: Health.WELL}) is None
+
+
+def test_a_topic_that_is_gone_is_no_reason_to_wait_for_ever() -> None:
+    verdict = looks(ProgressJudge(BOUND), 2 * BOUND, {})
+    assert verdict is not None
+    assert "it does not exist" in verdict
+
+
+def test_replicas_that_are_not_in_sync_get_more_time() -> None:
+    assert looks(ProgressJudge(BOUND), 4 * BOUND, {DEPTH: Health.DEGRADED}) is None
+    assert looks(ProgressJudge(BOUND), 6 * BOUND, {DEPTH: Health.DEGRADED}) is not None
+
+
+@given(st.lists(st.sampled_from([None, Health.LEADERLESS, Health.WELL]), min_size=1, max_size=60))
+def test_it_is_stuck_only_after_the_bound_of_looks_that_found_kafka_well(found: list[Health | None]) -> None:
+    judge, well_seconds = ProgressJudge(BOUND), -5.0
+    for number, health in enumerate(found):
+        verdict = judge.look(number * 5.0, {DEPTH: Owed(-1e6, "")}, None if health is None else {DEPTH: health})
+        well_seconds = well_seconds + 5 if health is Health.WELL else -5.0
+        assert (verdict is not None) == (well_seconds >= BOUND)
+        if verdict is not None:
+            return
