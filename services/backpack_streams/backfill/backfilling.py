@@ -188,6 +188,12 @@ class Backfilling:
         raise AssertionError("the loop returns or raises")
 
     def _check(self, published: Published) -> None:
+        """Comes before the bookmark, which says that Kafka has all before it."""
+        if published.rejected:
+            raise BackfillInterruptedError(
+                "Kafka refuses some of the records for good; the log and the dead letters say which and why. What was written stays: "
+                "let the topic take them, then run it again to go on"
+            )
         if not published.had_room:
             raise BackfillInterruptedError(
                 "the buffer for Kafka is full; what was written stays, run it again to go on, with more --buffer-mib"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.reader import Reader
+from backpack_streams.errors import BusError
 from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.rest_poller.recall import read_records
 
@@ -59,7 +60,11 @@ class Bookmark:
         return found[-1] if found else None
 
     async def write(self, reached: Reached, *, is_done: bool = False) -> None:
-        """Everything before is in Kafka, and acknowledged."""
+        """Everything before is in Kafka, and acknowledged.
+
+        Raises:
+            BusError: Kafka refuses the record for good, or the publisher has failed.
+        """
         self._publishing.reporter.status(
             stream=self._name,
             symbol=self._symbol,
@@ -70,7 +75,10 @@ class Bookmark:
             last_received_us=reached.until_us,
             missing=reached.missing,
         )
-        await self._publishing.lane(STATUS_TOPIC, self._name.encode()).settled()
+        if await self._publishing.reported():
+            raise BusError(
+                f"Kafka refuses the record of how far {self._name} has come; what was published stays, and the next run repeats it"
+            )
 
 
 def shown_time(at_us: int) -> str:

@@ -20,6 +20,7 @@ from backpack_streams.books.joining import DEPTH_TOPIC
 from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.reader import Reader
+from backpack_streams.errors import BusError
 from backpack_streams.feed import reports
 from backpack_streams.feed.publishing import Publishing
 from backpack_streams.feed.reporter import NO_CHANNEL
@@ -165,7 +166,7 @@ class Builder:
         self._is_handing_over = True  # what were written from here on, the next builder might not see when it looks
         try:
             await asyncio.wait_for(self.writer.settled(), _HAND_OVER_SECONDS)
-        except TimeoutError:
+        except (TimeoutError, BusError):  # what did not get there is told by the publisher
             logger.warning("partitions handed over before Kafka acknowledged the last checkpoints")
         finally:
             self._is_handing_over = False

@@ -62,7 +62,11 @@ class BookWriter:
         self._write_checkpoints(self._keeper.last_checkpoints(partitions))
 
     async def settled(self) -> None:
-        """Returns once Kafka has everything that was written."""
+        """Returns once Kafka has acknowledged or refused for good everything that was written.
+
+        Raises:
+            BusError: the publisher has failed, or was closed before.
+        """
         for key in [symbol.encode() for symbol in self._keeper.intake.books]:
             for topic in (SNAPSHOT_TOPIC, TOP_TOPIC):
                 await self._publishing.lane(topic, key).settled()

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from backpack_streams.errors import BusError
@@ -12,6 +11,7 @@ __all__ = [
     "DEFAULT_BUFFER_BYTES",
     "RECORD_OVERHEAD_BYTES",
     "Acknowledged",
+    "Handover",
     "Lane",
     "Record",
     "Rejected",
@@ -74,12 +74,14 @@ class Lane:
         next_offset: the offset behind the last one acknowledged, -1 before the first.
         owed_since: since when Kafka has owed an acknowledgement (monotonic seconds), None if it owes nothing.
         waiting_since: when the first record behind those that are being sent was handed over (monotonic seconds).
+        rejected: how many it has refused for good.
         trouble: why the last attempt failed; empty after a success.
     """
 
     __slots__ = (
         "_buffer",
         "_ends",
+        "_handovers",
         "_sending_since",
         "_taken",
         "_waiter",
@@ -88,6 +90,7 @@ class Lane:
         "owed_since",
         "partition",
         "pending",
+        "rejected",
         "topic",
         "trouble",
         "waiting_since",
@@ -99,6 +102,7 @@ class Lane:
         self.partition = partition
         self.pending: deque[Record] = deque()
         self.done = 0
+        self.rejected = 0
         self.next_offset = -1
         self.owed_since: float | None = None
         self.waiting_since = 0.0
@@ -107,6 +111,7 @@ class Lane:
         self._sending_since = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._ends = False
+        self._handovers: set[Handover] = set()
 
     @property
     def handed_over(self) -> int:
@@ -135,17 +140,20 @@ class Lane:
             self._wake()
         return True
 
-    async def settled(self) -> None:
-        """Returns once Kafka has acknowledged or refused for good all that was handed over before the call.
+    async def settled(self) -> int:
+        """Waits until Kafka has acknowledged or refused for good all that was handed over before the call.
+
+        Returns how many records it refused meanwhile; a `Handover` tells which.
 
         Raises:
             BusError: the publisher has failed, or was closed before.
         """
-        goal = self.handed_over
+        goal, rejected = self.handed_over, self.rejected
         while self.done < goal:  # rarely asked for: no event on the way of every batch
             if self._buffer.failure is not None:
                 raise self._buffer.failure
             await asyncio.sleep(_SETTLED_POLL_SECONDS)
+        return self.rejected - rejected
 
     # For the sender of the partition ---------------------------------------------------------------------------
 
@@ -182,11 +190,49 @@ class Lane:
         self.trouble = ""
         return disposed
 
+    def refuse(self) -> Record:
+        """Kafka has refused the first record for good; it is returned."""
+        for handover in self._handovers:
+            handover.refused(self.done)
+        self.rejected += 1
+        return self.dispose(1)[0]
+
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
 
-OnRejected = Callable[[Rejected], None]
-OnAcknowledged = Callable[[Acknowledged], None]
+class Handover:
+    """Records that one caller hands over to a queue, and what became of each: for who says afterwards that Kafka has them."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._numbers: dict[int, int] = {}
+        self._refused: set[int] = set()
+
+    def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> bool:
+        """As `Lane.append`."""
+        position = self._lane.handed_over
+        if not self._lane.append(key, value, timestamp_ms):
+            return False
+        self._numbers[position] = len(self._numbers)
+        self._lane._handovers.add(self)
+        return True
+
+    async def settled(self) -> frozenset[int]:
+        """Waits as `Lane.settled` does. Returns which of the records Kafka refused for good, counted from 0 as they were appended.
+
+        Raises:
+            BusError: the publisher has failed, or was closed before.
+        """
+        try:
+            await self._lane.settled()
+        finally:
+            self._lane._handovers.discard(self)
+        return frozenset(self._refused)
+
+    def refused(self, position: int) -> None:
+        """Kafka refused the record at that place of the queue for good."""
+        if position in self._numbers:
+            self._refused.add(self._numbers[position])

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 )
 
 from backpack_streams.bus.kafka_producer import BATCH_BYTES, Batch, KafkaProducer, NoSuchPartitionError
-from backpack_streams.bus.partition_queue import Acknowledged, Lane, Record, Rejected
+from backpack_streams.bus.partition_queue import Acknowledged, Lane, Rejected
 from backpack_streams.bus.producer_in_use import ProducerInUse, retry_delays
 from backpack_streams.errors import BackpackStreamsError
 
@@ -141,7 +141,7 @@ class Sender:
 
     def _reject(self, reason: str) -> None:
         lane = self.lane
-        record: Record = lane.dispose(1)[0]
+        record = lane.refuse()
         logger.error(
             "kafka refused a record", extra={"topic": lane.topic, "partition": lane.partition, "reason": reason}
         )

@@ -1,5 +1,6 @@
 """A service's side of Kafka: its publisher, its codec, its topics, its reports."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 REPORT_TOPICS = ("ops.gap", "ops.dead_letter", "ops.stream_status")
 KAFKA_LATE_SECONDS = 10.0
+_ROOM_LOOK_SECONDS = 0.05
 
 
 def now_us() -> int:
@@ -99,6 +101,24 @@ class Publishing:
         if late_seconds <= KAFKA_LATE_SECONDS:
             return []
         return [f"Kafka has not acknowledged for {late_seconds:.0f} s: {self.publisher.fault or 'no error was said'}"]
+
+    async def reported(self) -> int:
+        """Waits until Kafka has acknowledged or refused for good every report made so far. Returns how many were lost meanwhile.
+
+        Raises:
+            BusError: the publisher has failed, or was closed before.
+        """
+        lost = self.reporter.lost_reports
+        while self.reporter.waiting_reports:
+            self.reporter.on_tick()
+            await asyncio.sleep(_ROOM_LOOK_SECONDS)
+        for lane in self._report_lanes():
+            await lane.settled()
+        return self.reporter.lost_reports - lost
+
+    def _report_lanes(self) -> list[Lane]:
+        topics = {self.prefix + name for name in REPORT_TOPICS}
+        return [lane for lane in self.publisher.lanes() if lane.topic in topics]
 
     def collectors(self) -> Iterable[Collector]:
         """What /metrics shows of it."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from prometheus_client.registry import Collector
 
 from backpack_streams.bus.publisher import Lane
+from backpack_streams.errors import BusError
 from backpack_streams.feed.coverage import Coverage, Moment
 from backpack_streams.feed.measures import count, value
 from backpack_streams.feed.publishing import Publishing, now_us
@@ -39,11 +40,15 @@ class Vouching:
         """Says what is covered before the first record is published, so that whatever follows in Kafka is known to be from after it.
 
         Returns the offset of the record that says it.
+
+        Raises:
+            BusError: Kafka refuses it for good, or the publisher has failed.
         """
         row = self._watermarks.first_row(Moment(time.monotonic(), now_us()))
         self._publish(row)
         lane = self._publishing.lane(WATERMARK, self._watermarks.instance.encode())
-        await lane.settled()
+        if await lane.settled():
+            raise BusError(f"Kafka refuses records of topic {lane.topic} for good; the log says why")
         return lane.next_offset - 1
 
     def on_tick(self, now: Moment) -> None:

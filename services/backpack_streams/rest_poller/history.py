@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from backpack_streams.bus.codec import Encoder
-from backpack_streams.bus.publisher import Lane
+from backpack_streams.bus.publisher import Handover
 from backpack_streams.errors import CodecError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
@@ -29,10 +29,12 @@ _ROWS_REMEMBERED = 10_000
 
 
 class Published(NamedTuple):
-    """What became of records, by id or time: published, or among the dead letters. Without room the rest was not even tried."""
+    """What became of records, by id or time: Kafka has them, they did not fit their record, or Kafka refuses them for good. The latter
+    two are among the dead letters. Without room the rest was not even tried."""
 
     spans: Spans
     unfit: Spans
+    rejected: Spans
     had_room: bool
 
 
@@ -94,17 +96,29 @@ class History:
         return answer
 
     async def publish_trades(self, trades: Iterable[Trade], received_us: int) -> Published:
-        """Publishes trades in the order given, and waits until Kafka has acknowledged them."""
+        """Publishes trades of one market in the order given, and waits for what becomes of them.
+
+        Raises:
+            BusError: the publisher has failed, so that nobody knows what Kafka has.
+        """
         ordered = [(trade.trade_id or 0, (trade.trade_id or 0) + 1, trade) for trade in trades]
         return await self._publish(TRADE_TOPIC, ordered, trade_row, received_us)
 
     async def publish_candles(self, candles: Iterable[Kline], received_us: int) -> Published:
-        """Publishes closed candles in the order given, and waits until Kafka has acknowledged them."""
+        """Publishes closed candles of one market in the order given, and waits for what becomes of them.
+
+        Raises:
+            BusError: the publisher has failed, so that nobody knows what Kafka has.
+        """
         ordered = [(candle.start_us, candle.end_us, candle) for candle in candles]
         return await self._publish(KLINE_TOPIC, ordered, kline_row, received_us)
 
     async def publish_funding_rates(self, rates: Iterable[FundingRate], received_us: int) -> Published:
-        """Publishes settled rates in the order given, and waits until Kafka has acknowledged them."""
+        """Publishes settled rates of one market in the order given, and waits for what becomes of them.
+
+        Raises:
+            BusError: the publisher has failed, so that nobody knows what Kafka has.
+        """
         ordered = [(rate.interval_end_us, rate.interval_end_us + 1, rate) for rate in rates]
         return await self._publish(FUNDING_RATE_TOPIC, ordered, funding_rate_row, received_us)
 
@@ -115,8 +129,10 @@ class History:
         row_of: Callable[[Any, int], dict[str, Any]],
         received_us: int,
     ) -> Published:
-        published, unfit = Spans(), Spans()
-        lane: Lane | None = None
+        """All items are of one market, so that they have one partition."""
+        published, unfit, rejected = Spans(), Spans(), Spans()
+        handover: Handover | None = None
+        taken: list[tuple[int, int]] = []
         had_room = True
         for start, end, item in items:
             try:
@@ -127,15 +143,16 @@ class History:
                 unfit.add(start, end)
                 continue
             key = item.symbol.encode()
-            lane = self._publishing.lane(topic, key)
-            if not lane.append(key, value, (row["event_time"] or received_us) // 1000):
+            handover = handover or Handover(self._publishing.lane(topic, key))
+            if not handover.append(key, value, (row["event_time"] or received_us) // 1000):
                 had_room = False
                 break
-            published.add(start, end)
-            self.published += 1
-        if lane is not None:
-            await lane.settled()
-        return Published(published, unfit, had_room)
+            taken.append((start, end))
+        refused = await handover.settled() if handover is not None else frozenset()
+        for number, (start, end) in enumerate(taken):
+            (rejected if number in refused else published).add(start, end)
+        self.published += len(taken) - len(refused)
+        return Published(published, unfit, rejected, had_room)
 
     def _encoder(self, topic: str) -> Encoder:
         if topic not in self._encoders:

@@ -249,6 +249,8 @@ class Refiller:
             self._close(refill, span, reports.REFILLED, "what was missing has been published from REST")
         for span in published.unfit:
             self._close(refill, span, reports.REFILL_INCOMPLETE, "it does not fit its record; see the dead letters")
+        for span in published.rejected:
+            self._close(refill, span, reports.REFILL_INCOMPLETE, "Kafka refuses it for good; see the dead letters")
 
     def _close(self, refill: Refill, span: Span, reason: str, detail: str) -> None:
         """Takes a part off the work list, here and on the gap topic."""

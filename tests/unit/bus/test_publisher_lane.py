@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.partition_queue import RECORD_OVERHEAD_BYTES, Lane, SendBuffer
+from backpack_streams.bus.partition_queue import RECORD_OVERHEAD_BYTES, Handover, Lane, SendBuffer
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.errors import BusError
 
@@ -160,3 +160,34 @@ def test_a_queue_knows_since_when_the_first_of_what_waits_has_waited() -> None:
     assert lane.take() == first, "the second of what was taken has waited as long"
     lane.dispose(1)
     assert lane.take() == second
+
+
+@given(st.data())
+async def test_each_of_several_callers_learns_which_of_its_records_kafka_refused(data: st.DataObject) -> None:
+    """Several hand over to one queue in turns; Kafka refuses some records and acknowledges others in batches of any size."""
+    lane = Lane(SendBuffer(), "topic", 0)
+    callers = [Handover(lane) for _ in range(3)]
+    owners = data.draw(st.lists(st.sampled_from([0, 1, 2, None]), max_size=30))
+    refused = data.draw(st.sets(st.integers(0, max(0, len(owners) - 1))))
+    expected: list[set[int]] = [set(), set(), set()]
+    counts = [0, 0, 0]
+    for position, owner in enumerate(owners):
+        if owner is None:
+            assert lane.append(b"key", b"", 0)
+            continue
+        assert callers[owner].append(b"key", b"", 0)
+        if position in refused:
+            expected[owner].add(counts[owner])
+        counts[owner] += 1
+    waiting = [asyncio.create_task(caller.settled()) for caller in callers]
+    whole = asyncio.create_task(lane.settled())
+    await asyncio.sleep(0)
+    while lane.pending:
+        if lane.done in refused:
+            lane.refuse()
+        else:
+            room = next((each for each in sorted(refused) if each >= lane.done), len(owners)) - lane.done
+            lane.dispose(data.draw(st.integers(1, min(room, len(lane.pending)))))
+    assert [set(await each) for each in waiting] == expected
+    assert await whole == len([each for each in refused if each < len(owners)])
+    assert not lane._handovers

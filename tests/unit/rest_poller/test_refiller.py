@@ -32,7 +32,7 @@ class Told:
 
 
 class Exchange:
-    """REST, whose newest trade is `newest`, and Kafka, which takes all."""
+    """REST, whose newest trade is `newest`, and Kafka, which takes all but `refused`."""
 
     def __init__(self, newest: int, lacking: frozenset[int] = frozenset()) -> None:
         self.ids = [each for each in range(newest, 0, -1) if each not in lacking]
@@ -40,6 +40,7 @@ class Exchange:
         self.unreadable: set[int] = set()
         self.asked = 0
         self.fails_at: set[int] = set()
+        self.refused: frozenset[int] = frozenset()
 
     async def next_trades(self, symbol: str, search: TradeSearch) -> int | None:
         page = search.next_page()
@@ -57,12 +58,12 @@ class Exchange:
     next_candles = publish_candles = None
 
     async def publish_trades(self, trades: Iterable[Trade], _: int) -> Published:
-        published = Spans()
+        published, rejected = Spans(), Spans()
         for each in trades:
             assert each.trade_id is not None
             self.published.append(each.trade_id)
-            published.add(each.trade_id, each.trade_id + 1)
-        return Published(published, Spans(), had_room=True)
+            (rejected if each.trade_id in self.refused else published).add(each.trade_id, each.trade_id + 1)
+        return Published(published, Spans(), rejected, had_room=True)
 
 
 class FakePublishing:
@@ -99,6 +100,20 @@ async def test_all_that_was_missed_is_fetched_though_only_the_first_was_known(an
     assert (await made._refill(open_refill(101, answers=answers))).name == "CLOSED"
     assert exchange.published == list(range(101, 151))
     assert told.closed == [("SEQUENCE_BREAK", 101, 151), ("REFILLED", 101, 151)]
+
+
+async def test_what_kafka_refuses_is_not_on_record_as_refilled() -> None:
+    exchange = Exchange(150)
+    exchange.refused = frozenset({110, 111, 150})
+    made, told = refiller(exchange)
+    assert (await made._refill(open_refill(101))).name == "CLOSED"
+    assert sorted(told.closed) == [
+        ("REFILLED", 101, 110),
+        ("REFILLED", 112, 150),
+        ("REFILL_INCOMPLETE", 110, 112),
+        ("REFILL_INCOMPLETE", 150, 151),
+        ("SEQUENCE_BREAK", 101, 151),
+    ]
 
 
 async def test_a_part_is_not_on_record_as_all() -> None:
