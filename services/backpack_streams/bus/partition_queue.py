@@ -54,15 +54,17 @@ class SendBuffer:
 
     Attributes:
         failure: why nothing will be sent any more; None while the publisher works.
+        takes_all: nothing is refused. For the end of a process: what is handed over then was in memory anyway.
     """
 
-    __slots__ = ("failure", "max_bytes", "refused_records", "used_bytes")
+    __slots__ = ("failure", "max_bytes", "refused_records", "takes_all", "used_bytes")
 
     def __init__(self, max_bytes: int = DEFAULT_BUFFER_BYTES) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self.refused_records = 0
         self.failure: BusError | None = None
+        self.takes_all = False
 
 
 class Lane:
@@ -128,7 +130,7 @@ class Lane:
         room = buffer.max_bytes
         if spare:
             room += room // 10
-        if buffer.used_bytes + cost > room:
+        if buffer.used_bytes + cost > room and not buffer.takes_all:
             buffer.refused_records += 1
             return False
         buffer.used_bytes += cost

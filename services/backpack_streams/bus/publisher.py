@@ -9,9 +9,10 @@ acknowledgements for too long although it is there says so and fails (`progress.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_PROGRESS_SECONDS = 120.0
 _ROOM_SHARE = 0.75
 _MOST_SECONDS_BETWEEN_LOOKS = 5.0
+_FIRST_SHARE, _LAST_SHARE = 0.4, 0.2
+"""Of the time to close: what the first topics may take of it, and what is kept for what is added to them."""
 _LATE_SHARE = 0.1
 """Of the bound: what Kafka has owed for less is not looked into."""
 
@@ -162,7 +165,7 @@ class Publisher:
 
     def has_room(self) -> bool:
         """Whether the buffer is well below its limit."""
-        return self.buffered_bytes < self.max_buffer_bytes * _ROOM_SHARE
+        return self.buffered_bytes < self.max_buffer_bytes * _ROOM_SHARE or self.buffer.takes_all
 
     def go_on_from(self, ends: Mapping[tuple[str, int], int]) -> None:
         """Where partitions ended, by topic and number, before anything was written to them: `Lane.next_offset` begins there."""
@@ -189,15 +192,23 @@ class Publisher:
         if self.failure is not None:
             raise self.failure
 
-    async def close(self, timeout_seconds: float = 20.0) -> int:
-        """Sends what waits, then disconnects. Returns how many records Kafka did not acknowledge in time."""
-        for lane in self.lanes():
-            lane.end()
-        if self._senders:
-            _, late = await asyncio.wait(self._senders, timeout=timeout_seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._senders, return_exceptions=True)
+    async def close(self, timeout_seconds: float = 20.0, first: Collection[str] = ()) -> int:
+        """Sends what waits, then disconnects. Returns how many records Kafka did not acknowledge in time.
+
+        What waits for the topics `first` leaves before the rest, and what the rest adds to them, as reports of rejected records, after it.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        urgent = [sender for sender in self._senders.values() if sender.lane.topic in first]
+        others = [sender for sender in self._senders.values() if sender.lane.topic not in first]
+        for sender in others:
+            sender.may_send.clear()
+        with contextlib.suppress(TimeoutError, BusError):  # the others have a turn too
+            async with asyncio.timeout(timeout_seconds * _FIRST_SHARE):
+                await asyncio.gather(*(sender.lane.settled() for sender in urgent))
+        for sender in others:
+            sender.may_send.set()
+        await self._end(others, deadline - timeout_seconds * _LAST_SHARE if urgent else deadline)
+        await self._end(urgent, deadline)
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -205,6 +216,17 @@ class Publisher:
         if self.failure is None:
             self.buffer.failure = BusError("the publisher was closed before Kafka had acknowledged this")
         return sum(len(lane.pending) for lane in self.lanes())
+
+    async def _end(self, senders: Collection[Sender], deadline: float) -> None:
+        for sender in senders:
+            sender.lane.end()
+        tasks = [task for task, sender in self._senders.items() if sender in senders]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # What became of records ------------------------------------------------------------------------------------
 

@@ -55,11 +55,14 @@ class Sender:
     """The sender of one partition.
 
     Attributes:
+        may_send: while it is not set, no other batch is begun.
         failures: times that something went wrong that nobody expected.
     """
 
     def __init__(self, lane: Lane, producer: ProducerInUse, outcomes: Outcomes) -> None:
         self.lane = lane
+        self.may_send = asyncio.Event()
+        self.may_send.set()
         self._producer = producer
         self._outcomes = outcomes
         self.failures = 0
@@ -69,6 +72,7 @@ class Sender:
         delays = retry_delays()
         most: int | None = None
         while await self.lane.filled():
+            await self.may_send.wait()
             try:
                 most = await self._send_batch(most)
             except asyncio.CancelledError:

@@ -147,6 +147,7 @@ class Producer:
             leave.set()
             await asyncio.gather(socket, return_exceptions=True)
             if self._start.is_over:
+                self._publishing.take_last()
                 self._router.on_tick(*now())
                 await self._vouching.last()
             else:

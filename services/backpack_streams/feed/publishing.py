@@ -129,9 +129,19 @@ class Publishing:
             *report_measures(self.reporter),
         )
 
+    def take_last(self) -> None:
+        """From now on nothing more comes in, so what is handed over is taken whatever the room: reports that waited for it, above all."""
+        self.publisher.buffer.takes_all = True
+
     async def close(self) -> None:
-        """Hands Kafka what is left, then disconnects."""
-        late = await self.publisher.close()
+        """Hands Kafka what is left, reports first, then disconnects. Reports that do not get there are counted and logged."""
+        self.take_last()
+        self.reporter.on_tick()
+        late = await self.publisher.close(first=[self.prefix + name for name in REPORT_TOPICS])
+        for lane in self._report_lanes():
+            for _, value, _ in lane.pending:
+                name = lane.topic.removeprefix(self.prefix)
+                self.reporter.lose(name, value or b"", "the service ended before Kafka had acknowledged it")
         if late:
             logger.error(
                 "records were not acknowledged before the end; the next start finds the gap", extra={"records": late}
