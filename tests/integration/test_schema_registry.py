@@ -247,6 +247,11 @@ def stub(status: int, body: bytes) -> Iterator[str]:
         (404, b"<html>lost</html>", "correct schema_registry_url"),
         (200, b"<html>welcome</html>", "no usable answer"),
         (401, b'{"error_code": 401, "message": "who?"}', "check schema_registry_username"),
+        (
+            403,
+            b'{"error_code": 40301, "message": "denied"}',
+            r"forbids .* to this account .*denied.*: give it the right",
+        ),
     ],
 )
 def test_what_is_no_registry_is_one_clear_line(

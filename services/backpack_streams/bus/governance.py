@@ -9,6 +9,7 @@ from backpack_streams.bus.registry_client import (
     IncompatibleSchemaError,
     NotRegisteredError,
     Registry,
+    RegistryForbidsError,
     Version,
 )
 from backpack_streams.bus.schemas import Schema, own_schemas, parse_schema
@@ -28,6 +29,7 @@ class Outcome(NamedTuple):
     version: int
     schema_id: int
     compatibility_before: str | None
+    """The one that held: the subject's own or that of all; of `register`, None where the subject had none and has now."""
 
 
 def subject_of(topic: str) -> str:
@@ -43,13 +45,16 @@ def subjects(prefix: str) -> dict[str, str]:
 def register(registry: Registry, subject: str, schema: Schema) -> Outcome:
     """Sets the subject's compatibility, then makes `schema` a version of it unless it is one. Blocks.
 
+    An account that may register and not set the compatibility goes on where it is right already.
+
     Raises:
         IncompatibleSchemaError: it would break readers; nothing is registered.
+        RegistryForbidsError: the account lacks a right, which the message names; nothing is registered.
         RegistryError: the registry does not answer, or refuses.
     """
     before = registry.compatibility(subject)
     if before != FULL_TRANSITIVE:
-        registry.set_compatibility(subject, FULL_TRANSITIVE)
+        before = _set_full_transitive(registry, subject, before)
     held = _held(registry, subject, schema)
     if held is not None:
         return Outcome(subject, schema.name, UNCHANGED, held.number, held.schema_id, before)
@@ -71,7 +76,7 @@ def check(registry: Registry, subject: str, schema: Schema) -> Outcome:
         IncompatibleSchemaError: `schema` would break readers.
         RegistryError: the registry does not answer, or refuses.
     """
-    before = registry.compatibility(subject)
+    before = _effective(registry, subject)
     held = _held(registry, subject, schema)
     if held is not None:
         return Outcome(subject, schema.name, UNCHANGED, held.number, held.schema_id, before)
@@ -112,6 +117,29 @@ def survey(registry: Registry, wanted: Mapping[str, Schema], do: Callable[[Regis
 def own_subjects(prefix: str) -> dict[str, Schema]:
     """This version's schema of each subject of ours."""
     return {subject: own_schemas()[record] for subject, record in subjects(prefix).items()}
+
+
+def _set_full_transitive(registry: Registry, subject: str, before: str | None) -> str | None:
+    """Sets it, or sees that it holds though we may not; returns what held before."""
+    try:
+        registry.set_compatibility(subject, FULL_TRANSITIVE)
+    except RegistryForbidsError as error:
+        level = _effective(registry, subject)
+        if level == FULL_TRANSITIVE:
+            return level
+        raise RegistryForbidsError(
+            f"{error} (Confluent calls it WriteCompatibility), or have {FULL_TRANSITIVE} set on {subject} or on all subjects: "
+            f"it is {level or 'not known'} now"
+        ) from error
+    return before
+
+
+def _effective(registry: Registry, subject: str) -> str | None:
+    """The compatibility that holds for a subject; None where we may not know."""
+    try:
+        return registry.compatibility(subject) or registry.default_compatibility()
+    except RegistryForbidsError:
+        return None
 
 
 def _held(registry: Registry, subject: str, schema: Schema) -> Version | None:

@@ -21,6 +21,7 @@ __all__ = [
     "RegistryClient",
     "RegistryConnection",
     "RegistryError",
+    "RegistryForbidsError",
     "Version",
 ]
 
@@ -41,6 +42,10 @@ class RegistryAwayError(RegistryError):
 
 class NotRegisteredError(RegistryError):
     """The registry answered that it does not have this subject, version, schema or id."""
+
+
+class RegistryForbidsError(RegistryError):
+    """The registry knows the account, which lacks the right to this (HTTP 403)."""
 
 
 class IncompatibleSchemaError(RegistryError):
@@ -107,8 +112,11 @@ class Registry(Protocol):
     def compatibility(self, subject: str) -> str | None:
         """The compatibility set on the subject itself."""
 
+    def default_compatibility(self) -> str | None:
+        """The compatibility of subjects on which none is set."""
+
     def set_compatibility(self, subject: str, level: str) -> None:
-        """Sets the compatibility of a subject, before or after its first version."""
+        """Sets the compatibility of a subject, before or after its first version. Raises `RegistryForbidsError` where we may not."""
 
     def is_compatible(self, subject: str, text: str) -> bool:
         """Whether the subject would take this schema, by the compatibility it has."""
@@ -172,6 +180,13 @@ class RegistryClient:
         except NotRegisteredError:
             return None
 
+    def default_compatibility(self) -> str | None:
+        """The compatibility of subjects on which none is set."""
+        try:
+            return str(self._ask("the compatibility of all subjects", self._client.get_compatibility))
+        except NotRegisteredError:
+            return None
+
     def set_compatibility(self, subject: str, level: str) -> None:
         """Sets the compatibility of a subject."""
         self._ask(f"a new compatibility of {subject}", self._client.set_compatibility, subject, level)
@@ -213,7 +228,11 @@ class RegistryClient:
             )
         if status == 409:
             return IncompatibleSchemaError(f"{where} refuses {what} (HTTP 409): {said}")
-        if status in (401, 403):
+        if status == 403:
+            return RegistryForbidsError(
+                f"{where} forbids {what} to this account (HTTP 403, {said}): give it the right to that on this subject"
+            )
+        if status == 401:
             return RegistryError(
                 f"{where} refuses the credentials (HTTP {status}, {said}): "
                 "check schema_registry_username and schema_registry_password"

@@ -16,6 +16,7 @@ from backpack_streams.bus.registry_client import (
     RegistryAwayError,
     RegistryConnection,
     RegistryError,
+    RegistryForbidsError,
     Version,
 )
 from backpack_streams.bus.schemas import own_schemas
@@ -35,6 +36,8 @@ class FakeRegistry:
         self.levels: dict[str, str] = {}
         self.asked: list[str] = []
         self.away = 0
+        self.default_level: str | None = "BACKWARD"
+        self.forbids_levels = False
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
@@ -65,8 +68,14 @@ class FakeRegistry:
         self._ask("compatibility")
         return self.levels.get(subject)
 
+    def default_compatibility(self) -> str | None:
+        self._ask("default compatibility")
+        return self.default_level
+
     def set_compatibility(self, subject: str, level: str) -> None:
         self._ask("set compatibility")
+        if self.forbids_levels:
+            raise RegistryForbidsError("the registry forbids a new compatibility: give it the right")
         self.levels[subject] = level
 
     def is_compatible(self, subject: str, text: str) -> bool:
@@ -211,6 +220,20 @@ async def test_the_registry_is_asked_off_the_event_loop(fake: FakeRegistry, monk
 
 
 # ---- governance
+
+
+def test_who_may_not_set_the_compatibility_registers_where_it_is_right(fake: FakeRegistry) -> None:
+    fake.forbids_levels = True
+    with pytest.raises(RegistryForbidsError, match=r"WriteCompatibility.*it is BACKWARD now"):
+        register(fake, SUBJECT, TRADE)
+    assert fake.versions_of == {}
+    fake.default_level = FULL_TRANSITIVE
+    assert register(fake, SUBJECT, TRADE).compatibility_before == FULL_TRANSITIVE
+    assert [version.text for version in fake.versions_of[SUBJECT]] == [TRADE.canonical_text]
+    assert check(fake, SUBJECT, TRADE).compatibility_before == FULL_TRANSITIVE
+    fake.levels[SUBJECT] = "NONE"
+    with pytest.raises(RegistryForbidsError, match="it is NONE now"):
+        register(fake, SUBJECT, TRADE)
 
 
 def test_compatibility_is_set_before_the_first_version(fake: FakeRegistry) -> None:
