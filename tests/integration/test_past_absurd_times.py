@@ -1,17 +1,21 @@
 """A record with an absurd time misleads Kafka's own index, and no reader of the past: against a real broker."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
 from backpack_streams.books import BookStream, Status
-from backpack_streams.books.past_offsets import offsets_at
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import topic
 from backpack_streams.embedded import BlockingKafka
+from plant import Plant, running_plant, wait_until
+from reading import read_topic
 from stub_producer import DEPTH, StubExchange, StubProducer, _update, now_us
 
 SYMBOL = "BTC_USDC_PERP"
@@ -80,3 +84,23 @@ async def _after_an_update_of_another_century(servers: str) -> None:
             book = stream.books[SYMBOL]
             assert book.status is Status.LIVE, book.reason
             assert book.last_update_id == last_id
+
+
+def test_a_snapshot_names_a_place_behind_an_update_of_another_century(kafka: BlockingKafka, tmp_path: Path) -> None:
+    partition = partition_of(SYMBOL.encode(), topic(DEPTH).partitions)
+    with running_plant(kafka.bootstrap_servers, tmp_path, "absurd-seed.") as plant:
+        plant.start_exchange("--symbols", "1", "--rate", "5")
+        plant.run("topics", "apply")
+        now_ms = now_us() // 1000
+        stamps = [now_ms - 3_600_000 + number for number in range(1_000)]
+        stamps[100] += CENTURY_MILLIS
+        asyncio.run(send(kafka.bootstrap_servers, plant.prefix + DEPTH, partition, stamps))
+        plant.start_ready("rest-poller")
+        wait_until("a snapshot is there", lambda: bool(snapshots(plant)))
+        for snapshot in snapshots(plant):
+            assert (snapshot["delta_partition"], snapshot["delta_offset"]) == (partition, 1_000)
+
+
+def snapshots(plant: Plant) -> list[dict[str, Any]]:
+    found = read_topic(plant.bootstrap_servers, plant.prefix + "market.book_snapshot", "BookSnapshot")
+    return [each.value for each in found if each.value and each.value["symbol"] == SYMBOL]

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPIC, UPDATES_BEFORE_FIRST_SEED
-from backpack_streams.books.past_offsets import offsets_at
 from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topic_end import read_to_end

@@ -12,7 +12,6 @@ from backpack_streams.books.joining import DEPTH_TOPIC, KINDS_WITHOUT_BOOKS, MAR
 from backpack_streams.books.listing import Listing, moment_text
 from backpack_streams.books.past import PastStart, WantedKeys, look_back
 from backpack_streams.books.past_books import ARRIVAL_MICROS, PastBooks
-from backpack_streams.books.past_offsets import offsets_at
 from backpack_streams.books.past_reading import PastReading
 from backpack_streams.books.past_vouching import PastVouching
 from backpack_streams.books.past_watermarks import PastWatermarks
@@ -20,6 +19,7 @@ from backpack_streams.books.selection import Selection
 from backpack_streams.books.timeline import Pace
 from backpack_streams.books.vouching import WATERMARK_TOPIC
 from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.reader import Place, Reader
 
 __all__ = ["PastSpan", "join_past", "wanted_keys"]

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.backoff import Backoff
 from backpack_streams.bus.codec import Encoder
+from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
@@ -113,12 +115,16 @@ class Seeder:
                 watermarks = await self._watermarks(offsets)
                 self._watermarks_began = sum((await offsets.ends(watermarks)).values())
             places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
-            async with asyncio.TaskGroup() as tasks:
+            async with AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow_gaps())
                 tasks.create_task(self._follow_audits())
                 tasks.create_task(self._follow_watermarks())
                 for _ in range(self._workers):
-                    tasks.create_task(self._work(offsets, len(places)))
+                    # A search assigns its reader anew, so nobody else's question may be under way on it.
+                    searching = await opened.enter_async_context(
+                        Reader(self._publishing.connection, self._publishing.codec)
+                    )
+                    tasks.create_task(self._work(offsets, searching, len(places)))
 
     async def _recall_snapshots(self, reader: Reader) -> None:
         """The exchange's answers of before: a single one that is older comes from a server that is behind.
@@ -233,14 +239,14 @@ class Seeder:
     def _gaps_in(self, value: bytes | None) -> Iterable[DepthGap]:
         return () if value is None else depth_gaps(self._publishing.codec.decode(value)[1])
 
-    async def _work(self, offsets: Reader, partitions: int) -> None:
+    async def _work(self, offsets: Reader, searching: Reader, partitions: int) -> None:
         while True:
             request = self._plan.next(time.monotonic())
             if request is None:
                 await self._sleep()
                 continue
             try:
-                published = await self._seed(request, offsets, partitions)
+                published = await self._seed(request, offsets, searching, partitions)
             except _UnfitError as error:
                 self._refuse(request, _UNFIT, str(error))
                 self._dead_letter(error.answer, str(error), reports.VALUE_DOES_NOT_FIT)
@@ -274,7 +280,9 @@ class Seeder:
                 await offsets.places(topic)  # its leader is to be known before it is asked
         return [(topic, 0)] if self._has_watermarks else []
 
-    async def _seed(self, request: SeedRequest, offsets: Reader, partitions: int) -> tuple[int, int | None] | None:
+    async def _seed(
+        self, request: SeedRequest, offsets: Reader, searching: Reader, partitions: int
+    ) -> tuple[int, int | None] | None:
         """One snapshot, published if it is of use; returns its update id then, and where the watermarks ended before it.
 
         Raises:
@@ -305,9 +313,8 @@ class Seeder:
             self._refuse(request, _BEHIND, f"snapshot {snapshot.last_update_id} is from before update {known}")
             return None
         earliest_us = max(snapshot.timestamp_us - MARGIN_MICROS, self._plan.not_before_us(request.symbol))
-        found = await offsets.offset_at(place, earliest_us // 1000)
-        if found is not None:
-            row["delta_offset"] = min(found, end_before)
+        found = await offsets_at(searching, {place: earliest_us // 1000}, {place: end_before})
+        row["delta_offset"] = found[place]
         try:
             value = self._encode(row)
         except CodecError as error:

@@ -55,7 +55,7 @@ async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_asked_for_a
     rest = Rest(UNFIT)
     seeder = Seeder(cast(Publishing, publishing), cast(RestClient, rest), RestPollerSettings())
     seeder.set_open(["A"])
-    work = asyncio.create_task(seeder._work(cast(Reader, Offsets()), 8))
+    work = asyncio.create_task(seeder._work(cast(Reader, Offsets()), cast(Reader, None), 8))
     async with asyncio.timeout(10):
         while seeder._plan._fetching or not letters:  # noqa: ASYNC110  # the seeder tells nobody
             await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backpack_streams.books.past_offsets import offsets_at
+from backpack_streams.bus.offset_search import offsets_at
 
 PLACE = ("t", 0)
 ABSURD = 10**15
