@@ -58,7 +58,8 @@ class Poller:
         self._publishing = Publishing(name, settings, lambda _, symbol: symbol)
         self._reporter = self._publishing.reporter
         self._reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
-        self._rest = RestClient(rest_settings(settings, limits=LimitSettings(share=settings.rate_limit_share)))
+        limits = LimitSettings(share=settings.own_rate_limit_share)
+        self._rest = RestClient(rest_settings(settings, limits=limits))
         symbols = None if settings.symbols == "all" else frozenset(settings.symbols)
         self._selection = Selection(symbols, settings.shard_index, settings.shard_count)
         self._endpoints = endpoints(settings)
@@ -113,6 +114,10 @@ class Poller:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Polls until `stop` is set, then hands Kafka what is left."""
+        logger.info(
+            "rate limits are shared with the other shards, and with no other program at this address",
+            extra={"share": self._settings.own_rate_limit_share, "shards": self._settings.shard_count},
+        )
         tasks = [asyncio.create_task(self._repeat(each), name=each.name) for each in self._endpoints]
         tasks.append(asyncio.create_task(self._seeder.run(), name="seeder"))
         tasks.append(asyncio.create_task(self._refiller.run(), name="refiller"))

@@ -45,7 +45,10 @@ class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings,
         default=0.5,
         gt=0,
         le=1,
-        description="share of the exchange's rate limits to use; other programs share the address",
+        description=(
+            "share of the exchange's rate limits to use, by all shards of --shard-count together: each takes its part of it. "
+            "Any other program at the same address has its own share, another rest-poller as well"
+        ),
     )
     parallel_seeds: int = Field(default=4, ge=1, le=32, description="books asked for at the same time")
     stale_after: float = Field(
@@ -55,3 +58,8 @@ class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings,
         description="seconds of age at which a cached answer is refused",
         json_schema_extra={"metavar": "SECONDS"},
     )
+
+    @property
+    def own_rate_limit_share(self) -> float:
+        """This process's part of what all shards use together."""
+        return self.rate_limit_share / self.shard_count
