@@ -1,10 +1,11 @@
 """What in the Helm chart follows from other files: `python tests/chart_files.py` writes it, tests/chart holds it current.
 
-From the program: the topics of `files/topics.json`, and which settings `config` takes. From the comments of values.yaml: the table of the
-chart's README and the descriptions of values.schema.json.
+From the program: the topics of `files/topics.json`, and which settings `config` takes (`files/settings.json`). From values.yaml:
+`files/defaults.json`, and from its comments the table of the chart's README and the descriptions of values.schema.json.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ SETTINGS_OF_CONFIG: Mapping[str, type[BaseModel]] = {
 SET_BY_THE_CHART = frozenset(
     {
         *KafkaSettings.model_fields,
-        *ExchangeSettings.model_fields,
+        *("ws_url", "rest_url"),
         *("symbols", "shard_index", "shard_count", "streams", "group_id", "private_key", "private_key_file"),
         *("metrics_host", "metrics_port", "log_format"),
     }
@@ -119,6 +120,28 @@ def topics_file() -> str:
     return "[\n" + ",\n".join(f" {json.dumps(row)}" for row in rows) + "\n]\n"
 
 
+# ---- who takes which setting of `config`
+
+
+def settings_file() -> str:
+    """By component, the settings that it takes from the `config` of all services; the doctor goes to the exchange as they do."""
+    taken = {_component(part): sorted(config_settings(part)) for part in SETTINGS_OF_CONFIG if part != "sandbox"}
+    taken["doctor"] = sorted(ExchangeSettings.model_fields.keys() - SET_BY_THE_CHART)
+    return json.dumps(taken, indent=1) + "\n"
+
+
+def _component(part: str) -> str:
+    return re.sub(r"(?=[A-Z])", "-", part).lower()
+
+
+# ---- the defaults
+
+
+def defaults_file(text: str) -> str:
+    """Every documented value with its default, by its path: templates cannot see the default of what a user left empty."""
+    return json.dumps({row.path: row.default for row in values(text)}, indent=1, ensure_ascii=False) + "\n"
+
+
 # ---- the schema
 
 _TEXT = {"type": "string"}
@@ -130,7 +153,9 @@ _DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
 _BROKER = r"[^\s,]+:[0-9]{1,5}"
 _LIST_OR_TEXT = {"type": ["string", "array"], "items": {"type": "string", "pattern": "^[^\\s,]+$"}}
 _PEERS = {"type": "array", "items": {"$ref": "#/definitions/peer"}}
-_WORDS = {"type": "object", "additionalProperties": {"type": "string"}}
+_NAMED = {"type": "array", "items": {"$ref": "#/definitions/named"}}
+_WORDS = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
+_USER_OR_CLUSTER = {"type": ["integer", "string"], "minimum": 1, "maxLength": 0}
 _QUANTITIES = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 
 
@@ -186,6 +211,19 @@ DEFINITIONS: dict[str, Any] = {
             ),
         ),
     ),
+    # Volumes and containers: their insides are Kubernetes' own, which the API server checks.
+    "named": {"type": "object", "required": ["name"], "properties": {"name": _TEXT | {"minLength": 1}}},
+    "mount": _closed(
+        ("name", "mountPath"),
+        name=_TEXT,
+        mountPath=_TEXT,
+        subPath=_TEXT,
+        subPathExpr=_TEXT,
+        readOnly={"type": "boolean"},
+        recursiveReadOnly=_TEXT,
+        mountPropagation=_TEXT,
+    ),
+    "alias": _closed(("ip",), ip=_TEXT | {"minLength": 1}, hostnames={"type": "array", "items": _TEXT}),
     "relabeling": _closed(
         sourceLabels={"type": "array", "items": _TEXT},
         separator=_TEXT,
@@ -211,6 +249,13 @@ RULES: dict[str, dict[str, Any]] = {
         nodeAffinity={"type": "object"}, podAffinity={"type": "object"}, podAntiAffinity={"type": "object"}
     ),
     "extraEnv": {"type": "array", "items": {"$ref": "#/definitions/variable"}},
+    "extraVolumes": _NAMED,
+    "initContainers": _NAMED,
+    "extraContainers": _NAMED,
+    "extraVolumeMounts": {"type": "array", "items": {"$ref": "#/definitions/mount"}},
+    "hostAliases": {"type": "array", "items": {"$ref": "#/definitions/alias"}},
+    "services.ipFamilyPolicy": _choice("", "SingleStack", "PreferDualStack", "RequireDualStack"),
+    "services.ipFamilies": {"type": "array", "maxItems": 2, "uniqueItems": True, "items": _choice("IPv4", "IPv6")},
     "existingSecret": _NAME,
     "namespace": _NAME,
     "priorityClassName": _NAME,
@@ -272,9 +317,9 @@ RULES: dict[str, dict[str, Any]] = {
     "bookBuilder.keda.pollingInterval": _at_least(1, 3600),
     "bookBuilder.keda.stabilizationSeconds": _SECONDS,
     "serviceAccount.name": _NAME,
-    "podSecurity.runAsUser": {"type": ["integer", "null"], "minimum": 1},
-    "podSecurity.runAsGroup": {"type": ["integer", "null"], "minimum": 1},
-    "podSecurity.fsGroup": {"type": ["integer", "null"], "minimum": 1},
+    "podSecurity.runAsUser": _USER_OR_CLUSTER,
+    "podSecurity.runAsGroup": _USER_OR_CLUSTER,
+    "podSecurity.fsGroup": _USER_OR_CLUSTER,
     "topologySpread.topologyKeys": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
     "topologySpread.whenUnsatisfiable": _choice("ScheduleAnyway", "DoNotSchedule"),
     "podDisruptionBudget.maxUnavailable": _at_least(1, 64),
@@ -282,9 +327,6 @@ RULES: dict[str, dict[str, Any]] = {
     "prometheusRule.runbookBaseUrl": {"type": "string", "pattern": "^(https?://[^\\s]+)?$"},
     "prometheusRule.disabledAlerts": {"type": "array", "items": {"type": "string", "pattern": "^[A-Za-z0-9_]+$"}},
 }
-_OPTIONAL = frozenset(
-    {"podSecurity.runAsUser", "podSecurity.runAsGroup", "podSecurity.fsGroup"}
-)  # null removes a value
 
 
 def schema(text: str) -> dict[str, Any]:
@@ -307,11 +349,25 @@ def _described(default: Mapping[str, Any], before: str, descriptions: Mapping[st
     for key, value in default.items():
         path = f"{before}{key}"
         if path in descriptions:
-            properties[key] = {"description": descriptions[path]} | _allowed(path, key, value)
+            properties[key] = {"description": descriptions[path]} | _or_empty(_allowed(path, key, value))
         else:
-            properties[key] = _described(value, f"{path}.", descriptions)
-    required = tuple(key for key in default if f"{before}{key}" not in _OPTIONAL)
-    return _closed(required, **properties)
+            properties[key] = _or_empty(_described(value, f"{path}.", descriptions))
+    return _closed(**properties)
+
+
+def _or_empty(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule, or nothing at all: a value that is left empty means its default."""
+    wider = dict(rule)
+    if "type" in rule:
+        types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+        wider["type"] = [*types, "null"]
+    if "const" in rule:
+        wider["enum"] = [wider.pop("const"), None]
+    if "enum" in rule:
+        wider["enum"] = [*rule["enum"], None]
+    if "anyOf" in rule:
+        wider["anyOf"] = [*rule["anyOf"], {"type": "null"}]
+    return wider
 
 
 def _allowed(path: str, key: str, default: Any) -> dict[str, Any]:
@@ -350,7 +406,7 @@ def config_settings(part: str) -> dict[str, dict[str, Any]]:
 
 def config_schema(part: str) -> dict[str, Any]:
     """What a part's `config` may hold."""
-    return _closed(**dict(sorted(config_settings(part).items())))
+    return _closed(**{name: _or_empty(rule) for name, rule in sorted(config_settings(part).items())})
 
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:
@@ -386,6 +442,8 @@ def generated() -> dict[Path, str]:
     page = CHART / "README.md"
     return {
         CHART / "files" / "topics.json": topics_file(),
+        CHART / "files" / "defaults.json": defaults_file(text),
+        CHART / "files" / "settings.json": settings_file(),
         CHART / "values.schema.json": json.dumps(schema(text), indent=1, ensure_ascii=False) + "\n",
         page: readme(page.read_text("utf-8"), values(text)),
     }

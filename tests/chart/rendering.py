@@ -145,6 +145,11 @@ def containers(pod: Resource) -> list[Resource]:
     return [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
 
 
+def own_containers(pod: Resource) -> list[Resource]:
+    """Those that the chart makes, without those of the values."""
+    return [container for container in containers(pod) if "args" in container]
+
+
 def environment(container: Resource) -> dict[str, Any]:
     """Variables by their names; of one from elsewhere what it refers to."""
     names = [each["name"] for each in container["env"]]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chart.combinations import Group, Row, rows
-from chart.rendering import NEWEST, OLDEST, Chart, complaints, containers, environment, identity, merged, pods
+from chart.rendering import NEWEST, OLDEST, Chart, complaints, environment, identity, merged, own_containers, pods
 from chart_files import CHART
 from thoroughness import PROFILE
 
@@ -113,6 +113,29 @@ SWITCHES: dict[str, dict[str, Values]] = {
     "monitor": switch("serviceMonitor", {"enabled": True, "labels": {"release": "prometheus"}}, {}),
     "rules": switch("prometheusRule", {"enabled": True, "runbookBaseUrl": "https://git.example.com/blob/main/"}, {}),
     "dashboard": switch("dashboard", {"enabled": True, "annotations": {"grafana_folder": "Markets"}}, {}),
+    "families": {
+        "the cluster's": {},
+        "both": {"services": {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}},
+        "IPv6": {"services": {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"]}},
+    },
+    "extras": {
+        "none": {},
+        "some": {
+            "extraVolumes": [{"name": "authority", "configMap": {"name": "authority"}}],
+            "extraVolumeMounts": [{"name": "authority", "mountPath": "/etc/authority", "readOnly": True}],
+            "initContainers": [{"name": "first", "image": "busybox", "command": ["true"]}],
+            "extraContainers": [{"name": "beside", "image": "busybox", "command": ["sleep", "infinity"]}],
+            "hostAliases": [{"ip": "fd00::1", "hostnames": ["kafka-1"]}],
+            "hookJob": {
+                "labels": {"sidecar.istio.io/inject": "false"},
+                "annotations": {"linkerd.io/inject": "disabled"},
+                "tolerations": [{"operator": "Exists"}],
+                "nodeSelector": {"jobs": "yes"},
+                "extraContainers": [{"name": "job-beside", "image": "busybox", "command": ["true"]}],
+            },
+            "config": {"exchange_proxy": "http://proxy:3128", "ws_connect_timeout": 20, "rest_read_timeout": 5},
+        },
+    },
     "image": {
         "tag": {},
         "digest": {"image": {"digest": "sha256:" + "0" * 64}, "imagePullSecrets": [{"name": "registry-login"}]},
@@ -127,7 +150,7 @@ SWITCHES: dict[str, dict[str, Values]] = {
             "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
             "priorityClassName": "high",
             "restPoller": {"nodeSelector": {"zone": "a"}, "podAnnotations": {"own": "yes"}},
-            "podSecurity": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
+            "podSecurity": {"runAsUser": "", "runAsGroup": "", "fsGroup": ""},
         },
     },
     "settings": {
@@ -159,7 +182,7 @@ def wrong_with(chart: Chart, row: Row) -> list[str]:
         found += complaints(resources, version)
         identities = [identity(each) for each in resources]
         found += [f"{each} is there twice" for each in set(identities) if identities.count(each) > 1]
-        for container in (container for pod in pods(resources) for container in containers(pod)):
+        for container in (container for pod in pods(resources) for container in own_containers(pod)):
             found += [f"{name} is empty" for name, value in environment(container).items() if value in (None, "")]
     return found
 

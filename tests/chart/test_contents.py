@@ -20,11 +20,11 @@ from chart.rendering import (
     NAMESPACE,
     RELEASE,
     Chart,
-    containers,
     environment,
     merged,
     of_kind,
     one,
+    own_containers,
     pods,
 )
 from chart.test_combinations import ROWS, SWITCHES, values_of
@@ -54,7 +54,7 @@ SECRETS = {
 def test_the_program_takes_every_setting(chart: Chart, row: dict[str, str], tmp_path: Path) -> None:
     """Each container's command reads its environment as in the pod: no variable is unknown, none is refused."""
     commands = {command.name: command for command in COMMANDS}
-    for container in (container for pod in pods(chart.render(values_of(row))) for container in containers(pod)):
+    for container in (container for pod in pods(chart.render(values_of(row))) for container in own_containers(pod)):
         name, *positionals = container["args"]
         command = commands[name]
         assert [word for each in command.positionals for word in each.choices if word in positionals] == positionals
@@ -86,7 +86,7 @@ def test_every_file_that_a_setting_names_is_mounted(chart: Chart) -> None:
     for row in ROWS:
         for pod in pods(chart.render(values_of(row))):
             volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
-            for container in containers(pod):
+            for container in own_containers(pod):
                 mounted = {
                     f"{mount['mountPath']}/{item['path']}"
                     for mount in container["volumeMounts"]
@@ -198,8 +198,10 @@ def test_every_pod_is_restricted(chart: Chart, row: dict[str, str]) -> None:
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-        assert all(volume.keys() & {"emptyDir", "secret"} for volume in spec["volumes"])
-        for container in containers(pod):
+        assert all(
+            volume.keys() & {"emptyDir", "secret"} for volume in spec["volumes"] if volume["name"] != "authority"
+        )
+        for container in own_containers(pod):
             rights = container["securityContext"]
             assert rights["allowPrivilegeEscalation"] is False
             assert rights["readOnlyRootFilesystem"] is True
@@ -319,7 +321,7 @@ def test_groups_and_clients_are_told_apart(chart: Chart) -> None:
         found = (
             environment(each).get(variable)
             for pod in pods(chart.render(ALL, release=release))
-            for each in containers(pod)
+            for each in own_containers(pod)
         )
         return {value for value in found if value}
 
@@ -340,7 +342,7 @@ def test_everything_is_in_the_releases_namespace_and_says_whose_it_is(chart: Cha
 
 def test_image(chart: Chart) -> None:
     def images(*parts: dict[str, Any]) -> set[str]:
-        return {container["image"] for pod in pods(chart.render(ALL, *parts)) for container in containers(pod)}
+        return {container["image"] for pod in pods(chart.render(ALL, *parts)) for container in own_containers(pod)}
 
     digest = "sha256:" + "1f" * 32
     assert images() == {"backpack-streams:0.1.0"}
@@ -383,7 +385,7 @@ def test_topics_and_schemas_are_made_before_anything_writes(
     chart: Chart, topics: str, registry: str, steps: list[list[str]]
 ) -> None:
     jobs = of_kind(chart.render(SWITCHES["topics"][topics], SWITCHES["registry"][registry]), "Job")
-    found = [container["args"] for job in jobs.values() for container in containers(job["spec"]["template"])]
+    found = [container["args"] for job in jobs.values() for container in own_containers(job["spec"]["template"])]
     assert found == steps
 
 
@@ -546,6 +548,11 @@ def test_the_notes_are_short_where_there_is_little_to_say(chart: Chart, tmp_path
     assert "secret" not in text
     assert "sandbox" not in text
     assert "book-builder, market-producer, perp-producer, rest-poller" in text
+
+
+def test_the_notes_may_be_read_where_values_are_left_empty(chart: Chart, tmp_path: Path) -> None:
+    empty = notes(chart, tmp_path / "empty", {"bookBuilder": None, "sandbox": None, "topics": None})
+    assert empty == notes(chart, tmp_path / "default")
 
 
 def test_nothing_runs_where_all_is_off(chart: Chart, tmp_path: Path) -> None:

@@ -15,10 +15,13 @@ BY_THE_SCHEMA: dict[str, tuple[Values, str]] = {
         {"perpProducer": {"replicasPerShard": 0}},
         "'/perpProducer/replicasPerShard': minimum: got 0, want 1",
     ),
-    "half a shard": ({"marketProducer": {"shards": 1.5}}, "'/marketProducer/shards': got number, want integer"),
-    "a word for a number": ({"bookBuilder": {"replicas": "two"}}, "'/bookBuilder/replicas': got string, want integer"),
-    "a word for a switch": ({"sandbox": {"enabled": "yes"}}, "'/sandbox/enabled': got string, want boolean"),
-    "a list for a map": ({"kafka": ["a:9092"]}, "'/kafka': got array, want object"),
+    "half a shard": ({"marketProducer": {"shards": 1.5}}, "'/marketProducer/shards': got number, want null or integer"),
+    "a word for a number": (
+        {"bookBuilder": {"replicas": "two"}},
+        "'/bookBuilder/replicas': got string, want null or integer",
+    ),
+    "a word for a switch": ({"sandbox": {"enabled": "yes"}}, "'/sandbox/enabled': got string, want null or boolean"),
+    "a list for a map": ({"kafka": ["a:9092"]}, "'/kafka': got array, want null or object"),
     "an unknown value": ({"kakfa": {}}, "additional properties 'kakfa' not allowed"),
     "an unknown value within": (
         {"marketProducer": {"shardCount": 3}},
@@ -42,13 +45,12 @@ BY_THE_SCHEMA: dict[str, tuple[Values, str]] = {
     ),
     "a setting of the wrong type": (
         {"bookBuilder": {"config": {"top_levels": "many"}}},
-        "'/bookBuilder/config/top_levels': got string, want integer",
+        "'/bookBuilder/config/top_levels': got string, want null or integer",
     ),
     "a choice that is none": (
         {"marketProducer": {"config": {"connections": 3}}},
         "'/marketProducer/config/connections': value must be one of 1, 2",
     ),
-    "no brokers at all": ({"kafka": {"bootstrapServers": None}}, "'/kafka': missing property 'bootstrapServers'"),
     "a broker without a port": (
         {"kafka": {"bootstrapServers": "kafka"}},
         "'/kafka/bootstrapServers': 'kafka' does not match",
@@ -88,13 +90,29 @@ BY_THE_SCHEMA: dict[str, tuple[Values, str]] = {
         "'/networkPolicy/metricsFrom/0': additional properties 'podSelectors' not allowed",
     ),
     "a port beyond": ({"networkPolicy": {"kafka": {"ports": [70000]}}}, "'/networkPolicy/kafka/ports/0': maximum"),
-    "a part left out": ({"bookBuilder": {"hpa": None}}, "'/bookBuilder': missing property 'hpa'"),
+    "a volume without a name": (
+        {"extraVolumes": [{"emptyDir": {}}]},
+        "'/extraVolumes/0': missing property 'name'",
+    ),
+    "a mount's field misspelt": (
+        {"restPoller": {"extraVolumeMounts": [{"name": "a", "mountpath": "/a"}]}},
+        "'/restPoller/extraVolumeMounts/0': ",
+    ),
+    "a family that is none": (
+        {"services": {"ipFamilies": ["IPv5"]}},
+        "'/services/ipFamilies/0': value must be one of 'IPv4', 'IPv6'",
+    ),
+    "a user by name": ({"podSecurity": {"runAsUser": "backpack"}}, "'/podSecurity/runAsUser': maxLength: "),
 }
 
 LOGIN = {"securityProtocol": "SASL_SSL", "saslMechanism": "SCRAM-SHA-512", "existingSecret": "login"}
 TOGETHER: dict[str, tuple[Values, str]] = {
     "no brokers": (
         {"kafka": {"bootstrapServers": ""}},
+        "kafka.bootstrapServers is needed: --set kafka.bootstrapServers=HOST:PORT",
+    ),
+    "brokers left empty": (
+        {"kafka": {"bootstrapServers": None}},
         "kafka.bootstrapServers is needed: --set kafka.bootstrapServers=HOST:PORT",
     ),
     "a gateway": ({"gateway": {"enabled": True}}, "gateway.enabled: this version has no gateway; leave it false"),

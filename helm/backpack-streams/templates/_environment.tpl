@@ -39,13 +39,18 @@ Takes `root`; `component`; `needs`, a list of kafka, registry, exchange, account
 {{- end -}}
 {{- end -}}
 {{- range $name, $value := .settings -}}{{- $_ := set $settings $name $value -}}{{- end -}}
-{{- if not (has .component (list "sandbox" "doctor" "topics")) -}}
-{{- range $name, $value := $root.Values.config -}}{{- $_ := set $settings $name $value -}}{{- end -}}
+{{- $taken := get ($root.Files.Get "files/settings.json" | fromJson) .component | default list -}}
+{{- range $name, $value := $root.Values.config -}}
+{{- if has $name $taken -}}{{- $_ := set $settings $name $value -}}{{- end -}}
 {{- end -}}
-{{- range $name, $value := .values.config -}}{{- $_ := set $settings $name $value -}}{{- end -}}
+{{- range $name, $value := .values.config -}}
+{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $settings $name $value -}}{{- end -}}
+{{- end -}}
 {{- range $name, $value := $settings }}
+{{- if not (kindIs "invalid" $value) }}
 - name: BACKPACK_STREAMS_{{ upper $name }}
   value: {{ include "backpack-streams.settingText" $value | quote }}
+{{- end }}
 {{- end }}
 {{- include "backpack-streams.secretEnvironment" . }}
 {{- range concat $root.Values.extraEnv (.values.extraEnv | default list) }}

@@ -13,23 +13,29 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels that never change during a resource's life. Takes `root`, `component`. */}}
+{{/* Labels that never change during a resource's life. Takes `root`, `component`, perhaps `shard`. */}}
 {{- define "backpack-streams.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
+{{- if hasKey . "shard" }}
+backpack-streams/shard: {{ .shard | quote }}
+{{- end }}
 {{- end -}}
 
-{{/* All labels of a resource. Takes `root`, `component`. */}}
+{{/*
+All labels of a resource, the chart's own before those of the values. Takes `root`, `component`, perhaps `shard`, `own` (more of the chart's)
+and `given` (more of the values').
+*/}}
 {{- define "backpack-streams.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "backpack-streams.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-app.kubernetes.io/part-of: backpack-streams
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $chart := dict
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" .root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" .root.Release.Service
+  "app.kubernetes.io/part-of" "backpack-streams"
+-}}
+{{- $chosenBy := include "backpack-streams.selectorLabels" . | fromYaml -}}
+{{- include "backpack-streams.words" (list $chosenBy $chart (.own | default dict) (.given | default dict) .root.Values.commonLabels) -}}
 {{- end -}}
 
 {{- define "backpack-streams.image" -}}

@@ -116,6 +116,17 @@ spec:
       from:
         - podSelector:
             matchLabels:
-              app.kubernetes.io/instance: {{ .root.Release.Name }}
+              app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
   {{- end }}
+{{- end -}}
+
+{{/* Type and addresses of a Service. */}}
+{{- define "backpack-streams.ipFamilies" -}}
+type: ClusterIP
+{{- with .Values.services.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.services.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
 {{- end -}}

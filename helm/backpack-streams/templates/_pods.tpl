@@ -30,6 +30,10 @@ securityContext:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with concat $root.Values.hostAliases (.values.hostAliases | default list) }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 volumes:
   - name: tmp
     emptyDir: {}
@@ -43,6 +47,9 @@ volumes:
         - key: {{ $key | quote }}
           path: {{ $file }}
         {{- end }}
+  {{- end }}
+  {{- with concat $root.Values.extraVolumes (.values.extraVolumes | default list) }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end -}}
 
@@ -71,26 +78,40 @@ volumeMounts:
     mountPath: /etc/backpack-streams/{{ $name }}
     readOnly: true
   {{- end }}
+  {{- with concat .root.Values.extraVolumeMounts (.values.extraVolumeMounts | default list) }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
-{{/* Labels and annotations of a pod; not the chart's version, so that a new chart alone starts no pod anew. Takes `root`, `component`, `values`, perhaps `shard`. */}}
+{{/* Containers of the values that run before those of the chart, as a YAML list. Takes `root`, `values`. */}}
+{{- define "backpack-streams.initContainers" -}}
+{{- with concat .root.Values.initContainers (.values.initContainers | default list) }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/*
+Labels and annotations of a pod; not the chart's version, so that a new chart alone starts no pod anew. Takes `root`, `component`, `values`,
+perhaps `shard`, `annotations` (the chart's own).
+*/}}
 {{- define "backpack-streams.podMetadata" -}}
+{{- $chosenBy := include "backpack-streams.selectorLabels" . | fromYaml -}}
+{{- $chart := dict "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/part-of" "backpack-streams" -}}
 labels:
-  {{- include "backpack-streams.selectorLabels" . | nindent 2 }}
-  app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-  app.kubernetes.io/part-of: backpack-streams
-  {{- with .root.Values.commonLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-  {{- if hasKey . "shard" }}
-  backpack-streams/shard: {{ .shard | quote }}
-  {{- end }}
-  {{- range $name, $value := merge (dict) (.values.podLabels | default dict) .root.Values.podLabels }}
-  {{ $name }}: {{ $value | quote }}
-  {{- end }}
-{{- with merge (dict) (.values.podAnnotations | default dict) .root.Values.podAnnotations }}
+  {{- include "backpack-streams.words" (list
+    $chosenBy
+    $chart
+    (.values.podLabels | default dict)
+    (.values.labels | default dict)
+    .root.Values.podLabels
+    .root.Values.commonLabels
+  ) | nindent 2 }}
+{{- with include "backpack-streams.words" (list
+  (.annotations | default dict)
+  (.values.podAnnotations | default dict)
+  (.values.annotations | default dict)
+  .root.Values.podAnnotations
+) }}
 annotations:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -106,9 +127,6 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "backpack-streams.selectorLabels" $ | nindent 8 }}
-        {{- if hasKey $ "shard" }}
-        backpack-streams/shard: {{ $.shard | quote }}
-        {{- end }}
     matchLabelKeys: [pod-template-hash]
   {{- end }}
 {{- end }}
@@ -129,9 +147,6 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "backpack-streams.labels" . | nindent 4 }}
-    {{- if hasKey . "shard" }}
-    backpack-streams/shard: {{ .shard | quote }}
-    {{- end }}
 spec:
   {{- if hasKey . "replicas" }}
   replicas: {{ .replicas }}
@@ -149,9 +164,6 @@ spec:
   selector:
     matchLabels:
       {{- include "backpack-streams.selectorLabels" . | nindent 6 }}
-      {{- if hasKey . "shard" }}
-      backpack-streams/shard: {{ .shard | quote }}
-      {{- end }}
   template:
     metadata:
       {{- include "backpack-streams.podMetadata" . | nindent 6 }}
@@ -161,6 +173,10 @@ spec:
       {{- include "backpack-streams.podSpec" $context | nindent 6 }}
       {{- with include "backpack-streams.topologySpread" . | trim }}
       {{- . | nindent 6 }}
+      {{- end }}
+      {{- with include "backpack-streams.initContainers" . }}
+      initContainers:
+        {{- . | nindent 8 }}
       {{- end }}
       containers:
         - name: {{ .component }}
@@ -173,6 +189,9 @@ spec:
           {{- with include "backpack-streams.handover" (dict "root" .root "seconds" $handoverSeconds) | trim }}
           {{- . | nindent 10 }}
           {{- end }}
+        {{- with concat .root.Values.extraContainers .values.extraContainers }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
 {{- end -}}
 
 {{/* /healthz answers from the first second on, /readyz once the service does its work. */}}
