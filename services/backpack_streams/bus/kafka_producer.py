@@ -2,7 +2,7 @@
 
 aiokafka's own `stop` waits until everything is sent, and leaves its tasks and sockets behind when that wait is cancelled. So the
 pieces are ended one by one here. They have no public names: all that this project knows of them stands in this module, and
-`tests/integration/test_publisher_producers.py` shows that a release of aiokafka still has them.
+`tests/faults/test_publisher_resources.py` shows that a release of aiokafka still has them.
 """
 
 import asyncio

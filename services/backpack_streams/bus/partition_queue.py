@@ -19,8 +19,10 @@ __all__ = [
 ]
 
 DEFAULT_BUFFER_BYTES = 256 * 1024 * 1024
-RECORD_OVERHEAD_BYTES = 120
-"""What a waiting record costs beside its value: tuple, timestamp, references."""
+RECORD_OVERHEAD_BYTES = 176
+"""What a waiting record costs beside its value, as measured: tuple, timestamp, the value's own head, references."""
+_IN_FLIGHT_SHARE = 64
+_SMALL_BATCH_BYTES = 16 * 1024
 _SETTLED_POLL_SECONDS = 0.02
 
 Record = tuple[bytes | None, bytes | None, int]
@@ -55,22 +57,30 @@ class SendBuffer:
     Attributes:
         failure: why nothing will be sent any more; None while the publisher works.
         takes_all: nothing is refused. For the end of a process: what is handed over then was in memory anyway.
+        in_flight_bytes: of batches on their way, each of which is in memory several times over, beside its records.
     """
 
-    __slots__ = ("failure", "max_bytes", "refused_records", "takes_all", "used_bytes")
+    __slots__ = ("failure", "in_flight_bytes", "max_bytes", "refused_records", "takes_all", "used_bytes")
 
     def __init__(self, max_bytes: int = DEFAULT_BUFFER_BYTES) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
+        self.in_flight_bytes = 0
         self.refused_records = 0
         self.failure: BusError | None = None
         self.takes_all = False
+
+    def batch_bytes(self, most: int) -> int:
+        """How large the next batch may be, `most` at most. Small ones always may leave, so that no partition waits for another."""
+        room = self.max_bytes // _IN_FLIGHT_SHARE - self.in_flight_bytes
+        return max(_SMALL_BATCH_BYTES, min(most, room))
 
 
 class Lane:
     """The queue of one partition. Made by `Publisher.lane`.
 
     Attributes:
+        buffer: what it shares with the queues of other partitions.
         pending: records that Kafka has neither acknowledged nor refused for good, in the order they were handed over.
         done: how many it has acknowledged or refused for good.
         next_offset: the offset behind the last one acknowledged, -1 before the first.
@@ -81,12 +91,12 @@ class Lane:
     """
 
     __slots__ = (
-        "_buffer",
         "_ends",
         "_handovers",
         "_sending_since",
         "_taken",
         "_waiter",
+        "buffer",
         "done",
         "next_offset",
         "owed_since",
@@ -99,7 +109,7 @@ class Lane:
     )
 
     def __init__(self, buffer: SendBuffer, topic: str, partition: int) -> None:
-        self._buffer = buffer
+        self.buffer = buffer
         self.topic = topic
         self.partition = partition
         self.pending: deque[Record] = deque()
@@ -125,7 +135,7 @@ class Lane:
 
         `spare` records may use a tenth more: they say what the buffer had no room for.
         """
-        buffer = self._buffer
+        buffer = self.buffer
         cost = RECORD_OVERHEAD_BYTES + (len(value) if value else 0)
         room = buffer.max_bytes
         if spare:
@@ -152,8 +162,8 @@ class Lane:
         """
         goal, rejected = self.handed_over, self.rejected
         while self.done < goal:  # rarely asked for: no event on the way of every batch
-            if self._buffer.failure is not None:
-                raise self._buffer.failure
+            if self.buffer.failure is not None:
+                raise self.buffer.failure
             await asyncio.sleep(_SETTLED_POLL_SECONDS)
         return self.rejected - rejected
 
@@ -187,7 +197,7 @@ class Lane:
         self._taken = max(0, self._taken - records)
         self.done += records
         size = sum([len(record[1] or b"") for record in disposed])
-        self._buffer.used_bytes -= size + RECORD_OVERHEAD_BYTES * records
+        self.buffer.used_bytes -= size + RECORD_OVERHEAD_BYTES * records
         self.owed_since = None
         self.trouble = ""
         return disposed

@@ -93,9 +93,11 @@ class Sender:
         lane, producer = self.lane, self._producer.now
         waiting_since = lane.take()
         batch, records, reason = self._build(producer, most)
+        size = batch.size()
         if not records:
             self._reject(reason)
             return None
+        lane.buffer.in_flight_bytes += size
         try:
             offset = await producer.send(batch, lane.topic, lane.partition)
         except NoSuchPartitionError:
@@ -110,12 +112,15 @@ class Sender:
             self._trouble(error)
             await self._producer.replace(producer, error)
             raise
+        finally:
+            lane.buffer.in_flight_bytes -= size
         self._acknowledged(offset, records, waiting_since)
         return None
 
     def _build(self, producer: KafkaProducer, most: int | None) -> tuple[Batch, int, str]:
         """A batch of the first pending records, how many they are, and why the first is not among them if they are none."""
         batch = producer.new_batch()
+        room = self.lane.buffer.batch_bytes(BATCH_BYTES)
         records = 0
         reason = f"larger than a batch may be ({BATCH_BYTES} bytes)"
         for key, value, timestamp_ms in islice(self.lane.pending, most):
@@ -126,6 +131,8 @@ class Sender:
                 reason = f"it cannot be written: {error!r}"
                 break
             records += 1
+            if batch.size() >= room:
+                break
         batch.close()
         return batch, records, reason
 

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 REPORT_TOPICS = ("ops.gap", "ops.dead_letter", "ops.stream_status")
 KAFKA_LATE_SECONDS = 10.0
 _ROOM_LOOK_SECONDS = 0.05
+_LEAST_WAITING_BYTES, _WAITING_SHARE = 1024 * 1024, 20
+"""Reports that have no room may take a twentieth of the buffer beside it."""
 
 
 def now_us() -> int:
@@ -55,7 +57,8 @@ class Publishing:
             self._times.on_acknowledged,
             settings.progress_timeout,
         )
-        self.reporter = Reporter(service, self.lane, self.encoder)
+        waiting_bytes = max(_LEAST_WAITING_BYTES, settings.buffer_bytes // _WAITING_SHARE)
+        self.reporter = Reporter(service, self.lane, self.encoder, waiting_bytes)
         self._create_topics = settings.create_topics
         self._stream_of = stream_of
 

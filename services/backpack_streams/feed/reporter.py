@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 WAITING_REPORTS = 20_000
 """Reports kept while the buffer for Kafka has no room even for them."""
+WAITING_BYTES = 8 * 1024 * 1024
+"""What their values may take together, unless somebody says otherwise."""
 
 _LOGGED_HEX = 4_000
 """Of a lost report: whole for gaps and states, the beginning of a long dead letter."""
@@ -37,9 +39,15 @@ class Reporter:
     """Publishes gaps, dead letters and stream states of one service."""
 
     def __init__(
-        self, service: str, lane: Callable[[str, bytes], ReportOut], encoder: Callable[[str], Encoder]
+        self,
+        service: str,
+        lane: Callable[[str, bytes], ReportOut],
+        encoder: Callable[[str], Encoder],
+        most_waiting_bytes: int = WAITING_BYTES,
     ) -> None:
         self._service = service
+        self._most_waiting_bytes = most_waiting_bytes
+        self._waiting_bytes = 0
         self._lane = lane
         self._encode = {topic: encoder(topic) for topic in ("ops.gap", "ops.dead_letter", "ops.stream_status")}
         self._waiting: deque[Report] = deque()
@@ -90,7 +98,7 @@ class Reporter:
     def on_tick(self) -> None:
         """Reports that had no room are tried again, in their order."""
         while self._waiting and self._hand_over(*self._waiting[0]):
-            self._waiting.popleft()
+            self._waiting_bytes -= len(self._waiting.popleft()[2])
 
     def _send(self, topic: str, key: str, record: dict[str, Any], time_us: int) -> None:
         clean = {name: _encodable(value) for name, value in record.items()}
@@ -102,10 +110,11 @@ class Reporter:
         return self._lane(topic, key).append(key, value, timestamp_ms, spare=True)
 
     def _keep(self, report: Report) -> None:
-        if len(self._waiting) < WAITING_REPORTS:
-            self._waiting.append(report)
-            return
         topic, _, value, _ = report
+        if len(self._waiting) < WAITING_REPORTS and self._waiting_bytes + len(value) <= self._most_waiting_bytes:
+            self._waiting.append(report)
+            self._waiting_bytes += len(value)
+            return
         self.lose(topic, value, "no room is left even for reports")
 
     def lose(self, topic: str, value: bytes, why: str) -> None:

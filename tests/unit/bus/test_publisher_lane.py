@@ -139,7 +139,7 @@ async def test_who_waits_for_a_publisher_that_fails_is_told() -> None:
     lane.append(b"a", b"1", 1)
     settled = asyncio.create_task(lane.settled())
     await asyncio.sleep(0)
-    lane._buffer.failure = BusError("stuck")
+    lane.buffer.failure = BusError("stuck")
     with pytest.raises(BusError, match="stuck"):
         await settled
 

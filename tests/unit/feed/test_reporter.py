@@ -17,9 +17,9 @@ LETTER: dict[str, Any] = {"origin": "depth.X", "symbol": "X", "detail": "said"}
 maybe_longs = st.none() | st.integers(-(2**63), 2**63 - 1)
 
 
-def reporter_and_lanes() -> tuple[Reporter, Lanes]:
+def reporter_and_lanes(**options: int) -> tuple[Reporter, Lanes]:
     lanes = Lanes()
-    return Reporter(SERVICE, lanes.lane, encoder), lanes
+    return Reporter(SERVICE, lanes.lane, encoder, **options), lanes
 
 
 def fields(record: str) -> set[str]:
@@ -126,6 +126,23 @@ def test_reports_that_have_no_room_wait_and_go_out_in_their_order(steps: list[st
             lanes.room_for_reports = step == "room"
     assert [gap["detected_time"] for gap in lanes.gaps] == list(range(number))
     assert reporter.lost_reports == 0
+
+
+def test_waiting_reports_are_bounded_in_bytes_too() -> None:
+    reporter, lanes = reporter_and_lanes(most_waiting_bytes=3000)
+    lanes.room_for_reports = False
+    letter: dict[str, Any] = {"reason": "R", "detail": "d", "origin": "o", "symbol": "S", "received_us": 1}
+    for _ in range(2):
+        reporter.dead_letter(payload=bytes(1000), **letter)
+    assert reporter.lost_reports == 0
+    reporter.dead_letter(payload=bytes(1000), **letter)
+    assert (reporter.waiting_reports, reporter.lost_reports) == (2, 1)
+    lanes.room_for_reports = True
+    reporter.on_tick()
+    lanes.room_for_reports = False
+    for _ in range(2):
+        reporter.dead_letter(payload=bytes(1000), **letter)
+    assert (reporter.waiting_reports, reporter.lost_reports) == (2, 1), "what was handed over takes nothing any more"
 
 
 def test_waiting_reports_are_bounded_and_the_ones_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
