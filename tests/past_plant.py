@@ -70,6 +70,9 @@ class Logs:
     async def offset_at(self, place: tuple[str, int], time_ms: int) -> int | None:
         return next((each.offset for each in self.topics[place[0]] if each.timestamp >= time_ms), None)
 
+    def follow(self, offsets: Mapping[tuple[str, int], int], topics: object = None) -> None:
+        self.assign(offsets)
+
     def assign(self, offsets: Mapping[tuple[str, int], int]) -> None:
         self.positions = {place[0]: offset for place, offset in offsets.items()}
 

@@ -152,6 +152,9 @@ class MemoryReader:
     def assign(self, offsets: Mapping[Place, int]) -> None:
         self.positions = dict(offsets)
 
+    def partition_count(self, topic: str) -> int | None:
+        return None
+
     async def position(self, place: Place) -> int:
         return self.positions[place]
 

@@ -58,7 +58,7 @@ class Takeover:
             self._positions |= await read_watermarks(self._reader, vouching, self._intake.books.values())
             if is_outdated():
                 return False
-        self._reader.assign(self._positions if self._keeper.partitions else {})
+        self._reader.follow(self._positions if self._keeper.partitions else {}, (self._prefix + MARKET_TOPIC,))
         logger.info(
             "partitions taken over",
             extra={"partitions": sorted(assigned), "new": sorted(new), "books": len(self._intake.books)},

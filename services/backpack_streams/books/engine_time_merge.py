@@ -54,6 +54,10 @@ class EngineTimeMerge(Generic[Item]):
     def __len__(self) -> int:
         return len(self._heap)
 
+    def follow(self, place: Place) -> None:
+        """One more partition may hold what comes next."""
+        self._lanes[place] = _Lane()
+
     def progress(self, place: Place, time_us: int, received_us: int) -> None:
         """A record of this time was read, whether it is given or not."""
         lane = self._lanes[place]

@@ -67,6 +67,8 @@ class LiveReading:
         """When Kafka last gave an update."""
         self._stamps_ms: dict[Place, int] = {}
         self._places: list[Place] = []
+        self._followed = (prefix + MARKET_TOPIC,)
+        """What is added to other topics takes a look round (`_look`)."""
         self._read_up_to: dict[Place, int] = {}
         self._follows_watermarks = False
         self._next_look_for_watermarks = self._try_again_at = 0.0
@@ -161,7 +163,7 @@ class LiveReading:
                 pass
         if not self._follows_watermarks and intake.vouching is not None:
             offsets = offsets | await self._find_watermarks()
-        self.reader.assign(offsets)
+        self.reader.follow(offsets, self._followed)
         self._places = list(offsets)
         self._read_up_to = dict(offsets)
 
@@ -196,7 +198,7 @@ class LiveReading:
 
     def resume(self) -> None:
         """Go on after an error: with what followed on the last that was handed out."""
-        self.reader.assign(self._read_up_to)
+        self.reader.follow(self._read_up_to, self._followed)
 
     async def read(self, most_records: int, *, is_applied: bool) -> Batch:
         """What Kafka has now, waiting for it for a moment; or, where all is applied, what is new in where Kafka has it."""

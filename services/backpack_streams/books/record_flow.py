@@ -210,8 +210,9 @@ class MergedFlow:
     ) -> None:
         self.ready: deque[Item] = deque()
         chosen = list(places)
-        at_most = max(1, HELD_AT_MOST // max(1, len(chosen)))
-        self._flows = {place: RecordFlow(codec, wanted, patience_seconds, at_most) for place in chosen}
+        self._codec, self._wanted, self._patience = codec, wanted, patience_seconds
+        self._at_most = max(1, HELD_AT_MOST // max(1, len(chosen)))
+        self._flows = {place: RecordFlow(codec, wanted, patience_seconds, self._at_most) for place in chosen}
         self._ranks = {topic: rank for rank, topic in enumerate(dict.fromkeys(topic for topic, _ in chosen))}
         self._merge: EngineTimeMerge[Item] = EngineTimeMerge(chosen, int(window_seconds * _MICROS))
         self._received: dict[Place, tuple[float, float]] = {}
@@ -220,6 +221,11 @@ class MergedFlow:
 
     def __len__(self) -> int:
         return len(self._merge)
+
+    def follow(self, place: Place) -> None:
+        """Take a partition in that was added to its topic."""
+        self._flows[place] = RecordFlow(self._codec, self._wanted, self._patience, self._at_most)
+        self._merge.follow(place)
 
     @property
     def duplicates(self) -> int:

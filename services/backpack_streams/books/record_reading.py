@@ -1,6 +1,7 @@
 """Reads the records of topics for `RecordStream`: what is fetched, where each partition stands, and when its end has come."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -37,6 +38,10 @@ AWAY_SECONDS: Final = 30.0
 """How long it waits for a partition that has more, but gives nothing."""
 _MERGED_AT_MOST: Final = 50_000
 _POLL_MILLIS: Final = 200
+_MOVED_BEFORE_NOTICED_MILLIS: Final = 60_000
+"""How long partitions may have been there before they are noticed, with a clock that differs."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,9 @@ class RecordReading:
         self._behind: dict[Place, int] = {}
         self._reached: dict[Place, int] = {}
         """By partition, the offset after what was taken over from Kafka."""
+        self._counts: dict[str, int] = {}
+        """How many partitions each topic has, by its full name, and when that was so."""
+        self._counted_ms = 0
         self._watch: EndWatch | None = None
         self._polling: asyncio.Task[Records] | None = None
         self._batch: deque[tuple[Place, deque[KafkaRecord]]] = deque()
@@ -129,6 +137,7 @@ class RecordReading:
         for full_name, topic in wanted.topics.items():
             places, partitions = await partitions_of(reader, full_name, wanted.keys)
             topic_ends = await reader.ends(places)
+            self._counts[full_name] = partitions
             self.watermarks.add(topic, full_name, topic_ends, partitions, wanted.symbols)
             starts |= await starts_of(reader, wanted.start, places, topic_ends)
             ends |= topic_ends
@@ -138,7 +147,9 @@ class RecordReading:
             window = WINDOW_SECONDS if wanted.until is None else max(WINDOW_SECONDS, wanted.patience_seconds)
             self.flow = MergedFlow(self._codec, starts, wanted.keys, wanted.patience_seconds, window)
         elif any(topic.record == "Trade" for topic in wanted.topics.values()):
-            others |= await reader.ends(await reader.places(wanted.prefix + GAP_TOPIC))
+            gaps = await reader.ends(await reader.places(wanted.prefix + GAP_TOPIC))
+            self._counts.setdefault(wanted.prefix + GAP_TOPIC, len(gaps))
+            others |= gaps
         self._places = list(starts)
         self._others = [place for place in others if place not in starts]
         self._reached = dict(starts)
@@ -199,6 +210,8 @@ class RecordReading:
         self._has_round = True
 
     async def _poll(self) -> Records:
+        if self._watch is None:
+            await self._follow_added()
         if self._watch is None and self._before_ms is not None:
             await self._look_for_the_end(self._before_ms)
         if self._watch is not None and not self._watch.reached:
@@ -207,6 +220,38 @@ class RecordReading:
         if isinstance(self.flow, MergedFlow) and len(self.flow) > _MERGED_AT_MOST:
             only = [place for place in self.flow.laggards() if place in only] or only
         return await self._reader.poll(_POLL_MILLIS, only=[*only, *self._others])
+
+    async def _follow_added(self) -> None:
+        """Where partitions are added to a topic, its keys move: what they moved to is read as well."""
+        grown = {
+            name: known for name, known in self._counts.items() if (self._reader.partition_count(name) or 0) > known
+        }
+        for name, known in grown.items():
+            topic = self._wanted.topics.get(name)
+            keys = None if topic is None else self._wanted.keys
+            places, self._counts[name] = await partitions_of(self._reader, name, keys)
+            added = {
+                place: 0 if place[1] >= known else await self._before_noticed(place)
+                for place in places
+                if place not in self._reached and place not in self._others
+            }
+            logger.warning("a topic has more partitions; they are read as well", extra={"topic": name, "known": known})
+            self._reader.also(added)
+            if topic is None:
+                self._others += added
+                continue
+            self._places += added
+            self._reached |= added
+            if isinstance(self.flow, MergedFlow):
+                for place in added:
+                    self.flow.follow(place)
+        if not grown:
+            self._counted_ms = time.time_ns() // 1_000_000
+
+    async def _before_noticed(self, place: Place) -> int:
+        """Where keys moved to a partition that was there already."""
+        found = await self._reader.offset_at(place, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
+        return found if found is not None else (await self._reader.ends([place]))[place]
 
     async def _look_for_the_end(self, before_ms: int) -> None:
         """Once the moment has passed, and what was on its way had time to come, the end is known."""

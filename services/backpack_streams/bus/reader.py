@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +50,8 @@ class Reader:
         self._consumer: AIOKafkaConsumer | None = None
         self._unmet: dict[TopicPartition, list[ConsumerRecord]] = {}
         """Taken from the client, but not handed out yet: their schemas are still asked for, or whoever polled was cancelled then."""
+        self._assigned: set[Place] = set()
+        self._followed: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Self:
         """Connects.
@@ -164,9 +166,36 @@ class Reader:
     def assign(self, offsets: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
         self._unmet = {}
+        self._followed = frozenset()
+        self._begin_at(offsets)
+
+    def follow(self, offsets: Mapping[Place, int], topics: Container[str] | None = None) -> None:
+        """As `assign`, and partitions added to the offsets' topics (to `topics` among them) are read as well, from their beginning.
+
+        All partitions that these topics have by now are to be among the offsets. A topic that was made anew is read from where it
+        begins, if it ends before the offset that comes next.
+        """
+        self.assign(offsets)
+        self._followed = frozenset(topic for topic, _ in offsets if topics is None or topic in topics)
+
+    def also(self, offsets: Mapping[Place, int]) -> None:
+        """Read these partitions from these offsets on, beside those that are read: they stay where they are."""
+        reached = {place: self.reached(place) for place in self._assigned}
+        self._begin_at(reached | dict(offsets))
+
+    def _begin_at(self, offsets: Mapping[Place, int | None]) -> None:
+        self._assigned = set(offsets)
         self._open.assign([TopicPartition(*place) for place in offsets])
         for place, offset in offsets.items():
-            self._open.seek(TopicPartition(*place), offset)
+            if offset is not None:  # else Kafka has to say where the partition begins now
+                self._open.seek(TopicPartition(*place), offset)
+
+    def _read_added(self) -> None:
+        counts = {topic: self.partition_count(topic) or 0 for topic in self._followed}
+        added = {(topic, number) for topic, count in counts.items() for number in range(count)} - self._assigned
+        if added:
+            logger.warning("partitions were added; they are read as well", extra={"partitions": sorted(added)})
+            self.also(dict.fromkeys(added, 0))
 
     async def position(self, place: Place) -> int:
         """The offset of the record that comes next."""
@@ -192,6 +221,8 @@ class Reader:
             BusError: Kafka refuses; unreachable brokers are waited for, not raised.
         """
         chosen = [TopicPartition(*place) for place in only]
+        if self._followed:
+            self._read_added()
         if not self._has_unmet(chosen):
             try:
                 fetched: Any = await self._open.getmany(*chosen, timeout_ms=timeout_ms, max_records=most)

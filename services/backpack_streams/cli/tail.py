@@ -34,7 +34,10 @@ async def run(settings: TailSettings, topic: str) -> int:
         places = await reader.places(name)
         ends = await reader.ends(places)
         starts = await reader.beginnings(places) if settings.from_beginning else ends
-        reader.assign(starts)
+        if settings.exit_at_end:
+            reader.assign(starts)
+        else:
+            reader.follow(starts)
         watch = EndWatch(starts, ends, PATIENCE_SECONDS, time.monotonic()) if settings.exit_at_end else None
         while watch is None or watch.reached:
             for records in await _poll(reader, watch):

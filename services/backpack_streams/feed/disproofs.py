@@ -42,7 +42,7 @@ class Disproofs:
                 async with Reader(self._publishing.connection, self._publishing.codec) as reader:
                     if not self._offsets:
                         self._offsets = await reader.ends(await reader.places(self._publishing.prefix + GAPS))
-                    reader.assign(self._offsets)
+                    reader.follow(self._offsets)
                     while True:
                         await self._take(reader)
                         backoff.reset()

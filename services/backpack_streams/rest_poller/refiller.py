@@ -125,7 +125,7 @@ class Refiller:
 
     async def _follow(self) -> None:
         async with self._reader() as reader:
-            reader.assign(self._gap_offsets)
+            reader.follow(self._gap_offsets)
             while True:
                 records = await reader.poll(_GAP_POLL_MILLIS)
                 self._backoff.reset()

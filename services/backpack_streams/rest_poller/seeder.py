@@ -114,7 +114,7 @@ class Seeder:
                 )  # an old suspicion is none: every book is fetched at the start
                 watermarks = await self._watermarks(offsets)
                 self._watermarks_began = sum((await offsets.ends(watermarks)).values())
-            places = await offsets.places(self._publishing.prefix + DEPTH_TOPIC)
+            await offsets.places(self._publishing.prefix + DEPTH_TOPIC)  # it has to be there
             async with AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow_gaps())
                 tasks.create_task(self._follow_audits())
@@ -124,7 +124,7 @@ class Seeder:
                     searching = await opened.enter_async_context(
                         Reader(self._publishing.connection, self._publishing.codec)
                     )
-                    tasks.create_task(self._work(offsets, searching, len(places)))
+                    tasks.create_task(self._work(offsets, searching))
 
     async def _recall_snapshots(self, reader: Reader) -> None:
         """The exchange's answers of before: a single one that is older comes from a server that is behind.
@@ -164,7 +164,7 @@ class Seeder:
 
     async def _follow_gaps(self) -> None:
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:
-            reader.assign(self._gap_offsets)
+            reader.follow(self._gap_offsets)
             while True:
                 records = await reader.poll(_GAP_POLL_MILLIS)
                 self._backoff.reset()
@@ -175,7 +175,7 @@ class Seeder:
 
     async def _follow_audits(self) -> None:
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:
-            reader.assign(self._audit_offsets)
+            reader.follow(self._audit_offsets)
             while True:
                 for partition, batch in (await reader.poll(_GAP_POLL_MILLIS)).items():
                     for record in batch:
@@ -239,14 +239,14 @@ class Seeder:
     def _gaps_in(self, value: bytes | None) -> Iterable[DepthGap]:
         return () if value is None else depth_gaps(self._publishing.codec.decode(value)[1])
 
-    async def _work(self, offsets: Reader, searching: Reader, partitions: int) -> None:
+    async def _work(self, offsets: Reader, searching: Reader) -> None:
         while True:
             request = self._plan.next(time.monotonic())
             if request is None:
                 await self._sleep()
                 continue
             try:
-                published = await self._seed(request, offsets, searching, partitions)
+                published = await self._seed(request, offsets, searching)
             except _UnfitError as error:
                 self._refuse(request, _UNFIT, str(error))
                 self._dead_letter(error.answer, str(error), reports.VALUE_DOES_NOT_FIT)
@@ -280,9 +280,7 @@ class Seeder:
                 await offsets.places(topic)  # its leader is to be known before it is asked
         return [(topic, 0)] if self._has_watermarks else []
 
-    async def _seed(
-        self, request: SeedRequest, offsets: Reader, searching: Reader, partitions: int
-    ) -> tuple[int, int | None] | None:
+    async def _seed(self, request: SeedRequest, offsets: Reader, searching: Reader) -> tuple[int, int | None] | None:
         """One snapshot, published if it is of use; returns its update id then, and where the watermarks ended before it.
 
         Raises:
@@ -290,7 +288,9 @@ class Seeder:
             BackpackStreamsError: the exchange or Kafka does not answer.
         """
         key = request.symbol.encode()
-        place = (self._publishing.prefix + DEPTH_TOPIC, partition_of(key, partitions))
+        topic = self._publishing.prefix + DEPTH_TOPIC
+        # Asked each time: partitions may be added, and a topic may be made anew with fewer.
+        place = (topic, partition_of(key, len(await offsets.places(topic))))
         watermarks = await self._watermarks(offsets)
         ends = await offsets.ends([place, *watermarks])
         end_before = ends[place]

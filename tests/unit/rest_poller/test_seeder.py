@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_decoding import decode_depth
 from backpack_streams.exchange.rest_transport import Answer
@@ -41,6 +41,9 @@ class Offsets:
     async def has(self, _: str) -> bool:
         return False
 
+    async def places(self, topic: str) -> list[Place]:
+        return [(topic, number) for number in range(8)]
+
 
 async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_asked_for_again_at_once() -> None:
     letters: list[dict[str, Any]] = []
@@ -55,7 +58,7 @@ async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_asked_for_a
     rest = Rest(UNFIT)
     seeder = Seeder(cast(Publishing, publishing), cast(RestClient, rest), RestPollerSettings())
     seeder.set_open(["A"])
-    work = asyncio.create_task(seeder._work(cast(Reader, Offsets()), cast(Reader, None), 8))
+    work = asyncio.create_task(seeder._work(cast(Reader, Offsets()), cast(Reader, None)))
     async with asyncio.timeout(10):
         while seeder._plan._fetching or not letters:  # noqa: ASYNC110  # the seeder tells nobody
             await asyncio.sleep(0)

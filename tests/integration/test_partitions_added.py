@@ -1,0 +1,118 @@
+"""Topics are given more partitions, or made anew, while they are read: nothing of them is left out."""
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from backpack_streams.books.record_stream import RecordStream, StreamedRecord
+from backpack_streams.bus.admin import TopicAdmin
+from backpack_streams.bus.clients import Producer
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.topics import Topic
+from backpack_streams.embedded import BlockingKafka
+from topics_in_memory import Topics
+
+BEFORE, AFTER = 2, 3
+NOTICED_SECONDS = 40.0
+
+
+async def write(connection: KafkaConnection, topic: str, *records: tuple[int, bytes, bytes]) -> None:
+    """Partition, key and value of each."""
+    async with Producer(connection, acks="all", enable_idempotence=True) as producer:
+        for partition, key, value in records:
+            await producer.send_and_wait(topic, value, key, partition, timestamp_ms=int(time.time() * 1000))
+
+
+async def add_partitions(connection: KafkaConnection, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=connection.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_partitions({topic: NewPartitions(AFTER)})
+    finally:
+        await admin.close()
+
+
+async def delete(connection: KafkaConnection, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=connection.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():  # noqa: ASYNC110  # Kafka has no event for it
+            await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+
+
+async def next_values(reader: Reader, count: int) -> list[bytes | None]:
+    values: list[bytes | None] = []
+    async with asyncio.timeout(NOTICED_SECONDS):
+        while len(values) < count:
+            values += [each.value for batch in (await reader.poll(200)).values() for each in batch]
+    return values
+
+
+async def test_a_reader_follows_added_partitions_and_a_topic_made_anew(kafka: BlockingKafka) -> None:
+    connection, topic = KafkaConnection(kafka.bootstrap_servers), Topic("followed", "Gap", BEFORE)
+    await TopicAdmin(connection, "").apply([topic])
+    await write(connection, topic.name, (0, b"k", b"a"), (1, b"k", b"b"))
+    async with Reader(connection) as reader:
+        reader.follow(dict.fromkeys(await reader.places(topic.name), 0))
+        assert Counter(await next_values(reader, 2)) == Counter([b"a", b"b"])
+        await add_partitions(connection, topic.name)
+        await write(connection, topic.name, (2, b"k", b"c"), (0, b"k", b"d"))
+        assert Counter(await next_values(reader, 2)) == Counter([b"c", b"d"]), "each once"
+        await delete(connection, topic.name)
+        await TopicAdmin(connection, "").apply([topic])
+        await write(connection, topic.name, (0, b"k", b"e"))
+        assert await next_values(reader, 1) == [b"e"]
+
+
+def symbol_that_moves(to: int) -> str:
+    names = (f"S{number}" for number in range(1000))
+    return next(
+        each for each in names if partition_of(each.encode(), BEFORE) == 0 and partition_of(each.encode(), AFTER) == to
+    )
+
+
+def update(symbol: str, update_id: int) -> bytes:
+    topics = Topics()
+    topics.update(update_id, symbol)
+    [record] = [each for log in topics.logs.values() for each in log]
+    assert record.value is not None
+    return record.value
+
+
+@pytest.mark.parametrize("moves_to", [1, 2], ids=["to a partition that was there", "to a new partition"])
+@pytest.mark.parametrize("merged", [False, True], ids=["as it comes", "merged"])
+async def test_a_record_stream_follows_its_symbol(kafka: BlockingKafka, moves_to: int, merged: bool) -> None:
+    prefix = f"moves-to-{moves_to}-{merged}."
+    connection, name = KafkaConnection(kafka.bootstrap_servers), prefix + "market.depth"
+    await TopicAdmin(connection, prefix).apply([Topic("market.depth", "DepthUpdate", BEFORE)])
+    symbol = symbol_that_moves(moves_to)
+
+    async def says(partition: int, update_id: int) -> None:
+        await write(connection, name, (partition, symbol.encode(), update(symbol, update_id)))
+
+    async def next_id(stream: RecordStream[Any]) -> int:
+        async with asyncio.timeout(NOTICED_SECONDS):
+            async for item in stream:
+                assert isinstance(item, StreamedRecord), item
+                return int(item.value["last_update_id"])
+        raise AssertionError
+
+    async with RecordStream[Any](
+        connection, ["market.depth"], symbol, start="beginning", merged=merged, topic_prefix=prefix
+    ) as stream:
+        await says(0, 1)
+        assert await next_id(stream) == 1
+        await add_partitions(connection, name)
+        await says(moves_to, 2)
+        assert await next_id(stream) == 2
+        await says(moves_to, 3)
+        assert await next_id(stream) == 3
