@@ -86,6 +86,7 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
     def connect_by(self, connection: KafkaConnection) -> None:
         """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
         self._connection = connection
+        self._is_lost = False
         named = ClusterMetadata(bootstrap_servers=self._bootstrap_servers)
         self.cluster.config["bootstrap_servers"] = self._bootstrap_servers
         self.cluster._bootstrap_brokers = named._bootstrap_brokers
@@ -117,6 +118,7 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
                 break
             answer = await self._ask(node_id, request, seconds)
             if answer is not None:
+                self._is_lost = False
                 return answer
             self._leave_if_dead(node_id)
         return None
@@ -132,8 +134,11 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
             if answer is not None:
                 brokers = sorted(f"{host}:{port}" for _, host, port, *_ in answer.brokers)
                 logger.info("no known kafka broker answered; a bootstrap address did", extra={"brokers": brokers})
+                self._is_lost = False
                 return answer
-        logger.warning("neither known kafka brokers nor bootstrap addresses answer")
+        if not self._is_lost:  # once: it is asked again every second
+            logger.warning("neither known kafka brokers nor bootstrap addresses answer; trying again")
+        self._is_lost = True
         return None
 
     async def _ask(self, node_id: _BrokerId, request: MetadataRequest, seconds: float) -> Any:
