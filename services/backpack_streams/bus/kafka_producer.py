@@ -11,10 +11,10 @@ import logging
 from collections.abc import AsyncIterator, Collection
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import DuplicateSequenceNumber, KafkaError, ProducerClosed
 
+from backpack_streams.bus.clients import Producer
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BusError
 
@@ -46,9 +46,8 @@ class KafkaProducer:
         """Raises:
         UsageError: a TLS file cannot be used.
         """
-        options: dict[str, Any] = connection.client_options()
-        self._producer = AIOKafkaProducer(
-            **options,
+        self._producer = Producer(
+            connection,
             acks="all",
             enable_idempotence=True,
             max_batch_size=BATCH_BYTES,
