@@ -90,7 +90,7 @@ class BookAudits:
     def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
         """What a gap on record, records that are lost or cannot be read or the market list did to the book."""
         auditor = self._auditors.get(market.symbol)
-        if outcome is Outcome.BROKE:
+        if outcome in (Outcome.BROKE, Outcome.BUFFERED):
             self._suspicions.on_lost(market)
         if outcome is Outcome.REOPENED and auditor is not None:
             self.last_audit[market.symbol] = self._clock()  # it could not be compared while it was closed

@@ -137,7 +137,8 @@ class BookKeeper:
 
     def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
         """What anything else did."""
-        self._untold[market.symbol] = self._kept.get(market.symbol) or self._keep(market)
+        kept = self._untold[market.symbol] = self._kept.get(market.symbol) or self._keep(market)
+        kept.on_outcome(outcome)
         if self._audits is not None:
             self._audits.on_outcome(market, outcome)
 
@@ -165,6 +166,7 @@ class BookKeeper:
     def checkpoints(self, now: float) -> Iterator[tuple[KeptBook, int]]:
         """Books to be checkpointed, each with the offset of its partition's next update. Say `on_checkpoint` of those written."""
         for kept, offset in self._shown():
+            kept.on_position(offset)
             if kept.wants_checkpoint(now, offset, self._rules) or self._wants_proof(kept, now):
                 yield kept, offset
 

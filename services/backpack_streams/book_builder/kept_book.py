@@ -12,6 +12,7 @@ __all__ = ["CheckpointRules", "KeptBook", "Top"]
 _PROOF_SPACING_SECONDS = 5.0
 """Checkpoints that say nothing new but what proves them are so far apart at the least."""
 _APPLIED = Outcome.APPLIED
+_DOUBTED = frozenset({Outcome.BROKE, Outcome.BUFFERED})
 _TELLING = frozenset({Outcome.APPLIED, Outcome.RESEEDED, Outcome.BROKE})
 
 
@@ -40,6 +41,8 @@ class KeptBook:
 
     __slots__ = (
         "changed_at",
+        "doubted_to",
+        "is_doubted",
         "key",
         "market",
         "place",
@@ -71,6 +74,10 @@ class KeptBook:
         """Updates applied since."""
         self.changed_at: float | None = None
         """When the first of them was applied."""
+        self.is_doubted = False
+        """Something other than an update broke the book since it was LIVE."""
+        self.doubted_to = 0
+        """What did so lies before this offset: a reader that begins before it meets it as well."""
         self.top: Top | None = None
         self.top_at = float("-inf")
         """When a top was last looked for."""
@@ -88,6 +95,15 @@ class KeptBook:
             self.updates += 1
         if self.changed_at is None:
             self.changed_at = now
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Take note of what anything else did."""
+        self.is_doubted = self.is_doubted or outcome in _DOUBTED
+
+    def on_position(self, offset: int) -> None:
+        """Take note of where the reader of its partition is, right before it is asked whether a checkpoint is due."""
+        if self.is_doubted and self.market.status is Status.LIVE:
+            self.is_doubted, self.doubted_to = False, offset
 
     def on_snapshot(self, last_update_id: int, delta_offset: int) -> None:
         """Take note of a snapshot on the topic, newer there than any before it."""
@@ -115,7 +131,8 @@ class KeptBook:
     def wants_checkpoint(self, now: float, offset: int, rules: CheckpointRules) -> bool:
         """Whether a checkpoint is due; `offset` is where the reader of its partition is.
 
-        Only of a book that is LIVE, and that knows more than the topic's newest snapshot or lies further on.
+        Only of a book that is LIVE, and that knows more than the topic's newest snapshot or lies further on; soon where a reader that
+        begins at that one would meet what broke the book.
         """
         market = self.market
         if market.status is not Status.LIVE:
@@ -123,6 +140,8 @@ class KeptBook:
         last_id = market.last_update_id or 0
         if self.snapshot_id is not None and last_id < self.snapshot_id:
             return False  # a seed is ahead of the updates: it tells more than we can
+        if self.snapshot_offset < self.doubted_to and now - self.snapshot_at >= _PROOF_SPACING_SECONDS:
+            return True
         if self.changed_at is not None and last_id != self.snapshot_id:
             return self.updates >= rules.updates or now - self.changed_at >= rules.seconds
         return offset - self.snapshot_offset >= rules.reach

@@ -163,16 +163,21 @@ class MarketBook(SequencedBook):
     def on_unreadable(self, reason: str, since_us: int | None = None) -> Outcome:
         """Take note that something of this market is missing: a record that cannot be decoded, a gap with no end yet.
 
-        Only a snapshot past everything seen so far makes the book live again; or else two at the same id, 20 s apart and received after
-        `since_us` (µs), which show that the exchange has not moved: what is missing was no update. Returns BROKE, RESEEDED or BUFFERED.
+        The next update tells: if it follows on a whole chain, what is missing was no update of it, and the book goes on. Otherwise only
+        a snapshot past everything seen so far makes it live again; or else two at the same id, 20 s apart and received after
+        `since_us` (µs), which show that the exchange has not moved. Returns BROKE, RESEEDED or BUFFERED.
         """
         newest = self._position()
         floor = 0 if newest is None else newest.last_id + 1
         if self._state is _LIVE:
-            return self._break(reason, floor, since_us)
+            outcome = self._break(reason, floor, since_us)
+            if self._state is not _LIVE:
+                self._resumes_to = self.last_update_id
+            return outcome
+        is_next_awaited = self._resumes_to == self.last_update_id == self.newest_id
         # A snapshot past the floor includes everything that waits.
         self._buffer.clear()
-        self._resumes_to = None
+        self._resumes_to = self.last_update_id if is_next_awaited else None
         self._adoption.demand(floor, since_us)
         self._reason = reason
         return Outcome.BUFFERED

@@ -211,3 +211,14 @@ def test_a_book_of_another_builder_is_forgotten() -> None:
     keeper.audits.on_tick()
     assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
     assert (keeper.audits.oldest_audit(), keeper.audits.follows(SYMBOL.encode())) == (0.0, False)
+
+
+def test_a_snapshot_is_asked_for_of_a_book_that_had_none_when_a_record_could_not_be_read() -> None:
+    keeper = Keeper()
+    keeper.update(5)
+    keeper.audits.on_outcome(keeper.market, keeper.market.on_unreadable("cannot be read"))
+    keeper.audits.on_tick()
+    keeper.now = 3.0
+    keeper.audits.on_tick()
+    [(_, row)] = keeper.findings()
+    assert (row["result"], row["reason"]) == ("WANTED", "cannot be read")

@@ -14,6 +14,7 @@ from backpack_streams.book_builder.kept_book import CheckpointRules, KeptBook
 from backpack_streams.book_builder.records import checkpoint_row, recalled_top, top_row
 from backpack_streams.books.joining import _beside
 from backpack_streams.books.market_book import Status
+from backpack_streams.books.standing import Claim
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import bytes_from_unscaled
 from backpack_streams.bus.partitioner import partition_of
@@ -558,3 +559,22 @@ def test_the_snapshots_of_a_partitions_markets_are_where_they_are_looked_for(
     looked_for = {place[1] for place in _beside(places, frozenset({number}), updates)}
     holding = {partition_of(key, snapshots) for key in _keys() if partition_of(key, updates) == number}
     assert holding == looked_for
+
+
+def test_readers_are_led_past_what_cannot_be_read(keeper: BookKeeper) -> None:
+    """The exchange's snapshots name a place before it as long as their market is quiet."""
+    foreign = Record("backpack.market.depth", HOME, 1, KEY, None)
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]), foreign)
+    assert only_book(keeper).market.status is Status.STALE
+    assert due(keeper, 1_000.0) == [], "not of a book that is not LIVE"
+    take(keeper, 1_001.0, update(2, 102, 102, [(99, 6)]))
+    assert only_book(keeper).market.status is Status.LIVE
+    [(kept, offset)] = keeper.checkpoints(1_001.0)
+    assert offset == 3
+    kept.on_checkpoint(102, offset, Claim(102, frozenset(), None, offset), 1_001.0)
+    assert due(keeper, 2_000.0) == []
+    take(keeper, 2_001.0, snapshot(102, offset=0))
+    assert due(keeper, 2_001.0) == [(102, 3)]
+    kept.on_checkpoint(102, 3, Claim(102, frozenset(), None, 3), 2_001.0)
+    take(keeper, 3_001.0, snapshot(102, offset=3))
+    assert due(keeper, 4_000.0) == []

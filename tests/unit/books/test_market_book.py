@@ -313,6 +313,28 @@ def test_an_unreadable_record_needs_a_seed_past_all_that_was_seen() -> None:
     assert book.is_at(7, LIVE)
 
 
+@pytest.mark.parametrize("records", [1, 3])
+def test_an_update_that_follows_shows_that_an_unreadable_record_was_none(records: int) -> None:
+    seeded = Driver()
+    seeded.seed(5)
+    for book in (live_at(5), seeded):
+        for number in range(records):
+            outcome = book.market.on_unreadable("record at 0:17 cannot be decoded")
+            assert outcome is (Outcome.BUFFERED if number else Outcome.BROKE)
+            assert book.market.status is STALE
+        assert book.update(6) is Outcome.MENDED
+        assert book.is_at(6, LIVE)
+
+
+def test_a_hole_beside_an_unreadable_record_is_one() -> None:
+    book = live_at(5)
+    book.market.on_unreadable("record at 0:17 cannot be decoded")
+    assert book.update(7) is Outcome.BUFFERED
+    assert book.market.status is STALE
+    assert book.update(6) is Outcome.MENDED, "another producer's copy"
+    assert book.is_at(7, LIVE)
+
+
 def test_an_unreadable_record_among_what_waits_is_a_hole() -> None:
     book = Driver()
     book.update(5)
