@@ -1,5 +1,6 @@
 """What the owner of a topic, or another writer, compresses is read; what we write is compressed as asked for."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from backpack_streams.bus.clients import Producer
 from backpack_streams.bus.compression import CODECS, Compression, unusable_codecs
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.publisher import Publisher
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.embedded import BlockingKafka
@@ -66,3 +68,20 @@ async def test_without_the_dependency_it_is_said(kafka: BlockingKafka, monkeypat
 def test_a_codec_that_there_is_not() -> None:
     with pytest.raises(UsageError, match="'brotli' is none of none, gzip"):
         KafkaConnection("kafka:9092", compression="brotli")  # type: ignore[arg-type]  # as a program without types has it
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+async def test_a_publisher_compresses_as_its_connection_says(kafka: BlockingKafka, codec: Compression) -> None:
+    name = await topic(kafka.bootstrap_servers, f"published-{codec}", "producer")
+    publisher = Publisher(KafkaConnection(kafka.bootstrap_servers, compression=codec))
+    await publisher.start()
+    await publisher.open([name])
+    lane = publisher.lane(name, b"key")
+    for value in VALUES:
+        assert lane.append(b"key", value, 1_790_134_357_267)
+    await asyncio.wait_for(lane.settled(), 60)
+    await publisher.close()
+    [log] = kafka.kafka.data_dir.rglob(f"{name}-0/*.log")
+    is_smaller = log.stat().st_size < sum(map(len, VALUES)) / 5
+    assert is_smaller == (codec != "none")
+    assert await read(KafkaConnection(kafka.bootstrap_servers), name) == VALUES

@@ -44,7 +44,7 @@ class KafkaProducer:
 
     def __init__(self, connection: KafkaConnection) -> None:
         """Raises:
-        UsageError: a TLS file cannot be used.
+        UsageError: a file of the connection cannot be used, or its compression.
         """
         self._producer = Producer(
             connection,

@@ -6,16 +6,16 @@ duplicate is legal on the bus, a loss is not.
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 from aiokafka.errors import KafkaError
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.kafka_producer import KafkaProducer
 from backpack_streams.errors import BackpackStreamsError
 
-__all__ = ["ProducerInUse", "retry_delays"]
+__all__ = ["ProducerInUse", "retries"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +24,9 @@ _LONGEST_RETRY_SECONDS = 10.0
 _RETIRE_SECONDS = 10.0
 
 
-def retry_delays() -> Iterator[float]:
-    """Seconds between attempts: doubling up to 10, each shortened by chance by up to a half."""
-    bound = _FIRST_RETRY_SECONDS
-    while True:
-        yield bound * random.uniform(0.5, 1.0)
-        bound = min(2 * bound, _LONGEST_RETRY_SECONDS)
+def retries() -> Backoff:
+    """The delays between attempts to send, or to connect."""
+    return Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
 
 
 class ProducerInUse:
@@ -77,12 +74,14 @@ class ProducerInUse:
             task = asyncio.create_task(failed.retire(_RETIRE_SECONDS), name="retire-kafka-producer")
             self._retiring[task] = failed
             task.add_done_callback(self._retired)
-            for delay in retry_delays():
+            backoff = retries()
+            while True:
                 try:
                     self._producer = await self._connect()
                     return
                 except Exception as refused:  # noqa: BLE001  # whatever it is: without a producer nothing is sent
                     self.fault = self.told(refused)
+                    delay = backoff.next_delay_seconds()
                     logger.warning("kafka is not there; trying again", extra={"error": self.fault, "in_seconds": delay})
                 await asyncio.sleep(delay)
 

@@ -7,7 +7,6 @@ piece so leaves in one piece, and a burst leaves in large batches.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
@@ -21,9 +20,10 @@ from aiokafka.errors import (
     UnsupportedForMessageFormatError,
 )
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.bus.kafka_producer import BATCH_BYTES, Batch, KafkaProducer, NoSuchPartitionError
 from backpack_streams.bus.partition_queue import Acknowledged, Lane, Rejected
-from backpack_streams.bus.producer_in_use import ProducerInUse, retry_delays
+from backpack_streams.bus.producer_in_use import ProducerInUse, retries
 from backpack_streams.errors import BackpackStreamsError
 
 __all__ = ["Outcomes", "Sender"]
@@ -69,7 +69,7 @@ class Sender:
 
     async def run(self) -> None:
         """Sends until the queue has ended and is empty. No exception ends it: what failed is repeated, ever more rarely."""
-        delays = retry_delays()
+        backoff = retries()
         most: int | None = None
         while await self.lane.filled():
             await self.may_send.wait()
@@ -79,14 +79,14 @@ class Sender:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                await self._failed(RuntimeError("what was waited for was cancelled"), delays)
+                await self._failed(RuntimeError("what was waited for was cancelled"), backoff)
             except (KafkaError, OSError, BackpackStreamsError) as error:
                 self._trouble(error)
-                await asyncio.sleep(next(delays))
+                await asyncio.sleep(backoff.next_delay_seconds())
             except Exception as error:  # noqa: BLE001  # nobody knows which: a sender must not end while records come
-                await self._failed(error, delays)
+                await self._failed(error, backoff)
             else:
-                delays = retry_delays()
+                backoff.reset()
 
     async def _send_batch(self, most: int | None) -> int | None:
         """One attempt with a batch of `most` records at most. Returns the bound for the next one: a culprit is found by halving."""
@@ -167,10 +167,10 @@ class Sender:
             logger.error("a topic cannot be written to; its records wait", extra=extra)
         lane.trouble = self._producer.fault = told
 
-    async def _failed(self, error: BaseException, delays: Iterator[float]) -> None:
+    async def _failed(self, error: BaseException, backoff: Backoff) -> None:
         self.failures += 1
         self._trouble(error)
-        delay = next(delays)
+        delay = backoff.next_delay_seconds()
         extra = {"topic": self.lane.topic, "partition": self.lane.partition, "in_seconds": round(delay, 1)}
         logger.error("a sender failed; it begins again", exc_info=error, extra=extra)
         await asyncio.sleep(delay)
