@@ -249,7 +249,7 @@ def _take_away(secured: Secured) -> None:
     for part, operation, resource, name in (
         ("market-producer", Operation.WRITE, Resource.TOPIC, PREFIX + "market.trade"),
         ("reader", Operation.READ, Resource.TOPIC, PREFIX + "market.depth"),
-        ("rest-poller", Operation.DESCRIBE, Resource.TOPIC, PREFIX + "market.depth"),
+        ("rest-poller", Operation.WRITE, Resource.TOPIC, PREFIX + "market.book_snapshot"),
         ("book-builder", Operation.READ, Resource.GROUP, BOOK_BUILDER_GROUP),
     ):
         secured.take_away(part, operation, resource, name)

@@ -89,7 +89,6 @@ class Access:
     summary: str
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    looks_at: tuple[str, ...] = ()
     manages: bool = False
     in_group: bool = False
 
@@ -112,18 +111,18 @@ ACCESS: Mapping[str, Access] = {
         writes=(*_ACCOUNT_STREAMS, _WATERMARKS, *_REPORTS),
     ),
     "rest-poller": Access(
-        "writes seeds, refills and catalogues; reads what is missing and how far they go",
+        "writes seeds, refills and catalogues; reads what is missing, and where books go on from their seeds",
         reads=(
             *_named("reference."),
             *_HISTORIES,
             *_REFILLED,
+            "market.depth",
             "market.book_snapshot",
             "ops.gap",
             "ops.book_audit",
             _WATERMARKS,
         ),
         writes=(*_named("reference."), *_HISTORIES, *_REFILLED, *_LAST_VALUES, "market.book_snapshot", *_REPORTS),
-        looks_at=("market.depth",),
     ),
     "book-builder": Access(
         "reads books' updates, writes checkpoints, tops and audits",
@@ -165,7 +164,6 @@ def grants(part: str, prefix: str, group_id: str = BOOK_BUILDER_GROUP) -> Iterat
     wanted = [
         *((name, Operation.READ) for name in access.reads),
         *((name, Operation.WRITE) for name in access.writes),
-        *((name, Operation.DESCRIBE) for name in access.looks_at),
     ]
     if access.manages:
         wanted += [(topic.name, operation) for topic in TOPICS for operation in _MANAGES]

@@ -11,6 +11,7 @@ import pytest
 from backpack_streams.backfill import backfilling
 from backpack_streams.backfill.backfilling import Backfilling
 from backpack_streams.backfill.progress import Bookmark, Reached
+from backpack_streams.bus.partition_queue import Handover
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient, Rows
 from backpack_streams.exchange.rest_decoding import decode_rows, kline_reader, read_funding_rate
@@ -77,15 +78,20 @@ class Kafka:
         self.letters: list[bytes] = []
         self.mark: Reached | None = None
         self.is_done = False
+        self._handovers: set[Handover] = set()
         reporter = SimpleNamespace(dead_letter=lambda *, payload, **_: self.letters.append(payload))
         self.publishing: Any = SimpleNamespace(reporter=reporter, encoder=lambda _: lambda _: b"", lane=lambda *_: self)
+
+    @property
+    def handed_over(self) -> int:
+        return self.records
 
     def append(self, *_: object) -> bool:
         self.records += 1
         return True
 
-    async def settled(self) -> None:
-        return
+    async def settled(self) -> int:
+        return 0
 
     async def write(self, reached: Reached, *, is_done: bool = False) -> None:
         self.mark, self.is_done = reached, is_done

@@ -216,7 +216,7 @@ def test_without_a_gap_any_snapshot_is_of_use() -> None:
 
 
 def test_a_gap_recalled_from_before_the_start_counts() -> None:
-    plan = SeedPlan(REFRESH)
+    plan = SeedPlan(REFRESH, random.Random(0))
     plan.recall("A", 80, 100)
     plan.set_open(["A"], 0.0)
     [request] = drained(plan, 0.0)
@@ -333,7 +333,7 @@ class Seeding(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plan = SeedPlan(REFRESH)
+        self.plan = SeedPlan(REFRESH, random.Random(0))
         self.now = 1000.0
         self.open: set[str] = set()
         self.fetching: dict[str, SeedRequest] = {}
