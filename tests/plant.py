@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,18 +10,26 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 PROGRAM = (sys.executable, "-m", "backpack_streams.cli.main")
 READY_SECONDS = 60.0
+_PORTS = range(10_000, 18_000)
+_CHANCE = random.SystemRandom()  # Hypothesis gives the tests of all workers the same seed
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on, from a range that neither outgoing connections nor the Kafkas of tests take theirs from.
+
+    Whoever asked listens on it only a moment later, so it must not be given to anybody else meanwhile.
+    """
+    while True:
+        port = _CHANCE.choice(_PORTS)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(what: str, holds: Callable[[], bool], seconds: float = READY_SECONDS) -> None:

@@ -24,6 +24,7 @@ from backpack_streams.runtime.http import (
     HealthServerError,
 )
 from backpack_streams.runtime.loop import loop_factory
+from plant import free_port
 
 SOURCE_ROOT = Path(__file__).parents[2] / "services"
 ANSWERS = HealthAnswers(list, lambda: ["no books yet"], lambda accept: (b"metric 1\n", "text/plain"))
@@ -207,12 +208,6 @@ def first_line(process: "subprocess.Popen[str]") -> str:
 
 def events(log: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in log.splitlines()]
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
