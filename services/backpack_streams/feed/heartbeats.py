@@ -23,12 +23,24 @@ SENT_BY_THE_SECOND_SECONDS = 30.0
 class _Seen:
     """How many frames a stream had brought at the last look, and when the newest was noticed (monotonic seconds).
 
-    `after`: when it had not come yet.
+    `after`: when it had not come yet. `before`: the same as `at` of before the last silence, which went on until `resumed` at the least.
     """
 
     frames: int
     at: float = float("-inf")
     after: float = float("-inf")
+    before: float = float("-inf")
+    resumed: float = float("-inf")
+
+    def brought(self, frames: int, at: float, after: float) -> None:
+        """It has brought something, at `at` and not before `after`."""
+        if at - self.at > MISSED_SECONDS:
+            self.before, self.resumed = self.at, after
+        self.frames, self.at, self.after = frames, at, after
+
+    def by(self, moment: float) -> float:
+        """When it had brought something last, as of a moment."""
+        return self.before if moment <= self.resumed else self.at
 
 
 class Heartbeats:
@@ -54,7 +66,7 @@ class Heartbeats:
             if seen is None:
                 self._seen[name] = _Seen(feed.frames, now if feed.frames else float("-inf"))
             elif seen.frames != feed.frames:
-                seen.frames, seen.at, seen.after = feed.frames, now, self._looked_at
+                seen.brought(feed.frames, now, self._looked_at)
             if feed.symbol and is_heartbeat(feed) and (feed.frames or name in self._existing):
                 self._by_symbol.setdefault(feed.symbol, []).append(name)
         self._looked_at = now
@@ -83,7 +95,7 @@ class Heartbeats:
         """
         through: dict[float, list[str]] = {}
         for name in event.streams:
-            shown = self._shown(feeds.get(name))
+            shown = self._shown(feeds.get(name), event.through)
             is_late = shown is not None and event.through - shown > LATE_SECONDS
             if shown is not None and not coverage.is_covered_beside(name, event.link_id, shown):
                 is_late = event.through - shown > MISSED_SECONDS or shown < (coverage.since(name) or 0.0)
@@ -109,11 +121,14 @@ class Heartbeats:
                 found[feed.name] = f"nothing of {feed.symbol} has come for {now - newest:.0f} s, not even {beats[0]}"
         return found
 
-    def _shown(self, feed: StreamFeed | None) -> float | None:
-        """Until when it is shown that a stream is delivered; None if its market has no heartbeat."""
+    def _shown(self, feed: StreamFeed | None, through: float) -> float | None:
+        """Until when it is shown that a stream is delivered, as of a moment; None if its market has no heartbeat.
+
+        What a successor of its socket has brought since shows nothing of what was before.
+        """
         if feed is None or feed.symbol not in self._by_symbol or self._looked_since is None:
             return None
-        return max(self._beat(self._by_symbol[feed.symbol]), self._seen[feed.name].at)
+        return max(self._seen[name].by(through) for name in (feed.name, *self._by_symbol[feed.symbol]))
 
     def _beat(self, names: Iterable[str]) -> float:
         return max(self._seen[name].at for name in names)

@@ -63,6 +63,20 @@ class Market:
         self._take(StreamsActive(STREAMS, link, at))
         self._take(StreamsInactive(STREAMS, 1, through, "DISCONNECTED"))
 
+    def succeed_for(self, link: int, seconds: float, *beating: str) -> None:
+        """Nothing comes for 6 s, a successor brings heartbeats for so long, and then the first link is given up as silent."""
+        through = self.plant.now
+        self.plant.now += 6.0
+        self._take(StreamsActive(STREAMS, link, self.plant.now))
+        until = self.plant.now + seconds
+        while self.plant.now < until:
+            self.plant.now += 1.0
+            for symbol in beating:
+                self.plant.send(ticker(symbol, self.plant.now), link, round(self.plant.now * 1_000_000))
+            self._take(LinkProven(link, self.plant.now))
+            self.delivery.on_tick(self.plant.moment, 0.0)
+        self._take(StreamsInactive(STREAMS, 1, through, "SILENT"))
+
     def _take(self, event: StreamsActive | StreamsInactive | LinkProven) -> None:
         self.delivery.on_coverage(event, self.plant.moment)
 
@@ -105,6 +119,19 @@ def test_a_successor_that_came_after_the_last_heartbeat_does_not_cover_what_was_
     assert (told["last_time"], told["next_time"]) == (20_000_000, 23_500_000)
     [told] = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.Y"]
     assert (told["last_time"], told["next_time"]) == (23_000_000, 23_500_000), "no heartbeat is missing there"
+
+
+def test_heartbeats_of_a_successor_show_nothing_of_the_socket_before_it() -> None:
+    """It is given up only when the successor has brought heartbeats for a while; the market was forgotten on it from the beginning on."""
+    market = Market()
+    market.pass_to(20.0, "X", "Y")
+    market.reconnect()
+    market.pass_to(23.25, "Y")
+    market.succeed_for(2, 10.0, "X", "Y")
+    told = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.X"]
+    assert [(row["last_time"], row["next_time"]) for row in told][1:] == [(20_250_000, 29_250_000)]
+    told = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.Y"]
+    assert [(row["last_time"], row["next_time"]) for row in told][1:] == [(23_250_000, 29_250_000)]
 
 
 def test_after_a_break_who_takes_over_counts_only_markets_that_have_shown_that_they_are_delivered() -> None:
