@@ -49,7 +49,7 @@ class Backoff:
         return delay_seconds
 
     def delay_seconds(self, attempts: int) -> float:
-        """Draw the delay after so many earlier ones, for who counts the attempts of many things by itself."""
+        """Draw the delay after `attempts` earlier ones, for a caller that counts its attempts itself."""
         return self._random.uniform(0.0, self._bound_seconds(attempts))
 
     def _bound_seconds(self, attempts: int) -> float:

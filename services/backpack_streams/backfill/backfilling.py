@@ -25,7 +25,7 @@ FUNDING_RATES_A_PAGE = MOST_FUNDING_RATES
 FUNDING_INTERVAL_MICROS = 3_600_000_000
 """A rate counts as settled when the interval after it is over as well, or another one follows it."""
 MOST_MISSING = 100
-"""How much of what cannot be had is kept in words."""
+"""How many descriptions of unavailable parts are kept."""
 MOST_ATTEMPTS = 10
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class BackfillIncompleteError(BackpackStreamsError):
-    """Some of what was asked for cannot be had."""
+    """Some of what was asked for is unavailable."""
 
 
 class BackfillInterruptedError(BackpackStreamsError):
@@ -55,7 +55,7 @@ class Backfilling:
     show: Shown
     reached: Reached | None
     missing: list[str] = field(default_factory=list)
-    """What cannot be had, in words, earlier runs included."""
+    """Descriptions of what is unavailable, earlier runs included."""
 
     def __post_init__(self) -> None:
         if self.reached is not None:
@@ -207,7 +207,7 @@ class Backfilling:
 
 
 def shown_missing(missing: Iterable[str], most: int = 5) -> str:
-    """What cannot be had, cut short."""
+    """The unavailable parts as text, cut short."""
     words = list(missing)
     more = len(words) - most
     return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")

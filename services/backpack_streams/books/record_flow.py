@@ -121,7 +121,7 @@ class RecordFlow:
         return item
 
     def take_gap(self, record: KafkaRecord) -> None:
-        """Take a record of gaps: who would know says what cannot be had any more, and nobody needs to wait for it."""
+        """Take a gap record: it may say that trades are unavailable for good, so that nothing waits for them."""
         try:
             _, gap = self._codec.decode(record.value or b"")
         except CodecError as error:
