@@ -140,10 +140,14 @@ class ChainedFeed(StreamFeed):
             self.duplicates += 1
             self._has_told(link)  # the new socket brings what is here already: nothing lies between
             return
-        if verdict is Verdict.HOLD:
+        # What waits lies before this message, and the socket that could have brought what is missing has left: all go out in order.
+        is_behind_held = verdict is Verdict.HOLE and any(each.first_id < reading.first_id for each in chain.held)
+        if verdict is Verdict.HOLD or is_behind_held:
             around = self._surroundings
             item = _Waiting(reading, link, received_us, around.through(self))
             chain.hold(Held(reading.first_id, reading.last_id, around.now, item))
+            if is_behind_held:
+                self._let_go(chain.released(around.now, others=False))
             return
         self._tell_what_is_missing(verdict, reading, link, received_us)
         self._has_told(link)

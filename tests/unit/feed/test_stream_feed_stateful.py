@@ -258,3 +258,17 @@ TestTwoLinks = TwoLinks.TestCase
 TestTwoLinks.settings = runs(80, steps=40)
 TestFullBuffer = FullBuffer.TestCase
 TestFullBuffer.settings = runs(60, steps=25)
+
+
+def test_what_waits_goes_out_when_the_socket_that_it_waited_for_has_left() -> None:
+    """Update 102 waits for 101, which the other socket may bring; that one alone is left and brings 103 next."""
+    state = TwoLinks()
+    state.start(past=[1, 1], resumed=True, resume_at=0, begin_at=2)
+    state.change_links(links={0, 1})
+    state.happen(lost=(1,), width=1)
+    state.deliver(link=0, count=1)
+    state.change_links(links={1})
+    state.happen(lost=(), width=1)
+    state.deliver(link=1, count=1)
+    assert state._published() == [(102, 102), (103, 103)]
+    state.teardown()
