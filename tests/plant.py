@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,30 @@ PROGRAM = (sys.executable, "-m", "backpack_streams.cli.main")
 READY_SECONDS = 60.0
 _PORTS = range(10_000, 18_000)
 _CHANCE = random.SystemRandom()  # Hypothesis gives the tests of all workers the same seed
+_CLAIMED_AT_MOST = 500
+_claimed: deque[socket.socket] = deque()
 
 
 def free_port() -> int:
     """A port that nobody listens on, from a range that neither outgoing connections nor the Kafkas of tests take theirs from.
 
-    Whoever asked listens on it only a moment later, so it must not be given to anybody else meanwhile.
+    Whoever asked listens on it only a moment later, so it must not be given to anybody else meanwhile: as long as we hold the same
+    number of UDP, no other run of tests on this machine takes it.
     """
     while True:
         port = _CHANCE.choice(_PORTS)
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind(("127.0.0.1", port))
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claimed.append(claim)
+        if len(_claimed) > _CLAIMED_AT_MOST:
+            _claimed.popleft().close()
+        return port
 
 
 def wait_until(what: str, holds: Callable[[], bool], seconds: float = READY_SECONDS) -> None:

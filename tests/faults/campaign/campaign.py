@@ -34,7 +34,7 @@ from faults.campaign.sights import (
     sights_of_tops,
 )
 from faults.campaign.truth import Truth, read_ledger
-from faults.campaign.verdicts import book_times, exchange_books, losses, moments_between, wrong_sights
+from faults.campaign.verdicts import book_times, exchange_books, losses, moments_between, shows_as_of, wrong_sights
 from plant import Plant, Service, running_plant
 
 logger = logging.getLogger(__name__)
@@ -298,7 +298,7 @@ class Campaign:
             each.kind == "clock-stepped" and each.options["service"] == "book-builder" for each in self._plan.faults
         )
         tops = sights_of_tops(kept.book_tops, was_stepped)
-        self._judge_tops_recovery(tops, goal, was_stepped)
+        self._judge_tops_recovery(plant, tops, goal, was_stepped)
         checkpoints = sights_of_checkpoints(kept.checkpoints)
         sights = [*self._sights, *_some(tops, _TOPS_JUDGED), *_some(checkpoints, _CHECKPOINTS_JUDGED)]
         self.findings.sights = Counter(each.reader for each in sights if each.status == "LIVE")
@@ -306,8 +306,11 @@ class Campaign:
         if not any(each.kind == "clock-stepped" for each in self._plan.faults):  # it is by a producer's clock
             self.findings.overclaims = judge.overclaims(sights, book_times(truth))
 
-    def _judge_tops_recovery(self, tops: Sequence[judge.Sight], goal: Goal, clock_was_wrong: bool) -> None:
-        seconds, missing = seconds_until_back(tops, goal.symbols, goal.sequences, goal.at_us)
+    def _judge_tops_recovery(
+        self, plant: Plant, tops: Sequence[judge.Sight], goal: Goal, clock_was_wrong: bool
+    ) -> None:
+        shows = shows_as_of(exchange_books(plant.exchange))
+        seconds, missing = seconds_until_back(tops, goal.symbols, goal.sequences, goal.at_us, shows)
         if seconds > RECOVERY_SECONDS and not clock_was_wrong:
             missing.append(f"back after {seconds:.0f} s only")
         self.findings.not_recovered += [f"{TOP}: {each}" for each in missing]

@@ -292,11 +292,12 @@ def _why_wrong(
     case = sight.symbol, sight.last_update_id, sight.levels, sight.top
     if case not in verdicts:
         truth = books(sight.symbol, sight.last_update_id)
-        verdicts[case] = _difference(unpack(sight.levels), truth, sight.top)
+        verdicts[case] = difference(unpack(sight.levels), truth, sight.top)
     return verdicts[case]
 
 
-def _difference(shown: Mapping[str, Any], truth: Mapping[str, Any] | None, top: int | None) -> str | None:
+def difference(shown: Mapping[str, Any], truth: Mapping[str, Any] | None, top: int | None) -> str | None:
+    """What differs between a book that was shown and the exchange's, of so many levels a side (None: of all); None if nothing does."""
     if truth is None:
         return "the exchange's book of that update is not known any more"
     for side in ("bids", "asks"):

@@ -1,6 +1,6 @@
 """Whether everybody who shows books has come back: each open market LIVE, and where the exchange is."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from faults.campaign.judge import Sight
@@ -30,7 +30,11 @@ def standing_of(sights: Sequence[Sight]) -> dict[str, Standing]:
 
 
 def seconds_until_back(
-    tops: Sequence[Sight], symbols: Collection[str], goal: Sequences, since_us: int
+    tops: Sequence[Sight],
+    symbols: Collection[str],
+    goal: Sequences,
+    since_us: int,
+    shows: Callable[[Sight, int], bool] = lambda *_: False,
 ) -> tuple[float, list[str]]:
     """When the published tops had all come back after a moment, and which of them had not by the last one published.
 
@@ -39,8 +43,10 @@ def seconds_until_back(
         symbols: the markets that were open then, and still are.
         goal: where the exchange was then.
         since_us: the moment.
+        shows: whether a top shows what the exchange had at an update id, though it is from an earlier one.
 
-    A top that stays as it is, since nothing happens, is not published again: it counts as shown all the while.
+    A top that stays as it is, since nothing happens or only below the levels that it shows, is not published again: it counts as
+    shown all the while.
     """
     seconds, missing = 0.0, []
     for symbol in symbols:
@@ -49,7 +55,7 @@ def seconds_until_back(
         for top in tops:
             if top.symbol != symbol:
                 continue
-            is_back = top.status == "LIVE" and (top.last_update_id or 0) >= least
+            is_back = top.status == "LIVE" and ((top.last_update_id or 0) >= least or shows(top, least))
             back_us = (back_us or top.wall_us) if is_back else None
         if back_us is None:
             missing.append(f"{symbol}: not LIVE, or not where the exchange was")

@@ -1,12 +1,12 @@
 """Asks the judge: of all markets, what was lost without a record, and which sights of books were LIVE and wrong."""
 
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.error import HTTPError
 
-from faults.campaign.judge import Books, Loss, Sight, Wrong, lost_messages, wrong_books
+from faults.campaign.judge import Books, Loss, Sight, Wrong, difference, lost_messages, wrong_books
 from faults.campaign.kept import Kept
 from faults.campaign.sights import unpacked
 from faults.campaign.truth import BookTimes, Truth
@@ -38,6 +38,15 @@ def exchange_books(exchange: Exchange) -> Books:
             return None
 
     return book
+
+
+def shows_as_of(books: Books) -> Callable[[Sight, int], bool]:
+    """Tells whether what was shown of a book is what the exchange had at an update id."""
+
+    def shows(sight: Sight, update_id: int) -> bool:
+        return difference(unpacked(sight.levels), books(sight.symbol, update_id), sight.top) is None
+
+    return shows
 
 
 def moments_between(seed: int, count: int, first_us: int, last_us: int) -> list[int]:

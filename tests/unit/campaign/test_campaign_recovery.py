@@ -61,3 +61,15 @@ def test_a_top_of_before_that_is_where_the_exchange_was_is_back_at_once():
     assert seconds_until_back([top("A", 50, 100)], ["A"], at(A=100), 100 * SECOND) == (0.0, [])
     _, missing = seconds_until_back([top("A", 150, 99)], ["A"], at(A=100), 100 * SECOND)
     assert missing
+
+
+def test_a_top_that_shows_what_the_exchange_had_is_back_though_only_levels_below_it_moved_since():
+    def shows(sight: Sight, update_id: int) -> bool:
+        return (sight.last_update_id, update_id) == (98, 100)
+
+    tops = [top("A", 50, 97), top("A", 90, 98)]
+    assert seconds_until_back(tops, ["A"], at(A=100), 100 * SECOND, shows) == (0.0, [])
+    _, missing = seconds_until_back([*tops, top("A", 95, 98, "STALE")], ["A"], at(A=100), 100 * SECOND, shows)
+    assert missing
+    _, missing = seconds_until_back(tops[:1], ["A"], at(A=100), 100 * SECOND, shows)
+    assert missing
