@@ -147,7 +147,8 @@ async def _watermarks(
     by_now = (await offsets_at(reader, {place: moment_ms}, ends))[place]
     soon = (await offsets_at(reader, {place: moment_ms + NO_WATERMARKS_WITHIN_MILLIS}, ends))[place]
     asked = [end for end, _ in start.asked if begin < end <= ends[place]]
-    if soon <= begin and start.had_updates and not asked:
+    was_seen = bool(start.asked)  # by a snapshot that names the topic, whatever the clocks of producers said then
+    if soon <= begin and start.had_updates and not was_seen:
         return {}, {}
     stated = (await offsets_at(reader, {place: start.first_ms - STATED_WITHIN_MILLIS}, ends))[place]
     first = min(stated, by_now, *(end - STATED_WITHIN_RECORDS for end in asked))

@@ -140,6 +140,13 @@ def test_topics_made_anew_are_not_taken_for_the_old_ones() -> None:
                     assert book.last_update_id in right, (topics, seconds, symbol)
 
 
+def test_a_first_producer_whose_clock_is_far_ahead_is_not_taken_for_one_that_came_later() -> None:
+    """All watermarks say that they are from after the moment, but a snapshot from before it knew their topic."""
+    world = World({"A": BUSY, "R": [1.0]}, [Life(1.0, 6.0, ahead=3600.0)], snapshots_every=37.0)
+    for seconds in (12.0, 25.0, 36.0):
+        assert statuses(world, seconds) == {"A": Status.STALE, "R": Status.SYNCING}
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[World, float]:
     ahead = st.sampled_from([0.0, 0.0, -3600.0, -30.0, -2.0, 2.0, 30.0, 3600.0])
