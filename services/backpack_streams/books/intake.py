@@ -267,8 +267,6 @@ class Intake(KeptBooks):
                 market = self.add(record.key)
             elif self._is_shared and seed["origin"] != SEED and market.last_update_id is not None:
                 return
-            if self.vouching is not None and self.vouching.disproves(market, seed, is_new):
-                market.on_outage_over(f"snapshot {seed['last_update_id']} is ahead of the book, which nothing proves")
             outcome = self._seed(market, seed)
             if self.vouching is not None:
                 self.vouching.on_seed(market, seed, outcome, is_new)

@@ -5,17 +5,18 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from backpack_streams.books.distinct import Distinct
 from backpack_streams.books.engine_time_merge import WINDOW_SECONDS, EngineTimeMerge, Slot
+from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.streamed import Hole, StreamedRecord, exchange_time, order_time
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.topics import COMPACT, Topic
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.trade_order import Given, TradeOrder
 
-__all__ = ["HELD_AT_MOST", "PATIENCE_SECONDS", "Item", "KafkaRecord", "MergedFlow", "RecordFlow"]
+__all__ = ["HELD_AT_MOST", "PATIENCE_SECONDS", "Item", "MergedFlow", "RecordFlow"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,34 +29,6 @@ _MICROS: Final = 1_000_000
 
 Place = tuple[str, int]
 Item = StreamedRecord[Any] | Hole
-
-
-class KafkaRecord(Protocol):
-    """What is used of aiokafka's records."""
-
-    @property
-    def topic(self) -> str:
-        """Its full name."""
-
-    @property
-    def partition(self) -> int:
-        """From 0."""
-
-    @property
-    def offset(self) -> int:
-        """In the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """Milliseconds since the Unix epoch."""
-
-    @property
-    def key(self) -> bytes | None:
-        """The symbol, mostly."""
-
-    @property
-    def value(self) -> bytes | None:
-        """One framed record; None for a tombstone."""
 
 
 class RecordFlow:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.record_coverage import TopicCoverage
-from backpack_streams.books.record_flow import KafkaRecord
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from backpack_streams.books.engine_time_merge import WINDOW_SECONDS
-from backpack_streams.books.record_flow import PATIENCE_SECONDS, Item, KafkaRecord, MergedFlow, RecordFlow
+from backpack_streams.books.kafka_record import KafkaRecord
+from backpack_streams.books.record_flow import PATIENCE_SECONDS, Item, MergedFlow, RecordFlow
 from backpack_streams.books.record_join import (
     LATE_SECONDS,
     Moment,

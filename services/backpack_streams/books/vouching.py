@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
+from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome
 from backpack_streams.books.standing import Claim, Standing
 from backpack_streams.books.unvouched import CHANNEL, stream_of, why_not
@@ -14,6 +15,7 @@ from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.coverage import CoverageView, Mark, Run, RunKey
+from backpack_streams.sequencing.transit import Transits
 
 __all__ = ["MAX_AGE_SECONDS", "WATERMARK_TOPIC", "Disproof", "Vouching", "stream_of"]
 
@@ -23,30 +25,12 @@ WATERMARK_TOPIC: Final = "ops.watermark"
 MAX_AGE_SECONDS: Final = 5.0
 """How old the newest watermark may be that vouches for a book which is LIVE, if nothing else is said."""
 CLOCKS_AGREE_SECONDS: Final = 5.0
+GONE_SECONDS: Final = 30.0
+"""A producer whose watermarks are so much too old is gone; before that they may be late."""
 AHEAD_SECONDS: Final = 3.0
 """So long a snapshot may be ahead of a book that is complete, they say: sockets may be behind REST, and Kafka behind both."""
 _LOOK_SECONDS: Final = 0.1
 _FORGET_SECONDS: Final = 600.0
-
-
-class KafkaRecord(Protocol):
-    """What is used of aiokafka's records."""
-
-    @property
-    def topic(self) -> str:
-        """Its full name."""
-
-    @property
-    def partition(self) -> int:
-        """From 0."""
-
-    @property
-    def offset(self) -> int:
-        """In the partition."""
-
-    @property
-    def value(self) -> bytes | None:
-        """One framed record."""
 
 
 class Disproof(NamedTuple):
@@ -82,6 +66,7 @@ class Vouching:
         self._depth_topic = depth_topic
         self._place_of = place_of
         self.coverage = self._new_coverage()
+        self._transits = Transits()
         self.undecodable_records = 0
         self._heard = self._read_all_at = self._next_look = self._next_forgetting = -inf
         self._end_at_join = self._seen_before = 0
@@ -125,6 +110,8 @@ class Vouching:
             heard = self._heard if record.offset >= self._end_at_join else None
             try:
                 row = self._codec.decode(record.value or b"")[1]
+                if heard is not None:
+                    heard = min(heard, self._transits.published_at(row, now))
                 coverage.take(row, record.offset, heard=heard, now=now, wall_us=wall_us)
             except (CodecError, KeyError) as error:
                 self.undecodable_records += 1
@@ -175,21 +162,6 @@ class Vouching:
         for market in markets:
             if self.max_age is not None and market.is_whole:
                 market.proof_from = self._proof_from(market, self._settle(market, self._runs(market)))
-
-    def disproves(self, market: MarketBook, seed: Mapping[str, Any], is_new: bool) -> bool:
-        """Whether a snapshot ahead of a book for which nobody vouches is from a time that is covered, so that the book has to go for it.
-
-        An answer of the exchange may be too old to prove a book, and is yet ahead of one that nothing proves.
-        """
-        if self.max_age is None or not market.is_whole or seed["last_update_id"] <= (market.last_update_id or 0):
-            return False
-        if market.standing.is_vouched:
-            return False
-        claim, stream = self.claim(seed, is_new), stream_of(market.symbol)
-        begun = frozenset() if claim.watermarks_end is None else self.coverage.runs_at(stream, claim.watermarks_end)
-        return market.standing.is_from_after(claim) and bool(
-            (claim.keys | begun) & {run.key for run in self._runs(market)}
-        )
 
     def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
         """A snapshot that a book has taken. `is_new`: it was written after this reader came."""
@@ -272,24 +244,39 @@ class Vouching:
         proving = self._settle(market, runs)
         others = [run for run in runs if run not in proving]
         market.proof_from = self._proof_from(market, proving)
-        mark = self._newest(proving)
-        if (
-            (mark is None or self._is_old(mark, now))
-            and (other := self._newest(others))
-            and not self._is_old(other, now)
-        ):
-            standing.refuse(*why_not(self.coverage, market, others, []))
-        elif mark is None:
-            standing.refuse(*why_not(self.coverage, market, runs, proving))
+        mark, other = self._newest(proving), self._newest(others)
+        is_vouched_elsewhere = other is not None and not self._is_old(other, now)
+        if mark is None or (self._is_old(mark, now) and is_vouched_elsewhere):
+            standing.refuse(
+                *why_not(self.coverage, market, *((others, []) if is_vouched_elsewhere else (runs, proving)))
+            )
+            outcome = self._go_for_snapshot(market, others)
         else:
             standing.vouch(mark.complete_through, mark.fresh_at + self.max_age)
-            ahead = self._stays_ahead(market, mark, now)
-            if ahead is not None:
-                yield market, self._disprove(market, ahead, proving)
+            outcome = self._disprove(market, mark, proving, now)
+            if outcome is None and self._is_old(mark, now - GONE_SECONDS):
+                outcome = self._go_for_snapshot(market, runs)
+        if outcome is not None:
+            yield market, outcome
+            if outcome is Outcome.RESEEDED:
+                yield from self._look_at(market, now)
+                return
         is_vouched = standing.is_vouched
         if standing.was_vouched is not is_vouched:
             standing.was_vouched = is_vouched
             yield market, market.on_vouched(is_vouched)
+
+    def _go_for_snapshot(self, market: MarketBook, runs: Iterable[Run]) -> Outcome | None:
+        """A snapshot waits ahead of a book, from the time of runs that never prove it, or prove it no more: it takes the book's place.
+
+        Such an answer of the exchange may be too old to prove a book, and is yet ahead of one that nothing proves.
+        """
+        ahead, stream, keys = market.candidate_id, stream_of(market.symbol), {run.key for run in runs}
+        for claim in [each for each in market.standing.claims if each.last_id == ahead]:
+            begun = self.coverage.runs_at(stream, claim.watermarks_end or 0)
+            if market.standing.is_from_after(claim) and keys & (claim.keys | begun):
+                return market.on_disproved(f"snapshot {ahead} is ahead of the book, which nothing proves")
+        return None
 
     def _settle(self, market: MarketBook, runs: Sequence[Run]) -> list[Run]:
         """The runs in which a book is proven. Claims that it has come to prove it; what proved one that went back does so no more."""
@@ -328,14 +315,16 @@ class Vouching:
         runs = self.coverage.runs(stream_of(market.symbol))
         return min((run.next_offset for run in runs if run not in proving), default=inf)
 
-    def _disprove(self, market: MarketBook, ahead: int, runs: Iterable[Run]) -> Outcome:
-        """The book goes for the snapshot, and is not LIVE before something else has proven it."""
+    def _disprove(self, market: MarketBook, mark: Mark, runs: Iterable[Run], now: float) -> Outcome | None:
+        """The book goes for a snapshot that stays ahead of it, and is not LIVE before something else than these runs proves it."""
+        ahead = self._stays_ahead(market, mark, now)
+        if ahead is None:
+            return None
         why = f"the exchange's snapshot is at update {ahead}, and no producer brought what lies before that"
         self._disproofs.append(Disproof(market.symbol, market.last_update_id or 0, ahead, why))
         market.standing.on_disproved(frozenset(run.key for run in runs), why)
         market.standing.refuse(f"what producers say of {stream_of(market.symbol)} is disproved: {why}")
         market.proof_from = self._proof_from(market, ())
-        self._has_news = True
         return market.on_disproved(why)
 
     def _stays_ahead(self, market: MarketBook, mark: Mark, now: float) -> int | None:

@@ -104,10 +104,13 @@ class Delivery:
 
     def _bounded_by_held(self, event: StreamsInactive, now: Moment) -> Iterator[CoverageEvent]:
         """The same during the start, when frames are held unread: what a socket did not bring, it did not cover."""
-        brought_at = {name: now.seconds - (now.us - at_us) / 1e6 for name, at_us in self.start.brought_at().items()}
         shown = Heartbeats(self.existing)
-        shown.saw(brought_at, self.router.feeds, now.seconds)
+        shown.saw(self._brought_at(now), self.router.feeds, now.seconds)
         return shown.bounded(event, self.router.feeds, self.coverage)
+
+    def _brought_at(self, now: Moment) -> dict[str, float]:
+        """When each stream brought the last of what is held (monotonic seconds)."""
+        return {name: now.seconds - (now.us - at_us) / 1e6 for name, at_us in self.start.brought_at().items()}
 
     def on_tick(self, now: Moment, buffer_share: float) -> dict[str, str]:
         """Time passed; `buffer_share` is how full the buffer for Kafka is. Returns streams that do not deliver, with the evidence."""
@@ -116,7 +119,7 @@ class Delivery:
             return {}
         self.router.on_tick(now.seconds, now.us)
         if self.pause.reasons:
-            self._heartbeats = Heartbeats(self.existing)  # what is not read shows nothing
+            self._heartbeats.pause()
             return {}
         self._heartbeats.look(self.router.feeds, now.seconds)
         self._note_shown()
@@ -141,9 +144,11 @@ class Delivery:
             feed = self.router.recall(name)
             self._tell_untold(feed, known.untold)
             feed.resume(known.last_id, known.time_us)
+        brought_at = self._brought_at(now)
         self.router.is_late = True
         self.start.finish(self.coverage.resume(covered), self.router.on_frame, lambda gap: self._on_break(gap, now))
         self.router.is_late = False
+        self._heartbeats.saw(brought_at, self.router.feeds, now.seconds)
         self.pause.clear(START_HOLDS)
 
     def _tell_untold(self, feed: StreamFeed, missing: Sequence[Span]) -> None:

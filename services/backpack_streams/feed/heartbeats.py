@@ -76,12 +76,16 @@ class Heartbeats:
         names = (feed.name, *self._by_symbol.get(feed.symbol, ()))
         return any(self._seen[name].after >= since for name in names if name in self._seen)
 
+    def pause(self) -> None:
+        """What is not read shows nothing: nobody looks until `look` is called again, and what was seen before stays as old as it is."""
+        self._looked_since = None
+
     def saw(self, brought_at: Mapping[str, float], feeds: Mapping[str, StreamFeed], now: float) -> None:
-        """Takes from elsewhere when each stream brought something last, as frames that nobody has read yet show."""
+        """Takes from elsewhere when each stream brought something last, as frames show that were held unread."""
         self.look(feeds, now)
         for name, at in brought_at.items():
             if name in self._seen:
-                self._seen[name] = _Seen(1, at)
+                self._seen[name] = _Seen(feeds[name].frames, at, at)
                 feed = feeds[name]
                 if feed.symbol and is_heartbeat(feed) and name not in self._by_symbol.get(feed.symbol, ()):
                     self._by_symbol.setdefault(feed.symbol, []).append(name)
@@ -111,12 +115,13 @@ class Heartbeats:
         if not any(now - self._beat(names) < LATE_SECONDS / 2 for names in self._by_symbol.values()):
             return {}  # none comes at all: that is the socket's matter, or the exchange's
         found: dict[str, str] = {}
+        looked_since = now if self._looked_since is None else self._looked_since
         for feed in feeds.values():
             since = coverage.active_since(feed.name)
             beats = self._by_symbol.get(feed.symbol)
             if since is None or beats is None or self._beat(beats) < 0:
                 continue
-            newest = max(self._beat(beats), self._seen[feed.name].at, since, self._looked_since or now)
+            newest = max(self._beat(beats), self._seen[feed.name].at, since, looked_since)
             if now - newest > LATE_SECONDS:
                 found[feed.name] = f"nothing of {feed.symbol} has come for {now - newest:.0f} s, not even {beats[0]}"
         return found

@@ -273,7 +273,7 @@ class Campaign:
                 find()
             except Exception:  # noqa: BLE001  # what else was found shall be told
                 findings.broken.append(f"{what} could not be judged: {traceback.format_exc(limit=-3)}")
-        save(findings, self._folder, ledger, kept.gaps)
+        save(findings, self._folder, ledger, kept.gaps, kept.received)
 
     def _judge_records(self, plant: Plant, truth: Truth, kept: Kept, records: RecordReader) -> None:
         for name, given in (("records", records.given), ("beginning", read_from_the_beginning(plant))):

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,11 +222,19 @@ class Findings:
         )
 
 
-def save(findings: Findings, folder: Path, ledger: Any, gaps: Sequence[Any]) -> None:
-    """Write the details, and what they were found in, beside the logs."""
+def save(findings: Findings, folder: Path, ledger: Any, gaps: Sequence[Any], received: Mapping[Any, Any]) -> None:
+    """Write the details, and what they were found in, beside the logs; `received` as in `Kept`."""
     (folder / "report.md").write_text(findings.details())
     (folder / "ledger.json").write_text(json.dumps(ledger, separators=(",", ":")))
     (folder / "gaps.json").write_text("\n".join(json.dumps(each._asdict()) for each in gaps))
+    streams = (
+        {
+            "stream": stream,
+            "received": [[at_us, *map(str, identities)] for at_us, identities in sorted(by_time.items())],
+        }
+        for stream, by_time in received.items()
+    )
+    (folder / "received.json").write_text("\n".join(map(json.dumps, streams)))
 
 
 def table(findings: Sequence[Findings]) -> str:

@@ -298,6 +298,44 @@ def test_a_snapshot_that_stays_ahead_disproves_what_they_say(plant: Plant) -> No
     assert plant.book.status is Status.STALE  # the exchange moves on, and who brought nothing so far is not believed
 
 
+def test_what_a_snapshot_disproves_is_on_record_though_watermarks_were_late_when_it_came(plant: Plant) -> None:
+    """A book that is not LIVE for that alone does not go for the snapshot unseen: its producer has to say that it missed something."""
+    plant.live()
+    plant.pass_(9.0)
+    plant.read(plant.snapshot(13))
+    assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 10)
+    plant.read(plant.watermark())
+    assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 10)  # the updates before 13 may come yet
+    for _ in range(4):
+        plant.pass_(1.0)
+        plant.read(plant.watermark())
+    assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 13)
+    vouching = plant.reader.vouching
+    assert vouching is not None
+    assert [each[:3] for each in vouching.take_disproofs()] == [("A", 10, 13)]
+
+
+def test_a_snapshot_that_came_while_watermarks_were_late_is_taken_once_its_producer_is_gone(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(9.0)
+    plant.read(plant.snapshot(13))
+    plant.pass_(30.0)
+    plant.read()
+    assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 13)
+
+
+def test_a_watermark_that_was_held_up_makes_nobody_live(plant: Plant) -> None:
+    """Kafka was away: what the producer said before that comes through at last, and is as old as it is."""
+    plant.live()
+    held_up = plant.watermark()
+    plant.pass_(9.0)
+    plant.read(held_up)
+    assert plant.book.status is Status.STALE
+    plant.pass_(0.5)
+    plant.read(plant.watermark())
+    assert plant.book.status is Status.LIVE
+
+
 def disproved(plant: Plant) -> None:
     plant.live()
     plant.read(plant.snapshot(13))

@@ -174,6 +174,50 @@ def test_a_socket_that_brought_nothing_for_a_second_or_two_covered_nothing() -> 
     assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps] == [(4.5, 5.0), (5.0, 7.0)]
 
 
+def test_what_was_held_at_the_start_shows_nothing_of_the_time_after_it_came() -> None:
+    """A second socket ignores the subscriptions of a market; the start ends, and before anybody misses a heartbeat that socket goes."""
+    book, ticker = "bookTicker.X", "ticker.X"
+    producer = Producer(book, ticker)
+    producer.delivery.expect((ticker,))
+    producer.active(0, 10.0)
+    producer.now = 10.4
+    producer.send(ticker_frame(7, 10 * SECOND))
+    producer.send({"stream": ticker, "data": {"e": "ticker", "E": 1, "T": 10 * SECOND, "s": "X", "n": 1}})
+    producer.inactive(0, 10.5)
+    producer.active(1, 11.0)
+    producer.resume(19.0, {}, bookTicker=None, ticker=None)
+    producer.tick(19.1)
+    producer.tick(20.1)
+    producer.inactive(1, 21.0)
+    producer.active(2, 22.0)
+    producer.tick(40.0)
+    for stream in (book, ticker):
+        gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == stream]
+        assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps][-1] == (11.0, 22.0)
+
+
+def test_a_pause_of_reading_does_not_make_what_came_before_it_any_younger() -> None:
+    book, ticker = "bookTicker.X", "ticker.X"
+    producer = Producer(book, ticker)
+    producer.active(0, 1.0)
+    producer.resume(2.0, {}, bookTicker=None, ticker=None)
+    for second in (3.0, 4.0):
+        producer.now = second
+        producer.send({"stream": ticker, "data": {"e": "ticker", "E": 1, "T": round(second), "s": "X", "n": 1}})
+        producer.tick(second)
+    for second in (4.5, 9.0):
+        producer.tick(second, 1.0)
+    assert producer.pause.reasons == (KAFKA_BEHIND,)
+    for second in (10.0, 11.0):
+        producer.tick(second, 0.0)
+    assert not producer.pause.reasons
+    producer.inactive(0, 11.5)  # nothing was read since the pause
+    producer.active(1, 12.0)
+    producer.tick(30.0)
+    [gap] = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == book]
+    assert (gap["last_time"] / SECOND, gap["next_time"] / SECOND) == (4.0, 12.0)
+
+
 def test_a_break_of_a_socket_that_told_nothing_and_one_before_are_one() -> None:
     """Twice without a message: at the restart, and again during the start."""
     producer = Producer("depth.X")

@@ -1,0 +1,62 @@
+"""A watermark that was held up is as old as it is, whatever the clocks of its producer and its reader show."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.sequencing.transit import Transits
+
+SECOND = 1_000_000
+START_US = 1_700_000_000 * SECOND
+
+
+def published_at(transits: Transits, published_us: int, now: float, instance: str = "a") -> float:
+    return transits.published_at({"instance": instance, "published_time": published_us}, now)
+
+
+def test_one_that_was_held_up_is_as_old_as_it_is() -> None:
+    transits = Transits()
+    for second in range(5):
+        assert published_at(transits, START_US + second * SECOND, 100.0 + second) == 100.0 + second
+    assert published_at(transits, START_US + 5 * SECOND, 111.0) == 105.0
+    assert published_at(transits, START_US + 11 * SECOND, 111.0) == 111.0
+
+
+def test_a_clock_that_is_set_holds_nothing_up() -> None:
+    transits = Transits()
+    for second, step in enumerate((0, 0, 3600, 3600, 0, 0, -3600, -3600)):
+        assert published_at(transits, START_US + (second + step) * SECOND, 100.0 + second) == 100.0 + second
+
+
+def test_a_clock_that_is_slowed_down_holds_nothing_up_for_long() -> None:
+    """By 500 millionths, as time daemons do, over hours."""
+    transits = Transits()
+    for second in range(20_000):
+        published_us = START_US + round(second * 0.9995 * SECOND)
+        assert second - published_at(transits, published_us, float(second)) < 0.031
+
+
+def test_each_instance_has_a_clock_of_its_own_and_old_ones_are_forgotten() -> None:
+    transits = Transits()
+    for second in range(5_000):
+        for instance, ahead in (("a", 0), (f"b{second}", 3600 - second)):
+            assert published_at(transits, START_US + (second + ahead) * SECOND, float(second), instance) == second
+
+
+@given(
+    ahead=st.floats(-1e5, 1e5),
+    marks=st.lists(st.tuples(st.floats(0.1, 30.0), st.floats(0.0, 60.0)), min_size=1, max_size=100),
+)
+def test_none_passes_for_older_than_it_is_nor_for_younger_than_the_quickest_shows(
+    ahead: float, marks: list[tuple[float, float]]
+) -> None:
+    """Each is published some time after the one before, and arrives in order, held up for some time."""
+    transits, at, arrived, least = Transits(), 1_000.0, 0.0, float("inf")
+    recent: list[float] = []
+    for passes, held in marks:
+        at += passes
+        arrived = max(arrived, at + held)
+        recent = [*recent, arrived - at][-60:]
+        least = min(recent)
+        published = published_at(transits, START_US + round((at + ahead) * SECOND), arrived)
+        assert at - 1e-3 <= published <= at + least + 1e-3
+        assert published <= arrived + 1e-3
