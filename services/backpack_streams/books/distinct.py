@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from backpack_streams.books.streamed import exchange_time
+from backpack_streams.books.streamed import sequence_time
 from backpack_streams.bus.topics import COMPACT, Topic
 from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS
 from backpack_streams.sequencing.spans import Spans
@@ -154,7 +154,7 @@ class Distinct:
             first, last = _IDS[name]
             ranges = self._ids.get((topic.name, key)) or self._ids.setdefault((topic.name, key), IdRanges())
             return ranges.offer(
-                value[first], value[last], exchange_time(value), is_engine_time=value["engine_time"] is not None
+                value[first], value[last], sequence_time(value), is_engine_time=value["engine_time"] is not None
             )
         if name == "Kline":
             candles = self._candles.setdefault((key, value["interval"]), CandleOrder())

@@ -10,7 +10,7 @@ from typing import Any, Final
 from backpack_streams.books.distinct import Distinct
 from backpack_streams.books.engine_time_merge import WINDOW_SECONDS, EngineTimeMerge, Slot
 from backpack_streams.books.kafka_record import KafkaRecord
-from backpack_streams.books.streamed import Hole, StreamedRecord, exchange_time, order_time
+from backpack_streams.books.streamed import Hole, StreamedRecord, order_time, sequence_time
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.topics import COMPACT, Topic
 from backpack_streams.errors import CodecError
@@ -133,7 +133,7 @@ class RecordFlow:
         value = item.value
         made = order.offer(
             value["trade_id"],
-            exchange_time(value),
+            sequence_time(value),
             item,
             now,
             is_engine_time=value["engine_time"] is not None,

@@ -5,12 +5,13 @@ from typing import Any, Final, Generic, NamedTuple, TypeGuard, TypeVar
 
 from backpack_streams.sequencing.trade_order import Hole
 
-__all__ = ["Hole", "StreamedRecord", "exchange_time", "is_of", "order_time"]
+__all__ = ["Hole", "StreamedRecord", "exchange_time", "is_of", "order_time", "sequence_time"]
 
 Value = TypeVar("Value")
 Record = TypeVar("Record")
 
 AHEAD_AT_MOST_MICROS: Final = 5_000_000
+_WRONG_AT_MOST_MICROS: Final = 25 * 3_600_000_000
 """A time of the exchange that is further ahead of our receipt than this is taken for wrong."""
 
 
@@ -37,10 +38,10 @@ def is_of(item: "StreamedRecord[Any] | Hole", record: type[Record]) -> TypeGuard
     return isinstance(item, StreamedRecord) and item.name == record.__name__ and item.value is not None
 
 
-def exchange_time(value: Mapping[str, Any]) -> int:
+def exchange_time(value: Mapping[str, Any], ahead_at_most_us: int = AHEAD_AT_MOST_MICROS) -> int:
     """When the exchange made what a record says, in µs: the engine's time, else the event's; 0 where neither is known.
 
-    One that cannot be, since our socket had the record long before, is that of receipt: it must hold nothing else up.
+    One that cannot be, since our socket had the record by so much before, is that of receipt: it must hold nothing else up.
     """
     stated = value.get("engine_time")
     if stated is None:
@@ -48,7 +49,12 @@ def exchange_time(value: Mapping[str, Any]) -> int:
         if stated is None:
             return 0
     received = value.get("received_time")
-    return int(stated) if received is None or stated <= received + AHEAD_AT_MOST_MICROS else int(received)
+    return int(stated) if received is None or stated <= received + ahead_at_most_us else int(received)
+
+
+def sequence_time(value: Mapping[str, Any]) -> int:
+    """The same for telling sequences of ids apart, in which times of receipt mean nothing: a producer's clock may be behind by hours."""
+    return exchange_time(value, _WRONG_AT_MOST_MICROS)
 
 
 _OTHER_TIMES: Final = ("received_time", "detected_time", "published_time", "audited_time", "changed_time")
