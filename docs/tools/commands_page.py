@@ -1,6 +1,6 @@
 """Writes docs/commands.md: every command with its settings, from the tables that the program itself runs by.
 
-    python docs/tools/commands_page.py
+python docs/tools/commands_page.py
 """
 
 from functools import cache
@@ -27,7 +27,9 @@ def commands_page() -> str:
 
 
 def _section(command: Command) -> str:
-    usage = " ".join(["backpack-streams", command.name, *(each.metavar + "…" * each.many for each in command.positionals)])
+    usage = " ".join(
+        ["backpack-streams", command.name, *(each.metavar + "…" * each.many for each in command.positionals)]
+    )
     lines = [f"## {command.name}\n", f"`{usage}`: {command.summary}.\n"]
     if command.extra:
         lines[-1] += f"It needs the extra `{command.extra}`.\n"
@@ -53,7 +55,7 @@ def _row(field: SettingField) -> str:
     more = "".join(f" Also read from `{name}`." for name in field.variables[1:])
     default = field.default_text
     value = default if default in {"required", "none", "hidden"} else f"`{default}`"
-    return f"| {flags} | {value} | {_cell(field.description.rstrip("."))}.{more} |"
+    return f"| {flags} | {value} | {_cell(field.description.rstrip('.'))}.{more} |"
 
 
 def _cell(text: str) -> str:
