@@ -39,7 +39,7 @@ def named(path: Path) -> str:
 def command_lines(page: Path) -> Iterator[str]:
     """Lines of our program in blocks of shell, and in the text."""
     text = page.read_text("utf-8")
-    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             if match := re.match(r"(?:\.venv/bin/)?backpack-streams +(.*)", line.strip()):
                 yield match[1]
@@ -104,7 +104,7 @@ def test_tests_and_modules_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_a_program_is_run_or_says_why_not(page: Path) -> None:
     """Those that name the documented address are run by test_documented_programs.py."""
-    parts = re.split(r"^```(\w*)\n(.*?)^```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    parts = re.split(r"^```([^\n]*)\n(.*?)^```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     for before, language, source in zip(parts[::3], parts[1::3], parts[2::3], strict=False):
         is_example = re.fullmatch(r'--8<-- "examples/\w+\.py"\n', source)  # all of them are run
         if language not in {"python", "java", "sql"} or named(page) in HELD or is_example:
