@@ -310,7 +310,9 @@ class Producer:
             try:
                 self._subscribe(await self._markets())
             except (RestError, UsageError) as error:
-                logger.warning("the list of markets could not be fetched; the last one stands", extra={"error": str(error)})
+                logger.warning(
+                    "the list of markets could not be fetched; the last one stands", extra={"error": str(error)}
+                )
 
     async def _tick(self) -> None:
         publisher = self._publishing.publisher
