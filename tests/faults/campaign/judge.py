@@ -125,10 +125,16 @@ class Bounds:
             return 0, 0
         if after is None:
             assert before is not None
-            return self._back_from(before), before
+            return self._back_from(self._unconfirmed_from(before, gap)), before
         if before is None:
             return after, self._on_from(after)
         return after, before
+
+    def _unconfirmed_from(self, before: int, gap: GapRecord) -> int:
+        """Messages that came shortly before the coverage was confirmed are no proof that those before them had come."""
+        if gap.next_id is not None or gap.next_us is None or before >= len(self._messages):
+            return before
+        return min(before, self._by_time(self._messages[before].wall_us - SLACK_US, bisect_left))
 
     def _on_from(self, after: int) -> int:
         place = bisect_left(self._known, after)

@@ -88,6 +88,12 @@ def test_a_gap_without_a_beginning_reaches_back_to_the_record_before():
     assert lost(TRADES, {5, 8, 9}, gap(None, 110)) == [5]
 
 
+def test_what_came_just_before_a_coverage_was_confirmed_does_not_end_a_gap_without_a_beginning():
+    messages = [ticker(each) for each in (0.0, 1.0, 2.0, 3.0, 4.0, 4.3, 4.6, 5.0)]
+    assert lost(messages, {2, 3, 4}, gap(next_at=4.8)) == []
+    assert lost(messages, {1, 2, 4}, gap(next_at=4.8)) == [1, 2], "the record before was long before that"
+
+
 @pytest.mark.parametrize(("last", "next_at", "expected"), [(4, 8, []), (6.5, 8, [5]), (4, 5.5, [7]), (4, None, [])])
 def test_bounds_in_time_hold_with_a_second_of_slack(last, next_at, expected):
     assert lost(TICKERS, {5, 6, 7}, gap(last=last, next_at=next_at)) == expected
