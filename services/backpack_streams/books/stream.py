@@ -100,8 +100,9 @@ class BookStream:
             pace: how the past passes: as fast as it is taken, or in `real` time.
             conflate: give only the latest of each market to a program that is slower than the markets; reading goes on meanwhile.
             max_age: how old, in seconds, the newest watermark of a `LIVE` book may be. With None, or infinity, a book may be `LIVE`
-                although no producer vouches for it, as in a recording made before there were watermarks. As of the past, the watermarks of that
-                time count; a moment from before there were any is judged as with None, and its books have no `as_of`.
+                although no producer vouches for it, as in a recording made before there were watermarks. As of the past, the
+                watermarks of that time count; a moment from before there were any is judged as with None, and its books have no
+                `as_of`.
             queued_records: how many records may be read ahead from Kafka.
             topic_prefix: what every topic's name begins with.
             codec: one that knows a schema registry or other schemas.
