@@ -15,7 +15,7 @@ from backpack_streams.books.records import BookTicker, Trade
 
 TOPICS = ("market.book_ticker", "market.trade")
 SIZE = Decimal(1)
-TRADES_IN_A_ROW = 3
+TRADES_IN_A_ROW = 2
 
 
 class Momentum:

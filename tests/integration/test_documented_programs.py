@@ -192,13 +192,14 @@ def test_replay_strategy(kafka: BlockingKafka, plant: Plant, tmp_path: Path) -> 
     file = tmp_path / "session.bpr"
     streams = ("--streams", "bookTicker,trade", "--symbols", "SOL_USDC")
     record = plant.start_record(file, *streams)
-    wait_until("something is recorded", lambda: record.is_ready() and record.metric("recorded_frames_total") > 200)
+    wait_until("it records", record.is_ready)
+    wait_until("something is recorded", lambda: record.metric("recorded_frames_total") > 100, 2 * SECONDS)
     assert record.stop() == 0, record.log_tail()
     with running_plant(kafka.bootstrap_servers, tmp_path, "backpack-replayed.") as replayed:
         replay = replayed.start_replay(str(file), "--speed", "max", "--start", "all-streams", "--exit-when-done")
         producer = replayed.start("market-producer", *streams)
         assert replay.popen.wait(90) == 0, replay.log_tail()
-        wait_until("all is published", lambda: producer.metric("frames_published_total") > 100)
+        wait_until("all is published", lambda: producer.metric("frames_published_total") > 50)
         assert producer.stop() == 0
     results = set()
     for _ in range(2):
@@ -207,7 +208,7 @@ def test_replay_strategy(kafka: BlockingKafka, plant: Plant, tmp_path: Path) -> 
     [[line]] = results
     found = re.fullmatch(r"(\d+) records, (\d+) fills, position -?[\d.]+, worth -?[\d.]+", line)
     assert found
-    assert int(found[1]) > 100
+    assert int(found[1]) > 50
     assert int(found[2]) > 0
 
 

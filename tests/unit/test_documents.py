@@ -2,18 +2,23 @@
 
 import ast
 import importlib
+import json
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from backpack_streams.cli.commands import COMMANDS
-from backpack_streams.runtime.settings_fields import setting_fields
+from backpack_streams.runtime.settings_fields import known_names, setting_fields
+from backpack_streams.sandbox.faults import FaultBox, parse_fault
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -21,12 +26,8 @@ PACKAGE = ROOT / "services" / "backpack_streams"
 PAGES = [path for path in (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))) if path.name != "CHANGELOG.md"]
 LIFE = DOCS / "concepts" / "life-of-a-depth-frame.md"
 NOT_RUN = "**Not run"
-HELD = {
-    "docs/encoding.md": "test_house.py",
-    "docs/library.md": "needs a Kafka with TLS and SASL",
-    "docs/guides/past.md": "test_past_books.py",
-}
-"""Pages with programs that neither name the documented address nor say that they are not run, and why that is."""
+RUN_BY_TEST_HOUSE = "docs/encoding.md"
+"""Its program needs no Kafka."""
 
 
 def named(path: Path) -> str:
@@ -48,9 +49,25 @@ def command_lines(page: Path) -> Iterator[str]:
     )
 
 
-def flags_of(settings: str) -> set[str]:
+def _settings_of(settings: str) -> type[BaseModel]:
     module, _, name = settings.partition(":")
-    fields = setting_fields(getattr(importlib.import_module(module), name))
+    found: type[BaseModel] = getattr(importlib.import_module(module), name)
+    return found
+
+
+@cache
+def _known_settings() -> frozenset[str]:
+    return known_names(_settings_of(command.settings) for command in COMMANDS)
+
+
+@cache
+def _values_of_the_chart() -> Any:
+    return yaml.safe_load((ROOT / "helm" / "backpack-streams" / "values.yaml").read_text("utf-8"))
+
+
+@cache
+def flags_of(settings: str) -> set[str]:
+    fields = setting_fields(_settings_of(settings))
     return {flag for field in fields for flag in field.flags} | {"--help", "--config"}
 
 
@@ -77,6 +94,34 @@ def test_make_targets_exist(page: Path) -> None:
     named_ones = re.findall(r"^make ((?:[a-z-]+ ?)+)|`make ((?:[a-z-]+ ?)+)", text, re.MULTILINE)
     words = {word for first, second in named_ones for word in (first or second).split()}
     assert words - {"help"} <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_faults_and_values_of_the_chart_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    orders = [json.loads(order) for order in re.findall(r"-d '(\{.*?\})'", text)]
+    for order in orders + [parse_fault(each) for each in re.findall(r"--fault ([\w-]+:[\w=.,-]+)", text)]:
+        FaultBox().add(order, 0)
+    for path in re.findall(r"--set ([\w.]+)=", text):
+        found = _values_of_the_chart()
+        for name in path.split("."):
+            assert name in found, f"{path} is no value of the chart"
+            found = found[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_settings_files_and_objects_can_be_read(page: Path) -> None:
+    known = _known_settings()
+    for language, source in re.findall(r"^```(\w+)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        if language == "toml":
+            found = tomllib.loads(source)
+            tables = [each for each in found.values() if isinstance(each, dict)]
+            names = [name for table in (found, *tables) for name, value in table.items() if not isinstance(value, dict)]
+            assert set(names) <= known
+        elif language == "json":
+            json.loads(source)
+        elif language == "yaml":
+            yaml.safe_load(source)
 
 
 # ---- files
@@ -107,7 +152,7 @@ def test_a_program_is_run_or_says_why_not(page: Path) -> None:
     parts = re.split(r"^```([^\n]*)\n(.*?)^```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     for before, language, source in zip(parts[::3], parts[1::3], parts[2::3], strict=False):
         is_example = re.fullmatch(r'--8<-- "examples/\w+\.py"\n', source)  # all of them are run
-        if language not in {"python", "java", "sql"} or named(page) in HELD or is_example:
+        if language not in {"python", "java", "sql"} or named(page) == RUN_BY_TEST_HOUSE or is_example:
             continue
         section = before.rpartition("\n## ")[2]
         is_told = NOT_RUN in section or "Run with" in section
