@@ -75,9 +75,9 @@ class Program:
     def lines(self) -> list[str]:
         return self.out.read_text().splitlines()
 
-    def until(self, what: str, holds: Callable[[], bool]) -> list[str]:
+    def until(self, what: str, holds: Callable[[], bool], seconds: float = SECONDS) -> list[str]:
         try:
-            wait_until(f"{what} ({self.out})", lambda: holds() or self.process.poll() is not None, SECONDS)
+            wait_until(f"{what} ({self.out})", lambda: holds() or self.process.poll() is not None, seconds)
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGINT)
             assert self.process.wait(30) == 0, self.out.read_text()
@@ -88,7 +88,7 @@ class Program:
         return self.lines()
 
     def to_its_end(self) -> list[str]:
-        return self.until("it ends by itself", lambda: self.process.poll() is not None)
+        return self.until("it ends by itself", lambda: self.process.poll() is not None, 4 * SECONDS)
 
 
 def test_every_example_is_run_here() -> None:

@@ -7,9 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.export.arrow_types import arrow_schema
 from backpack_streams.export.folder import Folder
+
+pytest.importorskip("duckdb", reason="DuckDB is not installed")
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "duckdb_over_export.py"
 TOPIC = "backpack.market.trade"
