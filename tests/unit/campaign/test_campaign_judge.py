@@ -123,6 +123,12 @@ def test_a_bound_by_a_wrong_clock_between_two_records_means_the_one_received_nex
     assert [(each.first, each.last) for each in found] == [(TICKERS[3], TICKERS[3]), (TICKERS[13], TICKERS[15])]
 
 
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_a_bound_by_a_wrong_clock_counts_though_nothing_was_received_by_it(step):
+    assert lost(TICKERS, {5, 6, 7}, gap(last=4 + step, next_at=8 + step)) == []
+    assert lost(TICKERS, {5, 6, 11}, gap(last=4 + step, next_at=8 + step)) == [11]
+
+
 def test_open_bounds_in_time_reach_to_the_nearest_records():
     assert lost(TICKERS, {5, 6, 9}, gap(last=4.2)) == [9]
     assert lost(TICKERS, {3, 5, 6, 9}, gap(next_at=6.9)) == [3, 9]

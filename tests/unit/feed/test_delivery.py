@@ -26,13 +26,17 @@ class Producer:
         self.plant.coverage._earlier = None
         self.delivery = Delivery(self.plant.coverage, self.plant.router, self.pause, self.start)
         self.now = 0.0
+        self.wall = 0.0
+        """How far the wall clock is ahead."""
 
     @property
     def moment(self) -> Moment:
-        return Moment(self.now, round(self.now * SECOND))
+        return Moment(self.now, round((self.now + self.wall) * SECOND))
 
     def send(self, frame: Any, link: int = 0) -> None:
         payload = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
+        if not self.start.is_over:
+            self.tick(self.now)
         self.delivery.on_frame(link, payload, self.moment.us)
 
     def take(self, event: CoverageEvent, now: float) -> None:
@@ -194,6 +198,27 @@ def test_what_was_held_at_the_start_shows_nothing_of_the_time_after_it_came() ->
     for stream in (book, ticker):
         gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == stream]
         assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps][-1] == (11.0, 22.0)
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_step_of_the_wall_clock_during_the_start_makes_nothing_that_was_held_younger(step: float) -> None:
+    book, ticker = "bookTicker.X", "ticker.X"
+    producer = Producer(book, ticker)
+    producer.delivery.expect((ticker,))
+    producer.active(0, 10.0)
+    producer.now = 10.4
+    producer.send({"stream": ticker, "data": {"e": "ticker", "E": 1, "T": 10 * SECOND, "s": "X", "n": 1}})
+    producer.inactive(0, 10.5)
+    producer.active(1, 11.0)
+    producer.wall = step
+    producer.resume(19.0, {}, bookTicker=None, ticker=None)
+    producer.tick(19.1)
+    producer.inactive(1, 21.0)
+    producer.active(2, 22.0)
+    producer.tick(40.0)
+    for stream in (book, ticker):
+        gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == stream]
+        assert gaps[-1]["last_time"] == min(11.0, 11.0 + step) * SECOND, "by the old and the new time"
 
 
 def test_a_pause_of_reading_does_not_make_what_came_before_it_any_younger() -> None:
