@@ -27,7 +27,7 @@ STEP_US = 3_600_000_000
 """By so much clocks are stepped in campaigns, which last for less."""
 
 _NO_LOSS = frozenset({"REFILLED", "AUDIT_MISMATCH"})
-_REFILLED, _INCOMPLETE = "REFILLED", "REFILL_INCOMPLETE"
+_REFILLED, _INCOMPLETE, _START = "REFILLED", "REFILL_INCOMPLETE", "STREAM_START"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,8 @@ class Bounds:
             return 0, 0
         if after is None:
             assert before is not None
+            if gap.reason == _START:  # of the first one of all: nothing is known of what came before
+                return 0, before
             return self._back_from(self._unconfirmed_from(before, gap)), before
         if before is None:
             return after, self._on_from(after)

@@ -94,6 +94,10 @@ def test_what_came_just_before_a_coverage_was_confirmed_does_not_end_a_gap_witho
     assert lost(messages, {1, 2, 4}, gap(next_at=4.8)) == [1, 2], "the record before was long before that"
 
 
+def test_before_the_start_of_a_stream_nothing_is_known():
+    assert lost(TICKERS, {3, 5, 7, 9}, gap(next_at=8, reason="STREAM_START")) == [9]
+
+
 @pytest.mark.parametrize(("last", "next_at", "expected"), [(4, 8, []), (6.5, 8, [5]), (4, 5.5, [7]), (4, None, [])])
 def test_bounds_in_time_hold_with_a_second_of_slack(last, next_at, expected):
     assert lost(TICKERS, {5, 6, 7}, gap(last=last, next_at=next_at)) == expected

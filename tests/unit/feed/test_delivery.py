@@ -47,7 +47,8 @@ class Producer:
         self.take(StreamsActive(tuple(self.plant.router.feeds), link, now), now)
 
     def inactive(self, link: int, now: float) -> None:
-        self.take(StreamsInactive(tuple(self.plant.router.feeds), link, now, "DISCONNECTED"), now)
+        streams = tuple(feed.name for feed in self.plant.router._all())
+        self.take(StreamsInactive(streams, link, now, "DISCONNECTED"), now)
 
     def tick(self, now: float, share: float = 0.0) -> dict[str, str]:
         self.now = now
@@ -56,7 +57,7 @@ class Producer:
     def resume(self, now: float, last: dict[str, LastPublished] | None = None, **covered: float | None) -> None:
         """What Kafka has is known; `covered` by channel, in seconds."""
         self.now = now
-        names = {name.partition(".")[0]: name for name in self.plant.router.feeds}
+        names = {feed.name.partition(".")[0]: feed.name for feed in self.plant.router._all()}
         earlier = {names[each]: None if until is None else round(until * SECOND) for each, until in covered.items()}
         self.delivery.resume(last or {}, earlier, self.moment)
 
@@ -272,6 +273,21 @@ def test_what_still_waits_when_the_start_is_over_was_sent_after_the_coverage_beg
     assert producer.plant.router.held_since() == 10.0
     producer.tick(17.0)
     assert producer.plant.router.held_since() is None
+
+
+@pytest.mark.parametrize("stream", ["depth.X", "bookTicker.X"])
+def test_what_was_held_of_a_market_that_is_closed_before_the_start_is_over_goes_out(stream: str) -> None:
+    producer = Producer(stream)
+    producer.active(0, 10.0)
+    producer.send(depth_frame(7, 7, 9 * SECOND) if stream == "depth.X" else ticker_frame(7, 9 * SECOND))
+    producer.plant.router.want(())
+    producer.inactive(0, 12.0)
+    producer.resume(16.0, {}, **{stream.partition(".")[0]: None})
+    producer.tick(30.0)
+    topic = "market.depth" if stream == "depth.X" else "market.book_ticker"
+    assert len(producer.plant.lanes.of(topic)) == 1
+    producer.send(depth_frame(8, 8, 9 * SECOND) if stream == "depth.X" else ticker_frame(8, 9 * SECOND))
+    assert len(producer.plant.lanes.of(topic)) == 1, "it is not wanted now"
 
 
 def test_an_answer_to_a_subscription_is_not_held() -> None:
