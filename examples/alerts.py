@@ -13,6 +13,8 @@ from decimal import Decimal
 from backpack_streams import RecordStream, is_of
 from backpack_streams.books import records
 
+SETTLED = ("REFILLED", "REFILL_INCOMPLETE")
+"""Not a gap, but what became of one."""
 TOPICS = ("perp.liquidation", "perp.mark_price", "ops.gap")
 
 
@@ -32,8 +34,12 @@ async def main(kafka: str, least_value: str, least_rate: str) -> None:
                 if far and not is_far.get(item.symbol):  # once, until it has come back
                     print(f"FUNDING {item.symbol} {rate:f} at mark {item.value['mark_price']:f}", flush=True)
                 is_far[item.symbol] = far
-            elif is_of(item, records.Gap) and item.value["stream"].startswith(("liquidation", "markPrice")):
+            elif is_of(item, records.Gap) and speaks_of_us(item.value):
                 print(f"UNKNOWN {item.value['stream']}: {item.value['reason']}", flush=True)
+
+
+def speaks_of_us(gap: records.Gap) -> bool:
+    return gap["stream"].startswith(("liquidation", "markPrice")) and gap["reason"] not in SETTLED
 
 
 if __name__ == "__main__":
