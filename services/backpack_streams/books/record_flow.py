@@ -233,9 +233,8 @@ class MergedFlow:
         if received_us / _MICROS >= seconds:
             seconds, read_at = received_us / _MICROS, now
         self._received[place] = seconds, read_at
-        self._merge.hold(
-            place, min(flow.times(), default=inf)
-        )  # before the clock of the partition passes what is missing
+        # Hold the partition before its clock passes the missing records.
+        self._merge.hold(place, min(flow.times(), default=inf))
         self._merge.progress(place, item.time, received_us)
         flow.polled(seconds)
         self._sort(place, flow, now)
