@@ -1,7 +1,7 @@
 """Decides whether a snapshot may become the book of a market, given all that is known to be missing, wrong or ended. Sans I/O.
 
-A single REST answer may be old. If it contradicts a book that a producer vouches for, a second answer has to confirm it, received so much
-later that it cannot be older than the first.
+A single REST answer may be old. If it contradicts a book that a producer vouches for, a second answer has to confirm it. The second must
+be received so much later that it cannot be older than the first.
 """
 
 from enum import Enum
@@ -70,9 +70,9 @@ class Adoption:
     def __init__(self) -> None:
         self.epoch: Epoch | None = None
         """The current sequence, if it is known to have restarted."""
-        # Minimum id of a snapshot that includes everything known to be missing.
+        # Minimum id of a snapshot that includes all updates known to be missing.
         self._floor = 0
-        # Since when (µs) it is uncertain whether the last update below `_floor` exists; None: it does.
+        # Since when (µs) it is uncertain whether update `_floor` exists; None: it does.
         self._doubted_since: int | None = None
         self._is_cut_off = False
         # Where and when an audit found books of this market wrong; books based on an earlier snapshot are wrong as well.

@@ -41,7 +41,7 @@ class BookUpdate:
 
     @property
     def status(self) -> Status:
-        """The current status of the book: what you may use it for."""
+        """The current status of the book, which says whether you may use it."""
         return self._market.status
 
     @property

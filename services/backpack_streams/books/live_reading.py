@@ -110,7 +110,7 @@ class LiveReading:
 
     async def read_listing(self) -> dict[Place, int]:
         """Read the market list: closures, and the meaning of patterns and kinds. Returns the offsets from which to follow it."""
-        topic = self.prefix + MARKET_TOPIC  # a reader of books needs no market list
+        topic = self.prefix + MARKET_TOPIC  # optional: books can be read without a market list
         places = await self.reader.places(topic) if await self.reader.has(topic) else []
         ends = await self.reader.ends(places)
         self.intake.listing = await read_listing(self.reader, self.codec, self.prefix)
@@ -277,7 +277,7 @@ class LiveReading:
             return self._hold_moved()
         told = await self._read_also(start, offsets)
         self._counts.clear()
-        self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may not agree for a moment
+        self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may briefly disagree about the partitions
         self._is_grown = self._has_new_markets = self._has_new_watermarks = False
         return told
 

@@ -19,7 +19,7 @@ LONGEST_STEP: Final = 16_384
 RECORDS_WITHOUT_NEWS: Final = 1_000
 """A search for optional keys ends after this many records without a new key."""
 BYTES_WITHOUT_NEWS: Final = 256 * 1024 * 1024
-"""A search for expected keys ends after this many bytes without a new key, ..."""
+"""A search for keys that must exist ends after this many bytes without a new key, ..."""
 LOOKED_BACK_MILLIS: Final = 24 * 60 * 60 * 1000
 """... or at this age relative to the newest record: a snapshot that old is of no use."""
 

@@ -82,9 +82,12 @@ class OrderBook(BookState):
         return quotient(exact_decimal(weighted, 2 * SCALE), exact_decimal(bid_quantity + ask_quantity))
 
     def imbalance(self, levels: int = 1) -> Decimal | None:
-        """Return (bids - asks) / (bids + asks) of the quantities in the best `levels` of each side: -1 to 1, positive if bids prevail.
+        """Return (bids - asks) / (bids + asks) of the quantities in the best levels of each side: -1 to 1, positive if bids prevail.
 
         None if a side is empty. Rounded to 38 significant digits, because a quotient may not terminate.
+
+        Args:
+            levels: number of levels per side, 1 or more; all of a side that has fewer.
 
         Raises:
             BookError: `levels` is below 1, or one of these levels lies beyond the coverage.
@@ -98,7 +101,7 @@ class OrderBook(BookState):
         return quotient(exact_decimal(bids - asks), exact_decimal(bids + asks))
 
     def checksum(self, levels: int | None = CHECKSUM_LEVELS) -> int:
-        """Return the CRC-32 of the best levels, the same in every process and version; None takes all levels within the coverage.
+        """Return the CRC-32 (`zlib.crc32`) of the best levels, the same in every process and version.
 
         The input is the ASCII text `bids|asks`: each side best level first, a level as `price:quantity`, commas between levels, numbers
         as in `to_lines`. Example: `100:1,99:2|101:3` gives 2018059872. Levels beyond the coverage are excluded: one correct reader may
@@ -109,6 +112,13 @@ class OrderBook(BookState):
             True
             >>> book.checksum()
             2018059872
+
+        Args:
+            levels: maximum number of levels per side; None for all within the coverage.
+
+        Raises:
+            BookError: `levels` is negative.
+
         """
         sides = (_lines(self._bids.known(levels)), _lines(self._asks.known(levels)))
         text = "|".join(",".join(f"{price}:{quantity}" for price, quantity in side) for side in sides)
@@ -124,6 +134,10 @@ class OrderBook(BookState):
 
         Args:
             limit: maximum number of levels per side; None for all within the coverage.
+
+        Raises:
+            BookError: `limit` is negative.
+
         """
         bids, asks = self._bids.known(limit), self._asks.known(limit)
         return {
@@ -139,6 +153,9 @@ class OrderBook(BookState):
 
         A BookTop does not say whether the exchange has more levels, so each side is known down to its last level only.
 
+        Args:
+            record: the record's fields; prices and quantities as `Decimal`, text, or Avro's bytes at scale 18.
+
         Raises:
             BookError: a field is missing, a number is invalid, or the levels form no valid book (see `seed`).
 
@@ -153,7 +170,11 @@ class OrderBook(BookState):
 
         Each number is rounded to the nearest float64. Needs NumPy (extra `numpy`).
 
+        Args:
+            limit: maximum number of levels per side; None for every known level, as in `depth`.
+
         Raises:
+            BookError: `limit` is negative.
             UsageError: NumPy is not installed.
 
         """
@@ -166,11 +187,18 @@ class OrderBook(BookState):
         return exact_array(bids), exact_array(asks)
 
     def depth(self, limit: int | None = None) -> tuple[list[Level], list[Level]]:
-        """Return bids and asks, best first, at most `limit` per side, with no level missing in between.
+        """Return bids and asks, best first, with no level missing in between if there is a limit.
 
-        If a side has fewer than `limit`, these are all its levels, or all known ones if `coverage` names a price for that side;
-        `known_levels` counts them. Without a limit you get every known level, including isolated ones beyond the coverage, where others
-        may be missing in between.
+        If a side has fewer levels than `limit`, these are all its levels, or all known ones if `coverage` names a price for that side;
+        `known_levels` counts them.
+
+        Args:
+            limit: maximum number of levels per side; None for every known level, including isolated ones beyond the coverage, between
+                which others may be missing.
+
+        Raises:
+            BookError: `limit` is negative.
+
         """
         bids, asks = self.depth_units(limit)
         return [level_of_units(*units) for units in bids], [level_of_units(*units) for units in asks]
@@ -192,7 +220,7 @@ class OrderBook(BookState):
         return KnownLevels(len(self._bids.known(None)), len(self._asks.known(None)))
 
     def level(self, side: Side, price: Decimal | int | str) -> Level | None:
-        """Return the level at exactly this price; None if there is none.
+        """Return the level at exactly this price (quote asset); None if there is none.
 
         Raises:
             BookError: the price lies beyond the coverage and no level is known there, or it is no exact decimal.

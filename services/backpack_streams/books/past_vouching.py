@@ -16,7 +16,7 @@ __all__ = ["PastVouching"]
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
-"""Without news, books can only become too old, which `status` shows at once anyway."""
+"""Interval of judgements without news: books can then only become too old, which `status` shows at once anyway."""
 
 
 class PastVouching(Vouching):

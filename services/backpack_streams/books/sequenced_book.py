@@ -146,7 +146,7 @@ class SequencedBook:
         Returns RESEEDED, KEPT, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a gap.
         """
         root, now_us = root or Root(last_update_id, engine_time), self._wall_us()
-        if is_in_future(engine_time, root, now_us):  # it tells nothing
+        if is_in_future(engine_time, root, now_us):  # an impossible time is no evidence
             engine_time, root = None, root._replace(engine_time=None)
         snapshot = Snapshot(last_update_id, engine_time, bids, asks, bids_complete, asks_complete, root)
         newest = self._position()
@@ -239,7 +239,7 @@ class SequencedBook:
         wider = OrderBook()
         try:
             wider.seed(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
-        except BookError:  # a snapshot that contradicts itself says nothing against a whole chain
+        except BookError:  # a snapshot that contradicts itself is no evidence against an intact sequence
             return Outcome.IGNORED
         if not wider.covers_more_than(self.book):
             return Outcome.IGNORED
@@ -250,7 +250,7 @@ class SequencedBook:
     # While not live -------------------------------------------------------------------------------------------
 
     def _doubt(self, reason: str) -> Outcome:
-        self._adoption.drop_pending()  # it knows nothing of what came after it
+        self._adoption.drop_pending()  # the pending snapshot lacks the newest updates
         self._resumes_to = None
         if self._state is _LIVE:
             return self._break(reason, self.newest_id)

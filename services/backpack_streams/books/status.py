@@ -13,7 +13,7 @@ CATCHING_UP: Final = "catching up"
 
 
 class Status(Enum):
-    """What you may use a book for."""
+    """Whether and how you may use a book."""
 
     SYNCING = "SYNCING"
     """No usable snapshot yet, or the reader is still catching up: do not use the book."""
@@ -26,7 +26,7 @@ class Status(Enum):
 
 
 class Outcome(Enum):
-    """What one event did to the book."""
+    """Effect of one event on the book."""
 
     APPLIED = "applied"
     """The update continued the sequence."""

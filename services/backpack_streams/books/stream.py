@@ -288,9 +288,14 @@ class BookStream:
         return await self._reading.until(lambda: self.is_caught_up, lambda: False, timeout_seconds)
 
     async def run(self, on_update: OnUpdate | None = None, *, on_status: OnUpdate | None = None) -> None:
-        """Call `on_update` for every event, and `on_status` for each event that changes a book's status, until `until` or forever.
+        """Call functions for the events, until `until` or forever; the next iteration resumes after the last event.
 
-        Both may be coroutine functions. `run` raises the error that one of them raises; the next iteration resumes after that event.
+        Args:
+            on_update: function or coroutine function, called with every event.
+            on_status: the same, called first with each event that changes a book's status.
+
+        Raises:
+            BookError: another iteration is active. Otherwise an error of one of these functions, or the error that ended the reading.
         """
         statuses: dict[str, Status] = {}
         async with aclosing(self.events()) as events:

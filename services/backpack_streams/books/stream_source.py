@@ -20,7 +20,7 @@ class PastSource:
         """Whether the books have reached the moment."""
 
     def resume(self) -> None:
-        """Go on after an error."""
+        """Resume after an error."""
         self._rounds = None
 
     async def read(self) -> Batch | None:
@@ -61,7 +61,7 @@ class StreamSource:
         return is_iterated and self._conflate if self.past is not None else self._conflate or not is_iterated
 
     def resume(self) -> None:
-        """Go on after an error."""
+        """Resume after an error."""
         if self.past is not None:
             self.past.resume()
         else:

@@ -39,7 +39,7 @@ class Tops:
         return len(self._columns["symbol"])
 
     def add(self, market: MarketView) -> None:
-        """Add the current top of a book, whatever its status, which has its own column."""
+        """Add the current top of a book in any status; the status has its own column."""
         bids, asks = market.book.depth(self._levels)
         self._add((market.symbol, market.status.value, market.last_update_id, market.engine_time), bids, asks)
 
