@@ -44,7 +44,7 @@ class KeptBooks:
         self.unseeded_because = "no seed yet"
         self.last_new_market = time.monotonic()
         self.vouching: Vouching | None = None
-        """Judges the books by watermarks; None while reading the past, which does not use it."""
+        """Judges the books by watermarks; None before the join, and as of a past moment without watermarks."""
         self._depth_topic = depth_topic
         self._selection = selection
         self._onlooker = onlooker
@@ -160,7 +160,7 @@ class KeptBooks:
         market.hold(why)
 
     def release(self, markets: Iterable[MarketBook]) -> Iterator[BookUpdate]:
-        """Let these books show their own status, unless they are in doubt for another reason."""
+        """Let these books show their own status, except those still in doubt (`doubt`)."""
         for market in markets:
             if market.symbol in self._unproven:
                 market.hold(self._unproven[market.symbol])

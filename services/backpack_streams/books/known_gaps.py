@@ -18,7 +18,7 @@ _OF_COVERAGE = frozenset(
 
 
 class _KnownGap(NamedTuple):
-    """A producer lost the updates after `last_id`; the book takes this into account from `due` (monotonic seconds) on."""
+    """A producer reports that the updates after `last_id` are missing; the report counts from `due` (monotonic seconds) on."""
 
     last_id: int
     due: float

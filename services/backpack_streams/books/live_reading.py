@@ -45,7 +45,7 @@ _MOVED_BEFORE_NOTICED_MILLIS: Final = 60_000
 
 
 class LiveReading:
-    """Reads the live records of a `BookStream`, as batches for its intake. Only one task may use it; properties may be read elsewhere.
+    """Reads the live records of a `BookStream`, as batches for its intake. Only one task may use it, except for its properties.
 
     The reader's positions include records that were read but not applied; `next_offsets` is the position of the books.
     """

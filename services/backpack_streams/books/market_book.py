@@ -175,7 +175,7 @@ class MarketBook(SequencedBook):
 
         The next update decides: if it continues an intact sequence, the missing record was no update of this book, and the book resumes.
         Otherwise the book is live again only with a snapshot past everything seen so far, or with two snapshots at the same id, received
-        20 s apart and after `since_us` (µs), which show that the exchange has not moved. Returns BROKE, RESEEDED or BUFFERED.
+        20 s or more apart and after `since_us` (µs), which show that the exchange has not moved. Returns BROKE, RESEEDED or BUFFERED.
         """
         newest = self._position()
         floor = 0 if newest is None else newest.last_id + 1

@@ -6,9 +6,10 @@ watermark was really published:
 - The updates that its instance wrote just before it carry both the receive time by that clock and the exchange's time. So the clock's
   *difference* is known once any market of the partitions read has moved while the instance covered it.
 - It is not older than the updates below the offsets that it names, nor than the watermarks before it in the topic.
-- An exchange snapshot states the end of the watermarks' topic when it was requested: a watermark before that offset is not younger.
+- An exchange snapshot states the end of the watermarks' topic when it was requested: a watermark before that offset is not younger than
+  the snapshot.
 
-If none of this is known, for example with silent markets, the clock is trusted. A slow clock then makes books STALE that were not; a fast
+If none of this is known, for example with quiet markets, the clock is trusted. A slow clock then makes books STALE that were not; a fast
 clock keeps no book LIVE beyond the next snapshot.
 """
 

@@ -120,6 +120,8 @@ class ReadingTask:
     def use(self) -> None:
         """Check the reading before anything is taken: raise the error that ended it once, and restart it on the call after that.
 
+        An error from applying a batch leaves the books inconsistent, so every call raises it.
+
         Raises:
             BookError: the stream is not connected. Otherwise the error that ended the reading.
         """
