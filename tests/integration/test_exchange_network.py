@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import os
 import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from backpack_streams.doctor.exchange import examine_exchange
 from backpack_streams.doctor.findings import Finding, State
 from backpack_streams.doctor.settings import DoctorSettings
 from backpack_streams.errors import UsageError
-from backpack_streams.exchange import rest_http
+from backpack_streams.exchange import proxies as proxies_of_exchange
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.network_settings import NetworkSettings
@@ -108,9 +109,10 @@ async def opened(network: NetworkSettings, url: str = WS_URL) -> str:
         await running
 
 
-async def asked(network: NetworkSettings, url: str = REST_URL) -> str:
+async def asked(network: NetworkSettings, url: str = REST_URL, attempts: int = 1) -> str:
     """`answer`, or why not."""
-    async with RestClient(RestSettings(base_url=url, network=network, most_attempts=1)) as client:
+    settings = RestSettings(base_url=url, network=network, most_attempts=attempts, retry_base_seconds=0.01)
+    async with RestClient(settings) as client:
         try:
             return "answer" if (await client.time_ms()).body == 1_700_000_000_000 else "another"
         except RestError as error:
@@ -227,16 +229,66 @@ async def test_a_socks_proxy_serves_the_websocket(
         assert proxy.asked == ["SOCKS ws.exchange.test:443"]
 
 
-async def test_a_socks_proxy_for_rest_works_or_says_what_to_install(
-    authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_socks_proxy_serves_rest(authority: trustme.CA, ca_file: Path) -> None:
+    pytest.importorskip("socksio")
+    async with exchange(authority) as port, socks_proxy(port, LOGIN) as proxy:
+        proxy.failures = [b"", b"\x05", b"no SOCKS at all", b"\x05\xff"]
+        url = f"socks5h://{LOGIN_IN_URL}127.0.0.1:{proxy.port}"
+        assert await asked(NetworkSettings(proxy=url, ca_file=ca_file), attempts=5) == "answer"
+        assert proxy.asked == ["SOCKS"] * 4 + ["SOCKS api.exchange.test:443"]
+
+
+def test_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setattr(proxies_of_exchange, "find_spec", lambda name: None)
+    for make in (lambda: RestClient(RestSettings()), lambda: Connection(WS_URL, lambda link_id, payload: None)):
+        with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'backpack-streams\[socks\]'"):
+            make()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 Connection established\r\n\r\n",
+        b"nothing that is HTTP\r\n\r\n",
+        b"",
+    ],
+    ids=["502", "407", "hangs up behind 200", "no HTTP", "hangs up"],
+)
+async def test_a_proxy_that_fails_for_a_moment_is_asked_again(
+    authority: trustme.CA, ca_file: Path, failure: bytes
 ) -> None:
-    async with exchange(authority) as port, socks_proxy(port) as proxy:
-        monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
-        if rest_http.find_spec("socksio") is not None:
-            assert await asked(NetworkSettings(ca_file=ca_file)) == "answer"
-        monkeypatch.setattr(rest_http, "find_spec", lambda name: None)
-        with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'httpx\[socks\]'"):
-            await asked(NetworkSettings(ca_file=ca_file))
+    async with exchange(authority) as port, http_proxy(port) as proxy:
+        proxy.failures = [failure] * 2
+        network = NetworkSettings(proxy=f"http://127.0.0.1:{proxy.port}", ca_file=ca_file)
+        assert await asked(network, attempts=3) == "answer"
+        assert proxy.asked == ["CONNECT api.exchange.test:443"] * 3
+        proxy.failures = [failure] * 3
+        words = await asked(network, attempts=3)
+        assert "(3 attempts)" in words
+        assert "safe to ask again" in words
+
+
+async def test_tls_that_breaks_inside_an_answer_is_asked_again(authority: trustme.CA, ca_file: Path) -> None:
+    broken = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal broken
+        if broken == 2:
+            return await _answer(reader, writer)
+        broken += 1
+        await reader.readuntil(b"\r\n\r\n")
+        os.write(writer.get_extra_info("socket").fileno(), b"no TLS any more")
+        await reader.read()
+        return None
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(authority, "127.0.0.1"))
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        assert await asked(NetworkSettings(ca_file=ca_file), url, attempts=3) == "answer"
+    assert broken == 2
 
 
 async def test_a_proxy_that_hangs_ends_with_the_time_out() -> None:

@@ -202,7 +202,9 @@ def declared(extra: str | None) -> Iterator[Requirement]:
             yield requirement
 
 
-@pytest.mark.parametrize(("lock", "extra"), [("dev.txt", "dev"), ("bench.txt", "bench"), ("image.txt", "services")])
+@pytest.mark.parametrize(
+    ("lock", "extra"), [("dev.txt", "dev"), ("bench.txt", "bench"), ("image.txt", "services"), ("image.txt", "socks")]
+)
 def test_a_lock_holds_what_the_project_asks_for(lock: str, extra: str) -> None:
     pinned = locked(lock)
     for requirement in declared(extra):

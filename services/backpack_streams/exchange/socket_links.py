@@ -39,13 +39,15 @@ class SocketLinks:
         """Prepare; nothing is opened.
 
         Raises:
-            UsageError: the URL is none for WebSocket, or the proxy's is none.
+            UsageError: the URL is none for WebSocket, the proxy's is none, or SOCKS is not installed.
         """
         self.links: dict[int, SocketLink] = {}
         self.is_reading_paused = False
         self._url = _checked_url(url)
         is_secure = url.startswith("wss:")
         self._proxy = settings.network.proxy_for(url)
+        if self._proxy is not None:
+            self._proxy.check_installed("python_socks")
         needs_tls = is_secure or (self._proxy is not None and self._proxy.scheme == "https")
         self._ssl_context = (ssl_context or settings.network.ssl_context()) if needs_tls else None
         self._owner = owner
