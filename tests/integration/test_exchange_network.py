@@ -6,7 +6,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,25 @@ async def exchange(authority: trustme.CA) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+@asynccontextmanager
+async def exchange_at(port: int, authority: trustme.CA) -> AsyncIterator[int]:
+    """The exchange on this machine, at `port` (0: any). It hangs up on everybody when it ends."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(OSError):
+            await _answer(reader, writer)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, ssl=server_context(authority, "127.0.0.1"))
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
 
 
 async def opened(network: NetworkSettings, url: str = WS_URL) -> str:
@@ -180,6 +199,56 @@ async def test_one_ca_file_serves_both_and_without_it_neither_is_trusted(authori
         socket_words, rest_words = await both(NetworkSettings(proxy=url))
         assert "certificate is not trusted" in socket_words
         assert "CERTIFICATE_VERIFY_FAILED" in rest_words
+
+
+async def test_a_ca_file_that_is_replaced_counts_for_the_next_connection(tmp_path: Path) -> None:
+    """The file is away, then half written, then whole; whoever runs goes on meanwhile, and then uses it."""
+    before, after, ca_file = trustme.CA(), trustme.CA(), tmp_path / "ca.pem"
+    before.cert_pem.write_to_path(str(ca_file))
+    notices: asyncio.Queue[Notice] = asyncio.Queue()
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(AsyncExitStack())
+        port = await first.enter_async_context(exchange_at(0, before))
+        network = NetworkSettings(ca_file=ca_file)
+        url = f"https://127.0.0.1:{port}"
+        rest_settings = RestSettings(base_url=url, network=network, most_attempts=3, retry_base_seconds=0.01)
+        client = await stack.enter_async_context(RestClient(rest_settings))
+        connection = Connection(
+            f"wss://127.0.0.1:{port}",
+            lambda link_id, payload: None,
+            on_notice=notices.put_nowait,
+            settings=ConnectionSettings(network=network, stop_timeout_seconds=0.5, drop_after_close_seconds=0.1),
+            session_settings=SessionSettings(reconnect_base_seconds=0.05, reconnect_cap_seconds=0.1),
+        )
+        running = asyncio.create_task(connection.run(stop))
+        await noticed(notices, NoticeKind.LINK_OPENED)
+        await client.time_ms()
+        await first.aclose()
+
+        await stack.enter_async_context(exchange_at(port, after))
+        ca_file.unlink()
+        assert "not trusted" in await noticed(notices, NoticeKind.LINK_FAILED)
+        with pytest.raises(RestError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.time_ms()
+        ca_file.write_bytes(after.cert_pem.bytes()[:200])
+        while not notices.empty():
+            notices.get_nowait()
+        assert "not trusted" in await noticed(notices, NoticeKind.LINK_FAILED)
+        with pytest.raises(RestError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.time_ms()
+        after.cert_pem.write_to_path(str(ca_file))
+        await noticed(notices, NoticeKind.LINK_OPENED)
+        assert (await client.time_ms()).body == 1_700_000_000_000
+        stop.set()
+        await running
+
+
+async def noticed(notices: asyncio.Queue[Notice], kind: NoticeKind) -> str:
+    async with asyncio.timeout(20):
+        while (notice := await notices.get()).kind is not kind:
+            pass
+    return str(notice)
 
 
 def in_uvloop(coroutine: Coroutine[Any, Any, None]) -> None:
