@@ -22,6 +22,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from backpack_streams.bus.compression import unusable_codecs
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.topic_ids import TopicIds, TopicIdsRequest
 from backpack_streams.errors import UsageError
 
 __all__ = ["Admin", "Consumer", "Producer"]
@@ -87,6 +88,7 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
         """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
         self._connection = connection
         self._is_lost = False
+        self.topic_ids = TopicIds()
         named = ClusterMetadata(bootstrap_servers=self._bootstrap_servers)
         self.cluster.config["bootstrap_servers"] = self._bootstrap_servers
         self.cluster._bootstrap_brokers = named._bootstrap_brokers
@@ -106,6 +108,12 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
             await asyncio.sleep(began + _FAILED_ROUND_SECONDS - time.monotonic())
             return False
         cluster_metadata.update_metadata(answer)
+        if self.topic_ids.watched and cluster_metadata is self.cluster:
+            ids = await self._ask(
+                random.choice(answer.brokers)[0], TopicIdsRequest(self.topic_ids.watched), _BROKER_SECONDS
+            )
+            if ids is not None:
+                self.topic_ids.learn(ids)
         return True
 
     async def _ask_known(self, request: MetadataRequest) -> Any:
@@ -141,7 +149,7 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
         self._is_lost = True
         return None
 
-    async def _ask(self, node_id: _BrokerId, request: MetadataRequest, seconds: float) -> Any:
+    async def _ask(self, node_id: _BrokerId, request: MetadataRequest | TopicIdsRequest, seconds: float) -> Any:
         """A broker's answer; None where it gives none in time, or knows no broker, as one that just starts."""
         try:
             async with asyncio.timeout(seconds):
