@@ -25,8 +25,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Packages that know only what is listed here; a service, the command line and the demo may know more.
 MAY_IMPORT = {
-    "exchange": {"backoff", "credentials", "errors", "shown_text"},
-    "bus": {"backoff", "credentials", "errors", "shown_text"},
+    "exchange": {"backoff", "credentials", "dialing", "errors", "shown_text"},
+    "bus": {"backoff", "credentials", "dialing", "errors", "shown_text"},
     "sequencing": {"errors"},
     "books": {"bus", "errors", "lazy_names", "sequencing"},
     "sandbox": {"errors", "runtime"},

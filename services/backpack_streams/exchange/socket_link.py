@@ -21,10 +21,10 @@ from picows import (
 from picows.url import WSParsedURL
 
 from backpack_streams.credentials import RenewedContext
+from backpack_streams.dialing import dial
 from backpack_streams.errors import ExchangeError
 from backpack_streams.exchange.connection_failures import reason_of
 from backpack_streams.exchange.connection_settings import ConnectionSettings
-from backpack_streams.exchange.dialing import dial
 from backpack_streams.exchange.proxies import Proxy
 
 _LARGEST_CONTROL_PAYLOAD_BYTES = 125
