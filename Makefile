@@ -90,7 +90,7 @@ format: environment ## put the code into the house style
 lock: environment-lock ## write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(COMPILE) --extra dev --output-file requirements/dev.txt pyproject.toml
 	@$(COMPILE) --extra bench --output-file requirements/bench.txt pyproject.toml
-	@$(COMPILE) --extra services --extra registry --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
+	@$(COMPILE) --extra services --extra registry --extra socks --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
 	@$(COMPILE) --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in
 	@$(COMPILE) --output-file requirements/docs.txt requirements/docs.in
 	@$(COMPILE) --output-file requirements/lock.txt requirements/lock.in

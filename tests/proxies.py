@@ -14,6 +14,8 @@ class LoopbackProxy:
     def __init__(self, target_port: int, login: tuple[str, str] | None) -> None:
         self.asked: list[str] = []
         self.port = 0
+        self.failures: list[bytes] = []
+        """What it says, once each, instead of being of use; then it hangs up."""
         self._target_port = target_port
         self._login = login
 
@@ -21,6 +23,11 @@ class LoopbackProxy:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, target, _ = head.split("\r\n")[0].split(" ")
         self.asked.append(f"{method} {target}")
+        if self.failures:
+            writer.write(self.failures.pop(0))
+            await writer.drain()
+            writer.close()
+            return
         wanted = "Basic " + base64.b64encode(":".join(self._login).encode()).decode() if self._login else ""
         if wanted not in head:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
@@ -32,6 +39,12 @@ class LoopbackProxy:
 
     async def serve_socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         methods = await reader.readexactly((await reader.readexactly(2))[1])
+        if self.failures:
+            self.asked.append("SOCKS")
+            writer.write(self.failures.pop(0))
+            await writer.drain()
+            writer.close()
+            return
         wanted = 2 if self._login else 0
         writer.write(bytes([5, wanted if wanted in methods else 0xFF]))
         if wanted not in methods:

@@ -3,9 +3,10 @@
 import asyncio
 import base64
 import hashlib
+import os
 import ssl
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from backpack_streams.doctor.exchange import examine_exchange
 from backpack_streams.doctor.findings import Finding, State
 from backpack_streams.doctor.settings import DoctorSettings
 from backpack_streams.errors import UsageError
-from backpack_streams.exchange import rest_http
+from backpack_streams.exchange import proxies as proxies_of_exchange
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.network_settings import NetworkSettings
@@ -84,6 +85,25 @@ async def exchange(authority: trustme.CA) -> AsyncIterator[int]:
         server.close()
 
 
+@asynccontextmanager
+async def exchange_at(port: int, authority: trustme.CA) -> AsyncIterator[int]:
+    """The exchange on this machine, at `port` (0: any). It hangs up on everybody when it ends."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(OSError):
+            await _answer(reader, writer)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", port, ssl=server_context(authority, "127.0.0.1"))
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+
 async def opened(network: NetworkSettings, url: str = WS_URL) -> str:
     """`open`, or why not."""
     outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -108,9 +128,10 @@ async def opened(network: NetworkSettings, url: str = WS_URL) -> str:
         await running
 
 
-async def asked(network: NetworkSettings, url: str = REST_URL) -> str:
+async def asked(network: NetworkSettings, url: str = REST_URL, attempts: int = 1) -> str:
     """`answer`, or why not."""
-    async with RestClient(RestSettings(base_url=url, network=network, most_attempts=1)) as client:
+    settings = RestSettings(base_url=url, network=network, most_attempts=attempts, retry_base_seconds=0.01)
+    async with RestClient(settings) as client:
         try:
             return "answer" if (await client.time_ms()).body == 1_700_000_000_000 else "another"
         except RestError as error:
@@ -180,6 +201,56 @@ async def test_one_ca_file_serves_both_and_without_it_neither_is_trusted(authori
         assert "CERTIFICATE_VERIFY_FAILED" in rest_words
 
 
+async def test_a_ca_file_that_is_replaced_counts_for_the_next_connection(tmp_path: Path) -> None:
+    """The file is away, then half written, then whole; whoever runs goes on meanwhile, and then uses it."""
+    before, after, ca_file = trustme.CA(), trustme.CA(), tmp_path / "ca.pem"
+    before.cert_pem.write_to_path(str(ca_file))
+    notices: asyncio.Queue[Notice] = asyncio.Queue()
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(AsyncExitStack())
+        port = await first.enter_async_context(exchange_at(0, before))
+        network = NetworkSettings(ca_file=ca_file)
+        url = f"https://127.0.0.1:{port}"
+        rest_settings = RestSettings(base_url=url, network=network, most_attempts=3, retry_base_seconds=0.01)
+        client = await stack.enter_async_context(RestClient(rest_settings))
+        connection = Connection(
+            f"wss://127.0.0.1:{port}",
+            lambda link_id, payload: None,
+            on_notice=notices.put_nowait,
+            settings=ConnectionSettings(network=network, stop_timeout_seconds=0.5, drop_after_close_seconds=0.1),
+            session_settings=SessionSettings(reconnect_base_seconds=0.05, reconnect_cap_seconds=0.1),
+        )
+        running = asyncio.create_task(connection.run(stop))
+        await noticed(notices, NoticeKind.LINK_OPENED)
+        await client.time_ms()
+        await first.aclose()
+
+        await stack.enter_async_context(exchange_at(port, after))
+        ca_file.unlink()
+        assert "not trusted" in await noticed(notices, NoticeKind.LINK_FAILED)
+        with pytest.raises(RestError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.time_ms()
+        ca_file.write_bytes(after.cert_pem.bytes()[:200])
+        while not notices.empty():
+            notices.get_nowait()
+        assert "not trusted" in await noticed(notices, NoticeKind.LINK_FAILED)
+        with pytest.raises(RestError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.time_ms()
+        after.cert_pem.write_to_path(str(ca_file))
+        await noticed(notices, NoticeKind.LINK_OPENED)
+        assert (await client.time_ms()).body == 1_700_000_000_000
+        stop.set()
+        await running
+
+
+async def noticed(notices: asyncio.Queue[Notice], kind: NoticeKind) -> str:
+    async with asyncio.timeout(20):
+        while (notice := await notices.get()).kind is not kind:
+            pass
+    return str(notice)
+
+
 def in_uvloop(coroutine: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(coroutine)
@@ -227,16 +298,66 @@ async def test_a_socks_proxy_serves_the_websocket(
         assert proxy.asked == ["SOCKS ws.exchange.test:443"]
 
 
-async def test_a_socks_proxy_for_rest_works_or_says_what_to_install(
-    authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_socks_proxy_serves_rest(authority: trustme.CA, ca_file: Path) -> None:
+    pytest.importorskip("socksio")
+    async with exchange(authority) as port, socks_proxy(port, LOGIN) as proxy:
+        proxy.failures = [b"", b"\x05", b"no SOCKS at all", b"\x05\xff"]
+        url = f"socks5h://{LOGIN_IN_URL}127.0.0.1:{proxy.port}"
+        assert await asked(NetworkSettings(proxy=url, ca_file=ca_file), attempts=5) == "answer"
+        assert proxy.asked == ["SOCKS"] * 4 + ["SOCKS api.exchange.test:443"]
+
+
+def test_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setattr(proxies_of_exchange, "find_spec", lambda name: None)
+    for make in (lambda: RestClient(RestSettings()), lambda: Connection(WS_URL, lambda link_id, payload: None)):
+        with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'backpack-streams\[socks\]'"):
+            make()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 Connection established\r\n\r\n",
+        b"nothing that is HTTP\r\n\r\n",
+        b"",
+    ],
+    ids=["502", "407", "hangs up behind 200", "no HTTP", "hangs up"],
+)
+async def test_a_proxy_that_fails_for_a_moment_is_asked_again(
+    authority: trustme.CA, ca_file: Path, failure: bytes
 ) -> None:
-    async with exchange(authority) as port, socks_proxy(port) as proxy:
-        monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{proxy.port}")
-        if rest_http.find_spec("socksio") is not None:
-            assert await asked(NetworkSettings(ca_file=ca_file)) == "answer"
-        monkeypatch.setattr(rest_http, "find_spec", lambda name: None)
-        with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'httpx\[socks\]'"):
-            await asked(NetworkSettings(ca_file=ca_file))
+    async with exchange(authority) as port, http_proxy(port) as proxy:
+        proxy.failures = [failure] * 2
+        network = NetworkSettings(proxy=f"http://127.0.0.1:{proxy.port}", ca_file=ca_file)
+        assert await asked(network, attempts=3) == "answer"
+        assert proxy.asked == ["CONNECT api.exchange.test:443"] * 3
+        proxy.failures = [failure] * 3
+        words = await asked(network, attempts=3)
+        assert "(3 attempts)" in words
+        assert "safe to ask again" in words
+
+
+async def test_tls_that_breaks_inside_an_answer_is_asked_again(authority: trustme.CA, ca_file: Path) -> None:
+    broken = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal broken
+        if broken == 2:
+            return await _answer(reader, writer)
+        broken += 1
+        await reader.readuntil(b"\r\n\r\n")
+        os.write(writer.get_extra_info("socket").fileno(), b"no TLS any more")
+        await reader.read()
+        return None
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(authority, "127.0.0.1"))
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        assert await asked(NetworkSettings(ca_file=ca_file), url, attempts=3) == "answer"
+    assert broken == 2
 
 
 async def test_a_proxy_that_hangs_ends_with_the_time_out() -> None:

@@ -73,6 +73,29 @@ async def test_a_reader_follows_added_partitions_and_a_topic_made_anew(kafka: Bl
         assert await next_values(reader, 1) == [b"e"]
 
 
+async def test_a_topic_made_anew_is_read_from_its_beginning_however_long_it_is(kafka: BlockingKafka) -> None:
+    connection, topic = KafkaConnection(kafka.bootstrap_servers), Topic("made-anew", "Gap", BEFORE)
+    await TopicAdmin(connection, "").apply([topic])
+    await write(connection, topic.name, (0, b"k", b"a"), (0, b"k", b"b"), (1, b"k", b"c"))
+    async with Reader(connection) as reader:
+        reader.follow(dict.fromkeys(await reader.places(topic.name), 0), ())
+        assert Counter(await next_values(reader, 3)) == Counter([b"a", b"b", b"c"])
+        async with asyncio.timeout(NOTICED_SECONDS):
+            while not reader._open._client.topic_ids.knows(topic.name):
+                assert await reader.poll(100) == {}
+        await delete(connection, topic.name)
+        await TopicAdmin(connection, "").apply([topic])
+        values = [b"e", b"f", b"g", b"h"]
+        await write(connection, topic.name, *((0, b"k", each) for each in values))
+        read: list[bytes | None] = []
+        while values[0] not in read:
+            read += await next_values(reader, 1)
+        read = read[read.index(values[0]) :]
+        while len(read) < len(values):
+            read += await next_values(reader, 1)
+        assert read == values
+
+
 def symbol_that_moves(to: int) -> str:
     names = (f"S{number}" for number in range(1000))
     return next(

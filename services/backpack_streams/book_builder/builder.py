@@ -24,6 +24,7 @@ from backpack_streams.errors import BusError
 from backpack_streams.feed import reports
 from backpack_streams.feed.publishing import Publishing
 from backpack_streams.feed.reporter import NO_CHANNEL
+from backpack_streams.runtime.loop import BackgroundTasks
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Builder:
             self._show,
         )
         self._connections = AsyncExitStack()
+        self._background = BackgroundTasks()
         self._is_closing = self._is_handing_over = False
         self._next_renewal = self._next_look = 0.0
 
@@ -95,12 +97,9 @@ class Builder:
             asyncio.create_task(self.reading.count_partitions(), name="partitions"),
             asyncio.create_task(self._retry_reports(), name="reports"),
             asyncio.create_task(self._publishing.until_failed(), name="publisher"),
-            asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await self._background.first_to_end(tasks, stop)
         finally:
             for task in tasks:
                 task.cancel()
@@ -123,7 +122,7 @@ class Builder:
 
     def failures(self) -> list[str]:
         """Why the service cannot go on."""
-        return self._publishing.failures()
+        return self._background.failures or self._publishing.failures()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.backoff import Backoff
 from backpack_streams.book_builder.kept_book import CheckpointRules, KeptBook, Top
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.joining import DEPTH_TOPIC
@@ -20,6 +21,8 @@ from backpack_streams.sequencing.coverage import RunKey
 
 __all__ = ["BookKeeper"]
 
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 60.0
+"""Between two tries with what Kafka refused: it may be taken once the topic's owner allows larger records."""
 _APPLIED = Outcome.APPLIED
 _UNCHANGED = frozenset({Outcome.DUPLICATE, Outcome.BUFFERED})
 _UNUSABLE = frozenset({Status.SYNCING, Status.STALE})
@@ -47,6 +50,7 @@ class BookKeeper:
         self._top_levels = top_levels
         self._top_interval = top_interval_seconds
         self._audits = audits
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         self._now = 0.0
         self._kept: dict[str, KeptBook] = {}
         self._untold: dict[str, KeptBook] = {}
@@ -169,6 +173,24 @@ class BookKeeper:
             kept.on_position(offset)
             if kept.wants_checkpoint(now, offset, self._rules) or self._wants_proof(kept, now):
                 yield kept, offset
+
+    def on_checkpoint_rejected(self, symbol: str, now: float) -> None:
+        """Kafka refused the last checkpoint of a market for good: it does not count as written, and another one is due soon."""
+        kept = self._kept.get(symbol)
+        if kept is not None:
+            kept.on_checkpoint_rejected(now, self._delay_seconds(kept, now))
+
+    def on_top_rejected(self, symbol: str, now: float) -> None:
+        """The same of its last top."""
+        kept = self._kept.get(symbol)
+        if kept is not None:
+            kept.on_top_rejected(now, self._delay_seconds(kept, now))
+            self._untold[symbol] = kept
+
+    def _delay_seconds(self, kept: KeptBook, now: float) -> float:
+        if now - kept.rejected_at > 2 * _LONGEST_RETRY_SECONDS:
+            kept.rejections = 0  # what was written meanwhile got there
+        return self._backoff.delay_seconds(kept.rejections)
 
     def last_checkpoints(self, numbers: Iterable[int]) -> Iterator[tuple[KeptBook, int]]:
         """Books of these partitions with anything new in them: their builder leaves."""

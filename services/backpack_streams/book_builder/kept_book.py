@@ -40,12 +40,16 @@ class KeptBook:
     """A `MarketBook`, the newest snapshot of it on the topic, and the newest top that was written. Times are monotonic seconds."""
 
     __slots__ = (
+        "again_at",
         "changed_at",
+        "checkpointed_since",
         "doubted_to",
         "is_doubted",
         "key",
         "market",
         "place",
+        "rejected_at",
+        "rejections",
         "snapshot_at",
         "snapshot_claim",
         "snapshot_id",
@@ -74,6 +78,14 @@ class KeptBook:
         """Updates applied since."""
         self.changed_at: float | None = None
         """When the first of them was applied."""
+        self.checkpointed_since: float | None = None
+        """What `changed_at` was before the checkpoint that was written here last."""
+        self.again_at: float | None = None
+        """When a checkpoint is due after Kafka refused the last one."""
+        self.rejections = 0
+        """Checkpoints and tops that Kafka refused in a row."""
+        self.rejected_at = float("-inf")
+        """When it did so last."""
         self.is_doubted = False
         """Something other than an update broke the book since it was LIVE."""
         self.doubted_to = 0
@@ -111,16 +123,38 @@ class KeptBook:
         self.snapshot_offset = delta_offset
         self.updates = 0
         self.changed_at = None
+        self.again_at = None
 
     def on_checkpoint(self, last_update_id: int, delta_offset: int, claim: Claim, now: float) -> None:
         """Take note of a checkpoint that was written here, and of what proves it."""
+        self.checkpointed_since = self.changed_at
         self.on_snapshot(last_update_id, delta_offset)
         self.snapshot_claim = claim
         self.snapshot_at = now
 
+    def on_checkpoint_rejected(self, now: float, delay_seconds: float) -> None:
+        """Kafka refused the checkpoint that was written here last, so the topic does not hold it: the next one is due after the delay."""
+        self.snapshot_id = self.snapshot_claim = None
+        self.snapshot_offset = 0
+        self.changed_at = now if self.checkpointed_since is None else self.checkpointed_since
+        self.again_at = now + delay_seconds
+        self._count_rejection(now)
+
+    def on_top_rejected(self, now: float, delay_seconds: float) -> None:
+        """Kafka refused the top that was written here last: one is due after the delay, changed or not."""
+        self.top = None
+        self.top_at = now + delay_seconds
+        self._count_rejection(now)
+
+    def _count_rejection(self, now: float) -> None:
+        self.rejections += 1
+        self.rejected_at = now
+
     def may_prove(self, now: float) -> bool:
         """Whether a checkpoint may be written for no other reason than what proves it."""
         is_newest = (self.market.last_update_id or 0) >= (self.snapshot_id or 0)
+        if self.again_at is not None:
+            return False
         return self.market.status is Status.LIVE and is_newest and now - self.snapshot_at >= _PROOF_SPACING_SECONDS
 
     def on_changed(self, now: float) -> None:
@@ -140,6 +174,8 @@ class KeptBook:
         last_id = market.last_update_id or 0
         if self.snapshot_id is not None and last_id < self.snapshot_id:
             return False  # a seed is ahead of the updates: it tells more than we can
+        if self.again_at is not None:
+            return now >= self.again_at
         if self.snapshot_offset < self.doubted_to and now - self.snapshot_at >= _PROOF_SPACING_SECONDS:
             return True
         if self.changed_at is not None and last_id != self.snapshot_id:

@@ -34,6 +34,7 @@ class BookWriter:
         self._audits = audits
         self._top_levels = top_levels
         self._may_write = may_write
+        publishing.tell_rejected = self._on_rejected
         self._encode_checkpoint = publishing.encoder(SNAPSHOT_TOPIC)
         self._encode_top = publishing.encoder(TOP_TOPIC)
         self._next_checkpoints = 0.0
@@ -70,6 +71,13 @@ class BookWriter:
         for key in [symbol.encode() for symbol in self._keeper.intake.books]:
             for topic in (SNAPSHOT_TOPIC, TOP_TOPIC):
                 await self._publishing.lane(topic, key).settled()
+
+    def _on_rejected(self, topic: str, key: bytes) -> None:
+        """What Kafka refused was noted as written when it was handed over."""
+        if topic == SNAPSHOT_TOPIC:
+            self._keeper.on_checkpoint_rejected(key.decode(), time.monotonic())
+        elif topic == TOP_TOPIC:
+            self._keeper.on_top_rejected(key.decode(), time.monotonic())
 
     def _write_checkpoints(self, due: Iterable[tuple[KeptBook, int]]) -> None:
         for kept, offset in due:

@@ -10,18 +10,22 @@ import logging
 import random
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from ssl import SSLContext
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from backpack_streams.bus.compression import unusable_codecs
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.topic_ids import TopicIds, TopicIdsRequest
+from backpack_streams.dialing import dial
 from backpack_streams.errors import UsageError
 
 __all__ = ["Admin", "Consumer", "Producer"]
@@ -30,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
 """For the way to one broker: name, TCP, TLS and login (Java's `socket.connection.setup.timeout.ms`)."""
+_ADDRESS_DELAY_SECONDS = 0.25
+"""Without an answer from one address of a name for so long, the next one is tried as well (RFC 8305, section 5)."""
 _BROKER_SECONDS = 3.0
 """For one broker to say where all are. A long produce request on the same connection is answered before."""
 _KNOWN_BROKERS_SECONDS = 10.0
@@ -83,14 +89,45 @@ def _give_ways_back(client: AIOKafkaClient, connection: KafkaConnection) -> None
 class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
     """The connections of one producer, consumer or admin client."""
 
+    _sync_task: "asyncio.Task[None] | None"
+
     def connect_by(self, connection: KafkaConnection) -> None:
         """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
         self._connection = connection
         self._is_lost = False
+        self.topic_ids = TopicIds()
         named = ClusterMetadata(bootstrap_servers=self._bootstrap_servers)
         self.cluster.config["bootstrap_servers"] = self._bootstrap_servers
         self.cluster._bootstrap_brokers = named._bootstrap_brokers
         self._opening: defaultdict[tuple[_BrokerId, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def bootstrap(self) -> None:
+        """Learns where brokers are from the first bootstrap address that says so, each within a bounded time.
+
+        Raises:
+            KafkaConnectionError: none does.
+        """
+        for node_id in self.cluster._bootstrap_brokers:
+            address = "{0.host}:{0.port}".format(self.cluster.broker_metadata(node_id))
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    connection = await self._connect(node_id)
+                    try:
+                        answer = await connection.send(MetadataRequest([]))
+                    finally:
+                        connection.close()
+            except (KafkaError, OSError, TimeoutError) as error:
+                logger.error(
+                    "a kafka bootstrap address does not answer", extra={"address": address, "error": repr(error)}
+                )
+                continue
+            if answer.brokers:
+                self.cluster.update_metadata(answer)
+                break
+        else:
+            raise KafkaConnectionError(f"Unable to bootstrap from {self.hosts}")
+        if self._sync_task is None:
+            self._sync_task = asyncio.create_task(self._md_synchronizer(), name="kafka metadata")
 
     async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Any) -> bool:
         """Learns where brokers and partitions are; False where nobody says so. It never raises: aiokafka's task would end."""
@@ -106,6 +143,12 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
             await asyncio.sleep(began + _FAILED_ROUND_SECONDS - time.monotonic())
             return False
         cluster_metadata.update_metadata(answer)
+        if self.topic_ids.watched and cluster_metadata is self.cluster:
+            ids = await self._ask(
+                random.choice(answer.brokers)[0], TopicIdsRequest(self.topic_ids.watched), _BROKER_SECONDS
+            )
+            if ids is not None:
+                self.topic_ids.learn(ids)
         return True
 
     async def _ask_known(self, request: MetadataRequest) -> Any:
@@ -141,7 +184,7 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
         self._is_lost = True
         return None
 
-    async def _ask(self, node_id: _BrokerId, request: MetadataRequest, seconds: float) -> Any:
+    async def _ask(self, node_id: _BrokerId, request: MetadataRequest | TopicIdsRequest, seconds: float) -> Any:
         """A broker's answer; None where it gives none in time, or knows no broker, as one that just starts."""
         try:
             async with asyncio.timeout(seconds):
@@ -195,7 +238,7 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
         broker = self.cluster.broker_metadata(node_id)
         if broker is None:
             raise KafkaError(f"broker {node_id} is not known")
-        return await create_conn(
+        connection = _Connection(
             broker.host,
             broker.port,
             client_id=self._client_id,
@@ -209,3 +252,41 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
             sasl_plain_password=self._connection.login_password(),
             sasl_oauth_token_provider=self._sasl_oauth_token_provider,
         )
+        await connection.connect()
+        return connection
+
+
+class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no type hints
+    """A connection to the address of a broker's name that answers first."""
+
+    async def connect(self) -> Any:
+        """Connects and logs in."""
+        loop = asyncio.get_running_loop()
+        self._loop: Any = _Racing(loop)
+        try:
+            return await super().connect()
+        finally:
+            self._loop = loop
+
+
+class _Racing:
+    """The event loop as aiokafka uses it to connect; by itself it tries one address of a name after the other, for minutes each."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_connection(
+        self, factory: Callable[[], asyncio.Protocol], host: str, port: int, *, ssl: SSLContext | None
+    ) -> Any:
+        """A connection to the first address that answers, with TLS for the name."""
+        reached = await dial(host, port, _ADDRESS_DELAY_SECONDS)
+        try:
+            return await self._loop.create_connection(
+                factory, sock=reached, ssl=ssl, server_hostname=None if ssl is None else host
+            )
+        except BaseException:
+            reached.close()
+            raise

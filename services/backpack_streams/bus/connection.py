@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backpack_streams.bus.compression import CODECS, Compression
-from backpack_streams.bus.credentials import RenewedContext, SecretFile
+from backpack_streams.credentials import RenewedContext, SecretFile
 from backpack_streams.errors import BusError, UsageError
 
 __all__ = ["KafkaConnection", "KafkaRefusedError", "KafkaUnreachableError"]

@@ -4,7 +4,7 @@ import asyncio
 
 from aiokafka.abc import AbstractTokenProvider
 
-from backpack_streams.bus.credentials import SecretFile
+from backpack_streams.credentials import SecretFile
 
 __all__ = ["FileToken"]
 

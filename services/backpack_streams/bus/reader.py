@@ -52,6 +52,7 @@ class Reader:
         """Taken from the client, but not handed out yet: their schemas are still asked for, or whoever polled was cancelled then."""
         self._assigned: set[Place] = set()
         self._followed: frozenset[str] = frozenset()
+        self._watches = False
 
     async def __aenter__(self) -> Self:
         """Connects.
@@ -165,23 +166,30 @@ class Reader:
 
     def assign(self, offsets: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
-        self._unmet = {}
-        self._followed = frozenset()
-        self._begin_at(offsets)
+        self._watches = False
+        self._begin_anew(offsets)
 
     def follow(self, offsets: Mapping[Place, int], topics: Container[str] | None = None) -> None:
         """As `assign`, and partitions added to the offsets' topics (to `topics` among them) are read as well, from their beginning.
 
         All partitions that these topics have by now are to be among the offsets. A topic that was made anew is read from where it
-        begins, if it ends before the offset that comes next.
+        begins. Kafka 2.8 and newer say within seconds that it was; else it shows if it ends before the offset that comes next.
         """
-        self.assign(offsets)
+        self._begin_anew(offsets)
+        self._watches = True
+        self._open._client.topic_ids.watch({topic for topic, _ in offsets})
+        self._open._client.force_metadata_update()
         self._followed = frozenset(topic for topic, _ in offsets if topics is None or topic in topics)
 
     def also(self, offsets: Mapping[Place, int]) -> None:
         """Read these partitions from these offsets on, beside those that are read: they stay where they are."""
         reached = {place: self.reached(place) for place in self._assigned}
         self._begin_at(reached | dict(offsets))
+
+    def _begin_anew(self, offsets: Mapping[Place, int]) -> None:
+        self._unmet = {}
+        self._followed = frozenset()
+        self._begin_at(offsets)
 
     def _begin_at(self, offsets: Mapping[Place, int | None]) -> None:
         self._assigned = set(offsets)
@@ -196,6 +204,13 @@ class Reader:
         if added:
             logger.warning("partitions were added; they are read as well", extra={"partitions": sorted(added)})
             self.also(dict.fromkeys(added, 0))
+
+    def _begin_made_anew(self) -> None:
+        for topic in self._open._client.topic_ids.take_made_anew():
+            logger.error("a topic was deleted and made anew; it is read from its beginning", extra={"topic": topic})
+            for place in self._assigned:
+                if place[0] == topic:
+                    self._open.seek(TopicPartition(*place), 0)
 
     async def position(self, place: Place) -> int:
         """The offset of the record that comes next."""
@@ -221,6 +236,8 @@ class Reader:
             BusError: Kafka refuses; unreachable brokers are waited for, not raised.
         """
         chosen = [TopicPartition(*place) for place in only]
+        if self._watches:
+            self._begin_made_anew()
         if self._followed:
             self._read_added()
         if not self._has_unmet(chosen):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from backpack_streams.credentials import Renewed, SecretFile
 from backpack_streams.errors import CodecError, UsageError
 from backpack_streams.shown_text import hide_credentials_in_url
 
@@ -54,7 +55,10 @@ class IncompatibleSchemaError(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class RegistryConnection:
-    """Where the registry is and how to log in. `url` may be several, separated by commas: they are tried in turn."""
+    """Where the registry is and how to log in. `url` may be several, separated by commas: they are tried in turn.
+
+    A client reads the files again when they have changed. A secret is given itself or as a file.
+    """
 
     url: str
     username: str | None = None
@@ -64,6 +68,13 @@ class RegistryConnection:
     key_file: Path | None = None
     key_password: str | None = None
     timeout_seconds: float = 5.0
+    password_file: Path | None = None
+    key_password_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("password", "key_password"):
+            if getattr(self, name) is not None and getattr(self, name + "_file") is not None:
+                raise UsageError(f"{name} and {name}_file are set: give one of the two")
 
     def __repr__(self) -> str:
         return f"RegistryConnection({self.shown})"
@@ -73,8 +84,27 @@ class RegistryConnection:
         """The URL without credentials, for messages."""
         return hide_credentials_in_url(self.url)
 
+    @property
+    def files(self) -> list[Path]:
+        """What a client is made of, beside these settings."""
+        named = (self.ca_file, self.cert_file, self.key_file, self.password_file, self.key_password_file)
+        return [each.expanduser() for each in named if each is not None]
+
+    def current_key_password(self) -> str | None:
+        """The password of our key as it is now.
+
+        Raises:
+            UsageError: its file cannot be read.
+        """
+        return _secret(self.key_password, self.key_password_file, "schema_registry_key_password_file")
+
     def client_options(self) -> dict[str, Any]:
-        """The configuration of confluent-kafka's `SchemaRegistryClient`."""
+        """The configuration of confluent-kafka's `SchemaRegistryClient`, with the secrets as they are now.
+
+        Raises:
+            UsageError: a secret's file cannot be read.
+        """
+        password = _secret(self.password, self.password_file, "schema_registry_password_file")
         system = ssl.get_default_verify_paths()
         options = {
             "url": self.url,
@@ -83,8 +113,8 @@ class RegistryConnection:
             "ssl.ca.location": _text(self.ca_file) or system.cafile or system.capath,
             "ssl.certificate.location": _text(self.cert_file),
             "ssl.key.location": _text(self.key_file),
-            "ssl.key.password": self.key_password,
-            "basic.auth.user.info": None if self.username is None else f"{self.username}:{self.password or ''}",
+            "ssl.key.password": self.current_key_password(),
+            "basic.auth.user.info": None if self.username is None else f"{self.username}:{password or ''}",
         }
         return {name: value for name, value in options.items() if value is not None}
 
@@ -145,12 +175,21 @@ class RegistryClient:
         self._shown = connection.shown
         self._refusal: type[Exception] = SchemaRegistryError
         self._schema: Callable[[str, str], Any] = Schema
-        try:
-            self._client: Any = SchemaRegistryClient(connection.client_options())
-        except (ValueError, OSError) as error:  # ssl's errors are OSErrors
-            raise UsageError(
-                f"the schema registry at {self._shown} cannot be asked ({error}): check the schema_registry settings"
-            ) from error
+
+        def make() -> Any:
+            try:
+                return SchemaRegistryClient(connection.client_options())
+            except (ValueError, OSError) as error:  # ssl's errors are OSErrors
+                raise UsageError(
+                    f"the schema registry at {self._shown} cannot be asked ({error}): check the schema_registry settings"
+                ) from error
+
+        self._renewed = Renewed(connection.files, make)
+
+    @property
+    def _client(self) -> Any:
+        """By the files as they are now."""
+        return self._renewed.current()
 
     def lookup(self, subject: str, text: str) -> Version:
         """The version of `subject` that holds this schema."""
@@ -242,6 +281,10 @@ class RegistryClient:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path.expanduser())
+
+
+def _secret(value: str | None, file: Path | None, setting: str) -> str | None:
+    return value if file is None else SecretFile(file.expanduser(), setting).read()
 
 
 def _short(error: object) -> str:

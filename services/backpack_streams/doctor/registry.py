@@ -86,7 +86,7 @@ def _context(connection: RegistryConnection) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=connection.ca_file)
         if connection.cert_file is not None:
-            context.load_cert_chain(connection.cert_file, connection.key_file, connection.key_password)
+            context.load_cert_chain(connection.cert_file, connection.key_file, connection.current_key_password())
     except OSError as error:  # ssl's errors are OSErrors
         raise UsageError(f"the TLS files of the schema registry cannot be used ({error})") from error
     return context

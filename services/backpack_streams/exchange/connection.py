@@ -164,14 +164,14 @@ class Connection:
         """Keep the sockets up until `stop` is set or the task is cancelled, then close them.
 
         Raises:
-            RuntimeError: it ran before; a connection runs once.
+            RuntimeError: it ran before; a connection runs once. Any other exception: a fault of this program.
         """
         if self._is_started:
             raise RuntimeError("a connection runs once; make a new one")
         self._is_started = True
         try:
             self._perform(self._session.start(monotonic()))
-            await stop.wait()
+            await self._sockets.live_until(stop)
         finally:
             await self._close()
 

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -56,6 +57,18 @@ class Proxy:
             return self.address
         login = f"{quote(self.username, safe='')}:{quote(self.password or '', safe='')}"
         return self.address.replace("://", f"://{login}@", 1)
+
+    def check_installed(self, package: str) -> None:
+        """Check that what speaks SOCKS is there, if this is a SOCKS proxy.
+
+        Raises:
+            UsageError: `package` is not installed; the message says what to install.
+        """
+        if self.is_socks and find_spec(package) is None:
+            raise UsageError(
+                f"{self.named_by} names a SOCKS proxy, which needs the package {package}: "
+                "pip install 'backpack-streams[socks]', or give an HTTP proxy with --exchange-proxy"
+            )
 
     def __repr__(self) -> str:
         return f"Proxy({self.address})"

@@ -1,16 +1,30 @@
 """The HTTP client of REST calls: bounds, time-outs, the proxy and whom to trust, all from our settings and none of its own."""
 
 import ssl
+from importlib import import_module
 from importlib.util import find_spec
 
 import httpx
 
 from backpack_streams import __version__
-from backpack_streams.errors import UsageError
 from backpack_streams.exchange.proxies import Proxy
 from backpack_streams.exchange.rest_settings import RestSettings
 
 _KEEPALIVE_SECONDS = 15.0
+
+
+def _failures_on_the_way() -> tuple[type[Exception], ...]:
+    """What an attempt may end with before a whole answer is there.
+
+    httpx lets out some errors of what it is built on: TLS that breaks while an answer is read, a SOCKS proxy that hangs up.
+    """
+    failures: tuple[type[Exception], ...] = httpx.TransportError, ssl.SSLError
+    if find_spec("socksio") is None:
+        return failures
+    return *failures, import_module("socksio").SOCKSError
+
+
+FAILURES_ON_THE_WAY = _failures_on_the_way()
 
 
 def http_client(base_url: httpx.URL, settings: RestSettings, ssl_context: ssl.SSLContext | None) -> httpx.AsyncClient:
@@ -45,10 +59,6 @@ def http_client(base_url: httpx.URL, settings: RestSettings, ssl_context: ssl.SS
 def _httpx_proxy(proxy: Proxy | None, context: ssl.SSLContext) -> httpx.Proxy | None:
     if proxy is None:
         return None
-    if proxy.is_socks and find_spec("socksio") is None:
-        raise UsageError(
-            f"{proxy.named_by} names a SOCKS proxy, and REST through one needs the package socksio: "
-            "pip install 'httpx[socks]', or give an HTTP proxy with --exchange-proxy"
-        )
+    proxy.check_installed("socksio")
     auth = None if proxy.username is None else (proxy.username, proxy.password or "")
     return httpx.Proxy(proxy.address, auth=auth, ssl_context=context if proxy.scheme == "https" else None)

@@ -30,7 +30,7 @@ from backpack_streams.exchange.rest_errors import (
     error_from_answer,
 )
 from backpack_streams.exchange.rest_headers import age_seconds, retry_after_seconds
-from backpack_streams.exchange.rest_http import http_client
+from backpack_streams.exchange.rest_http import FAILURES_ON_THE_WAY, http_client
 from backpack_streams.exchange.rest_settings import RestSettings
 
 logger = logging.getLogger(__name__)
@@ -43,14 +43,6 @@ _NETWORK_ADVICE = "check the network, the REST URL and the exchange's status pag
 _SLOW_ADVICE = "the exchange or the network is slow: ask again later, or raise the timeouts"
 _QUEUE_ADVICE = "ask for less at once, or raise the share of the rate limit in use"
 _ERROR_BODY_BYTES = 64 * 1024
-_RETRIED_FAILURES = (
-    httpx.ConnectError,
-    httpx.TimeoutException,
-    httpx.ReadError,
-    httpx.WriteError,
-    httpx.CloseError,
-    httpx.RemoteProtocolError,
-)
 
 
 class Answer(msgspec.Struct, Generic[Body], frozen=True):
@@ -214,12 +206,12 @@ class RestTransport:
                 "GET", call.request.path, params=httpx.QueryParams(call.parameters)
             ) as response:
                 return await self._read(call, response)
-        except httpx.TransportError as error:
+        except FAILURES_ON_THE_WAY as error:  # a GET is safe to send again, whatever came in between
             raise RestNoAnswerError(
                 call.request,
                 f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
                 advice=_SLOW_ADVICE if isinstance(error, httpx.TimeoutException) else _NETWORK_ADVICE,
-                retryable=isinstance(error, _RETRIED_FAILURES),
+                retryable=True,
             ) from error
 
     async def _read(self, call: "_Call", response: httpx.Response) -> Answer[bytes | None]:

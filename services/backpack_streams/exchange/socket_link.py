@@ -20,10 +20,11 @@ from picows import (
 )
 from picows.url import WSParsedURL
 
+from backpack_streams.credentials import RenewedContext
+from backpack_streams.dialing import dial
 from backpack_streams.errors import ExchangeError
 from backpack_streams.exchange.connection_failures import reason_of
 from backpack_streams.exchange.connection_settings import ConnectionSettings
-from backpack_streams.exchange.dialing import dial
 from backpack_streams.exchange.proxies import Proxy
 
 _LARGEST_CONTROL_PAYLOAD_BYTES = 125
@@ -111,6 +112,10 @@ class SocketLink(WSListener):
         settings = self._settings
         if self._given_up is not None:
             raise LinkFailedError(self._given_up)
+        if isinstance(
+            ssl_context, RenewedContext
+        ):  # picows' network library looks past Python, into the context itself
+            ssl_context = ssl_context.current()
         too_late = f"not open after {settings.connect_timeout_seconds:g} s; check the network, or wait"
         timer = asyncio.get_running_loop().call_later(settings.connect_timeout_seconds, self.give_up, too_late)
         try:

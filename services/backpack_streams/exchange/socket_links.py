@@ -39,19 +39,23 @@ class SocketLinks:
         """Prepare; nothing is opened.
 
         Raises:
-            UsageError: the URL is none for WebSocket, or the proxy's is none.
+            UsageError: the URL is none for WebSocket, the proxy's is none, or SOCKS is not installed.
         """
         self.links: dict[int, SocketLink] = {}
         self.is_reading_paused = False
         self._url = _checked_url(url)
         is_secure = url.startswith("wss:")
         self._proxy = settings.network.proxy_for(url)
+        if self._proxy is not None:
+            self._proxy.check_installed("python_socks")
         needs_tls = is_secure or (self._proxy is not None and self._proxy.scheme == "https")
         self._ssl_context = (ssl_context or settings.network.ssl_context()) if needs_tls else None
         self._owner = owner
         self._on_frame = on_frame
         self._settings = settings
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._has_failed = asyncio.Event()
         self._frames_of_gone = 0
         self._bytes_of_gone = 0
 
@@ -71,7 +75,28 @@ class SocketLinks:
         self.links[link_id] = link
         task = asyncio.get_running_loop().create_task(self._live(link), name=f"exchange link {link_id}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
+            self._has_failed.set()
+
+    async def live_until(self, stop: asyncio.Event) -> None:
+        """Wait until `stop` is set.
+
+        Raises:
+            BaseException: what the owner raised when it was told of a socket; nobody knows any more which sockets there should be.
+        """
+        waits = [asyncio.create_task(each.wait(), name="sockets live") for each in (stop, self._has_failed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        if self._failure is not None:
+            raise self._failure
 
     def act(self, action: SendText | SendPing | SendClose | DropLink) -> None:
         """Do this with one of them, if it is still there."""

@@ -41,7 +41,7 @@ from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.feed.vouching import Vouching
 from backpack_streams.feed.watermarks import WATERMARK
 from backpack_streams.feed.what_kafka_has import KafkaLook
-from backpack_streams.runtime.loop import first_to_end
+from backpack_streams.runtime.loop import BackgroundTasks
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class Producer:
             self._publishing.publisher.has_room,
         )
         self._pause = ReadPause(self._connection.pause_reading, self._connection.resume_reading)
+        self._background = BackgroundTasks()
         self._start = Start(time.monotonic())
         self._delivery = Delivery(self._coverage, self._router, self._pause, self._start)
         self._vouching = Vouching(
@@ -133,13 +134,12 @@ class Producer:
         beginning = Beginning(self._connection, self._delivery, self._vouching, self._publishing.publisher, look)
         starting = asyncio.create_task(beginning.run(), name="start")
         chores = [
-            asyncio.create_task(_wait(stop), name="stop"),
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self._publishing.until_failed(), name="publisher"),
             *(asyncio.create_task(work, name=name) for name, work in self._chores()),
         ]
         try:
-            await first_to_end([socket, *chores], starting)
+            await self._background.first_to_end([socket, *chores], stop, starting)
         finally:
             for task in (starting, *chores):
                 task.cancel()
@@ -163,7 +163,7 @@ class Producer:
 
     def failures(self) -> list[str]:
         """Why the service cannot continue."""
-        return self._publishing.failures()
+        return self._background.failures or self._publishing.failures()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""
@@ -336,7 +336,3 @@ class Producer:
 
 
 _STATUS_OF_NOTICE = {NoticeKind.STREAM_REJECTED: "REJECTED", NoticeKind.STREAM_SILENT: "SILENT"}
-
-
-async def _wait(stop: asyncio.Event) -> None:
-    await stop.wait()

@@ -59,6 +59,8 @@ class Publishing:
         )
         waiting_bytes = max(_LEAST_WAITING_BYTES, settings.buffer_bytes // _WAITING_SHARE)
         self.reporter = Reporter(service, self.lane, self.encoder, waiting_bytes)
+        self.tell_rejected: Callable[[str, bytes], None] = _tell_nobody
+        """Told the topic and key of each record that Kafka refuses for good: who noted it as written takes that back."""
         self._create_topics = settings.create_topics
         self._stream_of = stream_of
 
@@ -175,3 +177,8 @@ class Publishing:
             detected_us=now_us(),
             lost_records=1,
         )
+        self.tell_rejected(name, key or b"")
+
+
+def _tell_nobody(topic_name: str, key: bytes) -> None:
+    """What a service writes only once it needs no second try."""

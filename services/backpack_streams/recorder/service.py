@@ -32,6 +32,7 @@ from backpack_streams.perp_producer.service import FAMILIES as PERP_FAMILIES
 from backpack_streams.recorder.settings import RecorderSettings
 from backpack_streams.recorder.tape import Tape
 from backpack_streams.recording.records import Exchange, Note, Streams, encode, encode_frame
+from backpack_streams.runtime.loop import BackgroundTasks
 from backpack_streams.runtime.service import run_service
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Recorder:
         self._seeds_wanted = asyncio.Event()
         self._became_active = asyncio.Event()
         self._nudge = asyncio.Event()
+        self._background = BackgroundTasks()
         self._frames = 0
         self._answers = 0
 
@@ -129,19 +131,15 @@ class Recorder:
             asyncio.create_task(self._follow_books(), name="books"),
             asyncio.create_task(self._follow_rest(), name="rest"),
         ]
-        stopping = asyncio.create_task(_wait(stop), name="stop")
-        tasks = [sockets, flushing, stopping, *chores]
         try:
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
+            await self._background.first_to_end([sockets, flushing, *chores], stop)
         finally:
             leave.set()
             done.set()
             self._nudge.set()
-            for task in (stopping, *chores):
+            for task in chores:
                 task.cancel()
-            await asyncio.gather(sockets, stopping, *chores, return_exceptions=True)
+            await asyncio.gather(sockets, *chores, return_exceptions=True)
             await self._rest.close()
             await self._finish(flushing)
 
@@ -158,8 +156,8 @@ class Recorder:
         )
 
     def failures(self) -> list[str]:
-        """Nothing: whatever ends the recording ends `run`."""
-        return []
+        """Why the recording has ended."""
+        return self._background.failures
 
     def readiness(self) -> list[str]:
         """Why nothing is being recorded yet."""
@@ -316,7 +314,3 @@ class Recorder:
 def _symbol_of_book(stream: str) -> str | None:
     kind, symbol = split_stream(stream)
     return symbol if kind == StreamKind("depth") else None
-
-
-async def _wait(stop: asyncio.Event) -> None:
-    await stop.wait()

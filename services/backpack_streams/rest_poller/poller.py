@@ -37,6 +37,7 @@ from backpack_streams.rest_poller.refiller import Refiller
 from backpack_streams.rest_poller.refreshes import Refreshes
 from backpack_streams.rest_poller.seeder import Seeder
 from backpack_streams.rest_poller.settings import RestPollerSettings
+from backpack_streams.runtime.loop import BackgroundTasks
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Poller:
         self._lending_markets: list[str] = []
         self._seeder = Seeder(self._publishing, self._rest, settings)
         self._refreshes = Refreshes()
+        self._background = BackgroundTasks()
         self._refiller = Refiller(self._publishing, self._rest, self._selection.takes, self._refreshes.ask)
         self._known = KnownMarkets()
         self._markets: list[ListedMarket] = []
@@ -124,21 +126,18 @@ class Poller:
         tasks.append(asyncio.create_task(self._retry_reports(), name="reports"))
         tasks.append(asyncio.create_task(self._publishing.until_failed(), name="publisher"))
         tasks.append(asyncio.create_task(ClockWatch(self._rest, self._clock).run(), name="clock"))
-        stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
-            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await self._background.first_to_end(tasks, stop)
         finally:
-            for task in (*tasks, stopping):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._publishing.close()
             await self._rest.close()
 
     def failures(self) -> list[str]:
         """Why the service cannot go on."""
-        return self._publishing.failures()
+        return self._background.failures or self._publishing.failures()
 
     def readiness(self) -> list[str]:
         """Why the service is not ready."""

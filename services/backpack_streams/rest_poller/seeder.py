@@ -12,6 +12,7 @@ from backpack_streams.backoff import Backoff
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.publisher import Handover
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
 from backpack_streams.exchange.limits import Priority
@@ -45,7 +46,8 @@ MARGIN_MICROS = 10_000_000
 _GAP_POLL_MILLIS = 1000
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 _LOOK_SECONDS = 1.0
-_REFUSALS = _CROSSED, _BEHIND, _NO_ROOM, _FAILED, _UNFIT = "crossed", "behind", "no_room", "failed", "unfit"
+_REFUSALS = ("crossed", "behind", "no_room", "failed", "unfit", "rejected")
+_CROSSED, _BEHIND, _NO_ROOM, _FAILED, _UNFIT, _REJECTED = _REFUSALS
 
 
 class _UnfitError(BackpackStreamsError):
@@ -255,12 +257,10 @@ class Seeder:
             except BackpackStreamsError as error:
                 self._refuse(request, _FAILED, str(error))
                 published = None
-            now = time.monotonic()
             if published is None:
-                self._plan.failed(request, now)
+                self._plan.failed(request, time.monotonic())
             else:
-                last_update_id, watermark_offset = published
-                self._plan.done(request, last_update_id, now, watermark_offset)
+                self._plan.done(request, *published)
 
     async def _sleep(self) -> None:
         due = self._plan.next_due()
@@ -280,8 +280,10 @@ class Seeder:
                 await offsets.places(topic)  # its leader is to be known before it is asked
         return [(topic, 0)] if self._has_watermarks else []
 
-    async def _seed(self, request: SeedRequest, offsets: Reader, searching: Reader) -> tuple[int, int | None] | None:
-        """One snapshot, published if it is of use; returns its update id then, and where the watermarks ended before it.
+    async def _seed(
+        self, request: SeedRequest, offsets: Reader, searching: Reader
+    ) -> tuple[int, float, int | None] | None:
+        """One snapshot, published if it is of use. Once Kafka has it: its update id, when it came, where the watermarks ended before it.
 
         Raises:
             _UnfitError: a value of the snapshot does not fit its record.
@@ -298,7 +300,7 @@ class Seeder:
         answer = await self._rest.depth(
             request.symbol, DEPTH_LIMIT, priority=Priority.GAP_SEED if request.urgent else Priority.SEED
         )
-        snapshot = answer.body
+        snapshot, now = answer.body, time.monotonic()
         try:
             row = snapshot_row(snapshot, answer.received_time_us, DEPTH_LIMIT, *place, end_before, watermark_offset)
             is_wrong = is_crossed(snapshot)
@@ -308,7 +310,7 @@ class Seeder:
             self._refuse(request, _CROSSED, f"snapshot {snapshot.last_update_id} is crossed")
             self._dead_letter(answer, "the snapshot's best bid reaches its best ask", reports.CROSSED_SNAPSHOT)
             return None
-        if not self._plan.accepts(request, snapshot.last_update_id, time.monotonic()):
+        if not self._plan.accepts(request, snapshot.last_update_id, now):
             known = self._plan.least_id(request)
             self._refuse(request, _BEHIND, f"snapshot {snapshot.last_update_id} is from before update {known}")
             return None
@@ -319,12 +321,15 @@ class Seeder:
             value = self._encode(row)
         except CodecError as error:
             raise _UnfitError(answer, str(error)) from error
-        lane = self._publishing.lane(SNAPSHOT_TOPIC, key)
-        if not lane.append(key, value, snapshot.timestamp_us // 1000):
+        handover = Handover(self._publishing.lane(SNAPSHOT_TOPIC, key))
+        if not handover.append(key, value, snapshot.timestamp_us // 1000):
             self._refuse(request, _NO_ROOM, "the buffer for Kafka is full")
             return None
+        if await handover.settled():
+            self._refuse(request, _REJECTED, "Kafka refuses it for good")
+            return None
         self.published += 1
-        return snapshot.last_update_id, watermark_offset
+        return snapshot.last_update_id, now, watermark_offset
 
     def _refuse(self, request: SeedRequest, reason: str, detail: str) -> None:
         self.refused[reason] += 1

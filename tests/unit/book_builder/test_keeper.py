@@ -188,6 +188,59 @@ def test_one_that_had_no_room_is_due_again(keeper: BookKeeper) -> None:
     assert due(keeper, 15.0) == due(keeper, 15.1) == [(101, 1)]
 
 
+def test_one_that_kafka_refused_is_due_again_soon_and_ever_more_rarely(keeper: BookKeeper) -> None:
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
+    now = 15.0
+    waited = []
+    for _ in range(200):
+        [(kept, offset)] = keeper.checkpoints(now)
+        kept.on_checkpoint(101, offset, Claim(101, frozenset()), now)
+        assert due(keeper, now) == []
+        keeper.on_checkpoint_rejected(SYMBOL, now)
+        assert keeper.checkpoint_delay(now) == now - 10.0, "the change has been waiting all the time"
+        assert kept.again_at is not None
+        assert due(keeper, kept.again_at - 1e-6) == []
+        waited.append(kept.again_at - now)
+        now = kept.again_at
+    assert max(waited[:1]) <= 1.0
+    assert max(waited[:3]) <= 4.0
+    assert 30.0 < max(waited) <= 60.0
+    [(kept, offset)] = keeper.checkpoints(now)
+    kept.on_checkpoint(101, offset, Claim(101, frozenset()), now)
+    assert due(keeper, now + 1_000.0) == []
+    take(keeper, now + 1_000.0, update(1, 102, 102, [(99, 6)]))
+    [(kept, offset)] = keeper.checkpoints(now + 1_010.0)
+    kept.on_checkpoint(102, offset, Claim(102, frozenset()), now + 1_010.0)
+    keeper.on_checkpoint_rejected(SYMBOL, now + 1_010.0)  # the first in a row
+    assert due(keeper, now + 1_011.0) == [(102, 2)]
+
+
+def test_one_that_kafka_refused_is_written_when_the_builder_leaves(keeper: BookKeeper) -> None:
+    take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
+    [(kept, offset)] = keeper.checkpoints(15.0)
+    kept.on_checkpoint(101, offset, Claim(101, frozenset()), 15.0)
+    assert list(keeper.last_checkpoints([HOME])) == []
+    keeper.on_checkpoint_rejected(SYMBOL, 15.0)
+    assert list(keeper.last_checkpoints([HOME])) == [(kept, 1)]
+
+
+def test_what_kafka_refused_of_a_book_that_went_is_nothing(keeper: BookKeeper) -> None:
+    keeper.close([HOME])
+    keeper.on_checkpoint_rejected(SYMBOL, 15.0)
+    keeper.on_top_rejected(SYMBOL, 15.0)
+    assert due(keeper, 100.0) == []
+    assert write_tops(keeper, 100.0) == []
+
+
+def test_a_top_that_kafka_refused_is_written_again(keeper: BookKeeper) -> None:
+    [first] = write_tops(keeper, 1.0)
+    assert write_tops(keeper, 100.0) == []
+    keeper.on_top_rejected(SYMBOL, 100.0)
+    assert write_tops(keeper, 100.0) == []
+    assert write_tops(keeper, 101.2) == [first]
+    assert write_tops(keeper, 200.0) == []
+
+
 def test_a_quiet_books_checkpoint_is_renewed_before_readers_have_far_to_go_back(keeper: BookKeeper) -> None:
     other = next(
         name

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.exchange import dialing
-from backpack_streams.exchange.dialing import Address, interleaved, race
+from backpack_streams import dialing
+from backpack_streams.dialing import Address, interleaved, race
 
 NO_SUCH_FAMILY = 12_345
 DELAY_SECONDS = 0.05

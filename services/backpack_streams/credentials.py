@@ -6,17 +6,18 @@ file that is just written, is no reason to end: what was last read whole goes on
 
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from backpack_streams.errors import UsageError
 from backpack_streams.shown_text import LINE_ENDS
 
-__all__ = ["RenewedContext", "SecretFile"]
+__all__ = ["Renewed", "RenewedContext", "SecretFile"]
 
 logger = logging.getLogger(__name__)
 
+Made = TypeVar("Made")
 _Signature = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -50,6 +51,38 @@ class SecretFile:
         return self._last
 
 
+class Renewed(Generic[Made]):
+    """Something that `make` makes of files, and makes again once they have changed.
+
+    Raises:
+        UsageError: `make` raised it, at the first time. Later, what was made last stays.
+    """
+
+    def __init__(self, files: Sequence[Path], make: Callable[[], Made]) -> None:
+        self._files = files
+        self._make = make
+        self._made_of = self._looked_at = _signature(files)
+        self._current = make()
+
+    def current(self) -> Made:
+        """What was made of the files as they are now, as far as they fit together."""
+        seen = _signature(self._files)
+        if seen == self._made_of:
+            return self._current
+        try:
+            self._current = self._make()
+        except UsageError as error:
+            if seen != self._looked_at:
+                logger.warning(
+                    "changed files cannot be used yet; what they held before is", extra={"error": str(error)}
+                )
+        else:
+            self._made_of = seen
+            logger.info("files have changed and are used", extra={"files": [str(each) for each in self._files]})
+        self._looked_at = seen
+        return self._current
+
+
 class RenewedContext(ssl.SSLContext):
     """A TLS context whose connections use what its files hold when they are made.
 
@@ -64,28 +97,22 @@ class RenewedContext(ssl.SSLContext):
         return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
 
     def __init__(self, files: Sequence[Path], load: Callable[[], ssl.SSLContext]) -> None:
-        self._files = files
-        self._load = load
-        self._loaded_of = self._looked_at = _signature(files)
-        self._current = load()
-        self.check_hostname = self._current.check_hostname
-        self.verify_mode = self._current.verify_mode
+        self._files = Renewed(files, load)
+        self._protocols: list[str] | None = None
+        current = self._files.current()
+        self.check_hostname = current.check_hostname
+        self.verify_mode = current.verify_mode
 
     def current(self) -> ssl.SSLContext:
         """What the files hold, as far as they fit together."""
-        seen = _signature(self._files)
-        if seen == self._loaded_of:
-            return self._current
-        try:
-            self._current = self._load()
-        except UsageError as error:
-            if seen != self._looked_at:
-                logger.warning("changed TLS files cannot be used yet; the last ones are", extra={"error": str(error)})
-        else:
-            self._loaded_of = seen
-            logger.info("TLS files have changed and are used", extra={"files": [str(each) for each in self._files]})
-        self._looked_at = seen
-        return self._current
+        current = self._files.current()
+        if self._protocols is not None:
+            current.set_alpn_protocols(self._protocols)
+        return current
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        """As `ssl.SSLContext`, for all connections from now on."""
+        self._protocols = list(alpn_protocols)
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
         """As `ssl.SSLContext`, with the current files: asyncio's way to make a connection."""

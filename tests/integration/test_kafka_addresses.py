@@ -1,0 +1,56 @@
+"""A name of Kafka leads to several addresses, some of which drop what comes: no client waits for those."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from backpack_streams.bus.admin import TopicAdmin
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.topics import Topic
+from backpack_streams.embedded import BlockingKafka
+
+NAME = "kafka.test"
+AT_ONCE_SECONDS = 8.0
+"""One address after the other would take 40 s each."""
+
+
+@pytest.fixture
+def dead() -> Iterator[int]:
+    """A port that answers no SYN: its backlog is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        fillers = [socket.socket() for _ in range(4)]
+        for each in fillers:
+            each.setblocking(False)
+            each.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+        for each in fillers:
+            each.close()
+
+
+async def test_silent_addresses_of_a_bootstrap_name_cost_no_time(
+    kafka: BlockingKafka, dead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    resolve, alive = loop.getaddrinfo, int(kafka.bootstrap_servers.rpartition(":")[2])
+
+    async def resolved(host: Any, port: Any, **options: Any) -> Any:
+        if host != NAME:
+            return await resolve(host, port, **options)
+        where = [("127.0.0.1", each) for each in (dead, dead, alive)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", each) for each in where]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    connection, topic = KafkaConnection(f"{NAME}:9092"), Topic("of-many-addresses", "Gap", 2)
+    async with asyncio.timeout(AT_ONCE_SECONDS):
+        await TopicAdmin(connection, "").apply([topic])
+    async with asyncio.timeout(AT_ONCE_SECONDS), Reader(connection) as reader:
+        assert await reader.places(topic.name) == [(topic.name, 0), (topic.name, 1)]
+        client = reader._open._client
+        answered = await client._ask_bootstrap(MetadataRequest([topic.name]))  # as when all known brokers are gone
+        assert answered is not None
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "dial"] == []

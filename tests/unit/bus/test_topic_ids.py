@@ -1,0 +1,50 @@
+"""Which topics were made anew, by what brokers say of their ids."""
+
+from types import SimpleNamespace
+
+import pytest
+from aiokafka.errors import IncompatibleBrokerVersion
+
+from backpack_streams.bus.topic_ids import TopicIds, TopicIdsRequest
+
+NO_ID, FIRST, SECOND = bytes(16), bytes(15) + b"1", bytes(15) + b"2"
+UNKNOWN_TOPIC = 3
+
+
+def answer(*topics: tuple[int, str, bytes]) -> SimpleNamespace:
+    return SimpleNamespace(topics=[(*each, False, [], 0, {}) for each in topics])
+
+
+def test_a_topic_is_made_anew_once_its_id_is_another_one() -> None:
+    ids = TopicIds()
+    ids.watch(["a", "b"])
+    ids.learn(answer((0, "a", FIRST), (0, "b", FIRST), (0, "c", FIRST)))
+    assert ids.knows("a")
+    assert not ids.knows("c")
+    assert ids.take_made_anew() == frozenset()
+    ids.learn(answer((UNKNOWN_TOPIC, "a", NO_ID), (0, "b", FIRST)))
+    assert ids.take_made_anew() == frozenset()
+    ids.learn(answer((0, "a", SECOND), (0, "b", FIRST)))
+    assert ids.take_made_anew() == {"a"}
+    assert ids.take_made_anew() == frozenset()
+
+
+def test_what_is_watched_no_more_is_forgotten() -> None:
+    ids = TopicIds()
+    ids.watch(["a", "b"])
+    ids.learn(answer((0, "a", FIRST), (0, "b", FIRST)))
+    ids.watch(["a"])
+    ids.learn(answer((0, "a", SECOND), (0, "b", SECOND)))
+    assert ids.take_made_anew() == {"a"}, "what stays watched keeps its id"
+    ids.watch([])
+    ids.watch(["a"])
+    ids.learn(answer((0, "a", FIRST)))
+    assert ids.take_made_anew() == frozenset()
+
+
+def test_a_broker_that_is_older_than_ids_is_not_asked() -> None:
+    request = TopicIdsRequest(["a"])
+    for versions in ({}, {3: (0, 9)}):
+        with pytest.raises(IncompatibleBrokerVersion):
+            request.prepare(versions)
+    assert request.prepare({3: (0, 12)}).encode()
