@@ -3,7 +3,6 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from backpack_streams.bus.topics import Topic
 from backpack_streams.embedded import EmbeddedKafka
 from backpack_streams.embedded.ports import free_ports
 from forwarder import Forwarder
+from moving_cluster import MovingCluster
 
 TOPIC = Topic("moved", "Gap", 2)
 PLACE: Place = (TOPIC.name, 0)
@@ -90,16 +90,6 @@ async def test_every_client_follows_kafka_to_another_address(tmp_path: Path, is_
             assert await next_values(reader, 2) == [b"while away", b"after"]
             await confirmed_since(member, back_at)
             assert set(await TopicAdmin(connection, "").existing([TOPIC])) == {TOPIC.name}
-
-
-class MovingCluster(EmbeddedKafka):
-    """Three brokers, each of which can be given another port while the others run."""
-
-    async def move(self, index: int, port: int) -> None:
-        await self.stop_broker(index)
-        self._layouts[index] = replace(self._layouts[index], client_port=port)
-        self._brokers[index] = self._prepare(self._layouts[index])
-        await self.start_broker(index)
 
 
 async def test_clients_that_slept_while_brokers_moved_one_by_one(tmp_path: Path) -> None:
