@@ -18,7 +18,7 @@ _PRODUCERS = frozenset({"market-producer", SECOND})
 class Look(NamedTuple):
     """What was seen of a service at a moment, in seconds as the schedule counts.
 
-    `process`: which one it was, 0 for none. `done`: numbers that all grow while the service works; empty if it did not answer.
+    `process`: which one it was, 0 if there was none. `done`: numbers that all grow while the service works; empty if it did not answer.
     """
 
     at: float
@@ -44,45 +44,59 @@ class Stuck(NamedTuple):
         return f"{self.service} made no progress from +{self.since:.1f} s to +{self.until:.1f} s, and nothing was the matter any more"
 
 
+class _Stretch(NamedTuple):
+    """From one progress to the next. `gone_at`: when its process was first found gone; None if it was the same all along."""
+
+    since: float
+    until: float
+    gone_at: float | None
+
+
 class Progress:
     """Follows one service. It has made progress once each of its numbers is larger than when it last had."""
 
-    def __init__(self, service: str, at: float = 0.0) -> None:
+    def __init__(self, service: str) -> None:
         self.service = service
-        self.last_at = at
+        self.last_at = 0.0
         """When it had last made progress."""
-        self._last = Look(at, 0)
-        self._stretches: list[tuple[float, float]] = []
-        """From one progress to the next."""
-        self._seen_at = at
+        self._last = Look(0.0, 0)
+        self._gone_at: float | None = 0.0
+        self._stretches: list[_Stretch] = []
+        self._seen_at = 0.0
 
     def look(self, look: Look) -> None:
         """Takes in one look; they come in the order of time."""
         self._seen_at = look.at
+        if look.process != self._last.process and self._gone_at is None:
+            self._gone_at = look.at
         if not look.done or any(map(math.isnan, look.done)):  # it does not answer, or has nothing to say yet
             return
         if look.process != self._last.process:  # it counts from nothing; where it stands shows no work yet
             self._last = look
         elif all(now > before for now, before in zip(look.done, self._last.done, strict=True)):
-            self._stretches.append((self.last_at, look.at))
-            self._last, self.last_at = look, look.at
+            self._stretches.append(_Stretch(self.last_at, look.at, self._gone_at))
+            self._last, self.last_at, self._gone_at = look, look.at, None
 
     def stuck(self, happened: Sequence[Happened], bound_seconds: float = STUCK_SECONDS) -> list[Stuck]:
         """Each time that it made no progress for longer than the bound though nothing kept it from it."""
         found = []
-        for last_at, until in (*self._stretches, (self.last_at, self._seen_at)):
-            since = max(last_at, *(each.over_at for each in happened if self._may_hinder(each, last_at, until)), 0.0)
-            if until - since > bound_seconds:
-                found.append(Stuck(self.service, since, until))
+        for stretch in (*self._stretches, _Stretch(self.last_at, self._seen_at, self._gone_at)):
+            since = max(stretch.since, *(each.over_at for each in happened if self._may_hinder(each, stretch)), 0.0)
+            if stretch.until - since > bound_seconds:
+                found.append(Stuck(self.service, since, stretch.until))
         return found
 
-    def _may_hinder(self, happened: Happened, last_at: float, until: float) -> bool:
-        """Whatever began before or with the trouble; later, only what strikes this very process."""
+    def _may_hinder(self, happened: Happened, stretch: _Stretch) -> bool:
+        """Whatever began before or with the trouble. Later, of a process that runs only what strikes it, of one that starts anything."""
         fault = happened.fault
+        if fault.at <= stretch.since + _EFFECT_SECONDS:
+            return True
+        if fault.at > stretch.until:
+            return False
         is_struck = fault.options.get("service") == self.service or (
             fault.kind in _STRIKES_PRODUCERS and self.service in _PRODUCERS
         )
-        return fault.at <= last_at + _EFFECT_SECONDS or (is_struck and fault.at <= until)
+        return is_struck or (stretch.gone_at is not None and happened.over_at >= stretch.gone_at)
 
 
 Numbers = Mapping[str, float]

@@ -14,12 +14,13 @@ from confluent_kafka.admin import (
 )
 
 _REQUEST_SECONDS = 30.0
+_EXISTS_SECONDS = 60.0
 _REPLICAS = 3
 
 
 def _partitions(admin: AdminClient, topic: str) -> int:
     """How many it has; waits for a topic that the plant, which may still be starting, has not made yet."""
-    deadline = time.monotonic() + _REQUEST_SECONDS
+    deadline = time.monotonic() + _EXISTS_SECONDS
     while True:
         partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
         if partitions or time.monotonic() > deadline:

@@ -44,13 +44,13 @@ class Watchers:
 
     def _look(self, role: Role) -> Look:
         process = role.process
+        if process is None:
+            return Look(self._now(), 0)
         try:
-            metrics = process.metrics(*METRICS) if process is not None else None
-        except (OSError, ValueError):  # it is down, starts, or was killed while it answered
-            metrics = None
+            metrics = process.metrics(*METRICS)
+        except (OSError, ValueError):  # it starts, is frozen, or was killed while it answered
+            return Look(self._now(), process.popen.pid)
         now = self._now()
-        if process is None or metrics is None:
-            return Look(now, 0)
         return Look(now, process.popen.pid, work_of(role.name, metrics, now))
 
     def wait_for_progress(self, since: float, seconds: float) -> None:

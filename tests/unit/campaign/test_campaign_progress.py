@@ -54,6 +54,22 @@ def test_what_begins_later_is_no_excuse_unless_it_strikes_the_service_itself():
     assert progress.stuck([happened("kill", 90.0, 140.0, service="rest-poller")]) == []
 
 
+def test_what_begins_while_a_new_process_starts_is_its_trouble_too():
+    progress = watched((0, 60, True))
+    for at in range(60, 300, STEP):
+        progress.look(Look(float(at), 2))  # killed, started again, and never there
+    killed = happened("kill", 58.0, 61.0, service="rest-poller")
+    assert progress.stuck([killed]) == [Stuck("rest-poller", 61.0, 297.0)]
+    assert progress.stuck([killed, happened("broker-killed", 90.0, 180.0, broker=1)]) == []
+
+
+def test_what_was_over_before_the_process_went_is_no_trouble_of_the_next_one():
+    progress = watched((0, 60, True), (60, 150, False))
+    for at in range(150, 300, STEP):
+        progress.look(Look(float(at), 2))
+    assert progress.stuck([happened("broker-killed", 90.0, 140.0, broker=1)]) == [Stuck("rest-poller", 57.0, 297.0)]
+
+
 def test_a_kill_of_both_producers_strikes_each():
     for service in ("market-producer", "market-producer-2"):
         progress = watched((0, 60, True), (60, 240, False), service=service)
