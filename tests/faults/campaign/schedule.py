@@ -193,10 +193,10 @@ _DRAW: dict[str, tuple[float, Callable[[_Dice], Drawn]]] = {
     "clock-stepped": (2, lambda dice: (dice.seconds(8, 20), {"service": dice.service(), "by": dice.of(3600, -3600)})),
     "topic-recreated": (1, lambda dice: (3.0, {"topic": dice.of("market.trade", "market.ticker")})),
     "partitions-added": (1, lambda dice: (1.0, {"topic": dice.of("market.depth", "market.trade")})),
-    "addresses-moved": (3, _moving),
-    "certificates-rotated": (3, _rotation),
-    "compression-changed": (4, _compression),
-    "proxy-cut": (4, lambda dice: (dice.seconds(3, 12), {"how": dice.of("killed", "hangs", "hangs-and-dies")})),
+    "addresses-moved": (5, _moving),
+    "certificates-rotated": (5, _rotation),
+    "compression-changed": (5, _compression),
+    "proxy-cut": (6, lambda dice: (dice.seconds(3, 12), {"how": dice.of("killed", "hangs", "hangs-and-dies")})),
 }
 
 KINDS = frozenset(_DRAW)
