@@ -24,7 +24,7 @@ from backpack_streams.bus.compression import unusable_codecs
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import UsageError
 
-__all__ = ["Admin", "Consumer", "Producer"]
+__all__ = ["Admin", "Client", "Consumer", "Producer"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +76,18 @@ class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no type 
 
 def _give_ways_back(client: AIOKafkaClient, connection: KafkaConnection) -> None:
     """Makes the client of a producer, consumer or admin one of ours: they make it themselves and take no other."""
-    client.__class__ = _Client
+    client.__class__ = Client
     client.connect_by(connection)
 
 
-class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
-    """The connections of one producer, consumer or admin client."""
+class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
+    """The connections of one producer, consumer or admin client; or of somebody who only looks at the cluster."""
+
+    _request_timeout_ms: int
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        super().__init__(**connection.client_options())
+        self.connect_by(connection)
 
     def connect_by(self, connection: KafkaConnection) -> None:
         """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
@@ -91,6 +97,15 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hin
         self.cluster.config["bootstrap_servers"] = self._bootstrap_servers
         self.cluster._bootstrap_brokers = named._bootstrap_brokers
         self._opening: defaultdict[tuple[_BrokerId, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def bootstrap(self) -> None:
+        """As aiokafka's, which gives an address as long as any request: one that is silent would hold up the next for 40 s."""
+        request_timeout_ms = self._request_timeout_ms
+        self._request_timeout_ms = min(request_timeout_ms, int(_CONNECT_SECONDS * 1000))
+        try:
+            await super().bootstrap()
+        finally:
+            self._request_timeout_ms = request_timeout_ms
 
     async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Any) -> bool:
         """Learns where brokers and partitions are; False where nobody says so. It never raises: aiokafka's task would end."""
