@@ -35,11 +35,16 @@ MEMORY_AT_MOST: Final = 1 << 30
 
 _BOOKS: Final = (
     "books/test_market_book.py",
+    "books/test_market_book_doubts.py",
+    "books/test_market_book_restarts.py",
     "books/test_wrong_books.py",
     "books/test_books_beyond.py",
     "books/test_market_book_stateful.py",
 )
-_FEED: Final = ("feed/test_stream_feed.py", "feed/test_stream_feed_stateful.py", "feed/test_candle_feed.py")
+_FEED: Final = (
+    *(f"feed/test_stream_feed{part}.py" for part in ("", "_holes", "_sequences", "_latest", "_coverage", "_stateful")),
+    "feed/test_candle_feed.py",
+)
 MODULES: Final = {
     "sequencing.chain": ("sequencing/test_chain.py", *_BOOKS),
     "books.market_book": _BOOKS,

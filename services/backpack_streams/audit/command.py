@@ -40,7 +40,7 @@ async def run(settings: AuditSettings, symbols: list[str]) -> int:
 
     Raises:
         UsageError: no such market. BooksDifferError: a book is not the exchange's, or could not be compared in time.
-        BusError: Kafka cannot be reached. RestError: the exchange's list of markets cannot be had.
+        BusError: Kafka cannot be reached. RestError: the exchange's list of markets could not be fetched.
     """
     if ALL in symbols and len(symbols) > 1:
         raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")

@@ -23,7 +23,7 @@ async def run(settings: BackfillSettings, stream: str, symbol: str) -> int:
 
     Raises:
         UsageError: no such stream, or one that has no history; no such market.
-        BackfillIncompleteError: some of it cannot be had. BusError: Kafka cannot be reached. RestError: the exchange refuses.
+        BackfillIncompleteError: the exchange did not give all of it. BusError: Kafka cannot be reached. RestError: the exchange refuses.
     """
     kind = _kind(stream)
     topic = TOPICS[kind.channel]

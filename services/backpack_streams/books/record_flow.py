@@ -24,7 +24,7 @@ PATIENCE_SECONDS: Final = 10.0
 """How long trades wait for the ones before them, which a refill may still bring."""
 HELD_AT_MOST: Final = 50_000
 """Trades of all markets that may wait; beyond that the oldest gap is reported."""
-_CANNOT_BE_HAD: Final = "REFILL_INCOMPLETE"
+_NOT_REFILLED: Final = "REFILL_INCOMPLETE"
 _MICROS: Final = 1_000_000
 
 Place = tuple[str, int]
@@ -100,7 +100,7 @@ class RecordFlow:
         except CodecError as error:
             self._tell(record, error)
             return
-        if gap["reason"] == _CANNOT_BE_HAD and gap["last_id"] is not None and gap["next_id"] is not None:
+        if gap["reason"] == _NOT_REFILLED and gap["last_id"] is not None and gap["next_id"] is not None:
             place = gap["topic"], gap["symbol"]
             if place in self._trades:
                 self._give(place, self._trades[place].lost((gap["last_id"] + 1, gap["next_id"])))

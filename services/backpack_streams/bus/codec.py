@@ -45,7 +45,7 @@ class SchemaRegistry(Protocol):
         """Gets the id of each schema under its subject. Raises `CodecError` where the registry does not have or take it."""
 
     async def fetch_texts(self, schema_ids: Iterable[int]) -> None:
-        """Gets the schemas behind ids; those that cannot be had stay unknown."""
+        """Gets the schemas behind ids; those that could not be fetched stay unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Codec:
             await self._registry.fetch_ids({f"{topic}-value": self.schema(record) for topic, record in records.items()})
 
     async def meet(self, values: Iterable[bytes | None]) -> None:
-        """Gets what reading these values needs from the registry. What cannot be had shows when they are decoded."""
+        """Gets what reading these values needs from the registry. A schema that could not be fetched shows when they are decoded."""
         if self._registry is None:
             return
         headers = {value[:CONFLUENT_HEADER_BYTES] for value in values if value and value[:1] == CONFLUENT_MARKER}

@@ -103,7 +103,7 @@ class KnownSchemas:
                 self._texts[schema_id] = schema.text
 
     async def fetch_texts(self, schema_ids: Iterable[int]) -> None:
-        """Gets the schemas behind ids. Those that cannot be had stay unknown; it raises nothing."""
+        """Gets the schemas behind ids. Those that could not be fetched stay unknown; it raises nothing."""
         now = self._clock()
         for schema_id in schema_ids:
             unknown = self._unknown.get(schema_id)

@@ -46,7 +46,7 @@ async def kafka_runtime(announce: Announce | None = None) -> KafkaRuntime:
     """Find a Java and bring Kafka's jars; the first time on a machine that downloads 55 MB.
 
     Raises:
-        EmbeddedError: no Java, or the jars cannot be had.
+        EmbeddedError: no Java, or the jars could not be fetched.
     """
     java = await asyncio.to_thread(find_java)
     cancelled = threading.Event()
@@ -89,7 +89,7 @@ class EmbeddedKafka:
         announce: Announce | None = None,
     ) -> None:
         if brokers not in _ALLOWED_BROKER_COUNTS:
-            raise EmbeddedError(f"{brokers} brokers cannot be had: choose 1 or 3")
+            raise EmbeddedError(f"{brokers} brokers are not possible: choose 1 or 3")
         self.data_dir = data_dir.absolute()
         self.host = host
         self.log_dir = (log_dir or data_dir / "logs").absolute()

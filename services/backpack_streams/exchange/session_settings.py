@@ -77,7 +77,7 @@ class SessionSettings:
     """Shortest time between two renewals of a connection that does not deliver; it doubles up to `renewal_cap_seconds`."""
     renewal_cap_seconds: float = 1_800.0
 
-    heal_base_seconds: float = 60.0
+    heal_base_seconds: float = 10.0
     """First wait between two subscriptions of a stream that does not deliver; it doubles up to `heal_cap_seconds`."""
     heal_cap_seconds: float = 900.0
     trust_again_seconds: float = 15.0

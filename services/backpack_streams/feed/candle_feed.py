@@ -39,7 +39,7 @@ class CandleFeed(LatestFeed):
             super().uncovered(gap)
             return
         self._reason = gap.reason, gap.detail
-        if self.has_told(gap):
+        if self.has_told(gap) and not self._candles.awaits_closing:
             self._surroundings.settled(self)
         else:
             self._break, self._break_due = gap, self._surroundings.now + CLOSING_SECONDS
@@ -60,10 +60,11 @@ class CandleFeed(LatestFeed):
 
     def _took(self, reading: Reading) -> None:
         row = reading.row
-        if self._break is not None and self._break.link_id == self.last_link:
+        self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], self._surroundings.now))
+        is_told = self._break is not None and self._break.link_id == self.last_link
+        if is_told and not self._candles.awaits_closing:  # a closing that may be missing is not on record yet
             self._break = None
             self._surroundings.settled(self)
-        self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], self._surroundings.now))
         if row["is_closed"]:
             self._reason = _NOT_CLOSED
 

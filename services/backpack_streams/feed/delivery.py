@@ -60,6 +60,8 @@ class Delivery:
         self._siblings = Siblings()
         self._heartbeats = Heartbeats(self.existing)
         self._siblings_due = 0.0
+        self._now = float("-inf")
+        """When something other than a frame came last (monotonic seconds): frames come a little later."""
         self.doubts = 0
         coverage.is_to_be_shown = self._is_to_be_shown
 
@@ -81,12 +83,13 @@ class Delivery:
         if self.start.is_over or _is_error(payload):
             self.router.on_frame(link, payload, received_us)
         else:
-            self.start.frame(link, payload, received_us)
+            self.start.frame(link, payload, received_us, self._now)
             if self.start.is_full:
                 self.pause.set(START_HOLDS)
 
     def on_coverage(self, event: CoverageEvent, now: Moment) -> None:
         """What the session says of delivery, in its place among the frames."""
+        self._now = now.seconds
         if not self.start.is_over:
             for each in self._bounded_by_held(event, now) if isinstance(event, StreamsInactive) else (event,):
                 self.start.broke(self.coverage.take(each, now))
@@ -105,15 +108,12 @@ class Delivery:
     def _bounded_by_held(self, event: StreamsInactive, now: Moment) -> Iterator[CoverageEvent]:
         """The same during the start, when frames are held unread: what a socket did not bring, it did not cover."""
         shown = Heartbeats(self.existing)
-        shown.saw(self._brought_at(now), self.router.feeds, now.seconds)
+        shown.saw(self.start.brought_at(), self.router.feeds, now.seconds)
         return shown.bounded(event, self.router.feeds, self.coverage)
-
-    def _brought_at(self, now: Moment) -> dict[str, float]:
-        """When each stream brought the last of what is held (monotonic seconds)."""
-        return {name: now.seconds - (now.us - at_us) / 1e6 for name, at_us in self.start.brought_at().items()}
 
     def on_tick(self, now: Moment, buffer_share: float) -> dict[str, str]:
         """Time passed; `buffer_share` is how full the buffer for Kafka is. Returns streams that do not deliver, with the evidence."""
+        self._now = now.seconds
         self.pause.watch_buffer(buffer_share, now.seconds)
         if not self.start.is_over:
             return {}
@@ -144,7 +144,7 @@ class Delivery:
             feed = self.router.recall(name)
             self._tell_untold(feed, known.untold)
             feed.resume(known.last_id, known.time_us)
-        brought_at = self._brought_at(now)
+        brought_at = self.start.brought_at()
         self.router.is_late = True
         self.start.finish(self.coverage.resume(covered), self.router.on_frame, lambda gap: self._on_break(gap, now))
         self.router.is_late = False

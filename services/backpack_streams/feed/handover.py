@@ -24,12 +24,16 @@ class Handover:
         self._first: dict[str, tuple[int, Mapping[str, Interval]]] = {}
         """Of each instance heard since the beginning: when its first watermark was made, and what it covered then."""
         self._proved: dict[str, Instance] = {}
+        self._clocks = _Clocks()
         self._began: float | None = None
 
     def take(self, record: Mapping[str, Any]) -> None:
         """A watermark of any instance of any service, oldest first."""
         found = self._instances.take(record)
-        if found is None or not self._is_of_use(found):
+        if found is None:
+            return
+        self._clocks.published(found.instance, found.published_time)
+        if not self._is_of_use(found):
             return
         if self._began is None or found.instance in self._proved:
             return
@@ -66,7 +70,7 @@ class Handover:
                 found[stream] = None
                 continue
             ends = [
-                until for each in self._instances.by_id.values() if (until := each.covered_until(stream)) is not None
+                until for each in self._instances.by_id.values() if (until := self._until(each, stream)) is not None
             ]
             if ends:
                 found[stream] = max(ends)
@@ -80,7 +84,7 @@ class Handover:
         found: dict[str, int] = {}
         for each in self._instances.by_id.values():
             for stream in (each.coverage or {}).keys() - self._streams:
-                until = each.covered_until(stream)
+                until = self._until(each, stream)
                 if until is not None and serves(stream):
                     found[stream] = max(until, found.get(stream, until))
         on = {name for each in self._proved.values() for name in each.coverage or {} if each.covers(name)}
@@ -93,6 +97,11 @@ class Handover:
             for each in self._proved.values()
             if any(self._covers_on(each, stream) for stream in self._streams)
         )
+
+    def _until(self, instance: Instance, stream: str) -> int | None:
+        """Until when it covered the stream, by the clock of the others if its own is ahead of theirs: too early rather than too late."""
+        until = instance.covered_until(stream)
+        return None if until is None else until - self._clocks.ahead(instance.instance)
 
     def _covers_on(self, instance: Instance, stream: str) -> bool:
         before = self._first[instance.instance][1].get(stream)
@@ -112,6 +121,31 @@ class Handover:
         """Whether it covers some of our streams, as far as is known."""
         coverage = instance.coverage
         return coverage is None or any(coverage[name].is_open for name in self._streams & coverage.keys())
+
+
+class _Clocks:
+    """Which instances' clocks are ahead of others', by the order of their watermarks and what each says of its time (µs)."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, int] = {}
+        """By instance, the oldest written last."""
+        self._since: dict[str, int] = {}
+        """When another instance published the watermark before its newest one."""
+        self._ahead: dict[str, int] = {}
+
+    def published(self, instance: str, at_us: int) -> None:
+        """The next watermark of the topic."""
+        self._newest.pop(instance, None)
+        self._ahead.pop(instance, None)
+        self._since[instance] = next(reversed(self._newest.values()), at_us)
+        for other, newest in self._newest.items():
+            if newest > at_us:
+                self._ahead.setdefault(other, newest - min(self._since[other], at_us))
+        self._newest[instance] = at_us
+
+    def ahead(self, instance: str) -> int:
+        """By how much an instance's clock is ahead at the most, if another one's later watermark shows that it is; else 0."""
+        return self._ahead.get(instance, 0)
 
 
 def patience_seconds(instance: Instance | None) -> float:

@@ -110,7 +110,8 @@ class Heartbeats:
     def missing(self, feeds: Mapping[str, StreamFeed], coverage: Coverage, now: float) -> dict[str, str]:
         """Streams that count as covered although their market's heartbeat is missing, while those of other markets come.
 
-        A heartbeat that has never come is no sudden silence: the watch over silent streams reports it.
+        A heartbeat that has never come is no sudden silence: the watch over silent streams reports it. One that is known not to be
+        delivered, though the others of its market were when it stopped, shows nothing of them.
         """
         if not any(now - self._beat(names) < LATE_SECONDS / 2 for names in self._by_symbol.values()):
             return {}  # none comes at all: that is the socket's matter, or the exchange's
@@ -118,8 +119,8 @@ class Heartbeats:
         looked_since = now if self._looked_since is None else self._looked_since
         for feed in feeds.values():
             since = coverage.active_since(feed.name)
-            beats = self._by_symbol.get(feed.symbol)
-            if since is None or beats is None or self._beat(beats) < 0:
+            beats = [name for name in self._by_symbol.get(feed.symbol, ()) if coverage.is_covered(name)]
+            if since is None or not beats or self._beat(beats) < 0:
                 continue
             newest = max(self._beat(beats), self._seen[feed.name].at, since, looked_since)
             if now - newest > LATE_SECONDS:

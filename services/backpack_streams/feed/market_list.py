@@ -99,7 +99,7 @@ class MarketList:
             if not self._known_securities.is_listed and not self._told_of_securities:
                 self._told_of_securities = True
                 logger.warning(
-                    "the list of securities cannot be had; stock prices follow the markets alone",
+                    "the list of securities could not be fetched; stock prices follow the markets alone",
                     extra={"error": str(error)},
                 )
         else:

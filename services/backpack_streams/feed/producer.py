@@ -224,7 +224,7 @@ class Producer:
                 self._selection.check(markets)
                 return markets
             except RestError as error:
-                logger.warning("the list of markets cannot be had; trying again", extra={"error": str(error)})
+                logger.warning("the list of markets could not be fetched; trying again", extra={"error": str(error)})
             await asyncio.sleep(backoff.next_delay_seconds())
 
     async def _markets(self) -> list[ListedMarket]:
@@ -310,7 +310,9 @@ class Producer:
             try:
                 self._subscribe(await self._markets())
             except (RestError, UsageError) as error:
-                logger.warning("the list of markets cannot be had; the last one stands", extra={"error": str(error)})
+                logger.warning(
+                    "the list of markets could not be fetched; the last one stands", extra={"error": str(error)}
+                )
 
     async def _tick(self) -> None:
         publisher = self._publishing.publisher

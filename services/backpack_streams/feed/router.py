@@ -141,7 +141,7 @@ class FrameRouter:
         except (msgspec.MsgspecError, KeyError, RecursionError):
             try:  # perhaps the envelope has a field that was not there yesterday
                 envelope = open_new_envelope(payload)
-                feed = self.feeds[envelope.stream]
+                feed = self._feed_of(envelope.stream)
             except (UnreadableMessageError, KeyError):
                 self._odd(link, payload, received_us)
                 return
@@ -149,6 +149,10 @@ class FrameRouter:
             feed.on_data(envelope.data, link, received_us)
         except BackpackStreamsError as error:
             self.lost(feed, payload, error)
+
+    def _feed_of(self, stream: str) -> StreamFeed:
+        """A stream that is wanted or, of what came long ago, was wanted then."""
+        return self._dropped[stream] if self.is_late and stream in self._dropped else self.feeds[stream]
 
     def on_tick(self, now: float, now_us: int) -> None:
         """Time passed: seconds of the monotonic clock, microseconds since the Unix epoch."""

@@ -192,6 +192,11 @@ class CandleChain:
         """Whether the candle that starts at `start_us` has not gone out closed yet."""
         return self.until is None or start_us >= self.until
 
+    @property
+    def awaits_closing(self) -> bool:
+        """Whether a later candle has begun, so that the closed state of one before it comes soon or is lost."""
+        return self._ahead is not None
+
     def took(self, start_us: int, end_us: int, is_closed: bool, now: float) -> Candles | None:
         """A state of a candle went out at `now` (seconds of the monotonic clock).
 

@@ -24,11 +24,15 @@ class StartError(BackpackStreamsError):
 
 @dataclass(frozen=True, slots=True)
 class HeldFrame:
-    """A frame that waits: which socket brought it, and when (microseconds since the Unix epoch)."""
+    """A frame that waits: which socket brought it, and when (microseconds since the Unix epoch).
+
+    `came`: the same in monotonic seconds, or a little earlier.
+    """
 
     link: int
     payload: bytes
     received_us: int
+    came: float
 
 
 class Start:
@@ -50,17 +54,17 @@ class Start:
         """Whether no more should be read."""
         return self.held_bytes >= self._limit_bytes
 
-    def frame(self, link: int, payload: bytes, received_us: int) -> None:
+    def frame(self, link: int, payload: bytes, received_us: int, came: float) -> None:
         """Holds a frame."""
-        self._held.append(HeldFrame(link, payload, received_us))
+        self._held.append(HeldFrame(link, payload, received_us, came))
         self.held_bytes += len(payload) + FRAME_OVERHEAD_BYTES
 
-    def brought_at(self) -> dict[str, int]:
-        """When each stream brought the last frame that is held (microseconds since the Unix epoch)."""
-        found: dict[str, int] = {}
+    def brought_at(self) -> dict[str, float]:
+        """When each stream brought the last frame that is held (monotonic seconds)."""
+        found: dict[str, float] = {}
         for each in self._held:
             if isinstance(each, HeldFrame) and (stream := _STREAM.search(each.payload)) is not None:
-                found[stream[1].decode("utf-8", "replace")] = each.received_us
+                found[stream[1].decode("utf-8", "replace")] = each.came
         return found
 
     def broke(self, gaps: Iterable[Break]) -> None:

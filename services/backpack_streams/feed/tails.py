@@ -1,6 +1,7 @@
 """What was published last on each stream, read from the tails of the topics: a restart that missed nothing records no gap."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -47,7 +48,7 @@ class TailReader:
 
     def __init__(self, connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> None:
         self.found: dict[tuple[str, str], Last] = {}
-        self.untold = Untold()
+        self.untold = Untold(time.time_ns() // 1000)
         self._codec = codec
         self._topics = list(topics)
         self._reader = Reader(connection, codec)

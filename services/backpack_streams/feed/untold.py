@@ -4,6 +4,7 @@ Data and gaps are in different partitions. Kafka may have what came after a hole
 killed in between; the next one goes on behind the hole and would never see it.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,44 +19,67 @@ class Span(NamedTuple):
     until: int
 
 
-class _Sequence:
-    """The ids of one stream that were found, in whatever order and however often."""
+class _Told(NamedTuple):
+    """What a gap on record speaks of, and when by our clock (µs, 0 if it does not say)."""
 
-    __slots__ = ("_holes", "_next", "_time_us", "first", "first_received_us")
+    span: Span
+    time_us: int
+
+
+class _Sequence:
+    """The ids of one stream that were found, in whatever order and however often. Where they began anew, gaps of before say nothing."""
+
+    __slots__ = ("_began", "_holes", "_next", "_time_us", "first", "first_received_us")
 
     def __init__(self, first: int, received_us: int) -> None:
         self.first = first
         self.first_received_us = received_us
-        self._holes: list[Span] = []
+        self._began: list[int] = []
+        """When the exchange began anew: in the middle between the last message before and the first one after, as clocks step."""
+        self._holes: list[tuple[int, Span]] = []
+        """Each with how often it had begun anew by then."""
         self._next: int | None = None
         self._time_us = 0
 
     def found(self, span: Span, time_us: int) -> None:
+        if self._began and 0 < time_us < self._began[-1]:  # a refill of a sequence that has ended
+            self._fill(span, bisect_right(self._began, time_us))
+            return
         if self._next is not None and span.until <= self._next and time_us > self._time_us and not self._fills(span):
-            self._next = None  # the exchange began anew
+            self._next = None
+            self._began.append((self._time_us + time_us) // 2)
         if self._next is not None and span.first > self._next:
-            self._holes = [*self._holes[-_HOLES_AT_MOST:], Span(self._next, span.first)]
+            self._holes = [*self._holes[-_HOLES_AT_MOST:], (len(self._began), Span(self._next, span.first))]
         elif self._holes:
-            self._holes = _without(self._holes, span)
+            self._fill(span, len(self._began))
         self._next = max(self._next or span.until, span.until)
         self._time_us = max(self._time_us, time_us)
 
-    def untold(self, told: Iterable[Span]) -> list[Span]:
-        holes = self._holes
-        for span in told:
-            holes = _without(holes, span)
-        return holes
+    def untold(self, told: Iterable[_Told]) -> list[Span]:
+        kept = self._holes
+        for span, time_us in told:
+            self._fill(span, bisect_right(self._began, time_us) if time_us else len(self._began))
+        left, self._holes = self._holes, kept
+        return [hole for _, hole in left]
+
+    def _fill(self, span: Span, age: int) -> None:
+        self._holes = [
+            (of, part) for of, hole in self._holes for part in (_without([hole], span) if of == age else [hole])
+        ]
 
     def _fills(self, span: Span) -> bool:
-        return any(span.first < hole.until and hole.first < span.until for hole in self._holes)
+        age = len(self._began)
+        return any(of == age and span.first < hole.until and hole.first < span.until for of, hole in self._holes)
 
 
 class Untold:
     """Give it the records of the topics and of `ops.gap`, each partition in its order; then ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_us: int) -> None:
+        """`now_us`: the wall clock. What says that it is from later was written by a clock that was wrong."""
+        self._now_us = now_us
         self._sequences: dict[tuple[str, str], _Sequence] = {}
-        self._told: dict[str, list[Span]] = {}
+        self._told: dict[str, list[_Told]] = {}
         self._told_since_us: dict[str, int] = {}
 
     def record(self, topic: str, name: str, row: Mapping[str, Any]) -> None:
@@ -79,11 +103,12 @@ class Untold:
         """A gap on record."""
         is_of_ids = row["last_id"] is not None or row["next_id"] is not None
         last, after = (row["last_id"], row["next_id"]) if is_of_ids else (row["last_time"], row["next_time"])
-        if row["last_time"] is not None:
+        if row["last_time"] is not None and row["last_time"] <= self._now_us:
             self._told_since_us[row["stream"]] = max(row["last_time"], self._told_since_us.get(row["stream"], 0))
         if after is not None:
             first = 0 if last is None else last + 1 if is_of_ids else last
-            self._told.setdefault(row["stream"], []).append(Span(first, after))
+            time_us = row["next_time"] or row["last_time"] or row.get("detected_time") or 0
+            self._told.setdefault(row["stream"], []).append(_Told(Span(first, after), time_us))
 
     def tells_of(self, stream: str, since_us: int) -> bool:
         """Whether a gap on record begins at this moment of the stream, or later."""
@@ -102,7 +127,7 @@ class Untold:
         told = self._told.get(stream, [])
         before: list[Span] = []
         if covered_until_us is not None and sequence.first_received_us > covered_until_us:
-            before = [Span(0, sequence.first)] if not any(each.until == sequence.first for each in told) else []
+            before = [Span(0, sequence.first)] if not any(each.span.until == sequence.first for each in told) else []
         return before + sequence.untold(told)
 
 

@@ -254,7 +254,7 @@ class Recorder:
             wants_stocks = any(kind.channel == STOCK_PRICE for kind in self._kinds)
             securities = await self._market_list.securities() if wants_stocks else ()
         except RestError as error:
-            logger.warning("the list of markets cannot be had; trying again", extra={"error": str(error)})
+            logger.warning("the list of markets could not be fetched; trying again", extra={"error": str(error)})
             return False
         if not self._is_listed:
             self._selection.check(markets)

@@ -83,7 +83,9 @@ def gap_measures(seeder: Seeder, refiller: Refiller) -> Iterable[Collector]:
             lambda: refiller.gaps_refilled,
         ),
         count(
-            "refill_gaps_incomplete", "Gaps, or parts of them, that cannot be had.", lambda: refiller.gaps_incomplete
+            "refill_gaps_incomplete",
+            "Gaps, or parts of them, that the exchange could not refill.",
+            lambda: refiller.gaps_incomplete,
         ),
         counts(
             "read_failures",

@@ -82,7 +82,7 @@ class HttpServer:
         """Listen; answers the port.
 
         Raises:
-            OSError: the port cannot be had.
+            OSError: the port is taken, or not allowed.
         """
         for each in listening_sockets(host, port):
             self._servers.append(await asyncio.start_server(self._serve, sock=each, limit=_MAX_HEAD_BYTES))

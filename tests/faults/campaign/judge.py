@@ -23,9 +23,11 @@ SLACK_US = 1_000_000
 
 WRONG_CLOCK_US = 60_000_000
 """A record whose received time is so far from when it was made was received by a clock that was wrong."""
+STEP_US = 3_600_000_000
+"""By so much clocks are stepped in campaigns, which last for less."""
 
 _NO_LOSS = frozenset({"REFILLED", "AUDIT_MISMATCH"})
-_REFILLED, _INCOMPLETE = "REFILLED", "REFILL_INCOMPLETE"
+_REFILLED, _INCOMPLETE, _START = "REFILLED", "REFILL_INCOMPLETE", "STREAM_START"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,18 @@ class Bounds:
             return 0, 0
         if after is None:
             assert before is not None
-            return self._back_from(before), before
+            if gap.reason == _START:  # of the first one of all: nothing is known of what came before
+                return 0, before
+            return self._back_from(self._unconfirmed_from(before, gap)), before
         if before is None:
             return after, self._on_from(after)
         return after, before
+
+    def _unconfirmed_from(self, before: int, gap: GapRecord) -> int:
+        """Messages that came shortly before the coverage was confirmed are no proof that those before them had come."""
+        if gap.next_id is not None or gap.next_us is None or before >= len(self._messages):
+            return before
+        return min(before, self._by_time(self._messages[before].wall_us - SLACK_US, bisect_left))
 
     def _on_from(self, after: int) -> int:
         place = bisect_left(self._known, after)
@@ -148,10 +158,11 @@ class Bounds:
         places = self._received_at(gap.last_us)
         if places:
             return max(places) + 1
+        last_us = self._by_right_clock(gap.last_us)
         if gap.next_id is None and gap.next_us is None:  # what is in Kafka next ends it: no slack before what was last
-            return self._by_time(gap.last_us, bisect_right)
-        place = self._by_time(gap.last_us - SLACK_US, bisect_left)
-        return min(place, self._by_start(gap.last_us)) if self._is_candle else place
+            return self._by_time(last_us, bisect_right)
+        place = self._by_time(last_us - SLACK_US, bisect_left)
+        return min(place, self._by_start(last_us)) if self._is_candle else place
 
     def _of_next(self, gap: GapRecord) -> int | None:
         """The first place from which on nothing is missing; None where the gap does not say."""
@@ -170,8 +181,9 @@ class Bounds:
             gap.last_id is None and gap.last_us is None
         ):  # since then the stream is covered; before, up to what Kafka holds, it is not known
             return self._by_time(gap.next_us, bisect_right)
-        place = self._by_time(gap.next_us + SLACK_US, bisect_right)
-        return max(place, self._by_start(gap.next_us)) if self._is_candle else place
+        next_us = self._by_right_clock(gap.next_us)
+        place = self._by_time(next_us + SLACK_US, bisect_right)
+        return max(place, self._by_start(next_us)) if self._is_candle else place
 
     def _received_at(self, wall_us: int) -> list[int]:
         found = (self._places.get(each) for each in self._received.get(wall_us, ()))
@@ -183,6 +195,14 @@ class Bounds:
         if at == len(self._wrongly_received) or self._wrongly_received[at][0] - wall_us > 3 * SLACK_US:
             return None
         return self._wrongly_received[at][1]
+
+    def _by_right_clock(self, wall_us: int) -> int:
+        """A bound that lies far outside of the campaign is by a clock that was stepped."""
+        if self._messages and wall_us > self._messages[-1].wall_us + WRONG_CLOCK_US:
+            return wall_us - STEP_US
+        if self._messages and wall_us < self._messages[0].wall_us - WRONG_CLOCK_US:
+            return wall_us + STEP_US
+        return wall_us
 
     def _by_time(self, wall_us: int, bisect: Callable[..., int]) -> int:
         return bisect(self._messages, wall_us, key=lambda each: each.wall_us)

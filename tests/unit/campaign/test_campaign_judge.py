@@ -88,6 +88,16 @@ def test_a_gap_without_a_beginning_reaches_back_to_the_record_before():
     assert lost(TRADES, {5, 8, 9}, gap(None, 110)) == [5]
 
 
+def test_what_came_just_before_a_coverage_was_confirmed_does_not_end_a_gap_without_a_beginning():
+    messages = [ticker(each) for each in (0.0, 1.0, 2.0, 3.0, 4.0, 4.3, 4.6, 5.0)]
+    assert lost(messages, {2, 3, 4}, gap(next_at=4.8)) == []
+    assert lost(messages, {1, 2, 4}, gap(next_at=4.8)) == [1, 2], "the record before was long before that"
+
+
+def test_before_the_start_of_a_stream_nothing_is_known():
+    assert lost(TICKERS, {3, 5, 7, 9}, gap(next_at=8, reason="STREAM_START")) == [9]
+
+
 @pytest.mark.parametrize(("last", "next_at", "expected"), [(4, 8, []), (6.5, 8, [5]), (4, 5.5, [7]), (4, None, [])])
 def test_bounds_in_time_hold_with_a_second_of_slack(last, next_at, expected):
     assert lost(TICKERS, {5, 6, 7}, gap(last=last, next_at=next_at)) == expected
@@ -115,6 +125,12 @@ def test_a_bound_by_a_wrong_clock_between_two_records_means_the_one_received_nex
     record = gap(next_at=11.0 + step)
     found = lost_messages(TICKERS, kept, [record], since_us=None, until_us=1 << 62, received=received)
     assert [(each.first, each.last) for each in found] == [(TICKERS[3], TICKERS[3]), (TICKERS[13], TICKERS[15])]
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_a_bound_by_a_wrong_clock_counts_though_nothing_was_received_by_it(step):
+    assert lost(TICKERS, {5, 6, 7}, gap(last=4 + step, next_at=8 + step)) == []
+    assert lost(TICKERS, {5, 6, 11}, gap(last=4 + step, next_at=8 + step)) == [11]
 
 
 def test_open_bounds_in_time_reach_to_the_nearest_records():

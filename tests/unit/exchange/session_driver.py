@@ -256,6 +256,8 @@ class Driver:
 
 
 def started(*, bad: frozenset[str] = frozenset(), streams: Iterable[str] = (), **numbers: float) -> Driver:
+    """`numbers` are settings; streams that do not deliver are asked for again after a minute first, if nothing else is said."""
+    numbers = {"heal_base_seconds": 60.0} | numbers
     driver = Driver(Session(SessionSettings(**numbers), rng=random.Random(7)), bad)  # type: ignore[arg-type]  # ints too
     driver.do(driver.session.start(driver.now))
     driver.want(wanted(*streams))

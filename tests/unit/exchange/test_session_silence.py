@@ -10,7 +10,7 @@ from backpack_streams.exchange.session_actions import (
     StreamsActive,
     StreamsInactive,
 )
-from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, Expectation
+from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, Expectation, SessionSettings
 from unit.exchange.session_driver import (
     Driver,
     ServerSide,
@@ -109,6 +109,21 @@ def test_two_new_subscriptions_come_before_a_new_socket_and_waits_grow() -> None
     assert [renewed for _, renewed in times] == [False, True, False, True], "the second new socket waits for its turn"
     waits = [later - earlier for (earlier, _), (later, _) in pairwise(times)]
     assert waits == [pytest.approx(120, abs=3), pytest.approx(240, abs=3), pytest.approx(480, abs=3)]
+
+
+def test_a_subscription_that_is_ignored_again_is_asked_for_within_seconds() -> None:
+    """As it comes set: an exchange that ignores subscriptions for some seconds costs a stream little more than these."""
+    base = SessionSettings().heal_base_seconds
+    driver = watching({TICKER: BY_THE_CLOCK, "ticker.OTHER": BY_THE_CLOCK}, heal_base_seconds=base)
+    driver.ticking = {TICKER, "ticker.OTHER"}
+    driver.pass_time(10)
+    deafen(driver, TICKER)
+    driver.do(driver.session.doubt([TICKER], "it is late", driver.now))
+    driver.pass_time(11)
+    recover(driver)
+    mark = len(driver.log)
+    driver.pass_time(22)
+    assert notices(driver.log[mark:], NoticeKind.STREAM_RECOVERED)
 
 
 def test_a_depth_stream_that_delivered_before_a_reconnect_and_never_after_it_is_asked_for_again() -> None:

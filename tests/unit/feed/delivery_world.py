@@ -115,7 +115,7 @@ class Kafka:
     def last(self, stream: str, until: int | None) -> tuple[LastPublished, int] | None:
         """As the reader of tails finds it, and the moment that all before it may be missing from."""
         found: dict[tuple[str, str], Last] = {}
-        untold = Untold()
+        untold = Untold(1 << 62)
         topic = TOPICS[stream]
         for name in (topic, "ops.gap"):
             for value in self.topics[name].values if name in self.topics else ():

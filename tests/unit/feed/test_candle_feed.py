@@ -78,10 +78,24 @@ def test_an_outage_is_told_by_the_candles_that_closed_meanwhile() -> None:
     outage(plant, 250.0, 500.0)
     send(plant, 8, closed=False, link=1)
     assert gaps(plant) == []  # the closed state of the one before may come right after
+    assert not plant.coverage.statement()[0][0].is_settled, "one that is killed now has told nobody"
     plant.tick(500.0 + CLOSING_SECONDS)
     assert gaps(plant) == [("DISCONNECTED", 4, 8)]
+    assert plant.coverage.statement()[0][0].is_settled
     send(plant, 8, closed=True, link=1)
     assert len(gaps(plant)) == 1
+
+
+def test_the_closing_that_comes_after_the_next_opening_shows_that_nothing_was_lost() -> None:
+    plant = Plant([STREAM])
+    send(plant, 3, closed=True)
+    outage(plant, 250.0, 290.0)
+    send(plant, 5, closed=False, link=1)
+    assert not plant.coverage.statement()[0][0].is_settled
+    send(plant, 4, closed=True, link=1)
+    assert plant.coverage.statement()[0][0].is_settled
+    plant.tick(3600.0)
+    assert gaps(plant) == []
 
 
 def test_an_outage_after_which_nothing_comes_is_told_by_the_clock() -> None:

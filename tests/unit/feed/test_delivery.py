@@ -26,13 +26,17 @@ class Producer:
         self.plant.coverage._earlier = None
         self.delivery = Delivery(self.plant.coverage, self.plant.router, self.pause, self.start)
         self.now = 0.0
+        self.wall = 0.0
+        """How far the wall clock is ahead."""
 
     @property
     def moment(self) -> Moment:
-        return Moment(self.now, round(self.now * SECOND))
+        return Moment(self.now, round((self.now + self.wall) * SECOND))
 
     def send(self, frame: Any, link: int = 0) -> None:
         payload = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
+        if not self.start.is_over:
+            self.tick(self.now)
         self.delivery.on_frame(link, payload, self.moment.us)
 
     def take(self, event: CoverageEvent, now: float) -> None:
@@ -43,7 +47,8 @@ class Producer:
         self.take(StreamsActive(tuple(self.plant.router.feeds), link, now), now)
 
     def inactive(self, link: int, now: float) -> None:
-        self.take(StreamsInactive(tuple(self.plant.router.feeds), link, now, "DISCONNECTED"), now)
+        streams = tuple(feed.name for feed in self.plant.router._all())
+        self.take(StreamsInactive(streams, link, now, "DISCONNECTED"), now)
 
     def tick(self, now: float, share: float = 0.0) -> dict[str, str]:
         self.now = now
@@ -52,7 +57,7 @@ class Producer:
     def resume(self, now: float, last: dict[str, LastPublished] | None = None, **covered: float | None) -> None:
         """What Kafka has is known; `covered` by channel, in seconds."""
         self.now = now
-        names = {name.partition(".")[0]: name for name in self.plant.router.feeds}
+        names = {feed.name.partition(".")[0]: feed.name for feed in self.plant.router._all()}
         earlier = {names[each]: None if until is None else round(until * SECOND) for each, until in covered.items()}
         self.delivery.resume(last or {}, earlier, self.moment)
 
@@ -196,6 +201,27 @@ def test_what_was_held_at_the_start_shows_nothing_of_the_time_after_it_came() ->
         assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps][-1] == (11.0, 22.0)
 
 
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_step_of_the_wall_clock_during_the_start_makes_nothing_that_was_held_younger(step: float) -> None:
+    book, ticker = "bookTicker.X", "ticker.X"
+    producer = Producer(book, ticker)
+    producer.delivery.expect((ticker,))
+    producer.active(0, 10.0)
+    producer.now = 10.4
+    producer.send({"stream": ticker, "data": {"e": "ticker", "E": 1, "T": 10 * SECOND, "s": "X", "n": 1}})
+    producer.inactive(0, 10.5)
+    producer.active(1, 11.0)
+    producer.wall = step
+    producer.resume(19.0, {}, bookTicker=None, ticker=None)
+    producer.tick(19.1)
+    producer.inactive(1, 21.0)
+    producer.active(2, 22.0)
+    producer.tick(40.0)
+    for stream in (book, ticker):
+        gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == stream]
+        assert gaps[-1]["last_time"] == min(11.0, 11.0 + step) * SECOND, "by the old and the new time"
+
+
 def test_a_pause_of_reading_does_not_make_what_came_before_it_any_younger() -> None:
     book, ticker = "bookTicker.X", "ticker.X"
     producer = Producer(book, ticker)
@@ -247,6 +273,21 @@ def test_what_still_waits_when_the_start_is_over_was_sent_after_the_coverage_beg
     assert producer.plant.router.held_since() == 10.0
     producer.tick(17.0)
     assert producer.plant.router.held_since() is None
+
+
+@pytest.mark.parametrize("stream", ["depth.X", "bookTicker.X"])
+def test_what_was_held_of_a_market_that_is_closed_before_the_start_is_over_goes_out(stream: str) -> None:
+    producer = Producer(stream)
+    producer.active(0, 10.0)
+    producer.send(depth_frame(7, 7, 9 * SECOND) if stream == "depth.X" else ticker_frame(7, 9 * SECOND))
+    producer.plant.router.want(())
+    producer.inactive(0, 12.0)
+    producer.resume(16.0, {}, **{stream.partition(".")[0]: None})
+    producer.tick(30.0)
+    topic = "market.depth" if stream == "depth.X" else "market.book_ticker"
+    assert len(producer.plant.lanes.of(topic)) == 1
+    producer.send(depth_frame(8, 8, 9 * SECOND) if stream == "depth.X" else ticker_frame(8, 9 * SECOND))
+    assert len(producer.plant.lanes.of(topic)) == 1, "it is not wanted now"
 
 
 def test_an_answer_to_a_subscription_is_not_held() -> None:

@@ -176,6 +176,31 @@ def test_of_several_dead_instances_the_last_counts_and_each_stream_has_its_own()
     assert handover.covered(always) == {S: 79 * SECOND, OTHER: 79 * SECOND}
 
 
+@pytest.mark.parametrize("ahead", [3600.0, 100.0, 10.0])
+@pytest.mark.parametrize("until", [None, 30.0])
+@pytest.mark.parametrize("silence", [0.5, 9.0])
+def test_one_whose_clock_was_ahead_ends_by_the_clock_of_who_wrote_beside_it(
+    ahead: float, until: float | None, silence: float
+) -> None:
+    """Whether that time has passed by now, or is still to come; rather too early than too late."""
+    wrong, right = Witness("a", ahead=ahead), Witness("b", streams=(OTHER,))
+    after = 40.0 + silence
+    handover = begun(
+        right.says(39.0, 39.0),
+        wrong.says(40.0, 40.0, until),
+        right.says(after, after),
+        right.says(after + 1, after + 1),
+    )
+    assert handover.covered(always) == {S: ((until or 40.0) - 1.0) * SECOND}
+
+
+def test_the_clock_of_one_that_goes_on_is_held_against_what_others_write_then() -> None:
+    wrong, right = Witness("a", ahead=60.0), Witness("b", streams=(OTHER,))
+    before = [wrong.says(20.0, 20.0), right.says(21.0, 21.0), wrong.says(40.0, 40.0)]
+    assert begun(*before).covered(always) == {S: 100 * SECOND}, "nobody wrote after it: its own clock is all there is"
+    assert begun(*before, right.says(42.0, 42.0)).covered(always) == {S: 21 * SECOND}
+
+
 def test_a_living_instance_of_another_shard_covers_only_its_own() -> None:
     theirs, dead = Witness("b", streams=(OTHER,)), Witness("a", streams=(S,))
     handover = begun(dead.says(50.0, 49.0), theirs.says(99.5, 99.0))

@@ -7,7 +7,7 @@ from backpack_streams.feed.delivery import Delivery
 from backpack_streams.feed.heartbeats import LATE_SECONDS
 from backpack_streams.feed.read_pause import ReadPause
 from backpack_streams.feed.start import Start
-from unit.feed.recorded_lanes import Plant, depth_frame
+from unit.feed.recorded_lanes import Plant, depth_frame, trade_frame
 
 STREAMS = ("depth.X", "trade.X", "ticker.X", "depth.Y", "ticker.Y", "trade.Z")
 
@@ -47,6 +47,10 @@ class Market:
         self.lose()
         self.plant.now += 0.25
         self._take(StreamsActive(STREAMS, 1, self.plant.now))
+
+    def take_away(self, stream: str) -> None:
+        """The session knows that a stream is not delivered."""
+        self._take(StreamsInactive((stream,), 1, self.plant.now, "SILENT"))
 
     def lose(self) -> dict[str, float]:
         """The link goes; until when each stream is stated as covered, in seconds."""
@@ -162,6 +166,19 @@ def test_a_market_is_doubted_as_a_whole_once_its_heartbeat_is_late() -> None:
     assert market.doubted == {}
     market.pass_to(12.0 + LATE_SECONDS, "Y")
     assert market.doubted.keys() == {"depth.X", "trade.X", "ticker.X"}
+
+
+def test_a_heartbeat_that_alone_is_not_delivered_shows_nothing_of_its_market() -> None:
+    """The exchange ignores the subscription of a ticker, and that is known: a trade that does not come for some seconds is no wonder."""
+    market = Market()
+    market.pass_to(10.0, "X", "Y")
+    for second in range(11, 40):
+        if second < 19:
+            market.plant.send(trade_frame(second, second), 1, second * 1_000_000)
+        market.pass_to(float(second), "Y")
+        for stream in market.doubted.keys() & {"ticker.X"}:
+            market.take_away(stream)
+    assert market.doubted.keys() == {"ticker.X", "depth.X"}
 
 
 def test_one_that_is_a_little_late_or_that_nobody_knows_to_exist_shows_nothing() -> None:

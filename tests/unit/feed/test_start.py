@@ -34,9 +34,9 @@ def finish(start: Start, *first: str) -> list[str]:
 
 def test_frames_and_breaks_come_out_in_their_order_after_what_follows_from_kafka() -> None:
     start = Start(0.0)
-    start.frame(1, b"a", 10)
+    start.frame(1, b"a", 10, 0.0)
     start.broke([break_of("B"), break_of("C")])
-    start.frame(2, b"d", 20)
+    start.frame(2, b"d", 20, 0.0)
     assert not start.is_over
     assert finish(start, "X", "Y") == ["X", "Y", "1 a 10", "B", "C", "2 d 20"]
     assert (start.is_over, start.held_bytes) == (True, 0)
@@ -44,7 +44,7 @@ def test_frames_and_breaks_come_out_in_their_order_after_what_follows_from_kafka
 
 def test_it_is_over_before_anything_comes_out() -> None:
     start, seen = Start(0.0), list[bool]()
-    start.frame(1, b"a", 10)
+    start.frame(1, b"a", 10, 0.0)
     start.finish([break_of("X")], lambda *_: seen.append(start.is_over), lambda _: seen.append(start.is_over))
     assert seen == [True, True]
 
@@ -54,7 +54,7 @@ def test_it_is_full_at_its_limit_in_bytes(sizes: list[int], limit: int) -> None:
     start, held = Start(0.0, limit_bytes=limit), 0
     for size in sizes:
         assert start.is_full is (held >= limit)
-        start.frame(0, b"x" * size, 1)
+        start.frame(0, b"x" * size, 1, 0.0)
         held += size + FRAME_OVERHEAD_BYTES
     assert start.held_bytes == held
 
@@ -62,13 +62,13 @@ def test_it_is_full_at_its_limit_in_bytes(sizes: list[int], limit: int) -> None:
 def test_many_small_frames_fill_it_too() -> None:
     start = Start(0.0, limit_bytes=1_000_000)
     for _ in range(1_000_000 // FRAME_OVERHEAD_BYTES + 1):
-        start.frame(0, b"", 1)
+        start.frame(0, b"", 1, 0.0)
     assert start.is_full
 
 
 def test_it_tries_until_its_patience_ends_and_then_publishes_nothing() -> None:
     start = Start(100.0, patience_seconds=60.0)
-    start.frame(1, b"a", 10)
+    start.frame(1, b"a", 10, 0.0)
     start.broke([break_of("B")])
     start.failed("no leader", 130.0)
     start.failed("no leader yet", 159.9)
@@ -83,6 +83,6 @@ def test_it_tries_until_its_patience_ends_and_then_publishes_nothing() -> None:
 
 def test_what_was_held_when_it_is_abandoned_is_published_by_nobody() -> None:
     start = Start(0.0)
-    start.frame(1, b"a", 10)
+    start.frame(1, b"a", 10, 0.0)
     start.abandon()
     assert (start.is_over, start.held_bytes, finish(start)) == (False, 0, [])

@@ -9,6 +9,7 @@ from backpack_streams.feed.untold import Span, Untold
 
 TOPIC, STREAM = "p.market.trade", "trade.X"
 MINUTE = 60_000_000
+NOW_US = 1_800_000_000_000_000
 
 
 def gap(last_id: int | None, next_id: int | None, stream: str = STREAM, **times: int | None) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def missing(untold: Untold) -> set[int]:
 def test_what_is_missing_is_all_between_the_records_that_no_gap_holds(
     ids: list[int], gaps: list[tuple[int | None, int | None]]
 ) -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     for each in ids:
         trade(untold, each, 5)
     told: set[int] = set()
@@ -46,7 +47,7 @@ def test_what_is_missing_is_all_between_the_records_that_no_gap_holds(
 
 
 def test_updates_of_depth_cover_several_ids_and_windows_may_overlap() -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     for first, last in ((1, 5), (4, 9), (10, 10), (13, 15)):
         row = {
             "symbol": "X",
@@ -60,7 +61,7 @@ def test_updates_of_depth_cover_several_ids_and_windows_may_overlap() -> None:
 
 
 def test_only_closed_candles_count_and_each_interval_has_its_own() -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     for minute, is_closed, interval in ((1, True, "1m"), (2, False, "1m"), (4, True, "1m"), (9, True, "3m")):
         length = MINUTE if interval == "1m" else 3 * MINUTE
         row = {
@@ -75,14 +76,29 @@ def test_only_closed_candles_count_and_each_interval_has_its_own() -> None:
 
 
 def test_a_sequence_that_began_anew_leaves_nothing_missing_between_the_two() -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     for each, time_us in ((1000, 1), (1001, 2), (1, 3), (2, 4), (4, 5)):
         trade(untold, each, time_us)
     assert missing(untold) == {3}
 
 
+def test_gaps_of_before_the_exchange_began_anew_say_nothing_of_what_is_missing_since() -> None:
+    """A market that was taken off the list and came back with ids from 1: the old ids were far above, and some are the same."""
+    untold = Untold(NOW_US)
+    for each, time_us in ((1000, 10), (1005, 20), (1, 30), (4, 40), (9, 50)):
+        trade(untold, each, time_us)
+    untold.gap(gap(None, 1000, next_time=11))
+    untold.gap(gap(4, 9, last_time=12, next_time=13))  # of the sequence before: it began lower once
+    assert missing(untold) == {1001, 1002, 1003, 1004, 2, 3, 5, 6, 7, 8}
+    trade(untold, 1002, 15)  # refilled since
+    assert missing(untold) == {1001, 1003, 1004, 2, 3, 5, 6, 7, 8}
+    untold.gap(gap(1000, 1005, last_time=12, next_time=21))
+    untold.gap(gap(4, 9, last_time=42, next_time=51))
+    assert missing(untold) == {2, 3}
+
+
 def test_a_gap_without_an_end_and_those_of_other_streams_hold_nothing() -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     for each in (1, 5):
         trade(untold, each)
     untold.gap(gap(1, None))
@@ -93,13 +109,13 @@ def test_a_gap_without_an_end_and_those_of_other_streams_hold_nothing() -> None:
 
 
 def test_records_without_a_sequence_say_nothing() -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     untold.record("t", "BookTicker", {"symbol": "X", "update_id": 4})
     assert untold.of("bookTicker.X", "t", "X") == []
 
 
 def test_what_was_before_a_first_record_from_after_the_coverage_that_is_known_is_missing() -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     for each in (7, 8, 11):
         trade(untold, each)
 
@@ -113,10 +129,16 @@ def test_what_was_before_a_first_record_from_after_the_coverage_that_is_known_is
 
 
 def test_a_gap_on_record_tells_of_the_time_since_it_began() -> None:
-    untold = Untold()
+    untold = Untold(NOW_US)
     assert not untold.tells_of(STREAM, 5)
     untold.gap(gap(None, None, last_time=5, next_time=9))
     untold.gap(gap(None, None, last_time=3, next_time=4))
     assert untold.tells_of(STREAM, 5)
     assert not untold.tells_of(STREAM, 6)
     assert not untold.tells_of("trade.Y", 5)
+
+
+def test_a_gap_from_the_future_was_written_by_a_wrong_clock_and_tells_of_nothing() -> None:
+    untold = Untold(100)
+    untold.gap(gap(None, None, last_time=3_600, next_time=3_700))
+    assert not untold.tells_of(STREAM, 50)

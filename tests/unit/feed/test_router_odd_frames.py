@@ -1,0 +1,179 @@
+"""Frames that cannot be used: each is a dead letter, what is missing is on record, and the stream goes on."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.feed.reports import MAX_PAYLOAD_BYTES
+from unit.feed.captured_frames import PUBLIC, fewer, frames
+from unit.feed.recorded_lanes import Plant, depth_frame, trade_frame
+
+FORTY_DIGITS = "1234567890" * 4
+
+
+@pytest.mark.parametrize(
+    "levels", [[[FORTY_DIGITS, "1"]], [["1", FORTY_DIGITS]], [["1.0000000000000000001", "1"]], [["NaN", "1"]]]
+)
+def test_a_price_that_does_not_fit_is_a_dead_letter_and_a_gap_and_the_stream_goes_on(levels: list[list[str]]) -> None:
+    plant = Plant(["depth.X"])
+    plant.send(depth_frame(1, 1, 1000), 0, 1)
+    bad = json.dumps(depth_frame(2, 2, 2000, b=levels)).encode()
+    plant.send(bad, 0, 2)
+    plant.send(depth_frame(3, 3, 3000), 0, 3)
+    plant.send(depth_frame(4, 4, 4000), 0, 4)
+    assert [row["last_update_id"] for row in plant.lanes.of("market.depth")] == [1, 3, 4]
+    [letter] = plant.lanes.dead_letters
+    assert (letter["reason"], letter["origin"], letter["symbol"]) == ("VALUE_DOES_NOT_FIT", "depth.X", "X")
+    assert (letter["payload"], letter["payload_truncated"], letter["received_time"]) == (bad, False, 2)
+    assert [(gap["reason"], gap["last_id"], gap["next_id"], gap["lost_records"]) for gap in plant.lanes.gaps[1:]] == [
+        ("UNREADABLE_FRAME", 1, None, 1),
+        ("SEQUENCE_BREAK", 1, 3, None),
+    ]
+
+
+def test_a_trade_that_does_not_fit_leaves_a_gap_too() -> None:
+    plant = Plant(["trade.X"])
+    plant.send(trade_frame(1, 1))
+    plant.send({"stream": "trade.X", "data": trade_frame(2, 2)["data"] | {"p": FORTY_DIGITS}})
+    plant.send(trade_frame(3, 3))
+    assert [row["trade_id"] for row in plant.lanes.of("market.trade")] == [1, 3]
+    assert [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.lanes.gaps] == [
+        ("STREAM_START", None, 1),
+        ("UNREADABLE_FRAME", 1, None),
+        ("SEQUENCE_BREAK", 1, 3),
+    ]
+
+
+def test_a_ticker_that_does_not_fit_is_a_dead_letter_alone() -> None:
+    plant = Plant(["ticker.X"])
+    plant.send({"stream": "ticker.X", "data": {"E": 1, "s": "X", "c": FORTY_DIGITS}})
+    plant.send({"stream": "ticker.X", "data": {"E": 2, "s": "X", "c": "1"}})
+    assert len(plant.lanes.of("market.ticker")) == 1
+    assert [letter["reason"] for letter in plant.lanes.dead_letters] == ["VALUE_DOES_NOT_FIT"]
+    assert plant.lanes.gaps == []
+
+
+NO_MESSAGES = [
+    b"",
+    b"pong",
+    b"\xff\xfe\x00",
+    b"{",
+    b"[" * 100_000,
+    b'{"stream":"depth.X","data":' + b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("payload", NO_MESSAGES, ids=range(len(NO_MESSAGES)))
+def test_what_is_no_json_is_a_dead_letter(payload: bytes) -> None:
+    plant = Plant(["depth.X"])
+    plant.send(payload, 0, 7)
+    [letter] = plant.lanes.dead_letters
+    assert (letter["reason"], letter["payload"]) == ("UNPARSABLE", payload)
+
+
+@pytest.mark.parametrize("payload", [b"null", b"5", b'"text"', b"[]", b"{}", b'{"stream":null}', b'{"data":{}}'])
+def test_json_that_names_no_stream_is_a_dead_letter(payload: bytes) -> None:
+    plant = Plant(["depth.X"])
+    plant.send(payload)
+    [letter] = plant.lanes.dead_letters
+    assert (letter["reason"], letter["payload"], letter["origin"]) == ("UNKNOWN_STREAM", payload, "")
+
+
+@pytest.mark.parametrize("data", ["", ',"data":null', ',"data":5', ',"data":[]', ',"data":"text"', ',"data":{}'])
+def test_a_message_without_its_data_is_a_dead_letter_and_a_gap(data: str) -> None:
+    plant = Plant(["depth.X"])
+    plant.send(f'{{"stream":"depth.X"{data}}}'.encode())
+    [letter] = plant.lanes.dead_letters
+    assert (letter["reason"], letter["origin"]) == ("UNPARSABLE", "depth.X")
+    assert [gap["reason"] for gap in plant.lanes.gaps] == ["UNREADABLE_FRAME"]
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\udfff x", "\\u0000"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '{"error":{"code":1,"message":"%s"}}',
+        '{"stream":"%s","data":{}}',
+        '{"stream":"depth.X","data":{"E":1,"s":"%s","U":1,"u":1}}',
+        '{"stream":"liquidation","data":{"E":1,"s":"%s","S":"Bid","p":"1","q":1}}',
+        '{"stream":"liquidation","data":{"E":1,"s":"X","S":"%s","p":"1","q":1}}',
+        '{"stream":"depth.X","data":{"E":"%s","s":"X","U":1,"u":1}}',
+    ],
+)
+def test_text_that_utf_8_cannot_carry_stops_nothing(shape: str, text: str) -> None:
+    plant = Plant(["depth.X", "liquidation"])
+    payload = (shape % text).encode()
+    plant.send(payload)
+    plant.send(depth_frame(2, 2, 2))
+    assert plant.lanes.of("market.depth")[-1]["symbol"] == "X"
+    published = plant.lanes.of("perp.liquidation") or len(plant.lanes.of("market.depth")) == 2
+    assert published or [letter["payload"] for letter in plant.lanes.dead_letters] == [payload]
+
+
+@pytest.mark.parametrize("links", [1, 2])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"U": 2**63, "u": 2**63},
+        {"U": 2**80, "u": 2**80},
+        {"E": 2**63},
+        {"T": 2**70},
+        {"U": -5, "u": -5},
+        {"U": 9, "u": 3},
+    ],
+)
+def test_numbers_beyond_64_bits_and_ids_that_make_no_sense_stop_nothing(data: dict[str, Any], links: int) -> None:
+    plant = Plant(["depth.X"], links)
+    plant.send(depth_frame(1, 1, 1_000_000), 0, 1_000_000)
+    bad = json.dumps(depth_frame(2, 2, 2_000_000, **data)).encode()
+    plant.send(bad, 0, 2_000_000)
+    plant.send(depth_frame(3, 3, 3_000_000), 0, 3_000_000)
+    plant.tick(9.0)
+    assert [row["last_update_id"] for row in plant.lanes.of("market.depth")] == [1, 3]
+    assert [letter["payload"] for letter in plant.lanes.dead_letters] == [bad]
+    assert ("SEQUENCE_BREAK", 1, 3) in [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.lanes.gaps]
+
+
+def test_a_payload_too_long_for_a_record_is_cut_and_says_so() -> None:
+    plant = Plant([])
+    plant.send(b"x" * (MAX_PAYLOAD_BYTES + 1))
+    [letter] = plant.lanes.dead_letters
+    assert letter["payload"] == b"x" * MAX_PAYLOAD_BYTES
+    assert letter["payload_truncated"] is True
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(list("ETsUuabABe")), inner, max_size=6),
+    max_leaves=10,
+)
+
+odd_frames = st.one_of(
+    st.binary(max_size=30),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    st.builds(
+        lambda stream, value: json.dumps({"stream": stream, "data": value}).encode(),
+        st.sampled_from(PUBLIC),
+        json_values,
+    ),
+    st.builds(
+        lambda frame, changes: json.dumps({"stream": frame["stream"], "data": frame["data"] | changes}).encode(),
+        frames,
+        st.dictionaries(st.sampled_from(list("ETsUuabABeptqm")), json_values, max_size=2),
+    ),
+)
+
+
+@fewer
+@given(st.lists(odd_frames, max_size=4), st.integers(1, 2))
+def test_whatever_comes_is_published_or_a_duplicate_or_on_record(payloads: list[bytes], links: int) -> None:
+    plant = Plant(PUBLIC, links)
+    for place, payload in enumerate(payloads):
+        plant.send(payload, place % links, 1000 + place)
+    plant.tick(1000.0)
+    published = sum(1 for each in plant.lanes.arrived if not each.topic.startswith("ops."))
+    duplicates = sum(plant.router.totals("duplicates").values())
+    assert published + duplicates + len(plant.lanes.dead_letters) == len(payloads)
