@@ -48,11 +48,12 @@ class PlatformFaults:
 
     def _lead_again(self, broker: int) -> None:
         """As Kafka has it by itself some minutes later: who is the first replica leads, so that its clients have to come to it."""
-        admin = AdminClient({"bootstrap.servers": self._surroundings.kafka.bootstrap_servers})
+        servers = self._surroundings.kafka.bootstrap_servers
+        admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # that a broker is away, we know
         deadline = time.monotonic() + _IN_SYNC_SECONDS
         while not _is_in_sync(admin, broker + 1) and time.monotonic() < deadline:
             time.sleep(0.5)
-        with contextlib.suppress(KafkaException):  # it leads already, or will later
+        with contextlib.suppress(KafkaException, TimeoutError):  # it leads already, or will later
             admin.elect_leaders(ElectionType.PREFERRED).result(_REQUEST_SECONDS)
 
 
