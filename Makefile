@@ -5,8 +5,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-mutations campaign test-kubernetes test-image test-observability image lab bench docs lint format lock clean \
-	environment environment-bench environment-lock
+.PHONY: help demo test test-unit test-mutations campaign test-kubernetes test-image test-observability image lab bench docs docs-site lint format lock clean \
+	environment environment-bench environment-docs environment-lock
 # The environments hold all that is needed; a caller's own module path must not leak in.
 unexport PYTHONPATH
 
@@ -69,13 +69,18 @@ bench: environment-bench ## speed, side by side with ccxt.pro and aiokafka
 
 docs: environment ## write anew what docs/ and the chart say of topics, schemas, metrics, settings and values
 	@.venv/bin/python -m backpack_streams.contract docs
+	@.venv/bin/python docs/tools/commands_page.py
 	@PYTHONPATH=tests .venv/bin/python tests/chart_files.py
+
+docs-site: environment-docs ## build the documentation's site into build/site, every warning an error
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --clean --quiet $(ARGS)
+	@echo "build/site/index.html"
 
 lint: environment ## style and types, changing nothing
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/mypy --explicit-package-bases requirements benchmarks image examples
+	@.venv/bin/mypy --explicit-package-bases requirements benchmarks image examples docs/tools
 	@.venv/bin/mypy --config-file tests/mypy.ini tests
 
 format: environment ## put the code into the house style
@@ -87,11 +92,12 @@ lock: environment-lock ## write requirements/*.txt anew from pyproject.toml (ARG
 	@$(COMPILE) --extra bench --output-file requirements/bench.txt pyproject.toml
 	@$(COMPILE) --extra services --extra registry --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
 	@$(COMPILE) --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in
+	@$(COMPILE) --output-file requirements/docs.txt requirements/docs.in
 	@$(COMPILE) --output-file requirements/lock.txt requirements/lock.in
 	@$(COMPILE) --output-file tests/kubelab/go.txt tests/kubelab/go.in
 
 clean: ## remove environments, caches and builds
-	@rm -rf .venv .venv-bench .venv-lock .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf .venv .venv-bench .venv-docs .venv-lock .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find benchmarks requirements services tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:
@@ -99,6 +105,9 @@ environment:
 
 environment-bench:
 	$(MAKE_ENVIRONMENT) .venv-bench requirements/bench.txt
+
+environment-docs:
+	$(MAKE_ENVIRONMENT) --without-project .venv-docs requirements/docs.txt
 
 environment-lock:
 	$(MAKE_ENVIRONMENT) --without-project .venv-lock requirements/lock.txt

@@ -48,7 +48,8 @@ async def measure(lab: Lab, prefix: str, histories: Sequence[int], repetitions: 
         begun = time.monotonic()
         await history.grow(updates)
         lab.say(f"{history.updates:,} updates of history are in Kafka, after {time.monotonic() - begun:.0f} s")
-        runs = [await _read(lab, prefix, "books", MARKETS) for _ in range(repetitions)]
+        async with history.vouched():
+            runs = [await _read(lab, prefix, "books", MARKETS) for _ in range(repetitions)]
         sample = await _read(lab, prefix, "records", min(_SAMPLE_RECORDS, history.updates))
         found.append(
             ColdStart(

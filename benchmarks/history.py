@@ -3,10 +3,12 @@
 import json
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
+from backpack_streams.books.vouching import WATERMARK_TOPIC
 from backpack_streams.bus.decimals import DecimalBytes
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.quick_depth import quick_depth_encoder
@@ -14,6 +16,7 @@ from backpack_streams.bus.topics import topic
 from benchmarks.frames import FIRST_ID, Market, markets
 from benchmarks.lab import BenchmarkError, Lab
 from benchmarks.seeds import DEPTH, SNAPSHOTS
+from benchmarks.vouching import INSTANCE, vouching
 
 MARKET_LIST: Final = "reference.market"
 LEVELS_A_SIDE: Final = 500
@@ -56,7 +59,7 @@ class History:
 
     async def begin(self) -> None:
         """Makes the topics, and lists the markets."""
-        await self._lab.make_topics(self._prefix, (SNAPSHOTS, DEPTH, MARKET_LIST, "ops.gap"))
+        await self._lab.make_topics(self._prefix, (SNAPSHOTS, DEPTH, MARKET_LIST, "ops.gap", WATERMARK_TOPIC))
         encode = self._lab.codec.encoder("Market", self._prefix + MARKET_LIST)
         rows = [self._market_row(market) for market in self._markets]
         records = [(row["symbol"].encode(), encode(row), self._begun_us // 1000) for row in rows]
@@ -83,6 +86,13 @@ class History:
         finally:
             await producer.stop()
         self.rounds = until
+
+    def vouched(self) -> AbstractAsyncContextManager[None]:
+        """While this lasts, a producer vouches for all of it."""
+        lying = self._by_partition(DEPTH)
+        ends = [self.rounds * len(lying.get(number, ())) for number in range(topic(DEPTH).partitions)]
+        symbols = [market.symbol for market in self._markets]
+        return vouching(self._lab, self._prefix, symbols, self._begun_us, {DEPTH: ends})
 
     def quantity(self) -> str:
         """The quantity of each book's best bid and best ask after the last update."""
@@ -147,6 +157,7 @@ class History:
             "delta_topic": self._prefix + DEPTH,
             "delta_partition": partition,
             "seed_update_id": FIRST_ID - 1,
+            "covered_by": [{"instance": INSTANCE, "since": self._begun_us}],
         }
 
     def _market_row(self, market: Market) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Backpack Exchange's market and perpetual-futures data in Kafka, and order books rebuilt from Kafka alone.
 
-What a program that reads books and records needs is imported from here; whatever is not in `__all__` is private and may change:
+A program that reads books and records imports its names from here. A name that is not in `__all__` is private and may change:
 
     from backpack_streams import BookStream, Status
 
-Names are imported when they are first asked for: the package itself costs nothing.
+Each name is imported at its first use, so importing the package itself costs nothing.
 """
 
 from typing import TYPE_CHECKING

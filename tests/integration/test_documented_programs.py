@@ -14,9 +14,11 @@ import textwrap
 import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,11 @@ ADDRESS = "127.0.0.1:19092"
 SECONDS = 60.0
 LINES = 3
 """After so many lines a program that would go on for ever is stopped."""
-DOCUMENTS = ("README.md", "docs/library.md", "docs/reading.md")
+DOCUMENTS = tuple(
+    path.relative_to(ROOT).as_posix() for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+)
+RUN_ELSEWHERE = {"duckdb_over_export.py": "unit/books/adapters/test_duckdb_example.py"}
+"""Examples that need a library of the other environment."""
 NOT_RUN = {
     "nautilus_book": "needs NautilusTrader",
     "duckdb": "needs DuckDB and Polars",
@@ -46,7 +52,8 @@ def plant(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with running_plant(kafka.bootstrap_servers, tmp_path_factory.mktemp("plant"), "backpack.") as plant:
         plant.start_exchange("--symbols", "5", "--rate", "200")
         plant.start_ready("rest-poller")
-        plant.start_ready("market-producer", "--streams", "depth,trade,kline.1m")
+        plant.start_ready("market-producer", "--streams", "depth,bookTicker,trade,kline.1m")
+        plant.start_ready("perp-producer")
         plant.books("BTC_USDC_PERP", "SOL_USDC")
         yield plant
 
@@ -68,9 +75,9 @@ class Program:
     def lines(self) -> list[str]:
         return self.out.read_text().splitlines()
 
-    def until(self, what: str, holds: Callable[[], bool]) -> list[str]:
+    def until(self, what: str, holds: Callable[[], bool], seconds: float = SECONDS) -> list[str]:
         try:
-            wait_until(f"{what} ({self.out})", lambda: holds() or self.process.poll() is not None, SECONDS)
+            wait_until(f"{what} ({self.out})", lambda: holds() or self.process.poll() is not None, seconds)
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGINT)
             assert self.process.wait(30) == 0, self.out.read_text()
@@ -80,9 +87,14 @@ class Program:
         assert holds(), self.out.read_text()
         return self.lines()
 
+    def to_its_end(self) -> list[str]:
+        return self.until("it ends by itself", lambda: self.process.poll() is not None, 4 * SECONDS)
+
 
 def test_every_example_is_run_here() -> None:
     source = Path(__file__).read_text()
+    for name, test in RUN_ELSEWHERE.items():
+        assert f'"{name}"' in (ROOT / "tests" / test).read_text()
     assert [path.name for path in (ROOT / "examples").glob("*.py") if f'"{path.name}"' not in source] == []
 
 
@@ -109,7 +121,7 @@ def test_trades_to_csv(plant: Plant, tmp_path: Path) -> None:
 
 def test_notebook(plant: Plant, tmp_path: Path) -> None:
     program = Program(tmp_path, "notebook.py", plant.bootstrap_servers, "SOL_USDC")
-    lines = program.until("it ends by itself", lambda: program.process.poll() is not None)
+    lines = program.to_its_end()
     assert re.match(r"SOL_USDC as of update \d+, touch Level\(", lines[0])
     assert any("buying 1000000000: " in line for line in lines)
     assert lines[-1].startswith("now at update ")
@@ -119,6 +131,93 @@ def test_level_changes(plant: Plant, tmp_path: Path) -> None:
     program = Program(tmp_path, "level_changes.py", plant.bootstrap_servers, "SOL_USDC")
     lines = program.until("twenty updates are followed", lambda: len(program.lines()) > 20)
     assert all(line.endswith("same True") for line in lines)
+
+
+def test_bars(plant: Plant, tmp_path: Path) -> None:
+    program = Program(tmp_path, "bars.py", plant.bootstrap_servers, "SOL_USDC", "2")
+
+    def bars() -> list[re.Match[str]]:
+        found = (
+            re.fullmatch(r"(\S+) (?:no trades|([\d. ]+) volume ([\d.]+) in (\d+))", each) for each in program.lines()
+        )
+        return [match for match in found if match]
+
+    lines = program.until("four bars are closed", lambda: len(bars()) >= 4)
+    assert len(bars()) == len(lines), "each bar is closed once, and none is short"
+    starts = [datetime.fromisoformat(bar[1]) for bar in bars()]
+    assert {after - before for before, after in pairwise(starts)} == {timedelta(seconds=2)}
+    for bar in bars():
+        if bar[2]:
+            first, high, low, last = map(Decimal, bar[2].split())
+            assert low <= min(first, last) <= max(first, last) <= high
+
+
+def test_alerts(plant: Plant, tmp_path: Path) -> None:
+    program = Program(tmp_path, "alerts.py", plant.bootstrap_servers, "0", "0")
+
+    def told() -> set[str]:
+        return {line.split()[0] for line in program.lines()}
+
+    lines = program.until("both kinds are told", lambda: {"LIQUIDATION", "FUNDING"} <= told())
+    rates = [line.split()[1] for line in lines if line.startswith("FUNDING")]
+    assert len(rates) == len(set(rates)), "each market is told once while its rate is far from zero"
+
+
+def test_fair_price(plant: Plant, tmp_path: Path) -> None:
+    program = Program(tmp_path, "fair_price.py", plant.bootstrap_servers, "BTC_USDC_PERP")
+
+    def quotes() -> list[re.Match[str]]:
+        found = (re.match(r"fair ([\d.]+) quote ([\d.]+) ([\d.]+) as of \d+$", line) for line in program.lines())
+        return [match for match in found if match]
+
+    program.until("it quotes", lambda: len(quotes()) > LINES)
+    for fair, bid, ask in (map(Decimal, quote.groups()) for quote in quotes()):
+        assert bid < fair < ask
+
+
+def test_export_day(plant: Plant, tmp_path: Path) -> None:
+    for attempt in range(2):  # the day may end while it is exported
+        today = datetime.now(UTC).date().isoformat()
+        program = Program(tmp_path, "export_day.py", plant.bootstrap_servers, today, f"data-{attempt}")
+        lines = program.to_its_end()
+        if datetime.now(UTC).date().isoformat() == today:
+            break
+    sums = [match for line in lines if (match := re.fullmatch(r"(\S+): (\d+) trades, volume [\d.]+, .*", line))]
+    assert "SOL_USDC" in {match[1] for match in sums}
+    assert lines[-1].startswith(("plotted to", "no plot: "))
+
+
+def test_replay_strategy(kafka: BlockingKafka, plant: Plant, tmp_path: Path) -> None:
+    """A recording of this exchange, replayed into topics of its own; the strategy makes the same of it each time."""
+    file = tmp_path / "session.bpr"
+    streams = ("--streams", "bookTicker,trade", "--symbols", "SOL_USDC")
+    record = plant.start_record(file, *streams)
+    wait_until("it records", record.is_ready)
+    wait_until("something is recorded", lambda: record.metric("recorded_frames_total") > 100, 2 * SECONDS)
+    assert record.stop() == 0, record.log_tail()
+    with running_plant(kafka.bootstrap_servers, tmp_path, "backpack-replayed.") as replayed:
+        replay = replayed.start_replay(str(file), "--speed", "max", "--start", "all-streams", "--exit-when-done")
+        producer = replayed.start("market-producer", *streams)
+        assert replay.popen.wait(90) == 0, replay.log_tail()
+        wait_until("all is published", lambda: producer.metric("frames_published_total") > 50)
+        assert producer.stop() == 0
+    results = set()
+    for _ in range(2):
+        program = Program(tmp_path, "replay_strategy.py", plant.bootstrap_servers, "SOL_USDC", "backpack-replayed.")
+        results.add(tuple(program.to_its_end()))
+    [[line]] = results
+    found = re.fullmatch(r"(\d+) records, (\d+) fills, position -?[\d.]+, worth -?[\d.]+", line)
+    assert found
+    assert int(found[1]) > 50
+    assert int(found[2]) > 0
+
+
+def test_strategy_faults(plant: Plant, tmp_path: Path) -> None:
+    program = Program(
+        tmp_path, "strategy_faults.py", plant.bootstrap_servers, plant.exchange.control_url, "BTC_USDC_PERP"
+    )
+    lines = program.to_its_end()
+    assert [line.rpartition(" ")[2] for line in lines] == ["True", "False", "True", "False", "True"]
 
 
 # ---- what documents show

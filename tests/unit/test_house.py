@@ -17,7 +17,6 @@ from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.topics import TOPICS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "services" / "backpack_streams"
@@ -264,22 +263,9 @@ except ModuleNotFoundError as error:
 # ---- what the documents say
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
-def test_a_document_points_only_at_files_that_are_there(document: str) -> None:
-    targets = re.findall(r"\]\((?!\w+://|#)([^)#]+)", (ROOT / document).read_text("utf-8"))
-    assert [target for target in targets if not (ROOT / target).exists()] == []
-
-
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
-def test_a_document_names_only_make_targets_that_exist(document: str) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", (ROOT / document).read_text("utf-8"), re.MULTILINE))
-    assert {first or second for first, second in named} <= targets
-
-
-def test_the_readme_decodes_our_records_with_fastavro_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    [source] = [block for block in blocks if "fastavro" in block]
+def test_the_page_on_encoding_decodes_our_records_with_fastavro_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "encoding.md").read_text("utf-8")
+    [source] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert PACKAGE.name not in source
     monkeypatch.chdir(ROOT)
     example: dict[str, Any] = {}
@@ -298,20 +284,6 @@ def test_the_readme_decodes_our_records_with_fastavro_alone(monkeypatch: pytest.
     assert decoded["symbol"] == "SOL_USDC"
     assert decoded["bids"] == [level]
     assert decoded["last_update_id"] == 5
-
-
-def test_the_readme_lists_the_topics_as_they_are() -> None:
-    rows = re.findall(
-        r"^\| `backpack\.([\w.]+)`(.*?)\| .*?(\w+)(?:\]\S*)? \| (.+?) \| (\d+) \|",
-        (ROOT / "README.md").read_text("utf-8"),
-        re.MULTILINE,
-    )
-    listed = set()
-    for name, others, record, key, partitions in rows:
-        listed.add((name, record, key, int(partitions)))
-        for suffix in re.findall(r"`(_\w+)`", others):  # `depth_200ms` `_600ms` `_1000ms` share a row
-            listed.add((name.rpartition("_")[0] + suffix, record, key, int(partitions)))
-    assert listed == {(topic.name, topic.record, topic.key, topic.partitions) for topic in TOPICS}
 
 
 def test_no_two_test_files_share_topics() -> None:

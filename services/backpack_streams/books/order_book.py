@@ -24,7 +24,7 @@ class OrderBook(BookState):
     """Levels keyed by value; integers in units of 10**-18 go in, `Decimal` comes out.
 
     The class holds no sequence and no status: `MarketBook` decides what is applied and whether the result can be
-    trusted. Where a truncated side `is_exhausted`, the best level known need not be the best there is.
+    trusted. If a truncated side `is_exhausted`, the best level known need not be the best there is.
     Two books are equal if all their levels are, whatever their coverage. `copy.copy`, `copy.deepcopy` and `pickle` give independent
     books with the same levels and coverage, which nobody follows yet.
 
@@ -82,7 +82,7 @@ class OrderBook(BookState):
         return quotient(exact_decimal(weighted, 2 * SCALE), exact_decimal(bid_quantity + ask_quantity))
 
     def imbalance(self, levels: int = 1) -> Decimal | None:
-        """Return (bids - asks) / (bids + asks) of the quantities in the best `levels` of each side: -1 to 1, above 0 where bids prevail.
+        """Return (bids - asks) / (bids + asks) of the quantities in the best `levels` of each side: -1 to 1, above 0 if bids prevail.
 
         None while a side is empty. To 38 significant digits, as a quotient need not terminate.
 
@@ -102,7 +102,7 @@ class OrderBook(BookState):
 
         Of the ASCII text `bids|asks`: each side best level first, a level as `price:quantity`, commas between levels, numbers as
         `to_lines` writes them. Example: `100:1,99:2|101:3` is 2018059872. Levels beyond the coverage are never in it: of two right
-        readers one may know some that the other does not. Where coverages differ, compare as many levels as both know (`known_levels`).
+        readers one may know some that the other does not. If coverages differ, compare as many levels as both know (`known_levels`).
 
             >>> book = OrderBook()
             >>> book.apply_text([("100", "1"), ("99", "2")], [("101", "3")])

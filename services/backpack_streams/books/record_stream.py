@@ -1,4 +1,4 @@
-"""RecordStream: the records of any topic from Kafka alone, each once; trades in order, with what is missing told."""
+"""RecordStream: the records of any topic from Kafka alone, each once; trades in order, with their gaps."""
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -23,20 +23,22 @@ Value = TypeVar("Value")
 
 
 class RecordStream(Generic[Value]):
-    """Asynchronous iterator of `StreamedRecord`s, and of `Hole`s where trades are missing; use it as an async context manager.
+    """Asynchronous iterator of `StreamedRecord`s, and of `Gap`s in place of missing trades; use it as an async context manager.
 
         async with RecordStream("127.0.0.1:19092", MARKET_TRADE, ["BTC_USDC_PERP"], start="beginning") as trades:
             async for trade in trades:
-                if isinstance(trade, Hole):
+                if isinstance(trade, Gap):
                     print("missing", trade.first_id, trade.last_id)
                 else:
                     print(trade.value["trade_id"], trade.value["price"])
 
-    Two producers side by side, a restart, a refill from REST: whoever published a record, it is given once. Trades come in the order
-    of their ids. Where one is missing, those after it wait for `patience_seconds`, until a refill brings it or the `Hole` is told.
-    Candles are given once closed, and open states only in order. Memory is bounded: ranges of ids, and where there are none 50,000 to
-    100,000 records a partition. A loop may be left and begun again at any time: the stream goes on where it was. Entering raises
-    `BusError` where Kafka cannot be reached or a topic does not exist, and `UsageError` for unknown topics.
+    The stream gives each record once, although two producers, a restart or a refill from REST may have published it several times. Trades
+    come in the order of their ids. If one is missing, the trades after it wait for `patience_seconds`, until a refill brings it; then the
+    stream gives a `Gap`. Candles are given once closed, and open states only in order. Memory is bounded: the stream remembers ranges of
+    ids, and for topics without ids 50,000 to 100,000 records a partition. A loop may be left and begun again at any time: the stream goes
+    on where it was.
+
+    Entering raises `BusError` if Kafka cannot be reached or a topic does not exist, and `UsageError` for unknown topics.
     """
 
     @overload
@@ -90,15 +92,15 @@ class RecordStream(Generic[Value]):
         Args:
             kafka: bootstrap servers, or a connection with its security settings.
             topics: names such as `market.trade`, with or without the prefix, or one of `books.records`, which knows its type.
-            symbols: the markets (for topics with other keys: the keys) wanted; None for all that Kafka has.
-            start: where to begin, see `Start`.
-            until: where to end, see `Until`; the iteration then ends by itself.
-            merged: all topics in one order of `StreamedRecord.time`. What history holds comes in the same order each time; what is new
-                waits up to a second for the other partitions.
+            symbols: the markets (for topics with other keys: the keys) to read; None for all that Kafka has.
+            start: `"new"`, `"beginning"`, or a moment by Kafka's timestamps, which is included.
+            until: `"end"` (what Kafka has now), or a moment, which is not included; the iteration then ends by itself. None: it goes on.
+            merged: give all topics in one order of `StreamedRecord.time`. History comes in the same order each time; new records wait up
+                to a second for the other partitions.
             topic_prefix: what every topic's name begins with.
             codec: one that knows a schema registry or other schemas.
-            patience_seconds: how long trades wait for one that is missing before them.
-            late_seconds: how far past `until` a partition is read for records that were published late.
+            patience_seconds: how long trades wait for one that is missing before them, in seconds.
+            late_seconds: how far past `until` a partition is read for records that were published late, in seconds.
 
         Raises:
             UsageError: there is no such topic, or the end lies before the start.
@@ -146,18 +148,18 @@ class RecordStream(Generic[Value]):
         return self.events()
 
     def events(self) -> Iteration[StreamedRecord[Value] | Hole]:
-        """Every record and every hole, one by one; `async for` over the stream is the same."""
+        """Return an iterator of every record and every gap; `async for` over the stream is the same."""
         return Iteration(self._turn, self._next)
 
     def rounds(self) -> Iteration[Iterator[StreamedRecord[Value] | Hole]]:
-        """The same in the batches in which Kafka gives records, an empty batch every 0.2 s where it gives none.
+        """Return an iterator of the same in the batches in which Kafka gives records; an empty batch every 0.2 s if it gives none.
 
-        What is not taken out of a batch comes with the next one.
+        The rest of an abandoned batch comes with the next one.
         """
         return Iteration(self._turn, self._next_round)
 
     def take(self) -> StreamedRecord[Value] | Hole | None:
-        """The next record or hole, if it lies here already; None where Kafka has to be asked."""
+        """Return the next record or gap if it has been read already; None if Kafka has to be asked."""
         return self._reading.take()
 
     async def _next(self) -> StreamedRecord[Value] | Hole:
@@ -187,12 +189,12 @@ class RecordStream(Generic[Value]):
 
     @property
     def duplicates(self) -> int:
-        """Records that were not given since they had been given before."""
+        """How many records were not given, because they had been given before."""
         return self._reading.flow.duplicates
 
     @property
     def waiting(self) -> int:
-        """Trades that wait for one that is missing before them."""
+        """How many trades wait for one that is missing before them."""
         return self._reading.flow.waiting
 
     @property
@@ -201,11 +203,15 @@ class RecordStream(Generic[Value]):
         return self._reading.flow.undecodable_records + self._reading.watermarks.undecodable_records
 
     def complete_through(self, topic: str, kind: str | None = None) -> int | None:
-        """Up to when all that the exchange sent on the streams of a topic was given by now, microseconds by a producer's clock.
+        """Return the moment up to which everything that the exchange sent on a topic's streams has been given, µs by a producer's clock.
 
-        So a bar that ends before it can be closed. What was lost while a stream was not covered is on `ops.gap`, and a `Hole` among
-        trades. `kind` is for `market.kline`, whose streams differ by interval: `kline.1m`. None while nobody covers one of the wanted
-        markets' streams, and before the reader has come to what was there when it joined.
+        A bar that ends before that moment can be closed. Losses while a stream was not covered are on `ops.gap`, and a `Gap` among
+        trades. None while no producer covers one of the wanted markets' streams, and before the reader has reached what was there when it
+        joined.
+
+        Args:
+            topic: one of the topics that are read here.
+            kind: for `market.kline`, whose streams differ by interval: `kline.1m`.
 
         Raises:
             UsageError: the topic is not read here, no stream fills it, or has no such kind.

@@ -43,27 +43,34 @@ class BookStream:
                 if update.status is Status.LIVE:
                     print(update.symbol, update.book.best_bid(), update.book.best_ask())
 
-    Needs Kafka alone: snapshots come from the snapshot topic, updates from the depth topic, and only the partitions are read in which the
-    symbols live. A book shows `SYNCING` until it is seeded and the reader has reached what Kafka held when it joined. It is `LIVE` while
-    every update follows on the last and a producer vouches for it: by a watermark that came within `max_age` seconds, with no break of
-    coverage since an update or a snapshot last proved the book. `STALE` is what was LIVE, for as long as one of these does not hold;
-    `CLOSED` lasts while the market list says so. `reason` and `since` of a book say why and since when, `as_of` up to when it is known to
-    be complete. Duplicates are not given, and an update that another producer may still precede waits 0.3 s for it.
+    The stream needs Kafka alone: snapshots come from the snapshot topic, updates from the depth topic. It reads only the partitions that
+    hold the symbols.
 
-    One task reads Kafka, from entering on. Who gets what:
+    - `SYNCING`: the book has no snapshot yet, or the reader has not reached what Kafka held when it joined.
+    - `LIVE`: every update follows on the last, and a producer vouches for the book: by a watermark that came within `max_age` seconds,
+      with no break of coverage since an update or a snapshot last proved the book.
+    - `STALE`: the book was `LIVE`, and one of these conditions does not hold.
+    - `CLOSED`: the market list says that the market is closed.
 
-    - `async for` gives every change exactly once, and `update.book` is the book right after that change: what was read waits, up to
-      `queued_records`, and is applied as it is taken. A program that is slower stops the reading, so its books age, and nothing is lost.
-    - With `conflate=True` the books are kept current all the time, and the iteration gives the latest of each market.
-    - Until somebody iterates, the books are kept current as well; the first iteration begins with one event of each market so far.
-    - Leaving an iteration (`break`, an exception, a cancellation, a timeout) and coming back loses nothing. Books stay meanwhile at the
-      last change taken. `until_live` goes on from there by itself: of what it passes over, the next iteration begins with the latest of
-      each market. Two iterations at once are refused.
-    - What ends the reading takes every book out of `LIVE` at once, and is raised by what is asked next. Who asks once more goes on where
-      it ended.
+    `reason` and `since` of a book say why and since when, `as_of` up to when it is known to be complete. The stream gives no duplicates.
+    An update that another producer may still precede waits 0.3 s for it.
 
-    Books as of the past stay at their moment until they are iterated over. Entering raises `BusError` where Kafka cannot be reached or the
-    topics do not exist, `UsageError` for a symbol that the exchange does not list.
+    One task reads Kafka from entering on:
+
+    - `async for` gives every change exactly once, and `update.book` is the book right after that change. Records that were read wait, up
+      to `queued_records`, and are applied as they are taken. A slower program stops the reading: its books age, and nothing is lost.
+    - With `conflate=True` the books are always current, and the iteration gives the latest of each market.
+    - Before the first iteration the books are kept current as well; it begins with one event of each market so far.
+    - Leaving an iteration (`break`, an exception, a cancellation, a timeout) and coming back loses nothing. Meanwhile books stay at the
+      last change taken. `until_live` goes on from there by itself: of the changes that it passes over, the next iteration begins with the
+      latest of each market. Two iterations at once are refused.
+    - An error that ends the reading takes every book out of `LIVE` at once, and the next question raises it. The question after that goes
+      on where the reading ended.
+
+    Books as of the past stay at their moment until they are iterated over.
+
+    Entering raises `BusError` if Kafka cannot be reached or a topic does not exist, and `UsageError` for a symbol that the exchange does
+    not list.
     """
 
     def __init__(
@@ -85,16 +92,18 @@ class BookStream:
 
         Args:
             kafka: bootstrap servers, or a connection with its security settings.
-            symbols: the markets wanted: names, patterns (`*_PERP`), kinds (`kind:PERP`); `"all"` or None for all that Kafka has.
+            symbols: the markets to read: names, patterns (`*_PERP`), kinds (`kind:PERP`); `"all"` or None for all that Kafka has.
             kinds: of those, only markets of these kinds of the market list (`PERP`, `SPOT`, ...).
-            from_time: a past moment, by the exchange's engine time. The books are as of that moment first, then go forward.
-            until: where the iteration ends, by engine time; needs `from_time`.
+            from_time: a past moment by the exchange's engine time: a `datetime`, or microseconds since the Unix epoch. The books are as of
+                that moment first, then go forward.
+            until: the moment, by engine time, at which the iteration ends; needs `from_time`.
             pace: how the past passes: as fast as it is taken, or in `real` time.
-            conflate: give the latest of each market to whoever is slower than the markets; reading goes on meanwhile.
-            max_age: how old, in seconds, the newest watermark of a LIVE book may be. None, or infinity: a book is LIVE also if nobody
-                vouches for it, as in a recording made before there were watermarks. As of the past, the watermarks of that time
-                count; a moment from before there were any is taken as with None, and its books have no `as_of`.
-            queued_records: how many records may have been read from Kafka and not be taken yet.
+            conflate: give only the latest of each market to a program that is slower than the markets; reading goes on meanwhile.
+            max_age: how old, in seconds, the newest watermark of a `LIVE` book may be. With None, or infinity, a book may be `LIVE`
+                although no producer vouches for it, as in a recording made before there were watermarks. As of the past, the
+                watermarks of that time count; a moment from before there were any is judged as with None, and its books have no
+                `as_of`.
+            queued_records: how many records may be read ahead from Kafka.
             topic_prefix: what every topic's name begins with.
             codec: one that knows a schema registry or other schemas.
 
@@ -151,27 +160,27 @@ class BookStream:
 
     @property
     def books(self) -> Mapping[str, MarketView]:
-        """The books by symbol. While nobody takes what was read they are as of the last change taken, and age; see the class."""
+        """The books by symbol. While no loop takes changes, they are as of the last change taken, and age; see the class."""
         return self._views
 
     @property
     def listing(self) -> Listing:
-        """What the market list in Kafka says of all markets; empty where nobody publishes it."""
+        """What the market list in Kafka says of all markets; empty if no service publishes it."""
         return self._intake.listing
 
     @property
     def updates(self) -> int:
-        """Updates read of the wanted markets, duplicates included."""
+        """How many updates of the wanted markets were read, duplicates included."""
         return self._intake.updates
 
     @property
     def undecodable_records(self) -> int:
-        """Records that could not be read; each is in the log with its reason."""
+        """How many records could not be read; each is in the log with its reason."""
         return self._intake.undecodable_records + self._live.vouching.undecodable_records
 
     @property
     def last_problem(self) -> str:
-        """Why the last of them could not be read; empty without any."""
+        """Why the last unreadable record could not be read; empty if there was none."""
         return self._intake.last_problem
 
     @property
@@ -187,12 +196,12 @@ class BookStream:
 
     @property
     def conflated_updates(self) -> int:
-        """Changes that were not given since a newer one of their market came: with `conflate`, or passed over before an iteration."""
+        """How many changes were replaced by a newer one of their market: with `conflate`, or passed over before an iteration."""
         return self._reading.delivery.replaced
 
     @property
     def lag_records(self) -> int:
-        """Updates that Kafka has in the partitions read and that are not here yet, as of its last answer."""
+        """How many updates of the partitions read Kafka has that the books do not have yet, as of its last answer."""
         return sum(self._live.lags().values())
 
     @property
@@ -202,26 +211,26 @@ class BookStream:
 
     @property
     def waiting_records(self) -> int:
-        """How many records have been read from Kafka and are not in the books yet, since nobody has taken them."""
+        """How many records were read from Kafka and wait for a loop to take them."""
         return self._reading.delivery.records
 
     @property
     def silent_seconds(self) -> float:
-        """For how long Kafka has not given any update of these partitions."""
+        """For how many seconds Kafka has given no update of these partitions."""
         return time.monotonic() - self._live.silent_since
 
     @property
     def clock_difference_seconds(self) -> float:
-        """How far our wall clock is ahead of a producer's, of the one that differs most; negative if it is behind.
+        """How far our wall clock is ahead of the producer's that differs most; negative if it is behind.
 
-        No status rests on it, except that of a reader that has just come.
+        No status rests on it, except that of a reader that has just started.
         """
         return self._live.vouching.coverage.clock_difference_seconds
 
     def age_seconds(self, symbol: str) -> float | None:
-        """How long ago, by the exchange's clock and ours, the last update of a book was made; None where that is not known.
+        """How long ago, by the exchange's clock and ours, the last update of a book was made; None if that is not known.
 
-        A quiet market is old without being wrong: `status` tells the one from the other.
+        A quiet market is old without being wrong: `status` tells the two apart.
         """
         market = self.books.get(symbol)
         if market is None or market.engine_time is None:
@@ -229,7 +238,7 @@ class BookStream:
         return time.time() - market.engine_time / 1_000_000
 
     def not_live(self) -> list[MarketView]:
-        """The books that are wanted and not `LIVE`; closed markets count where they were asked for by name."""
+        """The wanted books that are not `LIVE`. A closed market counts only if it was asked for by name."""
         names = self._selection.names
         return [
             market
@@ -238,8 +247,10 @@ class BookStream:
         ]
 
     def all_live(self) -> bool:
-        """Whether every wanted book is `LIVE`. Where no names say which are wanted: every one there is, once all are there that the market
-        list has open, or no new one turns up.
+        """Whether every wanted book is `LIVE`.
+
+        If no names say which are wanted, that means every book there is, once all markets are there that the market list has open, or no
+        new one has turned up for 1.5 s.
         """
         if not self.is_caught_up or not self.books or self.not_live():
             return False
@@ -251,7 +262,7 @@ class BookStream:
     # How it is read -------------------------------------------------------------------------------------------
 
     async def until_live(self, timeout_seconds: float) -> bool:
-        """Reads until every wanted book is `LIVE` (True), or until time is up or only closed markets are not (False).
+        """Read until every wanted book is `LIVE` (True), or until time is up or only closed markets are not (False).
 
         Raises:
             BookError: the stream is not connected. BusError: Kafka refuses.
@@ -259,7 +270,7 @@ class BookStream:
         return await self._reading.until(self.all_live, self._are_the_others_closed, timeout_seconds)
 
     async def until_moment(self, timeout_seconds: float) -> bool:
-        """Reads until the books are as of `from_time` (True) or time is up (False).
+        """Read until the books are as of `from_time` (True) or time is up (False).
 
         Raises:
             BookError: the stream has no `from_time`, or is not connected. BusError: Kafka refuses.
@@ -269,9 +280,9 @@ class BookStream:
         return await self._reading.until(lambda: self.is_caught_up, lambda: False, timeout_seconds)
 
     async def run(self, on_update: OnUpdate | None = None, *, on_status: OnUpdate | None = None) -> None:
-        """Calls `on_update` for every event, and `on_status` for those with which a book's status changes, until `until` or for ever.
+        """Call `on_update` for every event, and `on_status` for each event that changes a book's status, until `until` or for ever.
 
-        What they return is awaited where it can be; what they raise comes out here, and the next iteration goes on after that event.
+        Both may be coroutine functions. An error that one raises comes out here, and the next iteration goes on after that event.
         """
         statuses: dict[str, Status] = {}
         async with aclosing(self.events()) as events:
@@ -284,23 +295,24 @@ class BookStream:
                     await _call(on_update, update)
 
     def events(self) -> Updates:
-        """Every event, one by one, or the latest of each market; `async for` over the stream is the same.
+        """Return an iterator of every event, or with `conflate` of the latest of each market; `async for` over the stream is the same.
 
-        Iterating raises `BookError` while another iteration goes on, and what has ended the reading.
+        Iterating raises `BookError` while another iteration goes on, and the error that has ended the reading.
         """
         return Updates(self._reading)
 
     def rounds(self) -> Batches:
-        """The same in the batches in which Kafka gives it; without `conflate` an empty batch every 0.2 s where it gives none.
+        """Return an iterator of the same events in the batches in which Kafka gives them.
 
-        The events of a batch happen while it is iterated over; what is left of one comes first in the next.
+        Without `conflate` it gives an empty batch every 0.2 s if Kafka gives none. The events of a batch are applied while it is iterated
+        over; the rest of an abandoned batch comes first in the next one.
         """
         return Batches(self._reading)
 
     # When nobody reads any more -------------------------------------------------------------------------------
 
     def give_up(self, error: BaseException) -> None:
-        """The loop in which this runs has ended: no book is `LIVE` any more, and `error` is raised by what is asked next."""
+        """Take note that the loop in which this runs has ended: no book is `LIVE` any more, and the next question raises `error`."""
         self._reading.fail(error)
 
     def _on_end(self, error: BaseException) -> None:

@@ -48,12 +48,14 @@ class Books:
             for update in books:
                 print(update.symbol, update.status.value, update.book.best_ask())
 
-    By default it reads on in its thread whatever the program does: `books[symbol]` is the book as it is now, and the iteration gives the
-    latest of each market. With `conflate=False` it gives every change, and once it is iterated over it reads as the program takes them.
-    What is given are copies. Leaving an iteration and coming back loses nothing; two at once are refused.
+    By default it reads on in its thread, whatever the program does: `books[symbol]` is the book as it is now, and the iteration gives the
+    latest of each market. With `conflate=False` it gives every change, and from the first iteration on it reads as the program takes them.
+    All books given are copies. Leaving an iteration and coming back loses nothing; two at once are refused.
+
     Books as of the past stay at their moment until they are iterated over; with `until` the iteration ends.
-    What ends the reading in the thread, or the thread, takes every book out of `LIVE` at once; it is raised by whatever is asked next,
-    and by everything after that.
+
+    An error that ends the reading, or the end of the thread, takes every book out of `LIVE` at once. The next question raises it, and so
+    does each question after that.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Books:
             self._end_thread()
 
     def __iter__(self) -> Iterator[BookCopy]:
-        """Copies of the books as they change; ends at `until`, else never.
+        """Iterate over copies of the books as they change; it ends at `until`, else never.
 
         Raises:
             BookError: another iteration goes on.
@@ -141,16 +143,16 @@ class Books:
             yield update
 
     def __getitem__(self, symbol: str) -> BookCopy:
-        """A copy of one book as it stands.
+        """Return a copy of one book as it is now.
 
         Raises:
-            BookError: no book of that symbol is known. Else what has ended the reading.
+            BookError: no book of that symbol is known, or an error has ended the reading.
         """
         return self._ask(self._look(symbol))
 
     @property
     def symbols(self) -> list[str]:
-        """The markets whose books are known."""
+        """The symbols of the markets whose books are known."""
         return sorted(self._stream.books)
 
     @property
@@ -164,11 +166,11 @@ class Books:
         return self._stream.lag_seconds
 
     def until_live(self, timeout_seconds: float) -> bool:
-        """Waits until every wanted book is `LIVE` (True), or until time is up or only closed markets are not (False)."""
+        """Wait until every wanted book is `LIVE` (True), or until time is up or only closed markets are not (False)."""
         return self._ask(self._stream.until_live(timeout_seconds))
 
     def until_moment(self, timeout_seconds: float) -> bool:
-        """Waits until the books are as of `from_time` (True) or time is up (False)."""
+        """Wait until the books are as of `from_time` (True) or time is up (False)."""
         return self._ask(self._stream.until_moment(timeout_seconds))
 
     # In the thread --------------------------------------------------------------------------------------------

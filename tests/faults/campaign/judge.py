@@ -198,9 +198,9 @@ class Bounds:
 
     def _by_right_clock(self, wall_us: int) -> int:
         """A bound that lies far outside of the campaign is by a clock that was stepped."""
-        if self._messages and wall_us > self._messages[-1].wall_us + WRONG_CLOCK_US:
+        if self._messages and wall_us > self._messages[-1].wall_us + STEP_US // 2:
             return wall_us - STEP_US
-        if self._messages and wall_us < self._messages[0].wall_us - WRONG_CLOCK_US:
+        if self._messages and wall_us < self._messages[0].wall_us - STEP_US // 2:
             return wall_us + STEP_US
         return wall_us
 

@@ -133,6 +133,10 @@ def test_a_bound_by_a_wrong_clock_counts_though_nothing_was_received_by_it(step)
     assert lost(TICKERS, {5, 6, 11}, gap(last=4 + step, next_at=8 + step)) == [11]
 
 
+def test_a_bound_minutes_after_a_market_fell_silent_is_by_a_right_clock():
+    assert lost(TICKERS, {17, 18, 19}, gap(last=16, next_at=400)) == []
+
+
 def test_open_bounds_in_time_reach_to_the_nearest_records():
     assert lost(TICKERS, {5, 6, 9}, gap(last=4.2)) == [9]
     assert lost(TICKERS, {3, 5, 6, 9}, gap(next_at=6.9)) == [3, 9]
