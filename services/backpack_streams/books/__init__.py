@@ -1,4 +1,4 @@
-"""Order books rebuilt from Kafka alone: right, or saying that they are not. `backpack_streams` has the same names for users, and more."""
+"""Order books rebuilt from Kafka alone: right, or marked as not. `backpack_streams` exports the same names for users, and more."""
 
 from typing import TYPE_CHECKING
 

@@ -1,10 +1,10 @@
-/* The levels of one side of a book in two sorted arrays: what PlainLevels in book_levels.py does, in a fifth of the time.
+/* The levels of one side of a book in two sorted arrays: PlainLevels of book_levels.py in a fifth of the time.
 
-   A level is found by halving in memory that lies together, from the touch outwards, where most changes are; a dict of Python
-   integers and a list of them cost a miss of the processor's cache for each comparison.
+   Binary search finds a level in contiguous memory, from the best level outwards, since most changes are there; a dict and a list of
+   Python integers cost a cache miss for each comparison.
 
-   `update` returns None for whatever is not as always (no list, no pair, a sign, an exponent, more than 38 digits): Python then does
-   the whole update again or says what is wrong. Quantities are absolute, so what was applied before does no harm. */
+   `update` returns None for unusual input (no list, no pair, a sign, an exponent, more than 38 digits): Python then repeats the whole
+   update or raises the error. Quantities are absolute, so levels that were applied before do no harm. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -26,7 +26,7 @@ static const uint64_t POWER[SCALE + 1] = {
 typedef struct {
     PyObject_HEAD
     Py_ssize_t size, room;
-    number_t *keys;       /* ascending: the price of a bid, the negated price of an ask; the last one is the touch */
+    number_t *keys;       /* ascending: the price of a bid, the negated price of an ask; the best is last */
     number_t *quantities; /* above zero */
     unsigned char edge[sizeof(number_t)]; /* the object itself need not be aligned as a number_t must */
     int is_bid, has_edge;
@@ -36,7 +36,7 @@ static PyTypeObject levels_type;
 
 /* ---- numbers ---- */
 
-/* 0 for what is no int of at most 38 digits. */
+/* Returns 0 if the object is no int of at most 38 digits. */
 static int from_int(PyObject *object, number_t *value)
 {
     if (!PyLong_CheckExact(object))
@@ -54,7 +54,7 @@ static int from_int(PyObject *object, number_t *value)
     return *value < LIMIT && *value > -LIMIT;
 }
 
-/* 0 for a text that is not digits with at most one point among them, or has too many of them. */
+/* Returns 0 if the text is not digits with at most one point, or has too many digits. */
 static int from_text(PyObject *text, number_t *value)
 {
     if (!PyUnicode_CheckExact(text) || PyUnicode_READY(text) < 0 || !PyUnicode_IS_ASCII(text))
@@ -63,7 +63,7 @@ static int from_text(PyObject *text, number_t *value)
     Py_ssize_t size = PyUnicode_GET_LENGTH(text), point = size;
     if (size == 0 || size > DIGITS_AT_MOST + 1)
         return 0;
-    unsigned __int128 sum = 0; /* 39 digits, which are refused below, may overflow it */
+    unsigned __int128 sum = 0; /* 39 digits may overflow; they are refused below */
     for (Py_ssize_t i = 0; i < size; i++) {
         unsigned digit = (unsigned)in[i] - '0';
         if (digit <= 9)
@@ -94,7 +94,7 @@ static PyObject *to_int(number_t value)
 
 /* ---- levels ---- */
 
-/* The first place whose key is not below this one. */
+/* Returns the first index whose key is not below this one. */
 static Py_ssize_t place_of(const levels_t *side, number_t key)
 {
     const number_t *keys = side->keys;
@@ -137,7 +137,7 @@ none:
     return -1;
 }
 
-/* Sets, or with a quantity of zero deletes; -1 with an error where there is no memory. */
+/* Sets a level; a quantity of zero deletes it. Returns -1 with an exception set if memory runs out. */
 static int put(levels_t *side, number_t price, number_t quantity)
 {
     number_t key = side->is_bid ? price : -price;
@@ -167,7 +167,7 @@ static int put(levels_t *side, number_t price, number_t quantity)
     return 0;
 }
 
-/* 1 where all was applied, 0 for something that is not as always, -1 with an error. */
+/* Returns 1 if all levels were applied, 0 for unusual input, -1 with an exception set. */
 static int put_all(levels_t *side, PyObject *levels, int is_text)
 {
     int is_list = PyList_CheckExact(levels);
@@ -203,7 +203,7 @@ static number_t edge_of(const levels_t *side)
     return edge;
 }
 
-/* Whether the touch of this side can be relied on: no truncated side has run empty. */
+/* Returns whether the best level is reliable: the side is not truncated and exhausted. */
 static int is_known(const levels_t *side)
 {
     return !side->has_edge || (side->size && side->keys[side->size - 1] >= edge_of(side));
@@ -214,7 +214,7 @@ static PyObject *price_at(const levels_t *side, number_t key)
     return to_int(side->is_bid ? key : -key);
 }
 
-/* ---- what Python sees ---- */
+/* ---- Python interface ---- */
 
 static PyObject *update(levels_t *bids, PyObject *const *args, Py_ssize_t count)
 {
@@ -278,7 +278,7 @@ static PyObject *walk(levels_t *self, PyObject *const *args, Py_ssize_t count)
         Py_ssize_t place = self->size - 1 - start - i;
         PyObject *level = PyTuple_New(2);
         if (level) {
-            PyList_SET_ITEM(found, i, level); /* owns it from here on, also where a number cannot be made */
+            PyList_SET_ITEM(found, i, level); /* takes ownership, even if creating a number fails */
             PyTuple_SET_ITEM(level, 0, price_at(self, self->keys[place]));
             PyTuple_SET_ITEM(level, 1, to_int(self->quantities[place]));
         }

@@ -1,9 +1,9 @@
-"""What `_quick_levels.c` makes, where a C compiler was at hand; numbers are integers in units of 10**-18."""
+"""Stub of the compiled `_quick_levels.c`, if a C compiler was available; numbers are integers in units of 10**-18."""
 
 from typing import Self
 
 class Levels:
-    """The levels of one side, as `book_levels.Levels` says."""
+    """The levels of one side; implements `book_levels.Levels`."""
 
     def __new__(cls, is_bid: bool) -> Self: ...
     def __len__(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Levels as NumPy arrays. NumPy is imported when somebody asks for one."""
+"""Levels as NumPy arrays; NumPy is imported on first use."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,9 +11,9 @@ __all__ = ["exact_array", "float_array"]
 
 
 def float_array(levels: Sequence[tuple[int, int]]) -> Any:
-    """Return units of 10**-18 as float64, shape (levels, 2): of each number the nearest float there is."""
+    """Return levels in units of 10**-18 as float64, shape (levels, 2), each number rounded to the nearest float."""
     numpy = library("numpy", "numpy")
-    flat = [number / UNITS_PER_ONE for level in levels for number in level]  # int / int is rounded once, correctly
+    flat = [number / UNITS_PER_ONE for level in levels for number in level]  # int / int rounds once, correctly
     return numpy.array(flat, dtype=numpy.float64).reshape(len(levels), 2)
 
 

@@ -1,4 +1,4 @@
-"""Audits one book built from Kafka against the exchange's snapshots, at the same update id, without I/O."""
+"""Audits a book built from Kafka against the exchange's snapshots, at the same update id, without I/O."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -19,25 +19,25 @@ __all__ = ["BEYOND_SECONDS", "Audit", "AuditResult", "BookAuditor", "ExchangeBoo
 PATIENCE_SECONDS: Final = 60.0
 """How long a snapshot waits for the book to reach its id."""
 BEYOND_SECONDS: Final = OLDEST_ANSWER_SECONDS
-"""A book that has stood so long past the id to which the exchange says it has come holds what the exchange never sent, if a second
-answer, asked for after that time, says the same: its answers may be behind its stream, but not by that much."""
+"""How long a book may stay ahead of the exchange's own id before it counts as wrong, if a second answer, requested after that time, agrees.
+The exchange's REST answers may be behind its stream, but by less than this."""
 
 Levels = Sequence[tuple[int, int]]
 
 
 class AuditResult(Enum):
-    """What an audit came to."""
+    """Result of an audit."""
 
     MATCH = "MATCH"
-    """The same, level for level, as far as both books know."""
+    """Equal, level for level, as far as both books are known."""
     MISMATCH = "MISMATCH"
     """The books differ."""
     NOT_COMPARABLE = "NOT_COMPARABLE"
-    """The two could not be brought to one update id: this says nothing about the book."""
+    """The books could not be compared at one update id; this is no evidence about the book."""
 
 
 class ExchangeBook(NamedTuple):
-    """A snapshot of the exchange: levels in any order in units of 10**-18, time in µs."""
+    """A snapshot of the exchange: levels in any order, in units of 10**-18; time in µs."""
 
     last_update_id: int
     engine_time: int | None
@@ -49,7 +49,7 @@ class ExchangeBook(NamedTuple):
     """When we received it, by our clock (µs)."""
 
     def book(self) -> OrderBook:
-        """Return it as a book.
+        """Return the snapshot as an `OrderBook`.
 
         Raises:
             BookError: it contradicts itself.
@@ -60,7 +60,7 @@ class ExchangeBook(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """One audit. `comparison` and `update_id` are None where nothing could be compared; of a mismatch both books are kept."""
+    """One audit. `comparison` and `update_id` are None if nothing could be compared; a mismatch keeps both books."""
 
     symbol: str
     result: AuditResult
@@ -68,18 +68,18 @@ class Audit(NamedTuple):
     """Empty for a match."""
     snapshot: ExchangeBook
     reached_id: int | None
-    """Last update id that the book had reached when this was found."""
+    """The book's last update id at the time of the result."""
     update_id: int | None = None
-    """Where both were compared."""
+    """Update id at which the books were compared."""
     comparison: Comparison | None = None
     ours: OrderBook | None = None
     theirs: OrderBook | None = None
     is_beyond: bool = False
-    """A mismatch of another kind, at no common id: the book stood at `reached_id` for long, and the exchange had not come to it."""
+    """A mismatch without a common id: the book stayed at `reached_id` for long, but the exchange had not reached it."""
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """Where the books differ."""
+        """The levels at which the books differ."""
         return () if self.comparison is None else self.comparison.differences
 
 
@@ -89,20 +89,20 @@ class _Waiting(NamedTuple):
 
 
 class _Beyond(NamedTuple):
-    """Where the book stood when a snapshot turned out to be behind it, and when that was (monotonic seconds)."""
+    """The book's last update id when a snapshot turned out to be behind it, and when that was (monotonic seconds)."""
 
     reached_id: int
     since: float
     is_asked: bool = False
-    """Another snapshot was asked for."""
+    """Another snapshot was requested."""
 
 
 class BookAuditor:
-    """Follows one `MarketBook`, remembers its recent past, and compares it with the exchange's snapshots.
+    """Follows one `MarketBook`, keeps its recent states, and compares it with the exchange's snapshots.
 
-    Tell it of each update and of each snapshot of the exchange right after the book has taken it. A snapshot behind the book is
-    compared with what the book was, one ahead of it when the book gets there. Times are monotonic seconds. The book is not changed
-    here: after a mismatch, tell it and everybody else (`MarketBook.on_wrong`).
+    Pass in each update and each exchange snapshot right after the book has taken it. A snapshot behind the book is compared with the
+    book's earlier state, one ahead of it once the book gets there. Times are monotonic seconds. The auditor does not change the book:
+    after a mismatch, report it to the book (`MarketBook.on_wrong`) and to other readers.
     """
 
     __slots__ = ("_beyond", "_market", "_recent", "_waiting")
@@ -122,7 +122,7 @@ class BookAuditor:
     def on_update(
         self, outcome: Outcome, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels
     ) -> Audit | None:
-        """Take one update (as `MarketBook.on_update` does) and what it did to the book; returns the audit that it brought to an end."""
+        """Take one update (arguments of `MarketBook.on_update`) and its outcome; returns the audit that it completes."""
         if outcome is not Outcome.APPLIED:
             return self.on_outcome(outcome)
         self._recent.append(self._market.book, Update(first_id, last_id, engine_time, bids, asks))
@@ -133,7 +133,7 @@ class BookAuditor:
         return self._compare(waiting.snapshot)
 
     def on_outcome(self, outcome: Outcome) -> Audit | None:
-        """Take what anything but a snapshot did to the book; returns the audit that it made impossible."""
+        """Take the outcome of an event other than a snapshot; returns the audit that it made impossible."""
         if outcome in (Outcome.RESEEDED, Outcome.MENDED):
             self._restart()
             return self._give_up("the book was replaced before it reached the snapshot")
@@ -145,10 +145,10 @@ class BookAuditor:
     def on_snapshot(
         self, snapshot: ExchangeBook, outcome: Outcome, now: float, age_seconds: float = 0.0
     ) -> Audit | None:
-        """Take a snapshot of the exchange and what it did to the book; returns the audit if it can be told already.
+        """Take an exchange snapshot and its outcome; returns the audit if it can be completed at once.
 
-        `age_seconds`: how long ago it was received from the exchange. A snapshot that seeds a book which was not right anyway judges
-        nothing.
+        `age_seconds`: time since the snapshot was received from the exchange. A snapshot that replaces a book known to be broken is no
+        audit.
         """
         if outcome is Outcome.RESEEDED:
             known = self._recent.first_id is not None and snapshot.last_update_id <= self._recent.last_id
@@ -172,7 +172,7 @@ class BookAuditor:
         return None
 
     def _is_beyond(self, reached: int, now: float, age_seconds: float) -> bool:
-        """Whether the exchange, asked after the book had stood at `reached` for long, had not come to that."""
+        """Return whether the exchange, asked after the book had stayed at `reached` for long, had not reached that id."""
         known = self._beyond
         if known is None or known.reached_id != reached:
             self._beyond = _Beyond(reached, now)
@@ -180,7 +180,7 @@ class BookAuditor:
         return now - known.since >= BEYOND_SECONDS > age_seconds
 
     def wants_snapshot(self, now: float) -> str:
-        """Say once why a new snapshot is wanted, empty if none is: the last one was behind the book, and the book has stood still since."""
+        """Return, once, why a new snapshot is needed, else an empty text: the last one was behind a book that has not moved since."""
         known = self._beyond
         if known is None or known.is_asked or now - known.since < BEYOND_SECONDS:
             return ""
@@ -193,7 +193,7 @@ class BookAuditor:
         )
 
     def on_tick(self, now: float) -> Audit | None:
-        """Look at the time; returns the audit of a snapshot that has waited for too long."""
+        """Check the time; returns the audit of a snapshot that has waited too long."""
         if self._waiting is None or now < self._waiting.deadline:
             return None
         return self._give_up(f"no update has brought the book to the snapshot for {PATIENCE_SECONDS:g} s")
@@ -222,10 +222,10 @@ class BookAuditor:
 
 
 def audit_now(market: MarketBook | MarketView, snapshot: ExchangeBook) -> Audit | None:
-    """Compare a book as it stands with a snapshot of the exchange.
+    """Compare a book in its current state with an exchange snapshot.
 
-    Returns None while the book is behind the snapshot; of one past it time tells (`audit_beyond`). For a reader that holds its book still
-    while it asks for the snapshot; one that cannot do so needs a `BookAuditor`.
+    Returns None while the book is behind the snapshot; if it is ahead, only time decides (`audit_beyond`). For a reader that keeps its
+    book unchanged while it requests the snapshot; otherwise use a `BookAuditor`.
     """
     if market.status is not Status.LIVE:
         return _not_comparable(market, snapshot, f"the book is {market.status.value}: {market.reason}")
@@ -243,7 +243,7 @@ def audit_now(market: MarketBook | MarketView, snapshot: ExchangeBook) -> Audit 
 
 
 def audit_beyond(market: MarketBook | MarketView, snapshot: ExchangeBook) -> Audit:
-    """Return what is to be said of a book that stood past the exchange's own id for `BEYOND_SECONDS`: it is wrong, whatever its levels."""
+    """Return the audit of a book that stayed ahead of the exchange's own id for `BEYOND_SECONDS`: wrong, whatever its levels."""
     reached = market.last_update_id
     try:
         theirs = snapshot.book()
@@ -272,7 +272,7 @@ def audit_beyond(market: MarketBook | MarketView, snapshot: ExchangeBook) -> Aud
 
 
 def _another_sequence(snapshot: ExchangeBook, past: PastBook) -> str | None:
-    """Ids alone cannot tell a snapshot of a sequence that began again, as after a relisting: times can."""
+    """Return why a snapshot is of another sequence (as after a relisting), by its times, since ids cannot show it; None if it is not."""
     time = snapshot.engine_time
     if time is None:
         return None
@@ -288,7 +288,7 @@ def _audit(
 ) -> Audit:
     try:
         theirs = snapshot.book()
-        if straddling is not None:  # its quantities are absolute, so both books stand at its end once both have it
+        if straddling is not None:  # quantities are absolute, so both books are at its end once both include it
             theirs.apply(straddling.bids, straddling.asks)
     except BookError as error:
         return _not_comparable(market, snapshot, f"the snapshot contradicts itself: {error}")

@@ -1,4 +1,4 @@
-"""What a book answers with: a side, a level, how far it knows, what a quantity costs."""
+"""The types of a book's answers: side, level, coverage, cost of a quantity."""
 
 from decimal import Decimal
 from enum import Enum
@@ -10,23 +10,23 @@ __all__ = ["Coverage", "Fill", "KnownLevels", "Level", "Side", "level_of_units"]
 
 
 class Side(Enum):
-    """A side of the book: the resting orders that are meant, not the direction of whoever takes them."""
+    """A side of the book, named after its resting orders, not after the direction of the taker."""
 
     BID = "bid"
     ASK = "ask"
 
 
 class Level(NamedTuple):
-    """One price and the whole quantity that rests there."""
+    """One price (quote asset) and the total quantity (base asset) that rests there."""
 
     price: Decimal
     quantity: Decimal
 
 
 class Coverage(NamedTuple):
-    """How far each side is known: None for the whole side, else the deepest price of the truncated snapshot.
+    """How far each side is known: None for the whole side, otherwise the deepest price of the truncated snapshot.
 
-    Beyond that price only the levels that changed since the snapshot are known.
+    Beyond that price a book knows only the levels that have changed since the snapshot.
     """
 
     bids: Decimal | None
@@ -34,17 +34,17 @@ class Coverage(NamedTuple):
 
 
 class KnownLevels(NamedTuple):
-    """How many levels of each side are known from the touch on without one missing between them."""
+    """Number of levels per side that are known without a gap, counted from the best level."""
 
     bids: int
     asks: int
 
 
 class Fill(NamedTuple):
-    """What taking a quantity from one side costs.
+    """The cost of taking a quantity from one side.
 
-    `quantity` and `cost` (quote asset) are exact; `average_price` is their quotient to 38 significant digits,
-    since it need not terminate; `worst_price` is the price of the deepest level touched.
+    `quantity` (base asset) and `cost` (quote asset) are exact. `average_price` is their quotient, rounded to 38 significant digits because
+    it may not terminate. `worst_price` is the price of the deepest level taken.
     """
 
     quantity: Decimal
@@ -54,5 +54,5 @@ class Fill(NamedTuple):
 
 
 def level_of_units(price: int, quantity: int) -> Level:
-    """Return a level given in units of 10**-18."""
+    """Return a level from price and quantity in units of 10**-18."""
     return Level(exact_decimal(price), exact_decimal(quantity))

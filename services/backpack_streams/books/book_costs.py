@@ -1,4 +1,4 @@
-"""What the quantities of one side answer: how much rests to a price, what taking some of it costs."""
+"""Answers about the quantities of one side: the total to a price, the cost of taking a quantity."""
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from itertools import islice
@@ -14,12 +14,12 @@ _QUOTIENT = Context(prec=38, rounding=ROUND_HALF_EVEN)
 
 
 def quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
-    """Return a quotient to 38 significant digits; the dividend may have more of them and is not rounded before."""
+    """Return a quotient rounded to 38 significant digits; a longer dividend is not rounded first."""
     return _QUOTIENT.divide(dividend, divisor)
 
 
 def quantity_to(side: BookSide, price: int) -> int:
-    """Return the quantity from the touch up to and including a price.
+    """Return the total quantity from the best level to a price, inclusive; all in units of 10**-18.
 
     Raises:
         BookError: the price lies beyond the coverage.
@@ -36,7 +36,7 @@ def quantity_to(side: BookSide, price: int) -> int:
 
 
 def quantity_of_best(side: BookSide, levels: int) -> int:
-    """Return the quantity of the best levels, of all where there are fewer.
+    """Return the total quantity of the best `levels`, or of all levels if there are fewer, in units of 10**-18.
 
     Raises:
         BookError: one of them lies beyond the coverage.
@@ -54,10 +54,10 @@ def quantity_of_best(side: BookSide, levels: int) -> int:
 
 
 def fill_of(side: BookSide, wanted: int) -> Fill:
-    """Return what taking a quantity costs.
+    """Return the cost of taking a quantity (units of 10**-18).
 
     Raises:
-        BookError: the quantity is not above zero, the side holds less, or it is reached only beyond the coverage.
+        BookError: the quantity is not positive, the side holds less, or filling it would need levels beyond the coverage.
 
     """
     if wanted <= 0:
@@ -79,7 +79,7 @@ def fill_of(side: BookSide, wanted: int) -> Fill:
 
 
 def beyond_coverage(side: BookSide, question: str) -> BookError:
-    """Return the error that says that a question goes further than the side is known."""
+    """Return the error for a question that reaches beyond the coverage of the side."""
     known = "" if side.edge is None else plain(side.edge)
     return BookError(
         f"{question} lies beyond what the truncated snapshot knows of the {side.name}s (to {known}); "

@@ -1,7 +1,7 @@
-"""The levels of one side of a book by price: in Python, or compiled where a C compiler was at hand, with the same results.
+"""The levels of one side of a book by price: in Python, or compiled if a C compiler was available, with the same results.
 
-What holds them was chosen by measurement (`benchmarks`, part `books`): two sorted arrays of 128-bit integers where compiled, a dict
-with a sorted list of its prices elsewhere, which is the fastest that Python alone offers.
+The data structures were chosen by measurement (`benchmarks`, part `books`): two sorted arrays of 128-bit integers in C, and a dict with a
+sorted list of its prices in Python, the fastest option without a compiler.
 """
 
 import importlib
@@ -21,14 +21,14 @@ __all__ = ["Levels", "PlainLevels", "TextLevels", "UnitLevels", "checked_levels"
 UnitLevels = Iterable[tuple[int, int]]
 """Prices and quantities in units of 10**-18."""
 TextLevels = Iterable[tuple[str, str] | list[str]]
-"""Prices and quantities as an exchange writes them, such as `("86700.0", "0.00123")`."""
+"""Prices and quantities as the exchange writes them, such as `("86700.0", "0.00123")`."""
 
 _SAMPLE = [(10**37 + 2**64 + 5, 10**37 + 3), (2**64 + 1, 2**100 + 7), (258, 2**63), (-(2**65) - 1, 1)]
-"""Numbers that come out changed where bytes or their order are mistaken, as on a processor nobody has tried this on."""
+"""Numbers that change if bytes or their order are mistaken, for example on an untested processor."""
 
 
 def keeps_numbers(levels: "type[Levels]") -> bool:
-    """Whether compiled levels give back the numbers they were given, in their order; Python does the work otherwise."""
+    """Return whether compiled levels return the numbers they were given, in order; otherwise the Python version is used."""
     bids, asks = levels(True), levels(False)
     for price, quantity in _SAMPLE:
         bids.put(price, quantity)
@@ -37,7 +37,7 @@ def keeps_numbers(levels: "type[Levels]") -> bool:
 
 
 compiled: ModuleType | None
-"""What was made of `_quick_levels.c`; None where there was no compiler, or where it does not keep numbers."""
+"""The compiled `_quick_levels.c`; None if there was no compiler, or if it fails `keeps_numbers`."""
 try:
     compiled = importlib.import_module("backpack_streams.books._quick_levels")
 except ImportError:
@@ -51,7 +51,7 @@ if compiled is not None and not keeps_numbers(CompiledLevels):
 
 
 class Levels(Protocol):
-    """What both ways can do; prices and quantities are integers in units of 10**-18."""
+    """Interface of both versions; prices and quantities are integers in units of 10**-18."""
 
     def __init__(self, is_bid: bool) -> None: ...
 
@@ -63,40 +63,40 @@ class Levels(Protocol):
 
     @property
     def best(self) -> int | None:
-        """The best price known, None without any level."""
+        """Best known price; None without levels."""
 
     @property
     def edge(self) -> int | None:
-        """The deepest price up to which every level is known; None: all are."""
+        """Deepest price up to which every level is known; None if all are."""
 
     def update(self, asks: Self, bid_levels: object, ask_levels: object, is_text: bool, /) -> bool | None:
-        """Apply an update to these bids and those asks.
+        """Apply an update to these bids and to `asks`.
 
-        Returns whether the touch can be relied on (not crossed, no truncated side exhausted), or None where something is not as
-        always: `checked_levels` then finds out what, and the update is to be applied again, whole.
+        Returns whether the best levels are reliable (not crossed, no truncated side exhausted), or None if the input is unusual:
+        `checked_levels` then finds the problem, and the whole update has to be applied again.
         """
 
     def put(self, price: int, quantity: int, /) -> None:
-        """Set a level, or delete it with a quantity of zero."""
+        """Set a level; a quantity of zero deletes it."""
 
     def quantity_at(self, price: int, /) -> int | None:
-        """Return the quantity at a price, None where no level is known."""
+        """Return the quantity at a price; None if no level is known there."""
 
     def walk(self, start: int, most: int, /) -> list[tuple[int, int]]:
-        """Return (price, quantity) from the touch outwards, without the first `start` and at most so many."""
+        """Return (price, quantity) from the best level outwards, skipping the first `start`, at most `most` of them."""
 
     def mark_edge(self) -> None:
-        """Nothing is known beyond the deepest level there is now."""
+        """Mark the current deepest level as the edge of what is known."""
 
     def take_copy(self, other: Self, /) -> None:
         """Become a copy of `other`."""
 
 
 class PlainLevels:
-    """Levels in a dict, and their prices in a sorted list.
+    """Levels in a dict, with their prices in a sorted list.
 
-    The list holds one key a level, the price of a bid and the negated price of an ask: so on both sides the greater key is the
-    better price and the touch is the last element, where changes are frequent and cheap.
+    The list holds one key per level, the price of a bid or the negated price of an ask. So the greater key is the better price on both
+    sides, and the best level is last, where changes are frequent and cheap.
     """
 
     __slots__ = ("_edge_key", "_keys", "_quantities", "is_bid")
@@ -125,7 +125,7 @@ class PlainLevels:
         try:
             if is_text or not self._put_all(bid_levels) or not asks._put_all(ask_levels):
                 return None
-        except (TypeError, ValueError):  # no pairs
+        except (TypeError, ValueError):  # the levels are no pairs
             return None
         bid_keys, ask_keys = self._keys, asks._keys
         return (
@@ -160,7 +160,7 @@ class PlainLevels:
         self._keys, self._quantities = other._keys.copy(), other._quantities.copy()
 
     def _put_all(self, levels: object) -> bool:
-        """Whether all were usual; the levels before one that is not are applied."""
+        """Apply levels; returns False at the first unusual one, with the levels before it applied."""
         if not isinstance(levels, (list, tuple)):
             return False
         quantities = self._quantities
@@ -188,10 +188,10 @@ class PlainLevels:
 
 
 def checked_levels(levels: UnitLevels, name: str) -> list[tuple[int, int]]:
-    """Return levels, in whatever they came, as a list of pairs that every way of keeping levels takes.
+    """Return levels of any iterable type as a list of pairs that both versions accept.
 
     Raises:
-        BookError: a quantity is below zero, a number has more than 38 digits or is no integer. `name` says what the levels are.
+        BookError: a quantity is negative, or a number has more than 38 digits or is no integer. `name` is the side, for the message.
 
     """
     checked = []
@@ -209,15 +209,15 @@ def checked_levels(levels: UnitLevels, name: str) -> list[tuple[int, int]]:
 
 
 def _shown(price: int) -> str:
-    """A number of thousands of digits is not even written."""
+    """Return a price as text, but do not format one with thousands of digits."""
     return plain(price) if -UNITS_LIMIT < price < UNITS_LIMIT else "a price too large to be one"
 
 
 def units_of_text(levels: TextLevels, name: str) -> list[tuple[int, int]]:
-    """Return levels given as text in units of 10**-18.
+    """Return levels given as text as (price, quantity) in units of 10**-18.
 
     Raises:
-        BookError: a level is no pair of texts, or a text no decimal number of at most 38 digits and 18 decimal places.
+        BookError: a level is no pair of texts, or a text is no decimal number of at most 38 digits and 18 decimal places.
 
     """
     try:
@@ -227,7 +227,7 @@ def units_of_text(levels: TextLevels, name: str) -> list[tuple[int, int]]:
 
 
 class _Numbers(dict[str, int]):
-    """Units of texts seen before: prices and lot sizes come again and again. Bounded: emptied when full."""
+    """Cache of converted texts, since prices and lot sizes repeat. Bounded: cleared when full."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""One side of an order book: its levels, best price at hand, and how far the side is known."""
+"""One side of an order book: its levels with fast access to the best one, and its coverage."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
@@ -12,8 +12,8 @@ __all__ = ["BookSide", "PlainSide"]
 _CHUNK = 32
 
 
-class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc]  # either way of keeping levels comes after it
-    """What a side can be asked, whatever holds its levels: prices and quantities are integers in units of 10**-18."""
+class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc]  # a mixin for both versions of levels
+    """Queries on a side, for either version of levels; prices and quantities are integers in units of 10**-18."""
 
     __slots__ = ()
 
@@ -22,13 +22,13 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
             return NotImplemented
         return self.is_bid == other.is_bid and self.best_levels(None) == other.best_levels(None)
 
-    __hash__ = None  # type: ignore[assignment]  # mutable, as a list is; `object` declares a method
+    __hash__ = None  # type: ignore[assignment]  # mutable, like a list; `object` declares a method
 
     def seeded(self, levels: UnitLevels, complete: bool) -> Self:
-        """Return a new side of these levels; a quantity of zero means no level.
+        """Return a new side with these levels; a quantity of zero means no level.
 
         Raises:
-            BookError: a negative quantity, a number of more than 38 digits, a price given twice, or a truncated side without any level.
+            BookError: a quantity is negative, a number has more than 38 digits, a price repeats, or a truncated side has no level.
 
         """
         quantities: dict[int, int] = {}
@@ -38,7 +38,7 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
                     raise BookError(f"{self.name} at {plain(price)} is given twice")
                 quantities[price] = quantity
         side = type(self)(self.is_bid)
-        for price in sorted(quantities, reverse=not self.is_bid):  # the touch last: each finds its place at once
+        for price in sorted(quantities, reverse=not self.is_bid):  # best last, so that each is appended at the end
             side.put(price, quantities[price])
         if not complete:
             if not quantities:
@@ -47,9 +47,9 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
         return side
 
     def restored(self, levels: list[tuple[int, int]], edge: int | None) -> Self:
-        """Return a new side of these levels, best first, that is known down to `edge`; None: all of it is."""
+        """Return a new side with these levels, best first, known down to `edge`; None: the whole side."""
         side = type(self)(self.is_bid)
-        if edge is not None:  # the edge is marked at a level; there need not be one any more
+        if edge is not None:  # only a level can become the edge, and there may be none at this price any more
             side.put(edge, 1)
             side.mark_edge()
             side.put(edge, 0)
@@ -65,26 +65,26 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
 
     @property
     def edge_key(self) -> int | None:
-        """The edge as a number that is lower the deeper it lies, on both sides; None: the whole side is known."""
+        """The edge as a number that decreases with depth on both sides; None if the whole side is known."""
         edge: int | None = self.edge
         return edge if edge is None or self.is_bid else -edge
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether all of the covered prices are empty, so that a better level than `best` may exist unseen."""
+        """Whether no level is left within the coverage, so that an unknown level may be better than `best`."""
         best = self.best
         return self.edge is not None and (best is None or not self.covers(best))
 
     def covers(self, price: int) -> bool:
-        """Whether absence of a level at this price means that there is none."""
+        """Return whether the coverage includes this price, so that an unknown level there does not exist."""
         edge = self.edge
         return edge is None or (price >= edge if self.is_bid else price <= edge)
 
     def known(self, limit: int | None) -> list[tuple[int, int]]:
-        """Return (price, quantity) from the touch outwards as far as no level can be missing between them; None for all of those.
+        """Return (price, quantity) from the best level outwards, as far as none can be missing in between; None for all of these.
 
         Raises:
-            BookError: fewer than no levels are asked for.
+            BookError: `limit` is negative.
 
         """
         if limit is not None and limit < 0:
@@ -96,12 +96,12 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
         return levels
 
     def best_levels(self, limit: int | None) -> list[tuple[int, int]]:
-        """Return (price, quantity) from the touch outwards; None for all."""
+        """Return (price, quantity) from the best level outwards; None for all."""
         found: list[tuple[int, int]] = self.walk(0, len(self) if limit is None else min(limit, len(self)))
         return found
 
     def best_first(self) -> Iterator[tuple[int, int]]:
-        """Walk (price, quantity) from the touch outwards; the side must not change meanwhile."""
+        """Yield (price, quantity) from the best level outwards; the side must not change meanwhile."""
         start = 0
         while chunk := self.walk(start, _CHUNK):
             yield from chunk
@@ -109,12 +109,12 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
 
     @property
     def name(self) -> str:
-        """Which side this is, in one word."""
+        """The side as a word."""
         return "bid" if self.is_bid else "ask"
 
 
 class PlainSide(_Questions, PlainLevels):
-    """A side whose levels are kept in Python."""
+    """A side with the Python version of levels."""
 
     __slots__ = ()
 

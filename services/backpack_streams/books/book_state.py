@@ -1,4 +1,4 @@
-"""The levels of both sides of a book and what changes them: snapshots and updates in, changes and copies out."""
+"""The levels of both sides of a book, and what changes them: applies snapshots and updates, gives changes and copies."""
 
 from typing import Any, Self
 from weakref import ref
@@ -15,7 +15,7 @@ _SideState = tuple[list[tuple[int, int]], int | None]
 
 
 class BookState:
-    """Two sides, changed together. What they can be asked is `OrderBook`'s, which this is the base of."""
+    """Two sides that change together; base class of `OrderBook`, which adds the queries."""
 
     __slots__ = ("_asks", "_bids", "_followers", "_own_notes")
 
@@ -26,7 +26,7 @@ class BookState:
         self._own_notes: ChangeNotes | None = None
 
     def __getstate__(self) -> tuple[_SideState, _SideState]:
-        """Return what a copy in another process needs, however the levels are kept there."""
+        """Return the state for a copy in another process, which may store levels differently."""
         bids, asks = self._bids, self._asks
         return (bids.best_levels(None), bids.edge), (asks.best_levels(None), asks.edge)
 
@@ -42,7 +42,7 @@ class BookState:
         return self.copy()
 
     def __len__(self) -> int:
-        """Count the levels of both sides."""
+        """Return the number of levels of both sides."""
         return len(self._bids) + len(self._asks)
 
     def __eq__(self, other: object) -> bool:
@@ -50,7 +50,7 @@ class BookState:
             return NotImplemented
         return self._bids == other._bids and self._asks == other._asks
 
-    __hash__ = None  # type: ignore[assignment]  # mutable, as a list is; `object` declares a method
+    __hash__ = None  # type: ignore[assignment]  # mutable, like a list; `object` declares a method
 
     def seed(
         self,
@@ -59,13 +59,13 @@ class BookState:
         bids_complete: bool = True,
         asks_complete: bool = True,
     ) -> None:
-        """Replace everything by a snapshot, its levels in any order.
+        """Replace all levels by a snapshot, its levels in any order, in units of 10**-18.
 
-        A side that is not complete was cut off by the snapshot's limit: its deepest level becomes its coverage.
+        An incomplete side was truncated by the snapshot's limit: its deepest level becomes the edge of its coverage.
 
         Raises:
-            BookError: the snapshot is crossed, gives a price twice or a quantity below zero, or has a truncated
-                side without any level. The book is then as it was.
+            BookError: the snapshot is crossed, repeats a price, has a negative quantity, or a truncated side has no level. The book is
+                unchanged.
 
         """
         new_bids = self._bids.seeded(bids, bids_complete)
@@ -78,12 +78,12 @@ class BookState:
             notes.reset()
 
     def apply(self, bids: UnitLevels, asks: UnitLevels) -> bool:
-        """Apply one update: absolute quantities, zero deletes, an unknown level may be deleted.
+        """Apply one update, in units of 10**-18: quantities are absolute, zero deletes a level, and an unknown level may be deleted.
 
-        Returns True if the touch can still be relied on: not crossed, no truncated side exhausted.
+        Returns True if the best levels are still reliable: not crossed, no truncated side exhausted.
 
         Raises:
-            BookError: a quantity below zero or a number of more than 38 digits; a part of the update may be applied.
+            BookError: a quantity is negative, or a number is no integer or has more than 38 digits; the update may be partly applied.
 
         """
         if not self._followers:
@@ -93,10 +93,10 @@ class BookState:
         return self._apply_with_care(bids, asks)
 
     def apply_text(self, bids: TextLevels, asks: TextLevels) -> bool:
-        """Do what `apply` does with levels as the exchange writes them: `[("86700.0", "0.00123"), ...]`.
+        """Apply one update like `apply`, with levels as the exchange writes them: `[("86700.0", "0.00123"), ...]`.
 
         Raises:
-            BookError: as `apply`, and for a text that is no decimal number of at most 18 decimal places.
+            BookError: as for `apply`; or a text is no decimal number of at most 18 decimal places.
 
         """
         if not self._followers:
@@ -106,17 +106,17 @@ class BookState:
         return self._apply_with_care(units_of_text(bids, "bid"), units_of_text(asks, "ask"))
 
     def _apply_with_care(self, bids: UnitLevels, asks: UnitLevels) -> bool:
-        """Whatever is not as always, and every update while changes are noted."""
+        """Apply an unusual update, or any update while changes are noted."""
         new_bids, new_asks = checked_levels(bids, "bid"), checked_levels(asks, "ask")
         for notes in self._noted():
             notes.note(self._bids, new_bids, self._asks, new_asks)
         is_sound = self._bids.update(self._asks, new_bids, new_asks, False)
         if is_sound is None:
-            raise BookError("an update of checked levels was not applied")  # both ways of keeping levels take those
+            raise BookError("an update of checked levels was not applied")  # cannot happen: both versions accept these
         return is_sound
 
     def _noted(self) -> list[ChangeNotes]:
-        """The notes that somebody still holds; those let go of are forgotten."""
+        """Return the notes that a follower still holds; forgets the others."""
         if not self._followers:
             return []
         alive = [(each, notes) for each in self._followers if (notes := each()) is not None]
@@ -125,29 +125,29 @@ class BookState:
         return [notes for _, notes in alive]
 
     def follow_changes(self) -> ChangeFollower:
-        """Note from now on which levels change, for the one who holds what this returns; any number of them may follow a book.
+        """Note from now on which levels change, for the holder of the returned object; a book may have any number of followers.
 
-        Whoever lets go of it ends the noting. While nobody follows, noting costs nothing.
+        Dropping the object ends the noting. Without followers, noting costs nothing.
         """
         notes = ChangeNotes()
         self._followers = (*self._followers, ref(notes))
         return ChangeFollower(notes, lambda: (self._bids, self._asks))
 
     def watch_changes(self) -> None:
-        """Follow the changes on behalf of whoever calls `take_changes`; called again, it begins anew.
+        """Note from now on which levels change, for `take_changes`; calling it again starts over.
 
-        There is one such follower a book. `follow_changes` is for programs of several parts.
+        Each book has one such follower. Programs of several parts should use `follow_changes`.
         """
         self._own_notes = notes = ChangeNotes()
         self._followers = (*self._followers, ref(notes))
 
     def take_changes(self) -> Changes:
-        """Return what has changed since it was last asked, however many updates and snapshots that were.
+        """Return the changes since the last call, over any number of updates and snapshots.
 
-        The first answer after `watch_changes`, and the one after a snapshot, `is_reset`: it holds every level there is.
+        The first result after `watch_changes`, and the first after a snapshot, `is_reset`: it holds all levels.
 
         Raises:
-            BookError: nobody called `watch_changes`.
+            BookError: `watch_changes` was not called.
 
         """
         if self._own_notes is None:
@@ -155,7 +155,7 @@ class BookState:
         return self._own_notes.take(self._bids, self._asks)
 
     def copy(self) -> Self:
-        """Return an independent book with the same levels and coverage. It notes no changes."""
+        """Return an independent book with the same levels and coverage, without followers."""
         book = type(self)()
         book._bids, book._asks = self._bids.copy(), self._asks.copy()
         return book

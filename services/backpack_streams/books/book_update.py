@@ -1,4 +1,4 @@
-"""What a reader of books is told: something happened to one book."""
+"""The event that a reader of books receives: one book has changed."""
 
 import time
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ __all__ = ["BookUpdate"]
 
 
 class BookUpdate:
-    """One event that changed one book or what is known of it: an update, a seed, or something that could not be read.
+    """One event that changed a book or its status: an update, a snapshot, or a record that could not be read.
 
-    What it says is of now. Without conflation that is the moment right after the event, until the next one is taken.
+    The properties give the current state. Without conflation this is the state right after the event, until you take the next one.
     """
 
     __slots__ = ("_market", "outcome")
@@ -26,22 +26,22 @@ class BookUpdate:
         return f"BookUpdate({self._market.view!r}, {self.outcome})"
 
     def __iter__(self) -> Iterator[MarketView | Outcome]:
-        """For `market, outcome = update`."""
+        """Support `market, outcome = update`."""
         return iter((self._market.view, self.outcome))
 
     @property
     def market(self) -> MarketView:
-        """What is known of the market, now; the same object for all of its updates."""
+        """The market's current state; the same object for all of its updates."""
         return self._market.view
 
     @property
     def symbol(self) -> str:
-        """The market."""
+        """The market's symbol."""
         return self._market.symbol
 
     @property
     def status(self) -> Status:
-        """What the book may be used for, now."""
+        """The current status of the book, which says whether you may use it."""
         return self._market.status
 
     @property
@@ -51,34 +51,34 @@ class BookUpdate:
 
     @property
     def since(self) -> int | None:
-        """Engine time (µs) the book was at when it took its status; None if that is unknown."""
+        """Start of the status (µs): by the market list for a closure or a reopening, otherwise by engine time; None if unknown."""
         return self._market.since
 
     @property
     def engine_time(self) -> int | None:
-        """Engine time (µs) of the book's last update, or of its seed."""
+        """Engine time (µs) of the book's last update, or of its snapshot if no update has followed; None if unknown."""
         return self._market.engine_time
 
     @property
     def age_seconds(self) -> float | None:
-        """How long ago, by the exchange's clock and ours, the last update was made; None where that is not known.
+        """Seconds since the exchange made the last update, by its clock and ours; None if unknown.
 
-        A quiet market is old without being wrong: `status` tells the one from the other.
+        The book of a quiet market is old but not wrong; `status` tells the difference.
         """
         made = self._market.engine_time
         return None if made is None else time.time() - made / 1_000_000
 
     @property
     def book(self) -> OrderBook:
-        """The book as it stands; look at `status` before using it. Copy it to keep it."""
+        """The live book object; check `status` before you use it, and copy it to keep it."""
         return self._market.book
 
     @property
     def last_update_id(self) -> int | None:
-        """The last update id that the book includes."""
+        """Id of the last update that the book includes; None before the first snapshot."""
         return self._market.last_update_id
 
     @property
     def as_of(self) -> int | None:
-        """Up to when the book is known to hold all that the exchange sent, µs by its producer's clock; None before that is known."""
+        """Time up to which the book is known to hold everything that the exchange sent, µs by its producer's clock; None if unknown."""
         return self._market.as_of

@@ -1,4 +1,4 @@
-"""Which levels of a book changed since somebody last asked: noted only where somebody does."""
+"""Tracks which levels of a book changed since the last query, for followers only."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,13 +10,13 @@ from backpack_streams.books.units import exact_decimal
 __all__ = ["ChangeFollower", "ChangeNotes", "Changes", "LevelChange"]
 
 NOTED_AT_MOST = 20_000
-"""Prices a side; whoever lets more gather gets the whole book, which is about as much to read."""
+"""Prices noted per side; a follower that lets more accumulate gets the whole book, which is about as much to read."""
 
 UnitChange = tuple[int, int, int]
 
 
 class LevelChange(NamedTuple):
-    """One price with the whole quantity that rests there now and the one that did before; zero is no level."""
+    """One price with its current and its previous total quantity; zero means no level."""
 
     price: Decimal
     quantity: Decimal
@@ -24,9 +24,9 @@ class LevelChange(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What changed in a book, best price first; each change is (price, quantity, quantity before) in units of 10**-18.
+    """The changes of a book, best price first; each is (price, quantity, previous quantity) in units of 10**-18.
 
-    `is_reset`: forget every level known before; the changes are then all levels there are, each from zero.
+    `is_reset`: discard every known level first; the changes are then all current levels, each from zero.
     """
 
     is_reset: bool
@@ -45,7 +45,7 @@ class Changes(NamedTuple):
 
 
 class ChangeNotes:
-    """Keeps the quantity that each changed level had when somebody last asked."""
+    """Keeps the quantity that each changed level had at the last query."""
 
     __slots__ = ("__weakref__", "_asks", "_bids", "_is_reset")
 
@@ -55,7 +55,7 @@ class ChangeNotes:
         self._is_reset = True
 
     def reset(self) -> None:
-        """Everything was replaced."""
+        """Take note that all levels were replaced."""
         self._is_reset = True
         self._bids.clear()
         self._asks.clear()
@@ -65,7 +65,7 @@ class ChangeNotes:
     ) -> None:
         """Take note of levels about to be set."""
         if self._is_reset:
-            return  # all will be told
+            return  # the next query returns all levels anyway
         for before, side, levels in ((self._bids, bids, bid_levels), (self._asks, asks, ask_levels)):
             for price, _ in levels:
                 if price not in before:
@@ -75,7 +75,7 @@ class ChangeNotes:
                 return
 
     def take(self, bids: BookSide, asks: BookSide) -> Changes:
-        """Return the difference between then and now, and begin anew."""
+        """Return the changes since the last query, and start over."""
         if self._is_reset:
             self._is_reset = False
             whole = [[(price, quantity, 0) for price, quantity in side.best_levels(None)] for side in (bids, asks)]
@@ -87,7 +87,7 @@ class ChangeNotes:
 
 
 class ChangeFollower:
-    """One who follows the changes of a book, as `OrderBook.follow_changes` gives it; others that follow it take nothing away."""
+    """A follower of a book's changes, returned by `OrderBook.follow_changes`; followers are independent of each other."""
 
     __slots__ = ("_notes", "_sides")
 
@@ -96,9 +96,9 @@ class ChangeFollower:
         self._sides = sides
 
     def take(self) -> Changes:
-        """Return what has changed since it was last asked, however many updates and snapshots that were.
+        """Return the changes since the last call, over any number of updates and snapshots.
 
-        The first answer, and the one after a snapshot, `is_reset`: it holds every level there is.
+        The first result, and the first after a snapshot, `is_reset`: it holds all levels.
         """
         return self._notes.take(*self._sides())
 

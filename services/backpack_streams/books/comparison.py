@@ -1,4 +1,4 @@
-"""Two books of one market at one update id, level for level, as far as both of them know."""
+"""Compares two books of one market at one update id, level for level, as far as both are known."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ __all__ = ["Comparison", "Difference", "compare"]
 
 
 class Difference(NamedTuple):
-    """A price (units of 10**-18) at which two books differ; a quantity of zero says that there is no level."""
+    """A price (units of 10**-18) at which two books differ; a quantity of zero means that there is no level."""
 
     side: Side
     price: int
@@ -21,7 +21,7 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What comparing found. `bids_to` and `asks_to`: the deepest price (units of 10**-18) that both books know, None for the whole side."""
+    """Result of a comparison. `bids_to`, `asks_to`: deepest price (units of 10**-18) that both books know; None for the whole side."""
 
     differences: tuple[Difference, ...]
     """Bids first, best prices first."""
@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
 
 
 def compare(ours: OrderBook, theirs: OrderBook) -> Comparison:
-    """Compare two books that hold the same updates. Beyond what either knows nothing is said."""
+    """Compare two books that include the same updates, as far as both are known."""
     our_coverage, their_coverage = ours.coverage, theirs.coverage
     bids_to = _nearer(Side.BID, *(_units(each.bids) for each in (our_coverage, their_coverage)))
     asks_to = _nearer(Side.ASK, *(_units(each.asks) for each in (our_coverage, their_coverage)))
@@ -46,7 +46,7 @@ def _units(price: object) -> int | None:
 
 
 def _nearer(side: Side, one: int | None, other: int | None) -> int | None:
-    """The coverage that both have: the edge nearer to the touch."""
+    """Return the common coverage: the edge nearer to the best price."""
     if one is None or other is None:
         return other if one is None else one
     return max(one, other) if side is Side.BID else min(one, other)
@@ -55,7 +55,7 @@ def _nearer(side: Side, one: int | None, other: int | None) -> int | None:
 def _differences(
     side: Side, ours: list[tuple[int, int]], theirs: list[tuple[int, int]], edge: int | None
 ) -> tuple[int, list[Difference]]:
-    """How many prices were looked at, and where the sides differ."""
+    """Return how many prices were compared, and the differences."""
     our_levels, their_levels = dict(ours), dict(theirs)
     prices = sorted(our_levels.keys() | their_levels.keys(), reverse=side is Side.BID)
     known = [price for price in prices if edge is None or (price >= edge if side is Side.BID else price <= edge)]

@@ -1,4 +1,4 @@
-"""The latest of each market, for whoever is slower than the markets: nothing queues up. Sans I/O."""
+"""Keeps the latest event of each market for a consumer that is slower than the markets, so that no queue grows. Sans I/O."""
 
 from typing import Generic, TypeVar
 
@@ -8,23 +8,23 @@ _Item = TypeVar("_Item")
 
 
 class Latest(Generic[_Item]):
-    """Holds one item a market, the newest; markets come out in the order in which they first changed."""
+    """Holds the newest item of each market; markets come out in the order of their first change."""
 
     def __init__(self) -> None:
         self._items: dict[str, _Item] = {}
         self.replaced = 0
-        """How many items were never given since a newer one of their market came."""
+        """Number of items that were replaced by a newer one of their market and never given."""
 
     def __len__(self) -> int:
         return len(self._items)
 
     def put(self, symbol: str, item: _Item) -> None:
-        """Take the newest item of a market; one that waits makes room and keeps its turn."""
+        """Store the newest item of a market; it replaces a waiting one and keeps its turn."""
         self.replaced += symbol in self._items
         self._items[symbol] = item
 
     def take(self) -> _Item:
-        """The item whose market has waited for longest.
+        """Return the item of the market that has waited longest.
 
         Raises:
             KeyError: there is none.

@@ -1,4 +1,4 @@
-"""Which records were there before, whoever publishes them and how far behind: by ranges of ids, else by memory. Sans I/O."""
+"""Detects duplicate records, from any producer and any delay: by ranges of ids, otherwise by recent hashes. Sans I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from backpack_streams.sequencing.trade_order import RANGES_AT_MOST, Given
 __all__ = ["CandleOrder", "Distinct", "IdRanges", "Recent", "identity_of"]
 
 RECENT: Final = 50_000
-"""Records of a partition that are remembered at the least, of topics whose records have no ids; twice that at the most, about 8 MB."""
+"""Recent records remembered per partition, at least, of topics whose records have no ids; at most twice as many, about 8 MB."""
 RECENT_MICROS: Final = 600_000_000
-"""For how long they are remembered at the least, where there are fewer."""
+"""How long they are remembered, at least, if there are fewer."""
 _SEQUENCES_AT_MOST: Final = 8
 _CUT_MICROS: Final = 1_000
-"""REST's times are cut to milliseconds: a copy from the socket may look so much later."""
+"""REST cuts times to milliseconds: a copy from the socket may look later by this much."""
 
 _NEW: Final = Given(None)
 _LATE: Final = Given(None, is_late=True)
@@ -32,10 +32,10 @@ class _Sequence:
 
 
 class IdRanges:
-    """The ids of one market that were given, as ranges, for each sequence of ids that the exchange began.
+    """The ids of one market that were given, as ranges, for each sequence of ids that the exchange has started.
 
-    Copies carry the exchange's time of the original. So what is later than all before it is no copy, whatever its ids: where they were
-    there before, a new sequence has begun. What is older belongs to the sequence of its time.
+    Copies carry the exchange's time of the original. So a record later than all before it is no copy, whatever its ids: if these have
+    appeared before, a new sequence has started. An older record belongs to the sequence of its time.
     """
 
     __slots__ = ("_sequences",)
@@ -44,9 +44,9 @@ class IdRanges:
         self._sequences: list[_Sequence] = []
 
     def offer(self, first_id: int, last_id: int, time_us: int, *, is_engine_time: bool = True) -> Given[None] | None:
-        """Ids `first_id` to `last_id` came, made at `time_us` (0 if nobody says). None if all of them were there before.
+        """Take ids `first_id` to `last_id`, made at `time_us` (0 if unknown). Returns None if all of them were given before.
 
-        `is_engine_time`: not so where it is REST's or an event's, by another clock.
+        `is_engine_time`: False if the time is REST's or an event's, so from another clock.
         """
         tolerance = 0 if is_engine_time else TOLERANCE_MICROSECONDS
         sequences = self._sequences
@@ -75,14 +75,14 @@ class IdRanges:
 
 @dataclass(slots=True)
 class CandleOrder:
-    """The candles of one market and interval: each state once, and none of a candle that was given closed. Times in microseconds."""
+    """The candles of one market and interval: each state once, and no state of a candle given as closed. Times in microseconds."""
 
     _closed: Spans = field(default_factory=lambda: Spans(RANGES_AT_MOST))
     _newest_start: int = -1
     _open: tuple[int, int] = (-1, -1)
 
     def offer(self, start_us: int, end_us: int, event_us: int, is_closed: bool) -> Given[None] | None:
-        """A state of a candle came, made at `event_us` (0 if nobody says). None for what was given already, or is older."""
+        """Take a candle state, made at `event_us` (0 if unknown). Returns None if it was given before, or is older."""
         if start_us in self._closed or (not is_closed and (start_us, event_us) <= self._open):
             return None
         is_late = start_us < self._newest_start
@@ -95,7 +95,7 @@ class CandleOrder:
 
 
 class Recent:
-    """The last records of a partition whose records have no ids, as hashes, in two halves: the older one goes when the younger is full."""
+    """Hashes of a partition's recent records, for records without ids, in two halves: the older is dropped when the younger is full."""
 
     __slots__ = ("_began_us", "_most", "_old", "_young")
 
@@ -109,7 +109,7 @@ class Recent:
         return len(self._young) + len(self._old)
 
     def offer(self, identity: int, received_us: int) -> bool:
-        """Whether it is new; `received_us` is its time of receipt."""
+        """Return whether a record is new; `received_us` is its receive time."""
         if identity in self._young or identity in self._old:
             return False
         if self._began_us is None:
@@ -121,8 +121,9 @@ class Recent:
 
 
 class Distinct:
-    """What was there before in the topics that are read. A copy may come after any number of records that have ids; after 50,000 others of
-    its partition, or ten minutes, for certain where they have none. Of a compacted topic only a repetition of the latest value is one.
+    """Detects duplicates in the topics read. A copy of a record with ids is detected after any number of others. Without ids, detection is
+    certain only within 50,000 other records of its partition and ten minutes. In a compacted topic, only a repetition of the latest value
+    is a duplicate.
     """
 
     def __init__(self) -> None:
@@ -135,7 +136,7 @@ class Distinct:
     def offer(
         self, topic: Topic, partition: int, key: str, name: str, value: Mapping[str, Any] | None
     ) -> Given[None] | None:
-        """A record came, `value` None for a tombstone. None if it was there before."""
+        """Take a record, with `value` None for a tombstone. Returns None if it was given before."""
         given = self._offer(topic, partition, key, name, value)
         self.duplicates += given is None
         return given
@@ -164,20 +165,20 @@ class Distinct:
 
 
 _IDS: Final = {"DepthUpdate": ("first_update_id", "last_update_id"), "Trade": ("trade_id", "trade_id")}
-"""Records whose ids go on one by one: the fields of the first and the last."""
+"""Records whose ids are consecutive: the fields of the first and the last id."""
 NOT_OF_THE_RECORD: Final = frozenset({"received_time", "cache_age_seconds"})
-"""Fields that say how a record came here, not what it is."""
+"""Fields that describe how a record was received, not its content."""
 IDENTITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "BookSnapshot": ("symbol", "last_update_id", "engine_time", "origin", "delta_offset"),
     "FundingRate": ("symbol", "interval_end_time", "is_settled", "funding_rate"),
 }
-"""Fields that tell one record from another, where not all are needed."""
+"""Fields that identify a record, if not all are needed."""
 
 
 def identity_of(name: str, value: Mapping[str, Any]) -> int:
-    """What makes a record the one it is, as a hash: two copies of it have the same.
+    """Return a hash of what identifies a record: two copies of it have the same.
 
-    A value that REST gave without a time of its own is a new one each time it was asked for.
+    A REST value without a time of its own counts as new at each request.
     """
     fields = IDENTITIES.get(name)
     if fields is None:

@@ -1,4 +1,4 @@
-"""The book that a reader keeps and everybody may ask: whoever tried orders of their own on it would make it wrong for all."""
+"""The shared book of a reader, which users must not change: a simulated order on it would corrupt the book for all of them."""
 
 from typing import Any, NoReturn
 
@@ -11,7 +11,7 @@ __all__ = ["FollowedBook"]
 
 
 class FollowedBook(OrderBook):
-    """An `OrderBook` that only its `MarketBook` changes; its copies are plain ones, free for anything."""
+    """An `OrderBook` that only its `MarketBook` may change; its copies are plain books that users may change."""
 
     __slots__ = ()
 
@@ -21,19 +21,19 @@ class FollowedBook(OrderBook):
     def seed(
         self, bids: UnitLevels, asks: UnitLevels, bids_complete: bool = True, asks_complete: bool = True
     ) -> NoReturn:
-        """Refuse, with a `BookError`."""
+        """Raise `BookError`: copy the book to change it."""
         raise _refusal()
 
     def apply(self, bids: UnitLevels, asks: UnitLevels) -> NoReturn:
-        """Refuse, with a `BookError`."""
+        """Raise `BookError`: copy the book to change it."""
         raise _refusal()
 
     def apply_text(self, bids: TextLevels, asks: TextLevels) -> NoReturn:
-        """Refuse, with a `BookError`."""
+        """Raise `BookError`: copy the book to change it."""
         raise _refusal()
 
-    def copy(self) -> OrderBook:  # type: ignore[override]  # a book that may be changed
-        """Return an independent book with the same levels and coverage. It notes no changes."""
+    def copy(self) -> OrderBook:  # type: ignore[override]  # a plain book, which users may change
+        """Return an independent plain book with the same levels and coverage, without followers."""
         book = OrderBook()
         book._bids, book._asks = self._bids.copy(), self._asks.copy()
         return book

@@ -1,4 +1,4 @@
-"""Takes Kafka's records to the books they are of: updates, snapshots, gaps, the market list, watermarks. No I/O."""
+"""Routes Kafka's records to their books: updates, snapshots, gaps, the market list, watermarks. No I/O."""
 
 import logging
 import math
@@ -30,13 +30,13 @@ _DUPLICATE = Outcome.DUPLICATE
 
 
 class Intake(KeptBooks):
-    """The one way from Kafka's records to books. `now` is in seconds of one clock, whichever, throughout.
+    """The single path from Kafka's records to books. `now` is in seconds of any one clock, the same throughout.
 
-    Of two copies of an update one is given. Where more than one producer brings a market, an update that is early waits for the one
-    before it. Offsets that vanish, by retention or by hand, are noticed: every book of their partition may miss something.
+    Of two copies of an update only one is given. If several producers bring a market, an early update waits for the one before it. If
+    offsets vanish, by retention or by hand, every book of that partition may miss something.
 
-    A reader that shares the work (`is_shared`) writes checkpoints, which it finds on the topic again: they begin its books, and no more.
-    What breaks later the exchange alone heals.
+    A reader that shares the work (`is_shared`) writes checkpoints and finds them on the topic again: it only starts its books from them.
+    After a later break, only the exchange's snapshots restore a book.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Intake(KeptBooks):
         self.depth = DepthReader(codec)
         self.updates = 0
         self.misplaced_updates = 0
-        """Updates in another partition than the one of their key."""
+        """Updates found in a partition other than that of their key."""
         self.undecodable_records = 0
         self.last_problem = ""
-        """Why the last record that could not be read could not be."""
+        """Why the last undecodable record could not be decoded."""
         self._codec = codec
         self._misplaced: set[bytes] = set()
         self._gaps = KnownGaps()
@@ -71,13 +71,12 @@ class Intake(KeptBooks):
         super()._forget(market)
 
     def awaits(self, symbol: str) -> bool:
-        """Whether an update of this market that was read waits for the one before it, so that its book does not hold it."""
+        """Return whether an update of this market has been read, but waits for the one before it, so that its book lacks it."""
         return symbol in self._early
 
     def take(self, records: Records, now: float) -> Iterator[BookUpdate]:
-        """Seeds after updates: one is mostly ahead of what was read before it, and is the answer to a gap that was on record before it.
-
-        Watermarks last: what they say is of what was read up to then. Without records: time has passed.
+        """Take one answer of Kafka; without records, time has passed. Snapshots follow the updates, which they are mostly ahead of, and the
+        gaps that they answer. Watermarks come last, since they refer to everything read before.
         """
         for batch in _of_topic(records, self._depth_topic):
             if self.reads(place := _place_of(batch[0])):
@@ -101,7 +100,7 @@ class Intake(KeptBooks):
             yield from self._catch_up()
 
     def take_other(self, record: ConsumerRecord, now: float) -> Iterator[BookUpdate]:
-        """Take any record but an update."""
+        """Take any record except an update."""
         if record.topic == self._snapshot_topic:
             yield from self.take_seed(record, is_new=True)
         elif record.topic == self._gap_topic:
@@ -110,18 +109,18 @@ class Intake(KeptBooks):
             yield from self._take_market(record)
 
     def on_time(self, now: float) -> Iterator[BookUpdate]:
-        """Time has passed: what waited for long enough is believed."""
+        """Apply what has waited for long enough by `now`."""
         if self._early:
             yield from self._given_up(now)
         if self._gaps:
             yield from starmap(self._told, self._gaps.due(self.books, self._seeded_us, now))
 
     def give_up_waiting(self) -> Iterator[BookUpdate]:
-        """Nothing more comes that could be missing before an update that is early."""
+        """Apply early updates at once: nothing that is missing before them will come."""
         yield from self._given_up(math.inf)
 
     def on_position(self, place: Place, offset: int) -> Iterator[BookUpdate]:
-        """The reader of a partition stands at `offset`, whether a record came or not: what should lie before it is lost."""
+        """Record the reader's position in a partition, with or without a record; offsets skipped before it are lost."""
         expected = self.partitions.positions.get(place)
         if expected is not None and offset > expected:
             if place[0] == self._depth_topic:
@@ -129,7 +128,7 @@ class Intake(KeptBooks):
             self.partitions.positions[place] = offset
 
     def on_lost_records(self, place: Place, first: int, end: int) -> Iterator[BookUpdate]:
-        """Kafka no longer had the updates of a partition from offset `first` up to `end`, which is not one of them."""
+        """Record that Kafka no longer had the updates of a partition from offset `first` up to `end` (exclusive)."""
         reason = f"Kafka's retention removed updates before they were read: {place[0]}/{place[1]}, offsets {first} to {end - 1}"
         logger.warning("updates are lost", extra={"detail": reason})
         self.partitions.positions[place] = self.beginnings[place] = end
@@ -162,7 +161,7 @@ class Intake(KeptBooks):
                 continue
             try:
                 update = read(record.value or b"")
-            except CodecError as error:  # a newer writer's record, or a foreign one
+            except CodecError as error:  # written by a newer or a foreign producer
                 yield from self.not_understood(market, record, error)
                 continue
             if market is None:
@@ -182,7 +181,7 @@ class Intake(KeptBooks):
                 yield BookUpdate(market, outcome)
 
     def _is_new_market(self, record: ConsumerRecord, place: Place, now: float) -> Generator[BookUpdate, None, bool]:
-        """Whether an update that is of no book of its partition may begin one there."""
+        """Return whether an update whose market has no book in this partition may begin one there."""
         if record.key is None:
             self._tell(record, CodecError("it has no key, so no market"))
             return False
@@ -194,7 +193,7 @@ class Intake(KeptBooks):
         return False
 
     def _take_misplaced(self, record: ConsumerRecord, now: float) -> Iterator[BookUpdate]:
-        """Partitions were added, and its producer had begun before. Ids alone tell where it belongs: it may have been overtaken."""
+        """Take an update that its producer, started before partitions were added, wrote to the old partition; only ids give its order."""
         self.misplaced_updates += 1
         if record.key not in self._misplaced:
             self._misplaced.add(record.key)
@@ -214,14 +213,14 @@ class Intake(KeptBooks):
         yield from self.take_update(market, update, now)
 
     def _on_duplicate(self, market: MarketBook) -> None:
-        """What a seed includes comes again of itself; what followed on it does so where two producers bring the market."""
+        """A duplicate of a snapshot is normal; a duplicate of an update that continued it shows that two producers bring the market."""
         if market.is_chained:
             self._early.expect_second(market.symbol)
 
     def take_update(self, market: MarketBook, update: DepthNumbers, now: float) -> Iterator[BookUpdate]:
-        """Take one update on the patient way."""
+        """Take one update that may have to wait for an earlier one."""
         if self.vouching is not None and self.vouching.producers(market, now) > 1:
-            self._early.expect_second(market.symbol)  # though no update came twice yet
+            self._early.expect_second(market.symbol)  # a second producer exists, even if no duplicate came yet
         taker = market if self._onlooker is None else WatchedBook(market, self._onlooker)
         for outcome in self._early.offer(taker, update, now):
             if outcome is Outcome.APPLIED:
@@ -237,7 +236,7 @@ class Intake(KeptBooks):
                 yield BookUpdate(self.books[taker.symbol], outcome)
 
     def _not_waiting(self, market: MarketBook) -> Iterator[BookUpdate]:
-        """What waits of this market goes to its book."""
+        """Apply the waiting updates of this market to its book."""
         for outcome in self._early.give_up(market):
             if outcome is not _DUPLICATE:
                 yield BookUpdate(market, outcome)
@@ -245,7 +244,7 @@ class Intake(KeptBooks):
     def not_understood(
         self, market: MarketBook | None, record: ConsumerRecord, error: Exception
     ) -> Iterator[BookUpdate]:
-        """An update, so it seems, that cannot be read. A key of which nothing readable ever came is no market."""
+        """Take a record that seems to be an update but cannot be decoded. A key without any readable record has no book."""
         self._tell(record, error)
         if market is not None:
             if self.vouching is not None:
@@ -254,10 +253,10 @@ class Intake(KeptBooks):
             outcome = market.on_unreadable(f"the record at {where} cannot be read", record.timestamp * 1000)
             yield self._told(market, outcome)
 
-    # Everything else ------------------------------------------------------------------------------------------
+    # Other records --------------------------------------------------------------------------------------------
 
     def take_seed(self, record: ConsumerRecord, *, is_new: bool = False) -> Iterator[BookUpdate]:
-        """Take a snapshot: the exchange's, or a checkpoint. `is_new`: it was written after this reader came."""
+        """Take a snapshot: the exchange's, or a checkpoint. `is_new`: it was written after this reader joined."""
         market = self.by_key.get(record.key)
         if record.value is None or record.key is None or (market is None and not self.wants(record.key)):
             return
@@ -284,10 +283,10 @@ class Intake(KeptBooks):
         levels, home = self.depth.levels, self.place(market.symbol.encode())
         place, offset = (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]
         is_here, begins = place == home, self.beginnings.get(home, 0)
-        is_followed = offset >= begins if is_here else place[0] != home[0]  # a mirrored topic has other offsets
+        is_followed = offset >= begins if is_here else place[0] != home[0]  # offsets of a mirrored topic differ
         reason = self._unproven.get(market.symbol)
         if reason is not None and is_followed:
-            market.on_outage_over(reason)  # a seed that is known to be whole comes in place of the one that is not
+            market.on_outage_over(reason)  # so that a snapshot known to be complete replaces the doubtful one
         outcome = market.on_seed(
             seed["last_update_id"],
             seed["engine_time"],
@@ -322,7 +321,7 @@ class Intake(KeptBooks):
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return
-        if self.closed_until_us < math.inf:  # reading the past, this is how far it has come
+        if self.closed_until_us < math.inf:  # while reading the past: advance the applied part of the market list
             self.closed_until_us = max(self.closed_until_us, record.timestamp * 1000)
         self._refused.discard(record.key)
         market = self.by_key.get(record.key)

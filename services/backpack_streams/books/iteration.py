@@ -1,4 +1,4 @@
-"""Iterations over a stream that keeps its own place: leaving one loses nothing, and no two run side by side."""
+"""Iterations over a stream that keeps its own position: leaving one loses nothing, and two never run at once."""
 
 import asyncio
 import weakref
@@ -14,7 +14,7 @@ Given = TypeVar("Given")
 
 
 class Turn:
-    """Whose turn it is: one iteration at a time, and one question of it."""
+    """Ensures that only one iteration runs at a time, with one pending request."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -23,10 +23,10 @@ class Turn:
 
     @contextmanager
     def of(self, iteration: "Iteration[Any]") -> Iterator[None]:
-        """While an iteration asks for what comes next.
+        """Enter while an iteration requests the next item.
 
         Raises:
-            BookError: another one is not finished in another task, or this one is asked twice at once.
+            BookError: another task's iteration is not finished, or this one has a pending request already.
         """
         other = None if self._newest is None else self._newest()
         if self._is_asked or (other is not None and other is not iteration and other.is_used_elsewhere()):
@@ -42,7 +42,7 @@ class Turn:
 
 
 class Iteration(AsyncIterator[Given], Generic[Given]):
-    """One `async for`. `advance` gives what comes next and raises `StopAsyncIteration` at the end."""
+    """One `async for`. `advance` returns the next item and raises `StopAsyncIteration` at the end."""
 
     def __init__(self, turn: Turn, advance: Callable[[], Awaitable[Given]]) -> None:
         self._turn = turn
@@ -62,10 +62,10 @@ class Iteration(AsyncIterator[Given], Generic[Given]):
             return await self._advance()
 
     async def aclose(self) -> None:
-        """Leave it; another one goes on from here."""
+        """Leave the iteration; another one resumes from here."""
         self._is_over = True
 
     def is_used_elsewhere(self) -> bool:
-        """Whether a task other than the running one may still ask for more."""
+        """Return whether a task other than the current one may still request items."""
         task = None if self._task is None else self._task()
         return not self._is_over and task is not None and not task.done() and task is not asyncio.current_task()

@@ -1,4 +1,4 @@
-"""Where a reader of books starts: the newest snapshot of each market, and from which offset each partition is to be read."""
+"""Finds where a reader of books starts: the newest snapshot of each market, and the offset to read each partition from."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -35,18 +35,18 @@ SNAPSHOT_TOPIC: Final = "market.book_snapshot"
 GAP_TOPIC: Final = "ops.gap"
 MARKET_TOPIC: Final = "reference.market"
 UPDATES_BEFORE_FIRST_SEED: Final = 2_000
-"""How far back a partition is read at the least: a seed that comes soon may be a little behind the updates."""
+"""Minimum number of records to read back in a partition: the next snapshot may be a little behind the updates."""
 GAPS_LOOKED_BACK: Final = 1_000
 GAPS_LOOKED_BACK_AT_MOST: Final = 20_000
-"""Gaps are read back to the oldest snapshot that a book begins with, within these bounds."""
+"""Gaps are read back to the oldest snapshot in use, within these bounds."""
 GAPS_BEFORE_MILLIS: Final = 60_000
-"""So long before it: clocks differ."""
+"""Margin before that snapshot, since clocks differ."""
 KINDS_WITHOUT_BOOKS = frozenset({"RFQ"})
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a join found. `behind`: partitions of updates with something to catch up on, each with where it ended."""
+    """Result of a join. `behind`: depth partitions with records to catch up on, each with its end."""
 
     offsets: dict[Place, int]
     behind: dict[Place, int]
@@ -63,14 +63,14 @@ async def look_round(
     partitions: frozenset[int] | None = None,
     listing: Listing | None = None,
 ) -> Start:
-    """Find out where to start for these keys (None: all), in these partitions of the depth topic (None: where the keys lie).
+    """Find where to start for these keys (None: all), in these partitions of the depth topic (None: those of the keys).
 
-    What it costs depends on the number of markets and on how far their newest snapshots lie back, not on how much Kafka holds. With all
-    markets wanted, `listing` says which there are (None: read it); with names wanted, those that it does not have are not looked for far
-    back.
+    The cost depends on the number of markets and on the age of their newest snapshots, not on the size of the topics. If all markets are
+    selected, `listing` names the existing ones (None: read it); if names are selected, the search does not go far back for names missing
+    from it.
 
     Raises:
-        BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
+        BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
     """
     depth_all = await reader.places(prefix + DEPTH_TOPIC)
     snapshots_all = await reader.places(prefix + SNAPSHOT_TOPIC)
@@ -106,10 +106,10 @@ async def look_round(
 
 
 async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
-    """Read the market list from its topic, delisted markets included; empty where there is no such topic. Assigns the reader anew.
+    """Read the market list from its topic, delisted markets included; empty if the topic does not exist. Assigns the reader anew.
 
     Raises:
-        BusError: Kafka cannot be reached, or the list could not be read to its end.
+        BusError: Kafka is unreachable, or the list could not be read to its end.
     """
     listing = Listing()
     if not await reader.has(prefix + MARKET_TOPIC):
@@ -128,10 +128,11 @@ async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
 
 
 def take_market(listing: Listing, codec: Codec, record: ConsumerRecord) -> Listed:
-    """Tell the list what a record of its topic says; returns the market as it is now.
+    """Apply a record of the market list's topic; returns the market's current state.
 
     Raises:
-        CodecError, KeyError: it is no row of the market list, so it says nothing of a market.
+        CodecError: the record has no key, or cannot be decoded.
+        KeyError: the record is no market.
     """
     if record.key is None:
         raise CodecError("it has no key, so no market")
@@ -150,7 +151,7 @@ async def _gap_starts(
     beginnings: dict[Place, int],
     ends: dict[Place, int],
 ) -> dict[Place, int]:
-    """From where on gaps say something of books that begin with these snapshots: what came after the oldest of them."""
+    """Return the offsets from which gaps matter for books of these snapshots: from shortly before the oldest of them."""
     least = {place: ends[place] - GAPS_LOOKED_BACK for place in gaps}
     oldest_ms = min((int(record.timestamp) for record in seeds), default=None)
     if oldest_ms is not None:
@@ -164,7 +165,7 @@ async def _gap_starts(
 def _expected(
     wanted: frozenset[bytes] | None, listing: Listing | None, partitions: frozenset[int] | None, count: int
 ) -> set[bytes] | None:
-    """The keys that ought to have a snapshot; None where that is not known."""
+    """Return the keys that should have a snapshot; None if unknown."""
     if wanted is not None:
         keys = set(wanted)
     elif listing is None or not len(listing):
@@ -176,7 +177,7 @@ def _expected(
 
 
 def _of_keys(places: list[Place], wanted: frozenset[bytes] | None) -> list[Place]:
-    """The partitions that hold the wanted keys: where a key lies is known without asking."""
+    """Return the partitions that hold the keys, computed from the keys alone."""
     if wanted is None:
         return places
     partitions = {partition_of(key, len(places)) for key in wanted}
@@ -184,9 +185,9 @@ def _of_keys(places: list[Place], wanted: frozenset[bytes] | None) -> list[Place
 
 
 def _beside(places: list[Place], partitions: frozenset[int], count: int) -> list[Place]:
-    """The partitions of another topic that can hold the keys which lie in `partitions` of one with `count`.
+    """Return the partitions of another topic that can hold the keys of `partitions` in a topic with `count` partitions.
 
-    Both are remainders of one hash, so they agree modulo whatever divides both counts.
+    Both partition numbers are remainders of one hash, so they agree modulo every common divisor of the counts.
     """
     common = gcd(len(places), count)
     remainders = {partition % common for partition in partitions}
@@ -200,10 +201,10 @@ def _usable(
     beginnings: dict[Place, int],
     expected: Collection[bytes] | None,
 ) -> list[ConsumerRecord]:
-    """The seeds to begin with; `starts` moves back to where they say.
+    """Return the snapshots to start with; moves `starts` back to where they begin.
 
-    A market that is not listed takes nobody back through days of history: its snapshot is of use only where it lies no further back
-    than those of the others, since what has changed since would not be read.
+    An unlisted market does not extend the read through days of history: its snapshot is used only if it lies within the range that the
+    other markets need, since the updates before that range are not read.
     """
     usable, unlisted = [], []
     for key, record in seeds.items():
@@ -221,5 +222,5 @@ def _place_of(codec: Codec, record: ConsumerRecord) -> tuple[Any, int]:
     try:
         _, seed = codec.decode(record.value)
         return (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]
-    except (CodecError, KeyError):  # told and counted where the seed is taken
+    except (CodecError, KeyError):  # logged and counted when the snapshot is taken
         return None, 0

@@ -1,4 +1,4 @@
-"""What a reader uses of a record in Kafka, so that nothing that decides depends on a client."""
+"""The part of a Kafka record that readers use, so that their logic does not depend on a Kafka client."""
 
 from typing import Protocol
 
@@ -6,19 +6,19 @@ __all__ = ["KafkaRecord"]
 
 
 class KafkaRecord(Protocol):
-    """What is used of aiokafka's records."""
+    """The attributes of aiokafka's records that are used."""
 
     @property
     def topic(self) -> str:
-        """Its full name."""
+        """Full topic name."""
 
     @property
     def partition(self) -> int:
-        """From 0."""
+        """Partition number, from 0."""
 
     @property
     def offset(self) -> int:
-        """In the partition."""
+        """Offset in the partition."""
 
     @property
     def timestamp(self) -> int:
@@ -26,7 +26,7 @@ class KafkaRecord(Protocol):
 
     @property
     def key(self) -> bytes | None:
-        """The symbol, mostly."""
+        """Usually the symbol."""
 
     @property
     def value(self) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Which books a reader keeps, by key, symbol and partition, and which of them show a status of their own. Sans I/O."""
+"""The books that a reader keeps, by key, symbol and partition, and whether each shows its own status. Sans I/O."""
 
 import math
 import time
@@ -21,7 +21,7 @@ __all__ = ["KeptBooks"]
 
 
 class KeptBooks:
-    """The books that are wanted. A reader that shares the work (`is_shared`) keeps those of the partitions that it has opened."""
+    """The selected books. A reader that shares the work (`is_shared`) keeps only those of the partitions that it has opened."""
 
     def __init__(
         self,
@@ -38,13 +38,13 @@ class KeptBooks:
         self.partitions = partitions
         self._depth_partitions = 0
         self.buffers = BufferBudget()
-        """What updates that wait for a snapshot may take, of all books together."""
+        """Shared memory limit for the updates that wait for a snapshot, all books together."""
         self.closed_until_us: float = math.inf
-        """What the market list has learnt later than this (µs) is not told yet."""
+        """Closures that the market list records after this time (µs) are not applied yet."""
         self.unseeded_because = "no seed yet"
         self.last_new_market = time.monotonic()
         self.vouching: Vouching | None = None
-        """Who vouches for the books; None: nobody is asked, as of the past."""
+        """Judges the books by watermarks; None before the join, and as of a past moment without watermarks."""
         self._depth_topic = depth_topic
         self._selection = selection
         self._onlooker = onlooker
@@ -56,7 +56,7 @@ class KeptBooks:
 
     @property
     def depth_partitions(self) -> int:
-        """How many partitions of updates there are. Where some are added, markets move to others, and their books with them."""
+        """Number of partitions of the depth topic. If partitions are added, markets and their books move to others."""
         return self._depth_partitions
 
     @depth_partitions.setter
@@ -68,7 +68,7 @@ class KeptBooks:
 
     @property
     def behind(self) -> dict[Place, int]:
-        """Partitions of updates that are still in the past, with the offset at which they no longer are."""
+        """Depth partitions that are still catching up, with the offset at which they have caught up."""
         return self.partitions.behind
 
     @behind.setter
@@ -77,7 +77,7 @@ class KeptBooks:
 
     @property
     def beginnings(self) -> dict[Place, int]:
-        """The offset from which on all updates of a partition were read, or can be, with none missing."""
+        """First offset of each depth partition from which all updates were read, or can be, with none missing."""
         return self.partitions.beginnings
 
     @beginnings.setter
@@ -85,8 +85,10 @@ class KeptBooks:
         self.partitions.beginnings = beginnings
 
     def open(self, place: Place, start: int, end: int, gaps: tuple[int, int] = (0, 0)) -> None:
-        """Read a partition of updates from `start` on. Its books show `SYNCING` until it is read up to `end`, where it ended when it was
-        looked at, and the gaps likewise (from, to). A snapshot from before `start` proves nothing until an update follows on it.
+        """Read a depth partition from offset `start` on.
+
+        Its books show `SYNCING` until the reader has reached `end`, the partition's end when it was looked up, and the end of `gaps`
+        (from, to) in the gap topic. A snapshot from before `start` proves nothing until an update continues it.
         """
         self.partitions.open(place, start, end, gaps)
         self._at[place] = {}
@@ -95,7 +97,7 @@ class KeptBooks:
             self.vouching.read_up_to(place, start)
 
     def close(self, place: Place) -> None:
-        """Forget a partition of updates with its books."""
+        """Forget a depth partition and its books."""
         self.partitions.close(place)
         for key, market in self._at.pop(place, {}).items():
             del self.by_key[key], self.books[market.symbol]
@@ -107,11 +109,11 @@ class KeptBooks:
             self._onlooker.on_dropped(market)
 
     def reads(self, place: Place) -> bool:
-        """Whether what this partition of updates has is taken."""
+        """Return whether this reader takes the records of this depth partition."""
         return not self._is_shared or self.partitions.is_open(place)
 
     def add(self, key: bytes) -> MarketBook:
-        """A book for this key, which shows `SYNCING` while its partition is behind."""
+        """Create the book for this key; it shows `SYNCING` while its partition is catching up."""
         symbol, place = key.decode("utf-8", "replace"), self.place(key)
         market = MarketBook(
             symbol, catching_up=place in self.behind, unseeded_because=self.unseeded_because, budget=self.buffers
@@ -128,11 +130,11 @@ class KeptBooks:
         return market
 
     def place(self, key: bytes) -> Place:
-        """The partition of updates that holds a key."""
+        """Return the depth partition that holds a key."""
         return self._depth_topic, partition_of(key, self._depth_partitions)
 
     def wants(self, key: bytes) -> bool:
-        """Whether the selection takes this key, by what the market list knows of it, and its partition is not another reader's."""
+        """Return whether the selection includes this key, by the market list, and its partition is not another reader's."""
         if key in self._refused or (self._is_shared and not self.reads(self.place(key))):
             return False
         symbol = key.decode("utf-8", "replace")
@@ -142,23 +144,23 @@ class KeptBooks:
         return is_wanted
 
     def has_new_markets(self) -> bool:
-        """Whether the market list has told of any that is wanted and has no book, since this was asked last."""
+        """Return whether the market list has named a selected market without a book since the last call."""
         told, self._has_new_markets = self._has_new_markets, False
         return told
 
     def look_again(self) -> None:
-        """What was told of new markets could not be followed: say so again."""
+        """Report new markets again: the last attempt to follow them failed."""
         self._has_new_markets = True
 
-    # Which of them show their own status ----------------------------------------------------------------------
+    # Holds ----------------------------------------------------------------------------------------------------
 
     def doubt(self, market: MarketBook, why: str) -> None:
-        """Show `SYNCING` until an update follows on what the book holds, or a seed that is beyond doubt comes."""
+        """Show `SYNCING` until an update continues the book, or a snapshot comes that is known to be complete."""
         self._unproven[market.symbol] = why
         market.hold(why)
 
     def release(self, markets: Iterable[MarketBook]) -> Iterator[BookUpdate]:
-        """These books show their own status from now on, unless something else speaks against it."""
+        """Let these books show their own status, except those still in doubt (`doubt`)."""
         for market in markets:
             if market.symbol in self._unproven:
                 market.hold(self._unproven[market.symbol])
@@ -167,11 +169,11 @@ class KeptBooks:
             yield self._told(market, Outcome.CAUGHT_UP)
 
     def release_all(self) -> Iterator[BookUpdate]:
-        """All books but those that are still behind show their own status from now on."""
+        """Let all books show their own status, except those still catching up."""
         return self.release([market for key, market in self.by_key.items() if self.place(key) not in self.behind])
 
     def _catch_up(self) -> Iterator[BookUpdate]:
-        """Who vouches for the books is looked at first: none is shown STALE for not being read to the end, which it is by now."""
+        """Release books that have caught up. Watermarks are judged first, so that no book shows STALE for not being read to the end."""
         vouching = self.vouching
         for place in self.partitions.caught_up():
             books = self._at.get(place, {}).values()
@@ -180,7 +182,7 @@ class KeptBooks:
             yield from self.release(books)
 
     def _why_unfollowed(self, seed: Mapping[str, Any], place: Place, home: Place) -> str:
-        """Why what follows a snapshot that names `place` may be missing, where its market's updates are in `home`."""
+        """Explain why updates after a snapshot that names `place` may be missing; its market's updates are in `home`."""
         what, where = f"the snapshot at update {seed['last_update_id']}", f"{place[0]}/{place[1]}"
         if place != home:
             return f"partitions were added: {what} is followed in {where}, and updates of its market come in partition {home[1]} now"
@@ -198,7 +200,7 @@ class KeptBooks:
             market.release()
 
     def _told(self, market: MarketBook, outcome: Outcome) -> BookUpdate:
-        """What neither an update nor a snapshot did."""
+        """Report an outcome that was caused by neither an update nor a snapshot."""
         if self._onlooker is not None:
             self._onlooker.on_outcome(market, outcome)
         return BookUpdate(market, outcome)

@@ -1,4 +1,4 @@
-"""What gap records say of books: holes that no update shows, outages, and audits that found a book wrong. Sans I/O."""
+"""Applies gap records to books: gaps that no update shows, outages, and audits that found a book wrong. Sans I/O."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -8,40 +8,40 @@ from backpack_streams.books.market_book import MarketBook, Outcome, Status
 __all__ = ["GAP_PATIENCE_SECONDS", "KnownGaps"]
 
 GAP_PATIENCE_SECONDS: Final = 1.0
-"""How long a gap on record waits for updates that show it, or that show that somebody else published what was missing."""
+"""How long a recorded gap waits for updates that confirm it, or that show that another producer published the missing ones."""
 _DISCONNECTED = "DISCONNECTED"
 _AUDIT_MISMATCH = "AUDIT_MISMATCH"
 _OF_COVERAGE = frozenset(
     {"STREAM_START", "RESTART", _DISCONNECTED, "SUBSCRIPTION_REFUSED", "SUBSCRIPTION_SILENT", "NOT_SUBSCRIBED"}
 )
-"""Reasons of gaps in which one instance covered nothing: whether another one did, its watermarks tell, and the gap does not."""
+"""Reasons of gaps in which one instance covered nothing. Watermarks show whether another instance did; the gap record does not."""
 
 
 class _KnownGap(NamedTuple):
-    """What follows `last_id` is missing, says a producer; believed from `due` (monotonic seconds) on."""
+    """A producer reports that the updates after `last_id` are missing; the report counts from `due` (monotonic seconds) on."""
 
     last_id: int
     due: float
     is_outage: bool
-    """No socket brought anything."""
+    """No socket brought updates."""
     is_over: bool
     """A socket is up again."""
     detected_us: int
 
 
 class _Wrong(NamedTuple):
-    """The book differed from the exchange's when it had reached `last_id`, says an audit."""
+    """An audit found that the book differed from the exchange's at `last_id`."""
 
     last_id: int
     detected_us: int
     seen_us: int | None
-    """When the exchange had not come to `last_id` yet; None where the audit compared at one update id."""
+    """When the exchange had not reached `last_id` yet (µs); None if the audit compared both books at one update id."""
 
 
 class KnownGaps:
-    """The newest gap of each market that its book has not come to yet.
+    """The newest gap of each market that its book has not reached yet.
 
-    A gap mostly shows by itself, as a hole between two updates. Where no update follows, its record alone tells of it.
+    Usually two updates show a gap. If no update follows, only the gap record reports it.
     """
 
     __slots__ = ("_gaps", "_wrong")
@@ -54,10 +54,10 @@ class KnownGaps:
         return bool(self._gaps or self._wrong)
 
     def take(self, gap: Mapping[str, Any], now: float, *, is_covered: bool = False) -> None:
-        """Takes a Gap record; `now` is in monotonic seconds. `is_covered`: watermarks tell what is covered, gap records only what is lost.
+        """Take a Gap record; `now` in monotonic seconds. With `is_covered`, watermarks decide coverage, and gap records only losses.
 
         Raises:
-            KeyError: the record is no gap.
+            KeyError: the record is no Gap record.
         """
         symbol, last_id = gap["symbol"], gap["last_id"]
         if last_id is None or gap["stream"] != f"depth.{symbol}" or (is_covered and gap["reason"] in _OF_COVERAGE):
@@ -75,19 +75,19 @@ class KnownGaps:
     def due(
         self, books: Mapping[str, MarketBook], seeded_us: Mapping[str, int], now: float
     ) -> Iterator[tuple[MarketBook, Outcome]]:
-        """Tells the books of what they have come to; yields those that were told, with the outcome.
+        """Apply the gaps that the books have reached; yield each affected book with its outcome.
 
-        `seeded_us`: when the last seed of each market was received (µs); one from after an outage says that nothing was missed.
+        `seeded_us`: when the last snapshot of each market was received (µs); one received after an outage shows that nothing was missed.
         """
         for symbol, wrong in list(self._wrong.items()):
             market = books.get(symbol)
-            if market is not None:  # a book that turns up later is told then
+            if market is not None:  # if the book appears later, the audit is applied then
                 del self._wrong[symbol]
                 yield market, _accuse(market, wrong)
         for symbol, gap in list(self._gaps.items()):
             market = books.get(symbol)
             if market is None or market.newest_id > gap.last_id:
-                del self._gaps[symbol]  # nobody's, or updates from after it are there, which show the hole themselves
+                del self._gaps[symbol]  # no such book here, or later updates have arrived and show the gap themselves
             elif now >= gap.due and market.newest_id == gap.last_id:
                 del self._gaps[symbol]
                 outcome = _mark(market, gap, seeded_us.get(symbol, 0))
@@ -110,7 +110,7 @@ def _mark(market: MarketBook, gap: _KnownGap, seeded_us: int) -> Outcome | None:
         return market.on_outage_over(f"no socket was up after update {gap.last_id}, and nothing has come since")
     if gap.is_outage:
         return market.on_outage(f"no socket is up since update {gap.last_id}")
-    # A book that is catching up shows SYNCING, one without a valid watermark STALE: both take the gap now, since it is reported once.
+    # Both a book that is catching up (SYNCING) and one without a valid watermark (STALE) take the gap now: it is reported only once.
     is_usable = market.is_whole or market.status is not Status.STALE
     if is_usable and market.last_update_id == gap.last_id:
         return market.on_unreadable(f"the producer lost what follows update {gap.last_id}", gap.detected_us)

@@ -1,4 +1,4 @@
-"""What the market list says of markets: their kind, and whether they are closed. Sans I/O."""
+"""The market list's state: the kind of each market, and whether it is closed. Sans I/O."""
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
@@ -9,11 +9,11 @@ __all__ = ["Listed", "Listing", "moment_text"]
 
 _CLOSED: Final = "Closed"
 _CHANGES_KEPT: Final = 64
-"""How often a market may close and open again within what is remembered of it."""
+"""Number of closures and reopenings remembered per market."""
 
 
 class Listed(NamedTuple):
-    """One market as the list has it. `why_closed` is empty while it is open; `since_us` is when the list said so (µs)."""
+    """A market's state. `why_closed` is empty while it is open; `since_us` is when the list entered this state (µs)."""
 
     symbol: str
     kind: str | None
@@ -22,7 +22,7 @@ class Listed(NamedTuple):
 
 
 class Listing:
-    """The rows of the market list, by symbol, as they are told, and what each market was at a past moment."""
+    """The current entries of the market list, by symbol, and the state of each market at past moments."""
 
     def __init__(self) -> None:
         self._markets: dict[str, Listed] = {}
@@ -35,11 +35,11 @@ class Listing:
         return len(self._markets)
 
     def get(self, symbol: str) -> Listed | None:
-        """A market, delisted ones included; None where the list never had it."""
+        """Return a market, delisted ones included; None if the list never had it."""
         return self._markets.get(symbol)
 
     def at(self, symbol: str, time_us: float) -> Listed | None:
-        """What the list said of a market at a moment (µs), as far as is remembered; None where it had not told of it."""
+        """Return a market's state at a moment (µs), as far as it is remembered; None if it was not listed yet."""
         market = self._markets.get(symbol)
         if market is None or market.since_us <= time_us:
             return market
@@ -47,22 +47,22 @@ class Listing:
         return next(past, None)
 
     def kind(self, symbol: str) -> str | None:
-        """SPOT, PERP, ... in capitals; None where it is not known."""
+        """Return SPOT, PERP, ... in capitals; None if unknown."""
         market = self._markets.get(symbol)
         return None if market is None else market.kind
 
     def only(self, keys: Collection[bytes]) -> "Listing":
-        """The same of some markets alone, by Kafka key."""
+        """Return a list of these markets only, selected by Kafka key."""
         some = Listing()
         some._markets = {symbol: each for symbol, each in self._markets.items() if symbol.encode() in keys}
         some._before = {symbol: each for symbol, each in self._before.items() if symbol.encode() in keys}
         return some
 
     def take(self, symbol: str, row: Mapping[str, Any] | None, time_us: int) -> Listed:
-        """Take a row (None: the market is listed no more), which the list got at `time_us`; returns the market as it is now.
+        """Take a row (None: the market is delisted), stamped `time_us` (µs); returns the market's current state.
 
         Raises:
-            KeyError: the row is no market's.
+            KeyError: the row is no market.
         """
         before = self._markets.get(symbol)
         if row is None:
@@ -81,6 +81,6 @@ class Listing:
 
 
 def moment_text(time_us: int) -> str:
-    """A time in microseconds as people read it, in UTC."""
+    """Return a time in microseconds as text in UTC, to the millisecond."""
     seconds, micros = divmod(time_us, 1_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{micros // 1000:03d}Z"

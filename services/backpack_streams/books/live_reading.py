@@ -1,4 +1,4 @@
-"""Reads the partitions that the wanted books need, from where a join found that they begin, and follows what is new in Kafka."""
+"""Reads the partitions of the selected books, from the offsets found at the join, and follows changes of topics and markets."""
 
 import logging
 import math
@@ -41,13 +41,13 @@ _RECORDS_A_POLL: Final = 10_000
 _WATERMARKS_LOOK_SECONDS: Final = 5.0
 _TRY_AGAIN_SECONDS: Final = 1.0
 _MOVED_BEFORE_NOTICED_MILLIS: Final = 60_000
-"""So long before the number of partitions was last seen unchanged nothing was written by the new number."""
+"""Assumed maximum time for which a new partition count was in use before this reader noticed it."""
 
 
 class LiveReading:
-    """What `BookStream` reads of the present, as batches for its intake. The reader, and so everything here but properties, is one task's.
+    """Reads the live records of a `BookStream`, as batches for its intake. Only one task may use it, except for its properties.
 
-    Positions of the reader are ahead of the books by what was read and not applied yet: `next_offsets` is how far the books are.
+    The reader's positions include records that were read but not applied; `next_offsets` is the position of the books.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class LiveReading:
         self.intake = intake
         self.vouching = Vouching(codec, prefix, prefix + DEPTH_TOPIC, self._place_of, max_age)
         self.clock: Callable[[], float] = time.monotonic
-        """What the intake's `now` is by."""
+        """Clock of the intake's `now`, in seconds."""
         self.next_offsets: dict[Place, int] = {}
-        """By partition of updates: which comes next for the books."""
+        """Next offset for the books, by depth partition."""
         self.silent_since = time.monotonic()
-        """When Kafka last gave an update."""
+        """When Kafka last gave an update (monotonic seconds)."""
         self._stamps_ms: dict[Place, int] = {}
         self._places: list[Place] = []
         self._followed = (prefix + MARKET_TOPIC,)
-        """What is added to other topics takes a look round (`_look`)."""
+        """Topics whose added partitions the reader follows itself; for the others, `_look` decides."""
         self._read_up_to: dict[Place, int] = {}
         self._follows_watermarks = False
         self._next_look_for_watermarks = self._try_again_at = 0.0
@@ -78,10 +78,10 @@ class LiveReading:
         self._counted_ms = time.time_ns() // 1_000_000
         self._held: list[MarketBook] = []
 
-    # What it knows --------------------------------------------------------------------------------------------
+    # State ----------------------------------------------------------------------------------------------------
 
     def known_keys(self) -> frozenset[bytes]:
-        """The keys that are wanted, as far as they are known."""
+        """Return the keys of the selected markets, as far as they are known."""
         keys = self.selection.keys
         if keys is not None:
             return keys
@@ -91,12 +91,12 @@ class LiveReading:
         return frozenset(name.encode() for name in listed | names)
 
     def lags(self) -> dict[Place, int]:
-        """By partition, how many updates Kafka has that the books do not have yet, as of its last answer."""
+        """Return, by partition, how many updates Kafka has that the books do not have yet, as of Kafka's last answer."""
         ends = {place: self.reader.high_water(place) for place in self.next_offsets}
         return {place: max(0, end - self.next_offsets[place]) for place, end in ends.items() if end is not None}
 
     def lag_seconds(self) -> float:
-        """How old the newest update is in the partition that is furthest behind; 0 when nothing is left to read."""
+        """Return the age (s) of the newest update read in the partition that is furthest behind; 0 if nothing is left to read."""
         now_ms = time.time() * 1000
         behind = (self._stamps_ms.get(place, now_ms) for place, lag in self.lags().items() if lag)
         return max(0.0, now_ms - min(behind, default=now_ms)) / 1000
@@ -106,18 +106,18 @@ class LiveReading:
         is_wanted = intake.depth_partitions and (key in intake.by_key or intake.wants(key))
         return intake.place(key) if is_wanted else None
 
-    # Where it starts ------------------------------------------------------------------------------------------
+    # Start ----------------------------------------------------------------------------------------------------
 
     async def read_listing(self) -> dict[Place, int]:
-        """The market list comes first: what is closed, and what patterns and kinds mean. Returns where to read on in it."""
-        topic = self.prefix + MARKET_TOPIC  # a reader of books needs no market list
+        """Read the market list: closures, and the meaning of patterns and kinds. Returns the offsets from which to follow it."""
+        topic = self.prefix + MARKET_TOPIC  # optional: books can be read without a market list
         places = await self.reader.places(topic) if await self.reader.has(topic) else []
         ends = await self.reader.ends(places)
         self.intake.listing = await read_listing(self.reader, self.codec, self.prefix)
         return ends
 
     async def join(self, market_ends: dict[Place, int]) -> None:
-        """Begin in the present."""
+        """Start live."""
         start = await self._look_round()
         self.intake.depth_partitions = start.depth_partitions
         self.intake.behind = start.behind
@@ -126,7 +126,7 @@ class LiveReading:
         await self.begin(start.offsets | market_ends, start.seeds)
 
     async def join_past(self, span: PastSpan) -> PastBooks:
-        """Begin in the past; this goes on from where that ends."""
+        """Start in the past; live reading continues where that ends."""
         self.clock = time.time
         past, offsets = await join_past(
             *(self.reader, self.codec, self.prefix, self.intake, self.selection, span),
@@ -137,7 +137,7 @@ class LiveReading:
         return past
 
     async def _look_round(self) -> Start:
-        """Names say which partitions to read; so do patterns and kinds, once there is a market list."""
+        """Look up where to start. Names determine the partitions; patterns and kinds do so only with a market list."""
         keys, listing = self.selection.keys, self.intake.listing
         if keys is not None or self.selection.is_everything or not len(listing):
             return await look_round(self.reader, self.codec, self.prefix, keys, listing=listing)
@@ -147,7 +147,7 @@ class LiveReading:
         return await look_round(self.reader, self.codec, self.prefix, None, partitions=partitions, listing=chosen)
 
     async def begin(self, offsets: dict[Place, int], seeds: Iterable[ConsumerRecord]) -> None:
-        """Read on from these offsets, with books of these seeds. All that was read before is in the books."""
+        """Read on from these offsets, and create books from these snapshots. The books include everything read before."""
         intake, depth_topic = self.intake, self.prefix + DEPTH_TOPIC
         depth = {place: offset for place, offset in offsets.items() if place[0] == depth_topic}
         intake.beginnings |= await self.reader.beginnings(depth)
@@ -168,14 +168,14 @@ class LiveReading:
         self._read_up_to = dict(offsets)
 
     async def _find_watermarks(self) -> dict[Place, int]:
-        """What there is of them; empty where the topic does not exist, which is looked at again now and then."""
+        """Read the existing watermarks; empty if the topic does not exist, which is checked again every few seconds."""
         self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
         offsets = await read_watermarks(self.reader, self.vouching, self.intake.books.values())
         self._follows_watermarks = bool(offsets)
         return offsets
 
     async def leave_the_past(self) -> None:
-        """Everything that lay in Kafka was given: the rest is read as it comes."""
+        """Switch to live reading once everything that Kafka held of the past has been given."""
         intake = self.intake
         intake.closed_until_us = math.inf
         for place in self.next_offsets:
@@ -188,20 +188,20 @@ class LiveReading:
     async def _positions(self) -> dict[Place, int]:
         return {place: await self.reader.position(place) for place in self._places}
 
-    # How it goes on -------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------------------
 
     @property
     def waits_for_books(self) -> bool:
-        """Whether all that was read has to be applied before `read`: where it goes on is found out anew."""
+        """Whether everything read has to be applied before the next `read`, which looks up positions again."""
         is_due = self._has_new_markets or self._has_new_watermarks or self._is_grown
         return is_due and time.monotonic() >= self._try_again_at
 
     def resume(self) -> None:
-        """Go on after an error: with what followed on the last that was handed out."""
+        """Resume after an error, right after the last records handed out."""
         self.reader.follow(self._read_up_to, self._followed)
 
     async def read(self, most_records: int, *, is_applied: bool) -> Batch:
-        """What Kafka has now, waiting for it for a moment; or, where all is applied, what is new in where Kafka has it."""
+        """Return what Kafka has now, after a short wait; if all is applied, first follow changes of topics and markets."""
         if is_applied and self.waits_for_books:
             return Batch(iter(await self._reach_out()))
         await self._look()
@@ -210,10 +210,8 @@ class LiveReading:
         polled_at, now, count = time.monotonic(), self.clock(), sum(map(len, records.values()))
         behind = list(self.intake.behind.items())
         reached = [place for place, end in behind if await self.reader.position(place) >= end]
-        for (
-            partition,
-            batch,
-        ) in records.items():  # nothing is awaited from here on: what is not handed out is read again
+        # Nothing is awaited from here on, so that records which are not handed out are read again.
+        for partition, batch in records.items():
             self._read_up_to[partition.topic, partition.partition] = batch[-1].offset + 1
         events = self._take(records, reached, polled_at if count < most else None, now)
         return Batch(events, count, is_idle=not count and not reached)
@@ -232,21 +230,21 @@ class LiveReading:
                 self.note(place, batch[-1])
         yield from intake.take(records, now)
         self._has_new_markets = self._has_new_markets or intake.has_new_markets()
-        for place in reached:  # books show their own status once their partition has reached where it ended at the join
+        for place in reached:  # its books show their own status now that it has reached its end at the join
             intake.behind.pop(place, None)
         if reached:
             yield from intake.release([market for key, market in intake.by_key.items() if intake.place(key) in reached])
 
     def note(self, place: Place, last: ConsumerRecord) -> None:
-        """Take note of how far updates have come to the books."""
+        """Record the last update handed to the books."""
         self.next_offsets[place] = last.offset + 1
         self._stamps_ms[place] = last.timestamp
         self.silent_since = time.monotonic()
 
-    # What is new in Kafka -------------------------------------------------------------------------------------
+    # Changes in Kafka -----------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Whether topics have more partitions than were looked at, and whether watermarks are published by now."""
+        """Check whether topics have more partitions, and whether a watermark topic exists by now."""
         for name in (DEPTH_TOPIC, SNAPSHOT_TOPIC, GAP_TOPIC):
             count = self.reader.partition_count(self.prefix + name)
             known = self.intake.depth_partitions if name == DEPTH_TOPIC else self._counts.setdefault(name, count or 0)
@@ -258,11 +256,11 @@ class LiveReading:
         self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
         try:
             self._has_new_watermarks = await self.reader.has(self.vouching.place[0])
-        except BusError as error:  # whether that is the end of it, the next poll says
+        except BusError as error:  # not fatal: the next poll reports a lasting failure
             logger.info("kafka does not say which topics it has", extra={"error": str(error)})
 
     async def _reach_out(self) -> list[BookUpdate]:
-        """What is wanted may live in a partition that is not read yet."""
+        """Follow selected markets into partitions that are not read yet."""
         offsets = await self._positions()
         needed = {self.intake.place(key) for key in self.known_keys()}
         if not self._is_grown and (not self._has_new_markets or needed <= self.next_offsets.keys()):
@@ -272,19 +270,19 @@ class LiveReading:
             return []
         try:
             start = await self._look_round()
-        except BusError as error:  # what is read goes on meanwhile
+        except BusError as error:  # keep reading the known partitions meanwhile
             logger.warning("new partitions are unavailable; trying again", extra={"error": str(error)})
             self.reader.assign(offsets)
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
             return self._hold_moved()
         told = await self._read_also(start, offsets)
         self._counts.clear()
-        self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may not agree for a moment
+        self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may briefly disagree about the partitions
         self._is_grown = self._has_new_markets = self._has_new_watermarks = False
         return told
 
     async def _read_also(self, start: Start, offsets: dict[Place, int]) -> list[BookUpdate]:
-        """Read the partitions of this start that are not read yet, beside the others: producers may go on writing to these."""
+        """Add the start's partitions that are not read yet; keep the others, since producers may still write to them."""
         intake = self.intake
         more = {place: offset for place, offset in start.offsets.items() if place not in offsets}
         behind = {place: end for place, end in start.behind.items() if place in more}
@@ -292,7 +290,7 @@ class LiveReading:
         if start.depth_partitions != intake.depth_partitions:
             more |= {place: await self._start_of(place, offset) for place, offset in more.items()}
             intake.depth_partitions = start.depth_partitions
-            self._follows_watermarks = False  # what they say of a stream is of where its records are
+            self._follows_watermarks = False  # watermarks name partitions of the old count
         for market in moved:
             market.starts_at = market.starts_by_ms = 0
             if intake.place(market.symbol.encode()) in behind:
@@ -307,7 +305,7 @@ class LiveReading:
         )
 
     async def _start_of(self, place: Place, offset: int) -> int:
-        """Markets have moved to this partition: where to begin so that none of their updates there is missed."""
+        """Return where to begin in a partition to which markets have moved, so that none of their updates there is missed."""
         if place[0] != self.prefix + DEPTH_TOPIC:
             return offset
         if place[1] >= self.intake.depth_partitions:
@@ -324,7 +322,7 @@ class LiveReading:
         ]
 
     def _hold_moved(self) -> list[BookUpdate]:
-        """Markets that live in a partition which cannot be read yet."""
+        """Hold the markets that have moved to a partition which cannot be read yet."""
         topic = self.prefix + DEPTH_TOPIC
         count = max(self.reader.partition_count(topic) or 0, self.intake.depth_partitions)
         self._held = self._moved_to(count)

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for programs without asyncio."""
+"""An event loop in its own thread, for programs without asyncio."""
 
 import asyncio
 import threading
@@ -13,17 +13,21 @@ Result = TypeVar("Result")
 
 
 class LoopThread:
-    """Runs coroutines for whoever waits for them; usable once between `start` and `stop`, and again after that."""
+    """Runs coroutines for synchronous callers between `start` and `stop`; may be started again after `stop`."""
 
     def __init__(self, name: str, what: str) -> None:
-        """Prepare. `what` names in errors what is to be used with `with`."""
+        """Prepare. `what` names the object in error messages."""
         self._name = name
         self._what = what
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread.
+
+        Raises:
+            BookError: it is running already.
+        """
         if self._thread is not None:
             raise BookError(f"{self._what} is in use already: one `with` at a time")
         self._loop = asyncio.new_event_loop()
@@ -31,10 +35,10 @@ class LoopThread:
         self._thread.start()
 
     def ask(self, question: Coroutine[Any, Any, Result]) -> Result:
-        """What a coroutine returns, run in the thread. An interrupt of the program cancels it.
+        """Run a coroutine in the thread and return its result. An interrupt of the program cancels it.
 
         Raises:
-            BookError: the thread does not run.
+            BookError: the thread is not running, or this is called from within it.
         """
         loop = self._loop
         if loop is None or self._thread is None or not self._thread.is_alive():
@@ -46,12 +50,12 @@ class LoopThread:
         answer = asyncio.run_coroutine_threadsafe(question, loop)
         try:
             return answer.result()
-        except BaseException:  # an interrupt, too, ends what runs in the thread
+        except BaseException:  # on any failure, an interrupt included, cancel the coroutine in the thread
             answer.cancel()
             raise
 
     def stop(self) -> None:
-        """End it, and what still runs in it."""
+        """Stop the thread and cancel what still runs in it."""
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
         if loop is None or thread is None:

@@ -1,4 +1,4 @@
-"""The book of one market with its sequence and status, without I/O: events in, a book that is right or says it isn't."""
+"""The book of one market with its sequence and status, without I/O: takes events, and is right or says that it is not."""
 
 import time
 from collections.abc import Callable
@@ -25,10 +25,10 @@ def _wall_us() -> int:
 
 
 class MarketBook(SequencedBook):
-    """One market's book: its chain, the news that speaks against it, and how it is shown.
+    """One market's book: its sequence, the evidence against it, and the status that it shows.
 
-    `standing` says whether a producer vouches for it; by itself a book is vouched for. Without that it shows no `LIVE`, though its chain
-    may be whole (`is_whole`).
+    `standing` says whether a producer vouches for the book; by default the book is vouched for. Without a producer it is not `LIVE`, even
+    if its sequence is intact (`is_whole`).
     """
 
     __slots__ = ("proof_from", "starts_at", "starts_by_ms", "symbol", "view")
@@ -43,56 +43,66 @@ class MarketBook(SequencedBook):
         budget: BufferBudget | None = None,
         wall_us: Callable[[], int] = _wall_us,
     ) -> None:
-        """Prepare. `budget`: what the buffers of several books may hold together; `wall_us`: now, in µs since the Unix epoch."""
+        """Create an empty book.
+
+        Args:
+            symbol: the market.
+            catching_up: show `SYNCING` until `release`.
+            buffered_updates: maximum number of updates that wait for a snapshot.
+            unseeded_because: reason to show before the first snapshot.
+            budget: limit in bytes that the buffers of several books share.
+            wall_us: clock that returns the current time, in µs since the Unix epoch.
+        """
         shown = Presentation(symbol, Standing(), CATCHING_UP if catching_up else "")
         super().__init__(shown, UpdateBuffer(buffered_updates, budget), unseeded_because, wall_us)
         self.symbol = symbol
         self.view = MarketView(self)
-        """What users are given."""
+        """The read-only view for users."""
         self.starts_at = 0
-        """Where, in the partition of its updates, those begin that may follow on the book: what lies before is in it, or is not the
-        exchange's. For whoever reads Kafka; nothing here looks at it."""
+        """Offset, in the partition of its updates, from which records may continue the book; earlier ones are in it or not the exchange's.
+
+        For the reader of Kafka; this class does not use it."""
         self.starts_by_ms = 0
-        """When that was so (ms): an update stamped later than this before `starts_at` shows that the partition began anew."""
+        """When `starts_at` was set (ms): a later timestamp on a record before that offset shows that the partition was recreated."""
         self.proof_from: float = inf
-        """Updates from this offset on may prove it. For whoever reads Kafka; nothing here looks at it."""
+        """Offset from which updates may prove the book. For the reader of Kafka; this class does not use it."""
 
     def __repr__(self) -> str:
         return f"<MarketBook {self.symbol} {self.status.value} at {self.last_update_id}: {self.book!r}>"
 
-    # Where it is ------------------------------------------------------------------------------------------
+    # Position ---------------------------------------------------------------------------------------------
 
     @property
     def is_chained(self) -> bool:
-        """Whether an update has followed on the snapshot."""
+        """Whether an update has continued the sequence since the snapshot."""
         return self._chain.is_chained
 
     @property
     def buffered_updates(self) -> int:
-        """How many updates wait for a snapshot."""
+        """Number of updates that wait for a snapshot."""
         return len(self._buffer)
 
     @property
     def dropped_updates(self) -> int:
-        """Updates lost to a full buffer, ever."""
+        """Number of updates dropped from a full buffer, over the life of the book."""
         return self._buffer.dropped_ever
 
     @property
     def candidate_id(self) -> int | None:
-        """Id of the snapshot that waits ahead of the live book; one that stays ahead for long says that updates do not arrive."""
+        """Id of the pending snapshot ahead of the live book; None without one. If it stays ahead for long, updates do not arrive."""
         pending = self._adoption.pending_id
         return None if pending is None or pending <= (self.last_update_id or 0) else pending
 
     def is_early(self, first_id: int) -> bool:
-        """Whether an update that begins with this id leaves a gap in a chain that is whole so far."""
+        """Return whether an update that begins with this id leaves a gap in a sequence that is intact so far."""
         last_id = self._chain.last_id
         return self._state is _LIVE and last_id is not None and first_id > last_id + 1
 
-    # How it is shown ------------------------------------------------------------------------------------------
+    # Published state --------------------------------------------------------------------------------------
 
     @property
     def status(self) -> Status:
-        """`CLOSED` while the market is, `SYNCING` while held, whatever the chain says; `LIVE` only while somebody vouches for it."""
+        """`CLOSED` while the market is closed, `SYNCING` while held, whatever the sequence; `LIVE` only while a producer vouches for it."""
         return self._shown.status(self._state)
 
     @property
@@ -104,17 +114,17 @@ class MarketBook(SequencedBook):
 
     @property
     def since(self) -> int | None:
-        """Engine time (µs) the book was at when it took its status; None if that is unknown."""
+        """Start of the status (µs): by the market list for a closure or a reopening, otherwise by engine time; None if unknown."""
         return self._shown.since
 
     @property
     def as_of(self) -> int | None:
-        """Up to when the book is known to hold all that the exchange sent, µs by its producer's clock; None before that is known."""
+        """Time up to which the book is known to hold everything that the exchange sent, µs by its producer's clock; None if unknown."""
         return self._shown.standing.as_of
 
     @property
     def standing(self) -> Standing:
-        """Who vouches for it, and what proves it."""
+        """Whether a producer vouches for the book, and the proof for it."""
         return self._shown.standing
 
     @standing.setter
@@ -122,28 +132,28 @@ class MarketBook(SequencedBook):
         self._shown.standing = standing
 
     def hold(self, reason: str = CATCHING_UP) -> None:
-        """Show `SYNCING` until `release`, though the chain may be whole: the reader is still in the past, or cannot know that it is."""
+        """Show `SYNCING` until `release`, even if the sequence is intact: the reader is not live, or cannot know whether it is."""
         self._shown.hold(reason)
 
     def release(self) -> None:
-        """Show the chain's own status: the reader has caught up."""
+        """Show the status of the sequence: the reader has caught up."""
         self._shown.release(self.engine_time)
 
     def on_listed(self, why_closed: str, since_us: int) -> Outcome:
-        """Take what the market list says: why the market is closed, empty while it is open, and since when (µs).
+        """Apply the market list's state: why the market is closed, empty while it is open, and since when (µs).
 
-        Returns CLOSED, REOPENED, or IGNORED where that is known.
+        Returns CLOSED, REOPENED, or IGNORED if nothing changes.
         """
         return self.on_closed(why_closed, since_us) if why_closed else self.on_reopened(since_us)
 
     def on_closed(self, reason: str, time_us: int) -> Outcome:
-        """Show `CLOSED` until `on_reopened`: the market list says so, since `time_us`. Returns CLOSED, or IGNORED if it is known."""
+        """Show `CLOSED` until `on_reopened`: the market closed at `time_us` (µs). Returns CLOSED, or IGNORED if it was closed already."""
         return Outcome.CLOSED if self._shown.close(reason, time_us) else Outcome.IGNORED
 
     def on_reopened(self, time_us: int) -> Outcome:
-        """The market is open again. A book from before that is not live: what happened meanwhile was not followed.
+        """Show the market as open again from `time_us` (µs). A book from before the closure is not live: it may have missed updates.
 
-        Returns REOPENED, or IGNORED if it was not closed.
+        Returns REOPENED, or IGNORED if the market was not closed.
         """
         if not self._shown.reopen(time_us):
             return Outcome.IGNORED
@@ -152,20 +162,20 @@ class MarketBook(SequencedBook):
         return Outcome.REOPENED
 
     def on_vouched(self, is_vouched: bool) -> Outcome:
-        """Take note that somebody vouches for the book from now on, or nobody. Returns VOUCHED or UNVOUCHED."""
+        """Record that a producer vouches for the book from now on, or that none does any more. Returns VOUCHED or UNVOUCHED."""
         if self._state is _LIVE and not self._shown.is_covered:
             self._shown.changed_at = self.engine_time
             self.breaks += not is_vouched
         return Outcome.VOUCHED if is_vouched else Outcome.UNVOUCHED
 
-    # News that speaks against it ------------------------------------------------------------------------------
+    # Evidence against it --------------------------------------------------------------------------------------
 
     def on_unreadable(self, reason: str, since_us: int | None = None) -> Outcome:
-        """Take note that something of this market is missing: a record that cannot be decoded, a gap with no end yet.
+        """Record that something of this market may be missing: a record that cannot be decoded, or a gap with no known end.
 
-        The next update tells: if it follows on a whole chain, what is missing was no update of it, and the book goes on. Otherwise only
-        a snapshot past everything seen so far makes it live again; or else two at the same id, 20 s apart and received after
-        `since_us` (µs), which show that the exchange has not moved. Returns BROKE, RESEEDED or BUFFERED.
+        The next update decides: if it continues an intact sequence, the missing record was no update of this book, and the book resumes.
+        Otherwise the book is live again only with a snapshot past everything seen so far, or with two snapshots at the same id, received
+        20 s or more apart and after `since_us` (µs), which show that the exchange has not moved. Returns BROKE, RESEEDED or BUFFERED.
         """
         newest = self._position()
         floor = 0 if newest is None else newest.last_id + 1
@@ -175,7 +185,7 @@ class MarketBook(SequencedBook):
                 self._resumes_to = self.last_update_id
             return outcome
         is_next_awaited = self._resumes_to == self.last_update_id == self.newest_id
-        # A snapshot past the floor includes everything that waits.
+        # A snapshot past the floor includes all waiting updates.
         self._buffer.clear()
         self._resumes_to = self.last_update_id if is_next_awaited else None
         self._adoption.demand(floor, since_us)
@@ -183,15 +193,15 @@ class MarketBook(SequencedBook):
         return Outcome.BUFFERED
 
     def on_outage(self, reason: str) -> Outcome:
-        """Take note that no socket brings this market's updates: until one does, no snapshot makes the book live: it would not stay right.
+        """Record that no socket brings this market's updates. Until one does, no snapshot makes the book live: it would not stay right.
 
-        Ends with an update that is new, or with `on_outage_over`. Returns BROKE or BUFFERED.
+        A new update or `on_outage_over` ends this state. Returns BROKE or BUFFERED.
         """
         self._adoption.on_cut_off()
         return self._doubt(reason)
 
     def on_outage_over(self, reason: str) -> Outcome:
-        """Take note that a socket is up again, and that nobody knows what was missed: a snapshot from now on tells, also at the same id.
+        """Record that a socket is up again, and that updates may have been missed: only a snapshot from now on helps, even at the same id.
 
         Returns BROKE or BUFFERED.
         """
@@ -199,38 +209,36 @@ class MarketBook(SequencedBook):
         return self._doubt(reason)
 
     def on_wrong(self, last_id: int, found_time: int | None, reason: str) -> Outcome:
-        """Take note that an audit found this market's book to differ from the exchange's when it had reached `last_id` (time in µs).
+        """Record that an audit found this market's book wrong when it had reached `last_id`; `found_time` in µs.
 
-        Only a snapshot of the exchange from that id on makes the book live again, or a checkpoint that goes back to one.
-        Returns BROKE, RESEEDED, BUFFERED, or IGNORED if the book goes back to such a snapshot already.
+        Only an exchange snapshot from that id on makes the book live again, or a checkpoint based on one.
+        Returns BROKE, RESEEDED, BUFFERED, or IGNORED if the book is based on such a snapshot already.
         """
         wrong = Position(last_id, found_time, TOLERANCE_MICROSECONDS)
         if self.root is not None and not is_from_before(self.root, wrong):
             return Outcome.IGNORED
         self._adoption.on_wrong(wrong)
-        if (
-            self._state is _LIVE
-        ):  # the updates up to the newest are applied and gone, so a snapshot before it could not be followed
+        if self._state is _LIVE:  # the updates are applied and gone, so an earlier snapshot could not be continued
             return self._break(reason, max(last_id, self.newest_id))
         self._resumes_to = None
         self._reason = reason
         return Outcome.BUFFERED
 
     def on_beyond(self, last_id: int, seen_time: int, reason: str) -> Outcome:
-        """Take note that the exchange, asked at `seen_time` (µs, our clock), had not come to `last_id`, although the topic long had.
+        """Record that the topic is ahead of the exchange, which had not reached `last_id` when asked at `seen_time` (µs, our clock).
 
-        So these updates are not the exchange's, and its ids go on below them. Only a snapshot received from then on makes the book
-        live again, or a checkpoint that goes back to one. Returns BROKE, BUFFERED, or IGNORED if the book goes back to one already.
+        So these updates are not the exchange's, and its ids continue below them. Only a snapshot received from `seen_time` on makes the
+        book live again, or a checkpoint based on one. Returns BROKE, BUFFERED, or IGNORED if the book is based on one already.
         """
         if self.root is not None and is_received_since(self.root, seen_time):
             return Outcome.IGNORED
         outcome = Outcome.BROKE if self._state is _LIVE else Outcome.BUFFERED
         newest_id = self.newest_id
         self._begin_epoch(reason, self._adoption.epoch)
-        # What has followed since is gone, so a snapshot has to reach past it.
+        # The updates since then are gone, so a snapshot has to reach past them.
         self._adoption.on_beyond(seen_time, newest_id if newest_id > last_id else 0)
         return outcome
 
     def on_disproved(self, reason: str) -> Outcome:
-        """Take note that the snapshot ahead of the book says that it misses something. Returns RESEEDED, or BROKE without one."""
+        """Break the book: the pending snapshot shows that updates are missing. Returns RESEEDED if it becomes the book, otherwise BROKE."""
         return self._break(reason, self._chain.last_id or 0)

@@ -1,4 +1,4 @@
-"""What users see of one market's book: everything that it says, nothing that changes it."""
+"""The user's view of one market's book: read-only access to its state."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ __all__ = ["MarketView", "MarketViews"]
 
 
 class MarketView:
-    """The book of one market as it stands whenever it is asked; times are microseconds since the Unix epoch.
+    """The current state of one market's book; times are microseconds since the Unix epoch.
 
-    There is one a market, for good: two of the same market are the same object. It follows the market's book; `book.copy()` keeps one.
+    Each market has exactly one view, and the view follows the market's book; use `book.copy()` to keep a state.
     """
 
     __slots__ = ("_market",)
@@ -28,12 +28,12 @@ class MarketView:
 
     @property
     def symbol(self) -> str:
-        """The market, as the exchange writes it."""
+        """The market's symbol, as the exchange writes it."""
         return self._market.symbol
 
     @property
     def status(self) -> Status:
-        """What the book may be used for, now."""
+        """The current status of the book, which says whether you may use it."""
         return self._market.status
 
     @property
@@ -43,47 +43,47 @@ class MarketView:
 
     @property
     def since(self) -> int | None:
-        """Engine time that the book was at when it took its status; None if that is unknown."""
+        """Start of the status: by the market list for a closure or a reopening, otherwise by engine time; None if unknown."""
         return self._market.since
 
     @property
     def as_of(self) -> int | None:
-        """Up to when the book is known to hold all that the exchange sent, by its producer's clock; None before that is known."""
+        """Time up to which the book is known to hold everything that the exchange sent, by its producer's clock; None if unknown."""
         return self._market.as_of
 
     @property
     def last_update_id(self) -> int | None:
-        """The last update id that the book includes; None before the first snapshot."""
+        """Id of the last update that the book includes; None before the first snapshot."""
         return self._market.last_update_id
 
     @property
     def engine_time(self) -> int | None:
-        """Engine time of the book's last update, or its snapshot's if none has followed."""
+        """Engine time of the book's last update, or of its snapshot if no update has followed; None if unknown."""
         return self._market.engine_time
 
     @property
     def book(self) -> OrderBook:
-        """The levels; look at `status` before using them. The same object for good: ask it, copy it to keep or to change it."""
+        """The live book object, always the same one; check `status` before you use it, and copy it to keep or change it."""
         return self._market.book
 
     @property
     def is_whole(self) -> bool:
-        """Whether every update since the snapshot follows on the last, whoever vouches for that."""
+        """Whether every update since the snapshot continues the sequence, whether or not a producer vouches for that."""
         return self._market.is_whole
 
     @property
     def breaks(self) -> int:
-        """How often the book left `LIVE` because something was missing or wrong."""
+        """How often the book left `LIVE` because updates were missing, wrong or no longer vouched for."""
         return self._market.breaks
 
     @property
     def duplicates(self) -> int:
-        """Updates that were included already: a second producer's, for one."""
+        """Number of updates that the book already included, for example those of a second producer."""
         return self._market.duplicates
 
 
 class MarketViews(Mapping[str, MarketView]):
-    """The books by symbol, as they are now: a view of what the reader has, not a copy of it."""
+    """The books by symbol: a live view of the reader's books, not a copy."""
 
     __slots__ = ("_markets",)
 

@@ -1,4 +1,4 @@
-"""Moments and ages as users give them."""
+"""Checks and converts moments and ages that users pass in."""
 
 import math
 import time
@@ -14,18 +14,18 @@ __all__ = ["Moment", "checked_age", "checked_pace", "micros"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Moment = datetime | int
-"""A moment: a `datetime` (UTC where it has no zone), or microseconds since the Unix epoch."""
+"""A moment: a `datetime` (UTC if it has no zone), or microseconds since the Unix epoch."""
 
 
 def micros(moment: Moment) -> int:
-    """Microseconds since the Unix epoch."""
+    """Return a moment as microseconds since the Unix epoch."""
     if isinstance(moment, int):
         return moment
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
 def checked_age(max_age: float | None) -> float | None:
-    """A `max_age` in seconds; None for any age.
+    """Return a valid `max_age` in seconds; None for any age.
 
     Raises:
         UsageError: it is not above 0.
@@ -36,10 +36,10 @@ def checked_age(max_age: float | None) -> float | None:
 
 
 def checked_pace(from_us: int | None, until_us: int | None, pace: str) -> Pace | None:
-    """How a past passes; None for as fast as it is taken.
+    """Return the pace at which to replay the past; None for full speed, or if there is no past.
 
     Raises:
-        UsageError: the moments make no sense, or there is no such pace.
+        UsageError: the moments are inconsistent or in the future, or the pace is unknown.
     """
     if from_us is None:
         if until_us is not None or pace == "real":

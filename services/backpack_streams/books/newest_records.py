@@ -1,4 +1,4 @@
-"""The newest record of each key of a topic, found from its end: what lies before is not read, however much it is."""
+"""Finds the newest record of each key of a topic, backwards from its end, without reading older records."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,11 +17,11 @@ FIRST_STEP: Final = 64
 STEP_GROWTH: Final = 4
 LONGEST_STEP: Final = 16_384
 RECORDS_WITHOUT_NEWS: Final = 1_000
-"""A search for keys that need not exist ends with so many records in a row that brought none that is new."""
+"""A search for optional keys ends after this many records without a new key."""
 BYTES_WITHOUT_NEWS: Final = 256 * 1024 * 1024
-"""A search for keys that are to be expected ends with so many bytes in a row, ..."""
+"""A search for keys that must exist ends after this many bytes without a new key, ..."""
 LOOKED_BACK_MILLIS: Final = 24 * 60 * 60 * 1000
-"""... or so long before the newest record: nobody starts with a snapshot that old."""
+"""... or at this age relative to the newest record: a snapshot that old is of no use."""
 
 
 async def newest_records(
@@ -34,12 +34,12 @@ async def newest_records(
     partitions: int = 0,
     must_exist: Collection[bytes] | bool = False,
 ) -> dict[bytes, ConsumerRecord]:
-    """Return the last record of each wanted key between `starts` and `ends`; the reader is assigned anew on the way.
+    """Return the last record of each wanted key between `starts` and `ends`; assigns the reader anew.
 
-    Reads in steps that grow, from the end backwards. `expected` are the keys (of a topic of `partitions` partitions) with which a
-    partition is done. Else it is once `RECORDS_WITHOUT_NEWS` were read; for those that `must_exist` (True: all of them) once a day is
-    behind, or `BYTES_WITHOUT_NEWS` were read.
-    One record a key is held, however much is read.
+    Reads backwards from the end in growing steps. A partition is done once all `expected` keys were found (keys of a topic with
+    `partitions` partitions), or once `RECORDS_WITHOUT_NEWS` records brought no new key; while a key that `must_exist` (True: any key) is
+    missing, only once these records reach back a day, or after `BYTES_WITHOUT_NEWS`.
+    Memory: one record per key, however much is read.
 
     Raises:
         BusError: Kafka refuses, or a partition could not be read to its end.
@@ -76,16 +76,16 @@ async def newest_records(
 
 @dataclass(slots=True)
 class _Piece:
-    """What was read of a partition in one step."""
+    """Result of one step in one partition."""
 
     newest: dict[bytes, ConsumerRecord] = field(default_factory=dict)
     bytes: int = 0
     stamps_ms: list[int] = field(default_factory=list)
-    """Of some of the records."""
+    """Timestamps of some of the records (ms)."""
 
 
 class _Quiet:
-    """For how long a search has brought nothing new."""
+    """Tracks how long a search has found no new key."""
 
     def __init__(self) -> None:
         self._newest_ms: int | None = None
@@ -95,7 +95,7 @@ class _Quiet:
     def saw(self, piece: _Piece, records: int, *, has_news: bool) -> None:
         self._records, self._bytes = (0, 0) if has_news else (self._records + records, self._bytes + piece.bytes)
         if piece.stamps_ms:
-            middle_ms = sorted(piece.stamps_ms)[len(piece.stamps_ms) // 2]  # one absurd time says nothing
+            middle_ms = sorted(piece.stamps_ms)[len(piece.stamps_ms) // 2]  # the median ignores one absurd time
             self._newest_ms = middle_ms if self._newest_ms is None else self._newest_ms
             self._is_long_ago = self._newest_ms - middle_ms > LOOKED_BACK_MILLIS
 
@@ -117,7 +117,7 @@ def _by_partition(keys: Collection[bytes] | None, partitions: int) -> defaultdic
 async def _read(
     reader: Reader, lower: Mapping[Place, int], upper: Mapping[Place, int], wants: Callable[[bytes], bool]
 ) -> dict[Place, _Piece]:
-    """The last record of each key in `lower` to `upper`, by partition; others are not even decoded."""
+    """Return the last record of each wanted key in `lower` to `upper`, by partition; values are not decoded."""
     slices = {place: _Piece() for place in lower}
 
     def take(place: Place, records: Sequence[ConsumerRecord]) -> None:

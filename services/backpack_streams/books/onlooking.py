@@ -1,4 +1,4 @@
-"""Who looks on while books are kept: told of everything that reached a book, right after it did. Sans I/O."""
+"""Interface for an observer of books, which is called right after an event has reached a book. Sans I/O."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -10,23 +10,23 @@ __all__ = ["Onlooker", "WatchedBook"]
 
 
 class Onlooker(Protocol):
-    """An `Intake` calls it for everything that reaches a book: for updates with the update itself, which no `BookUpdate` carries."""
+    """Observer that an `Intake` calls for every event that reaches a book; for updates with the update, which `BookUpdate` lacks."""
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
-        """An update and what it did, duplicates included."""
+        """Take an update and its outcome, duplicates included."""
 
     def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
-        """A BookSnapshot record and what it did, before updates that waited for it follow. `is_new`: written after this reader came."""
+        """Take a BookSnapshot record and its outcome, before waiting updates follow. `is_new`: written after this reader joined."""
 
     def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
-        """What anything else did: a gap, lost or unreadable records, the market list, watermarks, the end of the catching up."""
+        """Take the outcome of any other event: a gap, lost or unreadable records, the market list, watermarks, the end of catching up."""
 
     def on_dropped(self, market: MarketBook) -> None:
-        """The partition of this book was closed: it is somebody else's from now on."""
+        """Take note that the partition of this book was closed: another reader owns it from now on."""
 
 
 class WatchedBook:
-    """A book as `EarlyUpdates` knows it, with somebody who looks on."""
+    """Wraps a book for `EarlyUpdates`, and reports its updates to an observer."""
 
     __slots__ = ("_market", "_onlooker")
 
@@ -36,15 +36,15 @@ class WatchedBook:
 
     @property
     def symbol(self) -> str:
-        """The market."""
+        """The market's symbol."""
         return self._market.symbol
 
     def is_early(self, first_id: int) -> bool:
-        """Whether an update that begins with this id leaves a gap in a chain that is whole so far."""
+        """Return whether an update that begins with this id leaves a gap in a sequence that is intact so far."""
         return self._market.is_early(first_id)
 
     def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
-        """Take one update, and tell of it."""
+        """Apply one update, and report it."""
         outcome = self._market.on_update(first_id, last_id, engine_time, bids, asks)
         self._onlooker.on_update(self._market, (first_id, last_id, engine_time, bids, asks), outcome)
         return outcome

@@ -1,4 +1,4 @@
-"""Libraries that only some users of books have: imported when they are asked for, and their lack said in one line."""
+"""Optional libraries: imported on first use, with a one-line error if they are missing."""
 
 import importlib
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["library"]
 
 
 def library(module: str, extra: str) -> Any:
-    """Import a module that comes with an extra of this distribution.
+    """Import a module that an extra of this distribution installs.
 
     Raises:
         UsageError: it is not installed.

@@ -1,4 +1,4 @@
-"""An order book without I/O: absolute updates in, exact prices, depths and costs out."""
+"""Order book without I/O: takes absolute updates, answers with exact prices, depth and costs."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -17,16 +17,16 @@ from backpack_streams.errors import BookError
 __all__ = ["CHECKSUM_LEVELS", "Coverage", "Fill", "KnownLevels", "Level", "OrderBook", "Side"]
 
 CHECKSUM_LEVELS = 20
-"""Levels a side in a checksum unless told otherwise: as many as a BookTop record holds."""
+"""Default number of levels per side in a checksum, the depth of a BookTop record."""
 
 
 class OrderBook(BookState):
-    """Levels keyed by value; integers in units of 10**-18 go in, `Decimal` comes out.
+    """Price levels keyed by value; integers in units of 10**-18 go in, `Decimal` comes out.
 
-    The class holds no sequence and no status: `MarketBook` decides what is applied and whether the result can be
-    trusted. If a truncated side `is_exhausted`, the best level known need not be the best there is.
-    Two books are equal if all their levels are, whatever their coverage. `copy.copy`, `copy.deepcopy` and `pickle` give independent
-    books with the same levels and coverage, which nobody follows yet.
+    The class holds no sequence and no status: `MarketBook` decides which updates to apply and whether to trust the result. If a truncated
+    side `is_exhausted`, its best known level may not be the real best level.
+    Two books are equal if all their levels are equal, whatever their coverage. `copy.copy`, `copy.deepcopy` and `pickle` give independent
+    books with the same levels and coverage, but without followers.
 
         >>> book = OrderBook()
         >>> book.apply_text(bids=[("100", "1"), ("99", "2")], asks=[("101", "3")])
@@ -42,36 +42,36 @@ class OrderBook(BookState):
 
     @property
     def best_bid_units(self) -> int | None:
-        """The best bid's price in units of 10**-18, for callers that need no `Decimal`."""
+        """Price of the best bid in units of 10**-18, for callers that need no `Decimal`; None if there is no bid."""
         return self._bids.best
 
     @property
     def best_ask_units(self) -> int | None:
-        """The best ask's price in units of 10**-18, for callers that need no `Decimal`."""
+        """Price of the best ask in units of 10**-18, for callers that need no `Decimal`; None if there is no ask."""
         return self._asks.best
 
     def best_bid(self) -> Level | None:
-        """Return the highest bid known, None if there is none."""
+        """Return the highest known bid; None if there is none."""
         return self._first(self._bids)
 
     def best_ask(self) -> Level | None:
-        """Return the lowest ask known, None if there is none."""
+        """Return the lowest known ask; None if there is none."""
         return self._first(self._asks)
 
     def spread(self) -> Decimal | None:
-        """Return best ask minus best bid, exact; None while a side is empty."""
+        """Return best ask minus best bid, exact; None if a side is empty."""
         bid, ask = self._bids.best, self._asks.best
         return None if bid is None or ask is None else exact_decimal(ask - bid)
 
     def mid(self) -> Decimal | None:
-        """Return the middle between best bid and best ask, exact; None while a side is empty."""
+        """Return the midpoint of best bid and best ask, exact; None if a side is empty."""
         bid, ask = self._bids.best, self._asks.best
         return None if bid is None or ask is None else exact_decimal((ask + bid) * 5, SCALE + 1)
 
     def microprice(self) -> Decimal | None:
-        """Return the middle weighted by the quantities at the touch, each price by the other side's; None while a side is empty.
+        """Return the midpoint weighted by the best quantities, each price by the quantity of the other side; None if a side is empty.
 
-        A quotient need not terminate: it is given to 38 significant digits.
+        Rounded to 38 significant digits, because a quotient may not terminate.
         """
         bid, ask = self.best_bid(), self.best_ask()
         if bid is None or ask is None:
@@ -82,12 +82,15 @@ class OrderBook(BookState):
         return quotient(exact_decimal(weighted, 2 * SCALE), exact_decimal(bid_quantity + ask_quantity))
 
     def imbalance(self, levels: int = 1) -> Decimal | None:
-        """Return (bids - asks) / (bids + asks) of the quantities in the best `levels` of each side: -1 to 1, above 0 if bids prevail.
+        """Return (bids - asks) / (bids + asks) of the quantities in the best levels of each side: -1 to 1, positive if bids prevail.
 
-        None while a side is empty. To 38 significant digits, as a quotient need not terminate.
+        None if a side is empty. Rounded to 38 significant digits, because a quotient may not terminate.
+
+        Args:
+            levels: number of levels per side, 1 or more; all of a side that has fewer.
 
         Raises:
-            BookError: fewer than one level asked for, or one of them lies beyond the coverage.
+            BookError: `levels` is below 1, or one of these levels lies beyond the coverage.
 
         """
         if levels < 1:
@@ -98,30 +101,43 @@ class OrderBook(BookState):
         return quotient(exact_decimal(bids - asks), exact_decimal(bids + asks))
 
     def checksum(self, levels: int | None = CHECKSUM_LEVELS) -> int:
-        """Return the CRC-32 of the best levels, the same in every process and version; None takes all within the coverage.
+        """Return the CRC-32 (`zlib.crc32`) of the best levels, the same in every process and version.
 
-        Of the ASCII text `bids|asks`: each side best level first, a level as `price:quantity`, commas between levels, numbers as
-        `to_lines` writes them. Example: `100:1,99:2|101:3` is 2018059872. Levels beyond the coverage are never in it: of two right
-        readers one may know some that the other does not. If coverages differ, compare as many levels as both know (`known_levels`).
+        The input is the ASCII text `bids|asks`: each side best level first, a level as `price:quantity`, commas between levels, numbers
+        as in `to_lines`. Example: `100:1,99:2|101:3` gives 2018059872. Levels beyond the coverage are excluded: one correct reader may
+        know some that another does not. If coverages differ, compare only as many levels as both know (`known_levels`).
 
             >>> book = OrderBook()
             >>> book.apply_text([("100", "1"), ("99", "2")], [("101", "3")])
             True
             >>> book.checksum()
             2018059872
+
+        Args:
+            levels: maximum number of levels per side; None for all within the coverage.
+
+        Raises:
+            BookError: `levels` is negative.
+
         """
         sides = (_lines(self._bids.known(levels)), _lines(self._asks.known(levels)))
         text = "|".join(",".join(f"{price}:{quantity}" for price, quantity in side) for side in sides)
         return crc32(text.encode("ascii"))
 
     def to_record(self, limit: int | None = None) -> dict[str, Any]:
-        """Return the fields of a BookSnapshot that a book knows: `bids` and `asks`, best first, and whether each is complete.
+        """Return the BookSnapshot fields that a book knows: `bids` and `asks`, best first, and whether each side is complete.
 
-        Numbers are `Decimal`s, as `RecordStream` gives and `Codec.rows` takes them. What else the record says (symbol, ids, offset)
-        is the caller's to add. A record's reader takes the last level of a side that is not complete for how far the side is known:
-        so levels beyond the coverage are left out, and a side cut by `limit` is not complete. The book that `from_record` makes of it
-        never knows more than this one; it knows less where the level at the edge of the coverage is gone. `copy` and `pickle` lose
-        nothing.
+        Numbers are `Decimal`s, as `RecordStream` gives and `Codec.rows` takes them. The caller adds the other fields (symbol, ids,
+        offset). A reader of the record takes the last level of an incomplete side as the edge of its coverage, so levels beyond the
+        coverage are left out, and a side cut by `limit` is marked incomplete. A book made by `from_record` never knows more than this
+        one; it knows less if the level at the edge of the coverage is gone. `copy` and `pickle` lose nothing.
+
+        Args:
+            limit: maximum number of levels per side; None for all within the coverage.
+
+        Raises:
+            BookError: `limit` is negative.
+
         """
         bids, asks = self._bids.known(limit), self._asks.known(limit)
         return {
@@ -133,12 +149,15 @@ class OrderBook(BookState):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return the book of a BookSnapshot or a BookTop, as `RecordStream` or any Avro library gives it.
+        """Return the book of a BookSnapshot or BookTop record, as `RecordStream` or any Avro library decodes it.
 
-        A BookTop does not say whether there is more than its levels, so its sides are known down to their last level.
+        A BookTop does not say whether the exchange has more levels, so each side is known down to its last level only.
+
+        Args:
+            record: the record's fields; prices and quantities as `Decimal`, text, or Avro's bytes at scale 18.
 
         Raises:
-            BookError: a field is missing or a number unreadable, or the levels are no book (see `seed`).
+            BookError: a field is missing, a number is invalid, or the levels form no valid book (see `seed`).
 
         """
         bids, asks = levels_of_record(record, "bids"), levels_of_record(record, "asks")
@@ -147,11 +166,15 @@ class OrderBook(BookState):
         return book
 
     def float_arrays(self, limit: int | None = None) -> tuple[Any, Any]:
-        """Return bids and asks, best first, as NumPy arrays of float64, shape (levels, 2): price, quantity. Copies, for analytics.
+        """Return bids and asks, best first, as NumPy float64 arrays of shape (levels, 2): price, quantity. Copies, for analytics.
 
-        Each number is the float64 nearest to it, not the number itself. Needs NumPy (extra `numpy`).
+        Each number is rounded to the nearest float64. Needs NumPy (extra `numpy`).
+
+        Args:
+            limit: maximum number of levels per side; None for every known level, as in `depth`.
 
         Raises:
+            BookError: `limit` is negative.
             UsageError: NumPy is not installed.
 
         """
@@ -159,40 +182,48 @@ class OrderBook(BookState):
         return float_array(bids), float_array(asks)
 
     def exact_arrays(self, limit: int | None = None) -> tuple[Any, Any]:
-        """Do what `float_arrays` does with every digit: arrays of dtype object that hold `Decimal`s."""
+        """Return bids and asks like `float_arrays`, but exact: arrays of dtype object that hold `Decimal`s."""
         bids, asks = self.depth(limit)
         return exact_array(bids), exact_array(asks)
 
     def depth(self, limit: int | None = None) -> tuple[list[Level], list[Level]]:
-        """Return bids and asks, best first, at most `limit` of each, without a level missing between them.
+        """Return bids and asks, best first, with no level missing in between if there is a limit.
 
-        Fewer than `limit` are all that the side has, or, where `coverage` names a price for it, all that is known: `known_levels` counts
-        them. Without a limit it is whatever is known, also single levels beyond the coverage, among which others may be missing.
+        If a side has fewer levels than `limit`, these are all its levels, or all known ones if `coverage` names a price for that side;
+        `known_levels` counts them.
+
+        Args:
+            limit: maximum number of levels per side; None for every known level, including isolated ones beyond the coverage, between
+                which others may be missing.
+
+        Raises:
+            BookError: `limit` is negative.
+
         """
         bids, asks = self.depth_units(limit)
         return [level_of_units(*units) for units in bids], [level_of_units(*units) for units in asks]
 
     def depth_units(self, limit: int | None = None) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Return what `depth` does as (price, quantity) in units of 10**-18."""
+        """Return the levels of `depth` as (price, quantity) in units of 10**-18."""
         if limit is None:
             return self._bids.best_levels(None), self._asks.best_levels(None)
         return self._bids.known(limit), self._asks.known(limit)
 
     def to_lines(self, limit: int | None = None) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """Return what `depth` does as plain decimal strings: no trailing zeros, never an exponent."""
+        """Return the levels of `depth` as plain decimal strings: no trailing zeros, no exponent."""
         bids, asks = self.depth_units(limit)
         return _lines(bids), _lines(asks)
 
     @property
     def known_levels(self) -> KnownLevels:
-        """How many levels of each side are known from the touch on without one missing: the most that `depth` with a limit gives."""
+        """Number of levels per side that are known without a gap from the best level down: the most that `depth` with a limit gives."""
         return KnownLevels(len(self._bids.known(None)), len(self._asks.known(None)))
 
     def level(self, side: Side, price: Decimal | int | str) -> Level | None:
-        """Return the level at exactly this price, None if there is none.
+        """Return the level at exactly this price (quote asset); None if there is none.
 
         Raises:
-            BookError: no level is known there and the price lies beyond the coverage, or it is no exact decimal.
+            BookError: the price lies beyond the coverage and no level is known there, or it is no exact decimal.
 
         """
         half, units = self._half(side), to_units(price)
@@ -204,7 +235,7 @@ class OrderBook(BookState):
         return None
 
     def volume_to(self, price: Decimal | int | str, side: Side) -> Decimal:
-        """Return the quantity that rests from the touch up to and including a price.
+        """Return the total quantity (base asset) from the best level to a price, inclusive.
 
         Raises:
             BookError: the price lies beyond the coverage, or is no exact decimal.
@@ -213,23 +244,23 @@ class OrderBook(BookState):
         return exact_decimal(quantity_to(self._half(side), to_units(price)))
 
     def price_for(self, quantity: Decimal | int | str, side: Side) -> Fill:
-        """Return what it costs to take a quantity (base asset) from one side: `Side.ASK` to buy, `Side.BID` to sell.
+        """Return the cost of taking a quantity (base asset) from one side: `Side.ASK` to buy, `Side.BID` to sell.
 
         Raises:
-            BookError: the quantity is not above zero, the side holds less, or it is reached only beyond the coverage.
+            BookError: the quantity is not positive, the side holds less, or filling it would need levels beyond the coverage.
 
         """
         return fill_of(self._half(side), to_units(quantity))
 
     @property
     def is_crossed(self) -> bool:
-        """Whether best bid >= best ask: the venue never publishes this, so an update was missed."""
+        """Whether best bid >= best ask. The exchange never publishes a crossed book, so an update was missed."""
         bid, ask = self._bids.best, self._asks.best
         return bid is not None and ask is not None and bid >= ask
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether a truncated side has no level left within its coverage: a better one may exist unseen."""
+        """Whether a truncated side has no level left within its coverage: an unknown level may be the best."""
         return self._bids.is_exhausted or self._asks.is_exhausted
 
     @property
@@ -242,9 +273,9 @@ class OrderBook(BookState):
         )
 
     def covers_more_than(self, other: "OrderBook") -> bool:
-        """Whether this book knows at least as far as the other on both sides, and further on one."""
+        """Return whether this book is known at least as far as the other on both sides, and further on one."""
         pairs = [(self._bids.edge_key, other._bids.edge_key), (self._asks.edge_key, other._asks.edge_key)]
-        # A lower key lies deeper; no key at all is the whole side.
+        # A lower key lies deeper; None means that the whole side is known.
         reaches = all(mine is None or (its is not None and mine <= its) for mine, its in pairs)
         return reaches and any(mine != its for mine, its in pairs)
 

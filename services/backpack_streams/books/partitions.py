@@ -1,4 +1,4 @@
-"""Which partitions of updates are read, how far, and which of them are still in the past. Sans I/O."""
+"""Tracks which depth partitions are read, how far, and which are still catching up. Sans I/O."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,30 +9,30 @@ __all__ = ["Partitions"]
 
 
 class _Gaps(NamedTuple):
-    """For one partition of updates: gap records from `start` on are news to it, and those up to `end` are read before it is shown."""
+    """For one depth partition: gap records from `start` on are new to it, and it shows its books after those up to `end`."""
 
     start: int
     end: int
 
 
 class Partitions:
-    """Told what is opened, closed and read."""
+    """Positions and states of the partitions; the reader reports what it opens, closes and reads."""
 
     def __init__(self, gap_topic: str) -> None:
         self.positions: dict[Place, int] = {}
-        """By partition of any topic, the offset of the record that comes next."""
+        """Offset of the next record, by partition of any topic."""
         self.behind: dict[Place, int] = {}
-        """Partitions of updates that are still in the past, with the offset at which they no longer are."""
+        """Depth partitions that are still catching up, with the offset at which they have caught up."""
         self.beginnings: dict[Place, int] = {}
-        """The offset from which on all updates of a partition were read, or can be, with none missing."""
+        """First offset of each depth partition from which all updates were read, or can be, with none missing."""
         self._gap_place: Place = (gap_topic, 0)
         self._gaps: dict[Place, _Gaps] = {}
 
     def open(self, place: Place, start: int, end: int, gaps: tuple[int, int]) -> None:
-        """Read a partition from `start` on; it ended at `end`. `gaps`: the same of their topic, which is read again from there."""
+        """Read a partition from offset `start`; it ends at `end`. `gaps`: the same for the gap topic, which is read again from there."""
         gaps_start, gaps_end = gaps
         position = self.positions.get(self._gap_place, gaps_start) if self._gaps else gaps_start
-        for each, known in self._gaps.items():  # what is read again for the new one is no news to the others
+        for each, known in self._gaps.items():  # gap records read again for the new partition are not new to the others
             self._gaps[each] = _Gaps(max(known.start, position), known.end)
         self.positions[self._gap_place] = min(position, gaps_start)
         self._gaps[place] = _Gaps(gaps_start, gaps_end)
@@ -46,19 +46,19 @@ class Partitions:
 
     @property
     def opened(self) -> frozenset[Place]:
-        """The partitions of updates that were opened, and not closed."""
+        """The depth partitions that are open."""
         return frozenset(self._gaps)
 
     def is_open(self, place: Place) -> bool:
-        """Whether it was opened."""
+        """Return whether a depth partition is open."""
         return place in self._gaps
 
     def is_news(self, place: Place, gap_offset: int) -> bool:
-        """Whether a gap record of a market in this open partition was not told before."""
+        """Return whether a gap record is new to an open partition."""
         return place in self._gaps and gap_offset >= self._gaps[place].start
 
     def caught_up(self) -> Iterator[Place]:
-        """The partitions that are in the past no more, each once."""
+        """Yield each partition that has caught up, once."""
         gaps_position = self.positions.get(self._gap_place, 0)
         for place, end in list(self.behind.items()):
             gaps = self._gaps.get(place)

@@ -1,4 +1,4 @@
-"""Where a reader of books as of a past moment starts: each market's newest snapshot from before it, and the offsets from there."""
+"""Finds where a reader of books as of a past moment starts: each market's newest snapshot before it, and the offsets from there."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,24 +17,24 @@ from backpack_streams.errors import CodecError
 __all__ = ["LOOKED_BACK_MILLIS", "PastStart", "SnapshotSearch", "WantedKeys", "look_back"]
 
 CLOCK_TOLERANCE_MILLIS: Final = 10_000
-"""A snapshot carries the time of the REST server, which may be off: one so much older than the moment is from before it for sure."""
+"""A snapshot carries the REST server's time, which may be off: one this much older than the moment is certainly from before it."""
 LOOKED_BACK_MILLIS: Final = 24 * 60 * 60 * 1000
-"""How far before the moment a snapshot is looked for."""
+"""How far before the moment the search for snapshots goes."""
 BYTES_WITHOUT_NEWS: Final = 256 * 1024 * 1024
-"""A search ends when so much was read, of all partitions together, that brought no market's first snapshot."""
+"""The search ends after this many bytes, over all partitions, without the first snapshot of any further market."""
 GAPS_BEFORE_MILLIS: Final = 60_000
 _FIRST_STEP: Final = 100
 _STEP_GROWTH: Final = 4
 _LONGEST_STEP: Final = 6_400
 _NEAR_STEP: Final = 400
-"""The steps up to this one are taken whatever is known of the markets: the list may be late."""
+"""Steps up to this size are always taken, since the market list may be late."""
 
 
 @dataclass(frozen=True, slots=True)
 class WantedKeys:
-    """Whose books: `wants` tells of any key; `known` are the wanted ones that are known, all of them if `is_all`.
+    """The selected markets: `wants` decides for any key; `known` lists known ones, all of them if `is_all`.
 
-    `unlisted`: those of them which the market list does not have, so that nobody goes far back for them.
+    `unlisted`: known keys that the market list does not have, for which the search does not go far back.
     """
 
     known: frozenset[bytes]
@@ -43,7 +43,7 @@ class WantedKeys:
     unlisted: frozenset[bytes] = frozenset()
 
     def places(self, places: list[Place]) -> list[Place]:
-        """The partitions that hold them: where a key lies is known without asking."""
+        """Return the partitions that hold these keys, computed from the keys alone."""
         if not self.is_all:
             return places
         partitions = {partition_of(key, len(places)) for key in self.known}
@@ -52,10 +52,10 @@ class WantedKeys:
 
 @dataclass(frozen=True, slots=True)
 class PastStart:
-    """What was found: `seeds` by offset, `offsets` to read on from, `ends` of those partitions as they are now.
+    """Result of the search: snapshot records (`seeds`) by offset, `offsets` to read from, current `ends` of those partitions.
 
-    `first_ms`: the time of the oldest seed. `had_updates`: whether Kafka still holds updates from before the moment. `asked`: where the
-    watermarks' topic ended before the exchange was asked for a seed, and the time of its answer (µs).
+    `first_ms`: timestamp of the oldest snapshot. `had_updates`: whether Kafka still holds updates from before the moment. `asked`: for
+    each snapshot, the end offset of the watermarks' topic before the exchange was asked for it, and the time of the answer (µs).
     """
 
     seeds: list[ConsumerRecord]
@@ -68,9 +68,9 @@ class PastStart:
 
 
 class SnapshotSearch:
-    """The newest snapshot of each market from before a moment. Runs of records come latest first, each run in its own order.
+    """The newest snapshot of each market before a moment. Pieces of the topic come latest first, each in its own order.
 
-    One record a market is held, two while clocks may err, however much is read.
+    Memory: one record per market, two if it has one so close to the moment that clocks decide, however much is read.
     """
 
     def __init__(self, wants: Callable[[bytes], bool], moment_ms: int, most_bytes: int = BYTES_WITHOUT_NEWS) -> None:
@@ -84,7 +84,7 @@ class SnapshotSearch:
         self._is_too_long_ago = False
 
     def take(self, records: Iterable[ConsumerRecord]) -> None:
-        """Take the next records of the run."""
+        """Take the next records of the current piece."""
         run = self._run
         for record in records:
             run.records += 1
@@ -97,7 +97,7 @@ class SnapshotSearch:
                 (run.sure if is_sure else run.close)[record.key] = record
 
     def end_run(self) -> None:
-        """The run is over; the next one stands before everything taken so far."""
+        """End the current piece; the next one lies before everything taken so far."""
         run, self._run = self._run, _Run()
         has_news = not (run.sure.keys() <= self._sure.keys() and run.close.keys() <= self._close.keys())
         self._bytes_without_news = 0 if has_news else self._bytes_without_news + run.bytes
@@ -106,17 +106,18 @@ class SnapshotSearch:
         self._close = run.close | self._close
 
     def take_run(self, records: Iterable[ConsumerRecord]) -> None:
-        """A whole run at once."""
+        """Take a whole piece."""
         self.take(records)
         self.end_run()
 
     def found(self) -> list[ConsumerRecord]:
-        """By offset; one so close to the moment that clocks may err, only where there is no older one."""
+        """Return the snapshots by offset; one so close to the moment that clocks may err only if there is no older one."""
         return sorted((self._close | self._sure).values(), key=lambda record: int(record.offset))
 
     def is_over(self, keys: Iterable[bytes] | None) -> bool:
-        """Whether nothing more is to be looked for: all of these were found (None: nobody knows what there is), it is too long ago, or
-        too much was read in vain."""
+        """Return whether the search is over: all `keys` were found (None: unknown which exist), the records are too old, or too much
+        was read without a new market.
+        """
         if self._is_too_long_ago or self._bytes_without_news >= self._most_bytes:
             return True
         return keys is not None and all(key in self._sure for key in keys)
@@ -132,7 +133,7 @@ class _Run:
 
 
 class _Places(NamedTuple):
-    """The partitions that matter, with their bounds as they are now."""
+    """The partitions that matter, with their current bounds."""
 
     depth: list[Place]
     snapshots: list[Place]
@@ -144,10 +145,10 @@ class _Places(NamedTuple):
 
 
 async def look_back(reader: Reader, codec: Codec, prefix: str, wanted: WantedKeys, moment_us: int) -> PastStart:
-    """Finds out where to start for a moment (µs). The reader is assigned anew.
+    """Find where to start for a moment (µs). Assigns the reader anew.
 
     Raises:
-        BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
+        BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
     """
     moment_ms = moment_us // 1000
     places = await _places(reader, prefix, wanted)
@@ -194,7 +195,7 @@ async def _places(reader: Reader, prefix: str, wanted: WantedKeys) -> _Places:
 async def _search(
     reader: Reader, places: _Places, wanted: WantedKeys, moment_ms: int, at_moment: Mapping[Place, int]
 ) -> dict[Place, SnapshotSearch]:
-    """Read pieces before the moment that grow, all partitions at a time, until everything was found or it is in vain."""
+    """Read pieces of growing size before the moment, all partitions at a time, until each search is over."""
     most_bytes = BYTES_WITHOUT_NEWS // max(1, len(places.snapshots))
     searches = {place: SnapshotSearch(wanted.wants, moment_ms, most_bytes) for place in places.snapshots}
     keys = _keys_by_place(wanted, places)
@@ -219,7 +220,7 @@ async def _search(
 
 
 def _keys_by_place(wanted: WantedKeys, places: _Places) -> dict[Place, Collection[bytes] | None]:
-    """What is to be found in each partition of the snapshots; None where that is not known."""
+    """Return the keys to find in each partition of the snapshot topic; None if unknown."""
     if not wanted.known and not wanted.is_all:
         return dict.fromkeys(places.snapshots)
     keys: dict[Place, list[bytes]] = {place: [] for place in places.snapshots}
@@ -234,5 +235,5 @@ def _decoded(codec: Codec, record: ConsumerRecord) -> Mapping[str, Any] | None:
     try:
         _, seed = codec.decode(record.value)
         return seed if seed.keys() >= {"delta_topic", "delta_partition", "delta_offset"} else None
-    except CodecError:  # told and counted where the seed is taken
+    except CodecError:  # logged and counted when the snapshot is taken
         return None

@@ -1,4 +1,4 @@
-"""Books as of a past moment, then forward: at full speed or as time passed then."""
+"""Books as of a past moment, then forward: at full speed or at the pace of that time."""
 
 import asyncio
 import time
@@ -18,17 +18,17 @@ from backpack_streams.books.timeline import Pace
 __all__ = ["ARRIVAL_MICROS", "PastBooks"]
 
 LATE_MICROS: Final = 1_000_000
-"""How far past a moment is read for updates from before it: a second producer's copies, a clock that went back."""
+"""How far past a moment to read for updates from before it: copies of a second producer, a clock that went back."""
 ARRIVAL_MICROS: Final = 2_000_000
-"""So long after a moment everything from before it has reached Kafka."""
+"""Time after which everything from before a moment has reached Kafka."""
 _REST_SECONDS: Final = 0.1
 
 
 class PastBooks:
-    """Feeds an intake from a reading. `rounds` begins once the books are as of `moment_us`, and ends at `until_us` or, with neither
-    that nor a pace, where Kafka's records end.
+    """Feeds an intake from a past reading. `rounds` gives events once the books are as of `moment_us`, and ends at `until_us`, or, with
+    neither that nor a pace, at the end of Kafka's records.
 
-    `vouching` holds the books against the watermarks of that time; None where there were none yet. `seeds` are what they begin with.
+    `vouching` judges the books by the watermarks of that time; None if there were none yet. `seeds` are the initial snapshots.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class PastBooks:
         self._ahead: deque[PastItem] = deque()
         self._now = 0.0
         self.is_at_moment = False
-        """Whether the books have come to the moment."""
+        """Whether the books have reached the moment."""
 
     async def rounds(self) -> AsyncGenerator[Iterator[BookUpdate], None]:
-        """First an empty batch now and then, while it reads up to the moment; then all books at once, then what happened since."""
+        """Yield empty batches while reading up to the moment, then all books at once, then the later events."""
         self._begin()
         while not self.is_at_moment and not self._has_all_until(self._moment_us):
             items = await self._reading.items(self._moment_us + LATE_MICROS)
@@ -74,7 +74,7 @@ class PastBooks:
             yield updates
 
     def _begin(self) -> None:
-        """The books of the seeds, which nobody vouches for yet."""
+        """Create the books from their snapshots; nothing vouches for them yet."""
         intake, vouching = self._intake, self._vouching
         seeds, self._seeds = self._seeds, ()
         if vouching is not None and intake.vouching is None:
@@ -90,12 +90,12 @@ class PastBooks:
         return reading.is_through(moment_us + LATE_MICROS) and reading.asked_us > moment_us + ARRIVAL_MICROS
 
     def _arrive(self) -> Iterator[BookUpdate]:
-        """All books as of the moment, and who vouched for them then."""
+        """Release all books as of the moment, judged by the watermarks of that time."""
         intake, when = self._intake, moment_text(self._moment_us)
         for _ in intake.give_up_waiting():
             pass
         if self._vouching is not None:
-            # What lies below the offsets that a watermark names was read; of it, what is from after the moment is put off.
+            # Everything below the offsets of a watermark was read, though what is from after the moment is not applied yet.
             for item in self._ahead:
                 self._has_read(item)
             self._vouching.look_at_all()
@@ -133,7 +133,7 @@ class PastBooks:
             yield self._ahead.popleft()
 
     def _pass_time(self) -> Iterator[BookUpdate]:
-        """Nothing has happened up to now, if the past passes as time does: who vouched may be too long ago."""
+        """At a real pace, advance the clock without an event: the newest watermark may have become too old."""
         if self._pace is None or self._reading.is_hungry:
             return iter(())
         return self._come_to(min(self._pace.moment_us(time.monotonic()), self._until_us or self._reading.asked_us))

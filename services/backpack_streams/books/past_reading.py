@@ -1,7 +1,7 @@
-"""Reads what lies in Kafka in the order of time, partition by partition only as far as it is needed.
+"""Reads past records from Kafka in the order of time, each partition only as far as needed.
 
-What is held at once is bounded: of each partition what Kafka gives in one answer, 4 MiB at the most (a record that is larger stands alone),
-however far that reaches ahead of the others.
+Memory is bounded: for each partition what Kafka gives in one answer, at most 4 MiB (or a single larger record), however far that reaches
+ahead of the other partitions.
 """
 
 import time
@@ -22,16 +22,16 @@ __all__ = ["PastItem", "PastReading"]
 _POLL_MILLIS = 100
 _ITEMS_AT_MOST = 5_000
 _ENDS_SECONDS: Final = 0.5
-"""How often partitions that were read to their end are looked at again."""
+"""How often to look again at partitions that were read to their end."""
 _OBSERVED_EVERY_MICROS: Final = 200_000
 _OBSERVED_IN_A_ROW: Final = 3
-"""Two producers' copies of an update come one after the other."""
+"""Updates observed in a row: two producers' copies of an update follow each other, and both clocks are of interest."""
 
 
 class PastItem(NamedTuple):
-    """A record and its own time (µs), as far as that can be believed; of an update what it says, or why it cannot be read.
+    """A record with its own time (µs), if plausible; for an update also its content, or why it cannot be decoded.
 
-    `lost_from`: where what Kafka no longer had begins, right before this update. `watermark`: what the record is.
+    `lost_from`: first offset of the updates right before this one that Kafka no longer had. `watermark`: set if the record is one.
     """
 
     time_us: int
@@ -43,9 +43,9 @@ class PastItem(NamedTuple):
 
 
 class PastReading:
-    """A merged reading of assigned partitions up to `ends`, as they were at `asked_us`; with `follows` also of what Kafka gets later.
+    """Merges the assigned partitions up to `ends`, which were looked up at `asked_us`; with `follows` also what Kafka receives later.
 
-    `note` gets the last record of each batch of updates. `offsets` is where the reading begins.
+    `note` is called with the last record of each batch of updates. `offsets` is where the reading begins.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PastReading:
         self._follows = follows
         self._asked = time.monotonic()
         self.asked_us = asked_us
-        """When it was last asked where the partitions end (µs, by our clock)."""
+        """When the ends of the partitions were last looked up (µs, our clock)."""
         self.watermarks = watermarks
         self.timeline: Timeline[PastItem] = Timeline(
             place for place in ends if watermarks is None or place != watermarks.place
@@ -83,17 +83,17 @@ class PastReading:
 
     @property
     def is_hungry(self) -> bool:
-        """Whether Kafka has to give something before anything can be given."""
+        """Whether the next item depends on records that Kafka has yet to deliver."""
         return bool(self.timeline.hungry) or (self.watermarks is not None and self.watermarks.is_hungry)
 
     def is_through(self, limit_us: int | None = None) -> bool:
-        """Whether all up to and including this time was given (None: all there is)."""
+        """Return whether everything up to this time, inclusive, was given (None: everything there is)."""
         if not self.timeline.is_through(limit_us):
             return False
         return self.watermarks is None or self.watermarks.is_through(limit_us)
 
     async def items(self, limit_us: int | None) -> list[PastItem]:
-        """The next items in order, up to a moment; empty where none is due yet, or Kafka has not given it yet."""
+        """Return the next items in order, up to a moment; empty if none is due, or Kafka has not delivered it yet."""
         await self._read()
         if self._follows and time.monotonic() - self._asked > _ENDS_SECONDS:
             await self._look_for_more()
@@ -142,7 +142,7 @@ class PastReading:
     # In order -------------------------------------------------------------------------------------------------
 
     def _merged(self, limit_us: int | None) -> Iterator[PastItem]:
-        """A watermark goes before what happened after it was made."""
+        """Merge watermarks with the timeline: a watermark goes before what happened after it was published."""
         watermarks = self.watermarks
         if watermarks is None:
             yield from self.timeline.take(limit_us, _ITEMS_AT_MOST)
@@ -155,7 +155,7 @@ class PastReading:
                 yield from (_of_watermark(each) for each in rest)
                 return
             yield from (_of_watermark(each) for each in watermarks.due(next_us))
-            if watermarks.is_hungry:  # its next one may be from before the item
+            if watermarks.is_hungry:  # the next watermark may be from before the item
                 return
             until_us = max(next_us, watermarks.next_look_us - 1)
             for item in self.timeline.take(
@@ -192,7 +192,7 @@ class PastReading:
         return item if expected is None or item.record.offset <= expected else item._replace(lost_from=expected)
 
     def _observe(self, place: Place, items: list[PastItem], watermarks: PastWatermarks) -> None:
-        """Every now and then look when an update was received: so clocks are compared."""
+        """Note receive times of some updates, to compare the producers' clocks with the exchange's."""
         last_us, in_a_row = self._observed.get(place, (0, 0))
         for item in items:
             if item.update is None or item.update[2] != item.time_us:
@@ -221,7 +221,7 @@ class PastReading:
             return PastItem(time_us, record)
         try:
             update = self._depth.read(record.value or b"")
-        except CodecError as error:  # told and counted where the record is taken
+        except CodecError as error:  # logged and counted when the record is taken
             return PastItem(time_us, record, problem=error)
         return PastItem(update[2] or time_us, record, update)
 

@@ -1,4 +1,4 @@
-"""How a reading of books as of a past moment begins: which markets there were, their snapshots, and the watermarks of that time."""
+"""Starts a reading of books as of a past moment: the markets of that time, their snapshots, and the watermarks."""
 
 import logging
 import time
@@ -27,17 +27,17 @@ __all__ = ["PastSpan", "join_past", "wanted_keys"]
 logger = logging.getLogger(__name__)
 
 STATED_WITHIN_MILLIS: Final = 180_000
-"""An instance states its coverage at least once a minute by its clock: so far back every statement in force is found."""
+"""How far back every valid coverage statement is found: an instance states its coverage at least once a minute by its clock."""
 STATED_WITHIN_RECORDS: Final = 200
-"""The same by records, where clocks are wrong."""
+"""The same in records, in case clocks are wrong."""
 WATERMARKS_AT_MOST: Final = 16_000
-"""So many watermarks from before the moment are read at the most."""
+"""Maximum number of watermarks read from before the moment."""
 NO_WATERMARKS_WITHIN_MILLIS: Final = 60_000
-"""With the first watermark of all so long after a moment, nobody published any then."""
+"""If the first watermark of the topic is this long after the moment, no producer published any at the moment."""
 
 
 class PastSpan(NamedTuple):
-    """From which moment (µs) until which (None: to the end of what Kafka holds, or on into the present), and how fast (None: at once)."""
+    """From which moment (µs), until which (None: to the end of Kafka's records, or on into live data), at what pace (None: at once)."""
 
     moment_us: int
     until_us: int | None
@@ -55,16 +55,16 @@ async def join_past(
     max_age: float | None,
     note: Callable[[Place, ConsumerRecord], None],
 ) -> tuple[PastBooks, dict[Place, int]]:
-    """Prepare books as of the past, and return them with the offsets that the reader is to be assigned.
+    """Prepare books as of the past; return them with the offsets to assign to the reader.
 
-    `intake` knows the market list already. `note` gets the last record of each batch of updates.
+    `intake` has read the market list already. `note` is called with the last record of each batch of updates.
 
     Raises:
-        BusError: Kafka cannot be reached, a topic does not exist, or what lies in one could not be read.
+        BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
     """
     moment_us, when = span.moment_us, moment_text(span.moment_us)
     asked_us = time.time_ns() // 1000
-    intake.depth_partitions = len(await reader.places(prefix + DEPTH_TOPIC))  # whom it wants depends on where keys lie
+    intake.depth_partitions = len(await reader.places(prefix + DEPTH_TOPIC))  # `intake.wants` depends on it
     wanted = wanted_keys(selection, intake.listing, moment_us, intake.wants)
     start = await look_back(reader, codec, prefix, wanted, moment_us)
     depth_topic = prefix + DEPTH_TOPIC
@@ -99,9 +99,9 @@ async def join_past(
 
 
 def wanted_keys(selection: Selection, listing: Listing, moment_us: int, wants: Callable[[bytes], bool]) -> WantedKeys:
-    """Whose books are wanted as of a moment (µs): those that were open then, as far as the market list tells.
+    """Return the selected markets as of a moment (µs): those that were open then, according to the market list.
 
-    Its topic is compacted, so what it said of a market then may be gone: such a market is looked for as one that was open.
+    The topic of the list is compacted, so its earlier state of a market may be gone: such a market counts as open.
     """
     listed = {each.symbol.encode(): each for each in listing}
     if selection.keys is not None:
@@ -125,7 +125,7 @@ def _place_of(intake: Intake) -> Callable[[str], Place | None]:
 
 
 async def _changes_of_markets(reader: Reader, prefix: str, moment_us: int) -> tuple[dict[Place, int], dict[Place, int]]:
-    """From where on the market list changed after the moment, and where its topic ends; nothing where nobody publishes it."""
+    """Return where the market list begins to change after the moment, and its end; empty if no service publishes it."""
     topic = prefix + MARKET_TOPIC
     if not await reader.has(topic):
         return {}, {}
@@ -137,7 +137,7 @@ async def _changes_of_markets(reader: Reader, prefix: str, moment_us: int) -> tu
 async def _watermarks(
     reader: Reader, prefix: str, start: PastStart, moment_us: int
 ) -> tuple[dict[Place, int], dict[Place, int]]:
-    """From where on watermarks are to be read, and where they end; nothing where there were none yet at the moment."""
+    """Return where to start reading watermarks, and where they end; empty if there were none yet at the moment."""
     topic = prefix + WATERMARK_TOPIC
     if not await reader.has(topic):
         return {}, {}
@@ -147,7 +147,7 @@ async def _watermarks(
     by_now = (await offsets_at(reader, {place: moment_ms}, ends))[place]
     soon = (await offsets_at(reader, {place: moment_ms + NO_WATERMARKS_WITHIN_MILLIS}, ends))[place]
     asked = [end for end, _ in start.asked if begin < end <= ends[place]]
-    was_seen = bool(start.asked)  # by a snapshot that names the topic, whatever the clocks of producers said then
+    was_seen = bool(start.asked)  # a snapshot that names the topic proves that it existed then
     if soon <= begin and start.had_updates and not was_seen:
         return {}, {}
     stated = (await offsets_at(reader, {place: start.first_ms - STATED_WITHIN_MILLIS}, ends))[place]

@@ -1,4 +1,4 @@
-"""Holds books as of the past against the watermarks of that time: its clock is the moment that the reading has come to. Sans I/O."""
+"""Judges books as of the past by the watermarks of that time; its clock is the moment that the reading has reached. Sans I/O."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,11 +16,11 @@ __all__ = ["PastVouching"]
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
-"""Without news, books can only have become too old: whoever asks for a status sees that at once."""
+"""Interval of judgements without news: books can then only become too old, which `status` shows at once anyway."""
 
 
 class PastVouching(Vouching):
-    """`now` is the moment in seconds since 1970, by the exchange's clock, and `as_of` stays by the producer's."""
+    """`now` is the moment in seconds since the Unix epoch, by the exchange's clock; `as_of` stays by the producer's clock."""
 
     def __init__(
         self,
@@ -34,22 +34,22 @@ class PastVouching(Vouching):
         super().__init__(codec, prefix, depth_topic, place_of, max_age, lambda: self.now)
 
     def come_to(self, now: float) -> None:
-        """The reading has come to this moment."""
+        """Advance the clock to this moment."""
         self.now = max(self.now, now)
 
     def refresh(self, markets: Iterable[MarketBook], now: float) -> Iterator[tuple[MarketBook, Outcome]]:
-        """Look at all books again if there is news or a second of the past has gone by."""
+        """Judge all books if there is news or a second of the past has gone by."""
         if self._has_news or now >= self._next_look:
             yield from super().refresh(markets, now)
             self._next_look = now + _LOOK_SECONDS
-            self.take_disproofs()  # nobody puts them on record any more
+            self.take_disproofs()  # discard: gaps of the past are not recorded again
 
     def look_at_all(self) -> None:
-        """The next `refresh` looks at all books, whatever has come."""
+        """Make the next `refresh` judge all books."""
         self._has_news = True
 
     def take_past(self, watermark: PastWatermark) -> None:
-        """Take the next watermark of the topic, as of when it was made."""
+        """Take the next watermark of the topic, as of the moment it was published."""
         row, made_at = watermark.row, watermark.at_us / 1_000_000
         try:
             self.coverage.take(row, watermark.record.offset, heard=made_at, now=self.now, wall_us=row["published_time"])
@@ -59,6 +59,6 @@ class PastVouching(Vouching):
         self._has_news = True
 
     def claim(self, seed: Mapping[str, Any], is_new: bool) -> Claim:
-        """What a BookSnapshot record claims. What was read before it was not there before it: times, not Kafka, put them in order."""
+        """Return what a BookSnapshot record claims. Reading order is no evidence here: records are ordered by time, not by Kafka."""
         del is_new
         return super().claim(seed, is_new=False)

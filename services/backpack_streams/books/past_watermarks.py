@@ -1,15 +1,16 @@
-"""The watermarks of a past, one after the other, each at the moment of the exchange at which it was made. Sans I/O.
+"""Past watermarks in order, each at the exchange's time of its publication. Sans I/O.
 
-A watermark's times are by its producer's clock, books are as of a moment of the exchange, and clocks may be wrong. Three things tell
-when a watermark was really made:
+A watermark carries its producer's time, books are as of an exchange time, and clocks may be wrong. Three facts narrow down when a
+watermark was really published:
 
-- The updates which its instance wrote just before it say when they were received, by that clock, and when the exchange made them. So the
-  clock's *difference* is known as soon as any market of the partitions that are read moved while the instance covered it.
-- It cannot be from before the updates below the offsets that it names, nor before the watermarks that stand before it in their topic.
-- A snapshot of the exchange says where the watermarks' topic ended when it was asked for: what stands before is not from after it.
+- The updates that its instance wrote just before it carry both the receive time by that clock and the exchange's time. So the clock's
+  *difference* is known once any market of the partitions read has moved while the instance covered it.
+- It is not older than the updates below the offsets that it names, nor than the watermarks before it in the topic.
+- An exchange snapshot states the end of the watermarks' topic when it was requested: a watermark before that offset is not younger than
+  the snapshot.
 
-Where nothing of this is known, as with silent markets, the clock is believed. A clock that is behind then makes books STALE that were
-not; one that is ahead makes nobody LIVE for longer than until the next snapshot.
+If none of this is known, for example with quiet markets, the clock is trusted. A slow clock then makes books STALE that were not; a fast
+clock keeps no book LIVE beyond the next snapshot.
 """
 
 import logging
@@ -30,7 +31,7 @@ __all__ = ["PastWatermark", "PastWatermarks"]
 logger = logging.getLogger(__name__)
 
 _OBSERVED: Final = 10_000
-"""So many observations of a partition are kept: half an hour, at a few a second."""
+"""Observations kept per partition: half an hour at a few per second."""
 _OFFSETS_BACK: Final = 2_000
 _LOOKED_AHEAD: Final = 512
 _OBSERVATIONS_A_LOOK: Final = 20
@@ -38,11 +39,11 @@ _LOOK_MICROS: Final = 100_000
 _SLACK_MICROS: Final = 1_000_000
 _RECENT_MICROS: Final = 3_000_000
 _BOUND_MICROS: Final = 5_000_000
-"""By so much REST servers' clocks and the matching engine's may differ."""
+"""Maximum assumed difference between the clocks of REST servers and of the matching engine."""
 
 
 class PastWatermark(NamedTuple):
-    """A watermark, and when it was made (µs, by the exchange's clock)."""
+    """A watermark, and when it was published (µs, by the exchange's clock)."""
 
     at_us: int
     record: ConsumerRecord
@@ -50,7 +51,7 @@ class PastWatermark(NamedTuple):
 
 
 class _Observation(NamedTuple):
-    """An update: where it lies, when it was received, and by how much that clock was ahead of the exchange's then (µs)."""
+    """An update: its offset, its receive time, and by how much that clock was ahead of the exchange's (µs)."""
 
     offset: int
     received_us: int
@@ -69,7 +70,7 @@ class _Clock:
 
 
 class _Time(NamedTuple):
-    """When a watermark was made (µs, by the exchange's clock), and by how much its instance's clock was ahead; `is_known` by updates."""
+    """When a watermark was published (µs, exchange's clock), and its clock's lead; `is_known`: the lead was measured by updates."""
 
     at_us: int
     difference: int
@@ -88,17 +89,17 @@ class _Waiting:
 
 
 class PastWatermarks:
-    """Fed with the records of the watermarks' partition and with observations of updates; gives out watermarks as they become due.
+    """Takes the records of the watermarks' partition and observations of updates; gives watermarks as they become due.
 
-    `positions` says by partition of updates how far it was read, and is the caller's to keep up to date.
+    `positions` holds the next offset of each depth partition; the caller keeps it up to date.
     """
 
     def __init__(self, codec: Codec, place: Place, depth_topic: str, asked: Iterable[tuple[int, int]] = ()) -> None:
-        """Prepare. `asked`: where `place` ended when the exchange was asked for a snapshot, and the time of its answer (µs)."""
+        """Prepare. `asked`: for each snapshot, the end offset of `place` when the exchange was asked, and the time of its answer (µs)."""
         self.place = place
         self.positions: dict[Place, int] = {}
         self.next_look_us = 0
-        """Before this moment none is looked for."""
+        """No watermark is looked for before this moment."""
         self.undecodable_records = 0
         self._codec = codec
         self._depth_topic = depth_topic
@@ -112,11 +113,11 @@ class PastWatermarks:
         self._observations = 0
         self._blocked: tuple[int, int] | None = None
 
-    # What is read ---------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------------------
 
     @property
     def is_hungry(self) -> bool:
-        """Whether the partition has more, and nothing of it is here."""
+        """Whether the partition has more watermarks, but none of them was delivered."""
         return not self._queue and not self._next and not self._is_resting
 
     @property
@@ -131,27 +132,27 @@ class PastWatermarks:
         self._blocked = None
 
     def rest(self) -> None:
-        """Nothing more is there for now."""
+        """Mark the partition as read to its end."""
         self._is_resting = True
 
     def wake(self) -> None:
-        """There is more again."""
+        """Mark the partition as having more records."""
         self._is_resting = False
 
     def observe(self, place: Place, offset: int, engine_us: int, received_us: int) -> None:
-        """An update that was read, maybe long before it is due."""
+        """Note an update that was read, possibly long before it is due."""
         observed = self._observed.setdefault(place, [])
-        if observed and observed[-1].offset >= offset:  # the topic was made anew
+        if observed and observed[-1].offset >= offset:  # the topic was recreated
             observed.clear()
         observed.append(_Observation(offset, received_us, received_us - engine_us))
         self._observations += 1
         if len(observed) > 2 * _OBSERVED:
             del observed[:_OBSERVED]
 
-    # What is due ----------------------------------------------------------------------------------------------
+    # Order ----------------------------------------------------------------------------------------------------
 
     def due(self, now_us: int, *, at_once: bool = False) -> Iterator[PastWatermark]:
-        """The watermarks that were made until then, in the order of their topic. Looks only so often, but `at_once`."""
+        """Yield the watermarks published up to `now_us`, in topic order. Looks only every 0.1 s, unless `at_once`."""
         if not at_once and now_us < self.next_look_us:
             return
         self.next_look_us = now_us + _LOOK_MICROS
@@ -159,7 +160,7 @@ class PastWatermarks:
             yield self._pop(now_us)
 
     def is_through(self, limit_us: int | None) -> bool:
-        """Whether all until then were given (None: all there are)."""
+        """Return whether all watermarks up to this time were given (None: all there are)."""
         if self.is_hungry:
             return False
         if not self._fill(1):
@@ -167,7 +168,7 @@ class PastWatermarks:
         return limit_us is not None and not self._is_due(limit_us)
 
     def rest_of(self) -> Iterator[PastWatermark]:
-        """All that is here, whenever it was made."""
+        """Yield all watermarks read so far, whatever their time."""
         while self._fill(1):
             yield self._pop(None)
 
@@ -187,7 +188,7 @@ class PastWatermarks:
         if is_reached and time.is_known:
             self.next_look_us = max(self.next_look_us, time.at_us)
             return False
-        # Nothing bears out what its own clock says: maybe a later one, which was made after it, does.
+        # Only its own clock gives its time: a later watermark, published after it, may confirm that it is due.
         if self._blocked is not None and now_us < self._blocked[0] and self._observations < self._blocked[1]:
             return False
         is_odd, next_us = time.at_us > self._at_us + _BOUND_MICROS, now_us + _RECENT_MICROS
@@ -208,7 +209,7 @@ class PastWatermarks:
         return all(offset <= self.positions.get(place, offset) for place, offset in waiting.offsets.items())
 
     def _is_void(self, waiting: _Waiting) -> bool:
-        """Whether its offsets are those of a topic that was made anew since: its instance names lower ones later."""
+        """Return whether its offsets belong to a topic that was recreated since: its instance names lower ones later."""
         return any(
             each.offsets.get(place, offset) < offset
             for each in self._next
@@ -217,7 +218,7 @@ class PastWatermarks:
         )
 
     def _fill(self, count: int) -> bool:
-        """Decode so many of the next ones; False if none is here."""
+        """Decode up to `count` waiting watermarks; False if there is none."""
         while len(self._next) < count and self._queue:
             record = self._queue.popleft()
             try:
@@ -238,13 +239,13 @@ class PastWatermarks:
                 logger.warning("a watermark cannot be read", extra=where | {"error": str(error)})
         return bool(self._next)
 
-    # When it was made -----------------------------------------------------------------------------------------
+    # Publication time -----------------------------------------------------------------------------------------
 
     def _clock(self, waiting: _Waiting) -> _Clock:
         return self._clocks.setdefault(waiting.row["instance"], _Clock())
 
     def _time_of(self, waiting: _Waiting) -> _Time:
-        """When it was made."""
+        """Return when the watermark was published."""
         clock, published = self._clock(waiting), int(waiting.row["published_time"])
         step = published - clock.published_us
         is_regular = 0 <= step <= waiting.row["interval_ms"] * 1000 + _SLACK_MICROS
@@ -264,11 +265,11 @@ class PastWatermarks:
         return _Time(published - difference, difference, False)
 
     def _bound(self, waiting: _Waiting) -> int | None:
-        """What it is not from after: the next snapshot that says where the topic ended."""
+        """Return its latest possible time: that of the first snapshot which names a later end of the topic; None without one."""
         return min((time for end, time in self._asked if end > waiting.record.offset), default=None)
 
     def _note(self, waiting: _Waiting) -> None:
-        """It is given: the next one of its instance comes after it."""
+        """Remember a watermark that is given, to judge the next one of its instance."""
         clock, time = self._clock(waiting), self._time_of(waiting)
         clock.difference, clock.is_known = time.difference, time.is_known
         clock.published_us, clock.complete_through = (
@@ -278,7 +279,7 @@ class PastWatermarks:
         clock.offsets = waiting.offsets
 
     def _told_by_updates(self, waiting: _Waiting, before: _Clock | None) -> int | None:
-        """The clock's difference by the updates that the instance wrote since the watermark before; None where none was observed."""
+        """Return the clock's lead by the updates that the instance wrote since its last watermark; None if none was observed."""
         published = int(waiting.row["published_time"])
         since_us = published - _RECENT_MICROS if before is None else before.complete_through - _SLACK_MICROS
         told: int | None = None

@@ -1,4 +1,4 @@
-"""The one task that reads Kafka for a `BookStream`, and those who wait for what it reads."""
+"""The task that reads Kafka for a `BookStream`, and the iterations that wait for its batches."""
 
 import asyncio
 import time
@@ -15,22 +15,22 @@ from backpack_streams.errors import BookError
 __all__ = ["Batch", "Batches", "ReadingTask", "Source", "Updates"]
 
 _FAREWELL_TICKS: Final = 5
-"""So many turns of the loop an iteration that was left has for its end: generators round it are closed by the loop, not at once."""
+"""Event loop turns to wait for an abandoned iteration: the loop closes generators around it, but not at once."""
 
 _Item = TypeVar("_Item")
 
 
 class Batch(NamedTuple):
-    """What one answer of Kafka means for the books: events that happen as they are iterated over."""
+    """The effect of one answer of Kafka on the books: events that are applied as you iterate over them."""
 
     events: Iterator[BookUpdate]
     records: int = 0
     is_idle: bool = False
-    """It only says that time has passed, which the next one says as well."""
+    """The batch only says that time has passed; the next one says so as well."""
 
 
 class Source(Protocol):
-    """Where batches come from."""
+    """Where the task reads its batches from."""
 
     @property
     def waits_for_books(self) -> bool:
@@ -38,29 +38,29 @@ class Source(Protocol):
 
     @property
     def applies_itself(self) -> bool:
-        """Whether batches are applied as they come, whoever takes their events."""
+        """Whether batches are applied as they come, even if no iteration takes their events."""
 
     def resume(self) -> None:
-        """`read` has failed, or was cancelled, and is called again."""
+        """Prepare to `read` again after it failed or was cancelled."""
 
     async def read(self, most_records: int, *, is_applied: bool) -> Batch | None:
-        """The next batch; None at the end. Waits a moment for it. `is_applied`: everything read so far has been."""
+        """Return the next batch, after a short wait; None at the end. `is_applied`: everything read so far has been applied."""
 
 
 class Signal:
-    """Wakes all that wait for a change."""
+    """Wakes all tasks that wait for a change."""
 
     def __init__(self) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Wake the waiting tasks."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Return when something has changed."""
+        """Return after the next `notify`."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
@@ -70,7 +70,7 @@ class Signal:
 
 
 class ReadingTask:
-    """Reads ahead of whoever takes the events, up to a bound of records. All that was read and not given is in its `Delivery`."""
+    """Reads ahead of the iteration, up to a number of records. Its `Delivery` holds what was read but not given."""
 
     def __init__(
         self,
@@ -79,12 +79,12 @@ class ReadingTask:
         on_end: Callable[[BaseException], None],
         on_resume: Callable[[], Iterator[BookUpdate]],
     ) -> None:
-        """Prepare. `on_end` gets the reason when reading ends; `on_resume` gives what changes when it goes on."""
+        """Prepare. `on_end` gets the reason when the reading ends; `on_resume` returns the changes to report when it resumes."""
         self.delivery: Delivery[BookUpdate] = Delivery(most_records, self._on_applied, self._on_broken)
         self.failure: BaseException | None = None
-        """What ended the reading; None while it goes on."""
+        """The error that ended the reading; None while it continues."""
         self.is_iterated = False
-        """Whether anybody has begun to take events one by one."""
+        """Whether an iteration has begun to take events one by one."""
         self._source = source
         self._on_end = on_end
         self._on_resume = on_resume
@@ -93,15 +93,15 @@ class ReadingTask:
         self._is_told = self._is_broken = False
         self._iteration: weakref.ref[_Iteration[Any]] | None = None
 
-    # Its life -------------------------------------------------------------------------------------------------
+    # Life cycle -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to read, in a task of the running loop."""
+        """Start reading, in a task of the running loop."""
         self._task = asyncio.create_task(self._read(), name="books")
         self._task.add_done_callback(self._on_done)
 
     async def stop(self, reason: str) -> None:
-        """End the reading; what is asked afterwards fails."""
+        """End the reading; later calls raise `BookError` with this reason."""
         task, self._task = self._task, None
         if task is not None and not task.done():
             self.fail(BookError(reason))
@@ -109,7 +109,7 @@ class ReadingTask:
             await asyncio.gather(task, return_exceptions=True)
 
     def fail(self, error: BaseException) -> None:
-        """Nobody reads any more: no book may pass for the present one."""
+        """Record that the reading has ended with this error, and take every book out of `LIVE`."""
         self.failure = self.failure or error
         iteration = None if self._iteration is None else self._iteration()
         if iteration is not None:
@@ -118,10 +118,12 @@ class ReadingTask:
         self._changed.notify()
 
     def use(self) -> None:
-        """To be called before anything is taken: what ended the reading is raised once, and after that it goes on where it ended.
+        """Check the reading before anything is taken: raise the error that ended it once, and restart it on the call after that.
+
+        An error from applying a batch leaves the books inconsistent, so every call raises it.
 
         Raises:
-            BookError: the stream is not connected. Else whatever ended the reading.
+            BookError: the stream is not connected. Otherwise the error that ended the reading.
         """
         task = self._task
         if task is None:
@@ -152,7 +154,7 @@ class ReadingTask:
         except asyncio.CancelledError:
             self.fail(BookError("the task that reads the books was cancelled"))
             raise
-        except Exception as error:  # noqa: BLE001  # it is raised by whatever is asked next
+        except Exception as error:  # noqa: BLE001  # the next call raises it
             self.fail(error)
 
     async def _until_there_is_room(self) -> None:
@@ -167,7 +169,7 @@ class ReadingTask:
         return has_applied
 
     def _on_applied(self) -> None:
-        if self.failure is not None:  # what was read before that may have let books show their own status again
+        if self.failure is not None:  # applying earlier records may have released books
             self._on_end(self.failure)
         self._changed.notify()
 
@@ -178,7 +180,7 @@ class ReadingTask:
             self._task.cancel()
 
     def _on_done(self, task: "asyncio.Task[None]") -> None:
-        if task.cancelled() and task is self._task and self.failure is None:  # before it had begun
+        if task.cancelled() and task is self._task and self.failure is None:  # cancelled before `_read` began
             self.fail(BookError("the task that reads the books was cancelled"))
         self._changed.notify()
 
@@ -186,13 +188,13 @@ class ReadingTask:
     def _is_over(self) -> bool:
         return self._task is not None and self._task.done()
 
-    # Waiting for it -------------------------------------------------------------------------------------------
+    # Waiting --------------------------------------------------------------------------------------------------
 
     async def claim(self, iteration: "_Iteration[Any]") -> None:
-        """Let `iteration` be the one that takes the events.
+        """Make `iteration` the one that takes the events.
 
         Raises:
-            BookError: another one goes on. Else whatever ended the reading.
+            BookError: another iteration is active. Otherwise the error that ended the reading.
         """
         self.use()
         for _ in range(_FAREWELL_TICKS):
@@ -212,10 +214,10 @@ class ReadingTask:
         return other is not None and other is not iteration and other.is_active
 
     async def more(self) -> bool:
-        """Go on to the next batch, or wait for it; False at the end."""
+        """Advance to the next batch, waiting for it if necessary; False at the end."""
         self.use()
         if not self.delivery.is_applied:
-            await asyncio.sleep(0)  # who never waits for anything would never let it read
+            await asyncio.sleep(0)  # yield to the reading task: an iteration that never waits would starve it
         while not self.delivery.begin():
             self.use()
             if self._is_over:
@@ -225,9 +227,9 @@ class ReadingTask:
         return True
 
     async def until(self, holds: Callable[[], bool], cannot: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Read until something holds (True), or time is up, the end has come, or it cannot hold any more (False).
+        """Read until `holds` (True), or until time is up, the end has come, or `cannot` says that it never will hold (False).
 
-        Batches are applied whole meanwhile, unless another task iterates over them.
+        Whole batches are applied meanwhile, unless another task iterates over them.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -254,21 +256,21 @@ class ReadingTask:
 
 
 class _Iteration(ABC, Generic[_Item], AsyncIterator[_Item]):
-    """One who takes events. It holds nothing: dropping it, or leaving it while it waits, loses nothing."""
+    """An iteration over the events. It holds no events, so dropping it, or leaving it while it waits, loses none."""
 
     def __init__(self, reading: ReadingTask) -> None:
         self._reading = reading
         self._is_waiting = False
         self.is_active = False
-        """Whether nobody else may take events now."""
+        """Whether this iteration excludes all others."""
         self.task: asyncio.Task[object] | None = None
-        """Who took the last batch."""
+        """The task that took the last batch."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def aclose(self) -> None:
-        """Leave it; harmless when it has been left."""
+        """Leave the iteration; harmless if it was left before."""
         self.is_active = False
 
     async def _more(self) -> bool:
@@ -281,7 +283,7 @@ class _Iteration(ABC, Generic[_Item], AsyncIterator[_Item]):
                 self.is_active = True
             self.task = asyncio.current_task()
             self.is_active = await self._reading.more()
-        except BaseException:  # whoever comes back claims it again
+        except BaseException:  # a cancellation included: the next call claims the events again
             self.is_active = False
             raise
         finally:
@@ -290,11 +292,11 @@ class _Iteration(ABC, Generic[_Item], AsyncIterator[_Item]):
 
     @abstractmethod
     async def __anext__(self) -> _Item:
-        """What comes next."""
+        """Return the next item."""
 
 
 class Updates(_Iteration[BookUpdate]):
-    """Every event, one by one; or with conflation the latest of each market."""
+    """Every event, one by one; with conflation the latest of each market."""
 
     def __init__(self, reading: ReadingTask) -> None:
         super().__init__(reading)
@@ -308,7 +310,7 @@ class Updates(_Iteration[BookUpdate]):
 
 
 class Batches(_Iteration[Iterator[BookUpdate]]):
-    """Every event in the batches in which Kafka gives them."""
+    """Every event, in the batches that Kafka delivers."""
 
     async def __anext__(self) -> Iterator[BookUpdate]:
         if not await self._more():

@@ -1,4 +1,4 @@
-"""What a book was at its recent update ids: a copy now and then, and the updates since."""
+"""A book at its recent update ids: periodic copies, and the updates in between."""
 
 from collections import deque
 from typing import Final, NamedTuple
@@ -10,23 +10,23 @@ from backpack_streams.errors import BookError
 __all__ = ["PastBook", "RecentBooks"]
 
 UPDATES_A_COPY: Final = 1_000
-"""Between two copies: looking back applies at most so many updates again."""
+"""Updates between two copies, and so the maximum number of updates applied again to look back."""
 KEPT_MICROSECONDS: Final = 30_000_000
-"""How far back at the least, in engine time: a REST snapshot is older than that on no ordinary day."""
+"""Minimum time span kept, in engine time; a REST snapshot is normally younger."""
 KEPT_COPIES: Final = 8
-"""How many copies at the most, however busy the market is."""
+"""Maximum number of copies, however busy the market."""
 
 
 class PastBook(NamedTuple):
-    """A book as it was at an id that was asked for, or after the update that goes past it."""
+    """A book at the requested id, or after the update that goes past it."""
 
     book: OrderBook
     engine_time: int | None
-    """Of the last update in it (µs)."""
+    """Engine time of the book's last update (µs)."""
     straddling: Update | None
-    """The update that begins at or before the id asked for and ends after it; None if the book stands exactly there."""
+    """The update that begins at or before the requested id and ends after it; None if the book is exactly at that id."""
     next_time: int | None
-    """Engine time (µs) of the update after the id asked for; None if there is none yet."""
+    """Engine time (µs) of the update after the requested id; None if there is none yet."""
 
 
 class _Stretch:
@@ -40,7 +40,7 @@ class _Stretch:
 
 
 class RecentBooks:
-    """The recent past of one book. Levels handed in are kept by reference: do not change them."""
+    """The recent states of one book. Levels passed in are kept by reference: do not change them."""
 
     __slots__ = ("_stretches", "_updates_a_copy")
 
@@ -51,33 +51,33 @@ class RecentBooks:
         self._updates_a_copy = updates_a_copy
 
     def __len__(self) -> int:
-        """Count the updates kept."""
+        """Return the number of updates kept."""
         return sum(len(stretch.updates) for stretch in self._stretches)
 
     @property
     def first_id(self) -> int | None:
-        """The lowest update id of which the book is known; None before `restart`."""
+        """Lowest update id at which the book is known; None before `restart`."""
         return self._stretches[0].last_id if self._stretches else None
 
     @property
     def last_id(self) -> int:
-        """The highest update id of which the book is known; 0 before `restart`."""
+        """Highest update id at which the book is known; 0 before `restart`."""
         if not self._stretches:
             return 0
         last = self._stretches[-1]
         return last.updates[-1].last_id if last.updates else last.last_id
 
     def restart(self, book: OrderBook, last_id: int, engine_time: int | None) -> None:
-        """Forget the past: the book was replaced and stands at `last_id` (engine time in µs)."""
+        """Start over from a book that was replaced; it is at `last_id` (engine time in µs)."""
         self._stretches.clear()
         self._stretches.append(_Stretch(book.copy(), last_id, engine_time))
 
     def forget(self) -> None:
-        """Forget everything: the book's updates do not follow on each other any more."""
+        """Forget everything: the book's updates are no longer a sequence."""
         self._stretches.clear()
 
     def append(self, book: OrderBook, update: Update) -> None:
-        """Take the update that has just been applied to the book. One that does not follow begins the past anew: nobody said why."""
+        """Take the update just applied to the book. An update that leaves a gap starts over, in case no one called `restart`."""
         if not self._stretches:
             return
         stretch = self._stretches[-1]
@@ -91,7 +91,7 @@ class RecentBooks:
             self._trim(update.engine_time)
 
     def book_at(self, update_id: int) -> PastBook | None:
-        """Return the book at this id, or right after it where an update goes past it; None if it is outside of what is kept."""
+        """Return the book at this id, or right after the update that goes past it; None if the id is outside the range kept."""
         stretch = next((each for each in reversed(self._stretches) if each.last_id <= update_id), None)
         if stretch is None:
             return None

@@ -1,4 +1,4 @@
-"""Up to when the records of a topic are complete, by the watermarks of those who publish them. Sans I/O."""
+"""Computes up to when the records of a topic are complete, from its producers' watermarks. Sans I/O."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -16,7 +16,7 @@ Place = tuple[str, int]
 
 
 class TopicCoverage:
-    """Takes watermarks in their order; `complete_through` holds them against how far a reader has come."""
+    """Takes watermarks in order; `complete_through` compares them with a reader's positions."""
 
     def __init__(
         self,
@@ -30,12 +30,12 @@ class TopicCoverage:
         """Prepare.
 
         Args:
-            topic: its name without the prefix; one that is filled from streams.
-            full_name: its name with the prefix.
+            topic: name without the prefix, of a topic that producer streams fill.
+            full_name: name with the prefix.
             watermarks: the partition of the watermarks.
-            ends: where each partition that is read ended when the reader came.
-            partitions: how many the topic has.
-            wanted: the symbols; None for all.
+            ends: end offset of each partition read, as of the join.
+            partitions: number of partitions of the topic.
+            wanted: the selected symbols; None for all.
         """
         self._kinds = STREAMS_OF_TOPICS[topic]
         self._full_name = full_name
@@ -45,10 +45,10 @@ class TopicCoverage:
         self._view = CoverageView(watermarks, full_name, self._place_of, _BELIEVED_SECONDS)
         self._view.ends = dict(ends)
         self._streams: dict[str, tuple[float, frozenset[str]]] = {}
-        """By producer instance that has not ended: when it was heard, and the streams of the topic that it is there for."""
+        """For each active producer instance: when it was last heard (monotonic seconds), and its streams that fill the topic."""
 
     def take(self, record: Mapping[str, Any], offset: int, *, is_new: bool, now: float, wall_us: int) -> None:
-        """Take a Watermark record with times in microseconds; `now` is in monotonic seconds. `is_new`: it was written after we came.
+        """Take a Watermark record with times in µs; `now` in monotonic seconds. `is_new`: it was written after the join.
 
         Raises:
             KeyError: the record is no watermark.
@@ -66,19 +66,19 @@ class TopicCoverage:
             self._streams[instance] = now, self._streams[instance][1]
 
     def forget_old(self, now: float) -> None:
-        """Forget instances that have said nothing for an hour."""
+        """Forget instances that have been silent for an hour."""
         self._view.forget_old(now)
         for instance in [name for name, (heard, _) in self._streams.items() if now - heard > _FORGOTTEN_SECONDS]:
             del self._streams[instance]
 
     def is_incomplete(self) -> bool:
-        """Whether older watermarks have to be read to know what covers the streams."""
+        """Return whether older watermarks have to be read to know what covers the streams."""
         return self._view.is_incomplete()
 
     def complete_through(self, position: Callable[[Place], int], kind: str | None = None) -> int | None:
-        """Up to when (µs, by a producer's clock) all that the exchange sent of the wanted streams is below `position` of its partition.
+        """Return the time (µs, a producer's clock) up to which all exchange data of the streams is below each partition's `position`.
 
-        `kind` leaves streams of other kinds out, for a topic that has several. None where nobody covers one of the streams.
+        `kind` restricts this to streams of one kind, if the topic has several. None if a selected stream is not covered.
         """
         self._view.positions = {place: position(place) for place in self._places}
         known = frozenset[str]().union(*(streams for _, streams in self._streams.values()))
@@ -91,7 +91,7 @@ class TopicCoverage:
         return min(moments, default=None)
 
     def _alternatives(self, known: frozenset[str], kind: str | None) -> Iterator[tuple[str, ...]]:
-        """For each wanted market and kind the streams of which any brings its records."""
+        """Yield, for each selected market and kind, the alternative streams that bring its records."""
         kinds = self._kinds if kind is None else (kind,)
         if self._wanted is None:
             for stream in known:
@@ -110,7 +110,7 @@ class TopicCoverage:
         )
 
     def _reached(self, stream: str, run: Run) -> int | None:
-        """The newest watermark of a run of which all partitions that it may have written to were read so far."""
+        """Return the newest watermark of a run whose partitions were all read that far; None without one."""
         view = self._view
         places = self._places if stream in self._kinds else [run.place]
         if any(view.positions.get(place, 0) < view.ends.get(place, 0) for place in places):

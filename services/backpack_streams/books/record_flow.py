@@ -1,4 +1,4 @@
-"""From Kafka's records to what a user is given: decoded, each once, trades in order with what is missing told. Sans I/O."""
+"""Turns Kafka's records into the items of a `RecordStream`: decoded, each once, trades in order with their gaps. Sans I/O."""
 
 import logging
 from collections import deque
@@ -21,9 +21,9 @@ __all__ = ["HELD_AT_MOST", "PATIENCE_SECONDS", "Item", "MergedFlow", "RecordFlow
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 10.0
-"""How long trades wait for the ones before them, which a refill may still bring."""
+"""How long trades wait for missing ones before them, which a refill may still bring."""
 HELD_AT_MOST: Final = 50_000
-"""Trades of all markets that may wait; beyond that the oldest gap is reported."""
+"""Maximum number of trades that wait, over all markets; above that the oldest gap is reported."""
 _NOT_REFILLED: Final = "REFILL_INCOMPLETE"
 _MICROS: Final = 1_000_000
 
@@ -32,9 +32,9 @@ Item = StreamedRecord[Any] | Hole
 
 
 class RecordFlow:
-    """Takes records in the order of their partitions; what is to be given lies in `ready`. `now` is in monotonic seconds.
+    """Takes the records of each partition in order; items to give are in `ready`. `now` is in monotonic seconds.
 
-    A trade behind a missing one waits for `patience_seconds`, until a refill brings it or the `Hole` is told.
+    A trade after a missing one waits up to `patience_seconds` for a refill; then its gap is given.
     """
 
     def __init__(
@@ -53,35 +53,35 @@ class RecordFlow:
         self._distinct = Distinct()
         self._trades: dict[tuple[str, str], TradeOrder[StreamedRecord[Any]]] = {}
         self._held_times: dict[tuple[str, str], int] = {}
-        """By market with trades that wait, from when on some are missing."""
+        """For each market with waiting trades: the time (µs) from which some are missing."""
         self._given_times: dict[tuple[str, str], int] = {}
 
     @property
     def duplicates(self) -> int:
-        """Records that were not given since they had been given before."""
+        """Number of records dropped because they had been given before."""
         return self._distinct.duplicates + sum(each.duplicates for each in self._trades.values())
 
     @property
     def waiting(self) -> int:
-        """Trades that wait for one that is missing before them."""
+        """Number of trades that wait for a missing one before them."""
         return sum(len(each.held) for each in self._trades.values())
 
     def times(self, topic: str | None = None) -> Iterator[int]:
-        """The times of what was read and is not given yet, the earliest among them; of one topic or of all."""
+        """Yield times of items read but not given yet, the earliest included; of one topic or of all."""
         yield from (time_us for (of, _), time_us in self._held_times.items() if topic in (None, of))
         yield from (
             item.time for item in self.ready if isinstance(item, StreamedRecord) and topic in (None, item.topic)
         )
 
     def take(self, topic: Topic, record: KafkaRecord, now: float) -> StreamedRecord[Any] | None:
-        """Take a record. Returns it as it was read, whether it is given or not; None if it is not wanted or cannot be read."""
+        """Take a record. Returns its decoded form, whether or not it is given; None if it is not selected or cannot be decoded."""
         if self._wanted is not None and record.key not in self._wanted:
             return None
         if record.value is None:
             return self._take_tombstone(topic, record) if COMPACT in topic.cleanup else None
         try:
             name, value = self._codec.read(record.value)
-        except CodecError as error:  # a newer writer's record, or a foreign one
+        except CodecError as error:  # written by a newer or a foreign producer
             self._tell(record, error)
             return None
         item = StreamedRecord(
@@ -94,7 +94,7 @@ class RecordFlow:
         return item
 
     def take_gap(self, record: KafkaRecord) -> None:
-        """Take a gap record: it may say that trades are unavailable for good, so that nothing waits for them."""
+        """Take a gap record: if it says that trades are unavailable for good, nothing waits for them any longer."""
         try:
             _, gap = self._codec.decode(record.value or b"")
         except CodecError as error:
@@ -106,7 +106,7 @@ class RecordFlow:
                 self._give(place, self._trades[place].lost((gap["last_id"] + 1, gap["next_id"])))
 
     def polled(self, now: float) -> None:
-        """All that Kafka gave was taken."""
+        """Take note that all records of a poll were taken: give up on gaps that have waited long enough."""
         for place, order in self._trades.items():
             if order.held:
                 self._give(place, order.tick(now, self._patience_seconds))
@@ -115,7 +115,7 @@ class RecordFlow:
             self._give(longest, self._trades[longest].skip_hole())
 
     def finish(self) -> None:
-        """Nothing more will come: what waits is given, and the holes between."""
+        """Give everything that waits, with the gaps: no more records will come."""
         for place, order in self._trades.items():
             self._give(place, order.give_up())
 
@@ -167,10 +167,10 @@ class RecordFlow:
 
 
 class MergedFlow:
-    """The same in one order of engine time across partitions. It follows from what the partitions hold, not from when they were read.
+    """Like `RecordFlow`, in one order of engine time across partitions, which depends on their content, not on when they were read.
 
-    So patience with missing trades is measured by the times of receipt in their partition, and by the clock only where Kafka has no
-    more of it.
+    So the patience with missing trades is measured by the receive times in their partition, and by the clock only if Kafka has no more
+    of it.
     """
 
     def __init__(
@@ -189,39 +189,39 @@ class MergedFlow:
         self._ranks = {topic: rank for rank, topic in enumerate(dict.fromkeys(topic for topic, _ in chosen))}
         self._merge: EngineTimeMerge[Item] = EngineTimeMerge(chosen, int(window_seconds * _MICROS))
         self._received: dict[Place, tuple[float, float]] = {}
-        """By partition: the newest time of receipt in seconds, and when that was read."""
+        """By partition: the newest receive time in seconds, and when it was read (monotonic seconds)."""
         self._passed: dict[Place, int] = {}
 
     def __len__(self) -> int:
         return len(self._merge)
 
     def follow(self, place: Place) -> None:
-        """Take a partition in that was added to its topic."""
+        """Include a partition that was added to its topic."""
         self._flows[place] = RecordFlow(self._codec, self._wanted, self._patience, self._at_most)
         self._merge.follow(place)
 
     @property
     def duplicates(self) -> int:
-        """Records that were not given since they had been given before."""
+        """Number of records dropped because they had been given before."""
         return sum(flow.duplicates for flow in self._flows.values())
 
     @property
     def waiting(self) -> int:
-        """Trades that wait for one that is missing before them."""
+        """Number of trades that wait for a missing one before them."""
         return sum(flow.waiting for flow in self._flows.values())
 
     @property
     def undecodable_records(self) -> int:
-        """Records that could not be read."""
+        """Number of records that could not be decoded."""
         return sum(flow.undecodable_records for flow in self._flows.values())
 
     def times(self, topic: str | None = None) -> Iterator[int]:
-        """The same as of `RecordFlow`; what waits for its turn in the order counts for every topic."""
+        """See `RecordFlow.times`; items that wait for their turn in the order count for every topic."""
         ready = (item.time for item in self.ready if isinstance(item, StreamedRecord))
         yield from chain(ready, self._merge.times(), *(flow.times(topic) for flow in self._flows.values()))
 
     def take(self, topic: Topic, record: KafkaRecord, now: float) -> None:
-        """Take a record, in the order of its partition."""
+        """Take a record; those of one partition in order."""
         place = record.topic, record.partition
         flow = self._flows[place]
         seconds, read_at = self._received.get(place, (0.0, now))
@@ -233,21 +233,20 @@ class MergedFlow:
         if received_us / _MICROS >= seconds:
             seconds, read_at = received_us / _MICROS, now
         self._received[place] = seconds, read_at
-        self._merge.hold(
-            place, min(flow.times(), default=inf)
-        )  # before the clock of the partition passes what is missing
+        # Hold the partition before its clock passes the missing records.
+        self._merge.hold(place, min(flow.times(), default=inf))
         self._merge.progress(place, item.time, received_us)
         flow.polled(seconds)
         self._sort(place, flow, now)
 
     def _pass(self, place: Place, stamp_us: int) -> None:
-        """A record that is not wanted shows how far its partition has come, unless its time alone is absurd: so two have to."""
+        """Advance the partition's clock by a record that is not selected; one absurd time must not do so, so it takes two."""
         before, self._passed[place] = self._passed.get(place, 0), stamp_us
         time_us = min(before, stamp_us)
         self._merge.progress(place, time_us, time_us)
 
     def polled(self, now: float, idle: Collection[Place], wall_us: int, wait_seconds: float) -> None:
-        """All that Kafka gave was taken, and of the `idle` partitions it has no more now: nothing waits for them longer than this."""
+        """Take note that all records of a poll were taken; nothing waits longer than `wait_seconds` for the exhausted `idle` partitions."""
         for place in idle:
             seconds, read_at = self._received.get(place, (0.0, now))
             flow = self._flows[place]
@@ -260,11 +259,11 @@ class MergedFlow:
             self.ready.extend(self._merge.take_waiting(idle, now - wait_seconds, made_before))
 
     def laggards(self) -> list[Place]:
-        """The partitions to be read before anything can be given."""
+        """Return the partitions to read before anything else can be given."""
         return self._merge.laggards()
 
     def end(self, place: Place, now: float) -> None:
-        """Nothing more will come of this partition."""
+        """Take note that this partition has ended."""
         flow = self._flows[place]
         flow.finish()
         self._sort(place, flow, now)
@@ -272,7 +271,7 @@ class MergedFlow:
         self.ready.extend(self._merge.take())
 
     def _sort(self, place: Place, flow: RecordFlow, now: float) -> None:
-        """What a partition's flow gives goes to its place in the order; a hole goes right before the trade that follows it."""
+        """Sort a partition's items into the order; a gap goes right before the trade that follows it."""
         rank, holes, merge = self._ranks[place[0]], list[Hole](), self._merge
         while flow.ready:
             item = flow.ready.popleft()
@@ -285,7 +284,7 @@ class MergedFlow:
             for hole in holes:
                 merge.add(place, key, slot._replace(offset=-1), hole, is_late=is_late, now=now)
             holes.clear()
-            # Where it came late, but in time for its place, it does not hold up what was there before.
+            # An item that is late, but in time for its place in the order, does not delay the items before it.
             if item.is_late is not is_late:
                 merge.add(place, key, slot, item._replace(is_late=is_late), is_late=item.is_late, now=now)
             else:
@@ -297,7 +296,7 @@ _NUMBERS: Final = {"DepthUpdate": "last_update_id", "BookSnapshot": "last_update
 
 
 def _number(item: StreamedRecord[Any]) -> int:
-    """What tells records of one time apart before their offsets do."""
+    """Return the number that orders records of one time before their offsets do."""
     field = _NUMBERS.get(item.name)
     return item.offset if field is None or item.value is None else int(item.value[field])
 

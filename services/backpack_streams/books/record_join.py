@@ -1,4 +1,4 @@
-"""Where a reader of records begins and ends in each partition, and what vouched for its topics when it came."""
+"""Where a reader of records begins and ends in each partition, and the watermarks of its topics at the join."""
 
 import logging
 import time
@@ -21,14 +21,14 @@ __all__ = ["Moment", "Start", "Until", "Watermarks", "check_range", "millis", "p
 logger = logging.getLogger(__name__)
 
 Moment = datetime | int
-"""A time, without a zone UTC, or microseconds since the Unix epoch."""
+"""A `datetime` (UTC if it has no zone), or microseconds since the Unix epoch."""
 Start = Literal["new", "beginning"] | Moment
-"""`new`: what comes from now on. A moment: what Kafka has stamped at it or later."""
+"""`new`: records from now on. A moment: records with a Kafka timestamp at or after it."""
 Until = Literal["end"] | Moment | None
-"""`end`: what is there when the reader comes, and no more. A moment: what Kafka has stamped before it. None: no end."""
+"""`end`: the current end of each partition. A moment: records with a Kafka timestamp before it. None: no end."""
 
 LATE_SECONDS: Final = 600.0
-"""How far past a moment a partition is read on for records that came late: refills, and producers that are behind."""
+"""How far past `until` to read a partition for late records: refills, and producers that lag."""
 _LOOKED_BACK: Final = 1_000
 _LOOKED_BACK_AT_MOST: Final = 16_000
 _GROWTH: Final = 4
@@ -38,17 +38,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def millis(moment: Moment) -> int:
-    """The first whole millisecond since 1970 that is not before a moment: Kafka's timestamps are no finer."""
+    """Return the first whole millisecond since the Unix epoch that is not before a moment: Kafka's timestamps are no finer."""
     if isinstance(moment, int):
         return -(-moment // 1000)
     return -((_EPOCH - (moment if moment.tzinfo else moment.replace(tzinfo=UTC))) // timedelta(milliseconds=1))
 
 
 def check_range(start: Start, until: Until) -> None:
-    """Refuse what cannot be.
+    """Check the start and the end.
 
     Raises:
-        UsageError: a start or an end that is none, or an end that is not after the start.
+        UsageError: the start or the end is invalid, or the end is not after the start.
     """
     if not isinstance(start, Moment) and start not in ("new", "beginning"):
         raise UsageError(
@@ -61,7 +61,7 @@ def check_range(start: Start, until: Until) -> None:
 
 
 async def partitions_of(reader: Reader, full_name: str, wanted: Collection[bytes] | None) -> tuple[list[Place], int]:
-    """The partitions that hold the wanted keys (None: any), and how many the topic has.
+    """Return the partitions that hold the keys (None: all), and the topic's partition count.
 
     Raises:
         BusError: the topic does not exist, or Kafka does not answer.
@@ -76,7 +76,7 @@ async def partitions_of(reader: Reader, full_name: str, wanted: Collection[bytes
 async def starts_of(
     reader: Reader, start: Start, places: Sequence[Place], ends: Mapping[Place, int]
 ) -> Mapping[Place, int]:
-    """The first offset to read of each partition.
+    """Return the first offset to read of each partition.
 
     Raises:
         BusError: Kafka does not answer.
@@ -85,13 +85,13 @@ async def starts_of(
         return ends
     if start == "beginning":
         return await reader.beginnings(places)
-    assert isinstance(start, Moment)  # the names are dealt with
+    assert isinstance(start, Moment)  # the named starts are handled above
     found = {place: await reader.offset_at(place, millis(start)) for place in places}
     return {place: ends[place] if offset is None else offset for place, offset in found.items()}
 
 
 async def stops_of(reader: Reader, until: Moment, places: Sequence[Place], late_seconds: float) -> dict[Place, int]:
-    """The offset before which each partition holds what is stamped before a moment that has passed, late records among them.
+    """Return, for each partition, the end of the records from before a past moment, late records included.
 
     Raises:
         BusError: Kafka does not answer.
@@ -104,7 +104,7 @@ async def stops_of(reader: Reader, until: Moment, places: Sequence[Place], late_
 
 @dataclass
 class Watermarks:
-    """The watermarks of whoever publishes the topics that are read, by topic without the prefix."""
+    """The watermarks of the producers of the topics read, by topic without the prefix."""
 
     place: Place
     codec: Codec
@@ -116,14 +116,14 @@ class Watermarks:
     def add(
         self, topic: Topic, full_name: str, ends: Mapping[Place, int], partitions: int, wanted: Iterable[str] | None
     ) -> None:
-        """Look at one more topic, if streams fill it."""
+        """Add a topic, if producer streams fill it."""
         if topic.name in STREAMS_OF_TOPICS:
             self.by_topic[topic.name] = TopicCoverage(topic.name, full_name, self.place, ends, partitions, wanted)
 
     async def join(self, reader: Reader) -> dict[Place, int]:
-        """Read those that are there, as far back as it takes to know what covers the streams. Assigns the reader anew.
+        """Read the existing watermarks, as far back as needed to know what covers the streams. Assigns the reader anew.
 
-        Returns where to read on; nothing where no topic is looked at, or where there are no watermarks.
+        Returns where to read on; empty if no producer stream fills the topics, or if there is no topic of watermarks.
 
         Raises:
             BusError: Kafka does not answer.
@@ -154,7 +154,7 @@ class Watermarks:
                             self.take(record, time.monotonic(), is_new=False)
 
     def take(self, record: KafkaRecord, now: float, *, is_new: bool = True) -> None:
-        """Take a record of the watermarks' topic; `now` is in monotonic seconds. One from before the join says nothing new."""
+        """Take a record of the watermarks' topic; `now` in monotonic seconds. Ignores a new record from before the join."""
         if is_new and record.offset < self._next_offset:
             return
         wall_us = time.time_ns() // 1000

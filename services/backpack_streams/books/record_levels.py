@@ -1,4 +1,4 @@
-"""Levels between books and records: a list of `price` and `quantity`, whatever decimals the reader of the record gives."""
+"""Converts levels between books and records: lists of `price` and `quantity`, in any decimal type that a reader of records uses."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -11,15 +11,15 @@ __all__ = ["levels_of_record", "record_levels"]
 
 
 def record_levels(levels: Iterable[tuple[Decimal, Decimal]]) -> list[dict[str, Decimal]]:
-    """Return levels as a record of `Decimal`s holds them."""
+    """Return levels as the `price` and `quantity` fields of a record, as `Decimal`s."""
     return [{"price": price, "quantity": quantity} for price, quantity in levels]
 
 
 def levels_of_record(record: Mapping[str, Any], side: str) -> list[tuple[int, int]]:
-    """Return one side of a record in units of 10**-18; its numbers may be `Decimal`s, text, or Avro's bytes at scale 18.
+    """Return one side of a record as (price, quantity) in units of 10**-18; it may hold `Decimal`s, text, or Avro's bytes at scale 18.
 
     Raises:
-        BookError: the record has no such side, a level no price or quantity, or a number cannot be read.
+        BookError: the record lacks this side, a level lacks its price or quantity, or a number cannot be decoded.
 
     """
     try:

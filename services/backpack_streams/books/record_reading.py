@@ -1,4 +1,4 @@
-"""Reads the records of topics for `RecordStream`: what is fetched, where each partition stands, and when its end has come."""
+"""Reads the records of topics for `RecordStream`: polls Kafka, tracks the position of each partition, and detects the end."""
 
 import asyncio
 import logging
@@ -34,20 +34,20 @@ __all__ = ["RecordReading", "Wanted"]
 GAP_TOPIC: Final = "ops.gap"
 WATERMARK_TOPIC: Final = "ops.watermark"
 MERGE_WAIT_SECONDS: Final = 1.0
-"""How long a record waits in the order of time for partitions that Kafka has no more of."""
+"""How long a record in the time order waits for partitions that are exhausted for now."""
 AWAY_SECONDS: Final = 30.0
-"""How long it waits for a partition that has more, but gives nothing."""
+"""How long it waits for a partition that has more records but delivers none."""
 _MERGED_AT_MOST: Final = 50_000
 _POLL_MILLIS: Final = 200
 _MOVED_BEFORE_NOTICED_MILLIS: Final = 60_000
-"""How long partitions may have been there before they are noticed, with a clock that differs."""
+"""Assumed maximum time for which partitions existed before they are noticed, clock differences included."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to read: topics by their full names, symbols (None: all), from where to where, and in which order."""
+    """What to read: topics by their full names, symbols (None: all), the range, and the order."""
 
     topics: Mapping[str, Topic]
     prefix: str
@@ -60,22 +60,22 @@ class Wanted:
 
     @property
     def keys(self) -> frozenset[bytes] | None:
-        """The symbols as Kafka's keys."""
+        """The symbols as Kafka keys."""
         return None if self.symbols is None else frozenset(symbol.encode() for symbol in self.symbols)
 
     @property
     def before_ms(self) -> int | None:
-        """Only records that Kafka has stamped before this."""
+        """Exclusive upper bound of Kafka timestamps (ms); None without one."""
         return millis(self.until) if isinstance(self.until, Moment) else None
 
     @property
     def from_ms(self) -> int | None:
-        """Only records that Kafka has stamped at this or later: copies by a producer that is behind lie among them."""
+        """Inclusive lower bound of Kafka timestamps (ms): late copies with older timestamps lie among the records."""
         return millis(self.start) if isinstance(self.start, Moment) else None
 
 
 class RecordReading:
-    """Where the reading stands lies here, so whoever asks may leave and come back: a poll under way outlives a cancellation."""
+    """Holds the position of the reading, so that a caller may leave and come back: a poll outlives the cancellation of its caller."""
 
     def __init__(self, reader: Reader, codec: Codec, wanted: Wanted) -> None:
         self._reader = reader
@@ -89,9 +89,9 @@ class RecordReading:
         self._others: list[Place] = []
         self._behind: dict[Place, int] = {}
         self._reached: dict[Place, int] = {}
-        """By partition, the offset after what was taken over from Kafka."""
+        """By partition, the offset after the records taken from Kafka."""
         self._counts: dict[str, int] = {}
-        """How many partitions each topic has, by its full name, and when that was so."""
+        """Partition count of each topic, by full name; `_counted_ms` is when it was last checked."""
         self._counted_ms = 0
         self._watch: EndWatch | None = None
         self._polling: asyncio.Task[Records] | None = None
@@ -99,22 +99,22 @@ class RecordReading:
         self._heard_at: dict[Place, float] = {}
         self._has_round = self._is_finished = False
         self._complete_through: dict[tuple[str, str | None], int | None] = {}
-        """Answers since something last changed that could make them wrong; that they may be somewhat old is none of it."""
+        """Cached answers; cleared whenever they might become wrong, but not merely because they age."""
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether all that Kafka held at the join was taken."""
+        """Whether everything that Kafka held at the join was taken."""
         return not self._behind and not self._batch
 
     def position(self, place: Place) -> int:
-        """The first offset of a partition that was not taken yet."""
+        """Return the first offset of a partition that was not taken yet."""
         for other, records in self._batch:
             if other == place:
                 return records[0].offset
         return self._reached.get(place, 0)
 
     def complete_through(self, topic: str, kind: str | None) -> int | None:
-        """Up to when (µs) all that the exchange sent on a topic's wanted streams was given; None while nobody covers one of them."""
+        """Return up to when (µs) all exchange data of a topic's selected streams was given; None while one of them is not covered."""
         key = topic, kind
         if key not in self._complete_through:
             coverage = self.watermarks.by_topic.get(topic)
@@ -124,7 +124,7 @@ class RecordReading:
         return None if through is None else min(through, min(self.flow.times(topic), default=through + 1) - 1)
 
     async def join(self) -> None:
-        """Find out where to begin, and begin there.
+        """Find the offsets to start from, and start there.
 
         Raises:
             BusError: Kafka does not answer, or a topic does not exist.
@@ -144,7 +144,7 @@ class RecordReading:
             ends |= topic_ends
         others = await self.watermarks.join(reader)
         if wanted.is_merged:
-            # Looking ahead costs nothing where nobody waits: trades that a refill brought are then put in their places as well.
+            # With an end, no caller waits for live records, so a longer window costs nothing and puts refilled trades in their places too.
             window = WINDOW_SECONDS if wanted.until is None else max(WINDOW_SECONDS, wanted.patience_seconds)
             self.flow = MergedFlow(self._codec, starts, wanted.keys, wanted.patience_seconds, window)
         elif any(topic.record == "Trade" for topic in wanted.topics.values()):
@@ -158,19 +158,19 @@ class RecordReading:
         reader.assign({place: others[place] for place in self._others} | starts)
         if wanted.until == "end":
             self._watch = EndWatch(starts, ends, END_PATIENCE_SECONDS, time.monotonic())
-            self._has_round = True  # partitions that are empty have ended by now
+            self._has_round = True  # empty partitions have reached their end already
 
     async def leave(self) -> None:
-        """End what is under way."""
+        """Cancel the poll in progress."""
         polling, self._polling = self._polling, None
         if polling is not None:
             polling.cancel()
             await asyncio.wait({polling})
             if not polling.cancelled():
-                polling.exception()  # nobody is left to be told
+                polling.exception()  # retrieve it, since no caller is left to receive it
 
     def take(self) -> Item | None:
-        """The next item of what Kafka gave already, if there is one."""
+        """Return the next item of what Kafka has delivered already; None without one."""
         ready = self.flow.ready
         while not ready:
             if self._batch:
@@ -183,14 +183,15 @@ class RecordReading:
         return ready.popleft()
 
     def put_back(self, item: Item) -> None:
-        """It was taken and not given."""
+        """Put an item back that was taken but not given."""
         self.flow.ready.appendleft(item)
 
     async def fill(self) -> None:
-        """Have Kafka asked, and take its answer.
+        """Poll Kafka and take the answer.
 
         Raises:
-            StopAsyncIteration: the end has come.
+            StopAsyncIteration: the end has been reached.
+            BookError: the stream was left meanwhile.
             BusError: Kafka refuses, or the end could not be reached.
         """
         if self._is_finished:
@@ -204,7 +205,7 @@ class RecordReading:
         self._polling = None
         for partition, batch in polling.result().items():
             self._batch.append(((partition.topic, partition.partition), deque(batch)))
-        # While a poll is under way, the client may stand behind records that it has not handed out yet.
+        # During a poll, the client's position may be past records that it has not returned yet.
         for place in self._places:
             self._reached[place] = self._reader.reached(place) or self._reached[place]
         self._complete_through.clear()
@@ -223,7 +224,7 @@ class RecordReading:
         return await self._reader.poll(_POLL_MILLIS, only=[*only, *self._others])
 
     async def _follow_added(self) -> None:
-        """Where partitions are added to a topic, its keys move: what they moved to is read as well."""
+        """Read partitions that are added to a topic, since keys move to them."""
         grown = {
             name: known for name, known in self._counts.items() if (self._reader.partition_count(name) or 0) > known
         }
@@ -250,15 +251,15 @@ class RecordReading:
             self._counted_ms = time.time_ns() // 1_000_000
 
     async def _before_noticed(self, place: Place) -> int:
-        """Where keys moved to a partition that was there already."""
+        """Return where to begin in an existing partition to which keys have moved."""
         found = await self._reader.offset_at(place, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
         return found if found is not None else (await self._reader.ends([place]))[place]
 
     async def _look_for_the_end(self, before_ms: int) -> None:
-        """Once the moment has passed, and what was on its way had time to come, the end is known."""
+        """Determine the end once `until` has passed and delayed records had time to arrive."""
         if time.time() * 1000 < before_ms + self._wanted.patience_seconds * 1000:
             return
-        assert isinstance(self._wanted.until, Moment)  # it has milliseconds
+        assert isinstance(self._wanted.until, Moment)  # `before_ms` exists only for a moment
         stops = await stops_of(self._reader, self._wanted.until, self._places, self._wanted.late_seconds)
         self._watch = EndWatch(self._reached, stops, END_PATIENCE_SECONDS, time.monotonic())
 
@@ -284,7 +285,7 @@ class RecordReading:
         )
 
     def _end_round(self, now: float) -> None:
-        """All that Kafka gave was taken: what has waited for long enough may go, and ends may be reached."""
+        """Finish a poll whose records were all taken: release what has waited long enough, and check the ends."""
         self._complete_through.clear()
         self._behind = {place: end for place, end in self._behind.items() if self._reached[place] < end}
         if isinstance(self.flow, RecordFlow):
@@ -307,7 +308,7 @@ class RecordReading:
         watch.look(now)
 
     def _idle(self, flow: MergedFlow, now: float) -> list[Place]:
-        """Partitions of which Kafka has no more now, or gives nothing; none where each has an end that is waited for."""
+        """Return the partitions that are exhausted or deliver nothing; none if every partition has an end to wait for."""
         if self._watch is not None:
             return []
         laggards = set(flow.laggards())

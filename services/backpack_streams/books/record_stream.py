@@ -1,4 +1,4 @@
-"""RecordStream: the records of any topic from Kafka alone, each once; trades in order, with their gaps."""
+"""RecordStream: the records of any topic, read from Kafka alone, each once; trades in order, with their gaps."""
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 
 
 class RecordStream(Generic[Value]):
-    """Asynchronous iterator of `StreamedRecord`s, and of `Gap`s in place of missing trades; use it as an async context manager.
+    """Asynchronous iterator of `StreamedRecord`s, with a `Gap` in place of missing trades; use it as an async context manager.
 
         async with RecordStream("127.0.0.1:19092", MARKET_TRADE, ["BTC_USDC_PERP"], start="beginning") as trades:
             async for trade in trades:
@@ -32,13 +32,13 @@ class RecordStream(Generic[Value]):
                 else:
                     print(trade.value["trade_id"], trade.value["price"])
 
-    The stream gives each record once, although two producers, a restart or a refill from REST may have published it several times. Trades
-    come in the order of their ids. If one is missing, the trades after it wait for `patience_seconds`, until a refill brings it; then the
-    stream gives a `Gap`. Candles are given once closed, and open states only in order. Memory is bounded: the stream remembers ranges of
-    ids, and for topics without ids 50,000 to 100,000 records a partition. A loop may be left and begun again at any time: the stream goes
-    on where it was.
+    The stream gives each record once, even if two producers, a restart or a refill from REST published it several times. Trades come in
+    the order of their ids. If one is missing, the trades after it wait up to `patience_seconds` for a refill; then the stream gives a
+    `Gap`. Closed candles are given once; open candles only in order. Memory is bounded: the stream remembers ranges of ids, and for
+    topics without ids 50,000 to 100,000 records per partition. You may leave a loop and start another at any time: the stream resumes
+    where it was.
 
-    Entering raises `BusError` if Kafka cannot be reached or a topic does not exist, and `UsageError` for unknown topics.
+    Entering raises `BusError` if Kafka is unreachable or a topic does not exist.
     """
 
     @overload
@@ -87,23 +87,23 @@ class RecordStream(Generic[Value]):
         patience_seconds: float = PATIENCE_SECONDS,
         late_seconds: float = LATE_SECONDS,
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Check the arguments; does not connect.
 
         Args:
             kafka: bootstrap servers, or a connection with its security settings.
-            topics: names such as `market.trade`, with or without the prefix, or one of `books.records`, which knows its type.
-            symbols: the markets (for topics with other keys: the keys) to read; None for all that Kafka has.
-            start: `"new"`, `"beginning"`, or a moment by Kafka's timestamps, which is included.
-            until: `"end"` (what Kafka has now), or a moment, which is not included; the iteration then ends by itself. None: it goes on.
-            merged: give all topics in one order of `StreamedRecord.time`. History comes in the same order each time; new records wait up
-                to a second for the other partitions.
-            topic_prefix: what every topic's name begins with.
-            codec: one that knows a schema registry or other schemas.
-            patience_seconds: how long trades wait for one that is missing before them, in seconds.
-            late_seconds: how far past `until` a partition is read for records that were published late, in seconds.
+            topics: names such as `market.trade`, with or without the prefix, or a topic of `books.records`, which carries its record type.
+            symbols: the markets (for topics with other keys: the keys) to read; None for all in Kafka.
+            start: `"new"`, `"beginning"`, or a moment by Kafka's timestamps, inclusive.
+            until: `"end"` (the current end in Kafka), or a moment, exclusive; the iteration ends there. With None it never ends.
+            merged: give all topics in one order of `StreamedRecord.time`. History always comes in the same order; new records wait up
+                to one second for the other partitions.
+            topic_prefix: prefix of every topic name.
+            codec: a codec with a schema registry or other schemas.
+            patience_seconds: how long trades wait for a missing one before them, in seconds.
+            late_seconds: how far past `until` to read a partition for records that were published late, in seconds.
 
         Raises:
-            UsageError: there is no such topic, or the end lies before the start.
+            UsageError: a topic is unknown, or the end is not after the start.
         """
         codec = codec or Codec()
         names = [topics] if isinstance(topics, str) else list(topics)
@@ -129,7 +129,7 @@ class RecordStream(Generic[Value]):
         await self._reader.__aenter__()
         try:
             await self._reading.join()
-        except BaseException:  # whatever it was, the connection must not outlive it
+        except BaseException:  # on any failure, a cancellation included, close the connection
             await self._reader.__aexit__(None, None, None)
             raise
         self._is_open = True
@@ -142,24 +142,24 @@ class RecordStream(Generic[Value]):
         await self._reading.leave()
         await self._reader.__aexit__(kind, error, trace)
 
-    # What is given --------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------------------
 
     def __aiter__(self) -> Iteration[StreamedRecord[Value] | Hole]:
         return self.events()
 
     def events(self) -> Iteration[StreamedRecord[Value] | Hole]:
-        """Return an iterator of every record and every gap; `async for` over the stream is the same."""
+        """Return an iterator over every record and every gap; `async for` over the stream is the same."""
         return Iteration(self._turn, self._next)
 
     def rounds(self) -> Iteration[Iterator[StreamedRecord[Value] | Hole]]:
-        """Return an iterator of the same in the batches in which Kafka gives records; an empty batch every 0.2 s if it gives none.
+        """Return an iterator over the same items, in the batches that Kafka delivers; an empty batch every 0.2 s while it has none.
 
         The rest of an abandoned batch comes with the next one.
         """
         return Iteration(self._turn, self._next_round)
 
     def take(self) -> StreamedRecord[Value] | Hole | None:
-        """Return the next record or gap if it has been read already; None if Kafka has to be asked."""
+        """Return the next record or gap if it has been read already; None if Kafka has to be polled."""
         return self._reading.take()
 
     async def _next(self) -> StreamedRecord[Value] | Hole:
@@ -180,41 +180,44 @@ class RecordStream(Generic[Value]):
             raise BookError("the record stream is not connected: use it with `async with`")
         await self._reading.fill()
 
-    # What is known --------------------------------------------------------------------------------------------
+    # State ----------------------------------------------------------------------------------------------------
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether all that Kafka held at the join was read; trades may still wait for one that is missing before them."""
+        """Whether everything that Kafka held at the join has been read; trades may still wait for a missing one before them."""
         return self._reading.is_caught_up
 
     @property
     def duplicates(self) -> int:
-        """How many records were not given, because they had been given before."""
+        """Number of records dropped because the stream had given them before."""
         return self._reading.flow.duplicates
 
     @property
     def waiting(self) -> int:
-        """How many trades wait for one that is missing before them."""
+        """Number of trades that wait for a missing one before them."""
         return self._reading.flow.waiting
 
     @property
     def undecodable_records(self) -> int:
-        """Records that could not be read."""
+        """Number of records that could not be decoded."""
         return self._reading.flow.undecodable_records + self._reading.watermarks.undecodable_records
 
     def complete_through(self, topic: str, kind: str | None = None) -> int | None:
-        """Return the moment up to which everything that the exchange sent on a topic's streams has been given, µs by a producer's clock.
+        """Return the moment up to which everything that the exchange sent on a topic's streams has been given.
 
-        A bar that ends before that moment can be closed. Losses while a stream was not covered are on `ops.gap`, and a `Gap` among
-        trades. None while no producer covers one of the wanted markets' streams, and before the reader has reached what was there when it
-        joined.
+        You can close a bar that ends before that moment. Losses while no producer covered a stream are on `ops.gap`, and appear as a
+        `Gap` among trades.
 
         Args:
-            topic: one of the topics that are read here.
+            topic: one of the topics of this stream.
             kind: for `market.kline`, whose streams differ by interval: `kline.1m`.
 
+        Returns:
+            µs since the Unix epoch, by a producer's clock. None while no producer covers the stream of one of the selected markets, and
+            until the reader has reached the end that Kafka had when it joined.
+
         Raises:
-            UsageError: the topic is not read here, no stream fills it, or has no such kind.
+            UsageError: this stream does not read the topic, no producer stream fills it, or it has no such kind.
         """
         name = topic_of_full_name(topic, self._wanted.prefix).name
         if name not in {each.name for each in self._wanted.topics.values()}:

@@ -1,4 +1,4 @@
-"""A topic's name that knows the type of its records. `backpack_streams.books.records` has one for every topic."""
+"""A topic name that carries the type of its records. `backpack_streams.books.records` has one for every topic."""
 
 from typing import Generic, TypeVar
 
@@ -8,6 +8,6 @@ Value = TypeVar("Value")
 
 
 class RecordTopic(str, Generic[Value]):
-    """The name of a topic, without the prefix; `Value` is what a type checker takes the values of its records for."""
+    """The name of a topic, without the prefix; `Value` is the type of its record values for type checkers."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Which markets a reader wants: names, patterns, kinds, or all. Sans I/O."""
+"""Which markets to read: names, patterns, kinds, or all. Sans I/O."""
 
 import difflib
 from collections.abc import Iterable
@@ -16,16 +16,16 @@ _PATTERN_SIGNS = frozenset("*?[")
 
 
 class Selection:
-    """The markets wanted. Of `symbols` any one may fit: a name, a pattern (`*_PERP`, `BTC*`) or a kind (`kind:PERP`).
+    """The selected markets. A market matches any of `symbols`: a name, a pattern (`*_PERP`, `BTC*`) or a kind (`kind:PERP`).
 
-    `kinds` narrows that down to markets of these kinds. Kinds are those of the market list, so a market is of no kind until it is listed.
+    `kinds` restricts them to markets of these kinds. Kinds come from the market list, so an unlisted market has no kind.
     """
 
     def __init__(self, symbols: str | Iterable[str] | None = None, kinds: str | Iterable[str] | None = None) -> None:
-        """Prepare; None or "all" for all.
+        """Check the selection; None or "all" selects all markets.
 
         Raises:
-            UsageError: nothing is left to want, a kind without a name, or "all" beside something else.
+            UsageError: the selection is empty, a kind has no name, or "all" is combined with symbols.
         """
         given = None if symbols is None else _listed(symbols, "symbol")
         if given is not None and ALL in given:
@@ -44,23 +44,23 @@ class Selection:
 
     @property
     def keys(self) -> frozenset[bytes] | None:
-        """The Kafka keys of the markets, where they are known without the market list; else None."""
+        """The Kafka keys of the markets if they are known without the market list, otherwise None."""
         if self._is_everything or self.patterns or self._kinds or self._narrowed_to is not None:
             return None
         return frozenset(name.encode() for name in self.names)
 
     @property
     def asks_for_kinds(self) -> bool:
-        """Whether nothing can be chosen without the market list."""
+        """Whether the selection depends on kinds, and so on the market list."""
         return bool(self._kinds) or self._narrowed_to is not None
 
     @property
     def is_everything(self) -> bool:
-        """Whether every market is wanted, listed or not."""
+        """Whether every market is selected, listed or not."""
         return self._is_everything and self._narrowed_to is None
 
     def wants(self, symbol: str, kind: str | None) -> bool:
-        """Whether a market is wanted; `kind` is None where the market list does not have it."""
+        """Return whether a market is selected; `kind` is None if the market list does not have it."""
         if self._narrowed_to is not None and kind not in self._narrowed_to:
             return False
         return (
@@ -71,10 +71,10 @@ class Selection:
         )
 
     def check(self, listing: Listing) -> None:
-        """Refuse what is no market of the exchange, where the market list tells.
+        """Check the selection against the market list, unless that is empty.
 
         Raises:
-            UsageError: a symbol that is not listed, or a pattern or kind that fits no market.
+            UsageError: a symbol is not listed, or a pattern or kind matches no market.
         """
         listed = {each.symbol for each in listing}
         if not listed:

@@ -1,4 +1,4 @@
-"""A book with its chain of updates, and with what waits for a snapshot. Sans I/O."""
+"""A book with its sequence of updates, and the updates that wait for a snapshot. Sans I/O."""
 
 from collections.abc import Callable
 
@@ -27,16 +27,16 @@ _APPLIED, _DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
 
 
 class SequencedBook:
-    """Updates and snapshots in, in the order in which Kafka has them; a book out that is whole, or known not to be.
+    """Takes updates and snapshots in Kafka's order; its book is intact, or known to be broken.
 
-    - A snapshot makes the book live at once if nothing that was read contradicts it: also one ahead of the updates, since
-      it is right as of its id; updates up to that id are duplicates, and the one after it must connect. `Adoption` decides.
-    - Whatever breaks the chain ends `LIVE` before the book changes. Only a truncated side that runs empty or a book
-      that comes out crossed are found after an update has been applied; the status leaves `LIVE` in the same call.
-    - Sequences may begin again (a relisting): `sequencing/restart.py` says how that is noticed. A snapshot alone that says so does not
-      replace a book that is whole and vouched for: a second one has to agree.
+    - A snapshot makes the book live at once if nothing read so far contradicts it, even if it is ahead of the updates: it is right as of
+      its id, updates up to that id are duplicates, and the one after it must connect. `Adoption` decides.
+    - A break in the sequence ends `LIVE` before the book changes. Only an exhausted truncated side and a crossed book are found after an
+      update has been applied; the status leaves `LIVE` in the same call.
+    - A sequence may restart (a relisting); `sequencing/restart.py` describes the detection. A single snapshot does not replace an intact
+      book that a producer vouches for: a second snapshot has to confirm the restart.
 
-    `book` stays the same object for good. Levels handed in are kept by reference until used: do not change them.
+    `book` is always the same object. Levels passed in are kept by reference until used: do not change them.
     """
 
     __slots__ = (
@@ -58,15 +58,15 @@ class SequencedBook:
     )
 
     def __init__(self, shown: Presentation, buffer: UpdateBuffer, reason: str, wall_us: Callable[[], int]) -> None:
-        """Prepare. `reason`: why it is not live yet; `wall_us`: now, in µs since the Unix epoch."""
+        """Prepare. `reason`: why the book is not live yet; `wall_us`: clock, in µs since the Unix epoch."""
         self.book = FollowedBook()
         self.engine_time: int | None = None
-        """Engine time (µs) of the book's last update, or its snapshot's if none has followed."""
+        """Engine time (µs) of the book's last update, or of its snapshot if no update has followed."""
         self.duplicates = 0
         self.breaks = 0
         """How often the book left `LIVE`."""
         self.root: Root | None = None
-        """The exchange's snapshot that `book` goes back to; None before the first."""
+        """Base snapshot of `book`: the exchange's snapshot that it is based on; None before the first."""
         self._shown = shown
         self._state = Status.SYNCING
         self._reason = reason
@@ -74,28 +74,28 @@ class SequencedBook:
         self._chain = Chain()
         self._buffer = buffer
         self._adoption = Adoption()
-        # While not live: the newest update known.
+        # While not live: position of the newest known update.
         self._newest: Position | None = None
-        # After a gap in the chain, while nothing else is wrong: the id up to which updates have come that follow on the book.
+        # After a gap, while nothing else is wrong: the id up to which the waiting updates continue the book.
         self._resumes_to: int | None = None
-        # The newest update that was taken for one of a sequence that ended.
+        # Last id of the newest update that was dropped as part of an ended sequence.
         self._late_to = 0
 
-    # Where it is ----------------------------------------------------------------------------------------------
+    # Position -------------------------------------------------------------------------------------------------
 
     @property
     def is_whole(self) -> bool:
-        """Whether every update since the snapshot follows on the last, whoever vouches for that."""
+        """Whether every update since the snapshot continues the sequence, whether or not a producer vouches for that."""
         return self._state is _LIVE
 
     @property
     def last_update_id(self) -> int | None:
-        """Last update id that `book` includes; None before the first snapshot."""
+        """Id of the last update that `book` includes; None before the first snapshot."""
         return self._chain.last_id
 
     @property
     def newest_id(self) -> int:
-        """Last update id that was seen, whether `book` includes it or not; 0 before the first."""
+        """Id of the newest update seen, whether or not `book` includes it; 0 before the first."""
         newest = self._position()
         return 0 if newest is None else newest.last_id
 
@@ -107,12 +107,12 @@ class SequencedBook:
             return self._chain.position
         return Position(last_id, self.engine_time, TOLERANCE_MICROSECONDS)
 
-    # What comes -----------------------------------------------------------------------------------------------
+    # Events ---------------------------------------------------------------------------------------------------
 
     def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
         """Take one depth update: `U`, `u`, engine time in µs, absolute levels in units of 10**-18.
 
-        Returns APPLIED, DUPLICATE, BUFFERED, BROKE, MENDED, or RESEEDED if the chain broke and a snapshot that waited healed it.
+        Returns APPLIED, DUPLICATE, BUFFERED, BROKE, MENDED, or RESEEDED if the sequence broke and the pending snapshot restored the book.
         """
         if self._state is not _LIVE:
             return self._wait(Update(first_id, last_id, engine_time, bids, asks))
@@ -139,14 +139,14 @@ class SequencedBook:
         asks_complete: bool = True,
         root: Root | None = None,
     ) -> Outcome:
-        """Take a snapshot, its levels in any order, in units of 10**-18; engine time in µs.
+        """Take a snapshot: levels in any order, in units of 10**-18; engine time in µs.
 
-        `root`: the exchange's snapshot that it goes back to; None where it is one itself and nobody knows when it was received.
+        `root`: its base snapshot; None if it is the exchange's own and its receive time is unknown.
 
         Returns RESEEDED, KEPT, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a gap.
         """
         root, now_us = root or Root(last_update_id, engine_time), self._wall_us()
-        if is_in_future(engine_time, root, now_us):  # it tells nothing
+        if is_in_future(engine_time, root, now_us):  # an impossible time is no evidence
             engine_time, root = None, root._replace(engine_time=None)
         snapshot = Snapshot(last_update_id, engine_time, bids, asks, bids_complete, asks_complete, root)
         newest = self._position()
@@ -171,7 +171,7 @@ class SequencedBook:
         return self._state is _LIVE and self._shown.standing.is_vouched
 
     def _drop_late(self, last_id: int) -> Outcome:
-        """Another producer still brings the sequence that ended."""
+        """Drop an update of the ended sequence, which another producer still delivers."""
         self._late_to = max(self._late_to, last_id)
         self.duplicates += 1
         return _DUPLICATE
@@ -218,7 +218,7 @@ class SequencedBook:
         return self._follow_buffer()
 
     def _consider(self, snapshot: Snapshot) -> Outcome:
-        """A snapshot that does not contradict a book which is live."""
+        """Decide what to do with a snapshot that does not contradict a live book."""
         if self._adoption.goes_back_to_wrong(snapshot.root):
             return Outcome.IGNORED
         last_id = self._chain.last_id or 0
@@ -235,11 +235,11 @@ class SequencedBook:
         return self._break(f"the exchange is ahead of update {last_id}, and no update has come since", last_id)
 
     def _widen(self, snapshot: Snapshot) -> Outcome:
-        """Take a snapshot of the very update the book is at if it knows more of a truncated side."""
+        """Take a snapshot at the book's own update id if it knows more of a truncated side."""
         wider = OrderBook()
         try:
             wider.seed(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
-        except BookError:  # a snapshot that contradicts itself says nothing against a whole chain
+        except BookError:  # a snapshot that contradicts itself is no evidence against an intact sequence
             return Outcome.IGNORED
         if not wider.covers_more_than(self.book):
             return Outcome.IGNORED
@@ -250,7 +250,7 @@ class SequencedBook:
     # While not live -------------------------------------------------------------------------------------------
 
     def _doubt(self, reason: str) -> Outcome:
-        self._adoption.drop_pending()  # it knows nothing of what came after it
+        self._adoption.drop_pending()  # the pending snapshot lacks the newest updates
         self._resumes_to = None
         if self._state is _LIVE:
             return self._break(reason, self.newest_id)
@@ -270,7 +270,7 @@ class SequencedBook:
         return self._resume()
 
     def _resume(self) -> Outcome:
-        """Go on from the book as it stands if all that was missing has come meanwhile, and nothing was dropped."""
+        """Resume from the current book if all missing updates have arrived and none was dropped."""
         if self._resumes_to is None or self._newest is None or self._buffer.dropped:
             return Outcome.BUFFERED
         self._resumes_to = self._buffer.reach(self._resumes_to)
@@ -305,7 +305,7 @@ class SequencedBook:
         self._buffer.clear()
 
     def _forget_future(self, snapshot: Snapshot, now_us: int) -> None:
-        """Forget what waits, as an update stamped in the future made it wait."""
+        """Drop the state that an update stamped in the future has blocked."""
         root = snapshot.root
         genuine = (each.last_id for each in self._buffer if not is_in_future(each.engine_time, root, now_us))
         self._adoption.forget_future(snapshot, max(*genuine, self._late_to, self.last_update_id or 0), now_us)
@@ -315,7 +315,7 @@ class SequencedBook:
         self._buffer.clear()
 
     def _adopt(self, snapshot: Snapshot) -> str | None:
-        """Make the book live from a snapshot, or say why not and change nothing."""
+        """Make the book live from a snapshot; if it is refused, return why and change nothing."""
         seed_id = snapshot.last_update_id
         refusal = self._adoption.refusal(snapshot, self._newest, self._buffer.dropped_to)
         if refusal is not None:
@@ -338,7 +338,7 @@ class SequencedBook:
         self._reason = ""
 
     def _follow_buffer(self) -> Outcome:
-        """Offer what waited as if it came after the snapshot, in the order of its ids; from a gap on it waits again."""
+        """Offer the waiting updates after the snapshot, in the order of their ids; after a gap they wait again."""
         for update in self._buffer.take_all():
             self.on_update(*update)
         return Outcome.RESEEDED if self._state is _LIVE else Outcome.BROKE

@@ -1,4 +1,4 @@
-"""A snapshot of a book as a `MarketBook` takes it, and the exchange's answer that it goes back to."""
+"""A snapshot of a book as `MarketBook` takes it, with its base snapshot."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -6,14 +6,14 @@ from typing import Any, Final, NamedTuple
 __all__ = ["SEED", "Levels", "Root", "Snapshot"]
 
 SEED: Final = "SEED"
-"""Origin of a BookSnapshot record that is the exchange's answer; any other was built from Kafka."""
+"""Origin of a BookSnapshot record that holds the exchange's own answer; every other origin was built from Kafka."""
 
 Levels = Sequence[tuple[int, int]]
 """Prices and quantities in units of 10**-18."""
 
 
 class Root(NamedTuple):
-    """The exchange's snapshot that a book goes back to: its update id, its time and when we received it (µs, None unknown)."""
+    """Base snapshot: the exchange's snapshot that a book is based on; its update id, engine time and receive time (µs, None if unknown)."""
 
     last_update_id: int
     engine_time: int | None
@@ -21,9 +21,9 @@ class Root(NamedTuple):
 
     @classmethod
     def of_record(cls, snapshot: Mapping[str, Any]) -> "Root":
-        """What a BookSnapshot record goes back to: itself, where it is the exchange's.
+        """Return the base snapshot of a BookSnapshot record: the record itself if it is the exchange's.
 
-        A checkpoint that does not say goes back to nothing that could be trusted after an audit.
+        Without `seed_update_id`, treat the base as id 0, so that any later audit mismatch invalidates it.
         """
         if snapshot["origin"] == SEED:
             return cls(snapshot["last_update_id"], snapshot["engine_time"], snapshot["received_time"])
@@ -33,7 +33,7 @@ class Root(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Levels in any order; `engine_time` in µs, None unknown."""
+    """A snapshot with its levels in any order; `engine_time` in µs, None if unknown."""
 
     last_update_id: int
     engine_time: int | None

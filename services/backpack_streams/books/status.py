@@ -1,4 +1,4 @@
-"""How one book is shown: its status, why it is that, and since when. Sans I/O."""
+"""The published state of one book: its status, the reason for it, and its start. Sans I/O."""
 
 from enum import Enum
 from math import inf
@@ -13,67 +13,70 @@ CATCHING_UP: Final = "catching up"
 
 
 class Status(Enum):
-    """What a book may be used for."""
+    """Whether and how you may use a book."""
 
     SYNCING = "SYNCING"
-    """No usable seed yet, or still catching up: not to be used."""
+    """No usable snapshot yet, or the reader is still catching up: do not use the book."""
     LIVE = "LIVE"
-    """Seeded, every update since follows on the last, and a producer vouches for it as of a few seconds ago at most."""
+    """Every update since the snapshot continues the sequence, and a producer has vouched for the book within the last few seconds."""
     STALE = "STALE"
-    """Something went wrong, or nobody vouches for it (`reason`): the last good state, not the present one."""
+    """The book broke, or no producer vouches for it (`reason`): the last good state, not the current one."""
     CLOSED = "CLOSED"
-    """The market is closed or delisted (`reason`): the last state, which nobody trades on."""
+    """The market is closed or delisted (`reason`): the last state before that; there is no trading."""
 
 
 class Outcome(Enum):
-    """What one event did to the book."""
+    """Effect of one event on the book."""
 
     APPLIED = "applied"
-    """The update followed on the last."""
+    """The update continued the sequence."""
     DUPLICATE = "duplicate"
-    """The update is included already."""
+    """The book includes the update already."""
     BUFFERED = "buffered"
-    """The book is not live: the update waits for a seed."""
+    """The book is not live: the update waits for a snapshot."""
     BROKE = "broke"
-    """The book left `LIVE`; it needs a seed."""
+    """The book left `LIVE`; it needs a snapshot."""
     RESEEDED = "reseeded"
-    """The book was replaced by a seed and is live (or live once released)."""
+    """A snapshot replaced the book, which is live (or live once released)."""
     KEPT = "kept"
-    """The seed is ahead of a live book: kept in case the chain breaks."""
+    """The snapshot is ahead of a live book: it is pending, in case the sequence breaks."""
     IGNORED = "ignored"
-    """A live book has no use for the seed."""
+    """A live book does not need the snapshot."""
     CLOSED = "closed"
     """The market list says that the market is closed."""
     REOPENED = "reopened"
-    """The market list says that the market is open again: the book shows its own status from now on."""
+    """The market list says that the market is open again: from now on the book shows its own status."""
     CAUGHT_UP = "caught up"
-    """The reader has reached the present: the book shows its own status from now on."""
+    """The reader has caught up: from now on the book shows its own status."""
     MENDED = "mended"
-    """All that was missing came late, from another producer: the book is live again without a seed."""
+    """Another producer delivered all missing updates late: the book is live again without a snapshot."""
     REFUSED = "refused"
-    """The seed cannot be used (`reason`); the book is not live."""
+    """The snapshot is unusable (`reason`); the book is not live."""
     VOUCHED = "vouched"
     """A producer vouches for the book again."""
     UNVOUCHED = "unvouched"
-    """No producer vouches for the book any more, or what it says does not prove the book (`reason`)."""
+    """No producer vouches for the book any more, or what the producers say does not prove the book (`reason`)."""
 
 
 _LIVE = Status.LIVE
 
 
 class Presentation:
-    """What lies over the state of a book's chain: the market list's word, then that of its reader, then who vouches for it.
+    """Combines the state of a book's sequence with what overrides it: the market list first, then the reader, then the watermarks.
 
-    `CLOSED` while the market is, `SYNCING` while the reader holds it, and `LIVE` only while somebody vouches for it.
+    `CLOSED` while the market is closed, `SYNCING` while the reader holds the book, and `LIVE` only while a producer vouches for it.
     """
 
     __slots__ = ("_closed_because", "_closed_since", "_held_because", "_stream", "changed_at", "standing")
 
     def __init__(self, symbol: str, standing: Standing, held_because: str = "") -> None:
         self.changed_at: int | None = None
-        """Engine time (µs) the book was at when anything but the market list last changed its status; None if that is unknown."""
+        """Time (µs) at which anything but a closure last changed the status: the book's engine time, or the market list's for a reopening.
+
+        None if unknown.
+        """
         self.standing = standing
-        """Who vouches for it, and what proves it."""
+        """Whether a producer vouches for the book, and the proof for it."""
         self._stream = f"depth.{symbol}"
         self._closed_because = ""
         self._closed_since = 0
@@ -81,21 +84,21 @@ class Presentation:
 
     @property
     def is_covered(self) -> bool:
-        """Whether anything but the state of its chain decides: the market is closed, or the reader holds the book."""
+        """Whether the market list or the reader overrides the sequence: the market is closed, or the reader holds the book."""
         return bool(self._closed_because or self._held_because)
 
     @property
     def since(self) -> int | None:
-        """When it took its status (µs): by the market list while the market is closed, else by engine time; None if that is unknown."""
+        """Start of the status (µs): by the market list for a closure or a reopening, otherwise by engine time; None if unknown."""
         return self._closed_since if self._closed_because else self.changed_at
 
     @property
     def has_watermark(self) -> bool:
-        """Whether a watermark vouches for it now: by these it shows whether it misses anything."""
+        """Whether a valid watermark vouches for the book, so that coverage shows whether it misses anything."""
         return self.standing.until != inf and self.standing.is_vouched
 
     def status(self, chain: Status) -> Status:
-        """What the book may be used for, given the state of its chain."""
+        """Return the status to show, given the state of the sequence."""
         if self._closed_because:
             return Status.CLOSED
         if self._held_because:
@@ -105,7 +108,7 @@ class Presentation:
         return chain
 
     def reason(self, chain: Status, chain_reason: str) -> str:
-        """Why it is not live, in a few words; empty if it is. What is wrong with its chain says more than that it is held."""
+        """Return why the book is not live, in a few words; empty if it is. A fault of the sequence takes precedence over a hold."""
         if self._closed_because:
             return self._closed_because
         if chain is not _LIVE:
@@ -119,17 +122,17 @@ class Presentation:
         return standing.reason
 
     def hold(self, reason: str) -> None:
-        """The reader cannot show it yet, for this reason."""
+        """Show `SYNCING` until `release`, with this reason."""
         self._held_because = reason
 
     def release(self, engine_time: int | None) -> None:
-        """The reader has come to where the book may be shown."""
+        """Show the book's own status from now on; `engine_time` (µs) is that of the book."""
         if self._held_because:
             self._held_because = ""
             self.changed_at = engine_time
 
     def close(self, reason: str, time_us: int) -> bool:
-        """The market list says that the market is closed, since then. False if that is known."""
+        """Show `CLOSED` since `time_us` (µs), as the market list says. Returns False if the market was closed already."""
         if self._closed_because:
             return False
         self._closed_because = reason
@@ -137,7 +140,7 @@ class Presentation:
         return True
 
     def reopen(self, time_us: int) -> bool:
-        """The market list says that the market is open, since then. False if that is known."""
+        """End `CLOSED` as of `time_us` (µs), as the market list says. Returns False if the market was not closed."""
         if not self._closed_because:
             return False
         self._closed_because = ""

@@ -1,4 +1,4 @@
-"""BookStream: the books of one market, some or all, kept up to date from Kafka alone, now or as of a past moment."""
+"""BookStream: order books of the selected markets, rebuilt from Kafka alone, live or as of a past moment."""
 
 import inspect
 import time
@@ -27,10 +27,11 @@ from backpack_streams.errors import BookError, UsageError
 __all__ = ["BookStream", "BookUpdate", "Moment"]
 
 SETTLED_SECONDS: Final = 1.5
-"""So long no new market may have turned up before "all" means the ones there are, where the market list has more or is not there."""
+"""For `all_live` without named symbols: time without a new market after which the books seen so far count as all.
+
+Applies if the market list is missing or names a market that has no book."""
 QUEUED_RECORDS: Final = 20_000
-"""How many records may have been read from Kafka and not be taken, if nothing else is said: some MiB, a second of all markets at their
-busiest."""
+"""Default of `queued_records`: about one second of all markets at peak rate, a few MiB."""
 
 OnUpdate = Callable[[BookUpdate], Awaitable[None] | None]
 
@@ -44,33 +45,32 @@ class BookStream:
                     print(update.symbol, update.book.best_bid(), update.book.best_ask())
 
     The stream needs Kafka alone: snapshots come from the snapshot topic, updates from the depth topic. It reads only the partitions that
-    hold the symbols.
+    hold the selected symbols.
 
-    - `SYNCING`: the book has no snapshot yet, or the reader has not reached what Kafka held when it joined.
-    - `LIVE`: every update follows on the last, and a producer vouches for the book: by a watermark that came within `max_age` seconds,
-      with no break of coverage since an update or a snapshot last proved the book.
-    - `STALE`: the book was `LIVE`, and one of these conditions does not hold.
+    - `SYNCING`: the book has no snapshot yet, or the reader has not reached the end that Kafka had when it joined.
+    - `LIVE`: every update continues the sequence, and a producer vouches for the book: its latest watermark is at most `max_age` seconds
+      old, and its coverage has not been interrupted since an update or a snapshot last proved the book.
+    - `STALE`: the book was `LIVE`, and one of these conditions no longer holds.
     - `CLOSED`: the market list says that the market is closed.
 
-    `reason` and `since` of a book say why and since when, `as_of` up to when it is known to be complete. The stream gives no duplicates.
-    An update that another producer may still precede waits 0.3 s for it.
+    `reason` and `since` of a book give the cause and the start of its status; `as_of` is the time up to which it is known to be complete.
+    The stream gives no duplicates. An update that another producer may still precede waits 0.3 s for that producer.
 
-    One task reads Kafka from entering on:
+    One task reads Kafka from the moment you enter the context:
 
-    - `async for` gives every change exactly once, and `update.book` is the book right after that change. Records that were read wait, up
-      to `queued_records`, and are applied as they are taken. A slower program stops the reading: its books age, and nothing is lost.
-    - With `conflate=True` the books are always current, and the iteration gives the latest of each market.
-    - Before the first iteration the books are kept current as well; it begins with one event of each market so far.
-    - Leaving an iteration (`break`, an exception, a cancellation, a timeout) and coming back loses nothing. Meanwhile books stay at the
-      last change taken. `until_live` goes on from there by itself: of the changes that it passes over, the next iteration begins with the
-      latest of each market. Two iterations at once are refused.
-    - An error that ends the reading takes every book out of `LIVE` at once, and the next question raises it. The question after that goes
-      on where the reading ended.
+    - `async for` gives every change exactly once, and `update.book` is the book right after that change. Unapplied records wait in a queue
+      of at most `queued_records`; each is applied when you take it. A slower program pauses the reading: its books age, but lose nothing.
+    - With `conflate=True` the books are always current, and the iteration gives the latest event of each market.
+    - Before the first iteration the books are kept current as well; the iteration begins with one event for each market seen so far.
+    - Leaving an iteration (`break`, an exception, a cancellation, a timeout) and coming back loses nothing. Meanwhile the books stay at
+      the last change taken. `until_live` reads on from there: of the changes that it skips, the next iteration first gives the latest of
+      each market. Two iterations at once are refused.
+    - An error that ends the reading takes every book out of `LIVE` at once, and the next call raises it. The call after that resumes
+      where the reading ended.
 
-    Books as of the past stay at their moment until they are iterated over.
+    Books as of a past moment stay there until you iterate over them.
 
-    Entering raises `BusError` if Kafka cannot be reached or a topic does not exist, and `UsageError` for a symbol that the exchange does
-    not list.
+    Entering raises `BusError` if Kafka is unreachable or a topic does not exist, and `UsageError` if the exchange does not list a symbol.
     """
 
     def __init__(
@@ -88,27 +88,27 @@ class BookStream:
         topic_prefix: str = "backpack.",
         codec: Codec | None = None,
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Check the arguments; does not connect.
 
         Args:
             kafka: bootstrap servers, or a connection with its security settings.
-            symbols: the markets to read: names, patterns (`*_PERP`), kinds (`kind:PERP`); `"all"` or None for all that Kafka has.
-            kinds: of those, only markets of these kinds of the market list (`PERP`, `SPOT`, ...).
-            from_time: a past moment by the exchange's engine time: a `datetime`, or microseconds since the Unix epoch. The books are as of
-                that moment first, then go forward.
+            symbols: the markets to read: names, patterns (`*_PERP`), kinds (`kind:PERP`); `"all"` or None for all markets in Kafka.
+            kinds: of those, only markets of these kinds in the market list (`PERP`, `SPOT`, ...).
+            from_time: a past moment by the exchange's engine time: a `datetime`, or microseconds since the Unix epoch. The books start
+                as of that moment, then move forward.
             until: the moment, by engine time, at which the iteration ends; needs `from_time`.
-            pace: how the past passes: as fast as it is taken, or in `real` time.
-            conflate: give only the latest of each market to a program that is slower than the markets; reading goes on meanwhile.
-            max_age: how old, in seconds, the newest watermark of a `LIVE` book may be. With None, or infinity, a book may be `LIVE`
-                although no producer vouches for it, as in a recording made before there were watermarks. As of the past, the
-                watermarks of that time count; a moment from before there were any is judged as with None, and its books have no
+            pace: replay speed of the past: `max` as fast as you take events, `real` in real time.
+            conflate: give only the latest event of each market if the program is slower than the markets; reading continues meanwhile.
+            max_age: maximum age, in seconds, of the newest watermark of a `LIVE` book. With None, or infinity, a book may be `LIVE`
+                although no producer vouches for it, for example in a recording made before watermarks existed. As of a past moment, the
+                watermarks of that time count; a moment before the first watermark is judged as with None, and its books have no
                 `as_of`.
-            queued_records: how many records may be read ahead from Kafka.
-            topic_prefix: what every topic's name begins with.
-            codec: one that knows a schema registry or other schemas.
+            queued_records: maximum number of records read ahead from Kafka.
+            topic_prefix: prefix of every topic name.
+            codec: a codec with a schema registry or other schemas.
 
         Raises:
-            UsageError: no market can be meant, or the moments make no sense.
+            UsageError: the arguments select no market, are out of range, or name inconsistent moments.
         """
         if queued_records < 1:
             raise UsageError(f"queued_records of {queued_records} makes no sense: give 1 or more")
@@ -138,7 +138,7 @@ class BookStream:
             else:
                 span = PastSpan(self._from_us, self._until_us, self._pace)
                 self._source.past = PastSource(await self._live.join_past(span))
-        except BaseException:  # whatever it was, the connection must not outlive it
+        except BaseException:  # on any failure, a cancellation included, close the connection
             await self._reader.__aexit__(None, None, None)
             raise
         self._reading.start()
@@ -156,81 +156,81 @@ class BookStream:
     def __aiter__(self) -> AsyncIterator[BookUpdate]:
         return self.events()
 
-    # What it knows --------------------------------------------------------------------------------------------
+    # State ----------------------------------------------------------------------------------------------------
 
     @property
     def books(self) -> Mapping[str, MarketView]:
-        """The books by symbol. While no loop takes changes, they are as of the last change taken, and age; see the class."""
+        """The books by symbol. While no loop takes changes, they stay at the last change taken and age; see the class."""
         return self._views
 
     @property
     def listing(self) -> Listing:
-        """What the market list in Kafka says of all markets; empty if no service publishes it."""
+        """The market list in Kafka, all markets; empty if no service publishes it."""
         return self._intake.listing
 
     @property
     def updates(self) -> int:
-        """How many updates of the wanted markets were read, duplicates included."""
+        """Number of updates read for the selected markets, duplicates included."""
         return self._intake.updates
 
     @property
     def undecodable_records(self) -> int:
-        """How many records could not be read; each is in the log with its reason."""
+        """Number of records that could not be decoded; the log has the reason for each."""
         return self._intake.undecodable_records + self._live.vouching.undecodable_records
 
     @property
     def last_problem(self) -> str:
-        """Why the last unreadable record could not be read; empty if there was none."""
+        """Why the last undecodable record could not be decoded; empty if there was none."""
         return self._intake.last_problem
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the reader has reached what Kafka held when it joined, or the past moment asked for."""
+        """Whether the reader has reached the end that Kafka had when it joined, or the requested past moment."""
         past = self._source.past
         return past.is_at_moment if past is not None else not self._intake.behind
 
     @property
     def failure(self) -> BaseException | None:
-        """What has ended the reading; None while it goes on."""
+        """The error that ended the reading; None while it continues."""
         return self._reading.failure
 
     @property
     def conflated_updates(self) -> int:
-        """How many changes were replaced by a newer one of their market: with `conflate`, or passed over before an iteration."""
+        """Number of events replaced by a newer one of their market: with `conflate`, or skipped before an iteration."""
         return self._reading.delivery.replaced
 
     @property
     def lag_records(self) -> int:
-        """How many updates of the partitions read Kafka has that the books do not have yet, as of its last answer."""
+        """Number of updates, in the partitions read, that Kafka has and the books do not have yet, as of Kafka's last answer."""
         return sum(self._live.lags().values())
 
     @property
     def lag_seconds(self) -> float:
-        """How old the newest update read is in the partition that is furthest behind; 0 when nothing is left to read."""
+        """Age, in seconds, of the newest update read in the partition that is furthest behind; 0 if nothing is left to read."""
         return self._live.lag_seconds()
 
     @property
     def waiting_records(self) -> int:
-        """How many records were read from Kafka and wait for a loop to take them."""
+        """Number of records read from Kafka that wait for a loop to take them."""
         return self._reading.delivery.records
 
     @property
     def silent_seconds(self) -> float:
-        """For how many seconds Kafka has given no update of these partitions."""
+        """Seconds since Kafka last gave an update of these partitions."""
         return time.monotonic() - self._live.silent_since
 
     @property
     def clock_difference_seconds(self) -> float:
-        """How far our wall clock is ahead of the producer's that differs most; negative if it is behind.
+        """Seconds by which this wall clock is ahead of the producer clock that differs most; negative if it is behind.
 
-        No status rests on it, except that of a reader that has just started.
+        No status depends on it, except that of a reader that has just started.
         """
         return self._live.vouching.coverage.clock_difference_seconds
 
     def age_seconds(self, symbol: str) -> float | None:
-        """How long ago, by the exchange's clock and ours, the last update of a book was made; None if that is not known.
+        """Return the seconds since the exchange made the book's last update, by its clock and ours; None if unknown.
 
-        A quiet market is old without being wrong: `status` tells the two apart.
+        The book of a quiet market is old but not wrong; `status` tells the difference.
         """
         market = self.books.get(symbol)
         if market is None or market.engine_time is None:
@@ -238,7 +238,7 @@ class BookStream:
         return time.time() - market.engine_time / 1_000_000
 
     def not_live(self) -> list[MarketView]:
-        """The wanted books that are not `LIVE`. A closed market counts only if it was asked for by name."""
+        """Return the selected books that are not `LIVE`. A closed market counts only if you selected it by name."""
         names = self._selection.names
         return [
             market
@@ -247,10 +247,10 @@ class BookStream:
         ]
 
     def all_live(self) -> bool:
-        """Whether every wanted book is `LIVE`.
+        """Return whether every selected book is `LIVE`.
 
-        If no names say which are wanted, that means every book there is, once all markets are there that the market list has open, or no
-        new one has turned up for 1.5 s.
+        If you named no symbols, this means every book seen so far, once each open market of the market list has a book, or no new
+        market has appeared for 1.5 s.
         """
         if not self.is_caught_up or not self.books or self.not_live():
             return False
@@ -259,30 +259,43 @@ class BookStream:
         are_all_here = len(self.listing) and self._live.known_keys() <= self._intake.by_key.keys()
         return bool(are_all_here) or time.monotonic() - self._intake.last_new_market > SETTLED_SECONDS
 
-    # How it is read -------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------------------
 
     async def until_live(self, timeout_seconds: float) -> bool:
-        """Read until every wanted book is `LIVE` (True), or until time is up or only closed markets are not (False).
+        """Read until every selected book is `LIVE` (True), or time is up or only closed markets are not `LIVE` (False).
+
+        Args:
+            timeout_seconds: maximum time to wait.
 
         Raises:
-            BookError: the stream is not connected. BusError: Kafka refuses.
+            BookError: the stream is not connected.
+            BusError: Kafka refuses a request.
         """
         return await self._reading.until(self.all_live, self._are_the_others_closed, timeout_seconds)
 
     async def until_moment(self, timeout_seconds: float) -> bool:
         """Read until the books are as of `from_time` (True) or time is up (False).
 
+        Args:
+            timeout_seconds: maximum time to wait.
+
         Raises:
-            BookError: the stream has no `from_time`, or is not connected. BusError: Kafka refuses.
+            BookError: the stream has no `from_time`, or is not connected.
+            BusError: Kafka refuses a request.
         """
         if self._from_us is None:
             raise BookError("the book stream has no moment to come to: give it a from_time")
         return await self._reading.until(lambda: self.is_caught_up, lambda: False, timeout_seconds)
 
     async def run(self, on_update: OnUpdate | None = None, *, on_status: OnUpdate | None = None) -> None:
-        """Call `on_update` for every event, and `on_status` for each event that changes a book's status, until `until` or for ever.
+        """Call functions for the events, until `until` or forever; the next iteration resumes after the last event.
 
-        Both may be coroutine functions. An error that one raises comes out here, and the next iteration goes on after that event.
+        Args:
+            on_update: function or coroutine function, called with every event.
+            on_status: the same, called first with each event that changes a book's status.
+
+        Raises:
+            BookError: another iteration is active. Otherwise an error of one of these functions, or the error that ended the reading.
         """
         statuses: dict[str, Status] = {}
         async with aclosing(self.events()) as events:
@@ -295,29 +308,29 @@ class BookStream:
                     await _call(on_update, update)
 
     def events(self) -> Updates:
-        """Return an iterator of every event, or with `conflate` of the latest of each market; `async for` over the stream is the same.
+        """Return an iterator over every event, or with `conflate` over the latest of each market; `async for` over the stream is the same.
 
-        Iterating raises `BookError` while another iteration goes on, and the error that has ended the reading.
+        Iterating raises `BookError` while another iteration is active, and the error that ended the reading.
         """
         return Updates(self._reading)
 
     def rounds(self) -> Batches:
-        """Return an iterator of the same events in the batches in which Kafka gives them.
+        """Return an iterator over the same events, in the batches that Kafka delivers.
 
-        Without `conflate` it gives an empty batch every 0.2 s if Kafka gives none. The events of a batch are applied while it is iterated
-        over; the rest of an abandoned batch comes first in the next one.
+        Without `conflate` it gives an empty batch every 0.2 s while Kafka has no records. The events of a batch are applied while you
+        iterate over it; the rest of an abandoned batch comes first in the next one.
         """
         return Batches(self._reading)
 
-    # When nobody reads any more -------------------------------------------------------------------------------
+    # End of the reading ---------------------------------------------------------------------------------------
 
     def give_up(self, error: BaseException) -> None:
-        """Take note that the loop in which this runs has ended: no book is `LIVE` any more, and the next question raises `error`."""
+        """Record that the event loop of this stream has ended: no book stays `LIVE`, and the next call raises `error`."""
         self._reading.fail(error)
 
     def _on_end(self, error: BaseException) -> None:
         if self._is_closing and self._source.past is not None:
-            return  # as of their moment they stay what they are
+            return  # the books are right as of their past moment, so they keep their status
         why = str(error) if self._is_closing else f"reading has failed: {str(error) or repr(error)}"
         for market in self._intake.books.values():
             market.hold(why)

@@ -1,4 +1,4 @@
-"""What a `BookStream` reads, batch by batch: a past, the present, or one after the other."""
+"""The batches of a `BookStream`: of the past, live, or first one and then the other."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 
@@ -11,20 +11,20 @@ __all__ = ["PastSource", "StreamSource"]
 
 
 class PastSource:
-    """A past as batches, each of which is applied before the next is read."""
+    """The past as batches, each of which is applied before the next is read."""
 
     def __init__(self, past: PastBooks) -> None:
         self._past = past
         self._rounds: AsyncGenerator[Iterator[BookUpdate], None] | None = None
         self.is_at_moment = False
-        """Whether the books have come to the moment."""
+        """Whether the books have reached the moment."""
 
     def resume(self) -> None:
-        """Go on after an error."""
+        """Resume after an error."""
         self._rounds = None
 
     async def read(self) -> Batch | None:
-        """What happened next; None at the end. Before the moment nothing is worth telling."""
+        """Return the next batch; None at the end. Batches before the moment are marked idle: they give no events."""
         if self._rounds is None:
             self._rounds = self._past.rounds()
         updates = await anext(self._rounds, None)
@@ -38,37 +38,37 @@ class PastSource:
 
 
 class StreamSource:
-    """A past first, if there is one, then what Kafka gets: a `Source` of the reading task."""
+    """The past first, if requested, then live records: a `Source` of the reading task."""
 
     def __init__(self, live: LiveReading, *, has_end: bool, conflate: bool) -> None:
-        """Prepare; `has_end`: nothing comes after the past."""
+        """Prepare; `has_end`: the stream ends with the past."""
         self.past: PastSource | None = None
         self.is_iterated: Callable[[], bool] = bool
-        """Whether anybody has begun to take events."""
+        """Returns whether an iteration has begun to take events."""
         self._live = live
         self._has_end = has_end
         self._conflate = conflate
 
     @property
     def waits_for_books(self) -> bool:
-        """Whether all that was read has to be applied before more is."""
+        """Whether everything read has to be applied before the next `read`."""
         return self.past is not None or self._live.waits_for_books
 
     @property
     def applies_itself(self) -> bool:
-        """A past begins when somebody iterates over it; the present goes on until somebody wants every change."""
+        """Whether batches apply themselves: the past only once iterated, with `conflate`; live until an iteration wants every change."""
         is_iterated = self.is_iterated()
         return is_iterated and self._conflate if self.past is not None else self._conflate or not is_iterated
 
     def resume(self) -> None:
-        """Go on after an error."""
+        """Resume after an error."""
         if self.past is not None:
             self.past.resume()
         else:
             self._live.resume()
 
     async def read(self, most_records: int, *, is_applied: bool) -> Batch | None:
-        """The next batch; None at the end."""
+        """Return the next batch; None at the end."""
         if self.past is not None:
             batch = await self.past.read()
             if batch is not None or self._has_end:

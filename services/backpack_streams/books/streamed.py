@@ -1,4 +1,4 @@
-"""What a reader of records is given: a record with its place in Kafka, typed by its topic."""
+"""The items of a stream of records: a record with its position in Kafka, typed by its topic."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeGuard, TypeVar
@@ -12,15 +12,15 @@ Record = TypeVar("Record")
 
 AHEAD_AT_MOST_MICROS: Final = 5_000_000
 _WRONG_AT_MOST_MICROS: Final = 25 * 3_600_000_000
-"""A time of the exchange that is further ahead of our receipt than this is taken for wrong."""
+"""A time of the exchange that is further ahead of our receipt than this is considered wrong."""
 
 
 class StreamedRecord(NamedTuple, Generic[Value]):
     """One record. Prices, quantities and rates in `value` are `Decimal`; times are microseconds since the Unix epoch, UTC.
 
-    `topic` is without the prefix, `name` the record's. `value` is None for a tombstone: a compacted topic says that what it held under
-    this key is gone. `is_late`: it was missing when its turn came, and came after. `time` is what records are put in order by: the
-    engine's time, else the event's, else that of receipt; a tombstone's is Kafka's timestamp.
+    `topic` is without the prefix; `name` is the record's type. `value` is None for a tombstone, with which a compacted topic deletes a
+    key. `is_late`: the record came after records that should follow it. `time` determines the order: the engine time, otherwise the event
+    time, otherwise the receive time; for a tombstone Kafka's timestamp.
     """
 
     topic: str
@@ -34,14 +34,14 @@ class StreamedRecord(NamedTuple, Generic[Value]):
 
 
 def is_of(item: "StreamedRecord[Any] | Hole", record: type[Record]) -> TypeGuard[StreamedRecord[Record]]:
-    """Whether `item` is a record of this kind, with a value; for a type checker as well: `if is_of(item, Trade): ...`."""
+    """Return whether `item` is a record of this type with a value; also narrows its type: `if is_of(item, Trade): ...`."""
     return isinstance(item, StreamedRecord) and item.name == record.__name__ and item.value is not None
 
 
 def exchange_time(value: Mapping[str, Any], ahead_at_most_us: int = AHEAD_AT_MOST_MICROS) -> int:
-    """When the exchange made what a record says, in µs: the engine's time, else the event's; 0 where neither is known.
+    """Return when the exchange made a record's event, in µs: the engine time, otherwise the event time; 0 if neither is known.
 
-    One that cannot be, since our socket had the record by so much before, is that of receipt: it must hold nothing else up.
+    A time more than `ahead_at_most_us` after the receive time is impossible, and is replaced by that: it must not delay other records.
     """
     stated = value.get("engine_time")
     if stated is None:
@@ -53,7 +53,7 @@ def exchange_time(value: Mapping[str, Any], ahead_at_most_us: int = AHEAD_AT_MOS
 
 
 def sequence_time(value: Mapping[str, Any]) -> int:
-    """The same for telling sequences of ids apart, in which times of receipt mean nothing: a producer's clock may be behind by hours."""
+    """Return the same for telling sequences of ids apart, with a wide limit: a producer's receive clock may be hours behind."""
     return exchange_time(value, _WRONG_AT_MOST_MICROS)
 
 
@@ -61,5 +61,5 @@ _OTHER_TIMES: Final = ("received_time", "detected_time", "published_time", "audi
 
 
 def order_time(value: Mapping[str, Any]) -> int:
-    """What records of several topics are put in order by, in µs: the exchange's time, else when we received or made the record."""
+    """Return the time (µs) that orders records of several topics: the exchange's, otherwise when we received or made the record."""
     return exchange_time(value) or next((int(value[name]) for name in _OTHER_TIMES if value.get(name) is not None), 0)

@@ -1,4 +1,4 @@
-"""Which books ought to be audited first: crossed ones, and those that stand still while their market trades. Sans I/O."""
+"""Decides which books to audit first: crossed ones, and those that stand still while their market trades. Sans I/O."""
 
 from dataclasses import dataclass
 from math import inf
@@ -11,18 +11,18 @@ __all__ = ["SPACING_SECONDS", "Suspicions"]
 
 _NOT_YET = frozenset({Status.SYNCING, Status.STALE})
 SPACING_SECONDS: Final = 60.0
-"""A book is suspected at most so often."""
+"""Minimum interval between audit requests for a book."""
 UNPROVEN_SECONDS: Final = 2.0
-"""How long a book that is covered waits for an update that proves it, before a snapshot is asked for: its market may be silent."""
+"""How long a covered book waits for an update to prove it before a snapshot is requested: its market may be quiet."""
 UNPROVEN_SPACING_SECONDS: Final = 12.0
-"""Such a book is reported again after this time: a poller that took a snapshot within 10 s takes no other."""
+"""Interval of repeated requests for such a book: a poller ignores requests within 10 s of a snapshot."""
 STANDSTILL_SECONDS: Final = 3.0
-"""How long a book may stand still after a trade outside of its touch: trades and updates come on different partitions."""
+"""How long a book may stand still after a trade outside of its spread: trades and updates come on different partitions."""
 
 
 @dataclass(slots=True)
 class _Outside:
-    """A trade outside of the touch, and where the book stood."""
+    """A trade outside of the spread, and the book's update id at that time."""
 
     price: int
     update_id: int | None
@@ -30,7 +30,7 @@ class _Outside:
 
 
 class Suspicions:
-    """Watches books. Each method returns a suspicion in one sentence, or None. Times are monotonic seconds, prices units of 10**-18."""
+    """Watches books. Methods return the reason for an audit request, or None. Times in monotonic seconds, prices in units of 10**-18."""
 
     def __init__(self) -> None:
         self._outside: dict[str, _Outside] = {}
@@ -40,18 +40,18 @@ class Suspicions:
         self._lost: set[str] = set()
 
     def on_lost(self, market: MarketBook) -> None:
-        """Something of this market is missing, and no update shows it: maybe here alone, so that nobody else asks for a snapshot."""
+        """Note that updates of this market may be missing, possibly only here, so that no other service requests a snapshot."""
         self._lost.add(market.symbol)
 
     def on_broken(self, market: MarketBook, outcome: Outcome, now: float) -> str | None:
-        """Take what an event did to a book. A chain that breaks is told by its producer; what only the book shows is told here."""
+        """Take an event's outcome. A producer reports breaks in the sequence; this reports breaks that only the book shows."""
         if outcome is not Outcome.BROKE or not (market.book.is_crossed or market.book.is_exhausted):
             return None
         self._broken.add(market.symbol)
         return self._tell(market, market.reason, now)
 
     def on_trade(self, market: MarketBook, price: int, now: float) -> None:
-        """Take a trade: a maker's order at its price rested in the book, so one outside of the touch says that the touch has moved."""
+        """Take a trade: its price rested in the book, so a price outside of the spread shows that the best levels have moved."""
         if market.status is not Status.LIVE:
             return
         bid, ask = market.book.best_bid_units, market.book.best_ask_units
@@ -63,7 +63,7 @@ class Suspicions:
             self._outside[market.symbol] = _Outside(price, market.last_update_id, now + STANDSTILL_SECONDS)
 
     def on_tick(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
-        """Look at the books and the time; returns the suspicions by symbol."""
+        """Check the books against the time; returns the reasons for audit requests, by symbol."""
         found: dict[str, str] = {}
         for symbol, outside in list(self._outside.items()):
             market = books.get(symbol)
@@ -78,7 +78,7 @@ class Suspicions:
         return found | self._still_broken(books, now) | self._still_unproven(books, now)
 
     def _still_unproven(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
-        """Books whose coverage broke, or began after all that is known of them, or that miss something: a snapshot has to prove them."""
+        """Return books that need a snapshot as proof: coverage broke or began after their last proof, or updates are missing."""
         found: dict[str, str] = {}
         for symbol, market in books.items():
             if market.status is Status.LIVE:
@@ -92,7 +92,7 @@ class Suspicions:
         return found
 
     def _still_broken(self, books: dict[str, MarketBook], now: float) -> dict[str, str]:
-        """The snapshot that was asked for may have been of no use: it is asked for again until the book is right."""
+        """Request snapshots again until each broken book is right, since the last one may not have helped."""
         found: dict[str, str] = {}
         for symbol in list(self._broken):
             market = books.get(symbol)

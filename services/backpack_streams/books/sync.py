@@ -1,4 +1,4 @@
-"""Books for programs without asyncio, such as notebooks: a `BookStream` in a thread with a loop of its own."""
+"""Books for programs without asyncio, such as notebooks: a `BookStream` in a thread with its own event loop."""
 
 import asyncio
 import inspect
@@ -26,7 +26,7 @@ _LOOK_AT_THREAD_SECONDS: Final = 0.5
 
 
 class BookCopy(NamedTuple):
-    """A book as it stood, with its status; nothing changes it any more. Times are microseconds since the Unix epoch."""
+    """A frozen copy of a book with its status. Times are microseconds since the Unix epoch."""
 
     symbol: str
     status: Status
@@ -36,7 +36,7 @@ class BookCopy(NamedTuple):
     engine_time: int | None
     book: OrderBook
     as_of: int | None = None
-    """Up to when it was known to hold all that the exchange had sent, by its producer's clock."""
+    """Time up to which the book is known to hold everything that the exchange sent, by its producer's clock."""
 
 
 class Books:
@@ -48,14 +48,14 @@ class Books:
             for update in books:
                 print(update.symbol, update.status.value, update.book.best_ask())
 
-    By default it reads on in its thread, whatever the program does: `books[symbol]` is the book as it is now, and the iteration gives the
-    latest of each market. With `conflate=False` it gives every change, and from the first iteration on it reads as the program takes them.
-    All books given are copies. Leaving an iteration and coming back loses nothing; two at once are refused.
+    By default the thread keeps reading, whatever the program does: `books[symbol]` is the current book, and the iteration gives the latest
+    event of each market. With `conflate=False` the iteration gives every change, and the thread reads only as fast as the program takes
+    them once the first iteration has begun. Every book returned is a copy. Leaving an iteration and coming back loses nothing; two
+    iterations at once are refused.
 
-    Books as of the past stay at their moment until they are iterated over; with `until` the iteration ends.
+    Books as of a past moment stay there until you iterate over them; with `until` the iteration ends.
 
-    An error that ends the reading, or the end of the thread, takes every book out of `LIVE` at once. The next question raises it, and so
-    does each question after that.
+    An error that ends the reading, or the end of the thread, takes every book out of `LIVE` at once. Every later call raises it.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Books:
         topic_prefix: str = "backpack.",
         codec: Codec | None = None,
     ) -> None:
-        """Prepare; nothing is asked yet. The arguments are those of `BookStream`, and so are the errors."""
+        """Check the arguments; does not connect. The arguments and errors are those of `BookStream`."""
         self._stream = BookStream(
             kafka,
             symbols,
@@ -94,10 +94,10 @@ class Books:
         self._iteration: weakref.ref[Generator[BookCopy, None, None]] | None = None
 
     def __enter__(self) -> Self:
-        """Connect.
+        """Start the thread and connect.
 
         Raises:
-            BusError: Kafka cannot be reached, or the topics do not exist.
+            BusError: Kafka is unreachable, or a topic does not exist.
             UsageError: the exchange does not list a symbol.
         """
         self._loop = asyncio.new_event_loop()
@@ -105,7 +105,7 @@ class Books:
         self._thread.start()
         try:
             self._ask(self._stream.__aenter__())
-        except BaseException:  # whatever it was, the thread must not outlive it
+        except BaseException:  # on any failure, an interrupt included, end the thread
             self._end_thread()
             raise
         return self
@@ -120,10 +120,10 @@ class Books:
             self._end_thread()
 
     def __iter__(self) -> Iterator[BookCopy]:
-        """Iterate over copies of the books as they change; it ends at `until`, else never.
+        """Iterate over copies of the books as they change; ends at `until`, otherwise never.
 
         Raises:
-            BookError: another iteration goes on.
+            BookError: another iteration is active.
         """
         other = None if self._iteration is None else self._iteration()
         if other is not None and inspect.getgeneratorstate(other) != inspect.GEN_CLOSED:
@@ -139,51 +139,65 @@ class Books:
             update = self._ask(self._next())
             if update is None:
                 return
-            self._given = None  # an interrupt until here leaves it to whoever comes next
+            self._given = None  # an interrupt before this line leaves the update to the next iteration
             yield update
 
     def __getitem__(self, symbol: str) -> BookCopy:
-        """Return a copy of one book as it is now.
+        """Return a copy of one book in its current state.
 
         Raises:
-            BookError: no book of that symbol is known, or an error has ended the reading.
+            BookError: there is no book of that symbol, or the books are not connected. Otherwise the error that ended the reading.
         """
         return self._ask(self._look(symbol))
 
     @property
     def symbols(self) -> list[str]:
-        """The symbols of the markets whose books are known."""
+        """The symbols of the markets that have a book, sorted."""
         return sorted(self._stream.books)
 
     @property
     def lag_records(self) -> int:
-        """As `BookStream.lag_records`."""
+        """See `BookStream.lag_records`."""
         return self._stream.lag_records
 
     @property
     def lag_seconds(self) -> float:
-        """As `BookStream.lag_seconds`."""
+        """See `BookStream.lag_seconds`."""
         return self._stream.lag_seconds
 
     def until_live(self, timeout_seconds: float) -> bool:
-        """Wait until every wanted book is `LIVE` (True), or until time is up or only closed markets are not (False)."""
+        """Wait until every selected book is `LIVE` (True), or time is up or only closed markets are not `LIVE` (False).
+
+        Args:
+            timeout_seconds: maximum time to wait.
+
+        Raises:
+            BookError: the books are not connected. Otherwise the error that ended the reading.
+        """
         return self._ask(self._stream.until_live(timeout_seconds))
 
     def until_moment(self, timeout_seconds: float) -> bool:
-        """Wait until the books are as of `from_time` (True) or time is up (False)."""
+        """Wait until the books are as of `from_time` (True) or time is up (False).
+
+        Args:
+            timeout_seconds: maximum time to wait.
+
+        Raises:
+            BookError: there is no `from_time`, or the books are not connected. Otherwise the error that ended the reading.
+        """
         return self._ask(self._stream.until_moment(timeout_seconds))
 
-    # In the thread --------------------------------------------------------------------------------------------
+    # In the thread of the event loop --------------------------------------------------------------------------
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         finally:
-            if self._loop is not None:  # else it was told to end
+            if self._loop is not None:  # None: `_end_thread` stopped the loop on purpose
                 self._stream.give_up(BookError("the thread that reads the books has ended"))
 
     async def _next(self) -> BookCopy | None:
-        """What is not known to have arrived is given again."""
+        """Return the next update; the same one again until the program's thread has confirmed it."""
         if self._given is None:
             update = await anext(self._updates, None)
             self._given = None if update is None else _copy(update.market)
@@ -195,7 +209,7 @@ class Books:
             raise BookError(f"no book of {symbol!r} is known; there are {', '.join(self.symbols[:10]) or 'none'}")
         return _copy(market)
 
-    # In the program's own thread ------------------------------------------------------------------------------
+    # In the caller's thread -----------------------------------------------------------------------------------
 
     def _ask(self, question: Coroutine[Any, Any, _Result]) -> _Result:
         failure = self._stream.failure
@@ -212,7 +226,7 @@ class Books:
         answer = asyncio.run_coroutine_threadsafe(question, loop)
         try:
             return self._answer(answer)
-        except BaseException:  # an interrupt, too, ends what runs in the thread
+        except BaseException:  # on any failure, an interrupt included, cancel the call in the thread
             answer.cancel()
             raise
 

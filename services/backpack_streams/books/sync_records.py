@@ -1,4 +1,4 @@
-"""Records for programs without asyncio, such as notebooks: a `RecordStream` in a thread with a loop of its own."""
+"""Records for programs without asyncio, such as notebooks: a `RecordStream` in a thread with its own event loop."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -23,15 +23,15 @@ Value = TypeVar("Value")
 
 
 class Records(Generic[Value]):
-    """What `RecordStream` gives, for synchronous programs; use it as a context manager.
+    """The items of `RecordStream` for synchronous programs; use it as a context manager.
 
         with Records("127.0.0.1:19092", MARKET_TRADE, ["BTC_USDC_PERP"], start="beginning", until="end") as trades:
             for trade in trades:
                 if isinstance(trade, StreamedRecord):
                     print(trade.value["trade_id"], trade.value["price"])
 
-    Kafka is read as the program takes records, a few hundred ahead. A loop may be left and begun again: it goes on where it was. What
-    ends the reading is raised by the next record asked for.
+    The thread reads Kafka as the program takes records, up to a few hundred ahead. You may leave a loop and start another: it resumes
+    where it was. An error that ends the reading is raised when you ask for the next record.
     """
 
     @overload
@@ -73,22 +73,22 @@ class Records(Generic[Value]):
         symbols: Iterable[str] | None = None,
         **options: Any,
     ) -> None:
-        """Prepare; nothing is asked yet. The arguments are those of `RecordStream`, and so are the errors."""
+        """Check the arguments; does not connect. The arguments and errors are those of `RecordStream`."""
         self._stream: RecordStream[Any] = RecordStream(kafka, topics, symbols, **options)
         self._thread = LoopThread("records", "the record stream")
         self._events: Iteration[StreamedRecord[Any] | Hole] = self._stream.events()
         self._taken: deque[StreamedRecord[Any] | Hole] = deque()
 
     def __enter__(self) -> Self:
-        """Connect.
+        """Start the thread and connect.
 
         Raises:
-            BusError: Kafka cannot be reached, or the topics do not exist.
+            BusError: Kafka is unreachable, or a topic does not exist.
         """
         self._thread.start()
         try:
             self._thread.ask(self._stream.__aenter__())
-        except BaseException:  # whatever it was, the thread must not outlive it
+        except BaseException:  # on any failure, an interrupt included, end the thread
             self._thread.stop()
             raise
         return self
@@ -102,7 +102,7 @@ class Records(Generic[Value]):
             self._thread.stop()
 
     def __iter__(self) -> Self:
-        """Every record and every hole; ends at `until`, else never."""
+        """Iterate over every record and every gap; ends at `until`, otherwise never."""
         return self
 
     def __next__(self) -> StreamedRecord[Value] | Hole:
@@ -111,21 +111,24 @@ class Records(Generic[Value]):
         return self._taken.popleft()
 
     def complete_through(self, topic: str, kind: str | None = None) -> int | None:
-        """As `RecordStream.complete_through`: of what was given by this iterator."""
+        """See `RecordStream.complete_through`; counts only what this iterator has given."""
         return self._thread.ask(self._complete_through(topic, kind))
 
     @property
     def is_caught_up(self) -> bool:
-        """As `RecordStream.is_caught_up`."""
+        """See `RecordStream.is_caught_up`; also, this iterator has given every item taken from the stream."""
         return not self._taken and self._stream.is_caught_up
 
     @property
     def duplicates(self) -> int:
-        """As `RecordStream.duplicates`."""
+        """See `RecordStream.duplicates`."""
         return self._stream.duplicates
 
     async def _take(self) -> bool:
-        """Takes what lies there, at least one; False at the end. Nothing waits between an item that is taken and its place here."""
+        """Take the items that are ready, at least one; False at the end.
+
+        Nothing is awaited between taking an item and storing it, so an interrupt loses none.
+        """
         try:
             self._taken.append(await anext(self._events))
         except StopAsyncIteration:

@@ -1,4 +1,4 @@
-"""Puts the records of several partitions into one order of time, and lets them out at their time. Sans I/O."""
+"""Merges the records of several partitions in order of time, and paces them. Sans I/O."""
 
 import heapq
 from collections import deque
@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 __all__ = ["JUMP_MICROS", "Pace", "Timeline", "believed_times"]
 
 JUMP_MICROS: Final = 60_000_000
-"""A record may be so much later than those before it in its partition; what is later still has to be borne out."""
+"""Largest plausible time step between records of a partition; a larger one needs confirmation."""
 _LOOKED_AHEAD: Final = 16
 
 _Place = tuple[str, int]
@@ -18,10 +18,10 @@ _Item = TypeVar("_Item")
 def believed_times(
     latest: int, times: Sequence[int], received_us: Callable[[int], int | None] = lambda _: None
 ) -> list[int]:
-    """The times (µs) of a partition's next records, except that one which is absurdly late is as late as what came before it.
+    """Return the times (µs) of a partition's next records, with implausibly late ones replaced by the time before them.
 
-    `latest` is the latest time believed so far, 0 before any. A jump is believed if the record was received then (`received_us`, by the
-    place in `times`; None where it does not say), or if half of the next records bear it out.
+    `latest` is the latest time believed so far, 0 before the first. A jump is believed if the record was received at that time
+    (`received_us`, by index in `times`; None if unknown), or if at least half of the next records confirm it.
     """
     believed: list[int] = []
     for index, time_us in enumerate(times):
@@ -45,13 +45,13 @@ def _is_borne_out(times: Sequence[int], index: int, received_us: Callable[[int],
 
 
 class Timeline(Generic[_Item]):
-    """Merges partitions by time; within a partition the order stays, also where its clock goes back.
+    """Merges partitions by time; within a partition the order is kept, even if its clock goes back.
 
-    Nothing is given while a partition that has more is `hungry`: its next record might be the earlier one. So of each partition no more
-    is here than what Kafka gave at once when it was hungry last, however far that reaches ahead of the others.
+    Nothing is given while a partition with more records is `hungry`, since its next record might be the earlier one. So each partition
+    buffers at most what Kafka gave in one answer while it was hungry, however far that reaches ahead of the others.
 
-    A partition's order goes before its times, so one record with an absurdly late time would hold up all that follow on it: it is given
-    with what came before it (`believed_times`).
+    A partition's order takes precedence over its times, so a record with an implausibly late time would delay all records after it: it is
+    given with the records before it (`believed_times`).
     """
 
     def __init__(self, places: Iterable[_Place]) -> None:
@@ -63,7 +63,7 @@ class Timeline(Generic[_Item]):
 
     @property
     def hungry(self) -> frozenset[_Place]:
-        """Partitions that have more, and of which nothing is here."""
+        """Partitions that have more records, but none in the buffer."""
         return frozenset(self._hungry)
 
     @property
@@ -73,7 +73,7 @@ class Timeline(Generic[_Item]):
 
     @property
     def next_time(self) -> int | None:
-        """Time (µs) of what comes next; None when nothing is here."""
+        """Time (µs) of the next item; None if the buffers are empty."""
         return self._heads[0][0] if self._heads else None
 
     def feed(self, place: _Place, items: Iterable[tuple[int, _Item]]) -> None:
@@ -90,29 +90,29 @@ class Timeline(Generic[_Item]):
             self._hungry.discard(place)
 
     def latest(self, place: _Place) -> int:
-        """The latest time (µs) believed of a partition; 0 before any."""
+        """Return the latest time (µs) believed of a partition; 0 before the first."""
         return self._latest.get(place, 0)
 
     def rest(self, place: _Place) -> None:
-        """Nothing more is there for now: do not wait for this partition."""
+        """Mark a partition as read to its end: the merge no longer waits for it."""
         self._hungry.discard(place)
         self._resting.add(place)
 
     def wake(self, place: _Place) -> None:
-        """There is more again."""
+        """Mark a partition as having more records."""
         self._resting.discard(place)
         if not self._queues[place]:
             self._hungry.add(place)
 
     def is_through(self, limit_us: int | None = None) -> bool:
-        """Whether all up to and including this time was given (None: all there is)."""
+        """Return whether everything up to this time, inclusive, was given (None: everything there is)."""
         next_time = self.next_time
         if self._hungry or next_time is None:
             return not self._hungry
         return limit_us is not None and next_time > limit_us
 
     def take(self, limit_us: int | None, most: int) -> Iterator[_Item]:
-        """The next items in order of time, up to and including this time, `most` of them, while none is missing."""
+        """Yield at most `most` items in order of time, up to and including this time, until a partition becomes hungry."""
         heads = self._heads
         while heads and most > 0 and not self._hungry:
             time_us, place = heads[0]
@@ -131,18 +131,18 @@ class Timeline(Generic[_Item]):
 
 
 class Pace:
-    """Lets the past pass as fast as it passed then: which moment of it is now."""
+    """Replays the past in real time: says which past moment corresponds to now."""
 
     def __init__(self, start_us: int) -> None:
         self._start_us = start_us
         self._started: float | None = None
 
     def moment_us(self, now: float) -> int:
-        """The moment (µs) that the past has come to; `now` is in monotonic seconds, and the first call is the start."""
+        """Return the past moment (µs) for `now` (monotonic seconds); the first call starts the clock."""
         if self._started is None:
             self._started = now
         return self._start_us + int((now - self._started) * 1_000_000)
 
     def seconds_until(self, time_us: int, now: float) -> float:
-        """How long from now that moment comes; 0 if it has come."""
+        """Return the seconds from `now` to a past moment; 0 if it has been reached."""
         return max(0.0, (time_us - self.moment_us(now)) / 1_000_000)

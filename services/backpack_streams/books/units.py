@@ -1,4 +1,4 @@
-"""Turns the integers books count in (units of 10**-18) into exact decimals and plain strings, and back."""
+"""Converts the integers that books use (units of 10**-18) to exact decimals and plain strings, and back."""
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
@@ -13,18 +13,18 @@ UNITS_PER_ONE = 10**SCALE
 
 _PRECISION_DIGITS = 38
 UNITS_LIMIT = 10**_PRECISION_DIGITS
-"""Units from which on a number does not fit the bus."""
-# Rounding would be an error here, so it is trapped: nothing leaves this module changed.
+"""Smallest number of units that does not fit the bus."""
+# Rounding would be an error here, so it raises: every value leaves this module exact.
 _EXACT = Context(prec=_PRECISION_DIGITS, traps=[Inexact, InvalidOperation])
 
-# Moving the point changes no digit; a total of two scales has more of them than a price.
+# Shifting the decimal point changes no digit; a total with two scales has more digits than a price.
 _SHIFTING = Context(prec=10 * _PRECISION_DIGITS, traps=[Inexact, InvalidOperation])
 _USUAL_ZEROS = 12
 _USUAL_ZEROS_POWER = 10**_USUAL_ZEROS
 
 
 def plain(value: int, scale: int = SCALE) -> str:
-    """Write `value` × 10**-`scale` with every digit, no trailing zero and no exponent: `"86700"`, `"0.00123"`."""
+    """Return `value` × 10**-`scale` as text with every digit, no trailing zero and no exponent: `"86700"`, `"0.00123"`."""
     if value < 0:
         return "-" + plain(-value, scale)
     whole, fraction = divmod(value, 10**scale)
@@ -34,10 +34,8 @@ def plain(value: int, scale: int = SCALE) -> str:
 
 
 def exact_decimal(value: int, scale: int = SCALE) -> Decimal:
-    """Return `value` × 10**-`scale` as a `Decimal` with every digit and no trailing zero, whatever the caller's decimal context."""
-    if (
-        scale > _USUAL_ZEROS and not value % _USUAL_ZEROS_POWER
-    ):  # prices and quantities have few places: most zeros go at once
+    """Return `value` × 10**-`scale` as a `Decimal` with every digit and no trailing zero, independent of the caller's decimal context."""
+    if scale > _USUAL_ZEROS and not value % _USUAL_ZEROS_POWER:  # most values have few places
         value //= _USUAL_ZEROS_POWER
         scale -= _USUAL_ZEROS
     while scale and not value % 10:
@@ -50,8 +48,8 @@ def to_units(value: Decimal | int | str) -> int:
     """Return `value` in units of 10**-18.
 
     Raises:
-        BookError: it is no number, has more than 18 decimal places, needs more than 38 digits, or is a
-            binary float (which cannot hold a price exactly; pass a `Decimal` or a string).
+        BookError: the value is not a finite number, has more than 18 decimal places, needs more than 38 digits, or is a binary float
+            (which cannot hold a price exactly; pass a `Decimal` or a string).
 
     """
     if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
@@ -71,7 +69,7 @@ def _units_of_decimal(value: Decimal | str) -> int:
         raise BookError(f"{value!r} is not a decimal number; write it like 86700.5") from None
     if not number.is_finite():
         raise BookError(f"{value} is not a finite number; prices and quantities are")
-    # An exponent of millions must not become an integer of millions of digits.
+    # Reject a huge exponent first: it must not become an integer with millions of digits.
     if number and number.adjusted() >= _PRECISION_DIGITS - SCALE:
         raise BookError(f"{value} does not fit 38 digits with 18 decimal places; no market has such a value")
     try:

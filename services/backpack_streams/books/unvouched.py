@@ -1,4 +1,4 @@
-"""Why a book is not vouched for, in words that say who should look at what. Sans I/O."""
+"""Explains why no producer vouches for a book, so that the operator knows where to look. Sans I/O."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,14 +14,14 @@ CHANNEL: Final = "depth."
 
 
 def stream_of(symbol: str) -> str:
-    """The stream that brings a market's updates."""
+    """Return the stream that brings a market's updates."""
     return CHANNEL + symbol
 
 
 def why_not(
     coverage: CoverageView, market: MarketBook, runs: Sequence[Run], proving: Sequence[Run]
 ) -> tuple[str, Unvouched]:
-    """The reason, and how the book is to be shown. `runs`: the runs of its stream that count; `proving`: those in which it is proven."""
+    """Return the reason and the status to show. `runs`: the valid runs of the market's stream; `proving`: those that prove the book."""
     stream, as_of = stream_of(market.symbol), market.standing.as_of
     if not coverage.records:
         return "no producer publishes watermarks", Unvouched.STALE

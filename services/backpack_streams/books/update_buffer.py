@@ -1,4 +1,4 @@
-"""Keeps the updates of a market whose book has no usable snapshot yet, bounded in number and in bytes, oldest dropped first."""
+"""Buffers updates of a market whose book has no usable snapshot yet, limited in number and bytes; drops the oldest first."""
 
 import pickle
 from collections import deque
@@ -11,17 +11,17 @@ from backpack_streams.errors import BookError
 __all__ = ["BOOK_BYTES", "TOTAL_BYTES", "BufferBudget", "Update", "UpdateBuffer"]
 
 TOTAL_BYTES: Final = 96 << 20
-"""What the buffers of all books of one reader may hold together, if nothing else is said."""
+"""Default memory limit for the buffers of all books of one reader."""
 BOOK_BYTES: Final = 8 << 20
-"""What the buffer of one book may hold."""
+"""Memory limit for the buffer of one book."""
 _UPDATE_BYTES: Final = 96
-"""What one update takes beyond its packed bytes: the header of a bytes object, a place in the queue, what malloc rounds up, as measured."""
+"""Measured overhead of one update beyond its packed bytes: bytes object header, deque slot, malloc rounding."""
 _END_BYTES: Final = 160
-"""What it takes in `_ends`: an entry and two integers."""
+"""Memory of its entry in `_ends`: a dict entry and two integers."""
 _RELEASED_PARTS: Final = 256
-"""Of the total, one in so many is made free at once, so that not every update has to look for the fullest buffer."""
+"""Share of the total (1/256) that is freed at once, so that not every update has to look for the fullest buffer."""
 _PARTS_OF_FULLEST: Final = 16
-"""Of the fullest buffer, one in so many goes before another may be the fullest."""
+"""Share of the fullest buffer (1/16) that is dropped before looking for the fullest one again."""
 
 
 class Update(NamedTuple):
@@ -35,7 +35,7 @@ class Update(NamedTuple):
 
 
 class BufferBudget:
-    """How many bytes the buffers of several books may hold together: beyond that the oldest updates of the fullest buffer go."""
+    """A memory limit that several books' buffers share; above it, the oldest updates of the fullest buffer are dropped."""
 
     __slots__ = ("_buffers", "_held", "book_bytes", "dropped", "total_bytes")
 
@@ -43,27 +43,27 @@ class BufferBudget:
         self.total_bytes = total_bytes
         self.book_bytes = min(book_bytes, total_bytes)
         self.dropped = 0
-        """Updates that buffers lost, ever, to this limit or to their own."""
+        """Total number of updates that buffers dropped because of this limit or their own."""
         self._buffers: WeakSet[UpdateBuffer] = WeakSet()
         self._held = 0
 
     @property
     def held_bytes(self) -> int:
-        """What all buffers hold now."""
+        """Current memory of all buffers."""
         return sum(buffer.held_bytes for buffer in self._buffers)
 
     def join(self, buffer: "UpdateBuffer") -> None:
-        """A buffer that counts as long as it lives."""
+        """Add a buffer, which counts as long as it exists."""
         self._buffers.add(buffer)
 
     def change(self, by: int) -> None:
-        """A buffer holds so many bytes more, or fewer."""
+        """Take note that a buffer has grown by this many bytes (negative: shrunk)."""
         self._held += by
         if by > 0 and self._held > self.total_bytes:
             self._make_room()
 
     def _make_room(self) -> None:
-        self._held = self.held_bytes  # the count is too high where books were forgotten together with what they held
+        self._held = self.held_bytes  # the running count is too high if books were deleted with their buffers
         if self._held <= self.total_bytes:
             return
         wanted = self.total_bytes - self.total_bytes // _RELEASED_PARTS
@@ -75,7 +75,7 @@ class BufferBudget:
 
 
 class UpdateBuffer:
-    """At most `limit` updates, in whatever order they came: two producers side by side may bring them out of turn."""
+    """At most `limit` updates in order of arrival, which may not be the order of their ids if there are two producers."""
 
     __slots__ = (
         "__weakref__",
@@ -96,14 +96,14 @@ class UpdateBuffer:
         self._budget = BufferBudget() if budget is None else budget
         # Packed, an update takes a quarter of the memory of its tuples and integers.
         self._packed: deque[bytes] = deque()
-        # Made when it is needed first: most buffers are of books without any snapshot, which cannot go on from where they are.
+        # Created on first use: most buffers belong to books without any snapshot, which cannot resume.
         self._ends: dict[int, int] | None = None
         self.held_bytes = 0
-        """What it takes in memory, as near as that can be told."""
+        """Approximate memory use."""
         self.dropped = 0
-        """Updates pushed out since the buffer was last empty."""
+        """Number of updates dropped since the buffer was last empty."""
         self.dropped_to = 0
-        """The greatest id among these: a snapshot before it cannot be followed."""
+        """Highest id among the dropped updates: an older snapshot cannot be continued."""
         self.dropped_ever = 0
         self._budget.join(self)
 
@@ -114,7 +114,7 @@ class UpdateBuffer:
         return map(_unpacked, self._packed)
 
     def append(self, update: Update) -> None:
-        """Keep an update; the oldest go where there is no room for it."""
+        """Append an update; drops the oldest if there is no room."""
         packed = pickle.dumps(tuple(update), pickle.HIGHEST_PROTOCOL)
         size = len(packed) + _UPDATE_BYTES
         self._packed.append(packed)
@@ -128,7 +128,7 @@ class UpdateBuffer:
             self.drop_oldest()
 
     def drop_oldest(self) -> None:
-        """Forget the update that came first, and remember that it was there."""
+        """Drop the update that came first, and count it."""
         self._forget_ends()
         packed = self._packed.popleft()
         size = len(packed) + _UPDATE_BYTES
@@ -140,12 +140,12 @@ class UpdateBuffer:
         self.dropped_to = max(self.dropped_to, _unpacked(packed).last_id)
 
     def first_after(self, last_update_id: int) -> Update | None:
-        """Return the first update by its ids that a snapshot up to this id does not include."""
+        """Return the first update by id that a snapshot at this id does not include."""
         after = (update for update in self if update.last_id > last_update_id)
         return min(after, key=_by_ids, default=None)
 
     def reach(self, last_id: int) -> int:
-        """Return up to which id updates are here that follow on this one, each on the one before."""
+        """Return the id up to which buffered updates continue the sequence from this id without a gap."""
         if self._ends is None:
             self._ends = {update.first_id: update.last_id for update in self}
             size = len(self._ends) * _END_BYTES
@@ -157,7 +157,7 @@ class UpdateBuffer:
         return last_id
 
     def clear(self) -> None:
-        """Forget all updates."""
+        """Drop all updates, without counting them."""
         self._budget.change(-self.held_bytes)
         self._packed.clear()
         self.held_bytes = 0
@@ -165,7 +165,7 @@ class UpdateBuffer:
         self.dropped = self.dropped_to = 0
 
     def take_all(self) -> Iterator[Update]:
-        """Give all updates in the order of their ids; they are forgotten at once, and unpacked one by one."""
+        """Return all updates in the order of their ids; clears the buffer at once, and unpacks them one by one."""
         packed = sorted(self._packed, key=lambda each: _by_ids(_unpacked(each)))
         self.clear()
         return map(_unpacked, packed)

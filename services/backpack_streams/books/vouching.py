@@ -1,4 +1,4 @@
-"""Holds every book against the producers' watermarks: who vouches for it, as of when, and what proves it. Sans I/O."""
+"""Checks every book against the producers' watermarks: which producer vouches for it, as of when, and on what proof. Sans I/O."""
 
 import logging
 import time
@@ -23,30 +23,30 @@ logger = logging.getLogger(__name__)
 
 WATERMARK_TOPIC: Final = "ops.watermark"
 MAX_AGE_SECONDS: Final = 5.0
-"""How old the newest watermark may be that vouches for a book which is LIVE, if nothing else is said."""
+"""Default maximum age of the newest watermark of a LIVE book."""
 CLOCKS_AGREE_SECONDS: Final = 5.0
 GONE_SECONDS: Final = 30.0
-"""A producer whose watermarks are so much too old is gone; before that they may be late."""
+"""A producer whose newest watermark is this long past its maximum age is gone; before that, the watermark may only be late."""
 AHEAD_SECONDS: Final = 3.0
-"""So long a snapshot may be ahead of a book that is complete, they say: sockets may be behind REST, and Kafka behind both."""
+"""How long a snapshot may be ahead of a supposedly complete book: sockets may be behind REST, and Kafka behind both."""
 _LOOK_SECONDS: Final = 0.1
 _FORGET_SECONDS: Final = 600.0
 
 
 class Disproof(NamedTuple):
-    """A snapshot that stayed ahead of a book which was complete, producers said: what lies between the two was not brought."""
+    """A snapshot stayed ahead of a book that watermarks called complete: no producer brought the updates in between."""
 
     symbol: str
     last_id: int
-    """Where the book stood."""
+    """Id of the book's last update."""
     snapshot_id: int
     why: str
 
 
 class Vouching:
-    """Takes watermarks and what may prove books; `refresh` says of each book whether it may pass for LIVE.
+    """Takes watermarks and possible proofs of books; `refresh` decides for each book whether it may be LIVE.
 
-    `max_age` None: any book may, whoever vouches. `now` is in monotonic seconds throughout.
+    With `max_age` None every book may be LIVE. `now` is in monotonic seconds throughout.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Vouching:
         max_age: float | None = MAX_AGE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare. `place_of` gives the partition of a market's updates; None for a market that is not wanted."""
+        """Prepare. `place_of` gives the partition of a market's updates, or None if the market is not selected."""
         self.place: Place = (prefix + WATERMARK_TOPIC, 0)
         self.max_age = max_age
         self._codec = codec
@@ -83,10 +83,10 @@ class Vouching:
         place = self._place_of(symbol) if stream.startswith(CHANNEL) else None
         return place if place is None or not partitions else (place[0], partition_of(symbol.encode(), partitions))
 
-    # Which watermarks -----------------------------------------------------------------------------------------
+    # Watermarks -----------------------------------------------------------------------------------------------
 
     def join(self, end: int, now: float) -> None:
-        """Begin anew: watermarks before offset `end`, asked for at `now`, were there before. Positions read stay known."""
+        """Start over: `end` is the end offset of the watermarks' topic, looked up at `now`. Positions read stay known."""
         positions, ends = self.coverage.positions, self.coverage.ends
         self.coverage = self._new_coverage()
         self.coverage.positions, self.coverage.ends = positions, ends
@@ -94,16 +94,16 @@ class Vouching:
         self._heard = self._read_all_at = now
 
     def polled(self, is_all: bool, now: float) -> None:
-        """Kafka was asked for records, and gave all that it had (or only some of it). What is taken next came with that answer.
+        """Record a poll of Kafka that returned all available records (`is_all`) or only some; the records taken next come from it.
 
-        So a watermark in it was not there when the answer before was complete; when it was written since, nobody knows.
+        A watermark among them was written after the last complete answer, but its exact time is unknown.
         """
         self._heard = self._read_all_at
         if is_all:
             self._read_all_at = now
 
     def take(self, batch: Sequence[KafkaRecord], now: float) -> None:
-        """Take records of the watermarks' topic."""
+        """Take records of the watermarks' topic, read at `now`."""
         coverage, wall_us = self.coverage, time.time_ns() // 1000
         self._seen_before = coverage.next_offset
         for record in batch:
@@ -128,13 +128,13 @@ class Vouching:
         self._told_of_clocks = is_off
 
     def read_up_to(self, place: Place, offset: int) -> None:
-        """All records of a partition of updates below this offset were read."""
+        """Record that all records of a depth partition below this offset were read."""
         self.coverage.positions[place] = offset
 
-    # What proves books ----------------------------------------------------------------------------------------
+    # Proofs ---------------------------------------------------------------------------------------------------
 
     def add(self, market: MarketBook) -> None:
-        """A new book: nothing is known of it yet."""
+        """Start judging a new book; nothing vouches for it yet."""
         market.standing = Standing(self.clock)
         if self.max_age is not None:
             market.standing.refuse(*why_not(self.coverage, market, [], []))
@@ -142,7 +142,7 @@ class Vouching:
             self._has_news = True
 
     def on_update(self, market: MarketBook, last_id: int, record: KafkaRecord) -> None:
-        """An update from `proof_from` of its market on, before the book takes it."""
+        """Take an update at or after `proof_from` of its market, before the book takes it."""
         stream = stream_of(market.symbol)
         try:
             received_us = self._codec.decode(record.value or b"")[1]["received_time"]
@@ -153,34 +153,34 @@ class Vouching:
             market.standing.claims.append(Claim(last_id, keys))
             market.standing.disproved -= keys
             others = (run.next_offset for run in self.coverage.runs(stream) if run.key not in keys)
-            # Of several instances only one may be alive, and all updates that there will be may be in one answer of Kafka.
+            # Only one of several instances may be alive, and a single answer of Kafka may bring all remaining updates.
             market.proof_from = min((offset for offset in others if offset > record.offset), default=inf)
             self._has_news = True
 
     def expect_updates(self, markets: Iterable[MarketBook]) -> None:
-        """Updates of these books come next, maybe all at once: note from where on they are proof."""
+        """Find the offset from which updates prove each book, before updates of these books come, maybe all in one answer."""
         for market in markets:
             if self.max_age is not None and market.is_whole:
                 market.proof_from = self._proof_from(market, self._settle(market, self._runs(market)))
 
     def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
-        """A snapshot that a book has taken. `is_new`: it was written after this reader came."""
+        """Take a snapshot that a book has received, with its outcome. `is_new`: it was written after this reader joined."""
         is_of_book = outcome in (Outcome.RESEEDED, Outcome.BROKE)
         if is_of_book or (outcome is not Outcome.REFUSED and seed["last_update_id"] >= (market.last_update_id or 0)):
             market.standing.claims.append(self.claim(seed, is_new))
             self._has_news = True
-        if outcome is Outcome.RESEEDED:  # who vouched for the book before it was replaced need not do so now
+        if outcome is Outcome.RESEEDED:  # a producer that vouched for the old book may not vouch for the new one
             list(self._look_at(market, self.clock()))
 
     def on_lost(self, market: MarketBook, depth_next: int) -> None:
-        """Updates of this market before an offset of its partition were not read, or could not be."""
+        """Record that updates of this market below an offset of its partition were not read, or were unreadable."""
         market.standing.on_lost(self.coverage.next_offset, depth_next)
         self._has_news = True
 
     def claim(self, seed: Mapping[str, Any], is_new: bool) -> Claim:
-        """What a BookSnapshot record claims.
+        """Return what a BookSnapshot record claims.
 
-        The exchange's answer says when it was asked for. One that does not was at least written after what was read before it.
+        An exchange answer states when it was requested. Without that, it was written after everything read before it.
         """
         if seed["origin"] != SEED:
             runs = (RunKey(run["instance"], run["since"]) for run in seed.get("covered_by") or ())
@@ -189,7 +189,7 @@ class Vouching:
         return Claim(seed["last_update_id"], frozenset(), self._seen_before if asked is None and is_new else asked)
 
     def keys(self, market: MarketBook, claim: Claim) -> frozenset[RunKey]:
-        """The runs in which a claim proves the book of this market."""
+        """Return the runs in which a claim proves this market's book."""
         if not market.standing.is_from_after(claim):
             return frozenset()
         if claim.watermarks_end is None:
@@ -197,28 +197,28 @@ class Vouching:
         return claim.keys | self.coverage.runs_outlasting(stream_of(market.symbol), claim.watermarks_end)
 
     def proving_runs(self, market: MarketBook) -> frozenset[RunKey]:
-        """The runs that go on and in which a book is proven."""
+        """Return the open runs in which a book is proven."""
         return frozenset(run.key for run in self._runs(market) if self._is_proven(market, run))
 
     def take_disproofs(self) -> list[Disproof]:
-        """What turned out to be incomplete since this was asked last, though it was said to be complete."""
+        """Return the disproofs since the last call, and clear them."""
         disproofs, self._disproofs = self._disproofs, []
         return disproofs
 
     def producers(self, market: MarketBook, now: float) -> int:
-        """How many producers that were heard of lately cover this market."""
+        """Return the number of producers that cover this market and have been heard from recently."""
         runs = self.coverage.runs(stream_of(market.symbol))
         return sum(now - run.producer.heard_at <= MAX_AGE_SECONDS for run in runs)
 
     def oldest_claim(self, markets: Iterable[MarketBook]) -> int | None:
-        """How far back the watermarks' topic is to be read so that the newest snapshots can be judged."""
+        """Return the offset from which to read the watermarks' topic in order to judge the newest snapshots; None without a claim."""
         claims = (claim for market in markets for claim in market.standing.claims)
         return min((claim.watermarks_end for claim in claims if claim.watermarks_end is not None), default=None)
 
-    # What follows ---------------------------------------------------------------------------------------------
+    # Judgement ------------------------------------------------------------------------------------------------
 
     def refresh(self, markets: Iterable[MarketBook], now: float) -> Iterator[tuple[MarketBook, Outcome]]:
-        """Look at all books again if there is news or a tenth of a second has passed; yields those whose standing changed."""
+        """Judge all books if there is news or 0.1 s has passed; yield each book whose standing changed, with the outcome."""
         if not self._has_news and now < self._next_look:
             return
         self._has_news, self._next_look = False, now + _LOOK_SECONDS
@@ -228,7 +228,7 @@ class Vouching:
         yield from self.judge(markets, now)
 
     def judge(self, markets: Iterable[MarketBook], now: float) -> Iterator[tuple[MarketBook, Outcome]]:
-        """Look at these books again now, as `refresh` does."""
+        """Judge these books now, whether or not there is news; yields like `refresh`."""
         for market in markets:
             yield from self._look_at(market, now)
 
@@ -237,7 +237,7 @@ class Vouching:
         if self.max_age is None:
             standing.as_of = self.coverage.as_of(stream_of(market.symbol)) or standing.as_of
             return
-        if not market.is_whole:  # its chain says that it is not LIVE, and why; who vouches shows once it is whole again
+        if not market.is_whole:  # its sequence explains why; coverage shows once it is intact
             standing.refuse(*why_not(self.coverage, market, runs, []))
             standing.was_vouched = False
             return
@@ -267,9 +267,9 @@ class Vouching:
             yield market, market.on_vouched(is_vouched)
 
     def _go_for_snapshot(self, market: MarketBook, runs: Iterable[Run]) -> Outcome | None:
-        """A snapshot waits ahead of a book, from the time of runs that never prove it, or prove it no more: it takes the book's place.
+        """Replace the book by the pending snapshot if that is from the time of these runs, which do not prove the book.
 
-        Such an answer of the exchange may be too old to prove a book, and is yet ahead of one that nothing proves.
+        Such an answer of the exchange may be too old to prove a book, but it is ahead of one that nothing proves.
         """
         ahead, stream, keys = market.candidate_id, stream_of(market.symbol), {run.key for run in runs}
         for claim in [each for each in market.standing.claims if each.last_id == ahead]:
@@ -279,7 +279,7 @@ class Vouching:
         return None
 
     def _settle(self, market: MarketBook, runs: Sequence[Run]) -> list[Run]:
-        """The runs in which a book is proven. Claims that it has come to prove it; what proved one that went back does so no more."""
+        """Return the runs in which a book is proven. Applies claims that the book has reached; a book that went back loses its proof."""
         standing, last_id = market.standing, market.last_update_id or 0
         if last_id < standing.proven_id:
             standing.lose_proof()
@@ -290,7 +290,7 @@ class Vouching:
                     standing.prove(max(claim.last_id, standing.proven_id), keys)
             proving = [run for run in runs if self._is_proven(market, run)]
         keys = frozenset(run.key for run in proving)
-        if not keys <= standing.proven:  # what goes on from runs that end is proven by itself from now on
+        if not keys <= standing.proven:  # a run that continues a proven run is proven itself from now on
             standing.prove(standing.proven_id, keys)
         return proving
 
@@ -306,17 +306,17 @@ class Vouching:
         return max(marks, key=lambda mark: mark.fresh_at, default=None)
 
     def _runs(self, market: MarketBook) -> list[Run]:
-        """The runs of its stream that go on and are believed."""
+        """Return the open runs of the market's stream, without the disproved ones."""
         runs, disproved = self.coverage.runs(stream_of(market.symbol)), market.standing.disproved
         return [run for run in runs if run.key not in disproved] if disproved else runs
 
     def _proof_from(self, market: MarketBook, proving: Sequence[Run]) -> float:
-        """From where on in its partition updates may prove it in a run in which it is not proven, disproved ones among them."""
+        """Return the first offset from which updates may prove the book in a run that does not prove it yet, disproved runs included."""
         runs = self.coverage.runs(stream_of(market.symbol))
         return min((run.next_offset for run in runs if run not in proving), default=inf)
 
     def _disprove(self, market: MarketBook, mark: Mark, runs: Iterable[Run], now: float) -> Outcome | None:
-        """The book goes for a snapshot that stays ahead of it, and is not LIVE before something else than these runs proves it."""
+        """Break the book for a snapshot that stays ahead of it; it is not LIVE until something other than these runs proves it."""
         ahead = self._stays_ahead(market, mark, now)
         if ahead is None:
             return None
@@ -328,7 +328,7 @@ class Vouching:
         return market.on_disproved(why)
 
     def _stays_ahead(self, market: MarketBook, mark: Mark, now: float) -> int | None:
-        """The id of a snapshot that is ahead of a book which is complete, they say, and was so before the watermark."""
+        """Return the id of a snapshot that has been ahead of a supposedly complete book since well before the watermark; else None."""
         standing, ahead = market.standing, market.candidate_id
         if ahead is None:
             standing.ahead_since = None

@@ -1,4 +1,4 @@
-"""The watermarks that are there when a reader comes: back to every instance's full statement, and to the newest snapshots."""
+"""Reads the watermarks that exist when a reader joins: back to every instance's full statement, and to the newest snapshots."""
 
 import time
 from collections.abc import Collection
@@ -11,22 +11,22 @@ from backpack_streams.bus.reader import Place, Reader
 __all__ = ["read_watermarks"]
 
 LOOKED_BACK: Final = 1_000
-"""How many watermarks are read at the least: a minute of fifteen instances, each of which states its coverage every ten records."""
+"""Minimum number of watermarks to read: one minute of fifteen instances, each of which states its coverage every ten records."""
 LOOKED_BACK_AT_MOST: Final = 16_000
 STATED_WITHIN: Final = 200
-"""How far before a snapshot's place the statements are looked for that were in force then."""
+"""How many records before a snapshot's watermark offset to look for the statements valid at that time."""
 _GROWTH: Final = 4
 _POLL_MILLIS: Final = 200
 
 
 async def read_watermarks(reader: Reader, vouching: Vouching, markets: Collection[MarketBook]) -> dict[Place, int]:
-    """Feed `vouching` with what there is, and return where to read on; empty where there is no such topic. Assigns the reader anew.
+    """Feed the existing watermarks to `vouching`; returns where to read on, empty if there is no such topic. Assigns the reader anew.
 
-    It goes back to before the exchange's snapshots that the books were made of, within bounds: what covered a stream then and still does
-    proves its book.
+    It reads back to before the exchange snapshots that the books are based on, within bounds: a run that covered a stream at that time
+    and still does proves its book.
 
     Raises:
-        BusError: Kafka cannot be reached.
+        BusError: Kafka is unreachable.
     """
     place = vouching.place
     if not await reader.has(place[0]):

@@ -1,1 +1,1 @@
-"""Backpack's side: stream names, wire messages, WebSocket session, REST client, limits. Knows no Kafka."""
+"""Backpack's side: stream names, wire messages, WebSocket session, REST client, limits. Independent of Kafka."""

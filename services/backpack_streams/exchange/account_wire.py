@@ -1,8 +1,8 @@
-"""Typed messages of the account's private streams. They are few and each one counts, so all of them are read patiently.
+"""Typed messages of the account's private streams. They are rare and each one counts, so all are parsed leniently.
 
-Every field is optional: which are there depends on the event, absent and null mean the same (of a number, empty text too), and an event
-type that nobody knows yet must not be lost for want of a field. Fields that are not known are kept as they were sent.
-Times are microseconds since the Unix epoch unless a name says otherwise; numbers with decimals stay text, exactly as sent.
+Every field is optional: the fields depend on the event, and an unknown event type must not be lost for a missing field. Absent and null
+mean the same; so does empty text for a number. Unknown fields are kept as sent. Times are microseconds since the Unix epoch unless a name
+says otherwise; numbers with decimals stay text, exactly as sent.
 """
 
 import json
@@ -63,7 +63,7 @@ class OrderUpdate(Struct, kw_only=True, gc=False):
 
 
 class PositionUpdate(Struct, kw_only=True, gc=False):
-    """`account.positionUpdate`: an event in the life of a position; without `e` an open position as it is."""
+    """`account.positionUpdate`: an event in the life of a position; without `e`, the present state of an open position."""
 
     event: str | None = field(name="e", default=None)
     event_time: int | None = field(name="E", default=None)
@@ -104,7 +104,7 @@ class RfqUpdate(Struct, kw_only=True, gc=False):
 
 
 class BalanceUpdate(Struct, kw_only=True, gc=False):
-    """`account.balanceUpdate`: what the account holds of one asset."""
+    """`account.balanceUpdate`: the account's balance of one asset."""
 
     event: str | None = field(name="e", default=None)
     event_time: int | None = field(name="E", default=None)
@@ -119,7 +119,7 @@ M = TypeVar("M", bound=Struct)
 
 
 class AccountDecoder(Generic[M]):
-    """Reads one kind of account message. `unknown_fields` counts fields that are not known, by name."""
+    """Parses one kind of account message. `unknown_fields` counts unknown fields by name."""
 
     def __init__(self, kind: type[M]) -> None:
         self._kind = kind
@@ -128,10 +128,10 @@ class AccountDecoder(Generic[M]):
         self.unknown_fields: dict[str, int] = {}
 
     def __call__(self, data: Raw | bytes) -> tuple[M, str | None]:
-        """The message in `data`, and a JSON object of its fields that are not known (None if there are none).
+        """Parse the message in `data`; return it with a JSON object of its unknown fields (None if it has none).
 
         Raises:
-            UnreadableMessageError: it is no JSON object, or a field that is known cannot be what it says.
+            UnreadableMessageError: it is no JSON object, or a known field has an impossible value.
         """
         fields = parse_keeping_digits(data)
         if not isinstance(fields, dict):
@@ -152,6 +152,6 @@ class AccountDecoder(Generic[M]):
         try:
             raw = msgspec.json.decode(bytes(data), type=dict[str, Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            # What only a lenient reader takes for JSON cannot be kept as JSON.
+            # A text that only a lenient parser accepts as JSON cannot be kept as JSON.
             raise UnreadableMessageError(f"the {self._kind.__name__} message is no clean JSON ({error})") from error
         return "{" + ",".join(f"{json.dumps(name)}:{bytes(raw[name]).decode()}" for name in unknown) + "}"

@@ -1,4 +1,4 @@
-"""Which streams are active on one link and how far the link is proven: the one place that reports about delivery come from."""
+"""The active streams of one socket and how far it is proven: the only source of reports about delivery."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,11 +7,11 @@ from backpack_streams.exchange.session_actions import Action, Cause, LinkProven,
 
 
 class ActiveStreams:
-    """The active streams of one link. Times are seconds of the session's clock.
+    """The active streams of one socket. Times are seconds of the session's clock.
 
     Attributes:
-        since: the active streams, each with the moment from which on everything sent on it arrives.
-        through: everything that the exchange sent on the link until then was received.
+        since: the active streams, each with the moment from which everything sent on it arrives.
+        through: everything that the exchange sent on the socket until then was received.
     """
 
     def __init__(self, link_id: int) -> None:
@@ -28,12 +28,13 @@ class ActiveStreams:
     def deactivate(
         self, streams: Iterable[str], cause: Cause, delivered: Mapping[str, float] | None = None
     ) -> list[Action]:
-        """These streams are active no more, as far as they were.
+        """Deactivate those of these streams that are active.
 
         Args:
             streams: their names.
             cause: why.
-            delivered: if given, the link as a whole proves nothing about them, but each is known to have delivered then.
+            delivered: if given, the proof of the socket as a whole does not count for them; each is known to have delivered until its
+                value.
         """
         by_through: defaultdict[float, list[str]] = defaultdict(list)
         for name in streams:
@@ -48,11 +49,11 @@ class ActiveStreams:
         ]
 
     def end(self) -> list[Action]:
-        """The link is gone."""
+        """The socket has ended."""
         return self.deactivate(list(self.since), Cause.DISCONNECTED)
 
     def prove(self, through: float) -> list[Action]:
-        """Everything until `through` was received; it never goes back."""
+        """Everything until `through` was received. Earlier values are ignored."""
         if through <= self.through:
             return []
         self.through = through

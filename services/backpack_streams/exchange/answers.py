@@ -1,4 +1,4 @@
-"""What the exchange's answers mean for a session: what is active on which link, and what is refused."""
+"""Applies the exchange's answers to a session: which streams become active on which socket, and which are refused."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -14,7 +14,7 @@ from backpack_streams.exchange.verdicts import Confirmed, Refused, Rejected, Sig
 
 
 class Answers:
-    """Draws the conclusions from Pongs. Times are seconds of the session's clock."""
+    """Evaluates Pongs. Times are seconds of the session's clock."""
 
     def __init__(self, pool: LinkPool, refusals: Refusals, silence: SilenceWatch, healing: Healing) -> None:
         self._pool = pool
@@ -25,7 +25,7 @@ class Answers:
     def judge(
         self, link: Link, verdicts: list[Verdict], expectations: Mapping[str, Expectation], now: float
     ) -> list[Action]:
-        """A Pong came on a link, with these verdicts; all data that came in front of it is known."""
+        """Handle a Pong on a socket, with these verdicts. All data that came before it is known."""
         actions: list[Action] = []
         for verdict in verdicts:
             match verdict:
@@ -53,9 +53,9 @@ class Answers:
                 self._silence.confirmed(name, now)
 
     def _activate(self, link: Link, expectations: Mapping[str, Expectation]) -> list[Action]:
-        """What is confirmed on a link is active since then, once it is known that the exchange takes what it is sent."""
+        """Activate what is confirmed on a socket, from its confirmation on, once the exchange is known to accept SUBSCRIBEs there."""
         if link.state not in USEFUL:
-            return []  # it is about to go, and nobody knows how much it still delivers
+            return []  # it is about to end, and may stop delivering at any moment
         if not link.is_trusted:
             link.is_held = self._healing.expects_data(link, expectations)
             if link.delivers:
@@ -69,7 +69,7 @@ class Answers:
         return [action for at, names in by_start.items() for action in link.streams.activate(names, at)]
 
     def _give_up(self, link: Link, streams: Iterable[str]) -> list[Action]:
-        """The exchange refuses these streams on one link: they are asked for nowhere, and stay where they are confirmed."""
+        """The exchange refused these streams on one socket: request them nowhere, but keep them where they are confirmed."""
         actions = link.streams.deactivate(streams, Cause.REFUSED)
         everywhere = [each.subscriptions for each in self._pool.in_state(LinkState.OPEN)]
         for name in streams:

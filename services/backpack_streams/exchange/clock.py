@@ -1,9 +1,9 @@
-"""How far our clock is from the exchange's, and which time to sign with because of it. Sans I/O."""
+"""The difference of our clock from the exchange's, and the time to sign with. Sans I/O."""
 
 from dataclasses import dataclass
 
 LARGEST_CORRECTION_MS = 30_000
-"""A clock further off than this is not made up for: every received time on the bus would be as wrong."""
+"""A larger skew is not corrected: every received time on the bus would be equally wrong."""
 WORTH_SAYING_MS = 1_000
 
 
@@ -16,7 +16,10 @@ class Skew:
 
     @classmethod
     def measured(cls, asked_us: int, exchange_ms: int, answered_us: int) -> "Skew":
-        """From a request's begin and end by our clock (µs) and the exchange's time in between (whole ms)."""
+        """Compute the skew from a request's begin and end by our clock (µs since the Unix epoch) and the exchange's time in between.
+
+        The exchange sends its time in whole ms, so the middle of that millisecond is used.
+        """
         middle_ms = (asked_us + answered_us) / 2000
         return cls(middle_ms - (exchange_ms + 0.5), max(0.0, (answered_us - asked_us) / 2000) + 0.5)
 
@@ -27,7 +30,7 @@ class Skew:
 
 @dataclass(slots=True)
 class ExchangeClock:
-    """The last measurement, and what follows from it."""
+    """The last measurement, and the correction that follows from it."""
 
     skew: Skew | None = None
 
@@ -38,13 +41,13 @@ class ExchangeClock:
 
     @property
     def correction_ms(self) -> int:
-        """What is added to our clock's time before it is signed; 0 where nothing is known or the clock is too far off."""
+        """The correction of our clock's time before signing (ms); 0 if the skew is unknown, within its uncertainty, or too large."""
         if self.skew is None or self.is_beyond_correction or abs(self.skew.ahead_ms) <= self.skew.uncertainty_ms:
             return 0
         return -round(self.skew.ahead_ms)
 
     def observe(self, skew: Skew) -> str | None:
-        """Take a measurement; a sentence for people where it changes what they should know, else None."""
+        """Take a measurement; return a sentence for the log if it is news, else None."""
         before, self.skew = self.skew, skew
         if self.is_beyond_correction:
             limit = LARGEST_CORRECTION_MS // 1000
@@ -58,11 +61,11 @@ class ExchangeClock:
         return None
 
     def signed_ms(self, now_us: int) -> int:
-        """The time to sign, in ms since 1970, when our clock says `now_us`."""
+        """The time to sign (ms since the Unix epoch) when our clock shows `now_us` (µs since the Unix epoch)."""
         return now_us // 1000 + self.correction_ms
 
     def why_refused(self) -> str:
-        """What probably is wrong when the exchange refuses a signature."""
+        """The probable cause if the exchange refuses a signature."""
         if self.skew is None:
             return "the exchange's clock could not be asked yet; check this machine's clock (NTP) and the key"
         if self.is_beyond_correction:

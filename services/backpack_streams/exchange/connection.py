@@ -1,4 +1,4 @@
-"""The WebSocket connection to the exchange: a session's actions carried out on real sockets and a real clock."""
+"""The WebSocket connection to the exchange: carries out a session's actions on real sockets, with a real clock."""
 
 import asyncio
 import logging
@@ -42,24 +42,24 @@ CLOSING_KINDS = frozenset(
         NoticeKind.LINK_STOPPED,
     }
 )
-"""How a link ends, or that it never opened."""
+"""The end of a socket, or a failure to open one."""
 _AFTER_ERROR_SECONDS = 1.0
 
 
 class Connection:
-    """Keeps one or two sockets to one URL up and subscribed, and hands up every message.
+    """Keeps one or two sockets to one URL up and subscribed, and passes on every message.
 
-    All methods belong to the event loop that `run` runs in. Callbacks are plain functions, called in that loop:
+    All methods belong to the event loop of `run`. Callbacks are plain functions, called in that loop:
 
     - `on_frame(link_id, payload)`: one whole text or binary message. It is the hot path.
-    - `on_notice(notice)`: something for logs, metrics or StreamStatus; without it, notices are logged.
-    - `on_coverage(event)`: which streams are active on which link, and how far it is proven, in order with the frames.
+    - `on_notice(notice)`: an event for logs, metrics or StreamStatus. Without it, notices are logged.
+    - `on_coverage(event)`: which streams are active on which socket and how far it is proven, in order with the frames.
       Times are those of `time.monotonic`.
-    - `on_failure(link_id, payload, error)`: `on_frame` raised; the link goes on. Without it, the error is logged.
+    - `on_failure(link_id, payload, error)`: `on_frame` raised; the socket stays up. Without it, the error is logged.
 
     Attributes:
-        opens: links that were opened.
-        closes: links that ended or never opened, by `NoticeKind`.
+        opens: sockets that were opened.
+        closes: sockets that ended or never opened, by `NoticeKind`.
         server_closes: Close frames of the server.
         frame_failures: errors raised by `on_frame`.
     """
@@ -87,16 +87,15 @@ class Connection:
             on_notice: see above.
             on_coverage: see above.
             on_failure: see above.
-            deliveries: frames of each stream so far, kept by the caller and looked at every second for silent streams;
-                None turns that check off.
+            deliveries: frames of each stream so far, kept by the caller and checked every second for silent streams. None: no check.
             settings: bounds and times of the sockets.
             session_settings: bounds and times of the session.
-            ssl_context: for `wss://`; without it whom `ConnectionSettings.network` says is trusted.
+            ssl_context: for `wss://`; the default follows `ConnectionSettings.network`.
             rng: makes the reconnect jitter repeatable.
-            sign: gives the signature for private streams, asked right before each of their subscriptions is sent.
+            sign: returns the signature for private streams; called right before each of their subscriptions is sent.
 
         Raises:
-            UsageError: the URL is none for WebSocket, or the proxy's is none.
+            UsageError: `url` is no WebSocket URL, or the proxy's URL is invalid.
         """
         self._settings = settings or ConnectionSettings()
         self._sockets = SocketLinks(url, ssl_context, self, on_frame, self._settings)
@@ -117,7 +116,7 @@ class Connection:
         self.frame_failures = 0
         self.closes: Counter[NoticeKind] = Counter()
 
-    # What is so.
+    # State.
 
     @property
     def frames(self) -> int:
@@ -131,17 +130,17 @@ class Connection:
 
     @property
     def open_links(self) -> int:
-        """Links that can deliver now, those included that the server has announced to end."""
+        """Sockets that can deliver now, including those whose end the server has announced."""
         return self._session.open_links
 
     @property
     def wanted_links(self) -> int:
-        """Links that are to be kept up."""
+        """The number of sockets to keep up."""
         return self._session_settings.connections
 
     @property
     def silent_streams(self) -> frozenset[str]:
-        """Streams that should deliver and have not done so for longer than expected."""
+        """Streams that should deliver and have been silent for longer than expected."""
         return self._session.silent_streams
 
     @property
@@ -151,18 +150,18 @@ class Connection:
 
     @property
     def confirmed_streams(self) -> frozenset[str]:
-        """Streams that are active on some link, as `on_coverage` has told."""
+        """Streams that are active on a socket, as reported by `on_coverage`."""
         return self._session.confirmed_streams
 
     @property
     def is_reading_paused(self) -> bool:
-        """Whether nothing is read for now."""
+        """Whether reading is paused."""
         return self._sockets.is_reading_paused
 
-    # What the owner wants.
+    # Commands of the owner.
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep the links up until `stop` is set or the task is cancelled, then close them.
+        """Keep the sockets up until `stop` is set or the task is cancelled, then close them.
 
         Raises:
             RuntimeError: it ran before; a connection runs once.
@@ -177,32 +176,32 @@ class Connection:
             await self._close()
 
     def set_streams(self, streams: Mapping[str, Expectation]) -> None:
-        """Want exactly these streams, before or during `run`; on open links the difference is sent."""
+        """Want exactly these streams, before or during `run`; open sockets are sent the difference."""
         self._perform(self._session.set_streams(streams, monotonic()))
 
     def error_frame(self, link_id: int, code: int, message: str) -> None:
-        """Tell of an error frame found among the messages of a link, while it is handed up."""
+        """Report an error frame found among the messages of a socket, during its `on_frame`."""
         if link_id in self._sockets.links:
             self._sockets.links[link_id].discount_message()
         self._perform(self._session.error_frame(link_id, code, message, monotonic()))
 
     def doubt(self, streams: Iterable[str], reason: str) -> None:
-        """Other streams show that these do not deliver what they should: they are inactive until they do (see `Session.doubt`)."""
+        """Mark streams as not delivered: other streams show that they should have sent something (see `Session.doubt`)."""
         self._perform(self._session.doubt(streams, reason, monotonic()))
 
     def unwanted_frame(self, stream: str) -> None:
-        """Tell of a frame of a stream that is not wanted: its UNSUBSCRIBE is repeated now and then."""
+        """Report a frame of a stream that is not wanted: its UNSUBSCRIBE is repeated from time to time."""
         self._perform(self._session.unwanted(stream, monotonic()))
 
     def renew(self) -> None:
-        """Replace every link by a new one that is subscribed before the old one goes."""
+        """Replace every socket by a new one that is subscribed before the old one ends."""
         self.sync()
         self._perform(self._session.renew(monotonic()))
 
     def pause_reading(self) -> None:
-        """Read nothing more from any socket until `resume_reading`: the sender is held back by TCP.
+        """Stop reading from all sockets until `resume_reading`: TCP holds the sender back.
 
-        What the read buffers hold (`ConnectionSettings.read_buffer_bytes` a link) may still be handed up.
+        The content of the read buffers (`ConnectionSettings.read_buffer_bytes` per socket) may still be passed on.
         """
         if self._sockets.is_reading_paused:
             return
@@ -216,49 +215,49 @@ class Connection:
         self._sockets.resume_reading()
         self._perform(self._session.reading_resumed(monotonic()))
 
-    # What links tell.
+    # Events of sockets.
 
     def link_opened(self, link: SocketLink) -> None:
-        """Called by a link whose handshake is done."""
+        """Called by a socket after its handshake."""
         self.opens += 1
         if self._sockets.is_reading_paused:
             link.pause_reading()
         self._perform(self._session.link_opened(link.link_id, monotonic()))
 
     def link_failed(self, link_id: int, reason: str) -> None:
-        """Called when a link could not be opened."""
+        """Called when a socket could not be opened."""
         self._perform(self._session.link_failed(link_id, reason, monotonic()))
 
     def link_lost(self, link_id: int, reason: str) -> None:
-        """Called when a link that was open is gone."""
+        """Called when an open socket has ended."""
         self._perform(self._session.link_lost(link_id, reason, monotonic()))
 
     def link_ponged(self, link_id: int, payload: bytes) -> None:
-        """Called by a link that got a Pong."""
+        """Called by a socket on a Pong."""
         self.sync()
         self._perform(self._session.pong(link_id, payload, monotonic()))
 
     def link_closed_by_server(self, link_id: int, code: int, reason: str) -> None:
-        """Called by a link that got a Close frame."""
+        """Called by a socket on a Close frame."""
         self.server_closes += 1
         self.sync()
         self._perform(self._session.server_close(link_id, code, reason, monotonic()))
 
     def frame_failed(self, link_id: int, payload: bytes, error: Exception) -> None:
-        """Called by a link when the taker of its messages raised."""
+        """Called by a socket when the consumer of its messages raised."""
         self.frame_failures += 1
         if self._on_failure is None:
             logger.error("frame handler failed", extra={"link_id": link_id}, exc_info=error)
             return
         try:
             self._on_failure(link_id, payload, error)
-        except Exception:  # the last resort: nobody above could be told
+        except Exception:  # the last resort: no caller could handle it
             logger.exception("failure handler failed", extra={"link_id": link_id})
 
-    # Carrying out.
+    # Actions.
 
     def _perform(self, actions: list[Action]) -> None:
-        """Carry out actions in order, also when a callback asks for more of them on the way."""
+        """Carry out actions in order, including those that a callback adds meanwhile."""
         self._to_perform.extend(actions)
         if self._is_performing:
             return
@@ -303,7 +302,7 @@ class Connection:
     def _signature(self) -> Sequence[str]:
         try:
             return self._sign() if self._sign is not None else ()
-        except Exception:  # without a signature the exchange refuses the subscription, and it is tried again
+        except Exception:  # without a signature the exchange refuses the subscription, and it is retried
             logger.exception("signing failed")
             return ()
 
@@ -330,12 +329,12 @@ class Connection:
             if self._deliveries is not None and now >= self._next_silence_check:
                 self._next_silence_check = now + self._settings.silence_check_seconds
                 self._perform(self._session.check_silence(now, self._deliveries))
-        except Exception:  # a fault of what the owner gave, such as `deliveries`, must not end the ticking
+        except Exception:  # a fault in the owner's input, such as `deliveries`, must not stop the ticks
             logger.exception("tick failed")
             self._plan_tick(_AFTER_ERROR_SECONDS)
 
     def sync(self) -> None:
-        """Hand the session what the links noted by themselves, as the hot path tells it nothing."""
+        """Pass on what the sockets noted themselves: the hot path does not call the session."""
         for link in self._sockets.links.values():
             if link.last_data_seconds:
                 self._session.frame_seen(link.link_id, link.first_data_seconds)

@@ -1,4 +1,4 @@
-"""Why a WebSocket did not open, in one line a person can act on."""
+"""Why a WebSocket did not open, in one line with advice."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ _WANTS_LOGIN = re.compile(r"407|[Aa]uthentication|No acceptable")
 
 
 def reason_of(error: Exception, proxy: Proxy | None = None) -> str:
-    """Say what went wrong on the way, through `proxy` if there is one, and what to do about it; the text holds no line break."""
+    """Describe the failure, through `proxy` if there is one, and what to do about it; the text holds no line break."""
     if proxy is None:
         return one_line(_reason(error))
     if isinstance(error, ProxyError):

@@ -1,4 +1,4 @@
-"""How the WebSocket shell connects and when it looks after its streams."""
+"""How the WebSocket shell connects, and how often it checks its streams."""
 
 from dataclasses import dataclass, field
 
@@ -14,23 +14,24 @@ class ConnectionSettings:
     """Bounds and times of the sockets. All times are seconds.
 
     Raises:
-        UsageError: a number is not above 0, or the read interval below.
+        UsageError: a number is not above 0, or the read interval is negative.
     """
 
     connect_timeout_seconds: float = 10.0
-    """For everything until the WebSocket is open: name, TCP, proxy, TLS and handshake together."""
+    """For everything until the WebSocket is open: name resolution, TCP, proxy, TLS and handshake together."""
     address_delay_seconds: float = 0.25
-    """After that long without an answer from one address, the next one is tried as well (RFC 8305, section 5)."""
+    """Without an answer from one address for this long, the next one is tried as well (RFC 8305, section 5)."""
     max_message_bytes: int = 4 * _MIB_BYTES
     """A security limit, on one frame and on all fragments of one message together."""
     read_buffer_bytes: int = 256 * 1024
-    """First size of a link's read buffer; what one read can take at once."""
+    """The first size of a socket's read buffer; the most that one read can take."""
     read_interval_seconds: float = 0.0
-    """How long a socket is left alone after a read, so that the next one takes more; 0 reads whatever arrives at once.
+    """How long a socket is not read after a read, so that the next one takes more; 0 reads everything on arrival.
 
-    A read that filled a good part of the buffer is followed by the next one without a rest."""
+    After a read that filled a good part of the buffer, the next one follows at once.
+    """
     drop_after_close_seconds: float = 1.0
-    """How long a Close of ours may take to leave before the socket is cut."""
+    """How long our Close may take to be sent before the socket is cut."""
     stop_timeout_seconds: float = 2.0
     silence_check_seconds: float = 1.0
     user_agent: str = f"backpack-streams/{__version__}"

@@ -1,4 +1,4 @@
-"""What follows from silence: streams are subscribed anew, links renewed, and what is not delivered is not active."""
+"""Reacts to silence: resubscribes streams, renews sockets, and deactivates what is not delivered."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,18 +10,18 @@ from backpack_streams.exchange.session_settings import Expectation
 from backpack_streams.exchange.silence import AskAgain, Change, FellSilent, Recovered, SilenceWatch
 
 _SILENCES_OF_ALL = 3
-"""All streams of a link together are silent no longer than a third of what one that is sent by the clock may be."""
+"""All streams of a socket together may be silent for a third of the limit of one stream that is sent at fixed intervals."""
 _ASK_ALL_AGAIN_SECONDS = 30.0
-"""How often all streams of a silent link are asked for again, after the first time."""
+"""How often all streams of a silent socket are requested again, after the first time."""
 _RENEW_AFTER_TRIES = 2
 """A stream that stays silent after so many new subscriptions gets a new socket."""
 
 
 class Healing:
-    """Looks after streams and links that do not deliver. Times are seconds of the session's clock.
+    """Repairs streams and sockets that do not deliver. Times are seconds of the session's clock.
 
     Attributes:
-        listening_since: since when links are read without a pause.
+        listening_since: when reading last resumed after a pause.
     """
 
     def __init__(self, pool: LinkPool, silence: SilenceWatch) -> None:
@@ -29,10 +29,10 @@ class Healing:
         self._pool = pool
         self._silence = silence
         self._held_since: dict[str, float] = {}
-        """Streams that would be active if a link were not held, each with since when it was active or could have been."""
+        """Streams that would be active if their socket were not held, each with the time since which it was, or could have been, active."""
 
     def doubt(self, streams: Iterable[str], reason: str, now: float) -> list[Action]:
-        """These streams do not deliver what they should."""
+        """Mark these streams as not delivered."""
         return self._heal(self._silence.doubt(streams, reason, now), now)
 
     def check(self, now: float, expectations: Mapping[str, Expectation], deliveries: Mapping[str, int]) -> list[Action]:
@@ -44,7 +44,7 @@ class Healing:
         return self._heal(changes, now) + self._heal_silent_links(expectations, now)
 
     def _heal_silent_links(self, expectations: Mapping[str, Expectation], now: float) -> list[Action]:
-        """A link that answers Pings and delivers nothing at all."""
+        """Repair sockets that answer Pings and deliver nothing at all."""
         actions: list[Action] = []
         for link in self._pool.in_state(*USEFUL):
             heard_at = max(link.opened_at if link.last_data_at is None else link.last_data_at, self.listening_since)
@@ -64,16 +64,16 @@ class Healing:
         return actions
 
     def expects_data(self, link: Link, expectations: Mapping[str, Expectation]) -> bool:
-        """Whether something must come soon on a link, since some of its streams are sent by the clock."""
+        """Whether data must come soon on a socket, since some of its streams are sent at fixed intervals."""
         return any(self._clock_seconds(name, expectations[name]) is not None for name in link.subscriptions.wanted)
 
     def _clock_seconds(self, stream: str, expectation: Expectation) -> float | None:
-        """The longest pause of a stream that is sent by the clock; None for any other, or one that may not exist."""
+        """The longest pause of a stream that is sent at fixed intervals; None for any other, or for one that may not exist."""
         must_exist = expectation.first_delivery_seconds is not None or self._silence.has_delivered(stream)
         return expectation.max_silence_seconds if must_exist else None
 
     def _heal(self, changes: list[Change], now: float) -> list[Action]:
-        """Carry out what follows from silence, and from its end."""
+        """Carry out what follows from silence and from its end."""
         notices: list[Action] = []
         failing: list[str] = []
         active: defaultdict[tuple[int, float], list[str]] = defaultdict(list)
@@ -107,7 +107,7 @@ class Healing:
         return any(stream in link.subscriptions.confirmed for link in self._pool.in_state(*USEFUL))
 
     def _subscribed_since(self) -> dict[str, float]:
-        """Since when each stream is active on some link without a break, or held back on a silent one, and read."""
+        """By stream: since when it has been active without a break on some socket, or held back on a silent one, while reading."""
         since: dict[str, float] = {}
         for link in self._pool.in_state(*DELIVERING):
             for name, at in link.streams.since.items():
@@ -125,13 +125,13 @@ class Healing:
 
 
 def _active_again(link: Link, change: Recovered, now: float) -> float | None:
-    """Since when a stream that has recovered is active on a link, None if it is not."""
+    """Since when a recovered stream is active on a socket; None if it is not."""
     confirmed_at = link.subscriptions.confirmed.get(change.stream)
     if confirmed_at is None or not link.is_held:
         return now if change.is_trusted and confirmed_at is not None else confirmed_at
     if change.is_trusted:
         link.subscriptions.ask_anew(change.stream)
-    return None  # the next Pong behind data says what is active on it
+    return None  # the next Pong after data shows what is active on it
 
 
 def _ask_again(link: Link, stream: str, *, is_failing: bool) -> None:

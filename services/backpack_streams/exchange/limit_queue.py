@@ -1,4 +1,4 @@
-"""Who may send the next REST request, and when: token buckets, priorities and pauses, without I/O and without a clock."""
+"""Decides which REST request is sent next, and when: token buckets, priorities and pauses, without I/O and without a clock."""
 
 import random
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from backpack_streams.backoff import Backoff
 from backpack_streams.errors import ExchangeError
 
 _ROUNDING_TOKENS = 1e-9
-"""What adding up refills may lose to rounding; without it a waiter would wake just before its token is whole."""
+"""The rounding error that adding up refills may cause. Without it a waiter would wake just before its token is whole."""
 _SHORTEST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _PAUSE_BACKOFF_BASE_SECONDS = 2.0
@@ -18,15 +18,15 @@ _OVERTAKES_IN_A_ROW = 9
 
 
 class LimitClass(StrEnum):
-    """Which limits of the exchange a request counts against."""
+    """Which of the exchange's limits a request counts against."""
 
     GENERAL = "general"
     HISTORICAL = "historical"
-    """Klines, funding rates and trade history: a limit of their own, and the general one as well."""
+    """Klines, funding rates and trade history: they have their own limit, and count against the general one as well."""
 
 
 class Priority(IntEnum):
-    """Who goes first: the lowest value; among equals, who asked first."""
+    """Which request goes first: the lowest value; among equals, the oldest."""
 
     GAP_SEED = 0
     SEED = 1
@@ -35,14 +35,14 @@ class Priority(IntEnum):
 
 
 class LimitQueueFullError(ExchangeError):
-    """So many requests wait for their turn that one more was turned away."""
+    """The queue is full, so the request was rejected."""
 
 
 class TokenBucket:
-    """Tokens refilled at a constant rate up to a capacity; one is spent per request.
+    """Tokens refilled at a constant rate up to a capacity; each request takes one.
 
-    In any window of t seconds at most capacity + t * refill tokens are taken. `now` is monotonic seconds
-    throughout; time that seems to go back counts as no time.
+    In any window of t seconds at most capacity + t * refill tokens are taken. `now` is in monotonic seconds throughout; a step back counts
+    as no time.
     """
 
     __slots__ = ("_refill_per_second", "_tokens", "_updated_at", "capacity")
@@ -51,7 +51,7 @@ class TokenBucket:
         """Start full.
 
         Raises:
-            ValueError: a capacity below 1, or no refill, with which a request might wait forever.
+            ValueError: the capacity is below 1, or there is no refill, so that a request might wait forever.
         """
         if capacity < 1 or refill_per_second <= 0:
             raise ValueError(f"a bucket of {capacity} tokens refilled by {refill_per_second}/s never lets a request go")
@@ -61,16 +61,16 @@ class TokenBucket:
         self._updated_at = now
 
     def available(self, now: float) -> float:
-        """Tokens there at `now`, a fraction included."""
+        """The tokens at `now`, including a fraction."""
         elapsed_seconds = max(0.0, now - self._updated_at)
         return min(self.capacity, self._tokens + elapsed_seconds * self._refill_per_second)
 
     def can_take(self, now: float) -> bool:
-        """Whether a whole token is there."""
+        """Whether a whole token is available."""
         return self.available(now) + _ROUNDING_TOKENS >= 1
 
     def take(self, now: float) -> bool:
-        """Take one token if it is there; say whether it was."""
+        """Take one token if available; return whether it was."""
         if not self.can_take(now):
             return False
         self._settle(self.available(now) - 1, now)
@@ -81,12 +81,12 @@ class TokenBucket:
         self._settle(min(self.capacity, self.available(now) + 1), now)
 
     def drain(self, until: float) -> None:
-        """Be empty until the moment `until`, and refill from there on."""
+        """Be empty until `until`, and refill from then on."""
         self._tokens = 0.0
         self._updated_at = until
 
     def seconds_until_token(self, now: float) -> float:
-        """How long until a whole token is there, in seconds; 0 if it is."""
+        """The time until a whole token is available, in seconds; 0 if one is."""
         if self.can_take(now):
             return 0.0
         not_refilling_seconds = max(0.0, self._updated_at - now)
@@ -98,7 +98,7 @@ class TokenBucket:
 
 
 class Turn:
-    """One request's place in the queue, and once it is granted its right to be sent."""
+    """One request's position in the queue and, once granted, its permission to be sent."""
 
     __slots__ = ("asked_at", "granted_at", "limit_class", "order", "priority")
 
@@ -116,12 +116,12 @@ class Turn:
 
 
 class LimitQueue:
-    """Grants turns to waiting requests by priority, as the buckets, the pauses and the places in flight allow.
+    """Grants turns to waiting requests by priority, within the buckets, the pauses and the limit in flight.
 
-    Ahead go gap seeds, then seeds, reference data, history; first come, first served inside a priority. A class whose
-    own bucket is empty or which is paused never holds up the other class. Nobody starves: after nine grants in a row
-    that overtook somebody who waited longer, the next grant goes to whoever has waited longest, so a request with
-    k older ones before it goes within 10 * (k + 1) grants that it could have had.
+    The order is `GAP_SEED`, `SEED`, `REFERENCE`, `HISTORY`, and first come, first served within a priority. A class that is paused or whose
+    own bucket is empty never holds up the other class. No request starves: after nine consecutive grants that overtook an older request,
+    the next grant goes to the oldest. A request with k older ones before it is therefore granted within 10 * (k + 1) grants that it could
+    have had.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class LimitQueue:
         """Join the queue.
 
         Raises:
-            LimitQueueFullError: the queue is at its bound.
+            LimitQueueFullError: the queue is full.
         """
         if self.waiting() >= self._longest_queue:
             raise LimitQueueFullError(
@@ -164,7 +164,7 @@ class LimitQueue:
         return turn
 
     def leave(self, turn: Turn, now: float) -> None:
-        """Give up a turn that was not used, granted or not; what it had taken is returned."""
+        """Return an unused turn, granted or not, with the tokens that it took."""
         if turn.granted_at is None:
             self._waiting[turn.limit_class, turn.priority].pop(turn.order, None)
             return
@@ -173,11 +173,11 @@ class LimitQueue:
         self.finish(turn)
 
     def finish(self, _turn: Turn) -> None:
-        """End a granted turn: its request was answered or failed, and its place in flight is free."""
+        """End a granted turn: its request was answered or failed, and no longer counts as in flight."""
         self.in_flight -= 1
 
     def grant(self, now: float) -> list[Turn]:
-        """Grant all turns that may go now, in the order in which they go."""
+        """Grant all turns that may go now, in their order."""
         granted = []
         while self.in_flight < self._most_in_flight and (turn := self._next_turn(now)) is not None:
             del self._waiting[turn.limit_class, turn.priority][turn.order]
@@ -189,7 +189,7 @@ class LimitQueue:
         return granted
 
     def seconds_until_grant(self, now: float) -> float | None:
-        """When to call `grant` again, in seconds; None if only a new, finished or left turn can change anything."""
+        """When to call `grant` again, in seconds; None if only a new, finished or returned turn can change anything."""
         if self.in_flight >= self._most_in_flight:
             return None
         waits = [
@@ -198,11 +198,11 @@ class LimitQueue:
         return min(waits, default=None)
 
     def refused(self, limit_class: LimitClass, retry_after_seconds: float | None, now: float) -> float:
-        """Note an answer that asks to wait. Returns the seconds that the class is paused from now.
+        """Note an answer that asks to wait. Returns the seconds for which the class is paused from now.
 
-        With `Retry-After` nothing at all is sent for as long as that says (1 s to 10 min): it speaks to the address, not of
-        one limit. Without it the class pauses for everybody, with exponential backoff. Answers to requests that were under
-        way when the pause began do not lengthen a pause chosen by backoff.
+        With `Retry-After`, nothing is sent for that time (limited to 1 s to 10 min): it applies to the address, not to one limit. Without
+        it, the whole class pauses with exponential backoff. Answers to requests that were in flight when the pause began do not extend a
+        pause chosen by backoff.
         """
         if retry_after_seconds is not None:
             pause_seconds = min(max(retry_after_seconds, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
@@ -221,7 +221,7 @@ class LimitQueue:
             self._backoffs[limit_class].reset()
 
     def available_share(self, limit_class: LimitClass, now: float) -> float:
-        """How full the bucket of a class is: 1 full, 0 empty or drained by a pause."""
+        """The fill of a class's bucket: 1 full, 0 empty or drained by a pause."""
         bucket = self._buckets[limit_class]
         return bucket.available(now) / bucket.capacity
 

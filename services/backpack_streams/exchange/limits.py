@@ -1,7 +1,7 @@
-"""The exchange's REST rate limits kept by everybody in the process: one queue, served by priority.
+"""The exchange's REST rate limits for the whole process: one queue, served by priority.
 
-The limits are those of Backpack's support pages: 2,000 requests a minute for an address, 30 a minute for
-historical endpoints. The exchange sends no rate-limit header, so the client counts for itself.
+The limits are those of Backpack's support pages: 2,000 requests per minute and address, 30 per minute for historical endpoints. The
+exchange sends no rate-limit header, so the client counts for itself.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ GENERAL_REQUESTS_PER_MINUTE: Final = 2_000
 HISTORICAL_REQUESTS_PER_MINUTE: Final = 30
 
 _BURST_SHARE = 0.1
-"""Part of a minute's budget that may go at once; the rest is spread evenly, so no minute exceeds the budget."""
+"""The part of a minute's budget that may go at once; the rest is spread evenly, so that no minute exceeds the budget."""
 _FEWEST_REQUESTS_PER_MINUTE = 2
 _SHORTEST_TIMER_SECONDS = 0.001
 
 
 class LimiterClosedError(ExchangeError):
-    """The limiter was closed while a request waited, or before it asked."""
+    """The limiter was closed before the request, or while it waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class LimitSettings:
     """How much of the exchange's limits this process uses.
 
     Attributes:
-        share: part of each limit in use, above 0 to 1; the rest is left to other users of the same address.
+        share: part of each limit in use, above 0 and up to 1; the rest is left to other users of the same address.
         general_per_minute: the exchange's limit on all requests.
         historical_per_minute: the exchange's limit on klines, funding rates and trade history.
-        longest_queue: how many requests may wait before more are turned away.
-        most_in_flight: how many requests are under way at once.
+        longest_queue: how many requests may wait before more are rejected.
+        most_in_flight: how many requests are in flight at once.
     """
 
     share: float = 0.5
@@ -67,15 +67,15 @@ class LimitSettings:
     most_in_flight: int = 8
 
     def budget_per_minute(self, limit_class: LimitClass) -> float:
-        """How many requests of a class may go in any minute."""
+        """How many requests of a class may be sent in any minute."""
         is_general = limit_class is LimitClass.GENERAL
         return (self.general_per_minute if is_general else self.historical_per_minute) * self.share
 
     def bucket(self, limit_class: LimitClass, now: float) -> TokenBucket:
-        """Make the bucket of a class, which lets no more than the share go in any 60 seconds.
+        """Make the bucket of a class, which never exceeds the share in any 60 seconds.
 
         Raises:
-            UsageError: the share is outside its range, or leaves fewer than two requests a minute.
+            UsageError: the share is out of range, or leaves fewer than two requests per minute.
         """
         if not 0 < self.share <= 1:
             raise UsageError(f"the share of the rate limit must be above 0 and at most 1, not {self.share}")
@@ -92,7 +92,7 @@ class LimitSettings:
 
 
 class LimitCounters(msgspec.Struct):
-    """What happened to the requests of one class so far."""
+    """The request counts of one class so far."""
 
     granted: int = 0
     waited_seconds: float = 0.0
@@ -100,13 +100,13 @@ class LimitCounters(msgspec.Struct):
     refused: int = 0
     """Answers that asked to wait: 429, 418, and 403 with Retry-After."""
     left: int = 0
-    """Turns given up before use: cancelled or out of time."""
+    """Turns returned unused: cancelled or out of time."""
     turned_away: int = 0
     """Requests that found the queue full."""
 
 
 class RateLimiter:
-    """Async shell round `LimitQueue`: requests wait here for their turn. One event loop, any number of tasks."""
+    """Async shell of `LimitQueue`: requests wait here for their turn. One event loop, any number of tasks."""
 
     def __init__(
         self,
@@ -115,10 +115,10 @@ class RateLimiter:
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start with full buckets; `clock` gives monotonic seconds.
+        """Start with full buckets; `clock` returns monotonic seconds.
 
         Raises:
-            UsageError: the settings leave too few requests a minute.
+            UsageError: the settings leave too few requests per minute.
         """
         self.settings = settings = settings or LimitSettings()
         now = clock()
@@ -136,13 +136,13 @@ class RateLimiter:
 
     @asynccontextmanager
     async def turn(self, limit_class: LimitClass, priority: Priority) -> AsyncIterator[Turn]:
-        """Wait for a turn and hold its place in flight inside the `async with`.
+        """Wait for a turn, and hold it inside the `async with`.
 
-        A waiter that is cancelled leaves the queue and takes nothing with it.
+        A cancelled waiter leaves the queue and uses no tokens.
 
         Raises:
-            LimitQueueFullError: too many wait already.
-            LimiterClosedError: the limiter is closed, or was while waiting.
+            LimitQueueFullError: too many requests wait already.
+            LimiterClosedError: the limiter is closed, or was closed during the wait.
         """
         turn = await self._wait_for_turn(limit_class, priority)
         try:
@@ -152,7 +152,7 @@ class RateLimiter:
             self._serve()
 
     def refused(self, limit_class: LimitClass, retry_after_seconds: float | None = None) -> float:
-        """Note an answer that asks to wait: pause the class for everybody, with Retry-After all. Returns the seconds of the pause."""
+        """Note an answer that asks to wait: pause the class or, with Retry-After, all classes. Returns the pause in seconds."""
         self._counters[limit_class].refused += 1
         pause_seconds = self._queue.refused(limit_class, retry_after_seconds, self._clock())
         self._serve()
@@ -163,7 +163,7 @@ class RateLimiter:
         self._queue.accepted(limit_class, self._clock())
 
     def counters(self, limit_class: LimitClass) -> LimitCounters:
-        """The class's running counters, for metrics: a live view, to be read only."""
+        """The running counters of the class, for metrics: a live view, to be read only."""
         return self._counters[limit_class]
 
     def queue_length(self, limit_class: LimitClass | None = None) -> int:
@@ -171,7 +171,7 @@ class RateLimiter:
         return self._queue.waiting(limit_class)
 
     def available_share(self, limit_class: LimitClass) -> float:
-        """What is left of the requests of a class that may go at once: 1 all, 0 none."""
+        """The share of a class's burst that is available now: 1 all, 0 none."""
         return self._queue.available_share(limit_class, self._clock())
 
     def paused_seconds(self, limit_class: LimitClass) -> float:
@@ -184,7 +184,7 @@ class RateLimiter:
         return self._queue.in_flight
 
     def close(self) -> None:
-        """End the waiting of everybody with `LimiterClosedError`; turns already granted run on."""
+        """End all waits with `LimiterClosedError`; granted turns continue."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -210,7 +210,7 @@ class RateLimiter:
         try:
             await waker
         except asyncio.CancelledError:
-            # The turn may have been granted in the moment of the cancellation: it is returned just the same.
+            # The turn may have been granted at the moment of the cancellation: it is returned all the same.
             self._wakers.pop(turn, None)
             self._queue.leave(turn, self._clock())
             counters.left += 1

@@ -1,4 +1,4 @@
-"""Keeps the wanted number of links up, and replaces a link before it goes wherever that is possible."""
+"""Keeps the wanted number of sockets up, and replaces a socket before it ends if possible."""
 
 import random
 from collections import deque
@@ -17,11 +17,11 @@ _AGE_JITTER = 0.1
 
 
 class LinkPool:
-    """The links of a session. Times are seconds of the session's clock.
+    """The sockets of a session. Times are seconds of the session's clock.
 
     Attributes:
-        links: the links by id.
-        undivided_since: when a link ended last: what came before may have come on another one than there is now.
+        links: the sockets by id.
+        undivided_since: when a socket last ended. Earlier data may have come on a socket that is gone.
     """
 
     def __init__(self, settings: SessionSettings, rng: random.Random | None = None) -> None:
@@ -36,11 +36,11 @@ class LinkPool:
         self._is_at_connect_limit = False
 
     def in_state(self, *states: LinkState) -> list[Link]:
-        """The links in one of these states."""
+        """The sockets in one of these states."""
         return [link for link in self.links.values() if link.state in states]
 
     def deadlines(self, *, is_paused: bool) -> Iterator[float]:
-        """When something is due; while nothing is read, nothing but opening links is."""
+        """When something is due. While reading is paused, only the opening of sockets is."""
         for slot in self._slots:
             if slot.retry_at is not None and slot.incoming is None:
                 yield slot.retry_at
@@ -52,19 +52,19 @@ class LinkPool:
     # Opening.
 
     def start(self, now: float) -> None:
-        """Plan the first links."""
+        """Schedule the first sockets."""
         for slot in self._slots:
             slot.retry_at = now
 
     def open_due(self, now: float) -> list[Action]:
-        """Open the links that are due."""
+        """Open the sockets that are due."""
         due = [
             slot for slot in self._slots if slot.retry_at is not None and slot.incoming is None and now >= slot.retry_at
         ]
         return [action for slot in due for action in self._open(slot, now)]
 
     def opened(self, link: Link, now: float) -> list[Action]:
-        """The handshake of a link is done: it takes the place of the one before, which delivers on until it has taken over."""
+        """The handshake of a socket is complete: it becomes the current one; the previous one delivers until this one has taken over."""
         slot, settings = link.slot, self._settings
         slot.incoming = None
         if slot.current is not None:
@@ -82,7 +82,7 @@ class LinkPool:
         return [opened, *self._bound_draining(now)]
 
     def failed(self, link: Link, reason: str, now: float) -> list[Action]:
-        """A link could not be opened."""
+        """A socket could not be opened."""
         del self.links[link.link_id]
         link.slot.incoming = None
         delay = link.slot.schedule(now, at_once=False)
@@ -92,7 +92,7 @@ class LinkPool:
     # Replacing.
 
     def renew(self, link: Link, reason: str, now: float) -> list[Action]:
-        """Open a successor for an open link, which takes over before this one goes; nothing if one is on its way."""
+        """Open a successor for an open socket, which takes over before this one ends; do nothing if one is already coming."""
         if not link.is_lasting:
             return []
         link.slot.retry_at = now
@@ -100,24 +100,24 @@ class LinkPool:
         return [Notice(NoticeKind.LINK_RENEWAL, message, link.link_id)]
 
     def renew_all(self, reason: str, now: float) -> list[Action]:
-        """Renew every open link."""
+        """Renew every open socket."""
         return [action for link in self.in_state(LinkState.OPEN) for action in self.renew(link, reason, now)]
 
     def renew_failing(self, link: Link, reason: str, now: float) -> list[Action]:
-        """Renew a link that does not deliver, unless that was tried too lately."""
+        """Renew a socket that does not deliver, unless that was tried too recently."""
         if not link.is_lasting or not link.slot.spend_renewal(now, self._settings):
             return []
         return self.renew(link, reason, now)
 
     def renew_one_failing(self, reason: str, now: float) -> list[Action]:
-        """Renew the oldest open link for which that was not tried too lately."""
+        """Renew the oldest open socket for which that was not tried too recently."""
         for link in sorted(self.in_state(LinkState.OPEN), key=lambda each: each.opened_at):
             if renewal := self.renew_failing(link, reason, now):
                 return renewal
         return []
 
     def look_after(self, link: Link, now: float) -> list[Action]:
-        """What time brings to one link: a Ping, a successor, or its end."""
+        """Do what is due for one socket: send a Ping, open a successor, or drop it."""
         settings, liveness, link_id = self._settings, link.liveness, link.link_id
         if link.state is LinkState.CLOSING and now >= link.give_up_at:
             grace = settings.server_grace_seconds + settings.server_grace_margin_seconds
@@ -147,14 +147,14 @@ class LinkPool:
         return actions
 
     def drop_replaced(self, now: float) -> list[Action]:
-        """Drop the links whose successor has taken over, or took too long to."""
+        """Drop the sockets whose successor has taken over, or has taken too long."""
         actions: list[Action] = []
         for link in self.in_state(LinkState.REPLACED):
             successor = link.slot.current
             if successor is None:
                 continue
             if now >= link.give_up_at and successor.is_held and link.streams.since:
-                link.give_up_at = now + self._settings.overlap_max_seconds  # all that is known to deliver
+                link.give_up_at = now + self._settings.overlap_max_seconds  # no other socket is known to deliver
             if now >= link.give_up_at or successor.covers_for(link, now, self._settings):
                 message = f"link {link.link_id} is replaced by link {successor.link_id}"
                 actions += self.drop(link, NoticeKind.LINK_REPLACED, message, now)
@@ -163,7 +163,7 @@ class LinkPool:
     # Ending.
 
     def lost(self, link: Link, reason: str, now: float) -> list[Action]:
-        """A link that was open is gone."""
+        """A socket that was open has ended."""
         gone = self._end(link, now)
         if link.state is not LinkState.OPEN:
             message = f"link {link.link_id} is gone as announced: {reason}"
@@ -173,7 +173,7 @@ class LinkPool:
         return [*gone, Notice(NoticeKind.LINK_LOST, message, link.link_id, retry_seconds=delay)]
 
     def closed_by_server(self, link: Link, code: int, reason: str, now: float) -> list[Action]:
-        """The server sent its Close frame: bring up a new link, let the old one deliver as long as it does."""
+        """The server sent its Close frame: open a new socket, and let the old one deliver as long as it does."""
         grace = self._settings.server_grace_seconds + self._settings.server_grace_margin_seconds
         link.give_up_at = now + grace
         delay = self._vacate(link, now, at_once=True) if link.state is LinkState.OPEN else None
@@ -184,7 +184,7 @@ class LinkPool:
         return [notice, *self._bound_draining(now)]
 
     def drop(self, link: Link, kind: NoticeKind, message: str, now: float) -> list[Action]:
-        """End a link."""
+        """End a socket."""
         actions: list[Action] = [*self._end(link, now), Notice(kind, message, link.link_id)]
         if link.state in DELIVERING and kind is not NoticeKind.LINK_DEAD:
             actions.append(SendClose(link.link_id))
@@ -205,7 +205,7 @@ class LinkPool:
         return dropped
 
     def _vacate(self, link: Link, now: float, *, at_once: bool) -> float | None:
-        """Take an open link out of its slot and plan its successor; give the delay, None if one is on its way."""
+        """Remove an open socket from its connection and schedule its successor. Returns the delay, None if one is already coming."""
         slot = link.slot
         slot.current = None
         if link.was_stable(now, self._settings):

@@ -1,7 +1,7 @@
-"""The Pings of one link, each numbered: a Pong proves that everything sent before its Ping arrived was received.
+"""The numbered Pings of one socket: a Pong proves the receipt of everything sent before its Ping arrived.
 
-The exchange answers in order, so the Pong to a Ping says that whatever it had sent until then is here, and that it has dealt
-with every request in front of the Ping.
+The exchange answers in order. The Pong to a Ping therefore shows that everything it had sent until then has arrived, and that it has
+handled every request before the Ping.
 """
 
 from backpack_streams.exchange.session_actions import SendPing
@@ -9,15 +9,15 @@ from backpack_streams.exchange.session_settings import SessionSettings
 
 _UNANSWERED_LIMIT = 1024
 _LATE_SECONDS = 1.0
-"""A Ping that goes out later than this after it was due means that this process stood still, which says nothing about the link."""
+"""A Ping sent more than this after it was due means that this process was stalled, which says nothing about the socket."""
 
 
 class Liveness:
-    """What one link answers, and since when it does not. Times are seconds of the session's clock.
+    """Which Pings of one socket are answered, and since when none is. Times are seconds of the session's clock.
 
     Attributes:
         proven_through: when the newest answered Ping was sent.
-        heard_at: when anything was received, control frames included.
+        heard_at: when anything was last received, control frames included.
     """
 
     def __init__(self, link_id: int, settings: SessionSettings, now: float) -> None:
@@ -44,7 +44,7 @@ class Liveness:
         return self._number, SendPing(self._link_id, payload)
 
     def pong(self, payload: bytes) -> int | None:
-        """The number of the Ping that this Pong answers, and with it every one before; None if it answers none."""
+        """The number of the Ping that this Pong answers, together with all earlier ones; None if it answers none."""
         if payload not in self._unanswered:
             return None
         while True:
@@ -60,30 +60,30 @@ class Liveness:
         self.heard_at = max(self.heard_at, at)
 
     def restart(self, now: float) -> None:
-        """Count every wait from now: nothing could be heard until now."""
+        """Restart every wait: nothing could be received until now."""
         self._judged_from = now
         self._waiting_since = None
         self._pinged_at = now - self._settings.ping_interval_seconds  # a Ping is due at once
 
     def is_due(self, now: float) -> bool:
-        """Whether a Ping is to go out."""
+        """Whether a Ping is due."""
         return now >= self.due_at()
 
     def is_late(self, now: float) -> bool:
-        """Whether this process stood still, so that nothing follows from hearing nothing."""
+        """Whether this process was stalled, so that silence proves nothing."""
         return now > self.due_at() + _LATE_SECONDS
 
     def unheard_seconds(self, now: float) -> float:
-        """For how long a Ping is unanswered and nothing else was heard either."""
+        """For how long a Ping has been unanswered with nothing else received (seconds)."""
         return now - self._waiting_since if self._waiting_since is not None and self._is_waiting else 0.0
 
     def is_mute(self, now: float) -> bool:
-        """Whether Pings are left unanswered for so long that no answer is to be expected, whatever else is heard."""
+        """Whether Pings have been unanswered for so long that no answer is expected, whatever else is received."""
         sent_at = next((sent_at for _, sent_at in self._unanswered.values()), now)
         return now >= max(sent_at, self._judged_from) + self._settings.barrier_timeout_seconds
 
     def due_at(self) -> float:
-        """When the next Ping is due; the link is judged at that pace too."""
+        """When the next Ping is due; the socket is judged at the same pace."""
         return self._pinged_at + self._settings.ping_interval_seconds
 
     @property

@@ -1,4 +1,4 @@
-"""Streams that the exchange refuses, each until it is tried again, and a bounded number of notices about errors."""
+"""Streams that the exchange refuses, until they are retried, and a limited number of notices about errors."""
 
 from collections import deque
 from collections.abc import Collection
@@ -12,10 +12,10 @@ _MOST_DOUBLINGS = 16
 
 
 class Refusals:
-    """Refused streams of all links together. Times are seconds of the session's clock.
+    """The refused streams of all sockets together. Times are seconds of the session's clock.
 
     Attributes:
-        until: refused streams, each with when it is tried again.
+        until: refused streams, each with the time of its next try.
     """
 
     def __init__(self, settings: SessionSettings) -> None:
@@ -25,14 +25,14 @@ class Refusals:
         self._told: deque[float] = deque(maxlen=settings.unattributed_notices_per_minute_limit)
 
     def take_due(self, now: float) -> list[str]:
-        """Streams to try again."""
+        """The streams to retry now."""
         due = [name for name, until in self.until.items() if now >= until]
         for name in due:
             del self.until[name]
         return due
 
     def reject(self, verdict: Rejected, link_id: int, now: float) -> list[Action]:
-        """The exchange refuses a stream by its name: it may not know it yet, or be in trouble, so the first tries come soon."""
+        """The exchange refuses a stream by name. It may not know it yet, or have a fault, so the first retries come soon."""
         tries = self._rejections[verdict.stream] = self._rejections.get(verdict.stream, -1) + 1
         base, cap = self._settings.rejected_base_seconds, self._settings.rejected_retry_seconds
         retry = min(cap, base * 2 ** min(tries, _MOST_DOUBLINGS))
@@ -42,20 +42,20 @@ class Refusals:
         return [_rejected(message, link_id, verdict.stream, verdict.code, retry)]
 
     def confirmed(self, streams: Collection[str]) -> None:
-        """The exchange takes these subscriptions: what it said of them before is forgotten."""
+        """The exchange takes these subscriptions: forget earlier rejections."""
         if self._rejections:
             for name in streams:
                 self._rejections.pop(name, None)
 
     def forget(self, stream: str) -> None:
-        """The stream is wanted no more."""
+        """The stream is no longer wanted."""
         self.until.pop(stream, None)
         self._rejections.pop(stream, None)
 
     def refuse_signature(
         self, verdict: SignatureRefused, streams: Collection[str], link_id: int, now: float
     ) -> list[Action]:
-        """The exchange does not take the signature that these streams were asked for with."""
+        """The exchange refuses the signature of the request for these streams."""
         code, retry = verdict.code, self._settings.refused_signature_retry_seconds
         self.until.update(dict.fromkeys(streams, now + retry))
         words = f"{code} {verdict.message}; next try in {retry:.0f} s"
@@ -69,7 +69,7 @@ class Refusals:
         ]
 
     def refused(self, verdict: Refused, link_id: int, now: float) -> list[Action]:
-        """An error came back on the subscription of several streams, none of which is to blame by now."""
+        """Report an error on the subscription of several streams, of which none is known to be bad so far."""
         if not self._may_tell(now):
             return []
         code, retry = verdict.code, verdict.retry_seconds
@@ -80,7 +80,7 @@ class Refusals:
         return [Notice(NoticeKind.SUBSCRIBE_REFUSED, message, link_id, code=code, retry_seconds=retry)]
 
     def unattributed(self, code: int, message: str, link_id: int, now: float) -> list[Action]:
-        """An error frame came that belongs to no subscription."""
+        """Report an error frame that belongs to no subscription."""
         if not self._may_tell(now):
             return []
         words = f"the exchange sent error {code} {message} on link {link_id}, for no request known here"

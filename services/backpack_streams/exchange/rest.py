@@ -1,4 +1,4 @@
-"""The REST client of Backpack's public API: one typed call for each endpoint, within rate limits, exact to the digit."""
+"""The REST client of Backpack's public API: one typed call per endpoint, within the rate limits, exact to the digit."""
 
 import random
 import ssl
@@ -39,19 +39,21 @@ RowType = TypeVar("RowType")
 Decoded = TypeVar("Decoded")
 
 DEPTH_LIMITS: Final = (5, 10, 20, 50, 100, 500, 1000)
-"""Numbers of levels that `/depth` takes; it answers 400 to all others."""
+"""The numbers of levels that `/depth` accepts; it answers 400 to all others."""
 DEEPEST_TRADE_HISTORY: Final = 10_000
-"""Where `/trades/history` ends: offset + limit may not go past it."""
+"""The end of `/trades/history`: offset + limit may not exceed it."""
 MOST_TRADES: Final = 1_000
 MOST_FUNDING_RATES: Final = 10_000
 
 
 class RestClient:
-    """Typed calls of the public API. Each takes a `priority` in the rate limiter's queue and gives an `Answer`.
+    """Typed calls of the public API. Each takes a `priority` in the rate limiter's queue and returns an `Answer`.
 
-    Every call raises `RestError` when no usable answer comes (see `rest_errors`), and `UsageError` on
-    parameters that the exchange is known to refuse. Use it as `async with RestClient(settings) as client`, or
-    `close()` it. One event loop.
+    Use it as `async with RestClient(settings) as client`, or `close()` it. One event loop.
+
+    Raises:
+        RestError: from every call, if no usable answer comes (see `rest_errors`).
+        UsageError: from calls with parameters that the exchange is known to refuse.
     """
 
     def __init__(
@@ -64,12 +66,18 @@ class RestClient:
         wall_clock_us: Callable[[], int] | None = None,
         on_answer: Callable[[RawAnswer], None] | None = None,
     ) -> None:
-        """Prepare; nothing is sent yet. A `limiter` handed in is shared with other clients and outlives this one.
+        """Prepare; nothing is sent yet.
 
-        `on_answer` is told of every whole answer as it came, refusals included.
+        Args:
+            settings: addresses, times and limits.
+            limiter: a rate limiter shared with other clients; it outlives this client.
+            ssl_context: for `https`; the default follows `RestSettings.network`.
+            rng: makes the jitter repeatable.
+            wall_clock_us: returns microseconds since the Unix epoch, for received times.
+            on_answer: called with every complete answer as received, refusals included.
 
         Raises:
-            UsageError: the base URL is none, or the limits leave too few requests.
+            UsageError: the base URL is invalid, or the limits leave too few requests.
         """
         self._transport = RestTransport(
             settings or RestSettings(),
@@ -87,7 +95,7 @@ class RestClient:
 
     @property
     def counters(self) -> RestCounters:
-        """What was sent and answered so far: a live view, to be read only."""
+        """The counts of requests and answers so far: a live view, to be read only."""
         return self._transport.counters
 
     async def __aenter__(self) -> Self:
@@ -99,7 +107,7 @@ class RestClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; calls still under way end with `RestError`. May be called more than once."""
+        """Close the connections; calls in progress end with `RestError`. May be called more than once."""
         await self._transport.close()
 
     async def fetch(
@@ -111,7 +119,18 @@ class RestClient:
         priority: Priority = Priority.REFERENCE,
         symbol: str | None = None,
     ) -> Answer[bytes | None]:
-        """Fetch any path undecoded, by the same rules as the typed calls; the body is None on status 204."""
+        """Fetch any path undecoded, by the same rules as the typed calls; the body is None on status 204.
+
+        Args:
+            path: absolute, such as `/api/v1/time`.
+            parameters: the query, as names and values.
+            limit_class: the rate limit that the endpoint counts against.
+            priority: the position in the rate limiter's queue.
+            symbol: the market concerned, for error messages.
+
+        Raises:
+            RestError: no usable answer came.
+        """
         return await self._transport.get(path, parameters, limit_class=limit_class, priority=priority, symbol=symbol)
 
     async def rows(
@@ -125,7 +144,14 @@ class RestClient:
         priority: Priority = Priority.REFERENCE,
         symbol: str | None = None,
     ) -> Answer[Rows[RowType]]:
-        """The rows of any path, each as `read_row` reads it; none on status 204."""
+        """The rows of any path, each parsed by `read_row`; none on status 204.
+
+        A row that `read_row` refuses with `FieldError` is returned among the bad rows. The arguments are as for `fetch`; `shape` is the
+        location of the rows in the answer.
+
+        Raises:
+            RestError: no usable answer came, or the body has another shape.
+        """
         answer = await self.fetch(path, parameters, limit_class=limit_class, priority=priority, symbol=symbol)
         if answer.body is None:
             return _with_body(answer, Rows(()))
@@ -134,14 +160,24 @@ class RestClient:
     async def markets(
         self, market_types: Sequence[str] = (), *, priority: Priority = Priority.REFERENCE
     ) -> Answer[Rows[Market]]:
-        """All markets of these types (none: spot and perpetual). Up to 15 min old: look at `age_seconds`."""
+        """All markets of these types (none given: spot and perpetual). The answer may be 15 min old: check `age_seconds`."""
         parameters: Parameters = [("marketType", market_type) for market_type in market_types]
         return await self.rows("/api/v1/markets", parameters, read_market, priority=priority)
 
     async def depth(
         self, symbol: str, limit: int = 1000, *, priority: Priority = Priority.SEED
     ) -> Answer[DepthSnapshot]:
-        """The book, at most `limit` levels a side (one of `DEPTH_LIMITS`). A closed market is a RestError of status 404."""
+        """The book, with at most `limit` levels per side.
+
+        Args:
+            symbol: the market.
+            limit: one of `DEPTH_LIMITS`.
+            priority: the position in the rate limiter's queue.
+
+        Raises:
+            RestError: no usable answer came; its status is 404 for a closed market.
+            UsageError: `limit` is none of `DEPTH_LIMITS`.
+        """
         if limit not in DEPTH_LIMITS:
             raise UsageError(
                 f"{limit} levels of {symbol} cannot be asked; take one of {', '.join(map(str, DEPTH_LIMITS))}"
@@ -153,7 +189,18 @@ class RestClient:
     async def funding_rates(
         self, symbol: str, limit: int = 100, offset: int = 0, *, priority: Priority = Priority.HISTORY
     ) -> Answer[Rows[FundingRate]]:
-        """Funding rates, newest first; the first is of the interval in progress. `limit` is at most 10,000."""
+        """Funding rates, newest first; the first row is the current interval and still changes.
+
+        Args:
+            symbol: the market.
+            limit: the number of rows, at most 10,000.
+            offset: the number of newest rows to skip.
+            priority: the position in the rate limiter's queue.
+
+        Raises:
+            RestError: no usable answer came.
+            UsageError: `limit` or `offset` is out of range.
+        """
         _check_page(symbol, limit, offset, most_rows=MOST_FUNDING_RATES)
         parameters: Parameters = [("symbol", symbol), ("limit", limit), ("offset", offset)]
         return await self._history("/api/v1/fundingRates", parameters, read_funding_rate, priority, symbol)
@@ -161,7 +208,19 @@ class RestClient:
     async def klines(
         self, symbol: str, interval: str, start_s: int, end_s: int, *, priority: Priority = Priority.HISTORY
     ) -> Answer[Rows[Kline]]:
-        """Candles of an interval such as `1m`, from `start_s` to `end_s` in seconds since 1970."""
+        """Candles of one market.
+
+        Args:
+            symbol: the market.
+            interval: such as `1m`; see `KLINE_INTERVALS`.
+            start_s: seconds since the Unix epoch.
+            end_s: seconds since the Unix epoch.
+            priority: the position in the rate limiter's queue.
+
+        Raises:
+            RestError: no usable answer came.
+            UsageError: the end is before the start.
+        """
         if end_s < start_s:
             raise UsageError(f"klines of {symbol} cannot end ({end_s} s) before they start ({start_s} s)")
         parameters: Parameters = [
@@ -175,7 +234,12 @@ class RestClient:
     async def trades(
         self, symbol: str, limit: int = 100, *, priority: Priority = Priority.REFERENCE
     ) -> Answer[Rows[Trade]]:
-        """The newest trades, at most 1,000."""
+        """The newest trades of one market; `limit` is at most 1,000.
+
+        Raises:
+            RestError: no usable answer came.
+            UsageError: `limit` is out of range.
+        """
         _check_page(symbol, limit, 0, most_rows=MOST_TRADES)
         parameters: Parameters = [("symbol", symbol), ("limit", limit)]
         return await self.rows("/api/v1/trades", parameters, trade_reader(symbol), priority=priority, symbol=symbol)
@@ -183,7 +247,18 @@ class RestClient:
     async def trades_history(
         self, symbol: str, limit: int = 100, offset: int = 0, *, priority: Priority = Priority.HISTORY
     ) -> Answer[Rows[Trade]]:
-        """Older trades in pages of at most 1,000; `offset` + `limit` goes no further than 10,000."""
+        """Older trades of one market, in pages.
+
+        Args:
+            symbol: the market.
+            limit: the number of rows, at most 1,000.
+            offset: the number of newest rows to skip; `offset` + `limit` is at most 10,000.
+            priority: the position in the rate limiter's queue.
+
+        Raises:
+            RestError: no usable answer came.
+            UsageError: `limit` or `offset` is out of range.
+        """
         _check_page(symbol, limit, offset, most_rows=MOST_TRADES)
         if offset + limit > DEEPEST_TRADE_HISTORY:
             raise UsageError(
@@ -194,7 +269,7 @@ class RestClient:
         return await self._history("/api/v1/trades/history", parameters, trade_reader(symbol), priority, symbol)
 
     async def time_ms(self, *, priority: Priority = Priority.REFERENCE) -> Answer[int]:
-        """The exchange's clock, in milliseconds since 1970."""
+        """The exchange's clock, in milliseconds since the Unix epoch."""
         path = "/api/v1/time"
         return _decoded(path, None, await self.fetch(path, priority=priority), decode_time_ms)
 

@@ -1,4 +1,4 @@
-"""From the bytes of a REST answer to its typed rows: a row that cannot be read is set apart and never loses the others."""
+"""Decodes a REST answer into typed rows; an unreadable row is set apart and does not affect the others."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from backpack_streams.exchange.rest_wire import (
 
 RowType = TypeVar("RowType")
 ReadRow = Callable[[Row, str], RowType]
-"""Reads one row; the second argument is the row's text as sent."""
+"""Parses one row; the second argument is the row's text as sent."""
 
 _rows_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -26,7 +26,7 @@ _fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where the rows of an answer are: an array as a whole, the array in one field, or one object that is the only row."""
+    """The location of the rows in an answer: a top-level array, the array in one field, or one object that is the only row."""
 
     array_in: str | None = None
     is_one_object: bool = False
@@ -42,14 +42,14 @@ ONE_OBJECT: Final = Shape(is_one_object=True)
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """A row of an answer that could not be read: its bytes as sent, and why."""
+    """An unreadable row of an answer: its bytes as sent, and the reason."""
 
     raw: bytes
     reason: str
 
 
 class Rows(msgspec.Struct, Generic[RowType], frozen=True):
-    """The rows of one answer in the order sent, those that could not be read, and how often each new field came."""
+    """The rows of one answer in the order sent, the unreadable ones, and the number of occurrences of each new field."""
 
     rows: tuple[RowType, ...]
     bad_rows: tuple[BadRow, ...] = ()
@@ -57,7 +57,7 @@ class Rows(msgspec.Struct, Generic[RowType], frozen=True):
 
 
 def decode_rows(body: bytes, read_row: ReadRow[RowType], shape: Shape = ARRAY) -> Rows[RowType]:
-    """Read the objects of a body row by row.
+    """Parse the objects of a body row by row.
 
     Raises:
         FieldError: the body has another shape.
@@ -94,10 +94,10 @@ def _raw_rows(body: bytes, shape: Shape) -> list[msgspec.Raw]:
 
 
 def decode_depth(body: bytes, symbol: str) -> DepthSnapshot:
-    """Read a `/depth` answer; with one level unreadable the whole book is unusable.
+    """Parse a `/depth` answer; if one level is unreadable, the whole book is unusable.
 
     Raises:
-        FieldError: anything the book needs is missing or unreadable.
+        FieldError: anything that the book needs is missing or unreadable.
     """
     row = Row(decode_exact(body))
     return DepthSnapshot(
@@ -110,12 +110,16 @@ def decode_depth(body: bytes, symbol: str) -> DepthSnapshot:
 
 
 def decode_time_ms(body: bytes) -> int:
-    """Read a `/time` answer, a bare integer of milliseconds. Raises FieldError if it is none."""
+    """Parse a `/time` answer, a bare integer of milliseconds since the Unix epoch.
+
+    Raises:
+        FieldError: it is no integer.
+    """
     return integer(decode_exact(body.strip()))
 
 
 def read_market(row: Row, raw: str) -> Market:
-    """Read a row of `/markets`; raises FieldError."""
+    """Parse a row of `/markets`; raises FieldError."""
     row.leave("imfFunction", "mmfFunction", "positionLimitWeight")
     filters = row.nested("filters")
     price, quantity = filters.nested("price"), filters.nested("quantity")
@@ -143,7 +147,7 @@ def read_market(row: Row, raw: str) -> Market:
 
 
 def read_funding_rate(row: Row, _raw: str) -> FundingRate:
-    """Read a row of `/fundingRates`; raises FieldError."""
+    """Parse a row of `/fundingRates`; raises FieldError."""
     return FundingRate(
         symbol=row.text("symbol"),
         funding_rate=row.decimal("fundingRate"),
@@ -152,7 +156,7 @@ def read_funding_rate(row: Row, _raw: str) -> FundingRate:
 
 
 def kline_reader(symbol: str, interval: str) -> ReadRow[Kline]:
-    """Make the reader of `/klines` rows, which say neither symbol nor interval; it raises FieldError."""
+    """Make the parser of `/klines` rows, which contain neither symbol nor interval; it raises FieldError."""
 
     def read_kline(row: Row, _raw: str) -> Kline:
         return Kline(
@@ -173,7 +177,7 @@ def kline_reader(symbol: str, interval: str) -> ReadRow[Kline]:
 
 
 def trade_reader(symbol: str) -> ReadRow[Trade]:
-    """Make the reader of `/trades` rows, which do not say their symbol; it raises FieldError."""
+    """Make the parser of `/trades` rows, which do not contain their symbol; it raises FieldError."""
 
     def read_trade(row: Row, _raw: str) -> Trade:
         return Trade(

@@ -1,4 +1,4 @@
-"""What can go wrong with a REST call, each error naming the request, what came back and what to do."""
+"""The errors of REST calls; each names the request, the answer and what to do."""
 
 import msgspec
 
@@ -20,7 +20,7 @@ _ADVICE_ON_SERVER_ERROR = "the exchange has trouble: it is safe to ask again lat
 
 
 class RestRequest(msgspec.Struct, frozen=True):
-    """Which request an error or a log line is about."""
+    """The request that an error or a log line is about."""
 
     method: str
     path: str
@@ -34,14 +34,14 @@ class RestError(ExchangeError):
     """A REST call brought no usable answer.
 
     Attributes:
-        request: the method, path and symbol asked.
-        status: HTTP status, None when no answer came.
-        code: the exchange's own error code (such as `RESOURCE_NOT_FOUND`), None on plain-text errors.
+        request: the method, path and symbol of the request.
+        status: the HTTP status; None if no answer came.
+        code: the exchange's own error code (such as `RESOURCE_NOT_FOUND`); None for plain-text errors.
         message: what the exchange said, or what happened on the way; at most 300 characters.
         advice: what to do about it.
         retryable: whether an idempotent request may be sent again.
-        retry_after_seconds: what the `Retry-After` header asked for, None without one.
-        attempts: how often the request was sent before this was given up on.
+        retry_after_seconds: the time in the `Retry-After` header; None without one.
+        attempts: how often the request was sent.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class RestError(ExchangeError):
 
 
 class RestNoAnswerError(RestError):
-    """Nothing came back: no connection, a connection cut mid-request, a timeout, or no turn in the queue."""
+    """No answer came: no connection, a connection cut during the request, a timeout, or no turn in the queue."""
 
 
 class RestRedirectError(RestError):
-    """The answer was a redirect. None is followed: the exchange's API has no reason to send one."""
+    """The answer was a redirect. Redirects are not followed: the exchange's API has no reason to send one."""
 
 
 class RestUnusableAnswerError(RestError):
-    """An answer came with a good status, and its body is not what the call promises.
+    """An answer came with a good status, but its body is not what the call promises.
 
     Attributes:
         body: the bytes received, for a dead letter; empty if they were too many to keep.
@@ -111,7 +111,7 @@ def error_from_answer(
 
 
 def asks_to_wait(status: int, retry_after_seconds: float | None) -> bool:
-    """Whether an answer is not about its request but asks this address to send less: a rate limit, or a CDN's ban for a time.
+    """Whether an answer asks this address to send less, and is not about its request: a rate limit, or a temporary ban by the CDN.
 
     A 403 without `Retry-After` may be about one path.
     """

@@ -1,7 +1,7 @@
-"""Reading single fields of a REST answer as tolerantly as the wire needs and as exactly as the money needs.
+"""Parses single fields of a REST answer: as tolerant as the wire requires, and exact for money.
 
-The wire sends numbers as strings and strings as numbers, leaves optional fields out or sends null, and adds fields
-at will. Nothing here ever turns a price, quantity or rate into a binary float.
+The wire sends numbers as strings and strings as numbers, omits optional fields or sends null, and adds fields at any time. No price,
+quantity or rate is ever converted to a binary float.
 """
 
 import re
@@ -27,12 +27,12 @@ _ISO_TIME = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MICROSECOND = timedelta(microseconds=1)
 
-# The hook sees the digits of a JSON number with a point or an exponent before any float is made of them.
+# The hook gets the digits of a JSON number with a point or an exponent before a float is made of them.
 _decoder: Final = msgspec.json.Decoder(Any, float_hook=str)
 
 
 class FieldError(ValueError):
-    """A value is missing or is not what its field holds; the text says which and why."""
+    """A value is missing or does not fit its field; the text says which and why."""
 
 
 def decode_exact(raw: bytes | msgspec.Raw) -> Any:
@@ -50,7 +50,7 @@ def decode_exact(raw: bytes | msgspec.Raw) -> Any:
 
 
 def decimal_text(value: object) -> str:
-    """Give a decimal as text without exponent: a plain string exactly as sent, anything else by its digits.
+    """Return a decimal as text without exponent: a plain string exactly as sent, anything else by its digits.
 
     Raises:
         FieldError: not a finite decimal number, or more than 128 characters long.
@@ -63,7 +63,7 @@ def decimal_text(value: object) -> str:
 
 
 def integer(value: object) -> int:
-    """Give a 64-bit integer, sent as a number or as text (`"123"`, also `123.0` and `1e3`).
+    """Return a 64-bit integer, sent as a number or as text (`"123"`, also `123.0` and `1e3`).
 
     Raises:
         FieldError: not a whole number, or outside the signed 64-bit range.
@@ -81,7 +81,7 @@ def integer(value: object) -> int:
 
 
 def boolean(value: object) -> bool:
-    """Give a truth value, sent as such or as the text `true` or `false`.
+    """Return a boolean, sent as such or as the text `true` or `false`.
 
     Raises:
         FieldError: anything else.
@@ -94,10 +94,10 @@ def boolean(value: object) -> bool:
 
 
 def text(value: object) -> str:
-    """Give a text, also where an identifier arrives as a number.
+    """Return a text; an identifier may arrive as a number.
 
     Raises:
-        FieldError: a list, an object or a truth value.
+        FieldError: a list, an object or a boolean.
     """
     if isinstance(value, str):
         return value
@@ -107,13 +107,13 @@ def text(value: object) -> str:
 
 
 def time_us(value: object) -> int:
-    """Microseconds since 1970 UTC of an ISO 8601 text; without a zone it is UTC, as the exchange writes it.
+    """Microseconds since the Unix epoch of an ISO 8601 text; without a zone it is UTC, as the exchange writes it.
 
-    Takes `T` or a blank between date and time, with or without seconds and fraction. Integer arithmetic
-    throughout; digits beyond the microsecond are cut.
+    Accepts `T` or a blank between date and time, with or without seconds and fraction. The arithmetic is integer throughout; digits beyond
+    the microsecond are cut.
 
     Raises:
-        FieldError: not such a text, or no such moment.
+        FieldError: not such a text, or no existing moment.
     """
     match = _ISO_TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -131,10 +131,10 @@ def time_us(value: object) -> int:
 
 
 class Row:
-    """One JSON object of an answer, read field by field; it remembers what nobody asked for.
+    """One JSON object of an answer, parsed field by field; it tracks the fields that were never requested.
 
-    Every reader raises `FieldError` naming the field. A reader of an optional field gives None where the
-    field is absent or null, of an optional number also where it is empty text.
+    Every reader raises `FieldError` naming the field. A reader of an optional field returns None if the field is absent or null; for an
+    optional number also if it is empty text.
     """
 
     __slots__ = ("_asked", "_parts", "_values")
@@ -147,7 +147,7 @@ class Row:
         self._parts: dict[str, list[Row]] = {}
 
     def unknown(self) -> frozenset[str]:
-        """Names of the fields that were sent and never asked for, those of `part` and `parts` with a dot between."""
+        """Names of fields that were sent and never requested; those inside `part` and `parts` have a dotted prefix."""
         within = (f"{name}.{inner}" for name, rows in self._parts.items() for row in rows for inner in row.unknown())
         return frozenset([*(self._values.keys() - self._asked), *within])
 
@@ -169,7 +169,7 @@ class Row:
         return _named(name, decimal_text, self._required(name))
 
     def optional_decimal(self, name: str, *, absent: Sequence[str] = ()) -> str | None:
-        """Exact decimal text of an optional field; empty text and the texts in `absent` mean there is no value."""
+        """Exact decimal text of an optional field; empty text and the texts in `absent` mean that there is no value."""
         value = self._optional_number(name)
         return None if value is None or value in absent else _named(name, decimal_text, value)
 
@@ -183,46 +183,46 @@ class Row:
         return None if value is None else _named(name, integer, value)
 
     def boolean(self, name: str) -> bool:
-        """Truth value of a required field."""
+        """Boolean of a required field."""
         return _named(name, boolean, self._required(name))
 
     def optional_boolean(self, name: str) -> bool | None:
-        """Truth value of an optional field."""
+        """Boolean of an optional field."""
         value = self._optional(name)
         return None if value is None else _named(name, boolean, value)
 
     def time_us(self, name: str) -> int:
-        """Microseconds since 1970 of a required ISO 8601 field."""
+        """Microseconds since the Unix epoch of a required ISO 8601 field."""
         return _named(name, time_us, self._required(name))
 
     def optional_time_us(self, name: str) -> int | None:
-        """Microseconds since 1970 of an optional ISO 8601 field."""
+        """Microseconds since the Unix epoch of an optional ISO 8601 field."""
         value = self._optional(name)
         return None if value is None else _named(name, time_us, value)
 
     def nested(self, name: str) -> "Row":
-        """The object in a field; an empty one where the field is absent or null."""
+        """The object in a field; an empty one if the field is absent or null."""
         value = self._optional(name)
         return Row({}) if value is None else _named(name, Row, value)
 
     def part(self, name: str) -> "Row":
-        """As `nested`, the same object each time, and what of it nobody asks for counts as unknown."""
+        """As `nested`, but the same object each time, and its fields that are never requested count as unknown."""
         if name not in self._parts:
             self._parts[name] = [self.nested(name)]
         return self._parts[name][0]
 
     def parts(self, name: str) -> "list[Row]":
-        """The objects of the array in a field, as `part` gives one; none where the field is absent or null."""
+        """The objects of the array in a field, each as from `part`; none if the field is absent or null."""
         if name not in self._parts:
             self._parts[name] = [_named(name, Row, item) for item in self.items(name)]
         return self._parts[name]
 
     def has(self, name: str) -> bool:
-        """Whether a field is there and not null; from then on it counts as known."""
+        """Whether a field is present and not null; from then on it counts as known."""
         return self._optional(name) is not None
 
     def moment_us(self, name: str, micros: int) -> int:
-        """Microseconds since 1970 of a required time: ISO 8601 text, or a number in units of so many microseconds."""
+        """Microseconds since the Unix epoch of a required time: ISO 8601 text, or a number in units of `micros` microseconds."""
         value = self._required(name)
         if isinstance(value, str) and not _ANY_DECIMAL.fullmatch(value):
             return _named(name, time_us, value)
@@ -232,11 +232,11 @@ class Row:
         return moment
 
     def optional_moment_us(self, name: str, micros: int) -> int | None:
-        """As `moment_us`, of an optional field."""
+        """As `moment_us`, for an optional field."""
         return None if self._optional_number(name) is None else self.moment_us(name, micros)
 
     def items(self, name: str) -> list[Any]:
-        """The array in a field; an empty one where the field is absent or null."""
+        """The array in a field; an empty one if the field is absent or null."""
         value = self._optional(name)
         return [] if value is None else _named(name, _list, value)
 

@@ -1,16 +1,16 @@
-"""What header fields of REST answers say in seconds."""
+"""Durations in header fields of REST answers, in seconds."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
 def age_seconds(header: str | None) -> int | None:
-    """Seconds of an `Age` header (RFC 9111, 5.1); None if it is none."""
+    """Seconds of an `Age` header (RFC 9111, 5.1); None if there is no valid one."""
     return int(header) if header is not None and _is_small_number(header) else None
 
 
 def retry_after_seconds(header: str | None, now_us: int) -> float | None:
-    """Seconds of a `Retry-After` header (RFC 9110, 10.2.3): a number of them or an HTTP date; None if it is neither."""
+    """Seconds of a `Retry-After` header (RFC 9110, 10.2.3), a number or an HTTP date; None if it is neither."""
     if header is None:
         return None
     if _is_small_number(header):

@@ -1,4 +1,4 @@
-"""Settings of the REST client, with defaults that suit the real exchange."""
+"""Settings of the REST client, with defaults for the real exchange."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,19 +20,19 @@ class RestSettings:
     """How the REST client behaves.
 
     Attributes:
-        base_url: where the exchange is, `http` or `https`.
+        base_url: the exchange's base URL, `http` or `https`.
         connect_timeout_seconds: for a new connection, TLS included.
         read_timeout_seconds: between two pieces of an answer.
         write_timeout_seconds: between two pieces of a request.
         pool_timeout_seconds: for a free connection of the pool.
-        deadline_seconds: for a whole call from its first turn on, all its attempts and the waits between included.
+        deadline_seconds: for a whole call from its first turn on, all its attempts and the waits in between included.
         queue_wait_seconds: for its first turn in the rate limiter's queue.
         most_attempts: how often one call is sent at most.
         retry_base_seconds: the first bound of the wait before a retry.
         retry_cap_seconds: the last bound of the wait before a retry.
         largest_answer_bytes: a security limit on a body, counted after decompression.
-        network: the proxy, and whom to trust.
-        limits: share of the rate limits in use, bounds of the queue.
+        network: the proxy, and the trusted certificates.
+        limits: the share of the rate limits in use, and the bounds of the queue.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -53,7 +53,7 @@ class RestSettings:
         """The base URL.
 
         Raises:
-            UsageError: it is no http or https URL, or says more than a host and a path.
+            UsageError: it is no http or https URL, or has more than a host and a path.
         """
         try:
             url = httpx.URL(self.base_url)

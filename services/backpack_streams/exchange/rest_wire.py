@@ -1,14 +1,14 @@
-"""The rows of Backpack's public REST answers as typed values, one type a kind of row.
+"""The rows of Backpack's public REST answers as typed values, one type per kind of row.
 
-Decimals are text without exponent, exactly the digits sent; times say their unit in their name. What is typed
-follows the exchange's OpenAPI page where the wire agrees with it; values that the exchange may extend are plain text.
+Decimals are text without exponent, exactly the digits sent; times have their unit in their name. The types follow the exchange's OpenAPI
+page as far as the wire agrees with it; values that the exchange may extend are plain text.
 """
 
 from msgspec import Struct
 
 
 class Market(Struct, frozen=True):
-    """One row of `/markets`: what trades, in which state, by which rules. `raw` is the row as sent."""
+    """One row of `/markets`: a market, its state and its rules. `raw` is the row as sent."""
 
     symbol: str
     base: str
@@ -36,7 +36,7 @@ class Market(Struct, frozen=True):
 class DepthSnapshot(Struct, frozen=True):
     """A book from `/depth`: levels in wire order, which is ascending on both sides (the best bid is last).
 
-    Cut to the limit asked for, it says nothing of what lies beyond its deepest level.
+    A book cut to the requested limit contains nothing beyond its deepest level.
     """
 
     symbol: str
@@ -48,7 +48,7 @@ class DepthSnapshot(Struct, frozen=True):
 
 
 class FundingRate(Struct, frozen=True):
-    """One row of `/fundingRates`; the first row of an answer is the interval in progress and still moves."""
+    """One row of `/fundingRates`; the first row of an answer is the current interval and still changes."""
 
     symbol: str
     funding_rate: str
@@ -56,7 +56,7 @@ class FundingRate(Struct, frozen=True):
 
 
 class Kline(Struct, frozen=True):
-    """One row of `/klines`; prices are None while no trade happened. The end is the start plus the interval."""
+    """One row of `/klines`; prices are None if there was no trade. The end is the start plus the interval."""
 
     symbol: str
     interval: str

@@ -1,8 +1,7 @@
-"""Streams whose subscription was refused by an error that blames no name: when each is asked for again, and with how many others.
+"""Retries streams whose subscription was refused by an error about no stream name: when, and how many together.
 
-Such an error is the exchange's own trouble, so nobody is given up for it. What was refused together is tried again together
-three times, then in halves down to single streams, each time after a longer wait. The first subscription that goes through
-lets all others try at once.
+Such an error is the exchange's own fault, so no stream is given up for it. Streams refused together are retried together three times, then
+in halves down to single streams, each time after a longer wait. After the first subscription that succeeds, all others are retried at once.
 """
 
 import random
@@ -16,7 +15,7 @@ _WHOLE_TRIES = 3
 
 
 class Retries:
-    """The waiting streams of one link. Times are seconds of the session's clock."""
+    """The waiting streams of one socket. Times are seconds of the session's clock."""
 
     def __init__(self, settings: SessionSettings, rng: random.Random | None = None) -> None:
         self._settings = settings
@@ -27,7 +26,7 @@ class Retries:
         self._next_rush_at = float("-inf")
 
     def refuse(self, names: tuple[str, ...], now: float) -> float:
-        """These were refused in one frame; gives the wait until they are tried again."""
+        """Note streams that were refused in one frame; return the wait until their next try (seconds)."""
         refusals = 1 + max(self._refusals.get(name, 0) for name in names)
         together = len(names) if refusals <= _WHOLE_TRIES else (len(names) + 1) // 2
         wait_seconds = self._backoff.delay_seconds(refusals - 1)
@@ -37,7 +36,7 @@ class Retries:
         return wait_seconds
 
     def forget(self, names: Iterable[str]) -> bool:
-        """These were taken, or are wanted no more; says whether one of them had been refused."""
+        """Forget streams that were accepted or are no longer wanted; return whether one of them had been refused."""
         found = [name for name in names if self._refusals.pop(name, None) is not None]
         for name in found:
             del self._together[name]
@@ -45,13 +44,13 @@ class Retries:
         return bool(found)
 
     def rush(self, now: float) -> None:
-        """A subscription went through, so the trouble may be over: all may try at once, but not again and again."""
+        """A subscription succeeded, so the fault may be over: retry all at once, but not repeatedly."""
         if self._due_at and now >= self._next_rush_at:
             self._next_rush_at = now + self._settings.refusal_cap_seconds
             self._due_at = dict.fromkeys(self._due_at, now)
 
     def due_at(self) -> float | None:
-        """When the next of them is to be tried; None if none waits."""
+        """When the next of them is due; None if none waits."""
         return min(self._due_at.values(), default=None)
 
     def take(self, now: float) -> tuple[str, ...]:

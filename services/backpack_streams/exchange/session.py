@@ -1,7 +1,7 @@
 """The WebSocket session with the exchange as a state machine without I/O: events and times in, actions out.
 
-It keeps the wanted number of links up, each subscribed to every wanted stream, and says which streams are active on which
-link, and how far that is proven: the one truth about delivery that gaps, readiness and watermarks follow from.
+It keeps the wanted number of sockets up and subscribes each to every wanted stream. It reports which streams are active on which socket,
+and how far each socket is proven. Gaps, readiness and watermarks all follow from these reports.
 """
 
 import random
@@ -22,11 +22,10 @@ _UNWANTED_LIMIT = 10_000
 
 
 class Session:
-    """Links, subscriptions, liveness, reconnects, errors and silence of one WebSocket endpoint.
+    """The sockets, subscriptions, liveness, reconnects, errors and silence of one WebSocket endpoint.
 
-    Every method that takes `now` wants seconds of one monotonic clock that never runs backwards, and every event
-    gives the actions to carry out, in order. Events about links that the session has dropped are ignored. After
-    each event the shell should plan a `tick` for `next_deadline()`.
+    `now` is in seconds of one monotonic clock. Every event returns the actions to carry out, in order. Events about sockets that the
+    session has dropped are ignored. After each event the shell should schedule a `tick` for `next_deadline()`.
     """
 
     def __init__(
@@ -36,13 +35,12 @@ class Session:
         rng: random.Random | None = None,
         sign: Sign | None = None,
     ) -> None:
-        """Start with no link and no stream.
+        """Start without sockets and streams.
 
         Args:
             settings: bounds and times.
             rng: makes the jitter repeatable.
-            sign: asked for a signature right before each subscription of private streams goes out; without it they go
-                out unsigned.
+            sign: called for a signature right before each subscription of private streams is sent. Without it they are sent unsigned.
         """
         self._settings = settings or SessionSettings()
         self._random = rng
@@ -57,11 +55,11 @@ class Session:
         self._is_paused = False
         self._is_stopped = False
 
-    # What is so.
+    # State.
 
     @property
     def open_links(self) -> int:
-        """Links that can deliver data now: open ones, and draining ones that are still there."""
+        """Sockets that can deliver now: open ones, and draining ones that have not ended."""
         return len(self._pool.in_state(*DELIVERING))
 
     @property
@@ -76,34 +74,34 @@ class Session:
 
     @property
     def silent_streams(self) -> frozenset[str]:
-        """Wanted streams that should deliver and have not done so for longer than expected."""
+        """Wanted streams that should deliver and have been silent for longer than expected."""
         return self._silence.silent
 
     @property
     def confirmed_streams(self) -> frozenset[str]:
-        """Streams that are active on some link: what `StreamsActive` and `StreamsInactive` have told, put together."""
+        """Streams that are active on a socket: the sum of all `StreamsActive` and `StreamsInactive` events."""
         return frozenset().union(*(link.streams.since for link in self._pool.in_state(*DELIVERING)))
 
     def next_deadline(self) -> float | None:
-        """When the next `tick` is due, None if only an event can change anything."""
+        """When the next `tick` is due; None if only an event can change anything."""
         return None if self._is_stopped else min(self._deadlines(), default=None)
 
-    # What the owner wants.
+    # Commands of the owner.
 
     def start(self, now: float) -> list[Action]:
-        """Open the first links."""
+        """Open the first sockets."""
         self._pool.start(now)
         return self.tick(now)
 
     def stop(self, now: float) -> list[Action]:
-        """Close and drop every link; nothing is done after that."""
+        """Close and drop every socket. The session does nothing after that."""
         self._is_stopped = True
         links = list(self._pool.links.values())
         message = "the session stops"
         return [action for link in links for action in self._pool.drop(link, NoticeKind.LINK_STOPPED, message, now)]
 
     def set_streams(self, streams: Mapping[str, Expectation], now: float) -> list[Action]:
-        """Want exactly these streams: the difference is subscribed and unsubscribed on every open link."""
+        """Want exactly these streams. On every open socket, new ones are subscribed and others unsubscribed."""
         gone = self._expectations.keys() - streams.keys()
         added = [name for name in streams if name not in self._expectations]
         self._expectations = dict(streams)
@@ -126,14 +124,14 @@ class Session:
         return actions + self._flush(now)
 
     def renew(self, now: float) -> list[Action]:
-        """Replace every open link by a new one, which settles before the old one goes."""
+        """Replace every open socket by a new one, which is subscribed before the old one ends."""
         return self._pool.renew_all("asked for", now) + self._flush(now)
 
     def doubt(self, streams: Iterable[str], reason: str, now: float) -> list[Action]:
-        """Other streams show that these do not deliver what they should: they are inactive until they do.
+        """Mark streams as not delivered: other streams show that they should have sent something. They are inactive until they deliver.
 
-        Each is subscribed anew, again and again, with growing waits. To doubt one that is doubted says that its new
-        subscription does not deliver either.
+        Each is resubscribed repeatedly, with growing waits. A second doubt of the same stream means that its new subscription does not
+        deliver either.
         """
         active = self.confirmed_streams
         found = [
@@ -144,7 +142,7 @@ class Session:
         return self._healing.doubt(found, shown(reason), now) + self._flush(now)
 
     def unwanted(self, stream: str, now: float) -> list[Action]:
-        """A frame came of a stream that is not wanted: its UNSUBSCRIBE is repeated now and then."""
+        """Note a frame of a stream that is not wanted. Its UNSUBSCRIBE is repeated from time to time."""
         asked = self._unsubscribed_at
         repeatable = now - self._settings.unwanted_repeat_seconds
         if stream in self._expectations or asked.get(stream, repeatable) > repeatable:
@@ -159,12 +157,12 @@ class Session:
         return self._flush(now)
 
     def reading_paused(self, now: float) -> list[Action]:
-        """Nothing is read from any link from now on, so nothing follows from hearing nothing."""
+        """Nothing is read from any socket from now on, so silence proves nothing."""
         self._is_paused = True
         return self._flush(now)
 
     def reading_resumed(self, now: float) -> list[Action]:
-        """Links are read again: every wait for something to arrive starts anew."""
+        """Sockets are read again: every wait for something to arrive restarts."""
         self._is_paused = False
         self._healing.listening_since = now
         for link in self._pool.links.values():
@@ -173,10 +171,10 @@ class Session:
             link.subscriptions.restart_barrier_clock(now)
         return self.tick(now)
 
-    # What happens to links.
+    # Events of sockets.
 
     def link_opened(self, link_id: int, now: float) -> list[Action]:
-        """The WebSocket handshake of a link is done."""
+        """The WebSocket handshake of a socket is complete."""
         link = self._pool.links.get(link_id)
         if link is None or link.state is not LinkState.CONNECTING:
             return []
@@ -188,28 +186,28 @@ class Session:
         return self._pool.opened(link, now) + self._flush(now)
 
     def link_failed(self, link_id: int, reason: str, now: float) -> list[Action]:
-        """A link could not be opened; `reason` is one line."""
+        """A socket could not be opened; `reason` is one line."""
         link = self._pool.links.get(link_id)
         if link is None or link.state is not LinkState.CONNECTING:
             return []
         return self._pool.failed(link, reason, now) + self._flush(now)
 
     def link_lost(self, link_id: int, reason: str, now: float) -> list[Action]:
-        """A link is gone; `reason` is one line."""
+        """A socket ended; `reason` is one line."""
         link = self._pool.links.get(link_id)
         if link is None or link.state is LinkState.CONNECTING:
             return self.link_failed(link_id, reason, now)
         return self._pool.lost(link, reason, now) + self._flush(now)
 
     def server_close(self, link_id: int, code: int, reason: str, now: float) -> list[Action]:
-        """The server sent its Close frame: bring up a new link, let the old one deliver as long as it does."""
+        """The server sent its Close frame: open a new socket, and let the old one deliver as long as it does."""
         link = self._pool.links.get(link_id)
         if link is None or link.state not in USEFUL:
             return []
         return self._pool.closed_by_server(link, code, reason, now) + self._flush(now)
 
     def frame_seen(self, link_id: int, seen_at: float) -> None:
-        """Data arrived on a link. Telling of the first and the latest arrival before each `tick` is enough."""
+        """Data arrived on a socket. It is enough to report the first and the latest arrival before each `tick`."""
         link = self._delivering(link_id)
         if link is None:
             return
@@ -219,7 +217,7 @@ class Session:
         link.liveness.heard(seen_at)
 
     def heard(self, link_id: int, heard_at: float) -> None:
-        """Any frame, data or not, arrived on a link."""
+        """A frame of any kind arrived on a socket."""
         link = self._delivering(link_id)
         if link is not None:
             link.liveness.heard(heard_at)
@@ -245,7 +243,7 @@ class Session:
             return []
         return self._refusals.unattributed(code, shown(message), link_id, now)
 
-    # What time brings.
+    # Time.
 
     def tick(self, now: float) -> list[Action]:
         """Do what is due."""
@@ -261,12 +259,12 @@ class Session:
         return actions + self._flush(now)
 
     def check_silence(self, now: float, deliveries: Mapping[str, int]) -> list[Action]:
-        """Find streams and links that should have delivered, and see to it that they do.
+        """Find streams and sockets that should have delivered, and repair them.
 
         Args:
             now: seconds of the session's clock.
-            deliveries: frames of each stream so far; a stream that is absent has none. It is kept, and read again when a
-                subscription is confirmed.
+            deliveries: frames of each stream so far; an absent stream has none. The mapping is kept, and read again when a subscription is
+                confirmed.
         """
         if self._is_stopped or self._is_paused:
             return []

@@ -1,4 +1,4 @@
-"""What a WebSocket session asks its shell to do and what it tells about: small frozen values, without any I/O."""
+"""The actions and notices of a WebSocket session for its shell: small frozen values without I/O."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,46 +7,46 @@ from backpack_streams.shown_text import one_line
 
 
 class NoticeKind(StrEnum):
-    """What happened, in the word that logs and metrics use."""
+    """What happened, in the word used by logs and metrics."""
 
     LINK_OPENED = "link_opened"
     LINK_FAILED = "link_failed"
-    """No connection came about; another try follows."""
+    """The connection could not be opened; another try follows."""
     LINK_LOST = "link_lost"
-    """An open link broke without a Close from the server."""
+    """An open socket broke without a Close from the server."""
     LINK_DEAD = "link_dead"
-    """Nothing was received, not even the answer to a Ping; the link was dropped."""
+    """Nothing was received, not even the answer to a Ping; the socket was dropped."""
     SERVER_CLOSE = "server_close"
-    """The server announced its end; the link delivers on during the grace while a new one comes up."""
+    """The server announced the end; the socket delivers during the grace period while a new one opens."""
     LINK_DRAINED = "link_drained"
-    """A link whose end was announced is gone."""
+    """A socket with an announced end has ended."""
     LINK_GRACE_OVER = "link_grace_over"
-    """The server never dropped the link it had closed, so it was dropped here."""
+    """The server never dropped the socket that it had closed, so the session dropped it."""
     LINK_REPLACED = "link_replaced"
-    """A newer link delivers in its place, so it was dropped."""
+    """A newer socket delivers in its place, so it was dropped."""
     LINK_STOPPED = "link_stopped"
     """Dropped because the session stops."""
     LINK_RENEWAL = "link_renewal"
-    """A successor is opened for a link that still stands: it is old, does not answer, or does not deliver."""
+    """A successor is opened for a socket that is still up: it is old, does not answer, or does not deliver."""
     CONNECT_LIMIT = "connect_limit"
-    """The bound on connects a minute was hit; the next try waits."""
+    """The limit of connects per minute was reached; the next try waits."""
     STREAM_REJECTED = "stream_rejected"
     """The exchange answered the subscription of this stream with an error."""
     SIGNATURE_REFUSED = "signature_refused"
-    """The exchange does not take the signature of a subscription; every stream in it waits for another try."""
+    """The exchange refused the signature of a subscription; all its streams wait for another try."""
     UNATTRIBUTED_ERROR = "unattributed_error"
     """An error frame came that belongs to no known request."""
     SUBSCRIBE_REFUSED = "subscribe_refused"
-    """A subscription of several streams was answered with an error; they are asked for again."""
+    """The subscription of several streams was answered with an error; they are requested again."""
     BARRIER_UNANSWERED = "barrier_unanswered"
-    """The server leaves Pings unanswered, so no subscription is confirmed and nothing is known to be received."""
+    """The server leaves Pings unanswered, so no subscription is confirmed and no receipt is proven."""
     STREAM_SILENT = "stream_silent"
     STREAM_RECOVERED = "stream_recovered"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLink:
-    """Connect a new link under this id, and report `link_opened` or `link_failed`."""
+    """Connect a new socket under this id, and report `link_opened` or `link_failed`."""
 
     link_id: int
 
@@ -61,7 +61,7 @@ class SendText:
 
 @dataclass(frozen=True, slots=True)
 class SendPing:
-    """Send a protocol Ping; its Pong carries the same payload back (RFC 6455, section 5.5.3)."""
+    """Send a protocol Ping; its Pong returns the same payload (RFC 6455, section 5.5.3)."""
 
     link_id: int
     payload: bytes
@@ -76,24 +76,24 @@ class SendClose:
 
 @dataclass(frozen=True, slots=True)
 class DropLink:
-    """Cut the link. The session has forgotten it already: no event about it is awaited."""
+    """Cut the socket. The session has already forgotten it and expects no event about it."""
 
     link_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth a log line, a metric or a StreamStatus record.
+    """An event for a log line, a metric or a StreamStatus record.
 
     Attributes:
         kind: what happened.
         message: one line for people.
-        link_id: the link it happened to, None if to none in particular.
-        stream: the stream it is about, None if about a link.
-        code: error code of the exchange, or the code of a Close frame.
+        link_id: the socket concerned; None if no single one.
+        stream: the stream concerned; None if a socket is.
+        code: the exchange's error code, or the code of a Close frame.
         never_delivered: for `STREAM_SILENT`, whether nothing ever came on this stream.
         silent_seconds: for `STREAM_SILENT` and `STREAM_RECOVERED`, how long nothing came.
-        retry_seconds: when the next try is due, seconds from now.
+        retry_seconds: seconds from now to the next try.
     """
 
     kind: NoticeKind
@@ -107,7 +107,7 @@ class Notice:
 
 
 class Cause(StrEnum):
-    """Why a stream is no longer active on a link."""
+    """Why a stream is no longer active on a socket."""
 
     DISCONNECTED = "DISCONNECTED"
     REFUSED = "REFUSED"
@@ -117,7 +117,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamsActive:
-    """The exchange has confirmed subscriptions: everything sent on them from `at` on arrives on this link."""
+    """The exchange has confirmed subscriptions: everything sent on them from `at` on arrives on this socket.
+
+    `at` is in seconds of the session's clock.
+    """
 
     streams: tuple[str, ...]
     link_id: int
@@ -126,7 +129,7 @@ class StreamsActive:
 
 @dataclass(frozen=True, slots=True)
 class StreamsInactive:
-    """Streams are active on this link no more. Everything sent on them until `through` was received; `cause` is a `Cause`."""
+    """Streams are no longer active on this socket. Everything sent on them until `through` was received; `cause` is a `Cause`."""
 
     streams: tuple[str, ...]
     link_id: int
@@ -136,7 +139,7 @@ class StreamsInactive:
 
 @dataclass(frozen=True, slots=True)
 class LinkProven:
-    """Everything that the exchange sent on this link until `through` was received."""
+    """Everything that the exchange sent on this socket until `through` was received (seconds of the session's clock)."""
 
     link_id: int
     through: float
@@ -149,5 +152,5 @@ _SHOWN_CHARACTERS = 200
 
 
 def shown(text: str) -> str:
-    """Words of the other side as they may stand in a message: short and on one line."""
+    """Text of the other side in a form for messages: short and on one line."""
     return one_line(text, _SHOWN_CHARACTERS)

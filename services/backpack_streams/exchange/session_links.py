@@ -1,4 +1,4 @@
-"""The links of a session and the slots they fill: where each connection is in its life."""
+"""The sockets of a session (`Link`) and the connections that they serve (`Slot`): the life of each socket."""
 
 import math
 from dataclasses import dataclass
@@ -13,32 +13,32 @@ from backpack_streams.exchange.subscriptions import LinkSubscriptions
 
 
 class LinkState(Enum):
-    """Where a link is in its life; a link that is gone is forgotten."""
+    """The stage of a socket's life; a socket that has ended is forgotten."""
 
     CONNECTING = auto()
     OPEN = auto()
     REPLACED = auto()
-    """Still delivers while its successor settles; the server knows nothing of it."""
+    """Still delivers while its successor is being subscribed; the server is not informed."""
     CLOSING = auto()
-    """The server has sent its Close and delivers on during the grace."""
+    """The server has sent its Close, and still delivers during the grace period."""
 
 
 DRAINING = (LinkState.REPLACED, LinkState.CLOSING)
 DELIVERING = (LinkState.OPEN, *DRAINING)
 USEFUL = (LinkState.OPEN, LinkState.REPLACED)
-"""Links of which the server has not announced the end."""
+"""Sockets whose end the server has not announced."""
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One of the connections wanted at all times.
+    """One of the connections to keep up at all times; its sockets follow one another.
 
     Attributes:
-        current: the open link, None while there is none.
-        incoming: the link that is connecting, None while there is none.
-        retry_at: when to open the next link, None while none is due.
-        failures: ends of links and failed tries since the last stable link.
-        renewable_at: not before then is a link renewed again because it does not deliver.
+        current: the open socket; None if there is none.
+        incoming: the socket that is connecting; None if there is none.
+        retry_at: when to open the next socket; None while none is due.
+        failures: ends of sockets and failed tries since the last stable socket.
+        renewable_at: a socket that does not deliver is not renewed again before this time.
     """
 
     backoff: Backoff
@@ -50,7 +50,7 @@ class Slot:
     _renewal_wait_seconds: float = 0.0
 
     def schedule(self, now: float, *, at_once: bool) -> float:
-        """Plan the next try and give its delay; `at_once` holds only for the first try after a stable link."""
+        """Schedule the next try and return its delay in seconds; `at_once` applies only to the first try after a stable socket."""
         delay_seconds = self.backoff.next_delay_seconds()
         if at_once and self.failures == 0:
             delay_seconds = 0.0
@@ -59,12 +59,12 @@ class Slot:
         return delay_seconds
 
     def forget_failures(self) -> None:
-        """Start the backoff anew: a link was stable."""
+        """Restart the backoff: a socket was stable."""
         self.failures = 0
         self.backoff.reset()
 
     def spend_renewal(self, now: float, settings: SessionSettings) -> bool:
-        """Whether the link may be renewed because it does not deliver; then it may not for a while, each time a longer one."""
+        """Whether the socket may be renewed because it does not deliver. If so, the next renewal is blocked for a growing time."""
         if now < self.renewable_at:
             return False
         if now >= self.renewable_at + settings.renewal_cap_seconds:
@@ -76,17 +76,17 @@ class Slot:
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """One connection, from the wish to open it until it is gone. Times are seconds of the session's clock.
+    """One socket, from the decision to open it to its end. Times are seconds of the session's clock.
 
     Attributes:
-        streams: which streams are active on it.
-        give_up_at: for a draining link, when it is dropped at the latest.
+        streams: the streams that are active on it.
+        give_up_at: when a draining socket is dropped at the latest.
         renew_at: when it is old enough to be renewed.
-        is_told_mute: it was told of that it leaves Pings unanswered.
+        is_told_mute: whether a notice has reported that it leaves Pings unanswered.
         is_trusted: data has come since it was opened, or since it was silent, so the exchange takes its subscriptions.
-        is_held: what is confirmed on it is not active, as it is not trusted and data should come.
-        silent_since: when data came last, of a link on which none comes although it should; None while it is trusted.
-        heal_at: not before then is a link without data asked for its streams again.
+        is_held: confirmed streams do not become active, since data should come and the socket is not trusted.
+        silent_since: when data last came on a socket that should deliver and does not; None while it is trusted.
+        heal_at: the streams of a socket without data are not requested again before this time.
     """
 
     link_id: int
@@ -114,10 +114,10 @@ class Link:
         return self.silent_since is None or self.last_data_at > self.silent_since
 
     def trust(self) -> None:
-        """Data has come in front of the newest Pong, so the exchange takes what it is sent.
+        """Data came before the newest Pong, so the exchange now accepts SUBSCRIBEs.
 
-        Before it did, it may have dropped SUBSCRIBEs and answered the Pings behind them all the same. The data is of one
-        that was answered, so the newest of them was taken; what was in another is asked for again.
+        Earlier it may have dropped SUBSCRIBEs and still answered the Pings after them. The data belongs to a SUBSCRIBE that was answered,
+        so the newest of these was accepted; the streams of all others are requested again.
         """
         for name in self.subscriptions.confirmed_early if self.is_held else ():
             if name not in self.streams.since:
@@ -125,7 +125,7 @@ class Link:
         self.is_trusted, self.is_held, self.silent_since = True, False, None
 
     def fall_silent(self) -> list[Action]:
-        """It delivers nothing although it should: nothing is active on it until it does, and was confirmed anew."""
+        """The socket should deliver and does not: deactivate all its streams until data comes and they are confirmed anew."""
         self.is_trusted, self.is_held = False, True
         self.silent_since = through = self.opened_at if self.last_data_at is None else self.last_data_at
         for name in list(self.subscriptions.confirmed):
@@ -138,11 +138,11 @@ class Link:
 
     @property
     def is_lasting(self) -> bool:
-        """Whether it is open and no successor is on its way."""
+        """Whether it is open and no successor is scheduled or connecting."""
         return self.slot.current is self and self.slot.incoming is None and self.slot.retry_at is None
 
     def was_stable(self, now: float, settings: SessionSettings) -> bool:
-        """Whether it lived or delivered for long enough that the next try is no repetition of a failure."""
+        """Whether it was up or delivering for long enough that the next try does not count as a repeated failure."""
         if now - self.opened_at >= settings.stable_after_open_seconds:
             return True
         if self.first_data_at is None or self.last_data_at is None:
@@ -150,9 +150,9 @@ class Link:
         return self.last_data_at - self.first_data_at >= settings.stable_after_data_seconds
 
     def prove(self) -> list[Action]:
-        """Tell how far it is proven.
+        """Report how far the socket is proven.
 
-        Once the server has announced its end, it may answer Pings and deliver no more, so that proves only what came with data.
+        After the server has announced the end, it may answer Pings and no longer deliver. Then only the data itself proves anything.
         """
         through = self.liveness.proven_through
         if self.state is LinkState.CLOSING:
@@ -160,7 +160,7 @@ class Link:
         return self.streams.prove(through)
 
     def covers_for(self, old: "Link", now: float, settings: SessionSettings) -> bool:
-        """Whether it has taken over: it has every wanted stream since a moment until which the old one had them too."""
+        """Whether it has taken over: it has every wanted stream since a moment until which the old socket had them too."""
         settled_at = self.subscriptions.settled_at
         if settled_at is None or now < settled_at + settings.overlap_min_seconds or self.is_held:
             return False

@@ -1,4 +1,4 @@
-"""The numbers a WebSocket session works by, and what each stream is expected to deliver."""
+"""The parameters of a WebSocket session, and what each stream is expected to deliver."""
 
 from dataclasses import dataclass, fields
 
@@ -9,8 +9,8 @@ from backpack_streams.errors import UsageError
 class Expectation:
     """How long a stream may stay silent; None means without limit.
 
-    A stream with `max_silence_seconds` is sent by the clock, so its silence proves that it is not delivered. One with
-    `first_delivery_seconds` alone may be quiet for good: it is asked for again, and told of if it has never delivered.
+    A stream with `max_silence_seconds` is sent at fixed intervals, so its silence proves that it is not delivered. A stream with only
+    `first_delivery_seconds` may be quiet forever: it is requested again, and reported if it has never delivered.
 
     Attributes:
         max_silence_seconds: longest pause between two frames of the stream.
@@ -22,48 +22,47 @@ class Expectation:
 
 
 MAY_STAY_QUIET = Expectation()
-"""A stream nobody misses: a quiet book sends nothing for minutes, a liquidation may not come for days."""
+"""A stream whose silence proves nothing: a quiet book sends nothing for minutes, and a liquidation may not come for days."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
     """Bounds and times of a session. All times are seconds.
 
-    The exchange gives 30 s of grace after its Close, pings every 60 s and answers a Ping in about 0.13 s
-    (observed on the live exchange).
+    The exchange gives 30 s of grace after its Close, pings every 60 s and answers a Ping in about 0.13 s (observed on the live exchange).
 
     Raises:
         UsageError: a number is out of its range.
     """
 
     connections: int = 1
-    """Links held up at all times, 1 or 2."""
+    """Sockets kept up at all times, 1 or 2."""
 
     subscribe_batch_streams: int = 100
     subscribe_spacing_seconds: float = 0.05
     outstanding_batches: int = 4
-    """Subscribe frames sent ahead of the Pong that says they were taken; 1 while an error is being traced."""
+    """Subscribe frames sent ahead of the Pong that confirms them; 1 while the cause of an error is searched."""
     barrier_timeout_seconds: float = 30.0
-    """After that long without a Pong, subscribing goes on without one and the link is renewed."""
+    """After this long without a Pong, subscribing continues without it and the socket is renewed."""
     refusal_base_seconds: float = 0.5
-    """First wait after an error that blames no stream; it doubles up to `refusal_cap_seconds`."""
+    """First wait after an error about no stream; it doubles up to `refusal_cap_seconds`."""
     refusal_cap_seconds: float = 30.0
     rejected_base_seconds: float = 10.0
-    """First wait before a stream that was refused by its name is tried again; it doubles up to `rejected_retry_seconds`."""
+    """First wait before a stream refused by name is retried; it doubles up to `rejected_retry_seconds`."""
     rejected_retry_seconds: float = 900.0
     refused_signature_retry_seconds: float = 10.0
     unwanted_repeat_seconds: float = 30.0
-    """An UNSUBSCRIBE whose stream delivers on is repeated no sooner than that."""
+    """The UNSUBSCRIBE of a stream that still delivers is repeated no sooner than this."""
 
     ping_interval_seconds: float = 1.0
     ping_reply_seconds: float = 10.0
-    """A link that leaves Pings unanswered and delivers nothing for so long is dead; after half of it a successor opens."""
+    """A socket that leaves Pings unanswered and delivers nothing for this long is dead; after half of it a successor opens."""
 
     server_grace_seconds: float = 30.0
     server_grace_margin_seconds: float = 5.0
     overlap_min_seconds: float = 1.0
     overlap_max_seconds: float = 60.0
-    """A replaced link is dropped after that long even if its successor is not subscribed to everything."""
+    """A replaced socket is dropped after this long even if its successor is not subscribed to everything."""
     draining_links_limit: int = 4
 
     reconnect_base_seconds: float = 0.25
@@ -72,7 +71,7 @@ class SessionSettings:
     stable_after_data_seconds: float = 10.0
     connects_per_minute_limit: int = 30
     max_link_age_seconds: float = 86_400.0
-    """A link is renewed at that age, give or take a tenth."""
+    """A socket is renewed at this age, plus or minus a tenth."""
     renewal_base_seconds: float = 300.0
     """Shortest time between two renewals of a connection that does not deliver; it doubles up to `renewal_cap_seconds`."""
     renewal_cap_seconds: float = 1_800.0
@@ -81,7 +80,7 @@ class SessionSettings:
     """First wait between two subscriptions of a stream that does not deliver; it doubles up to `heal_cap_seconds`."""
     heal_cap_seconds: float = 900.0
     trust_again_seconds: float = 15.0
-    """A doubted stream that nobody doubts for so long after its new subscription was confirmed is active again."""
+    """A doubted stream is active again if it is not doubted for this long after its new subscription was confirmed."""
 
     unattributed_notices_per_minute_limit: int = 10
 

@@ -1,6 +1,6 @@
-"""ED25519 keys and the signature that the exchange asks for with every subscription of a private stream. Sans I/O.
+"""ED25519 keys, and the signature that the exchange requires with every subscription of a private stream. Sans I/O.
 
-The private key never leaves its object: not in `repr`, not in errors, not in anything that is sent.
+The private key never leaves its object: it is not in `repr`, in errors, or in anything that is sent.
 """
 
 import base64
@@ -18,14 +18,14 @@ from backpack_streams.errors import UsageError
 SEED_BYTES = 32
 DEFAULT_WINDOW_MS = 5_000
 LONGEST_WINDOW_MS = 60_000
-"""What the exchange's documentation states as the longest time for which a signature may be valid."""
+"""The longest validity of a signature, by the exchange's documentation."""
 
 _PEM = re.compile(r"\A\s*-----BEGIN [A-Z0-9 ]+-----")
 _WHAT_IT_TAKES = "give the private key as Backpack shows it (base64 of 32 bytes), or an ED25519 key as PEM"
 
 
 class Signature(NamedTuple):
-    """What goes into a SUBSCRIBE frame: key and signature in base64, times in milliseconds as text."""
+    """The signature part of a SUBSCRIBE frame: key and signature in base64, times in milliseconds as text."""
 
     verifying_key: str
     signature: str
@@ -34,7 +34,7 @@ class Signature(NamedTuple):
 
 
 class SigningKey:
-    """An ED25519 private key that signs and shows nothing but its public half."""
+    """An ED25519 private key that signs, and exposes only its public half."""
 
     __slots__ = ("__private", "public_key")
 
@@ -48,7 +48,7 @@ class SigningKey:
         """A key from base64 of its 32-byte seed, or from PEM (PKCS 8, not encrypted).
 
         Raises:
-            UsageError: it is no such key; the message holds nothing of the text.
+            UsageError: it is no such key; the message repeats nothing of the text.
         """
         if _PEM.match(text):
             return cls(_from_pem(text.encode()))
@@ -89,15 +89,15 @@ def _from_pem(text: bytes) -> Ed25519PrivateKey:
 
 
 def subscription_message(timestamp_ms: int, window_ms: int) -> bytes:
-    """What is signed for a subscription."""
+    """The text to sign for a subscription."""
     return f"instruction=subscribe&timestamp={timestamp_ms}&window={window_ms}".encode()
 
 
 class SubscriptionSigner:
-    """Signs subscriptions by the time at which they are sent: call it right before sending, never keep what it gives."""
+    """Signs subscriptions with the time at which they are sent: call it right before sending, and never keep the result."""
 
     def __init__(self, key: SigningKey, now_ms: Callable[[], int], window_ms: int = DEFAULT_WINDOW_MS) -> None:
-        """Sign with `key`, by a clock that gives milliseconds since 1970 as the exchange would."""
+        """Sign with `key`; `now_ms` returns the exchange's time (ms since the Unix epoch); the signature is valid for `window_ms`."""
         self._key = key
         self._now_ms = now_ms
         self._window_ms = window_ms

@@ -1,11 +1,11 @@
-"""Notices streams that should deliver and do not, and says when each is asked for again.
+"""Detects streams that should deliver and do not, and decides when each is requested again.
 
-The exchange answers an unknown or closed symbol with silence, and a subscription may be lost on its side. Silence is judged for the
-present subscription: what came on an earlier one says nothing about it.
+The exchange answers an unknown or closed symbol with silence, and may lose a subscription. Silence is judged for the present subscription;
+messages of an earlier one prove nothing about it.
 
-A stream with `max_silence_seconds` is sent by the clock, so its silence is evidence: it is not delivered, until it is again. So is a
-doubt of the owner, who saw by other streams that this one must have had something to say. For all other streams silence may be the
-truth: they are asked for again, without taking the present subscription from them.
+A stream with `max_silence_seconds` is sent at fixed intervals, so its silence proves that it is not delivered, until it delivers again. The
+same holds for a doubt of the owner, which saw on other streams that this one must have had something to send. Any other stream may simply
+be quiet: it is requested again, and its present subscription stays in place.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,19 +16,19 @@ from backpack_streams.exchange.session_settings import Expectation, SessionSetti
 
 @dataclass(frozen=True, slots=True)
 class FellSilent:
-    """A stream is silent for longer than expected; told once until it delivers again."""
+    """A stream has been silent for longer than expected; reported once until it delivers again."""
 
     stream: str
     never_delivered: bool
     silent_seconds: float
     is_failing: bool
-    """It is known not to be delivered; else it may just be quiet."""
+    """Whether it is known not to be delivered; otherwise it may be quiet."""
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A stream that was silent delivers again or, with `is_trusted`, is doubted no longer."""
+    """A silent stream delivers again or, with `is_trusted`, is no longer doubted."""
 
     stream: str
     silent_seconds: float
@@ -38,12 +38,12 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """Subscribe a stream again; a failing one anew, any other by repeating the SUBSCRIBE."""
+    """Request a stream again: a failing one by a new subscription, any other by repeating the SUBSCRIBE."""
 
     stream: str
     is_failing: bool
     tries: int
-    """Which one since it fell silent."""
+    """The number of this try since the stream fell silent."""
 
 
 Change = FellSilent | Recovered | AskAgain
@@ -51,7 +51,7 @@ Change = FellSilent | Recovered | AskAgain
 
 @dataclass(slots=True)
 class _Episode:
-    """A stream is not delivered, or may not be."""
+    """A time in which a stream is not delivered, or may not be."""
 
     since: float
     is_failing: bool
@@ -60,14 +60,14 @@ class _Episode:
     tries: int = 0
     next_try_at: float = float("-inf")
     confirmed_at: float | None = None
-    """When the subscription that was asked for anew was confirmed."""
+    """When the new subscription was confirmed."""
     disputed_at: float = float("-inf")
     """When it was doubted again."""
 
 
 @dataclass(slots=True)
 class _Watched:
-    """How much a stream had delivered at the last look, and when it did: after `seen_after`, and at `seen_at` at the latest."""
+    """A stream's frame count at the last look, and the time of its newest frame: after `seen_after`, and at `seen_at` at the latest."""
 
     count: int
     seen_after: float | None = None
@@ -76,7 +76,7 @@ class _Watched:
 
 
 class SilenceWatch:
-    """Remembers what streams deliver, and which are in an episode of silence. Times are seconds of one monotonic clock."""
+    """Tracks what streams deliver, and their episodes of silence. Times are seconds of one monotonic clock."""
 
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings
@@ -86,7 +86,7 @@ class SilenceWatch:
 
     @property
     def silent(self) -> frozenset[str]:
-        """Streams that were told of and have not recovered."""
+        """Streams reported as silent that have not recovered."""
         return frozenset(name for name, watched in self._watched.items() if watched.episode and watched.episode.is_told)
 
     def is_failing(self, stream: str) -> bool:
@@ -100,7 +100,7 @@ class SilenceWatch:
         return watched is not None and watched.seen_at is not None
 
     def delivered_after(self, streams: Iterable[str]) -> dict[str, float]:
-        """Moments after which each stream delivered last, absent for those that never did."""
+        """By stream, a moment after which its last frame came; streams that never delivered are absent."""
         found = {name: self._watched[name].seen_after for name in streams if name in self._watched}
         return {name: at for name, at in found.items() if at is not None}
 
@@ -109,16 +109,16 @@ class SilenceWatch:
         self._watched[stream] = _Watched(self._deliveries.get(stream, 0))
 
     def forget(self, stream: str) -> None:
-        """Watch a stream no longer."""
+        """Stop watching a stream."""
         self._watched.pop(stream, None)
 
     def end_episode(self, stream: str) -> None:
-        """The stream is not asked for at present, so that it does not deliver means nothing."""
+        """End the stream's episode: it is not requested at present, so its silence means nothing."""
         if stream in self._watched:
             self._watched[stream].episode = None
 
     def confirmed(self, stream: str, now: float) -> None:
-        """A subscription of a failing stream was confirmed: what it delivers from now on shows that it is well."""
+        """A subscription of a failing stream was confirmed: frames from now on show that it works."""
         watched = self._watched[stream]
         self._look(stream, watched, now)
         if watched.episode is not None and watched.episode.confirmed_at is None:
@@ -126,7 +126,7 @@ class SilenceWatch:
             watched.episode.next_try_at = max(watched.episode.next_try_at, now + self._settings.heal_base_seconds)
 
     def doubt(self, streams: Iterable[str], reason: str, now: float) -> list[Change]:
-        """These streams, each active now or failing, do not deliver what they should."""
+        """Mark streams, each active now or failing, as not delivered."""
         changes: list[Change] = []
         for stream in streams:
             watched = self._watched[stream]
@@ -152,12 +152,12 @@ class SilenceWatch:
         """Compare what came with what was expected.
 
         Args:
-            now: current time.
+            now: present time.
             expectations: what each wanted stream should deliver.
             deliveries: frames so far by stream; kept, and read again between two checks.
-            active_since: since when each stream is active on the links there are, and these are read.
-            undivided_since: since when no link has ended: what came before may have come on another one than there is now.
-            is_confirmed: whether the subscription of a stream is confirmed on some link.
+            active_since: since when each stream has been active on the present sockets while these were read.
+            undivided_since: since when no socket has ended. Earlier frames may have come on a socket that is gone.
+            is_confirmed: whether the subscription of a stream is confirmed on some socket.
         """
         self._deliveries = deliveries
         changes: list[Change] = []
@@ -178,7 +178,7 @@ class SilenceWatch:
     def _look(self, stream: str, watched: _Watched, now: float) -> bool:
         count, before = self._deliveries.get(stream, 0), watched.count
         watched.count = count
-        if count == before or not count:  # nothing came, or the owner counts anew
+        if count == before or not count:  # nothing came, or the owner restarted its count
             return False
         watched.seen_after, watched.seen_at = self._looked_at, now
         return True
@@ -193,7 +193,7 @@ class SilenceWatch:
         anew_since: float | None,
         now: float,
     ) -> list[Change]:
-        """What becomes of an episode."""
+        """Continue or end an episode."""
         is_over, may_try = has_come, anew_since is not None
         if episode.is_failing:
             confirmed_at = episode.confirmed_at
@@ -202,7 +202,7 @@ class SilenceWatch:
                 has_come or self._may_trust(episode, confirmed_at, expectation, now)
             )
         elif anew_since is not None and anew_since > episode.since and not episode.is_told:
-            is_over = True  # another subscription, with a wait of its own
+            is_over = True  # another subscription, with its own wait
         if is_over:
             watched.episode = None
             silent_seconds = now - episode.since
@@ -210,7 +210,7 @@ class SilenceWatch:
         return [self._try(stream, episode, now)] if may_try and now >= episode.next_try_at else []
 
     def _may_trust(self, episode: _Episode, confirmed_at: float, expectation: Expectation, now: float) -> bool:
-        """Whether a doubt is old: a market that is quiet from now on can neither deliver nor be doubted."""
+        """Whether a doubt is outdated: a market that is quiet from now on can neither deliver nor be doubted."""
         is_by_the_clock = expectation.max_silence_seconds is not None
         since = max(confirmed_at, episode.disputed_at)
         return episode.is_doubted and not is_by_the_clock and now >= since + self._settings.trust_again_seconds
@@ -224,7 +224,7 @@ class SilenceWatch:
         anew_since: float,
         now: float,
     ) -> list[Change]:
-        """Whether an episode begins."""
+        """Decide whether an episode begins."""
         never_delivered = watched.seen_at is None
         is_by_the_clock = expectation.max_silence_seconds is not None
         if watched.seen_at is None:

@@ -1,6 +1,6 @@
-"""Names of the exchange's streams: kinds such as `depth.200ms` or `kline.1m`, and streams such as `kline.1m.AAPL.US_USDC_PERP`.
+"""Names of the exchange's streams: kinds such as `depth.200ms` or `kline.1m`, streams such as `kline.1m.AAPL.US_USDC_PERP`.
 
-A symbol may hold dots, so a name is never split on every dot: the channel and its parameter come off the front.
+A symbol may contain dots, so a name is never split at every dot: the channel and its parameter are taken off the front.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ KLINE_INTERVALS = (
 PLAIN_CHANNELS = ("bookTicker", "trade", "ticker", "externalTicker", "stockPrice", "markPrice", "openInterest")
 LIQUIDATION = "liquidation"
 BY_SYMBOL = "symbol"
-"""The parameter of `liquidation.symbol`: a stream a market in place of the one of all markets."""
+"""The parameter of `liquidation.symbol`: one stream per market instead of one for all markets."""
 EVERY_INTERVAL = "all"
-"""What a user writes for all intervals: `kline.all`."""
+"""The user's word for all intervals: `kline.all`."""
 ACCOUNT_PREFIX = "account."
 ACCOUNT_CHANNELS = tuple(
     ACCOUNT_PREFIX + name for name in ("orderUpdate", "positionUpdate", "rfqUpdate", "balanceUpdate")
@@ -27,7 +27,7 @@ CHANNELS = frozenset({"depth", "kline", *PLAIN_CHANNELS, LIQUIDATION, *ACCOUNT_C
 
 @dataclass(frozen=True, slots=True)
 class StreamKind:
-    """What a stream carries, for whichever market: a channel and, for some, a parameter (window, interval or `BY_SYMBOL`)."""
+    """The content of a stream, for any market: a channel and, for some, a parameter (window, interval or `BY_SYMBOL`)."""
 
     channel: str
     parameter: str | None = None
@@ -46,7 +46,7 @@ _UNIT_MICROS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400
 
 
 def candle_start(interval: str, start_us: int, at_us: int) -> int:
-    """The start of the candle that holds `at_us`, counted from the start of an earlier one. Microseconds since the Unix epoch.
+    """The start of the candle that contains `at_us`, counted from the start of an earlier one. Microseconds since the Unix epoch.
 
     `interval` is one of `KLINE_INTERVALS`; months begin on their first day, UTC.
     """
@@ -61,15 +61,15 @@ def candle_start(interval: str, start_us: int, at_us: int) -> int:
 
 
 def is_private(stream: str) -> bool:
-    """Whether the exchange asks for a signature with the subscription of this stream."""
+    """Whether the exchange requires a signature with the subscription of this stream."""
     return stream.startswith(ACCOUNT_PREFIX)
 
 
 def parse_kind(text: str) -> StreamKind:
-    """One kind as it is written: `depth`, `depth.200ms`, `kline.1m`, `trade`, `liquidation`, `liquidation.symbol`, ...
+    """Parse one kind: `depth`, `depth.200ms`, `kline.1m`, `trade`, `liquidation`, `liquidation.symbol`, ...
 
     Raises:
-        UsageError: there is no such kind; the message says which there are.
+        UsageError: the kind is unknown; the message lists the known ones.
     """
     channel, dot, parameter = text.partition(".")
     if dot and not parameter:
@@ -99,10 +99,10 @@ def parse_kind(text: str) -> StreamKind:
 
 
 def parse_kinds(text: str) -> list[StreamKind]:
-    """The kinds that a user means: one, several intervals at once (`kline.1m+5m+1h`), or every interval (`kline.all`).
+    """Parse a user's text: one kind, several intervals at once (`kline.1m+5m+1h`), or every interval (`kline.all`).
 
     Raises:
-        UsageError: one of them is not there; the message says which there are.
+        UsageError: a kind is unknown; the message lists the known ones.
     """
     channel, _, parameter = text.partition(".")
     if channel != "kline":
@@ -114,7 +114,7 @@ def parse_kinds(text: str) -> list[StreamKind]:
 def split_stream(name: str) -> tuple[StreamKind, str | None]:
     """The kind and the symbol of a stream; the symbol is None for a stream of all markets.
 
-    Channels not known yet are taken to have no parameter, so that nothing is lost of them.
+    An unknown channel counts as having no parameter, so that no part of the name is lost.
     """
     channel, _, rest = name.partition(".")
     if is_private(name):

@@ -1,13 +1,12 @@
-"""What one link is subscribed to: frames in batches, each followed by a Ping whose Pong tells that the exchange took it.
+"""The subscriptions of one socket: frames in batches, each followed by a Ping whose Pong shows that the exchange took it.
 
-The exchange acknowledges nothing, and its errors name neither the request nor the stream. Frames are answered in order,
-though, so the Pong for a Ping sent after a batch is a barrier: without an error before it the batch is confirmed, and an
-error belongs to the oldest batch outstanding. Only an error that blames a name starts a search: the batch is subscribed
-again in halves (a repeated SUBSCRIBE does no harm) until single streams are left; one that fails alone twice is named.
-Every other error blames nobody (see `retries`).
+The exchange acknowledges nothing, and its errors name neither the request nor the stream. But it handles frames in order, so the Pong to a
+Ping after a batch is a barrier: the batch is confirmed if no error came before it, and an error belongs to the oldest outstanding batch.
+Only an error about a stream name starts a search: the batch is subscribed again in halves (a repeated SUBSCRIBE is harmless) down to single
+streams, and one that fails alone twice is rejected. All other errors are attributed to no stream (see `retries`).
 
-Private streams go in frames of their own, each signed when it is sent. An error that speaks of no stream then is about the
-signature, so the whole frame is refused and not searched for a culprit.
+Private streams have frames of their own, each signed when it is sent. An error that is not about a stream is then about the signature, so
+the whole frame is refused without a search.
 """
 
 import json
@@ -27,16 +26,16 @@ from backpack_streams.exchange.streams import is_private
 from backpack_streams.exchange.verdicts import Confirmed, Refused, Rejected, SignatureRefused, Unattributed, Verdict
 
 Sign = Callable[[], Sequence[str]]
-"""Gives `[verifyingKey, signature, timestamp, window]`, valid from the moment of the call."""
+"""Returns `[verifyingKey, signature, timestamp, window]`, valid from the moment of the call."""
 
 _ABOUT_A_STREAM = frozenset({4006, 4008})
-"""`Invalid stream` and `Invalid depth window`: the codes seen that blame a name."""
+"""`Invalid stream` and `Invalid depth window`: the observed codes that concern a stream name."""
 _Method = Literal["SUBSCRIBE", "UNSUBSCRIBE"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Part of a batch in which a bad name is searched; `number` is that of the batch, `failed_alone` how it ended."""
+    """Part of a batch in which a bad name is searched; `number` is that of the batch, `failed_alone` whether it has failed alone before."""
 
     names: tuple[str, ...]
     number: int
@@ -60,7 +59,7 @@ class _Batch:
 
 
 class LinkSubscriptions:
-    """The subscriptions of one link. Sans-I/O: times are seconds of the caller's clock."""
+    """The subscriptions of one socket. Sans I/O; times are seconds of the caller's clock."""
 
     def __init__(
         self,
@@ -91,26 +90,26 @@ class LinkSubscriptions:
         self._next_send_at = float("-inf")
         self._sequence = 0
 
-    # What is so.
+    # State.
 
     @property
     def wanted(self) -> Set[str]:
-        """Streams that are asked for until they are confirmed."""
+        """Streams that are requested until they are confirmed."""
         return self._wanted
 
     @property
     def confirmed(self) -> Mapping[str, float]:
-        """Wanted streams whose subscription the exchange has taken, each with when it let that know."""
+        """Wanted streams whose subscription the exchange has taken, each with the time of its confirmation."""
         return MappingProxyType(self._confirmed)
 
     @property
     def confirmed_early(self) -> list[str]:
-        """Confirmed streams that were not in the newest SUBSCRIBE that was answered."""
+        """Confirmed streams that were not in the newest answered SUBSCRIBE."""
         return [name for name in self._confirmed if self._confirmed_in[name] != self._newest_answered]
 
     @property
     def settled_at(self) -> float | None:
-        """Since when all wanted streams are confirmed, None while they are not."""
+        """Since when all wanted streams are confirmed; None while they are not."""
         return self._confirmed_at if len(self._confirmed) == len(self._wanted) else None
 
     def due_at(self) -> float | None:
@@ -122,59 +121,59 @@ class LinkSubscriptions:
         stall_at = self._next_send_at if self._has_room() else self._stall_at()
         return max(work_at, self._next_send_at, stall_at)
 
-    # What is wanted.
+    # Commands.
 
     def add(self, name: str) -> None:
         """Want this stream."""
         if name in self._wanted:
             return
         self._wanted.add(name)
-        # Asked for again even if its UNSUBSCRIBE had not gone out yet: the frame that asked may have been refused.
+        # Requested again even if its UNSUBSCRIBE was not sent yet: the frame that requested it may have been refused.
         self._to_unsubscribe.pop(name, None)
         self._to_subscribe[name] = None
 
     def remove(self, name: str) -> None:
-        """Want this stream no more."""
+        """Stop wanting this stream."""
         was_asked = name in self._asked_in
         self._forget(name)
         if was_asked:
             self._to_unsubscribe[name] = None
 
     def reject(self, name: str) -> None:
-        """Want this stream no more, nor unsubscribe it: the exchange does not know it."""
+        """Stop wanting this stream without an UNSUBSCRIBE: the exchange does not know it."""
         self._forget(name)
         self._to_unsubscribe.pop(name, None)
         self._asked_in.pop(name, None)
 
     def resubscribe(self, name: str) -> None:
-        """Unsubscribe and subscribe again a stream that was confirmed and does not deliver."""
+        """Unsubscribe and resubscribe a stream that was confirmed and does not deliver."""
         if self.distrust(name):
             self._to_unsubscribe[name] = None
             self._to_subscribe[name] = None
 
     def distrust(self, name: str) -> bool:
-        """Take a stream for unconfirmed; says whether it was confirmed."""
+        """Treat a stream as unconfirmed; return whether it was confirmed."""
         return self._confirmed.pop(name, None) is not None
 
     def ask_again(self, name: str) -> None:
-        """Repeat the SUBSCRIBE of a confirmed stream, which takes nothing away from it."""
+        """Repeat the SUBSCRIBE of a confirmed stream; its present subscription stays."""
         if name in self._confirmed:
             self._to_subscribe[name] = None
 
     def ask_anew(self, name: str) -> None:
-        """Repeat the SUBSCRIBE of a confirmed stream and take it for unconfirmed until that is answered."""
+        """Repeat the SUBSCRIBE of a confirmed stream, and treat it as unconfirmed until that is answered."""
         if self.distrust(name):
             self._to_subscribe[name] = None
 
     def unsubscribe(self, name: str) -> None:
-        """Repeat the UNSUBSCRIBE of a stream that nobody wants and that delivers on."""
+        """Repeat the UNSUBSCRIBE of a stream that is not wanted and still delivers."""
         if name not in self._wanted:
             self._to_unsubscribe[name] = None
 
-    # What is sent.
+    # Sending.
 
     def send(self, now: float) -> list[Action]:
-        """Give the frames that may go out now: spaced, and few ahead of their Pongs."""
+        """Return the frames to send now: spaced, and only a few ahead of their Pongs."""
         actions: list[Action] = []
         while now >= self._next_send_at and (self._has_room() or now >= self._stall_at()):
             batch = self._next_batch(now)
@@ -191,7 +190,7 @@ class LinkSubscriptions:
         return actions
 
     def restart_barrier_clock(self, now: float) -> None:
-        """Count the wait for Pongs from now: nothing was read until now."""
+        """Restart the wait for Pongs: nothing was read until now."""
         for batch in self._outstanding:
             batch.sent_at = now
 
@@ -200,7 +199,7 @@ class LinkSubscriptions:
         return len(self._outstanding) < (1 if is_searching else self._settings.outstanding_batches)
 
     def _stall_at(self) -> float:
-        """When to go on without the Pong that is awaited."""
+        """When to continue without the awaited Pong."""
         return self._outstanding[0].sent_at + self._settings.barrier_timeout_seconds
 
     def _next_batch(self, now: float) -> _Batch | None:
@@ -234,28 +233,28 @@ class LinkSubscriptions:
         self._sequence += 1
         return _Batch(self._sequence, method, names, now, 0, piece)
 
-    # What comes back.
+    # Answers.
 
     def error(self, code: int, message: str, now: float) -> bool:
-        """Take an error of the exchange; False if no batch is outstanding that it could belong to."""
+        """Take an error of the exchange; return False if no outstanding batch can have caused it."""
         if not self._outstanding:
             return False
         is_sure = now < self._stall_at()
         for batch in list(self._outstanding)[: 1 if is_sure else None]:
             batch.is_surely_its_own &= is_sure
-            # One that blames nobody goes before one that does: in such trouble no name is to be blamed.
+            # An error about no stream takes precedence: during such trouble no name may be rejected.
             if batch.error is None or batch.error[0] in _ABOUT_A_STREAM:
                 batch.error = (code, message)
         return True
 
     def answered(self, barrier: int, now: float) -> list[Verdict]:
-        """A Pong came: every batch in front of that Ping has been dealt with by the server."""
+        """A Pong came: the server has handled every batch before that Ping."""
         concluded: list[_Batch] = []
         while self._outstanding and self._outstanding[0].barrier <= barrier:
             concluded.append(self._outstanding.popleft())
         error = next((batch.error for batch in concluded if batch.error), None)
         if len(concluded) > 1 and error is not None:
-            for batch in concluded:  # one Pong for several: whose error it was is not known
+            for batch in concluded:  # one Pong for several batches: the cause of the error is unknown
                 batch.error, batch.is_surely_its_own = batch.error or error, False
         return [verdict for batch in concluded for verdict in self._conclude(batch, now)]
 
@@ -290,7 +289,7 @@ class LinkSubscriptions:
         return [Confirmed(new)]
 
     def _trace(self, batch: _Batch, names: tuple[str, ...], code: int, message: str) -> list[Verdict]:
-        """Search the bad name. What is gone or known to be bad by now explains the error, and the others get another try together."""
+        """Search the bad name. If names that are gone or known to be bad explain the error, the others get another try together."""
         number = batch.number
         if len(names) > 1 and len(names) == len(batch.names) and batch.is_surely_its_own:
             middle = len(names) // 2
@@ -299,13 +298,13 @@ class LinkSubscriptions:
             self.reject(names[0])
             return [Rejected(names[0], code, message)]
         elif names:
-            # Once more alone: a late error of another request must not cost a good stream.
+            # Try once more alone: a late error of another request must not reject a good stream.
             failed_alone = batch.is_surely_its_own and len(batch.names) == 1
             self._search.appendleft(_Piece(names, number, failed_alone))
         return [] if batch.piece or not names else [Refused(names, code, message, 0.0)]
 
     def _still_asked_in(self, number: int, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of the names that are wanted and were not asked for, nor told to go, after this batch."""
+        """The names that are wanted and were neither requested nor unsubscribed after this batch."""
         return tuple(
             name
             for name in names

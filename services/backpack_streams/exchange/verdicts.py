@@ -1,4 +1,4 @@
-"""What the answers to one link's subscriptions turned out to mean."""
+"""The results of one socket's subscriptions."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An error came back on the subscription of these streams, which are asked for again."""
+    """The subscription of these streams was answered with an error; they are retried in `retry_seconds`."""
 
     streams: tuple[str, ...]
     code: int
@@ -39,7 +39,7 @@ class Unattributed:
 
 @dataclass(frozen=True, slots=True)
 class SignatureRefused:
-    """The exchange does not take the signature that these streams were asked for with."""
+    """The exchange refuses the signature of the request for these streams."""
 
     streams: tuple[str, ...]
     code: int

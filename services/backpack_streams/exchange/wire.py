@@ -1,9 +1,9 @@
 """Typed messages of the exchange's public streams, as tolerant as the wire is loose.
 
-The quick way takes what the exchange sends on a normal day. What it does not take goes the patient way: numbers written as strings
-and strings written as numbers are one, digits are kept as they were written, an optional number that is empty text is absent, a level
-may have more than two parts, unknown fields are named so that they can be counted.
-Times are microseconds since the Unix epoch unless a name says otherwise; numbers with decimals stay text, exactly as sent.
+The quick parser takes what the exchange normally sends. Everything else goes to the lenient parser: numbers may be strings and strings
+numbers, digits are kept as written, an optional number that is empty text is absent, a level may have more than two parts, and unknown
+fields are named so that they can be counted. Times are microseconds since the Unix epoch unless a name says otherwise; numbers with
+decimals stay text, exactly as sent.
 """
 
 import json
@@ -16,24 +16,24 @@ from msgspec import Meta, Raw, Struct, field
 from backpack_streams.errors import ExchangeError
 
 Number = Annotated[str, Meta(min_length=1)]
-"""A number with decimals, as text. Empty text is none, and sends the message the patient way."""
+"""A number with decimals, as text. Empty text is no number, and sends the message to the lenient parser."""
 Level = tuple[str, str]
 """Price and absolute quantity, as text."""
 
 
 class UnreadableMessageError(ExchangeError):
-    """A message that cannot be understood even the patient way."""
+    """Even the lenient parser cannot parse the message."""
 
 
 class Envelope(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """What every data message is wrapped in; `data` stays raw until the stream says what it is."""
+    """The envelope of every data message; `data` stays raw until the stream is known."""
 
     stream: str
     data: Raw
 
 
 class NewEnvelope(Envelope, kw_only=True, forbid_unknown_fields=False, gc=False):
-    """An envelope that may have fields nobody knows yet. With an `error` it is none."""
+    """An envelope that may have unknown fields. With an `error` it is no envelope."""
 
     error: Raw | None = None
 
@@ -104,13 +104,13 @@ class Ticker(Struct, kw_only=True, gc=False):
 
 
 class ExternalTicker(Ticker, kw_only=True, gc=False):
-    """`externalTicker.<symbol>`: a ticker of what a data provider says of the market's asset, not of trades made here."""
+    """`externalTicker.<symbol>`: a data provider's ticker of the market's asset, not of trades on the exchange."""
 
 
 class StockPrice(Struct, kw_only=True, gc=False):
-    """`stockPrice.<ticker>`: a provider's quote of a stock; bid, ask and session are null outside of trading hours.
+    """`stockPrice.<ticker>`: a provider's quote of a stock; bid, ask and session are null outside trading hours.
 
-    Words and not letters, and one time whose unit the documentation does not say: see `micros_of_any_unit`.
+    Its fields are words, not letters, and the documentation does not state the unit of its time: see `micros_of_any_unit`.
     """
 
     symbol: str
@@ -123,7 +123,7 @@ class StockPrice(Struct, kw_only=True, gc=False):
 
 
 class Kline(Struct, kw_only=True, gc=False):
-    """`kline.<interval>.<symbol>`: `t` and `T` are ISO 8601 without a zone (UTC); prices are null while no trade happened."""
+    """`kline.<interval>.<symbol>`: `t` and `T` are ISO 8601 without a zone (UTC); prices are null if there was no trade."""
 
     event_time: int = field(name="E")
     symbol: str = field(name="s")
@@ -178,10 +178,10 @@ M = TypeVar("M", bound=Struct)
 
 
 class Decoder(Generic[M]):
-    """Reads one kind of message, quickly where it is as always, patiently where it is not.
+    """Parses one kind of message: quickly if it is in the usual form, leniently if not.
 
-    `unknown_fields` counts fields that are not known, by name. While there are none a message costs one strict pass. Once one was
-    seen, messages are read leniently and one in `SAMPLE` is looked at for unknown names, so a new field costs no speed.
+    `unknown_fields` counts unknown fields by name. As long as there are none, a message takes one strict pass. After the first one,
+    messages are parsed leniently and one in `SAMPLE` is checked for unknown names, so a new field does not cost speed.
     """
 
     SAMPLE = 1000
@@ -201,10 +201,10 @@ class Decoder(Generic[M]):
         self.unknown_fields: dict[str, int] = {}
 
     def __call__(self, data: Raw | bytes) -> M:
-        """The message in `data`.
+        """Parse the message in `data`.
 
         Raises:
-            UnreadableMessageError: it is no JSON, or a field that must be there is missing or senseless.
+            UnreadableMessageError: it is no JSON, or a required field is missing or has an impossible value.
         """
         try:
             message = self._quick(data)
@@ -237,20 +237,20 @@ class Decoder(Generic[M]):
 
 
 def optional_numbers(kind: type[Struct]) -> frozenset[str]:
-    """The names on the wire of the numbers that a message may lack."""
+    """The wire names of the numbers that a message may lack."""
     fields = msgspec.structs.fields(kind)
     return frozenset(each.encode_name for each in fields if each.type in (Number | None, int | None))
 
 
 def drop_empty(fields: dict[str, Any], names: Iterable[str]) -> None:
-    """Takes those fields for absent that are empty text."""
+    """Remove those of these fields that are empty text: they count as absent."""
     for name in names:
         if fields.get(name) == "":
             del fields[name]
 
 
 def cut_levels(levels: Any) -> bool:
-    """Leaves each level its price and its quantity, which come first. Whether there was more in one."""
+    """Cut each level to its price and quantity, which come first; return whether one had more parts."""
     if not isinstance(levels, list):
         return False
     long = [level for level in levels if isinstance(level, list) and len(level) > _PARTS_OF_A_LEVEL]
@@ -263,9 +263,9 @@ _PARTS_OF_A_LEVEL = 2
 
 
 class NewEnvelopes:
-    """Opens envelopes that have fields which were not there yesterday, in one pass; `unknown_fields` counts them in samples.
+    """Opens envelopes with fields that are new, in one pass; `unknown_fields` counts these in samples.
 
-    Of `SAMPLE` envelopes one is looked at for names, so that a new field costs no speed.
+    One of `SAMPLE` envelopes is checked for names, so that a new field does not cost speed.
     """
 
     SAMPLE = 1000
@@ -276,10 +276,10 @@ class NewEnvelopes:
         self.unknown_fields: dict[str, int] = {}
 
     def __call__(self, payload: bytes) -> Envelope:
-        """The envelope of a data message.
+        """Open the envelope of a data message.
 
         Raises:
-            UnreadableMessageError: it is none: no JSON object with `stream` and `data`, or one with an `error`.
+            UnreadableMessageError: it is no JSON object with `stream` and `data`, or it has an `error`.
         """
         try:
             envelope = self._open(payload)
@@ -299,11 +299,11 @@ class NewEnvelopes:
 
 _OF_AN_ENVELOPE = {"stream", "data", "error"}
 open_new_envelope = NewEnvelopes()
-"""Opens what `Envelope` refuses for a field that is new."""
+"""Opens what `Envelope` refuses because of a new field."""
 
 
 def parse_keeping_digits(data: Raw | bytes) -> Any:
-    """JSON with every number as the text it was written as, so that no digit is lost.
+    """Parse JSON with every number as its original text, so that no digit is lost.
 
     Raises:
         UnreadableMessageError: the bytes are no JSON.

@@ -1,4 +1,4 @@
-"""Times as the exchange writes them: microseconds, ISO 8601, numbers of any unit, and what can be no time at all."""
+"""Parses the exchange's times: microseconds, ISO 8601, numbers of any unit; rejects impossible ones."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -6,13 +6,13 @@ from functools import lru_cache
 from backpack_streams.exchange.wire import UnreadableMessageError
 
 EARLIEST_US = 946_684_800_000_000
-"""2000-01-01: no message of the exchange is older. A time in another unit than microseconds is."""
+"""2000-01-01. No message of the exchange is older. A time in another unit than microseconds appears older."""
 LATEST_US = 4_102_444_800_000_000
-"""2100-01-01: a time that is not before it is none, and would make all that follows look old."""
+"""2100-01-01. Later times are invalid, and would make all following messages look old."""
 
 
 def sane_time_us(*moments: int | None) -> int:
-    """The first of these times that can be one; 0 if none can, or if none is given."""
+    """The first plausible of these times (µs since the Unix epoch); 0 if none is."""
     for moment in moments:
         if moment is not None and EARLIEST_US <= moment < LATEST_US:
             return moment
@@ -22,9 +22,9 @@ def sane_time_us(*moments: int | None) -> int:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=4096)  # a candle names its bounds again with every change
+@lru_cache(maxsize=4096)  # a candle repeats its bounds with every change
 def micros_from_iso(text: str) -> int:
-    """Microseconds since the Unix epoch of an ISO 8601 time; without a zone it is UTC, as the exchange means it.
+    """Microseconds since the Unix epoch of an ISO 8601 time; without a zone it is UTC, as the exchange sends it.
 
     Raises:
         UnreadableMessageError: it is no such time.
@@ -44,9 +44,9 @@ _MOST_DIGITS = 20
 
 
 def micros_of_any_unit(moment: int | str) -> int:
-    """Microseconds since the Unix epoch of a time in seconds, milliseconds, microseconds or nanoseconds, told apart by their size.
+    """Microseconds since the Unix epoch of a time in seconds, milliseconds, microseconds or nanoseconds, distinguished by size.
 
-    From 1973 to 5138 no two units meet. ISO 8601 is taken too.
+    From 1973 to 5138 the units do not overlap. ISO 8601 is accepted too.
 
     Raises:
         UnreadableMessageError: it is no time.

@@ -1,1 +1,1 @@
-"""What every producer service shares: frames of the exchange in, records for Kafka out, gaps found on the way."""
+"""The common part of the producer services: the exchange's frames in, records for Kafka out, gaps detected in between."""

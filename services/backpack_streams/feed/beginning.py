@@ -1,4 +1,4 @@
-"""How a producer begins: subscribed first, then told by Kafka where to go on, and only then publishing."""
+"""How a producer starts: it subscribes, then reads from Kafka where to continue, and only then publishes."""
 
 import asyncio
 import logging
@@ -23,12 +23,12 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 
 
 def now() -> Moment:
-    """The time on both clocks."""
+    """The present time on both clocks."""
     return Moment(time.monotonic(), now_us())
 
 
 class Beginning:
-    """What the sockets bring is held until it is known what Kafka has."""
+    """Holds what the sockets bring until Kafka's content is known."""
 
     def __init__(
         self, connection: Connection, delivery: Delivery, vouching: Vouching, publisher: Publisher, look: KafkaLook
@@ -40,11 +40,13 @@ class Beginning:
         self._look = look
 
     async def run(self) -> None:
-        """The subscriptions come first: what another producer publishes until ours are confirmed is then found in Kafka, and whoever is
-        told that this one is ready may end the other.
+        """Run the start, subscriptions first.
+
+        In this order, what another producer publishes until our subscriptions are confirmed is found in Kafka, and the other producer may
+        be ended as soon as this one is ready.
 
         Raises:
-            StartError: Kafka did not say what it has; nothing was published.
+            StartError: Kafka's content could not be read; nothing was published.
         """
         delivery = self._delivery
         await self._until_subscribed()
@@ -67,13 +69,14 @@ class Beginning:
         if found.others and first_offset >= 0:
             try:
                 await self._look.until_known(found.others, first_offset)
-            except BusError as error:  # what is at stake is whether quiet books are proven anew
+            except BusError as error:  # at stake is only whether quiet books are proven anew
                 logger.warning("whether others know of this start cannot be read", extra={"error": str(error)})
         delivery.start.others_know = True
 
     async def _until_subscribed(self) -> None:
-        """Until the exchange has confirmed every subscription, or for a while after the first: one that has no answer must not cost
-        the others.
+        """Wait until the exchange has confirmed every subscription, or for a while after the first one.
+
+        A subscription without an answer must not hold up the others.
         """
         give_up_at = None
         while give_up_at is None or time.monotonic() < give_up_at:

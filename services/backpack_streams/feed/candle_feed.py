@@ -1,4 +1,4 @@
-"""A stream of candles: each closed one is there, or on record as missing. Sans I/O."""
+"""A stream of candles: every closed candle is either published or on record as missing. Sans I/O."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ _NOT_CLOSED = (reports.SEQUENCE_BREAK, "the closed state of candles did not come
 
 
 class CandleFeed(LatestFeed):
-    """A stream of candles: ordered like others, and each closed candle begins where the one before it ended.
+    """A stream of candles: ordered like other streams, and each closed candle begins where the previous one ended.
 
-    The bounds of its gaps are times of candles, not of receipt: where the first missing candle starts, and where the first one that
-    is there again does.
+    The bounds of its gaps are candle times, not times of receipt: the start of the first missing candle, and the start of the first candle
+    that is present again.
     """
 
     __slots__ = ("_break", "_break_due", "_candles", "_dropped_until", "_reason")
@@ -30,11 +30,11 @@ class CandleFeed(LatestFeed):
         self._break_due = 0.0
 
     def resume(self, last_id: int, time_us: int) -> None:
-        """The candles go on where the last closed one ended (`last_id`, microseconds)."""
+        """Continue where the last closed candle ended (`last_id`, microseconds)."""
         self._candles.until = last_id
 
     def uncovered(self, gap: Break) -> None:
-        """A time that nobody covered is a loss only if a candle closed in it: the next state tells, or the clock if none comes."""
+        """A break is a loss only if a candle closed in it: the next message shows that, or the clock if none comes."""
         if self._candles.until is None:
             super().uncovered(gap)
             return
@@ -45,7 +45,7 @@ class CandleFeed(LatestFeed):
             self._break, self._break_due = gap, self._surroundings.now + CLOSING_SECONDS
 
     def on_tick(self, now: float) -> None:
-        """Closings that did not come in time are a gap."""
+        """Report candles whose closed state did not come in time."""
         super().on_tick(now)
         self._tell(self._candles.overdue(now))
         if self._break is not None and now >= self._break_due:
@@ -62,7 +62,7 @@ class CandleFeed(LatestFeed):
         row = reading.row
         self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], self._surroundings.now))
         is_told = self._break is not None and self._break.link_id == self.last_link
-        if is_told and not self._candles.awaits_closing:  # a closing that may be missing is not on record yet
+        if is_told and not self._candles.awaits_closing:  # a closed state that may be missing is not on record yet
             self._break = None
             self._surroundings.settled(self)
         if row["is_closed"]:
@@ -81,7 +81,7 @@ class CandleFeed(LatestFeed):
             self._dropped_until = max(self._dropped_until, row["end_time"])
 
     def _report_dropped(self, next_id: int | None) -> None:
-        """Open states that had no room are replaced by the next one; of closed ones the bounds are told."""
+        """The next message replaces open states that found no room. Report the bounds of the closed ones."""
         lost_records, self.dropped_records = self.dropped_records, 0
         lost = self._candles.skip_to(self._dropped_until)
         self._surroundings.gap(

@@ -1,4 +1,4 @@
-"""A stream whose ids follow on each other: in order, each message once, every hole on record. Sans I/O."""
+"""A stream with consecutive ids: in order, each message once, every gap on record. Sans I/O."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,13 +14,13 @@ from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.sequencing.reordering import Held
 
 MOST_IDS = 1 << 63
-"""Avro's long ends here; so do the exchange's ids."""
+"""The limit of Avro's `long`, and of the exchange's ids."""
 RESUMED_SECONDS = 3.0
-"""How long after a break of coverage the next message may tell by its ids what was missed; then the break is put on record as it is."""
+"""How long after a break of coverage the next message may show by its ids what was lost. After that the break itself goes on record."""
 
 
 class _Waiting(NamedTuple):
-    """A message that is held; `through`: until when everything on its stream had been brought when it came, None if nobody covered it."""
+    """A held message. `through`: until when its stream had been received completely when it came; None if the stream was not covered."""
 
     reading: Reading
     link: int
@@ -29,7 +29,7 @@ class _Waiting(NamedTuple):
 
 
 class ChainedFeed(StreamFeed):
-    """A stream whose ids follow on each other: depth, trades."""
+    """A stream with consecutive ids: depth, trades."""
 
     __slots__ = ("_break", "_break_due", "_chain")
 
@@ -40,28 +40,28 @@ class ChainedFeed(StreamFeed):
         self._break_due = 0.0
 
     def resume(self, last_id: int, time_us: int) -> None:
-        """The chain goes on from `last_id`; a hole before the first message is told as one."""
+        """Continue from `last_id`; if the first message does not follow it, report a gap."""
         self._chain.took(last_id, time_us)
         self.last_published_id = last_id
 
     def uncovered(self, gap: Break) -> None:
-        """The ids of the next message tell what was missed, if one comes soon. A message that the new socket brought already has told."""
+        """Keep the break until the ids of the next message show the loss. If the new socket has already brought a message, they have."""
         if self.has_told(gap):
             self._break = None
             self._surroundings.settled(self)
             return
-        if self._break is not None:  # one break before it has not been told yet: they are one
+        if self._break is not None:  # an earlier break is not settled yet: merge them
             gap = replace(gap, reason=self._break.reason, detail=self._break.detail, since_us=self._break.since_us)
         self._break, self._break_due = gap, self._surroundings.now + RESUMED_SECONDS
         self.is_settled = False
 
     def held_since(self) -> float | None:
-        """Until when everything had been brought when the first of the messages came that are held: they were sent after that."""
+        """Until when the stream had been received completely when the first held message came. All held messages were sent after that."""
         found = (held.item.through for held in self._chain.held)
         return min((through for through in found if through is not None), default=None)
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
-        """The next message goes out at once; any other is judged, and so is one that is older than the last."""
+        """Publish the expected message at once. Judge any other, and one that is older than the last."""
         self.frames += 1
         self.last_received_us = received_us
         reading = self._read(data, self.kind)
@@ -87,7 +87,7 @@ class ChainedFeed(StreamFeed):
             self._release()
 
     def on_tick(self, now: float) -> None:
-        """Messages that waited long enough for the ones before them go out, after a gap; so does a break that no message explained."""
+        """Release messages that have waited long enough, after a gap; report a break that no message has explained in time."""
         super().on_tick(now)
         if self._chain.held:
             self._release()
@@ -105,7 +105,7 @@ class ChainedFeed(StreamFeed):
             )
 
     def unreadable(self) -> None:
-        """A message of this stream was lost since it could not be read: what it held is missing."""
+        """Report a message of this stream as lost: it could not be read."""
         self._surroundings.gap(
             self,
             reports.UNREADABLE_FRAME,
@@ -133,14 +133,14 @@ class ChainedFeed(StreamFeed):
     def _out_of_turn(self, reading: Reading, link: int, received_us: int, others: bool) -> None:
         chain = self._chain
         verdict = chain.judge(reading.first_id, reading.last_id, reading.time_us, others, received_us)
-        if verdict is Verdict.RESTARTED and chain.held:  # what waits is of the sequence that ends
+        if verdict is Verdict.RESTARTED and chain.held:  # the held messages belong to the sequence that ends
             self._let_go(chain.released(self._surroundings.now, others=False))
             verdict = chain.judge(reading.first_id, reading.last_id, reading.time_us, others, received_us)
         if verdict is Verdict.DUPLICATE:
             self.duplicates += 1
-            self._has_told(link)  # the new socket brings what is here already: nothing lies between
+            self._has_told(link)  # the new socket repeats what is already published: nothing is missing in between
             return
-        # What waits lies before this message, and the socket that could have brought what is missing has left: all go out in order.
+        # The held messages precede this one, and the socket that could have filled the gap is gone: release all of them in order.
         is_behind_held = verdict is Verdict.HOLE and any(each.first_id < reading.first_id for each in chain.held)
         if verdict is Verdict.HOLD or is_behind_held:
             around = self._surroundings
@@ -157,13 +157,13 @@ class ChainedFeed(StreamFeed):
         chain.took(reading.last_id, reading.time_us)
 
     def _has_told(self, link: int) -> None:
-        """A message of the socket that covers the stream again has said by its ids what was missed; one of an older socket has not."""
+        """Settle the break by a message of the socket that covers the stream again: its ids show the loss. An older socket's do not."""
         if self._break is not None and link == self._break.link_id:
             self._break = None
             self._surroundings.settled(self)
 
     def _tell_what_is_missing(self, verdict: Verdict, reading: Reading, link: int, received_us: int) -> None:
-        """Before a message that does not simply follow goes out."""
+        """Report what is missing before a message that does not simply follow."""
         chain, gap = self._chain, self._break
         if verdict is Verdict.RESTARTED:
             chain.begin_anew(reading.time_us)

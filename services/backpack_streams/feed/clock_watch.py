@@ -1,4 +1,4 @@
-"""Compares our clock with the exchange's now and then: ages of data, and signatures, are as right as it is."""
+"""Compares our clock with the exchange's periodically: ages of data and signatures depend on it."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ CLOCK_CHECK_SECONDS = 60.0
 
 
 class ClockWatch:
-    """Keeps `clock` up to date. `on_skew` takes a measurement and says what people should know of it, if anything."""
+    """Measures our clock's skew. `on_skew` takes each measurement; the default stores it in `clock` and logs a large change."""
 
     def __init__(
         self,
@@ -32,24 +32,24 @@ class ClockWatch:
         self._was_answered = True
 
     async def run(self, interval_seconds: float = CLOCK_CHECK_SECONDS) -> None:
-        """Compares at once and then every so often, until cancelled."""
+        """Compare at once, then every `interval_seconds`, until cancelled."""
         while True:
             await self.compare()
             await asyncio.sleep(interval_seconds)
 
     async def compare(self) -> None:
-        """Asks for the exchange's time once; without an answer the last measurement stands."""
+        """Ask for the exchange's time once; without an answer the last measurement stays in force."""
         asked_us = now_us()
         try:
             answer = await self._rest.time_ms(priority=self._priority)
         except RestError as error:
-            # Every minute of an outage would say the same.
+            # Each minute of an outage would repeat the message.
             level = logging.WARNING if self._was_answered else logging.DEBUG
             logger.log(level, "the exchange's clock cannot be asked", extra={"error": str(error)})
             self._was_answered = False
             return
         self._was_answered = True
-        if not answer.age_seconds:  # a cache's answer is of an earlier moment
+        if not answer.age_seconds:  # a cached answer shows an earlier time
             self._on_skew(Skew.measured(asked_us, answer.body, answer.received_time_us))
 
     def _note(self, skew: Skew) -> None:

@@ -1,7 +1,7 @@
-"""From when to when each stream was covered, as the session tells it: the one source of gaps, readiness and watermarks. Sans I/O.
+"""When each stream was covered, from the events of the session: the only source of gaps, readiness and watermarks. Sans I/O.
 
-A stream is covered while the exchange has confirmed its subscription on a link that is known to be alive; two links that overlap make one
-interval. Where no link covers a stream for a time, that time is a `Break`, and the stream's feed decides what it costs.
+A stream is covered while the exchange has confirmed its subscription on a socket that is proven to be alive. Overlapping coverage of two
+sockets makes one interval. A time without coverage is a `Break`; the stream's feed decides what was lost in it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,27 +14,27 @@ from backpack_streams.sequencing.watermarks import Interval
 
 
 class Moment(NamedTuple):
-    """A moment on the monotonic clock (seconds), for comparing, and by the wall clock (microseconds), for records."""
+    """A moment in seconds of the monotonic clock, for comparisons, and in microseconds of the wall clock, for records."""
 
     seconds: float
     us: int
 
     def at(self, seconds: float) -> "Moment":
-        """Another moment of the monotonic clock, with the wall clock as it is at this one."""
+        """Another moment (seconds of the monotonic clock), with the wall clock as it is set at this one."""
         return Moment(seconds, self.us - round((self.seconds - seconds) * 1_000_000))
 
     def bounds(self, later: "Moment") -> tuple[int, int]:
-        """From this moment to a later one by the wall clock. If that was set in between, the bounds hold by the old and the new time."""
+        """Bounds (µs) of the time from this moment to `later`. If the wall clock was set in between, they hold by both settings."""
         passed_us = round((later.seconds - self.seconds) * 1_000_000)
         return min(self.us, later.us - passed_us), max(later.us, self.us + passed_us)
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A time in which nobody covered a stream, microseconds since the Unix epoch.
+    """A time without coverage of a stream, in microseconds since the Unix epoch.
 
-    `since_us` is None where it is not known when it began. From `until_us` on the link `link_id` covers the stream;
-    `is_new_link`: it had never done so before, so any message that it brought is one of this subscription.
+    `since_us` is None if the beginning is unknown. From `until_us` on, the socket `link_id` covers the stream. `is_new_link`: that socket
+    never covered the stream before, so every message that it brought belongs to this subscription.
     """
 
     stream: str
@@ -61,31 +61,31 @@ _START = reports.STREAM_START, "nothing is known of the stream before this"
 @dataclass(slots=True)
 class _Stream:
     active: dict[int, Moment] = field(default_factory=dict)
-    """Links that deliver it, each with the moment from which on."""
+    """Sockets that deliver the stream, each with the moment from which it does."""
     since: Moment | None = None
     until: Moment | None = None
-    """When the last interval ended; None before that, and while one goes on."""
+    """The end of the last interval; None before the first one ends, and while one is open."""
     through: Moment | None = None
-    """Until when everything had been brought when a link left last."""
+    """Until when everything had been received when a socket last stopped delivering the stream."""
     first: tuple[Moment, int] | None = None
-    """When this instance covered it first, and by which link, until what came before is known."""
+    """This instance's first coverage and its socket; kept until the coverage before it is known."""
     cause: str = "DISCONNECTED"
     left: tuple[int, ...] = ()
-    """The last links that delivered it and do no more; some may still be there."""
+    """The last sockets that stopped delivering the stream; some may still be open."""
     is_told: bool = True
-    """Whether what the last break cost is on record, or was nothing: whoever takes over from this instance has to know."""
+    """Whether the loss of the last break is on record, or there was none. An instance that takes over from this one has to know it."""
     is_shown: bool = True
-    """Whether what came since shows that it is delivered, as far as that can be expected."""
+    """Whether messages since the last break show that the stream is delivered, as far as messages can be expected."""
     settled_until: int | None = None
-    """If either is not so, when the coverage before that break ended."""
+    """If one of the two is False: when the coverage before that break ended."""
 
     @property
     def is_settled(self) -> bool:
-        """Whether whoever takes over may count the coverage since the last break."""
+        """Whether an instance that takes over may count the coverage since the last break."""
         return self.is_told and self.is_shown
 
     def broke(self, until_us: int | None, is_shown: bool) -> None:
-        """There is a break after `until_us`; breaks that follow before it is settled belong to it."""
+        """Note a break after `until_us`. A break that follows before this one is settled belongs to it."""
         if self.is_settled:
             self.settled_until = until_us
         self.is_told, self.is_shown = False, is_shown
@@ -99,54 +99,54 @@ class Coverage:
 
     def __init__(self) -> None:
         self.is_to_be_shown: Callable[[str], bool] = lambda stream: False
-        """Streams of which something has to come before who takes over counts their coverage: a subscription may be forgotten."""
+        """Streams whose coverage counts for a successor only after a message: the exchange may forget what it confirmed."""
         self.unshown: set[str] = set()
-        """Streams of which nothing has come since their last break, though it has to."""
+        """Those of these streams that have brought nothing since their last break."""
         self._streams: dict[str, _Stream] = {}
         self._wanted: set[str] = set()
         self._proven: dict[int, Moment] = {}
         self._active_links: dict[int, int] = {}
-        """How many streams each link delivers."""
+        """The number of streams that each socket delivers."""
         self._links: set[int] = set()
-        """Links that may deliver: they are proven, or streams are active on them."""
+        """Sockets that may deliver: they are proven, or have active streams."""
         self._earlier: Mapping[str, int | None] | None = None
         self.generation = 0
 
-    # What is so.
+    # State.
 
     def is_covered(self, stream: str) -> bool:
-        """Whether some link covers the stream now."""
+        """Whether a socket covers the stream now."""
         known = self._streams.get(stream)
         return known is not None and bool(known.active)
 
     def is_covered_beside(self, stream: str, link_id: int, since: float) -> bool:
-        """Whether another link than this one covers the stream now, and has done so since that moment (monotonic seconds)."""
+        """Whether another socket covers the stream now and has done so since `since` (monotonic seconds)."""
         known = self._streams.get(stream)
         others = () if known is None else (at for link, at in known.active.items() if link != link_id)
         return any(at.seconds <= since for at in others)
 
     def active_since(self, stream: str) -> float | None:
-        """Since when some link delivers the stream (monotonic seconds), None while none does."""
+        """The moment since which a socket delivers the stream (monotonic seconds); None if none does."""
         known = self._streams.get(stream)
         return min(known.active.values()).seconds if known is not None and known.active else None
 
     def cause(self, stream: str) -> str | None:
-        """The reason of the gap that is open while nobody covers the stream; None while somebody does."""
+        """The reason of the stream's open gap; None while a socket covers the stream."""
         known = self._streams.get(stream)
         if known is None or known.since is None:
             return reports.STREAM_START
         return None if known.active else _REASONS[known.cause][0]
 
     def uncovered(self) -> set[str]:
-        """Wanted streams that no link covers now."""
+        """Wanted streams that no socket covers now."""
         return {name for name in self._wanted if not self.is_covered(name)}
 
     def other_link(self, link_id: int) -> bool:
-        """Whether another link than this one delivers streams, so that the same message may come twice and out of turn."""
+        """Whether another socket delivers streams, so that a message may come twice and out of order."""
         return len(self._links) > 1 or (len(self._links) == 1 and link_id not in self._links)
 
     def complete_through(self, now: Moment) -> Moment:
-        """Until when everything sent on the covered streams has been received; now, where none is covered."""
+        """Until when everything sent on the covered streams has been received; `now` if no stream is covered."""
         return min((self._through(stream) for stream in self._streams.values() if stream.active), default=now)
 
     def through(self, stream: str) -> float | None:
@@ -155,16 +155,16 @@ class Coverage:
         return self._through(known).seconds if known is not None and known.active else None
 
     def since(self, stream: str) -> float | None:
-        """Since when the stream is covered (monotonic seconds); None while it is not."""
+        """The moment since which the stream is covered (monotonic seconds); None while it is not."""
         known = self._streams.get(stream)
         return known.since.seconds if known is not None and known.active and known.since is not None else None
 
     def began(self, now: Moment) -> Moment:
-        """When the oldest interval that goes on began; now, where no stream is covered."""
+        """When the oldest open interval began; `now` if no stream is covered."""
         return min((stream.since for stream in self._streams.values() if stream.active and stream.since), default=now)
 
     def statement(self) -> tuple[tuple[Interval, tuple[str, ...]], ...]:
-        """Every wanted stream by its interval, as the Watermark record has it."""
+        """Return every wanted stream by its interval, in the form of the Watermark record."""
         groups: dict[Interval, list[str]] = {}
         for name in sorted(self._wanted):
             known = self._streams.get(name)
@@ -172,15 +172,15 @@ class Coverage:
             groups.setdefault(interval, []).append(name)
         return tuple((interval, tuple(names)) for interval, names in groups.items())
 
-    # What happens.
+    # Events.
 
     def want(self, streams: Iterable[str]) -> None:
-        """These streams are to be covered, and no others. Of one that is wanted again it is known how long it was not covered."""
+        """Cover exactly these streams. For a stream that is wanted again, the time without coverage is known."""
         self._wanted = set(streams)
         self.generation += 1
 
     def leave(self, stream: str, now: Moment) -> Break | None:
-        """A stream is wanted no more. If nobody covers it now, that time is over, as far as anybody will ever know."""
+        """Stop wanting a stream. If it is not covered now, close the time without coverage: nothing will ever show more about it."""
         known = self._streams.get(stream)
         if known is None or known.active or known.until is None:
             return None
@@ -190,7 +190,7 @@ class Coverage:
         return Break(stream, reason, detail, *bounds, 0)
 
     def take(self, event: CoverageEvent, now: Moment) -> list[Break]:
-        """An event of the session; returns the times that are now known to have been covered by nobody."""
+        """Take an event of the session; return the breaks of coverage that are now known."""
         match event:
             case LinkProven(link_id, through):
                 self._proven[link_id] = now.at(through)
@@ -202,20 +202,20 @@ class Coverage:
                 return list(self._deactivate(event, now))
 
     def refused(self, stream: str) -> None:
-        """The exchange refuses the subscription of a stream: that is why nobody covers it, whatever was the reason before."""
+        """The exchange refused the stream's subscription: from now on this is the cause of its gap, if it is not covered."""
         known = self._streams.get(stream)
         if known is not None and not known.active:
             known.cause = "REFUSED"
 
     def settle(self, stream: str) -> None:
-        """What the stream's last break cost is on record, or was nothing."""
+        """The loss of the stream's last break is on record, or there was none."""
         known = self._streams.get(stream)
         if known is not None and not known.is_told:
             known.is_told = True
             self.generation += 1
 
     def shown(self, stream: str) -> None:
-        """What came since the stream's last break shows that it is delivered."""
+        """A message since the stream's last break shows that it is delivered."""
         self.unshown.discard(stream)
         known = self._streams.get(stream)
         if known is not None and not known.is_shown:
@@ -229,8 +229,8 @@ class Coverage:
             self.unshown.add(name)
 
     def resume(self, earlier: Mapping[str, int | None]) -> list[Break]:
-        """Until when earlier instances, or others beside this one, have covered each stream (microseconds): None if one still does and goes
-        past this instance's first coverage. A stream that is not named was never covered by anybody.
+        """Take until when other instances, earlier or parallel ones, covered each stream (µs): None if one still covers it past this
+        instance's first coverage. An absent stream was never covered. Returns the breaks that follow.
         """
         self._earlier = earlier
         found = [self._first_break(name, *stream.first) for name, stream in self._streams.items() if stream.first]
@@ -276,7 +276,7 @@ class Coverage:
         if until_us is None:
             self.settle(name)
             return None
-        # Where the clock of an earlier producer was ahead of ours, its times do not say since when nobody covers the stream.
+        # If an earlier producer's clock was ahead of ours, its times do not tell when the coverage ended.
         return Break(name, *_RESTART, until_us if until_us <= at.us else None, at.us, link_id)
 
     def _deactivate(self, event: StreamsInactive, now: Moment) -> Iterator[Break]:
@@ -289,7 +289,7 @@ class Coverage:
                 continue
             end = self._through(stream, {link_id: through})
             del stream.active[link_id]
-            if event.cause == _SILENT:  # whatever other links claimed, nothing has come since `through`
+            if event.cause == _SILENT:  # nothing has come since `through`, whatever other sockets claimed
                 end = max(stream.since or _NEVER, min(end, through))
             stream.through = end
             stream.left = (*stream.left[-_LINKS_REMEMBERED:], link_id)
@@ -300,7 +300,7 @@ class Coverage:
                 stream.until, stream.cause = end, event.cause
                 continue
             other_link, other_at = min(stream.active.items(), key=_at)
-            if other_at > end:  # the other link began after this one had last been proven
+            if other_at > end:  # the other socket began after the last proof of this one
                 self._broke(name, stream, end.us)
                 stream.since = other_at
                 reason, detail = _REASONS[event.cause]
@@ -311,16 +311,16 @@ class Coverage:
             self._links.discard(link_id)
 
     def _find_links(self, now: Moment) -> None:
-        """A link that never had an active stream says nothing when it goes: it is forgotten once it has not been proven for a while."""
+        """Forget sockets that never had an active stream, and so end without an event, once they have not been proven for a while."""
         for link, proof in list(self._proven.items()):
             if link not in self._active_links and now.seconds - proof.seconds > _FORGET_LINK_SECONDS:
                 del self._proven[link]
         self._links = self._active_links.keys() | self._proven.keys()
 
     def _through(self, stream: _Stream, proofs: Mapping[int, Moment] = _NOTHING) -> Moment:
-        """What a link that came later has brought counts only once those before it have brought everything until it came.
+        """What a later socket has brought counts only once the earlier ones are complete up to its start.
 
-        `proofs`: of single links, instead of what is known.
+        `proofs` replaces the known proof of single sockets.
         """
         assert stream.since is not None
         found = max(stream.since, stream.through or _NEVER)
@@ -346,5 +346,5 @@ def _interval(stream: _Stream) -> Interval:
 _UNKNOWN = Interval(None, None)
 _FORGET_LINK_SECONDS = 15.0
 _LINKS_REMEMBERED = 8
-"""More than there can be at once."""
+"""More than can exist at once."""
 _NEVER = Moment(float("-inf"), 0)

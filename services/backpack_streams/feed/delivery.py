@@ -1,4 +1,4 @@
-"""Between the sockets and the router of a producer: what is held at the start, what coverage breaks cost, when reading pauses. Sans I/O."""
+"""Connects the sockets and the router of a producer: holds frames at the start, reports breaks, pauses reading. Sans I/O."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -19,9 +19,12 @@ _ERROR_BEGINS_BYTES = 64
 
 
 class LastPublished(NamedTuple):
-    """The last record of a stream that Kafka holds: its id (of candles: where the last closed one ended) and its time, microseconds.
+    """The last record of a stream in Kafka.
 
-    `untold`: what is missing before it though no gap on record speaks of it.
+    Attributes:
+        last_id: its id; for candles, the end of the last closed one (µs).
+        time_us: its time (µs since the Unix epoch).
+        untold: ranges that are missing before it without a gap on record.
     """
 
     last_id: int
@@ -30,7 +33,7 @@ class LastPublished(NamedTuple):
 
 
 class FrameCounts(Mapping[str, int]):
-    """How many messages each stream has brought, counted from when the start is over: before that they are held unread."""
+    """Counts the messages of each stream once the start is over; before that they are held unread."""
 
     def __init__(self, feeds: Callable[[], Mapping[str, StreamFeed]]) -> None:
         self._feeds = feeds
@@ -56,30 +59,30 @@ class Delivery:
         self.existing: set[str] = set()
         """Streams that are known to exist."""
         self._beating: set[str] = set()
-        """Markets of which a heartbeat has to come."""
+        """Markets that must send a heartbeat."""
         self._siblings = Siblings()
         self._heartbeats = Heartbeats(self.existing)
         self._siblings_due = 0.0
         self._now = float("-inf")
-        """When something other than a frame came last (monotonic seconds): frames come a little later."""
+        """When the last event other than a frame came (monotonic seconds). Frames come a little later than that."""
         self.doubts = 0
         coverage.is_to_be_shown = self._is_to_be_shown
 
     def expect(self, existing: Iterable[str]) -> None:
-        """Of the streams that the router wants, these are known to exist."""
+        """Take the wanted streams that are known to exist."""
         self.existing.clear()
         self.existing.update(existing)
         feeds = (self.router.feeds[name] for name in self.existing)
         self._beating = {feed.symbol for feed in feeds if feed.symbol and is_heartbeat(feed)}
 
     def _is_to_be_shown(self, stream: str) -> bool:
-        """Whether something has to come, at the least its market's heartbeat, before a stream's coverage counts for who takes over."""
+        """Whether a message, at least the market's heartbeat, has to come before a stream's coverage counts for a successor."""
         feed = self.router.feeds.get(stream)
         return feed is not None and feed.symbol in self._beating
 
     def on_frame(self, link: int, payload: bytes, received_us: int) -> None:
-        """A message of a socket. It is the hot path."""
-        # An error belongs to the subscription whose Pong comes next: held, it would be nobody's.
+        """Take a message of a socket. This is the hot path."""
+        # An error belongs to the subscription that the next Pong answers. If it were held, it could not be attributed.
         if self.start.is_over or _is_error(payload):
             self.router.on_frame(link, payload, received_us)
         else:
@@ -88,7 +91,7 @@ class Delivery:
                 self.pause.set(START_HOLDS)
 
     def on_coverage(self, event: CoverageEvent, now: Moment) -> None:
-        """What the session says of delivery, in its place among the frames."""
+        """Take an event of the session about delivery, in order with the frames."""
         self._now = now.seconds
         if not self.start.is_over:
             for each in self._bounded_by_held(event, now) if isinstance(event, StreamsInactive) else (event,):
@@ -106,13 +109,18 @@ class Delivery:
                 self._on_break(gap, now)
 
     def _bounded_by_held(self, event: StreamsInactive, now: Moment) -> Iterator[CoverageEvent]:
-        """The same during the start, when frames are held unread: what a socket did not bring, it did not cover."""
+        """The same during the start, while frames are held unread: a socket did not cover what it did not bring."""
         shown = Heartbeats(self.existing)
         shown.saw(self.start.brought_at(), self.router.feeds, now.seconds)
         return shown.bounded(event, self.router.feeds, self.coverage)
 
     def on_tick(self, now: Moment, buffer_share: float) -> dict[str, str]:
-        """Time passed; `buffer_share` is how full the buffer for Kafka is. Returns streams that do not deliver, with the evidence."""
+        """Time passed. Returns streams that do not deliver, each with the evidence.
+
+        Args:
+            now: present time.
+            buffer_share: how full the buffer for Kafka is, 0 to 1.
+        """
         self._now = now.seconds
         self.pause.watch_buffer(buffer_share, now.seconds)
         if not self.start.is_over:
@@ -138,7 +146,7 @@ class Delivery:
                 self.coverage.shown(name)
 
     def resume(self, last: Mapping[str, LastPublished], covered: Mapping[str, int | None], now: Moment) -> None:
-        """What Kafka has is known: the last record of each stream, and until when others covered it (see `Coverage.resume`)."""
+        """Take what Kafka has: the last record of each stream, and until when others covered it (see `Coverage.resume`)."""
         self.router.on_tick(now.seconds, now.us)
         for name, known in last.items():
             feed = self.router.recall(name)
@@ -165,7 +173,7 @@ class Delivery:
 
 
 def _is_error(payload: bytes) -> bool:
-    """Whether it is an error of the exchange, or text of something in front of it: whatever is no JSON object."""
+    """Whether it is an error of the exchange, or text of a proxy in front of it: anything that is no JSON object."""
     if not payload.lstrip().startswith(b"{"):
         return True
     return payload.find(b'"error"', 0, _ERROR_BEGINS_BYTES) >= 0 and b'"stream"' not in payload

@@ -1,7 +1,7 @@
-"""Follows the gap topic for proof that this instance does not get what it is subscribed to.
+"""Follows the gap topic for proof that this instance does not receive what it is subscribed to.
 
-Whoever builds the books from Kafka sees what the sockets cannot: a snapshot of the exchange that stays ahead of a book whose stream
-passes for covered (`COVERAGE_DISPROVED`). The exchange has forgotten the subscription, then, so it is made anew.
+A book-builder sees what the sockets cannot: a REST snapshot that stays ahead of a book whose stream counts as covered
+(`COVERAGE_DISPROVED`). Then the exchange has forgotten the subscription, so this producer renews it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _POLL_MILLIS = 1000
 
 
 class Disproofs:
-    """The shell: a reader of the gap topic. What was on record before it came is about an earlier subscription."""
+    """Reads the gap topic from its present end. Older records are about an earlier subscription."""
 
     def __init__(
         self, publishing: Publishing, streams: Container[str], doubt: Callable[[Iterable[str], str], None]
@@ -35,7 +35,7 @@ class Disproofs:
         self._offsets: dict[Place, int] = {}
 
     async def run(self) -> None:
-        """Follow until cancelled, whatever Kafka does meanwhile."""
+        """Follow the topic until cancelled, through any failure of Kafka."""
         backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
             try:
@@ -65,6 +65,10 @@ class Disproofs:
 
 
 def disproved_stream(gap: dict[str, object], streams: Container[str]) -> str | None:
-    """The stream of ours that a Gap record says is not delivered; None for any other record."""
+    """The stream of ours that a Gap record says is not delivered; None for any other record.
+
+    Raises:
+        KeyError: the record is no Gap.
+    """
     stream = gap["stream"]
     return stream if gap["reason"] == COVERAGE_DISPROVED and isinstance(stream, str) and stream in streams else None

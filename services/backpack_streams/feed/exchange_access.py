@@ -1,4 +1,4 @@
-"""What the users of services set about the exchange, as the exchange's clients take it: one place for every service and command."""
+"""Turns user settings about the exchange into settings of its clients: one place for all services and commands."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from backpack_streams.runtime.exchange_settings import ExchangeSettings, RestAcc
 
 
 def network_settings(settings: ExchangeSettings) -> NetworkSettings:
-    """The way to the exchange."""
+    """Settings for the network path to the exchange."""
     return NetworkSettings(proxy=settings.exchange_proxy, ca_file=settings.exchange_ca_file)
 
 
 def rest_settings(settings: RestAccessSettings, **more: Any) -> RestSettings:
-    """For the REST client; `more` are fields of `RestSettings` that the service decides."""
+    """Settings for the REST client; `more` are fields of `RestSettings` that the service decides."""
     return RestSettings(
         base_url=settings.rest_url,
         connect_timeout_seconds=settings.rest_connect_timeout,
@@ -30,7 +30,7 @@ def rest_settings(settings: RestAccessSettings, **more: Any) -> RestSettings:
 
 
 def connection_settings(settings: SocketAccessSettings, **more: Any) -> ConnectionSettings:
-    """For the sockets; `more` are fields of `ConnectionSettings` that the service decides."""
+    """Settings for the sockets; `more` are fields of `ConnectionSettings` that the service decides."""
     return ConnectionSettings(
         connect_timeout_seconds=settings.ws_connect_timeout,
         address_delay_seconds=settings.ws_address_delay,
@@ -41,7 +41,7 @@ def connection_settings(settings: SocketAccessSettings, **more: Any) -> Connecti
 
 
 def session_settings(settings: SocketAccessSettings, connections: int) -> SessionSettings:
-    """For the session."""
+    """Settings for the session."""
     defaults = SessionSettings()
     return SessionSettings(
         connections=connections,

@@ -1,4 +1,4 @@
-"""What services show on /metrics of their ways to the exchange: the sockets, the REST client, the two clocks."""
+"""Metrics of the connections to the exchange: sockets, REST client and both clocks."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ _NOT_KNOWN = float("nan")
 
 
 def by_channel(streams: Iterable[str], channels: Sequence[str]) -> dict[str, int]:
-    """How many of the streams each channel has."""
+    """The number of streams of each channel."""
     counted = Counter(split_stream(name)[0].channel for name in streams)
     return {channel: counted[channel] for channel in channels}
 
@@ -24,7 +24,7 @@ def by_channel(streams: Iterable[str], channels: Sequence[str]) -> dict[str, int
 def stream_measures(
     connection: Connection, channels: Sequence[str], wanted: Callable[[], Iterable[str]]
 ) -> Iterable[Collector]:
-    """How the subscriptions are."""
+    """The state of the subscriptions."""
     return (
         values("streams", "Streams subscribed to.", "channel", lambda: by_channel(wanted(), channels)),
         values(
@@ -37,7 +37,7 @@ def stream_measures(
 
 
 def silent_measures(connection: Connection, channels: Sequence[str]) -> Iterable[Collector]:
-    """Which streams are amiss."""
+    """The streams that do not deliver."""
     return (
         values(
             "streams_silent",
@@ -49,7 +49,7 @@ def silent_measures(connection: Connection, channels: Sequence[str]) -> Iterable
 
 
 def socket_measures(connection: Connection) -> Iterable[Collector]:
-    """How the sockets are."""
+    """The state of the sockets."""
 
     def closes() -> Mapping[str, int]:
         return {kind.value: connection.closes[kind] for kind in sorted(CLOSING_KINDS)}
@@ -70,7 +70,7 @@ def socket_measures(connection: Connection) -> Iterable[Collector]:
 
 
 def rest_measures(rest: RestClient) -> Iterable[Collector]:
-    """What REST requests this process makes, and what is left of its share of the exchange's limits."""
+    """The REST requests of this process, and what is left of its share of the exchange's limits."""
     limiter = rest.limiter
 
     def by_limit(read: Callable[[LimitClass], float]) -> Callable[[], dict[str, float]]:
@@ -130,7 +130,7 @@ def rest_measures(rest: RestClient) -> Iterable[Collector]:
 
 
 def clock_measures(clock: ExchangeClock) -> Iterable[Collector]:
-    """How far our clock is from the exchange's."""
+    """How far our clock differs from the exchange's."""
 
     def ahead() -> float:
         return _NOT_KNOWN if clock.skew is None else clock.skew.ahead_ms / 1000

@@ -1,4 +1,4 @@
-"""A stream family: how one kind of message becomes one kind of record. The families themselves live with their services."""
+"""A stream spec (`Family`): how one kind of message becomes one kind of record. The specs live with their services."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ WEBSOCKET = "WEBSOCKET"
 REST = "REST"
 
 DECIMALS = DecimalBytes()
-"""Prices and quantities as Avro bytes, remembered across families: the same texts come by on every stream of a market."""
+"""Prices and quantities as Avro bytes, cached across stream specs: the same texts recur on every stream of a market."""
 
 
 class Reading(Struct, frozen=True, gc=False):
-    """What a message says: its place in the stream, its time (microseconds), its symbol, what its encoder takes.
+    """A parsed message: its position in the stream, its time (µs since the Unix epoch), its symbol, and the input of its encoder.
 
-    In a chained family `first_id`..`last_id` are the ids it covers. In others `last_id` orders the messages of one stream.
+    In a sequenced stream, `first_id` to `last_id` are the ids that it covers. In other streams `last_id` orders the messages.
     """
 
     first_id: int
@@ -31,18 +31,23 @@ class Reading(Struct, frozen=True, gc=False):
 
 
 class Reader(Protocol):
-    """Reads one message. Raises `ExchangeError` or `CodecError` for one that cannot be read or does not fit its record."""
+    """Parses one message.
+
+    Raises:
+        ExchangeError: the message cannot be read.
+        CodecError: a value does not fit the record.
+    """
 
     def __call__(self, data: Any, kind: StreamKind) -> Reading:
-        """The message in `data`, which came on a stream of `kind`."""
+        """Parse the message in `data`, which came on a stream of `kind`."""
 
 
 RowEncoder = Callable[[Any, int], bytes]
-"""From a reading's row and its received time (microseconds) to a Kafka value."""
+"""Makes a Kafka value from `Reading.row` and the received time (microseconds since the Unix epoch)."""
 
 
 def stamped(encode: Encoder) -> RowEncoder:
-    """The encoder of families whose rows are dicts: the received time goes in, then the row becomes bytes."""
+    """The encoder for rows that are dicts: it adds the received time and encodes the row."""
 
     def encode_stamped(row: dict[str, Any], received_us: int) -> bytes:
         row["received_time"] = received_us
@@ -53,11 +58,20 @@ def stamped(encode: Encoder) -> RowEncoder:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How one channel is read and published.
+    """How the messages of one channel are parsed and published.
 
-    `chained`: ids follow on each other without holes, so a hole is a loss.
-    `every_message_counts`: only an exact copy of a message is a duplicate; else each message replaces the one before.
-    `candles`: closed candles follow on each other without holes, so a hole is a loss.
+    Attributes:
+        channel: the channel's name on the exchange.
+        record: the name of the record.
+        read: parses a message.
+        topics: topic by stream parameter, without prefix; the key None holds the topic of all other parameters.
+        unknown_fields: returns the counts of unknown message fields by name.
+        encoder: makes the encoder of the rows from the encoder of the record.
+        chained: ids are consecutive, so a gap is a loss.
+        every_message_counts: only an exact copy of a message is a duplicate; otherwise each message replaces the one before.
+        candles: closed candles are consecutive, so a gap is a loss.
+        max_silence_seconds: longest pause between two messages, for streams sent at fixed intervals; None for others.
+        all_markets_in_one: one stream can bring all markets.
     """
 
     channel: str
@@ -73,9 +87,9 @@ class Family:
     all_markets_in_one: bool = False
 
     def topic(self, kind: StreamKind) -> str:
-        """Topic (without prefix) that streams of `kind` go to."""
+        """The topic, without prefix, for streams of `kind`."""
         return self.topics[kind.parameter] if kind.parameter in self.topics else self.topics[None]
 
     def wants_seed(self, kind: StreamKind) -> bool:
-        """Whether books are built from this very stream."""
+        """Whether books are built from this stream, so that it needs REST snapshots."""
         return self.channel == "depth" and kind.parameter is None

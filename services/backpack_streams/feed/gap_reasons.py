@@ -1,4 +1,4 @@
-"""For which reasons a stream family can lose something, so that each is counted from 0 on. Sans I/O."""
+"""The reasons for which a stream can lose records, so that each is counted from 0. Sans I/O."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from backpack_streams.feed.family import Family
 
 
 def loss_reasons(family: Family) -> Iterator[str]:
-    """The reasons of gaps that are losses; STREAM_START is none."""
+    """The reasons of gaps that are losses; STREAM_START is not one."""
     yield from (reports.RESTART, reports.DISCONNECTED, reports.SUBSCRIPTION_REFUSED, reports.SUBSCRIPTION_SILENT)
     yield from (reports.NOT_SUBSCRIBED, reports.BUFFER_FULL, reports.REJECTED_BY_KAFKA)
     if family.chained:

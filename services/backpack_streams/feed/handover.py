@@ -1,7 +1,7 @@
-"""Which of our streams other producer instances have covered until we did, as their watermarks tell. Sans I/O.
+"""Which of our streams other producer instances covered up to our start, from their watermarks. Sans I/O.
 
-An instance covers a stream past our own start if we read two watermarks of it that were written after our subscriptions were confirmed, and
-the second is complete through the moment at which the first was made: both moments are by its clock, so no two clocks are compared.
+An instance covers a stream past our start if we read two of its watermarks that were written after our subscriptions were confirmed, and
+the second is complete through the time at which the first was made. Both times are by its clock, so no two clocks are compared.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,23 +12,26 @@ from backpack_streams.sequencing.watermarks import Instance, Instances, Interval
 _INTERVALS_TO_WAIT = 2.5
 _LEAST_WAIT_SECONDS = 2.5
 _LONGEST_WAIT_SECONDS = 15.0
-"""However often it writes and however slow Kafka is: one that goes on writing but does not come past our start covers nothing."""
+"""The limit for any interval and any delay of Kafka: an instance that writes on but does not pass our start covers nothing."""
 
 
 class Handover:
-    """What others have covered of `streams`. `take` their watermarks in the order of the topic, `begin` once ours are confirmed."""
+    """What others covered of `streams`.
+
+    `take` their watermarks in the order of the topic, and call `begin` once our subscriptions are confirmed.
+    """
 
     def __init__(self, streams: Iterable[str]) -> None:
         self._streams = frozenset(streams)
         self._instances = Instances()
         self._first: dict[str, tuple[int, Mapping[str, Interval]]] = {}
-        """Of each instance heard since the beginning: when its first watermark was made, and what it covered then."""
+        """By instance heard since `begin`: when its first watermark was made, and its coverage then."""
         self._proved: dict[str, Instance] = {}
         self._clocks = _Clocks()
         self._began: float | None = None
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """A watermark of any instance of any service, oldest first."""
+        """Take a watermark of any instance of any service, oldest first."""
         found = self._instances.take(record)
         if found is None:
             return
@@ -44,11 +47,11 @@ class Handover:
             self._proved[found.instance] = found
 
     def begin(self, now: float) -> None:
-        """What was written to the topic until now has been taken; `now` is in monotonic seconds."""
+        """Everything written to the topic until now has been taken; `now` is in monotonic seconds."""
         self._began = now
 
     def waits(self, now: float) -> bool:
-        """Whether an instance that may be alive has yet to tell."""
+        """Whether to wait for an instance that may be alive and has not yet shown whether it covers our start."""
         if self._began is None:
             return True
         passed = now - self._began
@@ -59,10 +62,10 @@ class Handover:
         )
 
     def covered(self, is_ours: Callable[[str], bool]) -> dict[str, int | None]:
-        """Until when each stream was covered (microseconds), None where an instance covers it past our own coverage.
+        """Until when each stream was covered (µs); None if an instance covers it past the beginning of our own coverage.
 
-        Streams that nobody has covered are left out. `is_ours`: whether we had covered a stream when `begin` was called; of others
-        nothing is past our start.
+        Streams that were never covered are absent. `is_ours`: whether we covered a stream when `begin` was called; for any other stream, no
+        coverage counts as past our start.
         """
         found: dict[str, int | None] = {}
         for stream in self._streams:
@@ -77,9 +80,9 @@ class Handover:
         return found
 
     def abandoned(self, serves: Callable[[str], bool]) -> dict[str, int]:
-        """Streams that we serve and want no more, since their market is gone: until when earlier instances covered each (microseconds).
+        """Until when earlier instances covered streams that we serve but no longer want, since their market is gone (µs).
 
-        None that an instance may still cover.
+        Streams that an instance may still cover are left out.
         """
         found: dict[str, int] = {}
         for each in self._instances.by_id.values():
@@ -99,7 +102,7 @@ class Handover:
         )
 
     def _until(self, instance: Instance, stream: str) -> int | None:
-        """Until when it covered the stream, by the clock of the others if its own is ahead of theirs: too early rather than too late."""
+        """Until when it covered the stream, corrected if its clock is ahead of the others': too early rather than too late."""
         until = instance.covered_until(stream)
         return None if until is None else until - self._clocks.ahead(instance.instance)
 
@@ -118,23 +121,23 @@ class Handover:
         return not instance.is_final and self._is_of_use(instance)
 
     def _is_of_use(self, instance: Instance) -> bool:
-        """Whether it covers some of our streams, as far as is known."""
+        """Whether it may cover some of our streams."""
         coverage = instance.coverage
         return coverage is None or any(coverage[name].is_open for name in self._streams & coverage.keys())
 
 
 class _Clocks:
-    """Which instances' clocks are ahead of others', by the order of their watermarks and what each says of its time (µs)."""
+    """Finds instances whose clocks are ahead of others, from the order and the times of their watermarks (µs)."""
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
-        """By instance, the oldest written last."""
+        """Time of each instance's newest watermark; the one written longest ago comes first."""
         self._since: dict[str, int] = {}
-        """When another instance published the watermark before its newest one."""
+        """By instance: the time of the newest watermark of another instance before its own newest one."""
         self._ahead: dict[str, int] = {}
 
     def published(self, instance: str, at_us: int) -> None:
-        """The next watermark of the topic."""
+        """Take the next watermark of the topic."""
         self._newest.pop(instance, None)
         self._ahead.pop(instance, None)
         self._since[instance] = next(reversed(self._newest.values()), at_us)
@@ -144,11 +147,11 @@ class _Clocks:
         self._newest[instance] = at_us
 
     def ahead(self, instance: str) -> int:
-        """By how much an instance's clock is ahead at the most, if another one's later watermark shows that it is; else 0."""
+        """The most by which an instance's clock is ahead (µs), if a later watermark of another one shows that it is; else 0."""
         return self._ahead.get(instance, 0)
 
 
 def patience_seconds(instance: Instance | None) -> float:
-    """How long an instance may write nothing before it is taken to be gone; None: it has not written yet."""
+    """How long an instance may write nothing before it counts as gone. None: it has not written yet."""
     interval_ms = 0 if instance is None else instance.interval_ms
     return max(_LEAST_WAIT_SECONDS, _INTERVALS_TO_WAIT * interval_ms / 1000)

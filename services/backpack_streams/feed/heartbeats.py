@@ -1,7 +1,8 @@
-"""Streams that are sent once a second as proof that what was subscribed with them is delivered. Sans I/O.
+"""Streams that the exchange sends once a second: proof that the other subscriptions of their market are delivered. Sans I/O.
 
-The exchange sends the ticker and the mark price of a market once a second, whatever happens. A subscription that it confirmed and forgot
-looks like a quiet market; but if the heartbeat of a market is missing too, nothing of that market counts as covered after what came last.
+The exchange sends the ticker and the mark price of a market every second, even if nothing changes. A subscription that the exchange
+confirmed and then forgot looks like a quiet market. But if the market's heartbeat is missing too, nothing of that market counts as covered
+after its last message.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -12,18 +13,19 @@ from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.stream_feed import StreamFeed
 
 LATE_SECONDS = 5.0
-"""How late a heartbeat may be: five of them are missing then."""
+"""How late a heartbeat may be; by then five are missing."""
 MISSED_SECONDS = 2.0
-"""A socket that goes so long after the last heartbeat did not bring one or two: what came with them, it may not have brought either."""
+"""A socket that ends longer than this after the last heartbeat missed one or two, and perhaps other messages with them."""
 SENT_BY_THE_SECOND_SECONDS = 30.0
-"""Streams that may be silent for longer are sent too seldom to prove anything at once."""
+"""Streams that may be silent for longer than this are sent too rarely to prove anything soon."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """How many frames a stream had brought at the last look, and when the newest was noticed (monotonic seconds).
+    """The frames of a stream at the last look, and when the newest of them was noticed (monotonic seconds).
 
-    `after`: when it had not come yet. `before`: the same as `at` of before the last silence, which went on until `resumed` at the least.
+    `after`: a moment at which that frame had not come yet. `before`: the value of `at` before the last silence, which lasted at least until
+    `resumed`.
     """
 
     frames: int
@@ -33,20 +35,20 @@ class _Seen:
     resumed: float = float("-inf")
 
     def brought(self, frames: int, at: float, after: float) -> None:
-        """It has brought something, at `at` and not before `after`."""
+        """The stream brought frames: at `at` at the latest, and not before `after`."""
         if at - self.at > MISSED_SECONDS:
             self.before, self.resumed = self.at, after
         self.frames, self.at, self.after = frames, at, after
 
     def by(self, moment: float) -> float:
-        """When it had brought something last, as of a moment."""
+        """When the stream had last brought a frame, as of `moment`."""
         return self.before if moment <= self.resumed else self.at
 
 
 class Heartbeats:
-    """Looks at the feeds regularly. Times are monotonic seconds.
+    """Checks the feeds regularly. Times are monotonic seconds.
 
-    `existing` are streams that are known to exist; any other one is a heartbeat only once it has delivered.
+    `existing`: streams that are known to exist. Any other stream counts as a heartbeat only after its first message.
     """
 
     def __init__(self, existing: Container[str] = ()) -> None:
@@ -57,7 +59,7 @@ class Heartbeats:
         self._looked_at = float("-inf")
 
     def look(self, feeds: Mapping[str, StreamFeed], now: float) -> None:
-        """Notices which streams have brought something since the last look."""
+        """Note which streams have brought something since the last look."""
         if self._looked_since is None:
             self._looked_since = now
         self._by_symbol = {}
@@ -72,16 +74,16 @@ class Heartbeats:
         self._looked_at = now
 
     def show(self, feed: StreamFeed, since: float) -> bool:
-        """Whether something that came after a moment shows that a stream is delivered."""
+        """Whether a message after `since` shows that the stream is delivered."""
         names = (feed.name, *self._by_symbol.get(feed.symbol, ()))
         return any(self._seen[name].after >= since for name in names if name in self._seen)
 
     def pause(self) -> None:
-        """What is not read shows nothing: nobody looks until `look` is called again, and what was seen before stays as old as it is."""
+        """Reading is paused, so silence proves nothing until the next `look`. Earlier observations keep their age."""
         self._looked_since = None
 
     def saw(self, brought_at: Mapping[str, float], feeds: Mapping[str, StreamFeed], now: float) -> None:
-        """Takes from elsewhere when each stream brought something last, as frames show that were held unread."""
+        """Take the times of each stream's last message from elsewhere: from frames that were held unread."""
         self.look(feeds, now)
         for name, at in brought_at.items():
             if name in self._seen:
@@ -93,9 +95,10 @@ class Heartbeats:
     def bounded(
         self, event: StreamsInactive, feeds: Mapping[str, StreamFeed], coverage: Coverage
     ) -> Iterator[StreamsInactive]:
-        """The event, with no stream covered for longer than its market's heartbeat, or the stream itself, has shown.
+        """Yield the event, with coverage cut to the last message of the stream or of its market's heartbeat, if that is too long ago.
 
-        What has shown nothing since the coverage began, however short that is, was not covered.
+        The limit is `LATE_SECONDS`, or `MISSED_SECONDS` if no other socket has covered the stream since. Without another socket, a stream
+        that has shown nothing since its coverage began was not covered, however short the coverage was.
         """
         through: dict[float, list[str]] = {}
         for name in event.streams:
@@ -108,13 +111,13 @@ class Heartbeats:
             yield replace(event, streams=tuple(streams), through=end)
 
     def missing(self, feeds: Mapping[str, StreamFeed], coverage: Coverage, now: float) -> dict[str, str]:
-        """Streams that count as covered although their market's heartbeat is missing, while those of other markets come.
+        """Covered streams whose market's heartbeat is missing while heartbeats of other markets arrive, each with the evidence.
 
-        A heartbeat that has never come is no sudden silence: the watch over silent streams reports it. One that is known not to be
-        delivered, though the others of its market were when it stopped, shows nothing of them.
+        A heartbeat that never came is not a sudden silence: `SilenceWatch` reports it. A heartbeat that is known not to be delivered,
+        although the other streams of its market were when it stopped, proves nothing about them.
         """
         if not any(now - self._beat(names) < LATE_SECONDS / 2 for names in self._by_symbol.values()):
-            return {}  # none comes at all: that is the socket's matter, or the exchange's
+            return {}  # no heartbeat arrives at all: the fault is in the socket or the exchange
         found: dict[str, str] = {}
         looked_since = now if self._looked_since is None else self._looked_since
         for feed in feeds.values():
@@ -128,9 +131,9 @@ class Heartbeats:
         return found
 
     def _shown(self, feed: StreamFeed | None, through: float) -> float | None:
-        """Until when it is shown that a stream is delivered, as of a moment; None if its market has no heartbeat.
+        """Until when a stream was demonstrably delivered, as of `through`; None if its market has no heartbeat.
 
-        What a successor of its socket has brought since shows nothing of what was before.
+        What a later socket has brought since then proves nothing about the time before.
         """
         if feed is None or feed.symbol not in self._by_symbol or self._looked_since is None:
             return None
@@ -141,6 +144,6 @@ class Heartbeats:
 
 
 def is_heartbeat(feed: StreamFeed) -> bool:
-    """Whether a stream is sent once a second or so, even if nothing changed."""
+    """Whether a stream is sent about once a second even if nothing changes."""
     longest = feed.family.max_silence_seconds
     return longest is not None and longest <= SENT_BY_THE_SECOND_SECONDS

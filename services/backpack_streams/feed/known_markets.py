@@ -1,4 +1,4 @@
-"""What is known of the exchange's markets, merged from its answers: no single odd answer takes a market away. Sans I/O."""
+"""The known markets, merged from the exchange's answers: no single odd answer removes a market. Sans I/O."""
 
 import math
 from collections import Counter
@@ -12,25 +12,25 @@ from backpack_streams.exchange.streams import DEPTH_WINDOWS, KLINE_INTERVALS
 from backpack_streams.feed.markets import CLOSED, ListedMarket
 
 OLDEST_FRESH_SECONDS: Final = 300
-"""An answer that a cache has held for longer may add markets; it closes none, and what it lacks says nothing."""
+"""A cached answer older than this may add markets, but closes none, and its omissions do not count."""
 ABSENT_ANSWERS: Final = 3
 ABSENT_SECONDS: Final = 180.0
-"""A market is gone once so many fresh answers in a row, made over at least such a time, lack it."""
+"""A market is gone after this many consecutive fresh answers without it, over at least this time."""
 MASS_MARKETS: Final = 3
 MASS_SHARE: Final = 0.1
-"""More than both of the open markets of a kind missing at once, or an answer without any market, is a mass disappearance."""
+"""A mass disappearance: more than both of the open markets of a kind are missing at once, or an answer holds no market."""
 MASS_SECONDS: Final = 1800.0
-"""For how long a mass disappearance has to last before it is believed."""
+"""How long a mass disappearance must last before it is believed."""
 LONGEST_SYMBOL: Final = 100
 
 _PRECISION_SECONDS: Final = 2.0
-"""When an answer was made is known no better: the `age` header counts whole seconds."""
+"""The precision of an answer's time: the `age` header counts whole seconds."""
 _NOBODY = -math.inf
 _PARAMETERS: Final = frozenset((*DEPTH_WINDOWS, *KLINE_INTERVALS))
 
 
 class ListNews(StrEnum):
-    """What an answer changed, or why it did not."""
+    """What an answer changed, or why it changed nothing."""
 
     ADDED = "ADDED"
     CLOSED = "CLOSED"
@@ -47,7 +47,7 @@ IGNORED: Final = (ListNews.IGNORED_OLDER, ListNews.IGNORED_EMPTY)
 
 @dataclass(frozen=True, slots=True)
 class ListEvent:
-    """Something to tell of an answer, and the symbols that it is about."""
+    """A change or a refusal to report, and the symbols concerned."""
 
     news: ListNews
     symbols: tuple[str, ...] = ()
@@ -56,13 +56,13 @@ class ListEvent:
 
 @dataclass(frozen=True, slots=True)
 class ListAnswer:
-    """An answer about all kinds of market that are asked for, or about these `kinds` alone.
+    """An answer about all kinds of market that were asked for, or about these `kinds` alone.
 
     Attributes:
-        rows: the rows that can be read.
-        unreadable: of each row that cannot, its symbol, None where that cannot be read either.
-        age_seconds: for how long a cache has held the answer; None for not at all.
-        asked_at: when it was asked for (monotonic seconds). What a cache holds was made before that, by its age, however slow it came.
+        rows: the readable rows.
+        unreadable: the symbol of each unreadable row; None if that cannot be read either.
+        age_seconds: how long a cache has held the answer; None if it was not cached.
+        asked_at: when it was asked for (monotonic seconds). By its age, a cached answer was made before that, however slowly it came.
         kinds: None for all.
     """
 
@@ -74,19 +74,26 @@ class ListAnswer:
 
     @property
     def made_at(self) -> float:
-        """When the exchange made it, to within two seconds."""
+        """When the exchange made it (monotonic seconds), to within two seconds."""
         return self.asked_at - (self.age_seconds or 0)
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it may close markets, and what it lacks counts."""
+        """Whether it may close markets, and its omissions count."""
         return (self.age_seconds or 0) <= OLDEST_FRESH_SECONDS
 
 
 @dataclass(slots=True)
 class _Known:
-    """A market. `closed_at` is when the newest answer was made that says so, `recalled_at` when that of before this run was made
-    which it is known from; the rest is of the answers in a row that lack the market.
+    """A market.
+
+    Attributes:
+        market: its newest row.
+        closed_at: when the newest answer that closes it was made.
+        recalled_at: when the answer of an earlier run that it is known from was made.
+        absences: how many consecutive fresh answers lack it, up to now; `absent_since` and `absent_until` are when they were made.
+        is_in_mass: whether it disappeared together with many others.
+        is_refused: whether that disappearance was reported.
     """
 
     market: ListedMarket
@@ -117,7 +124,7 @@ class _Known:
         self.is_in_mass = self.is_refused = False
 
     def lacked(self, made_at: float) -> None:
-        """By a fresh answer; the same copy out of a cache again says nothing new."""
+        """Count a fresh answer without the market; the same cached copy again adds nothing."""
         if made_at > self.absent_until + _PRECISION_SECONDS:
             self.absent_since = self.absent_since if self.absences else made_at
             self.absent_until = made_at
@@ -127,11 +134,11 @@ class _Known:
 class KnownMarkets:
     """The markets by all answers so far.
 
-    - An answer made before the newest one that was taken is ignored: caches do not all hold the same copy.
-    - `Closed` closes at once. Whatever else a state says is open.
-    - A market that answers lack is kept until fresh ones confirm it, much longer if many are missing at once.
-    - A row that cannot be read is no absence; one without even its symbol may be anybody's, so then nobody counts as absent.
-    - Kinds that an answer is not about stay as they are.
+    - An answer made before the newest one taken is ignored: caches hold different copies.
+    - `Closed` closes a market at once. Every other state counts as open.
+    - A market that is missing is kept until fresh answers confirm that, and much longer if many are missing at once.
+    - An unreadable row is no absence. If even its symbol cannot be read, it may be any market's, so no market counts as absent.
+    - Kinds that an answer is not about stay unchanged.
     """
 
     def __init__(self) -> None:
@@ -141,31 +148,31 @@ class KnownMarkets:
 
     @property
     def is_listed(self) -> bool:
-        """Whether an answer with markets came; before that there may be recalled ones."""
+        """Whether an answer with markets has come. Before that, `markets` may hold recalled ones."""
         return bool(self._newest)
 
     @property
     def markets(self) -> list[ListedMarket]:
-        """All that are known, closed ones included, in the order in which they became known."""
+        """All known markets, closed ones included, in the order in which they became known."""
         return [known.market for known in self._markets.values()]
 
     @property
     def missing(self) -> int:
-        """How many of the open ones the newest answers lack."""
+        """How many open markets are missing in the newest answers."""
         return sum(1 for known in self._markets.values() if known.is_open and known.absences)
 
     def recall(self, market: ListedMarket, made_at: float) -> None:
-        """A market known from before this run, by an answer made at `made_at` (monotonic seconds): older ones say nothing of it."""
+        """Add a market known from before this run, by an answer made at `made_at` (monotonic seconds). Older answers do not change it."""
         self._forgotten.pop(market.symbol, None)
         self._markets[market.symbol] = _Known(market, recalled_at=made_at)
 
     def forget(self, symbol: str, made_at: float) -> None:
-        """What was recalled turned out to be gone before this run, by an answer made at `made_at`: no older one brings it back."""
+        """Remove a recalled market that an answer made at `made_at` (monotonic seconds) lacks. No older answer brings it back."""
         self._markets.pop(symbol, None)
         self._forgotten[symbol] = made_at
 
     def take(self, answer: ListAnswer) -> list[ListEvent]:
-        """Merge an answer; returns what there is to tell of it."""
+        """Merge an answer; return the events to report."""
         if answer.made_at < self._newest_of(answer.kinds) - _PRECISION_SECONDS:
             return [ListEvent(ListNews.IGNORED_OLDER, detail="made before the newest answer that was taken")]
         sorting = _Sorting(answer)
@@ -243,7 +250,7 @@ class KnownMarkets:
 
 
 class _Sorting:
-    """The rows of an answer by symbol; those whose symbol cannot be one are as unreadable as the unreadable ones."""
+    """The rows of an answer by symbol. A row with an impossible symbol counts as unreadable."""
 
     def __init__(self, answer: ListAnswer) -> None:
         self.rows = {row.symbol: row for row in answer.rows if symbol_problem(row.symbol) is None}
@@ -261,7 +268,7 @@ class _Sorting:
 
 @dataclass(slots=True)
 class _Changes:
-    """The symbols that an answer did something to."""
+    """The symbols that an answer changed."""
 
     added: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -278,7 +285,7 @@ def _is_about(answer: ListAnswer, known: _Known) -> bool:
 
 
 def symbol_problem(symbol: str) -> str | None:
-    """Why this cannot be a symbol: streams, keys and files are named after it. None where it can."""
+    """Why this cannot be a symbol, None if it can. Streams, keys and files are named after symbols."""
     if not symbol:
         return "it is empty"
     if len(symbol) > LONGEST_SYMBOL:
@@ -291,7 +298,7 @@ def symbol_problem(symbol: str) -> str | None:
 
 
 def symbol_in(raw: bytes) -> str | None:
-    """The symbol of a row that cannot be read as a whole; None if that cannot be read either."""
+    """The symbol of a row that is not readable as a whole; None if it cannot be read either."""
     try:
         row = decode_exact(raw)
     except FieldError:

@@ -1,4 +1,4 @@
-"""A stream whose messages are only ordered: none goes back in time, times that nobody covered are on record. Sans I/O."""
+"""A stream that is only ordered: no message goes back in time, and times without coverage go on record. Sans I/O."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from backpack_streams.feed.stream_feed import StreamFeed
 
 
 class _Held(NamedTuple):
-    """A message that is held; `through`: until when everything on its stream had been brought when it came, None if nobody covered it."""
+    """A held message. `through`: until when its stream had been received completely when it came; None if the stream was not covered."""
 
     reading: Reading
     received_us: int
@@ -18,7 +18,7 @@ class _Held(NamedTuple):
 
 
 class LatestFeed(StreamFeed):
-    """A stream whose messages are only ordered: tickers, mark prices, liquidations."""
+    """A stream that is only ordered: tickers, mark prices, liquidations."""
 
     __slots__ = ("_latest", "_many_symbols", "last_row")
 
@@ -29,17 +29,17 @@ class LatestFeed(StreamFeed):
         self.last_row: Any = None
 
     def uncovered(self, gap: Break) -> None:
-        """Nothing that comes later tells what was missed: the time itself goes on record."""
+        """Report the time without coverage itself: no later message shows what was lost in it."""
         self._surroundings.gap(self, gap.reason, gap.detail, last_time_us=gap.since_us, next_time_us=gap.until_us)
         self._surroundings.settled(self)
 
     def held_since(self) -> float | None:
-        """Until when everything had been brought when the first of the messages came that are held: they were sent after that."""
+        """Until when the stream had been received completely when the first held message came. All held messages were sent after that."""
         found = (held.item.through for held in self._latest.held)
         return min((through for through in found if through is not None), default=None)
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
-        """Whatever another socket has not brought goes out."""
+        """Publish what no other socket has brought."""
         self.frames += 1
         around, latest = self._surroundings, self._latest
         reading = self._read(data, self.kind)
@@ -61,7 +61,7 @@ class LatestFeed(StreamFeed):
             self._release(others)
 
     def on_tick(self, now: float) -> None:
-        """Messages that no other socket has brought in time go out."""
+        """Release messages that no other socket has brought in time."""
         super().on_tick(now)
         if self._latest.held:
             self._release(self.last_link is not None and self._surroundings.other_link(self.last_link))
@@ -93,8 +93,8 @@ class LatestFeed(StreamFeed):
             self._took(reading)
 
     def _is_missing(self, reading: Reading) -> bool:
-        """Whether a message that came late on another socket is wanted all the same."""
+        """Whether a late message of another socket is needed nevertheless."""
         return False
 
     def _took(self, reading: Reading) -> None:
-        """The message went out."""
+        """Called after the message was published."""

@@ -1,4 +1,4 @@
-"""Asks the exchange which markets and securities there are."""
+"""Asks the exchange for its markets and securities."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from backpack_streams.feed.markets import ListedMarket
 logger = logging.getLogger(__name__)
 
 REVALIDATION_SECONDS = 1.0
-"""A cache that hands out an old copy asks for a new one behind it; so soon after, it is there."""
+"""A cache that returns an old copy fetches a new one in the background. After this time it has arrived."""
 _MARKETS, _SECURITIES = "/api/v1/markets", "/api/v1/securities"
 _OPEN = "Open"
 _SHOWN_SYMBOLS = 20
@@ -46,10 +46,10 @@ _TOLD: Mapping[ListNews, tuple[int, str]] = {
 
 
 class MarketList:
-    """The exchange's lists, asked for again at each call and merged into what is known.
+    """The exchange's lists, fetched at each call and merged into what is known.
 
-    The exchange refuses the whole request when it does not know one of the kinds asked for. Then each is asked for by itself, so
-    that a kind that is gone, or not there yet, costs the others nothing.
+    The exchange refuses the whole request if it does not know one of the kinds asked for. Then each kind is asked for alone, so that an
+    unknown kind does not affect the others.
     """
 
     def __init__(self, rest: RestClient, market_types: Sequence[str]) -> None:
@@ -60,22 +60,22 @@ class MarketList:
         self._known_securities = KnownMarkets()
         self._told_of_securities = False
         self.read_at: float | None = None
-        """When the markets were read last, from an answer that counts (monotonic seconds)."""
+        """When the markets were last read from an answer that counts (monotonic seconds)."""
         self.refused_disappearances = 0
         """How often many markets were missing at once and were kept."""
         self.ignored_answers: Counter[str] = Counter(dict.fromkeys((news.value for news in IGNORED), 0))
-        """Answers that change nothing, by why."""
+        """Answers that changed nothing, by reason."""
 
     @property
     def missing_markets(self) -> int:
-        """Open markets that the newest answers lack and that are kept until that is confirmed."""
+        """Open markets that the newest answers lack, kept until their absence is confirmed."""
         return self._known.missing
 
     async def markets(self) -> list[ListedMarket]:
-        """Every market of the kinds asked for that is known, as this call's answers and those before say.
+        """Fetch the list; return every known market of the kinds asked for, merged from this answer and earlier ones.
 
         Raises:
-            RestError: no usable answer came; what is known stands.
+            RestError: no usable answer came; what is known stays.
             UsageError: nothing is known, and the exchange refuses every kind asked for.
         """
         was_listed = self._known.is_listed
@@ -91,7 +91,10 @@ class MarketList:
         return self._known.markets
 
     async def securities(self) -> tuple[str, ...]:
-        """The assets of the securities that the exchange lists, such as `AAPL.US`: by the same rules, and without ever failing."""
+        """The assets of the exchange's securities, such as `AAPL.US`, merged by the same rules.
+
+        A `RestError` is logged, not raised: without the list, stock prices follow the markets alone.
+        """
         asked_at = time.monotonic()
         try:
             answer = await self._rest.rows(_SECURITIES, (), lambda row, _: row.text("asset"))
@@ -163,7 +166,7 @@ class MarketList:
             news = set()
             for event in self._known.take(answer):
                 news.add(event.news)
-                if not (is_first and event.news is ListNews.ADDED):  # of the first list all is new
+                if not (is_first and event.news is ListNews.ADDED):  # in the first list everything is new
                     tell("markets", event)
                 if event.news in IGNORED:
                     self.ignored_answers[event.news.value] += 1
@@ -181,7 +184,7 @@ def _read(answer: Answer[Rows[Market]], asked_at: float, kinds: frozenset[str] |
 
 
 def tell(list_of: str, event: ListEvent) -> None:
-    """Log what there is to tell of an answer."""
+    """Log an event of an answer."""
     level, message = _TOLD[event.news]
     shown = ", ".join(event.symbols[:_SHOWN_SYMBOLS]) + (", ..." if len(event.symbols) > _SHOWN_SYMBOLS else "")
     logger.log(
@@ -192,6 +195,6 @@ def tell(list_of: str, event: ListEvent) -> None:
 
 
 def listed(row: Market) -> ListedMarket:
-    """What producers need to know of a market. A base that can name no stream is none."""
+    """What producers need of a market. `base` is empty if the exchange's cannot name a stream."""
     base = row.base if symbol_problem(row.base) is None else ""
     return ListedMarket(row.symbol, row.market_type, row.order_book_state, base, row.rwa_market_type)

@@ -1,4 +1,4 @@
-"""Which streams which kind of market has, and so what a producer subscribes to. Sans I/O."""
+"""The streams of each kind of market, and so the subscriptions of a producer. Sans I/O."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ CHANNELS_OF_KIND: Mapping[str, frozenset[str]] = {
     "PREDICTION": _EVERY_MARKET | {"markPrice"},
     "RFQ": frozenset({"trade", "ticker", "kline"}),  # prices are asked for, so there is no book
 }
-"""Channels by kind of market. A kind that is not here yet is taken to have what every market has."""
+"""Channels by kind of market. An unknown kind counts as having the channels that every market has."""
 
 _PROVEN_KINDS = frozenset({"SPOT", "PERP", "IPERP", "DATED"})
 _ONLY_SOME_HAVE = frozenset({"externalTicker", STOCK_PRICE})
@@ -36,14 +36,16 @@ def has_channel(market_type: str, channel: str) -> bool:
 
 
 def must_deliver(market_type: str, channel: str) -> bool:
-    """Whether a stream that never delivers is amiss. The exchange answers a stream it does not have with silence, so for those that many
-    markets may lack, and for kinds of market that little is known of, never delivering says nothing.
+    """Whether a stream that never delivers is faulty.
+
+    The exchange answers an unknown stream with silence. Silence therefore proves nothing for channels that many markets lack, or for kinds
+    of market that are not well known.
     """
     return market_type in _PROVEN_KINDS and channel not in _ONLY_SOME_HAVE
 
 
 def expectation(channel: str, max_silence_seconds: float | None, must_deliver: bool) -> Expectation:
-    """How long a stream may be silent before it is reported. One that need not exist is missed only once it has delivered."""
+    """How long a stream may be silent before it is reported. A stream that need not exist is reported only once it has delivered."""
     if not must_deliver:
         return Expectation(max_silence_seconds=max_silence_seconds)
     if max_silence_seconds is not None:
@@ -59,10 +61,15 @@ def streams_for(
     all_in_one: frozenset[str],
     securities: Iterable[str] = (),
 ) -> dict[str, bool]:
-    """The streams to subscribe to, each with whether it must deliver (`must_deliver`).
+    """The streams to subscribe to, each with whether it must deliver (see `must_deliver`).
 
-    Channels in `all_in_one` have one stream for all markets; where it is wanted, the same channel by symbol would bring everything
-    twice and is left out. `securities` are assets such as `AAPL.US` that have a stock price beside those of the markets.
+    Args:
+        kinds: the kinds of stream the user asked for.
+        markets: the exchange's markets, closed ones included.
+        selection: the markets that this producer carries.
+        all_in_one: channels with one stream for all markets. If that stream is wanted, the same channel by symbol would bring everything
+            twice, so it is left out.
+        securities: assets such as `AAPL.US` that have a stock price besides those of the markets.
     """
     listed = list(markets)
     carried = selection.carried(listed)
@@ -82,9 +89,9 @@ def streams_for(
 
 
 def stock_tickers(markets: Iterable[ListedMarket], selection: Selection, securities: Iterable[str]) -> list[str]:
-    """The tickers whose stock price is carried: of the chosen markets on stocks and, where all markets are chosen, of `securities`.
+    """The tickers whose stock price is carried: of the chosen markets on stocks and, if all markets are chosen, of `securities`.
 
-    A stock may have several markets, so tickers are shared among the shards by their own names.
+    A stock may have several markets, so tickers are assigned to shards by their own names.
     """
     assets = {
         market.base
@@ -98,5 +105,5 @@ def stock_tickers(markets: Iterable[ListedMarket], selection: Selection, securit
 
 
 def ticker_of(asset: str) -> str:
-    """The ticker of a stock by its asset: `AAPL` of `AAPL.US`, `BRK.B` of `BRK.B.US` and of `BRK.B`."""
+    """The ticker of a stock's asset: `AAPL` for `AAPL.US`, `BRK.B` for both `BRK.B.US` and `BRK.B`."""
     return _COUNTRY.sub("", asset) or asset

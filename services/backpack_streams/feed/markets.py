@@ -1,4 +1,4 @@
-"""Which markets a producer carries: by name, by state, by shard. Sans I/O."""
+"""Which markets a producer carries: by name, state and shard. Sans I/O."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ CLOSED = "Closed"
 
 @dataclass(frozen=True, slots=True)
 class ListedMarket:
-    """A market as the exchange lists it. `rwa_market_type` says what real-world asset `base` is, None for none."""
+    """A market as the exchange lists it. `rwa_market_type`: the kind of real-world asset that `base` is; None if it is none."""
 
     symbol: str
     market_type: str
@@ -23,18 +23,18 @@ class ListedMarket:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which markets: `symbols` None for all, and one shard of `shard_count`."""
+    """The chosen markets: `symbols`, None for all, restricted to one shard of `shard_count`."""
 
     symbols: frozenset[str] | None
     shard_index: int = 0
     shard_count: int = 1
 
     def of(self, markets: Iterable[ListedMarket]) -> list[str]:
-        """The symbols that are to be carried now, sorted."""
+        """The symbols to carry now, sorted."""
         return [market.symbol for market in self.carried(markets)]
 
     def carried(self, markets: Iterable[ListedMarket]) -> list[ListedMarket]:
-        """The markets that are to be carried now, sorted by symbol."""
+        """The markets to carry now, sorted by symbol."""
         taken = [market for market in markets if market.state != CLOSED and self.takes(market.symbol)]
         return sorted(taken, key=lambda market: market.symbol)
 
@@ -43,14 +43,14 @@ class Selection:
         return self.names(symbol) and shard_of(symbol, self.shard_count) == self.shard_index
 
     def names(self, symbol: str) -> bool:
-        """Whether the market of this symbol is chosen, for whichever shard."""
+        """Whether the market of this symbol is chosen, for any shard."""
         return self.symbols is None or symbol in self.symbols
 
     def check(self, markets: Sequence[ListedMarket]) -> None:
-        """Refuses symbols that the exchange does not list.
+        """Check that the exchange lists every chosen symbol.
 
         Raises:
-            UsageError: it names the first such symbol and the nearest ones there are.
+            UsageError: a symbol is not listed; the message names the first one and similar symbols.
         """
         listed = [market.symbol for market in markets]
         for symbol in sorted((self.symbols or frozenset()) - set(listed)):
@@ -60,17 +60,17 @@ class Selection:
 
 
 def shard_of(symbol: str, shard_count: int) -> int:
-    """The shard of a symbol by rendezvous hash: one shard more moves only the symbols that it takes over."""
+    """The shard of a symbol by rendezvous hash: an additional shard moves only the symbols that it takes over."""
     if shard_count == 1:
         return 0
     return max(range(shard_count), key=lambda shard: blake2b(f"{shard}/{symbol}".encode(), digest_size=8).digest())
 
 
 def check_streams(service: str, streams: Iterable[str], channels: Iterable[str]) -> None:
-    """Refuses streams that another service carries.
+    """Check that the service carries these streams.
 
     Raises:
-        UsageError: it names the stream and the channels that there are.
+        UsageError: another service carries one of them; the message names it and the channels of this service.
     """
     known = list(channels)
     for text in streams:

@@ -1,4 +1,4 @@
-"""What services show on /metrics of their streams and of Kafka. Counted as plain integers where things happen, read on scrape."""
+"""Metrics of streams and of Kafka. They are counted as plain integers and read on scrape."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ from backpack_streams.runtime.metrics import Labels, ReadOnScrape
 Values = Iterator[tuple[Labels, float]]
 
 MOST_FIELDS = 20
-"""Unknown fields shown by name, of one kind of message: the exchange chooses the names, and a label must not grow without end."""
+"""Unknown fields shown by name, per kind of message. The exchange chooses the names, so the labels need a limit."""
 OTHER_FIELDS = "other"
 
 
@@ -57,14 +57,14 @@ def counts(name: str, documentation: str, label: str, read: Callable[[], Mapping
 
 
 def named(fields: Mapping[str, int], most: int = MOST_FIELDS) -> dict[str, int]:
-    """The first fields that were seen by name, what came after them added up."""
+    """The first fields seen, by name; all later ones are added up."""
     shown = dict(islice(fields.items(), most))
     rest = sum(islice(fields.values(), most, None))
     return shown | ({OTHER_FIELDS: rest} if rest else {})
 
 
 def publisher_measures(publisher: Publisher) -> Iterable[Collector]:
-    """How Kafka takes what we give it."""
+    """How Kafka takes our records."""
     return (
         count(
             "published_records", "Records acknowledged by all in-sync replicas.", lambda: publisher.published_records
@@ -96,7 +96,7 @@ def publisher_measures(publisher: Publisher) -> Iterable[Collector]:
 
 
 def registry_measures(codec: Codec) -> Iterable[Collector]:
-    """Whether the schema registry answers, where one is set."""
+    """Whether the schema registry answers, if one is set."""
     registry = codec.registry
     if not isinstance(registry, KnownSchemas):
         return ()
@@ -108,7 +108,7 @@ def registry_measures(codec: Codec) -> Iterable[Collector]:
 
 
 def report_measures(reporter: Reporter) -> Iterable[Collector]:
-    """What went missing or astray."""
+    """What was lost or could not be published."""
     letters = dict.fromkeys(reports.DEAD_LETTER_REASONS, 0)
     return (
         ReadOnScrape(
@@ -181,7 +181,7 @@ def _silence_measures(router: FrameRouter, families: Sequence[Family]) -> Iterab
         return {channel: heard[channel] for channel in channels}
 
     def since(choose: Callable[[int, int], int]) -> dict[str, float]:
-        """By channel that is subscribed to, the time since the latest or the earliest of its streams' last frames."""
+        """By subscribed channel, the time since the latest or the earliest of its streams' last frames."""
         last: dict[str, int] = {}
         for feed in router.feeds.values():
             channel, heard_us = feed.kind.channel, feed.last_received_us
@@ -219,7 +219,7 @@ def _stream_measures(router: FrameRouter) -> Iterable[Collector]:
 
 
 def market_list_measures(markets: MarketList) -> Iterable[Collector]:
-    """How old the list of markets is that subscriptions follow, and what of it was not believed."""
+    """The age of the market list that subscriptions follow, and how much of it was not believed."""
 
     def age() -> Values:
         if markets.read_at is not None:
@@ -248,7 +248,7 @@ def market_list_measures(markets: MarketList) -> Iterable[Collector]:
 
 
 def shard_measures(shard_index: int, shard_count: int) -> Iterable[Collector]:
-    """Which part of the work this process has."""
+    """The share of the work that this process has."""
     told = "How many shards share the work; the label is the one that this process is."
     return (values("shards", told, "shard_index", lambda: {str(shard_index): shard_count}),)
 

@@ -1,7 +1,7 @@
-"""Whether the instances from which this one takes over have shown that they go on past its first watermark. Sans I/O.
+"""Whether the instances that this one takes over from have shown that they continue past its first watermark. Sans I/O.
 
-Readers count two instances' coverage as one only where the earlier one is known to have gone on past the first watermark of the later one
-(`sequencing/coverage.py`). If the earlier one leaves before that, the books of quiet markets are STALE until something proves them.
+Readers join the coverage of two instances only if the earlier one is known to have continued past the first watermark of the later one
+(`sequencing/coverage.py`). If the earlier one stops before that, the books of quiet markets are STALE until they are proven again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,21 @@ from backpack_streams.sequencing.knowledge import Knowledge
 from backpack_streams.sequencing.watermarks import Instances
 
 _LONGEST_WAIT_SECONDS = 10.0
-"""It takes three to four watermarks. With intervals for which this is not enough, quiet books may be STALE for a while; nothing is lost."""
+"""It takes three to four watermarks. At longer intervals, quiet books may be STALE for a while; nothing is lost."""
 
 
 class Overlap:
-    """Of our first watermark and what others write after it. `now` is in monotonic seconds."""
+    """Compares our first watermark with what others write after it. `now` is in monotonic seconds."""
 
     def __init__(self, others: Iterable[str], place: tuple[str, int], first_offset: int, now: float) -> None:
-        """Prepare. `others`: the ids of those that cover our streams; `first_offset`: of our first watermark in `place`."""
+        """Prepare.
+
+        Args:
+            others: ids of the instances that cover our streams.
+            place: topic and partition of the watermarks.
+            first_offset: offset of our first watermark in `place`.
+            now: present time, monotonic seconds.
+        """
         self._heard = dict.fromkeys(others, now)
         self._knowledge = {name: Knowledge() for name in self._heard}
         self._instances = Instances()
@@ -28,14 +35,14 @@ class Overlap:
         self._began = now
 
     def take(self, record: Mapping[str, Any], now: float) -> None:
-        """A watermark of any instance of any service, oldest first."""
+        """Take a watermark of any instance of any service, oldest first."""
         said = self._instances.take(record)
         if said is not None and said.instance in self._heard:
             self._heard[said.instance] = now
             self._knowledge[said.instance].learn(said, self._place)
 
     def waits(self, now: float) -> bool:
-        """Whether one that may be alive has yet to show it."""
+        """Whether an instance that may be alive has not yet shown it."""
         return now - self._began < _LONGEST_WAIT_SECONDS and any(self._may_show(name, now) for name in self._heard)
 
     def _may_show(self, name: str, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""The shell of a producer service: sockets on one side, Kafka on the other, a `Delivery` between them."""
+"""The shell of a producer service: connects sockets and Kafka through a `Delivery`."""
 
 import asyncio
 import logging
@@ -50,7 +50,7 @@ _MARKETS_FIRST_RETRY_SECONDS, _MARKETS_LONGEST_RETRY_SECONDS = 2.0, 30.0
 
 
 class Producer:
-    """One producer service. `open` connects and learns where things stand; `run` serves."""
+    """One producer service. `open` connects and lists the markets; `run` serves."""
 
     def __init__(
         self, name: str, settings: ProducerSettings, families: Sequence[Family], sign: Sign | None = None
@@ -106,7 +106,7 @@ class Producer:
         self._listed = False
 
     async def open(self) -> "Producer":
-        """Connects to Kafka, makes missing topics, learns the markets.
+        """Connect to Kafka, create missing topics and list the markets.
 
         Raises:
             BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
@@ -115,17 +115,17 @@ class Producer:
             topics = {self._by_channel[kind.channel].topic(kind) for kind in self._kinds}
             await self._publishing.open((*topics, WATERMARK))
             await self._start_streams()
-        except BaseException:  # whatever ended the start, what was opened is closed
+        except BaseException:  # whatever ended the start, close what was opened
             await self._publishing.close()
             await self._rest.close()
             raise
         return self
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serves until `stop` is set, then hands Kafka what is left.
+        """Serve until `stop` is set, then hand the rest to Kafka.
 
         Raises:
-            StartError: it could not be found out what Kafka has; nothing was published.
+            StartError: Kafka's content could not be read at the start; nothing was published.
         """
         leave = asyncio.Event()
         socket = asyncio.create_task(self._connection.run(leave), name="sockets")
@@ -156,13 +156,13 @@ class Producer:
             await self._rest.close()
 
     def _chores(self) -> Iterable[tuple[str, Coroutine[None, None, None]]]:
-        """What goes on beside the frames until the service stops, by name."""
+        """The background tasks besides the frames, by name."""
         yield "markets", self._follow_markets()
         yield "clock", ClockWatch(self._rest, self._clock).run()
         yield "disproofs", Disproofs(self._publishing, self._router.feeds, self._connection.doubt).run()
 
     def failures(self) -> list[str]:
-        """Why the service cannot go on."""
+        """Why the service cannot continue."""
         return self._publishing.failures()
 
     def readiness(self) -> list[str]:
@@ -190,7 +190,7 @@ class Producer:
         return reasons + self._publishing.readiness()
 
     def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows."""
+        """The collectors for /metrics."""
         return (
             *producer_measures(
                 self._connection, self._delivery, self._families, per_stream=self._settings.metrics_per_symbol
@@ -203,7 +203,7 @@ class Producer:
         )
 
     def _own_measures(self) -> Iterable[Collector]:
-        """What not every producer shows."""
+        """The collectors that not every producer has."""
         return (
             *market_list_measures(self._market_list),
             *shard_measures(self._settings.shard_index, self._settings.shard_count),
@@ -212,11 +212,11 @@ class Producer:
     # Start.
 
     async def _start_streams(self) -> None:
-        """Learn what there is, and ask for it."""
+        """List the markets and subscribe to their streams."""
         self._subscribe(await self._markets_patiently())
 
     async def _markets_patiently(self) -> list[ListedMarket]:
-        """The exchange may be down when we start: that is weather, so we wait."""
+        """List the markets, retrying until the exchange answers: it may be down when the producer starts."""
         backoff = Backoff(_MARKETS_FIRST_RETRY_SECONDS, _MARKETS_LONGEST_RETRY_SECONDS)
         while True:
             try:
@@ -239,7 +239,7 @@ class Producer:
         self._want(streams_for(self._kinds, markets, self._selection, in_one, self._securities))
 
     def _want(self, streams: Mapping[str, bool]) -> None:
-        """Be subscribed to these streams and no others; the value says whether the stream is known to exist."""
+        """Subscribe to exactly these streams; the value says whether the stream is known to exist."""
         gone = self._router.feeds.keys() - streams.keys()
         for feed in [self._router.feeds[name] for name in sorted(gone)]:
             detail = "the market is closed or not ours"
@@ -265,7 +265,7 @@ class Producer:
         kind, _ = split_stream(stream)
         return expectation(kind.channel, self._by_channel[kind.channel].max_silence_seconds, must_deliver)
 
-    # What the sockets say.
+    # Events of the sockets.
 
     def _on_frame(self, link: int, payload: bytes) -> None:
         self._delivery.on_frame(link, payload, time.time_ns() // 1000)
@@ -302,7 +302,7 @@ class Producer:
             changed_us=now_us(),
         )
 
-    # Chores.
+    # Background tasks.
 
     async def _follow_markets(self) -> None:
         while True:
@@ -325,7 +325,7 @@ class Producer:
                 self._vouching.on_tick(now())
 
     def _feed_of(self, stream: str) -> StreamFeed | None:
-        """A stream if it is of ours, whether its market is open or not."""
+        """The feed of a stream that is ours, whether its market is open or not."""
         kind, symbol = split_stream(stream)
         is_ours = kind in self._kinds and bool(symbol) and self._selection.takes(symbol or "")
         return self._router.recall(stream) if is_ours else None

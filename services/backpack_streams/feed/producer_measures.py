@@ -1,4 +1,4 @@
-"""What a producer shows on /metrics of its sockets, its streams and their coverage."""
+"""The metrics of a producer's sockets, streams and coverage."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +14,7 @@ from backpack_streams.feed.measures import count, router_measures, values
 def producer_measures(
     connection: Connection, delivery: Delivery, families: Sequence[Family], *, per_stream: bool
 ) -> Iterable[Collector]:
-    """Of one producer, whatever its streams."""
+    """The collectors of one producer, for any streams."""
     channels = [family.channel for family in families]
     router, coverage = delivery.router, delivery.coverage
 

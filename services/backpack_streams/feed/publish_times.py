@@ -1,4 +1,4 @@
-"""How old records are on their way into Kafka: observed once a batch, when Kafka has acknowledged it. Sans I/O."""
+"""The age of records on their way into Kafka, observed once per batch when Kafka acknowledges it. Sans I/O."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ AT_BOOK: Final = "book"
 
 
 def data_age() -> HistogramTable:
-    """How old data is where; `at` is one of the places above."""
+    """The age of data; `at` is one of the `AT_` constants above."""
     return HistogramTable(
         "data_age_seconds",
         "Age of data since the exchange's engine time, event time where there is none: of the oldest record of each batch when it was "
@@ -28,10 +28,12 @@ def data_age() -> HistogramTable:
 
 
 class PublishTimes:
-    """Told of each batch that Kafka has.
+    """Observes each acknowledged batch.
 
-    `channels` names the channel behind each topic (full names) whose records come from the exchange as they happen; the age of others
-    says nothing. `wall_seconds` is the time since 1970.
+    Args:
+        channels: by full topic name, the channel of topics whose records come from the exchange as they happen. For other topics the age
+            says nothing.
+        wall_seconds: gives seconds since the Unix epoch.
     """
 
     def __init__(self, channels: Mapping[str, str], wall_seconds: Callable[[], float] = time.time) -> None:
@@ -48,7 +50,7 @@ class PublishTimes:
         }
 
     def on_acknowledged(self, batch: Acknowledged) -> None:
-        """Kafka has a batch. A clock that is behind the exchange's makes no age negative."""
+        """Observe a batch that Kafka has acknowledged. An age is at least 0, even if our clock is behind the exchange's."""
         waited = batch.waited_seconds
         self._wait.observe(waited)
         cells = self._cells.get(batch.topic)
@@ -59,5 +61,5 @@ class PublishTimes:
             at_kafka.observe(max(0.0, age))
 
     def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows of it."""
+        """The collectors for /metrics."""
         return (self._waits, self._ages) if self._cells else (self._waits,)

@@ -1,20 +1,20 @@
-"""Whether the sockets are read: while somebody has a reason to pause, TCP holds the exchange back. Sans I/O."""
+"""The read throttle: while there is a reason to pause, the sockets are not read and TCP holds the exchange back. Sans I/O."""
 
 from collections.abc import Callable
 
 PAUSE_AT_SHARE = 0.5
 RESUME_AT_SHARE = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
-"""A socket that is not read for long is cut by the exchange: after this a full buffer becomes a gap on record instead."""
+"""The exchange cuts a socket that is not read for long. After this time, records that find a full buffer become a gap instead."""
 
 KAFKA_BEHIND = "Kafka is behind"
 START_HOLDS = "the start holds as much as it may"
 
 
 class ReadPause:
-    """The reasons for which nothing is read, each set and cleared by its owner alone.
+    """The reasons not to read the sockets. Each has one owner, which sets and clears it.
 
-    `pause` and `resume` are called when the first reason comes and when the last one goes.
+    `pause` is called when the first reason is set, `resume` when the last one is cleared.
     """
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
@@ -26,26 +26,27 @@ class ReadPause:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why nothing is read now; empty while the sockets are read."""
+        """Why the sockets are not read now; empty while they are read."""
         return tuple(self._reasons)
 
     def set(self, reason: str) -> None:
-        """Read nothing for this reason from now on."""
+        """Stop reading for this reason."""
         was_reading = not self._reasons
         self._reasons[reason] = None
         if was_reading:
             self._pause()
 
     def clear(self, reason: str) -> None:
-        """This reason holds no more."""
+        """Clear this reason."""
         if reason in self._reasons:
             del self._reasons[reason]
             if not self._reasons:
                 self._resume()
 
     def watch_buffer(self, share: float, now: float) -> None:
-        """How full the buffer for Kafka is (0 to 1) at `now`, monotonic seconds. One pause lasts `LONGEST_PAUSE_SECONDS` at most, and the
-        next may begin only once the buffer has emptied.
+        """Take the fill of the buffer for Kafka (0 to 1) at `now` (monotonic seconds).
+
+        A pause lasts `LONGEST_PAUSE_SECONDS` at most, and the next may begin only after the buffer has emptied.
         """
         if share < RESUME_AT_SHARE:
             self._is_spent = False

@@ -1,4 +1,4 @@
-"""Tells Kafka what went wrong: gaps, dead letters and the states of streams, counted by reason."""
+"""Publishes what went wrong: gaps, dead letters and stream states, counted by reason."""
 
 import logging
 from collections import deque
@@ -13,26 +13,26 @@ from backpack_streams.feed.family import WEBSOCKET
 logger = logging.getLogger(__name__)
 
 WAITING_REPORTS = 20_000
-"""Reports kept while the buffer for Kafka has no room even for them."""
+"""Reports kept while the buffer for Kafka has no room for them."""
 WAITING_BYTES = 8 * 1024 * 1024
-"""What their values may take together, unless somebody says otherwise."""
+"""The default limit of their values together."""
 
 _LOGGED_HEX = 4_000
-"""Of a lost report: whole for gaps and states, the beginning of a long dead letter."""
+"""How much of a lost report is logged: all of a gap or a state, the beginning of a long dead letter."""
 
 STATUS_TOPIC = "ops.stream_status"
 NO_CHANNEL = "other"
-"""Of gaps in what comes from no stream of the exchange: polled rows, books."""
+"""The channel of gaps in data without a stream: polled rows, books."""
 
 Report = tuple[str, bytes, bytes, int]
-"""Topic, key, value, timestamp in milliseconds."""
+"""Topic, key, value, timestamp in milliseconds since the Unix epoch."""
 
 
 class ReportOut(Protocol):
-    """Where reports of one partition go; False says that there is no room even for them."""
+    """Takes the reports of one partition; returns False if there is no room for them either."""
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, spare: bool = False) -> bool:
-        """Takes a record; `timestamp_ms` is milliseconds since the Unix epoch."""
+        """Take a record; `timestamp_ms` is milliseconds since the Unix epoch. `spare` records may use a tenth more of the buffer."""
 
 
 class Reporter:
@@ -53,9 +53,9 @@ class Reporter:
         self._waiting: deque[Report] = deque()
         self.lost_reports = 0
         self.lost_losses = 0
-        """Of them those that would have said what is missing: from the first one on this instance can vouch for nothing."""
+        """Lost reports that would have named a loss. From the first one on, this instance vouches for nothing."""
         self.gaps: dict[tuple[str, str], int] = {}
-        """By channel and reason. Records that close a gap are none."""
+        """By channel and reason. Records that close a gap are not counted."""
         self.dead_letters: dict[str, int] = {}
 
     @property
@@ -64,12 +64,12 @@ class Reporter:
         return len(self._waiting)
 
     def expect(self, channel: str, reasons: Iterable[str]) -> None:
-        """Gaps that may come are counted from 0 on: whoever watches a count sees the first one only then."""
+        """Count gaps for these reasons from 0: an alert on an increase would miss the first gap if its counter began at 1."""
         for reason in reasons:
             self.gaps.setdefault((channel, reason), 0)
 
     def gap(self, *, stream: str, reason: str, detected_us: int, **row: Any) -> None:
-        """Puts a gap on record, or what became of one."""
+        """Put a gap on record, or the result of a backfill."""
         if reason not in reports.CLOSING_REASONS:
             channel = split_stream(stream)[0].channel
             key = channel if channel in CHANNELS else NO_CHANNEL, reason
@@ -82,7 +82,7 @@ class Reporter:
         self._send("ops.gap", record["symbol"], record, detected_us)
 
     def dead_letter(self, *, reason: str, detail: str, received_us: int, source: str = WEBSOCKET, **row: Any) -> None:
-        """Puts something that could not be published on record, whole."""
+        """Put something that could not be published on record, whole."""
         self.dead_letters[reason] = self.dead_letters.get(reason, 0) + 1
         logger.error("dead letter", extra={"reason": reason, "detail": detail, "origin": row.get("origin")})
         record = reports.dead_letter_row(
@@ -91,12 +91,12 @@ class Reporter:
         self._send("ops.dead_letter", source, record, received_us)
 
     def status(self, *, stream: str, changed_us: int, **row: Any) -> None:
-        """Says how a stream is."""
+        """Publish the state of a stream."""
         record = reports.status_row(stream=stream, changed_us=changed_us, service=self._service, **row)
         self._send("ops.stream_status", stream, record, changed_us)
 
     def on_tick(self) -> None:
-        """Reports that had no room are tried again, in their order."""
+        """Retry reports that found no room, in order."""
         while self._waiting and self._hand_over(*self._waiting[0]):
             self._waiting_bytes -= len(self._waiting.popleft()[2])
 
@@ -118,12 +118,12 @@ class Reporter:
         self.lose(topic, value, "no room is left even for reports")
 
     def lose(self, topic: str, value: bytes, why: str) -> None:
-        """Counts a report that Kafka will never hold; the log is where it can still be read."""
+        """Count a report that will never reach Kafka; only the log holds it."""
         self.lost_reports += 1
         self.lost_losses += topic != STATUS_TOPIC
         logger.error("a report is lost", extra={"topic": topic, "why": why, "value": value.hex()[:_LOGGED_HEX]})
 
 
 def _encodable(value: Any) -> Any:
-    """Text that the exchange sent may hold half a surrogate pair, which UTF-8 cannot carry."""
+    """Replace half surrogate pairs in the exchange's text: UTF-8 cannot encode them."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

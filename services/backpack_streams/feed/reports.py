@@ -1,4 +1,4 @@
-"""Rows of the operational topics: what is missing, what could not be published, how a stream is."""
+"""Rows of the operational topics: gaps, dead letters, stream states."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -29,7 +29,7 @@ CROSSED_SNAPSHOT = "CROSSED_SNAPSHOT"
 INTERNAL = "INTERNAL"
 
 CLOSING_REASONS = frozenset({REFILLED, REFILL_INCOMPLETE})
-"""Of records that say what became of a gap."""
+"""Reasons of records that report the result for an earlier gap."""
 DEAD_LETTER_REASONS = (
     UNPARSABLE,
     UNKNOWN_STREAM,
@@ -56,7 +56,7 @@ def gap_row(
     next_time_us: int | None = None,
     lost_records: int | None = None,
 ) -> dict[str, Any]:
-    """A Gap record. Times in microseconds since the Unix epoch."""
+    """A Gap record. Times are microseconds since the Unix epoch."""
     return {
         "stream": stream,
         "symbol": symbol,
@@ -76,7 +76,7 @@ def gap_row(
 def dead_letter_row(
     *, source: str, origin: str, symbol: str, reason: str, detail: str, payload: bytes, service: str, received_us: int
 ) -> dict[str, Any]:
-    """A DeadLetter record; a payload longer than a record may be is cut and says so."""
+    """A DeadLetter record. A payload above `MAX_PAYLOAD_BYTES` is cut, and `payload_truncated` says so."""
     return {
         "source": source,
         "origin": origin,
@@ -103,7 +103,7 @@ def status_row(
     last_received_us: int | None = None,
     missing: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """A StreamStatus record."""
+    """A StreamStatus record. Times are microseconds since the Unix epoch."""
     return {
         "stream": stream,
         "symbol": symbol,

@@ -1,4 +1,4 @@
-"""Takes every frame of every socket to the stream it belongs to; what belongs nowhere is put on record whole. Sans I/O."""
+"""Passes every frame of every socket to its stream, and puts frames without a stream on record whole. Sans I/O."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -30,13 +30,13 @@ from backpack_streams.feed.stream_feed import Out, StreamFeed
 logger = logging.getLogger(__name__)
 
 NO_CODE = 0
-"""Of an error that gives no code: it blames no stream."""
+"""The code of an error without one. Such an error is attributed to no stream."""
 
 _open_envelope = msgspec.json.Decoder(Envelope).decode
 
 
 class FrameRouter:
-    """All streams of one producer. `on_frame` is the way in; the attributes are the metrics."""
+    """All streams of one producer. `on_frame` is the entry; the attributes are the metrics."""
 
     def __init__(
         self,
@@ -61,22 +61,22 @@ class FrameRouter:
         self._has_room = has_room
         self._encoders: dict[str, RowEncoder] = {}
         self._dropped: dict[str, StreamFeed] = {}
-        """Streams that are wanted no more. They know where they ended, in case they are wanted again."""
+        """Streams that are no longer wanted. They keep their position in case they are wanted again."""
         self.feeds: dict[str, StreamFeed] = {}
         self.now = 0.0
         self.now_us = 0
         self.is_late = False
-        """Whether frames come now that were received long ago, before what is known of coverage."""
+        """Whether the frames that come now were received long ago, before the present state of coverage."""
         self.unroutable = 0
         self.unwanted = 0
         self.error_frames = 0
 
     def lane(self, topic: str, key: bytes) -> Out:
-        """Where records of `key` go."""
+        """The partition queue for records of `key`."""
         return self._lane(topic, key)
 
     def carries(self, symbol: str) -> bool:
-        """Whether this producer publishes that symbol."""
+        """Whether this producer publishes the symbol."""
         return self._carries(symbol)
 
     def has_room(self) -> bool:
@@ -84,23 +84,23 @@ class FrameRouter:
         return self._has_room()
 
     def other_link(self, link: int) -> bool:
-        """Whether another socket than this one delivers as well."""
+        """Whether another socket delivers as well."""
         return self._coverage.other_link(link)
 
     def open_cause(self, feed: StreamFeed) -> str | None:
-        """The reason of the gap that is open while no socket covers the stream; None while one does."""
+        """The reason of the stream's open gap; None while a socket covers the stream."""
         return self._coverage.cause(feed.name)
 
     def through(self, feed: StreamFeed) -> float | None:
-        """Until when everything sent on the stream has been received (monotonic seconds), None while no socket covers it."""
+        """Until when everything sent on the stream has been received (monotonic seconds); None while no socket covers it."""
         return self._coverage.since(feed.name) if self.is_late else self._coverage.through(feed.name)
 
     def settled(self, feed: StreamFeed) -> None:
-        """What the last break of its coverage cost is on record, or was nothing."""
+        """The loss of the last break of coverage is on record, or there was none."""
         self._coverage.settle(feed.name)
 
     def want(self, streams: Iterable[str]) -> list[StreamFeed]:
-        """These streams, and no others, are expected from now on. Returns the new ones."""
+        """Expect exactly these streams from now on. Returns the feeds of the new ones."""
         wanted = set(streams)
         for name in self.feeds.keys() - wanted:
             self._dropped[name] = self.feeds.pop(name)
@@ -113,33 +113,36 @@ class FrameRouter:
         return new
 
     def recall(self, name: str) -> StreamFeed:
-        """A stream, wanted or not: one that is not keeps what is known of it until it is wanted again."""
+        """The feed of a stream, wanted or not. An unwanted one keeps its state until it is wanted again."""
         feed = self.feeds.get(name) or self._dropped.get(name)
         if feed is None:
             feed = self._dropped[name] = self._feed(name)
         return feed
 
     def totals(self, what: str) -> dict[str, int]:
-        """A count of the feeds (`frames`, `published`, `duplicates`), added up by channel, those of dropped streams included."""
+        """The sum of a counter of the feeds (`frames`, `published`, `duplicates`) by channel, dropped streams included."""
         totals = dict.fromkeys(self._families, 0)
         for feed in self._all():
             totals[feed.kind.channel] += getattr(feed, what)
         return totals
 
     def on_break(self, gap: Break) -> None:
-        """Nobody covered a stream for a time."""
+        """Pass a break of coverage to its stream."""
         feed = self.feeds.get(gap.stream) or self._dropped.get(gap.stream)
         if feed is not None:
             feed.uncovered(gap)
 
     def on_frame(self, link: int, payload: bytes, received_us: int) -> None:
-        """One frame from one socket, received at `received_us`. Raises nothing: what cannot be used is put on record."""
+        """Take one frame of one socket, received at `received_us` (microseconds since the Unix epoch).
+
+        Raises nothing: what cannot be used goes on record.
+        """
         self.now_us = received_us
         try:
             envelope = _open_envelope(payload)
             feed = self.feeds[envelope.stream]
         except (msgspec.MsgspecError, KeyError, RecursionError):
-            try:  # perhaps the envelope has a field that was not there yesterday
+            try:  # the envelope may have a field that is new
                 envelope = open_new_envelope(payload)
                 feed = self._feed_of(envelope.stream)
             except (UnreadableMessageError, KeyError):
@@ -151,30 +154,31 @@ class FrameRouter:
             self.lost(feed, payload, error)
 
     def _feed_of(self, stream: str) -> StreamFeed:
-        """A stream that is wanted or, of what came long ago, was wanted then."""
+        """A stream that is wanted or, for a frame received long ago, was wanted then."""
         return self._dropped[stream] if self.is_late and stream in self._dropped else self.feeds[stream]
 
     def on_tick(self, now: float, now_us: int) -> None:
         """Time passed: seconds of the monotonic clock, microseconds since the Unix epoch."""
         self.now, self.now_us = now, now_us
-        for feed in self._all():  # dropped streams too: what they still have to report is reported
+        for feed in self._all():  # dropped streams too: they may still have something to report
             feed.on_tick(now)
         self._reporter.on_tick()
 
     def held_since(self) -> float | None:
-        """A moment (monotonic seconds) after which everything was sent that is held here, None if nothing is that counts."""
+        """A moment (monotonic seconds) after which every held message was sent; None if no held message counts."""
         return min((since for feed in self._all() if (since := feed.held_since()) is not None), default=None)
 
     def owes_reports(self) -> bool:
-        """Whether something is missing that no report in Kafka's buffer speaks of yet, or ever will: a lost report is lost for good, and
-        only the next start, which finds where the watermarks ended, puts the time since then on record.
+        """Whether something is missing that no report in Kafka's buffer speaks of yet, or ever will.
+
+        A lost report cannot be made again. Only the next start, which finds where the watermarks ended, puts the time since then on record.
         """
         return bool(self._reporter.waiting_reports or self._reporter.lost_losses) or any(
             feed.dropped_records for feed in self._all()
         )
 
     def gap(self, feed: StreamFeed, reason: str, detail: str, **bounds: int | None) -> None:
-        """Puts a hole of one stream on record."""
+        """Put a gap of one stream on record."""
         self._reporter.gap(
             stream=feed.name,
             symbol=feed.symbol,
@@ -188,12 +192,12 @@ class FrameRouter:
     def left_behind(
         self, feed: StreamFeed, since_us: int, until_us: int, reason: str, *, last_id: int | None = None
     ) -> None:
-        """Nobody covered a stream in this time (microseconds), and its market is gone: no message will tell what was missed."""
+        """Report a stream without coverage in this time (µs) whose market is gone: no message will show what was lost."""
         bounds = {"last_id": last_id, "last_time_us": since_us, "next_time_us": max(since_us, until_us)}
         self.gap(feed, reason, "nobody covered it when its market was closed or left", **bounds)
 
     def delivers(self, feed: StreamFeed) -> None:
-        """A stream delivers, for the first time or again."""
+        """Report that a stream delivers, for the first time or again."""
         self._reporter.status(
             stream=feed.name,
             symbol=feed.symbol,
@@ -215,7 +219,7 @@ class FrameRouter:
         return _feed_class(family)(name, kind, symbol, family, topic, self._encoders[topic], self)
 
     def lost(self, feed: StreamFeed, payload: bytes, error: BackpackStreamsError) -> None:
-        """Puts a message on record, whole, that could not be published as what it is."""
+        """Put a message that could not be published on record, whole."""
         if isinstance(error, DecimalDoesNotFit):
             reason = reports.VALUE_DOES_NOT_FIT
         else:
@@ -232,14 +236,14 @@ class FrameRouter:
             feed.unreadable()
 
     def _odd(self, link: int, payload: bytes, received_us: int) -> None:
-        """Error frames, what was just unsubscribed, and what is no message of ours at all."""
+        """Handle error frames, frames of streams just unsubscribed, and anything that is not our message."""
         letter: dict[str, Any] = {"payload": payload, "received_us": received_us, "origin": "", "symbol": ""}
         try:
             message = parse_keeping_digits(payload)
         except UnreadableMessageError as error:
             self.unroutable += 1
             self._reporter.dead_letter(reason=reports.UNPARSABLE, detail=str(error), **letter)
-            self._on_error_frame(link, NO_CODE, str(error))  # perhaps the answer of something in front of the exchange
+            self._on_error_frame(link, NO_CODE, str(error))  # it may be the answer of a proxy in front of the exchange
             return
         if isinstance(message, dict) and message.get("error") is not None:
             self._error_frame(link, message["error"], letter)
@@ -270,7 +274,7 @@ class FrameRouter:
 
 
 def _feed_class(family: Family) -> Callable[..., StreamFeed]:
-    """The class of feed that a family's streams need."""
+    """The feed class for the streams of a stream spec."""
     if family.candles:
         return CandleFeed
     return ChainedFeed if family.chained else LatestFeed

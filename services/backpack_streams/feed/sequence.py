@@ -1,4 +1,4 @@
-"""Where a stream stands: which message comes next, which was seen already, and what is missing. Sans I/O.
+"""The position of a stream: the next message, the messages already seen, and the missing ones. Sans I/O.
 
 Two sockets may deliver the same stream (`connections: 2`, or make before break). The first copy of a message wins.
 """
@@ -13,13 +13,13 @@ from backpack_streams.sequencing.chain import Chain
 from backpack_streams.sequencing.reordering import PATIENCE_SECONDS, Held, Reordering
 
 HOLD_SECONDS = PATIENCE_SECONDS
-"""How long a message that came early waits for the ones before it, while another socket may still bring them."""
+"""How long an early message waits for the ones before it, while another socket may still bring them."""
 HELD_AT_MOST = 5_000
 RECENT = 256
 
 
 class Verdict(Enum):
-    """What is to be done with a message."""
+    """The treatment of a message; see `SocketChain.judge` and `Latest.offer`."""
 
     TAKE = auto()
     DUPLICATE = auto()
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class SocketChain(Chain, Generic[T]):
-    """A chain that several sockets may bring: what comes early waits while another socket may still bring the messages before it."""
+    """A sequence that several sockets may bring: an early message waits while another socket may still bring the ones before it."""
 
     __slots__ = ("_early", "held")
 
@@ -41,13 +41,20 @@ class SocketChain(Chain, Generic[T]):
         super().__init__()
         self._early: Reordering[T] = Reordering()
         self.held = self._early.held
-        """The messages that wait: asked for with every frame, so not by way of another object."""
+        """The held messages. `ChainedFeed` asks for them with every frame, so they are not behind another object."""
 
     def judge(self, first_id: int, last_id: int, time_us: int, others: bool, received_us: int | None = None) -> Verdict:
-        """What to do with a message; `others`: another socket delivers as well, `received_us`: when it came, by our clock.
+        """Judge a message. After TAKE, HOLE, OVERLAP and RESTARTED the caller calls `took`, after HOLD `hold`.
 
-        HOLE: ids are missing and nobody can bring them. OVERLAP: it begins with ids that went out already. RESTARTED: the ids
-        began again lower, at a later engine time, so it is no duplicate. After all of these and TAKE the caller calls `took`.
+        HOLE: ids are missing and no socket can bring them. OVERLAP: the message begins with ids that were already published. RESTARTED: the
+        ids restarted lower, at a later engine time, so it is no duplicate.
+
+        Args:
+            first_id: its first id.
+            last_id: its last id.
+            time_us: its engine time (µs since the Unix epoch), 0 if unknown.
+            others: whether another socket delivers as well.
+            received_us: when it was received, by our clock (µs since the Unix epoch); None if unknown.
         """
         expected = self.next_id
         if expected is None:
@@ -66,13 +73,14 @@ class SocketChain(Chain, Generic[T]):
         return Verdict.HOLE
 
     def hold(self, message: Held[T]) -> None:
-        """Keeps a message that came early."""
+        """Keep an early message."""
         self._early.hold(message)
 
     def released(self, now: float, others: bool) -> Iterator[Held[T]]:
-        """The held messages whose turn has come, in order: because the ones before them went out, or because waiting is over.
+        """The held messages whose turn has come, in order: the ones before them were published, or the wait is over.
 
-        `now`: seconds of the monotonic clock. The caller judges each again as if one socket were left, and calls `took` as after `judge`.
+        `now`: seconds of the monotonic clock. The caller judges each again as if only one socket were left, and calls `took` as after
+        `judge`.
         """
         return self._early.released(self._has_come_to, now, HOLD_SECONDS if others else -inf, HELD_AT_MOST)
 
@@ -81,7 +89,7 @@ class SocketChain(Chain, Generic[T]):
 
 
 class Waiting(NamedTuple, Generic[T]):
-    """A message of a socket that may have overtaken another one. Sorts by its time."""
+    """A message of a socket that may be ahead of another one. Sorts by its time."""
 
     time_us: int
     order_id: int
@@ -93,30 +101,36 @@ class Waiting(NamedTuple, Generic[T]):
 
 
 _LINKS_IN_STEP = 8
-"""More than there can be at once."""
+"""More than can exist at once."""
 
 
 @dataclass(slots=True)
 class Latest(Generic[T]):
-    """A stream whose messages are only ordered, by time or by an id: what matters is the newest.
+    """A stream that is only ordered, by time or by an id: the newest message matters.
 
-    A socket that begins to deliver beside another one may overtake it. What it brings is held until the other one brings the same: from
-    then on both are in step, and whatever neither of them has brought before is new.
+    A socket that starts beside another one may be ahead of it. Its messages are held until the other socket brings the same ones. From then
+    on both are in step, and a message that neither has brought before is new.
     """
 
     link: int | None = None
     recent: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Of the messages taken last their hashes, each with its socket and time: by them the copies of another socket are known."""
+    """Hashes of the last published messages, each with its socket and time; they identify copies from another socket."""
     held: list[Waiting[T]] = field(default_factory=list)
     _in_step: set[int] = field(default_factory=set)
     _has_met: bool = False
 
     def offer(self, time_us: int, link: int, mark: int, others: bool, every_message_counts: bool) -> Verdict:
-        """TAKE, DUPLICATE or HOLD; `mark` is a hash of the message, `others`: another socket delivers as well.
+        """Judge a message: TAKE, DUPLICATE or HOLD. After TAKE the caller calls `took`, after HOLD `hold`.
 
-        After TAKE the caller calls `took`, after HOLD `hold`. Of a socket that delivers alone everything but a copy is taken, whatever its
-        times: a message that was an hour ahead must not cost all that come after it. With `every_message_counts` order matters less
-        than delay: nothing is held.
+        A socket that delivers alone is believed: only a copy is refused, whatever the time. Otherwise a single message an hour ahead would
+        block all later ones.
+
+        Args:
+            time_us: its time (µs since the Unix epoch), 0 if unknown.
+            link: the socket that brought it.
+            mark: a hash of it.
+            others: whether another socket delivers as well.
+            every_message_counts: if set, delay matters more than order, and nothing is held.
         """
         if self.is_copy(mark, link):
             self._steps(link)
@@ -129,13 +143,13 @@ class Latest(Generic[T]):
         if any(held.mark == mark and held.link != link for held in self.held):
             self._has_met = True
             self._steps(link)
-            return Verdict.DUPLICATE  # the one that is held goes out
+            return Verdict.DUPLICATE  # the held copy will be published
         if link not in self._in_step:
             return Verdict.HOLD
         return Verdict.DUPLICATE if link != self.link and self._is_forgotten(time_us) else Verdict.TAKE
 
     def took(self, time_us: int, link: int, mark: int) -> None:
-        """The message went out."""
+        """The message was published."""
         self.recent[mark] = link, time_us
         if len(self.recent) > RECENT:
             del self.recent[next(iter(self.recent))]
@@ -146,11 +160,11 @@ class Latest(Generic[T]):
         return self.recent.get(mark, (link, 0))[0] != link
 
     def hold(self, message: Waiting[T]) -> None:
-        """Keeps a message of a socket that is not in step yet."""
+        """Keep a message of a socket that is not in step yet."""
         self.held.append(message)
 
     def released(self, now: float, others: bool) -> list[Waiting[T]]:
-        """The held messages in their order, once another socket has brought one of them, or none will; none before that."""
+        """The held messages in order, once another socket has brought one of them, or none will; empty before that."""
         is_due = not others or self._has_met or len(self.held) >= HELD_AT_MOST
         if not is_due and now - min(held.since for held in self.held) < HOLD_SECONDS:
             return []
@@ -165,23 +179,23 @@ class Latest(Generic[T]):
         self._in_step.add(link)
 
     def _is_forgotten(self, time_us: int) -> bool:
-        """Whether a message is from before those that are remembered: then it is a copy that came very late. A time of 0 is not known."""
+        """Whether the message is older than all remembered ones; then it is a very late copy. A time of 0 is unknown."""
         return len(self.recent) >= RECENT and 0 < time_us <= next(iter(self.recent.values()))[1]
 
 
 CLOSING_SECONDS = 5.0
-"""How long the closing of a candle may come after the first message of a later one before it counts as lost."""
+"""How long the closed state of a candle may come after the first message of a later one before it counts as lost."""
 
 Candles = tuple[int, int]
-"""Candles that are missing: from the start of the first one to the start of the one that is there again, microseconds."""
+"""Missing candles: from the start of the first one to the start of the one that is present again (µs since the Unix epoch)."""
 
 
 @dataclass(slots=True)
 class CandleChain:
-    """A stream of candles: each begins where the one before it ended, and says once that it is closed.
+    """A stream of candles: each begins where the previous one ended, and is reported once as closed.
 
-    `until` is where the last candle ended whose closed state went out, or is on record as missing; None while nothing is known.
-    All times are microseconds since the Unix epoch. An open candle is provisional: only its closed state counts as the candle.
+    `until` is the end of the last candle whose closed state was published or is on record as missing; None while unknown. All times are
+    microseconds since the Unix epoch. An open candle is provisional: only its closed state counts as the candle.
     """
 
     until: int | None = None
@@ -189,18 +203,18 @@ class CandleChain:
     _overdue_since: float | None = None
 
     def misses(self, start_us: int) -> bool:
-        """Whether the candle that starts at `start_us` has not gone out closed yet."""
+        """Whether the candle that starts at `start_us` has not been published as closed yet."""
         return self.until is None or start_us >= self.until
 
     @property
     def awaits_closing(self) -> bool:
-        """Whether a later candle has begun, so that the closed state of one before it comes soon or is lost."""
+        """Whether a later candle has begun, so that the closed state of an earlier one either comes soon or is lost."""
         return self._ahead is not None
 
     def took(self, start_us: int, end_us: int, is_closed: bool, now: float) -> Candles | None:
-        """A state of a candle went out at `now` (seconds of the monotonic clock).
+        """Note a state of a candle that was published at `now` (seconds of the monotonic clock).
 
-        Returns the closed candles that are now known to be lost before it.
+        Returns the closed candles before it that are now known to be lost.
         """
         if self.until is None:
             self.until = start_us
@@ -224,7 +238,7 @@ class CandleChain:
         return self.skip_to(ahead)
 
     def skip_to(self, start_us: int) -> Candles | None:
-        """What is missing before `start_us` is on record from now on. Returns it; None where nothing is."""
+        """Count everything before `start_us` as reported. Returns what was missing; None if nothing was."""
         if self.until is None or start_us <= self.until:
             return None
         lost, self.until = (self.until, start_us), start_us

@@ -1,4 +1,4 @@
-"""What every producer service can be told."""
+"""Settings common to the producer services."""
 
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ _MIB = 1024 * 1024
 
 
 class MarketListSettings(RestAccessSettings):
-    """Which kinds of market are carried, and how often the list of them is read again."""
+    """Which kinds of market are carried, and how often the list of markets is read."""
 
     market_types: tuple[str, ...] = Field(
         default=("SPOT", "PERP", "IPERP", "DATED", "PREDICTION", "RFQ"),
@@ -37,7 +37,7 @@ class MarketListSettings(RestAccessSettings):
 
 
 class PublishingSettings(KafkaSettings):
-    """How records go to Kafka: how much may wait, how it is compressed, and whether missing topics are made."""
+    """How records go to Kafka: buffer, compression, and whether to create missing topics."""
 
     buffer_mib: int = Field(
         default=DEFAULT_BUFFER_BYTES // _MIB,
@@ -68,12 +68,12 @@ class PublishingSettings(KafkaSettings):
         return self.buffer_mib * _MIB
 
     def connection_fields(self) -> dict[str, Any]:
-        """As for a reader, and how to compress."""
+        """The fields of a reader, and the compression."""
         return super().connection_fields() | {"compression": self.compression}
 
 
 class WatermarkSettings(Settings):
-    """How often a producer says what it has covered."""
+    """How often a producer publishes its coverage."""
 
     watermark_interval_ms: int = Field(
         default=1000,
@@ -93,7 +93,7 @@ class ProducerSettings(
     MetricsSettings,
     LogSettings,
 ):
-    """What market-producer and perp-producer take; each narrows `streams`."""
+    """Settings of market-producer and perp-producer; each narrows `streams`."""
 
     streams: tuple[str, ...] = Field(default=(), description="kinds of stream to subscribe to")
     linger_ms: float = Field(
@@ -120,10 +120,10 @@ class ProducerSettings(
 
 
 def checked_streams(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Kinds of stream as a user wrote them, one by one and each once.
+    """Split the kinds of stream that a user wrote, without repetitions.
 
     Raises:
-        ValueError: none is named, or there is no such kind.
+        ValueError: none is named, or a kind is unknown.
     """
     if not value:
         raise ValueError("no stream is named")

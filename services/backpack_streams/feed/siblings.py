@@ -1,7 +1,7 @@
-"""Streams of one market as evidence for each other: what moved while a sibling said nothing. Sans I/O.
+"""Streams of one market as evidence for each other: one moved while another stayed silent. Sans I/O.
 
-The exchange answers a subscription that it forgot with silence, and so does a quiet market. A book ticker names the depth update that
-made it, a trade changes the book, a ticker counts trades. Where one of them moves and the other stays behind, the other is not delivered.
+A subscription that the exchange forgot is silent, and so is a quiet market. A book ticker carries the id of the depth update that caused
+it, a trade changes the book, and a ticker counts trades. If one of them moves and the other does not follow, the other is not delivered.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,34 +12,34 @@ from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.stream_feed import StreamFeed
 
 GRACE_SECONDS = 10.0
-"""How far one stream may be behind another: sockets and servers are not in step."""
+"""How far one stream may lag behind another: sockets and servers are not synchronised."""
 
 _WITNESSES = {"depth": ("bookTicker", "trade"), "trade": ("ticker",), "bookTicker": ("ticker",)}
-"""By channel, the streams that prove that it has moved, the exact one first: only the first that there is counts."""
+"""By channel, the streams that prove a movement, the most exact first. Only the first one that exists counts."""
 
 
 @dataclass(slots=True)
 class _Watch:
-    """How far a stream and its witness were when both were last in step; `since` when the witness went ahead (monotonic seconds)."""
+    """The state of a stream and its witness when they last agreed; `since`: when the witness moved ahead (monotonic seconds)."""
 
     frames: int
     witness: int
     after: float
-    """After which moment both were last in step."""
+    """A moment after which both last agreed."""
     since: float | None = None
 
 
 class Siblings:
-    """Looks at the feeds now and then and names the streams that do not deliver what their siblings prove."""
+    """Checks the feeds periodically and names the streams that lag behind their witness."""
 
     def __init__(self) -> None:
         self._watches: dict[str, _Watch] = {}
         self._checked_at: float | None = None
 
     def bounded(self, event: StreamsInactive, feeds: Mapping[str, StreamFeed]) -> Iterator[StreamsInactive]:
-        """The event, with no stream covered for longer than it was in step with its witness, if it is behind that now.
+        """Yield the event; if a stream lags behind its witness, its coverage ends when both last agreed.
 
-        Whether it was just about to follow, nobody knows any more.
+        Whether the stream was about to follow can no longer be found out.
         """
         through: dict[float, list[str]] = {}
         for name in event.streams:
@@ -53,7 +53,7 @@ class Siblings:
             yield replace(event, streams=tuple(streams), through=end)
 
     def check(self, feeds: Mapping[str, StreamFeed], is_covered: Callable[[str], bool], now: float) -> dict[str, str]:
-        """Streams that count as covered and are behind, with the evidence in words. `now` is in monotonic seconds."""
+        """Covered streams that lag behind, each with the evidence in words. `now`: monotonic seconds."""
         found: dict[str, str] = {}
         for feed in feeds.values():
             witness = _witness_of(feed, feeds)
@@ -68,7 +68,7 @@ class Siblings:
         watch = self._watches.get(feed.name)
         if watch is None or watch.frames != feed.frames:
             after = now if watch is None or self._checked_at is None else self._checked_at
-            self._watches[feed.name] = _Watch(feed.frames, progress, after)  # only what moves from here on counts
+            self._watches[feed.name] = _Watch(feed.frames, progress, after)  # only movements from here on count
             return False
         if progress > watch.witness and watch.since is None:
             watch.since = now
@@ -87,7 +87,7 @@ def _witness_of(feed: StreamFeed, feeds: Mapping[str, StreamFeed]) -> StreamFeed
 
 
 def _progress(witness: StreamFeed, feed: StreamFeed) -> int:
-    """A number that grows with each movement that the sibling has to show too; it may fall without meaning anything."""
+    """A number that grows with each movement that the sibling must show too. A decrease means nothing."""
     if witness.kind.channel == "bookTicker":  # its ids are those of depth updates
         return max(witness.last_published_id or 0, feed.last_published_id or 0)
     if isinstance(witness, LatestFeed):

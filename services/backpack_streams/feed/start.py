@@ -1,8 +1,8 @@
-"""The start of a producer: what the sockets bring is held until it is known what Kafka has already. Sans I/O.
+"""The start of a producer: it holds the frames of the sockets until it knows what Kafka already has. Sans I/O.
 
-A start ends in one of three ways, for each stream: *resumed* (a gap says what the ids or the coverage show to be missing, if anything is),
-*began, unknown before* (a gap of reason STREAM_START says so), or *failed*: then nothing of what was held is published, and the next start
-finds Kafka as this one did. "Nothing was before" is never concluded from not knowing.
+For each stream, a start has one of three results. *Resumed*: a gap reports what the ids or the coverage show to be missing, if anything.
+*Began, unknown before*: a gap of reason STREAM_START says so. *Failed*: no held frame is published, and the next start finds Kafka
+unchanged. The producer never takes missing knowledge for an empty history.
 """
 
 import re
@@ -19,14 +19,14 @@ _STREAM = re.compile(rb'"stream"\s*:\s*"([^"]*)"')
 
 
 class StartError(BackpackStreamsError):
-    """A producer could not find out what Kafka has; nothing was published."""
+    """The producer could not find out what Kafka has. Nothing was published."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldFrame:
-    """A frame that waits: which socket brought it, and when (microseconds since the Unix epoch).
+    """A held frame: its socket, and when it was received (microseconds since the Unix epoch).
 
-    `came`: the same in monotonic seconds, or a little earlier.
+    `came`: the same time in monotonic seconds, or a little earlier.
     """
 
     link: int
@@ -36,7 +36,7 @@ class HeldFrame:
 
 
 class Start:
-    """Holds frames and breaks of coverage in their order. Times are monotonic seconds."""
+    """Holds frames and breaks of coverage in order. Times are monotonic seconds."""
 
     def __init__(self, now: float, limit_bytes: int = HELD_BYTES, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._held: list[HeldFrame | Break] = []
@@ -47,20 +47,20 @@ class Start:
         self.is_over = False
         self.problem = ""
         self.others_know = False
-        """Whether the instances that this one takes over from may end without anybody noticing (see `feed/overlap.py`)."""
+        """Whether the instances that this one takes over from may end without a break for readers (see `feed/overlap.py`)."""
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be read."""
+        """Whether reading should stop."""
         return self.held_bytes >= self._limit_bytes
 
     def frame(self, link: int, payload: bytes, received_us: int, came: float) -> None:
-        """Holds a frame."""
+        """Hold a frame."""
         self._held.append(HeldFrame(link, payload, received_us, came))
         self.held_bytes += len(payload) + FRAME_OVERHEAD_BYTES
 
     def brought_at(self) -> dict[str, float]:
-        """When each stream brought the last frame that is held (monotonic seconds)."""
+        """When each stream brought its newest held frame (monotonic seconds)."""
         found: dict[str, float] = {}
         for each in self._held:
             if isinstance(each, HeldFrame) and (stream := _STREAM.search(each.payload)) is not None:
@@ -68,14 +68,14 @@ class Start:
         return found
 
     def broke(self, gaps: Iterable[Break]) -> None:
-        """Holds breaks of coverage, in their place among the frames."""
+        """Hold breaks of coverage, in order with the frames."""
         self._held.extend(gaps)
 
     def failed(self, problem: str, now: float) -> None:
-        """Kafka did not say what it has: try again, until patience ends.
+        """Note that reading Kafka failed; the caller retries until `patience_seconds` are over.
 
         Raises:
-            StartError: it has ended. What was held is forgotten.
+            StartError: the patience is over. The held frames are dropped.
         """
         self.problem = problem
         if now >= self._give_up_at:
@@ -87,14 +87,14 @@ class Start:
             )
 
     def abandon(self) -> None:
-        """The start ends without knowing: nothing of what was held is published."""
+        """End the start without an answer: drop the held frames, publish none."""
         self._held.clear()
         self.held_bytes = 0
 
     def finish(
         self, first: Iterable[Break], on_frame: Callable[[int, bytes, int], None], on_break: Callable[[Break], None]
     ) -> None:
-        """What Kafka has is known: the breaks that follow from it come `first`, then what was held, in its order."""
+        """Kafka's content is known: handle the breaks that follow from it (`first`), then everything that was held, in order."""
         self.is_over = True
         for gap in first:
             on_break(gap)

@@ -1,4 +1,4 @@
-"""One stream on its way into Kafka: what all kinds of stream have in common. Sans I/O."""
+"""One stream on its way into Kafka: the common part of all kinds of stream. Sans I/O."""
 
 from typing import Any, Protocol
 
@@ -11,54 +11,55 @@ from backpack_streams.feed.family import Family, Reading, RowEncoder
 
 
 class Out(Protocol):
-    """Where records of one partition go; False says that there is no room."""
+    """Takes the records of one partition; returns False if there is no room."""
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> bool:
-        """Takes a record; `timestamp_ms` is milliseconds since the Unix epoch."""
+        """Take a record; `timestamp_ms` is milliseconds since the Unix epoch."""
 
 
 class Surroundings(Protocol):
-    """What a stream asks of the producer it belongs to."""
+    """What a stream needs from its producer."""
 
     now: float
-    """Seconds of the monotonic clock at the last tick: what waits are measured by."""
+    """Seconds of the monotonic clock at the last tick. Waiting times are measured by it."""
 
     def other_link(self, link: int) -> bool:
-        """Whether another socket than this one delivers as well."""
+        """Whether another socket delivers as well."""
 
     def open_cause(self, feed: "StreamFeed") -> str | None:
-        """The reason of the gap that is open while no socket covers the stream; None while one does."""
+        """The reason of the stream's open gap; None while a socket covers the stream."""
 
     def through(self, feed: "StreamFeed") -> float | None:
-        """Until when everything sent on the stream has been received (monotonic seconds), None while no socket covers it."""
+        """Until when everything sent on the stream has been received (monotonic seconds); None while no socket covers it."""
 
     def has_room(self) -> bool:
         """Whether the buffer for Kafka is well below its limit again."""
 
     def carries(self, symbol: str) -> bool:
-        """Whether this producer publishes that symbol; asked where one stream brings every market."""
+        """Whether this producer publishes the symbol; asked if one stream brings every market."""
 
     def settled(self, feed: "StreamFeed") -> None:
-        """What the last break of its coverage cost is on record, or was nothing."""
+        """The loss of the last break of coverage is on record, or there was none."""
 
     def gap(self, feed: "StreamFeed", reason: str, detail: str, **bounds: int | None) -> None:
-        """Puts on record what is missing."""
+        """Put missing records on record."""
 
     def lost(self, feed: "StreamFeed", payload: bytes, error: BackpackStreamsError) -> None:
-        """Puts on record, whole, what could not be published."""
+        """Put a message that could not be published on record, whole."""
 
     def delivers(self, feed: "StreamFeed") -> None:
         """The stream delivers, for the first time or again."""
 
     def lane(self, topic: str, key: bytes) -> Out:
-        """Where records of `key` go."""
+        """The partition queue for records of `key`."""
 
 
 class StreamFeed:
-    """What all streams have in common; `on_data` is what differs.
+    """The common part of all streams; subclasses implement `on_data` and `uncovered`.
 
-    `last_link` is the socket that brought the last message. `is_settled` is False while the next message has something to decide: what a
-    break of coverage cost, or that the stream delivers again.
+    Attributes:
+        last_link: the socket that brought the last message.
+        is_settled: False while the next message has something to decide: what a break of coverage cost, or that the stream delivers again.
     """
 
     __slots__ = (
@@ -122,39 +123,43 @@ class StreamFeed:
         self.was_amiss = False
 
     def on_data(self, data: Any, link: int, received_us: int) -> None:
-        """A message came. Raises `BackpackStreamsError` for one that cannot be read or does not fit."""
+        """Take a message received on socket `link` at `received_us` (microseconds since the Unix epoch).
+
+        Raises:
+            BackpackStreamsError: the message cannot be read, or does not fit its record.
+        """
         raise NotImplementedError
 
     def uncovered(self, gap: Break) -> None:
-        """Nobody covered the stream for a time that is over now."""
+        """A time without coverage is over."""
         raise NotImplementedError
 
     def amiss(self) -> None:
-        """The stream was dropped, was refused or fell silent: its next message is news."""
+        """The stream was dropped, was refused or fell silent: report its next message."""
         self.is_delivering = self.is_settled = False
         self.was_amiss = True
 
     def has_told(self, gap: Break) -> bool:
-        """Whether a message that the socket brought before it was confirmed has told already what a break of coverage cost."""
-        # It may be of an earlier subscription on that socket, which ended when the stream was dropped.
+        """Whether a message that the socket brought before its confirmation has already shown the loss of the break."""
+        # That message may belong to an earlier subscription on the socket, which ended when the stream was dropped.
         was_amiss, self.was_amiss = self.was_amiss, False
         return gap.is_new_link and self.last_link == gap.link_id and not was_amiss
 
     def held_since(self) -> float | None:
-        """A moment (monotonic seconds) after which everything was sent that is held here, None if nothing is that counts."""
+        """A moment (monotonic seconds) after which every held message was sent; None if no held message counts."""
         return None
 
     def on_tick(self, now: float) -> None:
-        """Time passed (monotonic seconds): what waited too long is settled.
+        """Time passed (monotonic seconds): settle what has waited too long.
 
-        One gap tells of all that was dropped while the buffer was full: told piece by piece, an hour without Kafka would make more
-        reports than can wait.
+        One gap covers all records that were dropped while the buffer was full. With a gap for each, an hour without Kafka would make more
+        reports than may wait.
         """
         if self.dropped_records and self._surroundings.has_room():
             self._report_dropped(None)
 
     def resume(self, last_id: int, time_us: int) -> None:
-        """What was published last, as the topics tell: by an earlier run, or by another producer beside this one."""
+        """Take the last published record, as read from the topics. An earlier run or a parallel producer published it."""
 
     def _check_symbol(self, reading: Reading) -> None:
         if reading.symbol != self.symbol:
@@ -166,7 +171,7 @@ class StreamFeed:
             self._surroundings.delivers(self)
 
     def _publish(self, reading: Reading, received_us: int) -> bool:
-        """False when the buffer had no room for it."""
+        """Publish the record; return False if the buffer has no room."""
         value = self._encode(reading.row, received_us)
         if self._out.append(self.key, value, (reading.time_us or received_us) // 1000):
             self.published += 1

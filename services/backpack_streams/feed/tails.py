@@ -1,4 +1,4 @@
-"""What was published last on each stream, read from the tails of the topics: a restart that missed nothing records no gap."""
+"""Reads the last record of each stream from the tails of the topics, so that a restart without a loss records no gap."""
 
 import logging
 import time
@@ -18,15 +18,17 @@ from backpack_streams.feed.untold import Untold
 logger = logging.getLogger(__name__)
 
 RECORDS_A_PARTITION = 20_000
-"""How far back each partition is read; a symbol that was quiet for longer counts as one never seen. It is a bound of the work, not of
-what is held: of the records read only the last of each symbol is kept, and they come in polls of some MiB (see `bus/topic_end.py`).
+"""How far back each partition is read; a symbol that was quiet for longer counts as new.
+
+This bounds the work, not the memory: only the last record of each symbol is kept, and records come in polls of some MiB (see
+`bus/topic_end.py`).
 """
 
 
 class Last(NamedTuple):
-    """The last record of a symbol in a topic: its last id, its time and its received time in microseconds.
+    """The last record of a symbol in a topic: its last id, its time and its received time (both µs since the Unix epoch).
 
-    Of candles the id is where the last closed one ended, or where the oldest open one found started if none was closed.
+    For candles the id is the end of the last closed one or, if none was closed, the start of the oldest open one found.
     """
 
     last_id: int
@@ -35,15 +37,16 @@ class Last(NamedTuple):
 
 
 ID_FIELDS = {"DepthUpdate": "last_update_id", "Trade": "trade_id"}
-"""The id that chains a record's topic."""
+"""The id field of records of sequenced streams."""
 _REST = "REST"
 
 
 class TailReader:
-    """Reads the ends of topics, and again what came since. Use as an async context manager.
+    """Reads the tails of topics, and later what was added since. Use it as an async context manager.
 
-    `found` is the last record by (topic, symbol), full topic names. `untold` is what is missing among them; name `ops.gap` among the
-    topics if that is of interest.
+    Attributes:
+        found: the last record by (full topic name, symbol).
+        untold: what is missing among the records; pass `ops.gap` among the topics if it is of interest.
     """
 
     def __init__(self, connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> None:
@@ -55,7 +58,7 @@ class TailReader:
         self._reached: dict[Place, int] = {}
 
     async def __aenter__(self) -> Self:
-        """Connects, and reads the tails as they are now.
+        """Connect, and read the present tails.
 
         Raises:
             BusError: Kafka cannot be reached, a topic does not exist, or a tail could not be read to its end.
@@ -78,14 +81,14 @@ class TailReader:
 
     @property
     def ends(self) -> Mapping[Place, int]:
-        """Up to where each partition was read."""
+        """The offset up to which each partition was read."""
         return self._reached
 
     async def read_on(self) -> None:
-        """Reads what came since.
+        """Read the records added since the last read.
 
         Raises:
-            BusError: Kafka cannot be reached, or a tail could not be read to its end; the next call goes on from where this one began.
+            BusError: Kafka cannot be reached, or a tail could not be read to its end; the next call starts where this one did.
         """
         await self._read_to(await self._reader.ends(self._reached))
 
@@ -105,7 +108,7 @@ def _note(
         return
     try:
         name, record = codec.decode(value)
-    except CodecError as error:  # a foreign record says nothing of our streams
+    except CodecError as error:  # a foreign record says nothing about our streams
         logger.warning("tail holds a record that cannot be read", extra={"topic": topic, "error": str(error)})
         return
     if name == "Gap":
@@ -113,7 +116,7 @@ def _note(
             untold.gap(record)
         return
     if record.get("source") == _REST:
-        return  # what REST brought says nothing of where the stream stood
+        return  # a REST record does not show the position of the stream
     if untold is not None:
         untold.record(topic, name, record)
     if name == "Kline":
@@ -123,14 +126,14 @@ def _note(
     time_us = engine_time if engine_time is not None else event_time or 0
     last_id = record.get(ID_FIELDS.get(name, "event_time")) or 0
     symbol = record.get("symbol", "")
-    # A duplicate of an older record may follow a newer one; a sequence that began anew comes with lower ids and a later time.
+    # A duplicate of an older record may follow a newer one. A restarted sequence has lower ids and a later time.
     earlier = found.get((topic, symbol))
     if earlier is None or (time_us, last_id) >= (earlier.time_us, earlier.last_id):
         found[topic, symbol] = Last(last_id, time_us, record.get("received_time") or 0)
 
 
 def _note_candle(found: dict[tuple[str, str], Last], topic: str, candle: Mapping[str, Any]) -> None:
-    """Candles of all intervals share a topic. A closed one tells more than an open one, the latest closed one most."""
+    """Candles of all intervals share a topic. A closed one decides over an open one, and the latest closed one over all."""
     key = topic, f"{candle['interval']}.{candle['symbol']}"
     earlier, received_us = found.get(key), candle["received_time"]
     if candle["is_closed"]:
@@ -147,10 +150,10 @@ def last_of(
     interval: str | None = None,
     carries: Callable[[str], bool] = lambda _: True,
 ) -> Last | None:
-    """The last record of one symbol in a topic, or of any symbol that `carries` (empty `symbol`: a stream of all markets).
+    """The last record of one symbol in a topic or, with an empty `symbol` (a stream of all markets), of any symbol that `carries`.
 
-    Streams of candles give their interval. Of a stream of all markets a shard publishes its own symbols alone: what others publish
-    of theirs says nothing of when it was there.
+    Candle streams pass their interval. For a stream of all markets, a shard publishes only its own symbols, so records of other symbols do
+    not show when it last published.
     """
     if interval is not None:
         return tails.get((topic, f"{interval}.{symbol}"))

@@ -1,7 +1,7 @@
-"""What the topics show to be missing though no gap on record speaks of it: its report was lost with the producer that made it. Sans I/O.
+"""Finds records that are missing without a gap on record: the report was lost with the producer that made it. Sans I/O.
 
-Data and gaps are in different partitions. Kafka may have what came after a hole and lack the gap that tells of the hole, if the producer is
-killed in between; the next one goes on behind the hole and would never see it.
+Data and gaps are in different partitions. If a producer is killed in between, Kafka may have the records after a gap but not the gap
+itself. The next producer continues after it and would never see it.
 """
 
 from bisect import bisect_right
@@ -9,25 +9,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 _HOLES_AT_MOST = 1_000
-"""Of one stream; an exchange that leaves more of them in its sequence shows that in today's gaps."""
+"""Per stream. An exchange that leaves more gaps in its sequence than that shows them in today's gap records as well."""
 
 
 class Span(NamedTuple):
-    """Ids, or times where candles start, from `first` on to the one before `until`."""
+    """Ids, or start times of candles, from `first` (inclusive) to `until` (exclusive)."""
 
     first: int
     until: int
 
 
 class _Told(NamedTuple):
-    """What a gap on record speaks of, and when by our clock (µs, 0 if it does not say)."""
+    """The range of a gap on record, and its time by our clock (µs, 0 if the record has none)."""
 
     span: Span
     time_us: int
 
 
 class _Sequence:
-    """The ids of one stream that were found, in whatever order and however often. Where they began anew, gaps of before say nothing."""
+    """The ids found of one stream, in any order, any number of times. After a restart of the ids, gaps from before it say nothing."""
 
     __slots__ = ("_began", "_holes", "_next", "_time_us", "first", "first_received_us")
 
@@ -35,14 +35,14 @@ class _Sequence:
         self.first = first
         self.first_received_us = received_us
         self._began: list[int] = []
-        """When the exchange began anew: in the middle between the last message before and the first one after, as clocks step."""
+        """When the exchange's ids restarted: half way between the last message before and the first one after, since clocks may step."""
         self._holes: list[tuple[int, Span]] = []
-        """Each with how often it had begun anew by then."""
+        """Missing ranges, each with the number of restarts before it."""
         self._next: int | None = None
         self._time_us = 0
 
     def found(self, span: Span, time_us: int) -> None:
-        if self._began and 0 < time_us < self._began[-1]:  # a refill of a sequence that has ended
+        if self._began and 0 < time_us < self._began[-1]:  # a backfill of a sequence that has ended
             self._fill(span, bisect_right(self._began, time_us))
             return
         if self._next is not None and span.until <= self._next and time_us > self._time_us and not self._fills(span):
@@ -73,17 +73,17 @@ class _Sequence:
 
 
 class Untold:
-    """Give it the records of the topics and of `ops.gap`, each partition in its order; then ask."""
+    """Finds unreported gaps. Pass the records of the topics and of `ops.gap`, each partition in order; then ask."""
 
     def __init__(self, now_us: int) -> None:
-        """`now_us`: the wall clock. What says that it is from later was written by a clock that was wrong."""
+        """`now_us`: the wall clock (µs since the Unix epoch). A later time was written by a clock that was wrong."""
         self._now_us = now_us
         self._sequences: dict[tuple[str, str], _Sequence] = {}
         self._told: dict[str, list[_Told]] = {}
         self._told_since_us: dict[str, int] = {}
 
     def record(self, topic: str, name: str, row: Mapping[str, Any]) -> None:
-        """A record of a stream whose records follow on each other; others are ignored."""
+        """Take a record of a sequenced stream; other records are ignored."""
         symbol = row.get("symbol", "")
         if name == "DepthUpdate":
             span = Span(row["first_update_id"], row["last_update_id"] + 1)
@@ -100,7 +100,7 @@ class Untold:
         self._sequences[key].found(span, time_us)
 
     def gap(self, row: Mapping[str, Any]) -> None:
-        """A gap on record."""
+        """Take a gap record."""
         is_of_ids = row["last_id"] is not None or row["next_id"] is not None
         last, after = (row["last_id"], row["next_id"]) if is_of_ids else (row["last_time"], row["next_time"])
         if row["last_time"] is not None and row["last_time"] <= self._now_us:
@@ -111,15 +111,15 @@ class Untold:
             self._told.setdefault(row["stream"], []).append(_Told(Span(first, after), time_us))
 
     def tells_of(self, stream: str, since_us: int) -> bool:
-        """Whether a gap on record begins at this moment of the stream, or later."""
+        """Whether a gap record of the stream begins at this moment or later."""
         return self._told_since_us.get(stream, 0) >= since_us
 
     def of(
         self, stream: str, topic: str, symbol: str, interval: str | None = None, covered_until_us: int | None = None
     ) -> list[Span]:
-        """What is missing in `topic` of a stream and is in none of its gaps. Streams of candles give their interval.
+        """The ranges of a stream that are missing in `topic` and are in none of its gap records. Candle streams pass their interval.
 
-        `covered_until_us`: when an earlier instance's coverage ended. If even the first record came later, what was before it is missing.
+        `covered_until_us`: when an earlier instance's coverage ended. If even the first record is later, everything before it is missing.
         """
         sequence = self._sequences.get((topic, symbol if interval is None else f"{interval}.{symbol}"))
         if sequence is None:
@@ -132,7 +132,7 @@ class Untold:
 
 
 def _without(holes: Iterable[Span], span: Span) -> list[Span]:
-    """What is left of the holes without the span."""
+    """Remove `span` from the ranges."""
     left: list[Span] = []
     for hole in holes:
         if span.until <= hole.first or hole.until <= span.first:

@@ -1,4 +1,4 @@
-"""Says on `ops.watermark`, once an interval, what this producer instance has covered and Kafka has acknowledged."""
+"""Publishes on `ops.watermark`, once per interval, what this producer instance has covered and Kafka has acknowledged."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _LOOK_SECONDS = 0.05
 
 
 class Vouching:
-    """The watermarks of one instance, made and published."""
+    """Makes and publishes the watermarks of one instance."""
 
     def __init__(
         self, service: str, publishing: Publishing, router: FrameRouter, coverage: Coverage, interval_ms: int
@@ -37,12 +37,12 @@ class Vouching:
         self.published = 0
 
     async def first(self) -> int:
-        """Says what is covered before the first record is published, so that whatever follows in Kafka is known to be from after it.
+        """Publish the coverage before the first record: then everything that follows in Kafka is known to be newer.
 
-        Returns the offset of the record that says it.
+        Returns the offset of the watermark.
 
         Raises:
-            BusError: Kafka refuses it for good, or the publisher has failed.
+            BusError: Kafka refuses it permanently, or the publisher has failed.
         """
         row = self._watermarks.first_row(Moment(time.monotonic(), now_us()))
         self._publish(row)
@@ -52,7 +52,7 @@ class Vouching:
         return lane.next_offset - 1
 
     def on_tick(self, now: Moment) -> None:
-        """Time passed: a mark is set when one is due or coverage has changed, and what Kafka has acknowledged is vouched for."""
+        """Time passed: set a mark if one is due or coverage has changed, and publish a watermark for what Kafka has acknowledged."""
         if now.seconds >= self._due or self._coverage.generation != self._generation:
             self._due = now.seconds + self._interval_seconds
             self._generation = self._coverage.generation
@@ -62,7 +62,7 @@ class Vouching:
             self._publish(row)
 
     async def last(self) -> None:
-        """After the sockets have gone: says until when all is covered, so that the next instance need not wait for signs of life."""
+        """After the sockets have closed, publish the end of coverage, so that the next instance need not wait for further watermarks."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while True:
             now = Moment(time.monotonic(), now_us())
@@ -76,7 +76,7 @@ class Vouching:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows of it."""
+        """The collectors for /metrics."""
 
         def age() -> float:
             return float("nan") if self._through_seconds is None else time.monotonic() - self._through_seconds
@@ -102,7 +102,7 @@ class Vouching:
 
 
 class _Progress:
-    """What is between the sockets and Kafka, as `Watermarks` asks for it."""
+    """What lies between the sockets and Kafka, for `Watermarks`."""
 
     def __init__(self, publishing: Publishing, router: FrameRouter) -> None:
         self._publisher = publishing.publisher

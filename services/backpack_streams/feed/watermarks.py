@@ -1,6 +1,6 @@
-"""What this producer instance has covered and Kafka has acknowledged, as Watermark records. Sans I/O.
+"""Watermark records: what this producer instance has covered and Kafka has acknowledged. Sans I/O.
 
-A mark is a moment of which everything received before it has been handed to the publisher. Once Kafka has acknowledged all that, the mark
+A mark is a moment; everything received before it has been handed to the publisher. Once Kafka has acknowledged all of that, the mark
 becomes a watermark.
 """
 
@@ -19,7 +19,7 @@ _WAITING_MARKS = 600
 
 
 class LaneProgress(Protocol):
-    """How far one partition has come."""
+    """The progress of one partition."""
 
     topic: str
     partition: int
@@ -32,19 +32,19 @@ class LaneProgress(Protocol):
 
 
 class Progress(Protocol):
-    """What is between the sockets and Kafka."""
+    """What lies between the sockets and Kafka."""
 
     def lanes(self) -> Iterable[LaneProgress]:
-        """The partitions written to, by full topic name."""
+        """The partition queues written to, by full topic name."""
 
     def held_since(self) -> float | None:
-        """A moment (monotonic seconds) after which everything was sent that waits for messages before it, None if nothing does."""
+        """A moment (monotonic seconds) after which every message was sent that waits for earlier ones; None if none waits."""
 
     def owes_reports(self) -> bool:
         """Whether something is missing that no report handed over speaks of yet."""
 
     def rejected_records(self) -> int:
-        """Records that Kafka refused for good so far: what they leave is reported after the mark."""
+        """Records that Kafka refused permanently so far; the gaps they leave are reported after the mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class _Mark:
 
 
 class Watermarks:
-    """Marks of one producer instance, and the records they become.
+    """The marks of one producer instance, and the records made of them.
 
     Attributes:
         instance: the id of this instance, new at each start.
-        through: the mark that the newest record speaks of, None before the first.
+        through: the mark of the newest record; None before the first.
     """
 
     def __init__(
@@ -89,7 +89,10 @@ class Watermarks:
         self._records_between = max(1, min(_RECORDS_BETWEEN_STATEMENTS, between))
 
     def mark(self, now: Moment) -> None:
-        """Everything received until now has been handed over, or is held, or is owed to the reports. Call it about once an interval."""
+        """Set a mark, unless reports are owed. Call it about once per interval.
+
+        The mark is the moment through which the coverage is complete, or an earlier one if messages are held.
+        """
         progress = self._progress
         if progress.owes_reports():
             return
@@ -102,7 +105,7 @@ class Watermarks:
         self._marks.append(_Mark(through, generation, self._statement(), waits_for, progress.rejected_records()))
 
     def next_row(self, now: Moment) -> dict[str, Any] | None:
-        """The Watermark record that can be published now, None without one. Call `published` once it has been handed over."""
+        """The Watermark record that can be published now, or None. Call `published` once it has been handed over."""
         rejected = self._progress.rejected_records()
         newest = None
         while self._marks and all(lane.done >= handed for lane, handed in self._marks[0].waits_for):
@@ -112,12 +115,12 @@ class Watermarks:
         return None if newest is None else self._row(newest, now, is_final=False)
 
     def first_row(self, now: Moment) -> dict[str, Any]:
-        """Before anything is published: which streams are covered from now on. It vouches for nothing that was sent until then."""
+        """The record before anything is published: the streams covered from now on. It vouches for nothing sent until then."""
         earliest = self._coverage.began(now)
         return self._row(_Mark(earliest, self._coverage.generation, self._statement(), (), 0), now, is_final=False)
 
     def last_row(self, now: Moment) -> dict[str, Any] | None:
-        """The instance's last record, after its sockets have gone; None if Kafka lacks something that was received."""
+        """The instance's last record, after its sockets have closed; None if Kafka lacks something that was received."""
         if self._progress.owes_reports() or any(lane.handed_over > lane.done for lane in self._lanes()):
             return None
         through = self._coverage.complete_through(now)
@@ -125,7 +128,7 @@ class Watermarks:
         return self._row(mark, now, is_final=True)
 
     def published(self, row: dict[str, Any]) -> None:
-        """The publisher took the record."""
+        """The publisher has taken the record."""
         assert self._newest is not None, "next_row or last_row made the record"
         self._sequence = row["sequence"] + 1
         self._stated = row["coverage_sequence"]

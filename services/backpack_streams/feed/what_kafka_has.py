@@ -1,4 +1,4 @@
-"""What a starting producer reads from Kafka: the last record of each of its streams, and what other instances have covered."""
+"""What a starting producer reads from Kafka: the last record of each of its streams, and what other instances covered."""
 
 import asyncio
 import time
@@ -21,22 +21,22 @@ from backpack_streams.feed.watermarks import WATERMARK
 
 GAPS = "ops.gap"
 WATERMARKS_LOOKED_AT = 5_000
-"""How many watermarks are read back: of all instances together, one a second each."""
+"""How many watermarks are read back, of all instances together; each instance writes about one a second."""
 _LOOK_SECONDS = 0.1
 
 
 class Abandoned(NamedTuple):
-    """Until when a stream was covered (microseconds), and the last id of it that Kafka holds, where it has ids."""
+    """Until when a stream was covered (µs), and the last id of it in Kafka, if it has ids."""
 
     until_us: int
     last_id: int | None
 
 
 class WhatKafkaHas(NamedTuple):
-    """By stream the last record, and until when others covered it (see `Coverage.resume`); by partition where it ended.
+    """By stream, the last record, and until when others covered it (see `Coverage.resume`); by partition, where it ended.
 
-    `others`: the instances that cover streams of ours past our start. `abandoned`: streams of markets that are gone, which an earlier
-    instance wanted to the end; of these too `last` and `covered` speak, since a market may be back at the next look at the list.
+    `others`: the instances that cover streams of ours past our start. `abandoned`: streams of markets that are gone and that an earlier
+    instance wanted to the end. `last` and `covered` include these, since the next market list may bring a market back.
     """
 
     last: dict[str, LastPublished]
@@ -47,12 +47,18 @@ class WhatKafkaHas(NamedTuple):
 
 
 class KafkaLook:
-    """Looks at Kafka once, in the order that makes the answer safe: first what others have covered, then how far the topics go."""
+    """Reads Kafka once, in the order that makes the answer safe: first the coverage of others, then the ends of the topics."""
 
     def __init__(
         self, publishing: Publishing, carries: Callable[[str], bool], feed_of: Callable[[str], StreamFeed | None]
     ) -> None:
-        """Prepare. `carries`: whether a symbol is ours; `feed_of`: a stream, wanted now or not, None for one that is not ours."""
+        """Prepare.
+
+        Args:
+            publishing: the connection, the codec and the topic prefix.
+            carries: whether a symbol is ours.
+            feed_of: the feed of a stream, wanted now or not; None for a stream that is not ours.
+        """
         self._connection = publishing.connection
         self._codec = publishing.codec
         self._prefix = publishing.prefix
@@ -60,8 +66,9 @@ class KafkaLook:
         self._feed_of = feed_of
 
     async def look(self, feeds: Sequence[StreamFeed], is_covered: Callable[[str], bool]) -> WhatKafkaHas:
-        """What is there. Of streams that are not covered by us (`is_covered`) while others still cover them, how far those have come.
-        Call it once our subscriptions are confirmed.
+        """Read what Kafka has. Call it once our subscriptions are confirmed.
+
+        If others cover a stream that we do not cover (`is_covered`), the result says how far they have come.
 
         Raises:
             BusError: Kafka did not answer, or a topic could not be read to its end.
@@ -75,7 +82,7 @@ class KafkaLook:
         async with TailReader(self._connection, self._codec, map(self._prefix.__add__, topics)) as tails:
             found = {feed.name: self._last(tails, feed) for feed in known_feeds}
             untold = {feed.name: self._untold(tails, feed, covered.get(feed.name)) for feed in known_feeds}
-            # The gap stays on record after a start that found it.
+            # A gap record outlives the start that reported it, so a later start must not report it again.
             nobody_told = {stream: until for stream, until in gone.items() if not tails.untold.tells_of(stream, until)}
             ends = dict(tails.ends)
         chained = {feed.name for feed in known_feeds if feed.family.chained}
@@ -85,7 +92,8 @@ class KafkaLook:
         }
         for name, last in found.items():
             if last is not None and name not in covered and last.received_us:
-                # Of a producer that published no watermarks, or too long ago. What it received next may have been sent before that.
+                # The producer wrote no watermarks, or too long ago. The message after its last one may have been sent before the last one
+                # was received.
                 covered[name] = min(last.received_us, last.time_us or last.received_us)
         known = {
             name: LastPublished(last.last_id, last.time_us, untold[name])
@@ -95,7 +103,11 @@ class KafkaLook:
         return WhatKafkaHas(known, covered, ends, handover.others(), abandoned)
 
     async def until_known(self, others: Iterable[str], first_offset: int) -> None:
-        """Until `others` have shown that they go on past our first watermark, which is at this offset, or it is clear that they will not.
+        """Wait until `others` have gone on past our first watermark, or it is clear that they will not.
+
+        Args:
+            others: ids of producer instances.
+            first_offset: the offset of our first watermark.
 
         Raises:
             BusError: Kafka did not answer.
@@ -151,5 +163,5 @@ class KafkaLook:
         try:
             name, row = self._codec.decode(value)
         except CodecError:
-            return None  # a foreign record says nothing of our streams
+            return None  # a foreign record says nothing about our streams
         return row if name == "Watermark" else None

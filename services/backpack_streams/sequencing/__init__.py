@@ -1,1 +1,1 @@
-"""What producers and readers share about sequences and coverage: no I/O, no other package of ours but `errors`."""
+"""Sequences and coverage, shared by producers and readers: no I/O, and no other package of ours but `errors`."""

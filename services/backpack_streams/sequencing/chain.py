@@ -1,4 +1,4 @@
-"""Decides one thing: is this update the next one of its sequence?"""
+"""Decides one question: is this update the next one of its sequence?"""
 
 from enum import Enum
 
@@ -8,7 +8,7 @@ __all__ = ["Chain", "Verdict"]
 
 
 class Verdict(Enum):
-    """What to do with an update."""
+    """The treatment of an update."""
 
     APPLY = "apply"
     DUPLICATE = "duplicate"
@@ -19,11 +19,11 @@ _APPLY, _DUPLICATE, _BREAK = Verdict.APPLY, Verdict.DUPLICATE, Verdict.BREAK
 
 
 class Chain(SequenceTime):
-    """Follows the ids `U` (first) and `u` (last) of the messages of one stream, and their engine times where they are given.
+    """Follows the ids `U` (first) and `u` (last) of one stream's messages, and their engine times if they have any.
 
-    Rules as observed on the exchange: `u <= last` has been seen; the first update kept after a snapshot at `L` must
-    satisfy `U <= L + 1 <= u`; every later one `U == last + 1`. Anything else breaks the chain. A break changes
-    nothing here: only `seed` moves on from it.
+    Rules as observed on the exchange: `u <= last` means that the update was seen; the first update kept after a REST snapshot at `L` must
+    satisfy `U <= L + 1 <= u`; every later one `U == last + 1`. Anything else breaks the sequence. A break changes nothing here: only `seed`
+    moves the sequence past it.
     """
 
     __slots__ = ("is_chained", "next_id")
@@ -33,22 +33,26 @@ class Chain(SequenceTime):
         self.next_id: int | None = None
         """The id that the next message begins with; None before anything is known."""
         self.is_chained = False
-        """Whether an update has been applied since the seed."""
+        """Whether an update has been applied since the snapshot."""
 
     @property
     def last_id(self) -> int | None:
-        """Last id that is included; None before the first seed."""
+        """The last included id; None before the first snapshot."""
         return None if self.next_id is None else self.next_id - 1
 
     @property
     def position(self) -> Position | None:
-        """Where the sequence is by its messages; None before anything is known."""
+        """The position of the sequence by its messages; None before anything is known."""
         return None if self.next_id is None else Position(self.next_id - 1, self.time_us or None, 0, self.disowned_us)
 
     def seed(self, last_update_id: int, time_us: int | None = None) -> None:
-        """Start again from a snapshot that includes everything up to this id.
+        """Restart from a REST snapshot that includes everything up to this id.
 
-        One from before the beginning of the sequence, as far as that is known, shows that it did not begin then.
+        A snapshot that is older than the presumed restart of the sequence shows that the sequence did not restart then.
+
+        Args:
+            last_update_id: the last id in the snapshot.
+            time_us: its engine time (µs since the Unix epoch), None if unknown.
         """
         self.next_id = last_update_id + 1
         self.is_chained = False
@@ -57,9 +61,14 @@ class Chain(SequenceTime):
             self.ended_us = 0
 
     def offer(self, first_id: int, last_id: int, time_us: int | None = None) -> Verdict:
-        """Judge one update; `APPLY` advances the sequence, the other verdicts leave it. Unseeded: `BREAK`.
+        """Judge one update. Only `APPLY` advances the sequence. Before the first snapshot the verdict is `BREAK`.
 
-        An update of the sequence that ended is a `DUPLICATE`, though its ids may be ahead, or even follow.
+        An update of the sequence that ended is a `DUPLICATE`, even if its ids are ahead or follow directly.
+
+        Args:
+            first_id: `U`, the first update id.
+            last_id: `u`, the last update id.
+            time_us: its engine time (µs since the Unix epoch), None if unknown.
         """
         expected = self.next_id
         if expected is None:
@@ -79,7 +88,7 @@ class Chain(SequenceTime):
         return _APPLY
 
     def took(self, last_id: int, time_us: int) -> None:
-        """The message that ends at `last_id` went on, whatever came before it; 0 where its time is unknown."""
+        """Advance past the message that ends at `last_id`, whatever came before it. `time_us` is 0 if its time is unknown."""
         self.next_id = last_id + 1
         self.is_chained = True
         self.saw(time_us)

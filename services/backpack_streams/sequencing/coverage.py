@@ -1,18 +1,18 @@
-"""Whether a stream is covered without a break, by what producers' watermarks say and how far a reader has read. Sans I/O.
+"""Whether a stream is covered without a break, from the producers' watermarks and a reader's positions. Sans I/O.
 
 A *run* is one interval of coverage of one stream by one producer instance: (instance, since). It certifies itself: a watermark that states
-it says that nothing was missed since its beginning, so a run outlives the silence of its instance. What is proven at one moment of a run
-holds as long as the run does. So runs stand for the generations of a stream's coverage: a break is where no run goes on.
+it says that nothing was missed since its beginning, so a run outlives a silence of its instance. A proof at one moment of a run holds for
+the whole run. Runs are thus the generations of a stream's coverage: a break is a moment at which no run continues.
 
-Clocks of two hosts are not compared to decide this. The order of one partition, that of the watermarks, says what came first
-(`knowledge.py`). Run B goes on from run A without a break if A's instance knows the first watermark that states B, while A is open. Where
-a watermark does not name its own topic, where two instances overlap by less than about three watermarks, or where a clock jumped just
-then, two runs that did overlap pass for separate ones; never the other way, but for a jump of less than a second at that moment. So a
-producer that takes over is ready only once the others know it (`feed/overlap.py`).
+The decision does not compare clocks of two hosts. The order of the watermarks' partition says what came first (`knowledge.py`). Run B
+continues run A without a break if A's instance knows the first watermark that states B, while A is open. Two runs that did overlap count as
+separate if a watermark does not name its own topic, if two instances overlap by less than about three watermarks, or if a clock jumped just
+then. The opposite error needs a jump of less than a second at that moment. A producer that takes over is therefore ready only once the
+others know it (`feed/overlap.py`).
 
-An answer of the exchange's REST API may be old. It shows the exchange's state at some moment of a run only if it was asked for so long
-after the run began that it cannot be from before (`OLDEST_ANSWER_SECONDS`). How long that is, the instance's own watermarks count, as they
-come at a fixed interval: a wall clock may be set.
+An answer of the exchange's REST API may be old. It shows the state at some moment of a run only if it was asked for so long after the run
+began that it cannot be older (`OLDEST_ANSWER_SECONDS`). That time is counted in watermarks of the instance, which come at a fixed interval,
+because a wall clock may be set.
 """
 
 from collections import deque
@@ -29,31 +29,31 @@ Place = tuple[str, int]
 """A topic and a partition."""
 
 PlaceOf = Callable[[str, int | None], Place | None]
-"""The partition that holds a stream's records, by how many the topic has: as its producer knows, or None if that does not say. None for a
-stream that is of no interest. A producer that was there before partitions were added goes on with the old number.
+"""The partition of a stream's records, given the number of partitions that its producer knows, or None if unknown. None for a stream
+without interest. A producer that started before partitions were added continues with the old number.
 """
 
 _MARKS_KEPT: Final = 300
 _FORGOTTEN_SECONDS: Final = 3600.0
 _MICROS: Final = 1_000_000
 OLDEST_ANSWER_SECONDS: Final = 20.0
-"""No answer of the exchange's REST API is older than that: a server that is behind is behind by less."""
+"""No answer of the exchange's REST API is older than this: its servers lag by less."""
 
 
 def watermarks_to_outlast_an_answer(interval_ms: int) -> int:
-    """How many watermarks an instance publishes, at one each `interval_ms`, in no less than `OLDEST_ANSWER_SECONDS`."""
+    """How many watermarks an instance publishes, one per `interval_ms`, in at least `OLDEST_ANSWER_SECONDS`."""
     return ceil(OLDEST_ANSWER_SECONDS * 1000 / max(1, interval_ms))
 
 
 class RunKey(NamedTuple):
-    """Which interval of coverage: whose, and since when by that instance's clock (µs)."""
+    """An interval of coverage: the instance, and the start by its clock (µs since the Unix epoch)."""
 
     instance: str
     since: int
 
 
 class Mark(NamedTuple):
-    """A watermark that advanced: its offset in its topic, what it says, and as of when (the reader's monotonic seconds) that was so."""
+    """A watermark that advanced: its offset in its topic, its content, and when that was the case (the reader's monotonic seconds)."""
 
     offset: int
     complete_through: int
@@ -62,7 +62,7 @@ class Mark(NamedTuple):
 
 
 class Run:
-    """One interval of coverage of one stream that goes on, as far as is known."""
+    """One open interval of coverage of one stream, as far as is known."""
 
     __slots__ = (
         "_sequence",
@@ -81,28 +81,28 @@ class Run:
         self.key = key
         self.stream = stream
         self.place = place
-        """Where the stream's records are."""
+        """The partition of the stream's records."""
         self.producer = producer
         self.offset = producer.offset
-        """Of the first watermark known that states it."""
+        """The offset of the first known watermark that states the run."""
         self.through = producer.said.complete_through
-        """`complete_through` of that one."""
+        """`complete_through` of that watermark (µs since the Unix epoch)."""
         self._sequence = producer.said.sequence
         self.outlasted_at: int | None = None
-        """Offset of the first watermark from which on no answer of the exchange can be from before the run; None before that."""
+        """Offset of the first watermark from which on no answer of the exchange can be older than the run; None before that."""
         self.next_offset = next_offset
-        """From where on in `place` this instance's records were sent after `through`."""
+        """The offset in `place` from which on this instance's records were sent after `through`."""
         self.holds: dict[RunKey, int] = {key: 0}
-        """The runs from which it goes on without a break, itself among them: what was proven in one of them is proven in this one, once
-        `place` was read so far."""
+        """The runs that this one continues without a break, itself included, each with an offset. Once `place` was read up to it, a proof
+        in that run holds in this one."""
 
     @property
     def service(self) -> str:
-        """Whose it is, for people."""
+        """The service of the instance, for messages."""
         return self.producer.said.service
 
     def goes_on(self) -> bool:
-        """Another watermark says so. Returns whether the run has lasted for longer than an answer of the exchange may be old."""
+        """Note another watermark of the run. Returns whether the run is older than any answer of the exchange can be."""
         said = self.producer.said
         if self.outlasted_at is None and said.sequence - self._sequence >= watermarks_to_outlast_an_answer(
             said.interval_ms
@@ -112,7 +112,7 @@ class Run:
 
 
 class _Producer:
-    """One instance: its marks, its open runs, and what it knows of the watermarks' topic."""
+    """One instance: its marks, its open runs, and what it knows about the watermarks' topic."""
 
     __slots__ = ("heard_at", "knowledge", "marks", "offset", "runs", "said", "young")
 
@@ -123,15 +123,15 @@ class _Producer:
         self.marks: deque[Mark] = deque(maxlen=_MARKS_KEPT)
         self.runs: dict[str, Run] = {}
         self.young: list[Run] = []
-        """Those that an answer of the exchange may be older than."""
+        """Runs that an answer of the exchange may still be older than."""
         self.knowledge = Knowledge()
         self.heard_at = -inf
 
 
 class CoverageView:
-    """Fed with the records of the watermarks' partition in its order, and told how far the reader has read; answers by stream.
+    """Takes the records of the watermarks' partition in order, and the reader's positions; answers by stream.
 
-    Times are the reader's monotonic seconds, and µs of a wall clock. `positions` and `ends` are the caller's to keep up to date.
+    Times are the reader's monotonic seconds, and µs of a wall clock. The caller keeps `positions` and `ends` up to date.
     """
 
     def __init__(self, watermarks: Place, topic: str, place_of: PlaceOf, believed_seconds: float) -> None:
@@ -139,19 +139,19 @@ class CoverageView:
 
         Args:
             watermarks: the partition of the watermarks.
-            topic: the topic that holds the streams' records.
+            topic: the full name of the topic with the streams' records.
             place_of: see `PlaceOf`.
-            believed_seconds: a watermark from before the reader came is believed at once if the wall clock differs from its time by no
-                more than this. Any other is believed only once a younger one has advanced.
+            believed_seconds: a watermark older than the reader is believed at once if the wall clock differs from its time by at most this,
+                any other only once a younger one has advanced.
         """
         self.positions: dict[Place, int] = {}
-        """By partition, the offset of the record that comes next."""
+        """By partition, the offset of the next record."""
         self.ends: dict[Place, int] = {}
-        """By partition, where it ended when the reader came."""
+        """By partition, its end when the reader started."""
         self.records = 0
         """Watermarks taken."""
         self.next_offset = 0
-        """Of the watermark that comes next."""
+        """The offset of the next watermark."""
         self._place = watermarks
         self._topic = topic
         self._place_of = place_of
@@ -165,13 +165,13 @@ class CoverageView:
     def take(self, record: Mapping[str, Any], offset: int, *, heard: float | None, now: float, wall_us: int) -> None:
         """Take a Watermark record with times in microseconds.
 
-        `heard`: when the reader had last read all that there was, so that the record is younger than that; None for a record that was
-        there before the reader came, which may be of any age.
+        `heard`: when the reader had last read to the end of the topic, so that the record is younger than that; None for a record from
+        before the reader started, which may have any age.
 
         Raises:
             KeyError: the record is no watermark.
         """
-        if offset < self.next_offset:  # the topic was made anew: offsets from before mean nothing any more
+        if offset < self.next_offset:  # the topic was recreated: earlier offsets are meaningless
             self._instances, self._producers = Instances(), {}
         self.next_offset = offset + 1
         self.records += 1
@@ -194,7 +194,7 @@ class CoverageView:
             producer.runs.clear()
 
     def _fresh_at(self, said: Instance, heard: float | None, now: float, wall_us: int) -> float:
-        """As of when what it says was so, by the reader's clock. By how much its producer is behind, one clock tells: the producer's."""
+        """When its content was true, by the reader's clock. The producer's own clock tells how far it lags."""
         seconds = (wall_us - said.published_time) / _MICROS
         if heard is not None:
             self._differences[said.instance] = seconds
@@ -208,10 +208,10 @@ class CoverageView:
     def _state_runs(self, producer: _Producer) -> None:
         said, runs = producer.said, producer.runs
         if said.coverage is None:
-            runs.clear()  # the statement in force was not read: nobody knows
+            runs.clear()  # the statement in force was not read, so the coverage is unknown
             return
         if runs and said.coverage_sequence != said.sequence:
-            return  # nothing has changed since the last one
+            return  # no change since the last one
         for stream in [stream for stream in runs if not said.covers(stream)]:
             del runs[stream]
         if said.is_final:
@@ -222,13 +222,13 @@ class CoverageView:
             known, key = runs.get(stream), RunKey(said.instance, interval.since)
             place = self._place_of(stream, said.partitions.get(self._topic))
             if place is not None and (known is None or known.key != key or known.place != place):
-                # Where it has written nothing, its records lie after what is there.
+                # If it has written nothing there, its records lie after what is there.
                 bound = max(self.positions.get(place, 0), self.ends.get(place, 0))
                 run = runs[stream] = Run(key, stream, place, producer, said.offsets.get(place, bound))
                 producer.young.append(run)
 
     def _hand_over(self, producer: _Producer) -> None:
-        """What is proven in this instance's runs is proven in those that others began before its `complete_through`."""
+        """A proof in this instance's runs holds in those that other instances began before its `complete_through`."""
         for other in self._producers.values():
             if other is producer:
                 continue
@@ -245,7 +245,7 @@ class CoverageView:
                     successor.holds.setdefault(key, max(needed, written))
 
     def forget_old(self, now: float) -> None:
-        """Forget instances that have said nothing for an hour, so that restarts do not add up."""
+        """Forget instances that have been silent for an hour, so that restarts do not accumulate."""
         old = [name for name, each in self._producers.items() if now - each.heard_at > _FORGOTTEN_SECONDS]
         for name in old:
             gone = self._producers.pop(name)
@@ -259,11 +259,11 @@ class CoverageView:
     # What it means --------------------------------------------------------------------------------------------
 
     def runs(self, stream: str) -> list[Run]:
-        """The runs of a stream that go on, as far as is known."""
+        """The open runs of a stream, as far as is known."""
         return [run for producer in self._producers.values() if (run := producer.runs.get(stream)) is not None]
 
     def newest_mark(self, run: Run) -> Mark | None:
-        """The newest watermark of the run that the reader has reached: all that it names in the stream's partition was read."""
+        """The newest watermark of the run that the reader has reached: everything that it names in the stream's partition was read."""
         place = run.place
         position = self.positions.get(place, 0)
         if position < self.ends.get(place, 0):
@@ -276,7 +276,7 @@ class CoverageView:
         return None
 
     def holds(self, run: Run, proven: frozenset[RunKey]) -> bool:
-        """Whether what was proven in any of these runs is proven in this one as well."""
+        """Whether a proof in any of these runs holds in this one as well."""
         position = self.positions.get(run.place, 0)
         return any(key in proven and needed <= position for key, needed in run.holds.items())
 
@@ -287,7 +287,7 @@ class CoverageView:
         return frozenset(run.key for run in self.runs(stream) if run.offset < watermarks_end)
 
     def runs_outlasting(self, stream: str, watermarks_end: int) -> frozenset[RunKey]:
-        """The runs that an answer of the exchange is not older than which was asked for when the watermarks' topic ended at this offset."""
+        """The runs that are older than any answer of the exchange asked for when the watermarks' topic ended at this offset."""
         if watermarks_end > self.next_offset:
             return frozenset()
         outlasted = (
@@ -298,8 +298,8 @@ class CoverageView:
     def runs_before(self, stream: str, offset: int, received_us: int) -> Iterator[RunKey]:
         """The runs that had begun when the exchange sent the record at this offset of the stream's partition, received at `received_us`.
 
-        An instance's own records from `next_offset` on were sent after what it had covered by then. Nothing tells another instance's
-        record from these; that it is no late one, the time of receipt says.
+        An instance's own records from `next_offset` on were sent after its coverage up to then. Another instance's records look the same,
+        so the time of receipt has to show that the record is not a late one.
         """
         for run in self.runs(stream):
             marks = run.producer.marks
@@ -313,12 +313,12 @@ class CoverageView:
                     yield run.key
 
     def as_of(self, stream: str) -> int | None:
-        """Up to when (µs, by a producer's clock) the reader has all that the exchange sent on a stream; None where nobody covers it."""
+        """Up to when the reader has everything sent on a stream (µs, by a producer's clock); None if it is not covered."""
         mark = self._freshest(stream)
         return None if mark is None else mark.complete_through
 
     def age_seconds(self, stream: str, now: float) -> float:
-        """How old that is by the reader's clock; infinite where nobody covers it."""
+        """The age of `as_of` by the reader's clock, in seconds; infinite if the stream is not covered."""
         mark = self._freshest(stream)
         return inf if mark is None else now - mark.fresh_at
 
@@ -327,13 +327,13 @@ class CoverageView:
         return max(marks, key=lambda mark: mark.fresh_at, default=None)
 
     def wanted_by(self, stream: str) -> list[str]:
-        """The services that want a stream, whether they cover it or not; those that ended are not among them."""
+        """The services that want a stream, covered or not, without those that ended."""
         going_on = (each.said for each in self._producers.values() if not each.said.is_final and each.said.coverage)
         return sorted({said.service for said in going_on if stream in (said.coverage or {})})
 
     @property
     def clock_difference_seconds(self) -> float:
-        """How far the reader's wall clock is ahead of a producer's, of the one that differs most; negative: behind. 0 before any."""
+        """How far the reader's wall clock is ahead of the producer's that differs most (negative: behind); 0 before any watermark."""
         return max(self._differences.values(), key=abs, default=0.0)
 
     def is_incomplete(self) -> bool:

@@ -1,8 +1,8 @@
-"""How far one producer instance is known to have gone on in the watermarks' topic. Sans I/O.
+"""How far one producer instance is known to have continued in the watermarks' topic. Sans I/O.
 
-A watermark names the offset below which its instance's earlier watermarks are acknowledged, so all records below that offset were in the
-topic before it was made. A later watermark of the same instance whose `complete_through` is not before the time at which that one was
-published (one clock, without a jump in between) is complete up to a moment *after* all of those records: `knows` is that offset.
+A watermark names the offset below which its instance's earlier watermarks are acknowledged. All records below that offset were therefore in
+the topic before the watermark was made. A later watermark of the same instance, with a `complete_through` not before the publication of the
+earlier one (one clock, without a jump in between), is complete up to a moment *after* all of those records: `knows` is that offset.
 """
 
 from collections import deque
@@ -17,11 +17,11 @@ _JITTER_MICROS: Final = 1_000_000
 
 
 class Knowledge:
-    """Of one instance: the offset below which all records were in the topic before a moment up to which the instance is complete.
+    """For one instance: the offset below which all records precede a moment up to which the instance is complete.
 
     Attributes:
-        knows: that offset, 0 before any is known.
-        through: `complete_through` of its newest watermark, None before the first.
+        knows: that offset; 0 while unknown.
+        through: `complete_through` of its newest watermark (µs since the Unix epoch); None before the first.
     """
 
     __slots__ = ("_evidence", "_published", "knows", "through")
@@ -33,13 +33,13 @@ class Knowledge:
         self.through: int | None = None
 
     def learn(self, said: Instance, own_place: tuple[str, int]) -> None:
-        """Take what its newest record says of the partition that it is in."""
+        """Take its newest record; `own_place` is the topic and partition of the record itself."""
         through, published = said.complete_through, said.published_time
         regular = max(said.interval_ms, 1) * 1000 + _JITTER_MICROS
         jumps = published - self._published, through - (self.through or 0)
         evidence = self._evidence
         if through > published or not all(0 <= jump <= regular for jump in jumps):
-            evidence.clear()  # a clock may have been set: times from before and after are not of one clock
+            evidence.clear()  # a clock may have been set: times from before and after are not comparable
         while evidence and evidence[0][0] <= through:
             self.knows = max(self.knows, evidence.popleft()[1])
         acknowledged = said.offsets.get(own_place)

@@ -1,4 +1,4 @@
-"""Messages that come before the ones they follow on, as from two sockets or two producers side by side: they wait a moment. Sans I/O."""
+"""Holds messages that arrive early, from two sockets or two parallel producers, until the ones before them come. Sans I/O."""
 
 from collections.abc import Callable, Iterator
 from math import inf
@@ -8,10 +8,10 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 __all__ = ["EARLY_AT_MOST", "EARLY_PATIENCE_SECONDS", "PATIENCE_SECONDS", "EarlyUpdates", "Held", "Reordering"]
 
 PATIENCE_SECONDS: Final = 0.3
-"""So long another socket, or another producer, may still bring what is missing before a message."""
+"""How long another socket or producer may still bring what is missing before a message."""
 EARLY_PATIENCE_SECONDS: Final = PATIENCE_SECONDS
 EARLY_AT_MOST: Final = 1_000
-"""Updates of one market that wait, at most."""
+"""The most waiting updates of one market."""
 
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Reordering(Generic[T]):
         self._is_sorted = True
 
     def hold(self, message: Held[T]) -> None:
-        """Keep a message that came early."""
+        """Keep an early message."""
         self._is_sorted = not self.held or (self._is_sorted and _order(self.held[-1]) <= _order(message))
         self.held.append(message)
 
@@ -49,8 +49,14 @@ class Reordering(Generic[T]):
     ) -> Iterator[Held[T]]:
         """The messages whose turn has come, in the order of their ids: each as soon as the sequence `has_come_to` its first id.
 
-        Where waiting is over, or `at_most` or more wait, the first one goes although ids before it are missing. Whoever takes them moves
-        the sequence on between one and the next.
+        If the wait of the first one is over, or `at_most` or more wait, it is yielded although ids before it are missing. The caller
+        advances the sequence between two messages.
+
+        Args:
+            has_come_to: whether the sequence has reached an id.
+            now: seconds of the clock of `Held.since`.
+            patience_seconds: the longest wait of a message.
+            at_most: with this many waiting messages the first one goes out at once.
         """
         while self.held:
             if not self._is_sorted:
@@ -66,20 +72,20 @@ class Reordering(Generic[T]):
 Levels = list[tuple[int, int]]
 """Prices and quantities."""
 Update = tuple[int, int, int | None, Levels, Levels]
-"""First and last update id, engine time, bids, asks."""
+"""First and last update id, engine time (µs), bids, asks."""
 OutcomeT = TypeVar("OutcomeT")
 OutcomeT_co = TypeVar("OutcomeT_co", covariant=True)
 
 
 class Market(Protocol[OutcomeT_co]):
-    """What takes updates: a `MarketBook`, or what stands for one."""
+    """Takes updates: a `MarketBook` or a stand-in for one."""
 
     @property
     def symbol(self) -> str:
-        """Its name."""
+        """The market's symbol."""
 
     def is_early(self, first_id: int) -> bool:
-        """Whether an update that begins with this id leaves a hole."""
+        """Whether an update that begins with this id leaves a gap."""
 
     def on_update(
         self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels
@@ -99,16 +105,16 @@ class _Waiting(Generic[MarketT]):
 
 
 class EarlyUpdates(Generic[MarketT, OutcomeT]):
-    """What waits of each market. Meanwhile its book stays at the update before: right as of that one, and `LIVE`.
+    """The waiting updates of each market. Meanwhile its book stays at the update before: exact as of that one, and `LIVE`.
 
-    Once what is missing has come, or the patience is over, everything goes to the book, which judges it.
-    Times are seconds of any one clock.
+    Once the missing updates have come, or the wait is over, everything goes to the book, which judges it. Times are seconds of any one
+    clock.
     """
 
     __slots__ = ("_doubled", "_waiting")
 
     def __init__(self, *, of_all: bool = True) -> None:
-        """Prepare; without `of_all` updates wait of those markets alone that more than one producer is known to bring."""
+        """Prepare. Without `of_all`, updates wait only for markets that more than one producer is known to publish."""
         self._waiting: dict[str, _Waiting[MarketT]] = {}
         self._doubled: set[str] | None = None if of_all else set()
 
@@ -119,12 +125,20 @@ class EarlyUpdates(Generic[MarketT, OutcomeT]):
         return symbol in self._waiting
 
     def expect_second(self, symbol: str) -> None:
-        """An update of this market came twice: more than one producer brings it."""
+        """An update of this market came twice: more than one producer publishes it."""
         if self._doubled is not None:
             self._doubled.add(symbol)
 
     def offer(self, market: MarketT, update: Update, now: float) -> Iterator[OutcomeT]:
-        """Take an update that is early, or any of a market of which some wait; yields what became of those that went to the book."""
+        """Take an early update, or any update of a market with waiting ones.
+
+        Yields the outcomes of the updates that were passed to the book.
+
+        Args:
+            market: the market's book.
+            update: first and last update id, engine time (µs), bids, asks.
+            now: seconds of the clock of the other calls.
+        """
         waiting = self._waiting.get(market.symbol)
         if market.is_early(update[0]) and (self._doubled is None or market.symbol in self._doubled):
             if waiting is None:
@@ -136,22 +150,22 @@ class EarlyUpdates(Generic[MarketT, OutcomeT]):
             yield from self._release(waiting, now)
 
     def reached_by(self, market: MarketT, seed_id: int) -> bool:
-        """Whether a snapshot up to this id goes as far as what is missing."""
+        """Whether a REST snapshot up to this id includes the updates that are missing."""
         waiting = self._waiting.get(market.symbol)
         return waiting is not None and min(held.first_id for held in waiting.updates.held) <= seed_id + 1
 
     def give_up(self, market: MarketT) -> Iterator[OutcomeT]:
-        """Hand everything that waits to the book, in order."""
+        """Pass all waiting updates to the book, in order."""
         waiting = self._waiting.get(market.symbol)
         if waiting is not None:
             yield from self._release(waiting, inf)
 
     def forget(self, market: MarketT) -> None:
-        """Drop what waits of a market."""
+        """Drop the waiting updates of a market."""
         self._waiting.pop(market.symbol, None)
 
     def due(self, now: float) -> Iterator[tuple[MarketT, OutcomeT]]:
-        """Give up on what has waited for long enough."""
+        """Pass on the updates whose wait is over."""
         for waiting in list(self._waiting.values()):
             for outcome in self._release(waiting, now):
                 yield waiting.market, outcome

@@ -1,4 +1,4 @@
-"""Ranges of integers: compact sets of ids, or of moments, that come without holes for the most part. Sans I/O."""
+"""Ranges of integers: compact sets of ids or times that are mostly contiguous. Sans I/O."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 __all__ = ["Span", "Spans"]
 
 Span = tuple[int, int]
-"""From the first integer inside to the first one after it."""
+"""From the first integer (inclusive) to the end (exclusive)."""
 
 
 class Spans:
-    """A set of integers, kept as disjoint ranges in ascending order that do not touch.
+    """A set of integers, stored as disjoint, non-adjacent ranges in ascending order.
 
-    With `most` ranges at the limit the two lowest are made one: what lies between them counts as inside from then on.
+    Above `most` ranges, the two lowest are merged; the integers between them then count as inside.
     """
 
     __slots__ = ("_ends", "_most", "_starts")
@@ -33,12 +33,12 @@ class Spans:
         return at >= 0 and number < self._ends[at]
 
     def covers(self, start: int, end: int) -> bool:
-        """Whether all from `start` to before `end` is inside."""
+        """Whether the set contains all of `start` (inclusive) to `end` (exclusive)."""
         at = bisect_right(self._starts, start) - 1
         return start >= end or (at >= 0 and end <= self._ends[at])
 
     def add(self, start: int, end: int) -> None:
-        """Puts all from `start` to before `end` in."""
+        """Add all integers from `start` (inclusive) to `end` (exclusive)."""
         if start >= end:
             return
         ends = self._ends
@@ -53,7 +53,7 @@ class Spans:
             del self._starts[1], ends[0]
 
     def remove(self, start: int, end: int) -> None:
-        """Takes all from `start` to before `end` out."""
+        """Remove all integers from `start` (inclusive) to `end` (exclusive)."""
         if start >= end:
             return
         low, high = bisect_right(self._ends, start), bisect_left(self._starts, end)
@@ -64,11 +64,11 @@ class Spans:
         self._starts[low:high], self._ends[low:high] = [each[0] for each in kept], [each[1] for each in kept]
 
     def first(self) -> Span | None:
-        """The lowest range."""
+        """The lowest range; None if the set is empty."""
         return (self._starts[0], self._ends[0]) if self._starts else None
 
     def missing_in(self, start: int, end: int) -> list[Span]:
-        """The ranges from `start` to before `end` that are not inside."""
+        """The ranges of `start` (inclusive) to `end` (exclusive) that are not in the set."""
         holes = []
         for inside_start, inside_end in self:
             if inside_end <= start:

@@ -1,4 +1,4 @@
-"""The trades of one market in the order of their ids, each once, with holes told as such. Sans I/O."""
+"""The trades of one market in order of their ids, each once, with gaps reported. Sans I/O."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from backpack_streams.sequencing.spans import Span, Spans
 __all__ = ["RANGES_AT_MOST", "Given", "Hole", "TradeOrder"]
 
 RANGES_AT_MOST: Final = 10_000
-"""Ranges of ids of one market that are remembered."""
+"""The number of id ranges remembered per market."""
 
 T = TypeVar("T")
 
 
 class Hole(NamedTuple):
-    """Trades `first_id` to `last_id` of a market are missing: nobody has brought them in time.
+    """The trades `first_id` to `last_id` (inclusive) of a market are missing: no producer brought them in time.
 
-    Should they come after all, they are given then, marked as late.
+    If they come later, they are delivered then, marked as late.
     """
 
     symbol: str
@@ -28,7 +28,7 @@ class Hole(NamedTuple):
 
 
 class Given(NamedTuple, Generic[T]):
-    """Something to hand to the user. `is_late`: what should have followed it was given before."""
+    """A trade for the user. `is_late`: a trade that should follow it was delivered before."""
 
     item: T
     is_late: bool = False
@@ -41,19 +41,19 @@ class _Held(NamedTuple, Generic[T]):
 
 @dataclass(slots=True)
 class TradeOrder(Generic[T]):
-    """The trades of one market, whoever publishes them and how often. `since` and `now` are monotonic seconds."""
+    """Orders the trades of one market, from any number of producers and copies. `since` and `now` are monotonic seconds."""
 
     symbol: str
     next_id: int | None = None
     held: dict[int, _Held[T]] = field(default_factory=dict)
-    """In the order of arrival."""
+    """In order of arrival."""
     duplicates: int = 0
     _seen: Spans = field(default_factory=lambda: Spans(RANGES_AT_MOST))
     _seen_before: Spans = field(default_factory=Spans)
-    """Of the sequence that ended."""
+    """The ids of the sequence that ended."""
     _queue: list[int] = field(default_factory=list)
     _time: SequenceTime = field(default_factory=SequenceTime)
-    """Its newest time is the latest that the engine's may have been."""
+    """Its newest time is the latest possible value of the engine's time."""
 
     def offer(
         self,
@@ -65,14 +65,20 @@ class TradeOrder(Generic[T]):
         is_engine_time: bool,
         received_us: int | None = None,
     ) -> Iterator[Given[T] | Hole]:
-        """A trade came; `time_us` is the exchange's time in microseconds. Gives what its coming sets free.
+        """Take a trade; yield it and what it releases, as far as the order allows.
 
-        `is_engine_time`: not so where it is REST's or an event's, by another clock. `received_us`: when it was received, by ours.
+        Args:
+            trade_id: its id.
+            time_us: the exchange's time (µs since the Unix epoch), 0 if unknown.
+            item: what to deliver for it.
+            now: monotonic seconds.
+            is_engine_time: False if `time_us` is a REST or event time, which is of another clock.
+            received_us: when it was received, by our clock (µs since the Unix epoch); None if unknown.
         """
         tolerance = 0 if is_engine_time else TOLERANCE_MICROSECONDS
         if self.next_id is None:
             self.next_id = trade_id
-        elif self._time.is_of_before(time_us):  # somebody still brings the sequence that ended
+        elif self._time.is_of_before(time_us):  # another producer still publishes the sequence that ended
             yield from self._give_of_before(trade_id, item)
             return
         elif trade_id < self.next_id and self._time.begins_anew(trade_id, time_us, tolerance, received_us):
@@ -95,12 +101,12 @@ class TradeOrder(Generic[T]):
             yield from self._release()
 
     def tick(self, now: float, patience_seconds: float) -> Iterator[Given[T] | Hole]:
-        """Time passed: what waited for long enough is given, after the hole before it."""
+        """Release trades that have waited for `patience_seconds`, each after the gap before it."""
         while self.held and now - self.waits_since() >= patience_seconds:
             yield from self._skip()
 
     def lost(self, span: Span) -> Iterator[Given[T] | Hole]:
-        """Somebody who would know says that these ids (from, to before) will not come."""
+        """A source that would know reports that these ids (start inclusive, end exclusive) will not come: release what waits for them."""
         while self.held and self.next_id is not None:
             first = self._queue[0]
             if not (span[0] <= self.next_id and first <= span[1]):
@@ -108,21 +114,21 @@ class TradeOrder(Generic[T]):
             yield from self._skip()
 
     def give_up(self) -> Iterator[Given[T] | Hole]:
-        """All that waits, and the holes between."""
+        """Release everything that waits, with the gaps in between."""
         while self.held:
             yield from self._skip()
 
     def skip_hole(self) -> Iterator[Given[T] | Hole]:
-        """What follows on the first hole, after it."""
+        """Report the first gap and release what follows it."""
         if self.held:
             yield from self._skip()
 
     def waits_since(self) -> float:
-        """Since when the trade that has waited for longest does."""
+        """When the trade that has waited longest came (monotonic seconds); 0 if none waits."""
         return next(iter(self.held.values())).since if self.held else 0.0
 
     def _skip(self) -> Iterator[Given[T] | Hole]:
-        assert self.next_id is not None  # something is held, so something came
+        assert self.next_id is not None  # a trade is held, so one came before
         first = self._queue[0]
         yield Hole(self.symbol, self.next_id, first - 1)
         self.next_id = first

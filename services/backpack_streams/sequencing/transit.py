@@ -1,4 +1,4 @@
-"""How long watermarks are on their way, by what the quickest ones took. Sans I/O."""
+"""Estimates how long watermarks are in transit, by comparison with the fastest ones. Sans I/O."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -12,23 +12,23 @@ _MICROS: Final = 1_000_000
 
 
 class Transits:
-    """When watermarks were published, by the reader's clock, whatever their producers' clocks show.
+    """When watermarks were published, by the reader's clock, whatever the producers' clocks show.
 
-    The clocks need not agree. But by how much two of them differ changes little from one watermark to the next, so one that comes later
-    than its time of publication makes one expect was held up, as when Kafka was away.
+    The clocks need not agree. But the difference of two clocks changes little from one watermark to the next. A watermark that comes later
+    than its publication time suggests was therefore held up, for example while Kafka was down.
     """
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
-        """By instance, the time of publication of its newest one."""
+        """By instance: the publication time of its newest watermark (µs since the Unix epoch)."""
         self._differences: dict[str, deque[float]] = {}
-        """By instance, how far the reader's clock was ahead of that of each of its newest ones when it came, in seconds."""
+        """By instance: for each of its newest watermarks, the reader's clock at arrival minus the publication time, in seconds."""
 
     def published_at(self, watermark: Mapping[str, Any], now: float) -> float:
-        """When the next Watermark record of an instance was published at the latest, in the reader's monotonic seconds.
+        """The latest time at which the instance's next Watermark record can have been published, in the reader's monotonic seconds.
 
         Raises:
-            KeyError: it is no watermark.
+            KeyError: the record is no watermark.
         """
         instance, published_us = watermark["instance"], watermark["published_time"]
         differences = self._differences.setdefault(instance, deque(maxlen=_COMPARED))

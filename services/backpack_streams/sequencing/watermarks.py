@@ -1,6 +1,6 @@
-"""What Watermark records say, put together by producer instance. Sans I/O.
+"""Combines Watermark records by producer instance. Sans I/O.
 
-Times of one instance are by that instance's clock: they are compared with each other only, never with another clock.
+An instance's times are by its own clock. They are compared with each other only, never with another clock.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,20 @@ from typing import Any, NamedTuple
 __all__ = ["Instance", "Instances", "Interval"]
 
 _REMEMBERED = 64
-"""How many records of an instance are remembered, to tell a copy of one of them from another producer's."""
+"""The number of remembered records per instance; they tell a copy from another producer's record."""
 _LATE_AT_MOST = 5
-"""How far a retry may put a record behind younger ones: Kafka's clients have no more requests on their way."""
+"""How far a retry may move a record behind younger ones: Kafka's clients have at most this many requests in flight."""
 
 
 class Interval(NamedTuple):
-    """When a stream is covered without interruption, microseconds by the instance's clock.
+    """When a stream is covered without a break, in microseconds by the instance's clock.
 
-    `since` None: never yet. `until` None: it still is. `is_settled` False: what was lost before `since` is not on record yet, so whoever
-    takes over counts the coverage until `settled_until` alone (None: none at all).
+    Attributes:
+        since: None if it was never covered.
+        until: None if it still is.
+        is_settled: False while the losses before `since` are not on record. Then a successor counts only the coverage until
+            `settled_until`.
+        settled_until: None if no coverage counts.
     """
 
     since: int | None
@@ -34,10 +38,10 @@ class Interval(NamedTuple):
 
 
 class _History:
-    """Whether the records under one id can be those of one producer, whose sequence goes up by one a record.
+    """Whether the records under one id can be those of one producer, whose sequence increases by one per record.
 
-    They may come twice, a little late, or all over again from an earlier one on. Another producer's show by saying something else
-    under a sequence that was read, or by going on above the newest while the others are still far below.
+    They may be repeated, be slightly late, or all come again from an earlier one on. Another producer's records show by a different content
+    under a known sequence, or by continuing above the newest one while the others are still far below.
     """
 
     __slots__ = ("_seen", "_starts_over")
@@ -47,7 +51,7 @@ class _History:
         self._starts_over = False
 
     def fits(self, record: Mapping[str, Any], newest: int) -> bool:
-        """Takes the next record, `newest` being the greatest sequence so far; False if it is another producer's."""
+        """Take the next record; return False if another producer made it. `newest` is the highest sequence so far."""
         sequence = record["sequence"]
         said = record["service"], record["published_time"], record["complete_through"]
         known = self._seen.get(sequence)
@@ -70,11 +74,13 @@ class _History:
 
 @dataclass(slots=True)
 class Instance:
-    """One producer instance, as its newest watermark tells.
+    """One producer instance, by its newest watermark.
 
-    `coverage` is None until the record that holds the coverage in force was read. `offsets` are by full topic name and partition;
-    `partitions` says how many a topic has, as far as the instance knows. `has_conflict`: two producers publish under this id, so
-    nothing can be put together from what they say, and it covers nothing.
+    Attributes:
+        coverage: by stream; None until the record that holds the coverage in force was read.
+        offsets: by full topic name and partition, the offset below which its records are acknowledged.
+        partitions: by full topic name, the number of partitions as the instance knows it.
+        has_conflict: two producers publish under this id. Their records cannot be combined, so the instance covers nothing.
     """
 
     service: str
@@ -97,7 +103,7 @@ class Instance:
         return interval is not None and interval.is_open
 
     def covered_until(self, stream: str) -> int | None:
-        """Until when the stream was last covered and every loss before that is on record; None if never, or nothing is known of it."""
+        """Until when the stream was last covered with every loss before it on record (µs); None if never, or if unknown."""
         interval = self.coverage.get(stream) if self.coverage else None
         if interval is None or interval.since is None:
             return None
@@ -106,7 +112,7 @@ class Instance:
         return self.complete_through if interval.until is None else interval.until
 
     def take(self, record: Mapping[str, Any]) -> bool:
-        """A record under this instance's id. False for one that changes nothing: it is older than the newest."""
+        """Take a record of this instance. Returns False for one that is not newer than the newest, and so changes nothing."""
         if record["service"] != self.service or not self._history.fits(record, self.sequence):
             self.has_conflict = True
             self.coverage = None
@@ -144,9 +150,9 @@ class Instance:
 
 
 class Instances:
-    """All producer instances of which a watermark was read, by instance id. `conflicts` counts the ids that two producers use.
+    """All producer instances with a watermark, by instance id. `conflicts` counts the ids that two producers use.
 
-    Records come in the order of their partition. Whoever jumps within it begins with new `Instances`.
+    Records must come in the order of their partition. After a seek, start with new `Instances`.
     """
 
     def __init__(self) -> None:
@@ -154,9 +160,9 @@ class Instances:
         self.conflicts = 0
 
     def take(self, record: Mapping[str, Any]) -> Instance | None:
-        """A Watermark record with times in microseconds. Returns its instance if what is known of it changed.
+        """Take a Watermark record with times in microseconds. Returns its instance if the record changed it.
 
-        None for a record that is older than one read before, and for all that follows under an id that two producers use.
+        None for a record that is not newer than an earlier one, and for everything after a conflict of two producers under the id.
         """
         name = record["instance"]
         known = self.by_id.get(name)
@@ -170,5 +176,5 @@ class Instances:
         return known
 
     def forget(self, instance: str) -> None:
-        """Drops an instance that nothing is expected of any more, so that restarts do not add up."""
+        """Drop an instance that has ended, so that restarts do not accumulate."""
         self.by_id.pop(instance, None)

@@ -1,1 +1,1 @@
-"""Books and records in the shapes that trading systems take. Each module needs its library, and imports it when it is used."""
+"""Converts books and records for trading systems. Each module needs its library, and imports it on first use."""

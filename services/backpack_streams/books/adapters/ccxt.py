@@ -1,4 +1,4 @@
-"""ccxt: an order book in the shape of its unified API. Needs nothing but this library."""
+"""ccxt: an order book in the format of its unified API. Needs only this library."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ _PARTS = 2
 def unified_symbol(symbol: str) -> str:
     """Return ccxt's name of a market: `SOL/USDC` for `SOL_USDC`, `BTC/USDC:USDC` for `BTC_USDC_PERP`.
 
-    ccxt writes currencies in capitals. What is neither a spot market nor a perpetual keeps the exchange's name.
+    ccxt writes currencies in capitals. A market that is neither spot nor perpetual keeps the exchange's name.
     """
     for ending in _PERPETUAL:
         pair = symbol.removesuffix(ending).split("_")
@@ -35,12 +35,12 @@ def order_book(
     """Return a live book as ccxt's `fetch_order_book` would: `symbol`, `bids`, `asks`, `timestamp` (ms), `datetime`, `nonce` (update id).
 
     Args:
-        market: a book, as `BookStream.books` and `BookUpdate.market` give it.
-        limit: levels a side at the most; None for all that are known.
-        number: what makes a price or quantity of an exact `Decimal`; `float` gives what ccxt gives, and is not exact.
+        market: a book from `BookStream.books` or `BookUpdate.market`.
+        limit: maximum number of levels per side; None for all known ones.
+        number: converts an exact `Decimal` price or quantity; `float` gives ccxt's own type, which is not exact.
 
     Raises:
-        BookError: the book is not `LIVE`; the shape has no place to say so.
+        BookError: the book is not `LIVE`, which this format cannot express.
 
     """
     if market.status is not Status.LIVE:
@@ -60,6 +60,6 @@ def order_book(
 
 
 def _iso8601(moment_us: int) -> str:
-    """To the millisecond, as ccxt writes it; cut, not rounded."""
+    """Return a time in ccxt's format, to the millisecond; truncated, not rounded."""
     moment = _EPOCH + timedelta(microseconds=moment_us)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,4 +1,4 @@
-"""pandas and Polars: tops of books as a frame, a row each. Needs `pandas` or `polars` (extras of the same names)."""
+"""pandas and Polars: tops of books as a frame, one row each. Needs `pandas` or `polars` (extras of the same names)."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -16,17 +16,17 @@ _FIXED = ("symbol", "status", "last_update_id", "engine_time")
 
 
 class Tops:
-    """Gathers tops of books, and gives them as a frame: exact, a value that is not there as null.
+    """Collects tops of books and returns them as a frame: exact, with null for missing values.
 
     Columns: `symbol`, `status`, `last_update_id`, `engine_time` (µs, UTC), then for each level from 1 on `bid_price_1`,
     `bid_quantity_1`, `ask_price_1`, `ask_quantity_1`. Numbers are `Decimal` objects in pandas and `Decimal(38, 18)` in Polars.
     """
 
     def __init__(self, levels: int = 1) -> None:
-        """Prepare for so many levels a side.
+        """Prepare for this many levels per side.
 
         Raises:
-            BookError: fewer than one level.
+            BookError: `levels` is below 1.
 
         """
         if levels < 1:
@@ -39,15 +39,15 @@ class Tops:
         return len(self._columns["symbol"])
 
     def add(self, market: MarketView) -> None:
-        """Take a book as it stands, whatever its status: the status has a column."""
+        """Add the current top of a book in any status; the status has its own column."""
         bids, asks = market.book.depth(self._levels)
         self._add((market.symbol, market.status.value, market.last_update_id, market.engine_time), bids, asks)
 
     def add_record(self, value: Mapping[str, Any]) -> None:
-        """Take the value of a BookTop record, as `RecordStream` gives it.
+        """Add the value of a BookTop record, as `RecordStream` gives it.
 
         Raises:
-            BookError: the record has not what a BookTop has.
+            BookError: the record lacks a field of a BookTop.
 
         """
         try:

@@ -8,7 +8,7 @@
                 events.add(record)
     numpy.savez("btc.npz", data=events.array())
 
-The array's prices and quantities are float64, since hftbacktest's are: of each value the nearest.
+The array's prices and quantities are rounded to float64, the type that hftbacktest uses.
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ __all__ = ["HftEvents"]
 
 _NANOS_A_MICRO = 1000
 _WHOLE_SIDE = float("nan")
-"""As the price of a clear event: all levels of the side."""
+"""Price of a clear event that removes all levels of the side."""
 
 _Row = tuple[int, int, int, float, float, int, int, float]
 
 
 class _Times:
-    """Makes times that never go back, and receipt never earlier than the exchange: hftbacktest takes no others."""
+    """Makes times monotonic, and receive times no earlier than exchange times, as hftbacktest requires."""
 
     def __init__(self) -> None:
         self._exchange_ns = self._local_ns = 0
@@ -44,16 +44,16 @@ class _Times:
 
 
 class HftEvents:
-    """Gathers the events of one market. Books are put together here, so the array holds what was known to be right and no more.
+    """Collects the events of one market. It builds the book itself, so the array holds only states known to be right.
 
-    `exch_ts` is the engine's time, `local_ts` when our socket received it, in ns. A seed is a clear of both sides and depth
-    snapshot events, placed where it belongs in the exchange's order, not when REST answered; a hole in the updates clears both
-    sides until the next seed. Records come from `RecordStream(..., merged=True)`: in the order in which Kafka happens to be read, a seed
-    that is fetched before the updates it belongs among leaves them out.
+    `exch_ts` is the engine time, `local_ts` the receive time of our socket, both in ns. A snapshot becomes a clear of both sides and depth
+    snapshot events, placed by the exchange's order, not by the time of the REST answer; a gap in the updates clears both sides until
+    the next snapshot. Read the records with `RecordStream(..., merged=True)`: without a merge, a snapshot fetched before the updates
+    that precede it would leave them out.
     """
 
     TOPICS: ClassVar = ("market.depth", "market.book_snapshot", "market.trade")
-    """What to read."""
+    """Topics to read."""
 
     def __init__(self, symbol: str) -> None:
         """Load the library.
@@ -74,10 +74,10 @@ class HftEvents:
         return len(self._depth) + len(self._trades)
 
     def add(self, record: StreamedRecord[Any]) -> None:
-        """Take a DepthUpdate, BookSnapshot or Trade of this market, in the order of a merged stream; other records are passed over.
+        """Take a DepthUpdate, BookSnapshot or Trade of this market, in the order of a merged stream; ignores other records.
 
         Raises:
-            BookError: levels of the record cannot be read.
+            BookError: levels of the record cannot be decoded.
 
         """
         if record.symbol != self._market.symbol:
@@ -99,14 +99,14 @@ class HftEvents:
                 bids_complete=value["bids_complete"],
                 asks_complete=value["asks_complete"],
             )
-            # What the book holds now, the updates that waited for the seed among it, was so at the book's own time.
+            # The current levels, waiting updates included, are as of the book's own time.
             moment = self._market.engine_time or _exchange_us(value)
             self._take(moment, moment)
 
     def array(self) -> Any:
         """Return the events so far as an array of hftbacktest's `event_dtype`, in its order.
 
-        Where the order of receipt differs from the exchange's, an event stands there twice, once for each side.
+        If the order of receipt differs from the exchange's, an event appears twice, once for each side.
         """
         data = self._numpy.array(self._depth + self._trades, dtype=self._types.event_dtype)
         by_exchange = self._numpy.lexsort((data["local_ts"], data["exch_ts"])).tolist()
@@ -119,12 +119,12 @@ class HftEvents:
     def _merged(
         self, by_exchange: list[int], by_receipt: list[int], exchange_ns: list[int]
     ) -> tuple[list[int], list[int]]:
-        """One walk through both orders: which event comes next, and on which side it happens there."""
+        """Merge both orders in one pass: returns the index of each next event, and the flags of the side that it happens on."""
         exchange, local = self._types.EXCH_EVENT, self._types.LOCAL_EVENT
         places: list[int] = []
         flags: list[int] = []
         sent = received = 0
-        while received < len(by_receipt):  # what is received was sent before: this side ends last
+        while received < len(by_receipt):  # an event is received after it was sent, so this order ends last
             ours = by_receipt[received]
             theirs = by_exchange[sent] if sent < len(by_exchange) else None
             if theirs == ours:
@@ -160,7 +160,7 @@ class HftEvents:
         kind = types.DEPTH_SNAPSHOT_EVENT if changes.is_reset else types.DEPTH_EVENT
         for side, _ in sides if changes.is_reset else ():
             add(self._row(types.DEPTH_CLEAR_EVENT | side, times, _WHOLE_SIDE, 0))
-        # Levels that go are told first, so that a follower's book is never crossed in between.
+        # Deletions come first, so that a follower's book is never crossed in between.
         for is_gone in (True, False):
             for side, levels in sides:
                 for price, quantity, _ in levels:
@@ -172,6 +172,6 @@ class HftEvents:
 
 
 def _exchange_us(value: Mapping[str, Any]) -> int:
-    """The engine's time, else the event's, else that of receipt."""
+    """Return the engine time, otherwise the event time, otherwise the receive time, in µs."""
     times = (value["engine_time"], value["event_time"], value["received_time"])
     return int(next(time for time in times if time is not None))

@@ -1,4 +1,4 @@
-"""What a follower of books has to be told so that its own copy equals ours while ours is live, and is empty while it is not."""
+"""The changes that keep a follower's copy equal to a book while the book is live, and empty while it is not."""
 
 from backpack_streams.books.changes import ChangeFollower, Changes
 from backpack_streams.books.market_book import Status
@@ -10,16 +10,16 @@ _NOTHING = Changes(True, [], [])
 
 
 class LiveChanges:
-    """Asked after every event, or after some of them: what it gives is the difference since it was last asked.
+    """Returns the difference since the last call; call it after every event, or after some of them.
 
-    Use one of these for a stream; others may follow the same books.
+    Use one per stream; others may follow the same books.
     """
 
     def __init__(self) -> None:
         self._followers: dict[str, ChangeFollower] = {}
 
     def take(self, market: MarketView) -> Changes | None:
-        """Return what to do; None for nothing. A book that left `LIVE` is a reset without levels."""
+        """Return the changes to apply; None if there are none. A book that left `LIVE` gives a reset without levels."""
         if market.status is not Status.LIVE:
             return None if self._followers.pop(market.symbol, None) is None else _NOTHING
         follower = self._followers.get(market.symbol)

@@ -25,11 +25,11 @@ _NANOS_A_MICRO = 1000
 
 
 class Nautilus:
-    """Turns updates and records into NautilusTrader's objects; one for all markets of a stream.
+    """Converts updates and records to NautilusTrader's objects; one converter serves all markets of a stream.
 
-    Prices and sizes keep every digit: one with more decimal places than NautilusTrader holds (16, in builds of standard
-    precision 9) is a `BookError`, not a rounded value. `sequence` is the update id; `ts_event` the engine's time, `ts_init`
-    the clock's for books and the socket's for trades, in ns.
+    Prices and sizes keep every digit: a value with more decimal places than NautilusTrader holds (16, or 9 in builds of standard
+    precision) raises `BookError` instead of being rounded. `sequence` is the update id; `ts_event` the engine time; `ts_init` the time of
+    `clock_ns` for books and the receive time for trades; all in ns.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class Nautilus:
 
         Args:
             venue: the venue of every instrument id.
-            precisions: decimal places of price and size by symbol, as the instruments have them; values are padded to them.
-                A symbol that is missing has the places that each value needs.
-            clock_ns: now, in ns since the Unix epoch.
+            precisions: decimal places of price and size by symbol, as defined by the instruments; values are padded to them.
+                Without an entry, each value has the places that it needs.
+            clock_ns: clock that returns ns since the Unix epoch.
 
         Raises:
             UsageError: NautilusTrader is not installed.
@@ -68,9 +68,9 @@ class Nautilus:
         return found
 
     def deltas(self, update: BookUpdate) -> Any:
-        """Return the `OrderBookDeltas` that bring a follower's book to where this one is; None where it is there already.
+        """Return the `OrderBookDeltas` that bring a follower's book up to date; None if there are no changes.
 
-        A seed is a CLEAR and every level, flagged F_SNAPSHOT; a book that left `LIVE` is a CLEAR alone. The last has F_LAST.
+        A snapshot is a CLEAR and every level, flagged F_SNAPSHOT; a book that left `LIVE` is a CLEAR alone. The last delta has F_LAST.
 
         Raises:
             BookError: a value has more places than NautilusTrader holds, or than the instrument's precision.
@@ -88,7 +88,7 @@ class Nautilus:
         """Return the `TradeTick` of a Trade record.
 
         Raises:
-            BookError: the record is no trade, or has a value that NautilusTrader does not hold.
+            BookError: the record is no trade, or has a value that NautilusTrader cannot hold.
 
         """
         if record.name != "Trade":
@@ -159,7 +159,7 @@ async def book_deltas(updates: AsyncIterable[BookUpdate], nautilus: Nautilus | N
 async def trade_ticks(
     records: AsyncIterable[StreamedRecord[Any] | Hole], nautilus: Nautilus | None = None
 ) -> AsyncIterator[Any]:
-    """Yield `TradeTick`s for the trades of a `RecordStream`; holes and other records are passed over."""
+    """Yield `TradeTick`s for the trades of a `RecordStream`; ignores gaps and other records."""
     convert = (nautilus or Nautilus()).trade
     async for record in records:
         if isinstance(record, StreamedRecord) and record.name == "Trade":
