@@ -45,7 +45,7 @@ test-unit: environment ## the tests that need no socket and no Kafka
 test-mutations: environment ## change the logic of sequences, one place at a time: each change must fail a test (ARGS=sequencing.chain)
 	@PYTHONPATH=tests .venv/bin/python tests/mutations.py $(ARGS)
 
-campaign: environment ## the plant under a random schedule of faults, judged against the exchange's ledger (SEED=7 or SEEDS=1,2,3 MINUTES=5)
+campaign: environment ## the plant under a random schedule of faults, judged against the exchange's ledger (SEED=7 or SEEDS=1,2,3 MINUTES=5 ARGS=--with-platform-faults)
 	@PYTHONPATH=tests .venv/bin/python -m faults.campaign $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 

@@ -1,6 +1,7 @@
 """A stable address in front of a service that moves, as a load balancer is; and an address behind which nobody answers."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -9,10 +10,10 @@ from typing import Self
 class Forwarder:
     """Passes bytes between whoever connects to `port` and `target`, a port on this machine. None: it takes, and answers nothing.
 
-    Use as an async context manager. `port` 0: one that is free.
+    Of several ports each connection gets the next one that takes it. Use as an async context manager. `port` 0: one that is free.
     """
 
-    def __init__(self, target: int | None = None, port: int = 0) -> None:
+    def __init__(self, target: int | Sequence[int] | None = None, port: int = 0) -> None:
         self.target = target
         self.port = port
         self.taken = 0
@@ -43,11 +44,30 @@ class Forwarder:
         try:
             if self.target is None:
                 await asyncio.Event().wait()
-            with suppress(OSError):
-                there, back = await asyncio.open_connection("127.0.0.1", self.target)
-                await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            elif isinstance(self.target, int):
+                await _pass(reader, writer, self.target)
+            else:
+                await self._pass_to_next(reader, writer, self.target)
         finally:
             writer.close()
+
+    async def _pass_to_next(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targets: Sequence[int]
+    ) -> None:
+        turn = self.taken % len(targets)
+        for target in (*targets[turn:], *targets[:turn]):
+            if await _pass(reader, writer, target):
+                return
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> bool:
+    """Until either side ends; False if nobody listens there."""
+    try:
+        there, back = await asyncio.open_connection("127.0.0.1", target)
+    except OSError:
+        return False
+    await asyncio.gather(_copy(reader, back), _copy(there, writer))
+    return True
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from backpack_streams.bus.connection import KafkaConnection
 
 PROGRAM = (sys.executable, "-m", "backpack_streams.cli.main")
 READY_SECONDS = 60.0
@@ -105,9 +107,16 @@ class Service(Process):
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
+        return self.metrics(name)[name]
+
+    def metrics(self, *names: str) -> dict[str, float]:
+        """Several at one moment, each the sum over its labels."""
         lines = get(f"http://127.0.0.1:{self.port}/metrics").splitlines()
-        found = [line for line in lines if line.startswith((f"backpack_streams_{name} ", f"backpack_streams_{name}{{"))]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+        sums = {}
+        for name in names:
+            starts = f"backpack_streams_{name} ", f"backpack_streams_{name}{{"
+            sums[name] = sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(starts))
+        return sums
 
 
 class Exchange(Process):
@@ -179,11 +188,22 @@ class Replay(Exchange):
             return False
 
 
+class Access(NamedTuple):
+    """A plant's way to Kafka and to the exchange, if it is not the plain one."""
+
+    kafka: KafkaConnection
+    exchange_flags: tuple[str, ...] = ()
+
+
 class Plant:
     """An exchange, and services between it and Kafka, under a topic prefix of its own."""
 
-    def __init__(self, bootstrap_servers: str, folder: Path, prefix: str, stack: ExitStack) -> None:
+    def __init__(
+        self, bootstrap_servers: str, folder: Path, prefix: str, stack: ExitStack, access: Access | None = None
+    ) -> None:
+        """`bootstrap_servers`: where Kafka takes anybody. `access`: the way of services, commands and programs, if it is another one."""
         self.bootstrap_servers = bootstrap_servers
+        self.access = access or Access(KafkaConnection(bootstrap_servers))
         self.prefix = prefix
         self._folder = folder
         self._stack = stack
@@ -229,7 +249,7 @@ class Plant:
         if service == "book-builder":
             return ()  # Kafka is all it knows
         ws_url = ("--ws-url", self.exchange.ws_url) if service != "rest-poller" else ()
-        return (*ws_url, "--rest-url", self.exchange.rest_url)
+        return (*ws_url, "--rest-url", self.exchange.rest_url, *self.access.exchange_flags)
 
     def start_ready(self, service: str, *options: str) -> Service:
         process = self.start(service, *options)
@@ -245,7 +265,14 @@ class Plant:
         return all(wanted) and len(self.exchange.ask("/state")["subscriptions"]) == sum(wanted)
 
     def kafka_flags(self) -> tuple[str, ...]:
-        return "--bootstrap-servers", self.bootstrap_servers, "--topic-prefix", self.prefix
+        kafka = self.access.kafka
+        flags = ["--bootstrap-servers", kafka.bootstrap_servers, "--topic-prefix", self.prefix]
+        if kafka.security_protocol != "PLAINTEXT":
+            flags += ["--security-protocol", kafka.security_protocol]
+        for name in ("ssl_ca_file", "ssl_cert_file", "ssl_key_file"):
+            if (file := getattr(kafka, name)) is not None:
+                flags += [f"--{name.replace('_', '-')}", str(file)]
+        return tuple(flags)
 
     def run(self, *arguments: str, seconds: float = 90.0) -> subprocess.CompletedProcess[str]:
         """A command of the program, to its end."""
@@ -265,9 +292,9 @@ class Plant:
 
 
 @contextmanager
-def running_plant(bootstrap_servers: str, folder: Path, prefix: str) -> Iterator[Plant]:
+def running_plant(bootstrap_servers: str, folder: Path, prefix: str, access: Access | None = None) -> Iterator[Plant]:
     with ExitStack() as stack:
-        yield Plant(bootstrap_servers, folder, prefix, stack)
+        yield Plant(bootstrap_servers, folder, prefix, stack, access)
 
 
 def same_book(ours: dict[str, Any], truth: dict[str, Any]) -> bool:

@@ -1,17 +1,22 @@
-"""Proxies on loopback that bring everything to one server, whatever name it is asked for: HTTP with CONNECT, and SOCKS5."""
+"""Proxies on loopback that bring everything to one server, whatever name it is asked for: HTTP with CONNECT, and SOCKS5.
+
+Run as a program, with a port as its argument, it is one that speaks HTTP and goes to any port of loopback; it ends with its standard input.
+"""
 
 import asyncio
 import base64
 import contextlib
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 
 class LoopbackProxy:
-    """What was asked of it, and the way to the server behind it."""
+    """What was asked of it, and the way to the server behind it; without `target_port`, to whatever port it is asked for."""
 
-    def __init__(self, target_port: int, login: tuple[str, str] | None) -> None:
+    def __init__(self, target_port: int | None, login: tuple[str, str] | None) -> None:
         self.asked: list[str] = []
         self.port = 0
         self.failures: list[bytes] = []
@@ -34,8 +39,12 @@ class LoopbackProxy:
             await writer.drain()
             writer.close()
             return
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await self._tunnel(reader, writer)
+        url = urlsplit(f"//{target}" if method == "CONNECT" else target)
+        if method == "CONNECT" or self._target_port is not None:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await self._tunnel(reader, writer, url.port)
+        else:  # servers have to take absolute URLs (RFC 9112, 3.2.2)
+            await self._tunnel(reader, writer, url.port, head.encode())
 
     async def serve_socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         methods = await reader.readexactly((await reader.readexactly(2))[1])
@@ -63,10 +72,13 @@ class LoopbackProxy:
         port = int.from_bytes(await reader.readexactly(2), "big")
         self.asked.append(f"SOCKS {host.decode()}:{port}")
         writer.write(bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
-        await self._tunnel(reader, writer)
+        await self._tunnel(reader, writer, port)
 
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+    async def _tunnel(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int | None, first: bytes = b""
+    ) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._target_port or port)
+        back.write(first)
         await asyncio.gather(_copy(reader, back), _copy(there, writer))
 
 
@@ -80,11 +92,14 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def http_proxy(
-    target_port: int, login: tuple[str, str] | None = None, context: ssl.SSLContext | None = None
+    target_port: int | None,
+    login: tuple[str, str] | None = None,
+    context: ssl.SSLContext | None = None,
+    port: int = 0,
 ) -> AsyncIterator[LoopbackProxy]:
     """A proxy that speaks HTTP, over TLS with `context`."""
     proxy = LoopbackProxy(target_port, login)
-    async with _listening(proxy, proxy.serve_http, context):
+    async with _listening(proxy, proxy.serve_http, context, port):
         yield proxy
 
 
@@ -101,6 +116,7 @@ async def _listening(
     proxy: LoopbackProxy,
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     context: ssl.SSLContext | None,
+    port: int = 0,
 ) -> AsyncIterator[None]:
     tasks: set[asyncio.Task[None]] = set()
 
@@ -116,7 +132,7 @@ async def _listening(
             tasks.discard(task)
             writer.transport.abort()
 
-    server = await asyncio.start_server(each, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(each, "127.0.0.1", port, ssl=context)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield
@@ -125,3 +141,12 @@ async def _listening(
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _serve_until_input_ends(port: int) -> None:
+    async with http_proxy(None, port=port):
+        await asyncio.to_thread(sys.stdin.buffer.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_until_input_ends(int(sys.argv[1])))

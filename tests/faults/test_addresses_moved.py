@@ -3,20 +3,22 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from backpack_streams.bus import clients
 from backpack_streams.bus.admin import TopicAdmin
 from backpack_streams.bus.clients import Producer
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.group import GroupMember
+from backpack_streams.bus.progress import Health, look_at_kafka
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topics import Topic
 from backpack_streams.embedded import EmbeddedKafka
 from backpack_streams.embedded.ports import free_ports
 from forwarder import Forwarder
+from moving_cluster import MovingCluster
 
 TOPIC = Topic("moved", "Gap", 2)
 PLACE: Place = (TOPIC.name, 0)
@@ -92,16 +94,6 @@ async def test_every_client_follows_kafka_to_another_address(tmp_path: Path, is_
             assert set(await TopicAdmin(connection, "").existing([TOPIC])) == {TOPIC.name}
 
 
-class MovingCluster(EmbeddedKafka):
-    """Three brokers, each of which can be given another port while the others run."""
-
-    async def move(self, index: int, port: int) -> None:
-        await self.stop_broker(index)
-        self._layouts[index] = replace(self._layouts[index], client_port=port)
-        self._brokers[index] = self._prepare(self._layouts[index])
-        await self.start_broker(index)
-
-
 async def test_clients_that_slept_while_brokers_moved_one_by_one(tmp_path: Path) -> None:
     first, *later = free_ports(4, "127.0.0.1")
     async with AsyncExitStack() as stack:
@@ -123,3 +115,23 @@ async def test_clients_that_slept_while_brokers_moved_one_by_one(tmp_path: Path)
         async with asyncio.timeout(RECOVERED_SECONDS):
             await written(producer, b"after")
             assert await next_values(reader, 1) == [b"after"]
+
+
+async def test_an_address_that_is_silent_holds_up_no_first_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that starts asks one bootstrap address after another; one that takes it and says nothing costs as much as any broker."""
+    monkeypatch.setattr("random.shuffle", lambda _: None)  # the silent one goes first
+    monkeypatch.setattr(clients, "_CONNECT_SECONDS", 1.0)
+    async with Forwarder(None) as silent, EmbeddedKafka(tmp_path, port=0) as kafka:
+        connection = KafkaConnection(f"127.0.0.1:{silent.port},{kafka.bootstrap_servers}")
+        async with asyncio.timeout(20):
+            await TopicAdmin(connection, "").apply([TOPIC])
+            producer = Producer(connection, acks="all", enable_idempotence=True)
+            await producer.start()
+            try:
+                await written(producer, b"heard")
+            finally:
+                await producer.stop()
+            assert await look_at_kafka(connection, [PLACE]) == {PLACE: Health.WELL}
+        assert silent.taken >= 3

@@ -12,6 +12,7 @@ from faults.campaign.campaign import Campaign
 from faults.campaign.readers import BOOK_READERS
 from faults.campaign.schedule import schedule
 from faults.campaign.sights import COMMAND, TOP
+from faults.campaign.starting import Cluster
 
 SECONDS = 22.0
 RATE = 120.0
@@ -49,7 +50,7 @@ def test_a_short_campaign_finds_nothing(
 ) -> None:
     plan = schedule(seed, SECONDS, kinds=kinds, doubled=doubled, struck=struck)
     assert len(plan.faults) >= 4
-    findings = Campaign(kafka_cluster, tmp_path, plan, RATE, MOMENTS).run()
+    findings = Campaign(Cluster(kafka_cluster), tmp_path, plan, RATE, MOMENTS).run()
     assert not findings.failed, findings.details()
     assert findings.sent > SECONDS * RATE
     assert {*BOOK_READERS, COMMAND, TOP} <= set(findings.sights)  # half a minute may be too short for a checkpoint

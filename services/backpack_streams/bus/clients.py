@@ -28,7 +28,7 @@ from backpack_streams.bus.topic_ids import TopicIds, TopicIdsRequest
 from backpack_streams.dialing import dial
 from backpack_streams.errors import UsageError
 
-__all__ = ["Admin", "Consumer", "Producer"]
+__all__ = ["Admin", "Client", "Consumer", "Producer"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,12 +82,18 @@ class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no type 
 
 def _give_ways_back(client: AIOKafkaClient, connection: KafkaConnection) -> None:
     """Makes the client of a producer, consumer or admin one of ours: they make it themselves and take no other."""
-    client.__class__ = _Client
+    client.__class__ = Client
     client.connect_by(connection)
 
 
-class _Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
-    """The connections of one producer, consumer or admin client."""
+class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
+    """The connections of one producer, consumer or admin client; or of somebody who only looks at the cluster."""
+
+    _request_timeout_ms: int
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        super().__init__(**connection.client_options())
+        self.connect_by(connection)
 
     _sync_task: "asyncio.Task[None] | None"
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from backpack_streams.bus.clients import Client
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.kafka_producer import close_client
 from backpack_streams.errors import BackpackStreamsError, BusError
@@ -77,7 +77,7 @@ class ProgressJudge:
 async def look_at_kafka(connection: KafkaConnection, places: Collection[Place]) -> dict[Place, Health] | None:
     """How partitions are, as a client sees it that knows nothing from before. None if Kafka does not answer it."""
     try:
-        client = AIOKafkaClient(**connection.client_options())
+        client = Client(connection)
     except BackpackStreamsError:  # TLS files that cannot be read now
         return None
     try:
@@ -92,7 +92,7 @@ async def look_at_kafka(connection: KafkaConnection, places: Collection[Place]) 
     return {place: _health(client, place) for place in places}
 
 
-def _health(client: AIOKafkaClient, place: Place) -> Health:
+def _health(client: Client, place: Place) -> Health:
     topic, partition = place
     found = client.cluster._partitions.get(topic, {}).get(partition)  # which replicas are in sync has no public name
     if found is None:

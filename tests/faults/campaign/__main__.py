@@ -9,11 +9,11 @@ import time
 import traceback
 from pathlib import Path
 
-from backpack_streams.embedded import BlockingKafka
 from faults.campaign import clock
-from faults.campaign.campaign import MOMENTS, Campaign, small_cluster
+from faults.campaign.campaign import MOMENTS, Campaign
 from faults.campaign.report import Findings, fault_lines, table
 from faults.campaign.schedule import KINDS, Schedule, schedule
+from faults.campaign.starting import running_cluster
 
 
 def _options() -> argparse.ArgumentParser:
@@ -27,6 +27,11 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--moments", type=int, default=MOMENTS, help=f"past moments looked at (default {MOMENTS})")
     parser.add_argument("--kinds", help=f"only these kinds of fault: {','.join(sorted(KINDS))}")
     parser.add_argument("--with-topic-faults", action="store_true", help="recreate topics and add partitions too")
+    parser.add_argument(
+        "--with-platform-faults",
+        action="store_true",
+        help="move brokers, rotate certificates, compress topics and cut the proxy too; Kafka then speaks TLS",
+    )
     parser.add_argument(
         "--folder", type=Path, help="where logs and reports go (default: a new folder for temporary files)"
     )
@@ -47,9 +52,8 @@ def main() -> int:
     logging.getLogger("faults").setLevel(logging.INFO)
     seeds = [int(each) for each in options.seeds.split(",")] if options.seeds else [options.seed or int(time.time())]
     kinds = options.kinds.split(",") if options.kinds else None
-    plans = [
-        schedule(seed, options.minutes * 60, with_topic_faults=options.with_topic_faults, kinds=kinds) for seed in seeds
-    ]
+    more = {"with_topic_faults": options.with_topic_faults, "with_platform_faults": options.with_platform_faults}
+    plans = [schedule(seed, options.minutes * 60, kinds=kinds, **more) for seed in seeds]
     if options.schedule:
         say("\n\n".join(f"seed {plan.seed}, doubled {plan.doubled}\n{fault_lines(plan.faults)}" for plan in plans))
         return 0
@@ -71,7 +75,7 @@ def _campaign(plan: Schedule, folder: Path, rate: float, moments: int) -> Findin
     """One campaign on a cluster of its own. One that does not come to its end has failed, and keeps nobody from the next one."""
     findings = Findings(plan, 0)
     try:
-        with BlockingKafka(small_cluster(folder)) as cluster:
+        with running_cluster(plan, folder) as cluster:
             campaign = Campaign(cluster, folder, plan, rate, moments)
             findings = campaign.findings
             campaign.run()

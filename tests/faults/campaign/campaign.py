@@ -1,7 +1,6 @@
 """One campaign: starts the plant, lets the schedule happen, waits for it to recover, and has everything judged."""
 
 import logging
-import os
 import threading
 import time
 import traceback
@@ -11,20 +10,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
-from faults.campaign import clock as clocks
 from faults.campaign import judge
 from faults.campaign.injecting import Injector
 from faults.campaign.kept import Kept, read_kept
 from faults.campaign.markets import BUSY, MARKET_FAMILIES, MARKETS, NOT_LOOKED_FOR, PERP_FAMILIES, SLOW
 from faults.campaign.past_moments import judge_past_moments
+from faults.campaign.progress import STUCK_SECONDS, Happened
 from faults.campaign.readers import BookReader, Program, book_readers
 from faults.campaign.record_judge import RecordFindings, judge_records
 from faults.campaign.record_readers import FAMILIES, RecordReader, read_from_the_beginning
 from faults.campaign.recovery import behind, seconds_until_back, standing_of
 from faults.campaign.report import Findings, save
 from faults.campaign.roles import Role
-from faults.campaign.schedule import SECOND, TOPIC_FAULTS, Fault, Schedule
+from faults.campaign.schedule import TOPIC_FAULTS, Fault, Schedule
 from faults.campaign.sights import (
     COMMAND,
     TOP,
@@ -33,9 +31,11 @@ from faults.campaign.sights import (
     sights_of_checkpoints,
     sights_of_tops,
 )
+from faults.campaign.starting import Cluster, role_of
 from faults.campaign.truth import Truth, read_ledger
 from faults.campaign.verdicts import book_times, exchange_books, losses, moments_between, shows_as_of, wrong_sights
-from plant import Plant, Service, running_plant
+from faults.campaign.watching import Watchers
+from plant import Plant, running_plant
 
 logger = logging.getLogger(__name__)
 
@@ -53,23 +53,6 @@ _RECORDS_SECONDS = 40.0
 _TOPS_JUDGED = 400
 _CHECKPOINTS_JUDGED = 200
 
-_OPTIONS = {
-    "market-producer": ("--streams", ",".join(MARKET_FAMILIES), "--market-refresh", "5"),
-    "perp-producer": ("--streams", ",".join(PERP_FAMILIES), "--market-refresh", "5"),
-    "rest-poller": (
-        *("--market-refresh", "5", "--ticker-refresh", "0", "--ticker-1w-refresh", "0", "--mark-price-refresh", "0"),
-        *("--open-interest-refresh", "0", "--catalogue-refresh", "0", "--history-refresh", "0"),
-        *("--lending-refresh", "0", "--funding-rate-refresh", "0", "--asset-refresh", "0", "--status-refresh", "0"),
-    ),
-    "book-builder": (),
-}
-
-
-def small_cluster(folder: Path) -> EmbeddedKafka:
-    """Three brokers that share a small machine: three replicas, two of them in sync, and small heaps."""
-    os.environ.setdefault("_JAVA_OPTIONS", "-Xmx256m")
-    return EmbeddedKafka(folder / "kafka", port=0, brokers=3)
-
 
 class Goal(NamedTuple):
     """Where the exchange was when the last fault was over."""
@@ -83,9 +66,7 @@ class Goal(NamedTuple):
 class Campaign:
     """One run of a schedule."""
 
-    def __init__(
-        self, cluster: BlockingKafka, folder: Path, plan: Schedule, rate: float, moments: int = MOMENTS
-    ) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, plan: Schedule, rate: float, moments: int = MOMENTS) -> None:
         """`rate`: depth frames a second over all markets; `moments`: of how many past ones the books are looked at in the end."""
         self._cluster = cluster
         self._folder = folder
@@ -93,6 +74,7 @@ class Campaign:
         self._rate = rate
         self._moments = moments
         self._sights: list[judge.Sight] = []
+        self._happened: list[Happened] = []
         self.findings = Findings(plan, 0)
         """What was found so far."""
 
@@ -101,14 +83,16 @@ class Campaign:
         self._folder.mkdir(parents=True, exist_ok=True)
         prefix = f"campaign-{self._plan.seed}."
         with ExitStack() as stack:
-            plant = stack.enter_context(running_plant(self._cluster.bootstrap_servers, self._folder, prefix))
+            kafka, surroundings = self._cluster
+            access = surroundings.access if surroundings is not None else None
+            plant = stack.enter_context(running_plant(kafka.bootstrap_servers, self._folder, prefix, access))
             plant.start_exchange(
                 *("--symbols", str(MARKETS), "--rate", str(self._rate), "--grace-seconds", "5"),
                 *("--ledger-messages", str(_LEDGER_MESSAGES), "--open-interest-seconds", "5"),
             )
             for symbol, weight in {**BUSY, **SLOW}.items():
                 plant.exchange.order("pace", symbol=symbol, weight=weight)
-            roles = {name: self._role(plant, name) for name in self._plan.services}
+            roles = {name: role_of(plant, name, self._plan, self._folder) for name in self._plan.services}
             self.findings.began_us = now_us()
             began = time.monotonic()
             for role in roles.values():
@@ -120,8 +104,11 @@ class Campaign:
             with ExitStack() as running:
                 for program in programs:
                     running.enter_context(program)
-                self._let_happen(plant, roles, began)
-                goal = self._recover(plant, readers)
+                with Watchers(roles, began) as watchers:
+                    self._let_happen(plant, roles, began)
+                    goal = self._recover(plant, readers)
+                    watchers.wait_for_progress(self.findings.seconds(goal.at_us), STUCK_SECONDS + _SETTLE_SECONDS)
+                self.findings.stuck = watchers.stuck(self._happened)
                 finished_us = self._finish(plant, readers)
                 kept = read_kept(plant.bootstrap_servers, plant.prefix, (*MARKET_FAMILIES, *PERP_FAMILIES))
                 records.wait_for(kept.records, _RECORDS_SECONDS)
@@ -138,21 +125,9 @@ class Campaign:
             self._judge(plant, kept, goal, records, finished_us)
         return self.findings
 
-    def _role(self, plant: Plant, name: str) -> Role:
-        kind = "market-producer" if name == SECOND else name
-        is_stepped = any(each.kind == "clock-stepped" and each.options["service"] == name for each in self._plan.faults)
-        preload = clocks.library()
-        clock = clocks.Clock(self._folder / f"{name}.clock", preload) if is_stepped and preload else None
-
-        def start(environment: dict[str, str] | None) -> Service:
-            log = self._folder / f"{name}.log"
-            return plant.start(kind, *_OPTIONS[kind], environment=environment, log=log)
-
-        return Role(name, start, clock)
-
     def _let_happen(self, plant: Plant, roles: dict[str, Role], began: float) -> None:
         """All faults and looks at their moments, on threads of their own; returns when the last one is over."""
-        injector = Injector(plant, self._cluster, roles)
+        injector = Injector(plant, self._cluster.kafka, roles, self._cluster.surroundings)
         due: list[tuple[float, Fault | None]] = [(each.at, each) for each in self._plan.faults]
         due += [(at, None) for at in self._plan.looks]
         due.sort(key=lambda each: each[0])
@@ -177,6 +152,8 @@ class Campaign:
                 injector.perform(fault)
         except Exception:  # noqa: BLE001  # the campaign goes on; whoever reads the report shall know
             self.findings.remarks.append(f"{fault or 'a look'} failed: {traceback.format_exc(limit=3)}")
+        if fault is not None:
+            self._happened.append(Happened(fault, self.findings.seconds(now_us())))
 
     def _recover(self, plant: Plant, readers: Mapping[str, BookReader]) -> Goal:
         """Wait until everybody's books of open markets have reached what the exchange had when the last fault was over."""

@@ -9,8 +9,10 @@ from typing import Any
 
 from backpack_streams.embedded import BlockingKafka
 from faults.campaign import topic_faults
+from faults.campaign.platform_faults import PlatformFaults
 from faults.campaign.roles import Role
 from faults.campaign.schedule import Fault
+from faults.campaign.surroundings import Surroundings
 from plant import Plant
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,14 @@ _PRODUCERS = ("market-producer", "market-producer-2")
 class Injector:
     """Performs one fault at a time; several may be performed at once on threads of their own."""
 
-    def __init__(self, plant: Plant, cluster: BlockingKafka, roles: Mapping[str, Role]) -> None:
+    def __init__(
+        self,
+        plant: Plant,
+        cluster: BlockingKafka,
+        roles: Mapping[str, Role],
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        """`surroundings`: those of `cluster`; without them no platform fault can be performed."""
         self._plant = plant
         self._cluster = cluster
         self._roles = roles
@@ -54,7 +63,13 @@ class Injector:
             "clock-stepped": self._step_clock,
             "topic-recreated": self._change_topic,
             "partitions-added": self._change_topic,
+            "compression-changed": self._compress_topic,
         }
+        if surroundings is not None:
+            platform = PlatformFaults(surroundings)
+            self._ways["addresses-moved"] = platform.move_addresses
+            self._ways["certificates-rotated"] = platform.rotate_certificates
+            self._ways["proxy-cut"] = platform.cut_proxy
 
     def perform(self, fault: Fault) -> None:
         """Let it happen; returns when it is over."""
@@ -157,3 +172,9 @@ class Injector:
     def _change_topic(self, fault: Fault) -> None:
         change = topic_faults.recreate if fault.kind == "topic-recreated" else topic_faults.add_partitions
         change(self._cluster.bootstrap_servers, self._plant.prefix + fault.options["topic"])
+
+    def _compress_topic(self, fault: Fault) -> None:
+        servers, topic = self._cluster.bootstrap_servers, self._plant.prefix + fault.options["topic"]
+        topic_faults.compress(servers, topic, fault.options["codec"])
+        time.sleep(fault.lasts)
+        topic_faults.compress(servers, topic, None)

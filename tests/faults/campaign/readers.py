@@ -156,9 +156,7 @@ class StreamReader(BookReader):
 
     async def _read(self) -> None:
         plant = self._plant
-        async with BookStream(
-            plant.bootstrap_servers, self.symbols, topic_prefix=plant.prefix, **self._options
-        ) as books:
+        async with BookStream(plant.access.kafka, self.symbols, topic_prefix=plant.prefix, **self._options) as books:
             self.joins += 1
             try:
                 await self._meanwhile(self._follow(books, self._given), lambda: self._look(books))
@@ -213,7 +211,7 @@ class SyncReader(BookReader):
     """`books.sync.Books`: one thread iterates and leaves every few copies, another one looks now and then."""
 
     def _session(self) -> None:
-        with Books(self._plant.bootstrap_servers, self.symbols, topic_prefix=self._plant.prefix) as books:
+        with Books(self._plant.access.kafka, self.symbols, topic_prefix=self._plant.prefix) as books:
             self.joins += 1
             errors: list[Exception] = []
             threading.Thread(

@@ -46,9 +46,7 @@ class RecordReader(Program):
 
     async def _read(self) -> None:
         plant = self._plant
-        async with RecordStream(
-            plant.bootstrap_servers, _TOPICS, start="beginning", topic_prefix=plant.prefix
-        ) as records:
+        async with RecordStream(plant.access.kafka, _TOPICS, start="beginning", topic_prefix=plant.prefix) as records:
             self.joins += 1
             given = self.given = Given()
             await self._meanwhile(leave_often(records, lambda item: take(given, item), _LEAVES_AFTER), lambda: None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from faults.campaign.judge import MAX_BEHIND_SECONDS, Loss, Overclaim, Wrong
 from faults.campaign.past_moments import PastFindings, WrongThen
+from faults.campaign.progress import Stuck
 from faults.campaign.readers import BOOK_READERS
 from faults.campaign.record_judge import RecordFindings
 from faults.campaign.schedule import Fault, Schedule
@@ -20,8 +21,8 @@ _CAUSE_SECONDS = 8.0
 _SHOWS_BOOKS = (*BOOK_READERS, COMMAND, TOP, CHECKPOINT)
 
 HEAD = (
-    "| seed | min | doubled | sent | faults by kind | gaps | refills | lost | wrong | twice | recovered after |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|"
+    "| seed | min | doubled | sent | faults by kind | gaps | refills | lost | wrong | twice | recovered after | stuck |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 READERS_HEAD = (
     "Of each reader: LIVE books looked at / wrong / all books back after the last fault. Of records: given / lost / twice / untrue. "
@@ -55,6 +56,7 @@ class Findings:
     """Books that did not equal the exchange's own after its flow was over."""
     broken: list[str] = field(default_factory=list)
     """What no reader should have to see, and why a campaign did not come to its end."""
+    stuck: list[Stuck] = field(default_factory=list)
     past: PastFindings = field(default_factory=PastFindings)
     remarks: list[str] = field(default_factory=list)
 
@@ -67,7 +69,7 @@ class Findings:
     def failed(self) -> bool:
         """Whether any promise was broken."""
         problems: list[Any] = [self.losses, self.wrongs, self.not_recovered, self.at_the_end, self.broken]
-        problems += [self.past.wrongs, self.past.unread]
+        problems += [self.stuck, self.past.wrongs, self.past.unread]
         return any(problems) or any(each.problems for each in self.records.values())
 
     @property
@@ -108,6 +110,7 @@ class Findings:
             f"{len(self.first_wrongs())} ({len(self.wrongs)} looks)" if self.wrongs else 0,
             self.twice,
             "not all" if self.not_recovered or not self.recovered else recovered,
+            len(self.stuck),
         )
         return f"| {' | '.join(map(str, cells))} |"
 
@@ -148,6 +151,7 @@ class Findings:
             *self._of_past(),
             *self._some("LIVE, and less complete than said", self._worst_overclaims(), self._overclaim),
             *self._some("Broken otherwise", self.broken, str),
+            *self._some("No progress long after the cause was over", self.stuck, str),
             *self._some("Not LIVE and equal in time after the last fault", self.not_recovered, str),
             *self._some("Not equal after the flow was over", self.at_the_end, str),
             *self._some("Remarks", self.remarks, str),

@@ -111,8 +111,8 @@ class Role:
             if process.popen.poll() is None:
                 process.resume()
 
-    def is_ready(self) -> bool:
-        """Whether its process says that it is ready."""
+    @property
+    def process(self) -> Service | None:
+        """The one that plays it now; None while it is down."""
         with self._lock:
-            process = self._process
-        return process is not None and process.popen.poll() is None and process.is_ready()
+            return self._process

@@ -12,6 +12,7 @@ SECOND = "market-producer-2"
 """The second instance of the market-producer's one shard, in campaigns that double it."""
 
 TOPIC_FAULTS = frozenset({"topic-recreated", "partitions-added"})
+PLATFORM_FAULTS = frozenset({"addresses-moved", "certificates-rotated", "compression-changed", "proxy-cut"})
 _DOUBLED_OF_TEN = 4
 _MEAN_PAUSE_SECONDS = 5.0
 _SHORTEST_PAUSE_SECONDS = 0.7
@@ -52,6 +53,15 @@ class Schedule:
     def services(self) -> tuple[str, ...]:
         """The services that run."""
         return (*SERVICES, SECOND) if self.doubled else SERVICES
+
+    @property
+    def is_of_platform(self) -> bool:
+        """Whether the plant has to reach its peers the way that platform faults happen to."""
+        return any(each.kind in PLATFORM_FAULTS for each in self.faults)
+
+    def count(self, kind: str) -> int:
+        """How often a kind of fault happens."""
+        return sum(each.kind == kind for each in self.faults)
 
     def before(self, seconds: float, within: float) -> list[Fault]:
         """Faults that began, went on or were over so long before a moment."""
@@ -130,6 +140,21 @@ def _closing(dice: _Dice, *, relisted: bool, gone: bool) -> Drawn:
     return away, {"symbol": dice.closing.pop(), "gone": gone, "comes_back": comes_back, "from_one": relisted}
 
 
+def _moving(dice: _Dice) -> Drawn:
+    kill, old = bool(dice.of(True, False)), dice.of("refuses", "silent")
+    return dice.seconds(2, 8), {"broker": dice.count(0, 2), "kill": kill, "old": old}
+
+
+def _rotation(dice: _Dice) -> Drawn:
+    first = dice.of("certificate", "key")
+    return dice.seconds(12, 30), {"broker": dice.count(0, 2), "first": first, "broker_after": dice.seconds(1, 4)}
+
+
+def _compression(dice: _Dice) -> Drawn:
+    topics = "market.depth", "market.trade", "market.book_snapshot", "perp.mark_price", "ops.watermark", "ops.gap"
+    return dice.seconds(8, 25), {"topic": dice.of(*topics), "codec": dice.of("zstd", "lz4", "snappy")}
+
+
 _DRAW: dict[str, tuple[float, Callable[[_Dice], Drawn]]] = {
     "kill": (8, _kill),
     "kill-twice": (5, _kill_twice),
@@ -168,12 +193,19 @@ _DRAW: dict[str, tuple[float, Callable[[_Dice], Drawn]]] = {
     "clock-stepped": (2, lambda dice: (dice.seconds(8, 20), {"service": dice.service(), "by": dice.of(3600, -3600)})),
     "topic-recreated": (1, lambda dice: (3.0, {"topic": dice.of("market.trade", "market.ticker")})),
     "partitions-added": (1, lambda dice: (1.0, {"topic": dice.of("market.depth", "market.trade")})),
+    "addresses-moved": (5, _moving),
+    "certificates-rotated": (5, _rotation),
+    "compression-changed": (5, _compression),
+    "proxy-cut": (6, lambda dice: (dice.seconds(3, 12), {"how": dice.of("killed", "hangs", "hangs-and-dies")})),
 }
 
 KINDS = frozenset(_DRAW)
 """Every kind of fault there is."""
 
-_BROKER_FAULTS = frozenset({"broker-killed", "broker-frozen", "leader-moved"}) | TOPIC_FAULTS
+_BROKER_FAULTS = (
+    frozenset({"broker-killed", "broker-frozen", "leader-moved", "addresses-moved", "certificates-rotated"})
+    | TOPIC_FAULTS
+)
 
 
 def schedule(
@@ -181,6 +213,7 @@ def schedule(
     seconds: float,
     *,
     with_topic_faults: bool = False,
+    with_platform_faults: bool = False,
     kinds: Collection[str] | None = None,
     doubled: bool | None = None,
     struck: Collection[str] | None = None,
@@ -191,6 +224,7 @@ def schedule(
         seed: decides everything.
         seconds: how long; all faults are over by then.
         with_topic_faults: whether topics are recreated and partitions added.
+        with_platform_faults: whether brokers move, certificates are rotated, topics compressed and the proxy cut.
         kinds: only these kinds of fault.
         doubled: whether two market-producers share their one shard; None: the seed decides.
         struck: only to these services does something happen; None: to each that runs.
@@ -207,7 +241,10 @@ def schedule(
     running = (*SERVICES, SECOND) if is_doubled else SERVICES
     dice = _Dice(numbers, tuple(each for each in running if struck is None or each in struck))
     allowed = [each for each in _DRAW if (kinds is None or each in kinds)]
-    allowed = [each for each in allowed if with_topic_faults or each not in TOPIC_FAULTS]
+    left_out = (frozenset() if with_topic_faults else TOPIC_FAULTS) | (
+        frozenset() if with_platform_faults else PLATFORM_FAULTS
+    )
+    allowed = [each for each in allowed if each not in left_out]
     faults: list[Fault] = []
     at, broker_free_at = dice.seconds(1, 8), _FIRST_BROKER_FAULT_SECONDS
     while at < seconds:

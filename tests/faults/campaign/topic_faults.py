@@ -3,15 +3,24 @@
 import time
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 _REQUEST_SECONDS = 30.0
+_EXISTS_SECONDS = 60.0
 _REPLICAS = 3
 
 
 def _partitions(admin: AdminClient, topic: str) -> int:
     """How many it has; waits for a topic that the plant, which may still be starting, has not made yet."""
-    deadline = time.monotonic() + _REQUEST_SECONDS
+    deadline = time.monotonic() + _EXISTS_SECONDS
     while True:
         partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
         if partitions or time.monotonic() > deadline:
@@ -42,3 +51,14 @@ def add_partitions(bootstrap_servers: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     partitions = _partitions(admin, topic)
     admin.create_partitions([NewPartitions(topic, partitions + 2)])[topic].result(_REQUEST_SECONDS)
+
+
+def compress(bootstrap_servers: str, topic: str, codec: str | None) -> None:
+    """From now on the brokers compress what the topic takes, whatever producers send; None: the setting is taken back."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    _partitions(admin, topic)
+    operation = AlterConfigOpType.DELETE if codec is None else AlterConfigOpType.SET
+    setting = ConfigEntry("compression.type", codec, incremental_operation=operation)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[setting])
+    (changed,) = admin.incremental_alter_configs([resource]).values()
+    changed.result(_REQUEST_SECONDS)

@@ -12,6 +12,7 @@ import pytest
 from faults.campaign import __main__ as program
 from faults.campaign.judge import Loss, Sight, Wrong
 from faults.campaign.past_moments import PastFindings, WrongThen
+from faults.campaign.progress import Stuck
 from faults.campaign.readers import BOOK_READERS
 from faults.campaign.record_judge import RecordFindings
 from faults.campaign.report import Findings, table
@@ -27,6 +28,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     "no gap on record": {"losses": [LOST]},
     "sync: X: STALE": {"not_recovered": ["sync: X: STALE"]},
     "command: X: STALE": {"at_the_end": ["command: X: STALE"]},
+    "made no progress from +30.0 s": {"stuck": [Stuck("rest-poller", 30.0, 160.0)]},
     "KeyError": {"broken": ["leaving: KeyError: 1"]},
     "3 records not given": {"records": {"records": RecordFindings(lost=["3 records not given"])}},
     "3 records twice": {"records": {"beginning": RecordFindings(twice=["3 records twice"])}},
@@ -64,8 +66,14 @@ def test_what_is_only_worth_knowing_does_not_fail():
 def test_both_tables_have_a_row_a_campaign():
     rows = [line for line in table([findings(), findings()]).splitlines() if line.startswith("| 7 |")]
     assert len(rows) == 4
-    head, dashes = table([]).splitlines()[-2:]
-    assert len({row.count("|") for row in [head, dashes, findings().readers_row()]}) == 1
+    lines = table([]).splitlines()
+    for head, dashes, row in ((*lines[-2:], findings().readers_row()), (*lines[:2], findings().row())):
+        assert len({line.count("|") for line in (head, dashes, row)}) == 1
+
+
+def test_how_many_services_were_stuck_is_the_last_column():
+    assert table([]).splitlines()[0].endswith("| stuck |")
+    assert findings(stuck=[Stuck("rest-poller", 30.0, 160.0)]).row().endswith("| 1 |")
 
 
 def test_moments_are_those_of_the_seed():
@@ -90,14 +98,13 @@ class Broken:
 
 
 @contextlib.contextmanager
-def no_cluster(_: object) -> Iterator[None]:
+def no_cluster(*_: object) -> Iterator[None]:
     yield
 
 
 def test_a_seed_that_does_not_end_keeps_no_other_from_its_turn(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(program, "Campaign", Broken)
-    monkeypatch.setattr(program, "BlockingKafka", no_cluster)
-    monkeypatch.setattr(program, "small_cluster", lambda _: None)
+    monkeypatch.setattr(program, "running_cluster", no_cluster)
     monkeypatch.setattr(sys, "argv", ["campaign", "--seeds", "1,2,3", "--folder", str(tmp_path)])
     assert program.main() == 1
     told = (tmp_path / "table.md").read_text()

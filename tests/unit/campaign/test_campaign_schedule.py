@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.campaign.markets import CLOSES, FALLS_SILENT
-from faults.campaign.schedule import KINDS, SECOND, TOPIC_FAULTS, schedule
+from faults.campaign.schedule import KINDS, PLATFORM_FAULTS, SECOND, TOPIC_FAULTS, schedule
 
 SEEDS = st.integers(0, 100_000)
-BROKER_FAULTS = ("broker-killed", "broker-frozen", "leader-moved")
+BROKER_FAULTS = ("broker-killed", "broker-frozen", "leader-moved", "addresses-moved", "certificates-rotated")
 
 
 @given(SEEDS)
@@ -21,10 +21,13 @@ def test_the_same_seed_makes_the_same_schedule(seed):
 
 def test_a_seed_means_the_same_faults_for_good():
     """Who readers are, and what is judged, changes nothing of what happens: a seed that found something finds it again."""
-    plans = "\n".join(str(schedule(seed, 300)) for seed in range(1, 11))
-    assert (
-        hashlib.sha256(plans.encode()).hexdigest() == "4387facaee9fa8d9b462a283c0b032d75f9cdb72ad9dc690a71bfe9c50735545"
-    )
+    assert digest() == "4387facaee9fa8d9b462a283c0b032d75f9cdb72ad9dc690a71bfe9c50735545"
+    assert digest(with_topic_faults=True) == "a3ab12c155a73e62b6e5d3c6ba56a7fb0273ca07c6b249cb08dd8bfee06a219a"
+
+
+def digest(**options):
+    plans = "\n".join(str(schedule(seed, 300, **options)) for seed in range(1, 11))
+    return hashlib.sha256(plans.encode()).hexdigest()
 
 
 def test_an_old_answer_after_a_market_fell_silent_comes_up():
@@ -69,7 +72,7 @@ def test_each_market_falls_silent_or_closes_once_at_the_most(seed):
 @given(SEEDS)
 def test_brokers_are_never_in_trouble_two_at_a_time(seed):
     free_at = 0.0
-    for fault in schedule(seed, 600).faults:
+    for fault in schedule(seed, 600, with_platform_faults=True).faults:
         if fault.kind in BROKER_FAULTS:
             assert fault.at >= free_at
             free_at = fault.at + fault.lasts + 20
@@ -85,9 +88,24 @@ def test_only_services_that_run_are_named(seed):
 
 def test_every_kind_of_fault_comes_up():
     happened = {fault.kind for seed in range(60) for fault in schedule(seed, 300).faults}
-    assert happened == KINDS - TOPIC_FAULTS
-    happened = {fault.kind for seed in range(60) for fault in schedule(seed, 300, with_topic_faults=True).faults}
-    assert happened == KINDS
+    assert happened == KINDS - TOPIC_FAULTS - PLATFORM_FAULTS
+    plans = [schedule(seed, 300, with_topic_faults=True, with_platform_faults=True) for seed in range(60)]
+    assert {fault.kind for plan in plans for fault in plan.faults} == KINDS
+
+
+def test_platform_faults_come_up_in_campaigns_of_minutes():
+    plans = [schedule(seed, 300, with_platform_faults=True) for seed in range(1, 11)]
+    for kind in PLATFORM_FAULTS:
+        assert sum(plan.count(kind) > 0 for plan in plans) >= 4
+    assert all(plan.is_of_platform for plan in plans)
+    assert not schedule(1, 300, with_topic_faults=True).is_of_platform
+
+
+@given(SEEDS)
+def test_a_broker_is_back_before_the_second_file_is_replaced(seed):
+    for fault in schedule(seed, 300, with_platform_faults=True).faults:
+        if fault.kind == "certificates-rotated":
+            assert fault.options["broker_after"] + 8 <= fault.lasts
 
 
 def test_only_the_kinds_asked_for():
