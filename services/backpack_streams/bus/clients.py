@@ -90,12 +90,11 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hint
     """The connections of one producer, consumer or admin client; or of somebody who only looks at the cluster."""
 
     _request_timeout_ms: int
+    _sync_task: "asyncio.Task[None] | None"
 
     def __init__(self, connection: KafkaConnection) -> None:
         super().__init__(**connection.client_options())
         self.connect_by(connection)
-
-    _sync_task: "asyncio.Task[None] | None"
 
     def connect_by(self, connection: KafkaConnection) -> None:
         """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
