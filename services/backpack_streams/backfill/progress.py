@@ -92,11 +92,11 @@ def shown_time(at_us: int) -> str:
 
 @contextlib.contextmanager
 def shown_progress(title: str) -> Iterator[Shown]:
-    """A bar on a terminal, lines elsewhere: on stderr, since they are no result."""
+    """Show progress on stderr, because it is not the result: a bar on a terminal, lines elsewhere."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    except ModuleNotFoundError:  # the base of the services does without
+    except ModuleNotFoundError:  # rich is not part of the base install
         is_bar = False
     else:
         is_bar = sys.stderr.isatty()
@@ -110,14 +110,14 @@ def shown_progress(title: str) -> Iterator[Shown]:
 
 
 class _Lines:
-    """One line now and then, and one at the end."""
+    """Prints a line from time to time, and one at the end."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._shown_at = float("-inf")
 
     def show(self, share: float, where: str) -> None:
-        """Prints a line unless the last one is too recent."""
+        """Print a line unless the last one is too recent."""
         if share < 1 and time.monotonic() - self._shown_at < _LINE_SECONDS:
             return
         self._shown_at = time.monotonic()
