@@ -44,7 +44,18 @@ class BackfillInterruptedError(BackpackStreamsError):
 
 @dataclass(slots=True)
 class Backfilling:
-    """One stream of one market, from `from_us` (inclusive) to `to_us` (exclusive), microseconds since the Unix epoch."""
+    """One stream of one market.
+
+    Attributes:
+        kind: trades, candles or funding rates.
+        symbol: the market.
+        from_us: start (inclusive), µs since the Unix epoch.
+        to_us: end (exclusive), µs since the Unix epoch.
+        history: fetches from the exchange and publishes to Kafka.
+        bookmark: stores the progress in Kafka.
+        show: shows the progress to the user.
+        reached: where an earlier run ended; None if there was none.
+    """
 
     kind: StreamKind
     symbol: str

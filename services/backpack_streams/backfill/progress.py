@@ -37,7 +37,14 @@ class Reached(NamedTuple):
 
 
 class Bookmark:
-    """The position of one backfill, a record in the compacted topic of stream states. It is written after the data it covers."""
+    """The position of one backfill, a record in the compacted topic of stream states. It is written after the data it covers.
+
+    Args:
+        publishing: the connection to Kafka.
+        stream: for example `trade.SOL_USDC`.
+        symbol: the market.
+        from_time: start of the history; together with the stream it identifies the backfill.
+    """
 
     def __init__(self, publishing: Publishing, stream: str, symbol: str, from_time: datetime) -> None:
         self._publishing = publishing

@@ -7,7 +7,11 @@ __all__ = ["RateWindow"]
 
 
 class RateWindow:
-    """Samples of counters by name; a counter that is missing in a sample counts as 0."""
+    """Samples of counters by name; a counter that is missing in a sample counts as 0.
+
+    Args:
+        window_seconds: length of the time over which rates are computed.
+    """
 
     def __init__(self, window_seconds: float) -> None:
         self._window_seconds = window_seconds

@@ -8,7 +8,12 @@ _ROWS_A_PARTITION = 128 * 1024
 
 
 class Gathering:
-    """Rows by partition, at most about `limit_bytes` of them, counted by their size in Kafka."""
+    """Rows by partition, at most about `limit_bytes` of them, counted by their size in Kafka.
+
+    Args:
+        limit_bytes: above this size the largest partition is written.
+        write: takes a partition and its rows, at most 131,072 at once.
+    """
 
     def __init__(self, limit_bytes: int, write: Callable[[Partition, list[Row]], None]) -> None:
         self._limit_bytes = limit_bytes

@@ -49,7 +49,7 @@ class Damage:
 
 
 class BlockWriter:
-    """Turns records into blocks."""
+    """Compresses records into blocks; `level` is zstd's compression level."""
 
     def __init__(self, level: int = 3) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)

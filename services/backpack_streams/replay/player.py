@@ -35,6 +35,7 @@ class Player:
     """
 
     def __init__(self, reader: RecordingReader, hub: Hub, settings: ReplaySettings) -> None:
+        """Prepare a playback of the recording of `reader` to the subscribers of `hub`."""
         self._reader = reader
         self._hub = hub
         self._settings = settings

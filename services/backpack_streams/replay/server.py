@@ -24,7 +24,7 @@ from backpack_streams.sandbox.sockets import Socket
 _DRAIN_POLL_SECONDS = 0.01
 _GOODBYE_SECONDS = 5.0
 _LISTEN_SECONDS = 2.5
-"""Longer than the interval of a producer's Pings (one second)."""
+"""Longer than the interval of a producer's Pings (one second by default, at most two)."""
 
 
 class Replay:

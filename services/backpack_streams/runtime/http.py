@@ -78,7 +78,14 @@ class HealthAnswers:
 
 
 class HealthServer:
-    """Serves `HealthAnswers`: `async with HealthServer("localhost", 9401, answers): ...`; for `host` see `listening`."""
+    """Serves `HealthAnswers`: `async with HealthServer("localhost", 9401, answers): ...`.
+
+    Args:
+        host: see `listening_sockets`.
+        port: 0 takes a free one.
+        answers: the answers.
+        request_timeout_seconds: time limit of a request with its response; half of it for the request's head.
+    """
 
     def __init__(
         self, host: str, port: int, answers: HealthAnswers, request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS

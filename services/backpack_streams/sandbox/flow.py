@@ -42,7 +42,8 @@ class Beginning:
     """Decides when the flow begins: at once, when its audience is complete, or on request.
 
     The audience is complete once each of `streams` has a subscriber and each of `snapshots` was requested: a client that
-    requests a snapshot late would find its book changed. It also begins after a quiet time (`settle_seconds`).
+    requests a snapshot late would find its book changed. After the first subscription, a quiet time of
+    `settle_seconds` also suffices.
     """
 
     def __init__(self, hub: Hub, settings: SandboxSettings, streams: set[str], snapshots: set[str]) -> None:

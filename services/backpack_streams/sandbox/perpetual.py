@@ -66,7 +66,7 @@ class Perpetual:
         return 5_000 * step + market.history.next_trade_id * 37 % (200 * step)
 
     def open_interest_frame(self, now_us: int) -> Frame:
-        """Return the frame sent every 60 s."""
+        """Return the frame that is sent every `open_interest_seconds` (default 60)."""
         return self._market.writer.open_interest(now_us, self._contracts())
 
     def open_interest_row(self, now_us: int) -> dict[str, Any]:
