@@ -1,6 +1,6 @@
 """Makes SIGTERM end every command. As process 1 of a container, a process gets no default action of a signal from the kernel.
 
-Commands that handle SIGTERM themselves (services, the sandbox, `replay`) replace this handler by their own. The first
+Commands that handle SIGTERM themselves (services, the sandbox, `replay`) replace this handler with their own. The first
 SIGTERM unwinds like Ctrl-C, so that files and connections are closed; a second one ends the process at once.
 """
 

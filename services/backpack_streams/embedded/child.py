@@ -21,9 +21,9 @@ DEFAULT_ORPHAN_GRACE_SECONDS = 5.0
 class Child:
     """A running program, in a session of its own (Ctrl-C in the terminal reaches only the parent).
 
-    A watcher process runs the program. It ends the program when this process ends, even by `kill -9`, and then exits with
-    the program's exit code. Signals go through the watcher, so they never hit another process that got the same pid.
-    Belongs to the event loop in which it was started.
+    A watcher process runs the program. It ends the program when this process ends, even by `kill -9`, and then ends as
+    the program did, with the same exit code or signal. Signals go through the watcher, so they never hit another process
+    that got the same pid. Belongs to the event loop in which it was started.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, pid: int, lifeline: int) -> None:

@@ -59,7 +59,7 @@ class DataFolder:
 
         Raises:
             FolderInUseError: another cluster holds it.
-            EmbeddedError: it cannot be written to.
+            EmbeddedError: it cannot be written to, or its path contains a comma.
         """
         if "," in str(path):
             raise EmbeddedError(f"Kafka cannot use a data folder with a comma in its path: {path}; choose another")
@@ -102,7 +102,11 @@ class DataFolder:
             ) from error
 
     def remember(self, identity: ClusterIdentity) -> None:
-        """Store the identity so that a crash leaves either the old or the new one."""
+        """Store the identity so that a crash leaves either the old or the new one.
+
+        Raises:
+            EmbeddedError: the folder cannot be written to.
+        """
         temporary = self.path / f"{_IDENTITY_FILE}.new"
         try:
             temporary.write_text(json.dumps(asdict(identity)), encoding="ascii")

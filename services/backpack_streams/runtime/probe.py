@@ -1,7 +1,7 @@
 """Checks whether a service on this machine is alive: `python -m backpack_streams.runtime.probe [URL]`, exit code 0 or 1.
 
 For health checks in images without an HTTP client. Without a URL, it asks /healthz on the port in
-BACKPACK_STREAMS_METRICS_PORT, by IPv4 and IPv6. A service whose port was given by flag needs the URL.
+BACKPACK_STREAMS_METRICS_PORT (default 9400), by IPv4, then by IPv6. A service whose port was given by flag needs the URL.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Every message of every market's streams, subscribed or not, and every book that ever existed.
 
 Each listing of a market begins a new `Listed`, because ids may start anew. Memory is bounded: of each stream of each
-listing the newest `limit` messages are kept.
+listing at most the newest `limit` messages are kept.
 """
 
 from bisect import bisect_left, bisect_right
@@ -45,7 +45,7 @@ class Listed:
         begun_us: when it opened, µs since the Unix epoch.
         first_update_id: the update id of its first book.
         book: levels of that book, bids and asks; they are copied.
-        limit: number of messages to keep of each stream.
+        limit: the most messages to keep of each stream; of depth, up to 1,024 frames are kept in any case.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Reads recordings: lines of `{"received_us", "ws": frame}`, `{"received_us", "rest": path, "body": …}`, or raw frames.
 
-The text of frames and bodies is cut out of the line, never parsed and re-encoded: it goes out byte for byte.
+The text of frames and bodies is cut out of the line, never parsed and re-encoded: it goes out byte for byte, except times that
+`retime_to_us` shifts.
 """
 
 import gzip
