@@ -1,6 +1,6 @@
 """Backpack Exchange's market and perpetual-futures data in Kafka, and order books rebuilt from Kafka alone.
 
-A program that reads books and records imports its names from here. A name that is not in `__all__` is private and may change:
+Programs that read books and records import their names from here. A name that is not in `__all__` is private and may change:
 
     from backpack_streams import BookStream, Status
 

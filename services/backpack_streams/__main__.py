@@ -1,4 +1,4 @@
-"""Lets `python -m backpack_streams` be the program `backpack-streams`."""
+"""Entry point of `python -m backpack_streams`: the same program as `backpack-streams`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The one tree of errors: every error this project raises on purpose is a `BackpackStreamsError`.
+"""The error tree: every error that this project raises on purpose is a `BackpackStreamsError`.
 
-A message says what happened, to what, and what to do about it. `exit_code` is what the command line
-ends with when the error reaches it: 1 failed, 2 wrong usage.
+A message says what happened, to what, and what to do about it. `exit_code` is the exit code of the command line
+if the error reaches it: 1 failed, 2 wrong usage.
 """
 
 __all__ = [
@@ -16,23 +16,23 @@ __all__ = [
 
 
 class BackpackStreamsError(Exception):
-    """Root of every error raised on purpose by backpack-streams."""
+    """Base class of every error that backpack-streams raises on purpose."""
 
     exit_code = 1
 
 
 class UsageError(BackpackStreamsError):
-    """The user asked for something that cannot be: a bad flag, an unknown topic, a malformed settings file."""
+    """The user asked for something impossible: a bad flag, an unknown topic, a malformed settings file."""
 
     exit_code = 2
 
 
 class ExchangeError(BackpackStreamsError):
-    """The exchange refused a request or answered something that cannot be used."""
+    """The exchange refused a request, or its answer cannot be used."""
 
 
 class BusError(BackpackStreamsError):
-    """Kafka refused, lost or could not be asked something."""
+    """Kafka refused or lost something, or could not be reached."""
 
 
 class CodecError(BackpackStreamsError):
@@ -40,8 +40,8 @@ class CodecError(BackpackStreamsError):
 
 
 class BookError(BackpackStreamsError):
-    """A question was asked of a book that it cannot answer in its state."""
+    """A book cannot answer the question in its present state."""
 
 
 class EmbeddedError(BackpackStreamsError):
-    """The embedded Kafka or its Java could not be had, started or kept running."""
+    """The embedded Kafka or its Java is unavailable, did not start, or stopped."""

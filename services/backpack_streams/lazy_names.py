@@ -1,4 +1,4 @@
-"""Names of a package that are imported when somebody first asks for them, so that importing the package stays light (PEP 562)."""
+"""Imports the names of a package at their first use, so that importing the package itself stays cheap (PEP 562)."""
 
 from collections.abc import Callable, Mapping, MutableMapping
 from importlib import import_module
@@ -10,9 +10,11 @@ __all__ = ["lazy_names"]
 def lazy_names(
     names: MutableMapping[str, Any], where: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package whose `globals()` are `names`.
+    """Return `__getattr__` and `__dir__` for a package.
 
-    `where` says of each name in which module it is: `package.module`, or `package.module:name` where it is called otherwise there.
+    Args:
+        names: the package's `globals()`; it takes each name when it is first used.
+        where: the module of each name: `package.module`, or `package.module:name` if the module uses another name for it.
     """
 
     def find(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the readings of all account streams have in common."""
+"""What the messages of all account streams have in common."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ Message = OrderUpdate | PositionUpdate | RfqUpdate | BalanceUpdate
 
 
 def reading_of(message: Message, key: str | None, extra_fields: str | None, **fields: Any) -> Reading:
-    """The reading of one message: account streams have no ids, so times order them. A time of 0 says that none was given that can be."""
+    """Make the reading of one message. Account streams have no ids, so times order them; time 0: no usable time was given."""
     event_time, engine_time = message.event_time, message.engine_time
     time_us = sane_time_us(engine_time, event_time)
     row = {

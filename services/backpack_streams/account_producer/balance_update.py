@@ -11,7 +11,7 @@ _decode = AccountDecoder(BalanceUpdate)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """What the account holds of one asset; its key is the asset."""
+    """Read the account's holdings of one asset; the record's key is the asset."""
     message, extra_fields = _decode(data)
     return reading_of(
         message,

@@ -11,7 +11,7 @@ _decode = AccountDecoder(OrderUpdate)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One event of one order."""
+    """Read one event of one order."""
     message, extra_fields = _decode(data)
     return reading_of(
         message,

@@ -11,7 +11,7 @@ _decode = AccountDecoder(PositionUpdate)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One event of a position; without an event type it is an open position, restated since somebody subscribed."""
+    """Read one event of a position. A message without an event type restates an open position after a subscription."""
     message, extra_fields = _decode(data)
     return reading_of(
         message,

@@ -1,4 +1,4 @@
-"""The producer of an account's streams: as the others, but signed, watched by the clock, and listening whatever markets do."""
+"""The producer of an account's streams: like the others, but it signs, watches the clock, and keeps its streams whatever markets do."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ BY_ASSET = frozenset({"account.balanceUpdate"})
 
 
 def account_streams(kinds: Iterable[StreamKind], symbols: Sequence[str] | None) -> dict[str, bool]:
-    """The streams to subscribe to: of the whole account (`symbols` None), or of each market where there is such a form."""
+    """Return the streams to subscribe to: of the whole account (`symbols` None), or of each market if the kind has such a form."""
     wanted: dict[str, bool] = {}
     for kind in kinds:
         for symbol in [None] if symbols is None or kind.channel in BY_ASSET else symbols:
@@ -37,13 +37,13 @@ def account_streams(kinds: Iterable[StreamKind], symbols: Sequence[str] | None) 
 
 
 class AccountProducer(Producer):
-    """The account's streams. Its subscriptions follow no market list: an order may outlive the state of its market."""
+    """The account's streams. Its subscriptions do not follow the market list: an order may outlive the state of its market."""
 
     def __init__(self, name: str, settings: AccountProducerSettings, families: Sequence[Family]) -> None:
         self._signer = SubscriptionSigner(
             settings.signing_key(), lambda: self._clock.signed_ms(now_us()), settings.signature_window_ms
         )
-        # A selection drops what belongs to other shards; here every message of the account is ours.
+        # A selection drops the messages of other shards; here every message of the account is ours.
         super().__init__(name, settings.model_copy(update={"symbols": "all"}), families, self._signer)
         self._clock_watch = ClockWatch(self._rest, self._clock, self._on_skew, Priority.GAP_SEED)
         self._symbols = None if settings.symbols == "all" else settings.symbols
@@ -53,7 +53,7 @@ class AccountProducer(Producer):
         self.refusals = 0
 
     async def open(self) -> "AccountProducer":
-        """Connects to Kafka, makes missing topics, compares clocks.
+        """Connect to Kafka, create missing topics, compare clocks.
 
         Raises:
             BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
@@ -66,7 +66,7 @@ class AccountProducer(Producer):
         yield "clock", self._watch_clock()
 
     def readiness(self) -> list[str]:
-        """Why the service is not ready."""
+        """Return why the service is not ready."""
         reasons = super().readiness()
         return [*reasons, self._refusal] if self._refusal else reasons
 
@@ -90,7 +90,7 @@ class AccountProducer(Producer):
         self._listed = True
         self._want(account_streams(self._kinds, self._symbols))
 
-    # Why a signature was refused.
+    # Refused signatures.
 
     def _on_notice(self, notice: Notice) -> None:
         super()._on_notice(notice)
@@ -99,10 +99,10 @@ class AccountProducer(Producer):
             self._refusal = notice.message
             self._was_refused.set()
 
-    # Chores.
+    # Background tasks.
 
     async def _watch_clock(self) -> None:
-        """Compare clocks now and then, and at once when a signature is refused: that the clock is off is the usual reason."""
+        """Compare clocks periodically, and at once when a signature is refused: a wrong clock is the usual reason."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._was_refused.wait(), self._clock_check_seconds)

@@ -11,7 +11,7 @@ _decode = AccountDecoder(RfqUpdate)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One event of a request or a quote; the wire gives its begin and end in milliseconds."""
+    """Read one event of a request or a quote. The wire gives its submission and expiry times in milliseconds."""
     message, extra_fields = _decode(data)
     return reading_of(
         message,

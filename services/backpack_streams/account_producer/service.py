@@ -1,4 +1,4 @@
-"""account-producer: the private streams of one account into Kafka."""
+"""Service `account-producer`: the private streams of one account into Kafka."""
 
 import logging
 import stat
@@ -19,7 +19,7 @@ FAMILIES = (ORDER_UPDATE, POSITION_UPDATE, RFQ_UPDATE, BALANCE_UPDATE)
 
 
 def main(settings: AccountProducerSettings) -> int:
-    """Runs the service until a signal; returns the exit code."""
+    """Run the service until a signal; return the exit code."""
     if settings.private_key_file is not None:
         _warn_of_readers(settings.private_key_file.expanduser())
     return run_service(NAME, lambda: AccountProducer(NAME, settings, FAMILIES), settings, settings)

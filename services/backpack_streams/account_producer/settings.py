@@ -1,4 +1,4 @@
-"""What account-producer can be told."""
+"""The settings of `account-producer`."""
 
 from pathlib import Path
 from typing import Self
@@ -49,7 +49,7 @@ class AccountProducerSettings(ProducerSettings):
     @field_validator("streams", mode="before")
     @classmethod
     def _full_names(cls, value: object) -> object:
-        """`orderUpdate` and `account.orderUpdate` are one; anything else is no stream of an account."""
+        """Accept `orderUpdate` and `account.orderUpdate` alike; refuse all that is not a stream of an account."""
         if not isinstance(value, list | tuple):
             return value
         names = [str(text).removeprefix(ACCOUNT_PREFIX) for text in value]
@@ -70,10 +70,10 @@ class AccountProducerSettings(ProducerSettings):
         return self
 
     def signing_key(self) -> SigningKey:
-        """The account's key.
+        """Return the account's key.
 
         Raises:
-            SettingConflict: there is none, or it cannot be used; the message holds nothing of it.
+            SettingConflict: there is no key, or it cannot be used; the message holds no part of it.
         """
         if self.private_key is None:
             message = "the account's key is needed; give --private-key-file (or BACKPACK_STREAMS_PRIVATE_KEY)"

@@ -1,1 +1,1 @@
-"""Audits on demand: books from Kafka beside the books of the exchange."""
+"""Audits on demand: compares books from Kafka with the exchange's books."""

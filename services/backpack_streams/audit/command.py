@@ -1,4 +1,4 @@
-"""`backpack-streams audit SYMBOL…|all`: books from Kafka beside the exchange's, once."""
+"""`backpack-streams audit SYMBOL…|all`: compares books from Kafka with the exchange's, once."""
 
 import asyncio
 import time
@@ -24,9 +24,9 @@ from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
 ALL = "all"
 DEPTH_LIMIT = 1000
 AT_A_TIME = 8
-"""Books stand still while their snapshots are asked for, so these are few."""
+"""A small number, because books do not advance while their snapshots are requested."""
 SNAPSHOT_SECONDS = 5.0
-"""So long a book may take to come to its snapshot before a newer one is asked for."""
+"""How long a book may take to reach its snapshot before a newer one is requested."""
 
 Rounds = AsyncIterator[Iterator[BookUpdate]]
 
@@ -36,11 +36,13 @@ class BooksDifferError(BackpackStreamsError):
 
 
 async def run(settings: AuditSettings, symbols: list[str]) -> int:
-    """Compares, prints what was found and returns 0 if every book is the exchange's.
+    """Compare, print the result, and return 0 if every book equals the exchange's.
 
     Raises:
-        UsageError: no such market. BooksDifferError: a book is not the exchange's, or could not be compared in time.
-        BusError: Kafka cannot be reached. RestError: the exchange's list of markets could not be fetched.
+        UsageError: there is no such market.
+        BooksDifferError: a book differs from the exchange's, or could not be compared in time.
+        BusError: Kafka cannot be reached.
+        RestError: the exchange's list of markets could not be fetched.
     """
     if ALL in symbols and len(symbols) > 1:
         raise UsageError(f"{ALL!r} stands alone; give {ALL}, or symbols")
@@ -67,7 +69,7 @@ async def _audit(
         names = wanted or sorted(is_open & stream.books.keys())
         audits = AuditsOnDemand(stream.books, names)
         async with aclosing(stream.rounds()) as rounds:
-            await _read(audits, rounds, deadline)  # from now on books stand still between two rounds
+            await _read(audits, rounds, deadline)  # from now on books advance only within a round
             while not audits.is_done and time.monotonic() < deadline:
                 await _ask(audits, rest, audits.next(AT_A_TIME, time.monotonic()), deadline)
                 await _read(audits, rounds, deadline)
@@ -75,7 +77,7 @@ async def _audit(
 
 
 async def _ask(audits: AuditsOnDemand, rest: RestClient, symbols: Sequence[str], deadline: float) -> None:
-    """Nothing is read meanwhile, so no book gets past the snapshot that is under way."""
+    """Request snapshots. Nothing is read meanwhile, so no book advances past a snapshot that is under way."""
 
     async def ask(symbol: str) -> None:
         asked_at = time.monotonic()
@@ -92,7 +94,7 @@ async def _ask(audits: AuditsOnDemand, rest: RestClient, symbols: Sequence[str],
 
 
 async def _read(audits: AuditsOnDemand, rounds: Rounds, deadline: float) -> None:
-    """Reads on until every snapshot has been compared, at least for one round."""
+    """Read at least one round, and on until every snapshot has been compared or the time for it is over."""
     enough = min(deadline, time.monotonic() + SNAPSHOT_SECONDS)
     while True:
         for update in await anext(rounds):
@@ -106,10 +108,10 @@ async def _read(audits: AuditsOnDemand, rounds: Rounds, deadline: float) -> None
 
 
 def exchange_book(snapshot: DepthSnapshot, limit: int) -> ExchangeBook:
-    """An answer to a request for `limit` levels. A side as long as the limit may have been cut there.
+    """Return the book of an answer to a request for `limit` levels. A side with `limit` levels may have been cut there.
 
     Raises:
-        CodecError: a number that does not fit.
+        CodecError: a number does not fit.
     """
     bids, asks = (
         [(unscaled_from_text(price), unscaled_from_text(quantity)) for price, quantity in side]

@@ -1,4 +1,4 @@
-"""Which books are to be compared next, and which audits stand. Sans I/O."""
+"""Decides which books to compare next, and keeps the final results. Sans I/O."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from backpack_streams.books.market_view import MarketView
 __all__ = ["AuditsOnDemand"]
 
 SPACING_SECONDS = 1.0
-"""How long the exchange has to come to where a book is, before it is asked again."""
+"""How long the exchange gets to reach the position of a book that is ahead of it, before it is asked again."""
 
 
 class _Beyond(NamedTuple):
-    """A book past the exchange's id: where it stands, since when it is known to (monotonic seconds), and when to ask again."""
+    """A book ahead of the exchange: its update id, since when this id is known (monotonic seconds), and when to ask again."""
 
     reached_id: int
     since: float
@@ -29,10 +29,10 @@ class _Beyond(NamedTuple):
 
 
 class AuditsOnDemand:
-    """Feed it with snapshots of the exchange, and with every book that changes: books stand still while snapshots are asked for.
+    """Takes snapshots of the exchange, and every book that changes. Books must not advance while snapshots are requested.
 
-    A match and a mismatch stand. What could not be compared is tried again with a new snapshot, until nobody asks any more. Times are
-    monotonic seconds.
+    A match or a mismatch is final. A book that could not be compared is tried again with a new snapshot, as long as the caller asks.
+    Times are monotonic seconds.
     """
 
     def __init__(self, books: Mapping[str, MarketView], symbols: Iterable[str]) -> None:
@@ -53,13 +53,13 @@ class AuditsOnDemand:
         return bool(self._snapshots)
 
     def next(self, most: int, now: float) -> list[str]:
-        """The books whose snapshots are to be asked for now: LIVE ones, those tried before last."""
+        """Return at most `most` books whose snapshots to request now: LIVE ones, those tried before last."""
         waiting = {symbol for symbol, beyond in self._beyond.items() if now < beyond.again_at}
         waiting |= self._snapshots.keys()
         return [symbol for symbol in self._open if symbol not in waiting and self._is_live(symbol)][:most]
 
     def on_snapshot(self, symbol: str, snapshot: ExchangeBook, asked_at: float) -> None:
-        """Take the exchange's book, and when it was asked for."""
+        """Take the exchange's book, and when it was requested."""
         market = self._books[symbol]
         if self._is_live(symbol) and snapshot.last_update_id < (market.last_update_id or 0):
             self._on_beyond(market, snapshot, asked_at)
@@ -69,7 +69,7 @@ class AuditsOnDemand:
         self.on_book(symbol)
 
     def _on_beyond(self, market: MarketView, snapshot: ExchangeBook, asked_at: float) -> None:
-        """The exchange's answer may be behind its stream, or the book holds what the exchange never sent: time tells."""
+        """Wait: either the exchange's answer is behind its stream, or the book holds updates that the exchange never sent."""
         symbol, reached = market.symbol, market.last_update_id or 0
         known = self._beyond.get(symbol)
         since = asked_at if known is None or known.reached_id != reached else known.since
@@ -81,11 +81,11 @@ class AuditsOnDemand:
         self._put_back(symbol, "" if audit is None else audit.reason)
 
     def on_failure(self, symbol: str, reason: str) -> None:
-        """Take note that the exchange gave no book."""
+        """Record that the exchange gave no book."""
         self._put_back(symbol, reason)
 
     def on_book(self, symbol: str) -> None:
-        """Look at a book that has changed."""
+        """Examine a book that has changed."""
         snapshot = self._snapshots.get(symbol)
         if snapshot is None:
             return
@@ -103,17 +103,17 @@ class AuditsOnDemand:
             self.audits[symbol] = audit
 
     def on_tick(self) -> None:
-        """Look at books that left LIVE without an event of their own."""
+        """Examine books that left LIVE without an event of their own."""
         for symbol in list(self._snapshots):
             self.on_book(symbol)
 
     def forget_snapshots(self) -> None:
-        """Books have not come to these snapshots: newer ones may do better."""
+        """Drop the snapshots that their books have not reached; newer ones may do better."""
         for symbol in list(self._snapshots):
             self._put_back(symbol, self._behind(symbol))
 
     def not_compared(self) -> dict[str, str]:
-        """The books that have not been compared, and why."""
+        """Return the books that have not been compared, and why."""
         return {symbol: self._why(symbol) for symbol in self._open}
 
     def _why(self, symbol: str) -> str:

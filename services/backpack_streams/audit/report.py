@@ -1,4 +1,4 @@
-"""Audits for people, and for programs."""
+"""Formats audits for people and for programs."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ DIFFERENCES_FOR_PEOPLE = 10
 
 
 def as_json(audit: Audit) -> str:
-    """One line. Decimals are plain strings; a quantity of 0 says that there is no level."""
+    """Return one line of JSON. Decimals are plain strings; a quantity of 0 means that there is no level."""
     found = audit.comparison
     return json.dumps(
         {
@@ -29,13 +29,13 @@ def as_json(audit: Audit) -> str:
 
 
 def not_compared_as_json(symbol: str, reason: str) -> str:
-    """One line for a book that could not be compared."""
+    """Return one line of JSON for a book that could not be compared."""
     row = {"symbol": symbol, "result": "NOT_COMPARABLE", "reason": reason, "update_id": None}
     return json.dumps(row | {"compared_levels": 0, "different_levels": 0, "differences": []})
 
 
 def as_table(audits: Mapping[str, Audit], not_compared: Mapping[str, str]) -> str:
-    """A row a book, and below a wrong one where it differs."""
+    """Return a row per book; below a differing one, its first differences."""
     width = max((len(symbol) for symbol in (*audits, *not_compared)), default=6)
     lines = [f"{'symbol':<{width}}  {'result':<14} {'levels':>7} {'differ':>7}  at update"]
     for symbol in sorted({*audits, *not_compared}):

@@ -1,4 +1,4 @@
-"""What `audit` can be told."""
+"""The settings of `audit`."""
 
 from pydantic import Field
 
@@ -8,7 +8,7 @@ from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 
 
 class AuditSettings(OutputSettings, MarketListSettings, KafkaSettings, LogSettings):
-    """How long it may take, and how much of the exchange's limits."""
+    """The time limit of an audit, and its share of the exchange's rate limits."""
 
     timeout: float = Field(
         default=60.0,

@@ -1,4 +1,4 @@
-"""The work of `backfill`: asks for the past piece by piece, oldest first where the exchange allows it, and publishes each piece."""
+"""The work of `backfill`: requests the past piece by piece, oldest first if the exchange allows it, and publishes each piece."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 TRADES_A_PIECE = 1_000
 FUNDING_RATES_A_PAGE = MOST_FUNDING_RATES
 FUNDING_INTERVAL_MICROS = 3_600_000_000
-"""A rate counts as settled when the interval after it is over as well, or another one follows it."""
+"""A rate counts as settled once the interval after it is over as well, or once another rate follows it."""
 MOST_MISSING = 100
 """How many descriptions of unavailable parts are kept."""
 MOST_ATTEMPTS = 10
@@ -35,16 +35,27 @@ T = TypeVar("T")
 
 
 class BackfillIncompleteError(BackpackStreamsError):
-    """Some of what was asked for is unavailable."""
+    """Part of the requested data is unavailable."""
 
 
 class BackfillInterruptedError(BackpackStreamsError):
-    """The exchange did not answer, or Kafka had no room; what was written stays, and another run goes on from there."""
+    """The exchange did not answer, or Kafka had no room. What was written stays, and another run continues from there."""
 
 
 @dataclass(slots=True)
 class Backfilling:
-    """One stream of one market, from `from_us` to before `to_us` (microseconds)."""
+    """One stream of one market.
+
+    Attributes:
+        kind: trades, candles or funding rates.
+        symbol: the market.
+        from_us: start (inclusive), µs since the Unix epoch.
+        to_us: end (exclusive), µs since the Unix epoch.
+        history: fetches from the exchange and publishes to Kafka.
+        bookmark: stores the progress in Kafka.
+        show: shows the progress to the user.
+        reached: where an earlier run ended; None if there was none.
+    """
 
     kind: StreamKind
     symbol: str
@@ -62,10 +73,11 @@ class Backfilling:
             self.missing += self.reached.missing
 
     async def run(self) -> None:
-        """Publishes all that is not published yet.
+        """Publish all that is not published yet.
 
         Raises:
-            BackfillInterruptedError: it could not go on. RestError: the exchange refuses the request.
+            BackfillInterruptedError: it could not continue.
+            RestError: the exchange refuses the request.
         """
         work = {"trade": self._trades, "kline": self._candles, "fundingRate": self._funding_rates}[self.kind.channel]
         await work()
@@ -96,7 +108,7 @@ class Backfilling:
             self._show(cursor)
 
     async def _trades(self) -> None:
-        """The exchange gives trades from the newest back, so all pages come first; they are no more than 10,000 trades."""
+        """Publish trades. The exchange gives them from the newest back, so all pages come first: at most 10,000 trades."""
         done_id = self.reached.last_id if self.reached and self.reached.last_id is not None else -1
         search = TradeSearch((done_id + 1, _NO_ID), oldest_us=self.from_us)
 
@@ -125,7 +137,7 @@ class Backfilling:
             self._miss("any trade at all: the exchange has none of this market")
 
     def _note_unreadable_trades(self, search: TradeSearch, trades: list[Trade]) -> None:
-        """Those between others are noted as missing already."""
+        """Report unreadable trades after the newest one; those between others are reported as missing already."""
         newest_id = trades[-1].trade_id or 0 if trades else -1
         for start, end in search.unreadable:
             if start > newest_id:
@@ -166,14 +178,19 @@ class Backfilling:
         self.missing.append(what if len(self.missing) < MOST_MISSING else "more than can be listed")
 
     async def _all_pages(self, ask: Callable[[], Awaitable[int | None]]) -> int:
-        """Asks until nothing is left to ask for; returns when the last answer came. A page that fails costs no other."""
+        """Call `ask` until nothing is left to request; return when the last answer came (µs). Each page is retried on its own."""
         received_us = 0
         while (answered_us := await self._patiently(ask)) is not None:
             received_us = answered_us
         return received_us
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """An exchange that is down for a while is weather."""
+        """Retry until the exchange answers, at most `MOST_ATTEMPTS` times.
+
+        Raises:
+            BackfillInterruptedError: no attempt succeeded.
+            RestError: the exchange refuses the request.
+        """
         backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         for attempt in range(1, MOST_ATTEMPTS + 1):
             try:
@@ -188,7 +205,7 @@ class Backfilling:
         raise AssertionError("the loop returns or raises")
 
     def _check(self, published: Published) -> None:
-        """Comes before the bookmark, which says that Kafka has all before it."""
+        """Check that Kafka took everything. Must come before the bookmark, which states that Kafka has all before it."""
         if published.rejected:
             raise BackfillInterruptedError(
                 "Kafka refuses some of the records for good; the log and the dead letters say which and why. What was written stays: "
@@ -207,7 +224,7 @@ class Backfilling:
 
 
 def shown_missing(missing: Iterable[str], most: int = 5) -> str:
-    """The unavailable parts as text, cut short."""
+    """Return the unavailable parts as text, at most `most` of them."""
     words = list(missing)
     more = len(words) - most
     return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")

@@ -19,11 +19,13 @@ TOPICS = {"trade": TRADE_TOPIC, "kline": KLINE_TOPIC, FUNDING_RATE: FUNDING_RATE
 
 
 async def run(settings: BackfillSettings, stream: str, symbol: str) -> int:
-    """Publishes the history and says what was published.
+    """Publish the history and print what was published.
 
     Raises:
-        UsageError: no such stream, or one that has no history; no such market.
-        BackfillIncompleteError: the exchange did not give all of it. BusError: Kafka cannot be reached. RestError: the exchange refuses.
+        UsageError: there is no such stream or market, or the stream has no history.
+        BackfillIncompleteError: the exchange did not give all of it.
+        BusError: Kafka cannot be reached.
+        RestError: the exchange refuses.
     """
     kind = _kind(stream)
     topic = TOPICS[kind.channel]

@@ -1,4 +1,4 @@
-"""How far a backfill has come: shown to who waits for it, and kept in Kafka so that the next run goes on from there."""
+"""The progress of a backfill: shown to the user, and kept in Kafka so that the next run continues from there."""
 
 import contextlib
 import sys
@@ -19,12 +19,16 @@ RUNNING, DONE = "BACKFILLING", "BACKFILLED"
 _LINE_SECONDS = 2.0
 
 Shown = Callable[[float, str], None]
-"""Shows a share from 0 to 1 and where that is, in words."""
+"""Shows a share from 0 to 1 and the position, in words."""
 
 
 class Reached(NamedTuple):
-    """Where an earlier run ended: all before is acknowledged by Kafka, but for what is `missing`. `last_id` counts trades; times are
-    microseconds.
+    """Where an earlier run ended: Kafka has acknowledged all before it, except what is `missing`.
+
+    Attributes:
+        last_id: id of the last trade; None for other streams.
+        until_us: the end of what was published, µs since the Unix epoch.
+        missing: descriptions of unavailable parts.
     """
 
     last_id: int | None
@@ -33,7 +37,14 @@ class Reached(NamedTuple):
 
 
 class Bookmark:
-    """The place of one backfill, as a record of the compacted topic of stream states. It is written after what it speaks of."""
+    """The position of one backfill, a record in the compacted topic of stream states. It is written after the data it covers.
+
+    Args:
+        publishing: the connection to Kafka.
+        stream: for example `trade.SOL_USDC`.
+        symbol: the market.
+        from_time: start of the history; together with the stream it identifies the backfill.
+    """
 
     def __init__(self, publishing: Publishing, stream: str, symbol: str, from_time: datetime) -> None:
         self._publishing = publishing
@@ -41,7 +52,7 @@ class Bookmark:
         self._name = f"backfill {stream} from {from_time.isoformat()}"
 
     async def read(self) -> Reached | None:
-        """Where the last run ended; None if there was none.
+        """Return where the last run ended; None if there was none.
 
         Raises:
             BusError: Kafka cannot be reached.
@@ -60,7 +71,7 @@ class Bookmark:
         return found[-1] if found else None
 
     async def write(self, reached: Reached, *, is_done: bool = False) -> None:
-        """Everything before is in Kafka, and acknowledged.
+        """Record that everything before `reached` is in Kafka and acknowledged.
 
         Raises:
             BusError: Kafka refuses the record for good, or the publisher has failed.
@@ -82,17 +93,17 @@ class Bookmark:
 
 
 def shown_time(at_us: int) -> str:
-    """A moment for people."""
+    """Return a time as text: UTC, to the second."""
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @contextlib.contextmanager
 def shown_progress(title: str) -> Iterator[Shown]:
-    """A bar on a terminal, lines elsewhere: on stderr, since they are no result."""
+    """Show progress on stderr, because it is not the result: a bar on a terminal, lines elsewhere."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    except ModuleNotFoundError:  # the base of the services does without
+    except ModuleNotFoundError:  # rich is not part of the base install
         is_bar = False
     else:
         is_bar = sys.stderr.isatty()
@@ -106,14 +117,14 @@ def shown_progress(title: str) -> Iterator[Shown]:
 
 
 class _Lines:
-    """One line now and then, and one at the end."""
+    """Prints a line from time to time, and one at the end."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._shown_at = float("-inf")
 
     def show(self, share: float, where: str) -> None:
-        """Prints a line unless the last one is too recent."""
+        """Print a line unless the last one is too recent."""
         if share < 1 and time.monotonic() - self._shown_at < _LINE_SECONDS:
             return
         self._shown_at = time.monotonic()

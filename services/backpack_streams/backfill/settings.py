@@ -1,4 +1,4 @@
-"""What `backfill` can be told."""
+"""The settings of `backfill`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -13,12 +13,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970."""
+    """Return microseconds since the Unix epoch."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 class BackfillSettings(PublishingSettings, MarketListSettings, LogSettings):
-    """Which time, and how fast."""
+    """The time range of a backfill, and its speed."""
 
     from_time: Moment = Field(
         description="first moment of the history, by the exchange's clock; UTC if no zone is named",
@@ -39,11 +39,11 @@ class BackfillSettings(PublishingSettings, MarketListSettings, LogSettings):
 
     @property
     def from_us(self) -> int:
-        """Start of the history in microseconds since 1970."""
+        """Start of the history (inclusive), microseconds since the Unix epoch."""
         return micros(self.from_time)
 
     def to_us(self, now_us: int) -> int:
-        """End of the history in microseconds since 1970."""
+        """Return the end of the history (exclusive), microseconds since the Unix epoch; `now_us` if none was set."""
         return now_us if self.to_time is None else micros(self.to_time)
 
     @model_validator(mode="after")

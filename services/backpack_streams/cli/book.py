@@ -1,4 +1,4 @@
-"""`backpack-streams book`: order books rebuilt from Kafka alone, printed once or kept on the screen."""
+"""`backpack-streams book`: prints order books rebuilt from Kafka alone, once or continuously."""
 
 import json
 import sys
@@ -22,10 +22,12 @@ class NotLiveError(BackpackStreamsError):
 
 
 async def run(settings: BookSettings, symbols: list[str]) -> int:
-    """Prints books once they are `LIVE` (`--once`), or again and again as they change.
+    """Print the books once they are `LIVE` (`--once`), as of a past time (`--at`), or repeatedly as they change.
 
     Raises:
-        UsageError: no such market. NotLiveError: not `LIVE` in time. BusError: Kafka cannot be reached.
+        UsageError: there is no such market.
+        NotLiveError: a book was not `LIVE` in time.
+        BusError: Kafka cannot be reached.
     """
     books = BookStream(
         kafka_connection(settings),
@@ -68,7 +70,7 @@ async def _once(books: BookStream, settings: BookSettings) -> int:
 
 
 def _what_to_do(books: BookStream) -> str:
-    """Records that nobody can read explain a book that is not live better than anything else."""
+    """Return advice. Records that cannot be read explain best why a book is not live, so they come first."""
     if books.undecodable_records:
         return f"{books.undecodable_records} records could not be read, the last since {books.last_problem}"
     if all(market.is_whole for market in books.not_live()) and books.books:

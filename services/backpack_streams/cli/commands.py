@@ -1,5 +1,5 @@
-"""The table of commands. A command's code and settings are named, not imported, so that `--help` is quick and a
-command whose extra is not installed harms no other.
+"""The table of commands. It names a command's code and settings without importing them, so that `--help` is quick and a
+command whose extra is not installed does not affect the others.
 """
 
 import importlib
@@ -8,7 +8,7 @@ from typing import Any
 
 from backpack_streams.errors import UsageError
 
-# The modules that an extra brings, so that a missing one can be named.
+# The extra that installs each module, so that an error can name it.
 EXTRA_OF_MODULE = {
     "cryptography": "services",
     "httpx": "services",
@@ -27,7 +27,7 @@ EXTRA_OF_MODULE = {
 
 @dataclass(frozen=True)
 class Positional:
-    """An argument without a flag, passed to the command's function after its settings."""
+    """An argument without a flag; the command's function takes it after its settings."""
 
     name: str
     metavar: str
@@ -38,9 +38,9 @@ class Positional:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: `run` is called with its settings and its positionals, and may be a coroutine function.
+    """A command. `run` is called with the settings and the positionals, and may be a coroutine function.
 
-    `settings` and `run` are written `module:name`. `extra` is what must be installed for it, as pip names it.
+    `settings` and `run` are written `module:name`. `extra` is the extra that the command needs, as pip names it.
     """
 
     name: str
@@ -199,10 +199,10 @@ COMMANDS = (
 
 
 def load(command: Command, path: str) -> Any:
-    """Import what `path` (`module:name`) names, on behalf of `command`.
+    """Import the object that `path` (`module:name`) names, on behalf of `command`.
 
     Raises:
-        UsageError: a module that an extra brings is not installed.
+        UsageError: a module that comes with an extra is not installed.
     """
     module, _, name = path.partition(":")
     try:

@@ -1,4 +1,4 @@
-"""The command `kafka`: the embedded Kafka alone."""
+"""The command `kafka`: only the embedded Kafka."""
 
 import asyncio
 

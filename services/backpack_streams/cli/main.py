@@ -1,4 +1,4 @@
-"""The entry of `backpack-streams`: finds the command, reads its settings, runs it, and turns errors into one line."""
+"""Entry point of `backpack-streams`: finds the command, reads its settings, runs it, and turns errors into one line."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 PROGRAM = "backpack-streams"
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_PIPE_CLOSED = 128 + signal.SIGPIPE  # what shells show for any program whose reader has left
+EXIT_PIPE_CLOSED = 128 + signal.SIGPIPE  # what shells show for a program whose reader has closed the pipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program with `argv` (the process's arguments unless given) and return its exit code.
+    """Run the program with `argv` (default: the process's arguments) and return its exit code.
 
-    0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of our output has left, 143 ended by SIGTERM.
+    0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of the output closed the pipe, 143 ended by SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -41,7 +41,7 @@ def _answer(arguments: list[str]) -> int:
         command = _find(arguments[0])
         label = f"{PROGRAM} {command.name}"
         code = _run(command, arguments[1:])
-        sys.stdout.flush()  # so that a reader that has left shows here, not at interpreter exit
+        sys.stdout.flush()  # so that a closed pipe shows here, not at interpreter exit
         return code
     except BackpackStreamsError as error:
         _print_error(label, str(error))
@@ -139,7 +139,7 @@ def _configure_logging(settings: "LogSettings", warnings: Sequence[str]) -> None
 
 
 def _names_of_all_settings() -> frozenset[str]:
-    """The settings of every command whose extras are installed."""
+    """Return the names of the settings of every command whose extras are installed."""
     from backpack_streams.runtime.settings_fields import known_names
 
     models = []
@@ -159,10 +159,10 @@ def _print_error(label: str, message: str) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Point `stream` at nothing, so that flushing it at interpreter exit does not fail again."""
+    """Redirect `stream` to the null device, so that flushing it at interpreter exit does not fail again."""
     try:
         number = stream.fileno()
-    except (OSError, ValueError):  # a stream without a file, as tests put in place
+    except (OSError, ValueError):  # a stream without a file, as in tests
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)

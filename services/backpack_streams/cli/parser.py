@@ -1,4 +1,4 @@
-"""The argument parser of one command: argparse, but a mistake is one line that names the nearest flag."""
+"""The argument parser of one command: argparse, but an error is one line that names the nearest flag."""
 
 import argparse
 import textwrap
@@ -14,7 +14,7 @@ from backpack_streams.runtime.settings_sources import add_setting_flags
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Raises `UsageError` where argparse would print its usage over several lines."""
+    """Raises `UsageError` instead of printing the usage over several lines, as argparse does."""
 
     def error(self, message: str) -> NoReturn:
         """Raise `message` as a `UsageError`."""
@@ -23,7 +23,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class SettingHelpFormatter(argparse.HelpFormatter):
-    """Wraps what a setting is for, and keeps the line with its names whole, so that it can be searched."""
+    """Wraps a setting's description, and keeps the line with its names unbroken, so that it can be searched."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         lines: list[str] = []
@@ -33,7 +33,7 @@ class SettingHelpFormatter(argparse.HelpFormatter):
 
 
 def command_parser(program: str, command: Command, model: type[BaseModel]) -> OneLineParser:
-    """The parser of `command`, whose settings are those of `model`."""
+    """Return the parser of `command`, whose settings are those of `model`."""
     parser = OneLineParser(
         prog=f"{program} {command.name}",
         usage=" ".join([f"{program} {command.name}", *(_usage(command)), "[settings]"]),
@@ -55,10 +55,10 @@ def command_parser(program: str, command: Command, model: type[BaseModel]) -> On
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace | None:
-    """Parse `arguments`; None if help was asked for and printed.
+    """Parse `arguments`. Return None if help was requested and printed.
 
     Raises:
-        UsageError: a flag is unknown, or something is missing or too much.
+        UsageError: a flag is unknown, an argument is missing, or there are too many.
     """
     flags = {flag for action in parser._actions for flag in action.option_strings}
     for argument in arguments:

@@ -1,4 +1,4 @@
-"""The command `registry`: an embedded schema registry alone."""
+"""The command `registry`: only an embedded schema registry."""
 
 from functools import partial
 
@@ -10,10 +10,10 @@ _print_line = partial(print, flush=True)
 
 
 async def run(settings: EmbeddedRegistrySettings) -> None:
-    """Start, print `ready URL` once it answers, run until a signal, stop cleanly.
+    """Start, print `ready URL` once the registry answers, run until a signal, then stop it cleanly.
 
     Raises:
-        EmbeddedError: it cannot be started, or it ended by itself.
+        EmbeddedError: it cannot be started, or it ended unexpectedly.
     """
     registry = EmbeddedRegistry(settings.data_dir, settings.port, announce=_print_line)
 

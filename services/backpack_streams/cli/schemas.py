@@ -1,4 +1,4 @@
-"""`backpack-streams schemas register|check|list`: our schemas in the schema registry, one subject a topic."""
+"""`backpack-streams schemas register|check|list`: our schemas in the schema registry, one subject per topic."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,11 +27,12 @@ from backpack_streams.runtime.kafka import registry_connection
 
 
 async def run(settings: SchemasSettings, action: str) -> int:
-    """Registers what is missing, says what would be registered, or how the registry stands.
+    """Register missing schemas (`register`), show what would be registered (`check`), or show the registry's state (`list`).
 
     Raises:
-        UsageError: no registry is set. RegistryError: it does not answer, or refuses.
-        IncompatibleSchemaError: a subject forbids our schema; every such subject is named.
+        UsageError: no registry is set.
+        RegistryError: the registry does not answer, or refuses.
+        IncompatibleSchemaError: a subject does not accept our schema; the message names every such subject.
     """
     connection = registry_connection(settings)
     if connection is None:

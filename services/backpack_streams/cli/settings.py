@@ -1,4 +1,4 @@
-"""Settings of the commands that are no service of their own."""
+"""Settings of the commands that are not services."""
 
 import re
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from backpack_streams.runtime.settings import KafkaSettings, LogSettings, Settin
 
 
 class EmbeddedKafkaSettings(LogSettings):
-    """What `backpack-streams kafka` takes."""
+    """The settings of `backpack-streams kafka`."""
 
     port: int = Field(
         default=19092,
@@ -31,10 +31,10 @@ class EmbeddedKafkaSettings(LogSettings):
 
 
 def checked_services(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Parts of the table of rights, each once.
+    """Return the named services of the table of ACLs, each once.
 
     Raises:
-        ValueError: none is named, or there is no such part.
+        ValueError: no service is named, or there is no such service.
     """
     for name in value:
         if name not in ACCESS:
@@ -45,7 +45,7 @@ def checked_services(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class OutputSettings(Settings):
-    """How a command prints what it found."""
+    """The output format of a command."""
 
     json_output: bool = Field(
         default=False, description="print one JSON object a line", json_schema_extra={"flag": "--json"}
@@ -53,7 +53,7 @@ class OutputSettings(Settings):
 
 
 class TopicsSettings(OutputSettings, KafkaSettings, LogSettings):
-    """What `backpack-streams topics` takes."""
+    """The settings of `backpack-streams topics`."""
 
     services: tuple[str, ...] = Field(
         default=tuple(ACCESS), description=f"whose rights `acls` prints: {', '.join(ACCESS)}"
@@ -81,11 +81,11 @@ class TopicsSettings(OutputSettings, KafkaSettings, LogSettings):
 
 
 class SchemasSettings(KafkaSettings, LogSettings):
-    """What `backpack-streams schemas` takes."""
+    """The settings of `backpack-streams schemas`."""
 
 
 class EmbeddedRegistrySettings(LogSettings):
-    """What `backpack-streams registry` takes."""
+    """The settings of `backpack-streams registry`."""
 
     port: int = Field(
         default=18081,
@@ -98,10 +98,10 @@ class EmbeddedRegistrySettings(LogSettings):
 
 
 def parse_instant(text: object) -> datetime:
-    """A moment as a user writes it, ISO 8601, UTC where no zone is named.
+    """Parse a time as a user writes it: ISO 8601, UTC if it names no zone.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a time.
     """
     try:
         moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
@@ -111,7 +111,7 @@ def parse_instant(text: object) -> datetime:
 
 
 class BookSettings(OutputSettings, KafkaSettings, LogSettings):
-    """What `backpack-streams book` takes."""
+    """The settings of `backpack-streams book`."""
 
     once: bool = Field(default=False, description="wait until the books are LIVE, print them and end")
     at: Annotated[datetime, BeforeValidator(parse_instant)] | None = Field(
@@ -138,7 +138,7 @@ class BookSettings(OutputSettings, KafkaSettings, LogSettings):
 
 
 class TailSettings(OutputSettings, KafkaSettings, LogSettings):
-    """What `backpack-streams tail` takes."""
+    """The settings of `backpack-streams tail`."""
 
     count: int | None = Field(
         default=None,

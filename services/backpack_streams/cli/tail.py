@@ -1,4 +1,4 @@
-"""`backpack-streams tail`: decoded records of a topic as they arrive."""
+"""`backpack-streams tail`: prints decoded records of a topic as they arrive."""
 
 import json
 import sys
@@ -22,10 +22,11 @@ _POLL_MILLIS = 500
 
 
 async def run(settings: TailSettings, topic: str) -> int:
-    """Prints records until there were enough, the end has come, or it is interrupted.
+    """Print records until `count` of them are printed, the end is reached, or the command is interrupted.
 
     Raises:
-        UsageError: there is no such topic. BusError: Kafka cannot be reached, or the end could not be.
+        UsageError: there is no such topic.
+        BusError: Kafka cannot be reached, or the end could not be reached.
     """
     name = topic_of_full_name(topic, settings.topic_prefix).full_name(settings.topic_prefix)
     codec = kafka_codec(settings)
@@ -53,7 +54,7 @@ async def run(settings: TailSettings, topic: str) -> int:
 
 
 async def _poll(reader: Reader, watch: EndWatch | None) -> list[Sequence[ConsumerRecord]]:
-    """The next records, those past the end left out, and with `watch` brought up to date."""
+    """Return the next records. With `watch`, leave out those past the end, and update it."""
     if watch is None:
         return list((await reader.poll(_POLL_MILLIS)).values())
     batches = await reader.poll(_POLL_MILLIS, only=list(watch.reached))
@@ -91,7 +92,7 @@ def _value(codec: Codec, value: bytes | None) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Decimals as plain strings, bytes as text, the rest as it is."""
+    """Return decimals as plain strings, bytes as text, other values unchanged."""
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, bytes):

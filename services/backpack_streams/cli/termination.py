@@ -1,7 +1,7 @@
-"""SIGTERM ends every command, also where the kernel would not: process 1 of a container gets no signal's default action.
+"""Makes SIGTERM end every command. As process 1 of a container, a process gets no default action of a signal from the kernel.
 
-Commands that take SIGTERM themselves (services, the sandbox, `replay`) put their own handler over this one. The first
-SIGTERM unwinds as Ctrl-C does, so that files and connections are closed; a second one ends the process at once.
+Commands that handle SIGTERM themselves (services, the sandbox, `replay`) replace this handler with their own. The first
+SIGTERM unwinds like Ctrl-C, so that files and connections are closed; a second one ends the process at once.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 class Terminated(SystemExit):
-    """SIGTERM came. A `SystemExit`, since that is what event loops let pass."""
+    """SIGTERM was received. It is a `SystemExit`, because event loops let that pass."""
 
 
 @contextlib.contextmanager
 def ends_on_sigterm() -> Iterator[None]:
-    """Within it, SIGTERM raises `Terminated` where the code is, unless somebody else handles it already."""
+    """Within this context SIGTERM raises `Terminated` at the current line, unless another handler is installed already."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -34,8 +34,8 @@ def ends_on_sigterm() -> Iterator[None]:
 
 
 async def run_until_sigterm(coroutine: Coroutine[Any, Any, T]) -> T | int:
-    """What `coroutine` returns, or `EXIT_TERMINATED` where SIGTERM cancelled it: an exception may not cut through a loop anywhere."""
-    import asyncio  # not for `--help`
+    """Return the result of `coroutine`, or `EXIT_TERMINATED` if SIGTERM cancelled it: an exception must not interrupt a loop anywhere."""
+    import asyncio  # not needed for `--help`
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     terminated = False
@@ -55,7 +55,7 @@ async def run_until_sigterm(coroutine: Coroutine[Any, Any, T]) -> T | int:
             raise
         return EXIT_TERMINATED
     finally:
-        # The loop's own leave-taking is left, and it may wait for a thread that waits for somebody who is away.
+        # The loop still has to shut down, and that may wait for a thread that waits for a server that does not answer.
         loop.remove_signal_handler(signal.SIGTERM)
         signal.signal(signal.SIGTERM, _leave_at_once if terminated else _leave)
 

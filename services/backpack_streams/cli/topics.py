@@ -1,4 +1,4 @@
-"""`backpack-streams topics apply|list|acls`: the topics as declared, what of it Kafka has, and the rights that each service needs."""
+"""`backpack-streams topics apply|list|acls`: the topics as declared, their state in Kafka, and the ACLs that each service needs."""
 
 import json
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from backpack_streams.runtime.kafka import kafka_connection
 
 
 async def run(settings: TopicsSettings, action: str) -> int:
-    """Brings Kafka in line (`apply`), says how it stands (`list`), or prints ACLs without asking Kafka anything (`acls`).
+    """Apply the declared topics to Kafka (`apply`), show their state (`list`), or print ACLs without a request to Kafka (`acls`).
 
     Raises:
-        BusError: Kafka cannot be reached or refuses.
+        BusError: Kafka cannot be reached, or refuses.
     """
     if action == "acls":
         for line in _acls_as_json(settings) if settings.json_output else _acls(settings):
@@ -67,7 +67,7 @@ def _declared(topic: Topic, prefix: str) -> dict[str, object]:
 
 
 def _granted(settings: TopicsSettings) -> Iterator[tuple[str, str, list[Grant]]]:
-    """Each service, who it logs in as, and what it needs."""
+    """Yield each service, its principal, and the ACLs that it needs."""
     for service in settings.services:
         principal = settings.principal or f"User:{service}"
         yield service, principal, list(grants(service, settings.topic_prefix, settings.group_id))

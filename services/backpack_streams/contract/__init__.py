@@ -1,1 +1,1 @@
-"""Our topics in documents for others, made from the schemas and the list of topics."""
+"""Generates documents about our topics for other teams, from the schemas and the list of topics."""

@@ -1,4 +1,4 @@
-"""Writes documents into FOLDER, and records as types. Run by `make docs` as `python -m backpack_streams.contract FOLDER`."""
+"""Writes documents into FOLDER, and typed records. `make docs` runs it as `python -m backpack_streams.contract FOLDER`."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ RECORDS = Path(__file__).parents[1] / "books" / "records"
 
 
 def generated() -> dict[str, str]:
-    """The text of each generated document, by its name in docs/."""
+    """Return the text of each generated document, by its name in docs/."""
     return {
         "asyncapi.json": json.dumps(asyncapi_document(), indent=1, ensure_ascii=False) + "\n",
         "coverage.md": coverage_page(),

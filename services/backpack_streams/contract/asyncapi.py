@@ -1,4 +1,4 @@
-"""Our topics as an AsyncAPI 3 document, the Avro schemas as payloads."""
+"""Describes our topics as an AsyncAPI 3 document, with the Avro schemas as payloads."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _ABOUT = (
 
 
 def asyncapi_document(prefix: str = DEFAULT_PREFIX) -> dict[str, Any]:
-    """The document as JSON types; the same code always gives the same document."""
+    """Return the document as JSON types; the same code always returns the same document."""
     return {
         "asyncapi": "3.0.0",
         "info": {

@@ -1,4 +1,4 @@
-"""The page that says what becomes of everything the exchange publishes: channel or endpoint, topic, record, from the services' tables."""
+"""The page that lists everything the exchange publishes, with topic and record, or why there is none; from the services' tables."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -36,7 +36,7 @@ becomes, or why it becomes none. This page is generated from the tables that the
 
 
 class Channel(NamedTuple):
-    """A channel as the exchange's page writes it, and what becomes of it."""
+    """A channel as the exchange's page writes it, with its topic, record and service."""
 
     name: str
     topic: str
@@ -45,7 +45,7 @@ class Channel(NamedTuple):
 
 
 def channels() -> list[Channel]:
-    """Every channel that a service carries."""
+    """Return every channel that a service carries."""
     return [
         Channel(name, family.topic(kind), family.record, service)
         for service, families in _SERVICES
@@ -68,7 +68,7 @@ def _kinds(family: Family) -> Iterator[tuple[StreamKind, str]]:
 
 
 def coverage_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     table = endpoints(RestPollerSettings())
     asked = [
         (f"`GET {path}`", *_topic(name), "rest-poller", "", when) for path, (name, when) in ASKED_WHEN_NEEDED.items()

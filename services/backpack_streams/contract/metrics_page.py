@@ -1,4 +1,4 @@
-"""Our metrics as a page for people, by the question that they answer: every name from the collectors that the services register."""
+"""Our metrics as a page for people, grouped by the question they answer; every name comes from the services' collectors."""
 
 import asyncio
 import base64
@@ -54,7 +54,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "Does the exchange take our signatures?": r"signatures?_.*",
     "What does `record` write?": r"record(ed|ing)_.*",
 }
-"""Which metrics (without prefix) answer which question."""
+"""The metrics (names without prefix) that answer each question."""
 
 _PRODUCERS = frozenset({"market-producer", "perp-producer", "account-producer"})
 _UNITS = (
@@ -81,12 +81,12 @@ services register: `make docs`.
 
 
 def services(folder: Path) -> dict[str, Service]:
-    """Every service with its default settings, a schema registry and series for each symbol; none is opened.
+    """Return every service with its default settings, a schema registry and series for each symbol; none is opened.
 
-    Needs a running event loop. `folder` is where the recorder makes its file; close the recorder.
+    Needs a running event loop. The recorder creates its file in `folder`; close the recorder.
     """
     kafka = {"schema_registry_url": "http://127.0.0.1:1", "metrics_per_symbol": True}
-    key = SecretStr(base64.b64encode(bytes(32)).decode())  # nobody's: nothing is signed
+    key = SecretStr(base64.b64encode(bytes(32)).decode())  # no account has this key; nothing is signed
     return {
         "market-producer": Producer("market-producer", MarketProducerSettings(**kafka), MARKET_FAMILIES),
         "perp-producer": Producer("perp-producer", PerpProducerSettings(**kafka), PERP_FAMILIES),
@@ -100,7 +100,7 @@ def services(folder: Path) -> dict[str, Service]:
 
 
 def described() -> dict[str, dict[str, Description]]:
-    """What each service shows: by service and by name."""
+    """Return the metrics of each service: by service and by name."""
     return asyncio.run(_described())
 
 
@@ -117,10 +117,10 @@ async def _described() -> dict[str, dict[str, Description]]:
 
 
 def question_of(name: str) -> str:
-    """The question that a metric answers; `name` is without the prefix.
+    """Return the question that a metric answers; `name` is without the prefix.
 
     Raises:
-        KeyError: it answers none, or several.
+        KeyError: it answers no question, or several.
     """
     found = [question for question, names in QUESTIONS.items() if re.fullmatch(names, name)]
     if len(found) != 1:
@@ -129,7 +129,7 @@ def question_of(name: str) -> str:
 
 
 def metrics_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     shown = described()
     meanings = {name: each for of_service in shown.values() for name, each in of_service.items()}
     by_question: dict[str, list[Description]] = {question: [] for question in QUESTIONS}

@@ -12,7 +12,7 @@ _TIMES = {"timestamp-micros": "timestamp (µs, UTC)", "timestamp-millis": "times
 
 
 def topics_page(prefix: str = DEFAULT_PREFIX) -> str:
-    """`docs/topics.md`."""
+    """Return the text of `docs/topics.md`."""
     return "\n".join([*_topics(prefix), *_records(prefix)])
 
 

@@ -1,4 +1,4 @@
-"""Our records as types of Python: a `TypedDict` each, and every topic's name with the type of its records."""
+"""Generates our records as Python types: a `TypedDict` each, and every topic's name with the type of its records."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ _TITLES: Final = {
 
 
 def typed_records() -> dict[str, str]:
-    """The text of each module of `backpack_streams/books/records/`, by its name."""
+    """Return the text of each module of `backpack_streams/books/records/`, by its name."""
     areas = {area: list(topics) for area, topics in groupby(sorted(TOPICS, key=_area), key=_area)}
     modules = {f"{area}.py": _module(area, topics) for area, topics in areas.items()}
     return modules | {"__init__.py": _package(areas)}
@@ -91,7 +91,7 @@ def _all(names: list[str]) -> Iterator[str]:
 
 
 def _import_order(name: str) -> tuple[bool, list[str]]:
-    """Constants before classes, and numbers by their size, as the linter has them."""
+    """Sort constants before classes, and numbers by their size, as the linter does."""
     return not name.isupper(), [part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
@@ -105,7 +105,11 @@ def _constant(topic: Topic) -> str:
 
 
 def _add_class(record: Mapping[str, Any], classes: dict[str, list[str]]) -> None:
-    """The record's class, after those of the records in it. A name means one thing in a module: what differs is an error."""
+    """Add the record's class, after those of the records in it.
+
+    Raises:
+        CodecError: the module has another record of that name with other fields.
+    """
     fields = [f"    {field['name']}: {_type(field['type'], classes)}" for field in record["fields"]]
     name = record["name"]
     doc = " ".join(record.get("doc", "").split())
@@ -115,7 +119,7 @@ def _add_class(record: Mapping[str, Any], classes: dict[str, list[str]]) -> None
 
 
 def _docstring(text: str) -> Iterator[str]:
-    """The first sentence stands alone, as the house has it, where one line is too short."""
+    """Yield the lines; if one line is too short, the first sentence stands alone, as in all docstrings of the project."""
     if len(text) <= 120:
         yield f'    """{text}"""'
         return
@@ -133,7 +137,7 @@ def _docstring(text: str) -> Iterator[str]:
 
 
 def _type(node: Any, classes: dict[str, list[str]]) -> str:
-    """The type of a field as the codec reads it. Adds the classes of records inside."""
+    """Return the type of a field as the codec decodes it. Add the classes of nested records."""
     if isinstance(node, list):
         branches = list(dict.fromkeys(_type(branch, classes) for branch in node if branch != "null"))
         return " | ".join([*branches, "None"] if "null" in node else branches)

@@ -1,4 +1,4 @@
-"""An account at the sandbox, so that the demo shows private streams too: a key of its own, made once for a data folder."""
+"""An account at the sandbox, so that the demo shows private streams too. Its key is created once per data folder."""
 
 import base64
 from pathlib import Path
@@ -12,13 +12,13 @@ __all__ = ["DemoAccount"]
 
 
 class DemoAccount:
-    """`key_file` holds the private key as users keep theirs; the sandbox is told `public_key`."""
+    """`key_file` holds the private key in the users' format; the sandbox takes `public_key`."""
 
     def __init__(self, key_file: Path) -> None:
-        """Takes the key of the file, or makes one.
+        """Read the key from the file, or create one.
 
         Raises:
-            DemoError: the file cannot be written, or holds something else.
+            DemoError: the file cannot be written, or does not hold a key.
         """
         self.key_file = key_file
         try:

@@ -1,6 +1,6 @@
-"""What the demo shows, worked out from events: books, rates, gaps, lag, and what is new. Sans I/O, and without a clock.
+"""The demo's state, computed from events: books, rates, gaps, lag, and news. Sans I/O, and without a clock.
 
-Times are seconds on one monotonic clock, `_us` microseconds since the Unix epoch. Topics go by their names without the prefix.
+Times are seconds on one monotonic clock; `_us` are microseconds since the Unix epoch. Topics have their names without the prefix.
 """
 
 from collections import Counter, deque
@@ -18,7 +18,7 @@ __all__ = ["Board"]
 
 RATE_WINDOW_SECONDS: Final = 5.0
 SETTLED_SECONDS: Final = 1.0
-"""So long the list of markets must have stood before all of it can count as LIVE."""
+"""How long the list of markets must be unchanged before all of it can count as LIVE."""
 _LAG_ROUNDS: Final = 20
 _STREAM_START: Final = "STREAM_START"
 _NO_LOSS: Final = frozenset({_STREAM_START, "REFILLED"})
@@ -30,7 +30,7 @@ _ALL_FRAMES: Final = "frames"
 class Board:
     """Everything seen since the demo began at `started_at`.
 
-    `first_ends` is how many records each topic held when nothing of this demo was in Kafka yet.
+    `first_ends` is the number of records in each topic before this demo wrote any.
     """
 
     def __init__(self, started_at: float, first_ends: Mapping[str, int]) -> None:
@@ -54,18 +54,18 @@ class Board:
         self._lags_us: deque[int] = deque(maxlen=_LAG_ROUNDS)
         self.news = NewsDesk()
         self.all_live_after_seconds: float | None = None
-        """From the start until every open market's book was `LIVE` for the first time."""
+        """Seconds from the start until the books of all open markets were `LIVE` for the first time."""
 
-    # What happens.
+    # Events.
 
     def saw_listing(self, open_symbols: Iterable[str], at: float) -> None:
-        """The exchange's open markets, as Kafka has them: the books to expect."""
+        """Take the exchange's open markets from Kafka: the books to expect."""
         expected = frozenset(open_symbols)
         if expected != self._expected:
             self._expected, self._expected_since = expected, at
 
     def saw_update(self, update: BookUpdate) -> None:
-        """One event of one book."""
+        """Take one event of one book."""
         market, outcome = update.market, update.outcome
         symbol = market.symbol
         self._markets[symbol] = market
@@ -82,34 +82,34 @@ class Board:
             self.news.add(f"{symbol} is LIVE again at update {market.last_update_id}")
 
     def saw_backlog_end(self) -> None:
-        """The updates seen so far had waited for this reader: their age says nothing of the lag."""
+        """Forget the newest update: the updates so far had waited for this reader, so their age does not measure the lag."""
         self._newest_engine_us = 0
 
     def saw_round_end(self, now_us: int) -> None:
-        """The updates that Kafka has just been given have all been seen; the newest of them tells the lag."""
+        """All updates that Kafka has just received are seen; the age of the newest one is the lag. `now_us` is the wall clock."""
         if self._newest_engine_us:
             self._lags_us.append(now_us - self._newest_engine_us)
             self._newest_engine_us = 0
 
     def saw_ends(self, ends: Mapping[str, int], depth_records_read: int, at: float) -> None:
-        """How many records each topic holds now, and how many of depth were read here since the first ends."""
+        """Take the number of records in each topic now, and the number of depth records read here since the first ends."""
         self._ends = ends
         self._unread_records = max(0, self._records(_DEPTH) - depth_records_read)
         self._topic_rates.add(at, ends)
 
     def saw_gap(self, gap: Mapping[str, Any]) -> None:
-        """A record of the gap topic. Those that say where a stream begins, or that a gap is closed, are no news."""
+        """Take a record of the gap topic. A record that marks the start of a stream, or a refilled gap, is no news."""
         self._gaps[gap["reason"]] += 1
         if gap["reason"] not in _NO_LOSS:
             self.news.add(gap_line(gap))
 
     def saw_dead_letter(self, letter: Mapping[str, Any]) -> None:
-        """A record of the dead letter topic."""
+        """Take a record of the dead letter topic."""
         self._dead_letters += 1
         self.news.add(dead_letter_line(letter))
 
     def saw_service(self, name: str, report: ServiceReport, note: str, at: float) -> None:
-        """What a service says of itself; `note` is what its log says where it is not ready."""
+        """Take a service's report; `note` is the latest trouble in its log if the service is not ready."""
         known = self._services.get(name)
         if report.is_ready and not (known and known.is_ready):
             self.news.add_milestone(f"{name} ready")
@@ -120,7 +120,7 @@ class Board:
         self._frame_rates.add(at, {_ALL_FRAMES: sum(each.frames for each in self._services.values())})
 
     def tick(self, at: float) -> None:
-        """Time has passed: to be called about once a second, and as soon as all books may be LIVE."""
+        """Let time pass: call it about once a second, and as soon as all books may be LIVE."""
         self._update_rates.add(at, self._updates.copy())
         if (
             self.all_live_after_seconds is None
@@ -131,7 +131,7 @@ class Board:
             self.all_live_after_seconds = at - self._started_at
             self.news.add_milestone(f"all {len(self._expected)} books LIVE after {self.all_live_after_seconds:.1f} s")
 
-    # What is shown.
+    # Views.
 
     @property
     def expected_symbols(self) -> frozenset[str]:
@@ -139,26 +139,26 @@ class Board:
         return self._expected
 
     def book_rows(self, now_us: int) -> list[BookRow]:
-        """The books of the open markets, by symbol."""
+        """Return the books of the open markets, by symbol."""
         return [
             book_row(symbol, self._markets.get(symbol), self._update_rates.rate(symbol), now_us)
             for symbol in sorted(self._expected, key=str.casefold)
         ]
 
     def topic_rows(self) -> list[TopicRow]:
-        """The topics that hold something of this demo, in their declared order."""
+        """Return the topics that hold a record of this demo, in their declared order."""
         rows = [TopicRow(topic, self._records(topic), self._topic_rates.rate(topic)) for topic in self._ends]
         return [row for row in rows if row.records]
 
     def service_rows(self) -> list[ServiceRow]:
-        """The services that have answered once."""
+        """Return the services that have answered at least once."""
         return [
             ServiceRow(name, report.is_ready, "" if report.is_ready else self._notes[name] or "; ".join(report.reasons))
             for name, report in self._services.items()
         ]
 
     def totals(self, at: float) -> Totals:
-        """Everything in a few numbers."""
+        """Return the totals."""
         return Totals(
             up_seconds=at - self._started_at,
             live_books=self._live_books(),
@@ -175,7 +175,7 @@ class Board:
         )
 
     def _live_books(self) -> int:
-        """Only books that something reached in this demo count: one left in Kafka by an earlier run is not live."""
+        """Count only books that received an update in this demo: one that an earlier run left in Kafka is not live."""
         known = (self._markets.get(symbol) for symbol in self._expected)
         return sum(1 for market in known if market is not None and market.status is Status.LIVE)
 

@@ -29,16 +29,17 @@ _END_AFTER_KILL_SECONDS: Final = 5.0
 
 
 async def run(settings: DemoSettings) -> int:
-    """Run until a signal; a second one kills everything at once.
+    """Run until a signal; a second signal kills everything at once.
 
-    Returns 0 after a signal, since Ctrl-C is how a demo ends; 130 when it took a second one.
+    Returns 0 after one signal, because Ctrl-C is the normal end of a demo; 130 after a second one.
 
     Raises:
-        UsageError: a port is in use. BackpackStreamsError: a program could not be started, or ended by itself.
+        UsageError: a port is in use.
+        BackpackStreamsError: a program could not be started, or ended unexpectedly.
     """
     ports = claim_ports(settings)
     folder = DemoFolder.open(settings.data_dir)
-    # The terminal belongs to the display.
+    # The display owns the terminal.
     log = (folder.logs / "demo.log").open("a", encoding="utf-8")
     configure_logging(LogSettings(log_level=settings.log_level, log_format=log_format(settings)), log)
     demo = Demo(settings, ports, folder, _display())
@@ -73,7 +74,7 @@ def _stopping_on_signals(demo: Demo, running: "asyncio.Task[None]") -> Iterator[
             running.cancel()
             return
         demo.kill()
-        # What dies with this process is dead by then; only our own leave-taking could still hang.
+        # All programs are dead by then; only our own shutdown could still hang.
         loop.call_later(_END_AFTER_KILL_SECONDS, os._exit, EXIT_KILLED)
 
     for number in _STOP_SIGNALS:

@@ -1,4 +1,4 @@
-"""With which arguments and environment the demo starts each of its programs. Sans I/O."""
+"""The arguments and the environment of each program that the demo starts. Sans I/O."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ __all__ = ["SANDBOX", "child_environment", "has_account", "sandbox_command", "se
 
 SANDBOX: Final = "sandbox"
 _BOOK_SERVICE: Final = "book-builder"
-"""Kafka is all it knows."""
+"""It connects only to Kafka."""
 _PUBLIC_SERVICES: Final = ("market-producer", "perp-producer", "rest-poller", _BOOK_SERVICE)
 _ACCOUNT_SERVICE: Final = "account-producer"
 _OTHER_SETTING_VARIABLES: Final = frozenset({"SCHEMA_REGISTRY_URL"})
@@ -24,17 +24,17 @@ _IMPORT_ROOT: Final = Path(backpack_streams.__file__).parents[1]
 
 
 def has_account(settings: DemoSettings) -> bool:
-    """Whether there is an account to show: at the real exchange only its owner has one, and a recording has none."""
+    """Whether there is an account to show: at the real exchange only its owner has a key, and a recording has no account."""
     return not settings.live and settings.recording is None
 
 
 def services(settings: DemoSettings) -> tuple[str, ...]:
-    """The services that the demo runs."""
+    """Return the services that the demo runs."""
     return (*_PUBLIC_SERVICES, _ACCOUNT_SERVICE) if has_account(settings) else _PUBLIC_SERVICES
 
 
 def sandbox_command(settings: DemoSettings, ports: DemoPorts, account: DemoAccount | None = None) -> list[str]:
-    """How the stand-in for the exchange is started."""
+    """Return the sandbox's command line."""
     command = _program(SANDBOX)
     command += ["--ws-port", str(ports.ws), "--rest-port", str(ports.rest), "--control-port", str(ports.control)]
     if account is not None:
@@ -44,7 +44,7 @@ def sandbox_command(settings: DemoSettings, ports: DemoPorts, account: DemoAccou
     if settings.rate is not None:
         command += ["--rate", str(settings.rate)]
     if settings.recording is not None:
-        # Kafka removes records by their timestamps: those of an old recording would be gone within minutes.
+        # Kafka deletes records by their timestamps: those of an old recording would be gone within minutes.
         command += ["--recording", str(settings.recording.absolute()), "--retime"]
     return command
 
@@ -52,7 +52,7 @@ def sandbox_command(settings: DemoSettings, ports: DemoPorts, account: DemoAccou
 def service_command(
     name: str, settings: DemoSettings, ports: DemoPorts, metrics_port: int, account: DemoAccount | None = None
 ) -> list[str]:
-    """How a service is started; without URLs it takes the real exchange."""
+    """Return a service's command line; without URLs the service uses the real exchange."""
     command = [*_program(name), "--bootstrap-servers", ports.bootstrap_servers, "--metrics-port", str(metrics_port)]
     if ports.registry_url is not None:
         command += ["--schema-registry-url", ports.registry_url]
@@ -64,22 +64,22 @@ def service_command(
 
 
 def log_format(settings: DemoSettings) -> str:
-    """The form of the log files: they are for people unless JSON is asked for."""
+    """Return the format of the log files: text for people, unless JSON is requested."""
     return "json" if settings.log_format == "json" else "text"
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without any setting: one meant for the demo or for a service elsewhere must not reach its services."""
+    """Return our environment without any setting: a setting for the demo or for another service must not reach the demo's services."""
     kept = {
         name: value
         for name, value in environment.items()
         if not name.startswith(VARIABLE_PREFIX) and name not in _OTHER_SETTING_VARIABLES
     }
-    # They import what we imported, wherever that lies.
+    # The programs import the package from the same place as this process.
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_IMPORT_ROOT), environment.get("PYTHONPATH", "")]))
     return kept
 
 
 def _program(name: str) -> list[str]:
-    # -P: a file in the current folder that is called like a module must not be imported in its place.
+    # -P: a file in the current folder must not be imported in place of a module of the same name.
     return [sys.executable, "-P", "-m", "backpack_streams.cli.main", name]

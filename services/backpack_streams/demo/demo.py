@@ -1,4 +1,4 @@
-"""The demo itself: starts every program in order, watches over all of them, and stops them in the order that loses nothing."""
+"""The demo itself: starts every program in order, watches all of them, and stops them in an order that loses nothing."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ __all__ = ["Demo"]
 logger = logging.getLogger(__name__)
 
 TOPIC_PREFIX: Final = "backpack."
-# A lone broker on a machine that is busy for a while must not be shut out by itself (9 s by default).
+# On a machine that is busy for a while, a lone broker must not fence itself off (after 9 s by default).
 KAFKA_PROPERTIES: Final = {"broker.session.timeout.ms": "60000"}
 TOPICS_KNOWN_SECONDS: Final = 30.0
 SANDBOX_START_SECONDS: Final = 60.0
@@ -55,7 +55,7 @@ _POLL_SECONDS: Final = 0.1
 
 
 class Demo:
-    """One demo. `run` it; `kill` makes an end of a stop that takes too long."""
+    """One demo. Call `run`; `kill` ends a stop that takes too long."""
 
     def __init__(self, settings: DemoSettings, ports: DemoPorts, folder: DemoFolder, display: Display) -> None:
         self._settings = settings
@@ -81,14 +81,14 @@ class Demo:
         self._services: list[Program] = []
         self._started_at = time.monotonic()
         self.is_stopping = False
-        """Whether the end has begun: what is left to do must not be cancelled."""
+        """Whether the stop has begun: it must not be cancelled."""
 
     async def run(self) -> NoReturn:
-        """Start everything and keep it running until cancelled; then, or after a failure, nothing runs any more.
+        """Start everything and keep it running until cancelled; after that, or after a failure, nothing runs.
 
         Raises:
-            BackpackStreamsError: a program could not be started, or ended by itself; one line that says which and why.
-            OSError: nobody reads the output any more.
+            BackpackStreamsError: a program could not be started, or ended unexpectedly; one line says which and why.
+            OSError: the output's reader is gone.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -100,11 +100,11 @@ class Demo:
         raise DemoError("the demo ended although nothing asked it to; its logs say what came before")
 
     def kill(self) -> None:
-        """SIGKILL to every program."""
+        """Send SIGKILL to every program."""
         for program in (*self._services, *filter(None, [self._sandbox])):
             program.kill()
         for pid in self._kafka.broker_pids.values():
-            with suppress(ProcessLookupError):  # it ended by itself meanwhile
+            with suppress(ProcessLookupError):  # it has ended meanwhile
                 os.kill(pid, signal.SIGKILL)
         if self._registry is not None:
             self._registry.kill()
@@ -143,14 +143,14 @@ class Demo:
         group.create_task(self._display.show(observer.board, self._place), name="display")
 
     async def _watch_registry(self, registry: EmbeddedRegistry) -> None:
-        """Its end is no end of the demo: what is known of it is enough to go on."""
+        """Report the registry's end; the demo goes on, because the services have the schemas that they need."""
         try:
             await registry.wait()
         except EmbeddedError as error:
             self._display.say(f"{error}; everything else goes on")
 
     async def _start_services(self, group: asyncio.TaskGroup) -> list[tuple[Program, int]]:
-        # Taken at the last moment, so that nobody else takes one meanwhile.
+        # Picked at the last moment, so that no other program takes one in between.
         names = services(self._settings)
         ports = free_ports(len(names), HOST)
         for name, port in zip(names, ports, strict=True):
@@ -173,7 +173,7 @@ class Demo:
     # Stop.
 
     async def _stop(self) -> None:
-        """Who writes stops first, and hands Kafka what is left; Kafka stops last."""
+        """Stop the programs that write first, so that they flush to Kafka; stop Kafka last."""
         self.is_stopping = True
         if self._services:
             self._tell("stopping the services")
@@ -194,16 +194,16 @@ class Demo:
         try:
             async with asyncio.timeout(OBSERVER_CLOSE_SECONDS):
                 await observer.close()
-        except TimeoutError:  # a Kafka that was killed answers no goodbye
+        except TimeoutError:  # a killed Kafka does not answer
             logger.warning("the readers did not close in time")
 
     def _tell(self, line: str) -> None:
-        with suppress(OSError):  # nobody reads the output any more; all must be stopped nevertheless
+        with suppress(OSError):  # the output's reader is gone, but everything must be stopped
             self._display.say(line)
 
 
 async def _make_topics(admin: TopicAdmin) -> None:
-    """Kafka answers that a topic is made a little before its broker knows of it."""
+    """Create the topics and wait for the broker: Kafka confirms a topic a little before its broker knows it."""
     await admin.apply(TOPICS)
     deadline = time.monotonic() + TOPICS_KNOWN_SECONDS
     while len(await admin.existing(TOPICS)) < len(TOPICS):

@@ -1,4 +1,4 @@
-"""How the demo speaks: what every display can do, and the plain one, line by line, for output that is no terminal."""
+"""The demo's output: the interface of all displays, and the plain display that prints lines if the output is no terminal."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ _LOOK_SECONDS: Final = 0.25
 
 
 class Display(Protocol):
-    """Where lines and the live state go."""
+    """Shows lines and the live state."""
 
     def say(self, line: str) -> None:
         """Show a line."""
@@ -25,13 +25,13 @@ class Display(Protocol):
 
 
 class PlainDisplay:
-    """Prints news as they come and a summary every ten seconds."""
+    """Prints news as they arrive, and a summary every ten seconds."""
 
     def say(self, line: str) -> None:
         """Print a line at once.
 
         Raises:
-            OSError: nobody reads the output any more.
+            OSError: the output's reader is gone.
         """
         print(line, flush=True)  # noqa: T201 - this is the command's output
 
@@ -39,7 +39,7 @@ class PlainDisplay:
         """Print until cancelled.
 
         Raises:
-            OSError: nobody reads the output any more.
+            OSError: the output's reader is gone.
         """
         due = time.monotonic() + SUMMARY_SECONDS
         has_told_what_to_try = False
@@ -64,7 +64,7 @@ class PlainDisplay:
 
 
 def summary_line(totals: Totals) -> str:
-    """The totals in one line."""
+    """Return the totals in one line."""
     words = [
         f"up {totals.up_seconds:.0f} s: {totals.live_books} of {totals.expected_books} books LIVE",
         f"{totals.frames_per_second:.0f} frames/s in",

@@ -1,4 +1,4 @@
-"""How the demo fails: a port that is taken, a folder that cannot be used, a program that ended by itself."""
+"""Errors of the demo: a port is taken, a folder cannot be used, a program ended unexpectedly."""
 
 from backpack_streams.errors import BackpackStreamsError, UsageError
 
@@ -6,12 +6,12 @@ __all__ = ["DemoError", "PortInUseError", "ProgramEndedError"]
 
 
 class DemoError(BackpackStreamsError):
-    """The demo cannot start or cannot go on."""
+    """The demo cannot start or continue."""
 
 
 class PortInUseError(UsageError):
-    """A port that the demo is to listen on is taken."""
+    """A port that the demo needs is taken."""
 
 
 class ProgramEndedError(DemoError):
-    """One of the demo's programs ended although nobody asked it to."""
+    """One of the demo's programs ended although nothing asked it to."""

@@ -1,4 +1,4 @@
-"""What of the demo's state fits on a screen: which part gets how many lines, and what is left out first. Sans I/O."""
+"""Fits the demo's state on a screen: how many lines each part gets, and what is left out first. Sans I/O."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -16,7 +16,7 @@ _NEWS_LINES_AT_MOST: Final = 5
 
 
 class Lines(NamedTuple):
-    """Lines for each part that can be cut, headings not counted."""
+    """Lines for each part that can be cut, without headings."""
 
     books: int
     topics: int
@@ -24,7 +24,7 @@ class Lines(NamedTuple):
 
 
 def fit(height: int, *, books: int, topics: int, news: int) -> Lines:
-    """Share out a screen among what there is to show: where it is short, news give way first, then topics, then books."""
+    """Divide a screen of `height` lines among the parts. If it is too small, news are cut first, then topics, then books."""
     books, topics, news = max(1, books), max(1, topics), min(news, _NEWS_LINES_AT_MOST)
     room = height - HEADER_LINES - STATUS_LINES - _BOOK_HEADING_LINES
     missing = books + topics + news - room
@@ -36,7 +36,7 @@ def fit(height: int, *, books: int, topics: int, news: int) -> Lines:
 
 
 def most_telling(rows: Sequence[BookRow], lines: int) -> list[BookRow]:
-    """All rows where there are lines for them; else those of books that are not LIVE first, with a line kept to say so."""
+    """Return all rows if they fit; else rows of books that are not LIVE first, with one line left to count the rest."""
     if len(rows) <= lines:
         return list(rows)
     by_need = sorted(range(len(rows)), key=lambda place: rows[place].is_live)
@@ -44,6 +44,6 @@ def most_telling(rows: Sequence[BookRow], lines: int) -> list[BookRow]:
 
 
 def busiest(rows: Sequence[TopicRow], most: int) -> list[TopicRow]:
-    """The `most` topics that records come to fastest, in the order they were in."""
+    """Return the `most` topics with the highest rates, in their original order."""
     by_rate = sorted(range(len(rows)), key=lambda place: -rows[place].records_per_second)
     return [rows[place] for place in sorted(by_rate[:most])]

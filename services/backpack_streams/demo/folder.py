@@ -1,4 +1,4 @@
-"""Where a demo keeps Kafka's data and everybody's logs: a folder that stays, or one that goes with the demo."""
+"""The folder of Kafka's data and all logs: a permanent one, or a temporary one that is removed with the demo."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ _TEMPORARY_PREFIX = "backpack-streams-demo-"
 
 
 class DemoFolder:
-    """A folder with `kafka` and `registry` (data) and `logs` in it."""
+    """A folder with `kafka` and `registry` (data), `logs`, and the account's key in it."""
 
     def __init__(self, path: Path, *, is_temporary: bool) -> None:
         self.path = path
@@ -24,7 +24,7 @@ class DemoFolder:
 
     @classmethod
     def open(cls, data_dir: Path | None) -> "DemoFolder":
-        """Make the folder if need be; None makes a temporary one.
+        """Create the folder if it does not exist; None creates a temporary one.
 
         Raises:
             DemoError: it cannot be written to.
@@ -42,7 +42,7 @@ class DemoFolder:
         return folder
 
     def close(self, *, keep_logs: bool) -> None:
-        """Remove what is temporary: the data always, the logs unless they are still of use."""
+        """Remove a temporary folder's data and key, and its logs unless `keep_logs`. Another folder stays as it is."""
         if self.is_temporary:
             for folder in (self.kafka, self.registry) if keep_logs else (self.path,):
                 shutil.rmtree(folder, ignore_errors=True)

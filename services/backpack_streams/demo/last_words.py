@@ -1,4 +1,4 @@
-"""Finds the line in a program's log that tells best why it ended, or why it does not get on. Sans I/O."""
+"""Finds the log line that explains best why a program ended, or why it makes no progress. Sans I/O."""
 
 import re
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 __all__ = ["last_words", "latest_trouble"]
 
 _LONGEST_QUOTE_CHARACTERS: Final = 300
-# From the most to the least telling: its own account of why, an exception's last line, an error.
+# From the most to the least informative: the program's own reason, an exception's last line, an error.
 _TELLING: Final = (
     re.compile(r"\bservice failed (?!unexpectedly)|^backpack-streams [\w-]+: "),
     re.compile(r"^[\w.]+(?:Error|Exception|Exit|Interrupt)\b"),
@@ -16,7 +16,7 @@ _TROUBLE: Final = re.compile(r'\b(?:WARNING|ERROR)\b|"level": "(?:warning|error)
 
 
 def last_words(log_text: str) -> str:
-    """One line, shortened if it is long."""
+    """Return the most informative line of the log, shortened if it is long."""
     lines = [line.rstrip() for line in log_text.splitlines() if line.strip()]
     for pattern in _TELLING:
         telling = [line for line in lines if pattern.search(line)]
@@ -26,7 +26,7 @@ def last_words(log_text: str) -> str:
 
 
 def latest_trouble(log_text: str) -> str:
-    """The last warning or error, shortened; empty if there is none."""
+    """Return the last warning or error, shortened; empty if there is none."""
     troubles = [line for line in log_text.splitlines() if _TROUBLE.search(line)]
     return _short(troubles[-1]) if troubles else ""
 

@@ -1,4 +1,4 @@
-"""What has happened that a person should read: one line each, a flood of them cut short. Sans I/O."""
+"""News for people: one line each, and a flood of them is cut short. Sans I/O."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ _LONGEST_DETAIL_CHARACTERS: Final = 120
 
 
 class NewsDesk:
-    """Lines in the order in which they came."""
+    """Lines in order of arrival."""
 
     def __init__(self) -> None:
         self._waiting: list[str] = []
         self._left_out = 0
         self.latest: deque[str] = deque(maxlen=LINES_KEPT)
-        """The last lines, oldest first, whether taken or not."""
+        """The last lines, oldest first, whether `take` has returned them or not."""
 
     def add(self, line: str) -> None:
-        """Take a line; what comes faster than it is taken is counted only."""
+        """Add a line. If lines arrive faster than `take` is called, the rest is only counted."""
         self.latest.append(line)
         if len(self._waiting) < MOST_LINES_AT_ONCE:
             self._waiting.append(line)
@@ -31,12 +31,12 @@ class NewsDesk:
             self._left_out += 1
 
     def add_milestone(self, line: str) -> None:
-        """Take a line that is never left out: there are few of them."""
+        """Add a line that is never left out; there are few of them."""
         self.latest.append(line)
         self._waiting.append(line)
 
     def take(self) -> list[str]:
-        """The lines since the last call."""
+        """Return the lines since the last call."""
         lines, self._waiting = self._waiting, []
         if self._left_out:
             lines.append(f"... and {self._left_out} more such lines")
@@ -45,19 +45,19 @@ class NewsDesk:
 
 
 def book_left_live(market: MarketView) -> str:
-    """A book that is not to be used any more."""
+    """Return the line for a book that is no longer LIVE."""
     return f"{market.symbol} is {market.status.value}: {market.reason}"
 
 
 def gap_line(gap: Mapping[str, Any]) -> str:
-    """A `Gap` record."""
+    """Return the line for a `Gap` record."""
     last_id, next_id = gap["last_id"], gap["next_id"]
     where = "" if last_id is None and next_id is None else f" between {_id(last_id)} and {_id(next_id)}"
     return f"gap in {gap['stream']}{where}: {gap['reason']}, {_short(gap['detail'])}"
 
 
 def dead_letter_line(letter: Mapping[str, Any]) -> str:
-    """A `DeadLetter` record."""
+    """Return the line for a `DeadLetter` record."""
     return f"dead letter from {letter['origin'] or letter['source']}: {letter['reason']}, {_short(letter['detail'])}"
 
 

@@ -1,4 +1,4 @@
-"""Reads what the demo shows, from Kafka and from the services' own pages, and hands it to the board."""
+"""Reads from Kafka and from the services' HTTP pages what the demo shows, and passes it to the board."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ __all__ = ["Observer"]
 logger = logging.getLogger(__name__)
 
 _REST_SECONDS: Final = 0.25
-"""Between two looks at the books: what came meanwhile is read at once, which costs a tenth of reading each by itself."""
+"""Pause between two looks at the books: reading the updates of a pause at once costs a tenth of reading each by itself."""
 _REPORTS_SECONDS: Final = 1.0
 _SERVICES_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 2.0
@@ -40,9 +40,9 @@ _EVERY_MARKET: Final = Selection(symbols=None)
 
 
 class Observer:
-    """To be opened once the topics exist and before a service writes: what comes later is of this demo.
+    """Open it once the topics exist and before a service writes: records that come later belong to this demo.
 
-    `measures_lag` says whether the exchange's times are of now: those of a recording are off by when it was started.
+    `measures_lag`: whether the exchange's times are current. Those of a recording are off by the time since its start.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Observer:
         self.board = Board(started_at, {})
 
     async def open(self) -> None:
-        """Connect, and read what is there already.
+        """Connect, and read what is in Kafka already.
 
         Raises:
             BusError: Kafka cannot be reached, or a topic is missing.
@@ -79,21 +79,21 @@ class Observer:
             self._stack = stack.pop_all()
 
     async def close(self) -> None:
-        """Disconnect; harmless when not open."""
+        """Disconnect. Does nothing if not open."""
         await self._stack.aclose()
 
     async def watch_kafka(self) -> None:
-        """Feed the board with what Kafka has, until cancelled.
+        """Pass what arrives in Kafka to the board, until cancelled.
 
         Raises:
-            BusError: Kafka refuses. One that does not answer is waited for.
+            BusError: Kafka refuses. If Kafka does not answer, the observer waits.
         """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_books())
             group.create_task(self._follow_reports())
 
     async def watch_services(self, services: Sequence[tuple[Program, int]]) -> None:
-        """Feed the board with what the services say on their metrics ports, until cancelled."""
+        """Pass to the board what the services report on their metrics ports, until cancelled."""
         async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
             while True:
                 for program, port in services:
@@ -110,7 +110,7 @@ class Observer:
                     return
 
     async def _follow_books(self) -> None:
-        """Two rounds after each rest: the first brings what has waited for us meanwhile, the second what comes just now."""
+        """Read two rounds after each pause: the first brings the updates of the pause, the second those that arrive just now."""
         board = self.board
         has_waited = True
         async with aclosing(self._books.rounds()) as rounds:
@@ -145,7 +145,7 @@ class Observer:
     async def _look_at_ends(self) -> None:
         try:
             ends = await self._reports.ends(self._places)
-        except BusError as error:  # a broker that is busy or gone; whoever watches it tells
+        except BusError as error:  # a broker that is busy or gone is reported by its own monitor
             logger.warning("kafka does not say how far its topics reach", extra={"error": str(error)})
             return
         self.board.saw_ends(self._by_topic(ends), self._books.updates - self._read_before, time.monotonic())
@@ -157,7 +157,7 @@ class Observer:
         return sums
 
     async def _starts(self, ends: Mapping[Place, int]) -> dict[Place, int]:
-        """The list of markets from its beginning, gaps and dead letters from now on."""
+        """Return the start offsets: the list of markets from its beginning, gaps and dead letters from their ends."""
         markets = [place for place in self._places if place[0] == self._prefix + _MARKETS]
         events = {
             place: ends[place] for place in ends if place[0] in (self._prefix + _GAPS, self._prefix + _DEAD_LETTERS)
@@ -182,7 +182,7 @@ class Observer:
     def _decoded(self, value: bytes | None) -> Mapping[str, Any] | None:
         try:
             return self._codec.decode(value or b"")[1]
-        except CodecError as error:  # anybody may write to the demo's Kafka
+        except CodecError as error:  # any program may write to the demo's Kafka
             logger.warning("a record cannot be read", extra={"error": str(error)})
             return None
 

@@ -1,4 +1,4 @@
-"""Where a demo can be reached and what to try on it, in words. Sans I/O."""
+"""The demo's addresses, and commands to try on it, as text. Sans I/O."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ class Place:
 
     @property
     def sandbox(self) -> str:
-        """Where the sandbox listens, as URLs."""
+        """The sandbox's URLs."""
         return f"{self.ports.ws_url} {self.ports.rest_url} control {self.ports.control_url}"
 
     @property
     def exchange_in_short(self) -> str:
-        """Who plays the exchange, and where, for a narrow terminal."""
+        """The exchange and its address, for a narrow terminal."""
         if self.ports.ws is None:
             return "the real one"
         return f"sandbox {self.ports.ws_url} {self.ports.rest_url} control :{self.ports.control}"
 
     def commands_to_try(self, symbols: Collection[str]) -> list[str]:
-        """What to type in another terminal; a book of one of `symbols`."""
+        """Return commands for another terminal; the book is that of one of `symbols`."""
         symbol = _FAVOURITE_SYMBOL if _FAVOURITE_SYMBOL in symbols or not symbols else min(symbols)
         where = "" if self.ports.kafka == DEFAULT_PORT else f" --bootstrap-servers {self.ports.bootstrap_servers}"
         if self.ports.registry_url is not None:

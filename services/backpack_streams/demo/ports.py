@@ -1,4 +1,4 @@
-"""The demo's ports: all are looked at before anything is started."""
+"""The demo's ports: all are checked before anything is started."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class DemoPorts:
-    """Where the demo's programs listen on loopback. Those of the sandbox and of the registry are None when they do not run."""
+    """The loopback ports of the demo's programs. Those of the sandbox and the registry are None if they do not run."""
 
     kafka: int
     ws: int | None = None
@@ -29,30 +29,30 @@ class DemoPorts:
 
     @property
     def registry_url(self) -> str | None:
-        """The schema registry, as services take it."""
+        """The schema registry's URL in the form that services take; None without a registry."""
         return None if self.registry is None else registry_url(HOST, self.registry)
 
     @property
     def ws_url(self) -> str:
-        """The sandbox's WebSocket."""
+        """URL of the sandbox's WebSocket."""
         return f"ws://{HOST}:{self.ws}"
 
     @property
     def rest_url(self) -> str:
-        """The sandbox's REST API."""
+        """URL of the sandbox's REST API."""
         return f"http://{HOST}:{self.rest}"
 
     @property
     def control_url(self) -> str:
-        """The sandbox's control API."""
+        """URL of the sandbox's control API."""
         return f"http://{HOST}:{self.control}"
 
 
 def claim_ports(settings: DemoSettings) -> DemoPorts:
-    """The ports as set, free ones for those set to 0. Nothing is held: another program may still take one.
+    """Return the ports as set, free ones for those set to 0. No port is held: another program may still take one.
 
     Raises:
-        PortInUseError: one is taken; the message names it and its flag.
+        PortInUseError: a port is taken; the message names it and its flag.
         EmbeddedError: no free port can be found.
     """
     wanted = {"kafka": settings.kafka_port}

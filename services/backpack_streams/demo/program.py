@@ -1,4 +1,4 @@
-"""One program of the demo: a child process with its log, which is to run until it is told to stop."""
+"""One program of the demo: a child process with its log, which runs until it is stopped."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ __all__ = ["Program"]
 
 
 class Program:
-    """`start` it, `watch` it, `stop` it. What it prints goes to `NAME.log` in the folder of logs."""
+    """A program to `start`, `watch` and `stop`. Its output goes to `NAME.log` in the folder of logs."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
         self.name = name
@@ -24,19 +24,19 @@ class Program:
 
     @property
     def log_path(self) -> Path:
-        """Where its output goes."""
+        """The file of its output."""
         return self._log.path
 
     def last_words(self) -> str:
-        """The most telling line of this run's log."""
+        """Return the most informative line of this run's log."""
         return last_words(self._log.tail())
 
     def latest_trouble(self) -> str:
-        """The last warning or error in this run's log; empty if there is none."""
+        """Return the last warning or error in this run's log; empty if there is none."""
         return latest_trouble(self._log.tail())
 
     async def start(self) -> None:
-        """Start it; returns once the process runs, which says nothing of whether it is ready.
+        """Start the program; return once the process runs, whether it is ready or not.
 
         Raises:
             EmbeddedError: it cannot be run.
@@ -48,7 +48,7 @@ class Program:
         """Wait until it ends.
 
         Raises:
-            ProgramEndedError: it has ended; says how, why, and where to read more.
+            ProgramEndedError: it has ended; the message says how, why, and where the log is.
         """
         if self._child is None:
             raise ProgramEndedError(f"{self.name} is not started")
@@ -57,10 +57,10 @@ class Program:
         raise ProgramEndedError(f"{self.name} ended unexpectedly ({how}): {self.last_words()} (log: {self.log_path})")
 
     async def stop(self, grace_seconds: float) -> int | None:
-        """SIGTERM, SIGKILL after the grace; its exit code once it has ended, None if it never ran."""
+        """Send SIGTERM, and SIGKILL after the grace; return the exit code once it has ended, None if it never ran."""
         return None if self._child is None else await self._child.stop(grace_seconds)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self._child is not None:
             self._child.kill()

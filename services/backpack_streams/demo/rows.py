@@ -1,4 +1,4 @@
-"""What the demo's views are made of: one row a book, a topic, a service, and the totals. Sans I/O."""
+"""The rows of the demo's views: one per book, topic and service, and the totals. Sans I/O."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ _MICROSECONDS_A_SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class BookRow:
-    """One book. Prices and quantities are exact, as plain text; a side that is empty has none."""
+    """One book. Prices and quantities are exact, as plain text; a side is None if it is empty."""
 
     symbol: str
     status: Status
@@ -20,7 +20,7 @@ class BookRow:
     ask: tuple[str, str] | None
     last_update_id: int | None
     age_seconds: float | None
-    """Since the exchange made the last update that the book holds."""
+    """Seconds since the exchange made the last update in the book."""
     updates_per_second: float
 
     @property
@@ -31,7 +31,7 @@ class BookRow:
 
 @dataclass(frozen=True, slots=True)
 class TopicRow:
-    """One topic: records since the demo began, and how fast they come now."""
+    """One topic: the number of records since the demo began, and their rate now."""
 
     topic: str
     records: int
@@ -49,7 +49,7 @@ class ServiceRow:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How old the newest update is when it is read from Kafka, over the last seconds, in milliseconds."""
+    """The age in milliseconds of the newest update when it is read from Kafka, over the last seconds."""
 
     median_millis: float
     worst_millis: float
@@ -57,7 +57,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The demo in one line."""
+    """The whole demo in a few numbers."""
 
     up_seconds: float
     live_books: int
@@ -65,7 +65,7 @@ class Totals:
     frames_per_second: float
     records_per_second: float
     gaps: int
-    """Gaps on record, without those that say where a stream begins."""
+    """Gaps on record, without those that mark the start of a stream."""
     streams_begun: int
     dead_letters: int
     seeds: int
@@ -73,7 +73,7 @@ class Totals:
     unread_records: int
     """Depth records in Kafka that this reader has not read yet."""
     waiting_bytes: int
-    """Bytes that wait for Kafka in the services."""
+    """Bytes in the services that wait for Kafka."""
 
     @property
     def is_all_live(self) -> bool:
@@ -82,7 +82,7 @@ class Totals:
 
 
 def book_row(symbol: str, market: MarketView | None, updates_per_second: float, now_us: int) -> BookRow:
-    """The row of a market; None for the book where nothing of it has come yet."""
+    """Return the row of a market. `market` is None if no record of its book has come yet; `now_us` is the wall clock."""
     if market is None:
         return BookRow(symbol, Status.SYNCING, "nothing of it in Kafka yet", None, None, None, None, 0.0)
     bids, asks = market.book.to_lines(1)

@@ -1,4 +1,4 @@
-"""What a service says of itself on /readyz and /metrics, as far as the demo shows it. Sans I/O."""
+"""What the demo shows of a service's /readyz and /metrics. Sans I/O."""
 
 import json
 from dataclasses import dataclass
@@ -18,25 +18,25 @@ _SHOWN: Final = (_READY, _FRAMES, _BUFFER)
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """One service at one moment; the numbers are 0 for a service that does not count such things."""
+    """One service at one moment; a number is 0 if the service does not count it."""
 
     is_ready: bool
     reasons: tuple[str, ...] = ()
     """Why it is not ready."""
     frames: int = 0
-    """Frames that its sockets delivered, ever."""
+    """Number of frames that its sockets have delivered since its start."""
     waiting_bytes: int = 0
     """Bytes that wait for Kafka."""
 
 
 def read_report(metrics_body: str) -> ServiceReport:
-    """From the body of /metrics, which says that a service is not ready but not why.
+    """Parse the body of /metrics, which shows that a service is not ready but not why.
 
     Raises:
-        ValueError: this is not what such a page looks like.
+        ValueError: the body is not that of a service's /metrics.
     """
     sums = dict.fromkeys(_SHOWN, 0)
-    # Lines that nobody looks at would cost ten times as much as those few.
+    # Parsing all lines would cost ten times as much as parsing these few.
     lines = "\n".join(line for line in metrics_body.splitlines() if line.startswith(_SHOWN))
     seen = False
     for family in text_string_to_metric_families(lines):
@@ -50,10 +50,10 @@ def read_report(metrics_body: str) -> ServiceReport:
 
 
 def read_reasons(readiness_body: str) -> tuple[str, ...]:
-    """Why a service is not ready, from the body of /readyz.
+    """Return why a service is not ready, from the body of /readyz.
 
     Raises:
-        ValueError: this is not what such a page looks like.
+        ValueError: the body is not that of a service's /readyz.
     """
     readiness = json.loads(readiness_body)
     if not isinstance(readiness, dict):

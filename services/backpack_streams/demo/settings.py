@@ -1,4 +1,4 @@
-"""What can be set on the demo; whatever is not set here has the defaults of the programs it runs."""
+"""The settings of the demo; everything else has the defaults of the programs that it runs."""
 
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,7 +25,7 @@ def _port(default: int, whose: str) -> Any:
 
 
 class DemoSettings(LogSettings):
-    """Ports, where data is kept, and what plays the exchange. Everything listens on loopback."""
+    """Ports, data folder, and the exchange or its stand-in. Everything listens on loopback."""
 
     live: bool = Field(default=False, description="take the real exchange, not the sandbox")
     kafka_port: int = _port(DEFAULT_PORT, "Kafka")

@@ -1,4 +1,4 @@
-"""The demo on a terminal: one screen of books, rates, gaps and lag, drawn once a second. The only module that knows rich."""
+"""The demo on a terminal: one screen of books, rates, gaps and lag, drawn once a second. The only module that uses rich."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ _LABEL: Final = "cyan"
 
 
 class TerminalDisplay:
-    """Lines as they come until the screen is opened; news have their place on it from then on."""
+    """Prints lines until the screen is opened; from then on the screen shows them as news."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
@@ -40,7 +40,7 @@ class TerminalDisplay:
         self._console.print(line, markup=False, soft_wrap=True)
 
     async def show(self, board: Board, place: Place) -> NoReturn:
-        """Draw until cancelled; gives the terminal back as it was.
+        """Draw until cancelled, then restore the terminal.
 
         Raises:
             OSError: the terminal is gone.
@@ -52,12 +52,12 @@ class TerminalDisplay:
                 live.update(screen(board, place, self._console.width, self._console.height), refresh=True)
                 await asyncio.sleep(DRAW_SECONDS)
         finally:
-            with suppress(OSError):  # the terminal is gone, and cannot be given back
+            with suppress(OSError):  # the terminal is gone and cannot be restored
                 live.stop()
 
 
 def screen(board: Board, place: Place, width: int, height: int) -> RenderableType:
-    """Everything, fitted to `width` columns and `height` lines."""
+    """Return the whole screen, fitted to `width` columns and `height` lines."""
     now = time.monotonic()
     totals, services = board.totals(now), board.service_rows()
     books, topics = board.book_rows(time.time_ns() // 1000), board.topic_rows()

@@ -1,1 +1,1 @@
-"""The command that looks, from where it runs, at what commonly fails, and says what to do about it."""
+"""The command that checks, from where it runs, what commonly fails, and says what to do about it."""

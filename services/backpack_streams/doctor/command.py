@@ -1,4 +1,4 @@
-"""`backpack-streams doctor`: every part side by side, within a deadline; a table, and exit code 1 where something fails."""
+"""`backpack-streams doctor`: checks every part concurrently, within a deadline; prints a table, exit code 1 if a check fails."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ Look = Callable[[DoctorSettings, Tell], Coroutine[None, None, None]]
 
 
 async def run(settings: DoctorSettings) -> int:
-    """Prints what was found; 1 where a check failed.
+    """Print the findings; return 1 if a check failed.
 
     Raises:
         UsageError: a TLS file cannot be used.
     """
     if settings.log_level == "error":
-        for name in _NOISY:  # the table says it in words
+        for name in _NOISY:  # the table reports it in words
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     findings = await examine(settings)
     lines = _json_lines(findings) if settings.json_output else table(findings, _width())
@@ -41,7 +41,7 @@ async def run(settings: DoctorSettings) -> int:
 
 
 async def examine(settings: DoctorSettings) -> list[Finding]:
-    """Everything that is not to be left out, in the order of the parts.
+    """Check every part that is not skipped; return the findings in the order of the parts.
 
     Raises:
         UsageError: a TLS file cannot be used.
@@ -66,7 +66,7 @@ async def _within(settings: DoctorSettings, part: Part, findings: list[Finding])
         findings.append(verdict.of(part, "in time"))
     except UsageError:
         raise
-    except Exception as error:  # a doctor that falls over tells nothing of the other parts
+    except Exception as error:  # a crash in one part must not hide the findings of the others
         logger.debug("a check fell over", exc_info=error)
         findings.append(_unexpected(error).of(part, "check itself"))
 
@@ -83,7 +83,7 @@ async def _look_at_kafka(settings: DoctorSettings, tell: Tell) -> None:
 async def _look_at_exchange(settings: DoctorSettings, tell: Tell) -> None:
     try:
         from backpack_streams.doctor.exchange import examine_exchange
-    except ModuleNotFoundError as error:  # a reader of the topics has no need of it
+    except ModuleNotFoundError as error:  # a program that only reads topics does not need it
         tell(_not_installed(error).of(Part.EXCHANGE, "exchange"))
         return
     await examine_exchange(settings, tell)
@@ -116,7 +116,7 @@ _LOOKS: dict[Part, Look] = {
 
 
 def table(findings: Iterable[Finding], width: int) -> Iterator[str]:
-    """The findings for people, and how many of each state there are."""
+    """Yield the findings for people, and the number of findings in each state."""
     rows = list(findings)
     before = {row: f"{row.state.value:8} {row.part.value:9} {row.check}" for row in rows}
     indent = max((len(text) for text in before.values()), default=0) + 2

@@ -1,4 +1,4 @@
-"""Looks at the exchange: the way there, REST, the WebSocket's handshake, and our clock beside its own."""
+"""Checks the exchange: the network path, REST, the WebSocket's handshake, and our clock against the exchange's."""
 
 import asyncio
 import ssl
@@ -33,7 +33,7 @@ Tell = Callable[[Finding], None]
 
 
 async def examine_exchange(settings: DoctorSettings, tell: Tell) -> None:
-    """REST and WebSocket side by side, each through the proxy that the service would take."""
+    """Check REST and WebSocket concurrently, each through the proxy that the service would use."""
     network = network_settings(settings)
     try:
         context = network.ssl_context()
@@ -65,7 +65,7 @@ async def _examine_rest(url: str, network: NetworkSettings, target: Target, tell
     )
     try:
         client = RestClient(settings)
-    except UsageError as error:  # a SOCKS proxy without what it needs
+    except UsageError as error:  # a SOCKS proxy without the package that it needs
         tell(fail(row_text(error), "install it, or name another proxy").of(Part.EXCHANGE, REST))
         return
     async with client as rest:
@@ -81,7 +81,7 @@ async def _status(rest: RestClient) -> Verdict:
 
 
 def judge_status(body: bytes | None) -> Verdict:
-    """What the exchange says of itself."""
+    """Judge the exchange's own status."""
     try:
         answer: Any = msgspec.json.decode(body or b"")
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -99,13 +99,13 @@ def judge_status(body: bytes | None) -> Verdict:
 
 
 def judge_refusal(error: RestError) -> Verdict:
-    """A REST call without a usable answer."""
+    """Judge a REST call without a usable answer."""
     status = f"HTTP {error.status}: " if error.status is not None else ""
     return fail(f"{status}{row_text(error.message)}", error.advice)
 
 
 async def _clock(rest: RestClient) -> Verdict:
-    """The measurement that is surest: the first one pays for the connection."""
+    """Judge the most precise of several measurements: the first one includes the connection's setup."""
     measured: list[Skew] = []
     for _ in range(_MEASUREMENTS):
         asked_us = time.time_ns() // 1000
@@ -121,7 +121,7 @@ async def _clock(rest: RestClient) -> Verdict:
 
 
 def judge_clock(skew: Skew) -> Verdict:
-    """Whether received times, and what is signed, are right."""
+    """Judge whether received times are right, and whether signatures can be valid."""
     clock = ExchangeClock(skew)
     found = f"this machine's clock is {skew}"
     if clock.is_beyond_correction:
@@ -151,7 +151,7 @@ async def _examine_socket(url: str, proxy: Proxy | None, target: Target, context
 
 
 class _Nobody:
-    """Whom the link tells what nobody asked for."""
+    """Takes the socket's events, which nothing here needs."""
 
     def link_opened(self, link: SocketLink) -> None:
         """The handshake is done."""
@@ -163,7 +163,7 @@ class _Nobody:
         """A Close frame arrived."""
 
     def frame_failed(self, link_id: int, payload: bytes, error: Exception) -> None:
-        """Nobody takes frames here."""
+        """A frame could not be handled. Frames are ignored here."""
 
 
 def _ignore(link_id: int, payload: bytes) -> None:
@@ -171,7 +171,7 @@ def _ignore(link_id: int, payload: bytes) -> None:
 
 
 def _target(url: str, setting: str, context: ssl.SSLContext, proxy: Proxy | None) -> Target:
-    """What is connected to: the exchange, or the proxy."""
+    """Return the server to connect to: the exchange, or the proxy."""
     parts = urlsplit(url if proxy is None else proxy.address)
     return Target(
         Part.EXCHANGE,

@@ -1,4 +1,4 @@
-"""What a check found. Sans I/O."""
+"""The results of checks. Sans I/O."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -10,7 +10,7 @@ _NAMED_AT_MOST = 3
 
 
 class State(StrEnum):
-    """How a check ended. Only `FAIL` makes the command end with exit code 1."""
+    """The result of a check. Only `FAIL` makes the command end with exit code 1."""
 
     OK = "OK"
     WARN = "WARN"
@@ -19,7 +19,7 @@ class State(StrEnum):
 
 
 class Part(StrEnum):
-    """What is looked at, in the order in which it is told."""
+    """The parts that are checked, in the order of the report."""
 
     KAFKA = "kafka"
     REGISTRY = "registry"
@@ -28,7 +28,7 @@ class Part(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One row of the table: which check, how it ended, what was found, and what to do (empty where nothing is to be done)."""
+    """One row of the table: the check, its result, what was found, and what to do (empty if nothing is to be done)."""
 
     part: Part
     check: str
@@ -38,50 +38,50 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How a check ended, before it has its place in the table."""
+    """The result of a check, before it has its row in the table."""
 
     state: State
     found: str
     todo: str = ""
 
     def of(self, part: Part, check: str) -> Finding:
-        """The row."""
+        """Return the row."""
         return Finding(part, check, *self)
 
 
 def ok(found: str) -> Verdict:
-    """All is well."""
+    """Return the verdict of a check that passed."""
     return Verdict(State.OK, found)
 
 
 def warn(found: str, todo: str) -> Verdict:
-    """It works, but not as it should."""
+    """Return the verdict of something that works, but not as it should."""
     return Verdict(State.WARN, found, todo)
 
 
 def fail(found: str, todo: str) -> Verdict:
-    """It does not work."""
+    """Return the verdict of something that does not work."""
     return Verdict(State.FAIL, found, todo)
 
 
 def skipped(found: str) -> Verdict:
-    """It could not be looked at."""
+    """Return the verdict of something that could not be checked."""
     return Verdict(State.SKIPPED, found)
 
 
 def few(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     listed = list(names)
     more = len(listed) - _NAMED_AT_MOST
     return ", ".join(listed[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 def row_text(text: object, most_characters: int = 300) -> str:
-    """Foreign text, fit for a row."""
+    """Return foreign text, fit for a row."""
     return one_line(text, most_characters)
 
 
 def worst(verdicts: Sequence[Verdict], otherwise: Verdict) -> Verdict:
-    """The first of the worst verdicts; `otherwise` where there is none."""
+    """Return the first of the worst verdicts; `otherwise` if there is none."""
     order = (State.FAIL, State.WARN, State.SKIPPED, State.OK)
     return min(verdicts, key=lambda each: order.index(each.state), default=otherwise)

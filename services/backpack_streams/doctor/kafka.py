@@ -1,4 +1,4 @@
-"""Looks at Kafka: every broker's way and login, then the topics and what we may do with them. The thin shell round `kafka_findings`."""
+"""Checks Kafka: the path and login to every broker, then the topics and our rights to them. The thin shell around `kafka_findings`."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ Address = tuple[str, int]
 
 
 class KafkaExamination:
-    """One look at a cluster. `tell` gets each finding as it is made."""
+    """One check of a cluster. `tell` takes each finding as it is made."""
 
     def __init__(self, settings: DoctorSettings, tell: Tell) -> None:
         self._settings = settings
@@ -42,7 +42,7 @@ class KafkaExamination:
         self._context = self._connection.client_options().get("ssl_context")
 
     async def run(self) -> None:
-        """Every check, those side by side that do not depend on each other.
+        """Run every check, concurrently if they do not depend on each other.
 
         Raises:
             UsageError: a TLS file cannot be used.
@@ -65,7 +65,7 @@ class KafkaExamination:
         self._tell(verdict.of(Part.KAFKA, check))
 
     async def _broker(self, address: Address, setting: str) -> bool:
-        """The way to one broker and the login there; whether both are free."""
+        """Check the path to one broker and the login there. Return whether both work."""
         host, port = address
         target = Target(
             Part.KAFKA,
@@ -91,10 +91,10 @@ class KafkaExamination:
     async def _login(self, host: str, port: int) -> BaseException | None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS), logged_in(self._connection, host, port, ANSWER_SECONDS) as link:
-                await see_cluster(link, [])  # a broker that wants a login takes it ill only now
+                await see_cluster(link, [])  # a broker that requires a login reports it only now
         except NotImplementedError:
-            return None  # a broker that is too old for the question has let us in all the same
-        except Exception as error:  # noqa: BLE001  # whatever a server that may be no Kafka makes of our request
+            return None  # a broker too old for the request has accepted our login all the same
+        except Exception as error:  # noqa: BLE001  # a server that is not Kafka may cause any error
             return error
         return None
 
@@ -109,7 +109,7 @@ class KafkaExamination:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await mechanisms_of(self._connection, host, port, ANSWER_SECONDS)
-        except Exception:  # noqa: BLE001  # it was refused already; this was for the advice alone
+        except Exception:  # noqa: BLE001  # the login was refused already; this is only for the advice
             return []
 
     async def _cluster(self, usable: list[Address]) -> None:
@@ -158,10 +158,10 @@ class KafkaExamination:
         try:
             return await see_group(self._connection, link, settings.group_id, ANSWER_SECONDS)
         except (KafkaError, OSError, TimeoutError, NotImplementedError):
-            return None  # its coordinator is a broker whose way is told of by itself
+            return None  # the path to its coordinator, a broker, has findings of its own
 
     async def _advertised(self, cluster: SeenCluster, usable: list[Address]) -> None:
-        """Clients go where the brokers tell them to, whatever the bootstrap servers are called."""
+        """Check the addresses that the brokers advertise: clients use those, whatever the bootstrap servers are called."""
         others = [each for each in cluster.brokers if (each.host, each.port) not in usable]
         done = await asyncio.gather(*(self._broker((each.host, each.port), "advertised.listeners") for each in others))
         unreached = {each.node_id for each, is_usable in zip(others, done, strict=True) if not is_usable}

@@ -1,4 +1,4 @@
-"""What Kafka's answers mean for us: login, brokers, topics, rights. Sans I/O."""
+"""Judges Kafka's answers: login, brokers, topics, rights. Sans I/O."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -33,7 +33,7 @@ _IMPLIED: Mapping[Operation, frozenset[Operation]] = {
 def judge_login(
     protocol: str, error: BaseException | None, user: str, speaks_tls: bool, asked: Collection[str]
 ) -> Verdict:
-    """How the login went. `speaks_tls`: the port does though we do not; `asked`: the SASL mechanisms that the broker has."""
+    """Judge the login. `speaks_tls`: the port uses TLS although we do not; `asked`: the SASL mechanisms that the broker offers."""
     if error is None:
         return ok(f"as {user}" if user else "no login asked for")
     if isinstance(error, UnsupportedSaslMechanismError):
@@ -67,7 +67,7 @@ def judge_login(
 
 
 def judge_brokers(cluster: SeenCluster, reached: Collection[int]) -> Verdict:
-    """Whether clients get to every broker at the address that it tells them."""
+    """Judge whether clients reach every broker at the address that it advertises."""
     away = [broker for broker in cluster.brokers if broker.node_id not in reached]
     count = f"{len(cluster.brokers)} broker{'s' if len(cluster.brokers) != 1 else ''}, cluster {cluster.cluster_id}"
     if not away:
@@ -80,7 +80,7 @@ def judge_brokers(cluster: SeenCluster, reached: Collection[int]) -> Verdict:
 
 
 def judge_presence(topics: Sequence[Topic], prefix: str, cluster: SeenCluster) -> Verdict:
-    """Whether the topics are there. Those that we may not see are the business of the rights."""
+    """Judge whether the topics exist. Topics that we may not see are left to the check of our rights."""
     missing = [name for name in _full(topics, prefix) if cluster.topics[name].error == _UNKNOWN_TOPIC]
     hidden = [name for name in _full(topics, prefix) if cluster.topics[name].error not in ("", _UNKNOWN_TOPIC)]
     if missing:
@@ -91,7 +91,7 @@ def judge_presence(topics: Sequence[Topic], prefix: str, cluster: SeenCluster) -
 
 
 def judge_partitions(topics: Sequence[Topic], prefix: str, cluster: SeenCluster) -> Verdict:
-    """Whether they have as many partitions as declared, each with a leader."""
+    """Judge whether the topics have as many partitions as declared, each with a leader."""
     pairs = [(topic, cluster.topics[topic.full_name(prefix)]) for topic in topics]
     seen = [(topic, each) for topic, each in pairs if each.partitions]
     headless = [f"{each.name}-{place.number}" for _, each in seen for place in each.partitions if place.leader < 0]
@@ -113,7 +113,7 @@ def judge_partitions(topics: Sequence[Topic], prefix: str, cluster: SeenCluster)
 
 
 def judge_replicas(cluster: SeenCluster, configs: Mapping[str, Existing]) -> Verdict:
-    """Whether what is acknowledged survives a broker, and whether writing with acks=all is possible at all."""
+    """Judge whether acknowledged records survive a broker, and whether writing with acks=all is possible at all."""
     verdicts = [
         _judge_copies(cluster.topics[name], existing, len(cluster.brokers)) for name, existing in configs.items()
     ]
@@ -150,7 +150,7 @@ def _judge_copies(topic: SeenTopic, existing: Existing, brokers: int) -> Verdict
 def judge_configs(
     topics: Sequence[Topic], prefix: str, configs: Mapping[str, Existing], hidden: Sequence[str]
 ) -> Verdict:
-    """What `topics apply` would set, and whether our batches fit."""
+    """Judge what `topics apply` would set, and whether our batches fit."""
     small = [
         name for name, each in configs.items() if int(each.effective_config.get(MOST_BYTES, "1048588")) < BATCH_BYTES
     ]
@@ -182,9 +182,9 @@ def judge_configs(
 
 
 def judge_compression(configs: Mapping[str, Existing], unusable: Collection[str]) -> Verdict:
-    """What Kafka makes of the batches that it is sent, and whether this install, which lacks `unusable`, can read them.
+    """Judge how Kafka compresses the batches it is sent, and whether this install, which lacks `unusable`, can read them.
 
-    A topic without a `compression.type` of its own shows the brokers' one.
+    A topic without its own `compression.type` shows that of the brokers.
     """
     demanded: dict[str, list[str]] = {}
     for name, existing in configs.items():
@@ -208,7 +208,7 @@ def _shown(change: Change) -> str:
 
 
 def judge_rights(part: str, prefix: str, group_id: str, cluster: SeenCluster, group: SeenGroup | None) -> Verdict:
-    """Whether Kafka allows what a part needs (see `bus.access`), by what Kafka itself says of our rights."""
+    """Judge whether Kafka grants what a service needs (see `bus.access`), by what Kafka itself reports about our rights."""
     missing: dict[Operation, list[str]] = {}
     untold = 0
     for grant in grants(part, prefix, group_id):
@@ -232,7 +232,7 @@ def _named(grant: Grant) -> str:
 
 
 def _may(grant: Grant, cluster: SeenCluster, group: SeenGroup | None) -> bool | None:
-    """None where nothing is known."""
+    """Return whether Kafka grants it; None if that is unknown."""
     rights: Rights | None = cluster.rights
     if grant.resource is Resource.GROUP:
         if group is None:
@@ -251,7 +251,7 @@ def _may(grant: Grant, cluster: SeenCluster, group: SeenGroup | None) -> bool | 
 
 
 def topics_of(parts: Iterable[str], prefix: str) -> tuple[Topic, ...]:
-    """The topics that these parts have to do with."""
+    """Return the topics that these services use."""
     names = {grant.name for part in parts for grant in grants(part, prefix) if grant.resource is Resource.TOPIC}
     return tuple(topic for topic in TOPICS if topic.full_name(prefix) in names)
 

@@ -1,4 +1,4 @@
-"""Looks at the account's private key: whether it can be read and used. Nothing is signed or sent, and nothing of it is shown."""
+"""Checks whether the account's private key can be read and used. Nothing is signed or sent, and no part of it is shown."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ CHECK = "private key"
 
 
 def examine_key(file: Path) -> Verdict:
-    """Reads the key."""
+    """Read the key and judge it."""
     try:
         key = SigningKey.from_text(read_secret_file(file, "private_key_file"))
     except SettingConflict as error:

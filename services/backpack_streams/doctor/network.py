@@ -1,4 +1,4 @@
-"""What a failure on the way to a server means, step by step: name, port, TLS. Sans I/O."""
+"""Judges a failure on the path to a server, step by step: name, port, TLS. Sans I/O."""
 
 import socket
 import ssl
@@ -20,7 +20,7 @@ _WANTS_CERTIFICATE = (
 
 
 class Target(NamedTuple):
-    """A server to be reached, and which settings speak of it, for advice."""
+    """A server to reach, and for advice the settings that define it."""
 
     part: Part
     host: str
@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 
 def judge_name(target: Target, answer: list[str] | BaseException) -> Verdict:
-    """What the DNS said: addresses, or why there are none."""
+    """Judge the answer of the DNS: addresses, or an error."""
     if isinstance(answer, list):
         return ok(few(answer))
     advice = f"check {target.address_setting}, and this machine's DNS (in a pod: the Service's name and namespace)"
@@ -49,7 +49,7 @@ def judge_name(target: Target, answer: list[str] | BaseException) -> Verdict:
 
 
 def judge_port(target: Target, error: BaseException | None, addresses: list[str]) -> Verdict:
-    """Whether something listens there and lets us in."""
+    """Judge whether a server listens there and accepts us."""
     if error is None:
         return ok("open")
     if isinstance(error, ConnectionRefusedError):
@@ -66,7 +66,7 @@ def judge_port(target: Target, error: BaseException | None, addresses: list[str]
 
 
 def judge_tls(target: Target, error: BaseException | None, version: str = "") -> Verdict:
-    """How the TLS handshake went; `version` is what was agreed on."""
+    """Judge the TLS handshake; `version` is the negotiated one."""
     if error is None:
         return ok(f"{version}, its certificate is trusted" if target.context and _verifies(target.context) else version)
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -1,4 +1,4 @@
-"""The thin shell round `network`: goes to a server step by step, each step with a deadline."""
+"""The thin shell around `network`: connects to a server step by step, each step with a deadline."""
 
 import asyncio
 import contextlib
@@ -15,20 +15,20 @@ NAME_SECONDS = 4.0
 PORT_SECONDS = 3.0
 TLS_SECONDS = 3.0
 _LATE_REFUSAL_SECONDS = 0.3
-"""TLS 1.3 is done for the client before the server has looked at the client's certificate: the refusal comes after."""
+"""In TLS 1.3 the client is done before the server has checked the client's certificate, so a refusal comes later."""
 
 Answer = TypeVar("Answer")
 
 
 class Reached(NamedTuple):
-    """What was found on the way, and whether the way is free."""
+    """The findings on the path, and whether the server can be reached."""
 
     findings: list[Finding]
     is_open: bool
 
 
 async def reach(target: Target) -> Reached:
-    """Name, port and, where the target has a TLS context, TLS. What follows on a failure is told as skipped."""
+    """Check name, port and, if the target has a TLS context, TLS. After a failure the later steps are reported as skipped."""
     checks = ["dns", "port", *(["tls"] if target.context else [])]
     findings: list[Finding] = []
     try:
@@ -58,7 +58,7 @@ def _after(target: Target, checks: list[str], done: int) -> list[Finding]:
 
 
 async def speaks_tls(host: str, port: int) -> bool:
-    """Whether a port that was taken for a plain one answers a TLS handshake, whoever signed its certificate."""
+    """Whether a port expected to be plain answers a TLS handshake, whatever authority signed its certificate."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -71,7 +71,7 @@ async def speaks_tls(host: str, port: int) -> bool:
 
 
 async def in_thread(question: Callable[[], Answer]) -> Answer:
-    """The answer of something that blocks. Its thread does not keep the program from ending when nobody waits any more."""
+    """Return the result of a blocking call. Its daemon thread does not keep the program alive if the caller is gone."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Answer] = loop.create_future()
 
@@ -81,14 +81,14 @@ async def in_thread(question: Callable[[], Answer]) -> Answer:
         if error is not None:
             answer.set_exception(error)
         else:
-            answer.set_result(result)  # type: ignore[arg-type]  # None only where that is the answer
+            answer.set_result(result)  # type: ignore[arg-type]  # None only if that is the result
 
     def ask() -> None:
         try:
             result, error = question(), None
-        except BaseException as failure:  # noqa: BLE001  # whatever it is, it belongs to who asked
+        except BaseException as failure:  # noqa: BLE001  # any error belongs to the caller
             result, error = None, failure
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for the result
             loop.call_soon_threadsafe(tell, result, error)
 
     threading.Thread(target=ask, daemon=True).start()
@@ -109,7 +109,7 @@ async def _connect(
         try:
             async with asyncio.timeout(PORT_SECONDS / len(addresses)):
                 return await asyncio.open_connection(address, target.port), None
-        except OSError as failure:  # TimeoutError is one; the next address may do
+        except OSError as failure:  # TimeoutError is an OSError; another address may work
             error = failure
     return None, error
 

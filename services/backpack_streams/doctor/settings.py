@@ -1,4 +1,4 @@
-"""What `doctor` can be told."""
+"""The settings of `doctor`."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 
 
 class DoctorSettings(OutputSettings, ExchangeSettings, KafkaSettings, LogSettings):
-    """What to look at, and for how long."""
+    """The parts to check, and the time limit."""
 
     skip: tuple[Literal["kafka", "registry", "exchange", "key"], ...] = Field(
         default=(), description="parts to leave out: kafka, registry, exchange, key"

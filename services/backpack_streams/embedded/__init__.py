@@ -1,4 +1,4 @@
-"""A real Apache Kafka and a real schema registry as child processes of this one, for demonstrations and tests."""
+"""A real Apache Kafka and a real schema registry as child processes, for demonstrations and tests."""
 
 from backpack_streams.embedded.blocking import BlockingKafka
 from backpack_streams.embedded.child import Child

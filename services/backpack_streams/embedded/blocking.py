@@ -1,4 +1,4 @@
-"""The embedded Kafka for code without an event loop, such as a test session's fixtures: a loop of its own in a thread."""
+"""The embedded Kafka for code without an event loop, such as a test session's fixtures: runs a loop of its own in a thread."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class BlockingKafka:
-    """Starts and stops an `EmbeddedKafka` from ordinary code; each call waits for its end and raises what it raises."""
+    """Starts and stops an `EmbeddedKafka` from synchronous code; each call waits for its end and raises its errors."""
 
     def __init__(self, kafka: EmbeddedKafka) -> None:
         self._kafka = kafka
@@ -23,7 +23,7 @@ class BlockingKafka:
 
     @property
     def kafka(self) -> EmbeddedKafka:
-        """What runs in the thread. Its properties may be read from any thread, its coroutines not awaited there."""
+        """The cluster in the thread. Its properties may be read from any thread; its coroutines must not be awaited outside of it."""
         return self._kafka
 
     @property
@@ -37,31 +37,31 @@ class BlockingKafka:
         return self._kafka.broker_pids
 
     def start(self) -> None:
-        """As `EmbeddedKafka.start`."""
+        """Start the cluster; see `EmbeddedKafka.start`."""
         self._thread.start()
         try:
             self._call(self._kafka.start())
-        except BaseException:  # with no Kafka there is nothing to stop later
+        except BaseException:  # without a Kafka there is nothing to stop later
             self._end_loop()
             raise
 
     def stop(self) -> None:
-        """As `EmbeddedKafka.stop`; it cannot be started again."""
+        """Stop the cluster; see `EmbeddedKafka.stop`. It cannot be started again."""
         try:
             self._call(self._kafka.stop())
         finally:
             self._end_loop()
 
     def wait(self) -> None:
-        """As `EmbeddedKafka.wait`; to be called from a thread other than the one that will call `stop`."""
+        """Wait; see `EmbeddedKafka.wait`. Call it from another thread than the one that will call `stop`."""
         self._call(self._kafka.wait())
 
     def stop_broker(self, index: int, *, kill: bool = False) -> None:
-        """As `EmbeddedKafka.stop_broker`."""
+        """Stop one broker; see `EmbeddedKafka.stop_broker`."""
         self._call(self._kafka.stop_broker(index, kill=kill))
 
     def start_broker(self, index: int) -> None:
-        """As `EmbeddedKafka.start_broker`."""
+        """Start one broker again; see `EmbeddedKafka.start_broker`."""
         self._call(self._kafka.start_broker(index))
 
     def _call(self, coroutine: Coroutine[Any, Any, Result]) -> Result:

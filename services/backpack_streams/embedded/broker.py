@@ -18,7 +18,7 @@ _STOP_FORMATTING_SECONDS = 2.0
 _SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-    # It warns five times a second while another broker is down.
+    # NetworkClient warns five times a second while another broker is down.
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
@@ -27,20 +27,20 @@ _LOGGING = (
 
 @dataclass(frozen=True, slots=True)
 class KafkaRuntime:
-    """A Java and the jars of Kafka: enough to run brokers and every tool of Kafka."""
+    """A Java and the jars of Kafka: enough to run brokers and all of Kafka's tools."""
 
     java: Path
     libs: Path
 
     def command(self, main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
-        """Command line of one of Kafka's programs, such as `org.apache.kafka.tools.consumer.ConsoleConsumer`."""
+        """Return the command line of one of Kafka's programs, such as `org.apache.kafka.tools.consumer.ConsoleConsumer`."""
         return [str(self.java), *_SMALL_JVM, *_LOGGING, *options, "-cp", str(self.libs / "*"), main_class, *arguments]
 
 
 class Broker:
     """One broker of a cluster, running or not.
 
-    Its folder holds `server.properties`, Kafka's own `data`, and a marker once that data is formatted.
+    Its folder holds `server.properties`, Kafka's own `data`, and a marker once the data folder is formatted.
     """
 
     def __init__(self, folder: Path, log: BrokerLog) -> None:
@@ -52,7 +52,7 @@ class Broker:
 
     @property
     def data_folder(self) -> Path:
-        """What Kafka calls its log directory."""
+        """The folder that Kafka calls its log directory."""
         return self.folder / "data"
 
     @property
@@ -62,13 +62,13 @@ class Broker:
     def configure(self, layout: BrokerLayout, security: BrokerSecurity | None, overrides: Mapping[str, str]) -> None:
         """Write `server.properties`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Passwords may be among the properties.
+        # The properties may contain passwords.
         self._properties_file.touch(mode=0o600)
         text = render_properties(broker_properties(layout, security, overrides))
         self._properties_file.write_text(text, encoding="ascii")
 
     async def format_once(self, runtime: KafkaRuntime, cluster_id: str, security: BrokerSecurity | None) -> None:
-        """Prepare the data folder, unless that was done to its end before.
+        """Format the data folder, unless an earlier call completed that.
 
         Raises:
             EmbeddedError: Kafka's storage tool failed.
@@ -76,7 +76,7 @@ class Broker:
         marker = self.folder / "formatted"
         if marker.exists():
             return
-        # Without the marker no broker ever ran here: what lies there is half a format.
+        # Without the marker no broker ever ran here: the folder holds an incomplete format.
         shutil.rmtree(self.data_folder, ignore_errors=True)
         arguments = ["format", "-t", cluster_id, "-c", str(self._properties_file)]
         arguments += security.format_arguments() if security is not None else []
@@ -95,15 +95,15 @@ class Broker:
         marker.touch()
 
     async def launch(self, runtime: KafkaRuntime, heap_megabytes: int, lock: int) -> Child:
-        """Start the process; it does not take traffic yet.
+        """Start the process; when this returns, the broker does not take traffic yet.
 
         Args:
-            runtime: what runs it.
-            heap_megabytes: Java heap.
-            lock: descriptor of the data folder's lock, held until the broker has ended even if this process is killed.
+            runtime: Java and the jars.
+            heap_megabytes: size of the Java heap.
+            lock: descriptor of the data folder's lock; it stays open until the broker has ended, even if this process is killed.
         """
         self.log.begin_run()
-        # Java would exit only the thread that ran out of memory and leave a broker that half works.
+        # By default Java would end only the thread that ran out of memory, and leave a broker that half works.
         options = [f"-Xmx{heap_megabytes}m", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
         self.stop_is_wanted = False
         self.child = await Child.start(
@@ -115,7 +115,7 @@ class Broker:
         return self.child
 
     async def stop(self, grace_seconds: float) -> None:
-        """Controlled shutdown, SIGKILL after the grace; with no grace SIGKILL at once."""
+        """Shut down in a controlled way, SIGKILL after the grace; without a grace SIGKILL at once."""
         if self.child is None:
             return
         self.stop_is_wanted = True
@@ -125,7 +125,7 @@ class Broker:
         self.child = None
 
     def explain(self, what_happened: str) -> str:
-        """One line on why it ended."""
+        """Return one line on why the broker ended."""
         return explain_end(
             self.log.tail(),
             what_happened,

@@ -1,4 +1,4 @@
-"""Tells from a broker's log why it ended, in one line that says what to do."""
+"""Finds in a broker's log why it ended, and explains it in one line that says what to do."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ __all__ = ["BrokerLog", "explain_end", "last_useful_line"]
 
 _TAIL_BYTES = 256 << 10
 _ROTATE_OVER_BYTES = 16 << 20
-# Under this the disk counts as full even if the log had no room left to say so.
+# Below this the disk counts as full, even if the log had no room left for the error.
 _FULL_BELOW_BYTES = 1 << 20
 _LONGEST_QUOTE = 240
 
@@ -29,13 +29,13 @@ _STACK_FRAME = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^\s*$")
 
 @dataclass(slots=True)
 class BrokerLog:
-    """One broker's log file; what earlier runs wrote is not read again."""
+    """One broker's log file. The output of earlier runs is not read again."""
 
     path: Path
     start_bytes: int = 0
 
     def begin_run(self) -> None:
-        """Called before each start: sets aside a log grown large, and notes where this run begins."""
+        """Call before each start: renames a log that has grown large, and notes where this run begins."""
         try:
             self.start_bytes = self.path.stat().st_size
         except FileNotFoundError:
@@ -45,7 +45,7 @@ class BrokerLog:
             self.start_bytes = 0
 
     def tail(self) -> str:
-        """The end of what this run wrote."""
+        """Return the end of what this run wrote."""
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, 2)
@@ -56,14 +56,14 @@ class BrokerLog:
 
 
 def explain_end(log_text: str, what_happened: str, *, data_folder: Path, log_path: Path, free_bytes: int) -> str:
-    """One line for the user on why a broker ended.
+    """Return one line for the user on why a broker ended.
 
     Args:
-        log_text: the end of what it wrote.
-        what_happened: such as "Kafka broker 1 ended during its start".
-        data_folder: the cluster's.
-        log_path: where more is to be read.
-        free_bytes: room left on the disk under the data folder.
+        log_text: the end of its log.
+        what_happened: for example "Kafka broker 1 ended during its start".
+        data_folder: the cluster's data folder.
+        log_path: the log file, for more details.
+        free_bytes: free space on the disk of the data folder.
     """
     if free_bytes < _FULL_BELOW_BYTES or _DISK_FULL.search(log_text):
         return (
@@ -86,7 +86,7 @@ def explain_end(log_text: str, what_happened: str, *, data_folder: Path, log_pat
 
 
 def last_useful_line(text: str) -> str:
-    """The last line that speaks of an error, else the last line; stack frames never."""
+    """Return the last line that mentions an error, else the last line; never a stack frame."""
     lines = [line.strip() for line in text.splitlines() if not _STACK_FRAME.match(line)]
     serious = [line for line in lines if _SERIOUS.search(line)]
     chosen = (serious or lines or ["it wrote nothing to its log"])[-1]

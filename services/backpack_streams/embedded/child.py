@@ -21,16 +21,16 @@ DEFAULT_ORPHAN_GRACE_SECONDS = 5.0
 class Child:
     """A running program, in a session of its own (Ctrl-C in the terminal reaches only the parent).
 
-    A watcher process stands between; it ends the program when this process ends, by `kill -9` too, and then exits as
-    the program did. Signals go through the watcher, so that a pid that the system gave to another process is never hit.
-    Belongs to the event loop it was started in.
+    A watcher process runs the program. It ends the program when this process ends, even by `kill -9`, and then ends as
+    the program did, with the same exit code or signal. Signals go through the watcher, so they never hit another process
+    that got the same pid. Belongs to the event loop in which it was started.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, pid: int, lifeline: int) -> None:
         self._process = process
         self._lifeline: int | None = lifeline
         self.pid = pid
-        """Process id of the program itself (not of its watcher)."""
+        """Process id of the program itself, not of its watcher."""
 
     @classmethod
     async def start(
@@ -43,15 +43,15 @@ class Child:
         orphan_grace_seconds: float = DEFAULT_ORPHAN_GRACE_SECONDS,
         watcher_keeps_open: Sequence[int] = (),
     ) -> "Child":
-        """Start `command`; returns once it runs.
+        """Start `command`; return once it runs.
 
         Args:
             command: program and arguments.
-            log_path: file that its output and errors are appended to; None: they go where ours go.
+            log_path: file to which its output and errors are appended; None: it shares ours.
             environment: its whole environment; None: ours.
             working_directory: None: ours.
             orphan_grace_seconds: time between SIGTERM and SIGKILL once this process is gone.
-            watcher_keeps_open: file descriptors that stay open until the program has ended (a lock's).
+            watcher_keeps_open: file descriptors that stay open until the program has ended, such as a lock's.
 
         Raises:
             EmbeddedError: the program cannot be run.
@@ -74,7 +74,7 @@ class Child:
             os.close(report_writer)
             report_writer = -1
             pid = _pid_in(await asyncio.to_thread(_read_report, os.dup(report)), command)
-        except BaseException:  # cancelled or failed: the closed lifeline makes a watcher that runs already end
+        except BaseException:  # on a cancellation or a failure, the closed lifeline ends a watcher that runs already
             os.close(lifeline)
             raise
         finally:
@@ -91,23 +91,23 @@ class Child:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Wait until the program has ended; gives its exit code, negative for a signal."""
+        """Wait until the program has ended; return its exit code, negative for a signal."""
         code = await self._process.wait()
         self._close_lifeline()
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the program; nothing happens when it has ended."""
+        """Send a signal to the program. Does nothing if it has ended."""
         if self._lifeline is not None:
             with suppress(BrokenPipeError):  # the watcher has ended, and so has the program
                 os.write(self._lifeline, bytes([number]))
 
     def kill(self) -> None:
-        """SIGKILL to the program."""
+        """Send SIGKILL to the program."""
         self.send_signal(signal.SIGKILL)
 
     async def stop(self, grace_seconds: float = 10.0) -> int:
-        """SIGTERM, and SIGKILL after the grace; returns its exit code once it has ended."""
+        """Send SIGTERM, and SIGKILL after the grace; return the exit code once it has ended."""
         self.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_seconds):

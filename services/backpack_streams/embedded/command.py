@@ -1,4 +1,4 @@
-"""The command `backpack-streams kafka`: an embedded Kafka alone, until Ctrl-C or SIGTERM."""
+"""The command `backpack-streams kafka`: only an embedded Kafka, until Ctrl-C or SIGTERM."""
 
 import asyncio
 import signal
@@ -16,27 +16,27 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def run_kafka(port: int, data_dir: Path, brokers: int, out: Callable[[str], object] = _print_line) -> None:
-    """Start, print `ready HOST:PORT[,HOST:PORT...]` once it takes traffic, run until a signal, stop cleanly.
+    """Start, print `ready HOST:PORT[,HOST:PORT...]` once the cluster takes traffic, run until a signal, then stop it cleanly.
 
-    Takes over signals as `run_until_signal` does.
+    Handles signals as `run_until_signal` does.
 
     Args:
         port: port of the first broker; 0 picks free ones.
         data_dir: folder of the data, kept for the next start.
         brokers: 1 or 3.
-        out: takes each line that is printed.
+        out: takes each printed line.
 
     Raises:
-        EmbeddedError: it cannot be started, or a broker ended by itself.
+        EmbeddedError: it cannot be started, or a broker ended unexpectedly.
     """
     kafka = EmbeddedKafka(data_dir, port, brokers, announce=out)
     await run_until_signal(_serve(kafka, out), kafka.stop)
 
 
 async def run_until_signal(serve: Coroutine[Any, Any, None], stop: Callable[[], Awaitable[None]]) -> None:
-    """Run `serve` until it ends or a signal comes, then `stop`; raises what `serve` raised.
+    """Run `serve` until it ends or a signal comes, then call `stop`. Raises what `serve` raised.
 
-    Takes over SIGINT, SIGTERM and SIGHUP while it runs, so it must be called from the main thread.
+    Handles SIGINT, SIGTERM and SIGHUP while it runs, so it must be called from the main thread.
     """
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(serve)

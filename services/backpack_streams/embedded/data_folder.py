@@ -1,4 +1,4 @@
-"""The folder a cluster keeps its data in: locked by one cluster at a time, with what must be the same after a restart."""
+"""A cluster's data folder: locked by one cluster at a time, with the values that a restart must find unchanged."""
 
 import fcntl
 import json
@@ -26,12 +26,12 @@ class FolderInUseError(EmbeddedError):
             "stop that one, or choose another folder with --data-dir"
         )
         self.owner_is_gone = not _runs(owner)
-        """The process that took the folder was killed: its brokers, which still hold it, end within seconds."""
+        """Whether the process that took the folder is gone. Its brokers still hold the folder, and end within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterIdentity:
-    """What a cluster remembers beside its data."""
+    """The values that a cluster keeps beside its data."""
 
     cluster_id: str
     controller_ports: tuple[int, ...]
@@ -39,7 +39,7 @@ class ClusterIdentity:
 
 
 def new_cluster_id() -> str:
-    """A random id in the form Kafka gives its own: 16 bytes in URL-safe base 64, not starting with a dash."""
+    """Return a random id in Kafka's form: 16 bytes in URL-safe base 64, not starting with a dash."""
     while True:
         text = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         if not text.startswith("-"):
@@ -47,7 +47,7 @@ def new_cluster_id() -> str:
 
 
 class DataFolder:
-    """An opened data folder; `lock` is the descriptor that keeps other clusters out."""
+    """An opened data folder; `lock` is the descriptor that locks other clusters out."""
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
@@ -55,11 +55,11 @@ class DataFolder:
 
     @classmethod
     def open(cls, path: Path) -> "DataFolder":
-        """Create the folder if need be and lock it.
+        """Create the folder if it does not exist, and lock it.
 
         Raises:
             FolderInUseError: another cluster holds it.
-            EmbeddedError: it cannot be written to.
+            EmbeddedError: it cannot be written to, or its path contains a comma.
         """
         if "," in str(path):
             raise EmbeddedError(f"Kafka cannot use a data folder with a comma in its path: {path}; choose another")
@@ -72,17 +72,21 @@ class DataFolder:
             ) from error
         try:
             _take(lock, path)
-        except BaseException:  # nobody else can close it
+        except BaseException:  # no other code has the descriptor to close it
             os.close(lock)
             raise
         return cls(path, lock)
 
     def close(self) -> None:
-        """Give the lock back, as far as this process holds it."""
+        """Release this process's hold on the lock."""
         os.close(self.lock)
 
     def identity(self) -> ClusterIdentity | None:
-        """What was remembered here; None in a new folder."""
+        """Return the stored identity; None in a new folder.
+
+        Raises:
+            EmbeddedError: the file cannot be read.
+        """
         try:
             stored = json.loads((self.path / _IDENTITY_FILE).read_text(encoding="ascii"))
             return ClusterIdentity(
@@ -98,7 +102,11 @@ class DataFolder:
             ) from error
 
     def remember(self, identity: ClusterIdentity) -> None:
-        """Write it so that a crash leaves either the old or the new."""
+        """Store the identity so that a crash leaves either the old or the new one.
+
+        Raises:
+            EmbeddedError: the folder cannot be written to.
+        """
         temporary = self.path / f"{_IDENTITY_FILE}.new"
         try:
             temporary.write_text(json.dumps(asdict(identity)), encoding="ascii")
@@ -129,12 +137,16 @@ def _runs(pid: str) -> bool:
 
 
 def free_bytes(path: Path) -> int:
-    """Room left on the disk that holds an existing path."""
+    """Return the free space on the disk of an existing path."""
     return shutil.disk_usage(path).free
 
 
 def require_free_space(path: Path, minimum_free_bytes: int) -> None:
-    """Raises EmbeddedError when the disk under `path` has less room than that."""
+    """Check that the disk of `path` has enough free space.
+
+    Raises:
+        EmbeddedError: it has less than `minimum_free_bytes`.
+    """
     free = free_bytes(path)
     if free < minimum_free_bytes:
         raise EmbeddedError(

@@ -36,19 +36,19 @@ Announce = Callable[[str], object]
 
 
 def cache_folder() -> Path:
-    """The folder under the user's cache (`XDG_CACHE_HOME`, else `~/.cache`) that everything here lives in."""
+    """Return our folder in the user's cache (`XDG_CACHE_HOME`, else `~/.cache`), which holds all downloads."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "backpack-streams"
 
 
 def given_up(name: str) -> str:
-    """What is said when a download was cancelled."""
+    """Return the error text for a cancelled download."""
     return f"the download of {name} was given up"
 
 
 @contextmanager
 def only_one_process(name: str, cancelled: threading.Event) -> Iterator[None]:
-    """Held by one process of this machine at a time; the others wait, or raise EmbeddedError once `cancelled` is set."""
+    """Let one process of this machine in at a time. The others wait, or raise EmbeddedError once `cancelled` is set."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with (cache_folder() / f"{name}.lock").open("w") as lock:
         while True:
@@ -62,17 +62,17 @@ def only_one_process(name: str, cancelled: threading.Event) -> Iterator[None]:
 
 
 def explain_cache_fault(error: OSError) -> str:
-    """What a fault in the cache folder means to the user, as one line."""
+    """Return one line for the user on a failure in the cache folder."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk under {cache_folder()} is full: make 300 MB of room there, or set XDG_CACHE_HOME elsewhere"
     return f"cannot write to the cache folder {cache_folder()} ({error}): make it writable, or set XDG_CACHE_HOME elsewhere"
 
 
 def repository_context(repository: Path) -> Any:
-    """jgo's view of the Maven world, storing into `repository`; repositories named in jgo's own settings apply.
+    """Return jgo's Maven context, which stores into `repository`; repositories named in jgo's own settings apply.
 
-    jgo's higher-level `build` is avoided: it fetches a Java of its own to sort jars into modules, which Kafka does
-    not need. The resolver is pure Python; no Maven is started.
+    jgo's higher-level `build` is not used: it fetches a Java of its own to sort jars into modules, which Kafka does
+    not need. The resolver is pure Python; it starts no Maven.
 
     Raises:
         EmbeddedError: `jgo` is not installed.
@@ -91,18 +91,24 @@ def repository_context(repository: Path) -> Any:
 
 
 def _trust_what_this_machine_trusts() -> None:
-    """requests, which jgo downloads with, knows public authorities only; behind a company's proxy the system's list counts."""
+    """Make requests, jgo's HTTP client, use the system's authorities: its own list lacks that of a company's proxy."""
     system_authorities = ssl.get_default_verify_paths().cafile
     if system_authorities and not os.environ.keys() & {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}:
         os.environ["REQUESTS_CA_BUNDLE"] = system_authorities
 
 
 def download(artifact: Any, sha256: str, whose: str, folder: Path) -> Path:
-    """Download one artifact of jgo's and check it; `folder` is what can be copied from another machine instead. Blocks.
+    """Download one of jgo's artifacts and check it. Blocks.
+
+    Args:
+        artifact: jgo's artifact.
+        sha256: its recorded checksum, in hexadecimal.
+        whose: the product, for the error.
+        folder: the folder to copy from another machine instead, for the error.
 
     Raises:
-        EmbeddedError: no network, or not what was recorded.
-        OSError: no room.
+        EmbeddedError: there is no network, or the file is not the recorded one.
+        OSError: there is no room.
     """
     path = _download_with_retries(artifact, whose, folder)
     if sha256_of(path) != sha256:
@@ -117,10 +123,10 @@ def _download_with_retries(artifact: Any, whose: str, folder: Path) -> Path:
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
     while True:
         try:
-            # A part that an earlier try left would be taken as the whole file.
+            # jgo would take a partial file of an earlier attempt for the whole file.
             artifact.cached_path.unlink(missing_ok=True)
             return Path(artifact.resolve())
-        except (OSError, RuntimeError) as error:  # requests' errors are OSErrors; jgo says "not found" by RuntimeError
+        except (OSError, RuntimeError) as error:  # requests raises OSErrors, jgo RuntimeError for "not found"
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             if backoff.attempts + 1 == _TRIES:
@@ -133,7 +139,7 @@ def _download_with_retries(artifact: Any, whose: str, folder: Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_READ_BLOCK_BYTES):

@@ -1,7 +1,7 @@
-"""Brings the jars of Apache Kafka into a cache folder, once, each checked against the SHA-256 recorded in `kafka_jars.txt`.
+"""Downloads the jars of Apache Kafka into a cache folder, once, and checks each against the SHA-256 in `kafka_jars.txt`.
 
-The list is recorded rather than worked out on the user's machine: walking Kafka's dependency tree takes most of a
-minute of processor time, and a recorded checksum notices a damaged or exchanged file. `relock.py` rewrites the list.
+The list is recorded instead of resolved on the user's machine: resolving Kafka's dependency tree takes most of a
+minute of processor time, and a recorded checksum reveals a damaged or replaced file. `relock.py` rewrites the list.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ _STAGING_PREFIX = f"{_KAFKA}.partial-"
 
 @dataclass(frozen=True, slots=True)
 class PinnedJar:
-    """One jar of Kafka's class path: its Maven coordinate and what its bytes must hash to."""
+    """One jar of Kafka's class path: its Maven coordinate and its SHA-256."""
 
     group: str
     artifact: str
@@ -54,14 +54,14 @@ class PinnedJar:
 
     @classmethod
     def parse(cls, line: str) -> "PinnedJar":
-        """Read a line of the list: `<sha256>  <group>:<artifact>:<version>`."""
+        """Parse a line of the list: `<sha256>  <group>:<artifact>:<version>`."""
         sha256, coordinate = line.split()
         group, artifact, version = coordinate.split(":")
         return cls(group, artifact, version, sha256)
 
 
 def pinned_jars() -> list[PinnedJar]:
-    """Every jar Kafka and its tools need, as recorded in `kafka_jars.txt`."""
+    """Return every jar that Kafka and its tools need, as recorded in `kafka_jars.txt`."""
     text = resources.files(__package__).joinpath("kafka_jars.txt").read_text(encoding="ascii")
     return [PinnedJar.parse(line) for line in text.splitlines() if line and not line.startswith("#")]
 
@@ -75,7 +75,7 @@ def _digest_of_list(jars: list[PinnedJar]) -> str:
 
 
 def jars_are_cached() -> bool:
-    """Whether a complete set of the recorded jars lies in the cache."""
+    """Whether the cache holds a complete set of the recorded jars."""
     jars = pinned_jars()
     folder = _kafka_folder()
     try:
@@ -86,16 +86,16 @@ def jars_are_cached() -> bool:
 
 
 def ensure_jars(announce: Announce | None = None, cancelled: threading.Event | None = None) -> Path:
-    """Give the folder that holds all jars of Kafka, downloading them the first time. Blocks.
+    """Return the folder that holds all jars of Kafka; the first call downloads them. Blocks.
 
-    Two processes that call this at once download once: the second waits for the first.
+    If two processes call this at once, the second waits for the download of the first.
 
     Args:
         announce: called with one line before a download starts.
-        cancelled: once set, the download is given up with an EmbeddedError.
+        cancelled: once it is set, the download ends with an EmbeddedError.
 
     Raises:
-        EmbeddedError: no network, no room, `jgo` not installed, or a jar that is not the recorded one.
+        EmbeddedError: there is no network or no room, `jgo` is not installed, or a jar is not the recorded one.
     """
     libs = _kafka_folder() / "libs"
     if jars_are_cached():
@@ -113,7 +113,7 @@ def ensure_jars(announce: Announce | None = None, cancelled: threading.Event | N
 
 
 def _download_all(cancelled: threading.Event) -> None:
-    """Download into a folder beside the final one, then rename: a folder of the final name is always whole."""
+    """Download into a temporary folder, then rename it: a folder with the final name is always complete."""
     for left_behind in cache_folder().glob(f"{_STAGING_PREFIX}*"):
         shutil.rmtree(left_behind, ignore_errors=True)
     jars = pinned_jars()

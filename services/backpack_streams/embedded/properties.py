@@ -1,4 +1,4 @@
-"""Renders `server.properties`: one broker's place in the cluster and settings that suit a small machine."""
+"""Renders `server.properties`: one broker's role in the cluster, and settings for a small machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class BrokerLayout:
-    """Where one broker of the cluster listens and writes. Node ids are 1, 2, 3; controllers are told apart by port."""
+    """The listeners and the folder of one broker. Node ids are 1, 2, 3; each controller has a port of its own."""
 
     node_id: int
     host: str
@@ -37,7 +37,7 @@ class BrokerLayout:
 def broker_properties(
     layout: BrokerLayout, security: BrokerSecurity | None = None, overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Every property of one broker; `overrides` win."""
+    """Return all properties of one broker; `overrides` win."""
     return {
         **_place_in_cluster(layout),
         **_listeners(layout, security),
@@ -57,14 +57,14 @@ def _place_in_cluster(layout: BrokerLayout) -> dict[str, str]:
         "controller.quorum.voters": voters,
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(layout.data_folder),
-        # A broker killed is noticed in 6 s rather than 9 s, so that acks=all carries on the sooner.
+        # A killed broker is noticed in 6 s instead of 9 s, so acks=all continues sooner.
         "broker.session.timeout.ms": "6000",
         "broker.heartbeat.interval.ms": "1000",
     }
 
 
 def _listeners(layout: BrokerLayout, security: BrokerSecurity | None) -> dict[str, str]:
-    """Clients have a listener of their own, so that brokers and the readiness check need no credentials."""
+    """Return listeners; clients have their own, so that brokers and the readiness check need no credentials."""
     client = f"CLIENT://{layout.host}:{layout.client_port}"
     internal = f"INTERNAL://{LOOPBACK}:{layout.internal_port}"
     client_protocol = security.protocol if security is not None else "PLAINTEXT"
@@ -104,9 +104,9 @@ _SMALL_MACHINE = {
     "log.cleaner.dedupe.buffer.size": str(16 << 20),
 }
 
-# Recordings carry times years old and Kafka's retention goes by the record's time: with the default first check, 30 s
-# after the start, a recording would vanish from its topics while a demo plays it. Topics that are compacted as well are
-# deleted from by the cleaner, which looks every 15 s by default.
+# Recordings carry times years old, and Kafka's retention goes by the record's time: with the default first check, 30 s
+# after the start, a recording would vanish from its topics while a demo plays it. In topics that are compacted as well, the
+# cleaner deletes, by default every 15 s.
 _OLD_RECORDINGS = {
     "log.retention.check.interval.ms": str(_HOUR_MS),
     "log.initial.task.delay.ms": str(_HOUR_MS),
@@ -115,7 +115,7 @@ _OLD_RECORDINGS = {
 
 
 def render_properties(properties: Mapping[str, str]) -> str:
-    """The text of a Java properties file, escaped as `java.util.Properties.load` reads it."""
+    """Return the text of a Java properties file, escaped for `java.util.Properties.load`."""
     return "".join(f"{_escape(name, key=True)}={_escape(value)}\n" for name, value in properties.items())
 
 

@@ -1,4 +1,4 @@
-"""Waits until a broker answers requests and knows the brokers it should know: an open port alone says little."""
+"""Waits until a broker answers requests and knows all expected brokers: an open port alone proves little."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ _REQUEST_TIMEOUT_SECONDS = 5.0
 
 
 async def wait_until_ready(host: str, port: int, node_ids: Collection[int]) -> None:
-    """Return once the broker there lists all of `node_ids` as alive. Has no end of its own: cancel it."""
+    """Return once the broker lists all of `node_ids` as alive. Has no timeout of its own: cancel it."""
     while True:
         if await _accepts(host, port) and await answers_with(host, port, node_ids):
             return

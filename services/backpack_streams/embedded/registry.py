@@ -1,4 +1,4 @@
-"""A real schema registry (Apicurio, with Confluent's API) as a child process of this one, for demonstrations and tests."""
+"""A real schema registry (Apicurio, with Confluent's API) as a child process, for demonstrations and tests."""
 
 import asyncio
 import logging
@@ -46,16 +46,16 @@ _FOLDER_TAKEN = re.compile(r"Database may be already in use|Locked by another pr
 
 
 def registry_url(host: str, port: int) -> str:
-    """What `schema_registry_url` is set to for a registry that listens there."""
+    """Return the value of `schema_registry_url` for a registry at this address."""
     return f"http://{host}:{port}{_API_PATH}"
 
 
 class EmbeddedRegistry:
-    """A schema registry on this machine that ends with this process, by `kill -9` too.
+    """A schema registry on this machine that ends with this process, even by `kill -9`.
 
     Args:
-        data_dir: folder of its database; a later start with the same folder finds the schemas again, ids and all.
-        port: where it listens; 0 picks a free one at the first start.
+        data_dir: folder of its database; a later start with the same folder finds the schemas again, with the same ids.
+        port: its port; 0 picks a free one at the first start.
         host: address that clients use.
         log_dir: folder of its log, by default `logs` in `data_dir`.
         announce: called with one line when something long begins (a download).
@@ -79,19 +79,19 @@ class EmbeddedRegistry:
 
     @property
     def url(self) -> str:
-        """What `schema_registry_url` is set to. Known once started."""
+        """The value of `schema_registry_url`. Available once started."""
         return registry_url(self._host, self._port)
 
     @property
     def pid(self) -> int | None:
-        """Process id while it runs."""
+        """Process id; None unless it is running."""
         return None if self._child is None or self._child.returncode is not None else self._child.pid
 
     async def start(self) -> None:
-        """Start it; returns when it answers. After a failure or a cancellation nothing runs.
+        """Start the registry; return when it answers. After a failure or a cancellation nothing runs.
 
         Raises:
-            EmbeddedError: no Java, no archive, the port or the folder in use, or it ended.
+            EmbeddedError: there is no Java or no archive, the port or the folder is in use, or it ended.
         """
         if self.pid is not None:
             raise EmbeddedError("the embedded registry is started already")
@@ -152,7 +152,7 @@ class EmbeddedRegistry:
         """Wait until it has ended.
 
         Raises:
-            EmbeddedError: it ended by itself; says why.
+            EmbeddedError: it ended unexpectedly; the message says why.
         """
         child = self._child
         if child is None:
@@ -163,7 +163,7 @@ class EmbeddedRegistry:
             raise EmbeddedError(self._explain(f"the schema registry ended unexpectedly ({how})"))
 
     async def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
-        """SIGTERM, SIGKILL after the grace (at once without one). Harmless when not started; it may be started again."""
+        """Send SIGTERM, and SIGKILL after the grace (at once without one). Does nothing if not started; it may be started again."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -172,7 +172,7 @@ class EmbeddedRegistry:
         await child.stop(grace_seconds)
 
     def kill(self) -> None:
-        """SIGKILL, without waiting for its end."""
+        """Send SIGKILL, without waiting for its end."""
         if self._child is not None:
             self._child.kill()
 
@@ -198,7 +198,7 @@ class EmbeddedRegistry:
 
 
 def _answers(url: str) -> bool:
-    # Without a proxy: it is on this machine.
+    # Without a proxy: the registry is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=_ANSWER_SECONDS) as answer:

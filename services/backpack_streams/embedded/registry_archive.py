@@ -1,4 +1,4 @@
-"""Brings Apicurio Registry into the cache folder, once, checked against the SHA-256 recorded here, and unpacks it."""
+"""Downloads Apicurio Registry into the cache folder, once, checks it against the SHA-256 recorded here, and unpacks it."""
 
 import shutil
 import tarfile
@@ -19,7 +19,7 @@ from backpack_streams.errors import EmbeddedError
 
 __all__ = ["REGISTRY_VERSION", "ensure_registry"]
 
-# 3.0.9 runs on Java 17, 3.3 wants 21.
+# 3.0.9 runs on Java 17; 3.3 needs 21.
 REGISTRY_VERSION = "3.0.9"
 _SHA256 = "2b28181501a20cbf6efcd77f9b7153908fc01f3d3a7c32024c0bd9e1b04c8a43"
 _GROUP, _ARTIFACT = "io.apicurio", "apicurio-registry-app"
@@ -29,14 +29,14 @@ _STAGING_PREFIX = f"{_NAME}.partial-"
 
 
 def ensure_registry(announce: Announce | None = None, cancelled: threading.Event | None = None) -> Path:
-    """Give the jar that runs the registry, downloading it the first time. Blocks.
+    """Return the jar that runs the registry; the first call downloads it. Blocks.
 
     Args:
         announce: called with one line before a download starts.
-        cancelled: once set, waiting for another process's download is given up with an EmbeddedError.
+        cancelled: once it is set, waiting for another process's download ends with an EmbeddedError.
 
     Raises:
-        EmbeddedError: no network, no room, `jgo` not installed, or an archive that is not the recorded one.
+        EmbeddedError: there is no network or no room, `jgo` is not installed, or the archive is not the recorded one.
     """
     if _is_cached():
         return _jar()
@@ -65,7 +65,7 @@ def _is_cached() -> bool:
 
 
 def _download() -> None:
-    """Unpack into a folder beside the final one, then rename: a folder of the final name is always whole."""
+    """Unpack into a temporary folder, then rename it: a folder with the final name is always complete."""
     for left_behind in cache_folder().glob(f"{_STAGING_PREFIX}*"):
         shutil.rmtree(left_behind, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=cache_folder()))
@@ -75,7 +75,7 @@ def _download() -> None:
         archive = download(artifact, _SHA256, f"Apicurio Registry {REGISTRY_VERSION}", _folder())
         unpacked = staging / "unpacked"
         with tarfile.open(archive) as packed:
-            # Python before 3.11.4 has no filters; what is unpacked has the SHA-256 recorded above in any case.
+            # Python before 3.11.4 has no filters; the archive has the SHA-256 recorded above in any case.
             options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             packed.extractall(unpacked, **options)
         (unpacked / _COMPLETE_MARKER).write_text(_SHA256, encoding="ascii")

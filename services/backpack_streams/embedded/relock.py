@@ -1,7 +1,7 @@
 """Rewrites `kafka_jars.txt` for another Kafka version: `python -m backpack_streams.embedded.relock`.
 
-Resolves Kafka's dependency tree, downloads every jar and records what it hashes to. Run by a developer who changes
-`KAFKA_VERSION`, never by a user.
+Resolves Kafka's dependency tree, downloads every jar and records its SHA-256. Developers run it when they change
+`KAFKA_VERSION`; users never do.
 """
 
 import sys
@@ -13,7 +13,7 @@ from backpack_streams.embedded.jars import KAFKA_VERSION
 
 __all__ = ["main"]
 
-# slf4j-simple (not slf4j-nop): a broker that cannot say why it ended is no use. Its version must be that of the
+# slf4j-simple, not slf4j-nop: a broker must be able to log why it ended. Its version must be that of the
 # slf4j-api that Kafka brings, and no other binding may be on the class path.
 SLF4J_VERSION = "1.7.36"
 ROOTS = (
@@ -38,7 +38,7 @@ def _locked_lines(repository: Path) -> list[str]:
 
 
 def main() -> None:
-    """Write the list beside this module."""
+    """Write the list into the folder of this module."""
     with tempfile.TemporaryDirectory() as repository:
         lines = sorted(_locked_lines(Path(repository)), key=lambda line: line.split()[1])
     header = [

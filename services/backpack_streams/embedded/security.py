@@ -1,4 +1,4 @@
-"""What a client must show and speak to reach a broker: TLS, SASL/PLAIN and SASL/SCRAM as broker properties."""
+"""Security of the clients' listener: TLS, SASL/PLAIN and SASL/SCRAM as broker properties."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ _UNUSABLE_CHARACTERS = frozenset("\"\\,=[]; \t\r\n'")
 
 @dataclass(frozen=True, slots=True)
 class BrokerSecurity:
-    """Security of the listener that clients use; brokers talk among themselves on another, on loopback.
+    """Security of the listener that clients use; brokers use another one among themselves, on loopback.
 
     Raises:
-        EmbeddedError: parts that do not fit together.
+        EmbeddedError: the settings are mutually inconsistent.
     """
 
     protocol: Protocol
@@ -34,7 +34,7 @@ class BrokerSecurity:
     keystore: Path | None = None
     """PEM file: unencrypted PKCS#8 private key, then its certificate chain."""
     truststore: Path | None = None
-    """PEM file: certificates of the authorities whose clients are believed."""
+    """PEM file: certificates of the authorities that may sign client certificates."""
     client_auth_required: bool = False
 
     def __post_init__(self) -> None:
@@ -50,21 +50,21 @@ class BrokerSecurity:
 
     @property
     def uses_tls(self) -> bool:
-        """Whether the listener speaks TLS."""
+        """Whether the listener uses TLS."""
         return self.protocol in ("SSL", "SASL_SSL")
 
     @property
     def uses_sasl(self) -> bool:
-        """Whether the listener asks for a user."""
+        """Whether the listener requires a login."""
         return self.protocol in ("SASL_PLAINTEXT", "SASL_SSL")
 
     @property
     def uses_scram(self) -> bool:
-        """Whether users are kept as SCRAM credentials in the cluster."""
+        """Whether users are stored as SCRAM credentials in the cluster."""
         return self.uses_sasl and self.mechanism != "PLAIN"
 
     def format_arguments(self) -> list[str]:
-        """What the storage tool must be told when it formats a data folder (KIP-900)."""
+        """Return the storage tool's arguments for formatting a data folder (KIP-900)."""
         if not self.uses_scram:
             return []
         users = self.users.items()
@@ -75,7 +75,7 @@ class BrokerSecurity:
         ]
 
     def properties(self) -> dict[str, str]:
-        """The broker properties of the client listener."""
+        """Return the broker properties of the client listener."""
         return {**self._tls_properties(), **self._sasl_properties()}
 
     def _tls_properties(self) -> dict[str, str]:

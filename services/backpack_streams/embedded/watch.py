@@ -1,13 +1,13 @@
-"""Runs one program and ends it when the process that asked for it is gone, however that one ended.
+"""Runs one program, and ends it when the process that started it is gone, however that process ended.
 
-Run as a script of its own (standard library only), by `child.py`:
+`child.py` runs it as a separate script (standard library only):
 
     python -I -S watch.py LIFELINE_FD REPORT_FD ORPHAN_GRACE_SECONDS PROGRAM ARGUMENT...
 
 The lifeline is the read end of a pipe whose write end only the parent holds. A byte on it is the number of a signal
-for the program; its end means that the parent is gone (`kill -9` included, on every POSIX system): SIGTERM to the
-program, and after the grace SIGKILL to it and its children. `PR_SET_PDEATHSIG` in the program itself would not do: it
-is tied to the thread that forked, and is Linux only. Here it is a second line, for the case that this watcher is killed.
+for the program. Its end means that the parent is gone (`kill -9` included, on every POSIX system): then the program gets
+SIGTERM, and after the grace SIGKILL, with its children. `PR_SET_PDEATHSIG` in the program itself would not suffice: it
+is tied to the thread that forked, and is Linux only. Here it is a second safeguard, in case this watcher is killed.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ CANNOT_RUN_EXIT_CODE = 127
 
 
 def _ready_to_exec() -> Callable[[], None]:
-    """What the forked process does before it becomes the program."""
+    """Return the function that the forked process calls before it becomes the program."""
     watcher_pid = os.getpid()
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def before_exec() -> None:
-        # A shell's background job ignores SIGINT, and so would everything started from it.
+        # A shell's background job ignores SIGINT, and its children would inherit that.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if libc is not None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -53,7 +53,7 @@ class Watch:
         for end in (self._wake_reader, wake_writer):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
-        # Handlers rather than SIG_IGN: the program must not inherit an ignored signal.
+        # Handlers instead of SIG_IGN: the program must not inherit an ignored signal.
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGTERM, self._on_terminate)
@@ -62,7 +62,7 @@ class Watch:
         self._told_to_end = True
 
     def run(self, program: Sequence[str], report: int) -> int:
-        """Run the program to its end; gives its exit code, negative for a signal. Its pid goes to `report`."""
+        """Run the program to its end; return its exit code, negative for a signal. Its pid is written to `report`."""
         try:
             process = subprocess.Popen(
                 program,
@@ -72,7 +72,7 @@ class Watch:
         except OSError as error:
             os.write(report, f"error {error}\n".encode())
             return CANNOT_RUN_EXIT_CODE
-        with contextlib.suppress(BrokenPipeError):  # the parent is gone already: the lifeline says so too
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone already; the lifeline shows it too
             os.write(report, f"pid {process.pid}\n".encode())
         os.close(report)
         while process.poll() is None:
@@ -99,7 +99,7 @@ class Watch:
             process.terminate()
             self._kill_at = time.monotonic() + self._grace_seconds
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            with contextlib.suppress(ProcessLookupError):  # it ended between the look and the kill
+            with contextlib.suppress(ProcessLookupError):  # it ended between the check and the kill
                 os.killpg(process.pid, signal.SIGKILL)
             self._kill_at = time.monotonic() + 1.0
 
@@ -115,7 +115,7 @@ def end_alike(exit_code: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Read the command line described above and run it."""
+    """Parse the command line described above and run the program."""
     lifeline, report, grace, *program = arguments
     end_alike(Watch(int(lifeline), float(grace)).run(program, int(report)))
 

@@ -1,1 +1,1 @@
-"""The `export` command: a topic's records of a range of time as Parquet files."""
+"""The `export` command: writes the records of a topic in a time range to Parquet files."""

@@ -1,4 +1,4 @@
-"""Avro schemas of our records as Arrow schemas: decimals stay decimals, times are UTC, levels are lists of structs."""
+"""Converts Avro schemas of our records to Arrow schemas: decimals stay decimals, times are UTC, levels are lists of structs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ KAFKA_FIELDS = (
     pa.field("kafka_timestamp", pa.timestamp("ms", "UTC"), nullable=False),
     pa.field("kafka_key", pa.string()),
 )
-"""Where a record stands in Kafka; these columns come first."""
+"""The position of a record in Kafka; these columns come first."""
 SYMBOL = "symbol"
 
 _PLAIN: Mapping[str, pa.DataType] = {
@@ -30,17 +30,17 @@ _LOGICAL: Mapping[str, pa.DataType] = {
 
 
 def has_symbol(document: Mapping[str, Any]) -> bool:
-    """Whether a record is of one market, so that its files lie in a folder by symbol."""
+    """Whether a record belongs to one market, so that its files go into a folder by symbol."""
     return any(field["name"] == SYMBOL for field in document["fields"])
 
 
 def arrow_schema(document: Mapping[str, Any]) -> pa.Schema:
-    """The columns of a record's files. `symbol` is not among them: the name of the folder has it, as Hive does it.
+    """Return the columns of a record's files. `symbol` is not one of them: as in Hive, the folder's name holds it.
 
-    Every column may be null: a compacted topic's record without a value says that its key was deleted.
+    Every column may be null: in a compacted topic, a record without a value deletes its key.
 
     Raises:
-        CodecError: the schema has a type that is not known here.
+        CodecError: the schema has an unsupported type.
     """
     named: dict[str, pa.DataType] = {}
     fields = [
@@ -52,7 +52,7 @@ def arrow_schema(document: Mapping[str, Any]) -> pa.Schema:
 
 
 def arrow_type(schema: Any, named: dict[str, pa.DataType]) -> pa.DataType:
-    """One Avro type; `named` holds the records met so far, by name."""
+    """Convert one Avro type; `named` holds the records met so far, by name."""
     if isinstance(schema, str):
         known = _PLAIN.get(schema, named.get(schema))
         if known is None:

@@ -22,16 +22,17 @@ from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
 _MIB = 1024 * 1024
 
 Advance = Callable[[int], None]
-"""Tells how many more offsets were passed."""
+"""Takes the number of offsets passed since the last call."""
 
 
 async def run(settings: ExportSettings, topic: str) -> int:
-    """Exports and says what was written.
+    """Export the range and print what was written.
 
     Raises:
         UsageError: there is no such topic, or the folder cannot be written to or holds an overlapping range.
-        ExportError: there is no record in the range, or one does not fit.
-        BusError: Kafka cannot be reached, or the range could not be read to its end. CodecError: a record cannot be read.
+        ExportError: there is no record in the range, or a record does not fit.
+        BusError: Kafka cannot be reached, or the range could not be read to its end.
+        CodecError: a record cannot be read.
     """
     described = topic_of_full_name(topic, settings.topic_prefix)
     name = described.full_name(settings.topic_prefix)
@@ -59,7 +60,7 @@ async def run(settings: ExportSettings, topic: str) -> int:
 
 
 async def _read(reader: Reader, name: str, settings: ExportSettings, rows: "_Rows", gathering: Gathering) -> int:
-    """Every record of the range, into `gathering`. Returns how many."""
+    """Read every record of the range into `gathering`. Return their number."""
     spans = await _spans(reader, name, settings)
     if not spans:
         return 0
@@ -82,7 +83,7 @@ async def _read(reader: Reader, name: str, settings: ExportSettings, rows: "_Row
 
 
 async def _spans(reader: Reader, name: str, settings: ExportSettings) -> dict[Place, tuple[int, int]]:
-    """The offsets to read of each partition that has any in the range."""
+    """Return the offsets to read (start, exclusive end) of each partition that may hold records in the range."""
     places = await reader.places(name)
     ends = await reader.ends(places)
     spans = {}
@@ -98,7 +99,7 @@ async def _spans(reader: Reader, name: str, settings: ExportSettings) -> dict[Pl
 
 
 class _Rows:
-    """Makes rows of records."""
+    """Converts records to rows."""
 
     def __init__(self, codec: Codec, topic: Topic, by_symbol: bool, distinct: Distinct | None) -> None:
         self._codec = codec
@@ -108,7 +109,7 @@ class _Rows:
         self.duplicates = 0
 
     def row(self, record: ConsumerRecord) -> tuple[Partition, Row] | None:
-        """A record's partition and its columns; a record without a value has only Kafka's own. None for a copy that is not wanted."""
+        """Return a record's partition and columns; None for an unwanted copy. A record without a value has only Kafka's own columns."""
         key = None if record.key is None else record.key.decode("utf-8", "replace")
         values = None if record.value is None else self._values(record)
         distinct, topic = self._distinct, self._topic
@@ -138,7 +139,7 @@ class _Rows:
 
 @contextlib.contextmanager
 def _progress(name: str, total: int) -> Iterator[Advance]:
-    """A bar where somebody is looking."""
+    """Show a progress bar if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

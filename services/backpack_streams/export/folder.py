@@ -1,4 +1,4 @@
-"""The folder of one topic's export: Parquet files by date and symbol, none of them ever seen half written."""
+"""The folder of one topic's export: Parquet files by date and symbol, never visible half written."""
 
 import re
 import shutil
@@ -21,22 +21,22 @@ _STAMP = "%Y%m%dT%H%M%S"
 _NAME = re.compile(r"part-(\d{8}T\d{6}\.\d{3}Z)-(\d{8}T\d{6}\.\d{3}Z)-\d{5,}\.parquet\Z")
 
 Partition = tuple[str, str | None]
-"""Date such as 2026-11-22, and symbol; None for records of no market."""
+"""A date such as 2026-11-22, and a symbol; None for records that belong to no market."""
 Row = Mapping[str, Any]
 
 
 class ExportError(BackpackStreamsError):
-    """Records that could not be exported."""
+    """The records could not be exported."""
 
 
 class Folder:
-    """Takes rows by partition, writes them into hidden files, and shows all of these at once in `publish`."""
+    """Takes rows by partition and writes them into hidden files; `publish` makes all of these visible at once."""
 
     def __init__(self, path: Path, schema: pa.Schema, range_ms: tuple[int, int], by_symbol: bool) -> None:
-        """Make the folder ready.
+        """Prepare the folder.
 
         Raises:
-            UsageError: it cannot be written to, or holds an export of a range that overlaps this one.
+            UsageError: it cannot be written to, or holds an export of an overlapping range.
         """
         self._path = path
         self._schema = schema
@@ -47,7 +47,7 @@ class Folder:
         self._parts: dict[Partition, int] = {}
         self._refuse_overlap(_stamp(range_ms[0]), _stamp(range_ms[1]))
         try:
-            shutil.rmtree(self._hidden, ignore_errors=True)  # what a run that was killed left
+            shutil.rmtree(self._hidden, ignore_errors=True)  # left by a run that was killed
             self._hidden.mkdir(parents=True)
         except OSError as error:
             raise UsageError(f"{path} cannot be written to: {error.strerror}; choose another --out") from error
@@ -68,10 +68,10 @@ class Folder:
             raise ExportError(f"{self._hidden} cannot be written: {error}; make room and run it again") from error
 
     def publish(self) -> int:
-        """Show what was written, in place of an earlier export of the same range. Returns the number of files.
+        """Make the files visible, in place of an earlier export of the same range. Return the number of files.
 
         Raises:
-            ExportError: a file cannot be finished or moved.
+            ExportError: a file cannot be completed or moved.
         """
         try:
             while self._open:
@@ -94,12 +94,12 @@ class Folder:
         return len(new)
 
     def discard(self) -> None:
-        """Remove what was written and is not shown yet."""
+        """Remove what was written and is not visible yet."""
         while self._open:
             writer = self._open.popitem()[1]
             try:
                 writer.close()
-            except (OSError, pa.ArrowException):  # what failed once fails again; the file goes anyway
+            except (OSError, pa.ArrowException):  # the file is removed in any case
                 continue
         shutil.rmtree(self._hidden, ignore_errors=True)
 
@@ -152,7 +152,7 @@ class Folder:
 
 
 def date_of(timestamp_ms: int) -> str:
-    """The day in UTC, as 2026-11-22."""
+    """Return the day in UTC, such as 2026-11-22."""
     return f"{datetime.fromtimestamp(timestamp_ms // 1000, UTC):%Y-%m-%d}"
 
 

@@ -1,4 +1,4 @@
-"""Rows on their way into a folder: gathered by partition, the largest written first when there are too many. Sans I/O."""
+"""Gathers rows by partition on their way into a folder; the largest partition is written first when there are too many. Sans I/O."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,12 @@ _ROWS_A_PARTITION = 128 * 1024
 
 
 class Gathering:
-    """Rows by partition, at most about `limit_bytes` of them by what they take in Kafka."""
+    """Rows by partition, at most about `limit_bytes` of them, counted by their size in Kafka.
+
+    Args:
+        limit_bytes: above this size the largest partition is written.
+        write: takes a partition and its rows, at most 131,072 at once.
+    """
 
     def __init__(self, limit_bytes: int, write: Callable[[Partition, list[Row]], None]) -> None:
         self._limit_bytes = limit_bytes
@@ -18,7 +23,7 @@ class Gathering:
         self._size = 0
 
     def add(self, partition: Partition, row: Row, size: int) -> None:
-        """Take a row that has `size` bytes in Kafka."""
+        """Take a row; `size` is its size in Kafka, in bytes."""
         rows = self._rows.setdefault(partition, [])
         rows.append(row)
         self._sizes[partition] = self._sizes.get(partition, 0) + size

@@ -1,4 +1,4 @@
-"""What `export` can be told."""
+"""The settings of `export`."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_moment(text: object) -> datetime:
-    """A moment as a user writes it, ISO 8601, UTC where no zone is named; to the millisecond, as Kafka's timestamps are.
+    """Parse a time as a user writes it: ISO 8601, UTC if it names no zone, at most to the millisecond, as Kafka's timestamps.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a time.
     """
     try:
         moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
@@ -28,7 +28,7 @@ def parse_moment(text: object) -> datetime:
 
 
 def millis(moment: datetime) -> int:
-    """Milliseconds since 1970."""
+    """Return milliseconds since the Unix epoch."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -36,7 +36,7 @@ Moment = Annotated[datetime, BeforeValidator(parse_moment)]
 
 
 class ExportSettings(KafkaSettings, LogSettings):
-    """Which records, and where to."""
+    """The records to export, and the target folder."""
 
     from_time: Moment = Field(
         description="first moment to export, by Kafka's timestamp, which is the exchange's time; UTC if no zone is named",
@@ -71,12 +71,12 @@ class ExportSettings(KafkaSettings, LogSettings):
 
     @property
     def from_ms(self) -> int:
-        """Start of the range in milliseconds since 1970."""
+        """Start of the range (inclusive), milliseconds since the Unix epoch."""
         return millis(self.from_time)
 
     @property
     def to_ms(self) -> int:
-        """End of the range in milliseconds since 1970."""
+        """End of the range (exclusive), milliseconds since the Unix epoch."""
         return millis(self.to_time)
 
     @model_validator(mode="after")

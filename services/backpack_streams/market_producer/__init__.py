@@ -1,1 +1,1 @@
-"""The service for a market's own streams: depth, book ticker, trade, ticker, kline."""
+"""The service for the streams of single markets: depth, book ticker, trade, ticker, kline, external ticker, stock price."""

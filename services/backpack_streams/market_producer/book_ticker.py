@@ -11,7 +11,7 @@ _decode = Decoder(BookTicker)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One change of the touch, ordered by the depth update that made it."""
+    """Read one change of the best bid or ask, ordered by the depth update that caused it."""
     message = _decode(data)
     engine_time = message.engine_time
     return Reading(

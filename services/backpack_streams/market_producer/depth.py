@@ -13,7 +13,7 @@ _decode = Decoder(Depth)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One depth frame; its ids are the update ids it covers. The frame itself is the row: `encoder` takes it as it is."""
+    """Read one depth frame; its ids are the update ids that it covers. The frame itself is the row: `encoder` takes it unchanged."""
     frame = _decode(data)
     engine_time = frame.engine_time
     time_us = frame.event_time if engine_time is None else engine_time
@@ -23,7 +23,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
 
 
 def row(frame: Depth, received_us: int) -> dict[str, Any]:
-    """The DepthUpdate record of a frame."""
+    """Return the DepthUpdate record of a frame received at `received_us` (µs since the Unix epoch)."""
     number = DECIMALS
     return {
         "symbol": frame.symbol,
@@ -39,7 +39,7 @@ def row(frame: Depth, received_us: int) -> dict[str, Any]:
 
 
 def encoder(engine: Encoder) -> RowEncoder:
-    """Straight into bytes; by way of the schema's engine where the schema is a newer one."""
+    """Return an encoder that writes bytes directly; with a newer schema, one that uses the schema's engine."""
     return quick_depth_encoder(engine, WEBSOCKET) or (lambda frame, received_us: engine(row(frame, received_us)))
 
 

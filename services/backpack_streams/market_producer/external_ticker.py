@@ -11,7 +11,7 @@ _decode = Decoder(ExternalTicker)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One ticker of a provider."""
+    """Read one ticker of a provider."""
     return reading_of(_decode(data))
 
 

@@ -11,7 +11,7 @@ _decode = Decoder(Kline)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One state of a candle, ordered by its event time. On the wire `T` is the close time, so there is no engine time."""
+    """Read one state of a candle, ordered by its event time. On the wire `T` is the close time, so there is no engine time."""
     candle = _decode(data)
     start, end = micros_from_iso(candle.start), micros_from_iso(candle.end)
     if not (sane_time_us(start) and sane_time_us(end)):

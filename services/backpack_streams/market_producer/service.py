@@ -1,4 +1,4 @@
-"""market-producer: a market's own streams into Kafka."""
+"""Service `market-producer`: the streams of single markets into Kafka."""
 
 from backpack_streams.feed.markets import check_streams
 from backpack_streams.feed.producer import Producer
@@ -17,6 +17,6 @@ FAMILIES = (DEPTH, BOOK_TICKER, TRADE, TICKER, KLINE, EXTERNAL_TICKER, STOCK_PRI
 
 
 def main(settings: MarketProducerSettings) -> int:
-    """Runs the service until a signal; returns the exit code."""
+    """Run the service until a signal; return the exit code."""
     check_streams(NAME, settings.streams, (family.channel for family in FAMILIES))
     return run_service(NAME, lambda: Producer(NAME, settings, FAMILIES), settings, settings)

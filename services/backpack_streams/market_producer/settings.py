@@ -1,4 +1,4 @@
-"""What market-producer can be told."""
+"""The settings of `market-producer`."""
 
 from pydantic import Field
 

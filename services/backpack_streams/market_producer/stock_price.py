@@ -1,4 +1,4 @@
-"""A data provider's stock quotes as StockPrice records. Their key is the ticker: a stock is no market."""
+"""A data provider's stock quotes as StockPrice records. Their key is the ticker, because a stock is not a market."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _decode = Decoder(StockPrice)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One quote, ordered by the provider's time."""
+    """Read one quote, ordered by the provider's time."""
     quote = _decode(data)
     event_time = micros_of_any_unit(quote.timestamp)
     order = sane_time_us(event_time)

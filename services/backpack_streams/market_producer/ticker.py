@@ -1,4 +1,4 @@
-"""Rolling 24 hour statistics as Ticker records."""
+"""Rolling 24-hour statistics as Ticker records."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ _decode = Decoder(Ticker)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One ticker. What only REST says is absent."""
+    """Read one ticker. Fields that only REST provides are null."""
     return reading_of(_decode(data), price_change=None, price_change_percent=None, cache_age_seconds=None)
 
 
 def reading_of(ticker: Ticker, **more: Any) -> Reading:
-    """A ticker's statistics and `more` fields of its record, ordered by its event time."""
+    """Make the reading of a ticker, ordered by its event time; `more` are further fields of its record."""
     engine_time = ticker.engine_time
     order = sane_time_us(ticker.event_time, engine_time)
     return Reading(

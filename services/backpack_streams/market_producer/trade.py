@@ -11,7 +11,7 @@ _decode = Decoder(Trade)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One trade; trade ids follow on each other in a market."""
+    """Read one trade; the trade ids of a market are consecutive."""
     trade = _decode(data)
     engine_time = trade.engine_time
     return Reading(

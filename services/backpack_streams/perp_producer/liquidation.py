@@ -11,7 +11,7 @@ _decode = Decoder(Liquidation)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One liquidation. They have no ids: what is missed while no socket is up can only be told by its bounds in time."""
+    """Read one liquidation. Liquidations have no ids, so a gap can only be bounded in time."""
     message = _decode(data)
     engine_time = message.engine_time
     order = sane_time_us(message.event_time, engine_time)

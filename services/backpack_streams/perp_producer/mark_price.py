@@ -11,7 +11,7 @@ _decode = Decoder(MarkPrice)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One mark price, ordered by its event time; the wire gives the next funding time in milliseconds."""
+    """Read one mark price, ordered by its event time; the wire gives the next funding time in milliseconds."""
     message = _decode(data)
     engine_time = message.engine_time
     order = sane_time_us(message.event_time, engine_time)

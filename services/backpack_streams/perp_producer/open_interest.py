@@ -11,7 +11,7 @@ _decode = Decoder(OpenInterest)
 
 
 def read(data: Any, kind: StreamKind) -> Reading:
-    """One value, ordered by its event time."""
+    """Read one value, ordered by its event time."""
     message = _decode(data)
     engine_time = message.engine_time
     order = sane_time_us(message.event_time, engine_time)

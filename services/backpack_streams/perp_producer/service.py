@@ -1,4 +1,4 @@
-"""perp-producer: the streams of futures into Kafka."""
+"""Service `perp-producer`: the streams of futures into Kafka."""
 
 from backpack_streams.feed.markets import check_streams
 from backpack_streams.feed.producer import Producer
@@ -13,6 +13,6 @@ FAMILIES = (MARK_PRICE, OPEN_INTEREST, LIQUIDATION)
 
 
 def main(settings: PerpProducerSettings) -> int:
-    """Runs the service until a signal; returns the exit code."""
+    """Run the service until a signal; return the exit code."""
     check_streams(NAME, settings.streams, (family.channel for family in FAMILIES))
     return run_service(NAME, lambda: Producer(NAME, settings, FAMILIES), settings, settings)

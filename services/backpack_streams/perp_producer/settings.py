@@ -1,4 +1,4 @@
-"""What perp-producer can be told."""
+"""The settings of `perp-producer`."""
 
 from pydantic import Field
 

@@ -1,1 +1,1 @@
-"""The `record` command: what the exchange's wire sends, into a file."""
+"""The `record` command: writes what the exchange sends into a file."""

@@ -1,4 +1,4 @@
-"""record: everything that the wire sends, into a file that is whole up to the last second whatever happens."""
+"""Service `record`: writes everything that the exchange sends into a file. After any failure the file is complete up to the last flush."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ _LARGEST_ERROR_FRAME_BYTES = 1024
 
 
 def main(settings: RecorderSettings, file: str) -> int:
-    """Runs the recorder until a signal; returns the exit code."""
+    """Run the recorder until a signal; return the exit code."""
     check_streams(NAME, settings.streams, (family.channel for family in FAMILIES))
     return run_service(NAME, lambda: Recorder(settings, Path(file)), settings, settings)
 
@@ -61,13 +61,13 @@ def now_us() -> int:
 
 
 class Recorder:
-    """One recording. `open` makes the file and learns the markets; `run` records."""
+    """One recording. `open` loads the list of markets; `run` records."""
 
     def __init__(self, settings: RecorderSettings, path: Path) -> None:
-        """Prepare, with the file made.
+        """Prepare the recording and create the file.
 
         Raises:
-            UsageError: the file is there already, or cannot be made.
+            UsageError: the file exists already, or cannot be created.
         """
         self._settings = settings
         self._selection = Selection(
@@ -98,7 +98,7 @@ class Recorder:
         self._answers = 0
 
     async def open(self) -> "Recorder":
-        """Learns the markets; waits while the exchange is down.
+        """Load the list of markets; retry until the exchange answers.
 
         Raises:
             BackpackStreamsError: a symbol is unknown.
@@ -107,21 +107,21 @@ class Recorder:
         try:
             while not await self._look_at_markets():  # noqa: ASYNC110  # the exchange has no event to wait for
                 await asyncio.sleep(backoff.next_delay_seconds())
-        except BaseException:  # whatever ended the start, what was recorded until then is kept
+        except BaseException:  # keep what was recorded so far, whatever ended the start
             await self.close()
             raise
         return self
 
     async def close(self) -> None:
-        """Close the file and what leads to the exchange, where `run` was not begun, which does so at its end."""
+        """Close the file and the REST client if `run` was never called; `run` closes them itself."""
         await self._rest.close()
         await self._tape.close()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Records until `stop` is set, then closes the file.
+        """Record until `stop` is set, then close the file.
 
         Raises:
-            RecordingError: the disk is full or failing; what was written before stays whole.
+            RecordingError: the disk is full or failing; what was written before stays readable.
         """
         leave, done = asyncio.Event(), asyncio.Event()
         sockets = asyncio.create_task(self._connection.run(leave), name="sockets")
@@ -156,18 +156,18 @@ class Recorder:
         )
 
     def failures(self) -> list[str]:
-        """Why the recording has ended."""
+        """Return why the recording has ended; empty while it goes on."""
         return self._background.failures
 
     def readiness(self) -> list[str]:
-        """Why nothing is being recorded yet."""
+        """Return why nothing is being recorded yet."""
         if not self._connection.open_links:
             return ["no socket to the exchange is open"]
         missing = len(set(self._streams) - self._connection.confirmed_streams)
         return [f"{missing} streams are not subscribed yet"] if missing else []
 
     def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows."""
+        """Return the metrics of the recorder."""
         tape = self._tape
         channels = list(dict.fromkeys(kind.channel for kind in self._kinds))
         return (
@@ -181,7 +181,7 @@ class Recorder:
             *rest_measures(self._rest),
         )
 
-    # What the wire says.
+    # Input from the exchange.
 
     def _on_frame(self, link: int, payload: bytes) -> None:
         self._frames += 1
@@ -196,8 +196,8 @@ class Recorder:
             self._tell_error(link, payload)
 
     def _tell_error(self, link: int, payload: bytes) -> None:
-        """The session finds out which subscription the exchange refused."""
-        with contextlib.suppress(ValueError, TypeError, KeyError):  # no error frame after all: a frame like any other
+        """Pass the error to the session, which finds out which subscription the exchange refused."""
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # not an error frame after all: no special handling
             frame = json.loads(payload)
             if "stream" not in frame:
                 self._connection.error_frame(link, int(frame["error"]["code"]), str(frame["error"]["message"]))
@@ -232,7 +232,7 @@ class Recorder:
         )
         self._tape.add(encode(exchange))
 
-    # Chores.
+    # Background tasks.
 
     async def _flush_regularly(self, done: asyncio.Event) -> None:
         while not done.is_set():
@@ -275,7 +275,7 @@ class Recorder:
             await self._look_at_markets()
 
     async def _follow_books(self) -> None:
-        """Books are asked for once their streams run: at the start, after an outage, in each new file, and regularly."""
+        """Request the books once their streams are confirmed: at the start, after an outage, in each new file, and periodically."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._seeds_wanted.wait(), self._settings.snapshot_seconds)
@@ -286,7 +286,7 @@ class Recorder:
             await asyncio.gather(*(self._ask_book(symbol, turns) for symbol in books.values()))
 
     async def _confirmed(self, streams: Iterable[str]) -> None:
-        """Wait until the exchange has taken the subscriptions, but not for those that it never takes."""
+        """Wait until the exchange has confirmed the subscriptions, with a limit, because it may never confirm some."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONFIRMED_SECONDS):
                 while not self._connection.confirmed_streams.issuperset(streams):
@@ -304,7 +304,7 @@ class Recorder:
             await asyncio.sleep(self._settings.rest_seconds)
 
     async def _ask(self, path: str, parameters: list[tuple[str, str | int]], priority: Priority) -> None:
-        """Fetch something; its answer is recorded on the way."""
+        """Fetch a path; `_on_answer` records the answer."""
         try:
             await self._rest.fetch(path, parameters, priority=priority)
         except RestError as error:

@@ -1,4 +1,4 @@
-"""What `record` can be told."""
+"""The settings of `record`."""
 
 from typing import Literal
 
@@ -15,13 +15,13 @@ _HOUR_SECONDS = 3600
 
 
 def default_streams(producer: type[ProducerSettings]) -> tuple[str, ...]:
-    """What a producer carries unless told otherwise."""
+    """Return a producer's default streams."""
     streams: tuple[str, ...] = producer.model_fields["streams"].default
     return streams
 
 
 class RecorderSettings(MarketListSettings, SocketAccessSettings, SymbolSettings, MetricsSettings, LogSettings):
-    """The producers' choice of streams and markets, and how the file is kept."""
+    """The producers' choice of streams and markets, and the settings of the file."""
 
     streams: tuple[str, ...] = Field(
         default=(*default_streams(MarketProducerSettings), *default_streams(PerpProducerSettings)),
@@ -91,12 +91,12 @@ class RecorderSettings(MarketListSettings, SocketAccessSettings, SymbolSettings,
 
     @property
     def rotate_bytes(self) -> int | None:
-        """The size of a part in bytes; None for any."""
+        """The largest size of a part in bytes; None for no limit."""
         return None if self.rotate_mib is None else max(1, int(self.rotate_mib * _MIB))
 
     @property
     def rotate_us(self) -> int | None:
-        """The age of a part in microseconds; None for any."""
+        """The largest age of a part in microseconds; None for no limit."""
         return None if self.rotate_hours is None else max(1, int(self.rotate_hours * _HOUR_SECONDS * 1_000_000))
 
     @field_validator("connections", mode="before")

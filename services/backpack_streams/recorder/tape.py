@@ -1,4 +1,4 @@
-"""Records on their way to the disk: gathered in memory, written in order by a thread, part after part."""
+"""Gathers records in memory; a thread writes them to the disk, in order, part after part."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,12 @@ from backpack_streams.recording.records import About, End, Streams, encode
 
 
 class Tape:
-    """One recording being written. `add` is for the event loop, and so is `flush`, which one task at a time may await.
+    """One recording being written. Call `add` and `flush` from the event loop; only one task may await `flush` at a time.
 
     Attributes:
-        waiting_bytes: bytes that are not on the disk yet.
+        waiting_bytes: bytes of records that are not on the disk yet.
         written_bytes: compressed bytes on the disk, of all parts.
-        parts: parts begun so far.
+        parts: number of parts begun so far.
     """
 
     def __init__(
@@ -29,10 +29,10 @@ class Tape:
         rotate_bytes: int | None = None,
         rotate_us: int | None = None,
     ) -> None:
-        """Make the first file.
+        """Create the first file.
 
         Raises:
-            UsageError: it is there already, or cannot be made.
+            UsageError: it exists already, or cannot be created.
         """
         self._path = path
         self._details = details
@@ -54,7 +54,7 @@ class Tape:
 
     @property
     def path(self) -> Path:
-        """The file that is written now."""
+        """The file that is being written."""
         return self._part.path
 
     def add(self, record: bytes) -> None:
@@ -63,15 +63,16 @@ class Tape:
         self.waiting_bytes += len(record)
 
     def streams(self, streams: Streams) -> None:
-        """Take the streams that are subscribed to from now on; each part begins with them."""
+        """Take the streams that are subscribed from now on; each part begins with them."""
         self._streams = streams
         self.add(encode(streams))
 
     async def flush(self) -> bool:
-        """Bring what waits to the disk; true when a new part was begun, which then knows no book yet.
+        """Write the waiting records to the disk. Return True if a new part was begun; it holds no book yet.
 
         Raises:
-            RecordingError: the disk is full or failing. UsageError: the next file cannot be made.
+            RecordingError: the disk is full or failing.
+            UsageError: the next file cannot be created.
         """
         records, self._waiting = self._waiting, []
         size = self.waiting_bytes
@@ -86,7 +87,7 @@ class Tape:
         return True
 
     async def close(self) -> None:
-        """Bring the rest to the disk, with the mark that says that it is the end.
+        """Write the rest to the disk, with the end mark.
 
         Raises:
             RecordingError: the disk is full or failing.
@@ -96,7 +97,7 @@ class Tape:
         await self._end(records)
 
     async def abandon(self) -> None:
-        """Let the file go as it is."""
+        """Close the file without an end mark."""
         with contextlib.suppress(OSError):
             self._part.close()
 
@@ -115,7 +116,7 @@ class Tape:
         self._begun_us = self._now_us()
         is_rotated = self._rotate_bytes is not None or self._rotate_us is not None
         path = part_path(self._path, self._begun_us, is_rotated)
-        while is_rotated and path.exists():  # names tell milliseconds
+        while is_rotated and path.exists():  # names have a resolution of a millisecond
             self._begun_us += 1000
             path = part_path(self._path, self._begun_us, is_rotated)
         part = PartFile(path)

@@ -1,7 +1,7 @@
-"""Blocks: each is compressed, checksummed and readable without the others, so a file that was cut is whole up to the cut.
+"""Blocks: each is compressed, has a checksum and is readable without the others, so a file that was cut is readable up to the cut.
 
-A block is two frames of the zstd format: a skippable one with our header, and an ordinary one with the records. So a recording
-is also an ordinary `.zst` file to every other tool. Sans I/O.
+A block consists of two zstd frames: a skippable one with our header, and an ordinary one with the records. Every other
+tool therefore sees an ordinary `.zst` file. Sans I/O.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from backpack_streams.recording.records import RecordingError
 
 MAGIC = b"BPREC\x00\x00\x01"
 SKIPPABLE_FRAME = 0x184D2A5B
-"""One of the sixteen magic numbers that zstd leaves to users (RFC 8878, 3.1.2)."""
+"""One of the sixteen magic numbers that zstd reserves for users (RFC 8878, 3.1.2)."""
 DIGEST_BYTES = 16
 MOST_RAW_BYTES = 64 * 1024 * 1024
-"""A security limit, and what bounds a reader's memory."""
+"""A security limit: it bounds a reader's memory."""
 
 _OUTER = struct.Struct("<II")  # magic and size of the skippable frame
 _INNER = struct.Struct("<8sQII16sI")  # magic, number, compressed size, raw size, digest, CRC-32 of all before it
@@ -35,12 +35,12 @@ class NoRecordingError(RecordingError):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Where a recording stops being whole.
+    """The position at which a recording stops being readable.
 
     Attributes:
-        offset: byte of the file at which the last whole block ends.
-        reason: what is wrong behind it, for people.
-        is_cut: the file just ends there, as after a kill or a full disk; else bytes were changed.
+        offset: the byte of the file at which the last complete block ends.
+        reason: what is wrong after it, for people.
+        is_cut: True if the file just ends there, as after a kill or a full disk; False if bytes were changed.
     """
 
     offset: int
@@ -49,17 +49,17 @@ class Damage:
 
 
 class BlockWriter:
-    """Turns records into blocks."""
+    """Compresses records into blocks; `level` is zstd's compression level."""
 
     def __init__(self, level: int = 3) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
         self._number = 0
 
     def block(self, raw: bytes) -> bytes:
-        """The bytes of the next block.
+        """Return the bytes of the next block.
 
         Raises:
-            RecordingError: it would be larger than readers take.
+            RecordingError: the block would be larger than readers accept.
         """
         if len(raw) > MOST_RAW_BYTES:
             raise RecordingError(f"a block of {len(raw)} bytes is too large; {MOST_RAW_BYTES} are the most")
@@ -72,18 +72,18 @@ class BlockWriter:
 
 
 class BlockScanner:
-    """Takes a part's bytes as they come and gives whole blocks; after the first that is not whole it gives nothing."""
+    """Takes a part's bytes as they arrive and returns complete blocks. After the first damaged block it returns nothing."""
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor()
         self._waiting = bytearray()
         self._number = 0
         self.offset = 0
-        """Bytes of whole blocks so far."""
+        """Number of bytes in complete blocks so far."""
         self.damage: Damage | None = None
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The raw bytes of the blocks that are whole now.
+        """Return the raw bytes of the blocks that are now complete.
 
         Raises:
             NoRecordingError: the first bytes are not those of a recording.
@@ -100,10 +100,10 @@ class BlockScanner:
         return found
 
     def finish(self) -> Damage | None:
-        """The file has ended: what is wrong with it, if anything is.
+        """End of the file: return what is wrong with it; None if nothing is.
 
         Raises:
-            NoRecordingError: there was not even one whole block, and what there was does not look like the start of one.
+            NoRecordingError: there is not one complete block, and the bytes do not look like the start of one.
         """
         if self.damage is None and self._waiting:
             start = _OUTER.pack(SKIPPABLE_FRAME, _INNER.size) + MAGIC
@@ -133,7 +133,7 @@ class BlockScanner:
         if digest != _digest(number, body_bytes, raw_bytes, body):
             return self._damaged(f"block {number} is damaged")
         try:
-            # The frame's own size would be taken whatever the limit is.
+            # zstandard takes the size that the frame states, even above `max_output_size`.
             if zstandard.frame_content_size(body) not in (raw_bytes, _SIZE_NOT_SAID):
                 return self._damaged(f"block {number} does not say that it has {raw_bytes} bytes")
             raw = self._decompressor.decompress(body, max_output_size=raw_bytes or 1)
@@ -157,5 +157,5 @@ _NOT_OURS = "the file does not begin as a recording does"
 
 
 def _digest(number: int, body_bytes: int, raw_bytes: int, body: bytes) -> bytes:
-    """Over the header's numbers too: a block is whole only in its own place."""
+    """Return a digest that covers the header's numbers too, so a block is valid only at its own position."""
     return hashlib.blake2b(_CHECKED.pack(number, body_bytes, raw_bytes) + body, digest_size=DIGEST_BYTES).digest()

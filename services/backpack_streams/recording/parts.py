@@ -1,4 +1,4 @@
-"""The files of a recording as they are written: one after the other, each block at once and whole, never over another file."""
+"""Writes the files of a recording, one after the other, each block at once and complete, and never over an existing file."""
 
 import contextlib
 import os
@@ -11,11 +11,17 @@ from backpack_streams.recording.blocks import BlockWriter
 from backpack_streams.recording.records import RecordingError
 
 BLOCK_BYTES = 4 * 1024 * 1024
-"""Records are gathered into blocks of about this size at most; a larger record has a block of its own."""
+"""The approximate upper limit of a block's raw size; a larger record gets a block of its own."""
 
 
 def part_path(path: Path, opened_us: int, is_rotated: bool) -> Path:
-    """The file of a part: `path` itself, or with rotation `NAME-20261122T095010.123Z.SUFFIX` beside it, in order of time."""
+    """Return the file of a part.
+
+    Args:
+        path: the file that the user named.
+        opened_us: when the part was begun, µs since the Unix epoch.
+        is_rotated: if True, the name is `NAME-20261122T095010.123Z.SUFFIX` in the same folder, so names sort by time; else `path`.
+    """
     if not is_rotated:
         return path
     moment = datetime.fromtimestamp(opened_us // 1_000_000, UTC)
@@ -24,13 +30,13 @@ def part_path(path: Path, opened_us: int, is_rotated: bool) -> Path:
 
 
 class PartFile:
-    """One file being written. `size` counts its bytes; what `write` returned from is on the disk."""
+    """One file being written. `size` counts its bytes. When `write` has returned, its records are on the disk."""
 
     def __init__(self, path: Path, level: int = 3) -> None:
-        """Make the file.
+        """Create the file.
 
         Raises:
-            UsageError: it is there already, or cannot be made.
+            UsageError: it exists already, or cannot be created.
         """
         self.path = path
         self.size = 0
@@ -48,10 +54,10 @@ class PartFile:
         _sync_folder(path.parent)
 
     def write(self, records: Iterable[bytes]) -> None:
-        """Put records on the disk, in blocks.
+        """Write records to the disk, in blocks.
 
         Raises:
-            RecordingError: the disk is full or failing. What was written before stays whole.
+            RecordingError: the disk is full or failing. What was written before stays readable.
         """
         for raw in in_blocks(records):
             self._write_block(self._blocks.block(raw))
@@ -66,7 +72,7 @@ class PartFile:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
-            with contextlib.suppress(OSError):  # a torn block at the end is what readers can bear
+            with contextlib.suppress(OSError):  # readers tolerate a torn block at the end
                 os.ftruncate(self._file, self.size)
             raise self._failed(error) from error
         self.size += len(block)
@@ -78,12 +84,12 @@ class PartFile:
         )
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self._file)
 
 
 def in_blocks(records: Iterable[bytes]) -> Iterator[bytes]:
-    """Records joined into blocks of `BLOCK_BYTES` at most, unless one record alone is larger."""
+    """Join records into blocks of at most `BLOCK_BYTES`; a larger record is a block of its own."""
     waiting: list[bytes] = []
     size = 0
     for record in records:
@@ -97,7 +103,7 @@ def in_blocks(records: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that the name outlives a power failure too; not every file system can."""
+    """Make the file's name survive a power failure too; not every file system supports it."""
     with contextlib.suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Recordings read from their files, part after part, in bounded memory; what is damaged is left out and said."""
+"""Reads recordings from their files, part after part, in bounded memory. Damaged ends are skipped and reported."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _READ_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file and the record that it begins with."""
+    """A file and its first record."""
 
     path: Path
     about: About
@@ -21,7 +21,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A part that is not whole: one line for people, and whether bytes of it were damaged, not just cut off."""
+    """An incomplete part: one line for people, and whether bytes were damaged rather than just cut off."""
 
     line: str
     is_damage: bool
@@ -32,15 +32,15 @@ class RecordingReader:
 
     Attributes:
         parts: the files.
-        losses: each part that is not whole, filled while it is read.
+        losses: the incomplete parts; reading fills the list.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Look at the beginning of every file.
+        """Read the beginning of every file.
 
         Raises:
-            UsageError: a file is not there, cannot be read, or is given twice.
-            NoRecordingError: a file is no recording.
+            UsageError: a file does not exist, cannot be read, or is given twice.
+            NoRecordingError: a file is not a recording.
         """
         if len({path.resolve() for path in paths}) < len(paths):
             raise UsageError("a file is given twice; name each part of a recording once")
@@ -48,10 +48,10 @@ class RecordingReader:
         self.losses: list[Loss] = []
 
     def batches(self) -> Iterator[list[Record]]:
-        """The records of block after block, of all parts. Reads files, so it is for a thread where time matters.
+        """Yield the records of all parts, block by block. Reads files, so run it in a thread if the event loop must not wait.
 
         Raises:
-            RecordingError: a file cannot be read any more, or was written by a newer version.
+            RecordingError: a file can no longer be read, or was written by a newer version.
         """
         for part in self.parts:
             yield from self._batches_of(part)

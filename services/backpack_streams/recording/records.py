@@ -1,6 +1,6 @@
-"""What a recording holds, as records of text: one line that says what follows and how long it is, the bytes, a line end.
+"""The records of a recording: a line of text that gives the kind and the length, the bytes, a line end.
 
-`docs/recording.md` describes the format. Payloads and bodies are the wire's own bytes, never parsed and written again.
+`docs/recording.md` describes the format. Payloads and bodies are the exact bytes from the wire, never parsed and re-encoded.
 """
 
 import json
@@ -14,20 +14,20 @@ FORMAT_VERSION = 1
 
 
 class RecordingError(BackpackStreamsError):
-    """A recording that cannot be written or read."""
+    """A recording cannot be written or read."""
 
 
 class MalformedRecordError(RecordingError):
-    """Bytes that are no record of a recording."""
+    """The bytes are not a record of a recording."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The first record of every part: who recorded what, and which part of the run this is.
+    """The first record of every part: which recorder made it, and which part of the run it is.
 
     Attributes:
-        at_us: when the part was begun, µs since 1970.
-        run: the same in all parts of one run of the recorder; link ids count within a run.
+        at_us: when the part was begun, µs since the Unix epoch.
+        run: identifies the run of the recorder, equal in all its parts; socket ids count within a run.
         part: number of the part, from 1.
         details: settings of the recorder, for people; plain JSON values.
     """
@@ -40,7 +40,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A message of a WebSocket: when it was received (µs), on which link, its bytes."""
+    """A WebSocket message: when it was received (µs since the Unix epoch), the id of its socket, its bytes."""
 
     at_us: int
     link: int
@@ -52,13 +52,13 @@ class Exchange:
     """A REST request and its answer.
 
     Attributes:
-        at_us: when the last byte of the answer was in, µs since 1970.
-        sent_us: when the request left, µs.
-        method: such as `GET`.
+        at_us: when the last byte of the answer arrived, µs since the Unix epoch.
+        sent_us: when the request was sent, µs since the Unix epoch.
+        method: for example `GET`.
         target: path and query as they were sent.
         status: HTTP status.
-        headers: those that matter, names in lower case: `age`, `content-type`, …
-        body: after decompression.
+        headers: the relevant ones, names in lower case: `age`, `content-type`, …
+        body: the bytes after decompression.
     """
 
     at_us: int
@@ -72,7 +72,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """All streams that are subscribed to from now on."""
+    """All streams that are subscribed from now on."""
 
     at_us: int
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What happened to a socket or a stream: `kind` in the word of the logs, `link` and `stream` where it is about one."""
+    """An event of a socket or a stream: `kind` is the word of the logs; `link` and `stream` are None if it concerns none."""
 
     at_us: int
     kind: str
@@ -91,7 +91,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last record of a part that was closed; a part without it was cut."""
+    """The last record of a part that was closed; a part without it is incomplete."""
 
     at_us: int
 
@@ -108,12 +108,22 @@ Record = About | Frame | Exchange | Streams | Note | End | Unknown
 
 
 def encode_frame(at_us: int, link: int, payload: bytes) -> bytes:
-    """A frame's record. This is the recorder's hot path."""
+    """Encode a frame: the recorder's hot path.
+
+    Args:
+        at_us: when it was received, µs since the Unix epoch.
+        link: id of the socket.
+        payload: its bytes, unchanged.
+    """
     return b"W %d %d %d\n%b\n" % (at_us, link, len(payload), payload)
 
 
 def encode(record: Record) -> bytes:
-    """Any record but `Unknown`."""
+    """Encode any record except `Unknown`.
+
+    Raises:
+        MalformedRecordError: the record is an `Unknown`.
+    """
     match record:
         case Frame(at_us, link, payload):
             return encode_frame(at_us, link, payload)
@@ -144,10 +154,10 @@ def _json(value: Any) -> bytes:
 
 
 def decode(block: bytes) -> Iterator[Record]:
-    """The records of one whole block, in order.
+    """Yield the records of one complete block, in order.
 
     Raises:
-        MalformedRecordError: the bytes are no records; the writer or the version is not ours.
+        MalformedRecordError: the bytes are not records: they come from another program or a newer version.
     """
     at = 0
     while at < len(block):

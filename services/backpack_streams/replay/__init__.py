@@ -1,1 +1,1 @@
-"""The `replay` command: a recording as the exchange again. It shares its servers with the sandbox."""
+"""The `replay` command: plays a recording in the exchange's place. It shares its servers with the sandbox."""

@@ -1,4 +1,4 @@
-"""REST answers of a recording as of a moment of it, byte for byte where just that was asked, else cut from a wider answer. Sans I/O."""
+"""REST answers as of a moment of the recording: the recorded bytes of the same request, else cut from a wider answer. Sans I/O."""
 
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
@@ -12,11 +12,11 @@ _MARKETS = "/api/v1/markets"
 _DEPTH = "/api/v1/depth"
 _DEFAULT_MARKET_TYPES = ("SPOT", "PERP")
 _WEATHER = 429
-"""Refusals for the recorder's own haste, and server errors, are not played: they say nothing of the market."""
+"""Refusals of the recorder's own rate, and server errors, are not played: they say nothing about the market."""
 _REPLAYED_HEADERS = ("age", "cache-control")
 
 Question = tuple[str, tuple[tuple[str, str], ...]]
-"""A path and its query in an order of its own, so that the client's order does not matter."""
+"""A path and its query in sorted order, so that the client's order does not matter."""
 
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -28,21 +28,21 @@ class _MarketType(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """An answer to a question, as of `at_us`."""
+    """An answer to a question, as of `at_us` (µs since the Unix epoch)."""
 
     at_us: int
     response: Response
 
 
 class Answers:
-    """The newest answer to each question, as far as the recording has been played."""
+    """The newest answer to each question at the current position of the playback."""
 
     def __init__(self) -> None:
         self._by_question: dict[Question, RecordedAnswer] = {}
         self._paths: set[str] = set()
 
     def take(self, exchange: Exchange) -> None:
-        """An answer whose time has come."""
+        """Take an answer whose time has come."""
         if exchange.method != "GET" or exchange.status >= 500 or exchange.status == _WEATHER:
             return
         question = question_of(exchange.target)
@@ -53,12 +53,12 @@ class Answers:
         self._paths.add(question[0])
 
     def take_first(self, exchange: Exchange) -> None:
-        """An answer of the beginning: it counts only where there is none yet."""
+        """Take an answer from the opening of the recording, unless the question has an answer already."""
         if question_of(exchange.target) not in self._by_question:
             self.take(exchange)
 
     def answer(self, target: str, now_us: int) -> Response:
-        """What the exchange answered, at `now_us` on the recording's clock; 404 and 400 for what was not recorded."""
+        """Return the exchange's answer at `now_us` on the recording's clock; 404 or 400 if it was not recorded."""
         question = question_of(target)
         path, query = question
         if path == "/api/v1/time":
@@ -77,7 +77,7 @@ class Answers:
         return Response.text("not found: the path was not recorded", 404)
 
     def _book(self, query: tuple[tuple[str, str], ...]) -> RecordedAnswer | None:
-        """The nearest levels of a deeper book: bids are ascending, so the best are the last."""
+        """Return the best levels of a deeper book. Bids are in ascending order, so the best are the last."""
         asked = dict(query)
         limit = asked.get("limit", "1000")
         kept = self._by_question.get((_DEPTH, (("limit", "1000"), ("symbol", asked.get("symbol", "")))))
@@ -86,14 +86,14 @@ class Answers:
         try:
             fields = _fields.decode(kept.response.body)
             bids, asks = _rows.decode(fields["bids"]), _rows.decode(fields["asks"])
-        except (msgspec.DecodeError, KeyError):  # no book after all: it is answered as it was recorded
+        except (msgspec.DecodeError, KeyError):  # not a book after all: return it as recorded
             return kept
         count = int(limit)
         cut = fields | {"bids": _array(bids[-count:] if count else []), "asks": _array(asks[:count])}
         return _with_body(kept, msgspec.json.encode(cut))
 
     def _markets(self, query: tuple[tuple[str, str], ...]) -> RecordedAnswer | None:
-        """The markets of some types out of the widest list that was recorded."""
+        """Return the markets of some types out of the largest list that was recorded."""
         wanted = {value for name, value in query if name == "marketType"} or set(_DEFAULT_MARKET_TYPES)
         lists = [
             (len(kept.response.body), kept)
@@ -115,7 +115,7 @@ class Answers:
 
 
 def question_of(target: str) -> Question:
-    """The question behind a path with its query."""
+    """Return the question in a path with its query."""
     parts = urlsplit(target)
     return parts.path, tuple(sorted(parse_qsl(parts.query, keep_blank_values=True)))
 
@@ -134,7 +134,7 @@ def _with_body(kept: RecordedAnswer, body: bytes) -> RecordedAnswer:
 
 
 def _aged(kept: RecordedAnswer, now_us: int) -> Response:
-    """The answer with its age as a cache in front would tell it, if it told one."""
+    """Return the answer with its `age` header increased by the time since it was recorded, as a cache would; unchanged without one."""
     response = kept.response
     age = response.headers.get("age", "")
     if not age.isdecimal():

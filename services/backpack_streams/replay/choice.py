@@ -1,4 +1,4 @@
-"""One copy of each stream out of several sockets' copies. Sans I/O."""
+"""Chooses one copy of each stream from the copies of several sockets. Sans I/O."""
 
 import json
 from collections import deque
@@ -22,13 +22,13 @@ GONE = frozenset(
         NoticeKind.LINK_STOPPED,
     }
 )
-"""Notes after which a link brings nothing more."""
+"""Notes after which a socket delivers nothing more."""
 
 
 class OneLink:
-    """One stream as one socket brought it. When that socket is gone another one's frames follow on, none twice and none left out.
+    """One stream as one socket delivered it. When that socket is gone, the frames of another follow without a duplicate or a gap.
 
-    What the other sockets have brought ahead of the chosen one waits; it is dropped when the chosen one brings the same bytes.
+    Frames that other sockets delivered ahead of the chosen one wait; each is dropped when the chosen socket delivers the same bytes.
     """
 
     __slots__ = ("_at_us", "_is_catching_up", "_link", "_recent", "_recent_order", "_waiting")
@@ -42,36 +42,36 @@ class OneLink:
         self._waiting: dict[int, deque[bytes]] = {}
 
     def take(self, link: int, payload: bytes, at_us: int) -> list[bytes]:
-        """A frame that `link` brought. Returns what is to be played now, in order."""
+        """Take a frame of the socket `link`, received at `at_us` (µs since the Unix epoch). Return the frames to play now, in order."""
         if self._link is None:
             self._link, self._is_catching_up = link, True
         if link == self._link:
             self._at_us = at_us
             if self._is_catching_up and payload in self._recent:
-                return []  # the one that is gone had brought it
+                return []  # the previous socket had delivered it
             self._is_catching_up = False
             self._played(payload)
             return [payload]
         if payload in self._recent:
-            self._waiting.pop(link, None)  # what it brought before this is older still
+            self._waiting.pop(link, None)  # all that the socket delivered before is older still
             return []
         waiting = self._waiting.setdefault(link, deque(maxlen=_WAITING_FRAMES))
         waiting.append(payload)
         if at_us - self._at_us < _SILENT_US:
             return []
-        return self._go_over_to(link, at_us)  # the chosen one says nothing any more, although the stream goes on
+        return self._go_over_to(link, at_us)  # the chosen socket is silent although the stream goes on
 
     def gone(self, link: int, at_us: int) -> list[bytes]:
-        """A socket is gone. Returns what another had brought ahead of it."""
+        """A socket is gone. Return the frames that another had delivered ahead of it."""
         if link != self._link:
-            return []  # what it brought ahead may still be all there is of it
+            return []  # the frames that it delivered ahead may be the only copies
         self._link = None
         if not self._waiting:
             return []
         return self._go_over_to(max(self._waiting, key=lambda each: len(self._waiting[each])), at_us)
 
     def end(self) -> list[bytes]:
-        """There is no more. Returns what was still waiting."""
+        """The recording has ended. Return the frames that were still waiting."""
         return [] if self._link is None else self.gone(self._link, self._at_us)
 
     def _go_over_to(self, link: int, at_us: int) -> list[bytes]:
@@ -96,9 +96,9 @@ class OneLink:
 
 
 def stream_of(payload: bytes) -> str | None:
-    """The stream of a frame; None where it names none, as error frames do not.
+    """Return the stream of a frame; None if it names none, as error frames do not.
 
-    The name is taken from the text where it stands as always, first or last, and else found by parsing.
+    The name is taken from the text if it is at its usual place, first or last; otherwise the frame is parsed.
     """
     name = None
     if payload.startswith(_FIRST):
@@ -114,7 +114,7 @@ def stream_of(payload: bytes) -> str | None:
 def _parsed_stream(payload: bytes) -> str | None:
     try:
         frame = json.loads(payload)
-    except ValueError:  # no JSON: nobody can have subscribed to it
+    except ValueError:  # not JSON: no client can have subscribed to it
         return None
     stream = frame.get("stream") if isinstance(frame, dict) else None
     return stream if isinstance(stream, str) else None

@@ -1,4 +1,4 @@
-"""The `replay` command: play until told to stop, or to the end."""
+"""The `replay` command: plays until a signal, or to the end."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ EXIT_DAMAGED = 1
 
 
 def _say(line: str) -> None:
-    """At once, also into a file that somebody waits on."""
+    """Print at once, also into a file that another program waits on."""
     print(line, flush=True)  # noqa: T201  # what the command says to its user
 
 
@@ -23,13 +23,14 @@ def _warn(line: str) -> None:
 
 
 async def run(settings: ReplaySettings, files: Sequence[str], out: Callable[[str], object] = _say) -> int:
-    """Listen, say `ready` with both URLs on one line, play, and run until SIGINT or SIGTERM, or with `exit_when_done` to the end.
+    """Listen, print `ready` with both URLs on one line, and play until SIGINT or SIGTERM, or to the end with `exit_when_done`.
 
-    Returns 0, or 1 when the end was reached and bytes within a file were damaged; a file that merely ends early is what a killed
-    recorder leaves, and is no failure. Either is said in a line of its own.
+    Returns 0, or 1 if the end was reached and bytes within a file were damaged. A file that merely ends early is no failure: a
+    killed recorder leaves such files. Either is reported in a line of its own.
 
     Raises:
-        PortInUseError: a port is taken. UsageError, RecordingError: a file is missing or no recording.
+        PortInUseError: a port is taken.
+        UsageError, RecordingError: a file does not exist, or is not a recording.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Plays the records of a recording in their own time, divided by the speed, or as fast as the slowest subscriber takes."""
+"""Plays the records of a recording at their own pace divided by the speed, or as fast as the slowest subscriber reads."""
 
 import asyncio
 import logging
@@ -24,17 +24,18 @@ _LONGEST_WAIT_SECONDS = 0.02
 
 
 class Player:
-    """One playing of a recording.
+    """One playback of a recording.
 
     Attributes:
         answers: REST answers as of now.
-        streams: the streams that were subscribed to when the recording began.
-        now_us: the recording's clock.
-        played: frames played so far, by stream.
-        skipped: frames that name no stream, and those of a recorder that ran at the same time as another.
+        streams: the streams that were subscribed when the recording began.
+        now_us: the recording's clock, µs since the Unix epoch.
+        played: number of frames played so far, by stream.
+        skipped: number of frames that name no stream, or that a second recorder recorded at the same time.
     """
 
     def __init__(self, reader: RecordingReader, hub: Hub, settings: ReplaySettings) -> None:
+        """Prepare a playback of the recording of `reader` to the subscribers of `hub`."""
         self._reader = reader
         self._hub = hub
         self._settings = settings
@@ -52,7 +53,7 @@ class Player:
         self.is_done = False
 
     async def open(self) -> None:
-        """Read the first minute: its answers are what REST says before the playing begins.
+        """Read the first minute: its answers are the REST answers before the playback begins.
 
         Raises:
             RecordingError: a file cannot be read.
@@ -73,10 +74,10 @@ class Player:
                 break
 
     async def run(self) -> None:
-        """Wait for the start, and play to the end.
+        """Wait for the start, then play to the end.
 
         Raises:
-            RecordingError: a file cannot be read any more.
+            RecordingError: a file can no longer be read.
         """
         await self._wait_for_start()
         logger.info("playing", extra={"from_us": self.now_us, "streams": len(self._hub.subscribed())})
@@ -118,7 +119,7 @@ class Player:
     async def _rush(self, batch: list[Record]) -> None:
         for at in range(0, len(batch), _CHUNK_RECORDS):
             while self._settings.start != "now" and not self._hub.subscribed():  # noqa: ASYNC110  # the hub has no event
-                await asyncio.sleep(_IDLE_SECONDS)  # nobody would get it
+                await asyncio.sleep(_IDLE_SECONDS)  # no client would receive it
             for record in batch[at : at + _CHUNK_RECORDS]:
                 self._play(record)
             await self._let_go()
@@ -163,7 +164,7 @@ class Player:
                 self._begin_run(run)
 
     def _begin_run(self, run: str) -> None:
-        """Another run of the recorder: its links are others. What it recorded beside the run before was played already."""
+        """Begin another run of the recorder: its sockets are others. Records that overlap the previous run were played already."""
         for stream, chosen in self._links.items():
             self._publish(stream, chosen.end())
         self._links.clear()

@@ -1,4 +1,4 @@
-"""The replay as a whole: a WebSocket and a REST server, and a player between them and the recording."""
+"""The replay as a whole: a WebSocket server, a REST server, and the player that serves both from the recording."""
 
 import asyncio
 import contextlib
@@ -24,17 +24,18 @@ from backpack_streams.sandbox.sockets import Socket
 _DRAIN_POLL_SECONDS = 0.01
 _GOODBYE_SECONDS = 5.0
 _LISTEN_SECONDS = 2.5
-"""Producers send a Ping a second."""
+"""Longer than the interval of a producer's Pings (one second by default, at most two)."""
 
 
 class Replay:
-    """A recording as the exchange. Use as `async with`."""
+    """A recording in the exchange's place. Use as `async with`."""
 
     def __init__(self, settings: ReplaySettings, paths: Sequence[Path]) -> None:
-        """Look at the files.
+        """Read the beginning of the files.
 
         Raises:
-            UsageError: a file is not there or given twice. NoRecordingError: one is no recording.
+            UsageError: a file does not exist or is given twice.
+            NoRecordingError: a file is not a recording.
         """
         self.settings = settings
         self.reader = RecordingReader(paths)
@@ -58,10 +59,11 @@ class Replay:
         return f"http://{url_host(self.settings.host)}:{self._ports[1]}"
 
     async def __aenter__(self) -> Self:
-        """Read the beginning and listen.
+        """Read the beginning and start to listen.
 
         Raises:
-            RecordingError: the recording cannot be read. PortInUseError: a port is taken.
+            RecordingError: the recording cannot be read.
+            PortInUseError: a port is taken.
         """
         await self.player.open()
         try:
@@ -75,11 +77,11 @@ class Replay:
         await self.stop()
 
     async def goodbye(self) -> None:
-        """Wait until everything is taken, and close the sockets as the exchange does, with a Close frame first.
+        """Wait until everything is sent, then close the sockets as the exchange does, with a Close frame.
 
-        A client that was just subscribed may need an answer to a Ping of after the last frame, to know what it has.
+        A client that has just subscribed may need the answer to a Ping sent after the last frame, to know what it has received.
         """
-        while any(socket.buffered_bytes for socket in self._open_sockets()):  # noqa: ASYNC110  # picows tells no event
+        while any(socket.buffered_bytes for socket in self._open_sockets()):  # noqa: ASYNC110  # picows has no event for it
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
         await asyncio.sleep(_LISTEN_SECONDS)
         for socket in self._open_sockets():
@@ -90,7 +92,7 @@ class Replay:
                     await asyncio.sleep(_DRAIN_POLL_SECONDS)
 
     async def stop(self) -> None:
-        """Cut all connections, free the ports."""
+        """Drop all connections and free the ports."""
         while self._sockets:
             self._sockets.pop().close()
         for socket in self._open_sockets():
@@ -99,7 +101,7 @@ class Replay:
         await asyncio.sleep(0)
 
     async def _listen_for_sockets(self) -> int:
-        keys = AccountKeys(())  # private streams are not recorded, so nobody can have a key to them
+        keys = AccountKeys(())  # private streams are not recorded, so no key can be valid
 
         def accept(_: picows.WSUpgradeRequest) -> Socket:
             return Socket(self.hub, self._faults, self._socket_settings, _wall_clock_us, keys, _no_greeting)
@@ -137,9 +139,9 @@ def _wall_clock_us() -> int:
 
 
 def _nothing(_: Any) -> None:
-    """A recording needs nothing prepared for a subscriber."""
+    """Prepare nothing: a recording needs no preparation for a subscriber."""
 
 
 def _no_greeting(_: str) -> list[bytes]:
-    """A subscription begins with the next recorded frame."""
+    """Return no greeting: a subscription begins with the next recorded frame."""
     return []

@@ -1,4 +1,4 @@
-"""What `replay` can be told."""
+"""The settings of `replay`."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ Start = Literal["first-subscriber", "all-streams", "now"]
 
 
 class ReplaySettings(LogSettings):
-    """Where the replay listens, how fast it plays, when it begins and how it ends."""
+    """The addresses of the replay, its speed, its start and its end."""
 
     host: str = Field(
         default="127.0.0.1",

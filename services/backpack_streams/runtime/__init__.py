@@ -1,1 +1,1 @@
-"""What every service shares: settings, logging, metrics, health and the signals that end a process."""
+"""What all services share: settings, logging, metrics, health, and the signals that end a process."""

@@ -1,4 +1,4 @@
-"""Where the exchange is, the way to it, and how long each step of that way may take."""
+"""Settings for reaching the exchange: its addresses, the network path, and the time limit of each step."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +24,7 @@ def _seconds(default: float, description: str, most: float | None = None) -> Any
 
 
 class ExchangeSettings(Settings):
-    """Where the exchange is, and the way to it."""
+    """The exchange's addresses and the network path to it."""
 
     ws_url: str = Field(
         default="wss://ws.backpack.exchange",
@@ -66,7 +66,7 @@ class ExchangeSettings(Settings):
     @field_validator("exchange_proxy")
     @classmethod
     def _check_proxy(cls, value: str | None) -> str | None:
-        """With its scheme, by which all that shows settings finds the password."""
+        """Add the scheme if it is missing: code that shows settings finds the password by it."""
         if value is None or value.strip().lower() == _NO_PROXY:
             return None if value is None else _NO_PROXY
         return check_url(value if "://" in value else f"http://{value}", _SCHEMES_OF_PROXIES)
@@ -79,7 +79,7 @@ class ExchangeSettings(Settings):
 
 
 class RestAccessSettings(ExchangeSettings):
-    """How long a REST call may take."""
+    """Time limits of a REST call."""
 
     rest_connect_timeout: float = _seconds(5.0, "seconds to connect to the REST API, proxy and TLS included")
     rest_read_timeout: float = _seconds(10.0, "seconds between two pieces of an answer, or of a request")
@@ -88,7 +88,7 @@ class RestAccessSettings(ExchangeSettings):
 
 
 class SocketAccessSettings(ExchangeSettings):
-    """How long the WebSocket may take for what."""
+    """Time limits of the WebSocket."""
 
     ws_connect_timeout: float = _seconds(10.0, "seconds until a WebSocket is open: name, TCP, proxy, TLS and handshake")
     ws_address_delay: float = _seconds(

@@ -1,7 +1,7 @@
-"""The small HTTP/1.1 server of a service: `/metrics`, `/healthz`, `/readyz`, nothing else.
+"""The small HTTP/1.1 server of a service: `/metrics`, `/healthz` and `/readyz`, nothing else.
 
-Probes and scrapers are few and near, so a connection serves one request and is closed. All is bounded: the size of a
-request, the time it may take, and how many connections are open at once.
+Probes and scrapers are few and local, so a connection serves one request and is then closed. The size of a request,
+its duration and the number of open connections are all limited.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 class HealthServerError(BackpackStreamsError):
-    """The address for metrics and health cannot be listened on."""
+    """The server cannot listen on the address for metrics and health."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What is answered to a request."""
+    """The response to a request."""
 
     status: HTTPStatus
     body: bytes
@@ -37,7 +37,7 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
     def encode(self, *, with_body: bool) -> bytes:
-        """The bytes on the wire; HEAD gets them without the body (RFC 9110, 9.3.2)."""
+        """Return the bytes for the wire; the answer to HEAD has no body (RFC 9110, 9.3.2)."""
         lines = [
             f"HTTP/1.1 {self.status.value} {self.status.phrase}",
             f"Content-Type: {self.content_type}",
@@ -51,10 +51,12 @@ class Response:
 
 @dataclass(frozen=True)
 class HealthAnswers:
-    """What the server tells.
+    """The answers of the health server.
 
-    `failures` gives why the service has failed (empty: it lives), `readiness` why it is not ready (empty: it is),
-    `metrics` takes an Accept header and gives a body and its content type.
+    Attributes:
+        failures: returns why the service has failed; empty while it is alive.
+        readiness: returns why the service is not ready; empty when it is.
+        metrics: takes an Accept header, returns a body and its content type.
     """
 
     failures: Callable[[], Sequence[str]]
@@ -62,7 +64,7 @@ class HealthAnswers:
     metrics: Callable[[str], tuple[bytes, str]]
 
     def answer(self, method: str, path: str, accept: str = "") -> Response:
-        """The response to one request."""
+        """Return the response to one request."""
         if method not in ("GET", "HEAD"):
             return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are answered", ("Allow", "GET, HEAD"))
         if path == "/healthz":
@@ -76,7 +78,14 @@ class HealthAnswers:
 
 
 class HealthServer:
-    """Serves `HealthAnswers`: `async with HealthServer("localhost", 9401, answers): ...`; `listening` says what a host may be."""
+    """Serves `HealthAnswers`: `async with HealthServer("localhost", 9401, answers): ...`.
+
+    Args:
+        host: see `listening_sockets`.
+        port: 0 takes a free one.
+        answers: the answers.
+        request_timeout_seconds: time limit of a request with its response; half of it for the request's head.
+    """
 
     def __init__(
         self, host: str, port: int, answers: HealthAnswers, request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
@@ -90,7 +99,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port listened on, which the system chose if 0 was asked for.
+        """The port on which the server listens; if the setting was 0, the one that the system chose.
 
         Raises:
             HealthServerError: the server is not started.
@@ -101,15 +110,15 @@ class HealthServer:
         return port
 
     async def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            HealthServerError: the port is in use, not ours to take, or the host is not one of this machine.
+            HealthServerError: the port is in use or not permitted, or the host is not an address of this machine.
         """
         try:
             for each in listening_sockets(self._host, self._port):
                 self._servers.append(await asyncio.start_server(self._serve, sock=each, limit=MAX_REQUEST_BYTES))
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that DNS could not hold
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that DNS cannot hold
             raise HealthServerError(_listen_message(self._host, self._port, error)) from None
 
     async def stop(self) -> None:
@@ -131,7 +140,7 @@ class HealthServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open_connections) >= MAX_CONNECTIONS:
-            # A probe sends its request at once: who has waited for longest has nothing to ask.
+            # A probe sends its request at once, so the oldest connection is the least likely to send one.
             oldest = next(iter(self._open_connections))
             del self._open_connections[oldest]
             oldest.transport.abort()
@@ -142,7 +151,7 @@ class HealthServer:
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
-        except (OSError, TimeoutError):  # the peer went away, or takes nothing; it gets nothing more
+        except (OSError, TimeoutError):  # the peer is gone or does not read; it gets nothing more
             writer.transport.abort()
         finally:
             self._open_connections.pop(writer, None)
@@ -169,7 +178,7 @@ class HealthServer:
     def _answer(self, method: str, path: str, accept: str) -> Response:
         try:
             return self._answers.answer(method, path, accept)
-        except Exception:  # a collector's bug must cost a scrape, never the service
+        except Exception:  # a bug in a collector may cost a scrape, never the service
             logger.exception("a health request failed", extra={"path": path})
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "failed; the service's log says why")
 
@@ -190,7 +199,7 @@ def _listen_message(host: str, port: int, error: OSError | UnicodeError) -> str:
         return f"port {port} on {host} is in use; choose another with --metrics-port, or 0 for none"
     if number in (errno.EACCES, errno.EPERM):
         return f"port {port} on {host} may not be taken by this user; choose one above 1023 with --metrics-port"
-    # Python 3.12 and later raise an OSError without a number where no address of the host could be bound.
+    # Python 3.12 and later raise an OSError without a number if no address of the host could be bound.
     if number in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror | UnicodeError):
         return f"{host} is no address of this machine; choose one with --metrics-host, such as localhost, or * for every one"
     return f"metrics cannot be served on {host} port {port}: {error}; see --metrics-host and --metrics-port"

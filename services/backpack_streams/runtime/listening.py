@@ -1,27 +1,30 @@
-"""Sockets to listen on, of IPv4 and IPv6 alike, and what such an address is called in a URL."""
+"""Listening sockets for IPv4 and IPv6, and the host name of such an address in a URL."""
 
 import errno
 import socket
 from typing import Final
 
 EVERYWHERE: Final = "*"
-"""Every address of this machine, of both families; `::` means the same, `0.0.0.0` IPv4 alone."""
+"""Every address of this machine, IPv4 and IPv6. `::` means the same; `0.0.0.0` means IPv4 only."""
 THIS_MACHINE: Final = "localhost"
-"""The loopback addresses of both families."""
+"""The loopback addresses of IPv4 and IPv6."""
 
 _BACKLOG = 100
 _TRIES_FOR_A_FREE_PORT = 20
 _LACKING = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
-"""How a machine says that it does not have an address, or a family of them."""
+"""Error numbers of a machine that lacks an address or a whole address family."""
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Listen on one port of `host`: an address, a name, several with commas between them, `localhost`, or `*`.
+    """Listen on one port of `host`.
 
-    Of `localhost` and `*`, a family that this machine lacks is left out. A port of 0 takes one that is free on all.
+    Args:
+        host: an address, a name, several of either separated by commas, `localhost`, or `*`. For `localhost` and `*`, an address
+            family that this machine lacks is left out.
+        port: 0 takes a port that is free on all addresses.
 
     Raises:
-        OSError: one of them cannot be listened on; none is then.
+        OSError: an address cannot be listened on; then no socket stays open.
     """
     tries = _TRIES_FOR_A_FREE_PORT if port == 0 else 1
     while True:
@@ -29,12 +32,12 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
         try:
             return _listening(host, port)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or not tries:  # a free port of one family may be taken in the other
+            if error.errno != errno.EADDRINUSE or not tries:  # free in one family, maybe not in the other
                 raise
 
 
 def url_host(host: str) -> str:
-    """What a client on this machine calls the first address of `host`, as a URL has it."""
+    """Return the first address of `host` as a client on this machine writes it in a URL."""
     first = host.split(",", maxsplit=1)[0].strip()
     if first in (EVERYWHERE, "::"):
         return "127.0.0.1"
@@ -57,7 +60,7 @@ def _listening(host: str, port: int) -> list[socket.socket]:
 
 
 def _alternatives(name: str) -> list[list[tuple[int, str, bool]]]:
-    """What to listen on: of each list the first that exists, as family, address, and whether it may be missing."""
+    """Return lists of (family, address, may be missing). The caller listens on the first address of each list that exists."""
     if name in (EVERYWHERE, "::"):
         return [[(socket.AF_INET6, "::", True), (socket.AF_INET, "0.0.0.0", False)]]
     if name == THIS_MACHINE:
@@ -80,7 +83,7 @@ def _listen(family: int, address: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # only the one for every address takes IPv4 as well
+        if family == socket.AF_INET6:  # the socket for every address takes IPv4 as well, no other does
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
         listener.bind((address, port))
         listener.listen(_BACKLOG)

@@ -1,7 +1,7 @@
-"""Logging of every process: to stderr, one JSON object a line for machines or readable text for people.
+"""Logging of every process: to stderr, one JSON object per line for machines, or readable text for people.
 
-Library code calls `logger.info("event words", extra={...})`; this module decides how that looks. Secrets are hidden,
-and an event that repeats without end is let through a bounded number of times, the rest counted.
+Library code calls `logger.info("event words", extra={...})`; this module decides the format. It hides secrets, and
+it limits how often a repeated event is shown and counts the rest.
 """
 
 import json
@@ -20,15 +20,15 @@ REPEAT_WINDOW_SECONDS = 10.0
 MAX_REPEAT_KEYS = 4096
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# These log each reconnect attempt of each connection; what matters of it reaches us as errors.
+# These log every reconnect attempt of every connection; what matters reaches us as errors.
 _QUIET_LOGGERS = ("aiokafka", "httpx", "httpx2", "httpcore", "httpcore2", "kafka", "asyncio")
 _BEFORE_EXCEPTION_LINE = "  | "
-"""A record begins with its time, so no line of an exception's text passes for one."""
+"""A record begins with its time, so no line of an exception's text can pass for a record."""
 _RepeatKey = tuple[str, int, str]
 
 
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Send all logging of this process to `stream` (stderr unless given); replaces what was set up before."""
+    """Send all logging of this process to `stream` (default: stderr). Replaces any earlier configuration."""
     stream = sys.stderr if stream is None else stream
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     handler = RepeatLimitedHandler(stream)
@@ -46,7 +46,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `ts` (UTC, microseconds), `level`, `logger`, `event`, the `extra` fields, `exception`."""
+    """One JSON object per line: `ts` (UTC, microseconds), `level`, `logger`, `event`, the `extra` fields, `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return `record` as one line of JSON."""
@@ -64,7 +64,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time (UTC), level, event, `key=value`; an exception follows on lines of its own, each behind a bar."""
+    """A line for people: time (UTC), level, event, `key=value`. An exception follows on lines of its own, each after a bar."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return `record` as a line of text; control characters from outside cannot reach the terminal."""
@@ -81,10 +81,10 @@ class TextFormatter(logging.Formatter):
 
 
 class RepeatFilter(logging.Filter):
-    """Lets the same event of the same logger pass at most `allowed` times in each `window_seconds`.
+    """Lets an event of a logger pass at most `allowed` times per `window_seconds`.
 
-    The same event is the same message before its arguments are filled in. The first record that passes in a later
-    window says in `suppressed` how many were not shown; if none follows, `take_expired` gives the count.
+    Two records are the same event if logger, level and message (before its arguments are filled in) are equal. The first record
+    that passes in a later window gives in `suppressed` how many were not shown; if none follows, `take_expired` returns the count.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class RepeatFilter(logging.Filter):
         self._allowed = allowed
         self._window_seconds = window_seconds
         self._clock = clock
-        self._windows: dict[_RepeatKey, tuple[float, int]] = {}  # when the window began, records seen in it
+        self._windows: dict[_RepeatKey, tuple[float, int]] = {}  # start of the window, records seen in it
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether `record` is to be shown, adding `suppressed` to it where some were not."""
+        """Return whether to show `record`; add `suppressed` to it if earlier ones were not shown."""
         key = (record.name, record.levelno, str(record.msg))
         now = self._clock()
         began, seen = self._windows.get(key, (now, 0))
@@ -114,7 +114,7 @@ class RepeatFilter(logging.Filter):
         return seen < self._allowed
 
     def take_expired(self, *, everything: bool = False) -> list[tuple[_RepeatKey, int]]:
-        """Forget each event whose window has ended (or every event); return those with records not shown."""
+        """Forget each event whose window has ended (or every event). Return those that have records not shown, with the counts."""
         now = self._clock()
         expired = [
             key for key, (began, _) in self._windows.items() if everything or now - began >= self._window_seconds
@@ -124,7 +124,7 @@ class RepeatFilter(logging.Filter):
 
 
 class RepeatLimitedHandler(logging.StreamHandler[TextIO]):
-    """A stream handler behind a `RepeatFilter` that tells what was suppressed even when the event never returns."""
+    """A stream handler behind a `RepeatFilter` that reports suppressed records even if the event never recurs."""
 
     def __init__(self, stream: TextIO, repeats: RepeatFilter | None = None) -> None:
         super().__init__(stream)
@@ -132,7 +132,7 @@ class RepeatLimitedHandler(logging.StreamHandler[TextIO]):
         self._next_look = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write `record` unless it repeats too often, after the counts of events that have ended."""
+        """Report the counts of events whose windows have ended; then write `record`, unless it repeats too often."""
         passes = self._repeats.filter(record)
         now = time.monotonic()
         if now >= self._next_look:
@@ -142,7 +142,7 @@ class RepeatLimitedHandler(logging.StreamHandler[TextIO]):
             super().emit(record)
 
     def close(self) -> None:
-        """Tell what was suppressed and not yet told, then close."""
+        """Report all counts that are not yet reported, then close."""
         if not self.stream.closed:
             self._tell_suppressed(everything=True)
         super().close()
@@ -170,7 +170,7 @@ def _text_value(value: Any) -> str:
 
 
 def _loggable(value: Any) -> Any:
-    """`value` as JSON types whose texts may be shown."""
+    """Return `value` as JSON types whose texts are safe to show."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The event loop that our processes run in: uvloop where it is installed, asyncio's own elsewhere."""
+"""The event loop of our processes: uvloop if it is installed, else that of asyncio."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -7,27 +7,27 @@ Task = asyncio.Task[None]
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """What `asyncio.Runner(loop_factory=...)` is to be given."""
+    """Return the argument of `asyncio.Runner(loop_factory=...)`."""
     try:
         import uvloop
-    except ImportError:  # it is an extra, and not made for every platform
+    except ImportError:  # uvloop is an extra, and not available for every platform
         return asyncio.new_event_loop
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
 
 
 class BackgroundTasks:
-    """What a service does until it is stopped: whatever of it ends, ends the service.
+    """The tasks of a service until it is stopped: the end of any of them ends the service.
 
     Attributes:
-        failures: what has ended although nothing asked it to: /healthz says so from then on, however long the service takes to leave.
+        failures: tasks that ended although nothing asked them to. /healthz shows them until the process ends.
     """
 
     def __init__(self) -> None:
         self.failures: list[str] = []
 
     async def first_to_end(self, tasks: Iterable[Task], stop: asyncio.Event, may_end: Task | None = None) -> None:
-        """Waits for the first of `tasks` to end, or for `stop`; an error in one of them, or in the one that may end, is raised."""
+        """Wait for the first of `tasks` to end, or for `stop`. Raise its error, or that of `may_end`, which may return earlier."""
         stopping = asyncio.create_task(_wait(stop), name="stop")
         waiting = {*tasks, stopping} | ({may_end} if may_end is not None else set())
         try:

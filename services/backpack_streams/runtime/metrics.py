@@ -1,15 +1,15 @@
 """Metrics at no cost to the hot path: code counts in plain Python integers, Prometheus reads them on scrape.
 
-Names are `backpack_streams_<what>_<unit>`; counters end in `_total`. Each process has one `CollectorRegistry` of its
-own (`new_registry`), never prometheus_client's global one, so tests and several services in one process do not mix.
+Names are `backpack_streams_<what>_<unit>`; counters end in `_total`. Each process has a `CollectorRegistry` of its
+own (`new_registry`), never prometheus_client's global one, so tests and several services in one process stay separate.
 
     frames = CounterTable("frames", "Frames that the socket delivered.", ("stream",))
     depth_frames = frames.cell("depth")      # once, outside the loop
     depth_frames.value += 1                  # per frame: one attribute, no lock, no call
     registry.register(frames)
 
-Counts that another object keeps anyway (a publisher's, a session's) are shown by `ReadOnScrape`, and latencies by
-`HistogramTable`. All of it belongs to the event loop's thread, which also answers the scrape: there is no lock.
+`ReadOnScrape` shows counts that another object keeps anyway (a publisher's, a session's); `HistogramTable` shows
+latencies. All of it belongs to the event loop's thread, which also answers the scrape, so there is no lock.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Description(NamedTuple):
-    """What a metric is, as documents say it; `name` is the one that Prometheus shows."""
+    """A metric as the documents list it; `name` is the name that Prometheus shows."""
 
     name: str
     kind: Kind
@@ -48,7 +48,7 @@ class Description(NamedTuple):
 
 
 class OwnCollector(Collector):
-    """A metric of ours: one name, one kind, its labels."""
+    """A metric of ours: a name, a kind and label names."""
 
     _kind: Kind = "gauge"
 
@@ -59,7 +59,7 @@ class OwnCollector(Collector):
 
     @property
     def description(self) -> Description:
-        """What this is."""
+        """The metric's entry for the documents."""
         name = self._name + ("_total" if self._kind == "counter" else "")
         return Description(name, self._kind, self._label_names, self._documentation)
 
@@ -74,7 +74,7 @@ class Cell:
 
 
 class CounterTable(OwnCollector):
-    """Counters of one name, a `Cell` for each combination of labels; `_total` is added to the name on scrape."""
+    """Counters of one name: a `Cell` for each combination of labels. The scrape adds `_total` to the name."""
 
     _kind: Kind = "counter"
 
@@ -83,7 +83,7 @@ class CounterTable(OwnCollector):
         self._cells: dict[Labels, Cell] = {}
 
     def cell(self, *labels: str) -> Cell:
-        """The counter of these labels, made at first use. Keep it: this look-up is not for the hot path.
+        """Return the counter of these labels; the first call creates it. Keep it: this look-up is too slow for the hot path.
 
         Raises:
             ValueError: there are more or fewer labels than label names.
@@ -92,7 +92,7 @@ class CounterTable(OwnCollector):
         return self._cells.setdefault(labels, Cell())
 
     def forget(self, *labels: str) -> None:
-        """Stop showing the counter of these labels, as for a market that closed."""
+        """Stop showing the counter of these labels, for example of a market that closed."""
         self._cells.pop(labels, None)
 
     def collect(self) -> Iterator[Metric]:
@@ -104,7 +104,7 @@ class CounterTable(OwnCollector):
 
 
 class GaugeTable(CounterTable):
-    """Gauges of one name, a `Cell` for each combination of labels; the hot path sets `cell.value`."""
+    """Gauges of one name: a `Cell` for each combination of labels. The hot path sets `cell.value`."""
 
     _kind: Kind = "gauge"
 
@@ -117,7 +117,7 @@ class GaugeTable(CounterTable):
 
 
 class ReadOnScrape(OwnCollector):
-    """Shows values that live elsewhere: `read` is called on each scrape and gives (labels, value) pairs."""
+    """Shows values that live elsewhere: each scrape calls `read`, which returns (labels, value) pairs."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class ReadOnScrape(OwnCollector):
         self._family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
 
     def describe(self) -> Iterable[Metric]:
-        """Yield the name alone: registering must not read values of a service that is not running yet."""
+        """Yield the name only: registering must not read values of a service that is not running yet."""
         yield self._family(self._name, self._documentation, labels=self._label_names)
 
     def collect(self) -> Iterator[Metric]:
@@ -146,7 +146,7 @@ class ReadOnScrape(OwnCollector):
 
 
 class HistogramCell:
-    """One histogram: a bisection and two additions for each observation."""
+    """One histogram: an observation costs a bisection and two additions."""
 
     __slots__ = ("_bounds", "counts", "total")
 
@@ -156,13 +156,13 @@ class HistogramCell:
         self.total = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count `value` (in the unit that the metric's name says), `times` times."""
+        """Count `value` (in the unit of the metric's name) `times` times."""
         self.counts[bisect_left(self._bounds, value)] += times
         self.total += value * times
 
 
 class HistogramTable(OwnCollector):
-    """Histograms of one name, a `HistogramCell` for each combination of labels. Bounds are inclusive upper ones."""
+    """Histograms of one name: a `HistogramCell` for each combination of labels. Bounds are inclusive upper bounds."""
 
     _kind: Kind = "histogram"
 
@@ -180,7 +180,7 @@ class HistogramTable(OwnCollector):
         self._cells: dict[Labels, HistogramCell] = {}
 
     def cell(self, *labels: str) -> HistogramCell:
-        """The histogram of these labels, made at first use.
+        """Return the histogram of these labels; the first call creates it.
 
         Raises:
             ValueError: there are more or fewer labels than label names.
@@ -189,7 +189,7 @@ class HistogramTable(OwnCollector):
         return self._cells.setdefault(labels, HistogramCell(self._bounds))
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what Prometheus scrapes: buckets hold all observations up to their bound."""
+        """Yield what Prometheus scrapes: each bucket counts all observations up to its bound."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
         names = [*(str(bound) for bound in self._bounds), "+Inf"]
         for labels, cell in self._cells.items():
@@ -199,10 +199,10 @@ class HistogramTable(OwnCollector):
 
 
 def full_name(name: str) -> str:
-    """`name` with the project's prefix.
+    """Return `name` with the project's prefix.
 
     Raises:
-        ValueError: it is not words of small letters and digits joined by `_`.
+        ValueError: it does not consist of words of small letters and digits joined by `_`.
     """
     if not _METRIC_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no metric name: use small letters, digits and '_'")
@@ -210,7 +210,7 @@ def full_name(name: str) -> str:
 
 
 def new_registry(service: str, readiness: Callable[[], Sequence[str]]) -> CollectorRegistry:
-    """A registry with what every service shows: the process, its collector, what it is, and whether it is ready."""
+    """Return a registry with the metrics of every service: process, garbage collector, version, readiness."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
@@ -220,7 +220,12 @@ def new_registry(service: str, readiness: Callable[[], Sequence[str]]) -> Collec
 
 
 def service_collectors(service: str, readiness: Callable[[], Sequence[str]]) -> tuple[OwnCollector, ...]:
-    """What every service shows of itself. `service` is its name, `readiness` says why it is not ready."""
+    """Return the metrics that every service shows about itself.
+
+    Args:
+        service: its name.
+        readiness: returns why the service is not ready; empty when it is.
+    """
     info = GaugeTable("service_info", "Always 1; the labels say what runs.", ("service", "version", "python"))
     info.cell(service, __version__, platform.python_version()).value = 1
     started = GaugeTable("service_start_time_seconds", "When this process began to serve, seconds since 1970.")
@@ -232,18 +237,18 @@ def service_collectors(service: str, readiness: Callable[[], Sequence[str]]) -> 
 
 
 def event_loop_lag() -> HistogramTable:
-    """What `sample_event_loop_lag` fills."""
+    """Return the histogram that `sample_event_loop_lag` fills."""
     return HistogramTable("event_loop_lag_seconds", "How much later than asked for the event loop wakes.")
 
 
 def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """The registry's metrics and their content type, in the format that the Accept header asks for."""
+    """Return the registry's metrics and their content type, in the format that the Accept header asks for."""
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
 
 
 async def sample_event_loop_lag(lag: HistogramCell, interval_seconds: float = LAG_SAMPLE_SECONDS) -> None:
-    """Until cancelled, observe by how many seconds the loop wakes a sleeper too late."""
+    """Observe by how many seconds the loop wakes a sleeping task too late, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + interval_seconds

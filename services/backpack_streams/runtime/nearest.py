@@ -1,4 +1,4 @@
-"""The known name closest to a misspelt one, for error messages."""
+"""Finds the known name closest to a misspelt one, for error messages."""
 
 import difflib
 from collections.abc import Collection
@@ -7,9 +7,9 @@ _CLOSE_ENOUGH = 0.6
 
 
 def nearest(name: str, candidates: Collection[str]) -> str:
-    """The words `; did you mean 'x'?` for the candidate closest to `name`, or nothing if none is close.
+    """Return the words `; did you mean 'x'?` for the candidate closest to `name`, or an empty string if none is close.
 
-    `-` and `_`, small and capital letters count as equal.
+    `-` and `_` count as equal, and so do small and capital letters.
     """
     by_form = {_form(candidate): candidate for candidate in sorted(candidates)}
     found = difflib.get_close_matches(_form(name), by_form, n=1, cutoff=_CLOSE_ENOUGH)

@@ -1,7 +1,7 @@
-"""Asks a service on this machine whether it lives: `python -m backpack_streams.runtime.probe [URL]`, exit code 0 or 1.
+"""Checks whether a service on this machine is alive: `python -m backpack_streams.runtime.probe [URL]`, exit code 0 or 1.
 
-For health checks in images that hold no HTTP client. Without a URL it is /healthz on the port that
-BACKPACK_STREAMS_METRICS_PORT names, by IPv4 or IPv6; a service whose port was given by flag needs the URL.
+For health checks in images without an HTTP client. Without a URL, it asks /healthz on the port in
+BACKPACK_STREAMS_METRICS_PORT (default 9400), by IPv4, then by IPv6. A service whose port was given by flag needs the URL.
 """
 
 import os
@@ -10,13 +10,13 @@ import urllib.error
 import urllib.request
 
 PORT_VARIABLE = "BACKPACK_STREAMS_METRICS_PORT"
-USUAL_PORT = "9400"  # what every service listens on in our image
+USUAL_PORT = "9400"  # the port of every service in our image
 TIMEOUT_SECONDS = 3.0
 
 
 def probe(url: str) -> str:
-    """Why the answer at `url` is not a good one, in a line; empty when it is."""
-    # No proxy: the service is here, whatever the environment says of the way out.
+    """Return in one line why the answer at `url` is not a good one; empty if it is."""
+    # No proxy: the service runs on this machine, whatever the environment says about proxies.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=TIMEOUT_SECONDS):
@@ -24,12 +24,12 @@ def probe(url: str) -> str:
     except urllib.error.HTTPError as error:
         with error:
             return f"{url} answers {error.code}: {error.read(500).decode(errors='replace').strip()}"
-    except (OSError, ValueError) as error:  # ValueError: no URL
+    except (OSError, ValueError) as error:  # ValueError: not a URL
         return f"{url} does not answer: {error}"
 
 
 def main(arguments: list[str]) -> int:
-    """Probe the URL that is named, or our own /healthz."""
+    """Probe the given URL, or the service's own /healthz."""
     port = os.environ.get(PORT_VARIABLE) or USUAL_PORT
     urls = arguments[:1] or [f"http://{host}:{port}/healthz" for host in ("127.0.0.1", "[::1]")]
     problems = []

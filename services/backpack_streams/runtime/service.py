@@ -1,4 +1,4 @@
-"""The life of a service's process: logging, event loop, signals, metrics and health, and how it ends."""
+"""The life of a service's process: logging, event loop, signals, metrics and health, and its end."""
 
 import asyncio
 import contextlib
@@ -20,32 +20,32 @@ from backpack_streams.runtime.metrics import event_loop_lag, new_registry, rende
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings
 
 EXIT_FAILED = 1
-SIGNAL_EXIT_BASE = 128  # shells report a death by signal N as 128 + N
+SIGNAL_EXIT_BASE = 128  # shells report death by signal N as 128 + N
 
 logger = logging.getLogger(__name__)
 
 
 class Service(Protocol):
-    """What a service is to the process that runs it."""
+    """What the process needs of a service that it runs."""
 
     async def open(self) -> object:
-        """Connect and learn what there is, as long as that takes. Cancelled where a signal comes first; closes what it opened then."""
+        """Connect and load what is needed, however long that takes. A signal cancels it; then it closes what it opened."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then flush what is unsent and return. Returning earlier is a failure."""
+        """Serve until `stop` is set, then flush what is unsent and return. An earlier return is a failure."""
 
     def readiness(self) -> list[str]:
-        """Why the service is not ready, in words; empty when it is."""
+        """Return why the service is not ready; empty when it is."""
 
     def failures(self) -> list[str]:
-        """Why the service cannot go on, in words, from when it is known until the process has ended; empty while it lives."""
+        """Return why the service cannot go on, from the moment it is known until the process ends; empty while it is alive."""
 
     def collectors(self) -> Iterable[Collector]:
-        """What the service adds to /metrics; asked for before `open`, so that a service that waits for others shows for whom."""
+        """Return what the service adds to /metrics. Called before `open`, so that a service that waits shows what it waits for."""
 
 
 class ServiceError(BackpackStreamsError):
-    """A service ended although nobody asked it to."""
+    """A service ended although nothing asked it to."""
 
 
 def run_service(
@@ -54,11 +54,11 @@ def run_service(
     metrics: MetricsSettings,
     log: LogSettings,
 ) -> int:
-    """Run a service until SIGTERM or SIGINT, and return the process's exit code.
+    """Run a service until SIGTERM or SIGINT; return the process's exit code.
 
-    `build` is called inside the event loop, then the service is opened; a signal meanwhile cancels that. The first signal asks
-    the service to flush and leave (exit code 0), a second one ends the process at once (143 or 130). A `BackpackStreamsError` is one
-    log line and its own exit code; any other exception is logged with its traceback, exit code 1.
+    The event loop calls `build`, then opens the service; a signal during that cancels it. The first signal makes the service flush
+    and leave (exit code 0), a second one ends the process at once (143 or 130). A `BackpackStreamsError` becomes one log line and
+    ends with its own exit code; any other exception is logged with its traceback, exit code 1.
     """
     configure_logging(log)
     host = ServiceHost(name, build, metrics)
@@ -68,7 +68,7 @@ def run_service(
     except BackpackStreamsError as error:
         logger.error("service failed", extra={"service": name, "reason": str(error)})
         return error.exit_code
-    except Exception:  # whatever it is, the log has to tell it before the process ends
+    except Exception:  # any exception must reach the log before the process ends
         logger.exception("service failed unexpectedly", extra={"service": name})
         return EXIT_FAILED
     logger.info("service stopped", extra={"service": name})
@@ -87,7 +87,7 @@ class ServiceHost:
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Build and run the service until a signal.
+        """Build the service and run it until a signal.
 
         Raises:
             BackpackStreamsError: the service failed, or its health server could not listen.
@@ -140,7 +140,7 @@ class ServiceHost:
 
 
 async def _unless_stopped(opening: Awaitable[object], stop: asyncio.Event) -> bool:
-    """Await `opening`, or cancel it when `stop` is set first; whether it came to its end."""
+    """Await `opening`, or cancel it if `stop` is set first. Return whether it completed."""
     start = asyncio.ensure_future(opening)
     stopping = asyncio.create_task(stop.wait(), name="stop-during-start")
     try:
@@ -187,7 +187,7 @@ def log_tasks() -> None:
 
 
 def _waits_in(task: "asyncio.Task[object]") -> list[str]:
-    """The chain of coroutines from the task's own to the innermost, as `function:line`."""
+    """Return the chain of coroutines from the task's own to the innermost, each as `function:line`."""
     chain = []
     coroutine: object = task.get_coro()
     while coroutine is not None:

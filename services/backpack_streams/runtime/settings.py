@@ -1,7 +1,7 @@
 """The settings that services and commands share, as declarative models; a command composes its own from these.
 
-Every field is a flag, an environment variable and a TOML key: see `settings_fields` for how they are spelt and
-`settings_sources` for how they are read. Models are frozen and refuse unknown fields.
+Every field is a flag, an environment variable and a TOML key: `settings_fields` defines their spelling,
+`settings_sources` reads them. Models are frozen and refuse unknown fields.
 """
 
 import re
@@ -23,7 +23,7 @@ _SECRET_FILE_SUFFIX = "_file"  # the end of a field's name, not a secret
 
 
 class SettingConflict(ValueError):  # noqa: N818 - pydantic wants a ValueError; users never see this name
-    """Settings that are each valid but not together; `attributes` are those to blame, the first one most."""
+    """Mutually inconsistent settings; `attributes` lists the offenders, the most likely one first."""
 
     def __init__(self, message: str, *attributes: str) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class SettingConflict(ValueError):  # noqa: N818 - pydantic wants a ValueError; 
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, strict about names, and able to take a secret from a mounted file."""
+    """Base class of all settings: frozen, without unknown names, and able to read a secret from a mounted file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -54,7 +54,7 @@ class Settings(BaseModel):
         return filled
 
     def loggable(self) -> dict[str, Any]:
-        """All values as plain JSON types, secrets and credentials within URLs hidden."""
+        """Return all values as plain JSON types, with secrets and credentials within URLs hidden."""
         return {
             name: hide_credentials(value) if isinstance(value, str) else value
             for name, value in self.model_dump(mode="json").items()
@@ -62,7 +62,7 @@ class Settings(BaseModel):
 
 
 class LogSettings(Settings):
-    """What is logged to stderr, and how."""
+    """Which log records go to stderr, and in which format."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
@@ -78,7 +78,7 @@ class LogSettings(Settings):
 
 
 class KafkaSettings(Settings):
-    """Where Kafka is, how to be let in, and what our topics are called."""
+    """Kafka's address, the login, and the names of our topics."""
 
     bootstrap_servers: str = Field(
         default="127.0.0.1:19092",
@@ -164,9 +164,9 @@ class KafkaSettings(Settings):
     )
 
     def connection_fields(self) -> dict[str, Any]:
-        """What a client needs to connect, by the names of `bus.connection.KafkaConnection`; secrets are in the clear.
+        """Return what a client needs to connect, by the names of `bus.connection.KafkaConnection`; secrets are in the clear.
 
-        Of a secret in a file it gives the file alone, so that each connection reads it as it is then.
+        If a secret comes from a file, only the file is given, so that each connection reads the secret anew.
         """
         names = type(self).model_fields.keys() & KafkaSettings.model_fields.keys() - _NOT_FOR_CONNECTING
         values = {name: getattr(self, name) for name in names if not name.startswith(_OF_THE_REGISTRY)}
@@ -193,7 +193,7 @@ class KafkaSettings(Settings):
     @field_validator("topic_prefix")
     @classmethod
     def _check_topic_prefix(cls, value: str) -> str:
-        """Kafka's own rule for names (`org.apache.kafka.common.internals.Topic`), with room left for the rest."""
+        """Check Kafka's rule for names (`org.apache.kafka.common.internals.Topic`), with room left for the rest of the name."""
         if not _TOPIC_CHARACTERS.fullmatch(value) or len(value) > MAX_TOPIC_PREFIX_CHARACTERS:
             raise ValueError(
                 f"{_short(value)} cannot begin a Kafka topic; use letters, digits, '.', '_' and '-', "
@@ -215,7 +215,7 @@ class KafkaSettings(Settings):
 
 
 class SymbolSettings(Settings):
-    """Which markets this process serves, and its share of them."""
+    """The markets of this process, and its share of them."""
 
     symbols: Literal["all"] | tuple[str, ...] = Field(
         default="all", description="markets to serve; all follows the market list"
@@ -250,7 +250,7 @@ class SymbolSettings(Settings):
 
 
 def metrics_port(default_port: int) -> Any:
-    """The field `metrics_port` with a service's own default port."""
+    """Return the field `metrics_port` with a service's own default port."""
     return Field(
         default=default_port,
         ge=0,
@@ -261,10 +261,10 @@ def metrics_port(default_port: int) -> Any:
 
 
 class MetricsSettings(Settings):
-    """Where a service shows its metrics and its health.
+    """The address of a service's metrics and health.
 
-    Loopback unless said otherwise: metrics name markets and brokers, so being seen by a network is a choice. In a pod
-    that choice is *, which the image and the chart make.
+    The default is loopback: metrics name markets and brokers, so showing them to a network must be a choice. In a pod
+    the choice is *, made by the image and the chart.
     """
 
     metrics_host: str = Field(
@@ -281,10 +281,10 @@ class MetricsSettings(Settings):
 
 
 def read_secret_file(path: Any, attribute: str) -> str:
-    """Return what a mounted secret's file holds, without a line end at its end.
+    """Return the content of a mounted secret's file, without the line end at its end.
 
     Raises:
-        SettingConflict: the file cannot be read, is no text, or is empty.
+        SettingConflict: the file cannot be read, is not UTF-8 text, or is empty.
     """
     try:
         text = Path(path).expanduser().read_bytes().decode("utf-8").rstrip(LINE_ENDS)
@@ -331,7 +331,7 @@ def _check_tls(settings: KafkaSettings) -> None:
 
 
 def _check_registry(settings: KafkaSettings) -> None:
-    """Login and TLS files belong to a registry, a password to a user, a key to a certificate."""
+    """Check that login and TLS files come with a registry, a password with a user, and a key with a certificate."""
     parts = ("username", "password", "ca_file", "cert_file", "key_file", "key_password")
     given = [part for part in parts if getattr(settings, _OF_THE_REGISTRY + part) is not None]
     if given and settings.schema_registry_url is None:

@@ -1,11 +1,11 @@
-"""One setting as users see it: its flag, its environment variables, its TOML key, and what it accepts.
+"""One setting as users see it: its flag, its environment variables, its TOML key, and the values it accepts.
 
-A field of a pydantic model is a setting as it stands. `json_schema_extra` on the field changes how it is spelt:
+Every field of a pydantic model is a setting. `json_schema_extra` of the field changes its spelling:
 
-- ``"flag": "--json"``: the public name where the attribute's own name will not do;
+- ``"flag": "--json"``: the public name, if the attribute's own name does not fit;
 - ``"short": "-n"``: a second, short flag;
-- ``"env": "SCHEMA_REGISTRY_URL"``: one more environment variable (or a list of them), read after the usual one;
-- ``"metavar": "FILE"``: what help shows for the value;
+- ``"env": "SCHEMA_REGISTRY_URL"``: another environment variable (or a list of them), read after the usual one;
+- ``"metavar": "FILE"``: the placeholder of the value in the help;
 - ``"repeat": True``: a list whose items may hold commas: the flag is repeated, items in the environment are
   separated by ``;``.
 """
@@ -27,7 +27,7 @@ _BOUNDS = ((Ge, "ge", "at least"), (Gt, "gt", "above"), (Le, "le", "at most"), (
 
 @dataclass(frozen=True)
 class SettingField:
-    """One field of a settings model with every name it goes by."""
+    """One field of a settings model with all its names."""
 
     attribute: str
     name: str
@@ -56,12 +56,12 @@ class SettingField:
 
 
 def setting_fields(model: type[BaseModel]) -> tuple[SettingField, ...]:
-    """Every setting of `model`, in the order of its fields."""
+    """Return every setting of `model`, in the order of its fields."""
     return tuple(_setting_field(model, attribute, info) for attribute, info in model.model_fields.items())
 
 
 def known_names(models: Iterable[type[BaseModel]]) -> frozenset[str]:
-    """The TOML keys of all settings of all `models`."""
+    """Return the TOML keys of all settings of all `models`."""
     return frozenset(field.name for model in models for field in setting_fields(model))
 
 
@@ -100,13 +100,13 @@ def _setting_field(model: type[BaseModel], attribute: str, info: FieldInfo) -> S
 
 
 def _owner(model: type[BaseModel], attribute: str) -> type[BaseModel]:
-    """The most basic model that declares the setting; help puts it under that model's heading."""
+    """Return the most basic model that declares the setting; the help lists the setting under that model's heading."""
     declaring = [owner for owner in model.__mro__ if issubclass(owner, BaseModel) and attribute in owner.model_fields]
     return declaring[-1]
 
 
 def _arms(annotation: Any) -> Iterable[Any]:
-    """The alternatives of a type: ``int | None`` has two, ``int`` has one."""
+    """Yield the alternatives of a type: ``int | None`` has two, ``int`` has one."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from _arms(get_args(annotation)[0])
@@ -142,7 +142,7 @@ def _default_text(info: FieldInfo) -> str:
 
 
 def _allowed(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    """What a setting of this type accepts, in words that follow "must be"."""
+    """Return what a setting of this type accepts, in words that follow "must be"."""
     if get_origin(annotation) is Annotated:
         inner, *inner_metadata = get_args(annotation)
         return _allowed(inner, (*inner_metadata, *metadata))

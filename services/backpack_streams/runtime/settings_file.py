@@ -1,4 +1,4 @@
-"""The optional TOML file of settings: keys at its top are for all commands, a table `[command]` is for one."""
+"""The optional TOML file of settings: keys at its top apply to all commands, those of a table `[command]` to one."""
 
 import re
 import tomllib
@@ -8,7 +8,7 @@ from typing import Any
 
 from backpack_streams.errors import UsageError
 
-MAX_CONFIG_BYTES = 1024 * 1024  # a settings file is a page; this only keeps /dev/zero out
+MAX_CONFIG_BYTES = 1024 * 1024  # a settings file has about a page; the limit keeps /dev/zero out
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -24,12 +24,12 @@ def read_settings_file(path: str, named_by: str) -> SettingsFile:
     """Read and parse the TOML file at `path`; `named_by` is the flag or variable that named it.
 
     Raises:
-        UsageError: it cannot be read or is not TOML; one line with file, line and column.
+        UsageError: it cannot be read, is too large, or is not TOML; one line, with file, line and column if it is not TOML.
     """
     try:
         with Path(path).expanduser().open("rb") as stream:
             content = stream.read(MAX_CONFIG_BYTES + 1)
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of no one; ValueError: a NUL in the path
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of no user; ValueError: a NUL in the path
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise UsageError(f"{named_by}: {path} cannot be read: {reason}") from None
     if len(content) > MAX_CONFIG_BYTES:

@@ -1,7 +1,7 @@
-"""Where settings come from: flags first, then the environment, then the TOML file, then defaults.
+"""Reads settings: flags first, then the environment, then the TOML file, then defaults.
 
-`add_setting_flags` shows a model's settings in a parser; `read_settings` merges the sources and validates. Every
-error is one line that names the setting where the user wrote it, what is wrong, and what is allowed.
+`add_setting_flags` adds a model's settings to a parser; `read_settings` merges the sources and validates. Every
+error is one line: the setting as the user wrote it, what is wrong, and what is allowed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from backpack_streams.shown_text import LINE_ENDS
 
 CONFIG_FLAG = "--config"
 CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
-# Read by other parts than settings, so not a misspelling.
+# Read by other code than the settings, so not a misspelling.
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, VARIABLE_PREFIX + "JAVA_HOME"})
 # Kubernetes describes each Service to each pod in variables such as BACKPACK_STREAMS_GATEWAY_PORT_8080_TCP_ADDR.
 _KUBERNETES_VARIABLE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
@@ -37,7 +37,7 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class ReadSettings(Generic[SettingsT]):
-    """Validated settings, where each given one came from, and what is odd but no error (one line each)."""
+    """Validated settings, the origin of each given one, and warnings (one line each)."""
 
     settings: SettingsT
     origins: Mapping[str, str]
@@ -46,7 +46,7 @@ class ReadSettings(Generic[SettingsT]):
 
 @dataclass(frozen=True)
 class _Given:
-    """A value as the user gave it, and where."""
+    """A value as the user gave it, and its origin."""
 
     value: Any
     origin: str
@@ -80,12 +80,12 @@ def read_settings(
     """Merge flags, environment and file into a validated `model`.
 
     Args:
-        model: what to fill.
-        command: the command whose table of the file applies.
-        arguments: what a parser with `add_setting_flags` returned.
-        environment: `os.environ` unless given. An empty variable, or one of line ends alone, counts as not set.
+        model: the settings to fill.
+        command: the command whose table in the file applies.
+        arguments: the result of a parser with `add_setting_flags`.
+        environment: `os.environ` by default. An empty variable, or one with line ends only, counts as not set.
         commands: names of all commands, so that their tables in the file are known.
-        names_elsewhere: names of settings of other commands; asked only when a name is unknown here.
+        names_elsewhere: returns names of settings of other commands; called only if a name is unknown here.
 
     Raises:
         UsageError: a value, a name or the file is wrong.
@@ -193,9 +193,9 @@ def _from_file(
 
 
 def _parse_text(field: SettingField, text: str, origin: str) -> Any:
-    """A given text as what pydantic can take: lists split, booleans read, an empty option None.
+    """Convert a given text to a type that pydantic takes: split lists, read booleans, turn an empty optional value into None.
 
-    Line ends at its end are no part of it, as in the files of secrets: `$(cat FILE)` drops them, a Kubernetes Secret keeps them.
+    Line ends at the end are dropped, as in files of secrets: `$(cat FILE)` drops them too, but a Kubernetes Secret keeps them.
     """
     text = text.rstrip(LINE_ENDS)
     if field.is_list and text not in field.literals:
@@ -220,7 +220,7 @@ def _parse_toml(field: SettingField, value: Any, origin: str) -> Any:
 
 
 def _message(error: ErrorDetails, fields: tuple[SettingField, ...], given: Mapping[str, _Given]) -> str:
-    """One line for pydantic's first complaint."""
+    """Return one line for pydantic's first error."""
     by_attribute = {field.attribute: field for field in fields}
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, SettingConflict) and cause.attributes:
@@ -238,7 +238,7 @@ def _message(error: ErrorDetails, fields: tuple[SettingField, ...], given: Mappi
 
 
 def _origin(attributes: tuple[str, ...], by_attribute: Mapping[str, SettingField], given: Mapping[str, _Given]) -> str:
-    """Where the first of `attributes` that was given came from; its flag if none was."""
+    """Return the origin of the first of `attributes` that was given; the flag of the first one if none was."""
     for attribute in attributes:
         for candidate in (attribute, attribute + "_file"):
             if candidate in given:

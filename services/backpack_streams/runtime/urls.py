@@ -1,4 +1,4 @@
-"""Addresses as settings hold them: checked, and never shown with their credentials."""
+"""Checks addresses in settings, and never shows their credentials."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ def check_url(value: str, schemes: Iterable[str]) -> str:
     """Return `value` if it is an absolute URL of one of `schemes`.
 
     Raises:
-        ValueError: it is not; the message hides credentials.
+        ValueError: it is not such a URL; the message hides credentials.
     """
     schemes = tuple(schemes)
     try:
@@ -20,8 +20,8 @@ def check_url(value: str, schemes: Iterable[str]) -> str:
         valid = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
         valid = (
             valid and "@" not in parts.path + parts.query + parts.fragment
-        )  # a password with a `/` reads as host and path
-    except ValueError:  # a port that is no number, brackets that do not close
+        )  # a password with a `/` parses as host and path
+    except ValueError:  # a port that is not a number, or an unclosed bracket
         valid = False
     if not valid or any(character in " ," or not character.isprintable() for character in value):
         wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)

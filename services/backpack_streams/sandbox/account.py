@@ -1,6 +1,6 @@
 """A synthetic account whose orders, positions, requests for quote and balances agree with each other and with the synthetic market.
 
-Sans-I/O and deterministic by its seed: time comes in as an argument, frames go out as return values.
+Sans I/O and deterministic by its seed: time is an argument, frames are return values.
 """
 
 import json
@@ -24,13 +24,13 @@ _ACTS_A_TICK = 50
 
 
 class SyntheticAccount:
-    """The account behind every registered key.
+    """The account of every registered key.
 
     Args:
-        venue: the markets it trades in: the first two perpetuals and the first two spot markets that are open.
-        seed: decides what it does.
-        start_us: wall clock at the start, µs; ids begin above those of an earlier start.
-        every_us: time between two things that it does.
+        venue: its markets: the account trades in the first two perpetuals and the first two spot markets that are open.
+        seed: determines its actions.
+        start_us: wall clock at the start, µs since the Unix epoch; ids begin above those of an earlier start.
+        every_us: time between two actions, µs.
     """
 
     def __init__(self, venue: SyntheticVenue, seed: int, start_us: int, every_us: int) -> None:
@@ -64,7 +64,7 @@ class SyntheticAccount:
         return self._next_id
 
     def by_the_clock(self, now_us: int, wanted: Callable[[], Collection[str]]) -> list[Frame]:
-        """What is due by time: frames of the streams that `wanted` names. The account lives on whether somebody looks or not."""
+        """Act as far as it is due; return the frames of the streams that `wanted` returns. The account acts even without subscribers."""
         if now_us < self._due_us:
             return []
         acts = min(_ACTS_A_TICK, 1 + (now_us - self._due_us) // self._every_us)
@@ -106,7 +106,7 @@ class SyntheticAccount:
         return data | {"E": self._event_us, "T": self._event_us - _ENGINE_LAG_US}
 
     def greeting(self, stream: str, now_us: int) -> list[bytes]:
-        """What a new subscription of this stream begins with: the open positions on `account.positionUpdate`."""
+        """Return the first frames of a new subscription: the open positions, on `account.positionUpdate`."""
         name = parse_stream(stream)
         if not isinstance(name, StreamName) or name.family != "account.positionUpdate":
             return []
@@ -121,7 +121,7 @@ class SyntheticAccount:
         return payloads
 
     def shown(self) -> dict[str, Any]:
-        """The truth as the control API shows it: what was sent, and how things stand."""
+        """Return the truth for the control API: what was sent, balances and positions."""
         return {
             "sent": list(self.sent),
             "balances": {asset: self._balance(asset) for asset in sorted(self._holdings.balances)},
@@ -130,7 +130,7 @@ class SyntheticAccount:
 
 
 def _frame(stream: str, data: Data) -> Frame:
-    """The order of keys varies, as it does on the wire."""
+    """Encode a frame. The order of keys varies, as it does on the wire."""
     if data["E"] & 2:
         message: Data = {"data": dict(sorted(data.items())), "stream": stream}
     else:

@@ -1,4 +1,4 @@
-"""What the synthetic account holds: balances of assets and positions of futures, and how fills change them. Sans-I/O, exact."""
+"""The synthetic account's holdings: balances of assets and positions of futures, and how fills change them. Sans I/O, exact."""
 
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -12,7 +12,7 @@ _START_OF_OTHERS = Decimal(100_000)
 
 @dataclass(slots=True)
 class Balance:
-    """One asset: what is free, and what open orders hold."""
+    """One asset: the free amount, and the amount locked by open orders."""
 
     available: Decimal
     locked: Decimal = ZERO
@@ -20,7 +20,7 @@ class Balance:
 
 @dataclass(slots=True)
 class Position:
-    """One position: signed quantity, average entry price, profit taken so far."""
+    """One position: signed quantity, average entry price, realized profit so far."""
 
     position_id: int
     quantity: Decimal = ZERO
@@ -28,7 +28,7 @@ class Position:
     realized: Decimal = ZERO
 
     def fill(self, quantity: Decimal, price: Decimal) -> Decimal:
-        """Take in a fill (negative quantity: sold) that does not cross zero; answers the profit that it realizes."""
+        """Apply a fill that does not cross zero (negative quantity: sold). Return the profit that it realizes."""
         before = self.quantity
         self.quantity = before + quantity
         if before * quantity >= 0:
@@ -42,23 +42,23 @@ class Position:
 
 @dataclass(slots=True)
 class Holdings:
-    """All balances and positions. `touched` are the assets that changed since it was last emptied."""
+    """All balances and positions. `touched` holds the assets that changed since it was last emptied."""
 
     balances: dict[str, Balance] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     touched: dict[str, None] = field(default_factory=dict)
 
     def balance(self, asset: str) -> Balance:
-        """The balance of an asset, as the account was funded if nothing happened to it yet."""
+        """Return the balance of an asset; at its first use the account is funded with it."""
         return self.balances.setdefault(asset, Balance(_START.get(asset, _START_OF_OTHERS)))
 
     def add(self, asset: str, amount: Decimal) -> None:
-        """More (or less) of what is free."""
+        """Add to the free amount; a negative amount reduces it."""
         self.balance(asset).available += amount
         self.touched[asset] = None
 
     def lock(self, asset: str, amount: Decimal) -> None:
-        """Hold for an order (negative: give back)."""
+        """Lock an amount for an order; a negative amount releases it."""
         balance = self.balance(asset)
         balance.available -= amount
         balance.locked += amount

@@ -1,7 +1,7 @@
-"""Who may see the account: registered ED25519 keys, and the check of the signature that comes with a subscription. Sans-I/O.
+"""Access to the account: registered ED25519 keys, and the check of a subscription's signature. Sans I/O.
 
-How the exchange words a refusal on the socket is not documented and was not observed. Assumed here: the REST API's words (`Request has
-expired` is what it answers to an old timestamp), as error frames with codes of their own beside those that are known.
+The exchange's error frame for a refused signature is not documented and was not observed. Assumed here: the REST API's
+words (it answers `Request has expired` to an old timestamp), in error frames with codes next to the known ones.
 """
 
 import base64
@@ -25,13 +25,13 @@ _KEY_BYTES = 32
 
 
 class AccountKeys:
-    """The public keys of the account: all of them are keys of one and the same account.
+    """The public keys of the account: all of them belong to the same account.
 
     Args:
-        texts: base64 of 32 bytes each; one that ends in `:no-permission` is known but may subscribe to nothing.
+        texts: base64 of 32 bytes each; a key with the suffix `:no-permission` is known but may not subscribe.
 
     Raises:
-        UsageError: one is no such key.
+        UsageError: a text is not such a key.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -50,7 +50,7 @@ class AccountKeys:
         return len(self._keys)
 
     def refusal(self, signature: Any, now_ms: int) -> WireError | None:
-        """The error that a subscription's `[key, signature, timestamp, window]` is answered with, None if it is good."""
+        """Return the error that answers a subscription's `[key, signature, timestamp, window]`; None if it is valid."""
         parts = _parts(signature)
         if parts is None:
             return PARSE_ERROR

@@ -1,7 +1,7 @@
-"""The account's order in one synthetic market: placed at the touch, filled by the market's own trades. Sans-I/O and deterministic.
+"""The account's order in one synthetic market: placed at the touch, filled by the market's own trades. Sans I/O and deterministic.
 
-A resting order is filled when the market prints a trade at its price, under that trade's id; a market order is the taker of the last
-trade. So price, id and time of every fill are those of a trade that the public stream carried.
+A resting order is filled when the market prints a trade at its price, under that trade's id. A market order is the taker
+of the last trade. So price, id and time of every fill are those of a trade on the public stream.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Emit = Callable[[str, str | None, Data], None]
 """Takes an event: its channel such as `orderUpdate`, its symbol, its fields without times."""
 
 _FEE_RATES = {True: Decimal("0.0002"), False: Decimal("0.0005")}
-"""By whether the order was the maker."""
+"""Fee rates by whether the order is the maker."""
 _TRADES_LOOKED_AT = 50
 
 
@@ -37,12 +37,12 @@ class Order:
 
     @property
     def rest(self) -> Decimal:
-        """What is not filled yet."""
+        """The quantity that is not filled yet."""
         return self.quantity - self.filled
 
 
 class AccountMarket:
-    """What the account does in one market. `bits` draws random bits, `new_id` gives ids of orders and positions."""
+    """The account in one market. `bits` draws random bits, `new_id` returns ids of orders and positions."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class AccountMarket:
         self._seen_trade_id = market.history.next_trade_id - 1
 
     def act(self) -> None:
-        """Let one thing happen."""
+        """Take one action."""
         order = self.order
         if order is None:
             if self._bits(2):
@@ -103,7 +103,7 @@ class AccountMarket:
         self._tell(self.order, "orderAccepted", "New", {"t": None})
 
     def _take(self) -> None:
-        """A market order: the taker of the last public trade."""
+        """Send a market order: it is the taker of the last public trade."""
         trades = self.market.history.trades(0, 1)
         if not trades:
             return
@@ -167,7 +167,7 @@ class AccountMarket:
         self._tell(order, "orderModified", "PartiallyFilled" if order.filled else "New", {})
 
     def _lock(self, order: Order, sign: int) -> None:
-        """Hold what a spot order needs, or give it back; a future needs margin, which no balance shows."""
+        """Lock the amount that a spot order needs (`sign` 1), or release it (-1). A future needs margin, which no balance shows."""
         if self.market.listing.is_perp:
             return
         if order.is_bid:
@@ -200,7 +200,7 @@ class AccountMarket:
         self._emit("orderUpdate", self.symbol, data | fields)
 
     def tell_trigger(self) -> None:
-        """A stop order that is placed and then fails, since it could not be taken."""
+        """Send the events of a stop order that is placed and then fails."""
         order = Order(self._new_id(), None, False, self._touch(is_bid=False) or Decimal(1), self._quantity(), "MARKET")
         trigger = {"P": plain(order.price), "B": "MarkPrice", "Y": plain(order.quantity), "r": True}
         self._tell(order, "triggerPlaced", "TriggerPending", trigger)
@@ -209,13 +209,13 @@ class AccountMarket:
     # Positions.
 
     def mark(self) -> Decimal:
-        """Mid price with two places more, or the anchor while a side is empty."""
+        """Return the mid price with two more places; the anchor price while a side is empty."""
         bid, ask = self.market.bids.best, self.market.asks.best
         hundredths = (bid + ask) * 50 if bid and ask else self.market.listing.anchor * 100
         return self._decimal(hundredths, self.market.listing.price_places + 2)
 
     def open_at_start(self) -> None:
-        """A position that was there before anybody looked."""
+        """Open a position that exists before the first subscription."""
         position = Position(self._new_id())
         position.fill(self._quantity() * 3, self.mark())
         self._holdings.positions[self.symbol] = position
@@ -245,12 +245,12 @@ class AccountMarket:
         self._emit("positionUpdate", self.symbol, {"e": event, **self._position_fields(position)})
 
     def position_data(self) -> Data | None:
-        """The open position as a subscription begins with it, without an event type; None if there is none."""
+        """Return the open position as a subscription starts with it, without an event type; None if there is none."""
         position = self._holdings.positions.get(self.symbol)
         return None if position is None else self._position_fields(position)
 
     def _position_fields(self, position: Position) -> Data:
-        """Nearly all numbers as strings, the id as a number: as the exchange does, against its documentation."""
+        """Return the fields: nearly all numbers as strings, the id as a number. The exchange does so, against its documentation."""
         mark, order = self.mark(), self.order
         waiting = (order.rest if order.is_bid else -order.rest) if order is not None else ZERO
         exposure = position.quantity + waiting

@@ -1,4 +1,4 @@
-"""The account's requests for quote, and its quotes for those of others, one after another. Sans-I/O and deterministic."""
+"""The account's requests for quote, and its quotes for requests of others, one after another. Sans I/O and deterministic."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -42,7 +42,7 @@ class AccountRfqs:
         self._quantity = self._price = Decimal(0)
 
     def act(self, now_us: int) -> None:
-        """The next event of the request, or of the next one."""
+        """Send the next event of the current request; begin another one if it is over. `now_us`: µs since the Unix epoch."""
         if not self._left:
             self._begin(now_us)
         event = self._left.pop(0)

@@ -10,7 +10,7 @@ from backpack_streams.sandbox.intervals import naive_iso
 
 @dataclass(slots=True)
 class Candle:
-    """Trades between two moments. Prices mean nothing while `trades` is 0."""
+    """Trades between two times (seconds since the Unix epoch). Prices have no meaning while `trades` is 0."""
 
     start_seconds: int
     end_seconds: int
@@ -23,7 +23,7 @@ class Candle:
     trades: int = 0
 
     def add(self, tick: int, steps: int) -> None:
-        """Count one trade in."""
+        """Add one trade."""
         if not self.trades:
             self.open = self.high = self.low = tick
         elif tick > self.high:
@@ -36,7 +36,7 @@ class Candle:
         self.trades += 1
 
     def merge(self, later: "Candle") -> None:
-        """Count in a candle that follows this one's trades."""
+        """Add a candle whose trades follow this one's."""
         if not later.trades:
             return
         if not self.trades:
@@ -47,7 +47,7 @@ class Candle:
         self.trades += later.trades
 
     def row(self, price_places: int, quantity_places: int) -> dict[str, Any]:
-        """The candle as `/api/v1/klines` shows it: a blank in the times, trades a string, null prices without trades."""
+        """Return the row of `/api/v1/klines`: a blank in the times, `trades` a string, null prices without trades."""
 
         def price(tick: int) -> str | None:
             return trimmed(tick, price_places) if self.trades else None
@@ -66,7 +66,7 @@ class Candle:
 
 
 def merged(start_seconds: int, end_seconds: int, parts: Iterable[Candle]) -> Candle:
-    """One candle from consecutive smaller ones, earliest first."""
+    """Merge consecutive smaller candles, earliest first, into one."""
     whole = Candle(start_seconds, end_seconds)
     for part in parts:
         whole.merge(part)

@@ -1,6 +1,6 @@
-"""The REST API's catalogues beside the markets: collateral, lending, prediction events, sessions, securities, vaults, wallets, status.
+"""The REST API's other catalogues: collateral, lending, prediction events, sessions, securities, vaults, wallets, status.
 
-Made up from seed and time: the same until the next round, and a little different then, one thing more or less at times.
+Generated from seed and time: constant within a round, slightly different in the next one, at times with an entry more or less.
 """
 
 import zlib
@@ -16,7 +16,7 @@ from backpack_streams.sandbox.venue import Venue
 Row = dict[str, Any]
 
 STEP_SECONDS = {"1d": 3_600, "1w": 21_600, "1month": 86_400, "1year": 604_800}
-"""Time between two rows of a history, by its interval."""
+"""Seconds between two rows of a history, by its interval."""
 _ROWS = {"1d": 24, "1w": 28, "1month": 30, "1year": 52}
 _RATE_PLACES = 28
 _QUANTITY_PLACES = 8
@@ -30,7 +30,7 @@ _WALLETS = (
 
 
 class Catalogues:
-    """Answers for the catalogues. `now_us` is the wall clock; a round lasts `round_seconds`."""
+    """Answers for the catalogues. `now_us` is the wall clock in µs; a round lasts `round_seconds`."""
 
     def __init__(self, venue: Venue, seed: int, round_seconds: float, now_us: Callable[[], int]) -> None:
         self._venue = venue
@@ -45,7 +45,7 @@ class Catalogues:
         return mixed(self._seed ^ zlib.crc32(name.encode()), at)
 
     def _rate(self, name: str, at: int) -> str:
-        """A fraction from 0.01 to 0.9 with 28 places."""
+        """Return a fraction from 0.01 to 0.9 with 28 places."""
         unit = 10**_RATE_PLACES
         noise = self._number(name, at) << 64 | self._number(f"{name}, its last places", at)
         return trimmed(unit // 100 + noise % (unit * 89 // 100), _RATE_PLACES)
@@ -54,12 +54,12 @@ class Catalogues:
         return trimmed(10**12 + self._number(name, at) % 10**14, _QUANTITY_PLACES)
 
     def assets(self) -> list[str]:
-        """The assets that are lent: what is traded for USDC on the spot, and USDC."""
+        """Return the assets that are lent: the base assets of spot markets, and USDC."""
         spot = [listing.base for listing in self._venue.listings() if listing.market_type == "SPOT"]
         return [*dict.fromkeys(spot), "USDC"]
 
     def collateral(self) -> list[Row]:
-        """`/collateral`: the weight of the first asset moves, and every second asset has a curve."""
+        """Return `/collateral`: the weight of the first asset changes each round, and every second asset has a curve."""
         rows = []
         for place, symbol in enumerate(self.assets()):
             curve = {"type": "inverseSqrt", "base": "1.1", "positiveCurvePenalty": "0.000048"}
@@ -75,7 +75,7 @@ class Catalogues:
         return rows
 
     def lending_markets(self) -> list[Row]:
-        """`/borrowLend/markets`: the timestamp moves all the time, the figures once a round."""
+        """Return `/borrowLend/markets`: the timestamp changes all the time, the figures once a round."""
         return [self._lending_market(symbol) for symbol in self.assets()]
 
     def _lending_market(self, symbol: str) -> Row:
@@ -103,7 +103,7 @@ class Catalogues:
         }
 
     def apy(self) -> Row:
-        """`/borrowLend/apy` without a tier."""
+        """Return `/borrowLend/apy` without a tier."""
         at = self._round()
         lending = [
             {"symbol": each, "borrowRate": self._rate(f"{each} b", at), "lendRate": self._rate(f"{each} l", at)}
@@ -113,13 +113,13 @@ class Catalogues:
         return {"borrowLend": lending, "staking": staking}
 
     def _moments(self, interval: str) -> range:
-        """Seconds of the rows of a history; the last is of the step in progress."""
+        """Return the times of a history's rows in seconds since the Unix epoch; the last one is the step in progress."""
         step = STEP_SECONDS[interval]
         newest = self._now_us() // 1_000_000 // step * step
         return range(newest - (_ROWS[interval] - 1) * step, newest + 1, step)
 
     def lending_history(self, symbols: list[str], interval: str) -> list[Row]:
-        """`/borrowLend/markets/history`: oldest first; rows do not say their asset, and the last one still moves."""
+        """Return `/borrowLend/markets/history`, oldest first. Rows do not name their asset, and the last one still changes."""
         rows = []
         for symbol in symbols:
             moments = self._moments(interval)
@@ -139,11 +139,11 @@ class Catalogues:
         return rows
 
     def tags(self) -> list[Row]:
-        """`/prediction/tags`."""
+        """Return `/prediction/tags`."""
         return [{"slug": slug, "title": title} for slug, title in _TAGS]
 
     def events(self) -> list[Row]:
-        """`/prediction`: one event a year and one for each prediction market; the volume of the first moves."""
+        """Return `/prediction`: one event per year and one per prediction market; the volume of the first event changes."""
         listed = [each.symbol for each in self._venue.listings() if each.market_type == "PREDICTION"]
         slugs = [f"winter-{year}" for year in range(2020, 2030)]
         rows = [
@@ -185,7 +185,7 @@ class Catalogues:
 
     @staticmethod
     def sessions() -> list[Row]:
-        """`/market-sessions`: one within the week, one that goes round its end."""
+        """Return `/market-sessions`: one within the week, one that spans its end."""
         new_york = {"timezone": "America/New_York"}
         return [
             {"name": SESSION, "description": "Regular hours", "startTime": "09:30:00", "endTime": "16:00:00", **new_york,
@@ -196,7 +196,7 @@ class Catalogues:
 
     @staticmethod
     def securities() -> list[Row]:
-        """`/securities`."""
+        """Return `/securities`."""
         session = {"name": SESSION, "minQuantity": "0.01", "maxQuantity": None, "stepSize": "0.01"}
         return [
             {"asset": each.asset, "name": each.name, "sessions": [session]}
@@ -205,7 +205,7 @@ class Catalogues:
         ]
 
     def vaults(self) -> list[Row]:
-        """`/vaults`: what can be minted of the first moves; the second comes and goes every eight rounds."""
+        """Return `/vaults`: the first one's remaining mint quantity changes; the second one appears and disappears every eight rounds."""
         return [self._vault(number) for number in ((1, 2) if self._round() % 16 < 8 else (1,))]
 
     def _vault(self, number: int) -> Row:
@@ -223,7 +223,7 @@ class Catalogues:
         return row | ({"remainingMintQuantity": self._quantity("mint", self._round())} if number == 1 else {})
 
     def vault_history(self, interval: str, vault: int | None) -> list[Row]:
-        """`/vaults/history`: newest first; the figures of the first row still move."""
+        """Return `/vaults/history`, newest first; the figures of the first row still change."""
         rows = []
         for number in (1, 2) if vault is None else (vault,):
             moments = self._moments(interval)
@@ -242,10 +242,10 @@ class Catalogues:
 
     @staticmethod
     def wallets() -> list[Row]:
-        """`/wallets`: two chains share an address."""
+        """Return `/wallets`: two chains share an address."""
         return [{"blockchain": blockchain, "address": address} for blockchain, address in _WALLETS]
 
     def status(self) -> Row:
-        """`/status`: maintenance is announced in one round of ten."""
+        """Return `/status`: one round in ten announces maintenance."""
         message = "Maintenance at midnight" if self._round() % 10 == 9 else None
         return {"status": "Ok", "message": message}

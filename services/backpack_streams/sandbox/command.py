@@ -1,4 +1,4 @@
-"""The `sandbox` command: run the stand-in until told to stop."""
+"""The `sandbox` command: runs the stand-in until a signal."""
 
 import asyncio
 import signal
@@ -9,16 +9,17 @@ from backpack_streams.sandbox.settings import SandboxSettings
 
 
 def _say(line: str) -> None:
-    """At once, also into a file that somebody waits on."""
+    """Print at once, also into a file that another program waits on."""
     print(line, flush=True)  # noqa: T201  # what the command says to its user
 
 
 async def run_sandbox(settings: SandboxSettings, out: Callable[[str], object] = _say) -> None:
-    """Start a sandbox, say `ready` with its three URLs on one line, and run until SIGINT or SIGTERM.
+    """Start a sandbox, print `ready` with its three URLs on one line, and run until SIGINT or SIGTERM.
 
     Raises:
         PortInUseError: a port is taken.
-        UsageError: a fault or the recording makes no sense.
+        UsageError: a fault or a key is invalid, or the recording does not exist.
+        RecordingError: the recording cannot be read.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The sandbox's own HTTP API: look at its truth, start its flow, order faults."""
+"""The sandbox's own HTTP API: shows its truth, starts its flow, takes orders for faults."""
 
 import json
 from collections.abc import Callable
@@ -14,18 +14,18 @@ class ControlApi:
     """Answers `GET /state`, `/books[/SYMBOL]`, `/sequences`, `/account`, `/ledger[/SYMBOL]`, `/faults`;
     `POST /play`, `/finish`, `/faults`; `DELETE /faults`.
 
-    `/books/SYMBOL?at=UPDATE_ID` and `?time=MICROSECONDS` are books of the past, and `/ledger?since=MICROSECONDS&streams=depth,trade` is
-    all that was said from then on: both need the ledger.
+    `/books/SYMBOL?at=UPDATE_ID` and `?time=MICROSECONDS` are past books. `/ledger?since=MICROSECONDS&streams=depth,trade` lists
+    all messages from that time on. Both need the ledger.
 
     Args:
         venue: the truth.
         faults: active faults.
-        state: what `/state` shows.
+        state: returns the answer of `/state`.
         play: begins the flow.
         finish: ends the flow.
         order: starts a fault from its JSON form; raises FaultError.
-        account: what `/account` shows.
-        ledger: what `/ledger` shows, None where none is kept.
+        account: returns the answer of `/account`.
+        ledger: the source of `/ledger`; None if none is kept.
     """
 
     def __init__(

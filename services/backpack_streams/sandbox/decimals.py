@@ -1,10 +1,10 @@
-"""Exact decimals as text: from integers in units of the last place, padded as sockets send or trimmed as REST does."""
+"""Exact decimals as text, from integers in units of the last place: padded as on the socket, or trimmed as in REST."""
 
 from decimal import Decimal
 
 
 def padded(value: int, places: int) -> str:
-    """`padded(8667000, 2)` is `"86670.00"`: every place written, as the socket writes it."""
+    """Format as the socket does, with every place: `padded(8667000, 2)` is `"86670.00"`."""
     if not places:
         return str(value)
     sign = "-" if value < 0 else ""
@@ -13,17 +13,17 @@ def padded(value: int, places: int) -> str:
 
 
 def trim(text: str) -> str:
-    """`trim("86700.0")` is `"86700"`: no trailing zeros, never an exponent, as REST writes it."""
+    """Drop trailing zeros as REST does, never with an exponent: `trim("86700.0")` is `"86700"`."""
     if "." not in text:
         return text
     return text.rstrip("0").rstrip(".")
 
 
 def trimmed(value: int, places: int) -> str:
-    """`trimmed(8667000, 2)` is `"86670"`."""
+    """Format as REST does: `trimmed(8667000, 2)` is `"86670"`."""
     return trim(padded(value, places))
 
 
 def plain(value: Decimal) -> str:
-    """A Decimal as REST writes it: no trailing zeros, never an exponent, every digit kept."""
+    """Format a Decimal as REST does: no trailing zeros, never an exponent, every digit kept."""
     return trim(format(value, "f"))

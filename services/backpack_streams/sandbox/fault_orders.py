@@ -1,7 +1,7 @@
-"""What a fault is: its names, its options, and how an order for one is read.
+"""The names and options of faults, and the parser of an order for one.
 
 A fault is a name and options. Common options: `symbol` or `stream` (a full stream name, or a family such as `depth`)
-narrow it, `count` is how many frames, answers or sockets it hits, `seconds` how long it lasts.
+restrict it, `count` is the number of frames, answers or sockets it hits, `seconds` is its duration.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ KINDS = {
     "markets-unreadable": ("state", "filters", "symbol"),
     "markets-refused": tuple(sorted(KNOWN_MARKET_TYPES)),
 }
-"""Values of the option `kind`; the first is what is meant without it."""
+"""Values of the option `kind`; the first one is the default."""
 
 _DEFAULT_COUNT = {
     "drop": 1,
@@ -51,12 +51,12 @@ _KEYS = frozenset(
 
 
 class FaultError(UsageError):
-    """A fault that does not exist, or with an option that makes no sense."""
+    """The fault does not exist, or an option is invalid."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """One active fault. `count` is what is left, None without end; `until_us` is when it ends by itself."""
+    """One active fault. `count`: hits left, None for no limit; `until_us`: when it ends by itself, None for never."""
 
     number: int
     name: str
@@ -67,36 +67,36 @@ class Fault:
     held: list[tuple[int, "Delivery"]] = field(default_factory=list)
 
     def text(self, key: str) -> str | None:
-        """An option as text."""
+        """Return an option as text; None if it was not given."""
         value = self.options.get(key)
         return None if value is None else str(value)
 
     def number_of(self, key: str, default: float) -> float:
-        """An option as a number."""
+        """Return an option as a number."""
         return float(self.options.get(key, default))
 
     def is_on(self, key: str, default: bool = False) -> bool:
-        """An option as yes or no."""
+        """Return an option as a boolean."""
         return str(self.options.get(key, default)).lower() == "true"
 
     def kind(self) -> str:
-        """The option `kind`, or what is meant without it."""
+        """Return the option `kind`, or its default."""
         return self.text("kind") or KINDS[self.name][0]
 
     def names(self, stream: str) -> bool:
-        """Whether it is about a stream: by its name, its family or its symbol."""
+        """Whether the fault applies to a stream: by its name, its family or its symbol."""
         name = parse_stream(stream)
         family, symbol = (name.family, name.symbol) if isinstance(name, StreamName) else (None, None)
         return self.text("stream") in (None, stream, family) and self.text("symbol") in (None, symbol)
 
     def shown(self) -> dict[str, Any]:
-        """The fault as the control API shows it."""
+        """Return the fault as the control API shows it."""
         return {"id": self.number, "fault": self.name, "left": self.count, "hits": self.hits, **self.options}
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A frame on its way; not to the socket numbered `spared` (0: the stream's oldest subscriber)."""
+    """A frame to deliver; the socket numbered `spared` does not get it (0: the stream's oldest subscriber)."""
 
     stream: str
     payload: bytes
@@ -104,7 +104,7 @@ class Delivery:
 
 
 def parse_fault(text: str) -> dict[str, Any]:
-    """`drop:symbol=SOL_USDC,count=3` as an order for `FaultBox.add`.
+    """Parse `drop:symbol=SOL_USDC,count=3` into an order for `FaultBox.add`.
 
     Raises:
         FaultError: it does not have that form.
@@ -120,10 +120,10 @@ def parse_fault(text: str) -> dict[str, Any]:
 
 
 def new_fault(number: int, order: dict[str, Any], now_us: int) -> Fault:
-    """The fault that an order asks for.
+    """Return the fault of an order. `now_us` is the wall clock, µs.
 
     Raises:
-        FaultError: no such fault or option, or a value that does not fit.
+        FaultError: there is no such fault or option, or a value is invalid.
     """
     options = dict(order)
     name = str(options.pop("fault", ""))

@@ -1,4 +1,4 @@
-"""Faults on demand. `FaultBox` keeps the active ones and decides what becomes of a frame or an answer. Sans-I/O."""
+"""Faults on demand. `FaultBox` keeps the active ones and decides what happens to a frame or an answer. Sans I/O."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class FaultBox:
         """Start a fault, `{"fault": NAME, ...options}`.
 
         Raises:
-            FaultError: no such fault or option, or a value that does not fit.
+            FaultError: there is no such fault or option, or a value is invalid.
         """
         self._number += 1
         fault = new_fault(self._number, order, now_us)
@@ -44,17 +44,17 @@ class FaultBox:
         return fault
 
     def clear(self) -> None:
-        """End all faults; frames held back are delivered at the next release."""
+        """End all faults; the next release delivers the frames held back."""
         for fault in self._faults:
             fault.until_us = 0
             fault.count = 0 if fault.count is not None else None
 
     def shown(self) -> list[dict[str, Any]]:
-        """Active faults as the control API shows them."""
+        """Return the active faults as the control API shows them."""
         return [fault.shown() for fault in self._faults]
 
     def pass_on(self, stream: str, payload: bytes, now_us: int) -> list[Delivery]:
-        """What becomes of one frame."""
+        """Return the frames to deliver in place of one frame."""
         deliveries = [Delivery(stream, payload)]
         for fault in list(self._faults):
             if fault.name not in FRAME_FAULTS or not fault.names(stream):
@@ -64,7 +64,7 @@ class FaultBox:
 
     def _through(self, fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
         if fault.held and fault.name != "reorder":
-            return HELD[fault.name](fault, frame, now_us)  # never overtake a frame that waits
+            return HELD[fault.name](fault, frame, now_us)  # never overtake a frame that is held back
         if not self._active(fault, now_us):
             return [frame]
         if fault.name == "reorder":
@@ -84,7 +84,7 @@ class FaultBox:
         return []
 
     def release(self, now_us: int) -> list[Delivery]:
-        """Frames whose time has come; ends faults that are over."""
+        """Return the frames whose time has come; end faults that are over."""
         released: list[Delivery] = []
         for fault in list(self._faults):
             over = fault.until_us is not None and now_us >= fault.until_us
@@ -101,7 +101,7 @@ class FaultBox:
         return released
 
     def take(self, name: str, now_us: int, symbol: str | None = None, path: str | None = None) -> Fault | None:
-        """The active fault of this name that hits this symbol or path, counted as hit; None when there is none."""
+        """Return the active fault of this name that applies to this symbol or path, and count a hit; None if there is none."""
         for fault in self._faults:
             prefix = fault.text("path")
             if (
@@ -115,7 +115,7 @@ class FaultBox:
         return None
 
     def take_any(self, name: str, now_us: int) -> Fault | None:
-        """The active fault of this name, whatever it narrows, counted as hit; None when there is none."""
+        """Return the active fault of this name, whatever its restrictions, and count a hit; None if there is none."""
         for fault in self._faults:
             if fault.name == name and self._active(fault, now_us):
                 self._hit(fault)
@@ -123,7 +123,7 @@ class FaultBox:
         return None
 
     def take_for(self, name: str, now_us: int, streams: list[str]) -> Fault | None:
-        """The active fault of this name that is about one of the streams, counted as hit; None when there is none."""
+        """Return the active fault of this name that applies to one of the streams, and count a hit; None if there is none."""
         for fault in self._faults:
             if fault.name == name and self._active(fault, now_us) and any(map(fault.names, streams)):
                 self._hit(fault)
@@ -135,7 +135,7 @@ class FaultBox:
         return any(fault.name == name and self._active(fault, now_us) for fault in self._faults)
 
     def clock_offset_us(self, now_us: int) -> int:
-        """How far the exchange's clock runs ahead of ours because of `clock-offset` (option `offset`, seconds, 600 if not given)."""
+        """Return by how many µs `clock-offset` sets the exchange's clock ahead of ours (option `offset`: seconds, default 600)."""
         offsets = (
             fault.number_of("offset", 600.0)
             for fault in self._faults

@@ -1,4 +1,4 @@
-"""Makes frames happen in time: the synthetic market at its rate, a recording at its speed, both with backpressure."""
+"""Produces frames over time: the synthetic market at its rate, a recording at its speed, both with backpressure."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class Flow(Protocol):
     finished: bool
 
     def play(self) -> None:
-        """Begin now, whatever `start` says."""
+        """Begin now, whatever the setting `start` says."""
 
     def finish(self) -> None:
         """Make no more frames, as if all were made."""
@@ -39,10 +39,11 @@ class Flow(Protocol):
 
 
 class Beginning:
-    """Decides when the flow begins: at once, when its audience is there, or on request.
+    """Decides when the flow begins: at once, when its audience is complete, or on request.
 
-    The audience is there when somebody is subscribed to each of `streams` and each of `snapshots` was asked for: a client that
-    seeds its books late would find them changed.
+    The audience is complete once each of `streams` has a subscriber and each of `snapshots` was requested: a client that
+    requests a snapshot late would find its book changed. After the first subscription, a quiet time of
+    `settle_seconds` also suffices.
     """
 
     def __init__(self, hub: Hub, settings: SandboxSettings, streams: set[str], snapshots: set[str]) -> None:
@@ -57,7 +58,7 @@ class Beginning:
         self._asked.set()
 
     async def wait(self) -> None:
-        """Return when it is time."""
+        """Return when the flow must begin."""
         start = self._settings.effective_start
         if start == "immediately":
             return
@@ -76,14 +77,14 @@ class Beginning:
 
 
 async def all_writable(hub: Hub) -> None:
-    """Wait for the slowest subscriber to take what was written."""
+    """Wait until the slowest subscriber has read what was written."""
     for outlet in hub.outlets:
         if isinstance(outlet, Socket) and not outlet.writable.is_set():
             await outlet.writable.wait()
 
 
 class SyntheticFlow:
-    """Depth frames at `rate` a second over all markets until `frames` are made; clock-driven streams all along."""
+    """Depth frames at `rate` per second over all markets until `frames` are made; clock-driven streams all the time."""
 
     def __init__(
         self,
@@ -123,14 +124,14 @@ class SyntheticFlow:
             releasing.cancel()
 
     async def _release(self) -> None:
-        """Let go of what faults hold back, also while the flow waits or is over."""
+        """Release what faults hold back, also while the flow waits or is over."""
         while True:
             await asyncio.sleep(_IDLE_SECONDS)
             self._hub.release_held(self._now_us())
             self._hub.flush()
 
     def _make(self, count: int) -> None:
-        """Make up to `count` depth frames, fewer when `frames` is reached."""
+        """Make up to `count` depth frames, fewer if `frames` is reached."""
         if self._left is not None:
             count = min(count, self._left)
             self._left -= count
@@ -152,7 +153,7 @@ class SyntheticFlow:
         made = 0
         while True:
             due = int((time.monotonic() - began) * rate) - made
-            if due > rate + 1:  # the process was suspended: do not make up for more than a second
+            if due > rate + 1:  # the process was suspended: make up for no more than a second
                 began, made, due = time.monotonic(), 0, 0
             if due > 0 and not self.finished:
                 made += due
@@ -161,7 +162,7 @@ class SyntheticFlow:
             await asyncio.sleep(wait)
 
     async def _at_full_speed(self) -> None:
-        """As fast as the slowest subscriber takes; waits while there is none at all."""
+        """Run as fast as the slowest subscriber reads; wait while there is no subscriber."""
         while True:
             if self.finished or not self._hub.subscribed():
                 self._tick()
@@ -173,7 +174,7 @@ class SyntheticFlow:
             await asyncio.sleep(0)
 
     async def burst(self, count: int, symbol: str | None) -> None:
-        """Make frames at full speed, beside the ordinary rate."""
+        """Make frames at full speed, in addition to the ordinary rate."""
         while count > 0:
             now_us = self._now_us()
             self._hub.publish(self._venue.advance(min(count, _CHUNK_FRAMES), now_us, symbol), now_us)
@@ -184,7 +185,7 @@ class SyntheticFlow:
 
 
 class RecordedFlow:
-    """A recording once, in its own time divided by the speed, or as fast as the slowest subscriber takes."""
+    """Plays a recording once, at its own pace divided by the speed, or as fast as the slowest subscriber reads."""
 
     def __init__(
         self,
@@ -209,7 +210,7 @@ class RecordedFlow:
         self._beginning.ask()
 
     def finish(self) -> None:
-        """Play no more of it."""
+        """Stop playing."""
         self._next = len(self._frames)
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""What a fault makes of one frame: each answers the frames that go on in its place."""
+"""What a fault does to one frame: each function returns the frames that are delivered in its place."""
 
 import json
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def _garbage(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
 
 
 def _corrupt(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
-    """Another quantity on each level: well-formed, in sequence, and wrong."""
+    """Change the quantity of each level: well-formed, in sequence, and wrong."""
     envelope = json.loads(frame.payload)
     for side in ("b", "a"):
         levels = envelope["data"].get(side)
@@ -65,7 +65,7 @@ def _corrupt(fault: Fault, frame: Delivery, now_us: int) -> list[Delivery]:
 
 
 def _lengthen_a_price(data: dict[str, Any]) -> None:
-    """Write one price of a frame with 40 digits."""
+    """Replace one price of a frame by a number of 40 digits."""
     levels = data.get("b") or data.get("a")
     if isinstance(levels, list):
         data["b"] = [[_DIGITS, "1"], *data["b"][1:]]

@@ -13,15 +13,15 @@ Frame = tuple[str, bytes]
 """A stream's name and the text of one frame on it."""
 
 Times = tuple[int, int]
-"""Event time and engine time of a frame, µs since 1970."""
+"""Event time and engine time of a frame, µs since the Unix epoch."""
 
 _CACHED_TEXTS = 200_000
 _QUANTITIES: dict[int, dict[int, str]] = {}
-"""Texts of quantities by their places: markets share them."""
+"""Cached texts of quantities by their places; markets share them."""
 
 
 class FrameWriter:
-    """Frames of one market. Prices come in ticks, quantities in steps, times in microseconds since 1970."""
+    """Renders frames of one market. Prices are in ticks, quantities in steps, times in µs since the Unix epoch."""
 
     def __init__(self, listing: Listing) -> None:
         symbol = listing.symbol
@@ -38,7 +38,7 @@ class FrameWriter:
         self._depth_end = f'}},"stream":"depth.{symbol}"}}'
 
     def price(self, tick: int) -> str:
-        """A price padded to the market's places."""
+        """Return a price padded to the market's places."""
         text = self._prices.get(tick)
         if text is None:
             if len(self._prices) > _CACHED_TEXTS:
@@ -47,7 +47,7 @@ class FrameWriter:
         return text
 
     def quantity(self, steps: int) -> str:
-        """A quantity padded to the market's places; zero too, as in `"0.00000"`."""
+        """Return a quantity padded to the market's places; zero too, as in `"0.00000"`."""
         text = self._quantities.get(steps)
         if text is None:
             if len(self._quantities) > _CACHED_TEXTS:
@@ -68,7 +68,7 @@ class FrameWriter:
         )
 
     def depth(self, times: Times, ids: tuple[int, int], asks: dict[int, int], bids: dict[int, int]) -> Frame:
-        """A realtime depth frame with its first and last update id; either side may be empty."""
+        """Return a realtime depth frame with its first and last update id; either side may be empty."""
         event, engine = times
         first, last = ids
         a = self._side(asks) if asks else ""
@@ -82,13 +82,13 @@ class FrameWriter:
     def window_depth(
         self, window: str, times: Times, ids: tuple[int, int], asks: dict[int, int], bids: dict[int, int]
     ) -> Frame:
-        """A frame of an aggregated depth stream."""
+        """Return a frame of an aggregated depth stream."""
         stream, payload = self.depth(times, ids, asks, bids)
         name = f"depth.{window}.{self.symbol}"
         return name, payload.replace(f'"stream":"{stream}"'.encode(), f'"stream":"{name}"'.encode())
 
     def book_ticker(self, times: Times, update_id: int, bid: tuple[int, int], ask: tuple[int, int]) -> Frame:
-        """Best prices and quantities as (tick, steps); a tick of 0 means that the side is empty (null on the wire)."""
+        """Return the best prices and quantities as (tick, steps); tick 0 means that the side is empty (null on the wire)."""
         event, engine = times
         b, bq = (f'"{self.price(bid[0])}"', f'"{self.quantity(bid[1])}"') if bid[0] else ("null", "null")
         a, aq = (f'"{self.price(ask[0])}"', f'"{self.quantity(ask[1])}"') if ask[0] else ("null", "null")
@@ -99,7 +99,7 @@ class FrameWriter:
         return self._enveloped(self._book_ticker, data, event)
 
     def trade(self, times: Times, trade_id: int, tick: int, steps: int, buyer_is_maker: bool) -> Frame:
-        """A trade print. The taker's order is the younger of the two, so its id is the higher."""
+        """Return a trade. The taker's order is the newer of the two, so its id is the higher one."""
         event, engine = times
         p, q, m = self.price(tick), self.quantity(steps), "true" if buyer_is_maker else "false"
         buyer, seller = trade_id * 2 + (not buyer_is_maker), trade_id * 2 + buyer_is_maker
@@ -116,7 +116,7 @@ class FrameWriter:
         return self._enveloped(self._trade, data, event)
 
     def liquidation(self, stream: str, times: Times, tick: int, steps: int, side: str) -> Frame:
-        """A liquidation on `liquidation` or `liquidation.<symbol>`; `side` is Bid or Ask."""
+        """Return a liquidation on `liquidation` or `liquidation.<symbol>`; `side` is Bid or Ask."""
         event, engine = times
         data = (
             f'"E":{event},"S":"{side}","T":{engine},"e":"liquidation","p":"{self.price(tick)}",'
@@ -125,7 +125,7 @@ class FrameWriter:
         return self._enveloped(stream, data, event)
 
     def ticker(self, event: int, day: Candle) -> Frame:
-        """Figures of the last 24 hours."""
+        """Return the figures of the last 24 hours."""
         quote = padded(day.quote, self._price_places + self._quantity_places)
         data = (
             f'"E":{event},"V":"{quote}","c":"{self.price(day.close)}","e":"ticker","h":"{self.price(day.high)}",'
@@ -135,7 +135,7 @@ class FrameWriter:
         return self._enveloped(f"ticker.{self.symbol}", data, event)
 
     def external_ticker(self, event: int, prices: tuple[int, int, int, int], volume: int, trades: int) -> Frame:
-        """A provider's figures, ticker-shaped: first, highest, lowest and last price in ticks, volume in steps."""
+        """Return a provider's figures, ticker-shaped: first, highest, lowest and last price in ticks, volume in steps."""
         first, high, low, last = map(self.price, prices)
         v, quote = self.quantity(volume), padded(volume * prices[3], self._price_places + self._quantity_places)
         if event & 4:
@@ -151,7 +151,7 @@ class FrameWriter:
         return self._enveloped(f"externalTicker.{self.symbol}", data, event)
 
     def kline(self, interval: str, event: int, candle: Candle, closed: bool) -> Frame:
-        """A candle; prices are null while nothing traded. `T` is the start of the next candle."""
+        """Return a candle; prices are null while nothing traded. `T` is the start of the next candle."""
         if candle.trades:
             open_, high, low, close = (
                 f'"{padded(tick, self._price_places)}"' for tick in (candle.open, candle.high, candle.low, candle.close)
@@ -169,7 +169,7 @@ class FrameWriter:
     def mark_price(
         self, times: Times, mark: str, index: str | None, funding: str | None, next_funding_ms: int | None
     ) -> Frame:
-        """Mark price; index, funding and its time are left out where the market has none. `n` is in milliseconds."""
+        """Return the mark price; index, funding rate and funding time are omitted if None. `n` is in milliseconds."""
         event, engine = times
         f = f'"f":"{funding}",' if funding is not None else ""
         i = f'"i":"{index}",' if index is not None else ""
@@ -178,7 +178,7 @@ class FrameWriter:
         return self._enveloped(f"markPrice.{self.symbol}", data, event)
 
     def open_interest(self, event: int, contracts: int) -> Frame:
-        """Open interest in contracts (steps)."""
+        """Return the open interest in contracts (steps)."""
         data = f'"e":"openInterest","E":{event},"s":"{self.symbol}","o":"{self.quantity(contracts)}"'
         return self._enveloped(f"openInterest.{self.symbol}", data, event)
 
@@ -188,7 +188,7 @@ class FrameWriter:
 
 
 def enveloped(stream: str, data: str, event: int) -> Frame:
-    """The frame with these fields; whether `data` or `stream` comes first depends on the event's time."""
+    """Return the frame with these fields; the event's time decides whether `data` or `stream` comes first."""
     if event & 2:
         return stream, f'{{"data":{{{data}}},"stream":"{stream}"}}'.encode()
     return stream, f'{{"stream":"{stream}","data":{{{data}}}}}'.encode()

@@ -1,4 +1,4 @@
-"""What a synthetic market has traded: recent trades, minutes, and the candles that somebody watches."""
+"""The trades of a synthetic market: recent trades, minutes, and the candles of subscribed streams."""
 
 from collections import deque
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from backpack_streams.sandbox.listings import Listing
 from backpack_streams.sandbox.past import TRADES_KEPT, Past
 
 CLOSE_DELAY_US = 10_000
-"""Candles close this late, so that a trade whose engine time lags the clock still falls into its own."""
+"""How late candles close, so that a trade whose engine time lags the clock still falls into its own candle."""
 
 _MAX_CLOSED_AT_ONCE = 120
 
 
 class History:
-    """Trades of one market since `start_us`, in front of its made-up past."""
+    """Trades of one market since `start_us` (µs since the Unix epoch), after its generated past."""
 
     def __init__(self, listing: Listing, key: int, start_us: int, first_trade_id: int) -> None:
         self._listing = listing
@@ -34,10 +34,10 @@ class History:
         self._sent: dict[str, tuple[int, int]] = {}
         self._unopened: dict[str, None] = {}
         self.on_closed: Callable[[str, Candle, int], None] | None = None
-        """Hears of each closed candle: its interval, itself, the event time of its frame."""
+        """Takes each closed candle: its interval, the candle, the event time of its frame (µs)."""
 
     def add(self, engine_us: int, tick: int, steps: int, buyer_is_maker: bool) -> int:
-        """Count a trade in; answers its id."""
+        """Add a trade; return its id."""
         trade_id = self.next_trade_id
         self.next_trade_id = trade_id + 1
         self._trades.append((trade_id, engine_us, tick, steps, buyer_is_maker))
@@ -49,12 +49,12 @@ class History:
         if self._day is not None:
             self._day.add(tick, steps)
         for candle in self._watched.values():
-            if seconds < candle.end_seconds:  # a later one is counted in when its candle opens
+            if seconds < candle.end_seconds:  # a later trade is added when its candle opens
                 candle.add(tick, steps)
         return trade_id
 
     def day(self) -> Candle:
-        """The 24 hours before the start and all since; counted from then on."""
+        """Return the 24 hours before the start and all trades since; the first call computes it."""
         if self._day is None:
             begin = self.past.end_seconds - DAY_SECONDS
             self._day = merged(begin, 0, self.past.parts(begin, self.past.end_seconds))
@@ -63,14 +63,14 @@ class History:
         return self._day
 
     def week(self) -> Candle:
-        """The day as above and six days before it, of which one minute of each hour counts: to add up all would take too long."""
+        """Return `day` and the six days before, of which only one minute per hour is counted: adding up all would take too long."""
         if self._week_before is None:
             hours = range(self.past.end_seconds - 7 * DAY_SECONDS, self.past.end_seconds - DAY_SECONDS, 3600)
             self._week_before = merged(hours.start, 0, (self.past.minute(second // 60) for second in hours))
         return merged(self._week_before.start_seconds, 0, (self._week_before, self.day()))
 
     def watch(self, interval: str, now_us: int) -> None:
-        """Keep the candle of an interval ready for its stream."""
+        """Keep the candle of an interval up to date for its stream."""
         if interval in self._watched or interval in self._unopened:
             return
         start, end = bucket(interval, (now_us - CLOSE_DELAY_US) // 1_000_000)
@@ -86,9 +86,9 @@ class History:
         self._sent.pop(interval, None)
 
     def kline_frames(self, now_us: int, writer: FrameWriter) -> list[Frame]:
-        """What the kline streams have to say, to be asked once a second: closed candles, then the open if it changed."""
+        """Return the frames of the kline streams: closed candles, then the open one if it changed. Call it once a second."""
         frames: list[Frame] = []
-        if self._unopened:  # one at a time: each adds up weeks
+        if self._unopened:  # one at a time, because each adds up weeks
             interval = self._unopened.popitem()[0]
             self._watched[interval] = self._candle(*bucket(interval, (now_us - CLOSE_DELAY_US) // 1_000_000))
         for interval in list(self._watched):
@@ -108,7 +108,7 @@ class History:
         return frames
 
     def _refill(self, candle: Candle) -> None:
-        """Count in the recent trades that fall into a candle."""
+        """Add the recent trades that fall into a candle."""
         inside = []
         for _, engine_us, tick, steps, _ in reversed(self._trades):
             if engine_us < candle.start_seconds * 1_000_000:
@@ -131,7 +131,7 @@ class History:
         return whole
 
     def klines(self, interval: str, from_seconds: int, to_seconds: int, now_seconds: int) -> list[dict[str, Any]]:
-        """Rows of `/klines` for the candles that begin in [from, to], up to the one in progress, oldest first."""
+        """Return rows of `/klines` for candles that begin in [from, to], up to the one in progress, oldest first."""
         first = max(from_seconds, self._first_whole_second() if interval == "1s" else self.past.begin_seconds)
         start, end = bucket(interval, first)
         if start < first:
@@ -144,13 +144,13 @@ class History:
         return rows
 
     def _first_whole_second(self) -> int:
-        """From here on every trade is kept, and so every candle of a second is right."""
+        """Return the first second from which every trade is kept, so that the candles of seconds are complete."""
         if len(self._trades) < TRADES_KEPT:
             return self._start_seconds
         return self._trades[0][1] // 1_000_000 + 1
 
     def trades(self, offset: int, limit: int) -> list[dict[str, Any]]:
-        """Rows of `/trades` and `/trades/history`, newest first."""
+        """Return rows of `/trades` and `/trades/history`, newest first."""
         rows = []
         for back in range(offset, offset + limit):
             if back < len(self._trades):
@@ -176,7 +176,7 @@ class History:
         }
 
     def ticker_row(self, interval: str = "1d") -> dict[str, Any]:
-        """The row of `/tickers`. While nothing was ever traded its figures are 0 and the change in percent `"N/A"`."""
+        """Return the row of `/tickers`. Before the first trade the figures are 0 and the change in percent is `"N/A"`."""
         day = self.week() if interval == "1w" else self.day()
         places = self._listing.price_places
         change = day.close - day.open

@@ -32,7 +32,7 @@ class Request:
     body: bytes
 
     def first(self, name: str) -> str | None:
-        """A query parameter's first value."""
+        """Return a query parameter's first value; None if it was not given."""
         values = self.query.get(name)
         return values[0] if values else None
 
@@ -48,16 +48,16 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> "Response":
-        """An answer in compact JSON."""
+        """Return an answer in compact JSON."""
         return cls(status, json.dumps(value, separators=(",", ":")).encode(), headers=headers or {})
 
     @classmethod
     def text(cls, text: str, status: int = 200) -> "Response":
-        """An answer in plain text."""
+        """Return an answer in plain text."""
         return cls(status, text.encode(), "text/plain; charset=utf-8")
 
     def encoded(self, keep_alive: bool) -> bytes:
-        """The whole answer as it goes over the wire; 204 has no body and no length (RFC 9110, 8.6)."""
+        """Return the whole answer for the wire; 204 has no body and no length (RFC 9110, 8.6)."""
         lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Status')}"]
         if self.status != 204:
             lines += [f"content-type: {self.content_type}", f"content-length: {len(self.body)}"]
@@ -79,10 +79,10 @@ class HttpServer:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; answers the port.
+        """Listen; return the port.
 
         Raises:
-            OSError: the port is taken, or not allowed.
+            OSError: the port is taken, or not permitted.
         """
         for each in listening_sockets(host, port):
             self._servers.append(await asyncio.start_server(self._serve, sock=each, limit=_MAX_HEAD_BYTES))
@@ -105,13 +105,13 @@ class HttpServer:
             while await self._exchange(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
-            pass  # the client went away or speaks no HTTP: nobody is left to be told
+            pass  # the client is gone or does not speak HTTP, so there is no answer
         finally:
             self._writers.discard(writer)
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Serve one request; False when the connection has no more."""
+        """Serve one request. Return False if the connection carries no more."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError as error:

@@ -1,4 +1,4 @@
-"""Who is subscribed to what, and the way of a frame from the market through the faults to the sockets."""
+"""The subscriptions, and the path of a frame from the market through the faults to the sockets."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ _HEADERS_UP_TO = 4096
 
 
 def websocket_header(size: int) -> bytes:
-    """Header of an unmasked, final text frame with `size` bytes of payload (RFC 6455, 5.2)."""
+    """Return the header of an unmasked, final text frame with `size` bytes of payload (RFC 6455, 5.2)."""
     if size < 126:
         return bytes((0x81, size))
     if size < 65536:
@@ -24,7 +24,7 @@ _HEADERS = [websocket_header(size) for size in range(_HEADERS_UP_TO)]
 
 
 def text_frame(payload: bytes) -> bytes:
-    """A whole WebSocket text frame, the same bytes for every subscriber."""
+    """Return a whole WebSocket text frame; its bytes are the same for every subscriber."""
     size = len(payload)
     return (_HEADERS[size] if size < _HEADERS_UP_TO else websocket_header(size)) + payload
 
@@ -34,14 +34,14 @@ class Outlet(Protocol):
 
     number: int
     outgoing: list[bytes]
-    """Encoded frames to be written at the next flush."""
+    """Encoded frames for the next flush."""
 
     def flush(self) -> None:
         """Write `outgoing`."""
 
 
 class Channel:
-    """One stream: its subscribers and how many frames they got."""
+    """One stream: its subscribers and the number of frames sent to them."""
 
     __slots__ = ("outlets", "sent", "stream")
 
@@ -52,7 +52,7 @@ class Channel:
 
 
 class Hub:
-    """Routes frames. `watch`/`unwatch` are told when a stream gets its first and loses its last subscriber."""
+    """Routes frames. Calls `watch` when a stream gets its first subscriber, `unwatch` when it loses its last one."""
 
     def __init__(self, faults: FaultBox, watch: Callable[[str], None], unwatch: Callable[[str], None]) -> None:
         self._faults = faults
@@ -65,20 +65,20 @@ class Hub:
         self.snapshots_asked: set[str] = set()
 
     def join(self, outlet: Outlet) -> None:
-        """A socket opened; numbers it."""
+        """Register an opened socket and number it."""
         outlet.number = self._next_number
         self._next_number += 1
         self._outlets[outlet.number] = outlet
 
     def leave(self, outlet: Outlet) -> None:
-        """A socket is gone, and its subscriptions with it."""
+        """Remove a closed socket and its subscriptions."""
         self._outlets.pop(outlet.number, None)
         for stream, channel in self._channels.items():
             if outlet in channel.outlets:
                 self.unsubscribe(outlet, stream)
 
     def subscribe(self, outlet: Outlet, stream: str) -> bool:
-        """Deliver a stream to a socket; a second time changes nothing, and answers False."""
+        """Deliver a stream to a socket. Return False if it is subscribed already."""
         channel = self._channels.setdefault(stream, Channel(stream))
         if outlet in channel.outlets:
             return False
@@ -121,7 +121,7 @@ class Hub:
                 self._deliver(delivery.stream, delivery.payload, delivery.spared)
 
     def release_held(self, now_us: int) -> None:
-        """Deliver what a fault has held back until now."""
+        """Deliver the frames that faults have held back until now."""
         if self._faults.busy:
             for delivery in self._faults.release(now_us):
                 self._deliver(delivery.stream, delivery.payload, delivery.spared)
@@ -140,7 +140,7 @@ class Hub:
         channel.sent += bool(outlets)
 
     def broadcast(self, payload: bytes) -> None:
-        """Send a frame to every socket, whatever it is subscribed to."""
+        """Send a frame to every socket, whatever its subscriptions."""
         for outlet in self._outlets.values():
             outlet.outgoing.append(text_frame(payload))
 
@@ -156,11 +156,11 @@ class Hub:
         return list(self._outlets.values())
 
     def subscribed(self) -> set[str]:
-        """Streams that somebody is subscribed to."""
+        """Return the streams that have a subscriber."""
         return {stream for stream, channel in self._channels.items() if channel.outlets}
 
     def state(self) -> dict[str, Any]:
-        """Subscriptions and frames sent, as the control API shows them."""
+        """Return subscriptions and frames sent, as the control API shows them."""
         families: Counter[str] = Counter()
         for channel in self._channels.values():
             name = parse_stream(channel.stream)

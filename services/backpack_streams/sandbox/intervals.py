@@ -1,4 +1,4 @@
-"""Candle intervals: which bucket a moment falls into, and where the bucket ends."""
+"""Candle intervals: the bucket of a time, and its end."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
 
 
 def bucket(interval: str, at_seconds: int) -> tuple[int, int]:
-    """Start and end (exclusive) of the candle of `interval` that holds `at_seconds`, both in seconds since 1970.
+    """Return start and end (exclusive) of the candle of `interval` that holds `at_seconds`, in seconds since the Unix epoch.
 
     Weeks begin on Monday, months on their first day, all in UTC.
     """
@@ -31,5 +31,5 @@ def _month(at_seconds: int) -> tuple[int, int]:
 
 
 def naive_iso(at_seconds: int, separator: str = "T") -> str:
-    """A moment as the exchange writes it: ISO 8601 in UTC without a zone."""
+    """Format a time as the exchange does: ISO 8601 in UTC without a zone."""
     return datetime.fromtimestamp(at_seconds, UTC).strftime(f"%Y-%m-%d{separator}%H:%M:%S")

@@ -1,7 +1,7 @@
-"""What every market's streams said, whether or not somebody was subscribed, and every book that there ever was.
+"""Every message of every market's streams, subscribed or not, and every book that ever existed.
 
-Each time a market is listed begins a `Listed` of its own: ids may begin anew. Memory is bounded: of each stream of each listing the
-newest `limit` messages are kept.
+Each listing of a market begins a new `Listed`, because ids may start anew. Memory is bounded: of each stream of each
+listing at most the newest `limit` messages are kept.
 """
 
 from bisect import bisect_left, bisect_right
@@ -12,7 +12,7 @@ from backpack_streams.sandbox.listings import Listing
 from backpack_streams.sandbox.views import BookView
 
 LEDGER_INTERVAL = "1m"
-"""The candles that are made whether or not somebody is subscribed."""
+"""The candles that are made whether or not they have a subscriber."""
 
 _CHECKPOINT_EVERY = 512
 
@@ -20,14 +20,14 @@ Changes = Mapping[int, int]
 
 
 class Said(NamedTuple):
-    """One message of a stream. `first_id` and `last_id` are None on streams without ids."""
+    """One message of a stream; times in µs. `first_id` and `last_id` are None on streams without ids."""
 
     wall_us: int
     event_us: int
     first_id: int | None = None
     last_id: int | None = None
     detail: str | None = None
-    """What else tells it from another one at the same time."""
+    """Distinguishes it from another message at the same time."""
 
 
 class _DepthFrame(NamedTuple):
@@ -42,10 +42,10 @@ class Listed:
 
     Args:
         listing: the market.
-        begun_us: when it opened.
-        first_update_id: the id that its first book stands at.
-        book: levels of that book, bids and asks, which are copied.
-        limit: messages kept of each stream.
+        begun_us: when it opened, µs since the Unix epoch.
+        first_update_id: the update id of its first book.
+        book: levels of that book, bids and asks; they are copied.
+        limit: the most messages to keep of each stream; of depth, up to 1,024 frames are kept in any case.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Listed:
         self._limit = max(limit, 2 * _CHECKPOINT_EVERY)
         self._depth: list[_DepthFrame] = []
         self._forgotten = 0
-        # The book before the frame of that number; one for every so many frames.
+        # The book before the frame of that number; one checkpoint for every `_CHECKPOINT_EVERY` frames.
         self._checkpoints: dict[int, tuple[dict[int, int], dict[int, int]]] = {0: (dict(book[0]), dict(book[1]))}
         self._others: dict[str, list[Said]] = {}
 
     def depth(
         self, said: Said, engine_us: int, changes: tuple[Changes, Changes], book: tuple[Changes, Changes]
     ) -> None:
-        """A depth frame: its changes of bids and asks, and both sides after it."""
+        """Take a depth frame: its changes of bids and asks, and both sides after it."""
         frames = self._depth
         frames.append(_DepthFrame(said, engine_us, *changes))
         number = self._forgotten + len(frames)
@@ -75,7 +75,7 @@ class Listed:
                 self._forget()
 
     def _forget(self) -> None:
-        """Whole stretches between two checkpoints, so that the oldest frame kept has its book."""
+        """Drop whole stretches between two checkpoints, so that the oldest frame kept has its book."""
         stretches = max(1, (len(self._depth) - self._limit * 3 // 4) // _CHECKPOINT_EVERY)
         del self._depth[: stretches * _CHECKPOINT_EVERY]
         for _ in range(stretches):
@@ -83,28 +83,28 @@ class Listed:
             self._forgotten += _CHECKPOINT_EVERY
 
     def note(self, family: str, said: Said) -> None:
-        """A message of another stream."""
+        """Take a message of another stream."""
         messages = self._others.setdefault(family, [])
         messages.append(said)
         if len(messages) > self._limit:
             del messages[: self._limit // 4]
 
     def book_at(self, update_id: int) -> BookView | None:
-        """The book at an update id that ends a frame (or that it began with); None if there was none, or it is forgotten."""
+        """Return the book at an update id that ends a frame, or at the first one; None if there was none, or it is dropped."""
         place = bisect_left(self._depth, update_id, key=lambda frame: frame.said.last_id or 0)
         if place < len(self._depth) and self._depth[place].said.last_id == update_id:
             return self._book_after(place + 1)
         return self._book_after(0) if update_id == self.first_update_id and not self._forgotten else None
 
     def book_as_of(self, wall_us: int) -> BookView | None:
-        """The book at a moment; None if it was not listed then, or it is forgotten."""
+        """Return the book at a time (µs); None if the market was not listed then, or the book is dropped."""
         if wall_us < self.begun_us or (self.ended_us is not None and wall_us >= self.ended_us):
             return None
         place = bisect_right(self._depth, wall_us, key=lambda frame: frame.said.wall_us)
         return self._book_after(place) if place or not self._forgotten else None
 
     def _book_after(self, frames: int) -> BookView:
-        """The book after so many of the frames kept."""
+        """Return the book after the first `frames` of the frames kept."""
         number = self._forgotten + frames
         checkpoint = number - number % _CHECKPOINT_EVERY
         bids, asks = map(dict, self._checkpoints[checkpoint])
@@ -117,7 +117,7 @@ class Listed:
         return BookView.of_integers(self._listing, bids, asks, last_id, engine_us)
 
     def shown(self, since_us: int, families: frozenset[str] | None) -> dict[str, Any]:
-        """As `GET /ledger` answers it: what was said since a moment, of some families of streams or of all."""
+        """Return the answer of `GET /ledger`: messages since a time (µs), of some families of streams or of all."""
         depth = [frame.said for frame in self._depth]
         streams = {"depth": depth, **self._others}
         return {
@@ -134,7 +134,7 @@ class Listed:
 
 
 class Ledger:
-    """All listings of all markets, oldest first, and when each stream was first subscribed to."""
+    """All listings of all markets, oldest first, and the time of each stream's first subscription."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -142,24 +142,24 @@ class Ledger:
         self._subscribed: dict[str, int] = {}
 
     def begin(self, listing: Listing, now_us: int, first_update_id: int, book: tuple[Changes, Changes]) -> Listed:
-        """A market opens."""
+        """A market opens: end its earlier listing, if any, and begin one."""
         self.end(listing.symbol, now_us)
         listed = Listed(listing, now_us, first_update_id, book, self._limit)
         self._listed.setdefault(listing.symbol, []).append(listed)
         return listed
 
     def end(self, symbol: str, now_us: int) -> None:
-        """A market closes; nothing happens if it is closed."""
+        """A market closes. Does nothing if it is closed."""
         for listed in self._listed.get(symbol, [])[-1:]:
             if listed.ended_us is None:
                 listed.ended_us = now_us
 
     def subscribed(self, stream: str, now_us: int) -> None:
-        """Somebody subscribes to a stream."""
+        """Note the first subscription to a stream."""
         self._subscribed.setdefault(stream, now_us)
 
     def book(self, symbol: str, update_id: int | None, wall_us: int | None) -> BookView | None:
-        """A market's book at an update id, of the newest listing that had it, or as of a moment."""
+        """Return a market's book: at an update id, of the newest listing that had it, or as of a time (µs)."""
         for listed in reversed(self._listed.get(symbol, [])):
             view = listed.book_as_of(wall_us) if wall_us is not None else None
             if update_id is not None:
@@ -169,7 +169,7 @@ class Ledger:
         return None
 
     def shown(self, symbol: str | None, since_us: int, families: frozenset[str] | None) -> dict[str, Any]:
-        """As `GET /ledger` answers it."""
+        """Return the answer of `GET /ledger`."""
         return {
             "limit": self._limit,
             "subscribed": self._subscribed,

@@ -1,4 +1,4 @@
-"""One side of a synthetic order book: quantities by price tick, and the best price at hand."""
+"""One side of a synthetic order book: quantities by price tick, and the best price."""
 
 _SEARCH_TICKS = 64
 
@@ -14,7 +14,7 @@ class Side:
         self.best = 0
 
     def put(self, tick: int, quantity: int) -> int:
-        """Set a level's quantity in steps, 0 deletes; answers the quantity before."""
+        """Set a level's quantity in steps; 0 deletes it. Return the previous quantity."""
         levels = self.levels
         old = levels.get(tick, 0)
         if quantity:
@@ -28,11 +28,11 @@ class Side:
         return old
 
     def farthest(self) -> int:
-        """The tick farthest from the touch; the side must not be empty."""
+        """Return the tick farthest from the touch; the side must not be empty."""
         return min(self.levels) if self.sign > 0 else max(self.levels)
 
     def best_first(self) -> list[tuple[int, int]]:
-        """All levels as (tick, quantity), best first."""
+        """Return all levels as (tick, quantity), best first."""
         return sorted(self.levels.items(), reverse=self.sign > 0)
 
     def _next_best(self, tick: int) -> int:

@@ -1,4 +1,4 @@
-"""The markets the sandbox lists: the fixed first ones, as many generated ones as asked for, and the odd ones out."""
+"""The markets of the sandbox: the fixed ones first, then generated ones, and special cases."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,11 +23,11 @@ class Listing:
     created_at: str = "2024-06-03T08:00:00.103581"
     rwa_market_type: str | None = None
     thin: bool = False
-    """Holds a handful of levels a side, at times none."""
+    """Has a handful of levels per side, at times none."""
     quiet: bool = False
     """Never trades."""
     funding: bool = True
-    """Its mark price carries funding rate and index (perpetuals only)."""
+    """Its mark price has a funding rate and an index price (perpetuals only)."""
     long_funding: bool = False
     """Its funding rate is written with 28 places."""
     funding_interval: int | str = FUNDING_INTERVAL_MS
@@ -35,22 +35,22 @@ class Listing:
 
     @property
     def is_perp(self) -> bool:
-        """Whether funding exists."""
+        """Whether the market has funding."""
         return self.market_type in ("PERP", "IPERP")
 
     @property
     def is_future(self) -> bool:
-        """Whether open interest, liquidations and margin exist."""
+        """Whether the market has open interest, liquidations and margin."""
         return self.is_perp or self.market_type == "DATED"
 
     @property
     def has_mark_price(self) -> bool:
-        """Whether there is a mark price."""
+        """Whether the market has a mark price."""
         return self.is_future or self.market_type == "PREDICTION"
 
     @property
     def has_book(self) -> bool:
-        """Whether there is an order book: prices of RFQ markets are asked for."""
+        """Whether the market has an order book; RFQ markets have none, prices are requested."""
         return self.market_type != "RFQ"
 
     @property
@@ -59,11 +59,11 @@ class Listing:
         return self.symbol.split("_", 1)[0]
 
     def closed(self) -> "Listing":
-        """The same market, closed."""
+        """Return the same market, closed."""
         return replace(self, state="Closed")
 
     def row(self) -> dict[str, Any]:
-        """The market as `/api/v1/markets` shows it."""
+        """Return the market as `/api/v1/markets` shows it."""
         row: dict[str, Any] = {
             "symbol": self.symbol,
             "baseSymbol": self.base,
@@ -123,7 +123,7 @@ BYSTANDERS = (
     Listing("RAINFALL2026_USDC_PREDICTION", "PREDICTION", 3, 0, 420, state="Closed", quiet=True),
     Listing("BASKET_USDC_EXOTIC", "EXOTIC", 2, 2, 10_000, quiet=True),
 )
-"""Listed, but without a market behind: one closed, one settled and shown only to who asks for its type, one of an unknown type."""
+"""Listed, but without a synthetic market: one closed, one settled and shown only if its type is requested, one of an unknown type."""
 
 EVERY_KIND = (
     Listing("ETH_USDC_IPERP", "IPERP", 2, 4, 423_700),
@@ -133,11 +133,11 @@ EVERY_KIND = (
     Listing("WEATHER_USDC_EXOTIC", "EXOTIC", 2, 2, 10_000),
     Listing("NVDA.US_USDC", "SPOT", 2, 2, 18_250, rwa_market_type="STOCK"),
 )
-"""An open market of every kind that the first ones lack, for who asks for them: a kind that nobody knows is among them."""
+"""An open market of every type that the fixed ones lack, for the setting `every_kind`; one type is unknown to clients."""
 
 
 def synthetic_listings(count: int) -> list[Listing]:
-    """The first `count` markets: the fixed ones in their order, then generated ones, five of six perpetual."""
+    """Return the first `count` markets: the fixed ones in their order, then generated ones, five of six perpetual."""
     return [*_FIXED[:count], *(_generated(number) for number in range(len(_FIXED), count))]
 
 
@@ -155,7 +155,7 @@ def _generated(number: int) -> Listing:
 
 
 def opened_listing(symbol: str) -> Listing:
-    """A market that opens while the sandbox runs."""
+    """Return a market that opens while the sandbox runs."""
     ending = symbol.rpartition("_")[2]
     kind = "DATED" if ending.isdecimal() else ending
     market_type = kind if kind in KNOWN_MARKET_TYPES else "SPOT"

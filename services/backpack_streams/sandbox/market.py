@@ -1,7 +1,7 @@
 """One synthetic market: an order book on a random walk, and trades, best prices and depth frames that agree with it.
 
-Sans-I/O and deterministic: the same listing, seed, start and calls give the same bytes. Prices are integers in ticks,
-quantities integers in steps; no float holds either. The book is never crossed.
+Sans I/O and deterministic: the same listing, seed, start and calls give the same bytes. Prices are integers in ticks,
+quantities integers in steps; neither is ever a float. The book is never crossed.
 """
 
 import random
@@ -24,7 +24,7 @@ _DENSE_LEVELS = 100
 
 Changes = dict[int, int]
 Undo = list[tuple[bool, int, int]]
-"""Levels before a frame, latest first when undone: is it a bid, tick, quantity."""
+"""Levels before a frame, to be undone in reverse order: whether it is a bid, tick, quantity."""
 
 
 class SyntheticMarket:
@@ -32,9 +32,9 @@ class SyntheticMarket:
 
     Args:
         listing: the market.
-        seed: decides every move.
-        start_us: wall clock at the start, µs; update ids and trade ids begin above any of an earlier start.
-        first_id: the first update id and trade id, if not those.
+        seed: determines every move.
+        start_us: wall clock at the start, µs since the Unix epoch; update ids and trade ids begin above those of an earlier start.
+        first_id: the first update id and trade id; None: derived from `start_us`.
     """
 
     def __init__(self, listing: Listing, seed: int, start_us: int, first_id: int | None = None) -> None:
@@ -84,7 +84,7 @@ class SyntheticMarket:
         return bid, self.bids.levels.get(bid, 0), ask, self.asks.levels.get(ask, 0)
 
     def step(self, now_us: int) -> list[Frame]:
-        """Let one thing happen: one depth frame, and what comes with it. Frames only of streams in `wanted`."""
+        """Take one action: one depth frame, and the frames that follow from it. Return frames only of streams in `wanted`."""
         bits = self._bits(64)
         b: Changes = {}
         a: Changes = {}
@@ -129,7 +129,7 @@ class SyntheticMarket:
             frames.append(self.writer.book_ticker((event, engine), self.last_update_id, touch[:2], touch[2:]))
 
     def _act(self, bits: int) -> int:
-        """Change the book; answers how many update ids the frame takes."""
+        """Change the book; return the number of update ids that the frame takes."""
         kind, bits = bits & 127, bits >> 7
         if kind < 84:
             self._near(bits)
@@ -176,7 +176,7 @@ class SyntheticMarket:
         self._put(side, tick, quantity)
 
     def _thin(self, side: Side, bits: int) -> None:
-        """As often take the best level away as put one in, so that the side runs empty now and then."""
+        """Remove the best level as often as add a level, so that the side is empty from time to time."""
         tick = side.best - side.sign * (bits >> 1 & 15) if side.best else self._reopening_tick(side)
         if bits >> 44 & 1 and side.best:
             self._put(side, side.best, 0)
@@ -188,7 +188,7 @@ class SyntheticMarket:
         return (other.best or self.listing.anchor) - side.sign
 
     def _drift(self) -> int:
-        """1 when the price has walked too high, -1 too low, 0 while it is near its anchor."""
+        """Return 1 if the price has moved too high, -1 if too low, 0 while it is near its anchor."""
         away = (self.bids.best or self.asks.best or self.listing.anchor) - self.listing.anchor
         return 0 if abs(away) < self._drift_limit else (1 if away > 0 else -1)
 
@@ -228,7 +228,7 @@ class SyntheticMarket:
             self._put(side, tick, self._fresh_quantity(bits >> 20))
 
     def _print_trade(self, frames: list[Frame], event: int, engine: int) -> None:
-        assert self._traded is not None  # the caller has looked
+        assert self._traded is not None  # the caller has checked
         tick, steps, buyer_is_maker = self._traded
         self._traded = None
         trade_id = self.history.add(engine, tick, steps, buyer_is_maker)
@@ -249,7 +249,7 @@ class SyntheticMarket:
                     frames.append(self.writer.liquidation(stream, (event, engine), tick, steps, taker))
 
     def view(self, behind: int = 0) -> BookView:
-        """The whole book, or as it was `behind` update ids ago (at most `UNDO_FRAMES` frames back)."""
+        """Return the whole book, or the book `behind` update ids ago (at most `UNDO_FRAMES` frames back)."""
         bids, asks = dict(self.bids.levels), dict(self.asks.levels)
         last_update_id, engine_us = self.last_update_id, self.engine_us
         target = last_update_id - behind

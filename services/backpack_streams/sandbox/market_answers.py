@@ -1,4 +1,4 @@
-"""The odd answers that `/api/v1/markets` gives at times: none, too few, old ones, rows nobody can read, a kind refused."""
+"""Faulty answers of `/api/v1/markets`: empty, partial or old ones, rows that cannot be read, a market type refused."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 class MarketAnswers:
-    """Alters answers as the faults say. `now_us` is the wall clock in µs."""
+    """Alters answers according to the faults. `now_us` is the wall clock in µs."""
 
     def __init__(self, faults: FaultBox, now_us: Callable[[], int]) -> None:
         self._faults = faults
@@ -19,7 +19,7 @@ class MarketAnswers:
         self._first: dict[str, tuple[int, Response]] = {}
 
     def altered(self, request: Request, response: Response) -> Response:
-        """The answer to give in place of a right one."""
+        """Return the answer to give in place of a correct one."""
         now_us = self._now_us()
         first_us, first = self._first.setdefault(request.target, (now_us, response))
         refused = self._faults.take_any("markets-refused", now_us)
@@ -56,7 +56,7 @@ _UNREADABLE: dict[str, Row] = {
 
 
 def _chosen(fault: Fault, rows: list[Row], count: int) -> list[Row]:
-    """The row of the fault's symbol, or as many as it says from the front."""
+    """Return the row of the fault's symbol, or the first rows, as many as the fault says (default: `count`)."""
     symbol = fault.text("symbol")
     if symbol is not None:
         return [row for row in rows if row["symbol"] == symbol]

@@ -1,7 +1,7 @@
-"""What a synthetic market did before the sandbox started: made up, but the same for the same seed and start.
+"""The past of a synthetic market before the sandbox started: generated, but the same for the same seed and start.
 
-Candles of every interval are sums of the same minutes, so they agree with each other. The past begins `DAYS` days
-before the start.
+Candles of every interval are sums of the same minutes, so they are consistent. The past begins `DAYS` days before
+the start.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _PER_TEN_THOUSAND = 10_000
 
 
 def mixed(key: int, number: int) -> int:
-    """A well-spread 64-bit integer made of two others (the finaliser of splitmix64)."""
+    """Mix two integers into a well-distributed 64-bit integer (the finaliser of splitmix64)."""
     value = (key * 0x9E3779B97F4A7C15 + number * 0xD1B54A32D192ED03) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -27,7 +27,7 @@ def mixed(key: int, number: int) -> int:
 
 
 class Past:
-    """Minutes and trades before `start_seconds` of one market. Prices in ticks, quantities in steps."""
+    """Minutes and trades of one market before `start_seconds` (since the Unix epoch). Prices in ticks, quantities in steps."""
 
     def __init__(self, listing: Listing, key: int, start_seconds: int) -> None:
         self._anchor = listing.anchor
@@ -38,7 +38,7 @@ class Past:
         self.begin_seconds = (start_seconds - DAYS * DAY_SECONDS) // DAY_SECONDS * DAY_SECONDS
 
     def price(self, at_minute: int) -> int:
-        """Price at the start of a minute since 1970: within 2 % of the anchor, smooth over the hour."""
+        """Return the price at the start of a minute since the Unix epoch: within 2 % of the anchor, smooth over the hour."""
         hour, minute = divmod(at_minute, 60)
         here = mixed(self._key, hour) % 401 - 200
         there = mixed(self._key, hour + 1) % 401 - 200
@@ -46,7 +46,7 @@ class Past:
         return max(1, self._anchor + self._anchor * drift // (60 * _PER_TEN_THOUSAND))
 
     def minute(self, at_minute: int) -> Candle:
-        """One minute's candle; some minutes have no trades."""
+        """Return the candle of a minute since the Unix epoch; some minutes have no trades."""
         candle = Candle(at_minute * 60, at_minute * 60 + 60)
         chance = mixed(self._key ^ 0x5EED, at_minute)
         trades = chance % 40
@@ -61,13 +61,13 @@ class Past:
         return candle
 
     def minutes(self, from_seconds: int, to_seconds: int) -> Iterator[Candle]:
-        """The minutes that begin in [from, to), as far as the past reaches."""
+        """Return the minutes that begin in [from, to), as far as the past reaches."""
         first = -(-max(from_seconds, self.begin_seconds) // 60)
         last = -(-min(to_seconds, self.end_seconds) // 60)
         return (self.minute(number) for number in range(first, last))
 
     def hour(self, number: int) -> Candle:
-        """One hour's candle: what its sixty minutes add up to, in a tenth of the time, and remembered."""
+        """Return the candle of an hour since the Unix epoch: the sum of its minutes, in a tenth of the time, and cached."""
         hour = self._hours.get(number)
         if hour is None:
             hour = self._hours[number] = self._hour(number)
@@ -98,14 +98,14 @@ class Past:
         return hour
 
     def _prices_within(self, hour: int) -> list[int]:
-        """The price at the start of each minute of an hour, and at its end."""
+        """Return the price at the start of each minute of an hour, and at its end."""
         here = mixed(self._key, hour) % 401 - 200
         there = mixed(self._key, hour + 1) % 401 - 200
         anchor, scale = self._anchor, 60 * _PER_TEN_THOUSAND
         return [max(1, anchor + anchor * (here * 60 + (there - here) * minute) // scale) for minute in range(61)]
 
     def parts(self, from_seconds: int, to_seconds: int) -> Iterator[Candle]:
-        """What `minutes` gives, in fewer pieces: whole hours, and minutes at the ends."""
+        """Yield the range of `minutes` in fewer parts: whole hours, and minutes at the ends."""
         begin, end = max(from_seconds, self.begin_seconds), min(to_seconds, self.end_seconds)
         first, last = -(-begin // _HOUR_SECONDS), end // _HOUR_SECONDS
         if first >= last:
@@ -116,12 +116,12 @@ class Past:
         yield from self.minutes(last * _HOUR_SECONDS, end)
 
     def trade(self, back: int) -> tuple[int, int, int, bool]:
-        """The `back`-th last trade before the start (1 = the last): time in µs, price, quantity, buyer is maker."""
+        """Return the `back`-th last trade before the start (1 = the last): time in µs, price, quantity, buyer is maker."""
         at_seconds = self.end_seconds - back * _TRADE_SPACING_SECONDS
         chance = mixed(self._key ^ 0x7ADE, back)
         return at_seconds * 1_000_000, self.price(at_seconds // 60), chance % 500 + 1, bool(chance & 1024)
 
     @property
     def trades(self) -> int:
-        """How many trades of the past can be asked for."""
+        """Number of past trades that can be requested."""
         return 0 if self._empty else TRADES_KEPT

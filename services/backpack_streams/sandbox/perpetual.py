@@ -1,4 +1,4 @@
-"""What spot markets do not have: mark price, index, funding and open interest of a synthetic market."""
+"""The derivative side of a synthetic market: mark price, index price, funding and open interest."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _RATE_PLACES = 9
 
 
 class Perpetual:
-    """The derivative side of one market, drawn from its book and trades."""
+    """The derivative side of one market, computed from its book and trades."""
 
     def __init__(self, market: SyntheticMarket, key: int) -> None:
         self._market = market
@@ -22,12 +22,12 @@ class Perpetual:
         self._key = key
 
     def _mark(self) -> int:
-        """Mid price in hundredths of a tick, or the anchor while a side is empty."""
+        """Return the mid price in hundredths of a tick; the anchor price while a side is empty."""
         bid, ask = self._market.bids.best, self._market.asks.best
         return (bid + ask) * 50 if bid and ask else self._market.listing.anchor * 100
 
     def _figures(self, now_us: int) -> tuple[int, int, str | None]:
-        """Mark and index in hundredths of a tick, and the estimated funding rate of the running interval."""
+        """Return mark and index price in hundredths of a tick, and the estimated funding rate of the current interval."""
         noise = mixed(self._key, now_us // 1_000_000)
         mark = max(1, self._mark() + noise % 61 - 30)
         index = max(1, mark + (noise >> 8) % 401 - 200)
@@ -39,7 +39,7 @@ class Perpetual:
         return mark, index, padded(noise % 4001 - 1500, 8)
 
     def mark_frame(self, now_us: int) -> Frame:
-        """The once-a-second frame."""
+        """Return the frame sent every second."""
         mark, index, funding = self._figures(now_us)
         places = self._market.listing.price_places + _EXTRA_PLACES
         index_text = padded(index, places) if funding is not None else None
@@ -49,7 +49,7 @@ class Perpetual:
         )
 
     def mark_row(self, now_us: int) -> dict[str, Any]:
-        """The row of `/markPrices`; no funding rate and index where the market has none."""
+        """Return the row of `/markPrices`; without funding rate and index price if the market has none."""
         mark, index, funding = self._figures(now_us)
         places = self._market.listing.price_places + _EXTRA_PLACES
         row: dict[str, Any] = {"markPrice": trimmed(mark, places)}
@@ -60,17 +60,17 @@ class Perpetual:
         return row | {"symbol": self._market.listing.symbol}
 
     def _contracts(self) -> int:
-        """Open interest in steps: moves with every trade."""
+        """Return the open interest in steps; it changes with every trade."""
         market = self._market
         step: int = 10**market.listing.quantity_places
         return 5_000 * step + market.history.next_trade_id * 37 % (200 * step)
 
     def open_interest_frame(self, now_us: int) -> Frame:
-        """The frame sent every 60 s."""
+        """Return the frame that is sent every `open_interest_seconds` (default 60)."""
         return self._market.writer.open_interest(now_us, self._contracts())
 
     def open_interest_row(self, now_us: int) -> dict[str, Any]:
-        """The row of `/openInterest`, its timestamp in milliseconds."""
+        """Return the row of `/openInterest`; its timestamp is in milliseconds."""
         return {
             "symbol": self._market.listing.symbol,
             "openInterest": trimmed(self._contracts(), self._market.listing.quantity_places),
@@ -78,7 +78,7 @@ class Perpetual:
         }
 
     def funding_rows(self, offset: int, limit: int, now_us: int) -> tuple[list[dict[str, Any]], int]:
-        """Rows of `/fundingRates`, one an hour; the first is the interval in progress and keeps moving."""
+        """Return rows of `/fundingRates`, one per hour, and their total number. The first is the current interval and still changes."""
         running_end = (now_us // 1_000_000 // _HOUR_SECONDS + 1) * _HOUR_SECONDS
         first_end = self._market.history.past.begin_seconds + _HOUR_SECONDS
         total = (running_end - first_end) // _HOUR_SECONDS + 1

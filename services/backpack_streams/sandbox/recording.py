@@ -1,6 +1,7 @@
 """Reads recordings: lines of `{"received_us", "ws": frame}`, `{"received_us", "rest": path, "body": …}`, or raw frames.
 
-The text of frames and bodies is cut out of the line, not parsed and written again: it goes out byte for byte.
+The text of frames and bodies is cut out of the line, never parsed and re-encoded: it goes out byte for byte, except times that
+`retime_to_us` shifts.
 """
 
 import gzip
@@ -16,7 +17,7 @@ from backpack_streams.errors import BackpackStreamsError, UsageError
 from backpack_streams.sandbox.streams import StreamName, parse_stream
 
 RAW_FRAME_SPACING_US = 10_000
-"""Raw frames carry no time of receipt; they are played this far apart at speed 1."""
+"""Raw frames carry no time of receipt; at speed 1 they are played this far apart."""
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _TIMES = re.compile(r'("(?:E|T|timestamp)":"?)(\d{16})\b')
@@ -24,12 +25,12 @@ _DECODER = json.JSONDecoder()
 
 
 class RecordingError(BackpackStreamsError):
-    """A recording that cannot be read."""
+    """The recording cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedFrame:
-    """One frame of the socket. `stream` is None for an error frame, which goes to every socket."""
+    """One frame of the socket, received at `at_us` (µs). `stream` is None for an error frame, which goes to every socket."""
 
     at_us: int
     stream: str | None
@@ -39,7 +40,7 @@ class RecordedFrame:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSnapshot:
-    """One answer of `/depth`."""
+    """One answer of `/depth`, received at `at_us` (µs)."""
 
     at_us: int
     symbol: str
@@ -58,7 +59,7 @@ class Recording:
 
     @property
     def public_streams(self) -> set[str]:
-        """Streams that a client must subscribe to for all of it."""
+        """The public streams that a client must subscribe to in order to receive all frames."""
         names = {frame.stream for frame in self.frames if frame.stream is not None}
         return {name for name in names if isinstance(parsed := parse_stream(name), StreamName) and not parsed.private}
 
@@ -76,7 +77,7 @@ class Recording:
 
 
 def members(text: str) -> dict[str, tuple[int, int]]:
-    """Where the values of a JSON object's members begin and end in its text.
+    """Return the start and end of each member's value in the text of a JSON object.
 
     Raises:
         ValueError: the text is not a JSON object.

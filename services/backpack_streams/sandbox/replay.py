@@ -1,6 +1,6 @@
-"""A recording as a venue: plays its frames in order and keeps its own books, trades and figures as they go by.
+"""A recording as a venue: plays its frames in order and keeps its own books, trades and figures while it plays.
 
-Sans-I/O. The books here are the truth that tests compare against: a dict per side keyed by Decimal, the recorded
+Sans I/O. The books here are the truth that tests compare with: one dict per side keyed by Decimal, the recorded
 snapshot with every later update applied.
 """
 
@@ -26,7 +26,7 @@ Side = dict[Decimal, Decimal]
 
 @dataclass(slots=True)
 class ReplayedBook:
-    """One symbol's book: its snapshot until the played updates pass it, then snapshot plus updates."""
+    """One symbol's book: the snapshot until an update with a higher id is played, then the snapshot plus updates."""
 
     bids: Side
     asks: Side
@@ -37,7 +37,7 @@ class ReplayedBook:
     )
 
     def apply(self, data: dict[str, Any]) -> None:
-        """Apply a depth update, unless the book already holds it."""
+        """Apply a depth update, unless the book includes it already."""
         if int(data["u"]) <= self.last_update_id:
             return
         before: list[tuple[bool, Decimal, Decimal]] = []
@@ -53,7 +53,7 @@ class ReplayedBook:
         self.last_update_id, self.engine_us = int(data["u"]), int(data["T"])
 
     def view(self, symbol: str, behind: int) -> BookView:
-        """The whole book, or as it was about `behind` update ids ago."""
+        """Return the whole book, or the book about `behind` update ids ago."""
         bids, asks, last_id, engine_us = dict(self.bids), dict(self.asks), self.last_update_id, self.engine_us
         for earlier_id, earlier_us, before in reversed(self.undo):
             if last_id <= self.last_update_id - behind:
@@ -92,7 +92,7 @@ class RecordedVenue:
         self._produced: Counter[str] = Counter()
 
     def play(self, frame: RecordedFrame) -> None:
-        """Take note of a frame that goes out now."""
+        """Record a frame that is sent now."""
         name = parse_stream(frame.stream) if frame.stream else None
         if not isinstance(name, StreamName):
             return
@@ -110,7 +110,7 @@ class RecordedVenue:
             self._latest[symbol, name.family] = data
 
     def closed_to(self, frame: RecordedFrame) -> bool:
-        """Whether the frame's market was closed while the recording plays."""
+        """Whether the frame's market was closed by a fault during the playback."""
         name = parse_stream(frame.stream) if frame.stream else None
         listing = self._listings.get(name.symbol or "") if isinstance(name, StreamName) else None
         return listing is not None and listing.state == "Closed"
@@ -133,36 +133,36 @@ class RecordedVenue:
         self._trades.setdefault(symbol, deque(maxlen=_TRADES_KEPT)).appendleft(data)
 
     def listings(self) -> list[Listing]:
-        """Markets of the recording's symbols, all open."""
+        """Return the markets of the recording's symbols."""
         return list(self._listings.values())
 
     def listing(self, symbol: str) -> Listing | None:
-        """One of them."""
+        """Return one of them; None if there is none of that name."""
         return self._listings.get(symbol)
 
     def book_symbols(self) -> list[str]:
-        """Symbols with a snapshot."""
+        """Return the symbols that have a snapshot."""
         return list(self._books)
 
     def book(self, symbol: str, behind: int = 0) -> BookView | None:
-        """The book of a symbol that has a snapshot."""
+        """Return a symbol's book; None if the recording has no snapshot of it."""
         book = self._books.get(symbol)
         return book.view(symbol, behind) if book else None
 
     def sequences(self) -> dict[str, Any]:
-        """Ids played so far."""
+        """Return the ids played so far."""
         return {symbol: sequence.shown() for symbol, sequence in self._sequences.items()}
 
     def produced(self) -> dict[str, int]:
-        """Frames played so far."""
+        """Return the number of frames played so far, by family."""
         return dict(self._produced)
 
     def trades(self, symbol: str, offset: int, limit: int) -> list[dict[str, Any]]:
-        """Trades played so far."""
+        """Return trades played so far, newest first."""
         return [_trade_row(data) for data in list(self._trades.get(symbol, ()))[offset : offset + limit]]
 
     def ticker(self, symbol: str, interval: str = "1d") -> dict[str, Any] | None:
-        """Figures from the latest ticker frame, else from the trades played so far; no recording lasts longer than a day."""
+        """Return figures of the latest ticker frame, else of the trades so far; no recording lasts longer than a day."""
         data = self._latest.get((symbol, "ticker"))
         if data is not None:
             first, last = Decimal(data["o"]), Decimal(data["c"])
@@ -177,7 +177,7 @@ class RecordedVenue:
         return _ticker_row(symbol, prices[-1], prices[0], (max(prices), min(prices), volume, quote), len(trades))
 
     def mark_price(self, symbol: str, now_us: int) -> dict[str, Any] | None:
-        """The latest mark price frame."""
+        """Return the latest mark price; None if none was played."""
         data = self._latest.get((symbol, "markPrice"))
         if data is None:
             return None
@@ -188,36 +188,36 @@ class RecordedVenue:
         return row | {"nextFundingTimestamp": data["n"]} if data.get("n") is not None else row
 
     def open_interest(self, symbol: str, now_us: int) -> dict[str, Any] | None:
-        """The latest open interest frame."""
+        """Return the latest open interest; None if none was played."""
         data = self._latest.get((symbol, "openInterest"))
         if data is None:
             return None
         return {"symbol": symbol, "openInterest": plain(Decimal(data["o"])), "timestamp": int(data["E"]) // 1000}
 
     def funding_rates(self, symbol: str, offset: int, limit: int, now_us: int) -> tuple[list[dict[str, Any]], int]:
-        """Recordings have none, unless the answer itself was recorded."""
+        """Return no funding rates: a recording has none, unless the answer itself was recorded."""
         return [], 0
 
     def klines(
         self, symbol: str, interval: str, from_seconds: int, to_seconds: int, now_us: int
     ) -> list[dict[str, Any]]:
-        """Candles played so far that begin in [from, to], each in its latest state."""
+        """Return the candles played so far that begin in [from, to], each in its latest state."""
         played = self._klines.get((symbol, interval), {})
         wanted = naive_iso(from_seconds), naive_iso(to_seconds)
         return [_kline_row(played[start]) for start in sorted(played) if wanted[0] <= start[:19] <= wanted[1]]
 
     def recorded_body(self, path: str) -> bytes | None:
-        """A recorded answer."""
+        """Return a recorded answer; None if there is none."""
         return self._recording.bodies.get(path)
 
     def watch(self, stream: str, now_us: int) -> None:
-        """Nothing to prepare."""
+        """Do nothing: there is nothing to prepare."""
 
     def unwatch(self, stream: str) -> None:
-        """Nothing to stop."""
+        """Do nothing: there is nothing to stop."""
 
     def list_market(self, symbol: str, now_us: int, first_id: int | None = None) -> bool:
-        """Reopen a closed market; a recording has no others, and its ids are what they are."""
+        """Reopen a closed market. A recording has no other markets, and its ids cannot be changed."""
         known = self._listings.get(symbol)
         if known is None or known.state == "Open" or first_id is not None:
             return False
@@ -225,7 +225,7 @@ class RecordedVenue:
         return True
 
     def delist_market(self, symbol: str, now_us: int, gone: bool = False) -> bool:
-        """Close a market; it stays on the list."""
+        """Close a market; it stays on the list. Return False if there is none, or if it must be removed (`gone`)."""
         known = self._listings.get(symbol)
         if known is None or gone:
             return False
@@ -233,7 +233,7 @@ class RecordedVenue:
         return True
 
     def pace(self, symbol: str, weight: float) -> bool:
-        """A recording has a pace of its own."""
+        """Return False: a recording has its own pace."""
         return False
 
 

@@ -1,4 +1,4 @@
-"""The exchange's public REST API over a venue: what each path answers, with its odd forms and its errors."""
+"""The exchange's public REST API over a venue: the answers of each path, with their quirks and errors."""
 
 import asyncio
 from collections import deque
@@ -28,7 +28,7 @@ _MINUTE_US = 60_000_000
 
 
 class RefusedError(Exception):
-    """A request that gets an error answer."""
+    """A request that is answered with an error."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status)
@@ -36,17 +36,17 @@ class RefusedError(Exception):
 
 
 def invalid_symbol() -> RefusedError:
-    """The answer to a symbol that does not exist."""
+    """Return the error for a symbol that does not exist."""
     return RefusedError(Response.json({"code": "INVALID_CLIENT_REQUEST", "message": "Invalid market symbol"}, 400))
 
 
 def not_found() -> RefusedError:
-    """The answer for the depth of a closed market."""
+    """Return the error for the depth of a closed market."""
     return RefusedError(Response.json({"code": "RESOURCE_NOT_FOUND", "message": "Resource not found"}, 404))
 
 
 def bad_parameter(name: str, why: str) -> RefusedError:
-    """The answer to a parameter that does not parse: plain text."""
+    """Return the error for a parameter that does not parse: plain text."""
     return RefusedError(Response.text(f"failed to parse parameter `{name}`: {why}", 400))
 
 
@@ -58,7 +58,7 @@ class RateLimit:
         self._times: deque[int] = deque()
 
     def takes(self, now_us: int) -> bool:
-        """Count a request in, unless it is one too many."""
+        """Count a request and return True, unless it exceeds the limit. `now_us` is the wall clock, µs."""
         while self._times and self._times[0] <= now_us - _MINUTE_US:
             self._times.popleft()
         if len(self._times) >= self._limit:
@@ -68,7 +68,7 @@ class RateLimit:
 
 
 class RestApi:
-    """Answers requests. `now_us` is the wall clock in µs; `on_snapshot` hears which books were asked for."""
+    """Answers requests. `now_us` is the wall clock in µs; `on_snapshot` takes the symbol of each requested book."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class RestApi:
         }
 
     async def handle(self, request: Request) -> Response | None:
-        """Answer one request, as slowly and as wrongly as the faults say; None cuts the connection."""
+        """Answer one request, with the delays and errors of the active faults; None cuts the connection."""
         self.requests += 1
         now_us = self._now_us()
         slow = self._faults.take("rest-slow", now_us, request.first("symbol"), request.path)
@@ -191,7 +191,7 @@ class RestApi:
         return value
 
     def _typed(self, request: Request, default: frozenset[str]) -> list[Listing]:
-        """Listings of the asked market types."""
+        """Return the listings of the requested market types."""
         types = frozenset(request.query.get("marketType", ())) or default
         if types - KNOWN_MARKET_TYPES:
             raise bad_parameter("marketType", 'failed to parse "MarketType": Expect a valid enumeration value.')
@@ -312,7 +312,7 @@ class RestApi:
 
 
 def _above(price: str) -> str:
-    """A price one unit of the last place above."""
+    """Return the price one unit of the last place higher."""
     whole, _, fraction = price.partition(".")
     return trimmed(int(whole + fraction) + 1, len(fraction))
 

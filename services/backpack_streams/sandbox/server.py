@@ -36,12 +36,17 @@ class PortInUseError(UsageError):
 
 
 def wall_clock_us() -> int:
-    """Now in µs since 1970."""
+    """Return the current time, µs since the Unix epoch."""
     return time.time_ns() // 1000
 
 
 class Sandbox:
-    """A stand-in for the exchange on loopback. Use as `async with`, or `start` and `stop`."""
+    """A stand-in for the exchange. Use as `async with`, or call `start` and `stop`.
+
+    Raises:
+        UsageError: an account key is invalid, or the recording does not exist.
+        RecordingError: the recording cannot be read.
+    """
 
     def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
@@ -109,11 +114,11 @@ class Sandbox:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen on all three ports and begin the flow when its time comes.
+        """Listen on all three ports, and begin the flow when its time comes.
 
         Raises:
             PortInUseError: a port is taken; the message names it and its flag.
-            FaultError: a fault of the settings makes no sense.
+            FaultError: a fault in the settings is invalid.
         """
         orders = [parse_fault(text) for text in self.settings.faults]
         try:
@@ -154,7 +159,7 @@ class Sandbox:
         return await self._control.start(self.settings.host, port)
 
     async def stop(self) -> None:
-        """Stop the flow, cut all connections, free the ports."""
+        """Stop the flow, drop all connections, free the ports."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -180,7 +185,7 @@ class Sandbox:
         return [outlet for outlet in self.hub.outlets if isinstance(outlet, Socket)]
 
     def state(self) -> dict[str, Any]:
-        """What `GET /state` shows."""
+        """Return the answer of `GET /state`."""
         return {
             "mode": "synthetic" if self.settings.recording is None else "recording",
             "playing": self.flow.playing,
@@ -193,17 +198,17 @@ class Sandbox:
         }
 
     def account(self) -> dict[str, Any]:
-        """What `GET /account` shows: what the account's streams carried, and how it stands."""
+        """Return the answer of `GET /account`: the messages of the account's streams, balances and positions."""
         return {} if self._account is None else self._account.shown()
 
     def _greeting(self, stream: str) -> list[bytes]:
         return [] if self._account is None else self._account.greeting(stream, wall_clock_us())
 
     def order_fault(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Start a fault from its JSON form, `{"fault": NAME, ...options}`; answers how it is shown.
+        """Start a fault from its JSON form, `{"fault": NAME, ...options}`. Return it as the control API shows it.
 
         Raises:
-            FaultError: it makes no sense.
+            FaultError: the fault is invalid.
         """
         fault = self.faults.add(order, wall_clock_us())
         symbol = fault.text("symbol")
@@ -250,7 +255,7 @@ class Sandbox:
         return sockets[:count]
 
     async def _refuse(self, seconds: float, on: str) -> None:
-        """Free the ports for a while: new connections are refused, open ones stay. The control port stays."""
+        """Free the ports for a while: new connections are refused, open sockets and the control port stay."""
         if on in ("ws", "both"):
             while self._sockets:
                 self._sockets.pop().close()

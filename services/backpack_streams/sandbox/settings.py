@@ -1,4 +1,4 @@
-"""What can be set on the sandbox; the command line makes a flag of every field."""
+"""The settings of the sandbox; the command line makes a flag of every field."""
 
 from pathlib import Path
 from typing import Annotated, Literal

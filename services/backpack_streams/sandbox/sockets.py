@@ -1,4 +1,4 @@
-"""The sandbox's WebSocket server: subscriptions, Pings, Close with grace, on one URL for every stream."""
+"""The sandbox's WebSocket server: subscriptions, Pings, Close with grace, and one URL for every stream."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _MAX_REQUEST_BYTES = 1024 * 1024
 
 
 class Socket(picows.WSListener):
-    """One client. Frames are written past picows, so that data can still flow after the Close frame was sent."""
+    """One client. Frames bypass picows, so that data can still flow after the Close frame."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Socket(picows.WSListener):
         keys: AccountKeys,
         greeting: Callable[[str], list[bytes]],
     ) -> None:
-        """One client of `hub`; `greeting` gives what a new subscription of a stream begins with."""
+        """Create the socket of a client of `hub`; `greeting` returns the first frames of a new subscription."""
         super().__init__()
         self._keys = keys
         self._greeting = greeting
@@ -42,7 +42,7 @@ class Socket(picows.WSListener):
         self.outgoing: list[bytes] = []
         self.closing = False
         self.half_open = False
-        """Takes all and gives nothing, not even a Pong; for the client it looks connected."""
+        """Whether the socket reads everything and sends nothing, not even a Pong; to the client it looks connected."""
         self.writable = asyncio.Event()
         self.writable.set()
         self._hub = hub
@@ -56,7 +56,7 @@ class Socket(picows.WSListener):
         self.pings_sent = 0
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        """Number the socket and plan its first Ping."""
+        """Number the socket and schedule its first Ping."""
         self._transport = transport
         self.half_open = self._faults.take("half-open", self._now_us()) is not None
         transport.underlying_transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
@@ -82,7 +82,7 @@ class Socket(picows.WSListener):
         self._later(self._settings.ping_interval_seconds, self._ping)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """Take a request, a Ping, a Pong or the client's Close."""
+        """Handle a request, a Ping, a Pong or the client's Close."""
         kind = frame.msg_type
         if self.half_open:
             return
@@ -109,7 +109,7 @@ class Socket(picows.WSListener):
             self.flush()
 
     def _obey(self, request: bytes) -> list[WireError]:
-        """Carry a request out; answers the errors to send. There is no acknowledgement."""
+        """Carry out a request; return the errors to send. There is no acknowledgement."""
         try:
             order = json.loads(request)
         except ValueError:
@@ -130,7 +130,7 @@ class Socket(picows.WSListener):
         return [] if wrong.is_on("refuse", default=True) else self._subscribe(params, order.get("signature"))
 
     def _subscribe(self, streams: list[str], signature: Any) -> list[WireError]:
-        """A signature that is not good costs the request's private streams, and one error for all of them."""
+        """Subscribe to streams. An invalid signature refuses the request's private streams, with one error for all of them."""
         errors: list[WireError] = []
         refusal: WireError | None = None
         for stream in streams:
@@ -156,7 +156,7 @@ class Socket(picows.WSListener):
         return (now_us + self._faults.clock_offset_us(now_us)) // 1000
 
     def flush(self) -> None:
-        """Write what is outgoing; a socket too far behind is dropped unless the flow waits for it."""
+        """Write the outgoing frames. A socket too far behind is dropped, unless the flow waits for it."""
         transport, outgoing = self._transport, self.outgoing
         self.outgoing = []
         if transport is None or transport.is_disconnected or self.half_open:
@@ -170,21 +170,21 @@ class Socket(picows.WSListener):
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes written and not yet taken by the client's side."""
+        """Bytes written that the client's side has not read yet."""
         if self._transport is None:
             return 0
         return int(self._transport.underlying_transport.get_write_buffer_size())
 
     def pause_writing(self) -> None:
-        """The socket's buffer is full."""
+        """Note that the socket's buffer is full."""
         self.writable.clear()
 
     def resume_writing(self) -> None:
-        """The socket's buffer has drained."""
+        """Note that the socket's buffer has drained."""
         self.writable.set()
 
     def close(self) -> None:
-        """Send a Close frame and go on sending data; drop after the grace."""
+        """Send a Close frame and go on sending data; drop the socket after the grace."""
         if self._transport is None or self.closing or self.half_open:
             return
         self.closing = True
@@ -192,12 +192,12 @@ class Socket(picows.WSListener):
         self._later(self._settings.grace_seconds, self.drop)
 
     def drop(self) -> None:
-        """Cut the connection without a word."""
+        """Cut the connection without a Close frame."""
         if self._transport is not None:
             self._transport.underlying_transport.abort()
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        """Forget the client."""
+        """Remove the client."""
         self._transport = None
         self.writable.set()
         for timer in self._timers:
@@ -206,7 +206,7 @@ class Socket(picows.WSListener):
         logger.debug("sandbox socket gone", extra={"socket": self.number})
 
     def shown(self) -> dict[str, Any]:
-        """The socket as the control API shows it."""
+        """Return the socket as the control API shows it."""
         return {
             "id": self.number,
             "closing": self.closing,
@@ -221,7 +221,7 @@ def _loop_time() -> float:
 
 
 def _error_payload(fault: Fault) -> bytes:
-    """What the fault `error` answers: an error frame of its code and message, or a text that is no JSON."""
+    """Return the payload of the fault `error`: an error frame with its code and message, or a text that is not JSON."""
     message = fault.text("message") or "Internal error"
     if fault.kind() == "text":
         return f"<html><body>{message}</body></html>".encode()

@@ -1,4 +1,4 @@
-"""What a data provider would say: quotes of stocks, and tickers of markets on real-world assets. Made up, from seed and time."""
+"""A data provider: quotes of stocks, and tickers of markets on real-world assets. Generated from seed and time."""
 
 import zlib
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from backpack_streams.sandbox.past import mixed
 SESSION = "US_EQUITIES_REGULAR"
 _SECONDS_OF_A_ROUND = 5
 _SECONDS_CLOSED = 1
-"""Of each round the provider is closed for so long: no bid, no ask, no session."""
+"""How long in each round the provider is closed: no bid, no ask, no session."""
 _CENTS, _MID_PLACES = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """A stock that can be traded as an asset. `cents` is its usual price."""
+    """A stock that can be traded as an asset. `cents` is its typical price."""
 
     asset: str
     name: str
@@ -35,7 +35,7 @@ SECURITIES = (
     Security("NVDA.US", "NVIDIA Corporation", "67066G104", 18_250),
     Security("BRK.B.US", "Berkshire Hathaway Inc. Class B", None, 49_193),
 )
-"""The first has a market from the start, the second one where every kind of market was asked for, the third none."""
+"""The first has a market from the start, the second only if `every_kind` is set, the third has none."""
 
 
 class Provider:
@@ -50,7 +50,7 @@ class Provider:
         return ticker in self._by_ticker
 
     def quote(self, ticker: str, now_us: int) -> Frame:
-        """The quote of a second. `mid` has a place more than bid and ask; outside of the session it stands alone."""
+        """Return the quote of a second. `mid` has one place more than bid and ask; outside of the session only `mid` is set."""
         seconds = now_us // 1_000_000
         noise = mixed(self._seed ^ zlib.crc32(ticker.encode()), seconds)
         bid = self._by_ticker[ticker].cents + noise % 61 - 30
@@ -68,7 +68,7 @@ class Provider:
         return enveloped(f"stockPrice.{ticker}", data, now_us)
 
     def ticker(self, listing: Listing, writer: FrameWriter, now_us: int) -> Frame:
-        """The external ticker of a market: near its usual price, traded elsewhere."""
+        """Return the external ticker of a market: near its typical price, traded elsewhere."""
         noise = mixed(self._seed ^ zlib.crc32(listing.symbol.encode()), now_us // 1_000_000)
         spread = max(2, listing.anchor // 200)
         first, last = listing.anchor + noise % spread, listing.anchor + (noise >> 16) % spread

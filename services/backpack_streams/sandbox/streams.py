@@ -1,4 +1,4 @@
-"""Names of WebSocket streams as the exchange accepts them, and its three error answers."""
+"""Names of WebSocket streams that the exchange accepts, and its three error answers."""
 
 import re
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class WireError:
 
     @property
     def payload(self) -> bytes:
-        """The frame as it goes over the wire."""
+        """The frame's bytes on the wire."""
         return f'{{"id":null,"error":{{"code":{self.code},"message":"{self.message}"}}}}'.encode()
 
 
@@ -52,20 +52,20 @@ INVALID_DEPTH_WINDOW = WireError(4008, "Invalid depth window")
 
 @dataclass(frozen=True, slots=True)
 class StreamName:
-    """A stream taken apart: `family` is `depth`, `depth.200ms`, `kline.1m`, …; `symbol` is None for `liquidation`."""
+    """A parsed stream name: `family` is `depth`, `depth.200ms`, `kline.1m`, …; `symbol` is None for `liquidation`."""
 
     family: str
     symbol: str | None
 
     @property
     def private(self) -> bool:
-        """Whether the stream needs a signature."""
+        """Whether the stream requires a signature."""
         return self.family.startswith("account.")
 
 
 @lru_cache(maxsize=65536)
 def parse_stream(name: str) -> StreamName | WireError:
-    """Take a stream name apart, or say which error the exchange answers. Symbols may hold dots."""
+    """Parse a stream name, or return the error that the exchange answers. Symbols may contain dots."""
     channel, _, rest = name.partition(".")
     if name == "liquidation":
         return StreamName("liquidation", None)

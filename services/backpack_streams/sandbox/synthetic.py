@@ -1,6 +1,6 @@
-"""All synthetic markets together: whose turn it is, what is due by the clock, and their answers for REST.
+"""All synthetic markets together: their turns, the frames that are due by the clock, and their answers for REST.
 
-Sans-I/O: time comes in as an argument, frames go out as return values.
+Sans I/O: time is an argument, frames are return values.
 """
 
 import random
@@ -31,11 +31,11 @@ class SyntheticVenue:
 
     Args:
         count: number of open markets.
-        seed: decides every move.
-        start_us: wall clock at the start, µs.
-        open_interest_us: time between two openInterest frames of a market.
-        every_kind: whether there is a market of every kind beside those.
-        ledger: keeps all that is said, if given.
+        seed: determines every move.
+        start_us: wall clock at the start, µs since the Unix epoch.
+        open_interest_us: time between two openInterest frames of a market, µs.
+        every_kind: whether there is also a market of every other type.
+        ledger: keeps all messages, if given.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class SyntheticVenue:
         self._turn = 0
 
     def pace(self, symbol: str, weight: float) -> bool:
-        """Let a market have so many turns where others have one; 0: it falls silent, but for what is due by the clock."""
+        """Give a market `weight` turns for each turn of the others; with 0 it sends only what is due by the clock."""
         if symbol not in self.markets:
             return False
         self._weights[symbol] = weight
@@ -122,7 +122,7 @@ class SyntheticVenue:
         return True
 
     def advance(self, count: int, now_us: int, symbol: str | None = None) -> list[Frame]:
-        """Let `count` things happen, one depth frame each, in one market or in all of them by turns."""
+        """Take `count` actions, one depth frame each, in one market or in all of them by turns."""
         frames: list[Frame] = []
         if symbol is not None:
             market = self.markets.get(symbol)
@@ -142,7 +142,7 @@ class SyntheticVenue:
         return frames
 
     def by_the_clock(self, now_us: int) -> list[Frame]:
-        """What is due by time: tickers, mark prices and candles once a second, windows, open interest."""
+        """Return frames that are due by time: tickers, mark prices and candles once a second, windows, open interest."""
         frames: list[Frame] = []
         for symbol in self._windowed:
             market = self.markets[symbol]
@@ -244,7 +244,7 @@ class SyntheticVenue:
         return True
 
     def delist_market(self, symbol: str, now_us: int, gone: bool = False) -> bool:
-        """Close a market, which stays on the list as closed, or is named there no more."""
+        """Close a market. It stays on the list as closed, or is removed from the list (`gone`)."""
         known = self._listings.get(symbol)
         if known is None:
             return False
@@ -261,19 +261,19 @@ class SyntheticVenue:
         return True
 
     def listings(self) -> list[Listing]:
-        """Every market, in the order of `/markets`."""
+        """Return every market, in the order of `/markets`."""
         return list(self._listings.values())
 
     def listing(self, symbol: str) -> Listing | None:
-        """One market."""
+        """Return one market; None if there is none of that name."""
         return self._listings.get(symbol)
 
     def book_symbols(self) -> list[str]:
-        """Symbols of open markets."""
+        """Return the symbols of open markets."""
         return [market.listing.symbol for market in self._open_markets()]
 
     def book(self, symbol: str, behind: int = 0) -> BookView | None:
-        """The book of a market; an empty one for the markets that are only listed."""
+        """Return a market's book; an empty one for a market that is only listed."""
         market = self.markets.get(symbol)
         if market is not None and symbol in self._listings:
             return market.view(behind)
@@ -281,7 +281,7 @@ class SyntheticVenue:
         return BookView(symbol, [], [], 1, self._start_us) if listing and listing.has_book else None
 
     def sequences(self) -> dict[str, Any]:
-        """Per symbol: ids of depth frames and trades. `first_update_id` is the U of the first frame."""
+        """Return ids of depth frames and trades by symbol. `first_update_id` is the U of the first frame."""
         return {
             symbol: {
                 "depth": {
@@ -299,7 +299,7 @@ class SyntheticVenue:
         }
 
     def produced(self) -> dict[str, int]:
-        """Depth, trade and bookTicker frames so far."""
+        """Return the number of depth, trade and bookTicker frames so far."""
         made: Counter[str] = Counter({"depth": 0, "trade": 0, "bookTicker": 0})
         for market in self.markets.values():
             made["depth"] += market.depth_frames
@@ -308,27 +308,27 @@ class SyntheticVenue:
         return dict(made)
 
     def trades(self, symbol: str, offset: int, limit: int) -> list[dict[str, Any]]:
-        """Trades, newest first."""
+        """Return trades, newest first."""
         market = self.markets.get(symbol)
         return market.history.trades(offset, limit) if market else []
 
     def ticker(self, symbol: str, interval: str = "1d") -> dict[str, Any] | None:
-        """Figures of an open market's last day or week."""
+        """Return figures of an open market's last day or week."""
         market = self.markets.get(symbol)
         return market.history.ticker_row(interval) if market and self._is_open(symbol) else None
 
     def mark_price(self, symbol: str, now_us: int) -> dict[str, Any] | None:
-        """Mark price of a future or a prediction market."""
+        """Return the mark price of a future or a prediction market."""
         perpetual = self._perpetuals.get(symbol)
         return perpetual.mark_row(now_us) if perpetual else None
 
     def open_interest(self, symbol: str, now_us: int) -> dict[str, Any] | None:
-        """Open interest of a future."""
+        """Return the open interest of a future."""
         perpetual = self._perpetuals.get(symbol)
         return perpetual.open_interest_row(now_us) if perpetual and perpetual.listing.is_future else None
 
     def funding_rates(self, symbol: str, offset: int, limit: int, now_us: int) -> tuple[list[dict[str, Any]], int]:
-        """Funding intervals of a perpetual."""
+        """Return funding intervals of a perpetual."""
         perpetual = self._perpetuals.get(symbol)
         is_funded = perpetual is not None and perpetual.listing.is_perp
         return perpetual.funding_rows(offset, limit, now_us) if perpetual and is_funded else ([], 0)
@@ -336,10 +336,10 @@ class SyntheticVenue:
     def klines(
         self, symbol: str, interval: str, from_seconds: int, to_seconds: int, now_us: int
     ) -> list[dict[str, Any]]:
-        """Candles of a market."""
+        """Return candles of a market."""
         market = self.markets.get(symbol)
         return market.history.klines(interval, from_seconds, to_seconds, now_us // 1_000_000) if market else []
 
     def recorded_body(self, path: str) -> bytes | None:
-        """Nothing here is recorded."""
+        """Return None: no answers are recorded here."""
         return None

@@ -1,4 +1,4 @@
-"""What the sandbox's sockets and REST API need from whatever stands behind them: synthetic markets or a recording."""
+"""The interface of the sandbox's sockets and REST API to their source: synthetic markets or a recording."""
 
 from typing import Any, Protocol
 
@@ -9,61 +9,61 @@ Row = dict[str, Any]
 
 
 class Venue(Protocol):
-    """Answers for all markets. Times are microseconds since 1970, rows are in the REST API's form."""
+    """Answers for all markets. Times are µs since the Unix epoch unless named otherwise; rows have the REST API's form."""
 
     def listings(self) -> list[Listing]:
-        """Every market, in the order of `/markets`."""
+        """Return every market, in the order of `/markets`."""
 
     def listing(self, symbol: str) -> Listing | None:
-        """One market, None if there is none of that name."""
+        """Return one market; None if there is none of that name."""
 
     def book_symbols(self) -> list[str]:
-        """Symbols that have a book."""
+        """Return the symbols that have a book."""
 
     def book(self, symbol: str, behind: int = 0) -> BookView | None:
-        """The whole book now or `behind` update ids ago, None where there is none."""
+        """Return the whole book now, or `behind` update ids ago; None if there is none."""
 
     def sequences(self) -> Row:
-        """Per symbol, the update ids and trade ids given out so far."""
+        """Return the update ids and trade ids used so far, by symbol."""
 
     def produced(self) -> dict[str, int]:
-        """Frames made so far by stream family, sent or not, for those that do not depend on subscribers."""
+        """Return the number of frames so far by family, sent or not; only families that do not depend on subscribers."""
 
     def trades(self, symbol: str, offset: int, limit: int) -> list[Row]:
-        """Trades, newest first."""
+        """Return trades, newest first."""
 
     def ticker(self, symbol: str, interval: str = "1d") -> Row | None:
-        """Figures of the last day or week (`1d`, `1w`), None when the market has no ticker row."""
+        """Return figures of the last day or week (`1d`, `1w`); None if the market has no ticker row."""
 
     def mark_price(self, symbol: str, now_us: int) -> Row | None:
-        """Mark price, None for a market without."""
+        """Return the mark price; None if the market has none."""
 
     def open_interest(self, symbol: str, now_us: int) -> Row | None:
-        """Open interest, None for a market without."""
+        """Return the open interest; None if the market has none."""
 
     def funding_rates(self, symbol: str, offset: int, limit: int, now_us: int) -> tuple[list[Row], int]:
-        """Funding intervals, the one in progress first, and how many there are in all."""
+        """Return funding intervals, the current one first, and their total number."""
 
     def klines(self, symbol: str, interval: str, from_seconds: int, to_seconds: int, now_us: int) -> list[Row]:
-        """Candles that begin in [from, to], oldest first."""
+        """Return candles that begin in [from, to], oldest first."""
 
     def recorded_body(self, path: str) -> bytes | None:
-        """A recorded answer for exactly this path and query, other than `/depth`."""
+        """Return the recorded answer to exactly this path and query, other than `/depth`; None if there is none."""
 
     def watch(self, stream: str, now_us: int) -> None:
-        """Somebody subscribed to a stream that nobody had."""
+        """A stream gets its first subscriber."""
 
     def unwatch(self, stream: str) -> None:
-        """Nobody is subscribed to a stream any more."""
+        """A stream loses its last subscriber."""
 
     def list_market(self, symbol: str, now_us: int, first_id: int | None = None) -> bool:
-        """Open a market, or reopen a closed one, with ids from `first_id` on if given; False when that cannot be."""
+        """Open a market, or reopen a closed one, with ids from `first_id` on if given. Return False if that is impossible."""
 
     def delist_market(self, symbol: str, now_us: int, gone: bool = False) -> bool:
-        """Close a market: silence on sockets, 404 for its depth; False when there is none of that name.
+        """Close a market: no frames on sockets, 404 for its depth. Return False if there is none of that name.
 
-        `gone`: the list of markets names it no more.
+        `gone`: the list of markets no longer names it.
         """
 
     def pace(self, symbol: str, weight: float) -> bool:
-        """Let a market move so often where others move once, 0: never; False when that cannot be."""
+        """Give a market `weight` turns for each turn of the others, 0: none. Return False if that is impossible."""

@@ -1,4 +1,4 @@
-"""A book as it can be shown: exact decimal text, best level first."""
+"""A book in the form in which it is shown: exact decimal text, best level first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Level = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class BookView:
-    """All levels of one book at one update id. Prices and quantities without trailing zeros or exponent."""
+    """All levels of one book at one update id. Prices and quantities have no trailing zeros and no exponent."""
 
     symbol: str
     bids: list[Level]
@@ -25,7 +25,7 @@ class BookView:
     def of_integers(
         cls, listing: Listing, bids: Mapping[int, int], asks: Mapping[int, int], last_update_id: int, engine_us: int
     ) -> "BookView":
-        """From ticks and steps; levels of quantity 0 are left out."""
+        """Make a view from ticks and steps; levels of quantity 0 are left out."""
 
         def levels(side: Mapping[int, int], highest_first: bool) -> list[Level]:
             return [
@@ -45,7 +45,7 @@ class BookView:
         last_update_id: int,
         engine_us: int,
     ) -> "BookView":
-        """From Decimals; levels of quantity 0 are left out."""
+        """Make a view from Decimals; levels of quantity 0 are left out."""
 
         def levels(side: Mapping[Decimal, Decimal], highest_first: bool) -> list[Level]:
             return [(plain(price), plain(side[price])) for price in sorted(side, reverse=highest_first) if side[price]]
@@ -53,7 +53,7 @@ class BookView:
         return cls(symbol, levels(bids, True), levels(asks, False), last_update_id, engine_us)
 
     def depth_body(self, limit: int) -> dict[str, Any]:
-        """As `/api/v1/depth` answers: the `limit` levels nearest the touch, both sides ascending by price."""
+        """Return the answer of `/api/v1/depth`: the `limit` levels nearest the touch, both sides in ascending order of price."""
         return {
             "asks": self.asks[:limit],
             "bids": self.bids[:limit][::-1],
@@ -62,7 +62,7 @@ class BookView:
         }
 
     def truth(self) -> dict[str, Any]:
-        """As the control API answers: everything, best first."""
+        """Return the answer of the control API: all levels, best first."""
         return {
             "symbol": self.symbol,
             "last_update_id": self.last_update_id,

@@ -7,7 +7,7 @@ from backpack_streams.sandbox.streams import DEPTH_WINDOWS_MS
 
 
 class DepthWindow:
-    """One of `200ms`, `600ms`, `1000ms` of one market: the last quantity of each level that changed in it."""
+    """One of `200ms`, `600ms`, `1000ms` of one market: the last quantity of each level that changed in the window."""
 
     def __init__(self, window: str, now_us: int) -> None:
         self.window = window
@@ -20,7 +20,7 @@ class DepthWindow:
         self._bids: dict[int, int] = {}
 
     def add(self, first: int, last: int, engine_us: int, asks: Mapping[int, int], bids: Mapping[int, int]) -> None:
-        """Take in one realtime update."""
+        """Add one realtime update."""
         if not self._first:
             self._first = first
         self._last, self._engine_us = last, engine_us
@@ -28,7 +28,7 @@ class DepthWindow:
         self._bids.update(bids)
 
     def due(self, now_us: int, writer: FrameWriter) -> Frame | None:
-        """The window's frame when it is time, None before that or when nothing happened."""
+        """Return the window's frame if it is due; None before that, or if nothing changed."""
         if now_us < self._due_us:
             return None
         self._due_us = now_us + self._length_us
