@@ -76,8 +76,11 @@ class SessionSettings:
     """Shortest time between two renewals of a connection that does not deliver; it doubles up to `renewal_cap_seconds`."""
     renewal_cap_seconds: float = 1_800.0
 
-    heal_base_seconds: float = 10.0
-    """First wait between two subscriptions of a stream that does not deliver; it doubles up to `heal_cap_seconds`."""
+    heal_base_seconds: float = 20.0
+    """First wait between two subscriptions of a stream that does not deliver; it doubles up to `heal_cap_seconds`.
+
+    Longer than `trust_again_seconds`: a quiet stream is trusted again before it is subscribed again, which takes its coverage away.
+    """
     heal_cap_seconds: float = 900.0
     trust_again_seconds: float = 15.0
     """A doubted stream is active again if it is not doubted for this long after its new subscription was confirmed."""

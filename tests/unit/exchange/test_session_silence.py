@@ -119,11 +119,24 @@ def test_a_subscription_that_is_ignored_again_is_asked_for_within_seconds() -> N
     driver.pass_time(10)
     deafen(driver, TICKER)
     driver.do(driver.session.doubt([TICKER], "it is late", driver.now))
-    driver.pass_time(11)
+    driver.pass_time(base + 1)
     recover(driver)
     mark = len(driver.log)
-    driver.pass_time(22)
+    driver.pass_time(2 * base + 2)
     assert notices(driver.log[mark:], NoticeKind.STREAM_RECOVERED)
+
+
+def test_a_doubted_stream_of_a_quiet_market_is_trusted_again_before_it_is_subscribed_once_more() -> None:
+    """As it comes set: each subscription ends the coverage, and a book would wait for its proof once more."""
+    driver = watching({DEPTH: MUST_EXIST, TICKER: BY_THE_CLOCK}, heal_base_seconds=SessionSettings().heal_base_seconds)
+    driver.ticking = {TICKER}
+    driver.pass_time(10)
+    driver.do(driver.session.doubt([DEPTH], "its sibling is ahead", driver.now))
+    driver.pass_time(1)
+    mark = len(driver.log)
+    driver.pass_time(SessionSettings().trust_again_seconds + 3)
+    assert DEPTH in driver.session.confirmed_streams
+    assert asked(driver, mark, DEPTH) == []
 
 
 def test_a_depth_stream_that_delivered_before_a_reconnect_and_never_after_it_is_asked_for_again() -> None:
