@@ -1,5 +1,6 @@
 """What holds for every test: Hypothesis judges what is right, never how fast the machine is; one real broker serves them all."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,16 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlockingKafka]:
     """A started broker; `.bootstrap_servers` is its address. Use topics of your own and leave the broker running."""
     with BlockingKafka(EmbeddedKafka(tmp_path_factory.mktemp("kafka"), port=0)) as broker:
         yield broker
+
+
+@pytest.fixture
+def dead() -> Iterator[int]:
+    """A port that answers no SYN: its backlog is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        fillers = [socket.socket() for _ in range(4)]
+        for each in fillers:
+            each.setblocking(False)
+            each.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+        for each in fillers:
+            each.close()

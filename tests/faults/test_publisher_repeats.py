@@ -1,7 +1,7 @@
 """A producer that fails for good is replaced, and what it had not got acknowledged goes out again: nothing is lost, nothing turned round.
 
 aiokafka repeats a batch by itself as long as Kafka is away. What is left are failures it gives up on (its producer id was fenced,
-the broker forgot its sequence). They cannot be had to order, so one is put between the publisher and the real producer.
+the broker forgot its sequence). They do not happen on demand, so one is put between the publisher and the real producer.
 """
 
 import asyncio

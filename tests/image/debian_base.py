@@ -37,7 +37,7 @@ def bases() -> Bases:
     """Both bases, made first where they are not in the cache.
 
     Raises:
-        NoBuilderError: a program is missing and cannot be installed, or Debian's packages cannot be had.
+        NoBuilderError: a program is missing and cannot be installed, or Debian's packages cannot be fetched.
     """
     if os.geteuid() != 0:
         raise NoBuilderError("building and starting the image needs root here (debootstrap, namespaces)")

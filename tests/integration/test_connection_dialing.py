@@ -1,4 +1,4 @@
-"""Opening real sockets: refused, unresolved, over TLS, with options of TCP; each failure is told in one line."""
+"""Opening real sockets: refused, unresolved, over TLS, with options of TCP; the log gives each failure in one line."""
 
 import asyncio
 import socket

@@ -160,7 +160,7 @@ def test_alerts(plant: Plant, tmp_path: Path) -> None:
 
     lines = program.until("both kinds are told", lambda: {"LIQUIDATION", "FUNDING"} <= told())
     rates = [line.split()[1] for line in lines if line.startswith("FUNDING")]
-    assert len(rates) == len(set(rates)), "each market is told once while its rate is far from zero"
+    assert len(rates) == len(set(rates)), "the program reports each market once while its rate is far from zero"
 
 
 def test_fair_price(plant: Plant, tmp_path: Path) -> None:

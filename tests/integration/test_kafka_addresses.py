@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,19 +16,6 @@ from backpack_streams.embedded import BlockingKafka
 NAME = "kafka.test"
 AT_ONCE_SECONDS = 8.0
 """One address after the other would take 40 s each."""
-
-
-@pytest.fixture
-def dead() -> Iterator[int]:
-    """A port that answers no SYN: its backlog is full."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        fillers = [socket.socket() for _ in range(4)]
-        for each in fillers:
-            each.setblocking(False)
-            each.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
-        for each in fillers:
-            each.close()
 
 
 async def test_silent_addresses_of_a_bootstrap_name_cost_no_time(

@@ -51,7 +51,7 @@ def _unpack(folder: Path) -> None:
             _run(download, "apt-get", "download", "prometheus")
         packages = list(download.glob("prometheus_*.deb"))
         if not packages or not _run(download, "dpkg-deb", "--extract", str(packages[0]), "root"):
-            raise NoPrometheusError(f"Debian's package prometheus cannot be had: {TO_DO}")
+            raise NoPrometheusError(f"Debian's package prometheus cannot be fetched: {TO_DO}")
         shutil.rmtree(folder, ignore_errors=True)
         (download / "root").rename(folder)
 

@@ -29,19 +29,6 @@ def listening() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def dead() -> Iterator[int]:
-    """A port that answers no SYN: its backlog is full."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        fillers = [socket.socket() for _ in range(4)]
-        for each in fillers:
-            each.setblocking(False)
-            each.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
-        for each in fillers:
-            each.close()
-
-
-@pytest.fixture
 def refused() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]

@@ -66,7 +66,7 @@ class BookStream:
       the last change taken. `until_live` reads on from there: of the changes that it skips, the next iteration first gives the latest of
       each market. Two iterations at once are refused.
     - An error that ends the reading takes every book out of `LIVE` at once, and the next call raises it. The call after that resumes
-      where the reading ended.
+      where the reading ended. If an update could not be applied, the books may be inconsistent, and every later call raises the error.
 
     Books as of a past moment stay there until you iterate over them.
 

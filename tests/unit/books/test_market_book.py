@@ -1,4 +1,4 @@
-"""One book by its chain: what waits, what breaks it, what mends it, and which snapshot it takes."""
+"""The sequence of one book: which updates wait, what breaks and what restores it, and which snapshots it takes."""
 
 from backpack_streams.books.market_book import MarketBook, Outcome
 from unit.books.one_book import LIVE, STALE, SYNCING, Driver, Levels, live_at

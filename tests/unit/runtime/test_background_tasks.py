@@ -45,7 +45,7 @@ CASES = [(service, task) for service, (_, tasks) in SERVICES.items() for task in
 
 
 class Staged:
-    """`asyncio.create_task` under which the work of a service waits for ever, but for one task, which fails."""
+    """Replaces `asyncio.create_task`: every task of a service waits for ever, except one, which fails."""
 
     def __init__(self, failing: str) -> None:
         self._create = asyncio.create_task
