@@ -1,4 +1,5 @@
 # One image for every service: `docker run IMAGE market-producer …`. `make image` builds it and prints its size.
+# The sandbox (a stand-in for the exchange) has an image of its own: `make image ARGS='--target sandbox'`.
 #
 # Nothing is resolved anew: every package comes from a lock file and is checked by its hash, and no system package is
 # installed. So what is left to pin is the two bases, by their digests, wherever the image is built for good:
@@ -32,7 +33,16 @@ RUN find /opt/backpack-streams/lib -name '*.so' -not -path '*.libs/*' -exec stri
 ARG SOURCE_DATE_EPOCH=0
 RUN find /opt/backpack-streams /data -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
-FROM ${BASE}
+# The same with the sandbox in it, which the services' image does not carry.
+FROM build AS build-sandbox
+RUN /build/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir sandbox ./services/backpack_sandbox \
+    && /build/bin/python -m pip --python /opt/backpack-streams/bin/python install --quiet --no-compile --no-deps --no-index sandbox/*.whl \
+    && /build/bin/python -m pip --python /opt/backpack-streams/bin/python check \
+    && /opt/backpack-streams/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/backpack-streams/lib
+ARG SOURCE_DATE_EPOCH=0
+RUN find /opt/backpack-streams -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
+
+FROM ${BASE} AS service
 COPY --from=build /opt/backpack-streams /opt/backpack-streams
 # Where `record` and `export` put files when a volume is mounted there. Nothing else is ever written but /tmp.
 COPY --from=build --chown=10001:10001 /data /data
@@ -57,3 +67,12 @@ LABEL org.opencontainers.image.title="backpack-streams" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+
+FROM service AS sandbox
+COPY --from=build-sandbox /opt/backpack-streams /opt/backpack-streams
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "backpack_streams.runtime.probe", "http://127.0.0.1:18766/api/v1/ping"]
+CMD ["sandbox", "--host", "*"]
+EXPOSE 18765 18766 18767
+
+# The last stage is the one that is built unless another is named.
+FROM service

@@ -27,7 +27,7 @@ ADAPTERS := tests/unit/books/adapters
 LAYERS := $(wildcard $(addprefix tests/,faults integration e2e unit))
 WORKERS ?= 3
 COMPILE = .venv-lock/bin/uv pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS)
+	--no-emit-index-url --no-emit-find-links --no-emit-package backpack-streams --no-emit-package backpack-sandbox --no-emit-package backpack-embedded-kafka --custom-compile-command 'make lock' $(ARGS)
 
 help: ## list the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -68,7 +68,7 @@ bench: environment-bench ## speed, side by side with ccxt.pro and aiokafka
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
 
 docs: environment ## write anew what docs/ and the chart say of topics, schemas, metrics, settings and values
-	@.venv/bin/python -m backpack_streams.contract docs
+	@PYTHONPATH=docs/tools .venv/bin/python -m contract docs
 	@.venv/bin/python docs/tools/commands_page.py
 	@PYTHONPATH=tests .venv/bin/python tests/chart_files.py
 
@@ -90,7 +90,7 @@ format: environment ## put the code into the house style
 lock: environment-lock ## write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(COMPILE) --extra dev --output-file requirements/dev.txt pyproject.toml
 	@$(COMPILE) --extra bench --output-file requirements/bench.txt pyproject.toml
-	@$(COMPILE) --extra services --extra registry --extra socks --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
+	@$(COMPILE) --extra services --extra registry --extra socks --extra gateway --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
 	@$(COMPILE) --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in
 	@$(COMPILE) --output-file requirements/docs.txt requirements/docs.in
 	@$(COMPILE) --output-file requirements/lock.txt requirements/lock.in

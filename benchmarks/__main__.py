@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from backpack_streams.bus.quick_depth import compiled
-from backpack_streams.embedded import EmbeddedKafka
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.runtime.loop import loop_factory
 from benchmarks.lab import Lab, event_loop_name
 from benchmarks.numbers import pace_ns
 from benchmarks.report import show
 from benchmarks.run import FULL, PARTS, QUICK, run
+from embedded_kafka import EmbeddedKafka
 
 _PACKAGES = ("aiokafka", "picows", "msgspec", "cavro", "fastavro", "ccxt")
 

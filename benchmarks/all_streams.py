@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from backpack_streams.bus.topics import TOPICS
-from backpack_streams.embedded.ports import free_ports
 from benchmarks.lab import Lab, Program, until
 from benchmarks.latency import FRAMES_A_SECOND
+from embedded_kafka.ports import free_ports
 
 MARKETS = 143
 """91 perpetuals and 52 spot markets were open when the exchange's load was measured."""

@@ -151,14 +151,14 @@ class _KafkaValues:
         encode = codec.encoder("DepthUpdate", "books.market.depth")
         self._values = [(row["symbol"], encode(row)) for row in flow.rows(len(flow.loop))]
         self._read = DepthReader(codec).read
-        self._seeds = [(book.symbol, book.last_update_id, *_units(book)) for book in flow.books]
+        self._snapshots = [(book.symbol, book.last_update_id, *_units(book)) for book in flow.books]
         self._books: dict[str, MarketBook] = {}
 
     def begin(self) -> None:
-        """From the seeds again, as the updates have ids."""
-        for symbol, last_id, bids, asks in self._seeds:
+        """From the snapshots again, as the updates have ids."""
+        for symbol, last_id, bids, asks in self._snapshots:
             self._books[symbol] = MarketBook(symbol)
-            self._books[symbol].on_seed(last_id, None, bids, asks)
+            self._books[symbol].on_snapshot(last_id, None, bids, asks)
 
     def play(self) -> None:
         books, read = self._books, self._read
@@ -180,7 +180,7 @@ def _units(book: DepthSnapshot) -> tuple[list[tuple[int, int]], list[tuple[int, 
 
 def _seeded(snapshot: DepthSnapshot) -> OrderBook:
     book = OrderBook()
-    book.seed(*_units(snapshot))
+    book.load(*_units(snapshot))
     return book
 
 
@@ -207,8 +207,8 @@ class _Nautilus(_Ready):
         self._books = {symbol: book.OrderBook(each, enums.BookType.L2_MBP) for symbol, each in self._ids.items()}
         self._loop = flow.loop
         for each in flow.books:
-            seed = Delta(each.symbol, 1, [list(level) for level in each.asks], [list(level) for level in each.bids])
-            self._books[each.symbol].apply_deltas(self._deltas(seed))
+            snapshot = Delta(each.symbol, 1, [list(level) for level in each.asks], [list(level) for level in each.bids])
+            self._books[each.symbol].apply_deltas(self._deltas(snapshot))
 
     def _deltas(self, delta: Delta) -> Any:
         data, price_of, size_of = self._data, self._objects.Price.from_str, self._objects.Quantity.from_str
@@ -298,8 +298,8 @@ class _Ccxt(_Ready):
         self._books = {}
         for each in flow.books:
             sides = {"bids": each.bids, "asks": each.asks}
-            seed = {name: [[float(p), float(q)] for p, q in levels] for name, levels in sides.items()}
-            self._books[each.symbol] = CcxtBook(seed)
+            snapshot = {name: [[float(p), float(q)] for p, q in levels] for name, levels in sides.items()}
+            self._books[each.symbol] = CcxtBook(snapshot)
 
     def play(self) -> None:
         books = self._books
@@ -325,7 +325,7 @@ class _HftBacktest(_Ready):
     def __init__(self, flow: Flow) -> None:
         self._numpy, self._hft = import_module("numpy"), import_module("hftbacktest")
         self._types = import_module("hftbacktest.types")
-        self._seeds, self._loop = flow.books, flow.loop
+        self._snapshots, self._loop = flow.books, flow.loop
         self._places = {each.symbol: place for place, each in enumerate(flow.books)}
         self._ticks = [_tick(flow, each) for each in flow.books]
         self._backtest: Any = None
@@ -334,10 +334,10 @@ class _HftBacktest(_Ready):
 
     def _made(self) -> list[Any]:
         types = self._types
-        rows: list[list[Any]] = [[] for _ in self._seeds]
+        rows: list[list[Any]] = [[] for _ in self._snapshots]
         buy, sell = (types.DEPTH_EVENT | types.LOCAL_EVENT | side for side in (types.BUY_EVENT, types.SELL_EVENT))
-        for place, seed in enumerate(self._seeds):
-            for kind, levels in ((buy, seed.bids), (sell, seed.asks)):
+        for place, snapshot in enumerate(self._snapshots):
+            for kind, levels in ((buy, snapshot.bids), (sell, snapshot.asks)):
                 rows[place] += [(kind, 1, 1, float(p), float(q), 0, 0, 0.0) for p, q in levels]
         places = self._places
         for number, (symbol, _, asks, bids) in enumerate(self._loop, start=2):
@@ -382,10 +382,10 @@ class _HftBacktestArrays(_HftBacktest):
         self._run()
 
 
-def _tick(flow: Flow, seed: DepthSnapshot) -> float:
-    prices = [price for price, _ in (*seed.bids, *seed.asks)]
+def _tick(flow: Flow, snapshot: DepthSnapshot) -> float:
+    prices = [price for price, _ in (*snapshot.bids, *snapshot.asks)]
     for delta in flow.loop:
-        if delta.symbol == seed.symbol:
+        if delta.symbol == snapshot.symbol:
             prices += [price for price, _ in (*delta.bids, *delta.asks)]
     return float(10.0 ** -max(len(price.partition(".")[2]) for price in prices))
 

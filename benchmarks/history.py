@@ -15,7 +15,7 @@ from backpack_streams.bus.quick_depth import quick_depth_encoder
 from backpack_streams.bus.topics import topic
 from benchmarks.frames import FIRST_ID, Market, markets
 from benchmarks.lab import BenchmarkError, Lab
-from benchmarks.seeds import DEPTH, SNAPSHOTS
+from benchmarks.snapshots import DEPTH, SNAPSHOTS
 from benchmarks.vouching import INSTANCE, vouching
 
 MARKET_LIST: Final = "reference.market"

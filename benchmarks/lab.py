@@ -19,11 +19,11 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import Topic, topic
-from backpack_streams.embedded.child import Child
-from backpack_streams.embedded.ports import free_ports
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.runtime.loop import loop_factory
 from benchmarks.frames import MARKETS
+from embedded_kafka.child import Child
+from embedded_kafka.ports import free_ports
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _HOST = "127.0.0.1"
@@ -251,7 +251,7 @@ class Lab:
         try:
             await publisher.open([name])
             for key, value, timestamp_ms in records:
-                publisher.lane(name, key).append(key, value, timestamp_ms)
+                publisher.partition_queue(name, key).append(key, value, timestamp_ms)
         finally:
             late = await publisher.close()
         if late:

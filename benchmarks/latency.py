@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks import seeds
+from benchmarks import snapshots
 from benchmarks.lab import Lab
 from benchmarks.way_in import TOPICS
 
@@ -30,7 +30,7 @@ async def measure(lab: Lab, prefix: str, seconds: float) -> Latency:
     total_seconds = WARM_UP_SECONDS + seconds
     skip = FIRST_FRAMES + int(WARM_UP_SECONDS * FRAMES_A_SECOND)
     count = FIRST_FRAMES + int(total_seconds * FRAMES_A_SECOND)
-    await seeds.publish(lab, prefix, seeds.empty_books())
+    await snapshots.publish(lab, prefix, snapshots.empty_books())
     arguments = ("--bootstrap", lab.connection.bootstrap_servers, "--prefix", prefix, "--mode", "latency")
     async with (
         lab.source() as source,

@@ -5,7 +5,19 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks import all_streams, books, ccxt_side, cold_start, latency, order_flow, seeds, steps, way_in, way_out
+from benchmarks import (
+    all_streams,
+    books,
+    ccxt_side,
+    cold_start,
+    gateway,
+    latency,
+    order_flow,
+    snapshots,
+    steps,
+    way_in,
+    way_out,
+)
 from benchmarks.lab import BenchmarkError, Lab
 from benchmarks.report import one, percent, show, table, times, two, whole
 
@@ -58,7 +70,7 @@ QUICK = Size(
 SOCKET_STEP_SHARE = 5
 """So many times more frames go through sockets, where fetching the first ones takes its time."""
 BOOK_ROUNDS_A_REPETITION = 3
-PARTS = ("in", "out", "latency", "all", "ccxt", "steps", "cold", "books")
+PARTS = ("in", "out", "latency", "all", "ccxt", "steps", "cold", "books", "gateway")
 LINGERS_MS = (10, 50, 100)
 _IN, _NINE, _LATENCY = "in.", "nine.", "latency."
 
@@ -84,6 +96,8 @@ async def run(lab: Lab, size: Size, parts: Collection[str]) -> Figures:
         figures["cold"] = await _cold(lab, size)
     if "books" in parts:
         figures["books"] = _books(lab, size, flow)
+    if "gateway" in parts:
+        figures["gateway"] = await _gateway(lab, size)
     return figures
 
 
@@ -122,15 +136,15 @@ async def _in(lab: Lab, size: Size) -> Figures:
 
 async def _out(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
     """Needs what `_in` has left in Kafka."""
-    await seeds.publish(lab, _IN, seeds.empty_books())
-    two_levels = await lab.records(_IN + seeds.DEPTH)
-    await seeds.publish(lab, _NINE, flow.books)
-    encode = lab.codec.encoder("DepthUpdate", _NINE + seeds.DEPTH)
+    await snapshots.publish(lab, _IN, snapshots.empty_books())
+    two_levels = await lab.records(_IN + snapshots.DEPTH)
+    await snapshots.publish(lab, _NINE, flow.books)
+    encode = lab.codec.encoder("DepthUpdate", _NINE + snapshots.DEPTH)
     lab.say(f"putting {size.nine_level_deltas:,} deltas of {flow.levels_a_delta:.1f} levels into Kafka")
     records = (
         (row["symbol"].encode(), encode(row), row["engine_time"] // 1000) for row in flow.rows(size.nine_level_deltas)
     )
-    await lab.publish(_NINE + seeds.DEPTH, records)
+    await lab.publish(_NINE + snapshots.DEPTH, records)
     plans = {
         "two levels, rounds(), integers": (_IN, "units", two_levels),
         "two levels, async for, Decimals": (_IN, "decimals", two_levels),
@@ -334,6 +348,12 @@ def _books(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
     title = f"The same updates into order books, {flow.levels_a_delta:.1f} levels each, best bid and ask read"
     show(table(title, ("recorded order flow", "CPU us/update, best", "median"), rows))
     return {run.name: {"cpu_us_best": run.best_cpu_us, "cpu_us_median": median(run.cpu_us)} for run in found}
+
+
+async def _gateway(lab: Lab, size: Size) -> Figures:
+    found = await gateway.measure(lab, "gateway.", size.latency_seconds)
+    show(found.tables())
+    return found.figures()
 
 
 def _verdict(problems: Collection[str]) -> str:

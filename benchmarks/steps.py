@@ -16,7 +16,7 @@ from backpack_streams.books.market_book import MarketBook
 from backpack_streams.bus import avro
 from backpack_streams.bus.codec import Codec, Encoder
 from backpack_streams.bus.depth_reader import DepthReader
-from backpack_streams.bus.partition_queue import Lane, SendBuffer
+from backpack_streams.bus.partition_queue import PartitionQueue, SendBuffer
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.schemas import own_schemas
@@ -26,19 +26,20 @@ from backpack_streams.exchange.rest_wire import DepthSnapshot
 from backpack_streams.exchange.session_actions import StreamsActive
 from backpack_streams.exchange.session_settings import Expectation
 from backpack_streams.exchange.streams import split_stream
-from backpack_streams.exchange.wire import Decoder, Depth
+from backpack_streams.exchange.wire import Depth
+from backpack_streams.exchange.wire_decoding import Decoder
 from backpack_streams.feed.coverage import Coverage, Moment
-from backpack_streams.feed.family import DECIMALS
-from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.router import FrameRouter, _open_envelope
+from backpack_streams.feed.stream_spec import DECIMALS
 from backpack_streams.feed.watermarks import WATERMARK, Watermarks
 from backpack_streams.market_producer.depth import DEPTH
 from backpack_streams.market_producer.depth import row as depth_row
+from backpack_streams.publishing.reporter import Reporter
 from benchmarks.frames import Feed, markets
 from benchmarks.lab import BenchmarkError, Lab, until
 from benchmarks.numbers import MICROS
 from benchmarks.order_flow import Flow
-from benchmarks.seeds import empty_books
+from benchmarks.snapshots import empty_books
 
 _TIME_US = 1_790_134_357_267_289
 _REPETITIONS = 5
@@ -171,13 +172,13 @@ def _router(payloads: Iterable[bytes]) -> float:
 
 
 def _new_router() -> FrameRouter:
-    def lane(_: str, __: bytes) -> _Nowhere:
+    def partition_queue(_: str, __: bytes) -> _Nowhere:
         return _Nowhere()
 
     codec_encoder = _encoder_of
     coverage = Coverage()
-    reporter = Reporter("benchmark", lane, codec_encoder)
-    router = FrameRouter([DEPTH], coverage, lane, codec_encoder, reporter, lambda *_: None)
+    reporter = Reporter("benchmark", partition_queue, codec_encoder)
+    router = FrameRouter([DEPTH], coverage, partition_queue, codec_encoder, reporter, lambda *_: None)
     streams = [f"depth.{market.symbol}" for market in markets()]
     router.want(streams)
     coverage.want(streams)
@@ -193,10 +194,10 @@ class _AllAcknowledged:
     """A publisher with 40 partitions to which nothing is left to acknowledge."""
 
     def __init__(self) -> None:
-        self._lanes = [Lane(SendBuffer(), f"topic-{each % 7}", each // 7) for each in range(40)]
+        self._partition_queues = [PartitionQueue(SendBuffer(), f"topic-{each % 7}", each // 7) for each in range(40)]
 
-    def lanes(self) -> Iterable[Lane]:
-        return self._lanes
+    def partition_queues(self) -> Iterable[PartitionQueue]:
+        return self._partition_queues
 
     def held_since(self) -> float | None:
         return None
@@ -232,12 +233,12 @@ def _encoder_of(name: str) -> Encoder:
     return avro.engine(own_schemas()[topic(name).record].document).encode
 
 
-def _books(rows: Iterable[Row], seeds: Iterable[DepthSnapshot]) -> float:
+def _books(rows: Iterable[Row], snapshots: Iterable[DepthSnapshot]) -> float:
     updates = [_update(row) for row in rows]
-    seeds = list(seeds)
+    snapshots = list(snapshots)
     best = float("inf")
     for _ in range(_REPETITIONS):
-        books = {seed.symbol: _seeded(seed) for seed in seeds}
+        books = {snapshot.symbol: _seeded(snapshot) for snapshot in snapshots}
         start = time.process_time()
         for symbol, first_id, last_id, time_us, bids, asks in updates:
             market = books[symbol]
@@ -261,13 +262,13 @@ def _number(data: bytes) -> int:
     return int.from_bytes(data, "big", signed=True)
 
 
-def _seeded(seed: DepthSnapshot) -> MarketBook:
-    book = MarketBook(seed.symbol)
+def _seeded(snapshot: DepthSnapshot) -> MarketBook:
+    book = MarketBook(snapshot.symbol)
     bids, asks = (
         [(_number(DECIMALS[price]), _number(DECIMALS[quantity])) for price, quantity in side]
-        for side in (seed.bids, seed.asks)
+        for side in (snapshot.bids, snapshot.asks)
     )
-    book.on_seed(seed.last_update_id, seed.timestamp_us, bids, asks)
+    book.on_snapshot(snapshot.last_update_id, snapshot.timestamp_us, bids, asks)
     return book
 
 
@@ -275,7 +276,7 @@ async def _socket(lab: Lab, frames: int) -> tuple[float, float]:
     """CPU µs a frame of our socket code alone, and frames/s."""
     received = 0
 
-    def on_frame(link: int, payload: bytes) -> None:
+    def on_frame(socket: int, payload: bytes) -> None:
         nonlocal received
         received += 1
 
@@ -311,11 +312,11 @@ async def _publish(lab: Lab, records: Sequence[tuple[bytes, bytes]]) -> float:
     publisher = Publisher(lab.connection)
     await publisher.start()
     await publisher.open(["steps.market.depth"])
-    lanes = {key: publisher.lane("steps.market.depth", key) for key, _ in records}
+    partition_queues = {key: publisher.partition_queue("steps.market.depth", key) for key, _ in records}
     start = time.process_time()
     for first in range(0, len(records), _CHUNK):
         for key, value in records[first : first + _CHUNK]:
-            lanes[key].append(key, value, _TIME_US // 1000)
+            partition_queues[key].append(key, value, _TIME_US // 1000)
         await asyncio.sleep(0)
     late = await publisher.close()
     if late:

@@ -1,6 +1,7 @@
 """Builds the image with whichever of docker, podman and buildah works here, and says how large it is.
 
     python3 image/build.py                                   backpack-streams:<version>
+    python3 image/build.py --target sandbox                  backpack-streams-sandbox:<version>, the stand-in for the exchange
     python3 image/build.py --tag registry/name:1 --no-cache  another name; what is not known here goes to the engine's build
 
 What this machine's pip goes by (its index, proxy and certificates) is handed to the build as secrets, which no layer
@@ -24,6 +25,7 @@ ENGINES = {
     "podman": ("podman", "info"),
     "buildah": ("buildah", "info"),
 }
+NAMES = {"service": "backpack-streams", "sandbox": "backpack-streams-sandbox"}
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
 CERTIFICATE_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
@@ -41,8 +43,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Builds the image and prints its size.")
     stamp = read_stamp()
     parser.add_argument("--engine", choices=ENGINES, help="what builds; the first that works unless given")
-    parser.add_argument("--tag", default=f"backpack-streams:{stamp.version}", help="the image's name (%(default)s)")
+    parser.add_argument("--target", choices=("service", "sandbox"), default="service", help="which image (%(default)s)")
+    parser.add_argument(
+        "--tag", help=f"the image's name (backpack-streams:{stamp.version}, or backpack-streams-sandbox)"
+    )
     options, others = parser.parse_known_args()
+    if options.tag is None:
+        options.tag = f"{NAMES[options.target]}:{stamp.version}"
+    others = ["--target", options.target, *others]
     engine = options.engine or next(filter(works, ENGINES), None)
     if engine is None:
         return fail("no image can be built here: start docker (with buildx), or install podman or buildah")

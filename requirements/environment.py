@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
+TOOLS = ["./services/backpack_sandbox", "./services/embedded_kafka"]
 PIP_OPTIONS = ["--quiet", "--no-input", "--disable-pip-version-check"]
 
 
@@ -75,11 +76,13 @@ def refresh(folder: Path, lock: Path, with_project: bool) -> None:
         packages_stamp.write_text(packages_key)
 
     compiled = sorted(Path("services").rglob("*.[ch]"))
-    project_key = key_of(*(path.read_text() for path in (Path("pyproject.toml"), Path("hatch_build.py"), *compiled)))
+    described = [Path(folder, "pyproject.toml") for folder in (".", *TOOLS)]
+    project_key = key_of(*(path.read_text() for path in (*described, Path("hatch_build.py"), *compiled)))
     project_stamp = folder / ".project"
     if with_project and read(project_stamp) != project_key:
         # The build tools come from the lock too, so building fetches nothing.
-        run(python, "-m", "pip", "install", *PIP_OPTIONS, "--no-deps", "--no-build-isolation", "--editable", ".")
+        editable = [part for folder in (".", *TOOLS) for part in ("--editable", folder)]
+        run(python, "-m", "pip", "install", *PIP_OPTIONS, "--no-deps", "--no-build-isolation", *editable)
         run(python, "-m", "pip", "--disable-pip-version-check", "check", stdout=subprocess.DEVNULL)
         project_stamp.write_text(project_key)
 

@@ -14,16 +14,18 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from backpack_sandbox.settings import SandboxSettings
 from backpack_streams.account_producer.settings import AccountProducerSettings
 from backpack_streams.book_builder.settings import BookBuilderSettings
 from backpack_streams.bus.topics import TOPICS
+from backpack_streams.gateway.settings import GatewaySettings
 from backpack_streams.market_producer.settings import MarketProducerSettings
 from backpack_streams.perp_producer.settings import PerpProducerSettings
 from backpack_streams.rest_poller.settings import RestPollerSettings
 from backpack_streams.runtime.exchange_settings import ExchangeSettings
 from backpack_streams.runtime.settings import KafkaSettings
 from backpack_streams.runtime.settings_fields import setting_fields
-from backpack_streams.sandbox.settings import SandboxSettings
+from chart_rules import DEFINITIONS, LIST_OR_TEXT, RULES, TEXT, closed
 
 CHART = Path(__file__).parents[1] / "helm" / "backpack-streams"
 TABLE_BEGINS, TABLE_ENDS = "<!-- values: written by make docs -->\n", "<!-- end of values -->\n"
@@ -35,6 +37,7 @@ SETTINGS_OF_CONFIG: Mapping[str, type[BaseModel]] = {
     "accountProducer": AccountProducerSettings,
     "restPoller": RestPollerSettings,
     "bookBuilder": BookBuilderSettings,
+    "gateway": GatewaySettings,
     "sandbox": SandboxSettings,
 }
 # What has a value of its own, or is the chart's business.
@@ -43,9 +46,12 @@ SET_BY_THE_CHART = frozenset(
         *KafkaSettings.model_fields,
         *("ws_url", "rest_url"),
         *("symbols", "shard_index", "shard_count", "streams", "group_id", "private_key", "private_key_file"),
+        *("host", "port", "keys_file"),
         *("metrics_host", "metrics_port", "log_format"),
     }
 )
+# `logLevel` says the one, and services divide the other between them.
+NOT_FOR_ALL = frozenset({"log_level", "rate_limit_share"})
 SET_BY_THE_CHART_IN_THE_SANDBOX = frozenset({"host", "ws_port", "rest_port", "control_port", "recording"})
 
 
@@ -144,190 +150,6 @@ def defaults_file(text: str) -> str:
 
 # ---- the schema
 
-_TEXT = {"type": "string"}
-_NAME = {"type": "string", "maxLength": 253, "pattern": "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"}
-_KEY = {"type": "string", "pattern": "^[-._a-zA-Z0-9]*$"}
-_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
-_SECONDS = {"type": "integer", "minimum": 0, "maximum": 3600}
-_DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
-_BROKER = r"[^\s,]+:[0-9]{1,5}"
-_LIST_OR_TEXT = {"type": ["string", "array"], "items": {"type": "string", "pattern": "^[^\\s,]+$"}}
-_PEERS = {"type": "array", "items": {"$ref": "#/definitions/peer"}}
-_NAMED = {"type": "array", "items": {"$ref": "#/definitions/named"}}
-_WORDS = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
-_USER_OR_CLUSTER = {"type": ["integer", "string"], "minimum": 1, "maxLength": 0}
-_QUANTITIES = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
-
-
-def _closed(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    described: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
-    return described | ({"required": list(required)} if required else {})
-
-
-def _choice(*words: str) -> dict[str, Any]:
-    return {"type": "string", "enum": list(words)}
-
-
-def _at_least(least: int, most: int | None = None) -> dict[str, Any]:
-    return {"type": "integer", "minimum": least} | ({"maximum": most} if most is not None else {})
-
-
-_REFERENCE = _closed(("name", "key"), name=_TEXT, key=_TEXT, optional={"type": "boolean"})
-DEFINITIONS: dict[str, Any] = {
-    "selector": _closed(
-        matchLabels=_WORDS,
-        matchExpressions={
-            "type": "array",
-            "items": _closed(
-                ("key", "operator"),
-                key=_TEXT,
-                operator=_choice("In", "NotIn", "Exists", "DoesNotExist"),
-                values={"type": "array", "items": _TEXT},
-            ),
-        },
-    ),
-    "peer": _closed(
-        podSelector={"$ref": "#/definitions/selector"},
-        namespaceSelector={"$ref": "#/definitions/selector"},
-        ipBlock=_closed(("cidr",), cidr=_TEXT, **{"except": {"type": "array", "items": _TEXT}}),
-    ),
-    "toleration": _closed(
-        key=_TEXT,
-        operator=_choice("Exists", "Equal", "Lt", "Gt"),
-        value=_TEXT,
-        effect=_choice("NoSchedule", "PreferNoSchedule", "NoExecute"),
-        tolerationSeconds={"type": "integer"},
-    ),
-    "variable": _closed(
-        ("name",),
-        name={"type": "string", "pattern": "^[-._a-zA-Z][-._a-zA-Z0-9]*$"},
-        value=_TEXT,
-        valueFrom=_closed(
-            secretKeyRef=_REFERENCE,
-            configMapKeyRef=_REFERENCE,
-            fieldRef=_closed(("fieldPath",), fieldPath=_TEXT, apiVersion=_TEXT),
-            resourceFieldRef=_closed(
-                ("resource",), resource=_TEXT, containerName=_TEXT, divisor={"type": ["string", "number"]}
-            ),
-        ),
-    ),
-    # Volumes and containers: their insides are Kubernetes' own, which the API server checks.
-    "named": {"type": "object", "required": ["name"], "properties": {"name": _TEXT | {"minLength": 1}}},
-    "mount": _closed(
-        ("name", "mountPath"),
-        name=_TEXT,
-        mountPath=_TEXT,
-        subPath=_TEXT,
-        subPathExpr=_TEXT,
-        readOnly={"type": "boolean"},
-        recursiveReadOnly=_TEXT,
-        mountPropagation=_TEXT,
-    ),
-    "alias": _closed(("ip",), ip=_TEXT | {"minLength": 1}, hostnames={"type": "array", "items": _TEXT}),
-    "relabeling": _closed(
-        sourceLabels={"type": "array", "items": _TEXT},
-        separator=_TEXT,
-        targetLabel=_TEXT,
-        regex=_TEXT,
-        modulus={"type": "integer"},
-        replacement=_TEXT,
-        action=_TEXT,
-    ),
-}
-
-# What is allowed, by the last word of a path or by the whole path (which wins).
-RULES: dict[str, dict[str, Any]] = {
-    "resources": _closed(
-        requests=_QUANTITIES,
-        limits=_QUANTITIES,
-        claims={"type": "array", "items": _closed(("name",), name=_TEXT, request=_TEXT)},
-    ),
-    **dict.fromkeys(("podAnnotations", "podLabels", "nodeSelector", "annotations", "labels", "commonLabels"), _WORDS),
-    "tolerations": {"type": "array", "items": {"$ref": "#/definitions/toleration"}},
-    # Their insides are Kubernetes' own, which the API server checks.
-    "affinity": _closed(
-        nodeAffinity={"type": "object"}, podAffinity={"type": "object"}, podAntiAffinity={"type": "object"}
-    ),
-    "extraEnv": {"type": "array", "items": {"$ref": "#/definitions/variable"}},
-    "extraVolumes": _NAMED,
-    "initContainers": _NAMED,
-    "extraContainers": _NAMED,
-    "extraVolumeMounts": {"type": "array", "items": {"$ref": "#/definitions/mount"}},
-    "hostAliases": {"type": "array", "items": {"$ref": "#/definitions/alias"}},
-    "services.ipFamilyPolicy": _choice("", "SingleStack", "PreferDualStack", "RequireDualStack"),
-    "services.ipFamilies": {"type": "array", "maxItems": 2, "uniqueItems": True, "items": _choice("IPv4", "IPv6")},
-    "existingSecret": _NAME,
-    "namespace": _NAME,
-    "priorityClassName": _NAME,
-    "shards": _at_least(1, 64),
-    "replicasPerShard": _at_least(1, 4),
-    "replicas": _at_least(1, 64),
-    "minReplicas": _at_least(1, 64),
-    "maxReplicas": _at_least(1, 64),
-    "handoverSeconds": _SECONDS,
-    "stopSeconds": _at_least(1, 3600),
-    "streams": _LIST_OR_TEXT,
-    "symbols": _LIST_OR_TEXT | {"minLength": 1, "minItems": 1},
-    "secretKey": _KEY | {"minLength": 1},
-    "to": _PEERS,
-    "metricsFrom": _PEERS,
-    "ports": {"type": "array", "items": _PORT},
-    "interval": _DURATION,
-    "scrapeTimeout": _DURATION,
-    **{
-        f"kafka.secretKeys.{name}": _KEY
-        for name in ("username", "password", "oauthToken", "ca", "cert", "key", "keyPassword")
-    },
-    **{
-        f"schemaRegistry.secretKeys.{name}": _KEY
-        for name in ("username", "password", "ca", "cert", "key", "keyPassword")
-    },
-    "nameOverride": {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", "maxLength": 63},
-    "fullnameOverride": {"type": "string", "pattern": "^([a-z]([a-z0-9-]*[a-z0-9])?)?$"},
-    "image.repository": {"type": "string", "minLength": 1, "pattern": "^[^\\s@]+$"},
-    "image.tag": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{0,128}$"},
-    "image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
-    "image.pullPolicy": _choice("Always", "IfNotPresent", "Never"),
-    "imagePullSecrets": {"type": "array", "items": _closed(("name",), name=_NAME)},
-    "kafka.bootstrapServers": {
-        "type": ["string", "array"],
-        "pattern": f"^({_BROKER}(, *{_BROKER})*)?$",
-        "items": {"type": "string", "pattern": f"^{_BROKER}$"},
-    },
-    "kafka.securityProtocol": _choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
-    "kafka.saslMechanism": _choice("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
-    "kafka.caSecret.name": _NAME,
-    "kafka.caSecret.key": _KEY | {"minLength": 1},
-    "schemaRegistry.url": {"type": "string", "pattern": "^(https?://[^\\s@]+)?$"},
-    "exchange.wsUrl": {"type": "string", "pattern": "^(wss?://[^\\s]+)?$"},
-    "exchange.restUrl": {"type": "string", "pattern": "^(https?://[^\\s]+)?$"},
-    "accountProducer.symbols": _LIST_OR_TEXT,
-    "topicPrefix": {"type": "string", "pattern": "^[A-Za-z0-9._-]{0,128}$"},
-    "logLevel": _choice("debug", "info", "warning", "error"),
-    "logFormat": _choice("json", "text"),
-    "topics.mode": _choice("job", "strimzi", "none"),
-    "topics.strimzi.cluster": _NAME,
-    "topics.strimzi.replicas": _at_least(0, 32767),
-    "topics.strimzi.apiVersion": _choice("", "kafka.strimzi.io/v1", "kafka.strimzi.io/v1beta2"),
-    "hookJob.activeDeadlineSeconds": _at_least(1),
-    "hookJob.backoffLimit": _at_least(0, 100),
-    "hookJob.ttlSecondsAfterFinished": _at_least(0),
-    "bookBuilder.hpa.targetCPUUtilizationPercentage": _at_least(1, 1000),
-    "bookBuilder.keda.lagThreshold": _at_least(1),
-    "bookBuilder.keda.pollingInterval": _at_least(1, 3600),
-    "bookBuilder.keda.stabilizationSeconds": _SECONDS,
-    "serviceAccount.name": _NAME,
-    "podSecurity.runAsUser": _USER_OR_CLUSTER,
-    "podSecurity.runAsGroup": _USER_OR_CLUSTER,
-    "podSecurity.fsGroup": _USER_OR_CLUSTER,
-    "topologySpread.topologyKeys": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
-    "topologySpread.whenUnsatisfiable": _choice("ScheduleAnyway", "DoNotSchedule"),
-    "podDisruptionBudget.maxUnavailable": _at_least(1, 64),
-    "serviceMonitor.metricRelabelings": {"type": "array", "items": {"$ref": "#/definitions/relabeling"}},
-    "prometheusRule.runbookBaseUrl": {"type": "string", "pattern": "^(https?://[^\\s]+)?$"},
-    "prometheusRule.disabledAlerts": {"type": "array", "items": {"type": "string", "pattern": "^[A-Za-z0-9_]+$"}},
-}
-
 
 def schema(text: str) -> dict[str, Any]:
     """values.schema.json for a values file."""
@@ -352,7 +174,7 @@ def _described(default: Mapping[str, Any], before: str, descriptions: Mapping[st
             properties[key] = {"description": descriptions[path]} | _or_empty(_allowed(path, key, value))
         else:
             properties[key] = _or_empty(_described(value, f"{path}.", descriptions))
-    return _closed(**properties)
+    return closed(**properties)
 
 
 def _or_empty(rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -378,7 +200,7 @@ def _allowed(path: str, key: str, default: Any) -> dict[str, Any]:
     if isinstance(default, bool):
         return {"type": "boolean"}
     if isinstance(default, str):
-        return _TEXT
+        return TEXT
     raise ValueError(f"{path}: say in RULES what is allowed")
 
 
@@ -387,13 +209,12 @@ def config_settings(part: str) -> dict[str, dict[str, Any]]:
     if part == "common":
         services = [config_settings(each) for each in SETTINGS_OF_CONFIG if each != "sandbox"]
         names = [name for service in services for name in service]
-        return {
-            name: rule
-            for service in services
-            for name, rule in service.items()
-            if names.count(name) > 1
-            if name != "log_level"
-        }
+        rules: dict[str, dict[str, Any]] = {}
+        for service in services:
+            for name, rule in service.items():
+                if names.count(name) > 1 and name not in NOT_FOR_ALL:
+                    rules.setdefault(name, rule)
+        return rules
     model = SETTINGS_OF_CONFIG[part]
     excluded = SET_BY_THE_CHART_IN_THE_SANDBOX if part == "sandbox" else SET_BY_THE_CHART
     described = model.model_json_schema()["properties"]
@@ -406,7 +227,7 @@ def config_settings(part: str) -> dict[str, dict[str, Any]]:
 
 def config_schema(part: str) -> dict[str, Any]:
     """What a part's `config` may hold."""
-    return _closed(**{name: _or_empty(rule) for name, rule in sorted(config_settings(part).items())})
+    return closed(**{name: _or_empty(rule) for name, rule in sorted(config_settings(part).items())})
 
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:
@@ -429,7 +250,7 @@ def _plain(described: dict[str, Any]) -> dict[str, Any]:
     if arms:
         return plain | {"anyOf": arms}
     if described.get("type") == "array":
-        return plain | _LIST_OR_TEXT
+        return plain | LIST_OR_TEXT
     return plain
 
 

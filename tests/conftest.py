@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 from thoroughness import load_profile
 
 load_profile()

@@ -2,6 +2,7 @@
 
 import subprocess
 
+from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -14,7 +15,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
+from plant import wait_until
 
 RIGHTS_CAN_BE_DENIED = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -24,12 +26,26 @@ RIGHTS_CAN_BE_DENIED = {
 
 
 def limit_records(broker: BlockingKafka, topic: str, size_bytes: int) -> None:
-    """From now on the topic takes no batch that is larger."""
-    limit = ConfigEntry("max.message.bytes", str(size_bytes), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[limit])
+    """From now on the topic takes no batch that is larger: waits until the only broker does so."""
     admin = _admin(broker)  # it answers no more once nobody holds it
-    for changed in admin.incremental_alter_configs([resource]).values():
-        changed.result(30)
+    _set(admin, topic, "max.message.bytes", size_bytes)
+    # A broker describes a setting a moment before its log obeys it, but makes one change after the other: once it
+    # describes a second one, the first is obeyed.
+    _set(admin, topic, "file.delete.delay.ms", 60_000 + size_bytes)
+
+
+def _set(admin: AdminClient, topic: str, name: str, value: int) -> None:
+    """Change a setting of a topic, and wait until the broker describes it so."""
+    change = ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[change])
+    (changed,) = admin.incremental_alter_configs([resource]).values()
+    changed.result(30)
+
+    def described() -> bool:
+        (settings,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+        return bool(settings.result(30)[name].value == str(value))
+
+    wait_until(f"the broker knows {name} of {topic}", described)
 
 
 def deny_reading(broker: BlockingKafka, topic: str) -> None:
@@ -66,6 +82,13 @@ def throttle_reading(broker: BlockingKafka, client_id: str, bytes_a_second: int)
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def write_garbage(bootstrap_servers: str, topic: str) -> None:
+    """Another program writes to the topic what is no record of ours."""
+    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer.produce(topic, b"garbage", b"SOL_USDC")
+    assert producer.flush(30) == 0
 
 
 def _admin(broker: BlockingKafka) -> AdminClient:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
-from backpack_streams.embedded.ports import free_ports
+from embedded_kafka import BlockingKafka, EmbeddedKafka
+from embedded_kafka.ports import free_ports
 from forwarder import Forwarder
 
 

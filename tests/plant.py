@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +61,13 @@ def get(url: str) -> str:
         return str(answer.read().decode())
 
 
+def keep_asking(url: str, over: threading.Event) -> None:
+    """Ask ten times a second until `over`, whatever the answer is."""
+    while not over.wait(0.1):
+        with suppress(OSError):
+            get(url)
+
+
 class Process:
     """One command running; its log lies in `log`."""
 
@@ -104,6 +113,16 @@ class Service(Process):
             return "ready" in get(f"http://127.0.0.1:{self.port}/readyz")
         except OSError:
             return False
+
+    def why_not_ready(self) -> str:
+        """What a probe is answered; empty from a service that is ready, or does not listen yet."""
+        try:
+            get(f"http://127.0.0.1:{self.port}/readyz")
+        except urllib.error.HTTPError as answer:
+            return " ".join(json.load(answer)["reasons"])
+        except OSError:
+            pass
+        return ""
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
@@ -248,7 +267,7 @@ class Plant:
     def _exchange_flags(self, service: str) -> tuple[str, ...]:
         if service == "book-builder":
             return ()  # Kafka is all it knows
-        ws_url = ("--ws-url", self.exchange.ws_url) if service != "rest-poller" else ()
+        ws_url = () if service in ("rest-poller", "gateway") else ("--ws-url", self.exchange.ws_url)
         return (*ws_url, "--rest-url", self.exchange.rest_url, *self.access.exchange_flags)
 
     def start_ready(self, service: str, *options: str) -> Service:

@@ -62,10 +62,10 @@ class StubProducer:
 
     async def _write(self, name: str, record: str, key: str, row: dict[str, Any]) -> None:
         encode = self._codec.encoder(record, self._prefix + name)
-        lane = self._publisher.lane(self._prefix + name, key.encode())
-        if not lane.append(key.encode(), encode(self._codec.rows(record)(row)), now_us() // 1000):
+        partition_queue = self._publisher.partition_queue(self._prefix + name, key.encode())
+        if not partition_queue.append(key.encode(), encode(self._codec.rows(record)(row)), now_us() // 1000):
             raise BackpackStreamsError("no room")
-        await lane.settled()
+        await partition_queue.settled()
         place = name, partition_of(key.encode(), self._partitions(name))
         self._next[place] = self._next.get(place, 0) + 1
 
@@ -116,7 +116,9 @@ class StubProducer:
 
     def _partitions(self, name: str) -> int:
         """As many as the topic had when this instance came."""
-        return sum(lane.topic == self._prefix + name for lane in self._publisher.lanes())
+        return sum(
+            partition_queue.topic == self._prefix + name for partition_queue in self._publisher.partition_queues()
+        )
 
     def _offsets(self, name: str) -> dict[str, Any]:
         """Good while nobody else writes to this prefix."""

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from backpack_streams.bus.registry import known_schemas
     from backpack_streams.bus.registry_client import RegistryConnection
     from backpack_streams.errors import BackpackStreamsError, BookError, BusError, CodecError, UsageError
-    from backpack_streams.sequencing.trade_order import Hole
-    from backpack_streams.sequencing.trade_order import Hole as Gap
+    from backpack_streams.sequencing.trade_order import Gap
 
 __all__ = [
     "BackpackStreamsError",
@@ -46,7 +45,6 @@ __all__ = [
     "Coverage",
     "Fill",
     "Gap",
-    "Hole",
     "KafkaConnection",
     "KafkaRefusedError",
     "KafkaSettings",
@@ -85,8 +83,7 @@ _WHERE = {
     "CodecError": "backpack_streams.errors",
     "Coverage": "backpack_streams.books.order_book",
     "Fill": "backpack_streams.books.order_book",
-    "Gap": "backpack_streams.sequencing.trade_order:Hole",
-    "Hole": "backpack_streams.sequencing.trade_order",
+    "Gap": "backpack_streams.sequencing.trade_order",
     "KafkaConnection": "backpack_streams.bus.connection",
     "KafkaRefusedError": "backpack_streams.bus.connection",
     "KafkaSettings": "backpack_streams.bus.connection:KafkaConnection",

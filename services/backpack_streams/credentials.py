@@ -13,12 +13,16 @@ from typing import Any, Generic, Self, TypeVar
 from backpack_streams.errors import UsageError
 from backpack_streams.shown_text import LINE_ENDS
 
-__all__ = ["Renewed", "RenewedContext", "SecretFile"]
+__all__ = ["Renewed", "RenewedContext", "SecretFile", "UnfitFilesError"]
 
 logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 _Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+class UnfitFilesError(UsageError):
+    """Files exist, but cannot be used together: they are wrong, or something is replacing them one after the other at this moment."""
 
 
 class SecretFile:

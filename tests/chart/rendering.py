@@ -175,7 +175,8 @@ def _complaint(text: str, kubernetes: str) -> str:
     """Most resources are the same in many combinations of values."""
     resource = json.loads(text)
     group = resource["apiVersion"].rpartition("/")[0]
-    if "." in group and not group.endswith(".k8s.io"):
+    is_custom = (resource["apiVersion"], resource["kind"]) in _custom_validators()
+    if is_custom or ("." in group and not group.endswith(".k8s.io")):
         errors = [
             f"{'.'.join(map(str, error.path))}: {error.message}" for error in _custom(resource).iter_errors(resource)
         ]

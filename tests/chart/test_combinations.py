@@ -1,8 +1,8 @@
 """The documented switches render in every combination, and the oldest and newest Kubernetes take what comes out.
 
-All of them together have 10**8 combinations. On every run each two choices meet. With HYPOTHESIS_PROFILE=thorough each part of each
-resource is rendered in every combination of what changes it. Since nothing else does, and Kubernetes judges each part by itself, these
-are all combinations.
+All of them together have more than 10**9 combinations. On every run each two choices meet. With HYPOTHESIS_PROFILE=thorough each part
+of each resource is rendered in every combination of what changes it. Since nothing else does, and Kubernetes judges each part by itself,
+these are all combinations.
 """
 
 import itertools
@@ -49,6 +49,40 @@ SWITCHES: dict[str, dict[str, Values]] = {
         "fixed": nested("bookBuilder.replicas", 3),
         "hpa": nested("bookBuilder.hpa.enabled", True),
         "keda": nested("bookBuilder.keda.enabled", True),
+    },
+    "gateway": {
+        "off": {},
+        "alone": {"gateway": {"enabled": True, "config": {"rest_fallback": False}}},
+        "balanced": {
+            "gateway": {
+                "enabled": True,
+                "replicas": 2,
+                "existingSecret": "gateway-keys",
+                "service": {"type": "LoadBalancer", "port": 80, "annotations": {"cloud.example.com/internal": "true"}},
+            }
+        },
+        "public": {
+            "gateway": {
+                "enabled": True,
+                "existingSecret": "gateway-keys",
+                "secretKey": "desk",
+                "config": {"cors_origins": ["https://desk.example.com"], "max_age": 2.5},
+                "hpa": {"enabled": True},
+                "ingress": {
+                    "enabled": True,
+                    "className": "nginx",
+                    "annotations": {"cert-manager.io/cluster-issuer": "letsencrypt"},
+                    "hosts": ["market.example.com", "*.market.example.com"],
+                    "tls": [{"hosts": ["market.example.com"], "secretName": "market-tls"}],
+                },
+                "httpRoute": {
+                    "enabled": True,
+                    "parentRefs": [{"name": "edge", "namespace": "infra", "sectionName": "https", "port": 443}],
+                    "hostnames": ["market.example.com"],
+                    "annotations": {"team": "data"},
+                },
+            }
+        },
     },
     "sandbox": switch("sandbox.enabled"),
     "exchange": switch("exchange", {"wsUrl": "wss://ws.example.com:8443", "restUrl": "https://rest.example.com"}, {}),
@@ -98,6 +132,7 @@ SWITCHES: dict[str, dict[str, Values]] = {
             "networkPolicy": {
                 "metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
                 "dns": {"to": [{"namespaceSelector": {}}], "ports": [53, 5353]},
+                "gatewayFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
                 "kafka": {"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}], "ports": [9094]},
                 "exchange": {"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]},
             }
@@ -249,12 +284,13 @@ def parts_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_unknown_fields_are_seen(chart: Chart) -> None:
-    for kind in ("Deployment", "ServiceMonitor", "ScaledObject", "KafkaTopic", "PrometheusRule"):
+    for kind in ("Deployment", "ServiceMonitor", "ScaledObject", "KafkaTopic", "PrometheusRule", "HTTPRoute"):
         values = merged(
             SWITCHES["monitor"]["on"],
             SWITCHES["builder"]["keda"],
             SWITCHES["topics"]["strimzi"],
             SWITCHES["rules"]["on"],
+            SWITCHES["gateway"]["public"],
         )
         resource = next(each for each in chart.render(values) if each["kind"] == kind)
         assert complaints([resource], NEWEST) == []

@@ -14,6 +14,7 @@ from backpack_streams.bus.topics import TOPICS
 from backpack_streams.cli.commands import COMMANDS, load
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.feed import beginning, handover, overlap, vouching
+from backpack_streams.runtime import http_server
 from backpack_streams.runtime.settings_sources import read_settings
 from chart.rendering import (
     LEAST,
@@ -32,6 +33,7 @@ from chart_files import CHART
 
 ALL: dict[str, Any] = merged(
     SWITCHES["account"]["on"],
+    SWITCHES["gateway"]["public"],
     SWITCHES["sandbox"]["on"],
     SWITCHES["monitor"]["on"],
     SWITCHES["rules"]["on"],
@@ -142,7 +144,7 @@ def test_more_shards_leave_the_others_their_names(chart: Chart) -> None:
 
 def test_a_new_producer_is_there_before_the_old_one_leaves(chart: Chart) -> None:
     resources = chart.render(ALL, {"perpProducer": {"handoverSeconds": 40}})
-    for name in ("market-producer-0", "perp-producer-0", "account-producer", "book-builder"):
+    for name in ("market-producer-0", "perp-producer-0", "account-producer", "book-builder", "gateway"):
         spec = one(resources, "Deployment", name)["spec"]
         assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     assert one(resources, "Deployment", "rest-poller")["spec"]["strategy"] == {"type": "Recreate"}
@@ -178,6 +180,7 @@ def test_a_pod_has_as_long_as_its_program_may_take_to_stop(chart: Chart) -> None
         "account-producer": kafka + sockets + last_watermark,
         "rest-poller": kafka,
         "book-builder": kafka + leaving,
+        "gateway": http_server.SHUTDOWN_SECONDS + leaving,
     }
     resources = chart.render(ALL)
     for name, seconds in needed.items():
@@ -230,6 +233,7 @@ def test_only_who_needs_a_secret_has_it(chart: Chart) -> None:
         "perp-producer": services,
         "rest-poller": services,
         "book-builder": services,
+        "gateway": services | {"gateway-keys"},
         "account-producer": services | {"account"},
         "doctor": services | {"account"},
         "topics": {"kafka-login"},
@@ -298,6 +302,7 @@ def test_budgets_are_for_services_of_several_pods(chart: Chart) -> None:
         "market-producer",
         "perp-producer",
         "book-builder",
+        "gateway",
     }
     assert all(each["spec"]["maxUnavailable"] == 1 for each in budgets.values())
 
@@ -345,9 +350,14 @@ def test_image(chart: Chart) -> None:
         return {container["image"] for pod in pods(chart.render(ALL, *parts)) for container in own_containers(pod)}
 
     digest = "sha256:" + "1f" * 32
-    assert images() == {"backpack-streams:0.1.0"}
-    assert images({"image": {"repository": "r/b", "tag": "edge"}}) == {"r/b:edge"}
-    assert images({"image": {"repository": "r/b", "tag": "edge", "digest": digest}}) == {f"r/b@{digest}"}
+    assert images() == {"backpack-streams:0.1.0", "backpack-streams-sandbox:0.1.0"}
+    assert images({"image": {"repository": "r/b", "tag": "edge"}}) == {"r/b:edge", "r/b-sandbox:edge"}
+    # A digest is that of one image, so the sandbox's has its own.
+    ours = {"repository": "r/b", "tag": "edge", "digest": digest}
+    assert images({"image": ours}) == {f"r/b@{digest}", "r/b-sandbox:edge"}
+    sandbox = {"sandbox": {"image": {"repository": "s", "digest": digest.replace("1f", "2e")}}}
+    assert images({"image": ours}, sandbox) == {f"r/b@{digest}", f"s@{digest.replace('1f', '2e')}"}
+    assert images({"sandbox": {"image": {"tag": "t"}}}) == {"backpack-streams:0.1.0", "backpack-streams-sandbox:t"}
 
 
 # ---- hooks
@@ -418,10 +428,15 @@ def test_strimzis_topics_are_the_programs_own(chart: Chart) -> None:
 
 def test_an_autoscaler_has_the_number_to_itself(chart: Chart) -> None:
     assert one(chart.render({"bookBuilder": {"replicas": 3}}), "Deployment", "book-builder")["spec"]["replicas"] == 3
-    for choice, kind in (("hpa", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")):
-        resources = chart.render(SWITCHES["builder"][choice])
-        assert "replicas" not in one(resources, "Deployment", "book-builder")["spec"]
-        target = one(resources, kind, "book-builder")["spec"]["scaleTargetRef"]["name"]
+    assert one(chart.render(SWITCHES["gateway"]["balanced"]), "Deployment", "gateway")["spec"]["replicas"] == 2
+    for name, values, kind in (
+        ("book-builder", SWITCHES["builder"]["hpa"], "HorizontalPodAutoscaler"),
+        ("book-builder", SWITCHES["builder"]["keda"], "ScaledObject"),
+        ("gateway", SWITCHES["gateway"]["public"], "HorizontalPodAutoscaler"),
+    ):
+        resources = chart.render(values)
+        assert "replicas" not in one(resources, "Deployment", name)["spec"]
+        target = one(resources, kind, name)["spec"]["scaleTargetRef"]["name"]
         assert target in of_kind(resources, "Deployment")
 
 
@@ -491,7 +506,7 @@ def test_the_monitor_finds_every_service(chart: Chart) -> None:
     wanted = monitor["selector"]["matchLabels"].items()
     found = [each for each in of_kind(resources, "Service").values() if wanted <= each["metadata"]["labels"].items()]
     assert {each["metadata"]["labels"]["app.kubernetes.io/component"] for each in found} == {
-        *("market-producer", "perp-producer", "account-producer", "rest-poller", "book-builder"),
+        *("market-producer", "perp-producer", "account-producer", "rest-poller", "book-builder", "gateway"),
     }
     for each in found:
         assert each["spec"]["publishNotReadyAddresses"] is True
@@ -538,7 +553,10 @@ def notes(chart: Chart, folder: Path, *parts: dict[str, Any]) -> str:
 def test_the_notes_say_what_to_look_at(chart: Chart, tmp_path: Path) -> None:
     text = notes(chart, tmp_path, ALL, SWITCHES["kafka"]["strimzi-user"])
     assert f"helm test {RELEASE} --namespace {NAMESPACE}" in text
-    assert f"kubectl get secret --namespace {NAMESPACE} kafka-login my-cluster-cluster-ca-cert account" in text
+    assert (
+        f"kubectl get secret --namespace {NAMESPACE} kafka-login my-cluster-cluster-ca-cert account gateway-keys"
+        in text
+    )
     assert "The sandbox is not the exchange" in text
     assert "another topicPrefix" in text
 

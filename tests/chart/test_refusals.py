@@ -102,6 +102,26 @@ BY_THE_SCHEMA: dict[str, tuple[Values, str]] = {
         {"services": {"ipFamilies": ["IPv5"]}},
         "'/services/ipFamilies/0': value must be one of 'IPv4', 'IPv6'",
     ),
+    "a type of Service that is none": (
+        {"gateway": {"service": {"type": "ExternalName"}}},
+        "'/gateway/service/type': value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'",
+    ),
+    "a host that is none": (
+        {"gateway": {"ingress": {"hosts": ["https://market.example.com/"]}}},
+        "'/gateway/ingress/hosts/0': 'https://market.example.com/' does not match",
+    ),
+    "a parent's field misspelt": (
+        {"gateway": {"httpRoute": {"parentRefs": [{"name": "edge", "section": "https"}]}}},
+        "'/gateway/httpRoute/parentRefs/0': additional properties 'section' not allowed",
+    ),
+    "a file of keys beside the secret": (
+        {"gateway": {"config": {"keys_file": "/keys.json"}}},
+        "'/gateway/config': additional properties 'keys_file' not allowed",
+    ),
+    "one share of the limits for all": (
+        {"config": {"rate_limit_share": 0.8}},
+        "'/config': additional properties 'rate_limit_share' not allowed",
+    ),
     "a user by name": ({"podSecurity": {"runAsUser": "backpack"}}, "'/podSecurity/runAsUser': maxLength: "),
 }
 
@@ -115,7 +135,6 @@ TOGETHER: dict[str, tuple[Values, str]] = {
         {"kafka": {"bootstrapServers": None}},
         "kafka.bootstrapServers is needed: --set kafka.bootstrapServers=HOST:PORT",
     ),
-    "a gateway": ({"gateway": {"enabled": True}}, "gateway.enabled: this version has no gateway; leave it false"),
     "two autoscalers": (
         {"bookBuilder": {"hpa": {"enabled": True}, "keda": {"enabled": True}}},
         "bookBuilder.hpa.enabled and bookBuilder.keda.enabled are both true: two autoscalers would fight over one Deployment; enable one",
@@ -166,6 +185,26 @@ TOGETHER: dict[str, tuple[Values, str]] = {
     "an account without its key": (
         {"accountProducer": {"enabled": True}},
         "accountProducer.enabled needs accountProducer.existingSecret, the name of a secret with the account's private key",
+    ),
+    "a way in without keys": (
+        {"gateway": {"enabled": True, "ingress": {"enabled": True}}},
+        "gateway.ingress.enabled needs gateway.existingSecret, the name of a secret with API keys",
+    ),
+    "a route without keys": (
+        {"gateway": {"enabled": True, "httpRoute": {"enabled": True, "parentRefs": [{"name": "edge"}]}}},
+        "gateway.httpRoute.enabled needs gateway.existingSecret",
+    ),
+    "a load balancer without keys": (
+        {"gateway": {"enabled": True, "service": {"type": "LoadBalancer"}}},
+        "gateway.service.type LoadBalancer needs gateway.existingSecret",
+    ),
+    "a route of no gateway": (
+        {"gateway": {"enabled": True, "existingSecret": "keys", "httpRoute": {"enabled": True}}},
+        "gateway.httpRoute.enabled needs gateway.httpRoute.parentRefs, the Gateways that the route belongs to",
+    ),
+    "more gateways at least than at most": (
+        {"gateway": {"hpa": {"minReplicas": 9}}},
+        "gateway.hpa.minReplicas is above gateway.hpa.maxReplicas",
     ),
     "topics of no cluster": (
         {"topics": {"mode": "strimzi"}},

@@ -213,6 +213,7 @@ PARTS = {
     "account-producer": "accountProducer",
     "rest-poller": "restPoller",
     "book-builder": "bookBuilder",
+    "gateway": "gateway",
     "sandbox": "sandbox",
     "topics": "hookJob",
     "doctor": None,
@@ -249,6 +250,7 @@ def test_everything_that_listens_does_so_on_both_families(chart: Chart) -> None:
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         variable = "BACKPACK_STREAMS_HOST" if name.endswith("sandbox") else "BACKPACK_STREAMS_METRICS_HOST"
         assert environment(container)[variable] == "*"
+        assert environment(container).get("BACKPACK_STREAMS_HOST", "*") == "*"
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert "host" not in container[probe].get("httpGet", container[probe].get("tcpSocket"))
 
@@ -257,7 +259,7 @@ def test_services_have_the_families_that_are_asked_for(chart: Chart) -> None:
     plain = of_kind(chart.render(ALL), "Service").values()
     assert not any({"ipFamilyPolicy", "ipFamilies"} & each["spec"].keys() for each in plain)
     both = of_kind(chart.render(ALL, SWITCHES["families"]["both"]), "Service").values()
-    assert len(both) == len(plain) >= 6
+    assert len(both) == len(plain) >= 8
     for each in both:
         assert (each["spec"]["ipFamilyPolicy"], each["spec"]["ipFamilies"]) == ("RequireDualStack", ["IPv6", "IPv4"])
 
@@ -288,7 +290,7 @@ def test_services_and_the_doctor_take_the_same_way_to_the_exchange(chart: Chart)
     exchange = {"BACKPACK_STREAMS_EXCHANGE_PROXY", "BACKPACK_STREAMS_EXCHANGE_CA_FILE"}
     rest, sockets = {"BACKPACK_STREAMS_REST_READ_TIMEOUT"}, {"BACKPACK_STREAMS_WS_CONNECT_TIMEOUT"}
     producers = dict.fromkeys(("market-producer", "perp-producer", "account-producer"), exchange | rest | sockets)
-    wanted = {**producers, "rest-poller": exchange | rest, "doctor": exchange}
+    wanted = {**producers, "rest-poller": exchange | rest, "gateway": exchange | rest, "doctor": exchange}
     for pod in pods(chart.render(ALL, {"config": way})):
         component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
         for container in own_containers(pod):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backpack_streams.bus.topics import TOPICS
-from backpack_streams.embedded.downloads import cache_folder, sha256_of
+from embedded_kafka.downloads import cache_folder, sha256_of
 
 HERE = Path(__file__).parent / "asyncapi"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import PROGRAM, Plant, running_plant, wait_until
 from reading import read_topic
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import PROGRAM, free_port, running_plant, wait_until
 
 
@@ -53,13 +53,12 @@ def test_unknown_symbols(kafka: BlockingKafka, tmp_path: Path) -> None:
         ("tail", "backpack.market.trade"),
         ("book", "all", "--once"),
         ("topics", "apply"),
-        ("market-producer", "--metrics-port", "0"),
     ],
 )
 def test_kafka_unreachable(command: tuple[str, ...]) -> None:
     port = free_port()
     done = run(*command, "--bootstrap-servers", f"127.0.0.1:{port}")
-    one_line(done, 1, f"127.0.0.1:{port}", "cannot be reached", "bootstrap_servers")
+    one_line(done, 1, f"127.0.0.1:{port}", "unreachable", "bootstrap_servers")
 
 
 def test_port_in_use() -> None:

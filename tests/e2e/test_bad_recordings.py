@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from test_bad_input import one_line, run
 
-from backpack_streams.embedded import BlockingKafka
 from backpack_streams.recording.parts import PartFile
 from backpack_streams.recording.records import About, encode
+from embedded_kafka import BlockingKafka
 from plant import running_plant
 
 ANY_PORTS = ("--ws-port", "0", "--rest-port", "0")

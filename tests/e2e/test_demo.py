@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,145 +12,31 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+import httpx
 import pytest
 
-from backpack_streams.embedded.ports import free_ports
+from e2e.demo_process import (
+    HOST,
+    DemoProcess,
+    descendants,
+    is_program,
+    open_ports,
+    programs_in,
+    run,
+    still_running,
+)
 
-HOST = "127.0.0.1"
-PROGRAM = [sys.executable, "-m", "backpack_streams.cli.main"]
 # Above all a bound for machines that are busy with other things: on an idle one the demo is LIVE within 15 s.
-LIVE_WITHIN_SECONDS = 60
+LIVE_WITHIN_SECONDS = 120
+# A broker that was killed is let in again once its old session has ended, 20 s later.
+BROKER_BACK_WITHIN_SECONDS = 100
 SYMBOL = "BTC_USDC_PERP"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are followed through /proc")
-
-
-class DemoProcess:
-    """`backpack-streams demo` on free ports, in a process group of its own, as a terminal would start it."""
-
-    def __init__(self, folder: Path, *flags: str) -> None:
-        self.kafka_port, self.ws_port, self.rest_port, self.control_port = free_ports(4, HOST)
-        self.folder = folder
-        self._output = folder / "output"
-        ports = {"kafka": self.kafka_port, "ws": self.ws_port, "rest": self.rest_port, "control": self.control_port}
-        arguments = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*PROGRAM, "demo", *arguments, "--data-dir", str(folder / "data"), *flags],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        return self.kafka_port, self.ws_port, self.rest_port, self.control_port
-
-    @property
-    def bootstrap_servers(self) -> str:
-        return f"{HOST}:{self.kafka_port}"
-
-    @property
-    def control_url(self) -> str:
-        return f"http://{HOST}:{self.control_port}"
-
-    def output(self) -> str:
-        return self._output.read_text("utf-8")
-
-    def wait_for(self, pattern: str, seconds: float) -> "re.Match[str]":
-        """The first line that matches; fails when the demo ends or the time is over first."""
-        deadline = time.monotonic() + seconds
-        while True:
-            has_ended = self.process.poll() is not None
-            if found := re.search(pattern, self.output(), re.MULTILINE):
-                return found
-            assert not has_ended, f"the demo ended: {self.output()}"
-            assert time.monotonic() < deadline, f"no {pattern!r} within {seconds} s: {self.output()}"
-            time.sleep(0.1)
-
-    def interrupt(self) -> None:
-        """Ctrl-C: SIGINT to the whole foreground group."""
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def end(self, seconds: float) -> int:
-        """The exit code."""
-        return self.process.wait(seconds)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Whatever a test did, nothing of it stays: the programs end with their parent."""
-        self.process.kill()
-        self.process.wait()
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Every process that comes of `pid` (Linux only), with its command line."""
-    children: dict[int, list[int]] = {}
-    for child, parent in _parents():
-        children.setdefault(parent, []).append(child)
-    found: dict[int, str] = {}
-    waiting = [pid]
-    while waiting:
-        for child in children.get(waiting.pop(), ()):
-            waiting.append(child)
-            with suppress(OSError):  # it ended meanwhile
-                found[child] = Path(f"/proc/{child}/cmdline").read_text("utf-8", "replace").replace("\0", " ")
-    return found
-
-
-def _parents() -> Iterator[tuple[int, int]]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it ended meanwhile
-            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
-            yield int(path.parent.name), int(fields[1])
-
-
-def is_program(name: str, command: str) -> bool:
-    """Whether a command line is that of a program of the demo, not of the watcher beside it."""
-    return f" {name} " in command and "watch.py" not in command
-
-
-def still_running(pids: dict[int, str], seconds: float) -> dict[int, str]:
-    """Those of `pids` that run when the time is over; returns as soon as there are none."""
-    deadline = time.monotonic() + seconds
-    while True:
-        left = {pid: command for pid, command in pids.items() if _runs(pid, command)}
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.1)
-
-
-def _runs(pid: int, command: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace").replace("\0", " ") == command
-    except OSError:
-        return False
-
-
-def open_ports(ports: tuple[int, ...]) -> list[int]:
-    """Those on which somebody listens."""
-    return [port for port in ports if _accepts(port)]
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex((HOST, port)) == 0
-
-
-def run(demo: DemoProcess, *arguments: str) -> list[dict[str, Any]]:
-    """What another terminal shows."""
-    command = [*PROGRAM, *arguments, "--bootstrap-servers", demo.bootstrap_servers]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 class Truth:
@@ -204,6 +91,12 @@ def test_it_comes_up_answers_and_ends_with_ctrl_c(tmp_path: Path) -> None:
         records = run(demo, "tail", "backpack.market.depth", "--json", "-n", "5")
         assert len(records) == 5
         assert {record["topic"] for record in records} == {"backpack.market.depth"}
+        assert demo.output().splitlines()[0].startswith(f"live page http://{HOST}:{demo.gateway_port}/")
+        page = httpx.get(f"http://{HOST}:{demo.gateway_port}/")
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        answer = httpx.get(f"http://{HOST}:{demo.gateway_port}/v1/orderbook", params={"symbol": SYMBOL}).json()
+        assert (answer["success"], answer["data"]["book_status"]) == (True, "LIVE")
+
         orders = run(demo, "tail", "backpack.account.order", "--json", "-n", "2", "--from-beginning")
         assert len(orders) == 2, "the account at the sandbox acts, and its producer publishes it"
 
@@ -231,19 +124,119 @@ def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
         assert open_ports(demo.ports) == []
 
 
-def test_a_program_that_dies_ends_the_demo_and_is_named(tmp_path: Path) -> None:
+def type_in_another_terminal(demo: DemoProcess, aim: str) -> None:
+    """Run what the demo suggests to try, as it stands there."""
+    command = demo.wait_for(rf"^  to {re.escape(aim)}: (.+)$", 10)[1]
+    subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=60)
+
+
+def test_a_producer_that_is_killed_is_restarted_and_the_books_come_back(tmp_path: Path) -> None:
     with DemoProcess(tmp_path) as demo:
-        demo.wait_for(r"account-producer started$", LIVE_WITHIN_SECONDS)
+        live = demo.wait_for(r"all 12 books LIVE after", LIVE_WITHIN_SECONDS)
+        killed = demo.pid("market-producer")
+        type_in_another_terminal(demo, "kill a producer")
+        log = re.escape(str(tmp_path / "data" / "logs" / "market-producer.log"))
+        pattern = rf"^market-producer ended unexpectedly \(by signal 9\): \S.* \(log: {log}\); restart in \d+\.\d s$"
+        ended = demo.wait_for(pattern, 10, after=live)
+        restarted = demo.wait_for(r"^market-producer restarted \(restart 1, pid (\d+)\)$", 30, after=ended)
+        # Any of the books: of twelve that go STALE at once, the demo names ten and counts the rest.
+        demo.wait_for(r"^\S+ is STALE: no producer has vouched for depth\.", LIVE_WITHIN_SECONDS, after=ended)
+        demo.wait_for(r"^market-producer ready again, \d+\.\d s after it ended$", LIVE_WITHIN_SECONDS, after=ended)
+        back = demo.wait_for(r"^all 12 books LIVE again after \d+\.\d s$", LIVE_WITHIN_SECONDS, after=ended)
+        assert demo.pid("market-producer") == int(restarted[1]) != killed
+        demo.wait_for(r"^up .*: 12 of 12 books LIVE, .*, restarts 1$", 20, after=back)
+
+        demo.interrupt()
+        assert demo.end(30) == 0
+        assert not (tmp_path / "data" / "pids").exists()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the demo suggests commands with curl")
+def test_what_it_suggests_to_try_shows_what_it_says(tmp_path: Path) -> None:
+    with DemoProcess(tmp_path) as demo:
+        live = demo.wait_for(r"all 12 books LIVE after", LIVE_WITHIN_SECONDS)
+        type_in_another_terminal(demo, "drop a frame")
+        stale = demo.wait_for(rf"^{SYMBOL} is STALE: update \d+ does not follow", 30, after=live)
+        demo.wait_for(rf"^gap in depth\.{SYMBOL} between ", 30, after=live)
+        demo.wait_for(rf"^{SYMBOL} is LIVE again", 30, after=stale)
+        type_in_another_terminal(demo, "close the exchange's sockets")
+        [book] = run(demo, "book", SYMBOL, "--once", "--json")
+        assert book["status"] == "LIVE"
+        file = (tmp_path / "data" / "what-to-try.txt").read_text()
+        suggested = re.findall(r"^  to .+?: (.+)$", demo.output(), re.MULTILINE)
+        assert len(suggested) == 6
+        assert [line for line in file.splitlines() if line and not line.startswith("#")] == suggested
+
+
+@pytest.mark.parametrize("program", ["sandbox", "kafka"])
+def test_the_exchange_and_kafka_come_back_too(tmp_path: Path, program: str) -> None:
+    with DemoProcess(tmp_path) as demo:
+        demo.wait_for(r"all 12 books LIVE after", LIVE_WITHIN_SECONDS)
+        os.kill(demo.pid(program), signal.SIGKILL)
+        ended = demo.wait_for(r"^(sandbox|Kafka broker 1) ended unexpectedly \(by signal 9\)", 10)
+        demo.wait_for(rf"^{program} ready again", BROKER_BACK_WITHIN_SECONDS, after=ended)
+        demo.wait_for(r"^all 12 books LIVE again", BROKER_BACK_WITHIN_SECONDS, after=ended)
         started = descendants(demo.process.pid)
-        [poller] = [pid for pid, command in started.items() if is_program("rest-poller", command)]
-        os.kill(poller, signal.SIGKILL)
-        assert demo.end(40) == 1
-        last = demo.output().splitlines()[-1]
-        assert last.startswith("backpack-streams demo: rest-poller ended unexpectedly (by signal 9): ")
-        assert f"(log: {tmp_path / 'data' / 'logs' / 'rest-poller.log'})" in last
-        assert "Traceback" not in demo.output()
+        demo.interrupt()
+        assert demo.end(40) == 0
         assert still_running(started, 0) == {}
         assert open_ports(demo.ports) == []
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "message"),
+    [
+        (2, r"rest-poller ended unexpectedly \(with exit code 2\): this is wrong \(log: \S+rest-poller.log\)"),
+        (1, r"rest-poller ended unexpectedly \(with exit code 1\): .*; it ended 3 times without ever being ready"),
+    ],
+    ids=["wrong usage", "never ready"],
+)
+def test_a_program_that_can_never_start_ends_the_demo(tmp_path: Path, exit_code: int, message: str) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'rest-poller' in sys.orig_argv:\n"
+        f"    print('this is wrong', flush=True), os._exit({exit_code})\n"
+    )
+    path = os.pathsep.join(filter(None, [str(broken), os.environ.get("PYTHONPATH")]))
+    with DemoProcess(tmp_path, environment={"PYTHONPATH": path}) as demo:
+        assert demo.end(2 * LIVE_WITHIN_SECONDS) == 1
+        last = demo.output().splitlines()[-1]
+        assert re.fullmatch("backpack-streams demo: " + message, last), last
+        assert "Traceback" not in demo.output()
+        assert open_ports(demo.ports) == []
+        assert not (tmp_path / "data" / "pids").exists()
+
+
+@pytest.mark.parametrize("line", [r"; restart in ", r"^market-producer restarted"], ids=["before", "after"])
+def test_ctrl_c_during_a_restart_ends_all(tmp_path: Path, line: str) -> None:
+    with DemoProcess(tmp_path) as demo:
+        demo.wait_for(r"^market-producer ready", LIVE_WITHIN_SECONDS)
+        os.kill(demo.pid("market-producer"), signal.SIGKILL)
+        demo.wait_for(line, 30)
+        started = descendants(demo.process.pid)
+        demo.interrupt()
+        assert demo.end(30) == 0
+        assert still_running(started, 0) == {}
+        assert open_ports(demo.ports) == []
+        assert "Traceback" not in demo.output()
+
+
+@pytest.mark.parametrize("line", ["^logs are in", "^kafka ready", "^sandbox ready"])
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice at once"])
+def test_ctrl_c_during_the_start_ends_all(tmp_path: Path, line: str, times: int) -> None:
+    with DemoProcess(tmp_path) as demo:
+        demo.wait_for(line, LIVE_WITHIN_SECONDS)
+        for _ in range(times):
+            demo.interrupt()
+            time.sleep(0.05)  # two signals at the same moment are one
+        # The second signal may find a demo that has stopped all and is about to exit with 0, or one whose interpreter has handed its
+        # signals back: that dies of it, which a shell shows as 130 too.
+        assert demo.end(30) in ([0] if times == 1 else [0, 130, -signal.SIGINT])
+        assert programs_in(tmp_path) == []
+        assert open_ports(demo.ports) == []
+        assert "Traceback" not in demo.output()
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
@@ -258,7 +251,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         assert open_ports(demo.ports) == []
 
 
-@pytest.mark.parametrize("flag", ["--kafka-port", "--ws-port", "--rest-port", "--control-port"])
+@pytest.mark.parametrize("flag", ["--kafka-port", "--ws-port", "--rest-port", "--control-port", "--gateway-port"])
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path, flag: str) -> None:
     with socket.create_server((HOST, 0)) as other:
         port = other.getsockname()[1]

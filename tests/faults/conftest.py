@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 
 
 @pytest.fixture(scope="session")

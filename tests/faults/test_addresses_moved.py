@@ -15,8 +15,8 @@ from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.progress import Health, look_at_kafka
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import EmbeddedKafka
-from backpack_streams.embedded.ports import free_ports
+from embedded_kafka import EmbeddedKafka
+from embedded_kafka.ports import free_ports
 from forwarder import Forwarder
 from moving_cluster import MovingCluster
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from backpack_streams.books.auditing import BEYOND_SECONDS
+from backpack_streams.audits.auditing import AHEAD_SECONDS
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Plant, running_plant, same_book, wait_until
 from reading import read_topic
 
@@ -59,7 +59,7 @@ def status(plant: Plant) -> str:
 def test_a_forged_update_is_found_shown_and_healed(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "forged.") as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "300", "--frames", "900", "--start", "subscribed")
-        poller = plant.start_ready("rest-poller", "--seed-refresh", "0")
+        poller = plant.start_ready("rest-poller", "--snapshot-refresh", "0")
         producer = plant.start_ready("market-producer", "--streams", "depth,trade")
         exchange.wait_finished()
         plant.books(SYMBOL)
@@ -94,7 +94,7 @@ def test_a_forged_update_is_found_shown_and_healed(kafka: BlockingKafka, tmp_pat
 
         builder = plant.start_ready("book-builder")
         gaps_before = len(read_topic(plant.bootstrap_servers, "forged.ops.gap", "Gap"))
-        plant.start_ready("rest-poller", "--seed-refresh", "0")
+        plant.start_ready("rest-poller", "--snapshot-refresh", "0")
         wait_until("the audit finds it", lambda: bool(audits(plant, "MISMATCH")))
         [found] = audits(plant, "MISMATCH")
         assert found["different_levels"] == row["different_levels"]
@@ -119,7 +119,7 @@ def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
 ) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "standing.") as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "300", "--frames", "900", "--start", "subscribed")
-        poller = plant.start_ready("rest-poller", "--seed-refresh", "4")
+        poller = plant.start_ready("rest-poller", "--snapshot-refresh", "4")
         plant.start_ready("market-producer", "--streams", "depth,trade")
         plant.start_ready("book-builder")
         exchange.wait_finished()
@@ -138,10 +138,10 @@ def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
         assert SYMBOL in message
 
         # It fetches each book once, at its start; the second time is for the builder's suspicion.
-        plant.start_ready("rest-poller", "--seed-refresh", "0")
+        plant.start_ready("rest-poller", "--snapshot-refresh", "0")
         wait_until("the builder's audit finds it", lambda: bool(audits(plant, "MISMATCH")), seconds=60)
         [wanted] = audits(plant, "WANTED")
-        assert f"it has stood at update {forged_id} for {BEYOND_SECONDS:g} s" in wanted["reason"]
+        assert f"it has stood at update {forged_id} for {AHEAD_SECONDS:g} s" in wanted["reason"]
         [found] = audits(plant, "MISMATCH")
         assert (found["book_update_id"], found["snapshot_update_id"]) == (forged_id, truth["last_update_id"])
         gaps = [gap.value for gap in read_topic(plant.bootstrap_servers, "standing.ops.gap", "Gap") if gap.value]
@@ -159,7 +159,7 @@ def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
 def test_right_books_are_never_accused_in_full_traffic(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "audited.") as plant:
         exchange = plant.start_exchange("--symbols", "3", "--rate", "600", "--start", "control")
-        plant.start_ready("rest-poller", "--seed-refresh", "0.3")
+        plant.start_ready("rest-poller", "--snapshot-refresh", "0.3")
         plant.start_ready("market-producer", "--streams", "depth,trade")
         builder = plant.start_ready("book-builder")
         exchange.order("snapshot-behind", symbol=SYMBOL, updates=100, count=4)
@@ -185,7 +185,7 @@ def test_a_book_that_cannot_be_compared_is_no_match(kafka: BlockingKafka, tmp_pa
         done = plant.run("audit", SYMBOL, "--rest-url", plant.exchange.rest_url, "--timeout", "2")
         assert done.returncode == 1
         assert "NOT_COMPARABLE" in done.stdout
-        assert "no seed yet" in done.stdout
+        assert "no snapshot yet" in done.stdout
         assert done.stderr.startswith(f"backpack-streams audit: 1 book is not compared within 2 s: {SYMBOL}")
         assert done.stderr.count("\n") == 1
         unknown = plant.run("audit", "BTC_USDC_PRP", "--rest-url", plant.exchange.rest_url)

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Plant, Service, running_plant, same_book, wait_until
 from reading import Read, read_topic
 
@@ -24,11 +24,11 @@ Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
 
 class Replayed:
-    """One market by dict and Decimal: its book after each update, from the first seed on."""
+    """One market by dict and Decimal: its book after each update, from the first snapshot on."""
 
-    def __init__(self, seed: dict[str, Any], updates: list[Read]) -> None:
-        self.ids = [seed["last_update_id"]]
-        self.books = [(self._side(seed["bids"]), self._side(seed["asks"]))]
+    def __init__(self, snapshot: dict[str, Any], updates: list[Read]) -> None:
+        self.ids = [snapshot["last_update_id"]]
+        self.books = [(self._side(snapshot["bids"]), self._side(snapshot["asks"]))]
         self.offsets = [-1]
         for update in updates:
             value = update.value

@@ -11,13 +11,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Plant, Service, running_plant, same_book, wait_until
 from reading import read_topic
 
 SYMBOLS = 8
 PARTITIONS, PARTITIONS_AFTER = 8, 12
-POLLER = ("rest-poller", "--seed-refresh", "4")
+POLLER = ("rest-poller", "--snapshot-refresh", "4")
 BUILDER = ("book-builder", "--session-timeout", "30", "--checkpoint-seconds", "1", "--checkpoint-updates", "100")
 
 

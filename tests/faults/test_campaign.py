@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from faults.campaign.campaign import Campaign
+from faults.campaign.gateway_readers import GATEWAY_READERS
 from faults.campaign.readers import BOOK_READERS
 from faults.campaign.schedule import schedule
 from faults.campaign.sights import COMMAND, TOP
@@ -23,7 +24,12 @@ MOMENTS = 10
 @pytest.mark.parametrize(
     ("seed", "doubled", "struck", "kinds"),
     [
-        (111, True, ("market-producer-2", "rest-poller", "book-builder"), ("kill", "kill-twice", "terminate", "close")),
+        (
+            111,
+            True,
+            ("market-producer-2", "rest-poller", "book-builder", "gateway"),
+            ("kill", "kill-twice", "terminate", "close"),
+        ),
         (
             208,
             False,
@@ -53,6 +59,8 @@ def test_a_short_campaign_finds_nothing(
     findings = Campaign(Cluster(kafka_cluster), tmp_path, plan, RATE, MOMENTS).run()
     assert not findings.failed, findings.details()
     assert findings.sent > SECONDS * RATE
-    assert {*BOOK_READERS, COMMAND, TOP} <= set(findings.sights)  # half a minute may be too short for a checkpoint
+    assert {*BOOK_READERS, *GATEWAY_READERS, COMMAND, TOP} <= set(
+        findings.sights
+    )  # half a minute may be too short for a checkpoint
     assert all(each.given > findings.sent / 10 for each in findings.records.values())
     assert findings.past.statuses["LIVE"] > 0

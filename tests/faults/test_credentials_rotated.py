@@ -11,10 +11,10 @@ from backpack_streams.bus.clients import Producer
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import EmbeddedKafka
-from backpack_streams.embedded.ports import free_ports
-from backpack_streams.embedded.security import BrokerSecurity
 from certificates import Certificates
+from embedded_kafka import EmbeddedKafka
+from embedded_kafka.ports import free_ports
+from embedded_kafka.security import BrokerSecurity
 
 TOPIC = Topic("rotated", "Gap", 1)
 REFUSED_SECONDS = 4.0

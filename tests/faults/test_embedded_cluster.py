@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 
 TOPIC = "survives-a-broker"
 PARTITIONS = 3

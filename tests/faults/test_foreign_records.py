@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 
 from backpack_streams.books import BookStream, Status
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Plant, running_plant, wait_until
 from reading import read_topic
 

@@ -1,12 +1,13 @@
 """Kafka slow or gone: what fits waits and is written, what does not fit is on record, and nothing is out of order."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
-from plant import running_plant, wait_until
+from embedded_kafka import BlockingKafka, EmbeddedKafka
+from plant import Service, get, running_plant, wait_until
 from reading import read_topic
 
 
@@ -121,3 +122,32 @@ def test_what_the_buffer_cannot_hold_is_a_gap_with_its_bounds(own_kafka: Blockin
         assert book["last_update_id"] == truth[symbol]["last_update_id"]
         assert book["bids"] == truth[symbol]["bids"]
         assert book["asks"] == truth[symbol]["asks"]
+
+
+SERVICES = ("rest-poller", "market-producer", "perp-producer", "book-builder")
+
+
+def waits_for_kafka(service: Service) -> bool:
+    return "Kafka is unreachable" in service.why_not_ready()
+
+
+def has_published(service: Service) -> bool:
+    return service.metric("published_records_total") > 0
+
+
+def test_services_that_start_without_kafka_wait_for_it(own_kafka: BlockingKafka, tmp_path: Path) -> None:
+    with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "later.") as plant:
+        plant.start_exchange("--symbols", "3", "--rate", "100")
+        broker.stop_broker(0)
+        services = [plant.start(name) for name in SERVICES]
+        for each in services:
+            wait_until(f"{each.arguments[0]} says what it waits for", partial(waits_for_kafka, each))
+            assert get(f"http://127.0.0.1:{each.port}/healthz")
+        stopped = plant.start("market-producer")
+        wait_until("it waits too", partial(waits_for_kafka, stopped))
+        assert stopped.stop() == 0, stopped.log_tail()
+        broker.start_broker(0)
+        for each in services:
+            wait_until(f"{each.arguments[0]} is ready", each.is_ready)
+            wait_until("/metrics shows the attempt that succeeded", partial(has_published, each))
+        assert len(plant.books()) == 3, "all are LIVE, or it would fail"

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from kafka_faults import limit_records
 from plant import Plant, Service, running_plant, wait_until
 from reading import read_topic
@@ -37,11 +36,6 @@ def test_a_record_that_kafka_refuses_for_good_is_a_dead_letter_and_a_gap(kafka: 
     assert on_record == len(refused)
 
 
-def why_not_ready(service: Service) -> str:
-    """What a probe is answered; empty from a service that is ready."""
-    return " ".join(httpx.get(f"http://127.0.0.1:{service.port}/readyz").json().get("reasons", ()))
-
-
 @pytest.mark.parametrize("topic", ["ops.dead_letter", "ops.gap"])
 def test_a_report_that_kafka_refuses_is_counted_and_logged(kafka: BlockingKafka, tmp_path: Path, topic: str) -> None:
     prefix = f"refuses-{topic}."
@@ -51,7 +45,7 @@ def test_a_report_that_kafka_refuses_is_counted_and_logged(kafka: BlockingKafka,
         limit_records(kafka, prefix + topic, TOO_SMALL_BYTES)
         limit_records(kafka, prefix + "market.trade", TOO_SMALL_BYTES)
         wait_until("a report is lost", lambda: producer.metric("reports_lost_total") >= 3)
-        wait_until("it says that it cannot be relied on", lambda: "reports of losses" in why_not_ready(producer))
+        wait_until("it says that it cannot be relied on", lambda: "reports of losses" in producer.why_not_ready())
         age = producer.metric("watermark_age_seconds")
         wait_until("it vouches for nothing", lambda: producer.metric("watermark_age_seconds") > age + 3)
         log = producer.log.read_text()

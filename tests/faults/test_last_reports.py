@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
-from backpack_streams.feed import reports
-from backpack_streams.feed.publishing import Publishing
-from backpack_streams.feed.settings import PublishingSettings
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.publishing.settings import PublishingSettings
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 from kafka_faults import limit_records
 from plant import running_plant, wait_until
 from reading import decoder, read_topic
@@ -33,9 +33,9 @@ async def opened(kafka: BlockingKafka, prefix: str) -> Publishing:
 
 def fill(publishing: Publishing) -> None:
     """No room is left, not even for reports, and then come reports."""
-    lane = publishing.lane(TRADE, b"key")
+    partition_queue = publishing.partition_queue(TRADE, b"key")
     for size in (1000, 1):
-        while lane.append(b"key", bytes(size), NOW_MS, spare=True):
+        while partition_queue.append(b"key", bytes(size), NOW_MS, spare=True):
             pass
     for _ in range(LETTERS):
         publishing.reporter.dead_letter(
@@ -62,7 +62,7 @@ async def test_reports_that_had_no_room_leave_before_the_data(
 
     publishing = await opened(kafka, "first.")
     monkeypatch.setattr(AIOKafkaProducer, "send_batch", hangs)
-    publishing.lane(TRADE, b"key").append(b"key", b"on its way", NOW_MS)
+    publishing.partition_queue(TRADE, b"key").append(b"key", b"on its way", NOW_MS)
     await asyncio.sleep(0)
     fill(publishing)
     closing = asyncio.create_task(publishing.close())
@@ -79,7 +79,7 @@ async def test_what_is_rejected_at_the_very_end_is_on_record(kafka: BlockingKafk
     publishing = await opened(kafka, "end.")
     await asyncio.to_thread(limit_records, kafka, "end.market.trade", 80)
     for number in range(5):
-        publishing.lane(TRADE, b"key").append(b"key", str(number).encode() * 100, NOW_MS)
+        publishing.partition_queue(TRADE, b"key").append(b"key", str(number).encode() * 100, NOW_MS)
     await publishing.close()
     assert len(await asyncio.to_thread(frames_on_record, kafka, "end.")) == 5
     assert publishing.reporter.lost_reports == 0

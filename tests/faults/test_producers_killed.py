@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from faults.campaign.judge import Sight
 from faults.campaign.readers import BookReader, book_readers
 from faults.campaign.recovery import behind

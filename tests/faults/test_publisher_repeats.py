@@ -15,7 +15,7 @@ from backpack_streams.bus.admin import TopicAdmin
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 
 RECORDS = 300
 
@@ -63,9 +63,9 @@ async def test_batches_of_a_producer_that_failed_go_out_again_in_order(
     publisher = Publisher(connection)
     await publisher.start()
     await publisher.open([topic])
-    lane = publisher.lane(topic, b"key")
+    partition_queue = publisher.partition_queue(topic, b"key")
     for number in range(RECORDS):
-        assert lane.append(b"key", str(number).encode(), 1_790_134_357_267 + number)
+        assert partition_queue.append(b"key", str(number).encode(), 1_790_134_357_267 + number)
         await asyncio.sleep(0.001)
     assert await publisher.close(60) == 0
     assert publisher.producer_failures == 2

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from backpack_streams.bus import kafka_producer, producer_in_use
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.publisher import Publisher
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 
 BOUND_MIB = 32
 NOW_MS = 1_790_134_357_267
@@ -50,24 +50,24 @@ async def main():
     publisher = Publisher(connection, BOUND)
     await publisher.start()
     await publisher.open([TOPIC])
-    lanes = list(publisher.lanes())
+    partition_queues = list(publisher.partition_queues())
     peak = handed = 0
     def fill(most, spare=False):
         nonlocal handed, peak
         for _ in range(most):
-            if not lanes[handed % 8].append(KEY, os.urandom(VALUE), TIME + handed, spare=spare):
+            if not partition_queues[handed % 8].append(KEY, os.urandom(VALUE), TIME + handed, spare=spare):
                 break
             handed += 1
         peak = max(peak, resident())
     for _ in range(50):
         fill(200)
         await asyncio.sleep(0.02)
-    for lane in lanes:
-        await lane.settled()
+    for partition_queue in partition_queues:
+        await partition_queue.settled()
     base, peak = resident(), 0
     is_there.clear()
-    for lane in lanes:
-        lane.append(KEY, b"x", TIME)
+    for partition_queue in partition_queues:
+        partition_queue.append(KEY, b"x", TIME)
     await asyncio.sleep(0.1)
     fill(10**9)
     fill(10**9, spare=True)
@@ -77,7 +77,7 @@ async def main():
     while publisher.published_records < end and time.monotonic() < deadline:
         fill(2000)
         await asyncio.sleep(0.001)
-    print(peak - base)
+    print(peak - base, flush=True)
     os._exit(0)
 
 asyncio.run(main())
@@ -154,27 +154,27 @@ async def test_of_replaced_producers_nothing_is_left(
     publisher = Publisher(KafkaConnection(kafka_cluster.bootstrap_servers))
     await publisher.start()
     await publisher.open(LEADERLESS)
-    lanes = list(publisher.lanes())
+    partition_queues = list(publisher.partition_queues())
     pid = kafka_cluster.broker_pids[index]
-    for lane in lanes:
-        lane.append(b"key", b"before", NOW_MS)
-        await asyncio.wait_for(lane.settled(), 30)
+    for partition_queue in partition_queues:
+        partition_queue.append(b"key", b"before", NOW_MS)
+        await asyncio.wait_for(partition_queue.settled(), 30)
     if is_frozen:
         os.kill(pid, signal.SIGSTOP)
     else:
         await asyncio.to_thread(kafka_cluster.stop_broker, index, kill=True)
     try:
-        lanes[0].append(b"key", b"1", NOW_MS)
+        partition_queues[0].append(b"key", b"1", NOW_MS)
         await asyncio.sleep(0.75)  # half of what a request may take: one fails while the other is on its way
-        lanes[1].append(b"key", bytes(400_000), NOW_MS)
+        partition_queues[1].append(b"key", bytes(400_000), NOW_MS)
         await until("producers are replaced", lambda: publisher.producer_failures >= 4, 90)
     finally:
         if is_frozen:
             os.kill(pid, signal.SIGCONT)
         else:
             await asyncio.to_thread(kafka_cluster.start_broker, index)
-    for lane in lanes:
-        await asyncio.wait_for(lane.settled(), 90)
+    for partition_queue in partition_queues:
+        await asyncio.wait_for(partition_queue.settled(), 90)
     await until("one sender is left", lambda: str(tasks_of_aiokafka()).count("_sender_routine") == 1, 30)
     assert await publisher.close() == 0
     assert tasks_of_aiokafka() == []

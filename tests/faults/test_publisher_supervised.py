@@ -17,8 +17,8 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.progress import Health, PublisherStuckError, look_at_kafka
 from backpack_streams.bus.publisher import Publisher, Rejected
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import BlockingKafka
 from backpack_streams.errors import UsageError
+from embedded_kafka import BlockingKafka
 from plant import running_plant, wait_until
 from reading import read_topic
 
@@ -68,10 +68,10 @@ async def test_a_sender_goes_on_after_any_exception(
     monkeypatch.setattr(AIOKafkaProducer, "send_batch", fails_twice)
     name = f"supervised-{type(error).__name__}"
     async with publishing(kafka, Topic(name, "Gap", 1)) as publisher:
-        lane = publisher.lane(name, b"key")
+        partition_queue = publisher.partition_queue(name, b"key")
         for number in range(10):
-            lane.append(b"key", str(number).encode(), NOW_MS)
-        await asyncio.wait_for(lane.settled(), 60)
+            partition_queue.append(b"key", str(number).encode(), NOW_MS)
+        await asyncio.wait_for(partition_queue.settled(), 60)
         assert publisher.sender_failures == 2
         assert publisher.rejected_records == 0
         assert publisher.buffered_bytes == 0
@@ -99,11 +99,11 @@ async def test_a_tls_file_that_is_gone_for_a_moment_ends_nothing(
 
         monkeypatch.setattr(KafkaConnection, "client_options", without_file)
         monkeypatch.setattr(AIOKafkaProducer, "send_batch", fails_once)
-        lanes = list(publisher.lanes())
-        for lane in lanes:
-            lane.append(b"key", b"value", NOW_MS)
-        for lane in lanes:
-            await asyncio.wait_for(lane.settled(), 60)
+        partition_queues = list(publisher.partition_queues())
+        for partition_queue in partition_queues:
+            partition_queue.append(b"key", b"value", NOW_MS)
+        for partition_queue in partition_queues:
+            await asyncio.wait_for(partition_queue.settled(), 60)
         assert not missing
         assert publisher.fault is None
 
@@ -111,12 +111,12 @@ async def test_a_tls_file_that_is_gone_for_a_moment_ends_nothing(
 async def test_a_record_that_cannot_be_written_is_rejected_and_the_others_go_on(kafka: BlockingKafka) -> None:
     rejected: list[Rejected] = []
     async with publishing(kafka, Topic("supervised-time", "Gap", 1), on_rejected=rejected.append) as publisher:
-        lane = publisher.lane("supervised-time", b"key")
+        partition_queue = publisher.partition_queue("supervised-time", b"key")
         for number, time_ms in enumerate((NOW_MS, 2**70, NOW_MS)):
-            lane.append(b"key", str(number).encode(), time_ms)
-        await asyncio.wait_for(lane.settled(), 60)
+            partition_queue.append(b"key", str(number).encode(), time_ms)
+        await asyncio.wait_for(partition_queue.settled(), 60)
     assert [each.record[1] for each in rejected] == [b"1"]
-    assert "cannot be written" in rejected[0].reason
+    assert "cannot be encoded" in rejected[0].reason
     assert await written(kafka, "supervised-time") == [b"0", b"2"]
 
 
@@ -127,14 +127,14 @@ async def test_a_publisher_that_gets_nothing_acknowledged_while_kafka_is_well_is
         await asyncio.Event().wait()
 
     async with publishing(kafka, Topic("supervised-stuck", "Gap", 1), progress_seconds=3.0) as publisher:
-        lane = publisher.lane("supervised-stuck", b"key")
-        lane.append(b"key", b"1", NOW_MS)
-        await lane.settled()
+        partition_queue = publisher.partition_queue("supervised-stuck", b"key")
+        partition_queue.append(b"key", b"1", NOW_MS)
+        await partition_queue.settled()
         await asyncio.sleep(4)
         assert publisher.failure is None, "nothing is owed"
         monkeypatch.setattr(AIOKafkaProducer, "send_batch", hangs)
-        lane.append(b"key", b"2", NOW_MS)
-        settled = asyncio.create_task(lane.settled())
+        partition_queue.append(b"key", b"2", NOW_MS)
+        settled = asyncio.create_task(partition_queue.settled())
         with pytest.raises(PublisherStuckError, match="nothing of topic supervised-stuck, partition 0"):
             await asyncio.wait_for(publisher.until_failed(), 60)
         with pytest.raises(PublisherStuckError):
@@ -143,7 +143,7 @@ async def test_a_publisher_that_gets_nothing_acknowledged_while_kafka_is_well_is
 
 async def test_partitions_that_are_added_are_told_and_the_order_of_keys_stays(kafka: BlockingKafka) -> None:
     async with publishing(kafka, Topic("supervised-more", "Gap", 2), progress_seconds=3.0) as publisher:
-        lane = publisher.lane("supervised-more", b"key")
+        partition_queue = publisher.partition_queue("supervised-more", b"key")
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
         await admin.start()
         try:
@@ -152,7 +152,7 @@ async def test_partitions_that_are_added_are_told_and_the_order_of_keys_stays(ka
             await admin.close()
         await until_metadata_shows(publisher, "supervised-more", 5)
         await until("it is told", lambda: publisher.unused_partitions == {"supervised-more": 3})
-        assert publisher.lane("supervised-more", b"key") is lane
+        assert publisher.partition_queue("supervised-more", b"key") is partition_queue
 
 
 async def until_metadata_shows(publisher: Publisher, topic: str, partitions: int) -> None:
@@ -204,8 +204,8 @@ def test_a_service_whose_topic_was_made_anew_with_fewer_partitions_says_so_and_e
         wait_until("it ends", has_ended, 120)
         assert producer.popen.returncode == 1
         log = producer.log.read_text()
-        assert "a topic cannot be written to; its records wait" in log
-        assert "the service ends, to be started anew" in log
+        assert "a topic is not writable; its records wait" in log
+        assert "the service exits in order to be restarted" in log
         assert any("has acknowledged nothing of topic anew.market.trade" in reason for reason in seen), (
             "/healthz says so"
         )

@@ -16,7 +16,7 @@ from backpack_streams.bus.admin import TopicAdmin
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.publisher import Publisher, Rejected
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 from reading import read_topic
 
 DEPTH, GAP = Topic("topics.depth", "DepthUpdate", 2), Topic("topics.gap", "Gap", 1)
@@ -60,7 +60,7 @@ async def test_a_producer_that_replaced_another_knows_its_topics(
     monkeypatch.setattr(AIOKafkaProducer, "send_batch", fails_once)
     rejected: list[Rejected] = []
     publisher = await publisher_of(own_kafka, rejected)
-    depth, gap = publisher.lane(DEPTH.name, b"key"), publisher.lane(GAP.name, b"key")
+    depth, gap = publisher.partition_queue(DEPTH.name, b"key"), publisher.partition_queue(GAP.name, b"key")
     depth.append(b"key", b"one", NOW_MS)
     await asyncio.wait_for(depth.settled(), 60)
     assert publisher.producer_failures == 1
@@ -84,7 +84,7 @@ async def test_records_wait_for_a_topic_that_was_deleted(
     monkeypatch.setattr(kafka_producer, "_REQUEST_TIMEOUT_MILLIS", 2000)
     rejected: list[Rejected] = []
     publisher = await publisher_of(own_kafka, rejected)
-    depth, gap = publisher.lane(DEPTH.name, b"key"), publisher.lane(GAP.name, b"key")
+    depth, gap = publisher.partition_queue(DEPTH.name, b"key"), publisher.partition_queue(GAP.name, b"key")
     gap.append(b"key", b"before", NOW_MS)
     await asyncio.wait_for(gap.settled(), 60)
     admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap_servers)
@@ -96,7 +96,7 @@ async def test_records_wait_for_a_topic_that_was_deleted(
     gap.append(b"key", b"after", NOW_MS)
     with caplog.at_level(logging.ERROR):
         async with asyncio.timeout(60):
-            while "a topic cannot be written to" not in caplog.text:  # noqa: ASYNC110  # a log tells nobody
+            while "a topic is not writable" not in caplog.text:  # noqa: ASYNC110  # a log tells nobody
                 await asyncio.sleep(0.1)
     assert f"topic {GAP.name} does not exist" in (publisher.fault or "")
     depth.append(b"key", b"meanwhile", NOW_MS)

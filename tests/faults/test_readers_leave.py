@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backpack_streams.books import BookUpdate, Outcome
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from faults.campaign.kept import read_records
 from faults.campaign.readers import BookReader, StreamReader, SyncReader, lag_and_leave, leave
 from faults.campaign.record_judge import judge_records

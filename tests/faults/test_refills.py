@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from backpack_streams.books import Hole, RecordStream, StreamedRecord
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from backpack_streams.books import Gap, RecordStream, StreamedRecord
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 from plant import Plant, Service, running_plant, wait_until
 from reading import read_topic
 
@@ -74,9 +74,9 @@ def heals(plant: Plant) -> None:
     wait_until("the candles are complete", lambda: not holes(starts_in_kafka(plant)), 120)
 
 
-async def _through_the_library(plant: Plant) -> list[StreamedRecord | Hole]:
+async def _through_the_library(plant: Plant) -> list[StreamedRecord | Gap]:
     topics = ["market.trade", "market.kline"]
-    found: list[StreamedRecord | Hole] = []
+    found: list[StreamedRecord | Gap] = []
     async with RecordStream(plant.bootstrap_servers, topics, topic_prefix=plant.prefix, start="beginning") as stream:
         async for items in stream.rounds():
             found.extend(items)
@@ -121,9 +121,9 @@ def test_an_outage_of_the_exchange_leaves_no_hole(kafka: BlockingKafka, tmp_path
         poller, market = start_plant(plant)
         plant.exchange.order("refuse", seconds=OUTAGE_SECONDS)
         plant.exchange.order("cut")
-        wait_until("the socket is gone", lambda: market.metric("socket_links") == 0)
+        wait_until("the socket is gone", lambda: market.metric("sockets") == 0)
         poller.kill()  # the gap topic is the work list: whoever comes next finds it there
-        wait_until("the socket is back", lambda: market.metric("socket_links") == 1, OUTAGE_SECONDS + 60)
+        wait_until("the socket is back", lambda: market.metric("sockets") == 1, OUTAGE_SECONDS + 60)
         wait_until("the gap is on record", lambda: "DISCONNECTED" in gap_reasons(plant, "trade."))
         wait_until("the candles' gap is on record", lambda: "DISCONNECTED" in gap_reasons(plant, "kline."))
         assert holes(ids_in_kafka(plant))

@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
-from backpack_streams.books import Hole, RecordStream, Status
-from backpack_streams.embedded import BlockingKafka
+from backpack_streams.books import Gap, RecordStream, Status
+from embedded_kafka import BlockingKafka
 from plant import Plant, Service, running_plant, same_book, wait_until
 from reading import read_topic
 from witness import Witness
@@ -54,7 +54,7 @@ async def count_once(plant: Plant, topic: str, expected: dict[str, int]) -> Coun
         try:
             async with asyncio.timeout(30):
                 async for record in records:
-                    assert not isinstance(record, Hole), record
+                    assert not isinstance(record, Gap), record
                     found[record.symbol] += 1
                     if found.total() == sum(expected.values()) and records.is_caught_up:
                         break
@@ -108,8 +108,8 @@ def test_two_shards_become_three_and_two_again_without_a_gap(kafka: BlockingKafk
             assert [sight for sight in witness.since_live(symbol) if sight.status is not Status.LIVE] == []
         assert sorted(gaps(plant)) == started, "the handovers cost none"
         assert_few_moved(symbols, phases)
-        for topic, family, field in (("market.depth", "depth", "frames"), ("market.trade", "trades", "count")):
-            expected = {symbol: made[symbol][family][field] for symbol in symbols if made[symbol][family][field]}
+        for topic, spec, field in (("market.depth", "depth", "frames"), ("market.trade", "trades", "count")):
+            expected = {symbol: made[symbol][spec][field] for symbol in symbols if made[symbol][spec][field]}
             assert asyncio.run(count_once(plant, topic, expected)) == expected
         books = plant.books()
         assert all(same_book(books[symbol], book) for symbol, book in truth.items())

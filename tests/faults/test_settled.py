@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backpack_streams.backfill.progress import Bookmark, Reached
-from backpack_streams.embedded import BlockingKafka
+from backpack_streams.commands.backfill.progress import Bookmark, Reached
 from backpack_streams.errors import BusError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_wire import Trade
-from backpack_streams.feed.publishing import Publishing
-from backpack_streams.feed.settings import PublishingSettings
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.publishing.settings import PublishingSettings
 from backpack_streams.rest_poller.history import TRADE_TOPIC, History
+from embedded_kafka import BlockingKafka
 from kafka_faults import limit_records
 from reading import read_topic
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from kafka_faults import limit_records
 from plant import Plant, running_plant, wait_until
 from reading import read_topic
@@ -20,14 +20,14 @@ def snapshots(plant: Plant, origin: str) -> set[str | None]:
 
 
 def test_a_snapshot_that_kafka_refused_is_asked_for_again(kafka: BlockingKafka, tmp_path: Path) -> None:
-    with running_plant(kafka.bootstrap_servers, tmp_path, "seeds-refused.") as plant:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "snapshots-refused.") as plant:
         plant.run("topics", "apply")
         topic = plant.prefix + "market.book_snapshot"
         limit_records(kafka, topic, TOO_SMALL_BYTES)
         plant.start_exchange("--symbols", str(SYMBOLS), "--rate", "50")
         poller = plant.start_ready("rest-poller")
         wait_until("snapshots are refused", lambda: poller.metric("publish_rejected_records_total") >= 2 * SYMBOLS)
-        assert poller.metric("seeds_total") == 0
+        assert poller.metric("snapshots_total") == 0
         limit_records(kafka, topic, ROOMY_BYTES)
         wait_until("all are there", lambda: len(snapshots(plant, "SEED")) == SYMBOLS, SOON_SECONDS)
 

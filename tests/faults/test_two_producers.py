@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from backpack_streams.books import Outcome, Status
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Plant, Service, running_plant, wait_until
 from reading import read_topic
 from witness import Witness

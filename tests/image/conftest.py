@@ -32,10 +32,10 @@ def debian() -> Bases:
 class Build:
     """A build: what it said, and the image by name."""
 
-    def __init__(self, debian: Bases) -> None:
-        self.name = f"localhost/backpack-streams-test:{uuid4().hex}"
+    def __init__(self, debian: Bases, target: str) -> None:
+        self.name = f"localhost/backpack-streams-test-{target}:{uuid4().hex}"
         self.environment = debian.environment
-        arguments = ["--engine", "buildah", "--tag", self.name, "--pull-never", "--no-cache"]
+        arguments = ["--engine", "buildah", "--tag", self.name, "--pull-never", "--no-cache", "--target", target]
         arguments += ["--build-arg", f"BASE={debian.final}", "--build-arg", f"BUILD_BASE={debian.build}"]
         command = [sys.executable, str(ROOT / "image" / "build.py"), *arguments]
         done = subprocess.run(command, check=False, env=debian.environment, capture_output=True, text=True)
@@ -44,8 +44,8 @@ class Build:
 
 
 @contextmanager
-def built(debian: Bases) -> Iterator[Build]:
-    build = Build(debian)
+def built(debian: Bases, target: str = "service") -> Iterator[Build]:
+    build = Build(debian, target)
     try:
         yield build
     finally:
@@ -62,6 +62,13 @@ def build(debian: Bases) -> Iterator[Build]:
 def container(build: Build) -> Iterator[Container]:
     with unpacked(build.name, build.environment) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def sandbox_image(debian: Bases) -> Iterator[Container]:
+    """The image of the stand-in for the exchange."""
+    with built(debian, "sandbox") as made, unpacked(made.name, made.environment) as unpacked_sandbox:
+        yield unpacked_sandbox
 
 
 @pytest.fixture(scope="session")

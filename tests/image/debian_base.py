@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from backpack_streams.embedded.downloads import cache_folder, only_one_process
+from embedded_kafka.downloads import cache_folder, only_one_process
 
 SUITE = "bookworm"
 IN_BOTH = ("python3", "ca-certificates")

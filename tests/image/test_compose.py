@@ -134,17 +134,21 @@ def test_no_port_is_published_twice_within_a_profile_and_kafkas_are_the_same_in_
 
 
 def test_every_image_has_a_version_and_ours_is_that_of_the_project() -> None:
-    assert {SERVICES[name]["image"] for name in OURS} == {
+    assert {SERVICES[name]["image"] for name in OURS if name != "exchange"} == {
         f"${{BACKPACK_STREAMS_IMAGE:-backpack-streams:{__version__}}}"
     }
+    sandbox = f"${{BACKPACK_STREAMS_SANDBOX_IMAGE:-backpack-streams-sandbox:{__version__}}}"
+    assert SERVICES["exchange"]["image"] == sandbox
     others = {SERVICES[name]["image"] for name in SERVICES if not ours(name)}
     assert all(re.fullmatch(r"[a-z/-]+:\d+\.\d+\.\d+", image) for image in others)
 
 
 def test_the_image_is_built_by_one_service_of_each_profile() -> None:
     builders = {name for name in SERVICES if "build" in SERVICES[name]}
-    assert builders == {"topics", "topics-live"}
+    assert builders == {"topics", "topics-live", "exchange"}
     assert SERVICES["topics"]["build"]["args"] == {"VERSION": __version__}
+    assert SERVICES["exchange"]["build"] == SERVICES["topics"]["build"] | {"target": "sandbox"}
+    assert "AS sandbox\n" in DOCKERFILE
 
 
 def test_kafkas_and_volumes_are_not_shared() -> None:

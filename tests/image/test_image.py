@@ -13,7 +13,7 @@ import pytest
 
 from backpack_streams import __version__
 from backpack_streams.cli.commands import COMMANDS
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from image.conftest import Build
 from image.container import Container
 from plant import free_port, get, wait_until
@@ -121,9 +121,9 @@ def test_it_answers(container: Container) -> None:
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_each_command_is_there_or_names_the_extra_that_it_needs(container: Container, command: str) -> None:
     done = container.run(command, "--help")
-    if command in ("demo", "kafka", "registry", "export"):
+    if command in ("demo", "kafka", "registry", "sandbox", "replay", "export"):
         assert done.returncode in (0, 2)
-        assert (done.returncode == 0) or re.search(r"needs the extra '(demo|embedded|export)'", done.stderr)
+        assert (done.returncode == 0) or re.search(r"needs the extra '(demo|embedded|export|sandbox)'", done.stderr)
     else:
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"usage: backpack-streams {command}")
@@ -165,7 +165,7 @@ def test_it_is_nobody_with_nothing_to_write_on(container: Container) -> None:
 
 
 def test_a_market_producer_brings_the_stand_ins_market_into_kafka(
-    container: Container, kafka: BlockingKafka, tmp_path: Path
+    container: Container, sandbox_image: Container, kafka: BlockingKafka, tmp_path: Path
 ) -> None:
     ws, rest, control, metrics = (free_port() for _ in range(4))
     settings = {
@@ -180,7 +180,7 @@ def test_a_market_producer_brings_the_stand_ins_market_into_kafka(
     ports = ("--ws-port", str(ws), "--rest-port", str(rest), "--control-port", str(control))
     health = tuple(container.config["Healthcheck"]["Test"][1:])
     with (
-        container.started(tmp_path / "sandbox.log", "sandbox", *ports) as sandbox,
+        sandbox_image.started(tmp_path / "sandbox.log", "sandbox", *ports) as sandbox,
         container.started(tmp_path / "producer.log", "market-producer", **settings) as producer,
     ):
         sandbox.wait_for("the stand-in is ready", "ready")
@@ -203,6 +203,16 @@ def test_a_market_producer_brings_the_stand_ins_market_into_kafka(
     depth = read_topic(kafka.bootstrap_servers, topic, "DepthUpdate")
     assert len({each.key for each in depth}) >= 10
     assert read_topic(kafka.bootstrap_servers, f"{PREFIX}ops.dead_letter", "DeadLetter") == []
+
+
+def test_the_services_image_carries_no_tool(container: Container, sandbox_image: Container) -> None:
+    for command, extra in (("sandbox", "sandbox"), ("replay", "sandbox"), ("kafka", "embedded")):
+        done = container.run(command, "--help")
+        assert (done.returncode, f"needs the extra '{extra}'" in done.stderr) == (2, True), done.stderr
+    assert not list(container.root.rglob("site-packages/backpack_sandbox"))
+    assert not list(container.root.rglob("site-packages/embedded_kafka"))
+    assert sandbox_image.run("sandbox", "--help").returncode == 0
+    assert sandbox_image.config["Cmd"] == ["sandbox", "--host", "*"]
 
 
 def is_ready(port: int) -> bool:

@@ -16,9 +16,9 @@ import uvloop
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.session_actions import (
     CoverageEvent,
-    LinkProven,
     Notice,
     NoticeKind,
+    SocketProven,
     StreamsActive,
     StreamsInactive,
 )
@@ -107,7 +107,7 @@ Behaviour = Callable[[Peer], Awaitable[None]]
 
 
 class Server:
-    """Accepts on loopback and lets `behaviour` act on each link after its handshake."""
+    """Accepts on loopback and lets `behaviour` act on each socket after its handshake."""
 
     def __init__(self, behaviour: Behaviour, ssl_context: ssl.SSLContext | None = None) -> None:
         self.behaviour = behaviour
@@ -189,7 +189,7 @@ class Client:
         self.frames: list[tuple[int, bytes]] = []
         self.notices: list[Notice] = []
         self.coverage: list[CoverageEvent] = []
-        options.setdefault("on_frame", lambda link_id, payload: self.frames.append((link_id, payload)))
+        options.setdefault("on_frame", lambda socket_id, payload: self.frames.append((socket_id, payload)))
         self.connection = Connection(
             url,
             session_settings=session,
@@ -210,8 +210,8 @@ class Client:
         finally:
             stop.set()
             await asyncio.wait_for(task, 5)
-            assert self.connection.open_links == 0
-            leftovers = [task for task in asyncio.all_tasks() if task.get_name().startswith("exchange link")]
+            assert self.connection.open_sockets == 0
+            leftovers = [task for task in asyncio.all_tasks() if task.get_name().startswith("exchange socket")]
             assert not leftovers
 
 
@@ -222,25 +222,25 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
         await asyncio.sleep(0.005)
 
 
-def proven_through(events: list[CoverageEvent], link_id: int) -> float:
-    proven = [event.through for event in events if isinstance(event, LinkProven) and event.link_id == link_id]
+def proven_through(events: list[CoverageEvent], socket_id: int) -> float:
+    proven = [event.through for event in events if isinstance(event, SocketProven) and event.socket_id == socket_id]
     return max(proven, default=0.0)
 
 
 def assert_unbroken(events: list[CoverageEvent]) -> None:
-    """Each stream that became active was so on some link at any time, until the end of all."""
+    """Each stream that became active was so on some socket at any time, until the end of all."""
     active: dict[str, dict[int, float]] = {}
     ended: dict[str, float] = {}
     for event in events:
         match event:
-            case StreamsActive(streams, link_id, at):
+            case StreamsActive(streams, socket_id, at):
                 for name in streams:
                     assert at <= ended.get(name, at), f"{name} was not covered until {at}"
-                    active.setdefault(name, {})[link_id] = at
+                    active.setdefault(name, {})[socket_id] = at
                     ended.pop(name, None)
-            case StreamsInactive(streams, link_id, through):
+            case StreamsInactive(streams, socket_id, through):
                 for name in streams:
-                    del active[name][link_id]
+                    del active[name][socket_id]
                     if not active[name] or through < min(active[name].values()):
                         ended[name] = through
 
@@ -257,5 +257,5 @@ def on_loop(loop_factory: Callable[[], asyncio.AbstractEventLoop], work: Corouti
         runner.run(work)
 
 
-def fail_on_frame(_link_id: int, _payload: bytes) -> None:
+def fail_on_frame(_socket_id: int, _payload: bytes) -> None:
     raise ValueError("no good")

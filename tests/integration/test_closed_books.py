@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import running_plant, wait_until
 from reading import read_topic
 

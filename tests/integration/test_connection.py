@@ -9,8 +9,8 @@ from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.session_actions import (
     CoverageEvent,
-    LinkProven,
     NoticeKind,
+    SocketProven,
     StreamsActive,
     StreamsInactive,
 )
@@ -25,9 +25,9 @@ async def test_names_the_one_bad_stream_among_250() -> None:
     async def behaviour(peer: Peer) -> None:
         await peer.obey(bad)
 
-    def route(link_id: int, payload: bytes) -> None:
+    def route(socket_id: int, payload: bytes) -> None:
         error = json.loads(payload)["error"]
-        client.connection.error_frame(link_id, error["code"], error["message"])
+        client.connection.error_frame(socket_id, error["code"], error["message"])
 
     async with serving(behaviour) as server:
         client = Client(f"ws://127.0.0.1:{server.port}", on_frame=route)
@@ -39,7 +39,7 @@ async def test_names_the_one_bad_stream_among_250() -> None:
     assert (notice.stream, notice.code) == ("depth.S123_USDC_PERP", 4006)
 
 
-async def test_a_failing_handler_is_told_of_and_costs_neither_link_nor_other_frames() -> None:
+async def test_a_failing_handler_is_told_of_and_costs_neither_socket_nor_other_frames() -> None:
     async def behaviour(peer: Peer) -> None:
         for payload in (b"good", b"bad", b"good"):
             peer.send(TEXT, payload)
@@ -58,11 +58,11 @@ async def test_a_failing_handler_is_told_of_and_costs_neither_link_nor_other_fra
         client = Client(
             f"ws://127.0.0.1:{server.port}",
             on_frame=take,
-            on_failure=lambda link_id, payload, error: failures.append((link_id, payload, str(error))),
+            on_failure=lambda socket_id, payload, error: failures.append((socket_id, payload, str(error))),
         )
         async with client.running():
             await until(lambda: len(taken) == 4)
-            assert client.connection.opens == client.connection.open_links == 1
+            assert client.connection.opens == client.connection.open_sockets == 1
     assert failures == [(1, b"bad", "no good"), (1, b"bad" * 100, "no good")]
     assert client.connection.frame_failures == 2
 
@@ -119,9 +119,9 @@ async def test_subscriptions_that_are_ignored_are_not_active_and_error_frames_ar
                 peer.send(TEXT, b'{"stream":"depth.X"}' if is_subscribed else b'{"error":{"code":1,"message":"?"}}')
                 pings.append(payload)
 
-    def route(link_id: int, payload: bytes) -> None:
+    def route(socket_id: int, payload: bytes) -> None:
         if b"error" in payload:
-            client.connection.error_frame(link_id, 1, "?")
+            client.connection.error_frame(socket_id, 1, "?")
 
     wanted = {"ticker.X": Expectation(1.5, 60), "depth.X": MAY_STAY_QUIET}
     async with serving(behaviour) as server:
@@ -160,9 +160,9 @@ async def test_the_proof_goes_on_every_ping_and_comes_in_order_with_the_frames()
         async with client.running():
             await until(lambda: len(order) > 12)
     assert order[0] == b'{"before": 1}'
-    assert [type(each) for each in order[1:3]] == [LinkProven, StreamsActive]
-    assert [type(each) for each in order[3:11]] == [bytes, LinkProven] * 4
-    through = [each.through for each in order if isinstance(each, LinkProven)]
+    assert [type(each) for each in order[1:3]] == [SocketProven, StreamsActive]
+    assert [type(each) for each in order[3:11]] == [bytes, SocketProven] * 4
+    through = [each.through for each in order if isinstance(each, SocketProven)]
     assert begin <= through[0] < through[-1] <= monotonic()
 
 
@@ -191,7 +191,7 @@ async def test_handlers_that_fail_stop_neither_ticks_nor_reports() -> None:
         connection.set_streams(streams("a"))
         stop = asyncio.Event()
         running = asyncio.create_task(connection.run(stop))
-        await until(lambda: len([event for event in told if isinstance(event, LinkProven)]) >= 3, 10)
+        await until(lambda: len([event for event in told if isinstance(event, SocketProven)]) >= 3, 10)
         stop.set()
         await running
     assert any(isinstance(event, StreamsInactive) for event in told)
@@ -214,9 +214,9 @@ async def test_a_signature_that_cannot_be_made_ends_nothing() -> None:
             elif opcode == PING:
                 peer.send(PONG, payload)
 
-    def route(link_id: int, payload: bytes) -> None:
+    def route(socket_id: int, payload: bytes) -> None:
         error = json.loads(payload)["error"]
-        client.connection.error_frame(link_id, error["code"], error["message"])
+        client.connection.error_frame(socket_id, error["code"], error["message"])
 
     session = SessionSettings(refused_signature_retry_seconds=0.1)
     async with serving(behaviour) as server:
@@ -246,7 +246,7 @@ async def test_what_a_handler_asks_for_comes_after_what_is_being_told() -> None:
         await until(lambda: server.peers and server.peers[0].streams == {"a"} and len(told) >= 4)
         stop.set()
         await running
-    changes = [event for event in told if not isinstance(event, LinkProven)]
+    changes = [event for event in told if not isinstance(event, SocketProven)]
     assert isinstance(changes[0], StreamsActive)
     assert [(event.streams, event.cause) for event in changes[1:3] if isinstance(event, StreamsInactive)] == [
         (("b",), "UNSUBSCRIBED"),

@@ -9,12 +9,12 @@ from time import monotonic
 import pytest
 
 from backpack_streams.exchange.connection_settings import ConnectionSettings
+from backpack_streams.exchange.exchange_socket import ExchangeSocket
 from backpack_streams.exchange.session_actions import (
     NoticeKind,
     StreamsActive,
 )
 from backpack_streams.exchange.session_settings import SessionSettings
-from backpack_streams.exchange.socket_link import SocketLink
 from integration.misbehaving_server import (
     LOOPS,
     PING,
@@ -43,7 +43,7 @@ async def test_resubscribes_after_a_cut() -> None:
         client.connection.set_streams(streams("a", "b"))
         async with client.running():
             await until(lambda: len(server.peers) == 2 and server.peers[1].streams == {"a", "b"})
-        assert client.connection.closes[NoticeKind.LINK_LOST] == 1
+        assert client.connection.closes[NoticeKind.SOCKET_LOST] == 1
         assert client.connection.opens == 2
 
 
@@ -53,7 +53,7 @@ def test_a_close_with_grace_costs_no_message(loop_factory: Callable[[], asyncio.
 
 
 async def _close_with_grace() -> None:
-    """One number sequence for all links, as the exchange's sequencer has; the first link closes and goes on for 2 s."""
+    """One number sequence for all sockets, as the exchange's sequencer has; the first socket closes and goes on for 2 s."""
     number = sent_on_first = 0
 
     async def count() -> None:
@@ -79,15 +79,15 @@ async def _close_with_grace() -> None:
         client = Client(f"ws://127.0.0.1:{server.port}")
         client.connection.set_streams(streams("a"))
         async with client.running():
-            await until(lambda: client.kinds(NoticeKind.LINK_DRAINED))
+            await until(lambda: client.kinds(NoticeKind.SOCKET_DRAINED))
             await asyncio.sleep(0.05)
         counting.cancel()
     first, second = server.peers
     seen = {int(json.loads(payload)["n"]) for _, payload in client.frames}
     assert seen == set(range(min(seen), max(seen) + 1)), "a number is missing"
     # The abort at its end may take the last ones with it.
-    assert len([link for link, _ in client.frames if link == 1]) > 0.9 * sent_on_first, (
-        "the closing link was not read to its end"
+    assert len([socket for socket, _ in client.frames if socket == 1]) > 0.9 * sent_on_first, (
+        "the closing socket was not read to its end"
     )
     assert client.kinds(NoticeKind.SERVER_CLOSE)[0].code == 1001
     assert first.close_answered_at is None, "the Close was answered during the grace"
@@ -105,12 +105,12 @@ async def test_a_close_that_is_followed_by_nothing_is_answered_after_the_grace()
     session = SessionSettings(server_grace_seconds=0.2, server_grace_margin_seconds=0.1, reconnect_base_seconds=0.05)
     async with serving(behaviour) as server:
         async with Client(f"ws://127.0.0.1:{server.port}", session=session).running() as client:
-            await until(lambda: client.kinds(NoticeKind.LINK_GRACE_OVER))
+            await until(lambda: client.kinds(NoticeKind.SOCKET_GRACE_OVER))
             await until(lambda: server.peers[0].close_answered_at is not None)
         assert client.connection.server_closes == 1
 
 
-async def test_a_renewal_brings_the_new_link_before_the_old_one_goes() -> None:
+async def test_a_renewal_brings_the_new_socket_before_the_old_one_goes() -> None:
     async def behaviour(peer: Peer) -> None:
         async def deliver() -> None:
             while True:
@@ -130,14 +130,14 @@ async def test_a_renewal_brings_the_new_link_before_the_old_one_goes() -> None:
         async with client.running():
             await until(lambda: client.frames)
             client.connection.renew()
-            await until(lambda: client.kinds(NoticeKind.LINK_REPLACED))
+            await until(lambda: client.kinds(NoticeKind.SOCKET_REPLACED))
             assert server.peers[1].streams == {"a"}
             await until(lambda: server.peers[0].close_answered_at is not None)
         assert_unbroken(client.coverage)
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-async def test_a_frozen_server_is_left_for_another_link(accepts: bool) -> None:
+async def test_a_frozen_server_is_left_for_another_socket(accepts: bool) -> None:
     """Either it opens the WebSocket and then says nothing, or it takes the TCP connection and not even that."""
 
     swallowed = 0
@@ -159,15 +159,15 @@ async def test_a_frozen_server_is_left_for_another_link(accepts: bool) -> None:
         async with Client(f"ws://127.0.0.1:{port}", session=session, settings=settings).running() as client:
             await until(lambda: len(server.peers) == (2 if accepts else 1))
             await asyncio.sleep(0.8)
-            assert client.connection.open_links == 1, "a link that answers Pings was dropped"
+            assert client.connection.open_sockets == 1, "a socket that answers Pings was dropped"
     if accepts:
-        assert client.connection.closes[NoticeKind.LINK_DEAD] == 1
+        assert client.connection.closes[NoticeKind.SOCKET_DEAD] == 1
     else:
-        assert "not open after 0.3 s" in client.kinds(NoticeKind.LINK_FAILED)[0].message
+        assert "not open after 0.3 s" in client.kinds(NoticeKind.SOCKET_FAILED)[0].message
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
-def test_a_link_that_is_opening_is_cut_when_the_connection_stops(
+def test_a_socket_that_is_opening_is_cut_when_the_connection_stops(
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     async def body() -> None:
@@ -211,13 +211,13 @@ async def test_two_connections_deliver_on_while_one_is_cut() -> None:
 class Nobody:
     """Whom a socket tells what happens, to no effect."""
 
-    def link_opened(self, link: SocketLink) -> None: ...
+    def socket_opened(self, socket: ExchangeSocket) -> None: ...
 
-    def link_ponged(self, link_id: int, payload: bytes) -> None: ...
+    def socket_ponged(self, socket_id: int, payload: bytes) -> None: ...
 
-    def link_closed_by_server(self, link_id: int, code: int, reason: str) -> None: ...
+    def socket_closed_by_server(self, socket_id: int, code: int, reason: str) -> None: ...
 
-    def frame_failed(self, link_id: int, payload: bytes, error: Exception) -> None: ...
+    def frame_failed(self, socket_id: int, payload: bytes, error: Exception) -> None: ...
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
@@ -226,31 +226,31 @@ def test_whatever_is_done_with_a_socket_that_has_just_gone_does_no_harm(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], end: str
 ) -> None:
     async def body() -> None:
-        operations: list[Callable[[SocketLink], None]] = [
-            SocketLink.pause_reading,
-            SocketLink.resume_reading,
-            lambda link: link.send_text("a"),
-            lambda link: link.send_ping(b"a"),
-            SocketLink.send_close,
-            SocketLink.drop,
-            lambda link: link.give_up("again"),
+        operations: list[Callable[[ExchangeSocket], None]] = [
+            ExchangeSocket.pause_reading,
+            ExchangeSocket.resume_reading,
+            lambda socket: socket.send_text("a"),
+            lambda socket: socket.send_ping(b"a"),
+            ExchangeSocket.send_close,
+            ExchangeSocket.drop,
+            lambda socket: socket.give_up("again"),
         ]
         async with serving(obey) as server:
             for operation in operations:
-                link = SocketLink(1, Nobody(), lambda *_: None, ConnectionSettings())
+                socket = ExchangeSocket(1, Nobody(), lambda *_: None, ConnectionSettings())
                 if end != "never opened":
-                    await link.connect(f"ws://127.0.0.1:{server.port}/", None)
+                    await socket.connect(f"ws://127.0.0.1:{server.port}/", None)
                     await until(lambda: server.peers)
                 if end == "give_up":
-                    link.give_up("looked at")
+                    socket.give_up("looked at")
                 elif end == "close and drop":
-                    link.send_close()
-                    link.drop()
+                    socket.send_close()
+                    socket.drop()
                 elif end == "the server vanishes":
                     server.peers.pop().writer.transport.abort()
-                operation(link)
-                link.resume_reading()
-                await asyncio.wait_for(link.wait_gone(), 5)
-                operation(link)
+                operation(socket)
+                socket.resume_reading()
+                await asyncio.wait_for(socket.wait_gone(), 5)
+                operation(socket)
 
     on_loop(loop_factory, body())

@@ -33,11 +33,11 @@ async def test_keeps_trying_while_refused_and_recovers() -> None:
     port = server.port
     await server.stop()
     async with Client(f"ws://127.0.0.1:{port}").running() as client:
-        await until(lambda: len(client.kinds(NoticeKind.LINK_FAILED)) >= 4)
+        await until(lambda: len(client.kinds(NoticeKind.SOCKET_FAILED)) >= 4)
         await server.start(port)
-        await until(lambda: client.connection.open_links == 1)
+        await until(lambda: client.connection.open_sockets == 1)
         await server.stop()
-    failures = client.kinds(NoticeKind.LINK_FAILED)
+    failures = client.kinds(NoticeKind.SOCKET_FAILED)
     assert "connection refused" in failures[0].message
     for attempt, notice in enumerate(failures):
         assert notice.retry_seconds is not None
@@ -50,8 +50,8 @@ async def test_keeps_trying_while_refused_and_recovers() -> None:
         (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "HTTP 503"),
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "check region"),
         (b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\n\r\n", "not followed"),
-        (b"HTTP/1.1 299 What\r\n\r\n", "no WebSocket handshake"),
-        (b"SSH-2.0-OpenSSH_9\r\n\r\n", "no WebSocket handshake"),
+        (b"HTTP/1.1 299 What\r\n\r\n", "not a WebSocket handshake"),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", "not a WebSocket handshake"),
         (b"", "hung up"),
     ],
 )
@@ -62,16 +62,16 @@ async def test_a_refused_handshake_is_told_in_one_line(answer: bytes, words: str
         await writer.drain()
 
     async with answering(refuse) as port, Client(f"ws://127.0.0.1:{port}").running() as client:
-        await until(lambda: len(client.kinds(NoticeKind.LINK_FAILED)) >= 2)
-    message = client.kinds(NoticeKind.LINK_FAILED)[0].message
+        await until(lambda: len(client.kinds(NoticeKind.SOCKET_FAILED)) >= 2)
+    message = client.kinds(NoticeKind.SOCKET_FAILED)[0].message
     assert words in message
     assert "\n" not in message
 
 
 async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
     async with Client("ws://no-such-host.invalid:1").running() as client:
-        await until(lambda: client.kinds(NoticeKind.LINK_FAILED), 10)
-    assert "does not resolve" in client.kinds(NoticeKind.LINK_FAILED)[0].message
+        await until(lambda: client.kinds(NoticeKind.SOCKET_FAILED), 10)
+    assert "does not resolve" in client.kinds(NoticeKind.SOCKET_FAILED)[0].message
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
@@ -88,8 +88,8 @@ async def _tls_is_verified() -> None:
     async with serving(obey, server_context) as server:
         url = f"wss://127.0.0.1:{server.port}"
         async with Client(url).running() as client:
-            await until(lambda: client.kinds(NoticeKind.LINK_FAILED))
-        assert "not trusted" in client.kinds(NoticeKind.LINK_FAILED)[0].message
+            await until(lambda: client.kinds(NoticeKind.SOCKET_FAILED))
+        assert "not trusted" in client.kinds(NoticeKind.SOCKET_FAILED)[0].message
         trusted = Client(url, ssl_context=trusting)
         trusted.connection.set_streams(streams("a"))
         async with trusted.running():
@@ -105,19 +105,19 @@ async def test_a_port_without_tls_is_told_as_such() -> None:
         await writer.drain()
 
     async with answering(answer_plainly) as port, Client(f"wss://127.0.0.1:{port}").running() as client:
-        await until(lambda: client.kinds(NoticeKind.LINK_FAILED))
-    assert "names a TLS port" in client.kinds(NoticeKind.LINK_FAILED)[0].message
+        await until(lambda: client.kinds(NoticeKind.SOCKET_FAILED))
+    assert "names a TLS port" in client.kinds(NoticeKind.SOCKET_FAILED)[0].message
 
 
 async def test_a_url_that_is_none_is_refused() -> None:
     for url in ("https://127.0.0.1", "ws://", "ws://127.0.0.1:99999", "ws://[", "127.0.0.1:80"):
         with pytest.raises(UsageError):
-            Connection(url, lambda _link_id, _payload: None)
+            Connection(url, lambda _socket_id, _payload: None)
 
 
 async def test_tcp_sends_at_once() -> None:
     async with serving(obey) as server, Client(f"ws://127.0.0.1:{server.port}").running() as client:
-        await until(lambda: client.connection.open_links == 1)
-        (link,) = client.connection._sockets.links.values()
-        assert link._socket is not None
-        assert link._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        await until(lambda: client.connection.open_sockets == 1)
+        (opened,) = client.connection._sockets.sockets.values()
+        assert opened._socket is not None
+        assert opened._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

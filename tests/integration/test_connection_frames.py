@@ -12,8 +12,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.session_actions import (
-    LinkProven,
     NoticeKind,
+    SocketProven,
     StreamsActive,
     StreamsInactive,
 )
@@ -55,7 +55,7 @@ async def test_subscribes_and_hands_up_text_and_binary_messages_of_every_size() 
         assert client.connection.frames == len(client.frames)
         assert client.connection.bytes_received == 2 * sum(sizes)
         assert server.peers[0].headers["user-agent"].startswith("backpack-streams/")
-        told = [event for event in client.coverage if not isinstance(event, LinkProven)]
+        told = [event for event in client.coverage if not isinstance(event, SocketProven)]
         assert next((event.streams, event.cause) for event in told if isinstance(event, StreamsInactive)) == (
             ("depth.AAPL.US_USDC_PERP",),
             "UNSUBSCRIBED",
@@ -99,7 +99,7 @@ async def test_puts_fragments_together_with_control_frames_between_them() -> Non
         ([(TEXT, b"x" * 20_000, True)], "exceeding max"),
     ],
 )
-async def test_a_server_that_breaks_the_protocol_loses_its_link(
+async def test_a_server_that_breaks_the_protocol_loses_its_socket(
     frames: list[tuple[int, bytes, bool]], words: str
 ) -> None:
     async def behaviour(peer: Peer) -> None:
@@ -113,7 +113,7 @@ async def test_a_server_that_breaks_the_protocol_loses_its_link(
         async with Client(url, settings=ConnectionSettings(max_message_bytes=10_000)).running() as client:
             await until(lambda: len(server.peers) == 2)
         assert client.frames == []
-        assert words in client.kinds(NoticeKind.LINK_LOST)[0].message
+        assert words in client.kinds(NoticeKind.SOCKET_LOST)[0].message
 
 
 @pytest.mark.parametrize("read_interval_seconds", [0.0, 0.01])
@@ -143,7 +143,7 @@ async def _paused_reading(settings: ConnectionSettings) -> None:
             stuck_at = len(client.frames)
             await asyncio.sleep(0.8)
             assert len(client.frames) == stuck_at < total
-            assert client.connection.open_links == 1
+            assert client.connection.open_sockets == 1
             client.connection.resume_reading()
             await until(lambda: len(client.frames) == total, 20)
     assert [json.loads(payload)["n"] for _, payload in client.frames] == list(range(total))
@@ -212,6 +212,6 @@ async def test_works_with_an_independent_server() -> None:
         client.connection.set_streams(streams("a"))
         async with client.running():
             await asyncio.sleep(0.6)
-            assert client.connection.opens == client.connection.open_links == 1
+            assert client.connection.opens == client.connection.open_sockets == 1
         assert requests == [{"method": "SUBSCRIBE", "params": ["a"]}]
         assert [payload for _, payload in client.frames] == [b'{"stream":"a","data":{}}']

@@ -25,11 +25,11 @@ from confluent_kafka.admin import (
 from account_key import Key
 from backpack_streams.bus.access import ACCESS, BOOK_BUILDER_GROUP, Operation, Resource
 from backpack_streams.bus.compression import unusable_codecs
-from backpack_streams.doctor.command import examine
-from backpack_streams.doctor.findings import Finding, State
-from backpack_streams.doctor.settings import DoctorSettings
-from backpack_streams.embedded import BlockingKafka, BrokerSecurity, EmbeddedKafka
+from backpack_streams.commands.doctor.command import examine
+from backpack_streams.commands.doctor.findings import Finding, State
+from backpack_streams.commands.doctor.settings import DoctorSettings
 from certificates import Certificates
+from embedded_kafka import BlockingKafka, BrokerSecurity, EmbeddedKafka
 from plant import PROGRAM, Plant, running_plant, wait_until
 
 PREFIX = "granted."
@@ -192,9 +192,9 @@ def test_each_way_not_to_get_in_is_told_apart(secured: Secured, tmp_path: Path) 
     assert "for another host" in misnamed.found
     none = dict.fromkeys(("sasl_mechanism", "sasl_username", "sasl_password_file"))
     without_login = login_of(**none, security_protocol="SSL")
-    assert "wants a login" in without_login.found
+    assert "requires a login" in without_login.found
     assert "SASL_SSL" in without_login.todo
-    assert "speaks TLS" in login_of(**none, security_protocol="PLAINTEXT", ssl_ca_file=None).found
+    assert "uses TLS" in login_of(**none, security_protocol="PLAINTEXT", ssl_ca_file=None).found
 
 
 def test_what_is_granted_is_enough_and_what_is_not_is_named(secured: Secured, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_what_is_not_as_it_should_be_is_said(kafka: BlockingKafka, tmp_path: Pat
             State.WARN,
             True,
         )
-        assert (few["replicas"].state, "nothing can be written" in few["replicas"].found) == (State.FAIL, True)
+        assert (few["replicas"].state, "writing is impossible" in few["replicas"].found) == (State.FAIL, True)
         assert (few["configs"].state, "retention.ms" in few["configs"].found) == (State.WARN, True)
         assert "gzip on few.perp.mark_price" in few["compression"].found
         assert "few.perp.liquidation" in few["topics"].found

@@ -25,7 +25,8 @@ from typing import Any
 import pytest
 
 import backpack_streams
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
+from gateway_answers import ReadApi
 from plant import Plant, running_plant, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +132,27 @@ def test_level_changes(plant: Plant, tmp_path: Path) -> None:
     program = Program(tmp_path, "level_changes.py", plant.bootstrap_servers, "SOL_USDC")
     lines = program.until("twenty updates are followed", lambda: len(program.lines()) > 20)
     assert all(line.endswith("same True") for line in lines)
+
+
+def test_read_api_stream(plant: Plant, tmp_path: Path) -> None:
+    api = ReadApi(plant)
+    api.wait_ready()
+    program = Program(tmp_path, "read_api_stream.py", f"ws://127.0.0.1:{api.port}/v1/stream", "SOL_USDC")
+    lines = program.until("twenty states are printed", lambda: len(program.lines()) > 20)
+    states = [line.split() for line in lines if re.fullmatch(r"\d+ [\d.]+ [\d.]+", line)]
+    assert len(states) > 20
+    assert [int(sequence) for sequence, _, _ in states] == sorted(int(sequence) for sequence, _, _ in states)
+    assert all(Decimal(bid) < Decimal(ask) for _, bid, ask in states)
+
+
+def test_read_api_stream_does_not_believe_a_gateway_that_hangs(plant: Plant, tmp_path: Path) -> None:
+    api = ReadApi(plant)
+    api.wait_ready()
+    program = Program(tmp_path, "read_api_stream.py", f"ws://127.0.0.1:{api.port}/v1/stream", "SOL_USDC")
+    wait_until("it prints the book", lambda: bool(program.lines()))
+    api.service.suspend()
+    assert program.process.wait(SECONDS) == 1
+    assert program.lines()[-1] == "the gateway fell silent: the book is not LIVE any more"
 
 
 def test_bars(plant: Plant, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded import Child
 from backpack_streams.errors import EmbeddedError
+from embedded_kafka import Child
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -96,6 +97,18 @@ async def test_a_program_that_is_not_there_is_one_clear_line(tmp_path: Path) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("delay_seconds", [0.0, 0.01, 0.02, 0.05, 0.1, 0.2])
+async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path, delay_seconds: float) -> None:
+    pid_file = tmp_path / "pid"
+    code = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    start = asyncio.create_task(Child.start(python(code)))
+    await asyncio.sleep(delay_seconds)
+    start.cancel()
+    with suppress(asyncio.CancelledError):  # the start was not over yet
+        await (await start).stop()
+    assert not (pid_file.exists() and pid_file.read_text() and is_running(int(pid_file.read_text())))
+
+
 async def test_environment_and_folder_reach_it(tmp_path: Path) -> None:
     code = "import os; print(os.environ['WORD'], os.path.basename(os.getcwd()))"
     child = await Child.start(
@@ -108,7 +121,7 @@ async def test_environment_and_folder_reach_it(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from backpack_streams.embedded import Child
+from embedded_kafka import Child
 
 async def main():
     child = await Child.start([sys.executable, "-c", sys.argv[1]], log_path=Path(sys.argv[2]), orphan_grace_seconds=1)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded.data_folder import (
+from backpack_streams.errors import EmbeddedError
+from embedded_kafka.data_folder import (
     ClusterIdentity,
     DataFolder,
     FolderInUseError,
     new_cluster_id,
     require_free_space,
 )
-from backpack_streams.errors import EmbeddedError
 
 
 def test_a_cluster_id_is_what_kafka_takes() -> None:

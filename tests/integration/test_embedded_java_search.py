@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded.java import find_java
 from backpack_streams.errors import EmbeddedError
+from embedded_kafka.java import find_java
 
 
 def java_home(folder: Path, script: str) -> Path:

@@ -14,8 +14,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
 from backpack_streams.errors import EmbeddedError
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 
 TOPIC = "embedded"
 YEARS_AGO_MS = 1_500_000_000_000
@@ -148,9 +148,10 @@ async def test_an_end_that_was_not_asked_for_is_told_and_mended(kafka: BlockingK
 COMMAND = """
 import asyncio, sys
 from pathlib import Path
-from backpack_streams.embedded.command import run_kafka
+from embedded_kafka.command import run_kafka
+from embedded_kafka.settings import EmbeddedKafkaSettings
 
-asyncio.run(run_kafka(0, Path(sys.argv[1]), 1))
+asyncio.run(run_kafka(EmbeddedKafkaSettings(port=0, data_dir=Path(sys.argv[1]))))
 """
 
 

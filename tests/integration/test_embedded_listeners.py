@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from backpack_streams.embedded import BrokerSecurity, EmbeddedKafka
 from certificates import Certificates
+from embedded_kafka import BrokerSecurity, EmbeddedKafka
 
 USERS = {"alice": "alice-secret"}
 

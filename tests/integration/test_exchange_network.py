@@ -14,9 +14,9 @@ import pytest
 import trustme
 import uvloop
 
-from backpack_streams.doctor.exchange import examine_exchange
-from backpack_streams.doctor.findings import Finding, State
-from backpack_streams.doctor.settings import DoctorSettings
+from backpack_streams.commands.doctor.exchange import examine_exchange
+from backpack_streams.commands.doctor.findings import Finding, State
+from backpack_streams.commands.doctor.settings import DoctorSettings
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange import proxies as proxies_of_exchange
 from backpack_streams.exchange.connection import Connection
@@ -109,12 +109,12 @@ async def opened(network: NetworkSettings, url: str = WS_URL) -> str:
     outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def on_notice(notice: Notice) -> None:
-        if not outcome.done() and notice.kind in (NoticeKind.LINK_OPENED, NoticeKind.LINK_FAILED):
-            outcome.set_result("open" if notice.kind is NoticeKind.LINK_OPENED else str(notice))
+        if not outcome.done() and notice.kind in (NoticeKind.SOCKET_OPENED, NoticeKind.SOCKET_FAILED):
+            outcome.set_result("open" if notice.kind is NoticeKind.SOCKET_OPENED else str(notice))
 
     connection = Connection(
         url,
-        lambda link_id, payload: None,
+        lambda socket_id, payload: None,
         on_notice=on_notice,
         settings=ConnectionSettings(network=network, stop_timeout_seconds=0.5, drop_after_close_seconds=0.1),
         session_settings=SessionSettings(),
@@ -216,29 +216,29 @@ async def test_a_ca_file_that_is_replaced_counts_for_the_next_connection(tmp_pat
         client = await stack.enter_async_context(RestClient(rest_settings))
         connection = Connection(
             f"wss://127.0.0.1:{port}",
-            lambda link_id, payload: None,
+            lambda socket_id, payload: None,
             on_notice=notices.put_nowait,
             settings=ConnectionSettings(network=network, stop_timeout_seconds=0.5, drop_after_close_seconds=0.1),
             session_settings=SessionSettings(reconnect_base_seconds=0.05, reconnect_cap_seconds=0.1),
         )
         running = asyncio.create_task(connection.run(stop))
-        await noticed(notices, NoticeKind.LINK_OPENED)
+        await noticed(notices, NoticeKind.SOCKET_OPENED)
         await client.time_ms()
         await first.aclose()
 
         await stack.enter_async_context(exchange_at(port, after))
         ca_file.unlink()
-        assert "not trusted" in await noticed(notices, NoticeKind.LINK_FAILED)
+        assert "not trusted" in await noticed(notices, NoticeKind.SOCKET_FAILED)
         with pytest.raises(RestError, match="CERTIFICATE_VERIFY_FAILED"):
             await client.time_ms()
         ca_file.write_bytes(after.cert_pem.bytes()[:200])
         while not notices.empty():
             notices.get_nowait()
-        assert "not trusted" in await noticed(notices, NoticeKind.LINK_FAILED)
+        assert "not trusted" in await noticed(notices, NoticeKind.SOCKET_FAILED)
         with pytest.raises(RestError, match="CERTIFICATE_VERIFY_FAILED"):
             await client.time_ms()
         after.cert_pem.write_to_path(str(ca_file))
-        await noticed(notices, NoticeKind.LINK_OPENED)
+        await noticed(notices, NoticeKind.SOCKET_OPENED)
         assert (await client.time_ms()).body == 1_700_000_000_000
         stop.set()
         await running
@@ -276,16 +276,16 @@ async def test_a_refused_login_is_told_without_the_password(authority: trustme.C
     async with exchange(authority) as port, http_proxy(port, LOGIN) as proxy:
         url = f"http://trader:wr%40ng@127.0.0.1:{proxy.port}"
         socket_words, rest_words = await both(NetworkSettings(proxy=url, ca_file=ca_file))
-        assert f"the proxy http://127.0.0.1:{proxy.port} says:" in socket_words
+        assert f"the proxy http://127.0.0.1:{proxy.port} answers:" in socket_words
         assert "407" in socket_words
-        assert "give its user and password (--exchange-proxy)" in socket_words
+        assert "set its user and password (--exchange-proxy)" in socket_words
         assert "407" in rest_words
         assert not any(part in socket_words + rest_words for part in ("trader", "wr%40ng", "wr@ng"))
 
 
 async def test_a_proxy_that_is_away_is_named() -> None:
     network = NetworkSettings(proxy="http://127.0.0.1:9")
-    assert "by the proxy http://127.0.0.1:9 of --exchange-proxy: connection refused" in await opened(network)
+    assert "through the proxy http://127.0.0.1:9 of --exchange-proxy: connection refused" in await opened(network)
 
 
 @pytest.mark.parametrize("login", [None, LOGIN])
@@ -310,7 +310,7 @@ async def test_a_socks_proxy_serves_rest(authority: trustme.CA, ca_file: Path) -
 def test_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     monkeypatch.setattr(proxies_of_exchange, "find_spec", lambda name: None)
-    for make in (lambda: RestClient(RestSettings()), lambda: Connection(WS_URL, lambda link_id, payload: None)):
+    for make in (lambda: RestClient(RestSettings()), lambda: Connection(WS_URL, lambda socket_id, payload: None)):
         with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*pip install 'backpack-streams\[socks\]'"):
             make()
 
@@ -337,7 +337,7 @@ async def test_a_proxy_that_fails_for_a_moment_is_asked_again(
         proxy.failures = [failure] * 3
         words = await asked(network, attempts=3)
         assert "(3 attempts)" in words
-        assert "safe to ask again" in words
+        assert "may be repeated" in words
 
 
 async def test_tls_that_breaks_inside_an_answer_is_asked_again(authority: trustme.CA, ca_file: Path) -> None:
@@ -374,11 +374,11 @@ async def test_a_proxy_that_hangs_ends_with_the_time_out() -> None:
     failed = asyncio.Event()
 
     def on_notice(notice: Notice) -> None:
-        if notice.kind is NoticeKind.LINK_FAILED:
+        if notice.kind is NoticeKind.SOCKET_FAILED:
             failures.append(notice)
             failed.set()
 
-    connection = Connection(WS_URL, lambda link_id, payload: None, on_notice=on_notice, settings=settings)
+    connection = Connection(WS_URL, lambda socket_id, payload: None, on_notice=on_notice, settings=settings)
     stop = asyncio.Event()
     running = asyncio.create_task(connection.run(stop))
     await asyncio.wait_for(failed.wait(), 10)
@@ -391,12 +391,12 @@ async def test_a_proxy_that_hangs_ends_with_the_time_out() -> None:
 def test_wrong_proxies_and_files_are_usage_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty.pem").write_text("no certificate")
     for name in ("empty.pem", "missing.pem"):
-        with pytest.raises(UsageError, match=r"--exchange-ca-file: .* cannot be used"):
+        with pytest.raises(UsageError, match=r"--exchange-ca-file: .* is unusable"):
             RestClient(RestSettings(network=NetworkSettings(ca_file=tmp_path / name)))
     for value in ("ftp://x", "http://u:p@ss/x@proxy:1", "http://proxy:port", "http://[::1", "http://proxy/path"):
         monkeypatch.setenv("ALL_PROXY", value)
-        for make in (lambda: RestClient(RestSettings()), lambda: Connection(WS_URL, lambda link_id, payload: None)):
-            with pytest.raises(UsageError, match=r"ALL_PROXY: .* is no proxy of the form") as caught:
+        for make in (lambda: RestClient(RestSettings()), lambda: Connection(WS_URL, lambda socket_id, payload: None)):
+            with pytest.raises(UsageError, match=r"ALL_PROXY: .* is not a proxy of the form") as caught:
                 make()
             assert "ss/x" not in str(caught.value)
 

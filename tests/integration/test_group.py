@@ -11,7 +11,7 @@ from backpack_streams.bus.admin import TopicAdmin
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 
 ALL = frozenset(range(4))
 SESSION_SECONDS = 6.0  # the shortest that Kafka allows

@@ -11,7 +11,7 @@ from backpack_streams.bus.admin import TopicAdmin
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 
 NAME = "kafka.test"
 AT_ONCE_SECONDS = 8.0

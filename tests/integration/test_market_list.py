@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from backpack_sandbox.server import Sandbox
+from backpack_sandbox.settings import SandboxSettings
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
-from backpack_streams.feed.market_list import MarketList
-from backpack_streams.sandbox.server import Sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_streams.markets.market_list import MarketList
 
 
 @asynccontextmanager
@@ -176,10 +176,10 @@ async def test_a_kind_that_is_refused_or_fails_for_once_keeps_its_markets() -> N
 
 
 async def test_what_an_old_copy_cannot_say_is_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backpack_streams.feed.market_list.REVALIDATION_SECONDS", 0.0)
-    monkeypatch.setattr("backpack_streams.feed.known_markets._PRECISION_SECONDS", 0.0)
+    monkeypatch.setattr("backpack_streams.markets.market_list.REVALIDATION_SECONDS", 0.0)
+    monkeypatch.setattr("backpack_streams.markets.known_markets._PRECISION_SECONDS", 0.0)
     now = [10_000.0]
-    monkeypatch.setattr("backpack_streams.feed.market_list.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("backpack_streams.markets.market_list.time", SimpleNamespace(monotonic=lambda: now[0]))
     closed = [row("A", "Closed"), *EVERYTHING[1:]]
     exchange = Exchange((0, EVERYTHING), (301, closed), (0, closed))
     async with exchange.list("SPOT") as markets:

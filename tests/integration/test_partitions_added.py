@@ -15,7 +15,7 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import Topic
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from topics_in_memory import Topics
 
 BEFORE, AFTER = 2, 3

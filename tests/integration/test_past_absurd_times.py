@@ -13,7 +13,7 @@ from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import topic
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Plant, running_plant, wait_until
 from reading import read_topic
 from stub_producer import DEPTH, StubExchange, StubProducer, _update, now_us

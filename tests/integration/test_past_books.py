@@ -11,7 +11,7 @@ from typing import Any
 
 from backpack_streams.books import BookStream, BookUpdate, Status
 from backpack_streams.books.sync import Books
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Plant, running_plant, wait_until
 from reading import Read, decimals, read_topic
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from faults.campaign.past_moments import PastFindings, judge_past_moments
 from faults.campaign.truth import BookTimes, read_ledger
 from plant import Plant, running_plant, wait_until
 
 SYMBOLS = 3
-MAX_AGE = 2.0
-OUTAGE_SECONDS = 7.0
+MAX_AGE = 5.0
+OUTAGE_SECONDS = 10.0
 MOMENTS = 6
 
 

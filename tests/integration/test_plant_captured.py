@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from account_key import Key
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Service, running_plant, wait_until
 from reading import read_topic
 

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from backpack_streams.embedded import BlockingKafka
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish, endpoints
 from backpack_streams.rest_poller.changes import told_apart_by
 from backpack_streams.rest_poller.settings import RestPollerSettings
+from embedded_kafka import BlockingKafka
 from plant import Plant, running_plant, wait_until
 from reading import Read, read_topic
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from expected_records import canonical, expected
 from plant import Exchange, Plant, running_plant, wait_until
 from reading import read_topic
@@ -79,7 +79,7 @@ def said(value: dict[str, Any]) -> Any:
     return canonical({name: item for name, item in value.items() if name != "received_time"})
 
 
-def families(plant: Plant) -> dict[str, int]:
+def specs(plant: Plant) -> dict[str, int]:
     sent: dict[str, int] = plant.exchange.ask("/state")["frames_sent"]
     return sent
 
@@ -97,7 +97,7 @@ ODD_FORMS: tuple[Callable[[str, dict[str, Any]], bool], ...] = (
 
 
 def is_complete(sent: dict[str, int], frames: list[dict[str, Any]]) -> bool:
-    """Whether every family of streams was sent, and the wire's odd forms were among it."""
+    """Whether every spec of streams was sent, and the wire's odd forms were among it."""
     wanted = {*TOPICS, *(f"kline.{each}" for each in INTERVALS)} - {"kline"}
     data = [(frame["stream"].partition(".")[0], frame["data"]) for frame in list(frames)]
     return all(sent.get(each) for each in wanted) and all(any(is_it(*each) for each in data) for is_it in ODD_FORMS)
@@ -126,8 +126,8 @@ def test_every_stream_of_every_kind_of_market_is_in_kafka_as_it_was_sent(kafka: 
             for service in services:  # they believe their subscriptions once something comes
                 wait_until("the producer is ready", service.is_ready)
             exchange.wait_finished()
-            wait_until("candles close, and what comes by the clock comes", lambda: is_complete(families(plant), frames))
-        sent = sum(families(plant).values())
+            wait_until("candles close, and what comes by the clock comes", lambda: is_complete(specs(plant), frames))
+        sent = sum(specs(plant).values())
         wait_until("all was taken", lambda: sum(each.metric("frames_total") for each in services) >= sent)
         assert [each.stop() for each in services] == [0, 0]
         records = {

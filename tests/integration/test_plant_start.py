@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Service, running_plant, wait_until
 from reading import read_topic
 

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import running_plant, same_book, wait_until
 from reading import read_topic
 

@@ -24,6 +24,7 @@ NAMESPACE = (
 )
 NOT_IN_A_CONTAINER = {"demo", "kafka", "registry"}  # they start a Kafka of their own, which the image does not hold
 LEAVES_WELL = {"sandbox", "replay"}  # for these being stopped is the ordinary end
+WAITS_FOR_NOBODY = {"keys"}
 RECORDING = Path(__file__).parents[1] / "data" / "recorded-order-flow.jsonl.gz"
 
 
@@ -59,6 +60,7 @@ def arguments(command: str, address: str, folder: Path) -> tuple[str, ...]:
         "book": ("all", *kafka),
         "book-builder": (*kafka, "--metrics-port", "0"),
         "doctor": (*kafka, *exchange),
+        "gateway": (*kafka, "--port", "0", "--metrics-port", "0"),
         "export": (
             "backpack.market.trade",
             "--from",
@@ -76,11 +78,12 @@ def arguments(command: str, address: str, folder: Path) -> tuple[str, ...]:
         "sandbox": ("--ws-port", "0", "--rest-port", "0", "--control-port", "0"),
         "schemas": ("register", "--schema-registry-url", f"http://{address}"),
         "tail": ("backpack.market.trade", *kafka),
+        "top": kafka,
         "topics": ("apply", *kafka),
     }[command]
 
 
-WAITING = [each.name for each in COMMANDS if each.name not in NOT_IN_A_CONTAINER | LEAVES_WELL]
+WAITING = [each.name for each in COMMANDS if each.name not in NOT_IN_A_CONTAINER | LEAVES_WELL | WAITS_FOR_NOBODY]
 
 
 @contextlib.contextmanager

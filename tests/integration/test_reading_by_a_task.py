@@ -14,8 +14,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from backpack_streams.books import BookStream, Status
 from backpack_streams.books.sync import Books
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
 from backpack_streams.errors import BookError, BusError, UsageError
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 from kafka_faults import RIGHTS_CAN_BE_DENIED, deny_reading
 from plant import Plant, running_plant, wait_until
 from reading import read_topic

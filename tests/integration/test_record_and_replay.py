@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from backpack_streams.bus.topics import TOPICS
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import Service, running_plant, wait_until
 from reading import Read, read_topic
 

@@ -14,9 +14,9 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from backpack_streams.books.record_stream import Hole, RecordStream, StreamedRecord
+from backpack_streams.books.record_stream import Gap, RecordStream, StreamedRecord
 from backpack_streams.books.sync_records import Records
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from plant import PROGRAM
 from topics_in_memory import SECOND, T0, Topics
 
@@ -139,7 +139,7 @@ async def test_until_a_moment(servers: str) -> None:
     )
     async with stream:
         found = [item async for item in stream]
-    times = sorted(item.time for item in found if not isinstance(item, Hole))
+    times = sorted(item.time for item in found if not isinstance(item, Gap))
     assert times == [T0 + number * SECOND // 100 for number in range(1_000, 2_000)]
 
 

@@ -128,5 +128,5 @@ def test_what_is_wrong_at_the_start_is_said(tmp_path: Path) -> None:
     connection = RegistryConnection("http://127.0.0.1:9", username="us", password_file=tmp_path / "missing")
     with pytest.raises(UsageError, match="check schema_registry_password_file"):
         RegistryClient(connection)
-    with pytest.raises(UsageError, match="give one of the two"):
+    with pytest.raises(UsageError, match="set one of them"):
         RegistryConnection("http://127.0.0.1:9", username="us", password="x", password_file=tmp_path / "missing")

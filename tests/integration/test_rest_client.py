@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from backpack_sandbox.server import Sandbox
+from backpack_sandbox.settings import SandboxSettings
 from backpack_streams.errors import ExchangeError, UsageError
 from backpack_streams.exchange.limits import LimitClass, LimitSettings, Priority, RateLimiter
 from backpack_streams.exchange.rest import Answer, RestClient, RestSettings, Rows
@@ -22,8 +24,6 @@ from backpack_streams.exchange.rest_errors import (
     RestUnusableAnswerError,
 )
 from backpack_streams.exchange.rest_wire import Trade
-from backpack_streams.sandbox.server import Sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
 
 DEPTH = b'{"asks":[["1.10","2"]],"bids":[["1.0","3"]],"lastUpdateId":"7","timestamp":1790134357267074}'
 JSON = "application/json; charset=utf-8"
@@ -281,7 +281,7 @@ async def test_the_deadline_ends_a_call_however_the_answer_dawdles(slow: Handler
         client_of(exchange.url, replace(PATIENT, deadline_seconds=0.5)) as client,
     ):
         async with asyncio.timeout(10):
-            with pytest.raises(RestNoAnswerError, match=r"no whole answer within the deadline of 0\.5 s"):
+            with pytest.raises(RestNoAnswerError, match=r"no complete answer within the deadline of 0\.5 s"):
                 await client.markets()
         assert len(exchange.requests) == 1
         assert client.limiter.in_flight == 0
@@ -453,7 +453,7 @@ async def test_requests_under_way_are_bounded_and_gap_seeds_overtake() -> None:
     async with stand_in(handle) as exchange, client_of(exchange.url, settings) as client:
         seeds = [asyncio.create_task(client.depth(f"S{number}")) for number in range(8)]
         await until(lambda: len(order) == 2)
-        await asyncio.gather(client.depth("GAP", priority=Priority.GAP_SEED), *seeds)
+        await asyncio.gather(client.depth("GAP", priority=Priority.GAP_SNAPSHOT), *seeds)
         assert exchange.connections <= 2
     assert most_under_way == 2
     assert order.index("GAP") <= 4

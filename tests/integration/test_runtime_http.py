@@ -16,15 +16,16 @@ import httpx
 import pytest
 import uvloop
 
-from backpack_streams.runtime.http import (
+from backpack_streams.runtime.health import (
     MAX_CONNECTIONS,
-    MAX_REQUEST_BYTES,
     HealthAnswers,
-    HealthServer,
+    HealthProtocol,
     HealthServerError,
+    health_server,
 )
 from backpack_streams.runtime.loop import loop_factory
 from plant import free_port
+from served_gateway import until
 
 SOURCE_ROOT = Path(__file__).parents[2] / "services"
 ANSWERS = HealthAnswers(list, lambda: ["no books yet"], lambda accept: (b"metric 1\n", "text/plain"))
@@ -48,7 +49,7 @@ async def exchange(port: int, request: bytes) -> bytes:
 def test_answers_on_a_socket(runner: asyncio.Runner) -> None:
     async def check() -> None:
         async with (
-            HealthServer("127.0.0.1", 0, ANSWERS) as server,
+            health_server("127.0.0.1", 0, ANSWERS) as server,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
         ):
             assert (await client.get("/healthz")).status_code == 200
@@ -66,11 +67,9 @@ def test_answers_on_a_socket(runner: asyncio.Runner) -> None:
 @pytest.mark.parametrize("host", ["localhost", "*"])
 def test_probes_of_both_families_are_answered(runner: asyncio.Runner, host: str) -> None:
     async def check() -> None:
-        async with HealthServer(host, 0, ANSWERS) as server, httpx.AsyncClient() as client:
+        async with health_server(host, 0, ANSWERS) as server, httpx.AsyncClient() as client:
             for address in ("127.0.0.1", "[::1]"):
                 assert (await client.get(f"http://{address}:{server.port}/healthz")).status_code == 200
-        with pytest.raises(HealthServerError):
-            _ = server.port
 
     runner.run(check())
 
@@ -80,13 +79,17 @@ def test_probes_of_both_families_are_answered(runner: asyncio.Runner, host: str)
     [
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /healthz SPDY/3\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * (MAX_REQUEST_BYTES + 1), b"431"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * (HealthProtocol.head_bytes + 1), b"431"),
         (b"GET / HTTP/1.1\r\n", b"408"),
     ],
 )
-def test_bad_requests(runner: asyncio.Runner, request_bytes: bytes, status: bytes) -> None:
+def test_bad_requests(
+    runner: asyncio.Runner, request_bytes: bytes, status: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HealthProtocol, "head_seconds", 0.5)
+
     async def check() -> None:
-        async with HealthServer("127.0.0.1", 0, ANSWERS, request_timeout_seconds=1.0) as server:
+        async with health_server("127.0.0.1", 0, ANSWERS) as server:
             answer = await exchange(server.port, request_bytes)
             assert answer.split(b" ")[1] == status
 
@@ -98,7 +101,7 @@ def test_a_collector_that_raises_costs_one_answer(runner: asyncio.Runner, caplog
         raise ZeroDivisionError
 
     async def check() -> None:
-        async with HealthServer("127.0.0.1", 0, HealthAnswers(list, list, broken)) as server:
+        async with health_server("127.0.0.1", 0, HealthAnswers(list, list, broken)) as server:
             assert b" 500 " in await exchange(server.port, b"GET /metrics HTTP/1.1\r\n\r\n")
             assert b" 200 " in await exchange(server.port, b"GET /healthz HTTP/1.1\r\n\r\n")
 
@@ -108,11 +111,11 @@ def test_a_collector_that_raises_costs_one_answer(runner: asyncio.Runner, caplog
 
 def test_a_silent_client_does_not_hold_up_the_end(runner: asyncio.Runner) -> None:
     async def check() -> None:
-        server = HealthServer("127.0.0.1", 0, ANSWERS)
-        await server.start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        await asyncio.sleep(0.05)
-        await asyncio.wait_for(server.stop(), 5)
+        async with contextlib.AsyncExitStack() as serving:
+            server = await serving.enter_async_context(health_server("127.0.0.1", 0, ANSWERS))
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await until("it is there", lambda: len(server.server_state.connections) == 1)
+            await asyncio.wait_for(serving.aclose(), 5)
         with contextlib.suppress(ConnectionError):  # an abort shows as a reset or as an end, by platform
             assert await reader.read() == b""
         writer.close()
@@ -123,7 +126,8 @@ def test_a_silent_client_does_not_hold_up_the_end(runner: asyncio.Runner) -> Non
 def test_a_port_in_use_is_one_line(runner: asyncio.Runner) -> None:
     async def check(port: int) -> None:
         with pytest.raises(HealthServerError) as caught:
-            await HealthServer("127.0.0.1", port, ANSWERS).start()
+            async with health_server("127.0.0.1", port, ANSWERS):
+                pass
         assert caught.value.exit_code == 1
         assert str(caught.value) == (
             f"port {port} on 127.0.0.1 is in use; choose another with --metrics-port, or 0 for none"
@@ -133,11 +137,44 @@ def test_a_port_in_use_is_one_line(runner: asyncio.Runner) -> None:
         runner.run(check(taken.getsockname()[1]))
 
 
+def test_a_client_that_does_not_read_is_dropped(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HealthProtocol, "connection_seconds", 0.5)
+    metrics = HealthAnswers(list, list, lambda accept: (bytes(64 << 20), "text/plain"))
+
+    async def check() -> None:
+        async with health_server("127.0.0.1", 0, metrics) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            await until("it is there", lambda: len(server.server_state.connections) == 1)
+            await until("it is dropped", lambda: not server.server_state.connections)
+            assert b" 200 " in await exchange(server.port, b"GET /healthz HTTP/1.1\r\n\r\n")
+            writer.close()
+
+    runner.run(check())
+
+
 @pytest.mark.parametrize("host", ["203.0.113.1", "no such host", "x" * 300])
 def test_a_host_that_is_not_ours_is_one_line(runner: asyncio.Runner, host: str) -> None:
     async def check() -> None:
         with pytest.raises(HealthServerError, match="choose one with --metrics-host"):
-            await HealthServer(host, 0, ANSWERS).start()
+            async with health_server(host, 0, ANSWERS):
+                pass
+
+    runner.run(check())
+
+
+def test_requests_of_other_kinds_stop_nothing(runner: asyncio.Runner) -> None:
+    async def check() -> None:
+        async with health_server("127.0.0.1", 0, ANSWERS) as server:
+            for head in (
+                "OPTIONS * HTTP/1.1",
+                "CONNECT x:1 HTTP/1.1",
+                "PRI * HTTP/2.0",
+                "GET http://x/healthz HTTP/1.0",
+            ):
+                assert await exchange(server.port, f"{head}\r\n\r\n".encode())
+            upgrade = b"GET /healthz HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+            assert (await exchange(server.port, upgrade)).startswith(b"HTTP/1.1 200")
 
     runner.run(check())
 
@@ -300,11 +337,11 @@ def test_a_running_service_shows_its_metrics(start: Start) -> None:
 
 def test_a_probe_is_answered_beside_any_number_of_idle_connections(runner: asyncio.Runner) -> None:
     async def check() -> None:
-        async with HealthServer("127.0.0.1", 0, ANSWERS) as server:
+        async with health_server("127.0.0.1", 0, ANSWERS) as server:
             idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2 * MAX_CONNECTIONS)]
             for _ in range(3):
                 assert (await exchange(server.port, b"GET /healthz HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200")
-            assert len(server._open_connections) <= MAX_CONNECTIONS
+            assert len(server.server_state.connections) <= MAX_CONNECTIONS
             for _, writer in idle:
                 writer.close()
 

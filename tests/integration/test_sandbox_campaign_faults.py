@@ -10,8 +10,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from backpack_streams.sandbox.server import Sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_sandbox.server import Sandbox
+from backpack_sandbox.settings import SandboxSettings
 
 SYMBOL, OTHER = "SOL_USDC", "BTC_USDC_PERP"
 KINDS = {"marketType": ["SPOT", "PERP"]}

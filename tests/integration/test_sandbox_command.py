@@ -9,9 +9,9 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from backpack_sandbox.command import run_sandbox
+from backpack_sandbox.settings import SandboxSettings
 from backpack_streams.errors import UsageError
-from backpack_streams.sandbox.command import run_sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
 
 
 async def test_ready_line_and_sigterm():

@@ -14,9 +14,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from backpack_sandbox.server import Sandbox
+from backpack_sandbox.settings import SandboxSettings
 from backpack_streams.errors import UsageError
-from backpack_streams.sandbox.server import Sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
 
 SYMBOL = "SOL_USDC"
 DEPTH = f"depth.{SYMBOL}"

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import connect
 
 from account_key import Key
-from backpack_streams.sandbox.recording import read_recording
-from backpack_streams.sandbox.server import Sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_sandbox.recording import read_recording
+from backpack_sandbox.server import Sandbox
+from backpack_sandbox.settings import SandboxSettings
 
 DATA = Path(__file__).parents[1] / "data"
 FLOW, CAPTURED = DATA / "recorded-order-flow.jsonl.gz", DATA / "captured-frames.jsonl"

@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from backpack_streams.sandbox.server import Sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_sandbox.server import PortInUseError, Sandbox
+from backpack_sandbox.settings import SandboxSettings
+from backpack_streams.runtime.listening import listening_sockets
+from plant import free_port
 
 
 def sandbox_with(**settings: Any) -> Sandbox:
@@ -155,7 +157,8 @@ async def test_what_is_no_http_does_not_stop_the_server():
             writer.write(nonsense)
             writer.write_eof()
             with contextlib.suppress(ConnectionResetError):  # cut hard is as good
-                assert await asyncio.wait_for(reader.read(), 5) == b""
+                answer = await asyncio.wait_for(reader.read(), 5)
+                assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
             writer.close()
         assert (await api.get("/ping")).text == "pong"
 
@@ -169,3 +172,48 @@ async def test_the_sandbox_is_reached_by_ipv4_and_ipv6():
                 writer.close()
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"http://[::1]:{ports[1]}/api/v1/ping")).text == "pong"
+
+
+async def test_a_cut_leaves_no_answer_and_the_next_request_has_one(caplog: pytest.LogCaptureFixture):
+    async with sandbox_with() as sandbox, rest(sandbox) as api:
+        sandbox.order_fault({"fault": "rest-cut", "count": 1})
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            await api.get("/ping")
+        assert (await api.get("/ping")).text == "pong"
+    assert "ERROR" not in caplog.text
+
+
+async def test_an_answer_that_a_fault_delays_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture):
+    async with sandbox_with() as sandbox, rest(sandbox) as api:
+        sandbox.order_fault({"fault": "rest-slow", "delay": 600})
+        asking = asyncio.create_task(api.get("/ping"))
+        while not sandbox.state()["rest_requests"]:  # noqa: ASYNC110  # the sandbox has no event for it
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(sandbox.stop(), 5)
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            await asking
+    assert "ERROR" not in caplog.text
+
+
+async def test_a_port_that_refuses_for_a_while_drops_its_connections_and_comes_back():
+    async with sandbox_with() as sandbox, rest(sandbox) as api:
+        assert (await api.get("/ping")).text == "pong"
+        sandbox.order_fault({"fault": "refuse", "on": "rest", "seconds": 2})
+        await asyncio.sleep(0)
+        with pytest.raises(httpx.TransportError):
+            await api.get("/ping")
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    if (await api.get("/ping")).text == "pong":
+                        break
+                await asyncio.sleep(0.05)
+
+
+async def test_a_taken_control_port_frees_the_others():
+    async with sandbox_with() as first:
+        taken = int(first.control_url.rpartition(":")[2])
+        second = sandbox_with(rest_port=free_port(), control_port=taken)
+        with pytest.raises(PortInUseError, match="--control-port"):
+            await second.start()
+        listening_sockets("127.0.0.1", second.settings.rest_port)[0].close()

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from backpack_streams.sandbox.server import PortInUseError, Sandbox
-from backpack_streams.sandbox.settings import SandboxSettings
+from backpack_sandbox.server import PortInUseError, Sandbox
+from backpack_sandbox.settings import SandboxSettings
 
 FREE_PORTS = {"ws_port": 0, "rest_port": 0, "control_port": 0}
 

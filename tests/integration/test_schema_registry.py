@@ -30,10 +30,10 @@ from backpack_streams.bus.registry_client import (
     RegistryConnection,
 )
 from backpack_streams.bus.schemas import own_schemas, parse_schema
-from backpack_streams.doctor.command import examine
-from backpack_streams.doctor.findings import Finding, State
-from backpack_streams.doctor.settings import DoctorSettings
-from backpack_streams.embedded import BlockingKafka, registry_url
+from backpack_streams.commands.doctor.command import examine
+from backpack_streams.commands.doctor.findings import Finding, State
+from backpack_streams.commands.doctor.settings import DoctorSettings
+from embedded_kafka import BlockingKafka, registry_url
 from plant import Plant, Process, free_port, running_plant, wait_until
 from unit.bus.rows_of_schemas import plain_types
 
@@ -142,7 +142,7 @@ def _compare_with_confluent(plant: Plant, url: str) -> None:
 def _without_a_registry(plant: Plant) -> None:
     """Who has no registry is told what is missing."""
     done = plant.run("tail", "registered.market.trade", "--from-beginning", "--json", "-n", "1")
-    assert "none is set: give the one the writer uses" in json.loads(done.stdout)["value"]["reason"]
+    assert "none is configured: set the writer's registry" in json.loads(done.stdout)["value"]["reason"]
 
 
 async def _books_through_an_outage(plant: Plant, schemas: RegistryProcess, metric: Any) -> None:
@@ -211,7 +211,7 @@ def test_an_id_nobody_knows_is_said_to_be_unknown_to_the_registry(registry: Regi
     value = b"\0" + (987_654).to_bytes(4, "big") + b"x"
     asyncio.run(codec.meet([value]))
     with pytest.raises(
-        Exception, match=f"schema id 987654 is not known: the schema registry at {registry.url} does not have"
+        Exception, match=f"schema id 987654 is unknown: the schema registry at {registry.url} does not have"
     ):
         codec.decode(value)
     with pytest.raises(NotRegisteredError):
@@ -250,7 +250,7 @@ def stub(status: int, body: bytes) -> Iterator[str]:
         (
             403,
             b'{"error_code": 40301, "message": "denied"}',
-            r"forbids .* to this account .*denied.*: give it the right",
+            r"forbids .* to this account .*denied.*: grant it the right",
         ),
     ],
 )

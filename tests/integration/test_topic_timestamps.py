@@ -7,9 +7,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from backpack_streams.bus.admin import TopicAdmin, plan
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.topics import TOPICS, topic
-from backpack_streams.doctor.findings import State
-from backpack_streams.doctor.kafka_findings import judge_configs
-from backpack_streams.embedded import BlockingKafka
+from backpack_streams.commands.doctor.findings import State
+from backpack_streams.commands.doctor.kafka_findings import judge_configs
+from embedded_kafka import BlockingKafka
 
 PREFIX = "stamped."
 STAMP = "message.timestamp.type"

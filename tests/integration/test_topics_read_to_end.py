@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topic_end import TopicEndNotReachedError, read_to_end
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 from plant import wait_until
 
 COMPACTED = {

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backpack_streams.embedded.downloads import cache_folder
+from embedded_kafka.downloads import cache_folder
 from kubelab.errors import LabError
 from kubelab.toolchain import Go, find_go
 
@@ -94,6 +94,11 @@ DEFINITIONS = (
         "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=",
         ("config/crd/bases/keda.sh_scaledobjects.yaml", "config/crd/bases/keda.sh_triggerauthentications.yaml"),
     ),
+    Definitions(
+        "sigs.k8s.io/gateway-api@v1.6.3",
+        "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",
+        ("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",),
+    ),
 )
 
 
@@ -124,7 +129,7 @@ def tool_path(name: str) -> Path:
 
 
 def custom_resource_definitions() -> list[Path]:
-    """The files that define the kinds that the chart makes for the operators of Prometheus, KEDA and Strimzi.
+    """The files that define the kinds that the chart makes for the operators of Prometheus, KEDA, Strimzi and the Gateway API.
 
     Raises:
         LabError: one is not there yet.

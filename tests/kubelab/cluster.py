@@ -104,32 +104,35 @@ class Cluster:
     def create_secret(self, name: str, **values: str) -> None:
         self.api.post(self.path("secrets"), {"metadata": {"name": name}, "stringData": values})
 
-    def producers(self) -> Resource:
-        """The list of market-producer pods, as the API server gives it: with its version."""
-        listed: Resource = self.api.get(self.path("pods") + PRODUCERS)
+    def watched_pods(self, component: str = "market-producer") -> Resource:
+        """The list of a component's pods, as the API server gives it: with its version."""
+        listed: Resource = self.api.get(f"{self.path('pods')}?labelSelector={COMPONENT}={component}")
         return listed
 
-    def fewest_ready(self, before: Resource) -> Counter[str]:
-        """For each shard that had Ready producers in the list `before`, the least number it has had since, at any moment."""
+    def fewest_ready(self, before: Resource, component: str = "market-producer") -> Counter[str]:
+        """For each shard that had Ready pods in the list `before`, the least number it has had since, at any moment.
+
+        A component without shards counts as one, of its own name.
+        """
         fewest: Counter[str] = Counter()
-        for number, pods in enumerate(self._states_since(before)):
-            ready = Counter(str(label(pod, SHARD)) for pod in pods if is_ready(pod))
+        for number, pods in enumerate(self._states_since(before, component)):
+            ready = Counter(label(pod, SHARD) or component for pod in pods if is_ready(pod))
             fewest = Counter({shard: min(fewest[shard], ready[shard]) for shard in fewest}) if number else ready
         assert number > 5, "the change was not seen"
         return fewest
 
-    def _states_since(self, before: Resource) -> Iterator[list[Resource]]:
-        """The producers after each change from then to now."""
+    def _states_since(self, before: Resource, component: str) -> Iterator[list[Resource]]:
+        """The component's pods after each change from then to now."""
         pods = {pod["metadata"]["name"]: pod for pod in before["items"]}
         yield list(pods.values())
         path, version = self.path("pods"), before["metadata"]["resourceVersion"]
         # A change of our own says where now is.
-        one = self.producers()["items"][0]["metadata"]["name"]
+        one = self.watched_pods(component)["items"][0]["metadata"]["name"]
         marked = self.api.patch(f"{path}/{one}", {"metadata": {"annotations": {"kubelab/seen-since": version}}})
         for change, pod in self.api.watch(path, version, seconds=30):
             if pod["metadata"]["resourceVersion"] == marked["metadata"]["resourceVersion"]:
                 return
-            if label(pod, COMPONENT) != "market-producer":
+            if label(pod, COMPONENT) != component:
                 continue
             pods.pop(pod["metadata"]["name"], None)
             if change != "DELETED":
@@ -155,7 +158,6 @@ class Cluster:
         )
 
 
-PRODUCERS = f"?labelSelector={COMPONENT}=market-producer"
 WAITING = ("--wait", "--wait-for-jobs", "--timeout", "60s")
 PATHS = {
     "pods": "/api/v1",
@@ -165,6 +167,7 @@ PATHS = {
     "deployments": "/apis/apps/v1",
     "jobs": "/apis/batch/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
     "servicemonitors": "/apis/monitoring.coreos.com/v1",
     "prometheusrules": "/apis/monitoring.coreos.com/v1",
     "scaledobjects": "/apis/keda.sh/v1alpha1",

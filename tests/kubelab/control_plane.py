@@ -12,8 +12,8 @@ from types import TracebackType
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from backpack_streams.embedded import Child
-from backpack_streams.embedded.ports import free_ports
+from embedded_kafka import Child
+from embedded_kafka.ports import free_ports
 from kubelab.api import Api, Resource
 from kubelab.building import tool_path
 from kubelab.errors import LabError
@@ -122,7 +122,7 @@ class ControlPlane:
             f"--service-account-signing-key-file={self.folder / 'accounts.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             *(f"--token-auth-file={self.folder / 'tokens.csv'}", "--authorization-mode=RBAC"),
-            "--service-cluster-ip-range=10.96.0.0/16",
+            "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112",
         )
 
     def _start_controllers(self) -> None:

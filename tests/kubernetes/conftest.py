@@ -28,7 +28,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 def define_custom_resources(api: Api) -> None:
-    """What the operators of Prometheus, KEDA and Strimzi would have brought."""
+    """What the operators of Prometheus, KEDA, Strimzi and the Gateway API would have brought."""
     try:
         files = custom_resource_definitions()
     except LabError as error:

@@ -14,16 +14,25 @@ RELEASE = "market-data"
 def test_a_rolling_update_never_leaves_a_shard_without_a_ready_producer(cluster: Cluster) -> None:
     shards = ("--set", "marketProducer.shards=2")
     cluster.install(RELEASE, *shards)
-    before = cluster.producers()
+    before = cluster.watched_pods()
     cluster.upgrade(RELEASE, *shards, "--set", "logLevel=debug")
     cluster.wait_replaced(before["items"])
     assert cluster.fewest_ready(before) == Counter({"0": 1, "1": 1})
 
 
+def test_a_rolling_update_never_leaves_a_client_with_fewer_gateways(cluster: Cluster) -> None:
+    two = ("--set", "gateway.enabled=true", "--set", "gateway.replicas=2")
+    cluster.install(RELEASE, *two)
+    before = cluster.watched_pods("gateway")
+    cluster.upgrade(RELEASE, *two, "--set", "gateway.config.max_age=2")
+    cluster.wait_replaced(before["items"])
+    assert cluster.fewest_ready(before, "gateway") == Counter({"gateway": 2})
+
+
 def test_doubled_producers_stay_doubled(cluster: Cluster) -> None:
     doubled = ("--set", "marketProducer.replicasPerShard=2")
     cluster.install(RELEASE, *doubled)
-    before = cluster.producers()
+    before = cluster.watched_pods()
     nodes = {pod["spec"]["nodeName"] for pod in before["items"]}
     assert len(nodes) == 2, "both on one node: one machine takes both away"
     cluster.upgrade(RELEASE, *doubled, "--set", "logLevel=debug")
@@ -49,10 +58,11 @@ def test_budgets_hold_while_pods_are_evicted_one_by_one(cluster: Cluster) -> Non
         RELEASE,
         *("--set", "marketProducer.shards=2", "--set", "marketProducer.replicasPerShard=2"),
         *("--set", "perpProducer.shards=2", "--set", "bookBuilder.replicas=2"),
+        *("--set", "gateway.enabled=true", "--set", "gateway.replicas=2"),
     )
     sizes = Counter(label(pod, COMPONENT) for pod in cluster.pods())
     budgets = {label(one, COMPONENT) for one in cluster.find("poddisruptionbudgets")}
-    assert budgets == {"market-producer", "perp-producer", "book-builder"}
+    assert budgets == {"market-producer", "perp-producer", "book-builder", "gateway"}
 
     def all_are_there() -> bool:
         pods, states = cluster.pods(), [one["status"] for one in cluster.find("poddisruptionbudgets")]

@@ -35,17 +35,17 @@ def test_a_release_lives_and_leaves_nothing_behind(cluster: Cluster) -> None:
     expected = {"market-producer", "perp-producer", "rest-poller", "book-builder"}
     assert {label(pod, COMPONENT) for pod in cluster.pods()} == expected
 
-    before = cluster.producers()
+    before = cluster.watched_pods()
     cluster.upgrade(RELEASE, "--set", f"{SHARDS}=3")
     require_shards(cluster, 3)
     require_no_shard_was_away(cluster, before)
 
-    before = cluster.producers()
+    before = cluster.watched_pods()
     cluster.upgrade(RELEASE, "--set", f"{SHARDS}=2")
     require_shards(cluster, 2)
     require_no_shard_was_away(cluster, before)
 
-    before = cluster.producers()
+    before = cluster.watched_pods()
     cluster.helm("rollback", RELEASE, "2", "--wait", "--timeout", "60s")
     require_shards(cluster, 3)
     require_no_shard_was_away(cluster, before)
@@ -92,7 +92,7 @@ def test_two_releases_share_a_namespace_and_nothing_else(cluster: Cluster) -> No
         (f"{SHARDS}=0", "shards"),
         (f"{SHARDS}=two", "shards"),
         ("marketProducer.shard=2", "shard"),
-        ("gateway.enabled=true", "gateway"),
+        ("gateway.enabled=true,gateway.ingress.enabled=true", "gateway.existingSecret"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_made(cluster: Cluster, wrong: str, said: str) -> None:
@@ -113,7 +113,7 @@ def test_an_upgrade_with_a_bad_value_leaves_the_release_as_it_is(cluster: Cluste
 
 def test_a_version_that_never_becomes_ready_is_taken_back_without_a_gap(cluster: Cluster) -> None:
     cluster.install(RELEASE, "--set", f"{SHARDS}=2")
-    before = cluster.producers()
+    before = cluster.watched_pods()
     never_ready = ("--set-string", "marketProducer.podAnnotations.kubelab/never-ready=1")
     cluster.helm(
         "upgrade",
@@ -132,7 +132,7 @@ def test_a_version_that_never_becomes_ready_is_taken_back_without_a_gap(cluster:
     cluster.helm("rollback", RELEASE, "1", "--wait", "--timeout", "60s")
     require_shards(cluster, 2)
     old = {pod["metadata"]["uid"] for pod in before["items"]}
-    assert {pod["metadata"]["uid"] for pod in cluster.producers()["items"] if is_ready(pod)} == old
+    assert {pod["metadata"]["uid"] for pod in cluster.watched_pods()["items"] if is_ready(pod)} == old
     assert cluster.fewest_ready(before) == Counter({"0": 1, "1": 1})
 
 

@@ -6,12 +6,25 @@ import pytest
 import yaml
 
 from kubelab.cluster import COMPONENT, Cluster, is_ready, label
+from plant import wait_until
 
 RELEASE = "market-data"
 EVERYTHING = {
     "accountProducer": {"enabled": True, "existingSecret": "account"},
     "bookBuilder": {"keda": {"enabled": True}},
     "dashboard": {"enabled": True},
+    "gateway": {
+        "enabled": True,
+        "existingSecret": "gateway-keys",
+        "hpa": {"enabled": True},
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "hosts": ["market.example.com"],
+            "tls": [{"hosts": ["market.example.com"], "secretName": "market-tls"}],
+        },
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["market.example.com"]},
+    },
     "kafka": {
         "existingSecret": "kafka-login",
         "securityProtocol": "SASL_SSL",
@@ -38,6 +51,7 @@ def test_all_switches_at_once_are_installed_and_leave_nothing(cluster: Cluster, 
     cluster.create_secret("kafka-login", username="u", password="p", **{"ca.crt": "c"})
     cluster.create_secret("registry-login", username="u", password="p")
     cluster.create_secret("account", **{"private-key": "k"})
+    cluster.create_secret("gateway-keys", **{"keys.json": "k"})
     given = cluster.left_behind()
 
     cluster.install(RELEASE, *everything)
@@ -48,6 +62,7 @@ def test_all_switches_at_once_are_installed_and_leave_nothing(cluster: Cluster, 
         "account-producer",
         "rest-poller",
         "book-builder",
+        "gateway",
         "sandbox",
     } <= components
     made = {kind for kind, _ in cluster.left_behind() - given}
@@ -58,6 +73,9 @@ def test_all_switches_at_once_are_installed_and_leave_nothing(cluster: Cluster, 
         "KafkaTopic",
         "NetworkPolicy",
         "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "HTTPRoute",
     } <= made
     assert "ConfigMap" in made
 
@@ -79,6 +97,37 @@ def test_what_is_scraped_is_there(cluster: Cluster, everything: tuple[str, str])
             continue
         found = [selector for selector in selectors if selector <= pod["metadata"]["labels"].items()]
         assert len(found) == 1, f"{pod['metadata']['name']} is scraped {len(found)} times"
+
+
+def test_the_read_apis_service_leads_to_every_gateway(cluster: Cluster) -> None:
+    cluster.create_secret("gateway-keys", **{"keys.json": "k"})
+    cluster.install(
+        RELEASE,
+        *(
+            "--set",
+            "gateway.enabled=true",
+            "--set",
+            "gateway.replicas=2",
+            "--set",
+            "gateway.existingSecret=gateway-keys",
+        ),
+    )
+    pods = cluster.pods(component="gateway")
+    assert len(pods) == 2
+    addresses = {pod["status"]["podIP"] for pod in pods}
+
+    def led_to() -> set[str]:
+        return {
+            address
+            for piece in cluster.find("endpointslices")
+            if label(piece, "kubernetes.io/service-name") == f"{RELEASE}-backpack-streams-gateway"
+            if [(port["name"], port["port"]) for port in piece["ports"]] == [("http", 8080)]
+            for endpoint in piece["endpoints"]
+            if endpoint["conditions"]["ready"]
+            for address in endpoint["addresses"]
+        }
+
+    wait_until("the Service leads to both", lambda: led_to() == addresses)
 
 
 @pytest.mark.parametrize("choice", ["defaults", "everything", "hpa"])

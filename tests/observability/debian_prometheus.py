@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from backpack_streams.embedded.downloads import cache_folder
+from embedded_kafka.downloads import cache_folder
 
 TO_DO = "install Prometheus 2.42 or newer (Debian: apt-get install prometheus), so that `prometheus` and `promtool` are on PATH"
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -12,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from e2e.test_demo import DemoProcess, descendants
+from e2e.demo_process import DemoProcess, descendants
 from observability.debian_prometheus import Programs
 from observability.prometheus_server import PrometheusServer
 from observability.rule_file import DASHBOARD, shortened
-from plant import free_port, get, wait_until
+from plant import free_port, get, keep_asking, wait_until
 
-SERVICES = ("market-producer", "perp-producer", "account-producer", "rest-poller", "book-builder")
+SERVICES = ("market-producer", "perp-producer", "account-producer", "rest-poller", "book-builder", "gateway")
 WATCHED_SECONDS = 60.0
 """As long as the shortened rules need: most of them 15 to 45 s."""
 QUIET_ON_PURPOSE = {("BackpackStreamsSilent", "market-producer")}
@@ -57,9 +58,14 @@ def watched(prometheus_programs: Programs, tmp_path_factory: pytest.TempPathFact
         ports = metrics_ports(demo)
         targets = {service: [port] for service, port in ports.items()}
         prometheus = PrometheusServer(prometheus_programs.prometheus, folder, targets, shortened({}))
+        over = threading.Event()
+        asking = threading.Thread(target=keep_asking, args=(f"http://127.0.0.1:{demo.gateway_port}/v1/ticker", over))
+        asking.start()
         try:
             yield WatchedDemo(ports, prometheus)
         finally:
+            over.set()
+            asking.join()
             prometheus.stop()
             demo.interrupt()
             demo.end(60)

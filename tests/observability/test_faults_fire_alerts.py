@@ -15,13 +15,13 @@ from typing import Final
 import pytest
 
 from account_key import Key
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
-from backpack_streams.feed.known_markets import ABSENT_SECONDS
-from kafka_faults import RIGHTS_CAN_BE_DENIED, deny_reading, limit_records, throttle_reading
+from backpack_streams.markets.known_markets import ABSENT_SECONDS
+from embedded_kafka import BlockingKafka, EmbeddedKafka
+from kafka_faults import RIGHTS_CAN_BE_DENIED, deny_reading, limit_records, throttle_reading, write_garbage
 from observability.debian_prometheus import Programs
 from observability.prometheus_server import PrometheusServer
 from observability.rule_file import alerts, shortened
-from plant import Plant, Process, Service, free_port, running_plant, wait_until
+from plant import Plant, Process, Service, free_port, keep_asking, running_plant, wait_until
 
 THRESHOLDS: Final = {
     "BackpackNoData": ("> 120", "> 10"),
@@ -54,6 +54,10 @@ FIRES_IN: Final = {
     "BackpackDeadLetters": "market-producer",
     "BackpackEventLoopLag": "book-builder",
     "BackpackGapsOpen": "rest-poller",
+    "BackpackGatewayBooksNotLive": "gateway",
+    "BackpackGatewayFailing": "gateway",
+    "BackpackGatewayRecordsUnreadable": "gateway",
+    "BackpackGatewayUnavailable": "gateway",
     "BackpackKafkaBufferFilling": "market-producer",
     "BackpackKafkaNotAcknowledging": "market-producer",
     "BackpackKafkaReadsFailing": "rest-poller",
@@ -115,12 +119,13 @@ class _Faults:
     def _start_books(self, plant: Plant) -> None:
         """Books are right until frames are corrupted; the poller may send fewer requests than it wants to."""
         plant.start_exchange("--symbols", "3", "--rate", "60")
-        refreshes = ("--seed-refresh", "0.5", "--ticker-refresh", "2", "--funding-rate-refresh", "1")
+        refreshes = ("--snapshot-refresh", "0.5", "--ticker-refresh", "2", "--funding-rate-refresh", "1")
         self._run(plant, "rest-poller", "--rate-limit-share", "0.1", *refreshes)
         self._run(plant, "market-producer", "--streams", "depth,trade,ticker")
         self._prices = self._run(plant, "perp-producer", "--streams", "markPrice")
         self._builder = self._run(plant, "book-builder")
         self._slow = self._run(plant, "book-builder", "--group-id", "slow-builder")
+        self._run(plant, "gateway", "--port", str(free_port()))
 
     def _start_settings(self, plant: Plant) -> None:
         """One of two shards, a registry that is not there, an account, and a producer that looks at the market list often."""
@@ -134,11 +139,15 @@ class _Faults:
     def _start_kafka(self, plant: Plant) -> None:
         """A buffer that is soon full, a builder that writes no checkpoints, a poller that takes no snapshots to audit with."""
         plant.start_exchange("--symbols", "3", "--rate", "300")
-        self._run(plant, "rest-poller", "--seed-refresh", "0")
+        self._run(plant, "rest-poller", "--snapshot-refresh", "0")
         self._full = self._run(plant, "market-producer", "--streams", "depth,trade", "--buffer-mib", "1")
         self._run(plant, "book-builder", "--client-id", "throttled", "--group-id", "throttled-builder")
         never = ("--checkpoint-seconds", "3600", "--checkpoint-updates", "1000000000")
         self._run(plant, "book-builder", *never, "--group-id", "kafka-builder")
+        port = free_port()
+        self._run(plant, "gateway", "--port", str(port))
+        question = f"http://127.0.0.1:{port}/v1/ticker", self.over
+        threading.Thread(target=keep_asking, args=question, daemon=True).start()
 
     def make(self, prometheus: PrometheusServer) -> None:
         """All other faults, each on a thread where one goes on for some time."""
@@ -160,6 +169,8 @@ class _Faults:
         exchange.order("rest-5xx", path="/api/v1/tickers", seconds=600)
         wait_for_series(prometheus, 'backpack_streams_dead_letters_total{job="market-producer"}')
         exchange.order("garbage", stream="trade", count=3)
+        wait_for_series(prometheus, "backpack_streams_gateway_undecodable_records_total")
+        write_garbage(self._books.bootstrap_servers, "books.market.ticker")
         exchange.order("corrupt", stream="depth", count=50)
         wait_for(prometheus, "BackpackAuditMismatch")
         # Every frame comes late from now on: old when it reaches the socket.

@@ -16,6 +16,7 @@ ONLY_ONCE_IS_ENOUGH = {
     "BackpackAuditMismatch",
     "BackpackDataLost",
     "BackpackDeadLetters",
+    "BackpackGatewayRecordsUnreadable",
     "BackpackMarketsDisappeared",
     "BackpackRecordsRefused",
     "BackpackRecordsRejected",

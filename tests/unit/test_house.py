@@ -21,17 +21,37 @@ from backpack_streams.bus.codec import Codec
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "services" / "backpack_streams"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TOOLS: dict[str, list[str]] = {
+    tool["project"]["name"]: tool["project"]["dependencies"]
+    for path in (ROOT / "services").glob("*/pyproject.toml")
+    for tool in [tomllib.loads(path.read_text())]
+}
 
 # Packages that know only what is listed here; a service, the command line and the demo may know more.
+LEAVES = {"backoff", "credentials", "dialing", "errors", "shown_text"}
+SERVICES = ("market_producer", "perp_producer", "account_producer", "rest_poller", "book_builder")
+SHARED_BY_SERVICES = {"exchange", "bus", "sequencing", "runtime", "publishing", "markets", "exchange_clients", "feed"}
 MAY_IMPORT = {
-    "exchange": {"backoff", "credentials", "dialing", "errors", "shown_text"},
-    "bus": {"backoff", "credentials", "dialing", "errors", "shown_text"},
+    "exchange": LEAVES,
+    "bus": LEAVES,
     "sequencing": {"errors"},
     "books": {"bus", "errors", "lazy_names", "sequencing"},
-    "sandbox": {"errors", "runtime"},
-    "embedded": {"backoff", "errors", "runtime"},
+    "audits": {"books", "errors", "sequencing"},
     "recording": {"errors"},
-    "runtime": {"bus", "errors", "shown_text"},
+    "runtime": {"backoff", "bus", "credentials", "errors", "shown_text"},
+    "exchange_clients": {"exchange", "runtime"},
+    "markets": {"backoff", "errors", "exchange", "runtime"},
+    "publishing": {"bus", "exchange", "runtime"},
+    "feed": LEAVES | SHARED_BY_SERVICES,
+    **dict.fromkeys(SERVICES, LEAVES | SHARED_BY_SERVICES),
+    "book_builder": LEAVES | {"audits", "books", "bus", "publishing", "runtime", "sequencing"},
+    "screen": {"books", "bus", "gateway", "markets", "shown_text"},
+    "cli": {"errors", "runtime", "shown_text"},
+}
+# Programs of their own know these leaves of the product and no more: tests rely on their independence.
+TOOLS_MAY_IMPORT = {
+    "backpack_sandbox": {"cli", "errors", "recording", "runtime"},
+    "embedded_kafka": {"backoff", "errors", "runtime"},
 }
 MADE_BY_TOOLS = {"__pycache__", "build", "dist"}
 HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore", ".dockerignore", ".env"}
@@ -39,7 +59,7 @@ HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore", ".dockerignore", ".env"}
 # Each pattern is written so that it does not match its own text.
 REGISTRY = re.compile(
     r"pythonhosted[.]org|(?<![\w.])pypi[.]org|repo1?[.]maven|registry[.]npmjs|proxy[.]golang"
-    r"|--(?:extra-)?index-ur[l]|--find-link[s]|https?://[^\s\"']*/simpl[e]\b"
+    r"|--(?:extra-)?index-ur[l]|--find-socket[s]|https?://[^\s\"']*/simpl[e]\b"
 )
 MACHINE_PATH = re.compile(r"(?<![\w.~$})-])/(?:work|root|tmp)/\w")
 WITHOUT_REASON = re.compile(r"#\s*type:\s*ignore(?!\[)|#\s*noqa(?!:)")
@@ -118,7 +138,7 @@ def own_parts_imported_by(part: str) -> dict[str, set[str]]:
             top, _, rest = name.partition(".")
             other = rest.partition(".")[0]
             if top == PACKAGE.name and other not in ("", part) and not other.startswith("__"):
-                found.setdefault(other, set()).add(str(path.relative_to(PACKAGE)))
+                found.setdefault(other, set()).add(path.name)
     return found
 
 
@@ -126,6 +146,48 @@ def own_parts_imported_by(part: str) -> dict[str, set[str]]:
 def test_arrows_between_packages_point_one_way(part: str) -> None:
     wrong = {other: names for other, names in own_parts_imported_by(part).items() if other not in MAY_IMPORT[part]}
     assert wrong == {}
+
+
+@pytest.mark.parametrize("tool", TOOLS_MAY_IMPORT)
+def test_a_tool_knows_only_leaves_of_the_product(tool: str) -> None:
+    found = own_parts_imported_by(f"../{tool}")
+    assert {other: names for other, names in found.items() if other not in TOOLS_MAY_IMPORT[tool]} == {}
+
+
+def test_a_tool_is_imported_only_by_the_demo() -> None:
+    tools = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        for name in imports_of(path)
+        if name.partition(".")[0] in TOOLS_MAY_IMPORT
+    }
+    assert {name for name in tools if not name.startswith("demo/")} == set()
+
+
+def test_no_command_imports_another_and_no_service_imports_a_command() -> None:
+    wrong = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        mine = path.relative_to(PACKAGE).parts
+        for name in imports_of(path):
+            _, part, *command = [*name.split("."), ""][:3]
+            if part == "commands" and command and mine[:2] != ("commands", command[0]):
+                wrong.add(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert wrong == set()
+
+
+def test_no_package_is_in_an_import_circle() -> None:
+    parts = [path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]
+    reached = {part: set(own_parts_imported_by(part)) & set(parts) for part in parts}
+    while any(grew(others, reached) for others in reached.values()):
+        pass
+    assert {part for part, others in reached.items() if part in others} == set()
+
+
+def grew(others: set[str], reached: dict[str, set[str]]) -> bool:
+    """Add what the reached packages reach in one more step; say whether that was anything new."""
+    more = set().union(*(reached[other] for other in others)) - others
+    others |= more
+    return bool(more)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +259,8 @@ def declared(extra: str | None) -> Iterator[Requirement]:
         if requirement.name == PROJECT["name"]:
             for other in sorted(requirement.extras):
                 yield from declared(other)
+        elif requirement.name in TOOLS:
+            yield from (each for each in map(Requirement, TOOLS[requirement.name]) if each.name != PROJECT["name"])
         else:
             yield requirement
 
@@ -240,6 +304,23 @@ def test_the_wheel_holds_the_package_the_schemas_and_the_licence_and_no_more(tmp
     assert len(stubs) >= 3
     assert schemas | stubs | {"backpack_streams/py.typed", f"{info}/licenses/LICENSE"} <= names
     assert {name for name in names if not name.startswith(("backpack_streams/", f"{info}/"))} == set()
+
+
+@pytest.mark.parametrize("package", TOOLS_MAY_IMPORT)
+def test_the_wheel_of_a_tool_holds_its_package_and_no_more(tmp_path: Path, package: str) -> None:
+    folder = ROOT / "services" / package
+    [wheel] = WheelBuilder(str(folder)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {path for path in folder.rglob("*") if path.suffix in {".py", ".txt", ".typed", ".md"}}
+    assert names == {path.relative_to(folder.parent).as_posix() for path in expected}
+
+
+def test_versions_of_the_tools_are_the_project_s() -> None:
+    for path in (ROOT / "services").glob("*/pyproject.toml"):
+        tool = tomllib.loads(path.read_text())["project"]
+        assert tool["version"] == PROJECT["version"]
+        assert f"{PROJECT['name']}=={PROJECT['version']}" in tool["dependencies"]
 
 
 def test_a_book_needs_the_wheel_and_no_other_package(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_refused_registry_url_shows_no_password(address: str, capsys: pytest.C
     assert main(["topics", "--schema-registry-url", address, "list"]) == 2
     shown = capsys.readouterr().err
     assert "***@host" in shown
-    assert "is no URL of the form" in shown
+    assert "is not a URL of the form" in shown
     assert "wolf" not in shown
     assert "nt" not in shown
 

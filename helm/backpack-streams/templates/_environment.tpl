@@ -1,6 +1,6 @@
 {{/*
 Environment variables of a container, as a YAML list.
-Takes `root`; `component`; `needs`, a list of kafka, registry, exchange, account; `values`, the service's part of the values;
+Takes `root`; `component`; `needs`, a list of kafka, registry, exchange, account, keys; `values`, the service's part of the values;
 `settings`, the service's own settings by the program's keys.
 */}}
 {{- define "backpack-streams.environment" -}}
@@ -63,7 +63,7 @@ Takes `root`; `component`; `needs`, a list of kafka, registry, exchange, account
 {{- end }}
 {{- end -}}
 
-{{/* Names of users: the program takes them from no file, so the pod takes them from the secret. */}}
+{{/* User names: the program cannot read them from files, so they come from the secret as variables. */}}
 {{- define "backpack-streams.secretEnvironment" -}}
 {{- $kafka := .root.Values.kafka -}}
 {{- $registry := .root.Values.schemaRegistry -}}

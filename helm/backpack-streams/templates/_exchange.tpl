@@ -7,7 +7,7 @@ ws://{{ include "backpack-streams.fullname" . }}-sandbox:18765
 http://{{ include "backpack-streams.fullname" . }}-sandbox:18766
 {{- end -}}
 
-{{/* The exchange's URLs; empty where the program's own are meant. */}}
+{{/* The exchange's URLs; empty for the program's defaults. */}}
 {{- define "backpack-streams.wsUrl" -}}
 {{- with .Values.exchange.wsUrl -}}
 {{ . }}

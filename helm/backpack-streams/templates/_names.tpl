@@ -1,4 +1,4 @@
-{{/* What the names of all resources begin with: 40 characters at most, so that the longest suffix fits into the 63 of a Service. */}}
+{{/* The prefix of the names of all resources: at most 40 characters, so that the longest suffix fits into the 63 of a Service. */}}
 {{- define "backpack-streams.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := .Values.fullnameOverride -}}
@@ -6,7 +6,7 @@
 {{- $full = ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
 {{- end -}}
 {{- if gt (len $full) 40 -}}
-{{- /* Two long names that begin alike stay two. */ -}}
+{{- /* Keeps two long names with the same beginning distinct. */ -}}
 {{- printf "%s-%s" (trunc 31 $full | trimSuffix "-" | trimSuffix ".") (sha256sum $full | trunc 8) -}}
 {{- else -}}
 {{- $full | trimSuffix "-" -}}
@@ -38,12 +38,21 @@ and `given` (more of the values').
 {{- include "backpack-streams.words" (list $chosenBy $chart (.own | default dict) (.given | default dict) .root.Values.commonLabels) -}}
 {{- end -}}
 
+{{/* The image of a container. Takes `root`, `component`. The sandbox has an image of its own, named after that of the services. */}}
 {{- define "backpack-streams.image" -}}
-{{- $image := .Values.image -}}
+{{- $image := .root.Values.image -}}
+{{- if eq .component "sandbox" -}}
+{{- $own := .root.Values.sandbox.image -}}
+{{- $image = dict
+  "repository" (default (printf "%s-sandbox" $image.repository) $own.repository)
+  "tag" (default $image.tag $own.tag)
+  "digest" $own.digest
+-}}
+{{- end -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $image.repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) -}}
 {{- end -}}
 {{- end -}}
 
@@ -55,7 +64,7 @@ and `given` (more of the values').
 {{- end -}}
 {{- end -}}
 
-{{/* A list of values or text with commas, as text with commas. */}}
+{{/* A list of values or comma-separated text, as comma-separated text. */}}
 {{- define "backpack-streams.joined" -}}
 {{- if kindIs "slice" . -}}{{ join "," . }}{{- else -}}{{ . }}{{- end -}}
 {{- end -}}

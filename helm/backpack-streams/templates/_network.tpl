@@ -1,4 +1,4 @@
-{{/* Rules of NetworkPolicies. A policy sees the pod's port, not the Service's: `networkPolicy.*.ports` is for where they differ. */}}
+{{/* Rules of NetworkPolicies. A policy sees the pod's port, not the Service's: `networkPolicy.*.ports` is for ports that differ. */}}
 
 {{/* Port of a URL. */}}
 {{- define "backpack-streams.portOf" -}}
@@ -74,7 +74,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* A whole policy. Takes `root`, `component`, `needs`, perhaps `metrics`, `annotations`, `sandbox`. */}}
+{{/* A complete policy. Takes `root`, `component`, `needs`, perhaps `metrics`, `http`, `annotations`, `sandbox`. */}}
 {{- define "backpack-streams.networkPolicy" -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -105,6 +105,15 @@ spec:
       from:
         {{- toYaml . | nindent 8 }}
       {{- end }}
+    {{- if .http }}
+    - ports:
+        - port: http
+          protocol: TCP
+      {{- with .root.Values.networkPolicy.gatewayFrom }}
+      from:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    {{- end }}
   {{- end }}
   {{- if .sandbox }}
   ingress:
@@ -120,9 +129,8 @@ spec:
   {{- end }}
 {{- end -}}
 
-{{/* Type and addresses of a Service. */}}
+{{/* Families of a Service's addresses. */}}
 {{- define "backpack-streams.ipFamilies" -}}
-type: ClusterIP
 {{- with .Values.services.ipFamilyPolicy }}
 ipFamilyPolicy: {{ . }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* What every pod has: a user without rights, no token, and the secrets it needs. Takes what `environment` takes. Indented as a pod's spec. */}}
+{{/* The common part of all pods: an unprivileged user, no token, and the required secrets. Takes the same as `environment`. Indented as a pod's spec. */}}
 {{- define "backpack-streams.podSpec" -}}
 {{- $root := .root -}}
 automountServiceAccountToken: false
@@ -53,9 +53,9 @@ volumes:
   {{- end }}
 {{- end -}}
 
-{{/* A container's image, rights, mounts and environment, without its name. Takes what `environment` takes, and `resources`, `arguments`. */}}
+{{/* A container's image, privileges, mounts and environment, without its name. Takes the same as `environment`, and `resources`, `arguments`. */}}
 {{- define "backpack-streams.container" -}}
-image: {{ include "backpack-streams.image" .root | quote }}
+image: {{ include "backpack-streams.image" . | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args: {{ toJson .arguments }}
 env:
@@ -89,7 +89,7 @@ volumeMounts:
 {{- end -}}
 
 {{/*
-Labels and annotations of a pod; not the chart's version, so that a new chart alone starts no pod anew. Takes `root`, `component`, `values`,
+Labels and annotations of a pod, without the chart's version, so that a new chart version alone does not restart pods. Takes `root`, `component`, `values`,
 perhaps `shard`, `annotations` (the chart's own).
 */}}
 {{- define "backpack-streams.podMetadata" -}}
@@ -115,7 +115,7 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* Pods of a service apart from each other, and those of one shard more than others. Takes `root`, `component`, perhaps `shard`. */}}
+{{/* Spreads the pods of a service, and especially those of one shard. Takes `root`, `component`, perhaps `shard`. */}}
 {{- define "backpack-streams.topologySpread" -}}
 {{- $spread := .root.Values.topologySpread -}}
 {{- if $spread.enabled }}
@@ -133,12 +133,13 @@ topologySpreadConstraints:
 {{- end -}}
 
 {{/*
-A service's Deployment. Takes what `environment` takes, and `name`, `replicas` (none where an autoscaler sets them), `handover` (whether
-a pod's successor starts before it leaves), perhaps `shard`.
+A service's Deployment. Takes the same as `environment`, and `name`, `replicas` (none if an autoscaler sets them), `handover` (whether a
+pod's successor starts before it stops), perhaps `shard`, `ports` (by name, besides that of the metrics), `readsOnly` (whether it writes no topics).
 */}}
 {{- define "backpack-streams.deployment" -}}
 {{- $handoverSeconds := int (.values.handoverSeconds | default 0) -}}
-{{- $settings := merge (dict "metrics_host" "*" "metrics_port" 9400 "create_topics" false) .settings -}}
+{{- $settings := merge (dict "metrics_host" "*" "metrics_port" 9400) .settings -}}
+{{- if not .readsOnly -}}{{- $_ := set $settings "create_topics" false -}}{{- end -}}
 {{- $context := merge (dict "settings" $settings "arguments" (list .component) "resources" .values.resources) . -}}
 apiVersion: apps/v1
 kind: Deployment
@@ -185,6 +186,11 @@ spec:
             - name: metrics
               containerPort: 9400
               protocol: TCP
+            {{- range $name, $port := .ports }}
+            - name: {{ $name }}
+              containerPort: {{ $port }}
+              protocol: TCP
+            {{- end }}
           {{- include "backpack-streams.probes" . | nindent 10 }}
           {{- with include "backpack-streams.handover" (dict "root" .root "seconds" $handoverSeconds) | trim }}
           {{- . | nindent 10 }}
@@ -194,7 +200,35 @@ spec:
         {{- end }}
 {{- end -}}
 
-{{/* /healthz answers from the first second on, /readyz once the service does its work. */}}
+{{/* Lets processor time set the number of a Deployment's pods. Takes `root`, `component`, `name`, `scaler` (its values). */}}
+{{- define "backpack-streams.autoscaler" -}}
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "backpack-streams.labels" . | nindent 4 }}
+spec:
+  scaleTargetRef:
+    apiVersion: apps/v1
+    kind: Deployment
+    name: {{ .name }}
+  minReplicas: {{ int .scaler.minReplicas }}
+  maxReplicas: {{ int .scaler.maxReplicas }}
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target:
+          type: Utilization
+          averageUtilization: {{ int .scaler.targetCPUUtilizationPercentage }}
+  behavior:
+    scaleDown:
+      stabilizationWindowSeconds: 600
+{{- end -}}
+
+{{/* /healthz answers from the start, /readyz once the service is working. */}}
 {{- define "backpack-streams.probes" -}}
 startupProbe:
   httpGet:
@@ -219,7 +253,7 @@ readinessProbe:
   failureThreshold: 2
 {{- end -}}
 
-{{/* A pod that leaves goes on for a while: the one in its place is reading before. Kubernetes sleeps by itself since 1.30. */}}
+{{/* A stopping pod continues for a while, so that its successor is ready first. Kubernetes 1.30 and newer can sleep without a command. */}}
 {{- define "backpack-streams.handover" -}}
 {{- if gt .seconds 0 }}
 lifecycle:

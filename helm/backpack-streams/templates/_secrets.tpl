@@ -1,4 +1,4 @@
-{{/* Which keys of secrets become files of a pod. Secrets appear here by name only: nothing of what they hold is ever in a manifest. */}}
+{{/* The keys of secrets that become files of a pod. Secrets appear only by name: their contents are never in a manifest. */}}
 
 {{- define "backpack-streams.usesSasl" -}}
 {{- if hasPrefix "SASL_" .Values.kafka.securityProtocol }}true{{ end -}}
@@ -92,6 +92,9 @@
 {{- end -}}
 {{- if has "account" .needs -}}
 {{- $_ := set $mounts "account" (dict "secret" $root.Values.accountProducer.existingSecret "files" (include "backpack-streams.accountFiles" $root | fromYaml)) -}}
+{{- end -}}
+{{- if has "keys" .needs -}}
+{{- $_ := set $mounts "gateway" (dict "secret" $root.Values.gateway.existingSecret "files" (dict "keys" $root.Values.gateway.secretKey)) -}}
 {{- end -}}
 {{- $used := dict -}}
 {{- range $name, $mount := $mounts -}}

@@ -1,6 +1,6 @@
 {{/*
-A value that is left empty, as `podAnnotations:` with everything below it commented out, means its default: Helm takes it for "delete the
-default". Each template that is rendered begins with this. What is below a documented value (`resources.limits`) is the user's alone.
+Gives empty values their defaults, such as `podAnnotations:` with everything below it commented out: Helm would delete the default. Each rendered
+template starts with this. What is below a documented value (`resources.limits`) is left to the user.
 */}}
 {{- define "backpack-streams.fillValues" -}}
 {{- $root := . -}}
@@ -17,7 +17,7 @@ default". Each template that is rendered begins with this. What is below a docum
 {{- end -}}
 {{- end -}}
 
-{{/* Several maps of words as one, as YAML: of a name that comes twice the first one counts, and a name without a value is left out. */}}
+{{/* Merges several string maps into one, as YAML: the first value of a name counts, and a name without a value is omitted. */}}
 {{- define "backpack-streams.words" -}}
 {{- $words := dict -}}
 {{- range . -}}

@@ -2,18 +2,26 @@
 
 from typing import Any
 
-from backpack_streams.account_producer.account_reading import reading_of
+from backpack_streams.account_producer.account_message import message_of
 from backpack_streams.exchange.account_wire import AccountDecoder, BalanceUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
 
 _decode = AccountDecoder(BalanceUpdate)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read the account's holdings of one asset; the record's key is the asset."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse the account's balance of one asset. The Kafka key is the asset.
+
+    Args:
+        data: the JSON text of the message's `data`.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not a JSON object, or a known field has an impossible value.
+    """
     message, extra_fields = _decode(data)
-    return reading_of(
+    return message_of(
         message,
         message.asset,
         extra_fields,
@@ -24,7 +32,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-BALANCE_UPDATE = Family(
+BALANCE_UPDATE = StreamSpec(
     channel="account.balanceUpdate",
     record="BalanceUpdate",
     read=read,

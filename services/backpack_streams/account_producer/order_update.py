@@ -2,18 +2,26 @@
 
 from typing import Any
 
-from backpack_streams.account_producer.account_reading import reading_of
+from backpack_streams.account_producer.account_message import message_of
 from backpack_streams.exchange.account_wire import AccountDecoder, OrderUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
 
 _decode = AccountDecoder(OrderUpdate)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one event of one order."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse an event of an order. The Kafka key is the market; prices and quantities stay text, exactly as sent.
+
+    Args:
+        data: the JSON text of the message's `data`.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not a JSON object, or a known field has an impossible value.
+    """
     message, extra_fields = _decode(data)
-    return reading_of(
+    return message_of(
         message,
         message.symbol,
         extra_fields,
@@ -54,7 +62,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-ORDER_UPDATE = Family(
+ORDER_UPDATE = StreamSpec(
     channel="account.orderUpdate",
     record="OrderUpdate",
     read=read,

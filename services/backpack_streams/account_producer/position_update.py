@@ -2,18 +2,28 @@
 
 from typing import Any
 
-from backpack_streams.account_producer.account_reading import reading_of
+from backpack_streams.account_producer.account_message import message_of
 from backpack_streams.exchange.account_wire import AccountDecoder, PositionUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
 
 _decode = AccountDecoder(PositionUpdate)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one event of a position. A message without an event type restates an open position after a subscription."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse an event of a position. The Kafka key is the market.
+
+    A message without an event type repeats the state of an open position after a subscription; `is_snapshot` is true then.
+
+    Args:
+        data: the JSON text of the message's `data`.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not a JSON object, or a known field has an impossible value.
+    """
     message, extra_fields = _decode(data)
-    return reading_of(
+    return message_of(
         message,
         message.symbol,
         extra_fields,
@@ -34,7 +44,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-POSITION_UPDATE = Family(
+POSITION_UPDATE = StreamSpec(
     channel="account.positionUpdate",
     record="PositionUpdate",
     read=read,

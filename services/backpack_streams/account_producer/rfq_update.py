@@ -2,18 +2,28 @@
 
 from typing import Any
 
-from backpack_streams.account_producer.account_reading import reading_of
+from backpack_streams.account_producer.account_message import message_of
 from backpack_streams.exchange.account_wire import AccountDecoder, RfqUpdate
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.feed.family import Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
 
 _decode = AccountDecoder(RfqUpdate)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one event of a request or a quote. The wire gives its submission and expiry times in milliseconds."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse an event of a request for quote or of a quote. The Kafka key is the market.
+
+    The exchange sends submission and expiry times in milliseconds; the record has microseconds since the Unix epoch.
+
+    Args:
+        data: the JSON text of the message's `data`.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not a JSON object, or a known field has an impossible value.
+    """
     message, extra_fields = _decode(data)
-    return reading_of(
+    return message_of(
         message,
         message.symbol,
         extra_fields,
@@ -36,7 +46,7 @@ def _micros(millis: int | None) -> int | None:
     return None if millis is None else millis * 1000
 
 
-RFQ_UPDATE = Family(
+RFQ_UPDATE = StreamSpec(
     channel="account.rfqUpdate",
     record="RfqUpdate",
     read=read,

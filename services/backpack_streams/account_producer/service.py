@@ -2,27 +2,40 @@
 
 import logging
 import stat
+from functools import partial
 from pathlib import Path
 
+from backpack_streams.account_producer.account_streams import AccountStreams
 from backpack_streams.account_producer.balance_update import BALANCE_UPDATE
 from backpack_streams.account_producer.order_update import ORDER_UPDATE
 from backpack_streams.account_producer.position_update import POSITION_UPDATE
-from backpack_streams.account_producer.producer import AccountProducer
 from backpack_streams.account_producer.rfq_update import RFQ_UPDATE
 from backpack_streams.account_producer.settings import AccountProducerSettings
+from backpack_streams.feed.producer import Producer
 from backpack_streams.runtime.service import run_service
 
 logger = logging.getLogger(__name__)
 
 NAME = "account-producer"
-FAMILIES = (ORDER_UPDATE, POSITION_UPDATE, RFQ_UPDATE, BALANCE_UPDATE)
+STREAM_SPECS = (ORDER_UPDATE, POSITION_UPDATE, RFQ_UPDATE, BALANCE_UPDATE)
 
 
 def main(settings: AccountProducerSettings) -> int:
-    """Run the service until a signal; return the exit code."""
+    """Run the service until a signal; return the process's exit code.
+
+    Logs a warning if every user of the machine can read or change the file of the private key.
+
+    Args:
+        settings: the service's settings, with a valid key.
+
+    Raises:
+        OSError: the file of the private key has disappeared.
+    """
     if settings.private_key_file is not None:
         _warn_of_readers(settings.private_key_file.expanduser())
-    return run_service(NAME, lambda: AccountProducer(NAME, settings, FAMILIES), settings, settings)
+    return run_service(
+        NAME, lambda: Producer(NAME, settings, STREAM_SPECS, partial(AccountStreams, settings)), settings, settings
+    )
 
 
 def _warn_of_readers(path: Path) -> None:

@@ -49,7 +49,7 @@ class AccountProducerSettings(ProducerSettings):
     @field_validator("streams", mode="before")
     @classmethod
     def _full_names(cls, value: object) -> object:
-        """Accept `orderUpdate` and `account.orderUpdate` alike; refuse all that is not a stream of an account."""
+        """Accept `orderUpdate` and `account.orderUpdate` alike; refuse anything that is not an account stream."""
         if not isinstance(value, list | tuple):
             return value
         names = [str(text).removeprefix(ACCOUNT_PREFIX) for text in value]
@@ -73,7 +73,7 @@ class AccountProducerSettings(ProducerSettings):
         """Return the account's key.
 
         Raises:
-            SettingConflict: there is no key, or it cannot be used; the message holds no part of it.
+            SettingConflict: there is no key, or it cannot be used; the message contains no part of it.
         """
         if self.private_key is None:
             message = "the account's key is needed; give --private-key-file (or BACKPACK_STREAMS_PRIVATE_KEY)"

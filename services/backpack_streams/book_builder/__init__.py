@@ -1,1 +1,1 @@
-"""Keeps all order books from Kafka, and writes checkpoints, tops and what audits find."""
+"""Keeps all order books from Kafka; writes checkpoints, tops of book and audit results."""

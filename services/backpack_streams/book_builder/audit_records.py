@@ -1,20 +1,26 @@
-"""Audits as records. The service's name is put in where they are written."""
+"""Converts audits to BookAudit records. The field `service` is set when the record is written."""
 
 from typing import Any
 
-from backpack_streams.books.auditing import Audit
-from backpack_streams.books.comparison import Difference
+from backpack_streams.audits.auditing import Audit
+from backpack_streams.audits.comparison import Difference
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.bus.decimals import bytes_from_unscaled
 
 Row = dict[str, Any]
 
 WANTED = "WANTED"
-DIFFERENCES_TOLD = 20
+"""The result of a record that requests an audit (wire value)."""
+DIFFERENCES_LISTED = 20
 
 
-def audit_row(audit: Audit, now_us: int) -> Row:
-    """A BookAudit record of an audit; with both books, whole, where they differ."""
+def audit_record(audit: Audit, now_us: int) -> Row:
+    """Return the BookAudit record of an audit. If the books differ, it includes both completely.
+
+    Args:
+        audit: the audit.
+        now_us: the time of the audit (µs since the Unix epoch).
+    """
     found = audit.comparison
     row = _row(audit.symbol, audit.result.value, audit.reason, audit.reached_id, now_us)
     row |= {
@@ -26,7 +32,7 @@ def audit_row(audit: Audit, now_us: int) -> Row:
         row |= {
             "compared_levels": found.compared_levels,
             "different_levels": len(found.differences),
-            "differences": [_difference(each) for each in found.differences[:DIFFERENCES_TOLD]],
+            "differences": [_difference(each) for each in found.differences[:DIFFERENCES_LISTED]],
             "bids_compared_to": None if found.bids_to is None else bytes_from_unscaled(found.bids_to),
             "asks_compared_to": None if found.asks_to is None else bytes_from_unscaled(found.asks_to),
         }
@@ -36,8 +42,15 @@ def audit_row(audit: Audit, now_us: int) -> Row:
     return row
 
 
-def wanted_row(symbol: str, reached_id: int | None, why: str, now_us: int) -> Row:
-    """A BookAudit record that asks for an audit: `why` says what is suspicious."""
+def audit_request_record(symbol: str, reached_id: int | None, why: str, now_us: int) -> Row:
+    """Return a BookAudit record that requests an audit.
+
+    Args:
+        symbol: the market.
+        reached_id: the update id that the book has reached, None if unknown.
+        why: what is suspicious about the book.
+        now_us: the time of the request (µs since the Unix epoch).
+    """
     return _row(symbol, WANTED, why, reached_id, now_us)
 
 

@@ -1,4 +1,6 @@
-"""Writes what audits find: every audit on a topic of its own, and of a wrong book a gap, which takes it out of LIVE everywhere."""
+"""Publishes audit results: each audit to its own topic, and a gap for each wrong book, which takes that book out of LIVE
+for every reader.
+"""
 
 import logging
 from collections import deque
@@ -12,9 +14,9 @@ from backpack_streams.books.vouching import Disproof
 from backpack_streams.bus.decimals import UnscaledNumbers
 from backpack_streams.bus.depth_reader import DepthReader
 from backpack_streams.errors import CodecError
-from backpack_streams.feed import reports
-from backpack_streams.feed.measures import counts, value
-from backpack_streams.feed.publishing import Publishing, now_us
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import Publishing, now_us
+from backpack_streams.runtime.collectors import counts, value
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +27,15 @@ _FINDINGS_HELD = 10_000
 
 
 class AuditWriter:
-    """The shell round `BookAudits`."""
+    """Connects `BookAudits` to Kafka."""
 
     def __init__(self, service: str, publishing: Publishing) -> None:
+        """Prepare.
+
+        Args:
+            service: the value of the record's field `service`.
+            publishing: the publisher, codec and reporter.
+        """
         self._service = service
         self._publishing = publishing
         self.audits = BookAudits(DepthReader(publishing.codec))
@@ -37,7 +45,7 @@ class AuditWriter:
         self._next_look = 0.0
 
     def take_trades(self, batch: Sequence[ConsumerRecord]) -> None:
-        """Trades of any market, to be held against the books."""
+        """Take trades of any market, to compare them with the books."""
         for record in batch:
             if record.key is None or not self.audits.follows(record.key):
                 continue
@@ -49,14 +57,16 @@ class AuditWriter:
                 logger.warning("a trade cannot be read", extra=where | {"error": str(error)})
 
     def write(self, now: float) -> None:
-        """Writes what was found since; `now` is in monotonic seconds. What has no room waits, and is tried again."""
+        """Write new results. Those that do not fit into the send buffer are retried at the next call. `now` is in
+        monotonic seconds.
+        """
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             self.audits.on_tick()
         for finding in self.audits.take_findings():
             self._unwritten.append(finding)
             if finding.wrong_id is not None:
-                self._tell_everybody(finding, finding.wrong_id)
+                self._report_mismatch(finding, finding.wrong_id)
         while self._unwritten and self._send(self._unwritten[0]):
             self._unwritten.popleft()
 
@@ -64,12 +74,12 @@ class AuditWriter:
         key = finding.symbol.encode()
         finding.row["service"] = self._service
         value = self._encode(finding.row)
-        return self._publishing.lane(AUDIT_TOPIC, key).append(
+        return self._publishing.partition_queue(AUDIT_TOPIC, key).append(
             key, value, finding.row["audited_time"] // 1000, spare=finding.wrong_id is not None
         )
 
-    def _tell_everybody(self, finding: Finding, wrong_id: int) -> None:
-        """A book that every reader builds from the same records is wrong everywhere."""
+    def _report_mismatch(self, finding: Finding, wrong_id: int) -> None:
+        """Publish a gap for a wrong book: every reader builds it from the same records, so all of them have it wrong."""
         logger.error(
             "a book differs from the exchange's",
             extra={"symbol": finding.symbol, "detail": finding.detail},
@@ -86,8 +96,11 @@ class AuditWriter:
             next_time_us=finding.seen_us,
         )
 
-    def tell_disproof(self, disproof: Disproof) -> None:
-        """A book that was complete, producers said, was not: the stream is to be subscribed anew, and nobody's book is LIVE before that."""
+    def report_disproof(self, disproof: Disproof) -> None:
+        """Publish a gap for a book that lacked updates although watermarks called it complete.
+
+        No reader keeps such a book LIVE, and the producer subscribes to its stream again.
+        """
         logger.error(
             "a book lacked updates although its stream was covered",
             extra={"symbol": disproof.symbol, "detail": disproof.why},
@@ -104,18 +117,17 @@ class AuditWriter:
         )
 
     def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows of audits."""
+        """Return the audit metrics."""
         return (
             counts(
                 "book_audits",
-                "Books compared with the exchange's, by result, and audits asked for (WANTED). MISMATCH must stay 0.",
+                "Books compared with the exchange's, by result, and audits requested (WANTED). MISMATCH must stay 0.",
                 "result",
                 lambda: self.audits.counts,
             ),
             value(
                 "book_audit_age_seconds",
-                "Time since the book that was compared least lately was compared; since it was first kept, where it never was. "
-                "Of open markets alone.",
+                "Time since the least recently compared book of an open market was compared, or was first kept if it never was.",
                 self.audits.oldest_audit,
             ),
         )

@@ -1,37 +1,44 @@
-"""The builder's audits: what they found as records, and books under suspicion. Looks on while the books are kept; sans I/O."""
+"""The builder's audits: turns results into records and requests audits of suspicious books. Observes the books as they are
+kept; sans I/O.
+"""
 
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from backpack_streams.book_builder.audit_records import WANTED, audit_row, wanted_row
-from backpack_streams.books.auditing import Audit, AuditResult, BookAuditor, ExchangeBook
+from backpack_streams.audits.audit_requests import AuditRequests
+from backpack_streams.audits.auditing import Audit, AuditResult, BookAuditor, ExchangeBook
+from backpack_streams.book_builder.audit_records import WANTED, audit_record, audit_request_record
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome, Status
-from backpack_streams.books.suspicions import Suspicions
 from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
 
 __all__ = ["BookAudits", "Finding"]
 
 
 class Finding(NamedTuple):
-    """A BookAudit record to be written, and of a mismatch what is to be told to every reader of the book."""
+    """A BookAudit record to write and, for a mismatch, what to report to every reader of the book.
+
+    Attributes:
+        symbol: the market.
+        row: the record.
+        wrong_id: for a mismatch, the update id that the book had reached, which is wrong for every reader; otherwise
+            None.
+        detail: the explanation in the gap's record.
+        next_id: set if the topic holds updates that the exchange has never sent: the first id that the exchange has yet
+            to send.
+        seen_us: when the exchange's answer showed that (µs since the Unix epoch, by our clock).
+    """
 
     symbol: str
     row: dict[str, Any]
     wrong_id: int | None
-    """Of a mismatch: the update id that the book had reached. Everybody's book is wrong there."""
     detail: str
     next_id: int | None = None
-    """Where the topic holds what the exchange never sent: the id that the exchange has yet to send,"""
     seen_us: int | None = None
-    """and when it said so (µs, by our clock)."""
 
 
 class BookAudits:
-    """Told of what reaches the books (it is an `Onlooker`), says what is to be written. Takes wrong books out of `LIVE` itself.
-
-    `clock` is in monotonic seconds, `wall_us` in microseconds since the Unix epoch.
-    """
+    """An `Onlooker` that audits books with the snapshots that reach them. Takes wrong books out of `LIVE` itself."""
 
     def __init__(
         self,
@@ -40,81 +47,115 @@ class BookAudits:
         clock: Callable[[], float] = time.monotonic,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
+        """Prepare.
+
+        Args:
+            levels: decodes the levels of snapshots.
+            clock: monotonic seconds.
+            wall_us: µs since the Unix epoch.
+        """
         self._levels = levels
         self._clock = clock
         self._wall_us = wall_us
         self._auditors: dict[str, BookAuditor] = {}
         self._books: dict[str, MarketBook] = {}
-        self._suspicions = Suspicions()
+        self._audit_requests = AuditRequests()
         self._findings: list[Finding] = []
         self.counts: dict[str, int] = dict.fromkeys([*(result.value for result in AuditResult), WANTED], 0)
-        """Audits by result, and how often one was asked for."""
+        """The number of audits by result, and of audit requests (`WANTED`)."""
         self.last_audit: dict[str, float] = {}
-        """When each book was compared last, was first kept or its market reopened, in monotonic seconds."""
+        """When each book was last compared, was first kept, or its market reopened (monotonic seconds)."""
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
-        """An update and what it did to the book."""
+        """Take an update and its outcome for the book.
+
+        Args:
+            market: the book, after the update.
+            update: the update's numbers.
+            outcome: what the update did to the book.
+        """
         auditor = self._auditors.get(market.symbol) or self._follow(market)
         audit = auditor.on_update(outcome, *update)
         if audit is not None:
             self._take(market, auditor, audit)
         if outcome is Outcome.BROKE:
-            why = self._suspicions.on_broken(market, outcome, self._clock())
+            why = self._audit_requests.on_broken(market, outcome, self._clock())
             if why is not None:
-                self._want(market, why)
+                self._request_audit(market, why)
 
-    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool = True) -> None:
-        """A BookSnapshot record, and what it did to the book."""
+    def on_snapshot(
+        self, market: MarketBook, snapshot: Mapping[str, Any], outcome: Outcome, is_new: bool = True
+    ) -> None:
+        """Take a BookSnapshot record and its outcome for the book. Only REST snapshots are compared: a checkpoint is built
+        from Kafka, like the book.
+
+        Args:
+            market: the book, after the snapshot.
+            snapshot: the record.
+            outcome: what the snapshot did to the book.
+            is_new: whether it was written after this reader joined.
+        """
         auditor = self._auditors.get(market.symbol)
         if auditor is None:
-            self._follow(market)  # it begins with what the snapshot made of it
+            self._follow(market)  # starts from the book that the snapshot made
             return
-        if seed["origin"] != SEED:  # built from Kafka as our book is: it proves nothing
+        if snapshot["origin"] != SEED:  # a checkpoint is built from Kafka like this book, so it proves nothing
             self.on_outcome(market, outcome)
             return
         levels = self._levels.levels
-        snapshot = ExchangeBook(
-            seed["last_update_id"],
-            seed["engine_time"],
-            levels(seed["bids"]),
-            levels(seed["asks"]),
-            seed["bids_complete"],
-            seed["asks_complete"],
-            seed["received_time"],
+        answer = ExchangeBook(
+            snapshot["last_update_id"],
+            snapshot["engine_time"],
+            levels(snapshot["bids"]),
+            levels(snapshot["asks"]),
+            snapshot["bids_complete"],
+            snapshot["asks_complete"],
+            snapshot["received_time"],
         )
-        age_seconds = (self._wall_us() - seed["received_time"]) / 1_000_000
-        audit = auditor.on_snapshot(snapshot, outcome, self._clock(), age_seconds)
+        age_seconds = (self._wall_us() - snapshot["received_time"]) / 1_000_000
+        audit = auditor.on_snapshot(answer, outcome, self._clock(), age_seconds)
         if audit is not None:
             self._take(market, auditor, audit)
 
     def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
-        """What a gap on record, records that are lost or cannot be read or the market list did to the book."""
+        """Take the outcome of any other event for the book: a recorded gap, lost or unreadable records, a change of the
+        market list.
+
+        Args:
+            market: the book, after the event.
+            outcome: what the event did to the book.
+        """
         auditor = self._auditors.get(market.symbol)
         if outcome in (Outcome.BROKE, Outcome.BUFFERED):
-            self._suspicions.on_lost(market)
+            self._audit_requests.on_lost(market)
         if outcome is Outcome.REOPENED and auditor is not None:
-            self.last_audit[market.symbol] = self._clock()  # it could not be compared while it was closed
+            self.last_audit[market.symbol] = self._clock()  # a closed market could not be compared
         audit = None if auditor is None else auditor.on_outcome(outcome)
         if auditor is not None and audit is not None:
             self._take(market, auditor, audit)
 
     def follows(self, key: bytes) -> bool:
-        """Whether the book of this Kafka key is one of ours."""
+        """Whether the book with this Kafka key is kept here."""
         return key.decode("utf-8", "replace") in self._books
 
     def on_trade(self, symbol: str, price: int) -> None:
-        """A trade of the market, its price in units of 10**-18."""
+        """Take a trade: a book that does not move after a trade outside its touch is suspicious.
+
+        Args:
+            symbol: the market.
+            price: in units of 10**-18.
+        """
         market = self._books.get(symbol)
         if market is not None:
-            self._suspicions.on_trade(market, price, self._clock())
+            self._audit_requests.on_trade(market, price, self._clock())
 
     def on_dropped(self, market: MarketBook) -> None:
-        """The book is another builder's from now on."""
+        """Forget a book that another builder keeps from now on."""
         for by_symbol in (self._auditors, self._books, self.last_audit):
             by_symbol.pop(market.symbol, None)
 
     def on_tick(self) -> None:
-        """Time has passed."""
+        """Check timeouts; call this regularly."""
         now = self._clock()
         for symbol, auditor in self._auditors.items():
             audit = auditor.on_tick(now) if auditor.is_waiting else None
@@ -122,17 +163,17 @@ class BookAudits:
                 self._take(self._books[symbol], auditor, audit)
             why = auditor.wants_snapshot(now)
             if why:
-                self._want(self._books[symbol], why)
-        for symbol, why in self._suspicions.on_tick(self._books, now).items():
-            self._want(self._books[symbol], why)
+                self._request_audit(self._books[symbol], why)
+        for symbol, why in self._audit_requests.on_tick(self._books, now).items():
+            self._request_audit(self._books[symbol], why)
 
     def take_findings(self) -> list[Finding]:
-        """What is to be written, each once."""
+        """Return the findings since the last call, and clear them."""
         findings, self._findings = self._findings, []
         return findings
 
     def oldest_audit(self) -> float:
-        """For how long the book that was compared least lately has not been, in seconds; 0 while there are none of open markets."""
+        """Return the time since the least recently compared book of an open market was compared, in seconds; 0 if there are none."""
         now, books = self._clock(), self._books
         ages = (now - at for symbol, at in self.last_audit.items() if books[symbol].status is not Status.CLOSED)
         return max(ages, default=0.0)
@@ -148,11 +189,11 @@ class BookAudits:
         if audit.result is not AuditResult.NOT_COMPARABLE:
             self.last_audit[market.symbol] = self._clock()
         now_us = self._wall_us()
-        finding = Finding(market.symbol, audit_row(audit, now_us), None, audit.reason)
-        if audit.is_beyond:
+        finding = Finding(market.symbol, audit_record(audit, now_us), None, audit.reason)
+        if audit.is_ahead:
             seen_us = audit.snapshot.received_time or now_us
             reached = audit.reached_id or 0
-            auditor.on_outcome(market.on_beyond(reached, seen_us, f"an audit found it wrong: {audit.reason}"))
+            auditor.on_outcome(market.on_ahead(reached, seen_us, f"an audit found it wrong: {audit.reason}"))
             finding = finding._replace(wrong_id=reached, next_id=audit.snapshot.last_update_id + 1, seen_us=seen_us)
         elif audit.result is AuditResult.MISMATCH:
             wrong_id = max(audit.reached_id or 0, audit.update_id or 0)
@@ -163,7 +204,7 @@ class BookAudits:
             )
         self._findings.append(finding)
 
-    def _want(self, market: MarketBook, why: str) -> None:
+    def _request_audit(self, market: MarketBook, why: str) -> None:
         self.counts[WANTED] += 1
-        row = wanted_row(market.symbol, market.last_update_id, why, self._wall_us())
+        row = audit_request_record(market.symbol, market.last_update_id, why, self._wall_us())
         self._findings.append(Finding(market.symbol, row, None, why))

@@ -1,4 +1,4 @@
-"""The service book-builder: a member of a consumer group on one side, a publisher on the other, the keeper between them."""
+"""The service book-builder: a member of a consumer group, a publisher, and the keeper of the books between them."""
 
 import asyncio
 import logging
@@ -21,9 +21,9 @@ from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.reader import Reader
 from backpack_streams.errors import BusError
-from backpack_streams.feed import reports
-from backpack_streams.feed.publishing import Publishing
-from backpack_streams.feed.reporter import NO_CHANNEL
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.publishing.reporter import NO_CHANNEL
 from backpack_streams.runtime.loop import BackgroundTasks
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,11 @@ class Builder:
     """One book-builder. `open` connects; `run` keeps books until it is told to stop."""
 
     def __init__(self, settings: BookBuilderSettings) -> None:
+        """Prepare; `open` connects.
+
+        Raises:
+            UsageError: a setting is invalid, or a file that it names is unusable.
+        """
         self._settings = settings
         self._publishing = publishing = Publishing(NAME, settings, lambda topic, symbol: f"{topic}.{symbol}")
         publishing.reporter.expect("depth", (reports.AUDIT_MISMATCH, reports.COVERAGE_DISPROVED))
@@ -76,22 +81,22 @@ class Builder:
         self._next_renewal = self._next_look = 0.0
 
     async def open(self) -> "Builder":
-        """Connects to Kafka and joins the group.
+        """Connect to Kafka and join the group.
 
         Raises:
-            BackpackStreamsError: Kafka cannot be reached, or a topic is missing.
+            BackpackStreamsError: Kafka is unreachable, or a topic is missing.
         """
         try:
             await self._publishing.open({DEPTH_TOPIC, TRADE_TOPIC, *TOPICS})
             await self._connections.enter_async_context(self._reader)
             await self._connections.enter_async_context(self._group)
-        except BaseException:  # whatever ended the start, what was opened is closed
+        except BaseException:  # any failure: close what was opened
             await self._close()
             raise
         return self
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keeps books until `stop` is set, then hands Kafka what is left and leaves the group."""
+        """Keep books until `stop` is set; then write the last checkpoints and leave the group."""
         tasks = [
             asyncio.create_task(self.reading.run(), name="reading"),
             asyncio.create_task(self.reading.count_partitions(), name="partitions"),
@@ -108,7 +113,9 @@ class Builder:
             await self._close()
 
     async def _close(self) -> None:
-        """What was written is in Kafka before the group gives our partitions to others."""
+        """Close the publisher before leaving the group, so that all records are in Kafka before other members get these
+        partitions.
+        """
         self._is_closing = True
         await self._publishing.close()
         await self._connections.aclose()
@@ -118,27 +125,27 @@ class Builder:
             await asyncio.sleep(_REPORTS_SECONDS)
             self._publishing.reporter.on_tick()
 
-    # What is seen from outside --------------------------------------------------------------------------------
+    # State ---------------------------------------------------------------------------------------------------
 
     def failures(self) -> list[str]:
-        """Why the service cannot go on."""
+        """Return why the service cannot continue; empty if it can."""
         return self._background.failures or self._publishing.failures()
 
     def readiness(self) -> list[str]:
-        """Why the service is not ready."""
+        """Return why the service is not ready; empty if it is."""
         reasons = []
         if self._group.assigned is None:
-            reasons.append("the group has not shared out the partitions yet")
+            reasons.append("the consumer group has not assigned the partitions yet")
         elif self._group.assigned != self.reading.assigned or not self.keeper.is_caught_up:
             reasons.append("catching up with the updates in Kafka")
         elif self._group.assigned and not self._group.is_ours(time.monotonic()):
             reasons.append(
-                "Kafka has not confirmed of late that our partitions are ours; until it does, nothing is written"
+                "Kafka has not confirmed the partition assignment recently; nothing is written until it does"
             )
         return reasons + self._publishing.readiness()
 
     def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows."""
+        """Return the service's metrics."""
         measures = builder_measures(self.keeper, self.vouching, self.reading, self.writer, self._group)
         per_symbol = symbol_measures(self.keeper.intake.books) if self._settings.metrics_per_symbol else ()
         return (
@@ -149,23 +156,23 @@ class Builder:
             *self._audits.collectors(),
         )
 
-    # What the group decides -----------------------------------------------------------------------------------
+    # Rebalances -----------------------------------------------------------------------------------------------
 
     def _keep_no_others(self, kept: frozenset[int]) -> None:
-        """The group has decided anew. What was not ours all along is forgotten: somebody else may have written of it meanwhile."""
+        """Forget all partitions that were not owned without interruption: another member may have written for them."""
         self.keeper.close(self.keeper.partitions - kept)
         self.reading.assigned = None
         self._next_renewal = 0.0
 
     async def _hand_over(self, partitions: frozenset[int]) -> None:
-        """Others may have these partitions next: what we know of them is in Kafka before."""
+        """Write checkpoints of partitions that other members may get, and wait until Kafka has them."""
         if self._is_closing:
             return
         self.writer.write_last(partitions)
-        self._is_handing_over = True  # what were written from here on, the next builder might not see when it looks
+        self._is_handing_over = True  # the next builder might not see what is written from here on
         try:
             await asyncio.wait_for(self.writer.settled(), _HAND_OVER_SECONDS)
-        except (TimeoutError, BusError):  # what did not get there is told by the publisher
+        except (TimeoutError, BusError):  # the publisher reports what did not arrive
             logger.warning("partitions handed over before Kafka acknowledged the last checkpoints")
         finally:
             self._is_handing_over = False
@@ -174,7 +181,7 @@ class Builder:
         return not self._is_handing_over and self._group.assigned == self.reading.assigned and self._group.is_ours(now)
 
     async def _show(self, now: float) -> None:
-        """After each round of reading."""
+        """Write what is due, and renew the membership; called after each round of reading."""
         self.keeper.take({}, now)
         if now >= self._next_look:
             self._next_look = now + _RENEW_SECONDS

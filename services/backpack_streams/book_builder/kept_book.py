@@ -1,4 +1,4 @@
-"""One market's book as the builder keeps it: with what the snapshot topic and the top topic know of it. Sans I/O."""
+"""One market's book as the builder keeps it, with its newest snapshot and top on the topics. Sans I/O."""
 
 from typing import NamedTuple
 
@@ -10,25 +10,35 @@ from backpack_streams.bus.reader import Place
 __all__ = ["CheckpointRules", "KeptBook", "Top"]
 
 _PROOF_SPACING_SECONDS = 5.0
-"""Checkpoints that say nothing new but what proves them are so far apart at the least."""
+"""Minimum time between two checkpoints whose only news is their proof."""
 _APPLIED = Outcome.APPLIED
 _DOUBTED = frozenset({Outcome.BROKE, Outcome.BUFFERED})
-_TELLING = frozenset({Outcome.APPLIED, Outcome.RESEEDED, Outcome.BROKE})
+_TELLING = frozenset({Outcome.APPLIED, Outcome.RESYNCED, Outcome.BROKE})
 
 
 class CheckpointRules(NamedTuple):
-    """When a book is checkpointed: whichever comes first."""
+    """When a book is checkpointed: as soon as one limit is reached.
+
+    Attributes:
+        updates: updates since the last snapshot.
+        seconds: time since the first change after it.
+        reach: records of the partition between the last snapshot's position and the newest record.
+    """
 
     updates: int
-    """So many updates since the last snapshot."""
     seconds: float
-    """So long after the first change since then."""
     reach: int
-    """So many records of its partition lie between its last snapshot's place and the present."""
 
 
 class Top(NamedTuple):
-    """What a reader of tops sees change; levels as (price, quantity) in units of 10**-18, best first."""
+    """The part of a top of book that makes a new record worth writing.
+
+    Attributes:
+        status: the book's status.
+        reason: why it has this status, None if there is no reason.
+        bids: (price, quantity) in units of 10**-18, best first.
+        asks: the same.
+    """
 
     status: str
     reason: str | None
@@ -37,7 +47,7 @@ class Top(NamedTuple):
 
 
 class KeptBook:
-    """A `MarketBook`, the newest snapshot of it on the topic, and the newest top that was written. Times are monotonic seconds."""
+    """A `MarketBook`, its newest snapshot on the topic, and the newest top written. Times are monotonic seconds."""
 
     __slots__ = (
         "again_at",
@@ -62,37 +72,44 @@ class KeptBook:
     )
 
     def __init__(self, key: bytes, market: MarketBook, place: Place) -> None:
+        """Prepare.
+
+        Args:
+            key: the market's Kafka key.
+            market: the book.
+            place: the partition of its updates.
+        """
         self.key = key
         self.market = market
         self.place = place
         """The partition of its updates."""
         self.snapshot_id: int | None = None
-        """Update id of the newest snapshot on the topic, seed or checkpoint."""
+        """The update id of the newest snapshot on the topic, from REST or a checkpoint."""
         self.snapshot_offset = 0
-        """Where that one says a reader goes on."""
+        """The offset of the first update after that snapshot."""
         self.snapshot_claim: Claim | None = None
-        """What proves that one."""
+        """The proof of that snapshot."""
         self.snapshot_at = float("-inf")
-        """When a checkpoint was written here last."""
+        """When this builder last wrote a checkpoint."""
         self.updates = 0
-        """Updates applied since."""
+        """Updates applied since that snapshot."""
         self.changed_at: float | None = None
-        """When the first of them was applied."""
+        """When the first of these updates was applied."""
         self.checkpointed_since: float | None = None
-        """What `changed_at` was before the checkpoint that was written here last."""
+        """The value of `changed_at` before this builder's last checkpoint."""
         self.again_at: float | None = None
-        """When a checkpoint is due after Kafka refused the last one."""
+        """When to retry after Kafka refused the last checkpoint."""
         self.rejections = 0
-        """Checkpoints and tops that Kafka refused in a row."""
+        """Consecutive checkpoints and tops that Kafka refused."""
         self.rejected_at = float("-inf")
-        """When it did so last."""
+        """When Kafka last refused one."""
         self.is_doubted = False
-        """Something other than an update broke the book since it was LIVE."""
+        """Whether an event other than an update has broken the book since it was last LIVE."""
         self.doubted_to = 0
-        """What did so lies before this offset: a reader that begins before it meets it as well."""
+        """The event lies before this offset: a reader that starts earlier meets it as well."""
         self.top: Top | None = None
         self.top_at = float("-inf")
-        """When a top was last looked for."""
+        """When a top was last due."""
         self.top_id: int | None = None
         self.top_engine_time: int | None = None
 
@@ -102,23 +119,28 @@ class KeptBook:
         return self.market.symbol
 
     def on_update(self, outcome: Outcome, now: float) -> None:
-        """Take note of what an update did that changed the book, or what is known of it."""
+        """Note an update that changed the book or its status."""
         if outcome is _APPLIED or outcome in _TELLING:
             self.updates += 1
         if self.changed_at is None:
             self.changed_at = now
 
     def on_outcome(self, outcome: Outcome) -> None:
-        """Take note of what anything else did."""
+        """Note the outcome of any other event."""
         self.is_doubted = self.is_doubted or outcome in _DOUBTED
 
     def on_position(self, offset: int) -> None:
-        """Take note of where the reader of its partition is, right before it is asked whether a checkpoint is due."""
+        """Note the reader's offset in the book's partition. Call this just before `wants_checkpoint`."""
         if self.is_doubted and self.market.status is Status.LIVE:
             self.is_doubted, self.doubted_to = False, offset
 
     def on_snapshot(self, last_update_id: int, delta_offset: int) -> None:
-        """Take note of a snapshot on the topic, newer there than any before it."""
+        """Note a new snapshot on the topic.
+
+        Args:
+            last_update_id: the last update id in it.
+            delta_offset: the offset of the first update after it; 0 if it names another partition.
+        """
         self.snapshot_id = last_update_id
         self.snapshot_offset = delta_offset
         self.updates = 0
@@ -126,14 +148,26 @@ class KeptBook:
         self.again_at = None
 
     def on_checkpoint(self, last_update_id: int, delta_offset: int, claim: Claim, now: float) -> None:
-        """Take note of a checkpoint that was written here, and of what proves it."""
+        """Note a checkpoint written by this builder.
+
+        Args:
+            last_update_id: the last update id in it.
+            delta_offset: the offset of the first update after it.
+            claim: its proof.
+            now: the time.
+        """
         self.checkpointed_since = self.changed_at
         self.on_snapshot(last_update_id, delta_offset)
         self.snapshot_claim = claim
         self.snapshot_at = now
 
     def on_checkpoint_rejected(self, now: float, delay_seconds: float) -> None:
-        """Kafka refused the checkpoint that was written here last, so the topic does not hold it: the next one is due after the delay."""
+        """Note that Kafka refused this builder's last checkpoint, so the topic lacks it.
+
+        Args:
+            now: the time.
+            delay_seconds: when the next one is due, in seconds from now.
+        """
         self.snapshot_id = self.snapshot_claim = None
         self.snapshot_offset = 0
         self.changed_at = now if self.checkpointed_since is None else self.checkpointed_since
@@ -141,7 +175,12 @@ class KeptBook:
         self._count_rejection(now)
 
     def on_top_rejected(self, now: float, delay_seconds: float) -> None:
-        """Kafka refused the top that was written here last: one is due after the delay, changed or not."""
+        """Note that Kafka refused this builder's last top.
+
+        Args:
+            now: the time.
+            delay_seconds: when the next one is due, in seconds from now, even if nothing changes.
+        """
         self.top = None
         self.top_at = now + delay_seconds
         self._count_rejection(now)
@@ -151,29 +190,34 @@ class KeptBook:
         self.rejected_at = now
 
     def may_prove(self, now: float) -> bool:
-        """Whether a checkpoint may be written for no other reason than what proves it."""
+        """Whether a checkpoint may be written only to renew the proof."""
         is_newest = (self.market.last_update_id or 0) >= (self.snapshot_id or 0)
         if self.again_at is not None:
             return False
         return self.market.status is Status.LIVE and is_newest and now - self.snapshot_at >= _PROOF_SPACING_SECONDS
 
     def on_changed(self, now: float) -> None:
-        """Take note that the book holds more than the newest snapshot on the topic."""
+        """Note that the book is ahead of the newest snapshot on the topic."""
         if self.changed_at is None:
             self.changed_at = now
 
     def wants_checkpoint(self, now: float, offset: int, rules: CheckpointRules) -> bool:
-        """Whether a checkpoint is due; `offset` is where the reader of its partition is.
+        """Whether a checkpoint is due.
 
-        Only of a book that is LIVE, and that knows more than the topic's newest snapshot or lies further on; soon where a reader that
-        begins at that one would meet what broke the book.
+        Only if the book is LIVE, and ahead of the topic's newest snapshot or far past its offset. It is due soon if a
+        reader that starts at that snapshot would meet the event that broke the book.
+
+        Args:
+            now: the time.
+            offset: the reader's offset in the book's partition.
+            rules: the limits.
         """
         market = self.market
         if market.status is not Status.LIVE:
             return False
         last_id = market.last_update_id or 0
         if self.snapshot_id is not None and last_id < self.snapshot_id:
-            return False  # a seed is ahead of the updates: it tells more than we can
+            return False  # a REST snapshot is ahead of the updates read
         if self.again_at is not None:
             return now >= self.again_at
         if self.snapshot_offset < self.doubted_to and now - self.snapshot_at >= _PROOF_SPACING_SECONDS:
@@ -184,15 +228,15 @@ class KeptBook:
 
     @property
     def has_news(self) -> bool:
-        """Whether the book is LIVE and past the newest snapshot: worth a checkpoint when its builder leaves."""
+        """Whether the book is LIVE and ahead of the newest snapshot: worth a checkpoint before the partition is given up."""
         market = self.market
         return market.status is Status.LIVE and (market.last_update_id or 0) > (self.snapshot_id or -1)
 
     def new_top(self, levels: int) -> Top | None:
-        """What is to be written now; None where nothing that a reader sees has changed, or where it would go back in time.
+        """Return the top to write; None if nothing visible has changed or if it would go back in time.
 
-        A top goes back only in a sequence that began again, which a later engine time shows: whoever kept this book before may have
-        read further than we have.
+        Update ids may go back only if the sequence has restarted, which a later engine time shows. Otherwise the
+        previous builder has read further than this one. `levels` is the number of levels per side.
         """
         market = self.market
         bids, asks = market.book.depth_units(levels)
@@ -206,7 +250,7 @@ class KeptBook:
         return engine_time is None or self.top_engine_time is None or engine_time <= self.top_engine_time
 
     def on_top(self, top: Top) -> None:
-        """Take note that this top was written."""
+        """Note that this top was written."""
         self.top = top
         if self.market.last_update_id is not None:
             self.top_id, self.top_engine_time = self.market.last_update_id, self.market.engine_time

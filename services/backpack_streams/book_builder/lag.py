@@ -1,13 +1,14 @@
-"""How far the books are behind what Kafka has, in time. Sans I/O."""
+"""Bounds the age of updates that are in Kafka and not yet in the books. Sans I/O."""
 
 from math import inf
 
 
 class PartitionLag:
-    """One partition: told what was read and whether that was all, says how old the oldest update may be that was not.
+    """Bounds the age of the oldest unread update of one partition.
 
-    Two things bound that age. What is not read came after what was read last; and it came after the moment at which nothing was left.
-    The first alone would be wrong by the pause in a partition that was quiet, the second in one that never comes to its end.
+    There are two bounds, and the smaller one holds. An unread update came after the last one read, and after the last
+    moment at which nothing was unread. The first alone would count the pause of a quiet partition; the second alone
+    would grow while the reader never reaches the end.
     """
 
     __slots__ = ("_at_end_at", "_read_ms")
@@ -17,15 +18,21 @@ class PartitionLag:
         self._at_end_at = -inf
 
     def read(self, timestamp_ms: int) -> None:
-        """An update with this timestamp (ms since 1970) is in its book."""
+        """Note that an update with this timestamp (ms since the Unix epoch) is in its book."""
         self._read_ms = timestamp_ms
 
     def at_end(self, now: float) -> None:
-        """Nothing was left at `now` (monotonic seconds)."""
+        """Note that nothing was unread at `now` (monotonic seconds)."""
         self._at_end_at = now
 
     def seconds(self, unread: int, now: float, wall_seconds: float) -> float:
-        """At most how old the oldest of `unread` updates is; 0 where there is none, or where nothing was read yet to judge by."""
+        """Return the bound in seconds; 0 if nothing is unread, or if nothing was read yet.
+
+        Args:
+            unread: the number of unread updates.
+            now: monotonic seconds.
+            wall_seconds: seconds since the Unix epoch.
+        """
         if not unread:
             return 0.0
         since_end = now - self._at_end_at

@@ -1,4 +1,4 @@
-"""What book-builder shows on /metrics."""
+"""The metrics of book-builder."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,14 +11,22 @@ from backpack_streams.book_builder.writer import BookWriter
 from backpack_streams.books.market_book import MarketBook, Status
 from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.group import GroupMember
-from backpack_streams.feed.measures import count, counts, value
+from backpack_streams.runtime.collectors import count, counts, value
 from backpack_streams.runtime.metrics import Labels, ReadOnScrape
 
 
 def builder_measures(
     keeper: BookKeeper, vouching: Vouching, reading: Reading, writer: BookWriter, group: GroupMember
 ) -> Iterable[Collector]:
-    """How the books are, and what was written of them."""
+    """Return the metrics of the books, of reading, of the group and of writing.
+
+    Args:
+        keeper: the books.
+        vouching: the watermarks.
+        reading: the reading loop.
+        writer: writes tops and checkpoints.
+        group: the membership.
+    """
     return (
         *_book_measures(keeper),
         *_reading_measures(keeper, vouching, reading),
@@ -35,23 +43,23 @@ def _book_measures(keeper: BookKeeper) -> Iterable[Collector]:
         ReadOnScrape("books", "Books that this builder keeps.", by_status, ("status",)),
         value(
             "books_unusable_oldest_seconds",
-            "How long the book that has been SYNCING or STALE for longest has been so; 0 while none is.",
+            "How long the longest SYNCING or STALE book has been so; 0 if there is none.",
             lambda: keeper.unusable_seconds(time.monotonic()),
         ),
         value(
             "books_as_of_oldest_seconds",
-            "How old the watermark is that vouches for a LIVE book, of the book for which it is oldest; 0 while no book is LIVE.",
+            "Maximum age of a watermark that vouches for a LIVE book; 0 without LIVE books.",
             lambda: keeper.vouched_seconds(time.monotonic()),
         ),
-        count("builder_breaks", "Times that a book left LIVE.", keeper.breaks),
+        count("builder_breaks", "How often a book left LIVE.", keeper.breaks),
         value(
             "books_buffered_bytes",
-            "What updates take that wait for a snapshot, of all books together; at most 96 MiB.",
+            "Memory of updates that wait for a snapshot, all books together; at most 96 MiB.",
             lambda: keeper.intake.buffers.held_bytes,
         ),
         count(
             "books_buffered_updates_dropped",
-            "Updates that waited for a snapshot and were dropped, oldest first, for the limit of the buffer.",
+            "Updates that waited for a snapshot and were dropped, oldest first, because the buffer was full.",
             lambda: keeper.intake.buffers.dropped,
         ),
     )
@@ -70,26 +78,26 @@ def _reading_measures(keeper: BookKeeper, vouching: Vouching, reading: Reading) 
         ReadOnScrape("builder_lag_records", "Updates in Kafka that are not in the books yet.", lag, ("partition",)),
         ReadOnScrape(
             "builder_lag_seconds",
-            "At most how old the oldest update in Kafka is that is not in the books yet; 0 where all are.",
+            "Upper bound for the age of the oldest update in Kafka that is not in the books yet; 0 if all are.",
             lag_seconds,
             ("partition",),
         ),
         count("builder_updates", "Updates read.", lambda: intake.updates),
-        count("builder_undecodable_records", "Records that could not be read.", lambda: intake.undecodable_records),
+        count("builder_undecodable_records", "Unreadable records.", lambda: intake.undecodable_records),
         count(
             "builder_misplaced_updates",
-            "Updates in another partition than the one of their market: partitions were added, and a producer began before.",
+            "Updates outside their market's partition: partitions were added after a producer had started.",
             lambda: intake.misplaced_updates,
         ),
         value(
             "clock_difference_seconds",
-            "How far this clock is ahead of the producer's from which it differs most, by the watermarks; negative where it is behind. "
-            "No status of a book rests on it.",
+            "Largest difference between this clock and a producer's, by the watermarks; negative if this clock is behind. "
+            "No book's status depends on it.",
             lambda: vouching.coverage.clock_difference_seconds,
         ),
         counts(
             "read_failures",
-            "Times that reading from Kafka failed and began again.",
+            "How often reading from Kafka failed and was retried.",
             "reader",
             lambda: {"keeper": reading.failures},
         ),
@@ -102,12 +110,12 @@ def _group_measures(keeper: BookKeeper, group: GroupMember) -> Iterable[Collecto
             yield (), time.monotonic() - group.confirmed_at
 
     return (
-        value("builder_partitions", "Partitions of updates that are ours.", lambda: len(keeper.partitions)),
-        count("builder_rebalances", "Times that the group shared out the partitions anew.", lambda: group.rebalances),
+        value("builder_partitions", "Depth partitions assigned to this builder.", lambda: len(keeper.partitions)),
+        count("builder_rebalances", "Rebalances of the consumer group.", lambda: group.rebalances),
         ReadOnScrape(
             "group_confirmation_age_seconds",
-            "Time since Kafka confirmed that our partitions are ours; beyond the session timeout nothing is written. "
-            "Not there without partitions.",
+            "Time since Kafka confirmed the partition assignment; past the session timeout nothing is written. "
+            "Absent without partitions.",
             confirmation_age,
         ),
     )
@@ -118,7 +126,7 @@ def _writing_measures(keeper: BookKeeper, writer: BookWriter) -> Iterable[Collec
         count("checkpoints", "Checkpoints handed to Kafka.", lambda: writer.checkpoints_written),
         value(
             "checkpoint_age_seconds",
-            "Time since the last checkpoint; since the start before the first.",
+            "Time since the last checkpoint, or since the start if there was none.",
             lambda: time.monotonic() - writer.last_checkpoint_at,
         ),
         value(
@@ -131,7 +139,7 @@ def _writing_measures(keeper: BookKeeper, writer: BookWriter) -> Iterable[Collec
 
 
 def symbol_measures(books: Mapping[str, MarketBook]) -> Iterable[Collector]:
-    """The same of each market."""
+    """Return the metrics of each market."""
 
     def statuses() -> Iterator[tuple[Labels, float]]:
         for symbol, market in books.items():
@@ -151,19 +159,19 @@ def symbol_measures(books: Mapping[str, MarketBook]) -> Iterable[Collector]:
     return (
         ReadOnScrape(
             "book_status",
-            "1 for the status that the book has, 0 for the others. Only with --metrics-per-symbol.",
+            "1 for the book's status, 0 for the others. Only with --metrics-per-symbol.",
             statuses,
             ("symbol", "status"),
         ),
         ReadOnScrape(
             "book_engine_timestamp_seconds",
-            "Engine time of the last update in the book, seconds since 1970. Only with --metrics-per-symbol.",
+            "Engine time of the last update in the book, seconds since the Unix epoch. Only with --metrics-per-symbol.",
             engine_times,
             ("symbol",),
         ),
         ReadOnScrape(
             "book_as_of_timestamp_seconds",
-            "Up to when the book is known to hold all that the exchange sent, by its producer's clock, seconds since 1970. "
+            "Time up to which the book is complete, by its producer's clock, seconds since the Unix epoch. "
             "Only with --metrics-per-symbol.",
             as_of_times,
             ("symbol",),

@@ -1,4 +1,4 @@
-"""The builder's reading loop: Kafka's records to the keeper, round by round, and how far that is behind."""
+"""The builder's reading loop: passes Kafka's records to the keeper, and measures the lag."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.reader import Place, Reader, Records
 from backpack_streams.errors import BusError
-from backpack_streams.feed.publish_times import AT_BOOK, data_age
+from backpack_streams.publishing.publish_times import AT_BOOK, data_age
 
 __all__ = ["Reading"]
 
@@ -31,7 +31,7 @@ _COUNT_SECONDS = 10.0
 
 
 class Reading:
-    """Reads the partitions that the group has given us, and gives each round's time to `then`."""
+    """Reads the partitions that the group has assigned."""
 
     def __init__(
         self,
@@ -44,6 +44,18 @@ class Reading:
         poll_millis: int,
         then: Callable[[float], Awaitable[None]],
     ) -> None:
+        """Prepare.
+
+        Args:
+            reader: a connected reader.
+            group: the group membership.
+            keeper: receives the records.
+            audits: receives the trades.
+            takeover: opens partitions in the keeper and assigns the reader.
+            prefix: the topic prefix.
+            poll_millis: how long one poll waits for records.
+            then: awaited after each round, with the time (monotonic seconds).
+        """
         self._reader = reader
         self._group = group
         self._keeper = keeper
@@ -57,19 +69,19 @@ class Reading:
         self._ages = data_age()
         self._age = self._ages.cell(AT_BOOK, "depth")
         self.assigned: frozenset[int] | None = None
-        """The partitions that are read; None while that changes."""
+        """The partitions being read; None while they change."""
         self.failures = 0
         self._additions = 0
         self._backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
 
     async def run(self) -> None:
-        """Reads until it is cancelled."""
+        """Read until cancelled. Retries while Kafka is unavailable."""
         while True:
             try:
                 await self._read()
             except BusError as error:
                 self.failures += 1
-                logger.warning("kafka does not answer; trying again", extra={"error": str(error)})
+                logger.warning("kafka does not answer; retrying", extra={"error": str(error)})
                 await asyncio.sleep(self._backoff.next_delay_seconds())
 
     async def _read(self) -> None:
@@ -88,18 +100,18 @@ class Reading:
                 await asyncio.sleep(self._poll_millis / 1000)
             await self._then(time.monotonic())
             if records and sum(map(len, records.values())) < _FEW_RECORDS:
-                await asyncio.sleep(_GATHER_SECONDS)  # so that a trickle is not read record by record
+                await asyncio.sleep(_GATHER_SECONDS)  # gathers a trickle, to avoid a poll per record
 
     async def _take_over(self, assigned: frozenset[int]) -> None:
         decision = self._decision
-        self.assigned = None  # what the reader is assigned changes on the way
+        self.assigned = None  # the reader's assignment changes meanwhile
         if await self._takeover.take(assigned, lambda: self._decision != decision):
             self._lags = {number: self._lags.get(number) or PartitionLag() for number in assigned}
             self.assigned = assigned
 
     @property
     def _decision(self) -> tuple[int, int]:
-        """Changes when the group decides anew, and when partitions are added."""
+        """A value that changes with each rebalance and when partitions are added."""
         return self._group.rebalances, self._additions
 
     def _take(self, records: Records) -> None:
@@ -113,35 +125,37 @@ class Reading:
             elif partition.topic == self._trade_topic:
                 self._audits.take_trades(batch)
                 intake.partitions.positions[partition.topic, partition.partition] = batch[-1].offset + 1
-        if self.assigned:  # else the group has decided anew meanwhile
+        if self.assigned:  # None if the group has rebalanced meanwhile
             followed = [*intake.partitions.opened, self._gap_place]
-            self._keeper.stand_at({place: self._reader.reached(place) for place in followed}, now)
+            self._keeper.set_positions({place: self._reader.reached(place) for place in followed}, now)
         for number, unread in self.lag().items():
             if not unread and number in self._lags:
                 self._lags[number].at_end(now)
 
     def _note_age(self, batch: Sequence[ConsumerRecord]) -> None:
-        """Once a read; what is read to catch up is old because we were not there."""
+        """Measure the data's age once per read. Records read while catching up do not count: their age is the builder's absence."""
         number = batch[0].partition
         lag = self._lags.get(number)
-        if lag is None:  # another builder's by now
+        if lag is None:  # assigned to another builder meanwhile
             return
         lag.read(batch[-1].timestamp)
         if self._keeper.has_caught_up(number):
             self._age.observe(max(0.0, time.time() - batch[0].timestamp / 1000))
 
     async def count_partitions(self) -> None:
-        """Where partitions are added, markets move to others: everything is taken over anew, and the group shares out the new ones."""
+        """Watch for added partitions. They move markets to other partitions, so all books start over and the group assigns
+        the new partitions.
+        """
         while True:
             await asyncio.sleep(_COUNT_SECONDS)
             try:
                 count = len(await self._reader.places(self._depth_topic))
-            except BusError:  # the reading tells
+            except BusError:  # the reading loop reports it
                 continue
             if count != self._keeper.intake.depth_partitions and self._keeper.partitions:
                 known = self._keeper.intake.depth_partitions
                 logger.error(
-                    "partitions were added: restart every producer; books begin anew",
+                    "partitions were added: restart every producer; books start over",
                     extra={"topic": self._depth_topic, "partitions": count, "known": known},
                 )
                 self._additions += 1
@@ -149,10 +163,10 @@ class Reading:
                 self.assigned = None
                 await self._group.look_for_partitions()
 
-    # What is seen from outside --------------------------------------------------------------------------------
+    # State ---------------------------------------------------------------------------------------------------
 
     def lag(self) -> dict[int, int]:
-        """By partition, how many updates in Kafka are not in the books yet."""
+        """Return the number of updates in Kafka that the books lack, by partition."""
         if self.assigned is None:
             return {}
         offsets = self._keeper.offsets
@@ -160,12 +174,12 @@ class Reading:
         return {number: max(0, end - offsets[number]) for number, end in ends.items() if end is not None}
 
     def lag_seconds(self) -> dict[int, float]:
-        """By partition, at most how old the oldest of these updates is."""
+        """Return an upper bound for the age of the oldest of these updates in seconds, by partition."""
         now, wall, lags = time.monotonic(), time.time(), self._lags
         return {
             number: lags[number].seconds(unread, now, wall) for number, unread in self.lag().items() if number in lags
         }
 
     def collectors(self) -> Iterable[Collector]:
-        """How old the data is."""
+        """Return the metric of the data's age."""
         return (self._ages,)

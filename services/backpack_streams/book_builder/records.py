@@ -1,4 +1,4 @@
-"""Kept books as records, and a top as it was read back."""
+"""Converts kept books to records, and reads a top of book back."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,11 +16,19 @@ CHECKPOINT = "CHECKPOINT"
 WEBSOCKET = "WEBSOCKET"
 
 
-def checkpoint_row(kept: KeptBook, place: Place, offset: int, now_us: int, covered_by: Iterable[RunKey] = ()) -> Row:
-    """A BookSnapshot record of a LIVE book, best levels first: it holds what lies before `offset` in its partition, and nothing else.
+def checkpoint_record(kept: KeptBook, place: Place, offset: int, now_us: int, covered_by: Iterable[RunKey] = ()) -> Row:
+    """Return the BookSnapshot record of a LIVE book, best levels first. It includes exactly the updates before `offset` in
+    its partition.
 
-    `covered_by`: the coverage in which the book is proven.
-    Of a truncated side it has the levels within its coverage: a reader takes the last one for how far the side is known.
+    A truncated side includes the levels within its coverage only: readers take the last level for the limit of what is
+    known.
+
+    Args:
+        kept: the book.
+        place: the partition of its updates.
+        offset: the offset of the first update that is not in the book.
+        now_us: the time of writing (µs since the Unix epoch).
+        covered_by: the coverage that proves the book.
     """
     market = kept.market
     coverage = market.book.coverage
@@ -48,16 +56,23 @@ def checkpoint_row(kept: KeptBook, place: Place, offset: int, now_us: int, cover
         "delta_topic": topic,
         "delta_partition": partition,
         "delta_offset": offset,
-        "seed_update_id": None if market.root is None else market.root.last_update_id,
-        "seed_engine_time": None if market.root is None else market.root.engine_time,
-        "seed_received_time": None if market.root is None else market.root.received_time,
+        "seed_update_id": None if market.base is None else market.base.last_update_id,
+        "seed_engine_time": None if market.base is None else market.base.engine_time,
+        "seed_received_time": None if market.base is None else market.base.received_time,
         "watermark_offset": None,
         "covered_by": [run._asdict() for run in sorted(covered_by)],
     }
 
 
-def top_row(kept: KeptBook, top: Top, levels: int, now_us: int) -> Row:
-    """A BookTop record."""
+def top_record(kept: KeptBook, top: Top, levels: int, now_us: int) -> Row:
+    """Return a BookTop record.
+
+    Args:
+        kept: the book.
+        top: the levels and the status to write.
+        levels: the maximum number of levels per side.
+        now_us: the time of writing (µs since the Unix epoch).
+    """
     market = kept.market
     return {
         "symbol": market.symbol,
@@ -77,10 +92,10 @@ def top_row(kept: KeptBook, top: Top, levels: int, now_us: int) -> Row:
 
 
 def recalled_top(row: Row) -> Top:
-    """What a BookTop record showed.
+    """Return the content of a BookTop record.
 
     Raises:
-        KeyError: it is none.
+        KeyError: it is not a BookTop record.
     """
     return Top(row["status"], row["reason"], _units(row["bids"]), _units(row["asks"]))
 

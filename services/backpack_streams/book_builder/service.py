@@ -1,4 +1,4 @@
-"""book-builder: all order books, kept from Kafka, and what others need of them."""
+"""The entry point of book-builder."""
 
 from backpack_streams.book_builder.builder import NAME, Builder
 from backpack_streams.book_builder.settings import BookBuilderSettings
@@ -6,5 +6,5 @@ from backpack_streams.runtime.service import run_service
 
 
 def main(settings: BookBuilderSettings) -> int:
-    """Runs the service until a signal; returns the exit code."""
+    """Run the service until a signal arrives; returns the exit code."""
     return run_service(NAME, lambda: Builder(settings), settings, settings)

@@ -1,14 +1,14 @@
-"""What book-builder can be told."""
+"""The settings of book-builder."""
 
 from pydantic import Field
 
 from backpack_streams.bus.access import BOOK_BUILDER_GROUP
-from backpack_streams.feed.settings import PublishingSettings
+from backpack_streams.publishing.settings import PublishingSettings
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings, metrics_port
 
 
 class BookBuilderSettings(PublishingSettings, MetricsSettings, LogSettings):
-    """Which group shares the work, and how often what is written."""
+    """The consumer group that shares the work, and how often checkpoints and tops are written."""
 
     metrics_port: int = metrics_port(9406)
     group_id: str = Field(
@@ -21,11 +21,11 @@ class BookBuilderSettings(PublishingSettings, MetricsSettings, LogSettings):
         ge=1,
         le=300,
         allow_inf_nan=False,
-        description="seconds without a sign of life after which the others take over a builder's partitions",
+        description="seconds without a sign of life after which other builders take over a builder's partitions",
         json_schema_extra={"metavar": "SECONDS"},
     )
     checkpoint_updates: int = Field(
-        default=5_000, ge=1, description="updates of a book after which it is checkpointed, whatever the time"
+        default=5_000, ge=1, description="updates of a book after which it is checkpointed, regardless of the time"
     )
     checkpoint_seconds: float = Field(
         default=15.0,
@@ -37,14 +37,14 @@ class BookBuilderSettings(PublishingSettings, MetricsSettings, LogSettings):
     checkpoint_reach: int = Field(
         default=20_000,
         ge=1,
-        description="records of a partition that no reader should have to go back: a quiet book's checkpoint is renewed after so many",
+        description="records of a partition after which a quiet book's checkpoint is renewed, so that no reader has to go back further",
     )
-    top_levels: int = Field(default=20, ge=1, le=1000, description="levels a side of a book top")
+    top_levels: int = Field(default=20, ge=1, le=1000, description="levels per side of a top of book")
     top_interval_ms: float = Field(
         default=100.0,
         ge=1,
         le=3_600_000,
         allow_inf_nan=False,
-        description="milliseconds that two tops of a market are apart at the least",
+        description="minimum milliseconds between two tops of a market",
         json_schema_extra={"metavar": "MS"},
     )

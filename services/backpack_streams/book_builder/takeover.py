@@ -1,4 +1,4 @@
-"""Takes partitions over: where to read them from, the books that they begin with, and what was written of these last."""
+"""Takes over partitions: determines where to read from, and loads the newest snapshots and tops of their books."""
 
 import logging
 import time
@@ -31,9 +31,17 @@ _WATERMARKS_LOOK_SECONDS = 5.0
 
 
 class Takeover:
-    """Opens partitions of a keeper's, and assigns the reader. What the keeper's intake has read so far goes on where it is."""
+    """Opens partitions in a keeper and assigns the reader. Partitions that are read already keep their positions."""
 
     def __init__(self, reader: Reader, codec: Codec, prefix: str, keeper: BookKeeper) -> None:
+        """Prepare.
+
+        Args:
+            reader: a connected reader.
+            codec: decodes the records.
+            prefix: the topic prefix.
+            keeper: receives the partitions.
+        """
         self._reader = reader
         self._codec = codec
         self._prefix = prefix
@@ -43,7 +51,12 @@ class Takeover:
         self._next_look = 0.0
 
     async def take(self, assigned: frozenset[int], is_outdated: Callable[[], bool]) -> bool:
-        """Takes over what is new of these partitions and reads all of them; False if the group decided anew meanwhile.
+        """Take over the new ones among these partitions and read all of them. Returns False if the group rebalanced
+        meanwhile.
+
+        Args:
+            assigned: all partitions assigned by the group.
+            is_outdated: whether the group has rebalanced since the call.
 
         Raises:
             BusError: Kafka does not answer.
@@ -54,7 +67,7 @@ class Takeover:
         vouching = self._intake.vouching
         if vouching is not None and (new or vouching.place not in self._positions):
             self._next_look = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-            self._positions.pop(vouching.place, None)  # if that fails, it is done again
+            self._positions.pop(vouching.place, None)  # so that a failure is retried
             self._positions |= await read_watermarks(self._reader, vouching, self._intake.books.values())
             if is_outdated():
                 return False
@@ -66,7 +79,9 @@ class Takeover:
         return True
 
     async def finds_watermarks(self) -> bool:
-        """Whether their topic, which may be made later than this service is started, has come into being; asked now and then."""
+        """Whether the watermark topic now exists, which may be created after this service has started. Asks Kafka every
+        few seconds.
+        """
         vouching = self._intake.vouching
         if vouching is None or vouching.place in self._positions or time.monotonic() < self._next_look:
             return False
@@ -74,34 +89,36 @@ class Takeover:
         return await self._reader.has(vouching.place[0])
 
     async def _open(self, new: frozenset[int], is_outdated: Callable[[], bool]) -> bool:
-        """New partitions begin at their newest snapshots. All is asked before any is opened, so that what fails is done again."""
+        """Open new partitions at their newest snapshots. Asks Kafka for everything before it opens any, so that a failure
+        can be retried.
+        """
         reader, intake, prefix = self._reader, self._intake, self._prefix
         gaps = (prefix + GAP_TOPIC, 0)
         await self._read_market_list()
         start = await look_round(reader, self._codec, prefix, None, partitions=new, listing=intake.listing)
         gaps_end = (await reader.ends([gaps]))[gaps]
         trades = await reader.ends(await reader.places(prefix + TRADE_TOPIC))
-        tops = await self._newest_tops({record.key for record in start.seeds})
+        tops = await self._newest_tops({record.key for record in start.snapshots})
         if is_outdated():
             return False
         if start.depth_partitions != intake.depth_partitions:
             had = self._keeper.partitions
             self._keeper.close(had)
             intake.depth_partitions = start.depth_partitions
-            if had:  # markets have moved to other partitions: all begins anew
+            if had:  # markets have moved to other partitions: start over
                 return False
         for number in new:
             place = prefix + DEPTH_TOPIC, number
             first = start.offsets[place]
             self._keeper.open(number, first, start.behind.get(place, first), (start.offsets[gaps], gaps_end))
-        self._keeper.begin(start.seeds, time.monotonic())
+        self._keeper.begin(start.snapshots, time.monotonic())
         self._recall(tops)
         for place, offset in (start.offsets | trades).items():
             self._positions.setdefault(place, offset)
         return True
 
     async def _read_market_list(self) -> None:
-        """What there is of it, once, so that it can be followed from there; without a poller there is none."""
+        """Read the market list once, so that it can be followed from there. Without a poller there is none."""
         topic = self._prefix + MARKET_TOPIC
         if any(place[0] == topic for place in self._positions) or not await self._reader.has(topic):
             return
@@ -110,7 +127,7 @@ class Takeover:
         self._positions |= ends
 
     async def _newest_tops(self, keys: set[bytes]) -> Iterable[ConsumerRecord]:
-        """What was written of these books last, so that nothing is said twice."""
+        """Return the newest tops of these books, so that unchanged ones are not written again."""
         places = await self._reader.places(self._prefix + TOP_TOPIC)
         starts, ends = await self._reader.beginnings(places), await self._reader.ends(places)
         tops = await newest_records(
@@ -124,4 +141,4 @@ class Takeover:
                 row = self._codec.decode(record.value)[1]
                 self._keeper.recall_top(row["symbol"], recalled_top(row), row["last_update_id"], row["engine_time"])
             except (CodecError, KeyError) as error:
-                logger.warning("a top cannot be read; it is written anew", extra={"error": str(error)})
+                logger.warning("a top of book cannot be read; writing a new one", extra={"error": str(error)})

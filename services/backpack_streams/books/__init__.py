@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backpack_streams.books.stream import BookStream
     from backpack_streams.sequencing.chain import Chain as Sequencer
     from backpack_streams.sequencing.chain import Verdict
-    from backpack_streams.sequencing.trade_order import Hole
+    from backpack_streams.sequencing.trade_order import Gap
 
 __all__ = [
     "BookStream",
@@ -22,7 +22,7 @@ __all__ = [
     "Changes",
     "Coverage",
     "Fill",
-    "Hole",
+    "Gap",
     "Level",
     "LevelChange",
     "MarketBook",
@@ -43,7 +43,7 @@ _WHERE = {
     "Changes": "backpack_streams.books.changes",
     "Coverage": "backpack_streams.books.order_book",
     "Fill": "backpack_streams.books.order_book",
-    "Hole": "backpack_streams.sequencing.trade_order",
+    "Gap": "backpack_streams.sequencing.trade_order",
     "Level": "backpack_streams.books.order_book",
     "LevelChange": "backpack_streams.books.changes",
     "MarketBook": "backpack_streams.books.market_book",

@@ -17,16 +17,23 @@ class Side(Enum):
 
 
 class Level(NamedTuple):
-    """One price (quote asset) and the total quantity (base asset) that rests there."""
+    """One price and the total quantity that rests there.
+
+    Attributes:
+        price: in the quote asset.
+        quantity: in the base asset.
+    """
 
     price: Decimal
     quantity: Decimal
 
 
 class Coverage(NamedTuple):
-    """How far each side is known: None for the whole side, otherwise the deepest price of the truncated snapshot.
+    """How far each side is known. Beyond that price a book knows only the levels that have changed since the snapshot.
 
-    Beyond that price a book knows only the levels that have changed since the snapshot.
+    Attributes:
+        bids: deepest known price of the bids (quote asset) if the snapshot truncated them; None for the whole side.
+        asks: the same for the asks.
     """
 
     bids: Decimal | None
@@ -43,8 +50,11 @@ class KnownLevels(NamedTuple):
 class Fill(NamedTuple):
     """The cost of taking a quantity from one side.
 
-    `quantity` (base asset) and `cost` (quote asset) are exact. `average_price` is their quotient, rounded to 38 significant digits because
-    it may not terminate. `worst_price` is the price of the deepest level taken.
+    Attributes:
+        quantity: the quantity taken (base asset), exact.
+        cost: what it costs (quote asset), exact.
+        average_price: `cost` / `quantity`, rounded to 38 significant digits because the quotient may not terminate.
+        worst_price: the price of the deepest level taken.
     """
 
     quantity: Decimal
@@ -54,5 +64,10 @@ class Fill(NamedTuple):
 
 
 def level_of_units(price: int, quantity: int) -> Level:
-    """Return a level from price and quantity in units of 10**-18."""
+    """Return a level as exact `Decimal`s.
+
+    Args:
+        price: in units of 10**-18 of the quote asset.
+        quantity: in units of 10**-18 of the base asset.
+    """
     return Level(exact_decimal(price), exact_decimal(quantity))

@@ -14,16 +14,23 @@ _QUOTIENT = Context(prec=38, rounding=ROUND_HALF_EVEN)
 
 
 def quotient(dividend: Decimal, divisor: Decimal) -> Decimal:
-    """Return a quotient rounded to 38 significant digits; a longer dividend is not rounded first."""
+    """Return a quotient rounded to 38 significant digits, half to even; a longer dividend is not rounded first.
+
+    Raises:
+        decimal.DivisionByZero: the divisor is zero and the dividend is not.
+    """
     return _QUOTIENT.divide(dividend, divisor)
 
 
 def quantity_to(side: BookSide, price: int) -> int:
-    """Return the total quantity from the best level to a price, inclusive; all in units of 10**-18.
+    """Return the total quantity from the best level to a price, inclusive, in units of 10**-18.
+
+    Args:
+        side: the side to add up.
+        price: the last price that counts, in units of 10**-18. It need not be a level.
 
     Raises:
         BookError: the price lies beyond the coverage.
-
     """
     if not side.covers(price):
         raise beyond_coverage(side, f"the volume to {plain(price)}")
@@ -36,11 +43,14 @@ def quantity_to(side: BookSide, price: int) -> int:
 
 
 def quantity_of_best(side: BookSide, levels: int) -> int:
-    """Return the total quantity of the best `levels`, or of all levels if there are fewer, in units of 10**-18.
+    """Return the total quantity of the best levels, in units of 10**-18.
+
+    Args:
+        side: the side to add up.
+        levels: number of levels; all of a side that has fewer.
 
     Raises:
         BookError: one of them lies beyond the coverage.
-
     """
     total = seen = 0
     for price, quantity in islice(side.best_first(), levels):
@@ -54,11 +64,15 @@ def quantity_of_best(side: BookSide, levels: int) -> int:
 
 
 def fill_of(side: BookSide, wanted: int) -> Fill:
-    """Return the cost of taking a quantity (units of 10**-18).
+    """Return the cost of taking a quantity, level by level from the best price.
+
+    Args:
+        side: the side to take from.
+        wanted: the quantity, in units of 10**-18 of the base asset.
 
     Raises:
-        BookError: the quantity is not positive, the side holds less, or filling it would need levels beyond the coverage.
-
+        BookError: the quantity is not positive, the side holds less, or filling it would need levels beyond the
+            coverage.
     """
     if wanted <= 0:
         raise BookError(f"a quantity of {plain(wanted)} has no price; ask for one above zero")
@@ -79,7 +93,12 @@ def fill_of(side: BookSide, wanted: int) -> Fill:
 
 
 def beyond_coverage(side: BookSide, question: str) -> BookError:
-    """Return the error for a question that reaches beyond the coverage of the side."""
+    """Return the error for a question that reaches beyond the coverage of the side.
+
+    Args:
+        side: the truncated side.
+        question: what was asked for, as the subject of the message: `the price for 3`.
+    """
     known = "" if side.edge is None else plain(side.edge)
     return BookError(
         f"{question} lies beyond what the truncated snapshot knows of the {side.name}s (to {known}); "

@@ -70,10 +70,17 @@ class Levels(Protocol):
         """Deepest price up to which every level is known; None if all are."""
 
     def update(self, asks: Self, bid_levels: object, ask_levels: object, is_text: bool, /) -> bool | None:
-        """Apply an update to these bids and to `asks`.
+        """Apply an update to these bids and to `asks`. Quantities are absolute; zero deletes a level.
 
-        Returns whether the best levels are reliable (not crossed, no truncated side exhausted), or None if the input is unusual:
-        `checked_levels` then finds the problem, and the whole update has to be applied again.
+        Args:
+            asks: the other side of the same book.
+            bid_levels: (price, quantity) pairs of the bids.
+            ask_levels: (price, quantity) pairs of the asks.
+            is_text: whether the numbers are text as the exchange writes them, not integers.
+
+        Returns:
+            Whether the best levels are reliable (not crossed, no truncated side exhausted). None if the input is
+            unusual: `checked_levels` then finds the problem, and the whole update has to be applied again.
         """
 
     def put(self, price: int, quantity: int, /) -> None:
@@ -83,7 +90,12 @@ class Levels(Protocol):
         """Return the quantity at a price; None if no level is known there."""
 
     def walk(self, start: int, most: int, /) -> list[tuple[int, int]]:
-        """Return (price, quantity) from the best level outwards, skipping the first `start`, at most `most` of them."""
+        """Return levels from the best one outwards, as (price, quantity).
+
+        Args:
+            start: number of best levels to skip.
+            most: maximum number of levels to return.
+        """
 
     def mark_edge(self) -> None:
         """Mark the current deepest level as the edge of what is known."""
@@ -190,9 +202,12 @@ class PlainLevels:
 def checked_levels(levels: UnitLevels, name: str) -> list[tuple[int, int]]:
     """Return levels of any iterable type as a list of pairs that both versions accept.
 
-    Raises:
-        BookError: a quantity is negative, or a number has more than 38 digits or is no integer. `name` is the side, for the message.
+    Args:
+        levels: (price, quantity) in units of 10**-18.
+        name: the side, `bid` or `ask`, for the message.
 
+    Raises:
+        BookError: a quantity is negative, or a number has more than 38 digits or is no integer.
     """
     checked = []
     try:
@@ -216,9 +231,13 @@ def _shown(price: int) -> str:
 def units_of_text(levels: TextLevels, name: str) -> list[tuple[int, int]]:
     """Return levels given as text as (price, quantity) in units of 10**-18.
 
-    Raises:
-        BookError: a level is no pair of texts, or a text is no decimal number of at most 38 digits and 18 decimal places.
+    Args:
+        levels: pairs of texts as the exchange writes them, such as `("86700.0", "0.00123")`.
+        name: the side, `bid` or `ask`, for the message.
 
+    Raises:
+        BookError: a level is no pair of texts, or a text is no decimal number of at most 38 digits and 18 decimal
+            places.
     """
     try:
         return [(_NUMBERS[price], _NUMBERS[quantity]) for price, quantity in levels]

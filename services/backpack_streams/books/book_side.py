@@ -24,12 +24,17 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
 
     __hash__ = None  # type: ignore[assignment]  # mutable, like a list; `object` declares a method
 
-    def seeded(self, levels: UnitLevels, complete: bool) -> Self:
-        """Return a new side with these levels; a quantity of zero means no level.
+    def loaded(self, levels: UnitLevels, complete: bool) -> Self:
+        """Return a new side with these levels.
+
+        Args:
+            levels: (price, quantity) in units of 10**-18, in any order; a quantity of zero means no level.
+            complete: whether these are all levels of the side. Otherwise the deepest one becomes the edge of the
+                coverage.
 
         Raises:
-            BookError: a quantity is negative, a number has more than 38 digits, a price repeats, or a truncated side has no level.
-
+            BookError: a quantity is negative, a number has more than 38 digits, a price repeats, or a truncated side
+                has no level.
         """
         quantities: dict[int, int] = {}
         for price, quantity in checked_levels(levels, self.name):
@@ -47,7 +52,12 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
         return side
 
     def restored(self, levels: list[tuple[int, int]], edge: int | None) -> Self:
-        """Return a new side with these levels, best first, known down to `edge`; None: the whole side."""
+        """Return a new side with known levels and coverage.
+
+        Args:
+            levels: (price, quantity) in units of 10**-18, best first.
+            edge: the price down to which the side is known, with or without a level there; None for the whole side.
+        """
         side = type(self)(self.is_bid)
         if edge is not None:  # only a level can become the edge, and there may be none at this price any more
             side.put(edge, 1)
@@ -81,11 +91,13 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
         return edge is None or (price >= edge if self.is_bid else price <= edge)
 
     def known(self, limit: int | None) -> list[tuple[int, int]]:
-        """Return (price, quantity) from the best level outwards, as far as none can be missing in between; None for all of these.
+        """Return (price, quantity) from the best level outwards, as far as none can be missing in between.
+
+        Args:
+            limit: maximum number of levels; None for all within the coverage.
 
         Raises:
             BookError: `limit` is negative.
-
         """
         if limit is not None and limit < 0:
             raise BookError(f"a depth of {limit} levels cannot be; ask for 0 or more")
@@ -96,7 +108,11 @@ class _Questions(PlainLevels if TYPE_CHECKING else object):  # type: ignore[misc
         return levels
 
     def best_levels(self, limit: int | None) -> list[tuple[int, int]]:
-        """Return (price, quantity) from the best level outwards; None for all."""
+        """Return (price, quantity) from the best level outwards, including levels beyond the coverage.
+
+        Args:
+            limit: maximum number of levels; None for all.
+        """
         found: list[tuple[int, int]] = self.walk(0, len(self) if limit is None else min(limit, len(self)))
         return found
 

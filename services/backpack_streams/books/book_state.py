@@ -52,24 +52,28 @@ class BookState:
 
     __hash__ = None  # type: ignore[assignment]  # mutable, like a list; `object` declares a method
 
-    def seed(
+    def load(
         self,
         bids: UnitLevels,
         asks: UnitLevels,
         bids_complete: bool = True,
         asks_complete: bool = True,
     ) -> None:
-        """Replace all levels by a snapshot, its levels in any order, in units of 10**-18.
+        """Replace all levels by a snapshot.
 
-        An incomplete side was truncated by the snapshot's limit: its deepest level becomes the edge of its coverage.
+        Args:
+            bids: (price, quantity) in units of 10**-18, in any order; a quantity of zero means no level.
+            asks: the same for the asks.
+            bids_complete: False if the snapshot's limit truncated the bids: the deepest level becomes the edge of their
+                coverage.
+            asks_complete: the same for the asks.
 
         Raises:
-            BookError: the snapshot is crossed, repeats a price, has a negative quantity, or a truncated side has no level. The book is
-                unchanged.
-
+            BookError: the snapshot is crossed, repeats a price, has a negative quantity, or a truncated side has no
+                level. The book is unchanged.
         """
-        new_bids = self._bids.seeded(bids, bids_complete)
-        new_asks = self._asks.seeded(asks, asks_complete)
+        new_bids = self._bids.loaded(bids, bids_complete)
+        new_asks = self._asks.loaded(asks, asks_complete)
         bid, ask = new_bids.best, new_asks.best
         if bid is not None and ask is not None and bid >= ask:
             raise BookError(f"crossed: best bid {plain(bid)}, best ask {plain(ask)}")
@@ -78,13 +82,18 @@ class BookState:
             notes.reset()
 
     def apply(self, bids: UnitLevels, asks: UnitLevels) -> bool:
-        """Apply one update, in units of 10**-18: quantities are absolute, zero deletes a level, and an unknown level may be deleted.
+        """Apply one update. Quantities are absolute; zero deletes a level, and an unknown level may be deleted.
 
-        Returns True if the best levels are still reliable: not crossed, no truncated side exhausted.
+        Args:
+            bids: (price, quantity) in units of 10**-18, in any order.
+            asks: the same for the asks.
+
+        Returns:
+            True if the best levels are still reliable: not crossed, no truncated side exhausted.
 
         Raises:
-            BookError: a quantity is negative, or a number is no integer or has more than 38 digits; the update may be partly applied.
-
+            BookError: a quantity is negative, or a number is no integer or has more than 38 digits; the update may be
+                partly applied.
         """
         if not self._followers:
             is_sound = self._bids.update(self._asks, bids, asks, False)
@@ -95,9 +104,15 @@ class BookState:
     def apply_text(self, bids: TextLevels, asks: TextLevels) -> bool:
         """Apply one update like `apply`, with levels as the exchange writes them: `[("86700.0", "0.00123"), ...]`.
 
+        Args:
+            bids: pairs of price and quantity as text, with at most 18 decimal places.
+            asks: the same for the asks.
+
+        Returns:
+            True if the best levels are still reliable, as for `apply`.
+
         Raises:
             BookError: as for `apply`; or a text is no decimal number of at most 18 decimal places.
-
         """
         if not self._followers:
             is_sound = self._bids.update(self._asks, bids, asks, True)

@@ -19,6 +19,12 @@ class BookUpdate:
     __slots__ = ("_market", "outcome")
 
     def __init__(self, market: MarketBook, outcome: Outcome) -> None:
+        """Refer to the book of a market. Nothing is copied.
+
+        Args:
+            market: the book that the event changed.
+            outcome: the effect of the event on it.
+        """
         self._market = market
         self.outcome = outcome
 

@@ -16,7 +16,13 @@ UnitChange = tuple[int, int, int]
 
 
 class LevelChange(NamedTuple):
-    """One price with its current and its previous total quantity; zero means no level."""
+    """One price with its current and its previous total quantity; zero means no level.
+
+    Attributes:
+        price: in the quote asset.
+        quantity: the current quantity, in the base asset.
+        before: the quantity at the last query, in the base asset.
+    """
 
     price: Decimal
     quantity: Decimal
@@ -24,9 +30,12 @@ class LevelChange(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """The changes of a book, best price first; each is (price, quantity, previous quantity) in units of 10**-18.
+    """The changes of a book, best price first.
 
-    `is_reset`: discard every known level first; the changes are then all current levels, each from zero.
+    Attributes:
+        is_reset: discard every known level first; the changes are then all current levels, each from zero.
+        bid_units: changes of bids as (price, quantity, previous quantity) in units of 10**-18.
+        ask_units: changes of asks, likewise.
     """
 
     is_reset: bool
@@ -63,7 +72,14 @@ class ChangeNotes:
     def note(
         self, bids: BookSide, bid_levels: list[tuple[int, int]], asks: BookSide, ask_levels: list[tuple[int, int]]
     ) -> None:
-        """Take note of levels about to be set."""
+        """Note the current quantities of levels before an update sets them.
+
+        Args:
+            bids: the side that the update is about to change.
+            bid_levels: the levels of the update, as (price, quantity) in units of 10**-18.
+            asks: the other side.
+            ask_levels: its levels.
+        """
         if self._is_reset:
             return  # the next query returns all levels anyway
         for before, side, levels in ((self._bids, bids, bid_levels), (self._asks, asks, ask_levels)):
@@ -75,7 +91,12 @@ class ChangeNotes:
                 return
 
     def take(self, bids: BookSide, asks: BookSide) -> Changes:
-        """Return the changes since the last query, and start over."""
+        """Return the changes since the last query, and start over. The first result `is_reset` and holds all levels.
+
+        Args:
+            bids: the current bids of the book.
+            asks: the current asks of the book.
+        """
         if self._is_reset:
             self._is_reset = False
             whole = [[(price, quantity, 0) for price, quantity in side.best_levels(None)] for side in (bids, asks)]
@@ -92,6 +113,12 @@ class ChangeFollower:
     __slots__ = ("_notes", "_sides")
 
     def __init__(self, notes: ChangeNotes, sides: Callable[[], tuple[BookSide, BookSide]]) -> None:
+        """Combine notes and the book that they are about.
+
+        Args:
+            notes: the notes that the book keeps for this follower only.
+            sides: returns the current bids and asks of the book, since a snapshot replaces both.
+        """
         self._notes = notes
         self._sides = sides
 

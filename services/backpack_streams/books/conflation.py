@@ -19,7 +19,12 @@ class Latest(Generic[_Item]):
         return len(self._items)
 
     def put(self, symbol: str, item: _Item) -> None:
-        """Store the newest item of a market; it replaces a waiting one and keeps its turn."""
+        """Store the newest item of a market; it replaces a waiting one and keeps its turn.
+
+        Args:
+            symbol: the market.
+            item: its newest item.
+        """
         self.replaced += symbol in self._items
         self._items[symbol] = item
 

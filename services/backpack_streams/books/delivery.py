@@ -31,7 +31,14 @@ class Delivery(Generic[_Event]):
     def __init__(
         self, most_records: int, on_applied: Callable[[], None], on_error: Callable[[Exception], None]
     ) -> None:
-        """Prepare. `on_applied` is called after each batch, `on_error` if applying one fails, from which there is no recovery."""
+        """Create an empty queue.
+
+        Args:
+            most_records: number of unapplied records at which `room` is 0.
+            on_applied: called after the last event of each batch was applied.
+            on_error: called with the error if applying a batch fails. The books are then in the middle of a batch, so
+                there is no recovery.
+        """
         self._most = most_records
         self._on_applied = on_applied
         self._on_error = on_error
@@ -63,7 +70,12 @@ class Delivery(Generic[_Event]):
         return self._latest.replaced
 
     def put(self, events: Iterator[_Event], records: int) -> None:
-        """Append a batch that was made of this many records."""
+        """Append a batch.
+
+        Args:
+            events: applies the batch, event by event, as it is iterated over.
+            records: number of Kafka records that the batch was made of.
+        """
         self._waiting.append((events, records))
         self.records += records
 
@@ -79,7 +91,11 @@ class Delivery(Generic[_Event]):
         return self._current is not None or self._has_latest
 
     def take(self) -> _Event | None:
-        """Apply and return the next event; None at the end of the batch."""
+        """Apply and return the next event; None at the end of the batch.
+
+        Raises:
+            Exception: whatever applying the event raised; `on_error` was called with it first.
+        """
         if self._has_latest:
             event = self._latest.take()
             self._has_latest = bool(len(self._latest))

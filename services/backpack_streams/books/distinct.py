@@ -44,9 +44,13 @@ class IdRanges:
         self._sequences: list[_Sequence] = []
 
     def offer(self, first_id: int, last_id: int, time_us: int, *, is_engine_time: bool = True) -> Given[None] | None:
-        """Take ids `first_id` to `last_id`, made at `time_us` (0 if unknown). Returns None if all of them were given before.
+        """Take a record with consecutive ids; return None if all of its ids were given before.
 
-        `is_engine_time`: False if the time is REST's or an event's, so from another clock.
+        Args:
+            first_id: its first id.
+            last_id: its last id, inclusive.
+            time_us: the exchange's time (µs since the Unix epoch), 0 if unknown.
+            is_engine_time: False if the time is REST's or an event's, so from another clock.
         """
         tolerance = 0 if is_engine_time else TOLERANCE_MICROSECONDS
         sequences = self._sequences
@@ -82,7 +86,14 @@ class CandleOrder:
     _open: tuple[int, int] = (-1, -1)
 
     def offer(self, start_us: int, end_us: int, event_us: int, is_closed: bool) -> Given[None] | None:
-        """Take a candle state, made at `event_us` (0 if unknown). Returns None if it was given before, or is older."""
+        """Take a candle state, made at `event_us` (0 if unknown). Returns None if it was given before, or is older.
+
+        Args:
+            start_us: start of the candle.
+            end_us: its end, exclusive.
+            event_us: time of this state; of two open states of a candle, only the later one is new.
+            is_closed: whether this is the final state.
+        """
         if start_us in self._closed or (not is_closed and (start_us, event_us) <= self._open):
             return None
         is_late = start_us < self._newest_start
@@ -100,6 +111,12 @@ class Recent:
     __slots__ = ("_began_us", "_most", "_old", "_young")
 
     def __init__(self, most: int = RECENT) -> None:
+        """Create an empty memory.
+
+        Args:
+            most: number of hashes after which the younger half becomes the older one; up to twice as many are
+                remembered.
+        """
         self._most = most
         self._young: set[int] = set()
         self._old: set[int] = set()
@@ -109,7 +126,12 @@ class Recent:
         return len(self._young) + len(self._old)
 
     def offer(self, identity: int, received_us: int) -> bool:
-        """Return whether a record is new; `received_us` is its receive time."""
+        """Return whether a record is new, and remember it.
+
+        Args:
+            identity: hash of what identifies the record (`identity_of`).
+            received_us: its receive time (µs since the Unix epoch), which decides how long hashes are remembered.
+        """
         if identity in self._young or identity in self._old:
             return False
         if self._began_us is None:
@@ -136,7 +158,18 @@ class Distinct:
     def offer(
         self, topic: Topic, partition: int, key: str, name: str, value: Mapping[str, Any] | None
     ) -> Given[None] | None:
-        """Take a record, with `value` None for a tombstone. Returns None if it was given before."""
+        """Take a record; return None if it was given before.
+
+        Args:
+            topic: the topic of the record, whose cleanup policy decides what counts as a duplicate.
+            partition: its partition.
+            key: its key, usually the symbol.
+            name: the type of the record, such as `Trade`.
+            value: its decoded value; None for a tombstone.
+
+        Raises:
+            KeyError: a DepthUpdate, a Trade or a Kline lacks a field that identifies it.
+        """
         given = self._offer(topic, partition, key, name, value)
         self.duplicates += given is None
         return given
@@ -179,6 +212,13 @@ def identity_of(name: str, value: Mapping[str, Any]) -> int:
     """Return a hash of what identifies a record: two copies of it have the same.
 
     A REST value without a time of its own counts as new at each request.
+
+    Args:
+        name: the type of the record, such as `FundingRate`.
+        value: its decoded fields.
+
+    Returns:
+        A hash that is valid only in this process, since Python salts the hashes of strings.
     """
     fields = IDENTITIES.get(name)
     if fields is None:

@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, NamedTuple, TypeVar
 
-__all__ = ["WINDOW_SECONDS", "EngineTimeMerge", "Slot"]
+__all__ = ["WINDOW_SECONDS", "EngineTimeMerge", "SortKey"]
 
 Place = tuple[str, int]
 Item = TypeVar("Item")
@@ -15,7 +15,7 @@ WINDOW_SECONDS: Final = 1.0
 """How late, relative to its partition, a record is still sorted into place; two producers' sockets differ by less."""
 
 
-class Slot(NamedTuple):
+class SortKey(NamedTuple):
     """The position of an item: its time (µs), then fields that order items of one time independently of fetching."""
 
     time: int
@@ -26,7 +26,7 @@ class Slot(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Source:
     newest_us: int = 0
     """The newest time of a record read, or its receive time if that is earlier."""
     held_us: float = inf
@@ -46,55 +46,84 @@ class EngineTimeMerge(Generic[Item]):
     """
 
     def __init__(self, places: Iterable[Place], window_us: int) -> None:
-        self._lanes = {place: _Lane() for place in places}
+        """Prepare an empty merge.
+
+        Args:
+            places: the partitions to merge, as (full topic name, partition number).
+            window_us: how late, relative to its partition, an item is still sorted into place (µs).
+        """
+        self._sources = {place: _Source() for place in places}
         self._window_us = window_us
-        self._heap: list[tuple[Slot, int, float, Item]] = []
+        self._heap: list[tuple[SortKey, int, float, Item]] = []
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def follow(self, place: Place) -> None:
-        """Include a further partition."""
-        self._lanes[place] = _Lane()
+        """Include a further partition.
+
+        Args:
+            place: (full topic name, partition number); `take` yields nothing until it makes progress or ends.
+        """
+        self._sources[place] = _Source()
 
     def progress(self, place: Place, time_us: int, received_us: int) -> None:
-        """Take note of a record's times (µs), whether or not it is given."""
-        lane = self._lanes[place]
-        lane.newest_us = max(lane.newest_us, min(time_us, received_us))
-        self._raise_floor(lane)
+        """Advance the clock of a partition by a record, whether or not the record is given.
+
+        Args:
+            place: the partition.
+            time_us: the record's time (µs since the Unix epoch).
+            received_us: its receive time (µs). It limits `time_us`, so that a time in the future does not end the
+                window early.
+        """
+        source = self._sources[place]
+        source.newest_us = max(source.newest_us, min(time_us, received_us))
+        self._raise_floor(source)
 
     def is_behind(self, place: Place, time_us: int) -> bool:
         """Return whether an item of this time comes too late for its place in the order."""
-        return time_us < self._lanes[place].floor_us
+        return time_us < self._sources[place].floor_us
 
-    def add(self, place: Place, key: str, slot: Slot, item: Item, *, is_late: bool, now: float) -> None:
-        """Take an item; `now` in monotonic seconds.
+    def add(self, place: Place, key: str, sort_key: SortKey, item: Item, *, is_late: bool, now: float) -> None:
+        """Take an item.
 
         Items of one key keep their order of arrival, even if their times go back, unless they are late.
+
+        Args:
+            place: the partition that it came from.
+            key: what the item is about, such as the record's type and the symbol.
+            sort_key: its position in the order; its time is raised if the partition's frontier has passed it.
+            item: what `take` yields for it.
+            is_late: whether the item is out of order within its key.
+            now: when it was read (monotonic seconds).
         """
-        lane, time_us = self._lanes[place], slot.time
+        source, time_us = self._sources[place], sort_key.time
         if not is_late:
-            time_us = lane.keys_us[key] = max(time_us, lane.keys_us.get(key, 0))
+            time_us = source.keys_us[key] = max(time_us, source.keys_us.get(key, 0))
         self._count += 1
-        heappush(self._heap, (slot._replace(time=max(time_us, lane.floor_us)), self._count, now, item))
+        heappush(self._heap, (sort_key._replace(time=max(time_us, source.floor_us)), self._count, now, item))
 
     def hold(self, place: Place, time_us: float) -> None:
         """Hold the partition at this time (µs), from which something is missing that may still come; infinity: nothing is missing."""
-        lane = self._lanes[place]
-        lane.held_us = time_us
-        self._raise_floor(lane)
+        source = self._sources[place]
+        source.held_us = time_us
+        self._raise_floor(source)
 
     def end(self, place: Place) -> None:
         """Take note that this partition has ended."""
-        self._lanes[place].has_ended = True
+        self._sources[place].has_ended = True
 
     def laggards(self) -> list[Place]:
         """Return the partitions that delay the next item and have not ended."""
         if not self._heap:
             return []
         time_us = self._heap[0][0].time
-        return [place for place, lane in self._lanes.items() if self._frontier(lane) <= time_us and not lane.has_ended]
+        return [
+            place
+            for place, source in self._sources.items()
+            if self._frontier(source) <= time_us and not source.has_ended
+        ]
 
     def times(self) -> Iterator[int]:
         """Yield the earliest time (µs) of the waiting items, if any."""
@@ -103,26 +132,31 @@ class EngineTimeMerge(Generic[Item]):
 
     def take(self) -> Iterator[Item]:
         """Yield, in order, the items that no partition can precede any more."""
-        limit = min(map(self._frontier, self._lanes.values()), default=inf)
+        limit = min(map(self._frontier, self._sources.values()), default=inf)
         while self._heap and self._heap[0][0].time < limit:
             yield heappop(self._heap)[-1]
 
     def take_waiting(self, idle: Collection[Place], added_before: float, made_before_us: int) -> Iterator[Item]:
-        """Yield items likewise, without waiting for the exhausted `idle` partitions: those that have waited long enough, by the time at
-        which they were added or by their own time.
+        """Yield items in order, without waiting for exhausted partitions: only items that have waited long enough.
+
+        Args:
+            idle: the partitions that deliver nothing for now.
+            added_before: an item that was added by then (monotonic seconds) has waited long enough.
+            made_before_us: so has an item with a time up to this one (µs since the Unix epoch).
         """
-        lanes = self._lanes
+        sources = self._sources
         limit = min(
-            (lane.held_us if place in idle else self._frontier(lane) for place, lane in lanes.items()), default=inf
+            (source.held_us if place in idle else self._frontier(source) for place, source in sources.items()),
+            default=inf,
         )
         while self._heap:
-            slot, _, added, _ = self._heap[0]
-            if slot.time >= limit or (added > added_before and slot.time > made_before_us):
+            sort_key, _, added, _ = self._heap[0]
+            if sort_key.time >= limit or (added > added_before and sort_key.time > made_before_us):
                 return
             yield heappop(self._heap)[-1]
 
-    def _raise_floor(self, lane: _Lane) -> None:
-        lane.floor_us = max(lane.floor_us, int(min(lane.newest_us - self._window_us, lane.held_us)))
+    def _raise_floor(self, source: _Source) -> None:
+        source.floor_us = max(source.floor_us, int(min(source.newest_us - self._window_us, source.held_us)))
 
-    def _frontier(self, lane: _Lane) -> float:
-        return lane.held_us if lane.has_ended else lane.floor_us
+    def _frontier(self, source: _Source) -> float:
+        return source.held_us if source.has_ended else source.floor_us

@@ -15,21 +15,33 @@ class FollowedBook(OrderBook):
 
     __slots__ = ()
 
-    follow_snapshot = BookState.seed
+    follow_snapshot = BookState.load
     follow_update = BookState.apply
 
-    def seed(
+    def load(
         self, bids: UnitLevels, asks: UnitLevels, bids_complete: bool = True, asks_complete: bool = True
     ) -> NoReturn:
-        """Raise `BookError`: copy the book to change it."""
+        """Refuse: only `follow_snapshot`, which the reader calls, may replace the levels.
+
+        Raises:
+            BookError: always; copy the book to change it.
+        """
         raise _refusal()
 
     def apply(self, bids: UnitLevels, asks: UnitLevels) -> NoReturn:
-        """Raise `BookError`: copy the book to change it."""
+        """Refuse: only `follow_update`, which the reader calls, may change the levels.
+
+        Raises:
+            BookError: always; copy the book to change it.
+        """
         raise _refusal()
 
     def apply_text(self, bids: TextLevels, asks: TextLevels) -> NoReturn:
-        """Raise `BookError`: copy the book to change it."""
+        """Refuse, like `apply`.
+
+        Raises:
+            BookError: always; copy the book to change it.
+        """
         raise _refusal()
 
     def copy(self) -> OrderBook:  # type: ignore[override]  # a plain book, which users may change

@@ -12,7 +12,7 @@ from backpack_streams.books.book_update import BookUpdate
 from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, MARKET_TOPIC, SNAPSHOT_TOPIC, take_market
 from backpack_streams.books.kept_books import KeptBooks
 from backpack_streams.books.known_gaps import KnownGaps
-from backpack_streams.books.market_book import SEED, MarketBook, Outcome, Root
+from backpack_streams.books.market_book import SEED, BaseSnapshot, MarketBook, Outcome
 from backpack_streams.books.onlooking import Onlooker, WatchedBook
 from backpack_streams.books.partitions import Partitions
 from backpack_streams.books.selection import Selection
@@ -48,6 +48,15 @@ class Intake(KeptBooks):
         *,
         is_shared: bool = False,
     ) -> None:
+        """Create without books. Set `depth_partitions` before the first record.
+
+        Args:
+            codec: decodes the records.
+            prefix: prefix of every topic name.
+            selection: the markets to keep books of.
+            onlooker: called right after each event has reached its book; None for no observer.
+            is_shared: whether readers share the depth partitions, so that only opened ones are read.
+        """
         depth_topic, self._snapshot_topic, self._gap_topic, self._market_topic = (
             prefix + name for name in (DEPTH_TOPIC, SNAPSHOT_TOPIC, GAP_TOPIC, MARKET_TOPIC)
         )
@@ -63,11 +72,11 @@ class Intake(KeptBooks):
         self._misplaced: set[bytes] = set()
         self._gaps = KnownGaps()
         self._early: EarlyUpdates[MarketBook | WatchedBook, Outcome] = EarlyUpdates(of_all=False)
-        self._seeded_us: dict[str, int] = {}
+        self._snapshot_us: dict[str, int] = {}
 
     def _forget(self, market: MarketBook) -> None:
         self._early.forget(market)
-        self._seeded_us.pop(market.symbol, None)
+        self._snapshot_us.pop(market.symbol, None)
         super()._forget(market)
 
     def awaits(self, symbol: str) -> bool:
@@ -77,6 +86,10 @@ class Intake(KeptBooks):
     def take(self, records: Records, now: float) -> Iterator[BookUpdate]:
         """Take one answer of Kafka; without records, time has passed. Snapshots follow the updates, which they are mostly ahead of, and the
         gaps that they answer. Watermarks come last, since they refer to everything read before.
+
+        Args:
+            records: the records by partition, each partition in order; may be empty.
+            now: current time in seconds.
         """
         for batch in _of_topic(records, self._depth_topic):
             if self.reads(place := _place_of(batch[0])):
@@ -102,7 +115,7 @@ class Intake(KeptBooks):
     def take_other(self, record: ConsumerRecord, now: float) -> Iterator[BookUpdate]:
         """Take any record except an update."""
         if record.topic == self._snapshot_topic:
-            yield from self.take_seed(record, is_new=True)
+            yield from self.take_snapshot(record, is_new=True)
         elif record.topic == self._gap_topic:
             self._take_gap(record, now)
         elif record.topic == self._market_topic:
@@ -113,14 +126,19 @@ class Intake(KeptBooks):
         if self._early:
             yield from self._given_up(now)
         if self._gaps:
-            yield from starmap(self._told, self._gaps.due(self.books, self._seeded_us, now))
+            yield from starmap(self._told, self._gaps.due(self.books, self._snapshot_us, now))
 
     def give_up_waiting(self) -> Iterator[BookUpdate]:
         """Apply early updates at once: nothing that is missing before them will come."""
         yield from self._given_up(math.inf)
 
     def on_position(self, place: Place, offset: int) -> Iterator[BookUpdate]:
-        """Record the reader's position in a partition, with or without a record; offsets skipped before it are lost."""
+        """Record the reader's position in a partition, with or without a record; offsets skipped before it are lost.
+
+        Args:
+            place: a partition of any topic.
+            offset: offset of the next record in it.
+        """
         expected = self.partitions.positions.get(place)
         if expected is not None and offset > expected:
             if place[0] == self._depth_topic:
@@ -128,7 +146,13 @@ class Intake(KeptBooks):
             self.partitions.positions[place] = offset
 
     def on_lost_records(self, place: Place, first: int, end: int) -> Iterator[BookUpdate]:
-        """Record that Kafka no longer had the updates of a partition from offset `first` up to `end` (exclusive)."""
+        """Record that Kafka no longer had some updates of a partition: every book of the partition needs a new snapshot.
+
+        Args:
+            place: the depth partition.
+            first: first missing offset.
+            end: offset after the last missing one.
+        """
         reason = f"Kafka's retention removed updates before they were read: {place[0]}/{place[1]}, offsets {first} to {end - 1}"
         logger.warning("updates are lost", extra={"detail": reason})
         self.partitions.positions[place] = self.beginnings[place] = end
@@ -218,8 +242,14 @@ class Intake(KeptBooks):
             self._early.expect_second(market.symbol)
 
     def take_update(self, market: MarketBook, update: DepthNumbers, now: float) -> Iterator[BookUpdate]:
-        """Take one update that may have to wait for an earlier one."""
-        if self.vouching is not None and self.vouching.producers(market, now) > 1:
+        """Take one update that may have to wait for an earlier one.
+
+        Args:
+            market: the book that the update is for.
+            update: first id, last id, engine time (µs), bids and asks.
+            now: current time in seconds, of the same clock as in `take`.
+        """
+        if self.vouching is not None and self.vouching.producers(market) > 1:
             self._early.expect_second(market.symbol)  # a second producer exists, even if no duplicate came yet
         taker = market if self._onlooker is None else WatchedBook(market, self._onlooker)
         for outcome in self._early.offer(taker, update, now):
@@ -255,55 +285,61 @@ class Intake(KeptBooks):
 
     # Other records --------------------------------------------------------------------------------------------
 
-    def take_seed(self, record: ConsumerRecord, *, is_new: bool = False) -> Iterator[BookUpdate]:
-        """Take a snapshot: the exchange's, or a checkpoint. `is_new`: it was written after this reader joined."""
+    def take_snapshot(self, record: ConsumerRecord, *, is_new: bool = False) -> Iterator[BookUpdate]:
+        """Take a snapshot: the exchange's, or a checkpoint. `is_new`: it was written after this reader joined.
+
+        Args:
+            record: a record of the snapshot topic. Tombstones and records of markets that are not selected are ignored.
+            is_new: proves the book by its place in the order of reading, if the snapshot does not say when it was
+                requested.
+        """
         market = self.by_key.get(record.key)
         if record.value is None or record.key is None or (market is None and not self.wants(record.key)):
             return
         try:
-            _, seed = self._codec.decode(record.value)
+            _, snapshot = self._codec.decode(record.value)
             if market is None:
                 market = self.add(record.key)
-            elif self._is_shared and seed["origin"] != SEED and market.last_update_id is not None:
+            elif self._is_shared and snapshot["origin"] != SEED and market.last_update_id is not None:
                 return
-            outcome = self._seed(market, seed)
+            outcome = self._adopt_record(market, snapshot)
             if self.vouching is not None:
-                self.vouching.on_seed(market, seed, outcome, is_new)
+                self.vouching.on_snapshot(market, snapshot, outcome, is_new)
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return
         if self._onlooker is not None:
-            self._onlooker.on_seed(market, seed, outcome, is_new)
+            self._onlooker.on_snapshot(market, snapshot, outcome, is_new)
         yield BookUpdate(market, outcome)
-        self._seeded_us[market.symbol] = seed["received_time"]
-        if self._early and self._early.reached_by(market, seed["last_update_id"]):
+        self._snapshot_us[market.symbol] = snapshot["received_time"]
+        if self._early and self._early.reached_by(market, snapshot["last_update_id"]):
             yield from self._not_waiting(market)
 
-    def _seed(self, market: MarketBook, seed: Mapping[str, Any]) -> Outcome:
+    def _adopt_record(self, market: MarketBook, snapshot: Mapping[str, Any]) -> Outcome:
         levels, home = self.depth.levels, self.place(market.symbol.encode())
-        place, offset = (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]
+        place, offset = (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
         is_here, begins = place == home, self.beginnings.get(home, 0)
         is_followed = offset >= begins if is_here else place[0] != home[0]  # offsets of a mirrored topic differ
         reason = self._unproven.get(market.symbol)
         if reason is not None and is_followed:
             market.on_outage_over(reason)  # so that a snapshot known to be complete replaces the doubtful one
-        outcome = market.on_seed(
-            seed["last_update_id"],
-            seed["engine_time"],
-            levels(seed["bids"]),
-            levels(seed["asks"]),
-            bids_complete=seed["bids_complete"],
-            asks_complete=seed["asks_complete"],
-            root=Root.of_record(seed),
+        outcome = market.on_snapshot(
+            snapshot["last_update_id"],
+            snapshot["engine_time"],
+            levels(snapshot["bids"]),
+            levels(snapshot["asks"]),
+            bids_complete=snapshot["bids_complete"],
+            asks_complete=snapshot["asks_complete"],
+            base=BaseSnapshot.of_record(snapshot),
         )
-        if outcome is not Outcome.RESEEDED:
+        if outcome is not Outcome.RESYNCED:
             return outcome
         market.starts_at = offset if is_here else 0
-        market.starts_by_ms = seed["received_time"] // 1000
+        market.starts_by_ms = snapshot["received_time"] // 1000
         if is_followed:
             self._end_doubt(market)
         elif not market.is_chained:
-            self.doubt(market, self._why_unfollowed(seed, place, home))
+            self.doubt(market, self._why_unfollowed(snapshot, place, home))
         return outcome
 
     def _take_gap(self, record: ConsumerRecord, now: float) -> None:

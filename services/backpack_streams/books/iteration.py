@@ -17,6 +17,11 @@ class Turn:
     """Ensures that only one iteration runs at a time, with one pending request."""
 
     def __init__(self, what: str) -> None:
+        """Create a turn that no iteration has.
+
+        Args:
+            what: names the stream in error messages: `the record stream`.
+        """
         self._what = what
         self._is_asked = False
         self._newest: weakref.ref[Iteration[Any]] | None = None
@@ -45,6 +50,13 @@ class Iteration(AsyncIterator[Given], Generic[Given]):
     """One `async for`. `advance` returns the next item and raises `StopAsyncIteration` at the end."""
 
     def __init__(self, turn: Turn, advance: Callable[[], Awaitable[Given]]) -> None:
+        """Prepare; nothing is requested before the first `anext`.
+
+        Args:
+            turn: shared by all iterations over one stream.
+            advance: returns the next item and raises `StopAsyncIteration` at the end. A cancelled call must lose
+                nothing.
+        """
         self._turn = turn
         self._advance = advance
         self._task: weakref.ref[asyncio.Task[Any]] | None = None

@@ -23,7 +23,7 @@ __all__ = [
     "KINDS_WITHOUT_BOOKS",
     "MARKET_TOPIC",
     "SNAPSHOT_TOPIC",
-    "UPDATES_BEFORE_FIRST_SEED",
+    "UPDATES_BEFORE_FIRST_SNAPSHOT",
     "Start",
     "look_round",
     "read_listing",
@@ -34,7 +34,7 @@ DEPTH_TOPIC: Final = "market.depth"
 SNAPSHOT_TOPIC: Final = "market.book_snapshot"
 GAP_TOPIC: Final = "ops.gap"
 MARKET_TOPIC: Final = "reference.market"
-UPDATES_BEFORE_FIRST_SEED: Final = 2_000
+UPDATES_BEFORE_FIRST_SNAPSHOT: Final = 2_000
 """Minimum number of records to read back in a partition: the next snapshot may be a little behind the updates."""
 GAPS_LOOKED_BACK: Final = 1_000
 GAPS_LOOKED_BACK_AT_MOST: Final = 20_000
@@ -46,11 +46,18 @@ KINDS_WITHOUT_BOOKS = frozenset({"RFQ"})
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Result of a join. `behind`: depth partitions with records to catch up on, each with its end."""
+    """Result of a join.
+
+    Attributes:
+        offsets: the offset to read each partition from; depth, snapshot and gap topics.
+        behind: depth partitions with records to catch up on, each with its end offset.
+        snapshots: the newest usable snapshot record of each market, undecoded.
+        depth_partitions: number of partitions of the depth topic.
+    """
 
     offsets: dict[Place, int]
     behind: dict[Place, int]
-    seeds: list[ConsumerRecord]
+    snapshots: list[ConsumerRecord]
     depth_partitions: int
 
 
@@ -63,11 +70,18 @@ async def look_round(
     partitions: frozenset[int] | None = None,
     listing: Listing | None = None,
 ) -> Start:
-    """Find where to start for these keys (None: all), in these partitions of the depth topic (None: those of the keys).
+    """Find where to start reading live: a snapshot of each market, and the offset of each partition.
 
-    The cost depends on the number of markets and on the age of their newest snapshots, not on the size of the topics. If all markets are
-    selected, `listing` names the existing ones (None: read it); if names are selected, the search does not go far back for names missing
-    from it.
+    The cost depends on the number of markets and on the age of their newest snapshots, not on the size of the topics.
+
+    Args:
+        reader: used for all requests; its assignment is replaced.
+        codec: decodes the snapshots.
+        prefix: prefix of every topic name.
+        wanted: keys of the selected markets; None for all.
+        partitions: the partitions of the depth topic to read; None for those of the keys.
+        listing: the market list; None: read it if all markets are selected. It names the markets to look for if all are
+            selected. If names are selected, the search does not go far back for names missing from it.
 
     Raises:
         BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
@@ -80,16 +94,16 @@ async def look_round(
     count = len(depth_all)
     expected = _expected(wanted, listing, partitions, count)
     depth = _of_keys(depth_all, wanted) if partitions is None else [each for each in depth_all if each[1] in partitions]
-    snapshots = _of_keys(snapshots_all, wanted) if partitions is None else _beside(snapshots_all, partitions, count)
-    places = [*depth, *snapshots, *gaps]
+    of_snapshots = _of_keys(snapshots_all, wanted) if partitions is None else _beside(snapshots_all, partitions, count)
+    places = [*depth, *of_snapshots, *gaps]
     ends, beginnings = await reader.ends(places), await reader.beginnings(places)
 
     def wants(key: bytes) -> bool:
         return (wanted is None or key in wanted) and (partitions is None or partition_of(key, count) in partitions)
 
-    seeds = await newest_records(
+    snapshots = await newest_records(
         reader,
-        {place: beginnings[place] for place in snapshots},
+        {place: beginnings[place] for place in of_snapshots},
         ends,
         wants,
         expected=expected,
@@ -97,16 +111,23 @@ async def look_round(
         must_exist=wanted is not None
         and (wanted if not listing else {key for key in wanted if _is_listed(listing, key)}),
     )
-    starts = {place: max(beginnings[place], ends[place] - UPDATES_BEFORE_FIRST_SEED) for place in depth}
-    usable = _usable(codec, seeds, starts, beginnings, expected)
-    offsets = starts | {place: ends[place] for place in snapshots}
+    starts = {place: max(beginnings[place], ends[place] - UPDATES_BEFORE_FIRST_SNAPSHOT) for place in depth}
+    usable = _usable(codec, snapshots, starts, beginnings, expected)
+    offsets = starts | {place: ends[place] for place in of_snapshots}
     offsets |= await _gap_starts(reader, gaps, usable, beginnings, ends)
     behind = {place: ends[place] for place in depth if starts[place] < ends[place]}
     return Start(offsets, behind, usable, count)
 
 
 async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
-    """Read the market list from its topic, delisted markets included; empty if the topic does not exist. Assigns the reader anew.
+    """Return the market list from its topic, delisted markets included; empty if the topic does not exist.
+
+    Records that cannot be decoded are skipped.
+
+    Args:
+        reader: used for all requests; its assignment is replaced.
+        codec: decodes the records.
+        prefix: prefix of the topic name.
 
     Raises:
         BusError: Kafka is unreachable, or the list could not be read to its end.
@@ -128,7 +149,12 @@ async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
 
 
 def take_market(listing: Listing, codec: Codec, record: ConsumerRecord) -> Listed:
-    """Apply a record of the market list's topic; returns the market's current state.
+    """Apply a record of the market list's topic; return the market's current state.
+
+    Args:
+        listing: the list to change.
+        codec: decodes the record.
+        record: a market, or a tombstone for a delisted one. Its timestamp (ms) is the time of the change.
 
     Raises:
         CodecError: the record has no key, or cannot be decoded.
@@ -147,13 +173,13 @@ def _is_listed(listing: Listing, key: bytes) -> bool:
 async def _gap_starts(
     reader: Reader,
     gaps: list[Place],
-    seeds: Collection[ConsumerRecord],
+    snapshots: Collection[ConsumerRecord],
     beginnings: dict[Place, int],
     ends: dict[Place, int],
 ) -> dict[Place, int]:
     """Return the offsets from which gaps matter for books of these snapshots: from shortly before the oldest of them."""
     least = {place: ends[place] - GAPS_LOOKED_BACK for place in gaps}
-    oldest_ms = min((int(record.timestamp) for record in seeds), default=None)
+    oldest_ms = min((int(record.timestamp) for record in snapshots), default=None)
     if oldest_ms is not None:
         for place in [place for place in gaps if least[place] > beginnings[place]]:
             offset = await reader.offset_at(place, max(0, oldest_ms - GAPS_BEFORE_MILLIS))
@@ -196,7 +222,7 @@ def _beside(places: list[Place], partitions: frozenset[int], count: int) -> list
 
 def _usable(
     codec: Codec,
-    seeds: dict[bytes, ConsumerRecord],
+    snapshots: dict[bytes, ConsumerRecord],
     starts: dict[Place, int],
     beginnings: dict[Place, int],
     expected: Collection[bytes] | None,
@@ -207,7 +233,7 @@ def _usable(
     other markets need, since the updates before that range are not read.
     """
     usable, unlisted = [], []
-    for key, record in seeds.items():
+    for key, record in snapshots.items():
         place, offset = _place_of(codec, record)
         if expected is not None and key not in expected:
             unlisted.append((record, place, offset))
@@ -220,7 +246,7 @@ def _usable(
 
 def _place_of(codec: Codec, record: ConsumerRecord) -> tuple[Any, int]:
     try:
-        _, seed = codec.decode(record.value)
-        return (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]
+        _, snapshot = codec.decode(record.value)
+        return (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
     except (CodecError, KeyError):  # logged and counted when the snapshot is taken
         return None, 0

@@ -32,6 +32,15 @@ class KeptBooks:
         *,
         is_shared: bool = False,
     ) -> None:
+        """Create without books; `add` creates them.
+
+        Args:
+            depth_topic: full name of the topic of updates.
+            partitions: the positions and states of the partitions.
+            selection: the markets to keep books of.
+            onlooker: called for each event; None for no observer.
+            is_shared: whether several readers share the depth partitions.
+        """
         self.books: dict[str, MarketBook] = {}
         self.by_key: dict[bytes, MarketBook] = {}
         self.listing = Listing()
@@ -41,7 +50,7 @@ class KeptBooks:
         """Shared memory limit for the updates that wait for a snapshot, all books together."""
         self.closed_until_us: float = math.inf
         """Closures that the market list records after this time (µs) are not applied yet."""
-        self.unseeded_because = "no seed yet"
+        self.no_snapshot_because = "no snapshot yet"
         self.last_new_market = time.monotonic()
         self.vouching: Vouching | None = None
         """Judges the books by watermarks; None before the join, and as of a past moment without watermarks."""
@@ -85,10 +94,16 @@ class KeptBooks:
         self.partitions.beginnings = beginnings
 
     def open(self, place: Place, start: int, end: int, gaps: tuple[int, int] = (0, 0)) -> None:
-        """Read a depth partition from offset `start` on.
+        """Read a depth partition from offset `start` on; its books show `SYNCING` until the reader has caught up.
 
-        Its books show `SYNCING` until the reader has reached `end`, the partition's end when it was looked up, and the end of `gaps`
-        (from, to) in the gap topic. A snapshot from before `start` proves nothing until an update continues it.
+        A snapshot from before `start` proves nothing until an update continues it.
+
+        Args:
+            place: the depth partition, as (full topic name, partition number).
+            start: offset of the first record to read.
+            end: end offset of the partition when it was looked up. The reader has caught up once it is there and at the
+                end of `gaps`.
+            gaps: first and end offset of the records to read in the gap topic.
         """
         self.partitions.open(place, start, end, gaps)
         self._at[place] = {}
@@ -113,10 +128,14 @@ class KeptBooks:
         return not self._is_shared or self.partitions.is_open(place)
 
     def add(self, key: bytes) -> MarketBook:
-        """Create the book for this key; it shows `SYNCING` while its partition is catching up."""
+        """Create the book for this key; it shows `SYNCING` while its partition is catching up.
+
+        Args:
+            key: the Kafka key of the market, which is its symbol in UTF-8. It has no book yet.
+        """
         symbol, place = key.decode("utf-8", "replace"), self.place(key)
         market = MarketBook(
-            symbol, catching_up=place in self.behind, unseeded_because=self.unseeded_because, budget=self.buffers
+            symbol, catching_up=place in self.behind, no_snapshot_because=self.no_snapshot_because, budget=self.buffers
         )
         self.by_key[key] = market
         self.books[symbol] = market
@@ -155,7 +174,12 @@ class KeptBooks:
     # Holds ----------------------------------------------------------------------------------------------------
 
     def doubt(self, market: MarketBook, why: str) -> None:
-        """Show `SYNCING` until an update continues the book, or a snapshot comes that is known to be complete."""
+        """Show `SYNCING` until an update continues the book, or a snapshot comes that is known to be complete.
+
+        Args:
+            market: the book that may lack updates.
+            why: the reason to show.
+        """
         self._unproven[market.symbol] = why
         market.hold(why)
 
@@ -181,14 +205,14 @@ class KeptBooks:
                 yield from starmap(self._told, vouching.judge(books, vouching.clock()))
             yield from self.release(books)
 
-    def _why_unfollowed(self, seed: Mapping[str, Any], place: Place, home: Place) -> str:
+    def _why_unfollowed(self, snapshot: Mapping[str, Any], place: Place, home: Place) -> str:
         """Explain why updates after a snapshot that names `place` may be missing; its market's updates are in `home`."""
-        what, where = f"the snapshot at update {seed['last_update_id']}", f"{place[0]}/{place[1]}"
+        what, where = f"the snapshot at update {snapshot['last_update_id']}", f"{place[0]}/{place[1]}"
         if place != home:
             return f"partitions were added: {what} is followed in {where}, and updates of its market come in partition {home[1]} now"
         return (
-            f"Kafka's retention removed what may follow {what}: it begins at offset {seed['delta_offset']} of {where}, and Kafka has that "
-            f"from {self.beginnings.get(home, 0)} on"
+            f"Kafka's retention removed what may follow {what}: it begins at offset {snapshot['delta_offset']} of {where}, and Kafka has "
+            f"that from {self.beginnings.get(home, 0)} on"
         )
 
     def _end_doubt(self, market: MarketBook) -> None:

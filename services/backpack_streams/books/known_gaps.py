@@ -18,7 +18,7 @@ _OF_COVERAGE = frozenset(
 
 
 class _KnownGap(NamedTuple):
-    """A producer reports that the updates after `last_id` are missing; the report counts from `due` (monotonic seconds) on."""
+    """A producer reports that the updates after `last_id` are missing; the report counts from `due` (seconds of the reader's clock) on."""
 
     last_id: int
     due: float
@@ -54,7 +54,12 @@ class KnownGaps:
         return bool(self._gaps or self._wrong)
 
     def take(self, gap: Mapping[str, Any], now: float, *, is_covered: bool = False) -> None:
-        """Take a Gap record; `now` in monotonic seconds. With `is_covered`, watermarks decide coverage, and gap records only losses.
+        """Take a Gap record; gaps of other streams than `depth.<symbol>`, and gaps without a last id, are ignored.
+
+        Args:
+            gap: the decoded record; times in µs since the Unix epoch.
+            now: current time in seconds, of the clock that `due` uses as well.
+            is_covered: whether watermarks decide coverage, so that gap records count only as losses.
 
         Raises:
             KeyError: the record is no Gap record.
@@ -73,11 +78,15 @@ class KnownGaps:
         self._gaps[symbol] = _KnownGap(last_id, now + patience, is_outage, is_over, gap["detected_time"])
 
     def due(
-        self, books: Mapping[str, MarketBook], seeded_us: Mapping[str, int], now: float
+        self, books: Mapping[str, MarketBook], snapshot_us: Mapping[str, int], now: float
     ) -> Iterator[tuple[MarketBook, Outcome]]:
         """Apply the gaps that the books have reached; yield each affected book with its outcome.
 
-        `seeded_us`: when the last snapshot of each market was received (µs); one received after an outage shows that nothing was missed.
+        Args:
+            books: the books by symbol.
+            snapshot_us: when the last snapshot of each market was received (µs since the Unix epoch), by symbol. One
+                received after an outage shows that nothing was missed.
+            now: current time in seconds, of the clock that `take` uses as well.
         """
         for symbol, wrong in list(self._wrong.items()):
             market = books.get(symbol)
@@ -90,7 +99,7 @@ class KnownGaps:
                 del self._gaps[symbol]  # no such book here, or later updates have arrived and show the gap themselves
             elif now >= gap.due and market.newest_id == gap.last_id:
                 del self._gaps[symbol]
-                outcome = _mark(market, gap, seeded_us.get(symbol, 0))
+                outcome = _mark(market, gap, snapshot_us.get(symbol, 0))
                 if outcome is not None:
                     yield market, outcome
 
@@ -98,14 +107,14 @@ class KnownGaps:
 def _accuse(market: MarketBook, wrong: _Wrong) -> Outcome:
     if wrong.seen_us is not None:
         why = f"an audit found updates up to {wrong.last_id} in the topic that the exchange never sent"
-        return market.on_beyond(wrong.last_id, wrong.seen_us, why)
+        return market.on_ahead(wrong.last_id, wrong.seen_us, why)
     why = f"an audit found it to differ from the exchange's book, at update {wrong.last_id}"
     return market.on_wrong(wrong.last_id, wrong.detected_us, why)
 
 
-def _mark(market: MarketBook, gap: _KnownGap, seeded_us: int) -> Outcome | None:
+def _mark(market: MarketBook, gap: _KnownGap, snapshot_us: int) -> Outcome | None:
     if gap.is_outage and gap.is_over:
-        if seeded_us > gap.detected_us:
+        if snapshot_us > gap.detected_us:
             return None
         return market.on_outage_over(f"no socket was up after update {gap.last_id}, and nothing has come since")
     if gap.is_outage:

@@ -13,7 +13,14 @@ _CHANGES_KEPT: Final = 64
 
 
 class Listed(NamedTuple):
-    """A market's state. `why_closed` is empty while it is open; `since_us` is when the list entered this state (µs)."""
+    """The state of a market.
+
+    Attributes:
+        symbol: as the exchange writes it.
+        kind: `SPOT`, `PERP`, ... in capitals; None if unknown.
+        why_closed: why the market is closed; empty while it is open.
+        since_us: when the list entered this state (µs since the Unix epoch).
+    """
 
     symbol: str
     kind: str | None
@@ -39,7 +46,13 @@ class Listing:
         return self._markets.get(symbol)
 
     def at(self, symbol: str, time_us: float) -> Listed | None:
-        """Return a market's state at a moment (µs), as far as it is remembered; None if it was not listed yet."""
+        """Return a market's state at a moment; None if the market was not listed yet.
+
+        Args:
+            symbol: the market.
+            time_us: the moment, in µs since the Unix epoch. The last 64 closures and reopenings of a market are
+                remembered.
+        """
         market = self._markets.get(symbol)
         if market is None or market.since_us <= time_us:
             return market
@@ -59,10 +72,15 @@ class Listing:
         return some
 
     def take(self, symbol: str, row: Mapping[str, Any] | None, time_us: int) -> Listed:
-        """Take a row (None: the market is delisted), stamped `time_us` (µs); returns the market's current state.
+        """Take a record of the market list; return the market's current state.
+
+        Args:
+            symbol: the market, which is the record's key.
+            row: the decoded Market record; None if the market is delisted.
+            time_us: the record's timestamp, in µs since the Unix epoch.
 
         Raises:
-            KeyError: the row is no market.
+            KeyError: the record is no market.
         """
         before = self._markets.get(symbol)
         if row is None:

@@ -53,6 +53,16 @@ class LiveReading:
     def __init__(
         self, reader: Reader, codec: Codec, prefix: str, selection: Selection, intake: Intake, max_age: float | None
     ) -> None:
+        """Prepare; nothing is read before `join` or `join_past`.
+
+        Args:
+            reader: for the requests of this object only; it is connected before `join`.
+            codec: decodes the records.
+            prefix: prefix of every topic name.
+            selection: the selected markets.
+            intake: takes the records and holds the books.
+            max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
+        """
         self.reader = reader
         self.codec = codec
         self.prefix = prefix
@@ -109,7 +119,14 @@ class LiveReading:
     # Start ----------------------------------------------------------------------------------------------------
 
     async def read_listing(self) -> dict[Place, int]:
-        """Read the market list: closures, and the meaning of patterns and kinds. Returns the offsets from which to follow it."""
+        """Read the market list: closures, and the meaning of patterns and kinds.
+
+        Returns:
+            The offset to follow the list from, by partition; empty if its topic does not exist.
+
+        Raises:
+            BusError: Kafka is unreachable, or the list could not be read to its end.
+        """
         topic = self.prefix + MARKET_TOPIC  # optional: books can be read without a market list
         places = await self.reader.places(topic) if await self.reader.has(topic) else []
         ends = await self.reader.ends(places)
@@ -117,17 +134,33 @@ class LiveReading:
         return ends
 
     async def join(self, market_ends: dict[Place, int]) -> None:
-        """Start live."""
+        """Find where to start live, and start there.
+
+        Args:
+            market_ends: the offsets to follow the market list from, as `read_listing` returns them.
+
+        Raises:
+            BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
+        """
         start = await self._look_round()
         self.intake.depth_partitions = start.depth_partitions
         self.intake.behind = start.behind
         self.intake.vouching = self.vouching
         self.vouching.coverage.ends |= start.behind
-        await self.begin(start.offsets | market_ends, start.seeds)
+        await self.begin(start.offsets | market_ends, start.snapshots)
 
     async def join_past(self, span: PastSpan) -> PastBooks:
-        """Start in the past; live reading continues where that ends."""
-        self.clock = time.time
+        """Start in the past; live reading continues at the offsets that the past has reached.
+
+        Args:
+            span: the moment to start from, the end and the pace.
+
+        Raises:
+            BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
+        """
+        began = time.time() - time.monotonic()
+        # What waits at the end of the past waits on by this clock: it continues the past's times, and nobody can set it.
+        self.clock = lambda: began + time.monotonic()
         past, offsets = await join_past(
             *(self.reader, self.codec, self.prefix, self.intake, self.selection, span),
             max_age=self.vouching.max_age,
@@ -146,8 +179,16 @@ class LiveReading:
         partitions = frozenset(partition_of(each.symbol.encode(), count) for each in chosen)
         return await look_round(self.reader, self.codec, self.prefix, None, partitions=partitions, listing=chosen)
 
-    async def begin(self, offsets: dict[Place, int], seeds: Iterable[ConsumerRecord]) -> None:
-        """Read on from these offsets, and create books from these snapshots. The books include everything read before."""
+    async def begin(self, offsets: dict[Place, int], snapshots: Iterable[ConsumerRecord]) -> None:
+        """Read on from these offsets, and create books from these snapshots. The books include everything read before.
+
+        Args:
+            offsets: the next offset of each partition, for all topics.
+            snapshots: records of the snapshot topic.
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
         intake, depth_topic = self.intake, self.prefix + DEPTH_TOPIC
         depth = {place: offset for place, offset in offsets.items() if place[0] == depth_topic}
         intake.beginnings |= await self.reader.beginnings(depth)
@@ -158,8 +199,8 @@ class LiveReading:
             key = name.encode()
             if key not in intake.by_key and intake.wants(key):
                 intake.add(key)
-        for record in seeds:
-            for _ in intake.take_seed(record):
+        for record in snapshots:
+            for _ in intake.take_snapshot(record):
                 pass
         if not self._follows_watermarks and intake.vouching is not None:
             offsets = offsets | await self._find_watermarks()
@@ -201,7 +242,15 @@ class LiveReading:
         self.reader.follow(self._read_up_to, self._followed)
 
     async def read(self, most_records: int, *, is_applied: bool) -> Batch:
-        """Return what Kafka has now, after a short wait; if all is applied, first follow changes of topics and markets."""
+        """Return what Kafka has now, after a short wait; if all is applied, first follow changes of topics and markets.
+
+        Args:
+            most_records: maximum number of records in the batch.
+            is_applied: whether the books include everything read so far.
+
+        Raises:
+            BusError: Kafka refuses a request.
+        """
         if is_applied and self.waits_for_books:
             return Batch(iter(await self._reach_out()))
         await self._look()
@@ -236,7 +285,12 @@ class LiveReading:
             yield from intake.release([market for key, market in intake.by_key.items() if intake.place(key) in reached])
 
     def note(self, place: Place, last: ConsumerRecord) -> None:
-        """Record the last update handed to the books."""
+        """Record the last update handed to the books.
+
+        Args:
+            place: its depth partition.
+            last: the record; its offset gives the position, its timestamp (ms) the lag.
+        """
         self.next_offsets[place] = last.offset + 1
         self._stamps_ms[place] = last.timestamp
         self.silent_since = time.monotonic()
@@ -297,7 +351,7 @@ class LiveReading:
                 market.hold()
         intake.behind |= behind
         self.vouching.coverage.ends |= behind
-        await self.begin(offsets | more, start.seeds)
+        await self.begin(offsets | more, start.snapshots)
         shown = {market.symbol: market for market in [*moved, *self._held]}
         self._held = []
         return list(

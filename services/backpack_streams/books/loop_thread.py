@@ -16,7 +16,12 @@ class LoopThread:
     """Runs coroutines for synchronous callers between `start` and `stop`; may be started again after `stop`."""
 
     def __init__(self, name: str, what: str) -> None:
-        """Prepare. `what` names the object in error messages."""
+        """Prepare; the thread runs from `start` on.
+
+        Args:
+            name: name of the thread.
+            what: names the object in error messages.
+        """
         self._name = name
         self._what = what
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -37,8 +42,12 @@ class LoopThread:
     def ask(self, question: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine in the thread and return its result. An interrupt of the program cancels it.
 
+        Args:
+            question: the coroutine. It is closed unrun if the call is refused.
+
         Raises:
-            BookError: the thread is not running, or this is called from within it.
+            BookError: the thread is not running, or this is called from within it. Otherwise whatever the coroutine
+                raises.
         """
         loop = self._loop
         if loop is None or self._thread is None or not self._thread.is_alive():

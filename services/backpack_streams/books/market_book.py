@@ -7,13 +7,13 @@ from math import inf
 from backpack_streams.books.adoption import is_from_before, is_received_since
 from backpack_streams.books.market_view import MarketView
 from backpack_streams.books.sequenced_book import SequencedBook
-from backpack_streams.books.snapshot import SEED, Root
+from backpack_streams.books.snapshot import SEED, BaseSnapshot
 from backpack_streams.books.standing import Standing
 from backpack_streams.books.status import CATCHING_UP, Outcome, Presentation, Status
 from backpack_streams.books.update_buffer import BufferBudget, UpdateBuffer
 from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS, Position
 
-__all__ = ["DEFAULT_BUFFERED_UPDATES", "SEED", "MarketBook", "Outcome", "Root", "Status"]
+__all__ = ["DEFAULT_BUFFERED_UPDATES", "SEED", "BaseSnapshot", "MarketBook", "Outcome", "Status"]
 
 DEFAULT_BUFFERED_UPDATES = 20_000
 
@@ -39,7 +39,7 @@ class MarketBook(SequencedBook):
         *,
         catching_up: bool = False,
         buffered_updates: int = DEFAULT_BUFFERED_UPDATES,
-        unseeded_because: str = "no seed yet",
+        no_snapshot_because: str = "no snapshot yet",
         budget: BufferBudget | None = None,
         wall_us: Callable[[], int] = _wall_us,
     ) -> None:
@@ -49,12 +49,12 @@ class MarketBook(SequencedBook):
             symbol: the market.
             catching_up: show `SYNCING` until `release`.
             buffered_updates: maximum number of updates that wait for a snapshot.
-            unseeded_because: reason to show before the first snapshot.
+            no_snapshot_because: reason to show before the first snapshot.
             budget: limit in bytes that the buffers of several books share.
             wall_us: clock that returns the current time, in µs since the Unix epoch.
         """
         shown = Presentation(symbol, Standing(), CATCHING_UP if catching_up else "")
-        super().__init__(shown, UpdateBuffer(buffered_updates, budget), unseeded_because, wall_us)
+        super().__init__(shown, UpdateBuffer(buffered_updates, budget), no_snapshot_because, wall_us)
         self.symbol = symbol
         self.view = MarketView(self)
         """The read-only view for users."""
@@ -140,9 +140,14 @@ class MarketBook(SequencedBook):
         self._shown.release(self.engine_time)
 
     def on_listed(self, why_closed: str, since_us: int) -> Outcome:
-        """Apply the market list's state: why the market is closed, empty while it is open, and since when (µs).
+        """Apply the market list's state.
 
-        Returns CLOSED, REOPENED, or IGNORED if nothing changes.
+        Args:
+            why_closed: why the market is closed; empty while it is open.
+            since_us: since when (µs since the Unix epoch).
+
+        Returns:
+            CLOSED, REOPENED, or IGNORED if nothing changes.
         """
         return self.on_closed(why_closed, since_us) if why_closed else self.on_reopened(since_us)
 
@@ -175,7 +180,7 @@ class MarketBook(SequencedBook):
 
         The next update decides: if it continues an intact sequence, the missing record was no update of this book, and the book resumes.
         Otherwise the book is live again only with a snapshot past everything seen so far, or with two snapshots at the same id, received
-        20 s or more apart and after `since_us` (µs), which show that the exchange has not moved. Returns BROKE, RESEEDED or BUFFERED.
+        20 s or more apart and after `since_us` (µs), which show that the exchange has not moved. Returns BROKE, RESYNCED or BUFFERED.
         """
         newest = self._position()
         floor = 0 if newest is None else newest.last_id + 1
@@ -196,6 +201,9 @@ class MarketBook(SequencedBook):
         """Record that no socket brings this market's updates. Until one does, no snapshot makes the book live: it would not stay right.
 
         A new update or `on_outage_over` ends this state. Returns BROKE or BUFFERED.
+
+        Args:
+            reason: why the book is not live, in a few words, for `reason`.
         """
         self._adoption.on_cut_off()
         return self._doubt(reason)
@@ -209,13 +217,20 @@ class MarketBook(SequencedBook):
         return self._doubt(reason)
 
     def on_wrong(self, last_id: int, found_time: int | None, reason: str) -> Outcome:
-        """Record that an audit found this market's book wrong when it had reached `last_id`; `found_time` in µs.
+        """Record that an audit found this market's book wrong.
 
         Only an exchange snapshot from that id on makes the book live again, or a checkpoint based on one.
-        Returns BROKE, RESEEDED, BUFFERED, or IGNORED if the book is based on such a snapshot already.
+
+        Args:
+            last_id: the update id that the book had reached.
+            found_time: when the audit found it wrong (µs since the Unix epoch); None if unknown.
+            reason: why the book is not live, in a few words.
+
+        Returns:
+            BROKE, RESYNCED, BUFFERED, or IGNORED if the book is based on such a snapshot already.
         """
         wrong = Position(last_id, found_time, TOLERANCE_MICROSECONDS)
-        if self.root is not None and not is_from_before(self.root, wrong):
+        if self.base is not None and not is_from_before(self.base, wrong):
             return Outcome.IGNORED
         self._adoption.on_wrong(wrong)
         if self._state is _LIVE:  # the updates are applied and gone, so an earlier snapshot could not be continued
@@ -224,21 +239,29 @@ class MarketBook(SequencedBook):
         self._reason = reason
         return Outcome.BUFFERED
 
-    def on_beyond(self, last_id: int, seen_time: int, reason: str) -> Outcome:
-        """Record that the topic is ahead of the exchange, which had not reached `last_id` when asked at `seen_time` (µs, our clock).
+    def on_ahead(self, last_id: int, seen_time: int, reason: str) -> Outcome:
+        """Record that the topic is ahead of the exchange.
 
-        So these updates are not the exchange's, and its ids continue below them. Only a snapshot received from `seen_time` on makes the
-        book live again, or a checkpoint based on one. Returns BROKE, BUFFERED, or IGNORED if the book is based on one already.
+        So these updates are not the exchange's, and its ids continue below them. Only a snapshot received from
+        `seen_time` on makes the book live again, or a checkpoint based on one.
+
+        Args:
+            last_id: the update id that the exchange had not reached.
+            seen_time: when it was asked (µs since the Unix epoch, our clock).
+            reason: why the book is not live, in a few words.
+
+        Returns:
+            BROKE, BUFFERED, or IGNORED if the book is based on such a snapshot already.
         """
-        if self.root is not None and is_received_since(self.root, seen_time):
+        if self.base is not None and is_received_since(self.base, seen_time):
             return Outcome.IGNORED
         outcome = Outcome.BROKE if self._state is _LIVE else Outcome.BUFFERED
         newest_id = self.newest_id
         self._begin_epoch(reason, self._adoption.epoch)
         # The updates since then are gone, so a snapshot has to reach past them.
-        self._adoption.on_beyond(seen_time, newest_id if newest_id > last_id else 0)
+        self._adoption.on_ahead(seen_time, newest_id if newest_id > last_id else 0)
         return outcome
 
     def on_disproved(self, reason: str) -> Outcome:
-        """Break the book: the pending snapshot shows that updates are missing. Returns RESEEDED if it becomes the book, otherwise BROKE."""
+        """Break the book: the pending snapshot shows that updates are missing. Returns RESYNCED if it becomes the book, otherwise BROKE."""
         return self._break(reason, self._chain.last_id or 0)

@@ -18,7 +18,11 @@ Moment = datetime | int
 
 
 def micros(moment: Moment) -> int:
-    """Return a moment as microseconds since the Unix epoch."""
+    """Return a moment as microseconds since the Unix epoch.
+
+    Args:
+        moment: a `datetime`, in UTC if it has no zone; an `int` is returned as it is.
+    """
     if isinstance(moment, int):
         return moment
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
@@ -26,6 +30,9 @@ def micros(moment: Moment) -> int:
 
 def checked_age(max_age: float | None) -> float | None:
     """Return a valid `max_age` in seconds; None for any age.
+
+    Args:
+        max_age: seconds above 0; None or infinity for any age.
 
     Raises:
         UsageError: it is not above 0.
@@ -38,9 +45,16 @@ def checked_age(max_age: float | None) -> float | None:
 def checked_pace(from_us: int | None, until_us: int | None, pace: str) -> Pace | None:
     """Return the pace at which to replay the past; None for full speed, or if there is no past.
 
+    Args:
+        from_us: the moment at which the past begins (µs since the Unix epoch); None to read live.
+        until_us: the moment at which it ends (µs since the Unix epoch); None for no end.
+        pace: `max` or `real`.
+
     Raises:
         UsageError: the moments are inconsistent or in the future, or the pace is unknown.
     """
+    if pace not in ("max", "real"):
+        raise UsageError(f"pace {pace!r} is none; it is 'max' or 'real'")
     if from_us is None:
         if until_us is not None or pace == "real":
             raise UsageError("until and pace are about a past: give from_time, the moment at which it begins")
@@ -49,6 +63,4 @@ def checked_pace(from_us: int | None, until_us: int | None, pace: str) -> Pace |
         raise UsageError(f"from_time {moment_text(from_us)} is in the future; leave it out to begin now")
     if until_us is not None and until_us < from_us:
         raise UsageError(f"until {moment_text(until_us)} is before from_time {moment_text(from_us)}")
-    if pace not in ("max", "real"):
-        raise UsageError(f"pace {pace!r} is none; it is 'max' or 'real'")
     return Pace(from_us) if pace == "real" else None

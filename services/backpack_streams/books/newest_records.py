@@ -34,12 +34,20 @@ async def newest_records(
     partitions: int = 0,
     must_exist: Collection[bytes] | bool = False,
 ) -> dict[bytes, ConsumerRecord]:
-    """Return the last record of each wanted key between `starts` and `ends`; assigns the reader anew.
+    """Return the newest record of each wanted key, undecoded; tombstones do not count. The reader's assignment is replaced.
 
-    Reads backwards from the end in growing steps. A partition is done once all `expected` keys were found (keys of a topic with
-    `partitions` partitions), or once `RECORDS_WITHOUT_NEWS` records brought no new key; while a key that `must_exist` (True: any key) is
-    missing, only once these records reach back a day, or after `BYTES_WITHOUT_NEWS`.
-    Memory: one record per key, however much is read.
+    Reads backwards from the end in growing steps. A partition is done once all its `expected` keys were found, or once
+    `RECORDS_WITHOUT_NEWS` records brought no new key; while a key that `must_exist` is missing, only once these records
+    reach back a day, or after `BYTES_WITHOUT_NEWS`. Memory: one record per key, however much is read.
+
+    Args:
+        reader: reads the partitions.
+        starts: the lowest offset to read, by partition.
+        ends: the end offset, by partition.
+        wants: returns whether a key is wanted.
+        expected: keys that should have a record; None if unknown.
+        partitions: number of partitions of the topic, which determines the partition of an expected key.
+        must_exist: keys for which the search goes far back; True for any key.
 
     Raises:
         BusError: Kafka refuses, or a partition could not be read to its end.

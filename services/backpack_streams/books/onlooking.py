@@ -13,10 +13,23 @@ class Onlooker(Protocol):
     """Observer that an `Intake` calls for every event that reaches a book; for updates with the update, which `BookUpdate` lacks."""
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
-        """Take an update and its outcome, duplicates included."""
+        """Take an update and its outcome, duplicates included.
 
-    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
-        """Take a BookSnapshot record and its outcome, before waiting updates follow. `is_new`: written after this reader joined."""
+        Args:
+            market: the book, which has taken the update.
+            update: first id, last id, engine time (µs), bids and asks.
+            outcome: its effect on the book.
+        """
+
+    def on_snapshot(self, market: MarketBook, snapshot: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
+        """Take a BookSnapshot record and its outcome, before waiting updates follow.
+
+        Args:
+            market: the book, which has taken the snapshot.
+            snapshot: the decoded record.
+            outcome: its effect on the book.
+            is_new: whether it was written after this reader joined.
+        """
 
     def on_outcome(self, market: MarketBook, outcome: Outcome) -> None:
         """Take the outcome of any other event: a gap, lost or unreadable records, the market list, watermarks, the end of catching up."""

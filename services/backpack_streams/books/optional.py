@@ -11,9 +11,12 @@ __all__ = ["library"]
 def library(module: str, extra: str) -> Any:
     """Import a module that an extra of this distribution installs.
 
+    Args:
+        module: the module to import, such as `nautilus_trader.model.data`.
+        extra: the extra that installs it, for the message.
+
     Raises:
         UsageError: it is not installed.
-
     """
     try:
         return importlib.import_module(module)

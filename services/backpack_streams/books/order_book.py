@@ -157,12 +157,12 @@ class OrderBook(BookState):
             record: the record's fields; prices and quantities as `Decimal`, text, or Avro's bytes at scale 18.
 
         Raises:
-            BookError: a field is missing, a number is invalid, or the levels form no valid book (see `seed`).
+            BookError: a field is missing, a number is invalid, or the levels form no valid book (see `snapshot`).
 
         """
         bids, asks = levels_of_record(record, "bids"), levels_of_record(record, "asks")
         book = cls()
-        book.seed(bids, asks, record.get("bids_complete", not bids), record.get("asks_complete", not asks))
+        book.load(bids, asks, record.get("bids_complete", not bids), record.get("asks_complete", not asks))
         return book
 
     def float_arrays(self, limit: int | None = None) -> tuple[Any, Any]:
@@ -182,7 +182,15 @@ class OrderBook(BookState):
         return float_array(bids), float_array(asks)
 
     def exact_arrays(self, limit: int | None = None) -> tuple[Any, Any]:
-        """Return bids and asks like `float_arrays`, but exact: arrays of dtype object that hold `Decimal`s."""
+        """Return bids and asks like `float_arrays`, but exact: arrays of dtype object that hold `Decimal`s.
+
+        Args:
+            limit: maximum number of levels per side; None for every known level, as in `depth`.
+
+        Raises:
+            BookError: `limit` is negative.
+            UsageError: NumPy is not installed.
+        """
         bids, asks = self.depth(limit)
         return exact_array(bids), exact_array(asks)
 
@@ -220,11 +228,14 @@ class OrderBook(BookState):
         return KnownLevels(len(self._bids.known(None)), len(self._asks.known(None)))
 
     def level(self, side: Side, price: Decimal | int | str) -> Level | None:
-        """Return the level at exactly this price (quote asset); None if there is none.
+        """Return the level at exactly this price; None if there is none.
+
+        Args:
+            side: the side to look at.
+            price: in the quote asset, exact: a `float` is refused.
 
         Raises:
             BookError: the price lies beyond the coverage and no level is known there, or it is no exact decimal.
-
         """
         half, units = self._half(side), to_units(price)
         quantity = half.quantity_at(units)
@@ -237,18 +248,25 @@ class OrderBook(BookState):
     def volume_to(self, price: Decimal | int | str, side: Side) -> Decimal:
         """Return the total quantity (base asset) from the best level to a price, inclusive.
 
+        Args:
+            price: the last price that counts, in the quote asset. It need not be a level.
+            side: the side to add up.
+
         Raises:
             BookError: the price lies beyond the coverage, or is no exact decimal.
-
         """
         return exact_decimal(quantity_to(self._half(side), to_units(price)))
 
     def price_for(self, quantity: Decimal | int | str, side: Side) -> Fill:
-        """Return the cost of taking a quantity (base asset) from one side: `Side.ASK` to buy, `Side.BID` to sell.
+        """Return the cost of taking a quantity from one side, without fees.
+
+        Args:
+            quantity: in the base asset, exact: a `float` is refused.
+            side: `Side.ASK` to buy, `Side.BID` to sell.
 
         Raises:
-            BookError: the quantity is not positive, the side holds less, or filling it would need levels beyond the coverage.
-
+            BookError: the quantity is not positive, the side holds less, or filling it would need levels beyond the
+                coverage.
         """
         return fill_of(self._half(side), to_units(quantity))
 

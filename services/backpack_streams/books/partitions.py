@@ -19,6 +19,11 @@ class Partitions:
     """Positions and states of the partitions; the reader reports what it opens, closes and reads."""
 
     def __init__(self, gap_topic: str) -> None:
+        """Begin without partitions.
+
+        Args:
+            gap_topic: full name of the gap topic, whose partition 0 is read.
+        """
         self.positions: dict[Place, int] = {}
         """Offset of the next record, by partition of any topic."""
         self.behind: dict[Place, int] = {}
@@ -29,7 +34,14 @@ class Partitions:
         self._gaps: dict[Place, _Gaps] = {}
 
     def open(self, place: Place, start: int, end: int, gaps: tuple[int, int]) -> None:
-        """Read a partition from offset `start`; it ends at `end`. `gaps`: the same for the gap topic, which is read again from there."""
+        """Read a partition from offset `start`.
+
+        Args:
+            place: the depth partition.
+            start: offset of the first record to read.
+            end: offset at which the partition has caught up.
+            gaps: first and end offset of the records to read in the gap topic, which is read again from there.
+        """
         gaps_start, gaps_end = gaps
         position = self.positions.get(self._gap_place, gaps_start) if self._gaps else gaps_start
         for each, known in self._gaps.items():  # gap records read again for the new partition are not new to the others

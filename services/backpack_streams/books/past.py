@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPIC, UPDATES_BEFORE_FIRST_SEED
+from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPIC, UPDATES_BEFORE_FIRST_SNAPSHOT
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
@@ -52,13 +52,13 @@ class WantedKeys:
 
 @dataclass(frozen=True, slots=True)
 class PastStart:
-    """Result of the search: snapshot records (`seeds`) by offset, `offsets` to read from, current `ends` of those partitions.
+    """Result of the search: snapshot records (`snapshots`) by offset, `offsets` to read from, current `ends` of those partitions.
 
     `first_ms`: timestamp of the oldest snapshot. `had_updates`: whether Kafka still holds updates from before the moment. `asked`: for
     each snapshot, the end offset of the watermarks' topic before the exchange was asked for it, and the time of the answer (µs).
     """
 
-    seeds: list[ConsumerRecord]
+    snapshots: list[ConsumerRecord]
     offsets: dict[Place, int]
     ends: dict[Place, int]
     depth_partitions: int
@@ -74,6 +74,13 @@ class SnapshotSearch:
     """
 
     def __init__(self, wants: Callable[[bytes], bool], moment_ms: int, most_bytes: int = BYTES_WITHOUT_NEWS) -> None:
+        """Begin a search in one partition of the snapshot topic.
+
+        Args:
+            wants: returns whether a key is wanted.
+            moment_ms: the moment; later records do not count (ms since the Unix epoch).
+            most_bytes: the search ends after this many bytes without the first snapshot of any further market.
+        """
         self._wants = wants
         self._moment_ms = moment_ms
         self._most_bytes = most_bytes
@@ -145,7 +152,14 @@ class _Places(NamedTuple):
 
 
 async def look_back(reader: Reader, codec: Codec, prefix: str, wanted: WantedKeys, moment_us: int) -> PastStart:
-    """Find where to start for a moment (µs). Assigns the reader anew.
+    """Find where to start for a moment. The reader's assignment is replaced.
+
+    Args:
+        reader: used for all requests.
+        codec: decodes the snapshots.
+        prefix: prefix of every topic name.
+        wanted: the selected markets.
+        moment_us: the moment (µs since the Unix epoch).
 
     Raises:
         BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
@@ -159,27 +173,27 @@ async def look_back(reader: Reader, codec: Codec, prefix: str, wanted: WantedKey
         ends,
     )
     searches = await _search(reader, places, wanted, moment_ms, at_moment)
-    seeds = [record for search in searches.values() for record in search.found()]
+    snapshots = [record for search in searches.values() for record in search.found()]
     offsets: dict[Place, int] = {}
     for place, search in searches.items():
         found = search.found()
         offsets[place] = found[0].offset if found else at_moment[place]
-    first_ms = min([moment_ms, *(int(record.timestamp) for record in seeds)])
+    first_ms = min([moment_ms, *(int(record.timestamp) for record in snapshots)])
     offsets |= await offsets_at(reader, dict.fromkeys(places.gaps, first_ms - GAPS_BEFORE_MILLIS), ends)
     for place in places.depth:
-        offsets[place] = max(beginnings[place], at_moment[place] - UPDATES_BEFORE_FIRST_SEED)
+        offsets[place] = max(beginnings[place], at_moment[place] - UPDATES_BEFORE_FIRST_SNAPSHOT)
     asked: list[tuple[int, int]] = []
-    for record in seeds:
-        seed = _decoded(codec, record)
-        if seed is None:
+    for record in snapshots:
+        snapshot = _decoded(codec, record)
+        if snapshot is None:
             continue
-        delta_place, offset = (seed["delta_topic"], seed["delta_partition"]), seed["delta_offset"]
+        delta_place, offset = (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
         if delta_place in offsets:
             offsets[delta_place] = max(beginnings[delta_place], min(offsets[delta_place], offset))
-        if seed.get("watermark_offset") is not None:
-            asked.append((seed["watermark_offset"], int(record.timestamp) * 1000))
+        if snapshot.get("watermark_offset") is not None:
+            asked.append((snapshot["watermark_offset"], int(record.timestamp) * 1000))
     had_updates = any(at_moment[place] > beginnings[place] for place in places.depth)
-    return PastStart(seeds, offsets, ends, places.depth_partitions, first_ms, had_updates, tuple(sorted(asked)))
+    return PastStart(snapshots, offsets, ends, places.depth_partitions, first_ms, had_updates, tuple(sorted(asked)))
 
 
 async def _places(reader: Reader, prefix: str, wanted: WantedKeys) -> _Places:
@@ -233,7 +247,7 @@ def _keys_by_place(wanted: WantedKeys, places: _Places) -> dict[Place, Collectio
 
 def _decoded(codec: Codec, record: ConsumerRecord) -> Mapping[str, Any] | None:
     try:
-        _, seed = codec.decode(record.value)
-        return seed if seed.keys() >= {"delta_topic", "delta_partition", "delta_offset"} else None
+        _, snapshot = codec.decode(record.value)
+        return snapshot if snapshot.keys() >= {"delta_topic", "delta_partition", "delta_offset"} else None
     except CodecError:  # logged and counted when the snapshot is taken
         return None

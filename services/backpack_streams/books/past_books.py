@@ -28,7 +28,7 @@ class PastBooks:
     """Feeds an intake from a past reading. `rounds` gives events once the books are as of `moment_us`, and ends at `until_us`, or, with
     neither that nor a pace, at the end of Kafka's records.
 
-    `vouching` judges the books by the watermarks of that time; None if there were none yet. `seeds` are the initial snapshots.
+    `vouching` judges the books by the watermarks of that time; None if there were none yet. `snapshots` are the initial snapshots.
     """
 
     def __init__(
@@ -40,11 +40,22 @@ class PastBooks:
         pace: Pace | None,
         *,
         vouching: PastVouching | None = None,
-        seeds: Sequence[ConsumerRecord] = (),
+        snapshots: Sequence[ConsumerRecord] = (),
     ) -> None:
+        """Prepare; nothing is read before the first of `rounds`.
+
+        Args:
+            intake: takes the records and holds the books.
+            reading: gives the records in order of time.
+            moment_us: the moment as of which the books begin (µs since the Unix epoch).
+            until_us: the moment at which `rounds` ends; None for no such end.
+            pace: the pace after the moment; None for full speed.
+            vouching: judges the books by the watermarks of that time; None if there were none yet.
+            snapshots: the initial snapshot records.
+        """
         self._intake = intake
         self._vouching = vouching
-        self._seeds = seeds
+        self._snapshots = snapshots
         self._reading = reading
         self._moment_us = moment_us
         self._until_us = until_us
@@ -76,13 +87,13 @@ class PastBooks:
     def _begin(self) -> None:
         """Create the books from their snapshots; nothing vouches for them yet."""
         intake, vouching = self._intake, self._vouching
-        seeds, self._seeds = self._seeds, ()
+        snapshots, self._snapshots = self._snapshots, ()
         if vouching is not None and intake.vouching is None:
             intake.vouching = vouching
             for market in intake.books.values():
                 vouching.add(market)
-        for record in seeds:
-            for _ in intake.take_seed(record):
+        for record in snapshots:
+            for _ in intake.take_snapshot(record):
                 pass
 
     def _has_all_until(self, moment_us: int) -> bool:
@@ -106,7 +117,7 @@ class PastBooks:
             if market is not None and item.update is not None and item.update[1] <= (market.last_update_id or 0):
                 intake.doubt(market, f"the newest snapshot before {when} holds updates from after it")
         intake.behind.clear()
-        intake.unseeded_because = "no seed yet"
+        intake.no_snapshot_because = "no snapshot yet"
         self.is_at_moment = True
         return intake.release(list(intake.books.values()))
 

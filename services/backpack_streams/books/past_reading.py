@@ -93,7 +93,14 @@ class PastReading:
         return self.watermarks is None or self.watermarks.is_through(limit_us)
 
     async def items(self, limit_us: int | None) -> list[PastItem]:
-        """Return the next items in order, up to a moment; empty if none is due, or Kafka has not delivered it yet."""
+        """Return the next items in order; empty if none is due, or Kafka has not delivered it yet.
+
+        Args:
+            limit_us: the last moment that counts (µs since the Unix epoch); None for no limit.
+
+        Raises:
+            BusError: Kafka refuses a request.
+        """
         await self._read()
         if self._follows and time.monotonic() - self._asked > _ENDS_SECONDS:
             await self._look_for_more()

@@ -57,7 +57,15 @@ async def join_past(
 ) -> tuple[PastBooks, dict[Place, int]]:
     """Prepare books as of the past; return them with the offsets to assign to the reader.
 
-    `intake` has read the market list already. `note` is called with the last record of each batch of updates.
+    Args:
+        reader: used for all requests; its assignment is replaced.
+        codec: decodes the records.
+        prefix: prefix of every topic name.
+        intake: holds the books; it has read the market list already.
+        selection: the selected markets.
+        span: the moment to start from, the end and the pace.
+        max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
+        note: called with the partition and the last record of each batch of updates.
 
     Raises:
         BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
@@ -71,7 +79,7 @@ async def join_past(
     intake.depth_partitions = start.depth_partitions
     intake.behind = {place: end for place, end in start.ends.items() if place[0] == depth_topic}
     intake.closed_until_us = moment_us
-    intake.unseeded_because = f"Kafka holds no snapshot from the day before {when}"
+    intake.no_snapshot_because = f"Kafka holds no snapshot from the day before {when}"
     markets, market_ends = await _changes_of_markets(reader, prefix, moment_us)
     marks, marks_end = await _watermarks(reader, prefix, start, moment_us)
     offsets, ends = start.offsets | markets | marks, start.ends | market_ends | marks_end
@@ -94,7 +102,9 @@ async def join_past(
         offsets=offsets,
         watermarks=watermarks,
     )
-    books = PastBooks(intake, reading, moment_us, span.until_us, span.pace, vouching=vouching, seeds=start.seeds)
+    books = PastBooks(
+        intake, reading, moment_us, span.until_us, span.pace, vouching=vouching, snapshots=start.snapshots
+    )
     return books, offsets
 
 

@@ -58,7 +58,7 @@ class PastVouching(Vouching):
             logger.warning("a watermark cannot be read", extra={"offset": watermark.record.offset, "error": str(error)})
         self._has_news = True
 
-    def claim(self, seed: Mapping[str, Any], is_new: bool) -> Claim:
+    def claim(self, snapshot: Mapping[str, Any], is_new: bool) -> Claim:
         """Return what a BookSnapshot record claims. Reading order is no evidence here: records are ordered by time, not by Kafka."""
         del is_new
-        return super().claim(seed, is_new=False)
+        return super().claim(snapshot, is_new=False)

@@ -95,7 +95,15 @@ class PastWatermarks:
     """
 
     def __init__(self, codec: Codec, place: Place, depth_topic: str, asked: Iterable[tuple[int, int]] = ()) -> None:
-        """Prepare. `asked`: for each snapshot, the end offset of `place` when the exchange was asked, and the time of its answer (µs)."""
+        """Prepare without watermarks.
+
+        Args:
+            codec: decodes the records.
+            place: the partition of the watermarks.
+            depth_topic: full name of the topic of updates.
+            asked: for each snapshot, the end offset of `place` when the exchange was asked, and the time of its answer
+                (µs since the Unix epoch).
+        """
         self.place = place
         self.positions: dict[Place, int] = {}
         self.next_look_us = 0
@@ -140,7 +148,14 @@ class PastWatermarks:
         self._is_resting = False
 
     def observe(self, place: Place, offset: int, engine_us: int, received_us: int) -> None:
-        """Note an update that was read, possibly long before it is due."""
+        """Note an update that was read, possibly long before it is due.
+
+        Args:
+            place: its depth partition.
+            offset: its offset.
+            engine_us: its engine time (µs since the Unix epoch).
+            received_us: its receive time, by the clock of the instance that wrote it.
+        """
         observed = self._observed.setdefault(place, [])
         if observed and observed[-1].offset >= offset:  # the topic was recreated
             observed.clear()

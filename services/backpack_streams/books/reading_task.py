@@ -79,7 +79,14 @@ class ReadingTask:
         on_end: Callable[[BaseException], None],
         on_resume: Callable[[], Iterator[BookUpdate]],
     ) -> None:
-        """Prepare. `on_end` gets the reason when the reading ends; `on_resume` returns the changes to report when it resumes."""
+        """Prepare; `start` begins to read.
+
+        Args:
+            source: where the batches come from.
+            most_records: number of unapplied records at which the reading pauses.
+            on_end: called with the reason when the reading ends.
+            on_resume: returns the changes to report when it resumes.
+        """
         self.delivery: Delivery[BookUpdate] = Delivery(most_records, self._on_applied, self._on_broken)
         self.failure: BaseException | None = None
         """The error that ended the reading; None while it continues."""
@@ -227,9 +234,18 @@ class ReadingTask:
         return True
 
     async def until(self, holds: Callable[[], bool], cannot: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Read until `holds` (True), or until time is up, the end has come, or `cannot` says that it never will hold (False).
+        """Read until a condition holds. Whole batches are applied meanwhile, unless another task iterates over them.
 
-        Whole batches are applied meanwhile, unless another task iterates over them.
+        Args:
+            holds: the condition.
+            cannot: returns whether it will never hold.
+            timeout_seconds: maximum time to wait.
+
+        Returns:
+            Whether it holds; False if time is up, the end has come, or it never will hold.
+
+        Raises:
+            BookError: the stream is not connected. Otherwise the error that ended the reading.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:

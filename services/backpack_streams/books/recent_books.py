@@ -45,6 +45,14 @@ class RecentBooks:
     __slots__ = ("_stretches", "_updates_a_copy")
 
     def __init__(self, updates_a_copy: int = UPDATES_A_COPY) -> None:
+        """Begin without a book; `restart` gives one.
+
+        Args:
+            updates_a_copy: number of updates between two copies, 1 or more.
+
+        Raises:
+            BookError: it is below 1.
+        """
         if updates_a_copy < 1:
             raise BookError(f"a copy every {updates_a_copy} updates cannot be made; set 1 or more")
         self._stretches: deque[_Stretch] = deque()

@@ -76,9 +76,14 @@ class TopicCoverage:
         return self._view.is_incomplete()
 
     def complete_through(self, position: Callable[[Place], int], kind: str | None = None) -> int | None:
-        """Return the time (µs, a producer's clock) up to which all exchange data of the streams is below each partition's `position`.
+        """Return up to when all exchange data of the selected streams is below each partition's position.
 
-        `kind` restricts this to streams of one kind, if the topic has several. None if a selected stream is not covered.
+        Args:
+            position: returns the first offset of a partition that was not read yet.
+            kind: restricts this to streams of one kind, such as `kline.1m`; None for all kinds of the topic.
+
+        Returns:
+            µs since the Unix epoch, by a producer's clock; None if a selected stream is not covered.
         """
         self._view.positions = {place: position(place) for place in self._places}
         known = frozenset[str]().union(*(streams for _, streams in self._streams.values()))
@@ -89,6 +94,11 @@ class TopicCoverage:
                 return None
             moments.append(through)
         return min(moments, default=None)
+
+    def stream_complete_through(self, position: Callable[[Place], int], stream: str) -> int | None:
+        """Return the same for one stream, such as `trade.SOL_USDC`; None while no producer covers it."""
+        self._view.positions = {place: position(place) for place in self._places}
+        return self._through(stream)
 
     def _alternatives(self, known: frozenset[str], kind: str | None) -> Iterator[tuple[str, ...]]:
         """Yield, for each selected market and kind, the alternative streams that bring its records."""

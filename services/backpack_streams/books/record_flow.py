@@ -8,9 +8,9 @@ from math import inf
 from typing import Any, Final
 
 from backpack_streams.books.distinct import Distinct
-from backpack_streams.books.engine_time_merge import WINDOW_SECONDS, EngineTimeMerge, Slot
+from backpack_streams.books.engine_time_merge import WINDOW_SECONDS, EngineTimeMerge, SortKey
 from backpack_streams.books.kafka_record import KafkaRecord
-from backpack_streams.books.streamed import Hole, StreamedRecord, order_time, sequence_time
+from backpack_streams.books.streamed import Gap, StreamedRecord, order_time, sequence_time
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.topics import COMPACT, Topic
 from backpack_streams.errors import CodecError
@@ -28,7 +28,7 @@ _NOT_REFILLED: Final = "REFILL_INCOMPLETE"
 _MICROS: Final = 1_000_000
 
 Place = tuple[str, int]
-Item = StreamedRecord[Any] | Hole
+Item = StreamedRecord[Any] | Gap
 
 
 class RecordFlow:
@@ -44,6 +44,14 @@ class RecordFlow:
         patience_seconds: float = PATIENCE_SECONDS,
         held_at_most: int = HELD_AT_MOST,
     ) -> None:
+        """Prepare without records.
+
+        Args:
+            codec: decodes the records.
+            wanted: the selected keys; None for all.
+            patience_seconds: how long trades wait for missing ones before them.
+            held_at_most: number of waiting trades, over all markets, above which the oldest gap is given.
+        """
         self.ready: deque[Item] = deque()
         self.undecodable_records = 0
         self._codec = codec
@@ -146,9 +154,9 @@ class RecordFlow:
         if given is not None:
             self.ready.append(item._replace(is_late=True) if given.is_late else item)
 
-    def _give(self, place: tuple[str, str], items: Iterable[Given[StreamedRecord[Any]] | Hole]) -> None:
+    def _give(self, place: tuple[str, str], items: Iterable[Given[StreamedRecord[Any]] | Gap]) -> None:
         for item in items:
-            if isinstance(item, Hole):
+            if isinstance(item, Gap):
                 self.ready.append(item)
             elif item.is_late:
                 self.ready.append(item.item._replace(is_late=True))
@@ -181,6 +189,15 @@ class MergedFlow:
         patience_seconds: float = PATIENCE_SECONDS,
         window_seconds: float = WINDOW_SECONDS,
     ) -> None:
+        """Prepare without records.
+
+        Args:
+            codec: decodes the records.
+            places: the partitions to merge; the order of their topics decides between records of one time.
+            wanted: the selected keys; None for all.
+            patience_seconds: how long trades wait for missing ones before them.
+            window_seconds: how late, relative to its partition, a record is still sorted into place.
+        """
         self.ready: deque[Item] = deque()
         chosen = list(places)
         self._codec, self._wanted, self._patience = codec, wanted, patience_seconds
@@ -272,23 +289,23 @@ class MergedFlow:
 
     def _sort(self, place: Place, flow: RecordFlow, now: float) -> None:
         """Sort a partition's items into the order; a gap goes right before the trade that follows it."""
-        rank, holes, merge = self._ranks[place[0]], list[Hole](), self._merge
+        rank, gaps, merge = self._ranks[place[0]], list[Gap](), self._merge
         while flow.ready:
             item = flow.ready.popleft()
-            if isinstance(item, Hole):
-                holes.append(item)
+            if isinstance(item, Gap):
+                gaps.append(item)
                 continue
-            slot = Slot(item.time, rank, item.partition, _number(item), item.offset)
+            sort_key = SortKey(item.time, rank, item.partition, _number(item), item.offset)
             is_late = merge.is_behind(place, item.time) or (item.is_late and item.name == "Trade")
             key = f"{item.name} {item.symbol}"
-            for hole in holes:
-                merge.add(place, key, slot._replace(offset=-1), hole, is_late=is_late, now=now)
-            holes.clear()
+            for gap in gaps:
+                merge.add(place, key, sort_key._replace(offset=-1), gap, is_late=is_late, now=now)
+            gaps.clear()
             # An item that is late, but in time for its place in the order, does not delay the items before it.
             if item.is_late is not is_late:
-                merge.add(place, key, slot, item._replace(is_late=is_late), is_late=item.is_late, now=now)
+                merge.add(place, key, sort_key, item._replace(is_late=is_late), is_late=item.is_late, now=now)
             else:
-                merge.add(place, key, slot, item, is_late=is_late, now=now)
+                merge.add(place, key, sort_key, item, is_late=is_late, now=now)
         merge.hold(place, min(flow.times(), default=inf))
 
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from aiokafka.structs import ConsumerRecord
+
 from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.record_coverage import TopicCoverage
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.stream_names import STREAMS_OF_TOPICS
+from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.bus.topics import Topic
 from backpack_streams.errors import CodecError, UsageError
 
@@ -32,13 +35,16 @@ LATE_SECONDS: Final = 600.0
 _LOOKED_BACK: Final = 1_000
 _LOOKED_BACK_AT_MOST: Final = 16_000
 _GROWTH: Final = 4
-_POLL_MILLIS: Final = 200
 _FORGET_SECONDS: Final = 600.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def millis(moment: Moment) -> int:
-    """Return the first whole millisecond since the Unix epoch that is not before a moment: Kafka's timestamps are no finer."""
+    """Return the first whole millisecond since the Unix epoch that is not before a moment: Kafka's timestamps are no finer.
+
+    Args:
+        moment: a `datetime`, in UTC if it has no zone, or microseconds since the Unix epoch.
+    """
     if isinstance(moment, int):
         return -(-moment // 1000)
     return -((_EPOCH - (moment if moment.tzinfo else moment.replace(tzinfo=UTC))) // timedelta(milliseconds=1))
@@ -78,6 +84,12 @@ async def starts_of(
 ) -> Mapping[Place, int]:
     """Return the first offset to read of each partition.
 
+    Args:
+        reader: asks Kafka.
+        start: `new`, `beginning`, or a moment by Kafka's timestamps.
+        places: the partitions.
+        ends: their current end offsets.
+
     Raises:
         BusError: Kafka does not answer.
     """
@@ -92,6 +104,12 @@ async def starts_of(
 
 async def stops_of(reader: Reader, until: Moment, places: Sequence[Place], late_seconds: float) -> dict[Place, int]:
     """Return, for each partition, the end of the records from before a past moment, late records included.
+
+    Args:
+        reader: asks Kafka.
+        until: the moment, exclusive, by Kafka's timestamps.
+        places: the partitions.
+        late_seconds: how far past the moment to read.
 
     Raises:
         BusError: Kafka does not answer.
@@ -121,12 +139,14 @@ class Watermarks:
             self.by_topic[topic.name] = TopicCoverage(topic.name, full_name, self.place, ends, partitions, wanted)
 
     async def join(self, reader: Reader) -> dict[Place, int]:
-        """Read the existing watermarks, as far back as needed to know what covers the streams. Assigns the reader anew.
+        """Read the existing watermarks, as far back as needed to know what covers the streams. The reader's assignment is replaced.
 
-        Returns where to read on; empty if no producer stream fills the topics, or if there is no topic of watermarks.
+        Returns:
+            The offset to read on from, by partition; empty if no producer stream fills the topics, or if there is no
+            topic of watermarks.
 
         Raises:
-            BusError: Kafka does not answer.
+            BusError: Kafka does not answer, or the topic could not be read to its end.
         """
         if not self.by_topic or not await reader.has(self.place[0]):
             return {}
@@ -135,23 +155,17 @@ class Watermarks:
         back = _LOOKED_BACK
         while True:
             start = max(begin, end - back)
-            await self._read(reader, start, end)
+            with reader.searching():
+                await read_to_end(reader, {self.place: start}, {self.place: end}, self._take_old)
             is_enough = not any(each.is_incomplete() for each in self.by_topic.values())
             if is_enough or start == begin or back >= _LOOKED_BACK_AT_MOST:
                 self._next_offset = end
                 return {self.place: end}
             back = min(_GROWTH * back, _LOOKED_BACK_AT_MOST)
 
-    async def _read(self, reader: Reader, start: int, end: int) -> None:
-        if start >= end:
-            return
-        reader.assign({self.place: start})
-        with reader.searching():
-            while await reader.position(self.place) < end:
-                for batch in (await reader.poll(_POLL_MILLIS)).values():
-                    for record in batch:
-                        if record.offset < end:
-                            self.take(record, time.monotonic(), is_new=False)
+    def _take_old(self, _: Place, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            self.take(record, time.monotonic(), is_new=False)
 
     def take(self, record: KafkaRecord, now: float, *, is_new: bool = True) -> None:
         """Take a record of the watermarks' topic; `now` in monotonic seconds. Ignores a new record from before the join."""

@@ -9,7 +9,7 @@ from backpack_streams.books.record_flow import PATIENCE_SECONDS
 from backpack_streams.books.record_join import LATE_SECONDS, Start, Until, check_range
 from backpack_streams.books.record_reading import RecordReading, Wanted
 from backpack_streams.books.record_topic import RecordTopic
-from backpack_streams.books.streamed import Hole, StreamedRecord, is_of
+from backpack_streams.books.streamed import Gap, StreamedRecord, is_of
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
@@ -17,7 +17,7 @@ from backpack_streams.bus.stream_names import STREAMS_OF_TOPICS
 from backpack_streams.bus.topics import topic_of_full_name
 from backpack_streams.errors import BookError, UsageError
 
-__all__ = ["Hole", "RecordStream", "Start", "StreamedRecord", "Until", "is_of"]
+__all__ = ["Gap", "RecordStream", "Start", "StreamedRecord", "Until", "is_of"]
 
 Value = TypeVar("Value")
 
@@ -126,6 +126,11 @@ class RecordStream(Generic[Value]):
         self._turn = Turn("the record stream")
 
     async def __aenter__(self) -> Self:
+        """Connect, and find the offsets to start from.
+
+        Raises:
+            BusError: Kafka is unreachable, or a topic does not exist.
+        """
         await self._reader.__aenter__()
         try:
             await self._reading.join()
@@ -144,30 +149,30 @@ class RecordStream(Generic[Value]):
 
     # Reading --------------------------------------------------------------------------------------------------
 
-    def __aiter__(self) -> Iteration[StreamedRecord[Value] | Hole]:
+    def __aiter__(self) -> Iteration[StreamedRecord[Value] | Gap]:
         return self.events()
 
-    def events(self) -> Iteration[StreamedRecord[Value] | Hole]:
+    def events(self) -> Iteration[StreamedRecord[Value] | Gap]:
         """Return an iterator over every record and every gap; `async for` over the stream is the same."""
         return Iteration(self._turn, self._next)
 
-    def rounds(self) -> Iteration[Iterator[StreamedRecord[Value] | Hole]]:
+    def rounds(self) -> Iteration[Iterator[StreamedRecord[Value] | Gap]]:
         """Return an iterator over the same items, in the batches that Kafka delivers; an empty batch every 0.2 s while it has none.
 
         The rest of an abandoned batch comes with the next one.
         """
         return Iteration(self._turn, self._next_round)
 
-    def take(self) -> StreamedRecord[Value] | Hole | None:
+    def take(self) -> StreamedRecord[Value] | Gap | None:
         """Return the next record or gap if it has been read already; None if Kafka has to be polled."""
         return self._reading.take()
 
-    async def _next(self) -> StreamedRecord[Value] | Hole:
+    async def _next(self) -> StreamedRecord[Value] | Gap:
         while (item := self.take()) is None:
             await self._fill()
         return item
 
-    async def _next_round(self) -> Iterator[StreamedRecord[Value] | Hole]:
+    async def _next_round(self) -> Iterator[StreamedRecord[Value] | Gap]:
         item = self.take()
         if item is None:
             await self._fill()

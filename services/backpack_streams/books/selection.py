@@ -22,10 +22,14 @@ class Selection:
     """
 
     def __init__(self, symbols: str | Iterable[str] | None = None, kinds: str | Iterable[str] | None = None) -> None:
-        """Check the selection; None or "all" selects all markets.
+        """Check the selection.
+
+        Args:
+            symbols: names, patterns and kinds (`kind:PERP`); None or `all` selects all markets.
+            kinds: only markets of these kinds, in upper or lower case; None for all kinds.
 
         Raises:
-            UsageError: the selection is empty, a kind has no name, or "all" is combined with symbols.
+            UsageError: the selection is empty, a kind has no name, or `all` is combined with symbols.
         """
         given = None if symbols is None else _listed(symbols, "symbol")
         if given is not None and ALL in given:

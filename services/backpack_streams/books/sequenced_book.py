@@ -5,7 +5,7 @@ from collections.abc import Callable
 from backpack_streams.books.adoption import Adoption, Contradiction, Epoch, is_in_future
 from backpack_streams.books.followed_book import FollowedBook
 from backpack_streams.books.order_book import OrderBook
-from backpack_streams.books.snapshot import Levels, Root, Snapshot
+from backpack_streams.books.snapshot import BaseSnapshot, Levels, Snapshot
 from backpack_streams.books.status import Outcome, Presentation, Status
 from backpack_streams.books.update_buffer import Update, UpdateBuffer
 from backpack_streams.errors import BookError
@@ -14,7 +14,7 @@ from backpack_streams.sequencing.restart import (
     TOLERANCE_MICROSECONDS,
     Position,
     followed,
-    restarted_by_seed,
+    restarted_by_snapshot,
     restarted_by_update,
     update_is_outdated,
 )
@@ -50,11 +50,11 @@ class SequencedBook:
         "_shown",
         "_state",
         "_wall_us",
+        "base",
         "book",
         "breaks",
         "duplicates",
         "engine_time",
-        "root",
     )
 
     def __init__(self, shown: Presentation, buffer: UpdateBuffer, reason: str, wall_us: Callable[[], int]) -> None:
@@ -65,7 +65,7 @@ class SequencedBook:
         self.duplicates = 0
         self.breaks = 0
         """How often the book left `LIVE`."""
-        self.root: Root | None = None
+        self.base: BaseSnapshot | None = None
         """Base snapshot of `book`: the exchange's snapshot that it is based on; None before the first."""
         self._shown = shown
         self._state = Status.SYNCING
@@ -110,9 +110,18 @@ class SequencedBook:
     # Events ---------------------------------------------------------------------------------------------------
 
     def on_update(self, first_id: int, last_id: int, engine_time: int | None, bids: Levels, asks: Levels) -> Outcome:
-        """Take one depth update: `U`, `u`, engine time in µs, absolute levels in units of 10**-18.
+        """Take one depth update.
 
-        Returns APPLIED, DUPLICATE, BUFFERED, BROKE, MENDED, or RESEEDED if the sequence broke and the pending snapshot restored the book.
+        Args:
+            first_id: the exchange's `U`.
+            last_id: the exchange's `u`.
+            engine_time: its time (µs since the Unix epoch); None if unknown.
+            bids: (price, quantity) in units of 10**-18; quantities are absolute, and zero deletes a level.
+            asks: the same for the asks.
+
+        Returns:
+            APPLIED, DUPLICATE, BUFFERED, BROKE, RESUMED, or RESYNCED if the sequence broke and the pending snapshot
+            restored the book.
         """
         if self._state is not _LIVE:
             return self._wait(Update(first_id, last_id, engine_time, bids, asks))
@@ -128,7 +137,7 @@ class SequencedBook:
             return self._break_chain(Update(first_id, last_id, engine_time, bids, asks))
         return self._drop_duplicate(Update(first_id, last_id, engine_time, bids, asks))
 
-    def on_seed(
+    def on_snapshot(
         self,
         last_update_id: int,
         engine_time: int | None,
@@ -137,23 +146,31 @@ class SequencedBook:
         *,
         bids_complete: bool = True,
         asks_complete: bool = True,
-        root: Root | None = None,
+        base: BaseSnapshot | None = None,
     ) -> Outcome:
-        """Take a snapshot: levels in any order, in units of 10**-18; engine time in µs.
+        """Take a snapshot.
 
-        `root`: its base snapshot; None if it is the exchange's own and its receive time is unknown.
+        Args:
+            last_update_id: id of the last update that it includes.
+            engine_time: its time (µs since the Unix epoch); None if unknown.
+            bids: (price, quantity) in units of 10**-18, in any order.
+            asks: the same for the asks.
+            bids_complete: False if the snapshot's limit truncated the bids.
+            asks_complete: the same for the asks.
+            base: its base snapshot; None if it is the exchange's own and its receive time is unknown.
 
-        Returns RESEEDED, KEPT, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a gap.
+        Returns:
+            RESYNCED, PENDING, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a gap.
         """
-        root, now_us = root or Root(last_update_id, engine_time), self._wall_us()
-        if is_in_future(engine_time, root, now_us):  # an impossible time is no evidence
-            engine_time, root = None, root._replace(engine_time=None)
-        snapshot = Snapshot(last_update_id, engine_time, bids, asks, bids_complete, asks_complete, root)
+        base, now_us = base or BaseSnapshot(last_update_id, engine_time), self._wall_us()
+        if is_in_future(engine_time, base, now_us):  # an impossible time is no evidence
+            engine_time, base = None, base._replace(engine_time=None)
+        snapshot = Snapshot(last_update_id, engine_time, bids, asks, bids_complete, asks_complete, base)
         newest = self._position()
-        if newest is not None and restarted_by_seed(newest, last_update_id, engine_time):
+        if newest is not None and restarted_by_snapshot(newest, last_update_id, engine_time):
             if self._is_believed() and not self._adoption.is_agreed(snapshot, Contradiction.RESTARTED, newest.last_id):
                 return Outcome.IGNORED
-            reason = f"sequence restarted: seed {last_update_id} is later than update {newest.last_id}"
+            reason = f"sequence restarted: snapshot {last_update_id} is later than update {newest.last_id}"
             self._begin_epoch(reason, Epoch(engine_time or 0, is_from_snapshot=True))
         elif self._state is _LIVE:
             return self._consider(snapshot)
@@ -219,33 +236,33 @@ class SequencedBook:
 
     def _consider(self, snapshot: Snapshot) -> Outcome:
         """Decide what to do with a snapshot that does not contradict a live book."""
-        if self._adoption.goes_back_to_wrong(snapshot.root):
+        if self._adoption.goes_back_to_wrong(snapshot.base):
             return Outcome.IGNORED
         last_id = self._chain.last_id or 0
         self._adoption.drop_pending(up_to=last_id)
         if snapshot.last_update_id < last_id:
             return Outcome.IGNORED
-        self._adoption.on_consistent(snapshot.root)
+        self._adoption.on_consistent(snapshot.base)
         if snapshot.last_update_id == last_id:
             return self._widen(snapshot)
         if not self._adoption.keep(snapshot):
             return Outcome.IGNORED
         if self._shown.has_watermark or not self._adoption.is_agreed(snapshot, Contradiction.AHEAD, last_id):
-            return Outcome.KEPT
+            return Outcome.PENDING
         return self._break(f"the exchange is ahead of update {last_id}, and no update has come since", last_id)
 
     def _widen(self, snapshot: Snapshot) -> Outcome:
         """Take a snapshot at the book's own update id if it knows more of a truncated side."""
         wider = OrderBook()
         try:
-            wider.seed(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
+            wider.load(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
         except BookError:  # a snapshot that contradicts itself is no evidence against an intact sequence
             return Outcome.IGNORED
         if not wider.covers_more_than(self.book):
             return Outcome.IGNORED
         self.book.follow_snapshot(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
-        self.root = snapshot.root
-        return Outcome.RESEEDED
+        self.base = snapshot.base
+        return Outcome.RESYNCED
 
     # While not live -------------------------------------------------------------------------------------------
 
@@ -279,7 +296,7 @@ class SequencedBook:
         self._resumes_to = None
         self._become_live(self.engine_time)
         self._follow_buffer()
-        return Outcome.MENDED if self._state is _LIVE else Outcome.BROKE
+        return Outcome.RESUMED if self._state is _LIVE else Outcome.BROKE
 
     def _keep(self, update: Update) -> None:
         self._buffer.append(update)
@@ -306,8 +323,8 @@ class SequencedBook:
 
     def _forget_future(self, snapshot: Snapshot, now_us: int) -> None:
         """Drop the state that an update stamped in the future has blocked."""
-        root = snapshot.root
-        genuine = (each.last_id for each in self._buffer if not is_in_future(each.engine_time, root, now_us))
+        base = snapshot.base
+        genuine = (each.last_id for each in self._buffer if not is_in_future(each.engine_time, base, now_us))
         self._adoption.forget_future(snapshot, max(*genuine, self._late_to, self.last_update_id or 0), now_us)
         if self._adoption.epoch is None:
             self._chain.begin_anew(None)
@@ -316,19 +333,19 @@ class SequencedBook:
 
     def _adopt(self, snapshot: Snapshot) -> str | None:
         """Make the book live from a snapshot; if it is refused, return why and change nothing."""
-        seed_id = snapshot.last_update_id
+        snapshot_id = snapshot.last_update_id
         refusal = self._adoption.refusal(snapshot, self._newest, self._buffer.dropped_to)
         if refusal is not None:
             return refusal
-        first = self._buffer.first_after(seed_id)
-        if first is not None and first.first_id > seed_id + 1:
-            return f"seed {seed_id} behind the first update {first.first_id}"
+        first = self._buffer.first_after(snapshot_id)
+        if first is not None and first.first_id > snapshot_id + 1:
+            return f"snapshot {snapshot_id} behind the first update {first.first_id}"
         try:
             self.book.follow_snapshot(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
         except BookError as error:
-            return f"seed {seed_id} refused: {error}"
-        self._chain.seed(seed_id, snapshot.engine_time)
-        self.root = snapshot.root
+            return f"snapshot {snapshot_id} refused: {error}"
+        self._chain.start_at(snapshot_id, snapshot.engine_time)
+        self.base = snapshot.base
         self._become_live(snapshot.engine_time)
         return None
 
@@ -341,4 +358,4 @@ class SequencedBook:
         """Offer the waiting updates after the snapshot, in the order of their ids; after a gap they wait again."""
         for update in self._buffer.take_all():
             self.on_update(*update)
-        return Outcome.RESEEDED if self._state is _LIVE else Outcome.BROKE
+        return Outcome.RESYNCED if self._state is _LIVE else Outcome.BROKE

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-__all__ = ["SEED", "Levels", "Root", "Snapshot"]
+__all__ = ["SEED", "BaseSnapshot", "Levels", "Snapshot"]
 
 SEED: Final = "SEED"
 """Origin of a BookSnapshot record that holds the exchange's own answer; every other origin was built from Kafka."""
@@ -12,15 +12,21 @@ Levels = Sequence[tuple[int, int]]
 """Prices and quantities in units of 10**-18."""
 
 
-class Root(NamedTuple):
-    """Base snapshot: the exchange's snapshot that a book is based on; its update id, engine time and receive time (µs, None if unknown)."""
+class BaseSnapshot(NamedTuple):
+    """The exchange's snapshot that a book is based on.
+
+    Attributes:
+        last_update_id: the id of the last update that it includes; 0 if unknown.
+        engine_time: its time (µs since the Unix epoch); None if unknown.
+        received_time: when it was received (µs since the Unix epoch); None if unknown.
+    """
 
     last_update_id: int
     engine_time: int | None
     received_time: int | None = None
 
     @classmethod
-    def of_record(cls, snapshot: Mapping[str, Any]) -> "Root":
+    def of_record(cls, snapshot: Mapping[str, Any]) -> "BaseSnapshot":
         """Return the base snapshot of a BookSnapshot record: the record itself if it is the exchange's.
 
         Without `seed_update_id`, treat the base as id 0, so that any later audit mismatch invalidates it.
@@ -41,4 +47,4 @@ class Snapshot(NamedTuple):
     asks: Levels
     bids_complete: bool
     asks_complete: bool
-    root: Root
+    base: BaseSnapshot

@@ -101,7 +101,12 @@ class Standing:
         return self._reason
 
     def vouch(self, as_of: int, until: float) -> None:
-        """Record a watermark: the book is complete as of `as_of` (µs); the watermark expires at `until` (monotonic seconds)."""
+        """Record a watermark that covers the book.
+
+        Args:
+            as_of: the moment as of which the book is complete (µs since the Unix epoch, the producer's clock).
+            until: when the watermark expires, in seconds of the clock given to the constructor.
+        """
         self.as_of, self.until, self._reason = as_of, until, ""
 
     def refuse(self, reason: str, how: Unvouched = Unvouched.STALE) -> None:

@@ -129,6 +129,12 @@ class BookStream:
         self._is_closing = False
 
     async def __aenter__(self) -> Self:
+        """Connect, find the snapshots and offsets to start from, and start to read.
+
+        Raises:
+            BusError: Kafka is unreachable, or a topic does not exist.
+            UsageError: the exchange does not list a symbol.
+        """
         await self._reader.__aenter__()
         try:
             market_ends = await self._live.read_listing()

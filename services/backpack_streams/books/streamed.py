@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeGuard, TypeVar
 
-from backpack_streams.sequencing.trade_order import Hole
+from backpack_streams.sequencing.trade_order import Gap
 
-__all__ = ["Hole", "StreamedRecord", "exchange_time", "is_of", "order_time", "sequence_time"]
+__all__ = ["Gap", "StreamedRecord", "exchange_time", "is_of", "order_time", "sequence_time"]
 
 Value = TypeVar("Value")
 Record = TypeVar("Record")
@@ -18,9 +18,16 @@ _WRONG_AT_MOST_MICROS: Final = 25 * 3_600_000_000
 class StreamedRecord(NamedTuple, Generic[Value]):
     """One record. Prices, quantities and rates in `value` are `Decimal`; times are microseconds since the Unix epoch, UTC.
 
-    `topic` is without the prefix; `name` is the record's type. `value` is None for a tombstone, with which a compacted topic deletes a
-    key. `is_late`: the record came after records that should follow it. `time` determines the order: the engine time, otherwise the event
-    time, otherwise the receive time; for a tombstone Kafka's timestamp.
+    Attributes:
+        topic: the topic, without the prefix.
+        name: the record's type, such as `Trade`.
+        symbol: the record's key, usually the market.
+        value: the decoded fields; None for a tombstone, with which a compacted topic deletes a key.
+        partition: the partition that it was read from.
+        offset: its offset there.
+        is_late: whether it came after records that should follow it.
+        time: determines the order: the engine time, otherwise the event time, otherwise the time at which we received
+            or made it; for a tombstone Kafka's timestamp.
     """
 
     topic: str
@@ -33,15 +40,20 @@ class StreamedRecord(NamedTuple, Generic[Value]):
     time: int = 0
 
 
-def is_of(item: "StreamedRecord[Any] | Hole", record: type[Record]) -> TypeGuard[StreamedRecord[Record]]:
+def is_of(item: "StreamedRecord[Any] | Gap", record: type[Record]) -> TypeGuard[StreamedRecord[Record]]:
     """Return whether `item` is a record of this type with a value; also narrows its type: `if is_of(item, Trade): ...`."""
     return isinstance(item, StreamedRecord) and item.name == record.__name__ and item.value is not None
 
 
 def exchange_time(value: Mapping[str, Any], ahead_at_most_us: int = AHEAD_AT_MOST_MICROS) -> int:
-    """Return when the exchange made a record's event, in µs: the engine time, otherwise the event time; 0 if neither is known.
+    """Return when the exchange made a record's event: the engine time, otherwise the event time; 0 if neither is known.
 
-    A time more than `ahead_at_most_us` after the receive time is impossible, and is replaced by that: it must not delay other records.
+    A time that is too far after the receive time is impossible, and is replaced by that: it must not delay other
+    records.
+
+    Args:
+        value: the decoded record; times in µs since the Unix epoch.
+        ahead_at_most_us: how far the time may be after the receive time (µs).
     """
     stated = value.get("engine_time")
     if stated is None:

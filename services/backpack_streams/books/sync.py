@@ -26,7 +26,17 @@ _LOOK_AT_THREAD_SECONDS: Final = 0.5
 
 
 class BookCopy(NamedTuple):
-    """A frozen copy of a book with its status. Times are microseconds since the Unix epoch."""
+    """A frozen copy of a book with its status. Times are microseconds since the Unix epoch.
+
+    Attributes:
+        symbol: the market.
+        status: whether and how you may use the book.
+        reason: why it is not `LIVE`; empty if it is.
+        since: start of the status; None if unknown.
+        last_update_id: id of the last update that the book includes; None before the first snapshot.
+        engine_time: time of that update, or of the snapshot if no update has followed; None if unknown.
+        book: the copy, which you may change.
+    """
 
     symbol: str
     status: Status

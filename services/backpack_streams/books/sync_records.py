@@ -11,7 +11,7 @@ from backpack_streams.books.record_flow import PATIENCE_SECONDS
 from backpack_streams.books.record_join import LATE_SECONDS, Start, Until
 from backpack_streams.books.record_stream import RecordStream
 from backpack_streams.books.record_topic import RecordTopic
-from backpack_streams.books.streamed import Hole, StreamedRecord
+from backpack_streams.books.streamed import Gap, StreamedRecord
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 
@@ -76,8 +76,8 @@ class Records(Generic[Value]):
         """Check the arguments; does not connect. The arguments and errors are those of `RecordStream`."""
         self._stream: RecordStream[Any] = RecordStream(kafka, topics, symbols, **options)
         self._thread = LoopThread("records", "the record stream")
-        self._events: Iteration[StreamedRecord[Any] | Hole] = self._stream.events()
-        self._taken: deque[StreamedRecord[Any] | Hole] = deque()
+        self._events: Iteration[StreamedRecord[Any] | Gap] = self._stream.events()
+        self._taken: deque[StreamedRecord[Any] | Gap] = deque()
 
     def __enter__(self) -> Self:
         """Start the thread and connect.
@@ -105,7 +105,7 @@ class Records(Generic[Value]):
         """Iterate over every record and every gap; ends at `until`, otherwise never."""
         return self
 
-    def __next__(self) -> StreamedRecord[Value] | Hole:
+    def __next__(self) -> StreamedRecord[Value] | Gap:
         if not self._taken and not self._thread.ask(self._take()):
             raise StopIteration
         return self._taken.popleft()

@@ -18,10 +18,14 @@ _Item = TypeVar("_Item")
 def believed_times(
     latest: int, times: Sequence[int], received_us: Callable[[int], int | None] = lambda _: None
 ) -> list[int]:
-    """Return the times (µs) of a partition's next records, with implausibly late ones replaced by the time before them.
+    """Return the times of a partition's next records, with implausibly late ones replaced by the time before them.
 
-    `latest` is the latest time believed so far, 0 before the first. A jump is believed if the record was received at that time
-    (`received_us`, by index in `times`; None if unknown), or if at least half of the next records confirm it.
+    A jump is believed if the record was received at that time, or if at least half of the next records confirm it.
+
+    Args:
+        latest: the latest time believed so far (µs since the Unix epoch), 0 before the first.
+        times: the stated times of the next records (µs since the Unix epoch).
+        received_us: returns the receive time of a record by its index in `times`; None if unknown.
     """
     believed: list[int] = []
     for index, time_us in enumerate(times):
@@ -134,6 +138,11 @@ class Pace:
     """Replays the past in real time: says which past moment corresponds to now."""
 
     def __init__(self, start_us: int) -> None:
+        """Prepare; the first call of `moment_us` starts the clock.
+
+        Args:
+            start_us: the past moment at which the replay begins (µs since the Unix epoch).
+        """
         self._start_us = start_us
         self._started: float | None = None
 

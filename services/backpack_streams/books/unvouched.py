@@ -40,5 +40,5 @@ def why_not(
         )
     wanted = coverage.wanted_by(stream)
     if wanted:
-        return f"{wanted[0]} has not covered {stream}{since}: its subscription does not stand", Unvouched.STALE
+        return f"{wanted[0]} has not covered {stream}{since}: its subscription is not confirmed", Unvouched.STALE
     return f"no producer {'vouches' if as_of is None else 'has vouched'} for {stream}{since}", Unvouched.STALE

@@ -40,6 +40,12 @@ class BufferBudget:
     __slots__ = ("_buffers", "_held", "book_bytes", "dropped", "total_bytes")
 
     def __init__(self, total_bytes: int = TOTAL_BYTES, book_bytes: int = BOOK_BYTES) -> None:
+        """Create a limit that no buffer uses yet.
+
+        Args:
+            total_bytes: memory for all buffers together.
+            book_bytes: memory for the buffer of one book; no more than `total_bytes` counts.
+        """
         self.total_bytes = total_bytes
         self.book_bytes = min(book_bytes, total_bytes)
         self.dropped = 0
@@ -90,6 +96,15 @@ class UpdateBuffer:
     )
 
     def __init__(self, limit: int, budget: BufferBudget | None = None) -> None:
+        """Create an empty buffer.
+
+        Args:
+            limit: maximum number of updates, 1 or more.
+            budget: the memory limit to share with other buffers; None for one of its own.
+
+        Raises:
+            BookError: `limit` is below 1.
+        """
         if limit < 1:
             raise BookError(f"a buffer of {limit} updates cannot hold any; set 1 or more")
         self._limit = limit

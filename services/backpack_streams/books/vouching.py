@@ -46,7 +46,7 @@ class Disproof(NamedTuple):
 class Vouching:
     """Takes watermarks and possible proofs of books; `refresh` decides for each book whether it may be LIVE.
 
-    With `max_age` None every book may be LIVE. `now` is in monotonic seconds throughout.
+    With `max_age` None every book may be LIVE. `now` is in seconds of `clock`, by default monotonic.
     """
 
     def __init__(
@@ -58,7 +58,16 @@ class Vouching:
         max_age: float | None = MAX_AGE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare. `place_of` gives the partition of a market's updates, or None if the market is not selected."""
+        """Prepare without watermarks.
+
+        Args:
+            codec: decodes the records.
+            prefix: prefix of every topic name.
+            depth_topic: full name of the topic of updates.
+            place_of: returns the partition of a market's updates, or None if the market is not selected.
+            max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
+            clock: returns the current time, in seconds.
+        """
         self.place: Place = (prefix + WATERMARK_TOPIC, 0)
         self.max_age = max_age
         self._codec = codec
@@ -163,13 +172,15 @@ class Vouching:
             if self.max_age is not None and market.is_whole:
                 market.proof_from = self._proof_from(market, self._settle(market, self._runs(market)))
 
-    def on_seed(self, market: MarketBook, seed: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
+    def on_snapshot(self, market: MarketBook, snapshot: Mapping[str, Any], outcome: Outcome, is_new: bool) -> None:
         """Take a snapshot that a book has received, with its outcome. `is_new`: it was written after this reader joined."""
-        is_of_book = outcome in (Outcome.RESEEDED, Outcome.BROKE)
-        if is_of_book or (outcome is not Outcome.REFUSED and seed["last_update_id"] >= (market.last_update_id or 0)):
-            market.standing.claims.append(self.claim(seed, is_new))
+        is_of_book = outcome in (Outcome.RESYNCED, Outcome.BROKE)
+        if is_of_book or (
+            outcome is not Outcome.REFUSED and snapshot["last_update_id"] >= (market.last_update_id or 0)
+        ):
+            market.standing.claims.append(self.claim(snapshot, is_new))
             self._has_news = True
-        if outcome is Outcome.RESEEDED:  # a producer that vouched for the old book may not vouch for the new one
+        if outcome is Outcome.RESYNCED:  # a producer that vouched for the old book may not vouch for the new one
             list(self._look_at(market, self.clock()))
 
     def on_lost(self, market: MarketBook, depth_next: int) -> None:
@@ -177,16 +188,16 @@ class Vouching:
         market.standing.on_lost(self.coverage.next_offset, depth_next)
         self._has_news = True
 
-    def claim(self, seed: Mapping[str, Any], is_new: bool) -> Claim:
+    def claim(self, snapshot: Mapping[str, Any], is_new: bool) -> Claim:
         """Return what a BookSnapshot record claims.
 
         An exchange answer states when it was requested. Without that, it was written after everything read before it.
         """
-        if seed["origin"] != SEED:
-            runs = (RunKey(run["instance"], run["since"]) for run in seed.get("covered_by") or ())
-            return Claim(seed["last_update_id"], frozenset(runs), None, seed["delta_offset"])
-        asked = seed.get("watermark_offset")
-        return Claim(seed["last_update_id"], frozenset(), self._seen_before if asked is None and is_new else asked)
+        if snapshot["origin"] != SEED:
+            runs = (RunKey(run["instance"], run["since"]) for run in snapshot.get("covered_by") or ())
+            return Claim(snapshot["last_update_id"], frozenset(runs), None, snapshot["delta_offset"])
+        asked = snapshot.get("watermark_offset")
+        return Claim(snapshot["last_update_id"], frozenset(), self._seen_before if asked is None and is_new else asked)
 
     def keys(self, market: MarketBook, claim: Claim) -> frozenset[RunKey]:
         """Return the runs in which a claim proves this market's book."""
@@ -205,9 +216,9 @@ class Vouching:
         disproofs, self._disproofs = self._disproofs, []
         return disproofs
 
-    def producers(self, market: MarketBook, now: float) -> int:
+    def producers(self, market: MarketBook) -> int:
         """Return the number of producers that cover this market and have been heard from recently."""
-        runs = self.coverage.runs(stream_of(market.symbol))
+        runs, now = self.coverage.runs(stream_of(market.symbol)), self.clock()
         return sum(now - run.producer.heard_at <= MAX_AGE_SECONDS for run in runs)
 
     def oldest_claim(self, markets: Iterable[MarketBook]) -> int | None:
@@ -258,7 +269,7 @@ class Vouching:
                 outcome = self._go_for_snapshot(market, runs)
         if outcome is not None:
             yield market, outcome
-            if outcome is Outcome.RESEEDED:
+            if outcome is Outcome.RESYNCED:
                 yield from self._look_at(market, now)
                 return
         is_vouched = standing.is_vouched

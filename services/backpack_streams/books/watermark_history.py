@@ -7,6 +7,7 @@ from typing import Final
 from backpack_streams.books.market_book import MarketBook
 from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
 
 __all__ = ["read_watermarks"]
 
@@ -16,17 +17,24 @@ LOOKED_BACK_AT_MOST: Final = 16_000
 STATED_WITHIN: Final = 200
 """How many records before a snapshot's watermark offset to look for the statements valid at that time."""
 _GROWTH: Final = 4
-_POLL_MILLIS: Final = 200
 
 
 async def read_watermarks(reader: Reader, vouching: Vouching, markets: Collection[MarketBook]) -> dict[Place, int]:
-    """Feed the existing watermarks to `vouching`; returns where to read on, empty if there is no such topic. Assigns the reader anew.
+    """Feed the existing watermarks to `vouching`. The reader's assignment is replaced.
 
-    It reads back to before the exchange snapshots that the books are based on, within bounds: a run that covered a stream at that time
-    and still does proves its book.
+    It reads back to before the exchange snapshots that the books are based on, within bounds: a run that covered a
+    stream at that time and still does proves its book.
+
+    Args:
+        reader: asks Kafka.
+        vouching: starts over with the watermarks that are read.
+        markets: the books to judge by them.
+
+    Returns:
+        The offset to read on from, by partition; empty if there is no topic of watermarks.
 
     Raises:
-        BusError: Kafka is unreachable.
+        BusError: Kafka is unreachable, or the topic could not be read to its end.
     """
     place = vouching.place
     if not await reader.has(place[0]):
@@ -39,19 +47,11 @@ async def read_watermarks(reader: Reader, vouching: Vouching, markets: Collectio
         back = min(back, LOOKED_BACK_AT_MOST)
         start = max(begin, end - back)
         vouching.join(end, asked_at)
-        await _read(reader, vouching, start, end)
+        with reader.searching():
+            await read_to_end(
+                reader, {place: start}, {place: end}, lambda _, records: vouching.take(records, time.monotonic())
+            )
         if start == begin or back == LOOKED_BACK_AT_MOST or not vouching.coverage.is_incomplete():
             vouching.expect_updates(markets)
             return {place: end}
         back *= _GROWTH
-
-
-async def _read(reader: Reader, vouching: Vouching, start: int, end: int) -> None:
-    place = vouching.place
-    if start >= end:
-        return
-    reader.assign({place: start})
-    with reader.searching():
-        while await reader.position(place) < end:
-            for batch in (await reader.poll(_POLL_MILLIS)).values():
-                vouching.take([record for record in batch if record.offset < end], time.monotonic())

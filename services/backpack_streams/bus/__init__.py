@@ -1,1 +1,1 @@
-"""Kafka's side: topics, schemas, codec, publisher, reader, admin and security. Knows no exchange."""
+"""The Kafka side: topics, schemas, codec, publisher, reader, admin and security. Does not depend on the exchange."""

@@ -1,8 +1,8 @@
-/* DepthUpdate records between text and Avro bytes: what quick_depth.py does, for the usual record, in a tenth of the time.
+/* Converts DepthUpdate records between text and Avro bytes: as quick_depth.py, for usual records, in a tenth of the time.
 
-   Both functions return None for whatever is not as always (a sign, an exponent, a number with too many digits, an array in
-   several blocks, bytes that end early): the way in Python then does the work or says what is wrong. So nothing is decided here
-   but how the usual bytes look, and quick_depth.py compares that with the schema's engine before it uses this module.
+   Both functions return None for unusual input (a sign, an exponent, a number with too many digits, an array in several
+   blocks, truncated bytes). The Python code then handles it or raises. This module thus decides only the bytes of usual
+   records, and quick_depth.py compares those with the schema's engine before it uses this module.
 
    Avro specification: "Binary Encoding" (zigzag, variable length, blocks of arrays), "Decimal" (big-endian two's complement). */
 
@@ -15,7 +15,7 @@
 
 /* ---- writing ---- */
 
-/* One side; NULL for levels that are no list of pairs of plain numbers. `levels` is a list. */
+/* Writes one side. `levels` is a list. NULL if its items are not pairs of plain numbers. */
 static uint8_t *put_levels(uint8_t *out, PyObject *levels)
 {
     Py_ssize_t count = PyList_GET_SIZE(levels);
@@ -66,7 +66,7 @@ static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t coun
     uint8_t *out = start;
     memcpy(out, PyBytes_AS_STRING(args[0]), head);
     out += head;
-    *out++ = 2; /* the branch of a nullable field that holds a value */
+    *out++ = 2; /* the union branch with a value */
     out = put_long(out, event_time);
     *out++ = has_engine_time ? 2 : 0;
     if (has_engine_time)
@@ -108,7 +108,7 @@ static int64_t take_long(input_t *in)
     return 0;
 }
 
-/* A nullable long: whether there is one. */
+/* Reads the branch of a nullable long; returns whether a value follows. */
 static int take_branch(input_t *in)
 {
     int64_t branch = take_long(in);
@@ -129,7 +129,7 @@ static const uint8_t *take_bytes(input_t *in, int64_t *size)
     return bytes;
 }
 
-/* Text that nobody asks for; what is not ASCII may be no UTF-8 either, so it goes the way in Python. */
+/* Skips text. Text that is not ASCII may be invalid UTF-8, so it is left to the Python code. */
 static void skip_text(input_t *in)
 {
     int64_t size;
@@ -139,7 +139,7 @@ static void skip_text(input_t *in)
             in->failed = 1;
 }
 
-/* A number in units of 10**-18 as a Python int; NULL with `failed` for bytes longer than any of ours, NULL without for an error. */
+/* Reads a number in units of 10**-18 as a Python int. NULL with `failed` set: too many bytes; NULL without: a Python error. */
 static PyObject *take_number(input_t *in)
 {
     int64_t size;
@@ -164,7 +164,7 @@ static PyObject *take_number(input_t *in)
 static PyObject *take_levels(input_t *in)
 {
     int64_t count = take_long(in);
-    if (in->failed || count < 0 || count > (in->end - in->at) / 4) { /* a level takes four bytes at the least */
+    if (in->failed || count < 0 || count > (in->end - in->at) / 4) { /* a level takes at least four bytes */
         in->failed = 1;
         return NULL;
     }

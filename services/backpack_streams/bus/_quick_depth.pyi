@@ -1,4 +1,4 @@
-"""What `_quick_depth.c` makes, where a C compiler was at hand; None is given for what is not as always, which Python then does."""
+"""The module compiled from `_quick_depth.c`. Functions return None for unusual input, which the Python code handles."""
 
 def encode(
     head: bytes,

@@ -1,13 +1,13 @@
-/* Records without records or arrays in them, from a dict to Avro bytes: what the schema's engine does, in a fraction of the time.
+/* Encodes flat records (no arrays, no nested records) from a dict to Avro bytes: as the schema's engine, in a fraction of the time.
 
-   `encode` returns None for whatever is not as the schema says or not as usual (a field too many or missing, a number with an
-   exponent): the way in Python then does the work or says what is wrong. */
+   `encode` returns None for a record that does not fit the schema or is unusual (a field too many, a missing field, a number
+   with an exponent). The Python code then encodes it or raises. */
 
 #define PY_SSIZE_T_CLEAN
 #include "quick_numbers.h"
 #include <string.h>
 
-#define ROOM 2048 /* bytes of a record; a longer one goes the way in Python */
+#define ROOM 2048 /* bytes of a record; longer ones are left to the Python code */
 
 typedef struct {
     uint8_t *at, *end;
@@ -31,7 +31,7 @@ static int put_text(output_t *out, PyObject *text)
         return 0;
     bytes = PyUnicode_AsUTF8AndSize(text, &size);
     if (!bytes) {
-        PyErr_Clear(); /* a surrogate: the engine says so */
+        PyErr_Clear(); /* a surrogate: the engine raises for it */
         return 0;
     }
     return put_bytes(out, bytes, size);
@@ -49,7 +49,7 @@ static int put_decimal(output_t *out, PyObject *value, int scale)
     return after != NULL;
 }
 
-/* A value that is there; `kind` as quick_rows.py names them. */
+/* Writes a value that is not null. `kind` is a letter from quick_rows.py. */
 static int put_value(output_t *out, PyObject *value, char kind, int scale)
 {
     int64_t number;
@@ -75,7 +75,7 @@ static int put_value(output_t *out, PyObject *value, char kind, int scale)
     }
 }
 
-/* encode(header, names, kinds, row): `names` is a tuple, `kinds` three bytes a field: its type, 1 if null is allowed, its scale. */
+/* encode(header, names, kinds, row): `names` is a tuple, `kinds` three bytes per field: its type, 1 if null is allowed, its scale. */
 static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     if (count != 4 || !PyBytes_CheckExact(args[0]) || !PyTuple_CheckExact(args[1]) || !PyBytes_CheckExact(args[2]) ||

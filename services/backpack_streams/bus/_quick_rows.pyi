@@ -1,4 +1,4 @@
-"""What `_quick_rows.c` makes, where a C compiler was at hand."""
+"""The module compiled from `_quick_rows.c`. `encode` returns None for unusual input, which the Python code handles."""
 
 from collections.abc import Mapping
 from typing import Any

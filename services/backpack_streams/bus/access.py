@@ -1,6 +1,7 @@
-"""What each part may do in Kafka, as one table: the least that it works with. `topics acls` prints it, `doctor` looks for it.
+"""The least privileges each part needs in Kafka, as one table. `topics acls` prints it and `doctor` checks it.
 
-`Read` and `Write` bring `Describe` with them, `AlterConfigs` brings `DescribeConfigs`: Kafka's own rule, so neither is listed beside it.
+In Kafka, `Read` and `Write` imply `Describe`, and `AlterConfigs` implies `DescribeConfigs`, so the table never lists
+the implied one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ __all__ = [
     "Grant",
     "Operation",
     "Resource",
+    "checked_services",
     "grants",
 ]
 
@@ -26,7 +28,7 @@ BOOK_BUILDER_GROUP = "backpack-streams-book-builder"
 
 
 class Operation(StrEnum):
-    """What may be done with a resource, in the words of `kafka-acls.sh`."""
+    """An ACL operation, spelled as `kafka-acls.sh` spells it."""
 
     READ = "Read"
     WRITE = "Write"
@@ -38,7 +40,7 @@ class Operation(StrEnum):
 
 
 class Resource(StrEnum):
-    """What is protected."""
+    """The kind of resource that an ACL protects."""
 
     TOPIC = "topic"
     GROUP = "group"
@@ -46,11 +48,18 @@ class Resource(StrEnum):
 
 
 CLUSTER_NAME = "kafka-cluster"
-"""What Kafka calls itself in an ACL of the whole cluster."""
+"""The resource name that Kafka uses in ACLs on the whole cluster."""
 
 
 class Grant(NamedTuple):
-    """One operation on one resource. `is_needed`: without it the part does not work; else it does a little less."""
+    """One operation on one resource.
+
+    Attributes:
+        resource: the kind of resource.
+        name: the full topic name, the group id, or `CLUSTER_NAME`.
+        operation: the operation to allow.
+        is_needed: whether the part fails without the grant. If False, it works with reduced accuracy.
+    """
 
     resource: Resource
     name: str
@@ -84,7 +93,15 @@ _FOR_ACCOUNTS = "account-reader"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What one part does: topics by name without the prefix. `manages`: it creates topics and sets them right."""
+    """What one part does in Kafka. Topics are named without the prefix.
+
+    Attributes:
+        summary: one line for the printed table.
+        reads: the topics it reads.
+        writes: the topics it writes.
+        manages: whether it creates topics and changes their partitions and configs.
+        in_group: whether it is a member of the book-builder's consumer group.
+    """
 
     summary: str
     reads: tuple[str, ...] = ()
@@ -94,24 +111,24 @@ class Access:
 
 
 ACCESS: Mapping[str, Access] = {
-    "topics": Access("`topics apply`: creates topics and sets them right", manages=True),
+    "topics": Access("`topics apply`: creates topics and corrects their configs", manages=True),
     "market-producer": Access(
-        "writes its streams, and reads their ends at the start",
+        "writes its streams; reads the ends of their topics at startup",
         reads=(*_MARKET_STREAMS, _WATERMARKS, _GAPS),
         writes=(*_MARKET_STREAMS, _WATERMARKS, *_REPORTS),
     ),
     "perp-producer": Access(
-        "writes its streams, and reads their ends at the start",
+        "writes its streams; reads the ends of their topics at startup",
         reads=(*_PERP_STREAMS, _WATERMARKS, _GAPS),
         writes=(*_PERP_STREAMS, _WATERMARKS, *_REPORTS),
     ),
     "account-producer": Access(
-        "writes the account's streams, and reads their ends at the start",
+        "writes the account's streams; reads the ends of their topics at startup",
         reads=(*_ACCOUNT_STREAMS, _WATERMARKS, _GAPS),
         writes=(*_ACCOUNT_STREAMS, _WATERMARKS, *_REPORTS),
     ),
     "rest-poller": Access(
-        "writes seeds, refills and catalogues; reads what is missing, and where books go on from their seeds",
+        "writes snapshots, refills and catalogues; reads gaps, audit requests and the offsets at which snapshots apply",
         reads=(
             *_named("reference."),
             *_HISTORIES,
@@ -125,7 +142,7 @@ ACCESS: Mapping[str, Access] = {
         writes=(*_named("reference."), *_HISTORIES, *_REFILLED, *_LAST_VALUES, "market.book_snapshot", *_REPORTS),
     ),
     "book-builder": Access(
-        "reads books' updates, writes checkpoints, tops and audits",
+        "reads depth updates; writes checkpoints, tops of book and audits",
         reads=(
             "market.depth",
             "market.book_snapshot",
@@ -140,26 +157,51 @@ ACCESS: Mapping[str, Access] = {
         in_group=True,
     ),
     "backfill": Access(
-        "`backfill`: writes history, and where it stands",
+        "`backfill`: writes history and its own progress",
         reads=(*_REFILLED, "perp.funding_rate", "ops.stream_status"),
         writes=(*_REFILLED, "perp.funding_rate", *_REPORTS),
     ),
+    "gateway": Access(
+        "answers from what it reads, and writes nothing",
+        reads=(
+            "market.depth",
+            "market.book_snapshot",
+            "market.trade",
+            "market.ticker",
+            "market.kline",
+            *_PERP_STREAMS,
+            "reference.market",
+            _GAPS,
+            "ops.book_audit",
+            "ops.stream_status",
+            _WATERMARKS,
+        ),
+    ),
     "reader": Access(
-        "the consumer library, `book`, `tail`, `audit`, `export`: reads all but the account",
+        "the consumer library, `book`, `tail`, `top`, `audit`, `export`: reads everything except the account",
         reads=tuple(topic.name for topic in TOPICS if topic.name not in _ACCOUNT_STREAMS),
     ),
-    _FOR_ACCOUNTS: Access("whoever may read the account's records", reads=(*_ACCOUNT_STREAMS, _WATERMARKS)),
+    _FOR_ACCOUNTS: Access("a reader of the account's records", reads=(*_ACCOUNT_STREAMS, _WATERMARKS)),
 }
-"""By the part's name: a service is called as its command is."""
+"""By part. A service has the name of its command."""
 
 RUNNING = ("market-producer", "perp-producer", "rest-poller", "book-builder", "reader")
-"""The parts of an installation without an account, which `doctor` looks at unless told otherwise."""
+"""The parts of an installation without an account: the ones that `doctor` checks by default."""
 
 _MANAGES = (Operation.CREATE, Operation.DESCRIBE, Operation.ALTER, Operation.ALTER_CONFIGS)
 
 
 def grants(part: str, prefix: str, group_id: str = BOOK_BUILDER_GROUP) -> Iterator[Grant]:
-    """Every grant that a part of `ACCESS` needs, each once; topics by their full names."""
+    """Yield the grants that a part needs, each once.
+
+    Args:
+        part: a key of `ACCESS`.
+        prefix: the topic prefix, e.g. `backpack.`.
+        group_id: the book-builder's consumer group.
+
+    Raises:
+        KeyError: `ACCESS` has no such part.
+    """
     access = ACCESS[part]
     wanted = [
         *((name, Operation.READ) for name in access.reads),
@@ -167,9 +209,23 @@ def grants(part: str, prefix: str, group_id: str = BOOK_BUILDER_GROUP) -> Iterat
     ]
     if access.manages:
         wanted += [(topic.name, operation) for topic in TOPICS for operation in _MANAGES]
-        # Without it the number of brokers has to do for the default of the replication factor.
+        # Without it, the broker count stands in for the brokers' default replication factor.
         yield Grant(Resource.CLUSTER, CLUSTER_NAME, Operation.DESCRIBE_CONFIGS, is_needed=False)
     for name, operation in dict.fromkeys(wanted):
         yield Grant(Resource.TOPIC, prefix + name, operation)
     if access.in_group:
         yield Grant(Resource.GROUP, group_id, Operation.READ)
+
+
+def checked_services(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the named services of the table of ACLs, each once.
+
+    Raises:
+        ValueError: no service is named, or there is no such service.
+    """
+    for name in value:
+        if name not in ACCESS:
+            raise ValueError(f"there is no service {name[:60]!r}; there are {', '.join(ACCESS)}")
+    if not value:
+        raise ValueError(f"no service is named; there are {', '.join(ACCESS)}")
+    return tuple(dict.fromkeys(value))

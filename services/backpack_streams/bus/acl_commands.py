@@ -1,4 +1,4 @@
-"""Rights as command lines of `kafka-acls.sh`, as few as they can be said in."""
+"""Prints ACLs as the shortest list of `kafka-acls.sh` command lines."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -8,13 +8,20 @@ from backpack_streams.bus.access import Grant, Operation, Resource
 __all__ = ["CLIENT_CONFIG", "acl_commands"]
 
 CLIENT_CONFIG = "admin.properties"
-"""Stands for the file with the login of whoever may grant rights."""
+"""Placeholder for the client configuration of an administrator."""
 
 
 def acl_commands(
     principal: str, needed: Iterable[Grant], bootstrap_servers: str, *, with_client_config: bool
 ) -> Iterator[str]:
-    """One line for all resources of a kind on which the same is allowed."""
+    """Yield command lines that add the ACLs. Resources of one kind with the same operations share a line.
+
+    Args:
+        principal: the principal to allow, e.g. `User:market-producer`.
+        needed: the grants to add.
+        bootstrap_servers: the brokers' addresses, `host:port` separated by commas.
+        with_client_config: whether each line names `CLIENT_CONFIG`, which a cluster with authentication needs.
+    """
     together: dict[tuple[Resource, tuple[Operation, ...]], list[str]] = {}
     for (resource, name), operations in _by_resource(needed).items():
         together.setdefault((resource, tuple(operations)), []).append(name)

@@ -1,4 +1,4 @@
-"""Brings Kafka's topics in line with the declared list: creates, adds partitions, sets configs, never deletes."""
+"""Brings Kafka's topics in line with the declared list: creates topics, adds partitions, sets configs. Never deletes anything."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,13 @@ _REPLICAS_AT_MOST = 3
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A topic as Kafka has it: its partitions, and the configs set on the topic itself and effective ones."""
+    """A topic as it is in Kafka.
+
+    Attributes:
+        partitions: the number of partitions.
+        own_config: the configs set on the topic itself.
+        effective_config: all configs in force, including the brokers' defaults.
+    """
 
     partitions: int
     own_config: dict[str, str]
@@ -30,7 +36,13 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing to do, or done, to one topic."""
+    """One change to one topic, planned or done.
+
+    Attributes:
+        topic: the full topic name.
+        action: `create`, `add partitions` or `set config`.
+        detail: the values, for display.
+    """
 
     topic: str
     action: str
@@ -38,7 +50,13 @@ class Change:
 
 
 def plan(topic: Topic, prefix: str, existing: Existing | None) -> list[Change]:
-    """What is to be done so that Kafka has `topic` as declared. Sans I/O."""
+    """Return the changes that bring a topic in line with its declaration. Sans I/O.
+
+    Args:
+        topic: the declaration.
+        prefix: the topic prefix.
+        existing: the topic in Kafka, None if it does not exist.
+    """
     name = topic.full_name(prefix)
     if existing is None:
         return [Change(name, "create", f"{topic.partitions} partitions, {topic.cleanup}")]
@@ -54,24 +72,35 @@ def plan(topic: Topic, prefix: str, existing: Existing | None) -> list[Change]:
 
 
 class TopicAdmin:
-    """The thin shell round `plan`: asks Kafka, then does what the plan says."""
+    """Applies `plan` to a cluster."""
 
     def __init__(self, connection: KafkaConnection, prefix: str, replication_factor: int | None = None) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            connection: how to reach Kafka.
+            prefix: the topic prefix.
+            replication_factor: replicas of new topics, None for the brokers' default, at most 3 if that is unknown.
+        """
         self._connection = connection
         self._prefix = prefix
         self._replication = replication_factor
 
     async def apply(self, topics: Iterable[Topic], create_only: bool = False) -> list[Change]:
-        """Creates, adds partitions and sets configs (with `create_only` it only creates); returns what it did.
+        """Create topics, add partitions and set configs. Returns the changes made.
+
+        Args:
+            topics: the declarations.
+            create_only: only create missing topics; this needs no right to describe configs.
 
         Raises:
-            BusError: Kafka cannot be reached or refuses.
+            BusError: Kafka is unreachable or refuses.
         """
         topics = list(topics)
         client = Admin(self._connection)
         try:
             await client.start()
-            if create_only:  # who may not look at configs may write all the same
+            if create_only:  # creating needs no right to describe configs
                 names = set(await client.list_topics())
                 topics, existing = [each for each in topics if each.full_name(self._prefix) not in names], {}
             else:
@@ -88,10 +117,10 @@ class TopicAdmin:
             await client.close()
 
     async def existing(self, topics: Iterable[Topic]) -> dict[str, Existing]:
-        """The topics that Kafka has, by name without the prefix.
+        """Return the topics that exist in Kafka, by name without the prefix.
 
         Raises:
-            BusError: Kafka cannot be reached or refuses.
+            BusError: Kafka is unreachable or refuses.
         """
         client = Admin(self._connection)
         try:
@@ -128,14 +157,14 @@ class TopicAdmin:
             new = NewTopic(change.topic, topic.partitions, replicas, topic_configs=topic.config())
             response = await client.create_topics([new])
             for name, code, *message in response.topic_errors:
-                if for_code(code) is not TopicAlreadyExistsError:  # somebody else made it meanwhile: fine
+                if for_code(code) is not TopicAlreadyExistsError:  # another process created it first
                     _raise_for(code, message[0] if message else None, name)
         elif change.action == "add partitions":
             response = await client.create_partitions({change.topic: NewPartitions(topic.partitions)})
             for name, code, message in response.topic_errors:
                 _raise_for(code, message, name)
         else:
-            # AlterConfigs replaces the whole set, so what others set on the topic goes along.
+            # AlterConfigs replaces the whole set, so keep the configs that others set on the topic.
             merged = existing.own_config | topic.config()
             for response in await client.alter_configs(
                 [ConfigResource(ConfigResourceType.TOPIC, change.topic, merged)]
@@ -144,7 +173,9 @@ class TopicAdmin:
                     _raise_for(code, message, name)
 
     async def _replication_factor(self, client: Any) -> int:
-        """As set, else the brokers' own default; aiokafka's requests cannot ask for that default (KIP-464), so it is looked up."""
+        """Return the configured factor, else the brokers' default. aiokafka's requests cannot ask the broker to apply its
+        default (KIP-464), so look it up.
+        """
         if self._replication is None:
             brokers = (await client.describe_cluster())["brokers"]
             self._replication = min(_REPLICAS_AT_MOST, len(brokers))
@@ -152,7 +183,7 @@ class TopicAdmin:
             resource = ConfigResource(ConfigResourceType.BROKER, str(brokers[0]["node_id"]), wanted)
             for response in await client.describe_configs([resource]):
                 for code, _, _, _, entries in response.resources:
-                    if not code and entries:  # without the right to ask, the number of brokers has to do
+                    if not code and entries:  # without the right to ask, use the number of brokers
                         self._replication = int(entries[0][1])
         return self._replication
 

@@ -1,7 +1,8 @@
-"""One Avro record's bytes to a dict and back, decimals as bytes and times as integers: by cavro where it is installed, else by fastavro.
+"""Encodes and decodes single Avro records. Decimals stay bytes and times stay integers.
 
-cavro is two to three times as fast, but has no wheels for every Python and processor; fastavro has. Reading a record that another
-version wrote (schema resolution) is fastavro's work in any case.
+cavro is used if it is installed: it is two to three times as fast, but has no wheels for some Python versions and
+processors. fastavro is the fallback, and always does schema resolution (reading a record that another version of the
+schema wrote).
 """
 
 import io
@@ -35,20 +36,32 @@ _UNREADABLE = (
 
 
 class Engine(Protocol):
-    """Reads and writes the records of one schema."""
+    """Encodes and decodes records of one schema."""
 
     def encode(self, row: Row) -> bytes:
-        """The record's bytes. Raises `CodecError` for a row that does not fit."""
+        """Return the record's bytes.
+
+        Raises:
+            CodecError: the record does not fit the schema.
+        """
 
     def decode(self, body: bytes) -> dict[str, Any]:
-        """The record. Raises `CodecError` for bytes that are none."""
+        """Return the record.
+
+        Raises:
+            CodecError: the bytes are not a record of the schema.
+        """
 
 
 def engine(document: Mapping[str, Any], writer: Mapping[str, Any] | None = None) -> Engine:
-    """What reads and writes records of `document`; with `writer` it reads records that were written with that schema.
+    """Return an engine for records of a schema.
+
+    Args:
+        document: the schema to write and to read with, as parsed JSON.
+        writer: the schema that the records were written with, None if it is `document`.
 
     Raises:
-        CodecError: the schema is none.
+        CodecError: not a valid Avro schema.
     """
     if cavro is not None and writer is None:
         return CavroEngine(document)
@@ -56,7 +69,7 @@ def engine(document: Mapping[str, Any], writer: Mapping[str, Any] | None = None)
 
 
 class FastavroEngine:
-    """The engine that every platform has."""
+    """The portable engine. Raises as `Engine` does."""
 
     def __init__(self, document: Mapping[str, Any], writer: Mapping[str, Any] | None = None) -> None:
         try:
@@ -68,29 +81,29 @@ class FastavroEngine:
         self._resolves = writer is not None
 
     def encode(self, row: Row) -> bytes:
-        """The record's bytes."""
+        """Return the record's bytes."""
         out = io.BytesIO()
         try:
             fastavro.schemaless_writer(out, self._schema, row, strict=True)
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
-            raise CodecError(f"the row does not fit {self._name}: {error}") from error
+            raise CodecError(f"the record does not fit {self._name}: {error}") from error
         return out.getvalue()
 
     def decode(self, body: bytes) -> dict[str, Any]:
-        """The record."""
+        """Return the record, resolved into the reader's schema."""
         try:
             record = fastavro.schemaless_reader(
                 io.BytesIO(body), self._writer, self._schema if self._resolves else None
             )
         except _UNREADABLE as error:
-            raise CodecError(f"the bytes are no {self._name}: {error or type(error).__name__}") from error
+            raise CodecError(f"the bytes are not a {self._name}: {error or type(error).__name__}") from error
         if not isinstance(record, dict):
-            raise CodecError(f"the bytes are no {self._name}")
+            raise CodecError(f"the bytes are not a {self._name}")
         return record
 
 
 class CavroEngine:
-    """The quick engine."""
+    """The fast engine. Raises as `Engine` does."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         options = cavro.DEFAULT_OPTIONS.replace(record_decodes_to_dict=True, record_allow_extra_fields=False)
@@ -103,24 +116,26 @@ class CavroEngine:
         self._decode = schema.binary_decode
 
     def encode(self, row: Row) -> bytes:
-        """The record's bytes."""
+        """Return the record's bytes."""
         try:
             body: bytes = self._encode(row)
         except (cavro.CavroException, TypeError, ValueError, OverflowError) as error:
-            raise CodecError(f"the row does not fit {self._name}: {error}") from error
+            raise CodecError(f"the record does not fit {self._name}: {error}") from error
         return body
 
     def decode(self, body: bytes) -> dict[str, Any]:
-        """The record."""
+        """Return the record."""
         try:
             record: dict[str, Any] = self._decode(body)
         except (cavro.CavroException, EOFError, ValueError, OverflowError, MemoryError) as error:
-            raise CodecError(f"the bytes are no {self._name}: {error or type(error).__name__}") from error
+            raise CodecError(f"the bytes are not a {self._name}: {error or type(error).__name__}") from error
         return record
 
 
 def without_logical_types(node: Any) -> Any:
-    """A schema whose decimals and times stay what Avro stores: converting them costs, and is the caller's choice."""
+    """Return the schema without logical types, so that decimals and times stay as Avro stores them. Converting is the
+    caller's choice, because it costs time.
+    """
     if isinstance(node, Mapping):
         skipped = ("logicalType", "precision", "scale")
         return {key: without_logical_types(value) for key, value in node.items() if key not in skipped}

@@ -1,8 +1,9 @@
-"""Kafka clients that find their cluster again wherever it went. All our clients are made here.
+"""Kafka clients that find their cluster again after its brokers move. All clients of this project are made here.
 
-aiokafka asks for the brokers' addresses only the brokers that it knows. When all of them moved, it asks the old addresses for ever.
-Ours goes back to the bootstrap addresses when no known broker answers for a bounded time, as Java clients do since KIP-899 and
-KIP-1102. It also leaves a connection whose broker moved, and an address that does not answer holds up no other.
+aiokafka asks only known brokers for the brokers' addresses, so if all brokers move it asks dead addresses forever.
+These clients return to the bootstrap addresses once no known broker has answered for a bounded time, as Java clients do
+(KIP-899, KIP-1102). They also drop connections to a broker that has moved, and one unresponsive address does not delay
+the others.
 """
 
 import asyncio
@@ -33,61 +34,70 @@ __all__ = ["Admin", "Client", "Consumer", "Producer"]
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
-"""For the way to one broker: name, TCP, TLS and login (Java's `socket.connection.setup.timeout.ms`)."""
+"""Limit for connecting to one broker: name lookup, TCP, TLS and login (Java's `socket.connection.setup.timeout.ms`)."""
 _ADDRESS_DELAY_SECONDS = 0.25
-"""Without an answer from one address of a name for so long, the next one is tried as well (RFC 8305, section 5)."""
+"""If one address of a name has not answered after this time, the next one is tried in parallel (RFC 8305, section 5)."""
 _BROKER_SECONDS = 3.0
-"""For one broker to say where all are. A long produce request on the same connection is answered before."""
+"""Limit for one broker's metadata answer. A long produce request on the same connection is answered first."""
 _KNOWN_BROKERS_SECONDS = 10.0
-"""For all known brokers together; then the bootstrap addresses are asked."""
+"""Limit for all known brokers together; after it, the bootstrap addresses are asked."""
 _FAILED_ROUND_SECONDS = 1.0
-"""How long a round that nobody answered lasts at least: brokers that start are not stormed."""
+"""Minimum duration of a round without an answer, to spare brokers that are starting."""
 
 _BrokerId = int | str
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no type hints
-    """aiokafka's producer, with a client that finds its cluster again. Options as aiokafka's, but for what the connection says.
+    """aiokafka's producer with a `Client` that finds its cluster again.
+
+    Args:
+        connection: how to reach Kafka, and the compression of what is written.
+        options: aiokafka's options, except those that the connection sets.
 
     Raises:
-        UsageError: the connection wants a compression that this install cannot do.
+        UsageError: this installation cannot write the connection's compression, or a file of the connection is
+            unusable.
     """
 
     def __init__(self, connection: KafkaConnection, **options: Any) -> None:
         compression = connection.compression
         if compression in unusable_codecs():
             raise UsageError(
-                f"compression {compression} cannot be written: install backpack-streams with its dependencies (cramjam)"
+                f"this installation cannot write compression {compression}: install backpack-streams with its dependencies (cramjam)"
             )
         options["compression_type"] = None if compression == "none" else compression
         super().__init__(**connection.client_options(), **options)
-        _give_ways_back(self.client, connection)
+        _replace_client(self.client, connection)
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type hints
-    """aiokafka's consumer, with a client that finds its cluster again. Options as aiokafka's, but for how to connect."""
+    """aiokafka's consumer with a `Client` that finds its cluster again. `options` are aiokafka's, except those that the
+    connection sets.
+    """
 
     def __init__(self, connection: KafkaConnection, **options: Any) -> None:
         super().__init__(**connection.client_options(), **options)
-        _give_ways_back(self._client, connection)
+        _replace_client(self._client, connection)
 
 
 class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no type hints
-    """aiokafka's admin client, with a client that finds its cluster again. Options as aiokafka's, but for how to connect."""
+    """aiokafka's admin client with a `Client` that finds its cluster again. `options` are aiokafka's, except those that
+    the connection sets.
+    """
 
     def __init__(self, connection: KafkaConnection, **options: Any) -> None:
         super().__init__(**connection.client_options(), **options)
-        _give_ways_back(self._client, connection)
+        _replace_client(self._client, connection)
 
 
-def _give_ways_back(client: AIOKafkaClient, connection: KafkaConnection) -> None:
-    """Makes the client of a producer, consumer or admin one of ours: they make it themselves and take no other."""
+def _replace_client(client: AIOKafkaClient, connection: KafkaConnection) -> None:
+    """Turn the client that aiokafka created into a `Client`: aiokafka's classes accept no other."""
     client.__class__ = Client
     client.connect_by(connection)
 
 
 class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hints
-    """The connections of one producer, consumer or admin client; or of somebody who only looks at the cluster."""
+    """The connections of one producer, consumer or admin client, or of a caller that only inspects the cluster."""
 
     _request_timeout_ms: int
     _sync_task: "asyncio.Task[None] | None"
@@ -97,7 +107,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hint
         self.connect_by(connection)
 
     def connect_by(self, connection: KafkaConnection) -> None:
-        """Makes the bootstrap addresses brokers that can be asked at any time, by names of their own."""
+        """Keep the bootstrap addresses as brokers with names of their own, so that they can be asked at any time."""
         self._connection = connection
         self._is_lost = False
         self.topic_ids = TopicIds()
@@ -107,10 +117,10 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hint
         self._opening: defaultdict[tuple[_BrokerId, ConnectionGroup], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def bootstrap(self) -> None:
-        """Learns where brokers are from the first bootstrap address that says so, each within a bounded time.
+        """Learn the brokers from the first bootstrap address that answers. Each address has `_CONNECT_SECONDS`.
 
         Raises:
-            KafkaConnectionError: none does.
+            KafkaConnectionError: no address answers.
         """
         for node_id in self.cluster._bootstrap_brokers:
             address = "{0.host}:{0.port}".format(self.cluster.broker_metadata(node_id))
@@ -135,14 +145,16 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hint
             self._sync_task = asyncio.create_task(self._md_synchronizer(), name="kafka metadata")
 
     async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Any) -> bool:
-        """Learns where brokers and partitions are; False where nobody says so. It never raises: aiokafka's task would end."""
+        """Refresh the brokers and partitions; returns False if nobody answers. Never raises, because that would end
+        aiokafka's metadata task.
+        """
         began = time.monotonic()
         request = MetadataRequest(list(topics) if topics else None)
         answer = await self._ask_known(request)
         if answer is None:
             answer = await self._ask_bootstrap(request)
             if answer is not None and cluster_metadata is not self.cluster:
-                self.force_metadata_update()  # whoever asked aside learns it alone
+                self.force_metadata_update()  # the answer went to the caller's own metadata object only
         if answer is None:
             cluster_metadata.failed_update(None)
             await asyncio.sleep(began + _FAILED_ROUND_SECONDS - time.monotonic())
@@ -190,52 +202,65 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hint
         return None
 
     async def _ask(self, node_id: _BrokerId, request: MetadataRequest | TopicIdsRequest, seconds: float) -> Any:
-        """A broker's answer; None where it gives none in time, or knows no broker, as one that just starts."""
+        """Return a broker's answer, None if it does not answer in time or names no broker, as a starting broker does."""
         try:
             async with asyncio.timeout(seconds):
                 answer = await self.send(node_id, request)
-        except (KafkaError, OSError, TimeoutError):
-            return None
-        except Exception as error:  # noqa: BLE001  # aiokafka's task would end, and with it all knowledge of where brokers are
-            logger.error("asking a kafka broker failed", extra={"broker": node_id, "error": repr(error)})
+        except (KafkaError, TimeoutError):
             return None
         return answer if answer.brokers else None
 
     def _leave_if_dead(self, node_id: _BrokerId) -> None:
-        """Closes a connection on which nothing came for as long as a request may take, though it was just asked."""
+        """Close a connection that has been silent for the request timeout although a request was just sent on it."""
         connection = self._conns.get((node_id, ConnectionGroup.DEFAULT))
         if connection is not None and time.monotonic() - connection._last_action > self._request_timeout_ms / 1000:
             connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
 
+    async def send(self, node_id: _BrokerId, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:
+        """Send a request and return the broker's answer.
+
+        Raises:
+            KafkaError: there is no answer, whatever the reason: aiokafka's tasks survive no other exception.
+        """
+        try:
+            return await super().send(node_id, request, group=group)
+        except KafkaError:
+            raise
+        except Exception as error:
+            logger.error("asking a kafka broker failed", extra={"broker": node_id, "error": repr(error)})
+            raise KafkaConnectionError(f"broker {node_id}: {error!r}") from error
+
     async def _get_conn(
         self, node_id: _BrokerId, *, group: ConnectionGroup = ConnectionGroup.DEFAULT, no_hint: bool = False
     ) -> AIOKafkaConnection | None:
-        """The connection to a broker, made where there is none; None where that fails. Attempts to reach others go on beside it."""
-        place = node_id, group
-        connection = self._usable(place)
+        """Return the connection to a broker, opening one if needed; None if that fails. Attempts to reach other brokers
+        run in parallel.
+        """
+        key = node_id, group
+        connection = self._usable(key)
         if connection is not None:
             return connection
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS), self._opening[place]:
-                connection = self._usable(place)
+            async with asyncio.timeout(_CONNECT_SECONDS), self._opening[key]:
+                connection = self._usable(key)
                 if connection is None:
-                    connection = self._conns[place] = await self._connect(node_id)
+                    connection = self._conns[key] = await self._connect(node_id)
                 return connection
         except (KafkaError, OSError, TimeoutError) as error:
-            logger.info("kafka broker cannot be reached", extra={"broker": node_id, "error": repr(error)})
-            self.force_metadata_update()  # what we know may be old
+            logger.info("kafka broker is unreachable", extra={"broker": node_id, "error": repr(error)})
+            self.force_metadata_update()  # the known address may be outdated
             return None
 
-    def _usable(self, place: tuple[_BrokerId, ConnectionGroup]) -> AIOKafkaConnection | None:
-        """The connection that is there, unless it ended or leads to where the broker is no longer."""
-        connection = self._conns.get(place)
+    def _usable(self, key: tuple[_BrokerId, ConnectionGroup]) -> AIOKafkaConnection | None:
+        """Return the open connection, unless it was closed or the broker has moved to another address."""
+        connection = self._conns.get(key)
         if connection is None:
             return None
-        broker = self.cluster.broker_metadata(place[0])
+        broker = self.cluster.broker_metadata(key[0])
         has_moved = broker is not None and (connection.host, connection.port) != (broker.host, broker.port)
         if connection.connected() and not has_moved:
             return connection
-        del self._conns[place]
+        del self._conns[key]
         connection.close()
         return None
 
@@ -262,10 +287,10 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no type hint
 
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no type hints
-    """A connection to the address of a broker's name that answers first."""
+    """A connection to whichever address of the broker's name answers first."""
 
     async def connect(self) -> Any:
-        """Connects and logs in."""
+        """Connect and log in."""
         loop = asyncio.get_running_loop()
         self._loop: Any = _Racing(loop)
         try:
@@ -275,7 +300,9 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
 
 
 class _Racing:
-    """The event loop as aiokafka uses it to connect; by itself it tries one address of a name after the other, for minutes each."""
+    """The event loop as aiokafka uses it to connect. On its own, aiokafka tries the addresses of a name in turn, with
+    minutes for each.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -286,12 +313,10 @@ class _Racing:
     async def create_connection(
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int, *, ssl: SSLContext | None
     ) -> Any:
-        """A connection to the first address that answers, with TLS for the name."""
+        """Connect to the first address that answers. TLS checks the name, not the address."""
         reached = await dial(host, port, _ADDRESS_DELAY_SECONDS)
-        try:
-            return await self._loop.create_connection(
-                factory, sock=reached, ssl=ssl, server_hostname=None if ssl is None else host
-            )
-        except BaseException:
-            reached.close()
-            raise
+        # From here on the loop owns the socket and closes it if this fails. If we closed it as well, a TLS connection that still
+        # shuts down would keep its descriptor's number, and the next socket with that number could not be used.
+        return await self._loop.create_connection(
+            factory, sock=reached, ssl=ssl, server_hostname=None if ssl is None else host
+        )

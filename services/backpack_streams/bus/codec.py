@@ -1,10 +1,11 @@
-"""Avro records to Kafka values and back, in both framings: Avro single-object encoding and the Confluent wire format.
+"""Converts Avro records to Kafka values and back, in both framings. Readers accept either.
 
-Single-object encoding (Avro specification): `C3 01`, the schema's CRC-64-AVRO fingerprint (8 bytes, little-endian), the record.
-Confluent wire format: `00`, the registry's schema id (4 bytes, big-endian), the record. Readers take either.
+- Avro single-object encoding (Avro specification): `C3 01`, the schema's CRC-64-AVRO fingerprint (8 bytes,
+  little-endian), the record.
+- Confluent wire format: `00`, the registry's schema id (4 bytes, big-endian), the record.
 
-Two ways to read: `decode` leaves decimals Avro bytes and times integers of microseconds, as the hot path wants them; `read` gives
-`Decimal` values to everybody else.
+`decode` returns decimals as Avro bytes and times as integer microseconds, for the hot path; `read` returns `Decimal`
+values.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,26 +27,34 @@ Encoder = Callable[[Row], bytes]
 
 
 class UnknownSchemaError(CodecError):
-    """The bytes are framed, but their schema is not known here: a newer writer, or no record of ours."""
+    """The value is framed, but its schema is unknown: a newer version wrote it, or another program did."""
 
 
 class SchemaRegistry(Protocol):
-    """What the codec asks of a schema registry. Questions are answered from memory, which the `fetch` methods fill beforehand."""
+    """What the codec needs from a schema registry. Lookups are answered from memory, which the `fetch` methods fill beforehand."""
 
     def schema_id(self, subject: str, schema: Schema) -> int:
-        """The registry's id of `schema` under `subject` (`<topic>-value`). Raises `CodecError` where it was not fetched."""
+        """Return the registry's id of `schema` under `subject` (`<topic>-value`).
+
+        Raises:
+            CodecError: the id was not fetched.
+        """
 
     def schema_text(self, schema_id: int) -> str | None:
-        """The JSON text behind an id, or None while it is not known."""
+        """Return the schema's JSON text, None if the id is unknown."""
 
     def why_unknown(self, schema_id: int) -> str:
-        """Why an id is not known."""
+        """Return the reason why an id is unknown, for messages."""
 
     async def fetch_ids(self, wanted: Mapping[str, Schema]) -> None:
-        """Gets the id of each schema under its subject. Raises `CodecError` where the registry does not have or take it."""
+        """Fetch the id of each schema, by subject.
+
+        Raises:
+            CodecError: the registry does not hold a schema, or refuses it.
+        """
 
     async def fetch_texts(self, schema_ids: Iterable[int]) -> None:
-        """Gets the schemas behind ids; those that could not be fetched stay unknown."""
+        """Fetch schemas by id. Ids that cannot be fetched stay unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +64,16 @@ class _Reader:
     decode: Callable[[bytes], dict[str, Any]]
     decimals: "_Plan"
     is_own: bool
-    """Whether records were written with the very schema that this version has."""
+    """Whether the writer's schema is identical to this version's."""
 
 
 class Codec:
-    """Writes records of the schemas this version has; reads those and any other version it was taught."""
+    """Writes records of this version's schemas; reads those and every other version it has learned.
+
+    Args:
+        registry: the source of schema ids and schemas, None for Avro single-object encoding.
+        schemas: the schemas by record name, None for those of this version and all released ones.
+    """
 
     def __init__(self, registry: SchemaRegistry | None = None, schemas: Mapping[str, Schema] | None = None) -> None:
         self._schemas = dict(own_schemas() if schemas is None else schemas)
@@ -72,20 +86,25 @@ class Codec:
 
     @property
     def registry(self) -> SchemaRegistry | None:
-        """Who is asked for ids and schemas; None where records are framed without one."""
+        """The source of schema ids and schemas, None if records are framed without a registry."""
         return self._registry
 
     async def prepare(self, records: Mapping[str, str]) -> None:
-        """Gets what writing needs from the registry: `records` names the record of each topic. Waits for one that is away.
+        """Fetch from the registry what writing needs. Waits while the registry is unavailable.
+
+        Args:
+            records: the record name of each topic, by full topic name.
 
         Raises:
-            CodecError: no such record, or the registry does not have or take its schema.
+            CodecError: no such record, or the registry lacks or refuses its schema.
         """
         if self._registry is not None:
             await self._registry.fetch_ids({f"{topic}-value": self.schema(record) for topic, record in records.items()})
 
     async def meet(self, values: Iterable[bytes | None]) -> None:
-        """Gets what reading these values needs from the registry. A schema that could not be fetched shows when they are decoded."""
+        """Fetch from the registry what reading these Kafka values needs. A schema that cannot be fetched is reported when
+        the value is decoded.
+        """
         if self._registry is None:
             return
         headers = {value[:CONFLUENT_HEADER_BYTES] for value in values if value and value[:1] == CONFLUENT_MARKER}
@@ -94,13 +113,17 @@ class Codec:
             await self._registry.fetch_texts([int.from_bytes(header[1:], "big") for header in new])
 
     def encoder(self, record: str, topic: str) -> Encoder:
-        """A function from a row to a Kafka value of `topic`. Times are microseconds; decimals are Avro bytes, those that are fields of
-        the record itself may be text as well.
+        """Return a function from a record to a Kafka value.
 
-        With a registry the topic is to be prepared before the first row.
+        The record's times are microseconds since the Unix epoch. Decimals are Avro bytes; decimals at the top level may
+        also be text. With a registry, call `prepare` for the topic before encoding the first record.
+
+        Args:
+            record: the record name.
+            topic: the full topic name.
 
         Raises:
-            CodecError: no such record. The function raises it for rows that do not fit.
+            CodecError: no such record. The returned function raises it for records that do not fit.
         """
         schema = self.schema(record)
         registry = self._registry
@@ -111,60 +134,78 @@ class Codec:
         return row_encoder(schema.document, SINGLE_OBJECT_MARKER + schema.fingerprint)
 
     def learn(self, text: str) -> None:
-        """Make records written with this schema readable: as it stands, or resolved into our own record of that name."""
+        """Make records written with another schema readable, resolved into this version's record of the same name if there
+        is one.
+
+        Args:
+            text: the writer's schema as JSON.
+
+        Raises:
+            CodecError: not an Avro record schema.
+        """
         writer = parse_schema(text)
         self._readers[SINGLE_OBJECT_MARKER + writer.fingerprint] = self._reader(writer, SINGLE_OBJECT_HEADER_BYTES)
 
     def decode(self, data: bytes) -> tuple[str, dict[str, Any]]:
-        """The record's name and the record, decimals as Avro bytes, times as integers of microseconds.
+        """Return the record name and the record. Decimals are Avro bytes, times are microseconds since the Unix epoch.
 
         Raises:
-            UnknownSchemaError: framed, but by a schema that is not known here.
-            CodecError: the bytes are no record of the schema they name.
+            UnknownSchemaError: the value is framed, but its schema is unknown.
+            CodecError: the bytes are not a record of the schema that they name.
         """
         reader = self._readers.get(data[:SINGLE_OBJECT_HEADER_BYTES]) or self._find(data)
         return reader.name, reader.decode(data[reader.header_bytes :])
 
     def read(self, data: bytes) -> tuple[str, dict[str, Any]]:
-        """The record's name and the record, decimals as `Decimal`, times as integers of microseconds.
+        """Return the record name and the record. Decimals are `Decimal`, times are microseconds since the Unix epoch.
 
-        Raises: as `decode` does.
+        Raises:
+            UnknownSchemaError: the value is framed, but its schema is unknown.
+            CodecError: the bytes are not a record of the schema that they name.
         """
         reader = self._readers.get(data[:SINGLE_OBJECT_HEADER_BYTES]) or self._find(data)
         values = reader.decode(data[reader.header_bytes :])
         return reader.name, _convert(values, reader.decimals, decimal_from_bytes)
 
     def own_body(self, data: bytes, record: str) -> int:
-        """Where the body of a value begins that was written with this version's schema of `record`; 0 for any other, or unknown."""
+        """Return the index of the record's first byte in a Kafka value; 0 unless this version's schema of `record` wrote
+        the value.
+        """
         reader = self._readers.get(data[:SINGLE_OBJECT_HEADER_BYTES]) or self._readers.get(
             data[:CONFLUENT_HEADER_BYTES]
         )
         return reader.header_bytes if reader is not None and reader.is_own and reader.name == record else 0
 
     def rows(self, record: str) -> Callable[[Row], Row]:
-        """A function from a row with `Decimal`, int or text decimals, at any depth, to one that `encoder` takes."""
+        """Return a function that converts `Decimal`, int and text decimals at any depth to Avro bytes, as `encoder` takes
+        them.
+
+        Raises:
+            CodecError: no such record. The returned function raises it for binary floats and for numbers that do not
+                fit.
+        """
         plan = _plan(self.schema(record).document)
 
         def to_bytes(value: Any, scale: int) -> bytes:
             if isinstance(value, float):
-                raise CodecError(f"{value!r} is a binary float: give a Decimal, an int or text")
+                raise CodecError(f"{value!r} is a binary float: pass a Decimal, an int or text")
             return value if isinstance(value, bytes) else bytes_from_unscaled(unscaled_from_text(str(value), scale))
 
         return lambda row: _convert(dict(row), plan, to_bytes)
 
     def schema(self, record: str) -> Schema:
-        """This version's schema of `record`.
+        """Return this version's schema of a record.
 
         Raises:
-            CodecError: there is none of that name.
+            CodecError: there is no record of this name.
         """
         try:
             return self._schemas[record]
         except KeyError:
-            raise CodecError(f"there is no record {record}; there are {', '.join(self._schemas)}") from None
+            raise CodecError(f"there is no record {record}; the records are {', '.join(self._schemas)}") from None
 
     def _find(self, data: bytes) -> _Reader:
-        """Readers of the Confluent framing are made when first met; everything else is an error said clearly."""
+        """Return the reader of a value. Readers for the Confluent framing are built on first use."""
         if data[:1] == CONFLUENT_MARKER and len(data) >= CONFLUENT_HEADER_BYTES:
             header = data[:CONFLUENT_HEADER_BYTES]
             reader = self._readers.get(header)
@@ -172,20 +213,20 @@ class Codec:
                 schema_id = int.from_bytes(header[1:], "big")
                 if self._registry is None:
                     raise UnknownSchemaError(
-                        f"schema id {schema_id} is that of a schema registry, and none is set: give the one the writer uses "
-                        "by --schema-registry-url or SCHEMA_REGISTRY_URL"
+                        f"schema id {schema_id} comes from a schema registry, and none is configured: set the writer's registry "
+                        "with --schema-registry-url or SCHEMA_REGISTRY_URL"
                     )
                 text = self._registry.schema_text(schema_id)
                 if text is None:
                     raise UnknownSchemaError(
-                        f"schema id {schema_id} is not known: {self._registry.why_unknown(schema_id)}"
+                        f"schema id {schema_id} is unknown: {self._registry.why_unknown(schema_id)}"
                     )
                 reader = self._readers[header] = self._reader(parse_schema(text), CONFLUENT_HEADER_BYTES)
             return reader
         if data[:2] == SINGLE_OBJECT_MARKER and len(data) >= SINGLE_OBJECT_HEADER_BYTES:
             fingerprint = data[2:SINGLE_OBJECT_HEADER_BYTES][::-1].hex()
             raise UnknownSchemaError(
-                f"schema fingerprint {fingerprint} is not known: written by another version; upgrade the reader"
+                f"schema fingerprint {fingerprint} is unknown: another version wrote the record; upgrade the reader"
             )
         raise CodecError(
             f"{len(data)} bytes that start {data[:4].hex(' ') or 'with nothing'} are not framed as an Avro record"
@@ -216,7 +257,7 @@ def _confluent_encoder(encode: Encoder, schema_id: Callable[[], int]) -> Encoder
 
 
 _Plan = int | dict[str, "_Plan"] | list["_Plan"] | None
-"""Where the decimals of a record are: a scale, fields by name, items of an array, or nowhere."""
+"""The position of a record's decimals: a scale, a plan by field name, the plan of an array's items, or None."""
 
 
 def _plan(schema: Any, named: dict[str, "_Plan"] | None = None) -> "_Plan":

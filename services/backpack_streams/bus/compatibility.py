@@ -1,4 +1,4 @@
-"""Whether records of one schema can be read with another, by the Avro specification's section "Schema Resolution"."""
+"""Checks whether records of one schema can be read with another, by the rules of "Schema Resolution" in the Avro specification."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,23 +18,28 @@ _UNION = "union"
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 Node = Any
-"""A schema as JSON has it: a name, a list (a union), or an object."""
+"""A schema as parsed JSON: a name, a list (a union), or an object."""
 
 
 def both_ways(new: Node, old: Node) -> list[str]:
-    """Why readers with `new` cannot read records of `old`, or the other way; empty when both can."""
+    """Return the problems in either direction; empty if each schema can read the records of the other.
+
+    Args:
+        new: the new schema.
+        old: an earlier version.
+    """
     return [f"{problem} (new reader, old record)" for problem in reading_problems(new, old)] + [
         f"{problem} (old reader, new record)" for problem in reading_problems(old, new)
     ]
 
 
 def reading_problems(reader: Node, writer: Node) -> list[str]:
-    """Why a reader that has `reader` cannot read what was written with `writer`, each with its place; empty when it can."""
+    """Return why a reader's schema cannot read a writer's records, each with the path of the field; empty if it can."""
     return list(_Judge(reader, writer).problems(reader, writer, ""))
 
 
 class _Judge:
-    """Compares two schemas node by node; `place` is the path of fields so far."""
+    """Compares two schemas node by node. `place` is the path of the field."""
 
     def __init__(self, reader: Node, writer: Node) -> None:
         self._ours = _named(reader, {})
@@ -49,12 +54,12 @@ class _Judge:
                 yield from self.problems(reader, branch, place)
         elif kind == _UNION:
             if all(list(self.problems(branch, writer, place)) for branch in reader):
-                yield f"{here} is {_said(writer)}, which the reader does not take there"
+                yield f"{here} is {_said(writer)}, which the reader's union does not accept"
         elif kind != written:
             if kind not in _PROMOTIONS.get(written, ()) or _logical(reader) or _logical(writer):
-                yield f"{here} is {_said(writer)}, and the reader wants {_said(reader)}"
+                yield f"{here} is {_said(writer)}, but the reader expects {_said(reader)}"
         elif _logical(reader) != _logical(writer):
-            yield f"{here} is {_said(writer)}, and the reader wants {_said(reader)}"
+            yield f"{here} is {_said(writer)}, but the reader expects {_said(reader)}"
         elif kind in _INNER:
             yield from self.problems(reader[_INNER[kind]], writer[_INNER[kind]], f"{place}[]")
         elif kind not in _PRIMITIVES:
@@ -63,12 +68,12 @@ class _Judge:
     def _named_problems(self, kind: str, reader: Node, writer: Node, place: str) -> Iterator[str]:
         pair = _short(reader["name"]), _short(writer["name"])
         if pair[0] != pair[1]:
-            yield f"{place or 'the record'} is called {pair[1]}, and the reader wants {pair[0]}"
+            yield f"{place or 'the record'} is called {pair[1]}, but the reader expects {pair[0]}"
         if pair[0] != pair[1] or pair in self._judged:
             return
         self._judged.add(pair)
         if kind == "fixed" and reader["size"] != writer["size"]:
-            yield f"{place} is {writer['size']} bytes, and the reader wants {reader['size']}"
+            yield f"{place} is {writer['size']} bytes, but the reader expects {reader['size']}"
         elif kind == "enum" and "default" not in reader:
             unknown = [symbol for symbol in writer["symbols"] if symbol not in reader["symbols"]]
             if unknown:
@@ -83,11 +88,11 @@ class _Judge:
             if field["name"] in written:
                 yield from self.problems(field["type"], written[field["name"]]["type"], where)
             elif "default" not in field:
-                yield f"field {where} is not written, and has no default"
+                yield f"field {where} is not written and has no default"
 
 
 def _named(node: Node, found: dict[str, Node]) -> dict[str, Node]:
-    """The named types of a schema, by short name: namespaces do not part two schemas of one contract."""
+    """Return the named types of a schema by short name. Namespaces do not distinguish the schemas of one contract."""
     if isinstance(node, list):
         for branch in node:
             _named(branch, found)
@@ -114,7 +119,7 @@ def _kind(node: Node) -> str:
 
 
 def _logical(node: Node) -> tuple[Any, ...]:
-    """The logical type, with what two decimals must share to be the same numbers."""
+    """Return the logical type and, for a decimal, its precision and scale: all must match."""
     if not isinstance(node, Mapping) or "logicalType" not in node:
         return ()
     return node["logicalType"], node.get("precision"), node.get("scale", 0)

@@ -1,4 +1,4 @@
-"""How batches may be compressed in Kafka, and which of these this install can read and write."""
+"""The compression codecs of Kafka batches, and which of them this installation supports."""
 
 from typing import Literal, get_args
 
@@ -6,11 +6,11 @@ __all__ = ["CODECS", "Compression", "unusable_codecs"]
 
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 CODECS: tuple[Compression, ...] = get_args(Compression)
-"""What a writer, or with `compression.type` the owner of a topic, may choose."""
+"""The codecs that a writer may choose, or a topic's owner with `compression.type`."""
 
 
 def unusable_codecs() -> tuple[Compression, ...]:
-    """The codecs that this install can neither read nor write; none, unless it was made without its dependencies."""
+    """Return the codecs that this installation can neither read nor write; empty unless it lacks its dependencies."""
     from aiokafka import codec
 
     has = {"gzip": codec.has_gzip, "snappy": codec.has_snappy, "lz4": codec.has_lz4, "zstd": codec.has_zstd}

@@ -1,6 +1,7 @@
-"""How to reach Kafka: addresses, TLS and SASL, in the form aiokafka's clients take.
+"""How to reach Kafka: addresses, TLS and SASL, in the form that aiokafka's clients take.
 
-Settings are made long before a client is, often in programs that never make one: aiokafka is imported with the first client.
+Settings are built long before any client, often in programs that never create one, so aiokafka is imported with the
+first client.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from backpack_streams.bus.compression import CODECS, Compression
-from backpack_streams.credentials import RenewedContext, SecretFile
-from backpack_streams.errors import BusError, UsageError
+from backpack_streams.credentials import RenewedContext, SecretFile, UnfitFilesError
+from backpack_streams.errors import BackpackStreamsError, BusError, UsageError
 
 __all__ = ["KafkaConnection", "KafkaRefusedError", "KafkaUnreachableError"]
 
@@ -29,21 +30,40 @@ class KafkaUnreachableError(BusError):
 
 
 class KafkaRefusedError(BusError):
-    """Kafka answered and refused: credentials, permissions, or a request it will not do."""
+    """Kafka answered and refused: credentials, permissions, or an unsupported request."""
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaConnection:
-    """Where Kafka is and how to log in; users import it as `backpack_streams.KafkaSettings`.
+    """Where Kafka is and how to log in. The public name is `backpack_streams.KafkaSettings`.
 
         KafkaSettings("kafka-1:9093,kafka-2:9093", security_protocol="SASL_SSL", sasl_mechanism="SCRAM-SHA-512",
                       sasl_username="strategy", sasl_password=password, ssl_ca_file="ca.pem")
 
-    Files (PEM, passwords, the OAuth token) are read again with each connection to a broker, since something else renews them. What is
-    unusable when the first client is made is an error; later, what was last read whole is used until the files fit together.
-    Protocols: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL. Mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. A password,
-    user or file that would have no effect is a `UsageError`: it was meant to protect something.
-    `compression` (none, gzip, snappy, lz4, zstd) is for what is written; whatever was chosen is read.
+    Files are read again for each connection to a broker, because certificates, passwords and tokens are renewed in
+    place. A file that is unusable when the first client is created is an error. Later, the last consistent contents are
+    used until the files fit together again.
+
+    Args:
+        bootstrap_servers: `host:port`, several separated by commas.
+        security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
+        sasl_username: the user for PLAIN and SCRAM.
+        sasl_password: the password for PLAIN and SCRAM.
+        sasl_password_file: the file with that password, instead of the password itself.
+        sasl_oauth_token_file: the file with the token for OAUTHBEARER.
+        ssl_ca_file: the authorities to trust (PEM), None for the system's.
+        ssl_cert_file: the client's certificate (PEM), for mutual TLS.
+        ssl_key_file: the certificate's key (PEM), None if `ssl_cert_file` contains it.
+        ssl_key_password: the password of the key.
+        ssl_key_password_file: the file with that password, instead of the password itself.
+        ssl_check_hostname: whether the broker's certificate must name its host.
+        client_id: the client's name in Kafka's logs, metrics and quotas.
+        compression: none, gzip, snappy, lz4 or zstd, for what is written. Any compression is read.
+
+    Raises:
+        UsageError: settings are invalid or mutually inconsistent. That includes a user, password or file that would
+            have no effect, because it was meant to protect something.
     """
 
     bootstrap_servers: str
@@ -62,16 +82,16 @@ class KafkaConnection:
     client_id: str = "backpack-streams"
     compression: Compression = "none"
     _held: "dict[str, SecretFile | RenewedContext]" = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was read of the files, for all clients of this connection."""
+    """The files' contents, shared by all clients of this connection."""
 
     def __post_init__(self) -> None:
         if self.security_protocol not in _PROTOCOLS:
-            raise UsageError(f"security_protocol {self.security_protocol!r} is none of {', '.join(_PROTOCOLS)}")
+            raise UsageError(f"security_protocol {self.security_protocol!r} is not one of {', '.join(_PROTOCOLS)}")
         if self.compression not in CODECS:
-            raise UsageError(f"compression {self.compression!r} is none of {', '.join(CODECS)}")
+            raise UsageError(f"compression {self.compression!r} is not one of {', '.join(CODECS)}")
         for name in _SECRETS:
             if getattr(self, name) is not None and getattr(self, name + "_file") is not None:
-                raise UsageError(f"{name} and {name}_file are set: give one of the two")
+                raise UsageError(f"{name} and {name}_file are both set: set one of them")
         if self.security_protocol.startswith("SASL"):
             self._check_login()
         else:
@@ -106,10 +126,11 @@ class KafkaConnection:
         return f"KafkaConnection({self.bootstrap_servers}, {self.security_protocol})"
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments for any aiokafka client.
+        """Return keyword arguments for any aiokafka client.
 
         Raises:
-            UsageError: a file cannot be read or is not what it should be, when the first client is made.
+            UsageError: a file is unreadable. Only at the first call: later, the last good contents are used.
+            UnfitFilesError: at the first call, the TLS files are invalid or do not fit together.
         """
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
@@ -132,10 +153,10 @@ class KafkaConnection:
         return options
 
     def login_password(self) -> str | None:
-        """The password for PLAIN and SCRAM as it is now.
+        """Return the current password for PLAIN and SCRAM, None if none is set.
 
         Raises:
-            UsageError: its file cannot be read, and never could.
+            UsageError: the password's file has never been readable.
         """
         if self.sasl_password_file is None:
             return self.sasl_password
@@ -169,8 +190,9 @@ class KafkaConnection:
         try:
             context: ssl.SSLContext = create_ssl_context(**files, password=self._key_password())
         except (ssl.SSLError, OSError) as error:
-            raise UsageError(
-                f"the TLS files cannot be used ({error}): check ssl_ca_file, ssl_cert_file and ssl_key_file"
+            kind = UnfitFilesError if isinstance(error, ssl.SSLError) else UsageError
+            raise kind(
+                f"the TLS files are unusable ({error}): check ssl_ca_file, ssl_cert_file and ssl_key_file"
             ) from error
         context.check_hostname = self.ssl_check_hostname
         return context
@@ -181,7 +203,7 @@ class KafkaConnection:
         return self._secret("ssl_key_password_file").read()
 
     def explain(self, error: BaseException) -> BusError:
-        """What a client's failure means to the person who set it up, as one line."""
+        """Return the error to raise for a client's failure, with one line that tells the operator what to check."""
         from aiokafka import errors as kafka
 
         credentials_refused = (
@@ -197,17 +219,26 @@ class KafkaConnection:
             )
         if isinstance(error, (kafka.KafkaConnectionError, OSError, asyncio.TimeoutError)):
             return KafkaUnreachableError(
-                f"Kafka cannot be reached at {self.bootstrap_servers} ({_short(error)}): "
-                "check bootstrap_servers and security_protocol, and that the brokers run"
+                f"Kafka is unreachable at {self.bootstrap_servers} ({_short(error)}): "
+                "check bootstrap_servers and security_protocol, and that the brokers are running"
             )
         if isinstance(error, kafka.UnsupportedCodecError):
             return BusError(
-                f"records are compressed in a way that this install cannot read ({_short(error)}): "
+                f"records are compressed with a codec that this installation cannot read ({_short(error)}): "
                 "install backpack-streams with its dependencies (cramjam)"
             )
         if isinstance(error, kafka.KafkaError):
             return KafkaRefusedError(f"Kafka at {self.bootstrap_servers} refused: {_short(error)}")
         return BusError(f"Kafka at {self.bootstrap_servers} failed: {_short(error)}")
+
+
+def may_pass(error: BackpackStreamsError) -> bool:
+    """Whether the same request may succeed later, with nothing changed here: brokers restart, a leader moves."""
+    from aiokafka.errors import KafkaError
+
+    cause = error.__cause__
+    is_retriable = isinstance(error, KafkaRefusedError) and isinstance(cause, KafkaError) and bool(cause.retriable)
+    return is_retriable or isinstance(error, KafkaUnreachableError)
 
 
 def _short(error: BaseException) -> str:

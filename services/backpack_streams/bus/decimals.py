@@ -1,6 +1,7 @@
-"""Exact decimals between their text on a wire and Avro's `decimal` bytes, with no binary float and no `Decimal` on the hot path.
+"""Converts decimals exactly between wire text and Avro's `decimal` bytes. Uses no binary float, and no `Decimal` on the
+hot path.
 
-Avro's decimal logical type is the unscaled integer as big-endian two's complement (Avro specification, "Decimal").
+Avro's decimal is the unscaled integer as big-endian two's complement (Avro specification, "Decimal").
 """
 
 from decimal import Context, Decimal, InvalidOperation
@@ -23,9 +24,9 @@ __all__ = [
 SCALE = 18
 """Decimal places of prices and quantities."""
 RATE_SCALE = 30
-"""Decimal places of funding rates: the wire carries 28."""
+"""Decimal places of funding rates; the exchange sends 28."""
 PRECISION_DIGITS = 38
-"""Digits of an unscaled value at the most."""
+"""Maximum digits of an unscaled value."""
 
 _LIMIT = 10**PRECISION_DIGITS
 _POWERS: tuple[int, ...] = tuple(10**exponent for exponent in range(RATE_SCALE + 1))
@@ -34,18 +35,22 @@ _CACHE_ENTRIES = 1 << 17
 _LONGEST_TEXT = 200
 _LONGEST_BYTES = 128
 _LENGTHS = 18
-"""38 digits take 16 bytes and a sign bit."""
+"""The lengths 0 to 17 bytes: 38 digits take 16 bytes and a sign bit."""
 
 
 class DecimalDoesNotFit(CodecError):  # noqa: N818  # named for what happened, as CodecError's other children
-    """A number is no decimal, or has more digits than the schema holds."""
+    """A text is not a decimal number, or has more digits than the schema holds."""
 
 
 def unscaled_from_text(text: str, scale: int = SCALE) -> int:
-    """`text` as an integer in units of 10**-`scale`, exactly.
+    """Return a number as an integer in units of 10**-`scale`, exactly.
+
+    Args:
+        text: a decimal number; sign and exponent are allowed.
+        scale: decimal places, at most `RATE_SCALE` on the fast path.
 
     Raises:
-        DecimalDoesNotFit: `text` is no finite decimal number, or would lose digits.
+        DecimalDoesNotFit: not a finite decimal number, or digits would be lost.
     """
     whole, _, fraction = text.partition(".")
     digits = whole + fraction
@@ -66,9 +71,10 @@ def unscaled_from_text(text: str, scale: int = SCALE) -> int:
 
 
 def _unscaled_the_long_way(text: str, scale: int) -> int:
-    """Signs, exponents and padding beyond the scale: rare on the wire, so correctness goes before speed.
+    """Convert signs, exponents and zeros after the scale. These are rare on the wire, so this path favours correctness
+    over speed.
 
-    `Decimal` takes more for a number than JSON or REST do: digits of every script, blanks around, underscores between.
+    `Decimal` accepts more than JSON and REST do: digits of any script, surrounding blanks, underscores.
     """
     if len(text) > _LONGEST_TEXT:
         raise DecimalDoesNotFit(f"{_shown(text)} is too long to be a price or a quantity")
@@ -97,24 +103,28 @@ def _shown(text: str) -> str:
 
 
 def bytes_from_unscaled(unscaled: int) -> bytes:
-    """The shortest two's complement form, so that equal values are equal bytes."""
+    """Return the shortest two's complement form, so that equal values have equal bytes."""
     length = ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
     return unscaled.to_bytes(length, "big", signed=True)
 
 
 def decimal_from_bytes(data: bytes, scale: int = SCALE) -> Decimal:
-    """The exact `Decimal` behind Avro's bytes.
+    """Return the exact `Decimal` of Avro's bytes.
+
+    Args:
+        data: the unscaled integer, big-endian two's complement.
+        scale: decimal places.
 
     Raises:
-        DecimalDoesNotFit: more bytes than any value of ours has.
+        DecimalDoesNotFit: more bytes than any valid value has.
     """
     if len(data) > _LONGEST_BYTES:
-        raise DecimalDoesNotFit(f"{len(data)} bytes are no decimal of {PRECISION_DIGITS} digits")
+        raise DecimalDoesNotFit(f"{len(data)} bytes are not a decimal of {PRECISION_DIGITS} digits")
     return Decimal(int.from_bytes(data, "big", signed=True)).scaleb(-scale, _EXACT)
 
 
 def plain(value: Decimal) -> str:
-    """`value` without exponent and without trailing zeros: `"86700"`, `"0.00123"`."""
+    """Return `value` without exponent and without trailing zeros: `"86700"`, `"0.00123"`."""
     text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -122,10 +132,16 @@ def plain(value: Decimal) -> str:
 
 
 class DecimalBytes(dict[str, bytes]):
-    """Avro decimal bytes of number texts, remembered: prices and lot sizes come again and again.
+    """A bounded cache from number texts to Avro decimal bytes: prices and lot sizes recur.
 
-    `table[text]` is the bytes; a text not seen yet is converted and kept. Bounded: emptied when full. With `with_length` the bytes
-    begin with their length, as Avro writes a field of type `bytes`.
+    `table[text]` converts and keeps texts that it has not seen. The cache is emptied when it is full.
+
+    Args:
+        scale: decimal places.
+        with_length: whether the bytes start with their length, as Avro writes a field of type `bytes`.
+
+    Raises:
+        DecimalDoesNotFit: on lookup, as `unscaled_from_text`.
     """
 
     __slots__ = ("_prefixes", "_scale")
@@ -158,7 +174,7 @@ class DecimalBytes(dict[str, bytes]):
 
 
 class UnscaledNumbers(dict[bytes, int]):
-    """Unscaled integers of Avro decimal bytes, remembered as `DecimalBytes` does: the way back."""
+    """A bounded cache from Avro decimal bytes to unscaled integers, the inverse of `DecimalBytes`."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""Reads DepthUpdate values as numbers: what a book takes of them, and no more.
+"""Decodes DepthUpdate values to numbers: only the fields that a book needs.
 
-Where it is compiled, `_quick_depth.c` reads what this version wrote, after it has shown on samples that it reads what the schema's
-engine reads. Everything else (other versions' records, another schema, bytes that are none) goes by way of the codec.
+If `_quick_depth.c` is compiled, it decodes records of this version's schema, after it has matched the schema's engine
+on samples. All other values (other versions' records, other schemas, invalid bytes) go through the codec.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ else:
 RECORD = "DepthUpdate"
 
 Levels = list[tuple[int, int]]
-"""Prices and quantities in units of 10**-18."""
+"""Price and quantity of each level, in units of 10**-18."""
 DepthNumbers = tuple[int, int, int | None, Levels, Levels]
-"""First and last update id, engine time (microseconds since the Unix epoch), bids, asks."""
+"""First and last update id, engine time (µs since the Unix epoch, None if unknown), bids, asks."""
 
 
 class DepthReader:
-    """Reads what one codec knows."""
+    """Decodes depth updates of every schema that its codec knows."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
@@ -37,10 +37,10 @@ class DepthReader:
         self._compiled = self._compiled_decode()
 
     def read(self, value: bytes) -> DepthNumbers:
-        """The numbers of one Kafka value.
+        """Return the numbers of one Kafka value.
 
         Raises:
-            CodecError: the bytes are no depth update, or their schema is not known.
+            CodecError: the bytes are not a depth update, or their schema is unknown.
         """
         if self._compiled is not None:
             body = self._codec.own_body(value, RECORD)
@@ -51,7 +51,7 @@ class DepthReader:
         return self._by_codec(self._codec.decode(value)[1])
 
     def levels(self, levels: list[dict[str, bytes]]) -> Levels:
-        """Levels as a record holds them, as numbers."""
+        """Return a record's levels as numbers."""
         number = self._number
         return [(number[level["price"]], number[level["quantity"]]) for level in levels]
 
@@ -60,10 +60,10 @@ class DepthReader:
             bids, asks = self.levels(update["bids"]), self.levels(update["asks"])
             return update["first_update_id"], update["last_update_id"], update["engine_time"], bids, asks
         except KeyError as error:
-            raise CodecError(f"the record is no depth update: it has no {error}") from error
+            raise CodecError(f"the record is not a depth update: it has no {error}") from error
 
     def _compiled_decode(self) -> Callable[[bytes, int], DepthNumbers | None] | None:
-        """The compiled reader, where there is one and it reads this schema's samples as the engine does."""
+        """Return the compiled decoder if it exists and decodes samples of this schema as the engine does."""
         if compiled is None:
             return None
         by_engine = engine(self._codec.schema(RECORD).document)

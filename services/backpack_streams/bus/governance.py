@@ -1,4 +1,4 @@
-"""How a schema comes under its subject: compatibility FULL_TRANSITIVE first, then the schema, and never one that breaks a reader."""
+"""Registers schemas: sets the subject's compatibility to FULL_TRANSITIVE first, and never registers a schema that breaks a reader."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -21,7 +21,16 @@ CREATED, NEW_VERSION, UNCHANGED = "created", "new version", "unchanged"
 
 
 class Outcome(NamedTuple):
-    """What was done, or would be, with one subject. Nothing was written yet where `version` and `schema_id` are 0."""
+    """What was done, or would be done, with one subject.
+
+    Attributes:
+        subject: the subject.
+        record: the record name of the schema.
+        action: `created`, `new version` or `unchanged`.
+        version: the number of the version that holds the schema, 0 if it is not registered yet.
+        schema_id: the registry's id of the schema, 0 if it is not registered yet.
+        compatibility_before: see below.
+    """
 
     subject: str
     record: str
@@ -29,26 +38,34 @@ class Outcome(NamedTuple):
     version: int
     schema_id: int
     compatibility_before: str | None
-    """The one that held: the subject's own or that of all; of `register`, None where the subject had none and has now."""
+    """The compatibility in force before, the subject's own or the registry's default. From `register`, None if the subject had none of
+    its own.
+    """
 
 
 def subject_of(topic: str) -> str:
-    """The subject of a topic's values (Confluent's TopicNameStrategy)."""
+    """Return the subject of a topic's values (Confluent's TopicNameStrategy). `topic` is the full topic name."""
     return f"{topic}-value"
 
 
 def subjects(prefix: str) -> dict[str, str]:
-    """The record of each subject of ours."""
+    """Return the record name of each of this project's subjects."""
     return {subject_of(topic.full_name(prefix)): topic.record for topic in TOPICS}
 
 
 def register(registry: Registry, subject: str, schema: Schema) -> Outcome:
-    """Sets the subject's compatibility, then makes `schema` a version of it unless it is one. Blocks.
+    """Set the subject's compatibility, then register `schema` unless it is a version already. Blocks.
 
-    An account that may register and not set the compatibility goes on where it is right already.
+    An account that may register but not set the compatibility continues if the compatibility is FULL_TRANSITIVE
+    already.
+
+    Args:
+        registry: the registry.
+        subject: the subject, `<topic>-value`.
+        schema: the schema to register.
 
     Raises:
-        IncompatibleSchemaError: it would break readers; nothing is registered.
+        IncompatibleSchemaError: the schema would break readers; nothing is registered.
         RegistryForbidsError: the account lacks a right, which the message names; nothing is registered.
         RegistryError: the registry does not answer, or refuses.
     """
@@ -68,12 +85,13 @@ def register(registry: Registry, subject: str, schema: Schema) -> Outcome:
 
 
 def check(registry: Registry, subject: str, schema: Schema) -> Outcome:
-    """What `register` would do; writes nothing. Blocks.
+    """Return what `register` would do, without writing. Blocks.
 
-    Both the registry's rules and FULL_TRANSITIVE by our own judge: the subject may be set to something laxer.
+    Applies both the registry's rules and FULL_TRANSITIVE by `compatibility.py`, because the subject may be set to
+    something weaker.
 
     Raises:
-        IncompatibleSchemaError: `schema` would break readers.
+        IncompatibleSchemaError: the schema would break readers.
         RegistryError: the registry does not answer, or refuses.
     """
     before = _effective(registry, subject)
@@ -85,25 +103,35 @@ def check(registry: Registry, subject: str, schema: Schema) -> Outcome:
         return Outcome(subject, schema.name, CREATED, 0, 0, before)
     refused = not registry.is_compatible(subject, schema.canonical_text)
     if refused or _reasons(schema, earlier):
-        who = "the registry" if refused else "FULL_TRANSITIVE"
+        rule = "the registry" if refused else "FULL_TRANSITIVE"
         raise IncompatibleSchemaError(
-            _with_reasons(f"subject {subject}: {who} forbids this {schema.name}", schema, earlier)
+            _with_reasons(f"subject {subject}: {rule} forbids this {schema.name}", schema, earlier)
         )
     return Outcome(subject, schema.name, NEW_VERSION, 0, 0, before)
 
 
 class Survey(NamedTuple):
-    """What stands under all subjects: `outcomes` of those that take our schema, and why the others forbid it."""
+    """The state of all subjects.
+
+    Attributes:
+        outcomes: of the subjects that accept this version's schema.
+        refused: the reasons why the other subjects refuse it.
+    """
 
     outcomes: list[Outcome]
     refused: list[IncompatibleSchemaError]
 
 
 def survey(registry: Registry, wanted: Mapping[str, Schema], do: Callable[[Registry, str, Schema], Outcome]) -> Survey:
-    """Does `check` or `register` for each subject; what one refuses does not keep the others from having theirs. Blocks.
+    """Run `check` or `register` on each subject; a refusal by one does not skip the others. Blocks.
+
+    Args:
+        registry: the registry.
+        wanted: the schema by subject.
+        do: `check` or `register`.
 
     Raises:
-        RegistryError: the registry does not answer, or refuses for another reason than compatibility.
+        RegistryError: the registry does not answer, or refuses for a reason other than compatibility.
     """
     found = Survey([], [])
     for subject, schema in wanted.items():
@@ -115,12 +143,12 @@ def survey(registry: Registry, wanted: Mapping[str, Schema], do: Callable[[Regis
 
 
 def own_subjects(prefix: str) -> dict[str, Schema]:
-    """This version's schema of each subject of ours."""
+    """Return this version's schema of each of this project's subjects."""
     return {subject: own_schemas()[record] for subject, record in subjects(prefix).items()}
 
 
 def _set_full_transitive(registry: Registry, subject: str, before: str | None) -> str | None:
-    """Sets it, or sees that it holds though we may not; returns what held before."""
+    """Set FULL_TRANSITIVE, or confirm that it is in force although the account may not set it. Returns the level before."""
     try:
         registry.set_compatibility(subject, FULL_TRANSITIVE)
     except RegistryForbidsError as error:
@@ -129,13 +157,13 @@ def _set_full_transitive(registry: Registry, subject: str, before: str | None) -
             return level
         raise RegistryForbidsError(
             f"{error} (Confluent calls it WriteCompatibility), or have {FULL_TRANSITIVE} set on {subject} or on all subjects: "
-            f"it is {level or 'not known'} now"
+            f"it is {level or 'unknown'} now"
         ) from error
     return before
 
 
 def _effective(registry: Registry, subject: str) -> str | None:
-    """The compatibility that holds for a subject; None where we may not know."""
+    """Return the compatibility in force for a subject; None if the account may not read it."""
     try:
         return registry.compatibility(subject) or registry.default_compatibility()
     except RegistryForbidsError:
@@ -159,4 +187,4 @@ def _reasons(schema: Schema, earlier: list[Version]) -> list[str]:
 
 def _with_reasons(what: str, schema: Schema, earlier: list[Version]) -> str:
     reasons = "; ".join(_reasons(schema, earlier)) or "the registry does not say why"
-    return f"{what}; {reasons}. Fields may only be added and removed with a default, and types stay"
+    return f"{what}; {reasons}. Only fields with a default may be added or removed, and types may not change"

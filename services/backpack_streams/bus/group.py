@@ -1,9 +1,10 @@
-"""Membership in a consumer group, for the division of work alone: which partitions of a topic are ours, and whether they still are.
+"""Membership in a consumer group, used only to divide the partitions of a topic among processes.
 
-Where to read from is not the group's business; offsets are committed as a sign of life, and so that whoever watches the group's
-lag sees it.
+The group does not store where to resume. Offsets are committed as a sign of life, and so that monitoring of the group's
+lag works.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,18 +25,13 @@ logger = logging.getLogger(__name__)
 
 _HEARTBEATS_A_SESSION = 3
 _REBALANCE_MILLIS = 60_000
-"""How long the group waits for a member to join again: longer than it takes one that lives to hand over."""
+"""How long the group waits for members to rejoin: longer than a live member needs to hand over."""
 _LEASE_SHARE = 0.8
-"""Share of the session for which a member that was just heard of can be sure to be one."""
+"""Share of the session during which a member that Kafka has just confirmed can rely on its assignment."""
 
 
 class GroupMember:
-    """One member. Use as an async context manager.
-
-    `on_revoked` is awaited with the partitions before they may go to others: what is still to be written of them is written there.
-    `on_assigned` is told, whenever the group has shared out the partitions anew, which of ours have been ours all along. Of the
-    others somebody else may have written, even where they were ours before.
-    """
+    """One member of a consumer group. Use as an async context manager."""
 
     def __init__(
         self,
@@ -46,6 +42,17 @@ class GroupMember:
         on_revoked: Callable[[frozenset[int]], Awaitable[None]],
         on_assigned: Callable[[frozenset[int]], None],
     ) -> None:
+        """Prepare; `__aenter__` joins.
+
+        Args:
+            connection: how to reach Kafka.
+            group_id: the consumer group.
+            topic: the full name of the topic whose partitions are divided.
+            session_seconds: Kafka's session timeout; a member silent for longer loses its partitions.
+            on_revoked: awaited with the partitions before other members may get them. Finish writing for them here.
+            on_assigned: called after each rebalance with those assigned partitions that this member has owned without
+                interruption. Another member may have written for the rest, even if this member owned them before.
+        """
         self._connection = connection
         self._group_id = group_id
         self._topic = topic
@@ -56,16 +63,16 @@ class GroupMember:
         self._consumer: AIOKafkaConsumer | None = None
         self._lease_end = float("-inf")
         self.assigned: frozenset[int] | None = None
-        """The partitions that are ours; None while the group decides."""
+        """The assigned partitions; None during a rebalance."""
         self.rebalances = 0
         self.confirmed_at: float | None = None
-        """When Kafka last confirmed what is assigned (monotonic seconds); None while nothing is."""
+        """When Kafka last confirmed the assignment (monotonic seconds); None before the first confirmation."""
 
     async def __aenter__(self) -> Self:
-        """Joins the group; which partitions are ours is known a moment later.
+        """Join the group. The assignment follows shortly after.
 
         Raises:
-            BusError: Kafka cannot be reached or refuses.
+            BusError: Kafka is unreachable or refuses.
         """
         session_millis = int(self._session_seconds * 1000)
         consumer = Consumer(
@@ -79,59 +86,72 @@ class GroupMember:
             partition_assignment_strategy=[StickyPartitionAssignor],
         )
         consumer.subscribe([self._topic], listener=_Listener(self))
-        self._consumer = consumer  # partitions may be ours before `start` returns
+        self._consumer = consumer  # partitions may be assigned before `start` returns
         try:
             await consumer.start()
         except (TimeoutError, KafkaError, OSError) as error:
             self._consumer = None
             await stop_consumer(consumer)
             raise self._connection.explain(error) from error
+        except asyncio.CancelledError:
+            self._consumer = None
+            await stop_consumer(consumer)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._consumer is not None:
-            await stop_consumer(self._consumer)  # leaves the group, so the others need not wait for the session's end
+            await stop_consumer(
+                self._consumer
+            )  # leaves the group, so that the others need not wait for the session to expire
 
     def is_ours(self, now: float) -> bool:
-        """Whether what is assigned is ours for certain; `now` is in monotonic seconds.
+        """Whether the assigned partitions certainly still belong to this member. `now` is in monotonic seconds.
 
-        A process that was suspended wakes up believing what was true before. Kafka gives nothing of ours to others within a session
-        after it heard of us, so we trust the assignment for somewhat less than that.
+        A process that was suspended resumes with outdated beliefs. Kafka reassigns a member's partitions only after a
+        full session without hearing from it, so the assignment is trusted for slightly less than one session.
         """
         return bool(self.assigned) and now < self._lease_end
 
     async def renew(self, offsets: Mapping[int, int]) -> bool:
-        """Tells Kafka that we are there, and the offsets of what comes next; whether it agrees that they are ours."""
+        """Send a sign of life and the next offset of each partition. Returns whether Kafka confirms the assignment.
+
+        Args:
+            offsets: by partition, the offset of the next record.
+        """
         consumer = self._consumer
         if consumer is None or self.assigned is None:
             return False
         asked_at = time.monotonic()
         try:
-            await consumer.getmany(timeout_ms=0)  # nothing is read, but a consumer that never asks is taken for stuck
+            await consumer.getmany(timeout_ms=0)  # reads nothing, but Kafka considers a consumer that never polls stuck
             ours = {TopicPartition(self._topic, each): offset for each, offset in offsets.items()}
             if ours:
                 await consumer.commit(ours)
                 self.confirmed_at = asked_at
-        except (KafkaError, IllegalStateError, OSError) as error:  # a rebalance under way is one of them
-            logger.info("the group does not confirm what is ours", extra={"group": self._group_id, "error": str(error)})
+        except (KafkaError, IllegalStateError, OSError) as error:  # includes a rebalance in progress
+            logger.info(
+                "the consumer group does not confirm the assignment",
+                extra={"group": self._group_id, "error": str(error)},
+            )
             return False
         self._lease_end = asked_at + self._session_seconds * _LEASE_SHARE
         return True
 
     async def look_for_partitions(self) -> None:
-        """Asks Kafka which partitions the topic has; where some were added, the group shares out all of them anew."""
+        """Refresh the number of the topic's partitions; if some were added, the group divides all of them again."""
         if self._consumer is not None:
             try:
-                await self._consumer._client.force_metadata_update()  # else it would look every five minutes
+                await self._consumer._client.force_metadata_update()  # the default is every five minutes
             except (KafkaError, OSError) as error:
-                logger.info("kafka does not say which partitions there are", extra={"error": str(error)})
+                logger.info("kafka does not answer how many partitions the topic has", extra={"error": str(error)})
 
     async def _revoked(self, partitions: frozenset[int]) -> None:
         if partitions:
             await self._on_revoked(partitions)
-        # Within the lease the group waits for us to join again and gives nothing of ours away before.
+        # Within the lease, the group waits for this member to rejoin before it reassigns its partitions.
         self._handed_over = partitions if self.is_ours(time.monotonic()) else frozenset()
         self.assigned = None
         self._lease_end = float("-inf")

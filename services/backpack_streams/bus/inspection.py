@@ -1,6 +1,7 @@
-"""What Kafka tells of itself, of our topics and of our rights, without a record being read or written.
+"""Inspects the cluster, topics and granted operations without reading or writing a record.
 
-aiokafka's own requests are older than the question for rights (KIP-430: Kafka 2.3), so the two that ask it are spelt out here.
+aiokafka's requests predate the query for granted operations (KIP-430, Kafka 2.3), so the two requests that carry it are
+defined here.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -37,7 +38,7 @@ _TEXT = String("utf-8")
 _TOPIC_RESOURCE = 2
 _DYNAMIC_TOPIC_CONFIG = 1
 _NOT_TOLD = -(2**31)
-"""What a broker answers that was not asked for rights, or cannot tell."""
+"""The broker's answer if it was not asked for granted operations, or does not support the query."""
 _BITS = {
     3: Operation.READ,
     4: Operation.WRITE,
@@ -155,7 +156,7 @@ class _GroupsRequest(Request[_GroupsStruct]):  # type: ignore[misc]  # aiokafka 
 
 
 class BrokerPlace(NamedTuple):
-    """A broker, and the address that it tells clients to use."""
+    """A broker and the address that it advertises to clients."""
 
     node_id: int
     host: str
@@ -163,7 +164,14 @@ class BrokerPlace(NamedTuple):
 
 
 class PartitionPlace(NamedTuple):
-    """Where one partition is. `leader` is -1 while it has none."""
+    """The leader and replicas of one partition.
+
+    Attributes:
+        number: the partition.
+        leader: the leader's node id, -1 if there is none.
+        replicas: the node ids of all replicas.
+        in_sync: the node ids of the in-sync replicas.
+    """
 
     number: int
     leader: int
@@ -172,7 +180,14 @@ class PartitionPlace(NamedTuple):
 
 
 class SeenTopic(NamedTuple):
-    """A topic by its full name. `error` is Kafka's name of why it tells nothing; `rights` None: it does not tell."""
+    """A topic as one broker describes it.
+
+    Attributes:
+        name: the full topic name.
+        error: Kafka's error name, empty if the broker describes the topic.
+        partitions: its partitions.
+        rights: the operations granted to this account, None if the broker does not report them.
+    """
 
     name: str
     error: str
@@ -181,7 +196,14 @@ class SeenTopic(NamedTuple):
 
 
 class SeenCluster(NamedTuple):
-    """The cluster as one broker sees it."""
+    """The cluster as one broker describes it.
+
+    Attributes:
+        cluster_id: the cluster's id, empty if unknown.
+        brokers: all live brokers.
+        topics: by full name.
+        rights: the operations on the cluster granted to this account, None if the broker does not report them.
+    """
 
     cluster_id: str
     brokers: tuple[BrokerPlace, ...]
@@ -190,7 +212,13 @@ class SeenCluster(NamedTuple):
 
 
 class SeenGroup(NamedTuple):
-    """A consumer group. `error` is Kafka's name of why it tells nothing; `rights` None: it does not tell."""
+    """A consumer group as its coordinator describes it.
+
+    Attributes:
+        name: the group id.
+        error: Kafka's error name, empty if the coordinator describes the group.
+        rights: the operations granted to this account, None if the coordinator does not report them.
+    """
 
     name: str
     error: str
@@ -201,27 +229,35 @@ class SeenGroup(NamedTuple):
 async def logged_in(
     connection: KafkaConnection, host: str, port: int, timeout_seconds: float
 ) -> AsyncIterator[AIOKafkaConnection]:
-    """One connection to one broker, after TLS and login; each request on it has `timeout_seconds`.
+    """Open one connection to one broker, with TLS and login.
+
+    Args:
+        connection: how to log in.
+        host: the broker's host.
+        port: its port.
+        timeout_seconds: the limit for each request on the connection.
 
     Raises:
-        KafkaError, OSError, TimeoutError: the broker cannot be reached, or refuses. UsageError: a TLS file cannot be used.
+        KafkaError, OSError, TimeoutError: the broker is unreachable or refuses.
+        UsageError: a TLS file is unusable.
     """
     options = connection.client_options()
     del options["bootstrap_servers"]
-    link = await create_conn(host, port, request_timeout_ms=int(timeout_seconds * 1000), **options)
+    socket = await create_conn(host, port, request_timeout_ms=int(timeout_seconds * 1000), **options)
     try:
-        yield link
+        yield socket
     finally:
-        link.close()
+        socket.close()
 
 
-async def see_cluster(link: AIOKafkaConnection, topics: Iterable[str]) -> SeenCluster:
-    """The brokers, these topics, and what we may do with them.
+async def see_cluster(socket: AIOKafkaConnection, topics: Iterable[str]) -> SeenCluster:
+    """Return the brokers, the topics given by full name, and the operations granted on them.
 
     Raises:
-        KafkaError: the broker does not answer. IncompatibleBrokerVersion: it is older than Kafka 2.3.
+        KafkaError: the broker does not answer.
+        IncompatibleBrokerVersion: it is older than Kafka 2.3.
     """
-    answer = await link.send(_MetadataRequest(list(topics)))
+    answer = await socket.send(_MetadataRequest(list(topics)))
     seen = (
         SeenTopic(name, _error(code), tuple(_partition(each) for each in partitions), _rights(operations))
         for code, name, _, partitions, operations in answer.topics
@@ -234,8 +270,8 @@ async def see_cluster(link: AIOKafkaConnection, topics: Iterable[str]) -> SeenCl
     )
 
 
-async def see_configs(link: AIOKafkaConnection, topics: Iterable[SeenTopic]) -> tuple[dict[str, Existing], list[str]]:
-    """The partitions and configs of topics that are there, by full name, and the names whose configs we may not see.
+async def see_configs(socket: AIOKafkaConnection, topics: Iterable[SeenTopic]) -> tuple[dict[str, Existing], list[str]]:
+    """Return the partitions and configs of existing topics by full name, and the names whose configs may not be read.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -243,7 +279,7 @@ async def see_configs(link: AIOKafkaConnection, topics: Iterable[SeenTopic]) -> 
     present = {topic.name: topic for topic in topics}
     if not present:
         return {}, []
-    answer = await link.send(DescribeConfigsRequest([(_TOPIC_RESOURCE, name, None) for name in present]))
+    answer = await socket.send(DescribeConfigsRequest([(_TOPIC_RESOURCE, name, None) for name in present]))
     found, hidden = {}, []
     for code, _, _, name, entries in answer.resources:
         if code:
@@ -256,14 +292,14 @@ async def see_configs(link: AIOKafkaConnection, topics: Iterable[SeenTopic]) -> 
 
 
 async def see_group(
-    connection: KafkaConnection, link: AIOKafkaConnection, name: str, timeout_seconds: float
+    connection: KafkaConnection, socket: AIOKafkaConnection, name: str, timeout_seconds: float
 ) -> SeenGroup:
-    """What we may do with a consumer group, whether it has members or not; asks the broker that coordinates it.
+    """Return the operations granted on a consumer group, which need not have members. Asks the group's coordinator.
 
     Raises:
         KafkaError, OSError, TimeoutError: a broker does not answer.
     """
-    where = await link.send(FindCoordinatorRequest(name, 0))
+    where = await socket.send(FindCoordinatorRequest(name, 0))
     if where.error_code:
         return SeenGroup(name, _error(where.error_code), None)
     async with logged_in(connection, where.host, where.port, timeout_seconds) as coordinator:
@@ -272,10 +308,10 @@ async def see_group(
 
 
 async def mechanisms_of(connection: KafkaConnection, host: str, port: int, timeout_seconds: float) -> list[str]:
-    """The SASL mechanisms that a broker logs in with; empty where it wants no login. No credentials are sent.
+    """Return the SASL mechanisms that a broker supports; empty if it requires no login. Sends no credentials.
 
     Raises:
-        KafkaError, OSError, TimeoutError: it does not answer.
+        KafkaError, OSError, TimeoutError: the broker does not answer.
     """
     nameless = replace(
         connection,
@@ -286,8 +322,8 @@ async def mechanisms_of(connection: KafkaConnection, host: str, port: int, timeo
         sasl_password_file=None,
         sasl_oauth_token_file=None,
     )
-    async with logged_in(nameless, host, port, timeout_seconds) as link:
-        return list((await link.send(SaslHandShakeRequest("NONE"))).enabled_mechanisms)
+    async with logged_in(nameless, host, port, timeout_seconds) as socket:
+        return list((await socket.send(SaslHandShakeRequest("NONE"))).enabled_mechanisms)
 
 
 def _error(code: int) -> str:

@@ -1,8 +1,8 @@
-"""One of aiokafka's producers, started and stopped within bounded time, so that nothing of one that was given up remains.
+"""Wraps one aiokafka producer. Starts and stops it within bounded time, and leaves nothing behind when it is abandoned.
 
-aiokafka's own `stop` waits until everything is sent, and leaves its tasks and sockets behind when that wait is cancelled. So the
-pieces are ended one by one here. They have no public names: all that this project knows of them stands in this module, and
-`tests/faults/test_publisher_resources.py` shows that a release of aiokafka still has them.
+aiokafka's `stop` waits until everything is sent, and leaks its tasks and sockets if that wait is cancelled. This module
+ends the pieces one by one instead. They have no public names, so everything that depends on aiokafka's internals is
+kept here; `tests/faults/test_publisher_resources.py` shows whether a new release of aiokafka still has them.
 """
 
 import asyncio
@@ -27,24 +27,26 @@ _REQUEST_BYTES = 16 * 1024 * 1024
 _REQUEST_TIMEOUT_MILLIS = 30_000
 _START_SECONDS = 45.0
 _ATTEMPT_SECONDS = 45.0
-"""Longer than one request may take, so that aiokafka repeats one by itself before all is begun anew."""
+"""Longer than one request may take, so that aiokafka retries a request before the producer is replaced."""
 _CLOSE_SECONDS = 5.0
 _METADATA_SECONDS = 5.0
 
 Batch = Any
-"""What aiokafka calls a BatchBuilder."""
+"""aiokafka's `BatchBuilder`."""
 
 
 class NoSuchPartitionError(BusError):
-    """The topic is not there, or has fewer partitions than before. Nothing was sent, so the producer is as good as before."""
+    """The topic does not exist, or has fewer partitions than before. Nothing was sent, so the producer remains usable."""
 
 
 class KafkaProducer:
     """An idempotent producer that waits for all in-sync replicas."""
 
     def __init__(self, connection: KafkaConnection) -> None:
-        """Raises:
-        UsageError: a file of the connection cannot be used, or its compression.
+        """Prepare; nothing is sent yet.
+
+        Raises:
+            UsageError: a file or the compression of the connection is unusable.
         """
         self._producer = Producer(
             connection,
@@ -62,16 +64,19 @@ class KafkaProducer:
         self._watch_requests()
 
     async def start(self, topics: Collection[str]) -> None:
-        """Connects and learns where the partitions of `topics` are.
+        """Connect, and learn the partitions of topics.
+
+        Args:
+            topics: the full names of topics to look up now; any other is looked up with its first batch.
 
         Raises:
-            TimeoutError, KafkaError, OSError: Kafka cannot be reached or refuses the credentials.
+            TimeoutError, KafkaError, OSError: Kafka is unreachable or refuses the credentials.
         """
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._producer.start()
             if topics:
-                with contextlib.suppress(TimeoutError):  # what is not known yet is asked for with the first batch
+                with contextlib.suppress(TimeoutError):  # unknown topics are looked up with their first batch
                     async with asyncio.timeout(_METADATA_SECONDS):
                         await self._producer.client.set_topics(topics)
         except BaseException:
@@ -79,7 +84,7 @@ class KafkaProducer:
             raise
 
     async def partitions(self, topic: str) -> set[int]:
-        """The partitions of a topic, asked for if they are not known.
+        """Return the partitions of a topic, looked up if they are unknown.
 
         Raises:
             KafkaError, OSError: the topic does not exist (UnknownTopicOrPartitionError), or Kafka does not answer.
@@ -88,24 +93,29 @@ class KafkaProducer:
         return found
 
     def known_partitions(self, topic: str) -> int:
-        """How many partitions the topic had when Kafka was last asked; 0 for a topic that it did not know."""
+        """Return the number of partitions of a topic at the last metadata refresh; 0 for an unknown topic."""
         return len(self._producer.client.cluster.partitions_for_topic(topic) or ())
 
     def know(self, topics: Collection[str]) -> None:
-        """Has one look at Kafka's metadata serve all of `topics`."""
+        """Add topics to the metadata that is refreshed, so that one request serves all of them."""
         for topic in topics:
             self._producer.client.add_topic(topic)
 
     def new_batch(self) -> Batch:
-        """An empty batch."""
+        """Return an empty batch."""
         return self._producer.create_batch()
 
     async def send(self, batch: Batch, topic: str, partition: int) -> int:
-        """Sends a batch and waits for its acknowledgement. Returns the offset of its first record.
+        """Send a batch and wait for its acknowledgement. Returns the offset of its first record.
+
+        Args:
+            batch: a closed batch from `new_batch`.
+            topic: the full topic name.
+            partition: the partition.
 
         Raises:
-            NoSuchPartitionError: the topic is not there, or has fewer partitions than before.
-            TimeoutError: there was no acknowledgement in time, or the producer was discarded.
+            NoSuchPartitionError: the topic does not exist, or has fewer partitions than before.
+            TimeoutError: no acknowledgement came in time, or the producer was discarded.
             KafkaError, OSError: Kafka refused, or the producer failed.
         """
         client = self._producer.client
@@ -113,8 +123,8 @@ class KafkaProducer:
             if partition not in (client.cluster.partitions_for_topic(topic) or ()):
                 await self._look_for(topic, partition)
             sent = await (await self._producer.send_batch(batch, topic, partition=partition))
-        if sent.offset < 0:  # acknowledged, but nobody knows where it is: once more, so that the offset is known
-            raise DuplicateSequenceNumber("the offset of a batch is not known")
+        if sent.offset < 0:  # acknowledged without an offset: send again, because watermarks need the offset
+            raise DuplicateSequenceNumber("the offset of a batch is unknown")
         offset: int = sent.offset
         return offset
 
@@ -124,10 +134,10 @@ class KafkaProducer:
         await client.force_metadata_update()
         found = client.cluster.partitions_for_topic(topic)
         if not found:
-            raise NoSuchPartitionError(f"topic {topic} does not exist, or has not been made known to every broker yet")
+            raise NoSuchPartitionError(f"topic {topic} does not exist, or not every broker knows it yet")
         if partition not in found:
             raise NoSuchPartitionError(
-                f"topic {topic} has {len(found)} partitions, and partition {partition} is gone: it was made anew with fewer"
+                f"topic {topic} has {len(found)} partitions, and partition {partition} is gone: the topic was recreated with fewer"
             )
 
     @contextlib.asynccontextmanager
@@ -149,35 +159,35 @@ class KafkaProducer:
             raise TimeoutError(why) from error
 
     async def retire(self, seconds: float) -> None:
-        """Ends once the batches on their way have ended, or after `seconds` at the latest."""
+        """Discard the producer once the batches in flight have ended, or after `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._is_idle.wait()
         await self.discard()
 
     async def discard(self) -> None:
-        """Ends now. Whatever is on its way fails for whoever waits for it; no task and no socket is left."""
+        """End now. Sends in flight fail for their callers; no task and no socket remains."""
         self._is_discarded = True
         for attempt in list(self._attempts):
             if not attempt.expired():
-                attempt.reschedule(0)  # a moment of the loop's clock that has passed
+                attempt.reschedule(0)  # a time in the past of the loop's clock
         sender = self._producer._sender.sender_task
         tasks = [task for task in (sender, *self._requests) if task is not None and not task.done()]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
-        self._producer._closed = True  # else it complains when it is forgotten
+        self._producer._closed = True  # otherwise it logs an error when it is garbage-collected
         await close_client(self._producer.client)
 
     def _watch_requests(self) -> None:
-        """aiokafka holds the requests on their way in a local variable of its sender."""
+        """Track the tasks of requests in flight: aiokafka keeps them only in a local variable of its sender."""
         sender = self._producer._sender
         send = sender._send_produce_req
 
         async def noted(node_id: Any, batches: Any) -> None:
             task = asyncio.current_task()
-            assert task is not None, "aiokafka makes a task for each"
+            assert task is not None, "aiokafka runs each request in a task"
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
             await send(node_id, batches)
@@ -186,13 +196,13 @@ class KafkaProducer:
 
 
 async def close_client(client: AIOKafkaClient) -> None:
-    """Ends a client of aiokafka's within bounded time, though a peer may take nothing more."""
+    """Close an aiokafka client within bounded time, even if a peer no longer reads."""
     for connection in list(client._conns.values()):
         writer = connection._writer
         if writer is not None:
-            writer.transport.abort()  # `close` would wait until the peer has taken what is unsent
+            writer.transport.abort()  # `close` would wait until the peer has read all unsent bytes
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await client.close()
     except (TimeoutError, KafkaError, OSError) as error:
-        logger.info("a kafka client ended uncleanly", extra={"error": repr(error)})
+        logger.info("unclean shutdown of a kafka client", extra={"error": repr(error)})

@@ -1,4 +1,4 @@
-"""The OAUTHBEARER token that lies in a file, which something else renews."""
+"""Provides the OAUTHBEARER token from a file that another program renews."""
 
 import asyncio
 
@@ -10,11 +10,11 @@ __all__ = ["FileToken"]
 
 
 class FileToken(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no type hints
-    """Reads the token anew whenever Kafka's client asks for one."""
+    """Reads the token file each time Kafka's client asks for a token. `file` holds the last good contents."""
 
     def __init__(self, file: SecretFile) -> None:
         self._file = file
 
     async def token(self) -> str:
-        """The token as it stands in the file now; the last one while the file is away."""
+        """Return the token in the file; the last one read while the file is missing."""
         return (await asyncio.to_thread(self._file.read)).strip()

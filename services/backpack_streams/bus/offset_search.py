@@ -1,7 +1,7 @@
-"""Where in Kafka's partitions a moment is, by the times of their records, though some records' times are absurd.
+"""Finds the offsets of a moment by the timestamps of records, even if some timestamps are absurd.
 
-Kafka's own index gives the first record that is stamped at the moment or later (KIP-79), so a single record from before the moment with
-a time in the far future hides all that follow on it.
+Kafka's index returns the first record stamped at or after the moment (KIP-79), so a single earlier record with a
+timestamp in the far future hides all records after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ from backpack_streams.bus.topic_end import read_to_end
 __all__ = ["offsets_at"]
 
 _LOOKED_AT: Final = 16
-"""So many records from an offset on say what time it is there: most of them have to agree."""
+"""Number of consecutive records whose majority decides the time at an offset."""
 _REACH: Final = 64
-"""How many offsets are read for that at first; compaction leaves most of them empty."""
+"""Number of offsets read at first to find them; compaction may have emptied most."""
 _REACH_GROWTH: Final = 16
 _STEPS_AT_MOST: Final = 64
 
 
 _Stamp = tuple[int, int]
-"""An offset and the time of its record (ms)."""
+"""An offset and its record's timestamp (ms since the Unix epoch)."""
 
 
 class _Search(NamedTuple):
-    """Of one partition: the moment lies in [low, high]; `probe` is looked at next."""
+    """The state of one partition's search: the result lies in [low, high], and `probe` is examined next."""
 
     low: int
     high: int
@@ -35,12 +35,19 @@ class _Search(NamedTuple):
 
 
 async def offsets_at(reader: Reader, moments_ms: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
-    """Return by partition the first offset from which on records are stamped at the moment (ms) or later; its end where none is.
+    """Return the first offset of each partition from which records are stamped at or after a moment; the partition's end
+    if there is none.
 
-    A record counts only if most of the next ones bear it out. The reader is assigned anew.
+    An out-of-place timestamp does not count unless most of the following records agree with it. Replaces the reader's
+    assignment.
+
+    Args:
+        reader: a connected reader.
+        moments_ms: the moment for each partition (ms since the Unix epoch).
+        ends: the end offset of each partition.
 
     Raises:
-        BusError: Kafka cannot be reached, or a partition could not be read.
+        BusError: Kafka is unreachable, or a partition could not be read.
     """
     found: dict[Place, int] = {}
     searches: dict[Place, _Search] = {}
@@ -66,7 +73,7 @@ async def offsets_at(reader: Reader, moments_ms: Mapping[Place, int], ends: Mapp
 
 
 def _narrow(search: _Search, stamps: Sequence[_Stamp], moment_ms: int) -> _Search | int:
-    """Halve what is left, or return the offset. The first probe is where Kafka's index points, which mostly is right."""
+    """Halve the range, or return the result. The first probe is the answer of Kafka's index, which is usually right."""
     low, high, probe = search
     later = sum(stamp >= moment_ms for _, stamp in stamps)
     if later * 2 < len(stamps):
@@ -79,7 +86,7 @@ def _narrow(search: _Search, stamps: Sequence[_Stamp], moment_ms: int) -> _Searc
 
 
 def _border(stamps: Sequence[_Stamp], moment_ms: int) -> int:
-    """The offset before which the most records are from before the moment, and from which on the most are not."""
+    """Return the offset that best separates earlier records from later ones: the split with the fewest records on the wrong side."""
     misplaced = best = sum(stamp < moment_ms for _, stamp in stamps)
     border = stamps[0][0]
     for index, (offset, stamp) in enumerate(stamps):
@@ -91,7 +98,7 @@ def _border(stamps: Sequence[_Stamp], moment_ms: int) -> int:
 
 
 async def _stamps(reader: Reader, starts: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, list[_Stamp]]:
-    """Offsets and times of the first records from these offsets on."""
+    """Return offsets and timestamps of the first records at or after each start."""
     stamps: dict[Place, list[_Stamp]] = {place: [] for place in starts}
 
     def take(place: Place, records: Sequence[ConsumerRecord]) -> None:

@@ -1,4 +1,4 @@
-"""The records that wait for Kafka, a queue a partition, within one bound in bytes for all of them. No I/O."""
+"""The records waiting for Kafka: one queue per partition, within a shared limit in bytes. No I/O."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ __all__ = [
     "RECORD_OVERHEAD_BYTES",
     "Acknowledged",
     "Handover",
-    "Lane",
+    "PartitionQueue",
     "Record",
     "Rejected",
     "SendBuffer",
@@ -20,18 +20,25 @@ __all__ = [
 
 DEFAULT_BUFFER_BYTES = 256 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 176
-"""What a waiting record costs beside its value, as measured: tuple, timestamp, the value's own head, references."""
+"""Measured memory of a waiting record in addition to its value: tuple, timestamp, the value's object header, references."""
 _IN_FLIGHT_SHARE = 64
 _SMALL_BATCH_BYTES = 16 * 1024
 _SETTLED_POLL_SECONDS = 0.02
 
 Record = tuple[bytes | None, bytes | None, int]
-"""Key, value (None deletes the key of a compacted topic), timestamp in milliseconds since the Unix epoch."""
+"""Key, value (None deletes the key in a compacted topic), timestamp (ms since the Unix epoch)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that Kafka will never take, and why."""
+    """A record that Kafka will never accept.
+
+    Attributes:
+        topic: the full topic name.
+        partition: the partition.
+        record: the record.
+        reason: why Kafka refuses it, for messages.
+    """
 
     topic: str
     partition: int
@@ -41,23 +48,31 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A batch that all in-sync replicas have."""
+    """A batch that all in-sync replicas have.
+
+    Attributes:
+        topic: the full topic name.
+        records: the number of records.
+        timestamp_ms: the timestamp of the first record, which waited longest (ms since the Unix epoch).
+        waited_seconds: how long that record waited. An upper bound if a batch is the second or later part of one read.
+    """
 
     topic: str
     records: int
     timestamp_ms: int
-    """Of its first record, which waited for longest."""
     waited_seconds: float
-    """Since that one was handed over; at most that long where a batch follows on another of the same read."""
 
 
 class SendBuffer:
-    """What all queues of a publisher may hold together.
+    """The limit shared by all queues of a publisher.
 
     Attributes:
+        max_bytes: the limit for waiting records, in bytes.
+        used_bytes: bytes of waiting records, `RECORD_OVERHEAD_BYTES` included for each.
+        in_flight_bytes: bytes of batches being sent. Each batch is in memory several times, in addition to its records.
+        refused_records: how many records were refused because the buffer was full.
         failure: why nothing will be sent any more; None while the publisher works.
-        takes_all: nothing is refused. For the end of a process: what is handed over then was in memory anyway.
-        in_flight_bytes: of batches on their way, each of which is in memory several times over, beside its records.
+        takes_all: accept records beyond the limit. Used while the process ends, when the records are in memory already.
     """
 
     __slots__ = ("failure", "in_flight_bytes", "max_bytes", "refused_records", "takes_all", "used_bytes")
@@ -71,23 +86,27 @@ class SendBuffer:
         self.takes_all = False
 
     def batch_bytes(self, most: int) -> int:
-        """How large the next batch may be, `most` at most. Small ones always may leave, so that no partition waits for another."""
+        """Return the maximum size of the next batch in bytes, at most `most`. Small batches may always leave, so that no
+        partition waits for another.
+        """
         room = self.max_bytes // _IN_FLIGHT_SHARE - self.in_flight_bytes
         return max(_SMALL_BATCH_BYTES, min(most, room))
 
 
-class Lane:
-    """The queue of one partition. Made by `Publisher.lane`.
+class PartitionQueue:
+    """The queue of one partition, created by `Publisher.open`.
 
     Attributes:
-        buffer: what it shares with the queues of other partitions.
-        pending: records that Kafka has neither acknowledged nor refused for good, in the order they were handed over.
-        done: how many it has acknowledged or refused for good.
-        next_offset: the offset behind the last one acknowledged, -1 before the first.
-        owed_since: since when Kafka has owed an acknowledgement (monotonic seconds), None if it owes nothing.
-        waiting_since: when the first record behind those that are being sent was handed over (monotonic seconds).
-        rejected: how many it has refused for good.
-        trouble: why the last attempt failed; empty after a success.
+        buffer: the limit shared with the other queues.
+        topic: the full topic name.
+        partition: the partition.
+        pending: records that Kafka has neither acknowledged nor finally refused, in order of handover.
+        done: how many records Kafka has acknowledged or finally refused.
+        rejected: how many records Kafka has finally refused.
+        next_offset: the offset after the last acknowledged record, -1 before the first.
+        owed_since: since when Kafka has owed an acknowledgement (monotonic seconds), None if it owes none.
+        waiting_since: when the first record that is not being sent yet was handed over (monotonic seconds).
+        trouble: why the last attempt failed, empty after a success.
     """
 
     __slots__ = (
@@ -127,13 +146,17 @@ class Lane:
 
     @property
     def handed_over(self) -> int:
-        """Records that were handed over so far."""
+        """The number of records handed over so far."""
         return self.done + len(self.pending)
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, spare: bool = False) -> bool:
-        """Hands a record over. False when the buffer is full: the record was not taken.
+        """Hand over a record. Returns False if the buffer is full; the record is then not queued.
 
-        `spare` records may use a tenth more: they say what the buffer had no room for.
+        Args:
+            key: the Kafka key.
+            value: the Kafka value, None to delete the key in a compacted topic.
+            timestamp_ms: the Kafka timestamp (ms since the Unix epoch).
+            spare: whether the record may exceed the limit by a tenth. For reports of what the buffer had no room for.
         """
         buffer = self.buffer
         cost = RECORD_OVERHEAD_BYTES + (len(value) if value else 0)
@@ -153,15 +176,16 @@ class Lane:
         return True
 
     async def settled(self) -> int:
-        """Waits until Kafka has acknowledged or refused for good all that was handed over before the call.
+        """Wait until Kafka has acknowledged or finally refused every record handed over before the call. Returns how many
+        it refused meanwhile.
 
-        Returns how many records it refused meanwhile; a `Handover` tells which.
+        To learn which records were refused, use a `Handover`.
 
         Raises:
-            BusError: the publisher has failed, or was closed before.
+            BusError: the publisher failed or was closed first.
         """
         goal, rejected = self.handed_over, self.rejected
-        while self.done < goal:  # rarely asked for: no event on the way of every batch
+        while self.done < goal:  # rarely used, so poll rather than signal after every batch
             if self.buffer.failure is not None:
                 raise self.buffer.failure
             await asyncio.sleep(_SETTLED_POLL_SECONDS)
@@ -170,19 +194,19 @@ class Lane:
     # For the sender of the partition ---------------------------------------------------------------------------
 
     async def filled(self) -> bool:
-        """Waits until something is pending; False once the queue has ended and nothing is."""
+        """Wait until a record is pending. Returns False once the queue has ended and is empty."""
         while not self.pending and not self._ends:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return bool(self.pending)
 
     def end(self) -> None:
-        """Nothing more will be handed over."""
+        """Declare that no more records will be handed over."""
         self._ends = True
         self._wake()
 
     def take(self) -> float:
-        """The records pending now are being sent. Returns since when the first of them has waited (monotonic seconds)."""
+        """Mark the pending records as being sent. Returns when the first of them was handed over (monotonic seconds)."""
         if not self._taken:
             self._taken = len(self.pending)
             self._sending_since = self.waiting_since
@@ -191,7 +215,7 @@ class Lane:
         return self._sending_since
 
     def dispose(self, records: int) -> list[Record]:
-        """Kafka has acknowledged or refused for good the first `records` of those pending; they are returned."""
+        """Remove the first `records` pending records, which Kafka has acknowledged or finally refused, and return them."""
         popleft = self.pending.popleft
         disposed = [popleft() for _ in range(records)]
         self._taken = max(0, self._taken - records)
@@ -203,7 +227,7 @@ class Lane:
         return disposed
 
     def refuse(self) -> Record:
-        """Kafka has refused the first record for good; it is returned."""
+        """Remove the first pending record, which Kafka has finally refused, and return it."""
         for handover in self._handovers:
             handover.refused(self.done)
         self.rejected += 1
@@ -216,35 +240,38 @@ class Lane:
 
 
 class Handover:
-    """Records that one caller hands over to a queue, and what became of each: for who says afterwards that Kafka has them."""
+    """The records that one caller hands over to a queue, and the outcome of each.
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    For callers that report afterwards which records Kafka has.
+    """
+
+    def __init__(self, partition_queue: PartitionQueue) -> None:
+        self._partition_queue = partition_queue
         self._numbers: dict[int, int] = {}
         self._refused: set[int] = set()
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> bool:
-        """As `Lane.append`."""
-        position = self._lane.handed_over
-        if not self._lane.append(key, value, timestamp_ms):
+        """Hand over a record, as `PartitionQueue.append`."""
+        position = self._partition_queue.handed_over
+        if not self._partition_queue.append(key, value, timestamp_ms):
             return False
         self._numbers[position] = len(self._numbers)
-        self._lane._handovers.add(self)
+        self._partition_queue._handovers.add(self)
         return True
 
     async def settled(self) -> frozenset[int]:
-        """Waits as `Lane.settled` does. Returns which of the records Kafka refused for good, counted from 0 as they were appended.
+        """Wait as `PartitionQueue.settled`. Returns which records Kafka finally refused, by index in order of `append`.
 
         Raises:
-            BusError: the publisher has failed, or was closed before.
+            BusError: the publisher failed or was closed first.
         """
         try:
-            await self._lane.settled()
+            await self._partition_queue.settled()
         finally:
-            self._lane._handovers.discard(self)
+            self._partition_queue._handovers.discard(self)
         return frozenset(self._refused)
 
     def refused(self, position: int) -> None:
-        """Kafka refused the record at that place of the queue for good."""
+        """Note that Kafka finally refused the record at a position of the queue."""
         if position in self._numbers:
             self._refused.add(self._numbers[position])

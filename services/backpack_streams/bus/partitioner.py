@@ -1,4 +1,4 @@
-"""Which partition a key goes to: murmur2, as Java's clients do, so that every client in any language agrees."""
+"""Assigns keys to partitions by murmur2, as Java's clients do, so that clients in every language agree."""
 
 from aiokafka.partitioner import murmur2
 
@@ -6,5 +6,5 @@ __all__ = ["partition_of"]
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Partition of `key` among `partitions`, as Java's `BuiltInPartitioner.partitionForKey` computes it."""
+    """Return the partition of `key` among `partitions`, as Java's `BuiltInPartitioner.partitionForKey`."""
     return (int(murmur2(key)) & 0x7FFFFFFF) % partitions

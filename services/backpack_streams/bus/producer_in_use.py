@@ -1,7 +1,7 @@
-"""The Kafka producer that all senders share, and its replacement when it fails.
+"""The Kafka producer that all senders share, and its replacement after a failure.
 
-A failed batch burns its sequence numbers, so the producer goes, and unacknowledged batches go out again under a new producer id: a
-duplicate is legal on the bus, a loss is not.
+A failed batch uses up its sequence numbers, so the producer is replaced and unacknowledged batches are sent again under
+a new producer id. Duplicates are legal on the bus; losses are not.
 """
 
 import asyncio
@@ -25,19 +25,25 @@ _RETIRE_SECONDS = 10.0
 
 
 def retries() -> Backoff:
-    """The delays between attempts to send, or to connect."""
+    """Return the delays between attempts to send or to connect."""
     return Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
 
 
 class ProducerInUse:
-    """`topics` names what a new producer has to know from its beginning on.
+    """The current producer.
 
     Attributes:
-        failures: producers that failed and were replaced.
-        fault: what went wrong last, in one line; None once something was acknowledged after it.
+        failures: how many producers failed and were replaced.
+        fault: the last failure in one line; None after a later acknowledgement.
     """
 
     def __init__(self, connection: KafkaConnection, topics: Callable[[], Collection[str]]) -> None:
+        """Prepare; `start` connects.
+
+        Args:
+            connection: how to reach Kafka.
+            topics: returns the full names of the topics that a new producer looks up before its first batch.
+        """
         self._connection = connection
         self._topics = topics
         self._producer: KafkaProducer | None = None
@@ -48,15 +54,16 @@ class ProducerInUse:
 
     @property
     def now(self) -> KafkaProducer:
-        """The producer to use. It is there once `start` has returned."""
-        assert self._producer is not None, "start() comes first"
+        """The producer to use. Requires `start`."""
+        assert self._producer is not None, "call start() first"
         return self._producer
 
     async def start(self) -> None:
-        """Connects.
+        """Connect.
 
         Raises:
-            BusError: Kafka cannot be reached or refuses the credentials. UsageError: a TLS file cannot be used.
+            BusError: Kafka is unreachable or refuses the credentials.
+            UsageError: a TLS file is unusable.
         """
         try:
             self._producer = await self._connect()
@@ -64,13 +71,15 @@ class ProducerInUse:
             raise self._connection.explain(error) from error
 
     async def replace(self, failed: KafkaProducer, error: BaseException) -> None:
-        """Puts another producer in the place of one that failed, however long that takes. The first of several callers does it."""
+        """Replace a failed producer; retries until Kafka answers. If several callers report the same producer, the first
+        one replaces it.
+        """
         async with self._replacing:
             if self._producer is not failed:
                 return
             self.failures += 1
             self.fault = self.told(error)
-            logger.warning("kafka producer failed; making a new one", extra={"error": self.fault})
+            logger.warning("kafka producer failed; replacing it", extra={"error": self.fault})
             task = asyncio.create_task(failed.retire(_RETIRE_SECONDS), name="retire-kafka-producer")
             self._retiring[task] = failed
             task.add_done_callback(self._retired)
@@ -79,18 +88,18 @@ class ProducerInUse:
                 try:
                     self._producer = await self._connect()
                     return
-                except Exception as refused:  # noqa: BLE001  # whatever it is: without a producer nothing is sent
+                except Exception as refused:  # noqa: BLE001  # any error: without a producer nothing is sent
                     self.fault = self.told(refused)
                     delay = backoff.next_delay_seconds()
-                    logger.warning("kafka is not there; trying again", extra={"error": self.fault, "in_seconds": delay})
+                    logger.warning("kafka is unavailable; retrying", extra={"error": self.fault, "in_seconds": delay})
                 await asyncio.sleep(delay)
 
     def told(self, error: BaseException) -> str:
-        """What a failure means, in one line."""
+        """Return a failure in one line."""
         return str(error if isinstance(error, BackpackStreamsError) else self._connection.explain(error))
 
     async def close(self) -> None:
-        """Ends the producer and all that were replaced."""
+        """End the producer and those being retired."""
         retiring = dict(self._retiring)
         for task in retiring:
             task.cancel()
@@ -106,4 +115,4 @@ class ProducerInUse:
     def _retired(self, task: "asyncio.Task[None]") -> None:
         del self._retiring[task]
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("a kafka producer could not be ended", extra={"error": repr(error)})
+            logger.warning("a kafka producer could not be closed", extra={"error": repr(error)})

@@ -1,7 +1,8 @@
-"""Whether a publisher that is owed acknowledgements waits for Kafka, or for ever: a judge without I/O, and the look at Kafka it judges by.
+"""Decides whether a publisher that is owed acknowledgements is waiting for Kafka or stuck: a judge without I/O, and the
+probe it judges by.
 
-While Kafka is away, waiting is right: the buffer holds what it can. Where a fresh client finds Kafka well and this process has still
-got nothing acknowledged, something in it is stuck, and only a new start helps.
+While Kafka is unavailable, waiting is right: the buffer holds what it can. If a fresh client finds Kafka healthy and
+this process still receives no acknowledgement, the process itself is stuck and only a restart helps.
 """
 
 import asyncio
@@ -22,15 +23,15 @@ _LOOK_SECONDS = 15.0
 _DEGRADED_FACTOR = 5
 
 Place = tuple[str, int]
-"""Topic and partition."""
+"""A full topic name and a partition."""
 
 
 class PublisherStuckError(BusError):
-    """Kafka answers and has acknowledged nothing for too long: the process is to be started anew."""
+    """Kafka answers but has acknowledged nothing for too long: restart the process."""
 
 
 class Health(Enum):
-    """What a fresh client finds of a partition."""
+    """The state of a partition as a fresh client finds it."""
 
     WELL = "it has a leader, and all its replicas are in sync"
     DEGRADED = "it has a leader, and not all its replicas are in sync"
@@ -39,25 +40,39 @@ class Health(Enum):
 
 
 class Owed(NamedTuple):
-    """A partition that owes an acknowledgement: since when (monotonic seconds), and why the last attempt failed."""
+    """An overdue acknowledgement of one partition.
+
+    Attributes:
+        since: since when it has been owed (monotonic seconds).
+        trouble: why the last attempt failed, empty if no error was reported.
+    """
 
     since: float
     trouble: str
 
 
 class ProgressJudge:
-    """Says when waiting has become pointless.
-
-    `bound_seconds` is how long a partition may owe an acknowledgement although it is well. One whose replicas are not all in sync has five
-    times as long: there Kafka may be what refuses, and to give up the buffer would lose what it is there to keep.
-    """
+    """Decides when waiting has become pointless."""
 
     def __init__(self, bound_seconds: float) -> None:
+        """Prepare.
+
+        Args:
+            bound_seconds: how long a healthy partition may owe an acknowledgement. A partition with replicas out of
+                sync has five times as long, because there Kafka may be the one that refuses, and giving up would lose
+                the buffer.
+        """
         self._bound_seconds = bound_seconds
         self._well_since: dict[Place, float] = {}
 
     def look(self, now: float, owed: Mapping[Place, Owed], found: Mapping[Place, Health] | None) -> str | None:
-        """Takes in one look at Kafka; `found` is None if it did not answer. Returns why the process is stuck, None if it is not."""
+        """Judge one probe of Kafka. Returns why the process is stuck, None if it is not.
+
+        Args:
+            now: the time of the probe (monotonic seconds).
+            owed: the partitions that owe acknowledgements.
+            found: the state of each partition, None if Kafka did not answer.
+        """
         self._well_since = {place: since for place, since in self._well_since.items() if place in owed}
         for place, (since, trouble) in owed.items():
             health = Health.LEADERLESS if found is None else found.get(place, Health.MISSING)
@@ -68,17 +83,17 @@ class ProgressJudge:
             if waited >= self._bound_seconds * (_DEGRADED_FACTOR if health is Health.DEGRADED else 1):
                 topic, partition = place
                 return (
-                    f"Kafka answers, and has acknowledged nothing of topic {topic}, partition {partition}, for {now - since:.0f} s "
-                    f"({health.value}; {trouble or 'no error was said'}): the service ends, to be started anew"
+                    f"Kafka answers but has acknowledged nothing of topic {topic}, partition {partition}, for {now - since:.0f} s "
+                    f"({health.value}; {trouble or 'no error was reported'}): the service exits in order to be restarted"
                 )
         return None
 
 
 async def look_at_kafka(connection: KafkaConnection, places: Collection[Place]) -> dict[Place, Health] | None:
-    """How partitions are, as a client sees it that knows nothing from before. None if Kafka does not answer it."""
+    """Return the state of partitions as a fresh client sees them; None if Kafka does not answer."""
     try:
         client = Client(connection)
-    except BackpackStreamsError:  # TLS files that cannot be read now
+    except BackpackStreamsError:  # TLS files that are unreadable now
         return None
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
@@ -94,7 +109,7 @@ async def look_at_kafka(connection: KafkaConnection, places: Collection[Place]) 
 
 def _health(client: Client, place: Place) -> Health:
     topic, partition = place
-    found = client.cluster._partitions.get(topic, {}).get(partition)  # which replicas are in sync has no public name
+    found = client.cluster._partitions.get(topic, {}).get(partition)  # aiokafka has no public name for in-sync replicas
     if found is None:
         return Health.MISSING
     if found.leader == -1:

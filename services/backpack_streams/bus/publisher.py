@@ -1,11 +1,11 @@
-"""Records into Kafka: idempotent, acknowledged by all in-sync replicas, in order a partition, in bounded memory.
+"""Publishes records to Kafka: idempotent, acknowledged by all in-sync replicas, ordered per partition, in bounded memory.
 
-Each partition written to has a queue (`partition_queue.py`) and a sender (`sender.py`); all senders share one Kafka producer
-(`producer_in_use.py`), which is replaced when it fails.
+Each partition has a queue (`partition_queue.py`) and a sender (`sender.py`). All senders share one Kafka producer
+(`producer_in_use.py`), which is replaced if it fails.
 
-When Kafka is slow or gone, aiokafka repeats a batch under its sequence number until it is acknowledged, while records gather here
-up to `max_buffer_bytes`. Beyond that `append` refuses: the caller records what it could not hand over. A publisher that Kafka owes
-acknowledgements for too long although it is there says so and fails (`progress.py`).
+While Kafka is slow or unavailable, aiokafka retries a batch under its sequence number until it is acknowledged, and
+records gather here up to `max_buffer_bytes`. Beyond that, `append` refuses and the caller records the loss. If Kafka is
+available but owes acknowledgements for too long, the publisher fails with an explanation (`progress.py`).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from backpack_streams.bus.partition_queue import (
     RECORD_OVERHEAD_BYTES,
     Acknowledged,
     Handover,
-    Lane,
+    PartitionQueue,
     Record,
     Rejected,
     SendBuffer,
@@ -41,7 +41,7 @@ __all__ = [
     "RECORD_OVERHEAD_BYTES",
     "Acknowledged",
     "Handover",
-    "Lane",
+    "PartitionQueue",
     "Publisher",
     "Record",
     "Rejected",
@@ -53,18 +53,13 @@ DEFAULT_PROGRESS_SECONDS = 120.0
 _ROOM_SHARE = 0.75
 _MOST_SECONDS_BETWEEN_LOOKS = 5.0
 _FIRST_SHARE, _LAST_SHARE = 0.4, 0.2
-"""Of the time to close: what the first topics may take of it, and what is kept for what is added to them."""
+"""Shares of the time to close: the limit for the topics named first, and the reserve for records added to them afterwards."""
 _LATE_SHARE = 0.1
-"""Of the bound: what Kafka has owed for less is not looked into."""
+"""Share of the bound; acknowledgements that are overdue for less are not examined."""
 
 
 class Publisher:
-    """One Kafka producer and its queues.
-
-    `on_rejected` is told of records that Kafka will never take (too large, a timestamp the broker refuses); they are dropped after.
-    `on_acknowledged` is told of each batch that Kafka has. `progress_seconds` is for how long it may owe an acknowledgement although it
-    is there before the publisher fails.
-    """
+    """One Kafka producer and its queues."""
 
     def __init__(
         self,
@@ -74,11 +69,21 @@ class Publisher:
         on_acknowledged: Callable[[Acknowledged], None] | None = None,
         progress_seconds: float = DEFAULT_PROGRESS_SECONDS,
     ) -> None:
+        """Prepare; `start` connects.
+
+        Args:
+            connection: how to reach Kafka.
+            max_buffer_bytes: the limit for records waiting for Kafka.
+            on_rejected: called with each record that Kafka will never accept (too large, a timestamp that the broker
+                refuses). The record is dropped afterwards.
+            on_acknowledged: called with each batch that Kafka has acknowledged.
+            progress_seconds: how long an available Kafka may owe an acknowledgement before the publisher fails.
+        """
         self._connection = connection
         self._tell_rejected = on_rejected
         self._tell_acknowledged = on_acknowledged
-        self._lanes: dict[str, list[Lane]] = {}
-        self._producer = ProducerInUse(connection, self._lanes.keys)
+        self._partition_queues: dict[str, list[PartitionQueue]] = {}
+        self._producer = ProducerInUse(connection, self._partition_queues.keys)
         self._senders: dict[asyncio.Task[None], Sender] = {}
         self._progress_seconds = progress_seconds
         self._watching: asyncio.Task[None] | None = None
@@ -88,59 +93,59 @@ class Publisher:
         self.published_bytes = 0
         self.rejected_records = 0
         self.unused_partitions: dict[str, int] = {}
-        """By topic, partitions that were added while this publisher runs: it goes on with those it knew."""
+        """By full topic name, how many partitions were added since this publisher opened the topic. It does not use them."""
 
     @property
     def max_buffer_bytes(self) -> int:
-        """What may wait for Kafka."""
+        """The limit for records waiting for Kafka."""
         return self.buffer.max_bytes
 
     @property
     def buffered_bytes(self) -> int:
-        """What waits for Kafka."""
+        """Bytes of records waiting for Kafka."""
         return self.buffer.used_bytes
 
     @property
     def refused_records(self) -> int:
-        """Records that had no room."""
+        """How many records were refused because the buffer was full."""
         return self.buffer.refused_records
 
     @property
     def producer_failures(self) -> int:
-        """Kafka producers that failed and were replaced."""
+        """How many Kafka producers failed and were replaced."""
         return self._producer.failures
 
     @property
     def sender_failures(self) -> int:
-        """Times that a sender failed for a reason that nobody expected, and began again."""
+        """How often a sender failed unexpectedly and was restarted."""
         return sum(sender.failures for sender in self._senders.values())
 
     @property
     def fault(self) -> str | None:
-        """What went wrong last, in one line; None while all goes well."""
+        """The last failure in one line; None after a later acknowledgement."""
         return self._producer.fault
 
     @property
     def failure(self) -> BusError | None:
-        """Why this publisher is stuck for good; None while it works, or waits for Kafka."""
+        """Why this publisher is stuck for good; None while it works or waits for Kafka."""
         return self.buffer.failure
 
     async def start(self) -> None:
-        """Connects.
+        """Connect.
 
         Raises:
-            BusError: Kafka cannot be reached or refuses the credentials.
+            BusError: Kafka is unreachable or refuses the credentials.
         """
         await self._producer.start()
         self._watching = asyncio.create_task(self._watch(), name="publisher-progress")
 
     async def open(self, topics: Iterable[str]) -> None:
-        """Makes the queues of every partition of `topics`, so that `lane` can answer at once.
+        """Create the queues of all partitions of `topics` (full names), so that `partition_queue` can answer at once.
 
         Raises:
-            BusError: a topic does not exist or Kafka does not answer.
+            BusError: a topic does not exist, or Kafka does not answer.
         """
-        new = [topic for topic in topics if topic not in self._lanes]
+        new = [topic for topic in topics if topic not in self._partition_queues]
         self._producer.now.know(new)
         for topic in new:
             await self._open(topic)
@@ -152,59 +157,87 @@ class Publisher:
             raise BusError(f"topic {topic} does not exist: run `backpack-streams topics apply`") from error
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
-        self._lanes[topic] = [Lane(self.buffer, topic, partition) for partition in range(len(partitions))]
-        for lane in self._lanes[topic]:
-            sender = Sender(lane, self._producer, self)
-            task = asyncio.create_task(sender.run(), name=f"sender {topic}-{lane.partition}")
+        self._partition_queues[topic] = [
+            PartitionQueue(self.buffer, topic, partition) for partition in range(len(partitions))
+        ]
+        for partition_queue in self._partition_queues[topic]:
+            sender = Sender(partition_queue, self._producer, self)
+            task = asyncio.create_task(sender.run(), name=f"sender {topic}-{partition_queue.partition}")
             self._senders[task] = sender
 
-    def lane(self, topic: str, key: bytes) -> Lane:
-        """The queue of `key`'s partition in a topic that was opened."""
-        lanes = self._lanes[topic]
-        return lanes[partition_of(key, len(lanes))]
+    def partition_queue(self, topic: str, key: bytes) -> PartitionQueue:
+        """Return the queue of the partition of `key`.
+
+        Args:
+            topic: the full name of an opened topic.
+            key: the Kafka key.
+
+        Raises:
+            KeyError: the topic was not opened.
+        """
+        partition_queues = self._partition_queues[topic]
+        return partition_queues[partition_of(key, len(partition_queues))]
 
     def has_room(self) -> bool:
         """Whether the buffer is well below its limit."""
         return self.buffered_bytes < self.max_buffer_bytes * _ROOM_SHARE or self.buffer.takes_all
 
     def go_on_from(self, ends: Mapping[tuple[str, int], int]) -> None:
-        """Where partitions ended, by topic and number, before anything was written to them: `Lane.next_offset` begins there."""
-        for lane in self.lanes():
-            if lane.next_offset < 0:
-                lane.next_offset = ends.get((lane.topic, lane.partition), -1)
+        """Set the initial `next_offset` of queues that have written nothing yet.
 
-    def lanes(self) -> Iterator[Lane]:
-        """The queues of all topics that were opened."""
-        return (lane for lanes in self._lanes.values() for lane in lanes)
+        Args:
+            ends: the end offset of each partition, by full topic name and partition.
+        """
+        for partition_queue in self.partition_queues():
+            if partition_queue.next_offset < 0:
+                partition_queue.next_offset = ends.get((partition_queue.topic, partition_queue.partition), -1)
+
+    def partition_queues(self) -> Iterator[PartitionQueue]:
+        """Yield the queues of all opened topics."""
+        return (
+            partition_queue
+            for partition_queues in self._partition_queues.values()
+            for partition_queue in partition_queues
+        )
 
     def unacknowledged_seconds(self) -> float:
-        """How long Kafka has owed the oldest acknowledgement."""
+        """Return how long Kafka has owed the oldest acknowledgement; 0 if it owes none."""
         now = time.monotonic()
-        return max((now - lane.owed_since for lane in self.lanes() if lane.owed_since is not None), default=0.0)
+        return max(
+            (
+                now - partition_queue.owed_since
+                for partition_queue in self.partition_queues()
+                if partition_queue.owed_since is not None
+            ),
+            default=0.0,
+        )
 
     async def until_failed(self) -> None:
-        """Waits until the publisher is stuck for good.
+        """Wait until the publisher is stuck for good.
 
         Raises:
-            BusError: it is; the message says what it waited for.
+            BusError: always, once it is stuck; the message says what it was waiting for.
         """
         await self._has_failed.wait()
         if self.failure is not None:
             raise self.failure
 
     async def close(self, timeout_seconds: float = 20.0, first: Collection[str] = ()) -> int:
-        """Sends what waits, then disconnects. Returns how many records Kafka did not acknowledge in time.
+        """Send the waiting records, then disconnect. Returns how many records Kafka did not acknowledge in time.
 
-        What waits for the topics `first` leaves before the rest, and what the rest adds to them, as reports of rejected records, after it.
+        Args:
+            timeout_seconds: the limit for all of it.
+            first: full names of topics whose waiting records leave before the others. Records that the others add to
+                these topics while closing, such as reports of rejected records, leave last.
         """
         deadline = time.monotonic() + timeout_seconds
-        urgent = [sender for sender in self._senders.values() if sender.lane.topic in first]
-        others = [sender for sender in self._senders.values() if sender.lane.topic not in first]
+        urgent = [sender for sender in self._senders.values() if sender.partition_queue.topic in first]
+        others = [sender for sender in self._senders.values() if sender.partition_queue.topic not in first]
         for sender in others:
             sender.may_send.clear()
-        with contextlib.suppress(TimeoutError, BusError):  # the others have a turn too
+        with contextlib.suppress(TimeoutError, BusError):  # the other topics get their turn in any case
             async with asyncio.timeout(timeout_seconds * _FIRST_SHARE):
-                await asyncio.gather(*(sender.lane.settled() for sender in urgent))
+                await asyncio.gather(*(sender.partition_queue.settled() for sender in urgent))
         for sender in others:
             sender.may_send.set()
         await self._end(others, deadline - timeout_seconds * _LAST_SHARE if urgent else deadline)
@@ -214,12 +247,12 @@ class Publisher:
             await asyncio.gather(self._watching, return_exceptions=True)
         await self._producer.close()
         if self.failure is None:
-            self.buffer.failure = BusError("the publisher was closed before Kafka had acknowledged this")
-        return sum(len(lane.pending) for lane in self.lanes())
+            self.buffer.failure = BusError("the publisher was closed before Kafka acknowledged this")
+        return sum(len(partition_queue.pending) for partition_queue in self.partition_queues())
 
     async def _end(self, senders: Collection[Sender], deadline: float) -> None:
         for sender in senders:
-            sender.lane.end()
+            sender.partition_queue.end()
         tasks = [task for task, sender in self._senders.items() if sender in senders]
         if not tasks:
             return
@@ -231,14 +264,14 @@ class Publisher:
     # What became of records ------------------------------------------------------------------------------------
 
     def on_acknowledged(self, batch: Acknowledged, size_bytes: int) -> None:
-        """Counts a batch that Kafka has."""
+        """Count an acknowledged batch. `size_bytes` counts its values."""
         self.published_records += batch.records
         self.published_bytes += size_bytes
         if self._tell_acknowledged is not None:
             self._tell_acknowledged(batch)
 
     def on_rejected(self, rejected: Rejected) -> None:
-        """Counts a record that Kafka will never take."""
+        """Count a record that Kafka will never accept."""
         self.rejected_records += 1
         if self._tell_rejected is not None:
             self._tell_rejected(rejected)
@@ -246,7 +279,7 @@ class Publisher:
     # Whether there is progress ---------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Ends once the publisher is stuck for good."""
+        """Probe Kafka while acknowledgements are overdue. Returns once the publisher is stuck for good."""
         judge = ProgressJudge(self._progress_seconds)
         pause = min(_MOST_SECONDS_BETWEEN_LOOKS, self._progress_seconds / 4)
         stuck: str | None = None
@@ -255,8 +288,8 @@ class Publisher:
             try:
                 self._note_unused_partitions()
                 stuck = await self._look(judge)
-            except Exception:  # whatever it is: who watches over others must not end unseen
-                logger.exception("the look at Kafka failed; it is repeated")
+            except Exception:  # any error: the watchdog must not end silently
+                logger.exception("probing Kafka failed; retrying")
         logger.error("the publisher is stuck", extra={"reason": stuck})
         self.buffer.failure = PublisherStuckError(stuck)
         self._has_failed.set()
@@ -264,21 +297,23 @@ class Publisher:
     async def _look(self, judge: ProgressJudge) -> str | None:
         late = time.monotonic() - self._progress_seconds * _LATE_SHARE
         owed = {
-            (lane.topic, lane.partition): Owed(lane.owed_since, lane.trouble)
-            for lane in self.lanes()
-            if lane.owed_since is not None and lane.owed_since < late
+            (partition_queue.topic, partition_queue.partition): Owed(
+                partition_queue.owed_since, partition_queue.trouble
+            )
+            for partition_queue in self.partition_queues()
+            if partition_queue.owed_since is not None and partition_queue.owed_since < late
         }
         found = await look_at_kafka(self._connection, owed) if owed else {}
         return judge.look(time.monotonic(), owed, found)
 
     def _note_unused_partitions(self) -> None:
-        for topic, lanes in self._lanes.items():
-            unused = self._producer.now.known_partitions(topic) - len(lanes)
+        for topic, partition_queues in self._partition_queues.items():
+            unused = self._producer.now.known_partitions(topic) - len(partition_queues)
             if unused <= self.unused_partitions.get(topic, 0):
                 continue
             self.unused_partitions[topic] = unused
             logger.error(
-                "a topic has got more partitions; this process goes on with those that it knew, so that the order of each key stays "
-                "as it is: restart it to use all",
-                extra={"topic": topic, "used": len(lanes), "partitions": len(lanes) + unused},
+                "a topic has more partitions than before; this process keeps using the old ones to preserve the order of each key: "
+                "restart it to use all",
+                extra={"topic": topic, "used": len(partition_queues), "partitions": len(partition_queues) + unused},
             )

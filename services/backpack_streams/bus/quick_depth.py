@@ -1,11 +1,12 @@
-"""Writes DepthUpdate, the record that makes up nearly all traffic, straight into bytes.
+"""Encodes DepthUpdate, nearly all of the traffic, directly to bytes.
 
-The schema's engine needs a dict for the record and one for each level, which costs more than writing them. This writes the same
-bytes without them; `quick_depth_encoder` checks that against the engine before it is used, so a changed schema falls back to the
-engine instead of being written wrongly.
+The schema's engine needs a dict for the record and for each level, which costs more than the encoding itself. This
+encoder produces the same bytes without them. `quick_depth_encoder` compares both before use, so a changed schema falls
+back to the engine instead of being encoded wrongly.
 
-Where the project was installed with a C compiler at hand, `_quick_depth.c` writes the usual update, and what is here the rest.
-Elsewhere all is written here. Long numbers are written by tables of 14 bits (Avro specification, "zigzag" and "variable-length").
+If a C compiler was available at installation, `_quick_depth.c` encodes usual updates and this module the rest;
+otherwise this module encodes everything. Long numbers are encoded by tables of 14 bits (Avro specification, "zigzag"
+and "variable-length").
 """
 
 import importlib
@@ -21,7 +22,7 @@ from backpack_streams.errors import CodecError
 __all__ = ["DepthValues", "QuickEncoder", "compiled", "quick_depth_encoder", "sample_rows"]
 
 compiled: ModuleType | None
-"""What was made of `_quick_depth.c`; None where there was no compiler: the same results, slower."""
+"""The module compiled from `_quick_depth.c`, None if there was no compiler. Results are the same without it, only slower."""
 try:
     compiled = importlib.import_module("backpack_streams.bus._quick_depth")
 except ImportError:
@@ -32,14 +33,14 @@ else:
     _typed = compiled
 
 _PAIR = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(1 << 14)]
-"""Two bytes with more to come, by their 14 bits."""
+"""The two non-final bytes of each 14-bit group."""
 _MASK = (1 << 14) - 1
 _HIGH_PARTS_AT_MOST = 1 << 14
 _HIGH_PARTS_END = 1 << (64 - 28)
 
 
 class DepthValues(Protocol):
-    """What a depth update says. Times are microseconds since the Unix epoch; prices and quantities are text."""
+    """The content of a depth update. Times are microseconds since the Unix epoch; prices and quantities are text."""
 
     event_time: int
     engine_time: int | None
@@ -54,7 +55,7 @@ QuickEncoder = Callable[[DepthValues, int], bytes]
 
 
 class _HighParts(dict[int, bytes]):
-    """The bytes of a number's part above 28 bits: times and ids share it for long."""
+    """A cache of the bytes of a number above its lowest 28 bits, which times and ids share for long."""
 
     __slots__ = ()
 
@@ -80,13 +81,18 @@ _COUNTS_AT_MOST = 4096
 _COUNTS = [_varint(count << 1) for count in range(_COUNTS_AT_MOST)]
 _SHORT = 1 << 28
 _PRESENT, _ABSENT, _END = b"\x02", b"\x00", b"\x00"
-"""The branch of a nullable field that holds a value, the one that holds none, the end of an array."""
+"""The union branch with a value, the branch with null, the end of an array."""
 
 
 def quick_depth_encoder(engine: Encoder, source: str) -> QuickEncoder | None:
-    """From a depth update and its received time (microseconds) to the Kafka value that `engine` makes of the same.
+    """Return a function that encodes depth updates, None if the schema is not the one known here.
 
-    None where the schema is not the one known here.
+    The function takes an update and its received time (µs since the Unix epoch) and returns the same Kafka value as
+    `engine`. It raises `CodecError` as `engine` does.
+
+    Args:
+        engine: the reference encoder, from `Codec.encoder`.
+        source: the value of the record's field `source`.
     """
     bare = _encoder(b"", source)
     first = _SAMPLES[0]
@@ -99,19 +105,35 @@ def quick_depth_encoder(engine: Encoder, source: str) -> QuickEncoder | None:
     return encode if known else None
 
 
+class _Heads(dict[str, bytes]):
+    """A cache of what comes before the first number of a record: header, symbol and source."""
+
+    __slots__ = ("_header", "_source")
+
+    def __init__(self, header: bytes, source: str) -> None:
+        super().__init__()
+        self._header, self._source = header, source
+
+    def __missing__(self, symbol: str) -> bytes:
+        try:
+            text, origin = symbol.encode(), self._source.encode()
+        except UnicodeEncodeError as error:
+            raise CodecError(f"the symbol {symbol!r} cannot be encoded as UTF-8") from error
+        data = self._header + _varint(len(text) << 1) + text + _varint(len(origin) << 1) + origin
+        self[symbol] = data
+        return data
+
+
 def _encoder(header: bytes, source: str) -> QuickEncoder:
+    heads = _Heads(header, source)
+    encode = _portable_encoder(heads)
+    return encode if compiled is None else _compiled_encoder(heads, encode)
+
+
+def _portable_encoder(heads: _Heads) -> QuickEncoder:
     number = DecimalBytes(SCALE, with_length=True).__getitem__
     high = _HighParts()
-    heads: dict[str, bytes] = {}
     pair, mask, counts, texts = _PAIR, _MASK, _COUNTS, chain.from_iterable
-
-    def head(symbol: str) -> bytes:
-        try:
-            text, origin = symbol.encode(), source.encode()
-        except UnicodeEncodeError as error:
-            raise CodecError(f"the symbol {symbol!r} is no text that UTF-8 can carry") from error
-        heads[symbol] = header + _varint(len(text) << 1) + text + _varint(len(origin) << 1) + origin
-        return heads[symbol]
 
     def long(value: int) -> bytes:
         zigzag = value << 1 if value >= 0 else (-value << 1) - 1
@@ -124,13 +146,13 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
         first_id, last_id = update.first_update_id, update.last_update_id
         if engine_time is None or event_time < _SHORT or engine_time < _SHORT or received_us < _SHORT:
             times = long(event_time) + (_ABSENT if engine_time is None else _PRESENT + long(engine_time))
-            parts = [heads.get(update.symbol) or head(update.symbol), _PRESENT, times, long(received_us)]
-        else:  # `long`, written out: a call for each number would cost as much as all the rest
+            parts = [heads[update.symbol], _PRESENT, times, long(received_us)]
+        else:  # `long` inlined: a call for each number would cost as much as the rest
             event_time <<= 1
             engine_time <<= 1
             received_us <<= 1
             parts = [
-                heads.get(update.symbol) or head(update.symbol),
+                heads[update.symbol],
                 _PRESENT,
                 pair[event_time & mask],
                 pair[event_time >> 14 & mask],
@@ -154,14 +176,16 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
             parts.append(_END)
         return b"".join(parts)
 
-    if compiled is None:
-        return encode
+    return encode
+
+
+def _compiled_encoder(heads: _Heads, encode: QuickEncoder) -> QuickEncoder:
+    """Return an encoder that leaves to `encode` only the updates that the compiled one does not know."""
     encode_usual = _typed.encode
 
     def encode_compiled(update: DepthValues, received_us: int) -> bytes:
-        symbol = update.symbol
         value = encode_usual(
-            heads.get(symbol) or head(symbol),
+            heads[update.symbol],
             update.event_time,
             update.engine_time,
             received_us,
@@ -176,7 +200,7 @@ def _encoder(header: bytes, source: str) -> QuickEncoder:
 
 
 class _Sample:
-    """A depth update to compare the two ways of writing by."""
+    """A depth update for comparing encoders."""
 
     def __init__(self, engine_time: int | None, ids: tuple[int, int], bids: Iterable[tuple[str, str]]) -> None:
         self.event_time = 1_790_134_357_267_289
@@ -194,7 +218,7 @@ _SAMPLES = (
 
 
 def sample_rows() -> list[dict[str, object]]:
-    """Records that show what a depth update may look like, to compare two ways of writing or reading by."""
+    """Return records of typical depth updates, for comparing encoders or decoders."""
     return [_row(sample, 3, "WEBSOCKET") for sample in _SAMPLES]
 
 

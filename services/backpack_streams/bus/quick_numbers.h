@@ -1,4 +1,4 @@
-/* Longs and decimals as Avro writes them, for the modules beside this file.
+/* Avro's longs and decimals, for the C modules in this folder.
 
    Avro specification: "Binary Encoding" (zigzag, variable length), "Decimal" (big-endian two's complement). */
 
@@ -10,7 +10,7 @@
 
 #define DIGITS_AT_MOST 38
 #define SCALE_AT_MOST 30
-#define NUMBER_BYTES_AT_MOST 18 /* 17 of a number and one of its length */
+#define NUMBER_BYTES_AT_MOST 18 /* 17 for the number and one for its length */
 #define LONG_BYTES_AT_MOST 10
 
 typedef unsigned __int128 number_t;
@@ -32,8 +32,8 @@ static inline uint8_t *put_long(uint8_t *out, int64_t value)
     return out;
 }
 
-/* A number's text in units of 10**-scale as Avro bytes, their length before them. NULL for a text that is not digits with at most
-   one point among them and a minus before them, and for more digits than 38 less what the scale takes: Python judges those. */
+/* Writes a number's text, in units of 10**-scale, as Avro bytes after their length. NULL, so that Python decides, unless the text is
+   an optional minus and digits with at most one point, with at most 38 - scale digits before it. */
 static inline uint8_t *put_number(uint8_t *out, PyObject *text, int scale)
 {
     if (!PyUnicode_CheckExact(text) || PyUnicode_READY(text) < 0 || !PyUnicode_IS_ASCII(text))
@@ -65,7 +65,7 @@ static inline uint8_t *put_number(uint8_t *out, PyObject *text, int scale)
     value *= POWER[missing];
     if (negative)
         value = -value;
-    /* As many bytes as the sign bit needs too: of a negative number as of its complement. */
+    /* Enough bytes for the sign bit as well; a negative number takes as many as its complement. */
     number_t magnitude = negative && value ? ~value : value;
     int length = 1;
     for (number_t rest = magnitude >> 7; rest; rest >>= 8)
@@ -76,7 +76,7 @@ static inline uint8_t *put_number(uint8_t *out, PyObject *text, int scale)
     return out;
 }
 
-/* Whether an object is an int (no bool) of 64 bits. */
+/* Whether an object is an int (not a bool) of at most 64 bits. */
 static inline int is_long(PyObject *object, int64_t *value)
 {
     int overflow = 0;

@@ -1,8 +1,8 @@
-"""Rows of a schema to Avro bytes, with prices and quantities as the text that the exchange sent.
+"""Encodes records to Avro bytes, with prices and quantities as the exchange's text.
 
-A record without arrays and records in it is written by `_quick_rows.c`, where the project was installed with a C compiler at hand:
-straight from the row, in a fraction of the time that the schema's engine takes. What that does not take (another shape of record,
-a number with an exponent, a row that does not fit) and everything elsewhere is the engine's, with the same result.
+If a C compiler was available at installation, `_quick_rows.c` encodes records without arrays and nested records, in a
+fraction of the engine's time. The schema's engine encodes everything else (other schemas, numbers with an exponent,
+records that do not fit), with the same result.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from backpack_streams.bus.decimals import DecimalBytes
 __all__ = ["RowEncoder", "compiled", "row_encoder"]
 
 compiled: ModuleType | None
-"""What was made of `_quick_rows.c`; None where there was no compiler: the same results, slower."""
+"""The module compiled from `_quick_rows.c`, None if there was no compiler. Results are the same without it, only slower."""
 try:
     compiled = importlib.import_module("backpack_streams.bus._quick_rows")
 except ImportError:
@@ -31,12 +31,17 @@ RowEncoder = Callable[[Row], bytes]
 
 
 def row_encoder(document: Mapping[str, Any], header: bytes = b"") -> RowEncoder:
-    """What writes rows as records of `document`, `header` before each.
+    """Return a function that encodes records.
 
-    Times are integers of microseconds. Decimals are Avro bytes; those that are fields of the record itself may be text as well.
+    Times are microseconds since the Unix epoch. Decimals are Avro bytes; decimals at the top level may also be text.
+
+    Args:
+        document: the schema as parsed JSON.
+        header: bytes to put before each record.
 
     Raises:
-        CodecError: the schema is none. The function raises it for rows that do not fit, `DecimalDoesNotFit` for their numbers.
+        CodecError: not a valid Avro schema. The returned function raises it for records that do not fit, and
+            `DecimalDoesNotFit` for numbers.
     """
     by_engine = _by_engine(document, header)
     program = None if compiled is None else _program(document)
@@ -69,7 +74,7 @@ def _by_engine(document: Mapping[str, Any], header: bytes) -> RowEncoder:
 
 
 def _program(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bytes] | None:
-    """Names and kinds of all fields, as `_quick_rows.c` wants them; None for a record that it does not know how to write."""
+    """Return the names and kinds of all fields for `_quick_rows.c`; None if it cannot encode this schema."""
     names, kinds = [], b""
     for field in document["fields"]:
         kind, nullable = _without_null(field["type"])
@@ -84,13 +89,13 @@ def _program(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bytes] | Non
 
 
 def _without_null(kind: Any) -> tuple[Any, bool]:
-    """The type behind `["null", type]`, and whether it was such a one; any other union as it stands."""
+    """Return the type in `["null", type]` and True; any other type unchanged and False."""
     if isinstance(kind, list) and len(kind) == 2 and kind[0] == "null":
         return kind[1], True
     return kind, False
 
 
 def _decimal(kind: Any) -> int | None:
-    """The scale of a decimal, None for another type."""
+    """Return the scale of a decimal type, None for any other type."""
     is_decimal = isinstance(kind, Mapping) and kind.get("type") == "bytes" and kind.get("logicalType") == "decimal"
     return int(kind.get("scale", 0)) if is_decimal else None

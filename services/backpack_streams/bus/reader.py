@@ -1,4 +1,6 @@
-"""Records out of Kafka, by partition and offset, without a consumer group: the reader decides where it starts and knows where it is."""
+"""Reads records from Kafka by partition and offset, without a consumer group: the reader decides where to start and tracks
+its positions.
+"""
 
 import asyncio
 import logging
@@ -22,7 +24,7 @@ __all__ = ["Place", "Reader", "Records", "stop_consumer"]
 logger = logging.getLogger(__name__)
 
 Place = tuple[str, int]
-"""A topic and a partition."""
+"""A full topic name and a partition."""
 Records = Mapping[TopicPartition, list[ConsumerRecord]]
 
 _FETCH_BYTES_A_PARTITION = 4 * 1024 * 1024
@@ -30,40 +32,44 @@ _RECORDS_A_POLL = 10_000
 _NEW_TOPIC_SECONDS = 3.0
 _NEW_TOPIC_POLL_SECONDS = 0.2
 _FETCH_WAIT_MILLIS = 100
-"""A broker answers one request of a connection after the other: a fetch that waits for records holds up every question behind it."""
+"""Kept short because a broker answers the requests of a connection in turn: a fetch that waits for records delays every later request."""
 _SEARCH_WAIT_MILLIS = 5
 _METADATA_MILLIS = 5_000
-"""How old the number of a topic's partitions may be that a running reader goes by."""
+"""Maximum age of the number of partitions that a running reader uses."""
 _SETTLE_SECONDS = 0.02
 _STOP_SECONDS = 5.0
 
 
 class Reader:
-    """A consumer with positions of its own. Use as an async context manager.
-
-    `codec` is who will decode the records: it meets schema ids that are new to it before they are handed out.
-    """
+    """A consumer that manages its own positions. Use as an async context manager."""
 
     def __init__(self, connection: KafkaConnection, codec: Codec | None = None) -> None:
+        """Prepare; `__aenter__` connects.
+
+        Args:
+            connection: how to reach Kafka.
+            codec: the codec that will decode the records. The reader fetches schemas that are new to it before it
+                returns the records.
+        """
         self._connection = connection
         self._codec = codec
         self._consumer: AIOKafkaConsumer | None = None
         self._unmet: dict[TopicPartition, list[ConsumerRecord]] = {}
-        """Taken from the client, but not handed out yet: their schemas are still asked for, or whoever polled was cancelled then."""
+        """Records fetched but not returned yet: their schemas are being fetched, or the caller was cancelled meanwhile."""
         self._assigned: set[Place] = set()
         self._followed: frozenset[str] = frozenset()
         self._watches = False
 
     async def __aenter__(self) -> Self:
-        """Connects.
+        """Connect.
 
         Raises:
-            BusError: Kafka cannot be reached or refuses the credentials.
+            BusError: Kafka is unreachable or refuses the credentials.
         """
         consumer = Consumer(
             self._connection,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",  # what retention removed is a hole that the sequence shows
+            auto_offset_reset="earliest",  # the sequence shows what retention removed as a gap
             max_partition_fetch_bytes=_FETCH_BYTES_A_PARTITION,
             fetch_max_bytes=16 * _FETCH_BYTES_A_PARTITION,
             fetch_max_wait_ms=_FETCH_WAIT_MILLIS,
@@ -74,6 +80,9 @@ class Reader:
         except (TimeoutError, KafkaError, OSError) as error:
             await stop_consumer(consumer)
             raise self._connection.explain(error) from error
+        except asyncio.CancelledError:
+            await stop_consumer(consumer)
+            raise
         self._consumer = consumer
         return self
 
@@ -89,7 +98,11 @@ class Reader:
         return self._consumer
 
     async def places(self, topic: str, patience_seconds: float = _NEW_TOPIC_SECONDS) -> list[Place]:
-        """The partitions of `topic`; waits a moment for one that was made just now.
+        """Return the partitions of a topic, by number.
+
+        Args:
+            topic: the full topic name.
+            patience_seconds: how long to wait for a topic that is just being created.
 
         Raises:
             BusError: the topic does not exist, or Kafka does not answer.
@@ -97,8 +110,8 @@ class Reader:
         deadline = time.monotonic() + patience_seconds
         while True:
             try:
-                await self._open._client.force_metadata_update()  # leaders of new partitions are asked by offset
-                known = await self._open._client.fetch_all_metadata()  # partitions_for_topic looks at the cache
+                await self._open._client.force_metadata_update()  # needed to query offsets of new partitions
+                known = await self._open._client.fetch_all_metadata()  # partitions_for_topic only reads the cache
             except (KafkaError, OSError) as error:
                 raise self._connection.explain(error) from error
             partitions = known.partitions_for_topic(topic)
@@ -111,12 +124,12 @@ class Reader:
             await asyncio.sleep(_NEW_TOPIC_POLL_SECONDS)
 
     def partition_count(self, topic: str) -> int | None:
-        """How many partitions an assigned topic had when Kafka was last asked, every five seconds; None where that is not known."""
+        """Return the number of partitions of an assigned topic, at most five seconds old; None if it is unknown."""
         partitions = self._open._client.cluster.partitions_for_topic(topic)
         return len(partitions) if partitions else None
 
     async def has(self, topic: str) -> bool:
-        """Whether the topic is there at this moment.
+        """Whether the topic exists now. `topic` is a full name.
 
         Raises:
             BusError: Kafka does not answer.
@@ -126,12 +139,34 @@ class Reader:
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
 
+    async def existing_places(self, topics: Iterable[str]) -> dict[str, list[Place]]:
+        """The partitions of those of the topics that are there at this moment, by topic: one question for all of them.
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
+        try:
+            known = await self._open._client.fetch_all_metadata()
+            await self._open._client.force_metadata_update()  # leaders of new partitions are asked by offset
+        except (KafkaError, OSError) as error:
+            raise self._connection.explain(error) from error
+        partitions = {topic: known.partitions_for_topic(topic) for topic in topics}
+        return {topic: [(topic, each) for each in sorted(found)] for topic, found in partitions.items() if found}
+
     async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-        """The high watermark of each partition: the offset that the next record will get."""
+        """Return the end offset of each partition: the offset that its next record will get.
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
         return await self._ask("end_offsets", places)
 
     async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
-        """The lowest offset that each partition still holds."""
+        """Return the lowest offset that each partition still holds.
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
         return await self._ask("beginning_offsets", places)
 
     async def _ask(self, what: str, places: Iterable[Place]) -> dict[Place, int]:
@@ -142,7 +177,12 @@ class Reader:
         return {(place.topic, place.partition): offset for place, offset in answer.items()}
 
     async def offset_at(self, place: Place, timestamp_ms: int) -> int | None:
-        """The first offset whose record is stamped at `timestamp_ms` or later; None when there is none."""
+        """Return the first offset whose record is stamped at `timestamp_ms` (ms since the Unix epoch) or later, None if
+        there is none (KIP-79).
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
         partition = TopicPartition(*place)
         try:
             found = (await self._open.offsets_for_times({partition: timestamp_ms}))[partition]
@@ -152,9 +192,10 @@ class Reader:
 
     @contextmanager
     def searching(self) -> Iterator[None]:
-        """Fetches hardly wait for records in this context: for who reads what is there, and asks questions in between.
+        """In this context, fetches wait only briefly for records. For callers that read existing records and query offsets
+        in between.
 
-        At its end nothing is assigned any more: else a fetch would wait for more, and the next question behind it.
+        The assignment is cleared at the end, because a waiting fetch would delay the next query.
         """
         fetcher = self._open._fetcher
         fetcher._fetch_max_wait_ms = _SEARCH_WAIT_MILLIS
@@ -165,15 +206,19 @@ class Reader:
             fetcher._fetch_max_wait_ms = _FETCH_WAIT_MILLIS
 
     def assign(self, offsets: Mapping[Place, int]) -> None:
-        """Read these partitions from these offsets on, and no others."""
+        """Read exactly these partitions from these offsets."""
         self._watches = False
         self._begin_anew(offsets)
 
     def follow(self, offsets: Mapping[Place, int], topics: Container[str] | None = None) -> None:
-        """As `assign`, and partitions added to the offsets' topics (to `topics` among them) are read as well, from their beginning.
+        """Read exactly these partitions, and partitions that are added to their topics later, those from their beginning.
 
-        All partitions that these topics have by now are to be among the offsets. A topic that was made anew is read from where it
-        begins. Kafka 2.8 and newer say within seconds that it was; else it shows if it ends before the offset that comes next.
+        A topic that is deleted and recreated is read from its beginning. Kafka 2.8 and newer report that within
+        seconds; with older brokers it is noticed only if the new topic ends before the next offset.
+
+        Args:
+            offsets: the next offset of each partition, for every partition that the topics have now.
+            topics: the topics whose added partitions are read, None for all.
         """
         self._begin_anew(offsets)
         self._watches = True
@@ -182,7 +227,7 @@ class Reader:
         self._followed = frozenset(topic for topic, _ in offsets if topics is None or topic in topics)
 
     def also(self, offsets: Mapping[Place, int]) -> None:
-        """Read these partitions from these offsets on, beside those that are read: they stay where they are."""
+        """Read these partitions as well, from these offsets. Partitions that are read already keep their positions."""
         reached = {place: self.reached(place) for place in self._assigned}
         self._begin_at(reached | dict(offsets))
 
@@ -195,52 +240,60 @@ class Reader:
         self._assigned = set(offsets)
         self._open.assign([TopicPartition(*place) for place in offsets])
         for place, offset in offsets.items():
-            if offset is not None:  # else Kafka has to say where the partition begins now
+            if offset is not None:  # otherwise Kafka determines where the partition begins
                 self._open.seek(TopicPartition(*place), offset)
 
     def _read_added(self) -> None:
         counts = {topic: self.partition_count(topic) or 0 for topic in self._followed}
         added = {(topic, number) for topic, count in counts.items() for number in range(count)} - self._assigned
         if added:
-            logger.warning("partitions were added; they are read as well", extra={"partitions": sorted(added)})
+            logger.warning(
+                "partitions were added; reading them from their beginning", extra={"partitions": sorted(added)}
+            )
             self.also(dict.fromkeys(added, 0))
 
-    def _begin_made_anew(self) -> None:
-        for topic in self._open._client.topic_ids.take_made_anew():
-            logger.error("a topic was deleted and made anew; it is read from its beginning", extra={"topic": topic})
+    def _rewind_recreated(self) -> None:
+        for topic in self._open._client.topic_ids.take_recreated():
+            logger.error("a topic was deleted and recreated; reading it from its beginning", extra={"topic": topic})
             for place in self._assigned:
                 if place[0] == topic:
                     self._open.seek(TopicPartition(*place), 0)
 
     async def position(self, place: Place) -> int:
-        """The offset of the record that comes next."""
+        """Return the offset of the next record, which may have to be looked up."""
         return int(await self._open.position(TopicPartition(*place)))
 
     def reached(self, place: Place) -> int | None:
-        """The same without asking; None while Kafka has to say first where the partition begins."""
+        """Return the offset of the next record without a request; None while Kafka has yet to determine where the
+        partition begins.
+        """
         state = self._open._subscription.subscription.assignment.state_value(TopicPartition(*place))
         return int(state.position) if state.has_valid_position else None
 
     def high_water(self, place: Place) -> int | None:
-        """Where the partition ended when Kafka was last read from, without asking; None before the first answer."""
+        """Return the end offset of the partition as of the last fetch, without a request; None before the first fetch."""
         end = self._open.highwater(TopicPartition(*place))
         return None if end is None else int(end)
 
     async def poll(self, timeout_ms: int, most: int = _RECORDS_A_POLL, only: Iterable[Place] = ()) -> Records:
-        """The records that are there, by partition; waits `timeout_ms` for the first. Empty when none came.
+        """Return the available records by partition; empty if none come in time. A cancelled call loses nothing: the next
+        one returns its records.
 
-        `only`: of these partitions alone, the others stay where they are; none named: of all that are assigned. A call that is
-        cancelled loses nothing: the next one gives what that one had.
+        Args:
+            timeout_ms: how long to wait for the first record.
+            most: the maximum number of records.
+            only: the partitions to read from; the others keep their positions. Empty for all assigned partitions.
 
         Raises:
-            BusError: Kafka refuses; unreachable brokers are waited for, not raised.
+            BusError: Kafka refuses. Unreachable brokers are waited for instead.
         """
         chosen = [TopicPartition(*place) for place in only]
         if self._watches:
-            self._begin_made_anew()
+            self._rewind_recreated()
         if self._followed:
             self._read_added()
         if not self._has_unmet(chosen):
+            self._check_fetcher()
             try:
                 fetched: Any = await self._open.getmany(*chosen, timeout_ms=timeout_ms, max_records=most)
             except (KafkaError, OSError) as error:
@@ -251,26 +304,39 @@ class Reader:
         unmet = {each: batch for each, batch in self._unmet.items() if not chosen or each in chosen}
         if self._codec is not None and unmet:
             await self._codec.meet(record.value for batch in unmet.values() for record in batch)
-        # An assignment meanwhile starts anew, and what was read before it belongs to nobody.
+        # If the assignment changed meanwhile, the records of the old one are dropped.
         return {each: self._unmet.pop(each) for each, batch in unmet.items() if self._unmet.get(each) is batch}
+
+    def _check_fetcher(self) -> None:
+        """Raise what ended aiokafka's fetching task: on its own, aiokafka would say nothing and return no record any more."""
+        task: asyncio.Task[None] = self._open._fetcher.error_future
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise self._connection.explain(error) from error
 
     def _has_unmet(self, chosen: Sequence[TopicPartition]) -> bool:
         return any(not chosen or each in chosen for each in self._unmet)
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Ends a consumer.
+    """Stop a consumer.
 
-    aiokafka's fetcher takes its own cancellation for that of a fetch it waits for, when it is just letting an assignment go. So it has
-    a moment for that first, and is cancelled again where it goes on. It also lets such a cancellation out as if it were ours.
+    While it drops an assignment, aiokafka's fetcher mistakes its own cancellation for that of a fetch. So it gets a
+    moment to finish that first, and is cancelled again if it continues. It may also raise such a cancellation as if it
+    were the caller's.
     """
-    await asyncio.sleep(_SETTLE_SECONDS)
+    try:
+        await asyncio.sleep(_SETTLE_SECONDS)
+    finally:  # also if nobody waits for it any more
+        await _stop_now(consumer)
+
+
+async def _stop_now(consumer: AIOKafkaConsumer) -> None:
     stopping = asyncio.create_task(consumer.stop(), name="stop consumer")
     while not stopping.done():
         await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
         stopping.cancel()
     error = None if stopping.cancelled() else stopping.exception()
     if isinstance(error, (KafkaError, OSError)):
-        logger.info("kafka consumer left without a goodbye", extra={"error": repr(error)})
+        logger.info("unclean shutdown of a kafka consumer", extra={"error": repr(error)})
     elif error is not None:
         raise error

@@ -1,10 +1,11 @@
-"""What is known of a schema registry: ids and schemas are asked for once, off the event loop, and kept for good.
+"""Remembers what a schema registry has answered. Ids and schemas are fetched once, off the event loop, and kept for good.
 
-An id never changes its meaning, so an outage of the registry stops nothing that is known. What is not known yet:
+An id never changes its meaning, so an outage of the registry affects only unknown ids and schemas:
 
-- a writer's ids are asked for before its first record. It waits for a registry that is away, and says so: records in the other
-  framing would be unreadable to whoever reads by the registry.
-- a reader that meets an unknown id asks for a few seconds. Then the record counts as unreadable; the next one with that id asks again.
+- A writer fetches its ids before its first record. It waits while the registry is unavailable, and logs that: records
+  in the other framing would be unreadable for readers that use the registry.
+- A reader that meets an unknown id retries for a few seconds. After that the record counts as unreadable; a later
+  record with the same id asks again.
 """
 
 import asyncio
@@ -33,9 +34,9 @@ logger = logging.getLogger(__name__)
 
 READER_PATIENCE_SECONDS = 5.0
 MOST_UNKNOWN = 1_000
-"""So many ids that could not be had are remembered, the newest ones: foreign records may name any."""
+"""Maximum number of unresolved ids to remember, the newest ones: foreign records may name any id."""
 ASK_AGAIN_SECONDS = 5.0
-"""How long an id that could not be had stays unknown before it is asked for again."""
+"""Minimum time between two requests for an unresolved id."""
 _FIRST_RETRY_SECONDS = 0.2
 _LONGEST_RETRY_SECONDS = 15.0
 
@@ -43,21 +44,25 @@ Answer = TypeVar("Answer")
 
 
 class _Unknown(NamedTuple):
-    """Why an id is not known, and from when on (monotonic seconds) it is worth asking again."""
+    """Why an id is unknown, and the earliest time to ask again (monotonic seconds)."""
 
     reason: str
     ask_again_at: float
 
 
 class KnownSchemas:
-    """The codec's `SchemaRegistry`: answers from memory, which `fetch_ids` and `fetch_texts` fill.
-
-    With `registers` a schema that its subject does not hold is registered, else that is an error.
-    """
+    """The codec's `SchemaRegistry`: answers from memory, which `fetch_ids` and `fetch_texts` fill."""
 
     def __init__(
         self, registry: Registry, *, registers: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            registry: the blocking client.
+            registers: whether to register a schema that its subject does not hold. If False, that is an error.
+            clock: monotonic seconds.
+        """
         self._registry = registry
         self._registers = registers
         self._clock = clock
@@ -65,15 +70,15 @@ class KnownSchemas:
         self._texts: dict[int, str] = {}
         self._unknown: dict[int, _Unknown] = {}
         self.is_up: bool | None = None
-        """Whether it answered when it was last asked; None before that."""
+        """Whether the registry answered the last request; None before the first."""
         self.failures = 0
-        """Questions that it left unanswered, each try counted."""
+        """How many requests were not answered, retries included."""
 
     def schema_id(self, subject: str, schema: Schema) -> int:
-        """The registry's id of `schema` under `subject`.
+        """Return the registry's id of `schema` under `subject`.
 
         Raises:
-            RegistryError: it was not fetched.
+            RegistryError: the id was not fetched.
         """
         try:
             return self._ids[subject, schema.canonical_text]
@@ -81,19 +86,20 @@ class KnownSchemas:
             raise RegistryError(f"the id of {schema.name} under {subject} was not fetched before its use") from None
 
     def schema_text(self, schema_id: int) -> str | None:
-        """The JSON text behind an id, or None while it is not known."""
+        """Return the schema's JSON text, None if the id is unknown."""
         return self._texts.get(schema_id)
 
     def why_unknown(self, schema_id: int) -> str:
-        """What the registry said, or did not say, when it was asked for an id that is not known."""
+        """Return why an id is unknown, for messages."""
         unknown = self._unknown.get(schema_id)
         return "the schema registry was not asked" if unknown is None else unknown.reason
 
     async def fetch_ids(self, wanted: Mapping[str, Schema]) -> None:
-        """Gets the id of each schema under its subject; waits as long as it takes for a registry that is away.
+        """Fetch the id of each schema, by subject. Retries without limit while the registry is unavailable.
 
         Raises:
             RegistryError: the registry does not hold a schema, or refuses it.
+            UsageError: a TLS file or secret of the connection is unusable.
         """
         for subject, schema in wanted.items():
             key = subject, schema.canonical_text
@@ -103,13 +109,13 @@ class KnownSchemas:
                 self._texts[schema_id] = schema.text
 
     async def fetch_texts(self, schema_ids: Iterable[int]) -> None:
-        """Gets the schemas behind ids. Those that could not be fetched stay unknown; it raises nothing."""
+        """Fetch schemas by id. Ids that cannot be fetched stay unknown; no error is raised for them."""
         now = self._clock()
         for schema_id in schema_ids:
             unknown = self._unknown.get(schema_id)
             if schema_id in self._texts or (unknown is not None and now < unknown.ask_again_at):
                 continue
-            # Who waited for it once does not wait again: each wait holds up all other records.
+            # Wait for an id only once, because each wait delays all other records.
             patience = READER_PATIENCE_SECONDS if unknown is None else 0.0
             try:
                 self._texts[schema_id] = await self._patiently(partial(self._registry.text, schema_id), patience)
@@ -119,7 +125,7 @@ class KnownSchemas:
                 self._unknown[schema_id] = _Unknown(str(error), self._clock() + ASK_AGAIN_SECONDS)
                 if len(self._unknown) > MOST_UNKNOWN:
                     del self._unknown[next(iter(self._unknown))]
-                logger.warning("schema id not known", extra={"schema_id": schema_id, "error": str(error)})
+                logger.warning("unknown schema id", extra={"schema_id": schema_id, "error": str(error)})
 
     def _id_of(self, subject: str, schema: Schema) -> int:
         try:
@@ -135,7 +141,7 @@ class KnownSchemas:
         return outcome.schema_id
 
     async def _patiently(self, question: Callable[[], Answer], patience_seconds: float | None) -> Answer:
-        """Asks in a thread, again and again while the registry is away; with a patience it gives up after that."""
+        """Ask in a thread, retrying while the registry is unavailable, for at most `patience_seconds` (None: without limit)."""
         deadline = None if patience_seconds is None else self._clock() + patience_seconds
         backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
@@ -157,7 +163,7 @@ class KnownSchemas:
             self.is_up = False
             self.failures += 1
             raise
-        except CodecError:  # an answer as well, though not the one hoped for
+        except CodecError:  # an error from the registry still shows that it is available
             self.is_up = True
             raise
         self.is_up = True
@@ -165,9 +171,13 @@ class KnownSchemas:
 
 
 def known_schemas(connection: RegistryConnection, *, registers: bool = False) -> KnownSchemas:
-    """For `Codec`: what the registry at `connection` knows.
+    """Return the memory of the registry at `connection`, for `Codec`.
+
+    Args:
+        connection: how to reach the registry.
+        registers: whether to register schemas that their subjects do not hold.
 
     Raises:
-        UsageError: the extra `registry` is not installed, or the TLS files cannot be used.
+        UsageError: the extra `registry` is not installed, or the TLS files are unusable.
     """
     return KnownSchemas(RegistryClient(connection), registers=registers)

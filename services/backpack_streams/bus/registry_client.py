@@ -1,6 +1,7 @@
-"""Asks a Confluent-compatible schema registry, one blocking question after the other; its failures are errors of this project.
+"""A blocking client for Confluent-compatible schema registries that raises this project's errors.
 
-The client is confluent-kafka's, of the extra `registry`. Its own retries are off: who asks knows how long waiting is worth it.
+Built on confluent-kafka's client, of the extra `registry`. Its own retries are off, because only the caller knows how
+long to wait.
 """
 
 import ssl
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from backpack_streams.credentials import Renewed, SecretFile
+from backpack_streams.credentials import Renewed, SecretFile, UnfitFilesError
 from backpack_streams.errors import CodecError, UsageError
 from backpack_streams.shown_text import hide_credentials_in_url
 
@@ -34,30 +35,43 @@ Answer = TypeVar("Answer")
 
 
 class RegistryError(CodecError):
-    """The schema registry could not be asked something, or its answer cannot be used."""
+    """A request to the schema registry failed, or its answer is unusable."""
 
 
 class RegistryAwayError(RegistryError):
-    """The registry does not answer, or answers that it cannot now: asking again may help."""
+    """The registry does not answer, or answers that it is unavailable. Retrying may help."""
 
 
 class NotRegisteredError(RegistryError):
-    """The registry answered that it does not have this subject, version, schema or id."""
+    """The registry has no such subject, version, schema or id."""
 
 
 class RegistryForbidsError(RegistryError):
-    """The registry knows the account, which lacks the right to this (HTTP 403)."""
+    """The account is authenticated but lacks the right (HTTP 403)."""
 
 
 class IncompatibleSchemaError(RegistryError):
-    """The subject's compatibility forbids this schema (HTTP 409)."""
+    """The subject's compatibility forbids the schema (HTTP 409)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryConnection:
-    """Where the registry is and how to log in. `url` may be several, separated by commas: they are tried in turn.
+    """Where the registry is and how to log in. The client reads changed files again.
 
-    A client reads the files again when they have changed. A secret is given itself or as a file.
+    Args:
+        url: the base URL; several are separated by commas and tried in turn.
+        username: the user for HTTP basic authentication.
+        password: the user's password.
+        ca_file: the authorities to trust (PEM), None for the system's.
+        cert_file: the client's certificate (PEM), for mutual TLS.
+        key_file: the certificate's key (PEM).
+        key_password: the password of the key.
+        timeout_seconds: the limit for one request.
+        password_file: the file with the user's password, instead of the password itself.
+        key_password_file: the file with the key's password, instead of the password itself.
+
+    Raises:
+        UsageError: a secret is given both directly and as a file.
     """
 
     url: str
@@ -74,7 +88,7 @@ class RegistryConnection:
     def __post_init__(self) -> None:
         for name in ("password", "key_password"):
             if getattr(self, name) is not None and getattr(self, name + "_file") is not None:
-                raise UsageError(f"{name} and {name}_file are set: give one of the two")
+                raise UsageError(f"{name} and {name}_file are both set: set one of them")
 
     def __repr__(self) -> str:
         return f"RegistryConnection({self.shown})"
@@ -86,23 +100,23 @@ class RegistryConnection:
 
     @property
     def files(self) -> list[Path]:
-        """What a client is made of, beside these settings."""
+        """The files that a client is built from. It is rebuilt when one of them changes."""
         named = (self.ca_file, self.cert_file, self.key_file, self.password_file, self.key_password_file)
         return [each.expanduser() for each in named if each is not None]
 
     def current_key_password(self) -> str | None:
-        """The password of our key as it is now.
+        """Return the current password of the client's key, None if none is set.
 
         Raises:
-            UsageError: its file cannot be read.
+            UsageError: the password's file is unreadable.
         """
         return _secret(self.key_password, self.key_password_file, "schema_registry_key_password_file")
 
     def client_options(self) -> dict[str, Any]:
-        """The configuration of confluent-kafka's `SchemaRegistryClient`, with the secrets as they are now.
+        """Return the configuration of confluent-kafka's `SchemaRegistryClient`, with the current secrets.
 
         Raises:
-            UsageError: a secret's file cannot be read.
+            UsageError: a secret's file is unreadable.
         """
         password = _secret(self.password, self.password_file, "schema_registry_password_file")
         system = ssl.get_default_verify_paths()
@@ -120,7 +134,13 @@ class RegistryConnection:
 
 
 class Version(NamedTuple):
-    """One version of a subject: its number, the registry's id of its schema, the schema's text."""
+    """One version of a subject.
+
+    Attributes:
+        number: the version.
+        schema_id: the registry's id of its schema.
+        text: the schema as JSON.
+    """
 
     number: int
     schema_id: int
@@ -128,41 +148,58 @@ class Version(NamedTuple):
 
 
 class Registry(Protocol):
-    """The questions that this project asks a registry. Each blocks, and raises a `RegistryError` where there is no answer."""
+    """The requests that this project makes to a registry. Each blocks, and raises a `RegistryError` if there is no usable answer."""
 
     def lookup(self, subject: str, text: str) -> Version:
-        """The version of `subject` that holds this schema. Raises `NotRegisteredError` where none does."""
+        """Return the version of `subject` that holds the schema `text`.
+
+        Raises:
+            NotRegisteredError: no version holds it.
+        """
 
     def text(self, schema_id: int) -> str:
-        """The schema behind an id. Raises `NotRegisteredError` for an id that nobody knows."""
+        """Return the JSON text of a schema.
+
+        Raises:
+            NotRegisteredError: the registry does not know the id.
+        """
 
     def versions(self, subject: str) -> list[Version]:
-        """Every version of a subject, oldest first; none where the subject is not there."""
+        """Return all versions of a subject, oldest first; empty if the subject does not exist."""
 
     def compatibility(self, subject: str) -> str | None:
-        """The compatibility set on the subject itself."""
+        """Return the compatibility set on the subject itself, None if none is set."""
 
     def default_compatibility(self) -> str | None:
-        """The compatibility of subjects on which none is set."""
+        """Return the compatibility of subjects that have none of their own, None if the registry reports none."""
 
     def set_compatibility(self, subject: str, level: str) -> None:
-        """Sets the compatibility of a subject, before or after its first version. Raises `RegistryForbidsError` where we may not."""
+        """Set the compatibility of a subject, which need not exist yet.
+
+        Raises:
+            RegistryForbidsError: the account may not set it.
+        """
 
     def is_compatible(self, subject: str, text: str) -> bool:
-        """Whether the subject would take this schema, by the compatibility it has."""
+        """Whether the subject's compatibility admits the schema `text`."""
 
     def register(self, subject: str, text: str) -> None:
-        """Makes this schema a version of the subject. Raises `IncompatibleSchemaError` where the registry refuses that."""
+        """Register the schema `text` as a version of the subject.
+
+        Raises:
+            IncompatibleSchemaError: the subject's compatibility forbids it.
+        """
 
 
 class RegistryClient:
-    """`Registry` over HTTP."""
+    """`Registry` over HTTP. Raises as the protocol states."""
 
     def __init__(self, connection: RegistryConnection) -> None:
         """Prepare; nothing is asked yet.
 
         Raises:
-            UsageError: the extra `registry` is not installed, or the TLS files cannot be used.
+            UsageError: the extra `registry` is not installed.
+            UnfitFilesError: the TLS files are unusable.
         """
         try:
             from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -179,29 +216,31 @@ class RegistryClient:
         def make() -> Any:
             try:
                 return SchemaRegistryClient(connection.client_options())
-            except (ValueError, OSError) as error:  # ssl's errors are OSErrors
-                raise UsageError(
-                    f"the schema registry at {self._shown} cannot be asked ({error}): check the schema_registry settings"
+            except (ValueError, OSError) as error:
+                # Only files that do not fit together may do so a moment later; everything else is a wrong setting.
+                kind = UnfitFilesError if isinstance(error, ssl.SSLError) else UsageError
+                raise kind(
+                    f"cannot create a client for the schema registry at {self._shown} ({error}): check the schema_registry settings"
                 ) from error
 
         self._renewed = Renewed(connection.files, make)
 
     @property
     def _client(self) -> Any:
-        """By the files as they are now."""
+        """The client for the current files."""
         return self._renewed.current()
 
     def lookup(self, subject: str, text: str) -> Version:
-        """The version of `subject` that holds this schema."""
+        """Return the version of `subject` that holds the schema `text`."""
         found = self._ask(f"a schema under {subject}", self._client.lookup_schema, subject, self._avro(text))
         return Version(int(found.version), int(found.schema_id), text)
 
     def text(self, schema_id: int) -> str:
-        """The schema behind an id."""
+        """Return the JSON text of a schema."""
         return str(self._ask(f"schema id {schema_id}", self._client.get_schema, schema_id).schema_str)
 
     def versions(self, subject: str) -> list[Version]:
-        """Every version of a subject, oldest first."""
+        """Return all versions of a subject, oldest first; empty if the subject does not exist."""
         try:
             numbers = self._ask(f"the versions of {subject}", self._client.get_versions, subject)
         except NotRegisteredError:
@@ -213,30 +252,30 @@ class RegistryClient:
         return found
 
     def compatibility(self, subject: str) -> str | None:
-        """The compatibility set on the subject itself."""
+        """Return the compatibility set on the subject itself, None if none is set."""
         try:
             return str(self._ask(f"the compatibility of {subject}", self._client.get_compatibility, subject))
         except NotRegisteredError:
             return None
 
     def default_compatibility(self) -> str | None:
-        """The compatibility of subjects on which none is set."""
+        """Return the compatibility of subjects that have none of their own, None if the registry reports none."""
         try:
             return str(self._ask("the compatibility of all subjects", self._client.get_compatibility))
         except NotRegisteredError:
             return None
 
     def set_compatibility(self, subject: str, level: str) -> None:
-        """Sets the compatibility of a subject."""
+        """Set the compatibility of a subject."""
         self._ask(f"a new compatibility of {subject}", self._client.set_compatibility, subject, level)
 
     def is_compatible(self, subject: str, text: str) -> bool:
-        """Whether the subject would take this schema."""
+        """Whether the subject's compatibility admits the schema `text`."""
         test = self._client.test_compatibility_all_versions
         return bool(self._ask(f"a test against {subject}", test, subject, self._avro(text)))
 
     def register(self, subject: str, text: str) -> None:
-        """Makes this schema a version of the subject."""
+        """Register the schema `text` as a version of the subject."""
         self._ask(f"a new version of {subject}", self._client.register_schema, subject, self._avro(text))
 
     def _avro(self, text: str) -> Any:
@@ -247,17 +286,17 @@ class RegistryClient:
             return question(*arguments)
         except self._refusal as error:
             raise self._explain(what, error) from error
-        except Exception as error:  # it lets its HTTP library's errors out, and which that is goes by its version
+        except Exception as error:  # it raises the errors of its HTTP library, which depends on its version
             raise RegistryAwayError(
                 f"the schema registry at {self._shown} gives no usable answer to {what} ({_short(error)}): "
-                "check that it runs, and schema_registry_url"
+                "check that it is running, and schema_registry_url"
             ) from error
 
     def _explain(self, what: str, error: Any) -> RegistryError:
         status, code, said = int(error.http_status_code), int(error.error_code or 0), _short(error.error_message)
         where = f"the schema registry at {self._shown}"
         if status in _AGAIN_STATUSES:
-            return RegistryAwayError(f"{where} answers HTTP {status} to {what} ({said}): look into its log")
+            return RegistryAwayError(f"{where} answers HTTP {status} to {what} ({said}): check its log")
         if status == 404 and code in _NOT_THERE_CODES:
             return NotRegisteredError(f"{where} does not have {what} ({said})")
         if status == 404:
@@ -269,7 +308,7 @@ class RegistryClient:
             return IncompatibleSchemaError(f"{where} refuses {what} (HTTP 409): {said}")
         if status == 403:
             return RegistryForbidsError(
-                f"{where} forbids {what} to this account (HTTP 403, {said}): give it the right to that on this subject"
+                f"{where} forbids {what} to this account (HTTP 403, {said}): grant it the right on this subject"
             )
         if status == 401:
             return RegistryError(

@@ -1,4 +1,4 @@
-"""The contract: the Avro schemas of `schemas/`, by record name, each with its fingerprint."""
+"""The contract: the Avro schemas in `schemas/`, by record name, with their fingerprints."""
 
 import json
 from dataclasses import dataclass
@@ -17,12 +17,19 @@ __all__ = ["NAMESPACE", "RELEASED", "Schema", "own_schemas", "parse_schema", "re
 
 NAMESPACE = "backpack_streams"
 RELEASED = "released"
-"""The folder beside the schemas that keeps them as they were in each release."""
+"""The subfolder with the schemas of each release."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One record's schema: short name, JSON text, parsed document, CRC-64-AVRO fingerprint (8 bytes, little-endian)."""
+    """The schema of one record.
+
+    Attributes:
+        name: the short record name.
+        text: the schema as JSON.
+        document: the parsed JSON.
+        fingerprint: the CRC-64-AVRO fingerprint (8 bytes, little-endian).
+    """
 
     name: str
     text: str
@@ -31,25 +38,25 @@ class Schema:
 
     @property
     def canonical_text(self) -> str:
-        """The one text that a registry is given: whole, with documentation, defaults and logical types, but none of the layout.
+        """The text to register: complete with documentation, defaults and logical types, in one fixed layout.
 
-        Registries may take a schema that differs in white space alone for a new version.
+        Registries may treat schemas that differ only in white space as different versions.
         """
         return json.dumps(self.document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def parse_schema(text: str) -> Schema:
-    """A schema from its JSON text.
+    """Return the schema for a JSON text.
 
     Raises:
-        CodecError: the text is no Avro record schema.
+        CodecError: the text is not an Avro record schema.
     """
     try:
         document = json.loads(text)
         name = document["name"]
         if not isinstance(document.get("fields"), list):
             raise CodecError(f"not an Avro record schema: {name} has no fields")
-        # In the order in which the wire carries them: fastavro's text has the bytes of the little-endian form.
+        # fastavro returns the bytes in little-endian order already, as the wire carries them.
         fingerprint = bytes.fromhex(schema_fingerprint(to_parsing_canonical_form(document), "CRC-64-AVRO"))
     except (ValueError, KeyError, TypeError, SchemaParseException, UnknownType) as error:
         raise CodecError(f"not an Avro record schema: {error}") from error
@@ -58,7 +65,11 @@ def parse_schema(text: str) -> Schema:
 
 @cache
 def own_schemas() -> dict[str, Schema]:
-    """Every schema this version writes, by record name."""
+    """Return this version's schemas by record name.
+
+    Raises:
+        CodecError: the installation lacks the schemas.
+    """
     texts = [file.read_text("utf-8") for file in _contract().iterdir() if file.name.endswith(".avsc")]
     if not texts:
         raise CodecError("the Avro schemas are missing from this installation: reinstall backpack-streams")
@@ -68,7 +79,7 @@ def own_schemas() -> dict[str, Schema]:
 
 @cache
 def released_schemas() -> dict[str, dict[str, Schema]]:
-    """The schemas of every released version, by version and record name: what records in anybody's Kafka may be written with."""
+    """Return the schemas of every release, by version and record name. Records in a user's Kafka may be written with any of them."""
     found: dict[str, dict[str, Schema]] = {}
     folder = _contract() / RELEASED
     for version in folder.iterdir() if folder.is_dir() else ():
@@ -81,5 +92,5 @@ def released_schemas() -> dict[str, dict[str, Schema]]:
 
 def _contract() -> Traversable:
     packed = resources.files("backpack_streams") / "schemas"
-    # A source tree installed in place: the contract lies beside services/.
+    # An editable install of a source tree, in which schemas/ is next to services/.
     return packed if packed.is_dir() else Path(__file__).parents[3] / "schemas"

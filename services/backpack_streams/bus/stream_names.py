@@ -1,4 +1,4 @@
-"""Which of the exchange's streams bring the records of a topic, by the names that producers' watermarks use."""
+"""The exchange streams that fill each topic, by the names in producers' watermarks."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -29,9 +29,9 @@ STREAMS_OF_TOPICS: Final[Mapping[str, tuple[str, ...]]] = {
     "account.rfq": ("account.rfqUpdate",),
     "account.balance": ("account.balanceUpdate",),
 }
-"""By topic, without the prefix: the kinds of stream. A stream is `<kind>.<symbol>`, or the kind alone where one brings all markets.
+"""The kinds of stream, by topic without the prefix. A stream is `<kind>.<symbol>`, or the kind alone if it carries all markets.
 
-Topics that are not here are filled from REST or by our own services, and no watermark speaks of them.
+Topics that are not listed are filled from REST or by this project's services; no watermark covers them.
 """
 
 _EXACT_DEPTH: Final = "depth"
@@ -39,7 +39,12 @@ _WINDOWS: Final = ("200ms.", "600ms.", "1000ms.")
 
 
 def symbol_of_stream(kind: str, stream: str) -> str | None:
-    """The symbol of a stream of this kind, "" for one that brings all markets; None for a stream of another kind."""
+    """Return the symbol of a stream, "" if it carries all markets, None if it is of another kind.
+
+    Args:
+        kind: a kind from `STREAMS_OF_TOPICS`.
+        stream: the name of the stream in a watermark.
+    """
     if stream == kind:
         return ""
     if not stream.startswith(kind + "."):

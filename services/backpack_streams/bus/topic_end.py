@@ -1,4 +1,4 @@
-"""Reads partitions from given offsets to given ends, whole or not at all: who gives up says so with an error, never with a warning."""
+"""Reads partitions from given offsets to given ends, completely or not at all: giving up is an error, never just a warning."""
 
 import asyncio
 import logging
@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.backoff import Backoff
-from backpack_streams.bus.connection import KafkaUnreachableError
+from backpack_streams.bus.connection import may_pass
 from backpack_streams.bus.reader import Place, Reader, Records
 from backpack_streams.errors import BusError
 
@@ -19,9 +18,9 @@ __all__ = ["PATIENCE_SECONDS", "EndWatch", "PollSize", "TopicEndNotReachedError"
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 30.0
-"""For how long nothing may be had of any partition: a leader that moves is away for some seconds."""
+"""How long no partition may make progress: a partition without a leader is unavailable for some seconds."""
 BYTES_A_POLL: Final = 8 * 1024 * 1024
-"""How much is taken from the client at once, about: the records of some topics are a thousand times as large as those of others."""
+"""Approximate bytes per poll: records of some topics are a thousand times as large as those of others."""
 _FIRST_RECORDS: Final = 500
 _MOST_RECORDS: Final = 10_000
 _POLL_MILLIS: Final = 200
@@ -29,16 +28,16 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.2, 2.0
 _LONGEST_LOOK_SECONDS: Final = 2.0
 
 Take = Callable[[Place, Sequence[ConsumerRecord]], object]
-"""Takes the next records of a partition."""
+"""Receives the next records of a partition."""
 
 
 class TopicEndNotReachedError(BusError):
-    """A partition could not be read to its end, so what was read of it is not the whole.
+    """A partition could not be read to its end, so its records are incomplete.
 
     Attributes:
-        place: the topic and the partition.
+        place: the full topic name and the partition.
         reached: the offset up to which it was read.
-        end: the offset up to which it was to be read.
+        end: the offset up to which it should have been read.
     """
 
     def __init__(
@@ -49,21 +48,29 @@ class TopicEndNotReachedError(BusError):
         self.end = end
         because = f" ({trouble})" if trouble is not None else ""
         super().__init__(
-            f"partition {place[1]} of topic {place[0]} was read to offset {reached}, not to {end}: Kafka gave nothing "
-            f"for {idle_seconds:.0f} s{because}; look whether the partition has a leader"
+            f"partition {place[1]} of topic {place[0]} was read to offset {reached} instead of {end}: Kafka returned nothing "
+            f"for {idle_seconds:.0f} s{because}; check whether the partition has a leader"
         )
 
 
 class EndWatch:
-    """How far partitions have been read, and when to give up. Sans I/O.
+    """Tracks how far partitions have been read, and decides when to give up. Sans I/O.
 
-    What counts is where the consumer stands, not what records it gave: at offsets that retention or compaction emptied, and at the
-    marks of transactions, there is none. Time in which nobody looked, as of a process that was stopped, does not count as patience.
+    Positions count, not records: offsets emptied by retention or compaction, and transaction markers, have no record.
+    Time during which nobody looked, as while the process was suspended, does not count.
     """
 
     def __init__(
         self, starts: Mapping[Place, int], ends: Mapping[Place, int], patience_seconds: float, now: float
     ) -> None:
+        """Prepare.
+
+        Args:
+            starts: the first offset of each partition.
+            ends: the end offset of each partition.
+            patience_seconds: how long no partition may make progress.
+            now: the time (monotonic seconds).
+        """
         self._ends = {place: ends[place] for place in starts}
         self._patience = patience_seconds
         self._looked_at = now
@@ -71,10 +78,10 @@ class EndWatch:
         self._has_moved = False
         self._trouble: BusError | None = None
         self.reached = {place: start for place, start in starts.items() if start < ends[place]}
-        """By partition that is not at its end yet, the offset that comes next."""
+        """The next offset of each partition that has not reached its end."""
 
     def wanted(self, place: Place, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
-        """Those before the end that were not given yet: a topic made anew begins anew."""
+        """Return the records before the end that were not delivered yet. A recreated topic starts over at lower offsets."""
         start = self.reached.get(place)
         if start is None:
             return ()
@@ -84,7 +91,7 @@ class EndWatch:
         return [record for record in records if start <= record.offset < end]
 
     def stands_at(self, place: Place, offset: int) -> None:
-        """The record at this offset of the partition comes next."""
+        """Note that the record at `offset` comes next."""
         if offset > self.reached[place]:
             self._has_moved = True
             self.reached[place] = offset
@@ -92,14 +99,14 @@ class EndWatch:
             del self.reached[place]
 
     def failed(self, error: BusError) -> None:
-        """An attempt to read failed in a way that may pass."""
+        """Note a failed attempt that may be temporary, for the error message."""
         self._trouble = error
 
     def look(self, now: float) -> None:
-        """Whether it goes on.
+        """Check the progress at `now` (monotonic seconds).
 
         Raises:
-            TopicEndNotReachedError: nothing has moved for too long.
+            TopicEndNotReachedError: no partition has made progress for too long.
         """
         if self._has_moved:
             self._has_moved, self._idle, self._trouble = False, 0.0, None
@@ -112,13 +119,13 @@ class EndWatch:
 
 
 class PollSize:
-    """How many records to ask for, so that they are about `BYTES_A_POLL`, going by the last ones. Sans I/O."""
+    """Chooses how many records to request, so that they take about `BYTES_A_POLL`, from the size of the last ones. Sans I/O."""
 
     def __init__(self) -> None:
         self.records = _FIRST_RECORDS
 
     def saw(self, records: Records) -> None:
-        """These came."""
+        """Note the records of a poll."""
         count = sum(map(len, records.values()))
         if count:
             size = sum(len(each.key or b"") + len(each.value or b"") for batch in records.values() for each in batch)
@@ -133,10 +140,17 @@ async def read_to_end(
     *,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
-    """Hands `take` every record from `starts` to before `ends`, in the order of each partition. The reader is assigned anew.
+    """Pass every record from `starts` to before `ends` to `take`, ordered per partition. Replaces the reader's assignment.
+
+    Args:
+        reader: a connected reader.
+        starts: the first offset of each partition.
+        ends: the end offset of each partition.
+        take: receives a partition and its next records.
+        patience_seconds: how long no partition may make progress.
 
     Raises:
-        TopicEndNotReachedError: for so long nothing could be had. What `take` was given is not the whole then.
+        TopicEndNotReachedError: no progress for `patience_seconds`. The records passed to `take` are then incomplete.
         BusError: Kafka refuses for good.
     """
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
@@ -147,12 +161,12 @@ async def read_to_end(
         try:
             records = await reader.poll(_POLL_MILLIS, size.records, only=list(watch.reached))
         except BusError as error:
-            if not _may_pass(error):
+            if not may_pass(error):
                 raise
-            logger.info("reading failed; trying again", extra={"error": str(error)})
+            logger.info("reading failed; retrying", extra={"error": str(error)})
             watch.failed(error)
             await asyncio.sleep(backoff.next_delay_seconds())
-            reader.assign(watch.reached)  # nothing that the failed attempt may have skipped is lost
+            reader.assign(watch.reached)  # read again what the failed attempt may have skipped
             records = {}
         else:
             backoff.reset()
@@ -166,9 +180,3 @@ async def read_to_end(
             if offset is not None:
                 watch.stands_at(place, offset)
         watch.look(time.monotonic())
-
-
-def _may_pass(error: BusError) -> bool:
-    """Whether it is of the kind that a moving leader or a broker that comes back ends."""
-    cause = error.__cause__
-    return isinstance(error, KafkaUnreachableError) or (isinstance(cause, KafkaError) and bool(cause.retriable))

@@ -1,6 +1,6 @@
-"""The ids that Kafka gives topics (KIP-516: Kafka 2.8), by which one shows that was deleted and made anew under its name.
+"""Topic ids (KIP-516, Kafka 2.8): they show that a topic was deleted and recreated under its name.
 
-aiokafka's own requests are older, so the one that tells ids is spelt out here.
+aiokafka's requests predate them, so the request that returns them is defined here.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _TEXT, _TAGS = CompactString("utf-8"), ("tags", TaggedFields)
 
 
 class _Id:
-    """16 bytes as they are."""
+    """16 raw bytes."""
 
     @staticmethod
     def encode(value: bytes) -> bytes:
@@ -82,7 +82,7 @@ class _Question(RequestStruct):  # type: ignore[misc]  # aiokafka has no type hi
 
 
 class TopicIdsRequest(Request[_Question]):  # type: ignore[misc]  # aiokafka has no type hints
-    """Asks for the ids of topics, by name."""
+    """Requests the ids of topics by name."""
 
     API_KEY = 3
 
@@ -90,49 +90,49 @@ class TopicIdsRequest(Request[_Question]):  # type: ignore[misc]  # aiokafka has
         self._topics = topics
 
     def prepare(self, versions: dict[int, tuple[int, int]]) -> _Question:
-        """The request on the wire.
+        """Return the request for the broker's versions of the API.
 
         Raises:
-            IncompatibleBrokerVersion: the broker is older than ids.
+            IncompatibleBrokerVersion: the broker predates topic ids.
         """
         if versions.get(self.API_KEY, (0, 0))[1] < _Question.API_VERSION:
-            raise IncompatibleBrokerVersion("the broker knows no ids of topics")
+            raise IncompatibleBrokerVersion("the broker does not support topic ids")
         return self.build(_Question)
 
     def build(self, request_struct_class: type[_Question]) -> _Question:
-        """The request on the wire."""
+        """Return the request."""
         topics: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, topic, {}) for topic in self._topics]
         return request_struct_class(topics, False, False, False, {})
 
 
 class TopicIds:
-    """Notices which of the watched topics were made anew. No I/O."""
+    """Detects which of the watched topics were recreated. No I/O."""
 
     def __init__(self) -> None:
         self.watched: frozenset[str] = frozenset()
         self._ids: dict[str, bytes] = {}
-        self._made_anew: set[str] = set()
+        self._recreated: set[str] = set()
 
     def watch(self, topics: Iterable[str]) -> None:
-        """Watch these topics, and no others, from their next answer on."""
+        """Watch exactly these topics, from their next answer on."""
         self.watched = frozenset(topics)
         self._ids = {topic: known for topic, known in self._ids.items() if topic in self.watched}
-        self._made_anew &= self.watched
+        self._recreated &= self.watched
 
     def knows(self, topic: str) -> bool:
-        """Whether it was told the topic's id."""
+        """Whether the topic's id is known."""
         return topic in self._ids
 
     def learn(self, answer: Any) -> None:
-        """Take what a broker said. A topic that is away has no id: it keeps the one it had."""
+        """Take a broker's answer. A topic that is missing from it keeps its known id."""
         for code, topic, topic_id, *_ in answer.topics:
             if code or topic_id == _NO_ID or topic not in self.watched:
                 continue
             if self._ids.get(topic, topic_id) != topic_id:
-                self._made_anew.add(topic)
+                self._recreated.add(topic)
             self._ids[topic] = topic_id
 
-    def take_made_anew(self) -> frozenset[str]:
-        """Topics that were made anew since this was asked last."""
-        taken, self._made_anew = frozenset(self._made_anew), set()
+    def take_recreated(self) -> frozenset[str]:
+        """Return the topics that were recreated since the last call."""
+        taken, self._recreated = frozenset(self._recreated), set()
         return taken

@@ -1,4 +1,4 @@
-"""The topics as one declarative list: name, record, partitions, how they are cleaned."""
+"""The topics as one declarative list: name, record, partitions, cleanup."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,18 @@ COMPACT_AND_DELETE = "compact,delete"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic. `name` is without the prefix; `key` says what the Kafka key is."""
+    """The declaration of one topic.
+
+    Attributes:
+        name: the name without the prefix.
+        record: the name of the Avro record.
+        partitions: the number of partitions at creation.
+        cleanup: Kafka's `cleanup.policy`.
+        retention_millis: Kafka's `retention.ms`, `FOR_EVER` for no limit. Without effect if `cleanup` is compaction
+            alone.
+        key: what the Kafka key is, for documents.
+        extra: further topic configs.
+    """
 
     name: str
     record: str
@@ -37,17 +48,17 @@ class Topic:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def full_name(self, prefix: str) -> str:
-        """The name on the bus, e.g. `backpack.market.depth`."""
+        """Return the name on the bus, e.g. `backpack.market.depth`."""
         return prefix + self.name
 
     def config(self) -> dict[str, str]:
-        """The topic's settings in Kafka's own words."""
+        """Return the topic's configs under Kafka's names."""
         settings = {
             "cleanup.policy": self.cleanup,
-            # Records carry the exchange's time. A cluster that stamps them itself by default would hide when things happened.
+            # Records carry the exchange's time. LogAppendTime, a possible cluster default, would replace it.
             "message.timestamp.type": "CreateTime",
-            # Kafka refuses records that are an hour ahead of its clock by default. The timestamp is the exchange's engine time,
-            # and a clock that is off must not cost data.
+            # By default, Kafka refuses records stamped more than an hour ahead of its clock. The timestamp is the exchange's engine time,
+            # and a wrong clock must not cost data.
             "message.timestamp.after.max.ms": str(2**63 - 1),
         }
         if DELETE in self.cleanup:
@@ -56,10 +67,10 @@ class Topic:
 
 
 _LONG_SEGMENTS = {"segment.ms": str(10 * 365 * DAY_MILLIS)}
-"""Rows of a history come with times from years ago to now; Kafka would begin a file with every week of them."""
+"""Records of a history carry times from years ago to now; with the default, Kafka would start a new segment for each week of them."""
 
 _BOOKS_OF_A_DAY = {"min.compaction.lag.ms": str(DAY_MILLIS), "max.compaction.lag.ms": str(2 * DAY_MILLIS)}
-"""Books as of a past moment need a snapshot from before it: all are kept for a day, later one a market."""
+"""Books as of a past moment need an earlier snapshot: all are kept for a day, after that one per market."""
 
 TOPICS: tuple[Topic, ...] = (
     Topic("market.depth", "DepthUpdate", 8),
@@ -79,7 +90,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("perp.open_interest", "OpenInterest", 2),
     Topic("perp.liquidation", "Liquidation", 2),
     Topic("perp.funding_rate", "FundingRate", 2, retention_millis=365 * DAY_MILLIS),
-    # One partition each: what happens to one account stays in order across its markets.
+    # One partition each, so that an account's events stay in order across markets.
     Topic("account.order", "OrderUpdate", 1, retention_millis=30 * DAY_MILLIS),
     Topic("account.position", "PositionUpdate", 1, retention_millis=30 * DAY_MILLIS),
     Topic("account.rfq", "RfqUpdate", 1, retention_millis=30 * DAY_MILLIS),
@@ -110,10 +121,10 @@ _BY_NAME = {topic.name: topic for topic in TOPICS}
 
 
 def topic(name: str) -> Topic:
-    """The topic called `name` (without the prefix).
+    """Return the topic called `name` (without the prefix).
 
     Raises:
-        UsageError: there is none; the message names the ones there are.
+        UsageError: there is none; the message lists all topics.
     """
     try:
         return _BY_NAME[name]
@@ -122,10 +133,10 @@ def topic(name: str) -> Topic:
 
 
 def topic_of_full_name(full_name: str, prefix: str) -> Topic:
-    """The topic behind a name as a user types it, with or without the prefix.
+    """Return the topic for a name as typed by a user, with or without the prefix.
 
     Raises:
-        UsageError: there is none; the message names the ones there are.
+        UsageError: there is none; the message lists all topics.
     """
     name = full_name.removeprefix(prefix)
     if name not in _BY_NAME:

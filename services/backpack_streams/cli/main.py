@@ -21,9 +21,14 @@ EXIT_PIPE_CLOSED = 128 + signal.SIGPIPE  # what shells show for a program whose 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program with `argv` (default: the process's arguments) and return its exit code.
+    """Run the program and return its exit code. Errors are printed as one line on stderr.
 
-    0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of the output closed the pipe, 143 ended by SIGTERM.
+    Args:
+        argv: the arguments without the program's name; None: those of the process.
+
+    Returns:
+        0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C, 141 the reader of the output closed the pipe, 143
+        ended by SIGTERM. A command may return another code of its own.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -34,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
+    """Run the program and turn every error that a user can cause into one line on stderr and an exit code."""
     label = PROGRAM
     try:
         if not arguments or arguments[0].startswith("-"):
@@ -84,6 +90,11 @@ def _overview() -> str:
 
 
 def _find(name: str) -> Command:
+    """Return the command of this name.
+
+    Raises:
+        UsageError: there is none; the message names one that is spelled similarly, or all of them.
+    """
     for command in COMMANDS:
         if command.name == name:
             return command
@@ -95,6 +106,18 @@ def _find(name: str) -> Command:
 
 
 def _run(command: Command, arguments: list[str]) -> int:
+    """Read the settings of a command and run it, in an event loop if its function is a coroutine function.
+
+    Args:
+        command: its row in the table of commands.
+        arguments: everything after its name.
+
+    Returns:
+        The exit code; 0 after `--help`.
+
+    Raises:
+        UsageError: an argument or a setting is invalid, or the command's extra is not installed.
+    """
     from backpack_streams.cli.parser import command_parser, parse
     from backpack_streams.runtime.settings import LogSettings
     from backpack_streams.runtime.settings_sources import read_settings
@@ -170,7 +193,10 @@ def _discard(stream: TextIO) -> None:
 
 
 def _script() -> NoReturn:
-    sys.exit(main())
+    code = main()
+    # Everything is done: Ctrl-C while the interpreter shuts down ends the process at once, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,14 @@ class OneLineParser(argparse.ArgumentParser):
     """Raises `UsageError` instead of printing the usage over several lines, as argparse does."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `message` as a `UsageError`."""
+        """Raise `message` as a `UsageError`, with a hint at `--help`.
+
+        Args:
+            message: argparse's own text.
+
+        Raises:
+            UsageError: always.
+        """
         message = message.removeprefix("argument ").replace("the following arguments are required: ", "missing: ")
         raise UsageError(f"{message} (see {self.prog} --help)")
 
@@ -33,7 +40,13 @@ class SettingHelpFormatter(argparse.HelpFormatter):
 
 
 def command_parser(program: str, command: Command, model: type[BaseModel]) -> OneLineParser:
-    """Return the parser of `command`, whose settings are those of `model`."""
+    """Return the parser of a command: its positionals, and a flag for each setting.
+
+    Args:
+        program: name of the program, for the usage.
+        command: its row in the table of commands.
+        model: the class of its settings.
+    """
     parser = OneLineParser(
         prog=f"{program} {command.name}",
         usage=" ".join([f"{program} {command.name}", *(_usage(command)), "[settings]"]),
@@ -47,7 +60,7 @@ def command_parser(program: str, command: Command, model: type[BaseModel]) -> On
             positional.name,
             metavar=positional.metavar,
             help=positional.help,
-            nargs="+" if positional.many else None,
+            nargs="+" if positional.many else "?" if positional.optional else None,
             choices=positional.choices or None,
         )
     add_setting_flags(parser, model, command.name)
@@ -55,10 +68,18 @@ def command_parser(program: str, command: Command, model: type[BaseModel]) -> On
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace | None:
-    """Parse `arguments`. Return None if help was requested and printed.
+    """Parse arguments. A flag must be written in full.
+
+    Args:
+        parser: from `command_parser`.
+        arguments: everything after the command's name.
+
+    Returns:
+        The arguments; None if help was requested and printed.
 
     Raises:
-        UsageError: a flag is unknown, an argument is missing, or there are too many.
+        UsageError: a flag is unknown, an argument is missing, or there are too many. The message on an unknown flag
+            names one that is spelled similarly, if there is one.
     """
     flags = {flag for action in parser._actions for flag in action.option_strings}
     for argument in arguments:

@@ -22,7 +22,13 @@ class Terminated(SystemExit):
 
 @contextlib.contextmanager
 def ends_on_sigterm() -> Iterator[None]:
-    """Within this context SIGTERM raises `Terminated` at the current line, unless another handler is installed already."""
+    """Within this context SIGTERM raises `Terminated` at the current line, unless another handler is installed already.
+
+    A second SIGTERM ends the process at once. Does nothing outside of the main thread.
+
+    Raises:
+        Terminated: SIGTERM was received.
+    """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -34,7 +40,17 @@ def ends_on_sigterm() -> Iterator[None]:
 
 
 async def run_until_sigterm(coroutine: Coroutine[Any, Any, T]) -> T | int:
-    """Return the result of `coroutine`, or `EXIT_TERMINATED` if SIGTERM cancelled it: an exception must not interrupt a loop anywhere."""
+    """Run a coroutine that SIGTERM cancels: an exception must not interrupt a loop anywhere.
+
+    A second SIGTERM ends the process at once, also while the loop shuts down. Call it from the main thread, in a task
+    of its own.
+
+    Args:
+        coroutine: the work.
+
+    Returns:
+        Its result, or `EXIT_TERMINATED` if SIGTERM cancelled it.
+    """
     import asyncio  # not needed for `--help`
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()

@@ -15,7 +15,10 @@ class DemoAccount:
     """`key_file` holds the private key in the users' format; the sandbox takes `public_key`."""
 
     def __init__(self, key_file: Path) -> None:
-        """Read the key from the file, or create one.
+        """Read the key from the file, or create one that only this user may read.
+
+        Args:
+            key_file: the private key (ED25519), base64 of its 32 bytes.
 
         Raises:
             DemoError: the file cannot be written, or does not hold a key.

@@ -31,11 +31,19 @@ _END_AFTER_KILL_SECONDS: Final = 5.0
 async def run(settings: DemoSettings) -> int:
     """Run until a signal; a second signal kills everything at once.
 
-    Returns 0 after one signal, because Ctrl-C is the normal end of a demo; 130 after a second one.
+    SIGINT, SIGTERM and SIGHUP count alike. The log goes to `demo.log` in the folder, because the display owns the
+    terminal.
+
+    Args:
+        settings: the ports, the folder, and the exchange or its stand-in.
+
+    Returns:
+        0 after one signal, because Ctrl-C is the normal end of a demo; 130 after a second one.
 
     Raises:
         UsageError: a port is in use.
         BackpackStreamsError: a program could not be started, or ended unexpectedly.
+        BrokenPipeError: the reader of the output closed the pipe.
     """
     ports = claim_ports(settings)
     folder = DemoFolder.open(settings.data_dir)
@@ -82,5 +90,6 @@ def _stopping_on_signals(demo: Demo, running: "asyncio.Task[None]") -> Iterator[
     try:
         yield seen
     finally:
+        # Everything has stopped. The loop still has to shut down, and that may wait for a thread, so a further signal does not wait.
         for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, os._exit, EXIT_KILLED)

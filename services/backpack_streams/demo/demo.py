@@ -1,4 +1,4 @@
-"""The demo itself: starts every program in order, watches all of them, and stops them in an order that loses nothing."""
+"""The demo itself: starts every program in order, restarts those that end, and stops all in an order that loses nothing."""
 
 import asyncio
 import logging
@@ -28,24 +28,30 @@ from backpack_streams.demo.command_lines import (
     services,
 )
 from backpack_streams.demo.display import Display
+from backpack_streams.demo.embedded import KafkaProgram, RegistryProgram
 from backpack_streams.demo.errors import DemoError
 from backpack_streams.demo.folder import DemoFolder
 from backpack_streams.demo.observer import Observer
 from backpack_streams.demo.place import Place
 from backpack_streams.demo.ports import HOST, DemoPorts
 from backpack_streams.demo.program import Program
+from backpack_streams.demo.program_states import ProgramStates
+from backpack_streams.demo.restarts import Restarts
 from backpack_streams.demo.settings import DemoSettings
-from backpack_streams.embedded import EmbeddedKafka, EmbeddedRegistry
-from backpack_streams.embedded.ports import free_ports
-from backpack_streams.errors import EmbeddedError
+from backpack_streams.demo.supervisor import Startable, Supervisor
+from backpack_streams.demo.what_to_try import suggestions, text_of
+from backpack_streams.errors import BackpackStreamsError
+from embedded_kafka import EmbeddedKafka, EmbeddedRegistry
+from embedded_kafka.ports import free_ports
 
 __all__ = ["Demo"]
 
 logger = logging.getLogger(__name__)
 
 TOPIC_PREFIX: Final = "backpack."
-# On a machine that is busy for a while, a lone broker must not fence itself off (after 9 s by default).
-KAFKA_PROPERTIES: Final = {"broker.session.timeout.ms": "60000"}
+# On a machine that is busy for a while, a lone broker must not fence itself off (after 9 s by default). It is also the time that a
+# broker that was killed needs to come back: its controller waits until the session of the broker before it has ended.
+KAFKA_PROPERTIES: Final = {"broker.session.timeout.ms": "20000"}
 TOPICS_KNOWN_SECONDS: Final = 30.0
 SANDBOX_START_SECONDS: Final = 60.0
 SERVICE_GRACE_SECONDS: Final = 15.0
@@ -58,11 +64,24 @@ class Demo:
     """One demo. Call `run`; `kill` ends a stop that takes too long."""
 
     def __init__(self, settings: DemoSettings, ports: DemoPorts, folder: DemoFolder, display: Display) -> None:
+        """Prepare everything; nothing is started.
+
+        Args:
+            settings: the exchange or its stand-in, and what it does.
+            ports: the ports, already checked.
+            folder: for Kafka's data, the logs and the pid files.
+            display: shows the progress of start and stop, and the board in between.
+
+        Raises:
+            DemoError: the account's key cannot be used.
+        """
         self._settings = settings
         self._ports = ports
         self._display = display
+        self._folder = folder
         self._logs = folder.logs
-        self._place = Place(ports, str(folder.logs))
+        self._place = Place.of(ports, folder)
+        self._states = ProgramStates(self._tell_event)
         self._kafka = EmbeddedKafka(
             folder.kafka, ports.kafka, log_dir=folder.logs, announce=display.say, properties=KAFKA_PROPERTIES
         )
@@ -80,14 +99,19 @@ class Demo:
         self._sandbox: Program | None = None
         self._services: list[Program] = []
         self._started_at = time.monotonic()
+        self._is_shown = False
+        """Whether the display shows news: until then it prints lines."""
         self.is_stopping = False
         """Whether the stop has begun: it must not be cancelled."""
 
     async def run(self) -> NoReturn:
         """Start everything and keep it running until cancelled; after that, or after a failure, nothing runs.
 
+        The stop is in an order that loses nothing: services (which get 15 s to flush), sandbox, registry, and Kafka
+        last.
+
         Raises:
-            BackpackStreamsError: a program could not be started, or ended unexpectedly; one line says which and why.
+            BackpackStreamsError: a program cannot be started, or not again; one line says which and why.
             OSError: the output's reader is gone.
         """
         try:
@@ -100,7 +124,7 @@ class Demo:
         raise DemoError("the demo ended although nothing asked it to; its logs say what came before")
 
     def kill(self) -> None:
-        """Send SIGKILL to every program."""
+        """Send SIGKILL to every program. Data that the services have not flushed to Kafka is lost."""
         for program in (*self._services, *filter(None, [self._sandbox])):
             program.kill()
         for pid in self._kafka.broker_pids.values():
@@ -113,41 +137,55 @@ class Demo:
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         say = self._display.say
+        say(f"live page {self._ports.page_url} (it fills as soon as everything is up)")
         say(f"logs are in {self._logs}")
         async with asyncio.TaskGroup() as starting:
             starting.create_task(self._kafka.start())
             if self._registry is not None:
                 starting.create_task(self._registry.start())
-        group.create_task(self._kafka.wait(), name="kafka")
+        self._folder.claim()
+        # Until everything has started, its end ends the demo.
+        self._supervise(KafkaProgram(self._kafka), group, Restarts(most_failed_starts=1))
         say(f"kafka ready on {self._kafka.bootstrap_servers} after {self._up_seconds():.1f} s")
         connection = KafkaConnection(self._kafka.bootstrap_servers, client_id="backpack-streams-demo")
         await _make_topics(TopicAdmin(connection, TOPIC_PREFIX))
         say(f"{len(TOPICS)} topics ready")
         if self._registry is not None and self._subjects is not None:
             await asyncio.to_thread(_register_all, self._subjects)
-            group.create_task(self._watch_registry(self._registry), name="registry")
+            group.create_task(self._keep_registry(self._registry), name="registry")
             say(f"schema registry ready on {self._registry.url}, all schemas registered")
-        is_of_now = self._settings.recording is None
-        observer = self._observer = Observer(
-            connection, self._codec, TOPIC_PREFIX, self._started_at, measures_lag=is_of_now
-        )
+        observer = self._observer = Observer(connection, self._codec, TOPIC_PREFIX, self._states, self._started_at)
         await observer.open()
+        group.create_task(observer.watch_kafka(), name="kafka-observer")
         if not self._settings.live:
-            self._sandbox = self._program(SANDBOX, sandbox_command(self._settings, self._ports, self._account))
-            await self._launch(self._sandbox, group)
-            await _until_it_answers(self._sandbox, f"{self._ports.rest_url}/api/v1/ping")
+            await self._start_sandbox(observer, group)
         say("taking the real exchange" if self._settings.live else f"sandbox ready on {self._place.sandbox}")
         started = await self._start_services(group)
-        group.create_task(observer.watch_kafka(), name="kafka-observer")
+        self._states.saw_ready(KafkaProgram.name, time.monotonic())
         group.create_task(observer.watch_services(started), name="service-observer")
+        self._is_shown = True
         group.create_task(self._display.show(observer.board, self._place), name="display")
+        group.create_task(self._write_what_to_try(observer), name="what-to-try")
 
-    async def _watch_registry(self, registry: EmbeddedRegistry) -> None:
-        """Report the registry's end; the demo goes on, because the services have the schemas that they need."""
+    def _supervise(self, program: Startable, group: asyncio.TaskGroup, restarts: Restarts) -> None:
+        supervisor = Supervisor(program, restarts, self._states, self._place.pids)
+        group.create_task(supervisor.run(), name=program.name)
+
+    async def _keep_registry(self, registry: EmbeddedRegistry) -> None:
+        """Restart the registry; if it cannot be, the demo goes on, because the services have the schemas that they need."""
+        self._states.saw_ready(RegistryProgram.name, time.monotonic())
         try:
-            await registry.wait()
-        except EmbeddedError as error:
-            self._display.say(f"{error}; everything else goes on")
+            await Supervisor(RegistryProgram(registry), Restarts(), self._states, self._place.pids).run()
+        except BackpackStreamsError as error:
+            self._tell_event(f"{error}; everything else goes on")
+
+    async def _start_sandbox(self, observer: Observer, group: asyncio.TaskGroup) -> None:
+        url = f"{self._ports.rest_url}/api/v1/ping"
+        self._sandbox = self._program(SANDBOX, sandbox_command(self._settings, self._ports, self._account))
+        await self._launch(self._sandbox, group)
+        await _until_it_answers(self._sandbox, url)
+        self._states.saw_ready(SANDBOX, time.monotonic())
+        group.create_task(observer.watch_address(self._sandbox, url), name="sandbox-observer")
 
     async def _start_services(self, group: asyncio.TaskGroup) -> list[tuple[Program, int]]:
         # Picked at the last moment, so that no other program takes one in between.
@@ -165,7 +203,26 @@ class Demo:
 
     async def _launch(self, program: Program, group: asyncio.TaskGroup) -> None:
         await program.start()
-        group.create_task(program.watch(), name=program.name)
+        self._supervise(program, group, Restarts())
+
+    async def _write_what_to_try(self, observer: Observer) -> None:
+        """Write the commands to try into a file for those who cannot copy them from the screen, once the books are LIVE."""
+        while True:
+            if observer.board.all_live_after_seconds is not None:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        text = text_of(suggestions(self._place, observer.board.expected_symbols))
+        try:
+            self._place.what_to_try.write_text(text, "utf-8")
+        except OSError as error:
+            logger.warning("what to try cannot be written", extra={"error": str(error)})
+
+    def _tell_event(self, line: str) -> None:
+        logger.info("event", extra={"line": line})
+        if self._is_shown and self._observer is not None:
+            self._observer.board.news.add_milestone(line)
+        else:
+            self._tell(line)
 
     def _up_seconds(self) -> float:
         return time.monotonic() - self._started_at

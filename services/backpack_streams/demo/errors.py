@@ -14,4 +14,4 @@ class PortInUseError(UsageError):
 
 
 class ProgramEndedError(DemoError):
-    """One of the demo's programs ended although nothing asked it to."""
+    """One of the demo's programs ended by itself and cannot be started again."""

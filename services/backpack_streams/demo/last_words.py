@@ -16,7 +16,13 @@ _TROUBLE: Final = re.compile(r'\b(?:WARNING|ERROR)\b|"level": "(?:warning|error)
 
 
 def last_words(log_text: str) -> str:
-    """Return the most informative line of the log, shortened if it is long."""
+    """Return the most informative line of the log, cut to 300 characters.
+
+    The program's own reason comes first, then the last line of a traceback, then an error, then any last line.
+
+    Args:
+        log_text: the log of one run, or its end.
+    """
     lines = [line.rstrip() for line in log_text.splitlines() if line.strip()]
     for pattern in _TELLING:
         telling = [line for line in lines if pattern.search(line)]

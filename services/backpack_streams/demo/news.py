@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from backpack_streams.books import MarketView
 
@@ -13,18 +13,23 @@ LINES_KEPT: Final = 20
 _LONGEST_DETAIL_CHARACTERS: Final = 120
 
 
+class _Line(NamedTuple):
+    text: str
+    is_milestone: bool
+
+
 class NewsDesk:
     """Lines in order of arrival."""
 
     def __init__(self) -> None:
         self._waiting: list[str] = []
         self._left_out = 0
-        self.latest: deque[str] = deque(maxlen=LINES_KEPT)
-        """The last lines, oldest first, whether `take` has returned them or not."""
+        self._latest: deque[_Line] = deque(maxlen=LINES_KEPT)
+        self._latest_milestones: deque[_Line] = deque(maxlen=LINES_KEPT)
 
     def add(self, line: str) -> None:
         """Add a line. If lines arrive faster than `take` is called, the rest is only counted."""
-        self.latest.append(line)
+        self._latest.append(_Line(line, is_milestone=False))
         if len(self._waiting) < MOST_LINES_AT_ONCE:
             self._waiting.append(line)
         else:
@@ -32,16 +37,37 @@ class NewsDesk:
 
     def add_milestone(self, line: str) -> None:
         """Add a line that is never left out; there are few of them."""
-        self.latest.append(line)
+        milestone = _Line(line, is_milestone=True)
+        self._latest.append(milestone)
+        self._latest_milestones.append(milestone)
         self._waiting.append(line)
 
     def take(self) -> list[str]:
-        """Return the lines since the last call."""
+        """Return the lines since the last call, oldest first: at most ten and the milestones, then how many were left out."""
         lines, self._waiting = self._waiting, []
         if self._left_out:
             lines.append(f"... and {self._left_out} more such lines")
             self._left_out = 0
         return lines
+
+    @property
+    def kept(self) -> int:
+        """Number of lines that `latest` could return."""
+        return len(self._latest)
+
+    def latest(self, most: int) -> list[str]:
+        """Return the last lines, oldest first, taken or not. Up to half of them are milestones that a flood would have washed away.
+
+        Args:
+            most: the maximum number of lines; of the last 20 lines and the last 20 milestones.
+        """
+        reserved = list(self._latest_milestones)[-(most // 2) :] if most // 2 else []
+        lines = list(self._latest)[-most:] if most else []
+        washed_away = [milestone for milestone in reserved if not any(milestone is line for line in lines)]
+        for _ in washed_away:
+            # Room for them is made by the oldest lines that are no milestones.
+            lines.remove(next(line for line in lines if not line.is_milestone))
+        return [line.text for line in (*washed_away, *lines)]
 
 
 def book_left_live(market: MarketView) -> str:

@@ -4,78 +4,71 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any, Final
 
 import httpx
 
-from backpack_streams.books import BookStream
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.reader import Place, Reader
-from backpack_streams.bus.topics import TOPICS
+from backpack_streams.bus.reader import Reader
 from backpack_streams.demo.board import Board
 from backpack_streams.demo.ports import HOST
 from backpack_streams.demo.program import Program
+from backpack_streams.demo.program_states import ProgramStates
 from backpack_streams.demo.service_report import read_reasons, read_report
-from backpack_streams.errors import BusError, CodecError
-from backpack_streams.feed.market_streams import has_channel
-from backpack_streams.feed.markets import ListedMarket, Selection
+from backpack_streams.errors import CodecError
+from backpack_streams.gateway.changes import BOOK, Change
+from backpack_streams.screen.reading import PlantReading
 
 __all__ = ["Observer"]
 
 logger = logging.getLogger(__name__)
 
-_REST_SECONDS: Final = 0.25
-"""Pause between two looks at the books: reading the updates of a pause at once costs a tenth of reading each by itself."""
-_REPORTS_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 0.25
+_REPORTS_MILLIS: Final = 500
 _SERVICES_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 2.0
-_POLL_MILLIS: Final = 50
-_DEPTH: Final = "market.depth"
-_MARKETS, _GAPS, _DEAD_LETTERS = "reference.market", "ops.gap", "ops.dead_letter"
-_BOOKS: Final = "depth"
-_EVERY_MARKET: Final = Selection(symbols=None)
+_MAX_AGE_SECONDS: Final = 5.0
+_GAPS, _DEAD_LETTERS = "ops.gap", "ops.dead_letter"
 
 
 class Observer:
-    """Open it once the topics exist and before a service writes: records that come later belong to this demo.
-
-    `measures_lag`: whether the exchange's times are current. Those of a recording are off by the time since its start.
-    """
+    """Open it once the topics exist and before a service writes: reports that come later belong to this demo."""
 
     def __init__(
-        self, connection: KafkaConnection, codec: Codec, topic_prefix: str, started_at: float, *, measures_lag: bool
+        self, connection: KafkaConnection, codec: Codec, topic_prefix: str, programs: ProgramStates, started_at: float
     ) -> None:
+        """Prepare; `open` connects.
+
+        Args:
+            connection: how to reach Kafka.
+            codec: decodes the records.
+            topic_prefix: what the names of the topics begin with.
+            programs: takes the services' reports.
+            started_at: when the demo began, monotonic seconds.
+        """
+        self._programs = programs
         self._prefix = topic_prefix
-        self._started_at = started_at
-        self._measures_lag = measures_lag
         self._codec = codec
-        self._books = BookStream(connection, topic_prefix=topic_prefix, codec=self._codec)
+        self._plant = PlantReading(connection, codec, topic_prefix, _MAX_AGE_SECONDS)
         self._reports = Reader(connection, codec)
-        self._places: list[Place] = []
-        self._read_before = 0
-        self._listed: dict[str, ListedMarket] = {}
         self._stack = AsyncExitStack()
-        self.board = Board(started_at, {})
+        self.board = Board(started_at, programs, self._plant.view)
 
     async def open(self) -> None:
-        """Connect, and read what is in Kafka already.
+        """Connect, and pass over the reports that are in Kafka already.
 
         Raises:
             BusError: Kafka cannot be reached, or a topic is missing.
         """
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._books)
             await stack.enter_async_context(self._reports)
-            await self._catch_up()
-            for topic in TOPICS:
-                self._places += await self._reports.places(topic.full_name(self._prefix))
-            ends = await self._reports.ends(self._places)
-            self.board = Board(self._started_at, self._by_topic(ends))
-            self._read_before = self._books.updates
-            self._reports.assign(await self._starts(ends))
+            places = [
+                place for name in (_GAPS, _DEAD_LETTERS) for place in await self._reports.places(self._prefix + name)
+            ]
+            self._reports.assign(await self._reports.ends(places))
             self._stack = stack.pop_all()
 
     async def close(self) -> None:
@@ -88,94 +81,66 @@ class Observer:
         Raises:
             BusError: Kafka refuses. If Kafka does not answer, the observer waits.
         """
+        self._plant.data.subscribe(self._take_change)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_books())
+            group.create_task(self._plant.run())
             group.create_task(self._follow_reports())
+            group.create_task(self._tick())
 
     async def watch_services(self, services: Sequence[tuple[Program, int]]) -> None:
-        """Pass to the board what the services report on their metrics ports, until cancelled."""
+        """Note every two seconds what the services report on their metrics ports, until cancelled. One that does not answer is skipped.
+
+        Args:
+            services: each service and its metrics port on loopback.
+        """
         async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
             while True:
                 for program, port in services:
                     await self._ask(client, program, port)
                 await asyncio.sleep(_SERVICES_SECONDS)
 
-    async def _catch_up(self) -> None:
-        """Read what an earlier demo left in the same folder."""
-        async with aclosing(self._books.rounds()) as rounds:
-            async for updates in rounds:
-                for _ in updates:
-                    pass
-                if self._books.is_caught_up:
-                    return
+    async def watch_address(self, program: Program, url: str) -> None:
+        """Note every two seconds that a program without a metrics port is ready, if it answers; until cancelled.
 
-    async def _follow_books(self) -> None:
-        """Read two rounds after each pause: the first brings the updates of the pause, the second those that arrive just now."""
-        board = self.board
-        has_waited = True
-        async with aclosing(self._books.rounds()) as rounds:
-            async for updates in rounds:
-                for update in updates:
-                    board.saw_update(update)
-                if self._books.waiting_records:
-                    continue
-                if has_waited or not self._measures_lag:
-                    board.saw_backlog_end()
-                else:
-                    board.saw_round_end(time.time_ns() // 1000)
-                if not has_waited:
-                    await asyncio.sleep(_REST_SECONDS)
-                has_waited = not has_waited
+        Args:
+            program: the program.
+            url: what to request; any 2xx answer will do.
+        """
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
+            while True:
+                with suppress(httpx.HTTPError):  # not listening
+                    pid = program.pid
+                    if (await client.get(url)).is_success and pid is not None and program.pid == pid:
+                        self._programs.saw_ready(program.name, time.monotonic())
+                await asyncio.sleep(_SERVICES_SECONDS)
+
+    def _take_change(self, change: Change) -> None:
+        if change.channel == BOOK and (market := self._plant.data.books().get(change.symbol)) is not None:
+            self.board.saw_book(market)
 
     async def _follow_reports(self) -> None:
-        take: Mapping[str, Callable[[bytes, bytes | None], None]] = {
-            self._prefix + _MARKETS: self._take_market,
+        take: Mapping[str, Callable[[bytes | None], None]] = {
             self._prefix + _GAPS: self._take_gap,
             self._prefix + _DEAD_LETTERS: self._take_dead_letter,
         }
         while True:
-            for place, batch in (await self._reports.poll(_POLL_MILLIS)).items():
+            for place, batch in (await self._reports.poll(_REPORTS_MILLIS)).items():
                 for record in batch:
-                    take[place.topic](record.key or b"", record.value)
-            self.board.saw_listing(_EVERY_MARKET.of(self._listed.values()), time.monotonic())
-            await self._look_at_ends()
-            self.board.tick(time.monotonic())
-            await asyncio.sleep(_REPORTS_SECONDS)
+                    take[place.topic](record.value)
 
-    async def _look_at_ends(self) -> None:
-        try:
-            ends = await self._reports.ends(self._places)
-        except BusError as error:  # a broker that is busy or gone is reported by its own monitor
-            logger.warning("kafka does not say how far its topics reach", extra={"error": str(error)})
-            return
-        self.board.saw_ends(self._by_topic(ends), self._books.updates - self._read_before, time.monotonic())
+    async def _tick(self) -> None:
+        """Let the board's time pass even while Kafka does not answer."""
+        while True:
+            now = time.monotonic()
+            self.board.saw_listing(self._plant.open_books(), now)
+            self.board.tick(now)
+            await asyncio.sleep(_TICK_SECONDS)
 
-    def _by_topic(self, ends: Mapping[Place, int]) -> dict[str, int]:
-        sums = {topic.name: 0 for topic in TOPICS}
-        for (topic, _), end in ends.items():
-            sums[topic.removeprefix(self._prefix)] += end
-        return sums
-
-    async def _starts(self, ends: Mapping[Place, int]) -> dict[Place, int]:
-        """Return the start offsets: the list of markets from its beginning, gaps and dead letters from their ends."""
-        markets = [place for place in self._places if place[0] == self._prefix + _MARKETS]
-        events = {
-            place: ends[place] for place in ends if place[0] in (self._prefix + _GAPS, self._prefix + _DEAD_LETTERS)
-        }
-        return events | await self._reports.beginnings(markets)
-
-    def _take_market(self, key: bytes, value: bytes | None) -> None:
-        symbol = key.decode("utf-8", "replace")
-        if value is None:
-            self._listed.pop(symbol, None)
-        elif (row := self._decoded(value)) is not None and has_channel(row["market_type"], _BOOKS):
-            self._listed[symbol] = ListedMarket(symbol, row["market_type"], row["order_book_state"])
-
-    def _take_gap(self, _: bytes, value: bytes | None) -> None:
+    def _take_gap(self, value: bytes | None) -> None:
         if (row := self._decoded(value)) is not None:
             self.board.saw_gap(row)
 
-    def _take_dead_letter(self, _: bytes, value: bytes | None) -> None:
+    def _take_dead_letter(self, value: bytes | None) -> None:
         if (row := self._decoded(value)) is not None:
             self.board.saw_dead_letter(row)
 
@@ -187,7 +152,7 @@ class Observer:
             return None
 
     async def _ask(self, client: httpx.AsyncClient, program: Program, port: int) -> None:
-        page = f"http://{HOST}:{port}"
+        page, pid = f"http://{HOST}:{port}", program.pid
         try:
             report = read_report((await client.get(f"{page}/metrics")).text)
             if not report.is_ready:
@@ -196,4 +161,5 @@ class Observer:
             logger.info("a service does not answer", extra={"service": program.name, "error": str(error)})
             return
         note = "" if report.is_ready else await asyncio.to_thread(program.latest_trouble)
-        self.board.saw_service(program.name, report, note, time.monotonic())
+        if program.pid == pid:  # not the answer of a run that has ended meanwhile
+            self._programs.saw_report(program.name, report, note, time.monotonic())

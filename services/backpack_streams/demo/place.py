@@ -1,23 +1,36 @@
-"""The demo's addresses, and commands to try on it, as text. Sans I/O."""
+"""The demo as seen from outside: its addresses, its files, and how another terminal starts the program."""
 
-from collections.abc import Collection
+import shlex
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from backpack_streams.demo.folder import DemoFolder
+from backpack_streams.demo.pid_files import PidFiles
 from backpack_streams.demo.ports import DemoPorts
-from backpack_streams.embedded import DEFAULT_PORT
 
-__all__ = ["Place"]
+__all__ = ["Place", "program_to_type"]
 
-_FAVOURITE_SYMBOL: Final = "BTC_USDC_PERP"
+_PROGRAM: Final = "backpack-streams"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The demo as seen from outside: its addresses and its folder of logs."""
+    """Addresses and files of one demo."""
 
     ports: DemoPorts
     logs: str
+    pids: PidFiles
+    what_to_try: Path
+    program: str = _PROGRAM
+    """How a shell starts this program."""
+
+    @classmethod
+    def of(cls, ports: DemoPorts, folder: DemoFolder) -> "Place":
+        """Return the place of a demo in this folder."""
+        return cls(ports, str(folder.logs), PidFiles(folder.pids), folder.what_to_try, program_to_type())
 
     @property
     def sandbox(self) -> str:
@@ -31,10 +44,12 @@ class Place:
             return "the real one"
         return f"sandbox {self.ports.ws_url} {self.ports.rest_url} control :{self.ports.control}"
 
-    def commands_to_try(self, symbols: Collection[str]) -> list[str]:
-        """Return commands for another terminal; the book is that of one of `symbols`."""
-        symbol = _FAVOURITE_SYMBOL if _FAVOURITE_SYMBOL in symbols or not symbols else min(symbols)
-        where = "" if self.ports.kafka == DEFAULT_PORT else f" --bootstrap-servers {self.ports.bootstrap_servers}"
-        if self.ports.registry_url is not None:
-            where += f" --schema-registry-url {self.ports.registry_url}"
-        return [f"backpack-streams book {symbol}{where}", f"backpack-streams tail backpack.market.trade{where}"]
+
+def program_to_type() -> str:
+    """Return the program's name if a shell finds it, else the whole path of the one that runs now."""
+    if shutil.which(_PROGRAM) is not None:
+        return _PROGRAM
+    started = Path(sys.argv[0]).absolute()
+    if started.name == _PROGRAM and started.is_file():
+        return shlex.quote(str(started))
+    return f"{shlex.quote(sys.executable)} -m backpack_streams.cli.main"

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from backpack_streams.demo.errors import PortInUseError
 from backpack_streams.demo.settings import DemoSettings
-from backpack_streams.embedded import registry_url
-from backpack_streams.embedded.ports import free_ports, port_is_free
+from embedded_kafka import registry_url
+from embedded_kafka.ports import free_ports, port_is_free
 
 __all__ = ["HOST", "DemoPorts", "claim_ports"]
 
@@ -17,6 +17,7 @@ class DemoPorts:
     """The loopback ports of the demo's programs. Those of the sandbox and the registry are None if they do not run."""
 
     kafka: int
+    gateway: int | None = None
     ws: int | None = None
     rest: int | None = None
     control: int | None = None
@@ -31,6 +32,11 @@ class DemoPorts:
     def registry_url(self) -> str | None:
         """The schema registry's URL in the form that services take; None without a registry."""
         return None if self.registry is None else registry_url(HOST, self.registry)
+
+    @property
+    def page_url(self) -> str:
+        """URL of the live page."""
+        return f"http://{HOST}:{self.gateway}/"
 
     @property
     def ws_url(self) -> str:
@@ -55,7 +61,7 @@ def claim_ports(settings: DemoSettings) -> DemoPorts:
         PortInUseError: a port is taken; the message names it and its flag.
         EmbeddedError: no free port can be found.
     """
-    wanted = {"kafka": settings.kafka_port}
+    wanted = {"kafka": settings.kafka_port, "gateway": settings.gateway_port}
     if not settings.live:
         wanted |= {"ws": settings.ws_port, "rest": settings.rest_port, "control": settings.control_port}
     if settings.registry:

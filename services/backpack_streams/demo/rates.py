@@ -18,7 +18,12 @@ class RateWindow:
         self._samples: deque[tuple[float, Mapping[str, float]]] = deque()
 
     def add(self, at_seconds: float, counters: Mapping[str, float]) -> None:
-        """Add a sample. The mapping is kept, so it must not change afterwards."""
+        """Add a sample. The mapping is kept, so it must not change afterwards.
+
+        Args:
+            at_seconds: monotonic seconds, not before the previous sample.
+            counters: the counters by name.
+        """
         self._samples.append((at_seconds, counters))
         while len(self._samples) > 2 and self._samples[1][0] <= at_seconds - self._window_seconds:
             self._samples.popleft()

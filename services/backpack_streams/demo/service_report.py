@@ -32,6 +32,9 @@ class ServiceReport:
 def read_report(metrics_body: str) -> ServiceReport:
     """Parse the body of /metrics, which shows that a service is not ready but not why.
 
+    Args:
+        metrics_body: text in Prometheus' exposition format; frames and bytes are summed over their labels.
+
     Raises:
         ValueError: the body is not that of a service's /metrics.
     """

@@ -5,9 +5,9 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from backpack_streams.embedded import DEFAULT_PORT, DEFAULT_REGISTRY_PORT
+from backpack_sandbox.settings import Rate
 from backpack_streams.runtime.settings import LogSettings, SettingConflict
-from backpack_streams.sandbox.settings import Rate
+from embedded_kafka import DEFAULT_PORT, DEFAULT_REGISTRY_PORT
 
 __all__ = ["DemoSettings"]
 
@@ -32,6 +32,7 @@ class DemoSettings(LogSettings):
     ws_port: int = _port(18765, "the sandbox's WebSocket")
     rest_port: int = _port(18766, "the sandbox's REST API")
     control_port: int = _port(18767, "the sandbox's control API")
+    gateway_port: int = _port(8080, "the gateway and its live page")
     registry: bool = Field(default=False, description="run a schema registry too, and everything with it")
     registry_port: int = _port(DEFAULT_REGISTRY_PORT, "the schema registry")
     data_dir: Path | None = Field(
@@ -68,7 +69,9 @@ class DemoSettings(LogSettings):
 
     @model_validator(mode="after")
     def _check_ports_differ(self) -> Self:
-        attributes = ["kafka_port"] if self.live else ["kafka_port", "ws_port", "rest_port", "control_port"]
+        attributes = ["kafka_port", "gateway_port"]
+        if not self.live:
+            attributes += ["ws_port", "rest_port", "control_port"]
         if self.registry:
             attributes.append("registry_port")
         seen: set[int] = set()

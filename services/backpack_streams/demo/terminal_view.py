@@ -1,28 +1,30 @@
-"""The demo on a terminal: one screen of books, rates, gaps and lag, drawn once a second. The only module that uses rich."""
+"""The demo on a terminal: the view of `top`, with the demo's addresses, programs and news next to it, drawn once a second."""
 
 import asyncio
 import time
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from rich.console import Console, Group, RenderableType
-from rich.layout import Layout
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from backpack_streams.demo.board import Board
-from backpack_streams.demo.fitting import HEADER_LINES, STATUS_LINES, busiest, fit, most_telling
+from backpack_streams.demo.fitting import TRY_LINES_AT_LEAST, commands_that_fit, fit, troubled_first
 from backpack_streams.demo.place import Place
-from backpack_streams.demo.rows import BookRow, ServiceRow, TopicRow, Totals
+from backpack_streams.demo.rows import ServiceRow, Totals
+from backpack_streams.demo.what_to_try import suggestions
+from backpack_streams.screen.figures import count
+from backpack_streams.screen.health import messages_per_second
+from backpack_streams.screen.lines import LABEL_WIDTH, Line, Part, Tone, cut, labelled, line
+from backpack_streams.screen.market_rows import arranged
+from backpack_streams.screen.page import divided, lines_of_all, market_lines, trouble_lines
+from backpack_streams.screen.painting import painted
+from backpack_streams.screen.view import View
 
-__all__ = ["TerminalDisplay"]
+__all__ = ["TerminalDisplay", "screen"]
 
 DRAW_SECONDS: Final = 1.0
-_TOPIC_COLUMN_WIDTH: Final = 38
-_WIDTH_FOR_UPDATE_IDS: Final = 90
-_STATUS_STYLE: Final = {"LIVE": "green", "SYNCING": "yellow", "STALE": "bold red", "CLOSED": "dim"}
-_LABEL: Final = "cyan"
+_ORDER: Final = "book"
 
 
 class TerminalDisplay:
@@ -49,136 +51,92 @@ class TerminalDisplay:
         live.start()
         try:
             while True:
-                live.update(screen(board, place, self._console.width, self._console.height), refresh=True)
+                lines = screen(board, place, self._console.width, self._console.height)
+                live.update(painted(lines), refresh=True)
                 await asyncio.sleep(DRAW_SECONDS)
         finally:
             with suppress(OSError):  # the terminal is gone and cannot be restored
                 live.stop()
 
 
-def screen(board: Board, place: Place, width: int, height: int) -> RenderableType:
-    """Return the whole screen, fitted to `width` columns and `height` lines."""
-    now = time.monotonic()
-    totals, services = board.totals(now), board.service_rows()
-    books, topics = board.book_rows(time.time_ns() // 1000), board.topic_rows()
-    topic_columns = max(1, width // _TOPIC_COLUMN_WIDTH)
-    lines = fit(height, books=len(books), topics=-(-len(topics) // topic_columns), news=len(board.news.latest))
-    news = list(board.news.latest)[-lines.news :] if lines.news else []
-    layout = Layout()
-    layout.split_column(
-        Layout(_header(totals, place, [row.symbol for row in books]), size=HEADER_LINES),
-        Layout(_books(books, lines.books, width), ratio=1),
-        Layout(_status(totals, services), size=STATUS_LINES),
-        Layout(_topics(busiest(topics, lines.topics * topic_columns), topic_columns), size=lines.topics),
-        Layout(Group(*(Text(line, style="yellow", no_wrap=True) for line in news)), size=max(1, lines.news)),
-    )
-    return layout
+def screen(board: Board, place: Place, width: int, height: int) -> list[Line]:
+    """Return the whole screen: at most `height` lines, none wider than `width`.
 
-
-def _header(totals: Totals, place: Place, symbols: list[str]) -> RenderableType:
-    state = "bold green" if totals.is_all_live else "bold yellow"
-    first, second = place.commands_to_try(symbols)
-    minutes, seconds = divmod(int(totals.up_seconds), 60)
-    top = Text.assemble(
-        ("backpack-streams demo", "bold"),
-        "   ",
-        (f"{totals.live_books} of {totals.expected_books} books LIVE", state),
-        f"   up {minutes}:{seconds:02d}   ",
-        ("Ctrl-C ends everything", "dim"),
+    Args:
+        board: the state of the demo.
+        place: its addresses and files.
+        width: characters of a line.
+        height: lines of the terminal.
+    """
+    view, totals = board.look(), board.totals(time.monotonic())
+    trouble, commands = trouble_lines(view), _commands(board, place)
+    rows = arranged(view.rows, _ORDER)
+    lines = fit(
+        height - len(trouble),
+        plant=lines_of_all(view),
+        news=board.news.kept,
+        more_tries=max(0, len(commands) - TRY_LINES_AT_LEAST),
     )
-    lines = [
-        top,
-        Text.assemble(("Kafka     ", _LABEL), place.ports.bootstrap_servers),
-        Text.assemble(("exchange  ", _LABEL), place.exchange_in_short),
-        Text.assemble(("logs      ", _LABEL), place.logs),
-        Text.assemble(("try       ", _LABEL), (first, "bold"), ("   in another terminal", "dim")),
-        Text.assemble(("          ", _LABEL), (second, "bold")),
+    try_lines = TRY_LINES_AT_LEAST + lines.more_tries
+    tries = commands_that_fit(commands, try_lines, width - LABEL_WIDTH, str(place.what_to_try))
+    health, for_markets = divided(view, len(rows), width, lines.plant)
+    parts = [
+        *_header(totals, view, place),
+        *trouble,
+        *_tries(tries, try_lines),
+        *health,
+        *market_lines(rows, width, for_markets, _ORDER),
+        *_status(totals, board.service_rows()),
+        *(line(Part(each, Tone.WARN)) for each in board.news.latest(lines.news)),
     ]
-    return _unwrapped(*lines)
+    return [cut(each, width) for each in parts][:height]
 
 
-def _books(rows: list[BookRow], lines: int, width: int) -> RenderableType:
-    if not rows:
-        return Text("waiting for the exchange's list of markets", style="yellow")
-    table = Table(box=None, padding=(0, 1, 0, 0), expand=False, header_style=_LABEL)
-    table.add_column("book", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    headings = ["bid size", "bid", "ask", "ask size", *(["update id"] if width >= _WIDTH_FOR_UPDATE_IDS else [])]
-    for heading in (*headings, "age", "upd/s"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading in ("ask", "ask size") else "right")
-    shown = most_telling(rows, lines)
-    for row in shown:
-        table.add_row(*_book_cells(row, len(table.columns)))
-    if len(shown) < len(rows):
-        live = sum(1 for row in rows if row.is_live) - sum(1 for row in shown if row.is_live)
-        hidden = len(rows) - len(shown)
-        return Group(table, Text(f"and {hidden} more, {live} of them LIVE", style="dim"))
-    return table
+def _commands(board: Board, place: Place) -> list[str]:
+    """Return the commands to try; none before the books are LIVE."""
+    if board.all_live_after_seconds is None:
+        return []
+    return [suggestion.command for suggestion in suggestions(place, board.expected_symbols)]
 
 
-def _book_cells(row: BookRow, columns: int) -> list[RenderableType]:
-    bid_price, bid_size = row.bid or ("", "")
-    ask_price, ask_size = row.ask or ("", "")
-    style = "" if row.is_live else "dim"
-    cells: list[RenderableType] = [row.symbol, Text(row.status.value, style=_STATUS_STYLE[row.status.value])]
-    cells += [Text(text, style=style) for text in (bid_size, bid_price, ask_price, ask_size)]
-    if columns > len(cells) + 2:
-        cells.append("" if row.last_update_id is None else str(row.last_update_id))
-    return [*cells, _age(row.age_seconds), f"{row.updates_per_second:.1f}"]
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.0f} s"
-
-
-def _status(totals: Totals, services: list[ServiceRow]) -> RenderableType:
-    lag = f"{totals.lag.median_millis:.0f} ms (worst {totals.lag.worst_millis:.0f} ms), " if totals.lag else ""
-    states = Text.assemble(("services  ", _LABEL))
-    for service in services:
-        states.append(f"{service.name} ")
-        states.append(
-            "ready  " if service.is_ready else f"not ready: {service.note}  ", "green" if service.is_ready else "yellow"
-        )
-    return _unwrapped(
-        Text(""),
-        Text.assemble(
-            ("rates     ", _LABEL),
-            f"{totals.frames_per_second:.0f} frames/s in, {totals.records_per_second:.0f} records/s in Kafka",
+def _header(totals: Totals, view: View, place: Place) -> list[Line]:
+    state = Tone.GOOD if totals.is_all_live and view.is_current else Tone.WARN
+    minutes, seconds = divmod(int(totals.up_seconds), 60)
+    return [
+        line(
+            Part("backpack-streams demo", Tone.STRONG),
+            "   ",
+            Part(f"{totals.live_books} of {totals.expected_books} books LIVE", state),
+            f"   {count(messages_per_second(view))} messages/s   up {minutes}:{seconds:02d}   ",
+            Part("Ctrl-C ends everything", Tone.DIM),
         ),
-        Text.assemble(
-            ("lag       ", _LABEL),
-            f"{lag}{totals.unread_records} records unread here, {totals.waiting_bytes} bytes wait for Kafka",
+        labelled("live page", [place.ports.page_url, Part("   Kafka ", Tone.LABEL), place.ports.bootstrap_servers]),
+        labelled("exchange", [place.exchange_in_short]),
+        labelled("logs", [place.logs]),
+    ]
+
+
+def _tries(commands: list[str], lines: int) -> list[Line]:
+    if not commands:
+        commands_follow = Part("commands follow once the books are LIVE", Tone.DIM)
+        return [labelled("try", [commands_follow]), *[line()] * (lines - 1)]
+    shown = [labelled("" if place else "try", [Part(each, Tone.STRONG)]) for place, each in enumerate(commands)]
+    return [*shown, *[line()] * (lines - len(shown))]
+
+
+def _status(totals: Totals, services: list[ServiceRow]) -> list[Line]:
+    programs: list[Part] = []
+    for service in troubled_first(services):
+        restarts = f" (restarted {service.restarts} x)" if service.restarts else ""
+        state = f"ready{restarts}" if service.is_ready else f"not ready{restarts}: {service.note}"
+        programs.append(Part(f"{service.name} {state}  ", Tone.GOOD if service.is_ready else Tone.WARN))
+    return [
+        labelled(
+            "traffic",
+            [
+                f"{totals.frames_per_second:.0f} frames/s in, {count(totals.waiting_bytes)} bytes wait for Kafka, ",
+                Part(f"dead letters {totals.dead_letters}", Tone.BAD if totals.dead_letters else Tone.GOOD),
+            ],
         ),
-        Text.assemble(
-            ("losses    ", _LABEL),
-            (f"gaps {totals.gaps}", _loss_style(totals.gaps)),
-            f" ({totals.streams_begun} streams begun), ",
-            (f"dead letters {totals.dead_letters}", _loss_style(totals.dead_letters)),
-            f", seeds {totals.seeds}",
-        ),
-        states,
-    )
-
-
-def _loss_style(count: int) -> str:
-    return "bold red" if count else "green"
-
-
-def _topics(rows: list[TopicRow], columns: int) -> RenderableType:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(columns):
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True, justify="right", style="dim")
-    cells = [cell for row in rows for cell in (row.topic, f"{row.records_per_second:.1f}/s")]
-    for start in range(0, len(cells), 2 * columns):
-        grid.add_row(*cells[start : start + 2 * columns])
-    return grid
-
-
-def _unwrapped(*lines: Text) -> RenderableType:
-    for line in lines:
-        line.no_wrap = True
-        line.overflow = "ellipsis"
-    return Group(*lines)
+        labelled("programs", programs),
+    ]

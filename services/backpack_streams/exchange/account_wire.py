@@ -6,18 +6,14 @@ says otherwise; numbers with decimals stay text, exactly as sent.
 """
 
 import json
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
 
-from backpack_streams.exchange.wire import (
-    Number,
-    UnreadableMessageError,
-    drop_empty,
-    optional_numbers,
-    parse_keeping_digits,
-)
+from backpack_streams.exchange.wire_decoding import LenientDecoder
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
+from backpack_streams.exchange.wire_values import Number
 
 
 class OrderUpdate(Struct, kw_only=True, gc=False):
@@ -119,39 +115,31 @@ M = TypeVar("M", bound=Struct)
 
 
 class AccountDecoder(Generic[M]):
-    """Parses one kind of account message. `unknown_fields` counts unknown fields by name."""
+    """Parses one kind of account message.
+
+    Attributes:
+        unknown_fields: how often each unknown field occurred, by name.
+    """
 
     def __init__(self, kind: type[M]) -> None:
-        self._kind = kind
-        self._known = frozenset(each.encode_name for each in msgspec.structs.fields(kind))
-        self._optional_numbers = optional_numbers(kind)
+        """Prepare. `kind` is the message type."""
+        self._decode = LenientDecoder(kind)
         self.unknown_fields: dict[str, int] = {}
 
     def __call__(self, data: Raw | bytes) -> tuple[M, str | None]:
-        """Parse the message in `data`; return it with a JSON object of its unknown fields (None if it has none).
+        """Parse the message in `data`. Returns it with a JSON object of its unknown fields, None if it has none.
 
         Raises:
-            UnreadableMessageError: it is no JSON object, or a known field has an impossible value.
+            UnreadableMessageError: not a JSON object, or a known field has an impossible value.
         """
-        fields = parse_keeping_digits(data)
-        if not isinstance(fields, dict):
-            raise UnreadableMessageError(f"the {self._kind.__name__} message is no object")
-        drop_empty(fields, self._optional_numbers)
-        try:
-            message = msgspec.convert(fields, self._kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise UnreadableMessageError(f"the {self._kind.__name__} message cannot be understood ({error})") from error
-        return message, self._extra(data, fields)
-
-    def _extra(self, data: Raw | bytes, fields: dict[str, Any]) -> str | None:
-        unknown = [name for name in fields if name not in self._known]
+        message, unknown = self._decode(data)
         if not unknown:
-            return None
+            return message, None
         for name in unknown:
             self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
         try:
             raw = msgspec.json.decode(bytes(data), type=dict[str, Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             # A text that only a lenient parser accepts as JSON cannot be kept as JSON.
-            raise UnreadableMessageError(f"the {self._kind.__name__} message is no clean JSON ({error})") from error
-        return "{" + ",".join(f"{json.dumps(name)}:{bytes(raw[name]).decode()}" for name in unknown) + "}"
+            raise UnreadableMessageError(f"the message is not strictly valid JSON ({error})") from error
+        return message, "{" + ",".join(f"{json.dumps(name)}:{bytes(raw[name]).decode()}" for name in unknown) + "}"

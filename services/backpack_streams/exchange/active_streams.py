@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from backpack_streams.exchange.session_actions import Action, Cause, LinkProven, StreamsActive, StreamsInactive
+from backpack_streams.exchange.session_actions import Action, Cause, SocketProven, StreamsActive, StreamsInactive
 
 
 class ActiveStreams:
@@ -14,16 +14,22 @@ class ActiveStreams:
         through: everything that the exchange sent on the socket until then was received.
     """
 
-    def __init__(self, link_id: int) -> None:
+    def __init__(self, socket_id: int) -> None:
         self.since: dict[str, float] = {}
         self.through = float("-inf")
-        self._link_id = link_id
+        self._socket_id = socket_id
 
     def activate(self, streams: Iterable[str], at: float) -> list[Action]:
-        """The exchange has confirmed these subscriptions at `at`."""
+        """Note that the exchange has confirmed these subscriptions. Returns a `StreamsActive` for those that were not
+        active.
+
+        Args:
+            streams: their names.
+            at: when they were confirmed.
+        """
         new = tuple(name for name in streams if name not in self.since)
         self.since.update(dict.fromkeys(new, at))
-        return [StreamsActive(new, self._link_id, at)] if new else []
+        return [StreamsActive(new, self._socket_id, at)] if new else []
 
     def deactivate(
         self, streams: Iterable[str], cause: Cause, delivered: Mapping[str, float] | None = None
@@ -44,17 +50,17 @@ class ActiveStreams:
             proven = self.through if delivered is None else min(self.through, delivered.get(name, at))
             by_through[max(at, proven)].append(name)
         return [
-            StreamsInactive(tuple(names), self._link_id, through, cause)
+            StreamsInactive(tuple(names), self._socket_id, through, cause)
             for through, names in sorted(by_through.items())
         ]
 
     def end(self) -> list[Action]:
-        """The socket has ended."""
+        """Deactivate all streams because the socket has ended."""
         return self.deactivate(list(self.since), Cause.DISCONNECTED)
 
     def prove(self, through: float) -> list[Action]:
-        """Everything until `through` was received. Earlier values are ignored."""
+        """Note that everything sent until `through` was received. Earlier values are ignored."""
         if through <= self.through:
             return []
         self.through = through
-        return [LinkProven(self._link_id, through)]
+        return [SocketProven(self._socket_id, through)]

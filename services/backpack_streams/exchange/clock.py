@@ -9,16 +9,26 @@ WORTH_SAYING_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    """One measurement: `ahead_ms` is our clock minus the exchange's, known to within `uncertainty_ms`."""
+    """One measurement of the clocks' difference.
+
+    Attributes:
+        ahead_ms: our clock minus the exchange's (ms).
+        uncertainty_ms: the error bound (ms).
+    """
 
     ahead_ms: float
     uncertainty_ms: float
 
     @classmethod
     def measured(cls, asked_us: int, exchange_ms: int, answered_us: int) -> "Skew":
-        """Compute the skew from a request's begin and end by our clock (µs since the Unix epoch) and the exchange's time in between.
+        """Compute the skew from one request.
 
         The exchange sends its time in whole ms, so the middle of that millisecond is used.
+
+        Args:
+            asked_us: when the request was sent, by our clock (µs since the Unix epoch).
+            exchange_ms: the time in the answer (ms since the Unix epoch).
+            answered_us: when the answer came, by our clock (µs since the Unix epoch).
         """
         middle_ms = (asked_us + answered_us) / 2000
         return cls(middle_ms - (exchange_ms + 0.5), max(0.0, (answered_us - asked_us) / 2000) + 0.5)
@@ -67,7 +77,7 @@ class ExchangeClock:
     def why_refused(self) -> str:
         """The probable cause if the exchange refuses a signature."""
         if self.skew is None:
-            return "the exchange's clock could not be asked yet; check this machine's clock (NTP) and the key"
+            return "the exchange's clock has not been read yet; check this machine's clock (NTP) and the key"
         if self.is_beyond_correction:
             return f"this machine's clock is {self.skew}: set it right (NTP), no signature is valid until then"
         return (

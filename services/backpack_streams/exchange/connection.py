@@ -9,37 +9,37 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
 from backpack_streams.exchange.connection_settings import ConnectionSettings
+from backpack_streams.exchange.exchange_socket import ExchangeSocket
+from backpack_streams.exchange.exchange_sockets import ExchangeSockets
 from backpack_streams.exchange.session import Session
 from backpack_streams.exchange.session_actions import (
     Action,
     CoverageEvent,
-    DropLink,
-    LinkProven,
+    DropSocket,
     Notice,
     NoticeKind,
-    OpenLink,
+    OpenSocket,
     SendClose,
     SendPing,
     SendText,
+    SocketProven,
     StreamsActive,
     StreamsInactive,
 )
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
-from backpack_streams.exchange.socket_link import SocketLink
-from backpack_streams.exchange.socket_links import SocketLinks
 from backpack_streams.exchange.subscriptions import Sign
 
 logger = logging.getLogger(__name__)
 
 CLOSING_KINDS = frozenset(
     {
-        NoticeKind.LINK_FAILED,
-        NoticeKind.LINK_LOST,
-        NoticeKind.LINK_DEAD,
-        NoticeKind.LINK_DRAINED,
-        NoticeKind.LINK_GRACE_OVER,
-        NoticeKind.LINK_REPLACED,
-        NoticeKind.LINK_STOPPED,
+        NoticeKind.SOCKET_FAILED,
+        NoticeKind.SOCKET_LOST,
+        NoticeKind.SOCKET_DEAD,
+        NoticeKind.SOCKET_DRAINED,
+        NoticeKind.SOCKET_GRACE_OVER,
+        NoticeKind.SOCKET_REPLACED,
+        NoticeKind.SOCKET_STOPPED,
     }
 )
 """The end of a socket, or a failure to open one."""
@@ -51,11 +51,11 @@ class Connection:
 
     All methods belong to the event loop of `run`. Callbacks are plain functions, called in that loop:
 
-    - `on_frame(link_id, payload)`: one whole text or binary message. It is the hot path.
+    - `on_frame(socket_id, payload)`: one whole text or binary message. It is the hot path.
     - `on_notice(notice)`: an event for logs, metrics or StreamStatus. Without it, notices are logged.
     - `on_coverage(event)`: which streams are active on which socket and how far it is proven, in order with the frames.
       Times are those of `time.monotonic`.
-    - `on_failure(link_id, payload, error)`: `on_frame` raised; the socket stays up. Without it, the error is logged.
+    - `on_failure(socket_id, payload, error)`: `on_frame` raised; the socket stays up. Without it, the error is logged.
 
     Attributes:
         opens: sockets that were opened.
@@ -87,7 +87,8 @@ class Connection:
             on_notice: see above.
             on_coverage: see above.
             on_failure: see above.
-            deliveries: frames of each stream so far, kept by the caller and checked every second for silent streams. None: no check.
+            deliveries: frames of each stream so far, kept by the caller and checked every second for silent streams.
+                None: no check.
             settings: bounds and times of the sockets.
             session_settings: bounds and times of the session.
             ssl_context: for `wss://`; the default follows `ConnectionSettings.network`.
@@ -95,10 +96,10 @@ class Connection:
             sign: returns the signature for private streams; called right before each of their subscriptions is sent.
 
         Raises:
-            UsageError: `url` is no WebSocket URL, or the proxy's URL is invalid.
+            UsageError: `url` is not a WebSocket URL, or the proxy's URL is invalid.
         """
         self._settings = settings or ConnectionSettings()
-        self._sockets = SocketLinks(url, ssl_context, self, on_frame, self._settings)
+        self._sockets = ExchangeSockets(url, ssl_context, self, on_frame, self._settings)
         self._session_settings = session_settings or SessionSettings()
         self._sign = sign
         self._session = Session(self._session_settings, rng=rng, sign=self._signature if sign is not None else None)
@@ -129,12 +130,12 @@ class Connection:
         return self._sockets.bytes_received
 
     @property
-    def open_links(self) -> int:
+    def open_sockets(self) -> int:
         """Sockets that can deliver now, including those whose end the server has announced."""
-        return self._session.open_links
+        return self._session.open_sockets
 
     @property
-    def wanted_links(self) -> int:
+    def wanted_sockets(self) -> int:
         """The number of sockets to keep up."""
         return self._session_settings.connections
 
@@ -164,10 +165,11 @@ class Connection:
         """Keep the sockets up until `stop` is set or the task is cancelled, then close them.
 
         Raises:
-            RuntimeError: it ran before; a connection runs once. Any other exception: a fault of this program.
+            RuntimeError: it ran before; a connection runs once.
+            Exception: any other one is a fault of this program.
         """
         if self._is_started:
-            raise RuntimeError("a connection runs once; make a new one")
+            raise RuntimeError("a connection runs only once; create a new one")
         self._is_started = True
         try:
             self._perform(self._session.start(monotonic()))
@@ -179,14 +181,26 @@ class Connection:
         """Want exactly these streams, before or during `run`; open sockets are sent the difference."""
         self._perform(self._session.set_streams(streams, monotonic()))
 
-    def error_frame(self, link_id: int, code: int, message: str) -> None:
-        """Report an error frame found among the messages of a socket, during its `on_frame`."""
-        if link_id in self._sockets.links:
-            self._sockets.links[link_id].discount_message()
-        self._perform(self._session.error_frame(link_id, code, message, monotonic()))
+    def error_frame(self, socket_id: int, code: int, message: str) -> None:
+        """Report an error frame found among the messages of a socket. Call this from within `on_frame`.
+
+        Args:
+            socket_id: the socket.
+            code: the exchange's error code.
+            message: the exchange's message.
+        """
+        if socket_id in self._sockets.sockets:
+            self._sockets.sockets[socket_id].discount_message()
+        self._perform(self._session.error_frame(socket_id, code, message, monotonic()))
 
     def doubt(self, streams: Iterable[str], reason: str) -> None:
-        """Mark streams as not delivered: other streams show that they should have sent something (see `Session.doubt`)."""
+        """Mark streams as not delivered, because other streams show that they should have sent something (see
+        `Session.doubt`).
+
+        Args:
+            streams: their names.
+            reason: one line for notices.
+        """
         self._perform(self._session.doubt(streams, reason, monotonic()))
 
     def unwanted_frame(self, stream: str) -> None:
@@ -217,42 +231,42 @@ class Connection:
 
     # Events of sockets.
 
-    def link_opened(self, link: SocketLink) -> None:
+    def socket_opened(self, socket: ExchangeSocket) -> None:
         """Called by a socket after its handshake."""
         self.opens += 1
         if self._sockets.is_reading_paused:
-            link.pause_reading()
-        self._perform(self._session.link_opened(link.link_id, monotonic()))
+            socket.pause_reading()
+        self._perform(self._session.socket_opened(socket.socket_id, monotonic()))
 
-    def link_failed(self, link_id: int, reason: str) -> None:
+    def socket_failed(self, socket_id: int, reason: str) -> None:
         """Called when a socket could not be opened."""
-        self._perform(self._session.link_failed(link_id, reason, monotonic()))
+        self._perform(self._session.socket_failed(socket_id, reason, monotonic()))
 
-    def link_lost(self, link_id: int, reason: str) -> None:
+    def socket_lost(self, socket_id: int, reason: str) -> None:
         """Called when an open socket has ended."""
-        self._perform(self._session.link_lost(link_id, reason, monotonic()))
+        self._perform(self._session.socket_lost(socket_id, reason, monotonic()))
 
-    def link_ponged(self, link_id: int, payload: bytes) -> None:
+    def socket_ponged(self, socket_id: int, payload: bytes) -> None:
         """Called by a socket on a Pong."""
         self.sync()
-        self._perform(self._session.pong(link_id, payload, monotonic()))
+        self._perform(self._session.pong(socket_id, payload, monotonic()))
 
-    def link_closed_by_server(self, link_id: int, code: int, reason: str) -> None:
-        """Called by a socket on a Close frame."""
+    def socket_closed_by_server(self, socket_id: int, code: int, reason: str) -> None:
+        """Called by a socket on a Close frame, with its code and reason (RFC 6455, section 7.4)."""
         self.server_closes += 1
         self.sync()
-        self._perform(self._session.server_close(link_id, code, reason, monotonic()))
+        self._perform(self._session.server_close(socket_id, code, reason, monotonic()))
 
-    def frame_failed(self, link_id: int, payload: bytes, error: Exception) -> None:
+    def frame_failed(self, socket_id: int, payload: bytes, error: Exception) -> None:
         """Called by a socket when the consumer of its messages raised."""
         self.frame_failures += 1
         if self._on_failure is None:
-            logger.error("frame handler failed", extra={"link_id": link_id}, exc_info=error)
+            logger.error("frame handler failed", extra={"socket_id": socket_id}, exc_info=error)
             return
         try:
-            self._on_failure(link_id, payload, error)
+            self._on_failure(socket_id, payload, error)
         except Exception:  # the last resort: no caller could handle it
-            logger.exception("failure handler failed", extra={"link_id": link_id})
+            logger.exception("failure handler failed", extra={"socket_id": socket_id})
 
     # Actions.
 
@@ -271,13 +285,13 @@ class Connection:
 
     def _act(self, action: Action) -> None:
         match action:
-            case OpenLink(link_id):
-                self._sockets.open(link_id)
+            case OpenSocket(socket_id):
+                self._sockets.open(socket_id)
             case Notice():
                 self._notify(action)
-            case StreamsActive() | StreamsInactive() | LinkProven():
+            case StreamsActive() | StreamsInactive() | SocketProven():
                 self._tell_coverage(action)
-            case SendText() | SendPing() | SendClose() | DropLink():
+            case SendText() | SendPing() | SendClose() | DropSocket():
                 self._sockets.act(action)
 
     def _notify(self, notice: Notice) -> None:
@@ -335,12 +349,12 @@ class Connection:
 
     def sync(self) -> None:
         """Pass on what the sockets noted themselves: the hot path does not call the session."""
-        for link in self._sockets.links.values():
-            if link.last_data_seconds:
-                self._session.frame_seen(link.link_id, link.first_data_seconds)
-                self._session.frame_seen(link.link_id, link.last_data_seconds)
-            if link.last_heard_seconds:
-                self._session.heard(link.link_id, link.last_heard_seconds)
+        for socket in self._sockets.sockets.values():
+            if socket.last_data_seconds:
+                self._session.frame_seen(socket.socket_id, socket.first_data_seconds)
+                self._session.frame_seen(socket.socket_id, socket.last_data_seconds)
+            if socket.last_heard_seconds:
+                self._session.heard(socket.socket_id, socket.last_heard_seconds)
 
     async def _close(self) -> None:
         self._perform(self._session.stop(monotonic()))

@@ -1,4 +1,4 @@
-"""Why a WebSocket did not open, in one line with advice."""
+"""Explains in one line why a WebSocket did not open, with advice."""
 
 import re
 import socket
@@ -12,8 +12,8 @@ from backpack_streams.exchange.proxies import Proxy
 from backpack_streams.shown_text import one_line
 
 _ADVICE_BY_STATUS = {
-    401: "something between wants credentials",
-    403: "this address is refused: check region and proxy",
+    401: "a server in between requires credentials",
+    403: "the address is refused: check region and proxy",
     404: "check the path of the URL",
     429: "connect less often",
     451: "the exchange does not serve this region",
@@ -23,15 +23,20 @@ _WANTS_LOGIN = re.compile(r"407|[Aa]uthentication|No acceptable")
 
 
 def reason_of(error: Exception, proxy: Proxy | None = None) -> str:
-    """Describe the failure, through `proxy` if there is one, and what to do about it; the text holds no line break."""
+    """Describe why a socket did not open, and what to do about it. The text is one line.
+
+    Args:
+        error: the failure.
+        proxy: the proxy in use, None for a direct connection.
+    """
     if proxy is None:
         return one_line(_reason(error))
     if isinstance(error, ProxyError):
         advice = (
-            "give its user and password" if _WANTS_LOGIN.search(str(error)) else "check that it may reach the exchange"
+            "set its user and password" if _WANTS_LOGIN.search(str(error)) else "check that it can reach the exchange"
         )
-        return one_line(f"the proxy {proxy.address} says: {error}; {advice} ({proxy.named_by})")
-    return one_line(f"by the proxy {proxy.address} of {proxy.named_by}: {_reason(error)}")
+        return one_line(f"the proxy {proxy.address} answers: {error}; {advice} ({proxy.named_by})")
+    return one_line(f"through the proxy {proxy.address} of {proxy.named_by}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
@@ -57,10 +62,10 @@ def _reason(error: Exception) -> str:
 def _handshake_reason(error: WSHandshakeError) -> str:
     response = error.response
     if response is None or response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        return f"the answer is no WebSocket handshake ({error}); check the URL"
+        return f"the answer is not a WebSocket handshake ({error}); check the URL"
     status = int(response.status)
     if 300 <= status < 400:
         target = response.headers.get("Location", "nowhere")
-        return f"HTTP {status} redirects to {target[:200]}, which is not followed; give the final URL"
-    fallback = "the server has trouble: wait" if status >= 500 else "check the URL"
+        return f"HTTP {status} redirects to {target[:200]}, which is not followed; set the final URL"
+    fallback = "the server has a fault: wait" if status >= 500 else "check the URL"
     return f"HTTP {status} {response.status.phrase}; {_ADVICE_BY_STATUS.get(status, fallback)}"

@@ -1,4 +1,4 @@
-"""How the WebSocket shell connects, and how often it checks its streams."""
+"""Settings of the sockets: how to connect, and how often to check for silent streams."""
 
 from dataclasses import dataclass, field
 
@@ -18,22 +18,24 @@ class ConnectionSettings:
     """
 
     connect_timeout_seconds: float = 10.0
-    """For everything until the WebSocket is open: name resolution, TCP, proxy, TLS and handshake together."""
+    """Limit until the WebSocket is open: name resolution, TCP, proxy, TLS and handshake together."""
     address_delay_seconds: float = 0.25
-    """Without an answer from one address for this long, the next one is tried as well (RFC 8305, section 5)."""
+    """If one address of a name has not answered after this time, the next one is tried in parallel (RFC 8305, section 5)."""
     max_message_bytes: int = 4 * _MIB_BYTES
-    """A security limit, on one frame and on all fragments of one message together."""
+    """A security limit on one frame, and on all fragments of one message together."""
     read_buffer_bytes: int = 256 * 1024
-    """The first size of a socket's read buffer; the most that one read can take."""
+    """Size of a socket's read buffer, which limits a single read."""
     read_interval_seconds: float = 0.0
-    """How long a socket is not read after a read, so that the next one takes more; 0 reads everything on arrival.
+    """The read throttle: how long a socket is left unread after a read, so that the next read takes more; 0 reads data on arrival.
 
-    After a read that filled a good part of the buffer, the next one follows at once.
+    After a read that filled a quarter of the buffer or more, the next one follows at once.
     """
     drop_after_close_seconds: float = 1.0
-    """How long our Close may take to be sent before the socket is cut."""
+    """How long sending our Close frame may take before the socket is cut."""
     stop_timeout_seconds: float = 2.0
+    """How long closing the sockets may take at the end before they are cut."""
     silence_check_seconds: float = 1.0
+    """Time between two checks for silent streams."""
     user_agent: str = f"backpack-streams/{__version__}"
     network: NetworkSettings = field(default_factory=NetworkSettings)
 

@@ -28,8 +28,8 @@ class LimitClass(StrEnum):
 class Priority(IntEnum):
     """Which request goes first: the lowest value; among equals, the oldest."""
 
-    GAP_SEED = 0
-    SEED = 1
+    GAP_SNAPSHOT = 0
+    SNAPSHOT = 1
     REFERENCE = 2
     HISTORY = 3
 
@@ -49,6 +49,11 @@ class TokenBucket:
 
     def __init__(self, capacity: float, refill_per_second: float, now: float) -> None:
         """Start full.
+
+        Args:
+            capacity: the maximum number of tokens.
+            refill_per_second: tokens per second.
+            now: the time (monotonic seconds).
 
         Raises:
             ValueError: the capacity is below 1, or there is no refill, so that a request might wait forever.
@@ -98,7 +103,15 @@ class TokenBucket:
 
 
 class Turn:
-    """One request's position in the queue and, once granted, its permission to be sent."""
+    """One request's position in the queue and, once granted, its permission to be sent. Times are monotonic seconds.
+
+    Attributes:
+        limit_class: the limit that the request counts against.
+        priority: its priority.
+        order: its number in order of arrival.
+        asked_at: when it joined the queue.
+        granted_at: when it was granted, None while it waits.
+    """
 
     __slots__ = ("asked_at", "granted_at", "limit_class", "order", "priority")
 
@@ -118,10 +131,11 @@ class Turn:
 class LimitQueue:
     """Grants turns to waiting requests by priority, within the buckets, the pauses and the limit in flight.
 
-    The order is `GAP_SEED`, `SEED`, `REFERENCE`, `HISTORY`, and first come, first served within a priority. A class that is paused or whose
-    own bucket is empty never holds up the other class. No request starves: after nine consecutive grants that overtook an older request,
-    the next grant goes to the oldest. A request with k older ones before it is therefore granted within 10 * (k + 1) grants that it could
-    have had.
+    The order is `GAP_SNAPSHOT`, `SNAPSHOT`, `REFERENCE`, `HISTORY`, and first come, first served within a priority. A
+    class that is paused or whose own bucket is empty never holds up the other class.
+
+    No request starves: after nine consecutive grants that overtook an older request, the next grant goes to the oldest.
+    A request with k older ones before it is therefore granted within 10 * (k + 1) grants that it could have had.
     """
 
     def __init__(
@@ -132,6 +146,14 @@ class LimitQueue:
         most_in_flight: int,
         rng: random.Random | None = None,
     ) -> None:
+        """Start without requests.
+
+        Args:
+            buckets: the bucket of each class.
+            longest_queue: how many requests may wait.
+            most_in_flight: how many turns may be held at once.
+            rng: randomizes the pauses without `Retry-After`.
+        """
         self._buckets = dict(buckets)
         self._longest_queue = longest_queue
         self._most_in_flight = most_in_flight
@@ -150,13 +172,18 @@ class LimitQueue:
     def ask(self, limit_class: LimitClass, priority: Priority, now: float) -> Turn:
         """Join the queue.
 
+        Args:
+            limit_class: the limit that the request counts against.
+            priority: its priority.
+            now: the time (monotonic seconds).
+
         Raises:
             LimitQueueFullError: the queue is full.
         """
         if self.waiting() >= self._longest_queue:
             raise LimitQueueFullError(
-                f"{self._longest_queue} REST requests already wait for their turn, one more was turned away; "
-                "ask less often, or raise the share of the rate limit in use"
+                f"{self._longest_queue} REST requests are waiting already, so this one was rejected; "
+                "send fewer requests, or raise the share of the rate limit in use"
             )
         turn = Turn(limit_class, priority, self._orders, now)
         self._orders += 1
@@ -200,9 +227,14 @@ class LimitQueue:
     def refused(self, limit_class: LimitClass, retry_after_seconds: float | None, now: float) -> float:
         """Note an answer that asks to wait. Returns the seconds for which the class is paused from now.
 
-        With `Retry-After`, nothing is sent for that time (limited to 1 s to 10 min): it applies to the address, not to one limit. Without
-        it, the whole class pauses with exponential backoff. Answers to requests that were in flight when the pause began do not extend a
-        pause chosen by backoff.
+        With `Retry-After`, nothing is sent for that time (limited to 1 s to 10 min): it applies to the address, not to
+        one limit. Without it, the whole class pauses with exponential backoff. Answers to requests that were in flight
+        when the pause began do not extend a pause chosen by backoff.
+
+        Args:
+            limit_class: the class of the request.
+            retry_after_seconds: the value of the header, None without one.
+            now: the time (monotonic seconds).
         """
         if retry_after_seconds is not None:
             pause_seconds = min(max(retry_after_seconds, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)

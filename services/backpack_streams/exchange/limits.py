@@ -84,7 +84,7 @@ class LimitSettings:
         budget_per_minute = self.budget_per_minute(limit_class)
         if budget_per_minute < _FEWEST_REQUESTS_PER_MINUTE:
             raise UsageError(
-                f"a share of {self.share} leaves {budget_per_minute:g} {limit_class} requests a minute; "
+                f"a share of {self.share} leaves {budget_per_minute:g} {limit_class} requests per minute; "
                 f"set at least {_FEWEST_REQUESTS_PER_MINUTE / limit_per_minute:.3f}"
             )
         burst = max(1.0, budget_per_minute * _BURST_SHARE)
@@ -92,17 +92,21 @@ class LimitSettings:
 
 
 class LimitCounters(msgspec.Struct):
-    """The request counts of one class so far."""
+    """The request counts of one class so far.
+
+    Attributes:
+        granted: turns granted.
+        waited_seconds: the sum of their waits (seconds).
+        refused: answers that asked to wait: 429, 418, and 403 with Retry-After.
+        left: turns returned unused, because the call was cancelled or out of time.
+        turned_away: requests rejected because the queue was full.
+    """
 
     granted: int = 0
     waited_seconds: float = 0.0
-    """Sum over all granted turns."""
     refused: int = 0
-    """Answers that asked to wait: 429, 418, and 403 with Retry-After."""
     left: int = 0
-    """Turns returned unused: cancelled or out of time."""
     turned_away: int = 0
-    """Requests that found the queue full."""
 
 
 class RateLimiter:
@@ -115,7 +119,12 @@ class RateLimiter:
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start with full buckets; `clock` returns monotonic seconds.
+        """Start with full buckets.
+
+        Args:
+            settings: the share of the exchange's limits, and the bounds of the queue.
+            rng: randomizes the pauses without `Retry-After`.
+            clock: monotonic seconds.
 
         Raises:
             UsageError: the settings leave too few requests per minute.
@@ -136,9 +145,11 @@ class RateLimiter:
 
     @asynccontextmanager
     async def turn(self, limit_class: LimitClass, priority: Priority) -> AsyncIterator[Turn]:
-        """Wait for a turn, and hold it inside the `async with`.
+        """Wait for a turn, and hold it inside the `async with`. A cancelled waiter leaves the queue and uses no tokens.
 
-        A cancelled waiter leaves the queue and uses no tokens.
+        Args:
+            limit_class: the limit that the request counts against.
+            priority: its priority.
 
         Raises:
             LimitQueueFullError: too many requests wait already.
@@ -152,7 +163,13 @@ class RateLimiter:
             self._serve()
 
     def refused(self, limit_class: LimitClass, retry_after_seconds: float | None = None) -> float:
-        """Note an answer that asks to wait: pause the class or, with Retry-After, all classes. Returns the pause in seconds."""
+        """Note an answer that asks to wait: pause the class or, with Retry-After, all classes. Returns the pause in
+        seconds.
+
+        Args:
+            limit_class: the class of the request.
+            retry_after_seconds: the value of the header, None without one.
+        """
         self._counters[limit_class].refused += 1
         pause_seconds = self._queue.refused(limit_class, retry_after_seconds, self._clock())
         self._serve()
@@ -236,4 +253,4 @@ class RateLimiter:
 
 
 def _closed_error() -> LimiterClosedError:
-    return LimiterClosedError("the REST rate limiter is closed, the request was not sent; the process is stopping")
+    return LimiterClosedError("the REST rate limiter is closed, so the request was not sent; the process is stopping")

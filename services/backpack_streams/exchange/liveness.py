@@ -20,10 +20,11 @@ class Liveness:
         heard_at: when anything was last received, control frames included.
     """
 
-    def __init__(self, link_id: int, settings: SessionSettings, now: float) -> None:
+    def __init__(self, socket_id: int, settings: SessionSettings, now: float) -> None:
+        """Start without Pings. `now` is when the socket opened."""
         self.proven_through = float("-inf")
         self.heard_at = now
-        self._link_id = link_id
+        self._socket_id = socket_id
         self._settings = settings
         self._number = 0
         self._pinged_at = now
@@ -41,7 +42,7 @@ class Liveness:
         self._pinged_at = now
         if not self._is_waiting:
             self._waiting_since = now
-        return self._number, SendPing(self._link_id, payload)
+        return self._number, SendPing(self._socket_id, payload)
 
     def pong(self, payload: bytes) -> int | None:
         """The number of the Ping that this Pong answers, together with all earlier ones; None if it answers none."""
@@ -56,7 +57,7 @@ class Liveness:
                 return number
 
     def heard(self, at: float) -> None:
-        """Something arrived."""
+        """Note that a frame of any kind arrived at `at`."""
         self.heard_at = max(self.heard_at, at)
 
     def restart(self, now: float) -> None:

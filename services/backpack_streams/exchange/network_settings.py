@@ -1,4 +1,4 @@
-"""How the exchange is reached, by the WebSocket and by REST alike."""
+"""How the exchange is reached, for the WebSocket and for REST."""
 
 import os
 import ssl
@@ -14,29 +14,35 @@ from backpack_streams.exchange.proxies import Proxy, proxy_for
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """The way to the exchange.
+    """The network path to the exchange.
 
     Attributes:
-        proxy: URL of the proxy; `none` for none; None for what `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
-        ca_file: certificates (PEM) that are trusted besides the system's.
+        proxy: the URL of the proxy; `none` for a direct connection; None to follow `HTTPS_PROXY`, `ALL_PROXY` and
+            `NO_PROXY`.
+        ca_file: certificates (PEM) to trust in addition to the system's.
     """
 
     proxy: str | None = None
     ca_file: Path | None = None
 
     def proxy_for(self, url: str, environment: Mapping[str, str] | None = None) -> Proxy | None:
-        """The proxy to reach `url` through, by this process's environment unless one is given.
+        """Return the proxy for `url`, None for a direct connection.
+
+        Args:
+            url: an `http`, `https`, `ws` or `wss` URL.
+            environment: the variables to follow, None for this process's.
 
         Raises:
-            UsageError: what names the proxy is no URL of one.
+            UsageError: the setting or variable is not the URL of a proxy.
         """
         return proxy_for(url, self.proxy, os.environ if environment is None else environment)
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Whom to trust: the system's authorities (OpenSSL's `SSL_CERT_FILE` counts), and those of `ca_file` as it is at each connection.
+        """Return the TLS context: the system's authorities (including OpenSSL's `SSL_CERT_FILE`), plus `ca_file`, which is
+        read again for each connection.
 
         Raises:
-            UsageError: the file cannot be read, or holds no certificate.
+            UsageError: the file is unreadable, or contains no certificate.
         """
         if self.ca_file is None:
             return ssl.create_default_context()
@@ -48,6 +54,6 @@ def _trusting(ca_file: Path) -> ssl.SSLContext:
     try:
         context.load_verify_locations(ca_file)
     except OSError as error:  # ssl's errors are OSErrors
-        reason = "it holds no certificate (PEM)" if isinstance(error, ssl.SSLError) else error.strerror
-        raise UsageError(f"--exchange-ca-file: {str(ca_file)!r} cannot be used: {reason}") from None
+        reason = "it contains no certificate (PEM)" if isinstance(error, ssl.SSLError) else error.strerror
+        raise UsageError(f"--exchange-ca-file: {str(ca_file)!r} is unusable: {reason}") from None
     return context

@@ -1,4 +1,4 @@
-"""Which proxy the exchange is reached through: one rule for the WebSocket and REST, from a setting or from the environment."""
+"""Chooses the proxy for the exchange: one rule for the WebSocket and REST, from a setting or from the environment."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from backpack_streams.errors import UsageError
 from backpack_streams.shown_text import hide_credentials_in_url
 
 DIRECT: Final = "none"
-"""The setting that means no proxy, whatever the environment says."""
+"""The setting for a direct connection, regardless of the environment."""
 
 _PORT_BY_SCHEME = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _PORT_OF_TARGET = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -24,12 +24,12 @@ class Proxy:
     """A proxy.
 
     Attributes:
-        scheme: `http` or `https` (both get CONNECT), or `socks5`, to which names are given unresolved.
-        host: name or address, without brackets.
-        port: its port.
-        username: the user, in the clear; None for no login.
-        password: the password, in the clear.
-        named_by: the setting or variable that names it, for messages.
+        scheme: `http` or `https` (both by CONNECT), or `socks5`, which resolves host names itself.
+        host: the name or address, without brackets.
+        port: the port.
+        username: the user as plain text, None for no login.
+        password: the password as plain text, None for none.
+        named_by: the setting or variable that names the proxy, for messages.
     """
 
     scheme: str
@@ -41,25 +41,25 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS, not HTTP."""
+        """Whether the proxy speaks SOCKS rather than HTTP."""
         return self.scheme == "socks5"
 
     @property
     def address(self) -> str:
-        """Scheme, host and port, without the login."""
+        """Scheme, host and port, without credentials."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Everything, the login percent-encoded: never to be shown."""
+        """The complete URL with percent-encoded credentials. Never log or show it."""
         if self.username is None:
             return self.address
         login = f"{quote(self.username, safe='')}:{quote(self.password or '', safe='')}"
         return self.address.replace("://", f"://{login}@", 1)
 
     def check_installed(self, package: str) -> None:
-        """Check that what speaks SOCKS is there, if this is a SOCKS proxy.
+        """Check that the package for SOCKS is installed, if this is a SOCKS proxy.
 
         Raises:
             UsageError: `package` is not installed; the message says what to install.
@@ -75,13 +75,16 @@ class Proxy:
 
 
 def proxy_for(url: str, setting: str | None, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy to reach `url` (`http`, `https`, `ws` or `wss`) through; None for the direct way.
+    """Return the proxy for a URL, None for a direct connection.
 
-    `setting` is a proxy's URL for every target, `DIRECT`, or None for what the environment says: `HTTPS_PROXY` for `https`
-    and `wss`, `HTTP_PROXY` for `http` and `ws`, `ALL_PROXY` for both, small letters first, unless `NO_PROXY` names the target.
+    Args:
+        url: an `http`, `https`, `ws` or `wss` URL.
+        setting: the URL of a proxy for every target, `DIRECT`, or None to follow the environment.
+        environment: `HTTPS_PROXY` applies to `https` and `wss`, `HTTP_PROXY` to `http` and `ws`, `ALL_PROXY` to all,
+            unless `NO_PROXY` names the target. Lower case takes precedence.
 
     Raises:
-        UsageError: the proxy's URL is none; the message names where it comes from and hides the login.
+        UsageError: not a proxy's URL; the message names its origin and hides the credentials.
     """
     if setting is not None:
         return None if setting.strip().lower() == DIRECT else _parsed(setting, "--exchange-proxy")
@@ -92,7 +95,7 @@ def proxy_for(url: str, setting: str | None, environment: Mapping[str, str]) -> 
     for name in ("HTTPS_PROXY" if parts.scheme in _SECURE else "HTTP_PROXY", "ALL_PROXY"):
         for spelling in (name.lower(), name):
             value = environment.get(spelling, "").strip()
-            # CGI servers set HTTP_PROXY from a header of the request, so in capitals it is not believed there.
+            # CGI servers derive HTTP_PROXY from a request header, so its upper-case form is ignored there.
             if value and not (spelling == "HTTP_PROXY" and "REQUEST_METHOD" in environment):
                 return _parsed(value, spelling)
     return None
@@ -108,12 +111,12 @@ def _parsed(text: str, named_by: str) -> Proxy:
     except (
         ValueError,
         KeyError,
-    ):  # a port that is no number, brackets that do not close; a scheme that is none of ours
+    ):  # an invalid port, unbalanced brackets, an unknown scheme
         is_usable = False
     if not is_usable:
-        advice = "; write each of / @ : # ? in a user name or password percent-encoded" if "@" in value else ""
+        advice = "; percent-encode / @ : # ? in a user name or password" if "@" in value else ""
         raise UsageError(
-            f"{named_by}: {hide_credentials_in_url(value)!r} is no proxy of the form "
+            f"{named_by}: {hide_credentials_in_url(value)!r} is not a proxy of the form "
             f"http://[USER:PASSWORD@]HOST:PORT, https://… or socks5://…{advice}"
         )
     return Proxy(
@@ -134,24 +137,24 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_named(host: str, port: int, environment: Mapping[str, str]) -> bool:
-    """Whether `NO_PROXY` names the target: by name or a domain above it, address, range of addresses, or `*`; each may have a port."""
+    """Whether `NO_PROXY` names the target: by name, parent domain, address, address range, or `*`; each may have a port."""
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     address = _address(host)
     for entry in no_proxy.replace(",", " ").split():
         if entry == "*":
             return True
-        for name, wanted_port in _readings(entry):
+        for name, wanted_port in _host_and_port(entry):
             if wanted_port in (None, port) and _matches(host, address, name):
                 return True
     return False
 
 
-def _readings(entry: str) -> Iterator[tuple[str, int | None]]:
-    """A host, address or range with or without a port: `[::1]:80` and `::1` each have one reading, `a:80` has one, too."""
+def _host_and_port(entry: str) -> Iterator[tuple[str, int | None]]:
+    """Yield a host, address or range with its port: None without one. `::1` is an address, `[::1]:80` and `a:80` have ports."""
     entry = entry.rpartition("://")[2]
     if entry.startswith("["):
         inside, _, after = entry[1:].partition("]")
-        length, _, port = after.partition(":")  # after the brackets of [fd00::]/8 comes the length of the prefix
+        length, _, port = after.partition(":")  # the prefix length follows the brackets in [fd00::]/8
         yield inside + length, int(port) if port.isdecimal() else None
         return
     name, colon, port = entry.partition(":")
@@ -165,7 +168,7 @@ def _matches(host: str, address: _Address | None, name: str) -> bool:
     if address is not None:
         try:
             network = ipaddress.ip_network(name, strict=False)
-        except ValueError:  # a name, or nothing that is known: it does not mean this address
+        except ValueError:  # a name or an invalid entry never matches an address
             return False
         return address.version == network.version and address in network
     domain = name.lstrip("*").strip(".").lower()
@@ -174,7 +177,7 @@ def _matches(host: str, address: _Address | None, name: str) -> bool:
 
 def _address(host: str) -> _Address | None:
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])  # without the zone of a link-local address
+        address = ipaddress.ip_address(host.partition("%")[0])  # without the zone of a socket-local address
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

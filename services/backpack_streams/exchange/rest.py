@@ -22,16 +22,10 @@ from backpack_streams.exchange.rest_decoding import (
     trade_reader,
 )
 from backpack_streams.exchange.rest_errors import RestRequest, RestUnusableAnswerError
-from backpack_streams.exchange.rest_fields import FieldError
 from backpack_streams.exchange.rest_settings import RestSettings
 from backpack_streams.exchange.rest_transport import Answer, Parameters, RawAnswer, RestCounters, RestTransport
-from backpack_streams.exchange.rest_wire import (
-    DepthSnapshot,
-    FundingRate,
-    Kline,
-    Market,
-    Trade,
-)
+from backpack_streams.exchange.rest_wire import DepthSnapshot, FundingRate, Kline, Market, Trade
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 
 __all__ = ["DEPTH_LIMITS", "Answer", "RestClient", "RestSettings", "Rows"]
 
@@ -146,8 +140,16 @@ class RestClient:
     ) -> Answer[Rows[RowType]]:
         """The rows of any path, each parsed by `read_row`; none on status 204.
 
-        A row that `read_row` refuses with `FieldError` is returned among the bad rows. The arguments are as for `fetch`; `shape` is the
-        location of the rows in the answer.
+        A row that `read_row` refuses with `UnreadableMessageError` is returned among the bad rows.
+
+        Args:
+            path: absolute, such as `/api/v1/time`.
+            parameters: the query, as names and values.
+            read_row: parses one row.
+            shape: the location of the rows in the answer.
+            limit_class: the rate limit that the endpoint counts against.
+            priority: the position in the rate limiter's queue.
+            symbol: the market concerned, for error messages.
 
         Raises:
             RestError: no usable answer came, or the body has another shape.
@@ -160,12 +162,20 @@ class RestClient:
     async def markets(
         self, market_types: Sequence[str] = (), *, priority: Priority = Priority.REFERENCE
     ) -> Answer[Rows[Market]]:
-        """All markets of these types (none given: spot and perpetual). The answer may be 15 min old: check `age_seconds`."""
+        """All markets. The answer may be 15 min old: check `age_seconds`.
+
+        Args:
+            market_types: the exchange's names of market types; empty for spot and perpetual.
+            priority: the position in the rate limiter's queue.
+
+        Raises:
+            RestError: no usable answer came.
+        """
         parameters: Parameters = [("marketType", market_type) for market_type in market_types]
         return await self.rows("/api/v1/markets", parameters, read_market, priority=priority)
 
     async def depth(
-        self, symbol: str, limit: int = 1000, *, priority: Priority = Priority.SEED
+        self, symbol: str, limit: int = 1000, *, priority: Priority = Priority.SNAPSHOT
     ) -> Answer[DepthSnapshot]:
         """The book, with at most `limit` levels per side.
 
@@ -176,11 +186,11 @@ class RestClient:
 
         Raises:
             RestError: no usable answer came; its status is 404 for a closed market.
-            UsageError: `limit` is none of `DEPTH_LIMITS`.
+            UsageError: `limit` is not one of `DEPTH_LIMITS`.
         """
         if limit not in DEPTH_LIMITS:
             raise UsageError(
-                f"{limit} levels of {symbol} cannot be asked; take one of {', '.join(map(str, DEPTH_LIMITS))}"
+                f"{limit} levels of {symbol} cannot be requested; use one of {', '.join(map(str, DEPTH_LIMITS))}"
             )
         path = "/api/v1/depth"
         answer = await self.fetch(path, [("symbol", symbol), ("limit", limit)], priority=priority, symbol=symbol)
@@ -234,7 +244,12 @@ class RestClient:
     async def trades(
         self, symbol: str, limit: int = 100, *, priority: Priority = Priority.REFERENCE
     ) -> Answer[Rows[Trade]]:
-        """The newest trades of one market; `limit` is at most 1,000.
+        """The newest trades of one market.
+
+        Args:
+            symbol: the market.
+            limit: the number of rows, at most 1,000.
+            priority: the position in the rate limiter's queue.
 
         Raises:
             RestError: no usable answer came.
@@ -262,14 +277,18 @@ class RestClient:
         _check_page(symbol, limit, offset, most_rows=MOST_TRADES)
         if offset + limit > DEEPEST_TRADE_HISTORY:
             raise UsageError(
-                f"trades of {symbol} at offset {offset} + limit {limit} cannot be asked; "
+                f"trades of {symbol} at offset {offset} + limit {limit} cannot be requested; "
                 f"the exchange keeps the newest {DEEPEST_TRADE_HISTORY}"
             )
         parameters: Parameters = [("symbol", symbol), ("limit", limit), ("offset", offset)]
         return await self._history("/api/v1/trades/history", parameters, trade_reader(symbol), priority, symbol)
 
     async def time_ms(self, *, priority: Priority = Priority.REFERENCE) -> Answer[int]:
-        """The exchange's clock, in milliseconds since the Unix epoch."""
+        """The exchange's clock, in milliseconds since the Unix epoch.
+
+        Raises:
+            RestError: no usable answer came.
+        """
         path = "/api/v1/time"
         return _decoded(path, None, await self.fetch(path, priority=priority), decode_time_ms)
 
@@ -289,7 +308,7 @@ def _decoded(
         raise RestUnusableAnswerError(request, "an answer without a body", status=answer.status)
     try:
         return _with_body(answer, decode(answer.body))
-    except FieldError as error:
+    except UnreadableMessageError as error:
         raise RestUnusableAnswerError(request, str(error), status=answer.status, body=answer.body) from error
 
 
@@ -302,6 +321,6 @@ def _with_body(answer: Answer[bytes | None], body: Decoded) -> Answer[Decoded]:
 def _check_page(symbol: str, limit: int, offset: int, *, most_rows: int) -> None:
     if not 1 <= limit <= most_rows or offset < 0:
         raise UsageError(
-            f"a page of {limit} rows of {symbol} at offset {offset} cannot be asked; "
-            f"take 1 to {most_rows} rows and an offset of 0 or more"
+            f"a page of {limit} rows of {symbol} at offset {offset} cannot be requested; "
+            f"use 1 to {most_rows} rows and an offset of 0 or more"
         )

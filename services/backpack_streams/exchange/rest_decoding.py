@@ -1,24 +1,21 @@
 """Decodes a REST answer into typed rows; an unreadable row is set apart and does not affect the others."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from backpack_streams.exchange.rest_fields import FieldError, Row, decode_exact, integer
-from backpack_streams.exchange.rest_wire import (
-    DepthSnapshot,
-    FundingRate,
-    Kline,
-    Market,
-    Trade,
-)
+from backpack_streams.exchange.rest_wire import DepthSnapshot, FundingRate, Kline, Market, Security, Trade
+from backpack_streams.exchange.wire_decoding import LenientDecoder, parse_keeping_digits
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
+from backpack_streams.exchange.wire_values import whole_number
 
+Value = TypeVar("Value")
 RowType = TypeVar("RowType")
-ReadRow = Callable[[Row, str], RowType]
-"""Parses one row; the second argument is the row's text as sent."""
+ReadRow = Callable[[bytes], tuple[RowType, Iterable[str]]]
+"""Decodes one row as sent; returns it with the names of its unknown fields."""
 
 _rows_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -26,7 +23,12 @@ _fields_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The location of the rows in an answer: a top-level array, the array in one field, or one object that is the only row."""
+    """The location of the rows in an answer; a top-level array by default.
+
+    Attributes:
+        array_in: the field with the array, None for a top-level array.
+        is_one_object: whether the answer is one object, which is the only row.
+    """
 
     array_in: str | None = None
     is_one_object: bool = False
@@ -42,14 +44,33 @@ ONE_OBJECT: Final = Shape(is_one_object=True)
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """An unreadable row of an answer: its bytes as sent, and the reason."""
+    """An unreadable row of an answer.
+
+    Attributes:
+        raw: its bytes as sent.
+        reason: why it is unreadable.
+    """
 
     raw: bytes
     reason: str
 
+    def value(self, name: str, read: Callable[[object], Value]) -> Value | None:
+        """The value of one of its fields, None if that is unreadable too."""
+        try:
+            fields = parse_keeping_digits(self.raw)
+            return read(fields.get(name)) if isinstance(fields, dict) else None
+        except UnreadableMessageError:
+            return None
+
 
 class Rows(msgspec.Struct, Generic[RowType], frozen=True):
-    """The rows of one answer in the order sent, the unreadable ones, and the number of occurrences of each new field."""
+    """The rows of one answer in the order sent.
+
+    Attributes:
+        rows: the readable rows.
+        bad_rows: the unreadable rows.
+        unknown_fields: how often each unknown field occurred, by name.
+    """
 
     rows: tuple[RowType, ...]
     bad_rows: tuple[BadRow, ...] = ()
@@ -59,25 +80,30 @@ class Rows(msgspec.Struct, Generic[RowType], frozen=True):
 def decode_rows(body: bytes, read_row: ReadRow[RowType], shape: Shape = ARRAY) -> Rows[RowType]:
     """Parse the objects of a body row by row.
 
+    Args:
+        body: the JSON text.
+        read_row: parses one row; a row that it refuses with `UnreadableMessageError` is returned among the bad rows.
+        shape: the location of the rows.
+
     Raises:
-        FieldError: the body has another shape.
+        UnreadableMessageError: the body has another shape.
     """
     try:
         raw_rows = _raw_rows(body, shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FieldError(f"not {shape}: {error}") from error
+        raise UnreadableMessageError(f"not {shape}: {error}") from error
     except RecursionError as error:
-        raise FieldError(f"not {shape}: nested too deeply") from error
+        raise UnreadableMessageError(f"not {shape}: nested too deeply") from error
     rows: list[RowType] = []
     bad_rows: list[BadRow] = []
     unknown_fields: Counter[str] = Counter()
     for raw in raw_rows:
         raw_bytes = bytes(raw)
         try:
-            row = Row(decode_exact(raw_bytes))
-            rows.append(read_row(row, raw_bytes.decode()))
-            unknown_fields.update(row.unknown())
-        except FieldError as error:
+            row, unknown = read_row(raw_bytes)
+            rows.append(row)
+            unknown_fields.update(unknown)
+        except UnreadableMessageError as error:
             bad_rows.append(BadRow(raw_bytes, str(error)))
     return Rows(tuple(rows), tuple(bad_rows), dict(unknown_fields))
 
@@ -89,7 +115,7 @@ def _raw_rows(body: bytes, shape: Shape) -> list[msgspec.Raw]:
         return _rows_decoder.decode(body)
     fields = _fields_decoder.decode(body)
     if shape.array_in not in fields:
-        raise FieldError(f"not {shape}: there is no such field")
+        raise UnreadableMessageError(f"not {shape}: there is no such field")
     return _rows_decoder.decode(fields[shape.array_in])
 
 
@@ -97,97 +123,42 @@ def decode_depth(body: bytes, symbol: str) -> DepthSnapshot:
     """Parse a `/depth` answer; if one level is unreadable, the whole book is unusable.
 
     Raises:
-        FieldError: anything that the book needs is missing or unreadable.
+        UnreadableMessageError: anything that the book needs is missing or unreadable.
     """
-    row = Row(decode_exact(body))
-    return DepthSnapshot(
-        symbol=symbol,
-        bids=row.levels("bids"),
-        asks=row.levels("asks"),
-        last_update_id=row.integer("lastUpdateId"),
-        timestamp_us=row.integer("timestamp"),
-    )
+    return _depth(body, {"symbol": symbol})[0]
 
 
 def decode_time_ms(body: bytes) -> int:
     """Parse a `/time` answer, a bare integer of milliseconds since the Unix epoch.
 
     Raises:
-        FieldError: it is no integer.
+        UnreadableMessageError: it is not an integer.
     """
-    return integer(decode_exact(body.strip()))
+    return whole_number(parse_keeping_digits(body))
 
 
-def read_market(row: Row, raw: str) -> Market:
-    """Parse a row of `/markets`; raises FieldError."""
-    row.leave("imfFunction", "mmfFunction", "positionLimitWeight")
-    filters = row.nested("filters")
-    price, quantity = filters.nested("price"), filters.nested("quantity")
-    return Market(
-        symbol=row.text("symbol"),
-        base=row.text("baseSymbol"),
-        quote=row.text("quoteSymbol"),
-        market_type=row.text("marketType"),
-        order_book_state=row.text("orderBookState"),
-        created_at_us=row.optional_time_us("createdAt"),
-        visible=row.optional_boolean("visible"),
-        tick_size=price.optional_decimal("tickSize"),
-        min_price=price.optional_decimal("minPrice"),
-        max_price=price.optional_decimal("maxPrice"),
-        step_size=quantity.optional_decimal("stepSize"),
-        min_quantity=quantity.optional_decimal("minQuantity"),
-        max_quantity=quantity.optional_decimal("maxQuantity"),
-        funding_interval_ms=row.optional_integer("fundingInterval"),
-        funding_rate_upper_bound=row.optional_decimal("fundingRateUpperBound"),
-        funding_rate_lower_bound=row.optional_decimal("fundingRateLowerBound"),
-        open_interest_limit=row.optional_decimal("openInterestLimit"),
-        rwa_market_type=row.optional_text("rwaMarketType"),
-        raw=raw,
-    )
+_depth: Final = LenientDecoder(DepthSnapshot)
+_market: Final = LenientDecoder(
+    Market, ("imfFunction", "mmfFunction", "positionLimitWeight", "filters.price.meanMarkPriceBand")
+)
+_kline: Final = LenientDecoder(Kline)
+_trade: Final = LenientDecoder(Trade)
+read_funding_rate: Final[ReadRow[FundingRate]] = LenientDecoder(FundingRate)
+"""Decodes a row of `/fundingRates`."""
+read_security: Final[ReadRow[Security]] = LenientDecoder(Security)
+"""Decodes a row of `/securities`."""
 
 
-def read_funding_rate(row: Row, _raw: str) -> FundingRate:
-    """Parse a row of `/fundingRates`; raises FieldError."""
-    return FundingRate(
-        symbol=row.text("symbol"),
-        funding_rate=row.decimal("fundingRate"),
-        interval_end_us=row.time_us("intervalEndTimestamp"),
-    )
+def read_market(raw: bytes) -> tuple[Market, Iterable[str]]:
+    """Decode a row of `/markets`; raises UnreadableMessageError."""
+    return _market(raw, {"raw": raw.decode("utf-8", "replace")})
 
 
 def kline_reader(symbol: str, interval: str) -> ReadRow[Kline]:
-    """Make the parser of `/klines` rows, which contain neither symbol nor interval; it raises FieldError."""
-
-    def read_kline(row: Row, _raw: str) -> Kline:
-        return Kline(
-            symbol=symbol,
-            interval=interval,
-            start_us=row.time_us("start"),
-            end_us=row.time_us("end"),
-            open=row.optional_decimal("open"),
-            high=row.optional_decimal("high"),
-            low=row.optional_decimal("low"),
-            close=row.optional_decimal("close"),
-            volume=row.decimal("volume"),
-            quote_volume=row.decimal("quoteVolume"),
-            trades=row.integer("trades"),
-        )
-
-    return read_kline
+    """Make the decoder of `/klines` rows, which contain neither symbol nor interval."""
+    return lambda raw: _kline(raw, {"symbol": symbol, "interval": interval})
 
 
 def trade_reader(symbol: str) -> ReadRow[Trade]:
-    """Make the parser of `/trades` rows, which do not contain their symbol; it raises FieldError."""
-
-    def read_trade(row: Row, _raw: str) -> Trade:
-        return Trade(
-            symbol=symbol,
-            trade_id=row.optional_integer("id"),
-            price=row.decimal("price"),
-            quantity=row.decimal("quantity"),
-            quote_quantity=row.optional_decimal("quoteQuantity"),
-            timestamp_ms=row.integer("timestamp"),
-            is_buyer_maker=row.boolean("isBuyerMaker"),
-        )
-
-    return read_trade
+    """Make the decoder of `/trades` rows, which do not contain their symbol."""
+    return lambda raw: _trade(raw, {"symbol": symbol})

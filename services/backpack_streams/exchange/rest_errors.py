@@ -9,14 +9,14 @@ _SHOWN_TEXT_CHARACTERS = 300
 
 _ADVICE_BY_STATUS = {
     400: "check the symbol and the parameters; the same request will be refused again",
-    401: "this call needs a signature, or a proxy in between wants credentials",
-    403: "the CDN refuses this address: check region and proxy, and ask less often",
-    418: "the exchange has shut this address out for asking too often: lower the share of the rate limit in use",
-    404: "the market is closed or the path unknown: read the list of markets again",
-    429: "lower the share of the rate limit in use: others may use the same address",
+    401: "the call needs a signature, or a proxy in between requires credentials",
+    403: "the CDN refuses the address: check region and proxy, and send fewer requests",
+    418: "the exchange has banned the address for too many requests: lower the share of the rate limit in use",
+    404: "the market is closed or the path is unknown: read the market list again",
+    429: "lower the share of the rate limit in use: other programs may use the same address",
     451: "the exchange does not serve this region: run from another one",
 }
-_ADVICE_ON_SERVER_ERROR = "the exchange has trouble: it is safe to ask again later"
+_ADVICE_ON_SERVER_ERROR = "the exchange has a fault: the request may be repeated later"
 
 
 class RestRequest(msgspec.Struct, frozen=True):
@@ -88,17 +88,24 @@ class RestUnusableAnswerError(RestError):
 
     def __init__(self, request: RestRequest, message: str, *, status: int, body: bytes = b"") -> None:
         self.body = body
-        advice = "the exchange changed its format, or something between answered in its place; look at the body"
+        advice = "the exchange changed its format, or a server in between answered; check the body"
         super().__init__(request, message, advice=advice, status=status)
 
 
 def error_from_answer(
     request: RestRequest, status: int, body: bytes, retry_after_seconds: float | None = None
 ) -> RestError:
-    """Make the error for an answer of status 4xx or 5xx, whose body is JSON `{"code", "message"}` or plain text."""
+    """Return the error for an answer of status 4xx or 5xx, whose body is JSON `{"code", "message"}` or plain text.
+
+    Args:
+        request: the request.
+        status: the HTTP status.
+        body: the body, complete or truncated.
+        retry_after_seconds: the value of `Retry-After`, None without one.
+    """
     code, message = _code_and_message(body)
     is_server_error = status >= 500
-    advice = _ADVICE_ON_SERVER_ERROR if is_server_error else "the request was refused; look at its parameters"
+    advice = _ADVICE_ON_SERVER_ERROR if is_server_error else "the request was refused; check its parameters"
     return RestError(
         request,
         message,
@@ -121,7 +128,11 @@ def asks_to_wait(status: int, retry_after_seconds: float | None) -> bool:
 def _code_and_message(body: bytes) -> tuple[str | None, str]:
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # plain text, or hostile: shown as text below
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+    ):  # plain text or malicious input: shown as text below
         decoded = None
     if isinstance(decoded, dict) and ("code" in decoded or "message" in decoded):
         code, message = decoded.get("code"), decoded.get("message")

@@ -1,4 +1,4 @@
-"""The HTTP client of REST calls: bounds, time-outs, the proxy and whom to trust, all from our settings and none of its own."""
+"""The HTTP client of REST calls. All limits, timeouts, the proxy and the trusted certificates come from this project's settings."""
 
 import ssl
 from importlib import import_module
@@ -14,9 +14,10 @@ _KEEPALIVE_SECONDS = 15.0
 
 
 def _failures_on_the_way() -> tuple[type[Exception], ...]:
-    """What an attempt may end with before a whole answer is there.
+    """Return the errors with which a request may fail before its answer is complete.
 
-    httpx lets out some errors of what it is built on: TLS that breaks while an answer is read, a SOCKS proxy that hangs up.
+    httpx passes on some errors of its dependencies: TLS that fails while an answer is read, a SOCKS proxy that hangs
+    up.
     """
     failures: tuple[type[Exception], ...] = httpx.TransportError, ssl.SSLError
     if find_spec("socksio") is None:
@@ -28,10 +29,16 @@ FAILURES_ON_THE_WAY = _failures_on_the_way()
 
 
 def http_client(base_url: httpx.URL, settings: RestSettings, ssl_context: ssl.SSLContext | None) -> httpx.AsyncClient:
-    """A client of one base URL. Connections to several addresses are raced by its network library (RFC 8305).
+    """Return a client for one base URL. Connections to several addresses of a name are raced by its network library (RFC
+    8305).
+
+    Args:
+        base_url: the base URL.
+        settings: timeouts, limits and the network path.
+        ssl_context: for `https`, None for the one of the settings.
 
     Raises:
-        UsageError: the proxy is none, or a SOCKS proxy needs a package that is not installed.
+        UsageError: the proxy's URL is invalid, or a SOCKS proxy needs a package that is not installed.
     """
     context = ssl_context or settings.network.ssl_context()
     connections = settings.limits.most_in_flight
@@ -52,7 +59,7 @@ def http_client(base_url: httpx.URL, settings: RestSettings, ssl_context: ssl.SS
         follow_redirects=False,
         verify=context,
         proxy=_httpx_proxy(settings.network.proxy_for(settings.base_url), context),
-        trust_env=False,  # its reading of NO_PROXY fails on brackets and on ranges, and the WebSocket has another
+        trust_env=False,  # httpx fails on brackets and ranges in NO_PROXY, and differs from the WebSocket
     )
 
 

@@ -50,22 +50,24 @@ class RestSettings:
     limits: LimitSettings = field(default_factory=LimitSettings)
 
     def url(self) -> httpx.URL:
-        """The base URL.
+        """Return the base URL.
 
         Raises:
-            UsageError: it is no http or https URL, or has more than a host and a path.
+            UsageError: not an http or https URL, or it has more than a host and a path.
         """
         try:
             url = httpx.URL(self.base_url)
         except httpx.InvalidURL as error:
             raise UsageError(
-                f"the REST URL {self.base_url!r} is no URL ({error}); set one such as {DEFAULT_BASE_URL}"
+                f"the REST URL {self.base_url!r} is not a URL ({error}); set one such as {DEFAULT_BASE_URL}"
             ) from error
-        if url.userinfo:  # not repeated in the message: it may hold a password
-            raise UsageError(f"the REST URL must not hold a user name or password; set one such as {DEFAULT_BASE_URL}")
+        if url.userinfo:  # not repeated in the message, because it may contain a password
+            raise UsageError(
+                f"the REST URL must not contain a user name or password; set one such as {DEFAULT_BASE_URL}"
+            )
         if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.raw_host) or url.query or url.fragment:
             raise UsageError(
-                f"the REST URL {self.base_url!r} must be http or https, a host and at most a path; "
+                f"the REST URL {self.base_url!r} must be http or https with a host and at most a path; "
                 f"set one such as {DEFAULT_BASE_URL}"
             )
         return url

@@ -1,4 +1,4 @@
-"""One REST request from its turn in the queue to a whole answer: deadlines, safe retries, bounded bodies, no redirects."""
+"""Sends one REST request, from its turn in the queue to a complete answer: deadlines, safe retries, bounded bodies, no redirects."""
 
 import asyncio
 import logging
@@ -37,22 +37,22 @@ logger = logging.getLogger(__name__)
 
 Body = TypeVar("Body")
 Parameters = Sequence[tuple[str, str | int]]
-"""Query parameters; a name may come more than once."""
+"""Query parameters as (name, value); names may repeat."""
 
-_NETWORK_ADVICE = "check the network, the REST URL and the exchange's status page; it is safe to ask again"
-_SLOW_ADVICE = "the exchange or the network is slow: ask again later, or raise the timeouts"
-_QUEUE_ADVICE = "ask for less at once, or raise the share of the rate limit in use"
+_NETWORK_ADVICE = "check the network, the REST URL and the exchange's status page; the request may be repeated"
+_SLOW_ADVICE = "the exchange or the network is slow: retry later, or raise the timeouts"
+_QUEUE_ADVICE = "send fewer requests, or raise the share of the rate limit in use"
 _ERROR_BODY_BYTES = 64 * 1024
 
 
 class Answer(msgspec.Struct, Generic[Body], frozen=True):
-    """What came back.
+    """A successful answer.
 
     Attributes:
         body: the decoded body; None on status 204.
-        age_seconds: the `age` header, which is how long the CDN has held the answer; None without one.
-        received_time_us: wall clock when the last byte was in, in microseconds.
-        status: HTTP status, from 200 to 299.
+        age_seconds: the `Age` header, which is how long the CDN has held the answer; None without one.
+        received_time_us: when the last byte came (µs since the Unix epoch).
+        status: the HTTP status, from 200 to 299.
     """
 
     body: Body
@@ -62,16 +62,16 @@ class Answer(msgspec.Struct, Generic[Body], frozen=True):
 
 
 class RawAnswer(msgspec.Struct, frozen=True):
-    """Every answer as it came, refusals included, for whoever keeps a record of the wire.
+    """An answer as received, refusals included, for callers that record the wire.
 
     Attributes:
-        sent_time_us: wall clock when the request left, in microseconds.
-        received_time_us: wall clock when the last byte was in, in microseconds.
+        sent_time_us: when the request was sent (µs since the Unix epoch).
+        received_time_us: when the last byte came (µs since the Unix epoch).
         method: such as `GET`.
-        target: path and query as they were sent, without the path of the base URL.
-        status: HTTP status.
-        headers: all headers of the answer, names in lower case.
-        body: after decompression; of a refusal at most its first 64 KiB.
+        target: the path and query as sent, without the path of the base URL.
+        status: the HTTP status.
+        headers: all headers of the answer, with names in lower case.
+        body: the body after decompression; for a refusal at most its first 64 KiB.
     """
 
     sent_time_us: int
@@ -84,19 +84,25 @@ class RawAnswer(msgspec.Struct, frozen=True):
 
 
 class RestCounters(msgspec.Struct):
-    """What the transport did so far, for metrics."""
+    """Counters of the transport, for metrics.
+
+    Attributes:
+        attempts: requests sent.
+        retries: requests sent again.
+        answers: successful answers.
+        failures: calls that failed after all their attempts.
+        received_bytes: bytes of the bodies of successful answers, after decompression.
+    """
 
     attempts: int = 0
     retries: int = 0
     answers: int = 0
     failures: int = 0
-    """Calls that ended in an error after all their attempts."""
     received_bytes: int = 0
-    """Bodies of good answers, after decompression."""
 
 
 class RestTransport:
-    """Sends idempotent GETs within the rate limits and brings back whole answers or a `RestError`."""
+    """Sends idempotent GETs within the rate limits. Returns complete answers or raises `RestError`."""
 
     def __init__(
         self,
@@ -108,12 +114,19 @@ class RestTransport:
         wall_clock_us: Callable[[], int] | None = None,
         on_answer: Callable[[RawAnswer], None] | None = None,
     ) -> None:
-        """Prepare; nothing is sent yet. A limiter handed in is shared and stays open on `close`.
+        """Prepare; nothing is sent yet.
 
-        `on_answer` is told of every whole answer, before anything is made of it.
+        Args:
+            settings: the base URL, timeouts and limits.
+            limiter: a limiter to share, which `close` leaves open; None for one of its own.
+            ssl_context: for `https`, None for the one of the settings.
+            rng: randomizes the delays of retries.
+            wall_clock_us: µs since the Unix epoch.
+            on_answer: called with every complete answer before it is interpreted.
 
         Raises:
-            UsageError: the base URL or the proxy is none, the limits leave too few requests, or SOCKS is not installed.
+            UsageError: the base URL or the proxy's URL is invalid, the limits leave too few requests, or SOCKS support
+                is not installed.
         """
         base_url = settings.url()
         self._base_path = base_url.path.rstrip("/")
@@ -136,10 +149,18 @@ class RestTransport:
         priority: Priority = Priority.REFERENCE,
         symbol: str | None = None,
     ) -> Answer[bytes | None]:
-        """Fetch one path, retrying what is safe to retry; `symbol` only names the request in errors.
+        """Fetch one path, with retries as far as they are safe.
+
+        Args:
+            path: the path below the base URL.
+            parameters: the query.
+            limit_class: the exchange's limit that the request counts against.
+            priority: the priority while waiting for the rate limit.
+            symbol: the market, for error messages.
 
         Raises:
-            RestError: no usable answer within the attempts and the deadline; the last failure, counted.
+            RestError: no usable answer within the attempts and the deadline. It is the last failure, with the number of
+                attempts.
         """
         call = _Call(
             request=RestRequest("GET", path, symbol),
@@ -181,7 +202,7 @@ class RestTransport:
 
     async def _take_turn(self, call: "_Call") -> Answer[bytes | None]:
         if self._is_closed:
-            raise RestNoAnswerError(call.request, "the REST client is closed", advice="make a new one")
+            raise RestNoAnswerError(call.request, "the REST client is closed", advice="create a new one")
         try:
             async with (
                 asyncio.timeout_at(call.give_up_at) as patience,
@@ -194,7 +215,7 @@ class RestTransport:
                 self.counters.attempts += 1
                 return await self._attempt(call)
         except TimeoutError as error:
-            # An earlier failure tells more than that time ran out while trying again.
+            # An earlier failure is more informative than the timeout of its retry.
             raise call.failure or self._out_of_time(call) from error
         except (LimitQueueFullError, LimiterClosedError) as error:
             raise RestNoAnswerError(call.request, str(error), advice=_QUEUE_ADVICE) from error
@@ -206,7 +227,7 @@ class RestTransport:
                 "GET", call.request.path, params=httpx.QueryParams(call.parameters)
             ) as response:
                 return await self._read(call, response)
-        except FAILURES_ON_THE_WAY as error:  # a GET is safe to send again, whatever came in between
+        except FAILURES_ON_THE_WAY as error:  # a GET is safe to repeat after any failure
             raise RestNoAnswerError(
                 call.request,
                 f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
@@ -220,7 +241,7 @@ class RestTransport:
             raise _redirect_error(call.request, response)
         wait_seconds = retry_after_seconds(response.headers.get("retry-after"), self._wall_clock_us())
         if asks_to_wait(status, wait_seconds):
-            # A ban is of the address; a 429 may be of the class's own limit.
+            # A ban applies to the address; a 429 may apply to the limit of the class.
             limit_class = call.limit_class if status == 429 else LimitClass.GENERAL
             pause_seconds = self.limiter.refused(limit_class, wait_seconds)
             logger.warning(
@@ -266,13 +287,13 @@ class RestTransport:
         if call.attempts == 0:
             message = f"no turn in the rate limiter's queue within {self.settings.queue_wait_seconds:g} s"
             return RestNoAnswerError(call.request, message, advice=_QUEUE_ADVICE)
-        message = f"no whole answer within the deadline of {self.settings.deadline_seconds:g} s"
+        message = f"no complete answer within the deadline of {self.settings.deadline_seconds:g} s"
         return RestNoAnswerError(call.request, message, advice=_SLOW_ADVICE)
 
 
 @dataclass(slots=True)
 class _Call:
-    """One call and what became of its attempts so far."""
+    """One call and the state of its attempts."""
 
     request: RestRequest
     parameters: tuple[tuple[str, str | int], ...]
@@ -280,16 +301,16 @@ class _Call:
     priority: Priority
     backoff: Backoff
     give_up_at: float
-    """On the event loop's clock: the end of the wait for the first turn, and from then on the deadline."""
+    """The end of the wait for the first turn; after that turn, the deadline (event loop's clock)."""
     attempts: int = 0
     sent_time_us: int = 0
     failure: RestError | None = None
 
     def seconds_before_retry(self, failure: RestError, most_attempts: int) -> float | None:
-        """How long to wait before the next attempt; None if there is none."""
+        """Return the delay before the next attempt in seconds, None if there is none."""
         if not failure.retryable or self.attempts >= most_attempts:
             return None
-        # After an answer that asks to wait the limiter holds everybody back, this call with them.
+        # After an answer that asks to wait, the limiter delays all calls, including this one.
         delay_seconds = 0.0
         if failure.status is None or not asks_to_wait(failure.status, failure.retry_after_seconds):
             delay_seconds = max(self.backoff.next_delay_seconds(), failure.retry_after_seconds or 0.0)
@@ -298,7 +319,7 @@ class _Call:
 
 
 async def _read_body(request: RestRequest, response: httpx.Response, most_bytes: int) -> tuple[bytes, bool]:
-    """Read at most so many decompressed bytes; the truth value says whether that was all."""
+    """Read at most `most_bytes` decompressed bytes. Returns them, and whether the body is complete."""
     body = bytearray()
     try:
         async for piece in response.aiter_bytes():
@@ -315,7 +336,7 @@ def _redirect_error(request: RestRequest, response: httpx.Response) -> RestRedir
     location = response.headers.get("location")
     return RestRedirectError(
         request,
-        f"redirected to {location}" if location else "redirected without saying where to",
+        f"redirected to {location}" if location else "redirected without a location",
         status=response.status_code,
         advice="redirects are not followed: set the REST URL to the API's own address, and check for a captive proxy",
     )

@@ -18,6 +18,7 @@ class Retries:
     """The waiting streams of one socket. Times are seconds of the session's clock."""
 
     def __init__(self, settings: SessionSettings, rng: random.Random | None = None) -> None:
+        """Start without waiting streams. `rng` makes the jitter repeatable."""
         self._settings = settings
         self._backoff = Backoff(settings.refusal_base_seconds, settings.refusal_cap_seconds, rng)
         self._refusals: dict[str, int] = {}

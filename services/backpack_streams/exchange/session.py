@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from backpack_streams.exchange.answers import Answers
 from backpack_streams.exchange.healing import Healing
-from backpack_streams.exchange.link_pool import LinkPool
 from backpack_streams.exchange.liveness import Liveness
 from backpack_streams.exchange.refusals import Refusals
 from backpack_streams.exchange.session_actions import Action, Cause, NoticeKind, shown
-from backpack_streams.exchange.session_links import DELIVERING, USEFUL, Link, LinkState
 from backpack_streams.exchange.session_settings import Expectation, SessionSettings
+from backpack_streams.exchange.session_sockets import DELIVERING, USEFUL, Socket, SocketState
 from backpack_streams.exchange.silence import SilenceWatch
-from backpack_streams.exchange.subscriptions import LinkSubscriptions, Sign
+from backpack_streams.exchange.socket_pool import SocketPool
+from backpack_streams.exchange.subscriptions import Sign, SocketSubscriptions
 
 _UNWANTED_LIMIT = 10_000
 
@@ -45,7 +45,7 @@ class Session:
         self._settings = settings or SessionSettings()
         self._random = rng
         self._sign = sign
-        self._pool = LinkPool(self._settings, rng)
+        self._pool = SocketPool(self._settings, rng)
         self._expectations: dict[str, Expectation] = {}
         self._refusals = Refusals(self._settings)
         self._silence = SilenceWatch(self._settings)
@@ -58,7 +58,7 @@ class Session:
     # State.
 
     @property
-    def open_links(self) -> int:
+    def open_sockets(self) -> int:
         """Sockets that can deliver now: open ones, and draining ones that have not ended."""
         return len(self._pool.in_state(*DELIVERING))
 
@@ -80,7 +80,7 @@ class Session:
     @property
     def confirmed_streams(self) -> frozenset[str]:
         """Streams that are active on a socket: the sum of all `StreamsActive` and `StreamsInactive` events."""
-        return frozenset().union(*(link.streams.since for link in self._pool.in_state(*DELIVERING)))
+        return frozenset().union(*(socket.streams.since for socket in self._pool.in_state(*DELIVERING)))
 
     def next_deadline(self) -> float | None:
         """When the next `tick` is due; None if only an event can change anything."""
@@ -96,18 +96,25 @@ class Session:
     def stop(self, now: float) -> list[Action]:
         """Close and drop every socket. The session does nothing after that."""
         self._is_stopped = True
-        links = list(self._pool.links.values())
+        sockets = list(self._pool.sockets.values())
         message = "the session stops"
-        return [action for link in links for action in self._pool.drop(link, NoticeKind.LINK_STOPPED, message, now)]
+        return [
+            action for socket in sockets for action in self._pool.drop(socket, NoticeKind.SOCKET_STOPPED, message, now)
+        ]
 
     def set_streams(self, streams: Mapping[str, Expectation], now: float) -> list[Action]:
-        """Want exactly these streams. On every open socket, new ones are subscribed and others unsubscribed."""
+        """Want exactly these streams. On every open socket, new ones are subscribed and others unsubscribed.
+
+        Args:
+            streams: what each wanted stream should deliver, by name.
+            now: the time.
+        """
         gone = self._expectations.keys() - streams.keys()
         added = [name for name in streams if name not in self._expectations]
         self._expectations = dict(streams)
         actions: list[Action] = []
-        for link in self._pool.in_state(*DELIVERING):
-            actions += link.streams.deactivate(sorted(gone), Cause.UNSUBSCRIBED)
+        for socket in self._pool.in_state(*DELIVERING):
+            actions += socket.streams.deactivate(sorted(gone), Cause.UNSUBSCRIBED)
         for name in gone:
             self._refusals.forget(name)
             self._silence.forget(name)
@@ -115,9 +122,9 @@ class Session:
             self._unsubscribed_at[name] = now
         for name in added:
             self._silence.add(name)
-        for link in self._pool.in_state(*USEFUL):
+        for socket in self._pool.in_state(*USEFUL):
             for name in sorted(gone):
-                link.subscriptions.remove(name)
+                socket.subscriptions.remove(name)
         for subscriptions in self._open_subscriptions():
             for name in added:
                 subscriptions.add(name)
@@ -125,13 +132,19 @@ class Session:
 
     def renew(self, now: float) -> list[Action]:
         """Replace every open socket by a new one, which is subscribed before the old one ends."""
-        return self._pool.renew_all("asked for", now) + self._flush(now)
+        return self._pool.renew_all("requested", now) + self._flush(now)
 
     def doubt(self, streams: Iterable[str], reason: str, now: float) -> list[Action]:
-        """Mark streams as not delivered: other streams show that they should have sent something. They are inactive until they deliver.
+        """Mark streams as not delivered, because other streams show that they should have sent something. They are
+        inactive until they deliver.
 
-        Each is resubscribed repeatedly, with growing waits. A second doubt of the same stream means that its new subscription does not
-        deliver either.
+        Each is resubscribed repeatedly, with growing waits. A second doubt of the same stream means that its new
+        subscription does not deliver either.
+
+        Args:
+            streams: their names; those that are neither active nor failing are ignored.
+            reason: one line for notices.
+            now: the time.
         """
         active = self.confirmed_streams
         found = [
@@ -165,83 +178,103 @@ class Session:
         """Sockets are read again: every wait for something to arrive restarts."""
         self._is_paused = False
         self._healing.listening_since = now
-        for link in self._pool.links.values():
-            link.liveness.restart(now)
-            link.give_up_at = max(link.give_up_at, now + self._settings.server_grace_margin_seconds)
-            link.subscriptions.restart_barrier_clock(now)
+        for socket in self._pool.sockets.values():
+            socket.liveness.restart(now)
+            socket.give_up_at = max(socket.give_up_at, now + self._settings.server_grace_margin_seconds)
+            socket.subscriptions.restart_barrier_clock(now)
         return self.tick(now)
 
     # Events of sockets.
 
-    def link_opened(self, link_id: int, now: float) -> list[Action]:
+    def socket_opened(self, socket_id: int, now: float) -> list[Action]:
         """The WebSocket handshake of a socket is complete."""
-        link = self._pool.links.get(link_id)
-        if link is None or link.state is not LinkState.CONNECTING:
+        socket = self._pool.sockets.get(socket_id)
+        if socket is None or socket.state is not SocketState.CONNECTING:
             return []
         wanted = [name for name in self._expectations if name not in self._refusals.until]
-        link.liveness = Liveness(link_id, self._settings, now)
-        link.subscriptions = LinkSubscriptions(
-            link_id, self._settings, link.liveness, wanted, now, sign=self._sign, rng=self._random
+        socket.liveness = Liveness(socket_id, self._settings, now)
+        socket.subscriptions = SocketSubscriptions(
+            socket_id, self._settings, socket.liveness, wanted, now, sign=self._sign, rng=self._random
         )
-        return self._pool.opened(link, now) + self._flush(now)
+        return self._pool.opened(socket, now) + self._flush(now)
 
-    def link_failed(self, link_id: int, reason: str, now: float) -> list[Action]:
+    def socket_failed(self, socket_id: int, reason: str, now: float) -> list[Action]:
         """A socket could not be opened; `reason` is one line."""
-        link = self._pool.links.get(link_id)
-        if link is None or link.state is not LinkState.CONNECTING:
+        socket = self._pool.sockets.get(socket_id)
+        if socket is None or socket.state is not SocketState.CONNECTING:
             return []
-        return self._pool.failed(link, reason, now) + self._flush(now)
+        return self._pool.failed(socket, reason, now) + self._flush(now)
 
-    def link_lost(self, link_id: int, reason: str, now: float) -> list[Action]:
+    def socket_lost(self, socket_id: int, reason: str, now: float) -> list[Action]:
         """A socket ended; `reason` is one line."""
-        link = self._pool.links.get(link_id)
-        if link is None or link.state is LinkState.CONNECTING:
-            return self.link_failed(link_id, reason, now)
-        return self._pool.lost(link, reason, now) + self._flush(now)
+        socket = self._pool.sockets.get(socket_id)
+        if socket is None or socket.state is SocketState.CONNECTING:
+            return self.socket_failed(socket_id, reason, now)
+        return self._pool.lost(socket, reason, now) + self._flush(now)
 
-    def server_close(self, link_id: int, code: int, reason: str, now: float) -> list[Action]:
-        """The server sent its Close frame: open a new socket, and let the old one deliver as long as it does."""
-        link = self._pool.links.get(link_id)
-        if link is None or link.state not in USEFUL:
+    def server_close(self, socket_id: int, code: int, reason: str, now: float) -> list[Action]:
+        """Take the server's Close frame: open a new socket, and let the old one deliver as long as it does.
+
+        Args:
+            socket_id: the socket.
+            code: the code of the Close frame (RFC 6455, section 7.4).
+            reason: the text of the Close frame.
+            now: the time.
+        """
+        socket = self._pool.sockets.get(socket_id)
+        if socket is None or socket.state not in USEFUL:
             return []
-        return self._pool.closed_by_server(link, code, reason, now) + self._flush(now)
+        return self._pool.closed_by_server(socket, code, reason, now) + self._flush(now)
 
-    def frame_seen(self, link_id: int, seen_at: float) -> None:
+    def frame_seen(self, socket_id: int, seen_at: float) -> None:
         """Data arrived on a socket. It is enough to report the first and the latest arrival before each `tick`."""
-        link = self._delivering(link_id)
-        if link is None:
+        socket = self._delivering(socket_id)
+        if socket is None:
             return
-        if link.first_data_at is None:
-            link.first_data_at = seen_at
-        link.last_data_at = seen_at
-        link.liveness.heard(seen_at)
+        if socket.first_data_at is None:
+            socket.first_data_at = seen_at
+        socket.last_data_at = seen_at
+        socket.liveness.heard(seen_at)
 
-    def heard(self, link_id: int, heard_at: float) -> None:
+    def heard(self, socket_id: int, heard_at: float) -> None:
         """A frame of any kind arrived on a socket."""
-        link = self._delivering(link_id)
-        if link is not None:
-            link.liveness.heard(heard_at)
+        socket = self._delivering(socket_id)
+        if socket is not None:
+            socket.liveness.heard(heard_at)
 
-    def pong(self, link_id: int, payload: bytes, now: float) -> list[Action]:
-        """A Pong arrived."""
-        link = self._delivering(link_id)
-        if link is None:
+    def pong(self, socket_id: int, payload: bytes, now: float) -> list[Action]:
+        """Take a Pong.
+
+        Args:
+            socket_id: the socket.
+            payload: the payload of the Ping that it answers (RFC 6455, section 5.5.3).
+            now: the time.
+        """
+        socket = self._delivering(socket_id)
+        if socket is None:
             return []
-        link.liveness.heard(now)
-        number = link.liveness.pong(payload)
+        socket.liveness.heard(now)
+        number = socket.liveness.pong(payload)
         if number is None:
             return []
-        link.is_told_mute = False
-        verdicts = link.subscriptions.answered(number, now)
-        actions = link.prove() + self._answers.judge(link, verdicts, self._expectations, now)
+        socket.is_told_mute = False
+        verdicts = socket.subscriptions.answered(number, now)
+        actions = socket.prove() + self._answers.judge(socket, verdicts, self._expectations, now)
         return actions + self._flush(now)
 
-    def error_frame(self, link_id: int, code: int, message: str, now: float) -> list[Action]:
-        """The exchange sent an error frame, such as 4006 `Invalid stream`."""
-        link = self._delivering(link_id)
-        if link is None or link.subscriptions.error(code, shown(message), now):
+    def error_frame(self, socket_id: int, code: int, message: str, now: float) -> list[Action]:
+        """Take an error frame of the exchange, such as 4006 `Invalid stream`.
+
+        Args:
+            socket_id: the socket.
+            code: the exchange's error code.
+            message: the exchange's message.
+            now: the time.
+        """
+        socket = self._delivering(socket_id)
+        if socket is None or socket.subscriptions.error(code, shown(message), now):
             return []
-        return self._refusals.unattributed(code, shown(message), link_id, now)
+        return self._refusals.unattributed(code, shown(message), socket_id, now)
 
     # Time.
 
@@ -254,8 +287,8 @@ class Session:
                 subscriptions.add(name)
         actions: list[Action] = []
         if not self._is_paused:
-            for link in self._pool.in_state(*DELIVERING):
-                actions += self._pool.look_after(link, now)
+            for socket in self._pool.in_state(*DELIVERING):
+                actions += self._pool.look_after(socket, now)
         return actions + self._flush(now)
 
     def check_silence(self, now: float, deliveries: Mapping[str, int]) -> list[Action]:
@@ -288,9 +321,9 @@ class Session:
             actions += self._pool.drop_replaced(now)
         return actions
 
-    def _delivering(self, link_id: int) -> Link | None:
-        link = self._pool.links.get(link_id)
-        return link if link is not None and link.state in DELIVERING else None
+    def _delivering(self, socket_id: int) -> Socket | None:
+        socket = self._pool.sockets.get(socket_id)
+        return socket if socket is not None and socket.state in DELIVERING else None
 
-    def _open_subscriptions(self) -> list[LinkSubscriptions]:
-        return [link.subscriptions for link in self._pool.in_state(LinkState.OPEN)]
+    def _open_subscriptions(self) -> list[SocketSubscriptions]:
+        return [socket.subscriptions for socket in self._pool.in_state(SocketState.OPEN)]

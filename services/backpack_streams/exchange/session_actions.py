@@ -9,24 +9,24 @@ from backpack_streams.shown_text import one_line
 class NoticeKind(StrEnum):
     """What happened, in the word used by logs and metrics."""
 
-    LINK_OPENED = "link_opened"
-    LINK_FAILED = "link_failed"
+    SOCKET_OPENED = "socket_opened"
+    SOCKET_FAILED = "socket_failed"
     """The connection could not be opened; another try follows."""
-    LINK_LOST = "link_lost"
+    SOCKET_LOST = "socket_lost"
     """An open socket broke without a Close from the server."""
-    LINK_DEAD = "link_dead"
+    SOCKET_DEAD = "socket_dead"
     """Nothing was received, not even the answer to a Ping; the socket was dropped."""
     SERVER_CLOSE = "server_close"
     """The server announced the end; the socket delivers during the grace period while a new one opens."""
-    LINK_DRAINED = "link_drained"
+    SOCKET_DRAINED = "socket_drained"
     """A socket with an announced end has ended."""
-    LINK_GRACE_OVER = "link_grace_over"
+    SOCKET_GRACE_OVER = "socket_grace_over"
     """The server never dropped the socket that it had closed, so the session dropped it."""
-    LINK_REPLACED = "link_replaced"
+    SOCKET_REPLACED = "socket_replaced"
     """A newer socket delivers in its place, so it was dropped."""
-    LINK_STOPPED = "link_stopped"
+    SOCKET_STOPPED = "socket_stopped"
     """Dropped because the session stops."""
-    LINK_RENEWAL = "link_renewal"
+    SOCKET_RENEWAL = "socket_renewal"
     """A successor is opened for a socket that is still up: it is old, does not answer, or does not deliver."""
     CONNECT_LIMIT = "connect_limit"
     """The limit of connects per minute was reached; the next try waits."""
@@ -45,17 +45,17 @@ class NoticeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenLink:
-    """Connect a new socket under this id, and report `link_opened` or `link_failed`."""
+class OpenSocket:
+    """Connect a new socket under this id, and report `socket_opened` or `socket_failed`."""
 
-    link_id: int
+    socket_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class SendText:
     """Send one text frame."""
 
-    link_id: int
+    socket_id: int
     text: str
 
 
@@ -63,22 +63,22 @@ class SendText:
 class SendPing:
     """Send a protocol Ping; its Pong returns the same payload (RFC 6455, section 5.5.3)."""
 
-    link_id: int
+    socket_id: int
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SendClose:
-    """Send a Close frame; a `DropLink` follows."""
+    """Send a Close frame; a `DropSocket` follows."""
 
-    link_id: int
+    socket_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class DropLink:
+class DropSocket:
     """Cut the socket. The session has already forgotten it and expects no event about it."""
 
-    link_id: int
+    socket_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Notice:
     Attributes:
         kind: what happened.
         message: one line for people.
-        link_id: the socket concerned; None if no single one.
+        socket_id: the socket concerned; None if no single one.
         stream: the stream concerned; None if a socket is.
         code: the exchange's error code, or the code of a Close frame.
         never_delivered: for `STREAM_SILENT`, whether nothing ever came on this stream.
@@ -98,7 +98,7 @@ class Notice:
 
     kind: NoticeKind
     message: str
-    link_id: int | None = None
+    socket_id: int | None = None
     stream: str | None = None
     code: int | None = None
     never_delivered: bool | None = None
@@ -117,36 +117,46 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamsActive:
-    """The exchange has confirmed subscriptions: everything sent on them from `at` on arrives on this socket.
+    """The exchange has confirmed subscriptions.
 
-    `at` is in seconds of the session's clock.
+    Attributes:
+        streams: their names.
+        socket_id: the socket.
+        at: everything sent on them from this time on arrives on this socket (seconds of the session's clock).
     """
 
     streams: tuple[str, ...]
-    link_id: int
+    socket_id: int
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class StreamsInactive:
-    """Streams are no longer active on this socket. Everything sent on them until `through` was received; `cause` is a `Cause`."""
+    """Streams are no longer active on this socket.
+
+    Attributes:
+        streams: their names.
+        socket_id: the socket.
+        through: everything sent on them until this time was received (seconds of the session's clock).
+        cause: a `Cause`.
+    """
 
     streams: tuple[str, ...]
-    link_id: int
+    socket_id: int
     through: float
     cause: str
 
 
 @dataclass(frozen=True, slots=True)
-class LinkProven:
+class SocketProven:
     """Everything that the exchange sent on this socket until `through` was received (seconds of the session's clock)."""
 
-    link_id: int
+    socket_id: int
     through: float
 
 
-CoverageEvent = StreamsActive | StreamsInactive | LinkProven
-Action = OpenLink | SendText | SendPing | SendClose | DropLink | Notice | CoverageEvent
+CoverageEvent = StreamsActive | StreamsInactive | SocketProven
+Action = OpenSocket | SendText | SendPing | SendClose | DropSocket | Notice | CoverageEvent
 
 _SHOWN_CHARACTERS = 200
 

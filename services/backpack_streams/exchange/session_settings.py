@@ -51,6 +51,7 @@ class SessionSettings:
     """First wait before a stream refused by name is retried; it doubles up to `rejected_retry_seconds`."""
     rejected_retry_seconds: float = 900.0
     refused_signature_retry_seconds: float = 10.0
+    """Wait before streams whose signature was refused are retried."""
     unwanted_repeat_seconds: float = 30.0
     """The UNSUBSCRIBE of a stream that still delivers is repeated no sooner than this."""
 
@@ -63,14 +64,14 @@ class SessionSettings:
     overlap_min_seconds: float = 1.0
     overlap_max_seconds: float = 60.0
     """A replaced socket is dropped after this long even if its successor is not subscribed to everything."""
-    draining_links_limit: int = 4
+    draining_sockets_limit: int = 4
 
     reconnect_base_seconds: float = 0.25
     reconnect_cap_seconds: float = 30.0
     stable_after_open_seconds: float = 60.0
     stable_after_data_seconds: float = 10.0
     connects_per_minute_limit: int = 30
-    max_link_age_seconds: float = 86_400.0
+    max_socket_age_seconds: float = 86_400.0
     """A socket is renewed at this age, plus or minus a tenth."""
     renewal_base_seconds: float = 300.0
     """Shortest time between two renewals of a connection that does not deliver; it doubles up to `renewal_cap_seconds`."""

@@ -18,14 +18,21 @@ from backpack_streams.errors import UsageError
 SEED_BYTES = 32
 DEFAULT_WINDOW_MS = 5_000
 LONGEST_WINDOW_MS = 60_000
-"""The longest validity of a signature, by the exchange's documentation."""
+"""The maximum validity of a signature (exchange's API documentation)."""
 
 _PEM = re.compile(r"\A\s*-----BEGIN [A-Z0-9 ]+-----")
-_WHAT_IT_TAKES = "give the private key as Backpack shows it (base64 of 32 bytes), or an ED25519 key as PEM"
+_WHAT_IT_TAKES = "use the private key as Backpack shows it (base64 of 32 bytes), or an ED25519 key as PEM"
 
 
 class Signature(NamedTuple):
-    """The signature part of a SUBSCRIBE frame: key and signature in base64, times in milliseconds as text."""
+    """The signature part of a SUBSCRIBE frame.
+
+    Attributes:
+        verifying_key: the public key, base64.
+        signature: the signature, base64.
+        timestamp_ms: when it was signed (ms since the Unix epoch), as text.
+        window_ms: how long it is valid (ms), as text.
+    """
 
     verifying_key: str
     signature: str
@@ -45,20 +52,20 @@ class SigningKey:
 
     @classmethod
     def from_text(cls, text: str) -> "SigningKey":
-        """A key from base64 of its 32-byte seed, or from PEM (PKCS 8, not encrypted).
+        """Return a key from base64 of its 32-byte seed, or from PEM (PKCS 8, not encrypted).
 
         Raises:
-            UsageError: it is no such key; the message repeats nothing of the text.
+            UsageError: it is not such a key; the message repeats nothing of the text.
         """
         if _PEM.match(text):
             return cls(_from_pem(text.encode()))
         try:
             seed = base64.b64decode("".join(text.split()).encode(), validate=True)
         except (binascii.Error, ValueError):  # the chained error could hold pieces of the text
-            raise UsageError(f"the private key is no base64; {_WHAT_IT_TAKES}") from None
+            raise UsageError(f"the private key is not base64; {_WHAT_IT_TAKES}") from None
         if len(seed) != SEED_BYTES:
             raise UsageError(
-                f"the private key holds {len(seed)} bytes, an ED25519 seed has {SEED_BYTES}; {_WHAT_IT_TAKES}"
+                f"the private key has {len(seed)} bytes instead of the {SEED_BYTES} of an ED25519 seed; {_WHAT_IT_TAKES}"
             )
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
@@ -70,7 +77,7 @@ class SigningKey:
         return f"SigningKey(public_key={self.public_key!r})"
 
     def __reduce__(self) -> str:
-        raise TypeError("a private key is not to be copied or stored")
+        raise TypeError("a private key must not be copied or pickled")
 
 
 def _from_pem(text: bytes) -> Ed25519PrivateKey:
@@ -78,18 +85,23 @@ def _from_pem(text: bytes) -> Ed25519PrivateKey:
         key = load_pem_private_key(text, password=None)
     except TypeError:
         raise UsageError(
-            "the private key is encrypted; give it without a password, in a file only we can read"
+            "the private key is encrypted; store it without a password, in a file that only this service can read"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UsageError(f"the private key is PEM that cannot be read; {_WHAT_IT_TAKES}") from None
+        raise UsageError(f"the private key is unreadable PEM; {_WHAT_IT_TAKES}") from None
     if not isinstance(key, Ed25519PrivateKey):
         kind = type(key).__name__.lstrip("_").removesuffix("PrivateKey")
-        raise UsageError(f"the private key is of the kind {kind}, the exchange takes ED25519 alone; {_WHAT_IT_TAKES}")
+        raise UsageError(f"the private key is of type {kind}, but the exchange accepts only ED25519; {_WHAT_IT_TAKES}")
     return key
 
 
 def subscription_message(timestamp_ms: int, window_ms: int) -> bytes:
-    """The text to sign for a subscription."""
+    """Return the text to sign for a subscription (exchange's API documentation, "Authentication").
+
+    Args:
+        timestamp_ms: the time of signing (ms since the Unix epoch).
+        window_ms: how long the signature is valid (ms).
+    """
     return f"instruction=subscribe&timestamp={timestamp_ms}&window={window_ms}".encode()
 
 
@@ -97,7 +109,13 @@ class SubscriptionSigner:
     """Signs subscriptions with the time at which they are sent: call it right before sending, and never keep the result."""
 
     def __init__(self, key: SigningKey, now_ms: Callable[[], int], window_ms: int = DEFAULT_WINDOW_MS) -> None:
-        """Sign with `key`; `now_ms` returns the exchange's time (ms since the Unix epoch); the signature is valid for `window_ms`."""
+        """Prepare.
+
+        Args:
+            key: the private key.
+            now_ms: returns the exchange's time (ms since the Unix epoch).
+            window_ms: how long a signature is valid (ms), at most `LONGEST_WINDOW_MS`.
+        """
         self._key = key
         self._now_ms = now_ms
         self._window_ms = window_ms

@@ -16,19 +16,33 @@ from backpack_streams.exchange.session_settings import Expectation, SessionSetti
 
 @dataclass(frozen=True, slots=True)
 class FellSilent:
-    """A stream has been silent for longer than expected; reported once until it delivers again."""
+    """A stream has been silent for longer than expected; reported once until it delivers again.
+
+    Attributes:
+        stream: its name.
+        never_delivered: whether it has never delivered.
+        silent_seconds: how long it has been silent (seconds).
+        is_failing: whether it is known not to be delivered; otherwise it may be quiet.
+        reason: why the owner doubts it, None if it was found silent.
+    """
 
     stream: str
     never_delivered: bool
     silent_seconds: float
     is_failing: bool
-    """Whether it is known not to be delivered; otherwise it may be quiet."""
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A silent stream delivers again or, with `is_trusted`, is no longer doubted."""
+    """A silent stream delivers again or is no longer doubted.
+
+    Attributes:
+        stream: its name.
+        silent_seconds: how long it was silent (seconds).
+        was_failing: whether it was known not to be delivered.
+        is_trusted: whether it is no longer doubted although it has not delivered.
+    """
 
     stream: str
     silent_seconds: float
@@ -38,12 +52,17 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """Request a stream again: a failing one by a new subscription, any other by repeating the SUBSCRIBE."""
+    """A stream is due to be requested again: a failing one by a new subscription, any other by repeating the SUBSCRIBE.
+
+    Attributes:
+        stream: its name.
+        is_failing: whether it is known not to be delivered.
+        tries: the number of this try since the stream fell silent.
+    """
 
     stream: str
     is_failing: bool
     tries: int
-    """The number of this try since the stream fell silent."""
 
 
 Change = FellSilent | Recovered | AskAgain
@@ -126,7 +145,13 @@ class SilenceWatch:
             watched.episode.next_try_at = max(watched.episode.next_try_at, now + self._settings.heal_base_seconds)
 
     def doubt(self, streams: Iterable[str], reason: str, now: float) -> list[Change]:
-        """Mark streams, each active now or failing, as not delivered."""
+        """Mark streams, each active now or failing, as not delivered.
+
+        Args:
+            streams: their names.
+            reason: one line for notices.
+            now: the time.
+        """
         changes: list[Change] = []
         for stream in streams:
             watched = self._watched[stream]

@@ -27,7 +27,12 @@ CHANNELS = frozenset({"depth", "kline", *PLAIN_CHANNELS, LIQUIDATION, *ACCOUNT_C
 
 @dataclass(frozen=True, slots=True)
 class StreamKind:
-    """The content of a stream, for any market: a channel and, for some, a parameter (window, interval or `BY_SYMBOL`)."""
+    """The content of a stream, for any market.
+
+    Attributes:
+        channel: the exchange's channel, such as `depth`.
+        parameter: the window, interval or `BY_SYMBOL`; None for channels without one.
+    """
 
     channel: str
     parameter: str | None = None
@@ -46,9 +51,12 @@ _UNIT_MICROS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400
 
 
 def candle_start(interval: str, start_us: int, at_us: int) -> int:
-    """The start of the candle that contains `at_us`, counted from the start of an earlier one. Microseconds since the Unix epoch.
+    """Return the start of the candle that contains `at_us`. Months begin on their first day, UTC.
 
-    `interval` is one of `KLINE_INTERVALS`; months begin on their first day, UTC.
+    Args:
+        interval: one of `KLINE_INTERVALS`.
+        start_us: the start of an earlier candle (µs since the Unix epoch).
+        at_us: the time (µs since the Unix epoch).
     """
     if at_us <= start_us:
         return start_us
@@ -94,7 +102,7 @@ def parse_kind(text: str) -> StreamKind:
         *ACCOUNT_CHANNELS,
     ]
     raise UsageError(
-        f"unknown stream {text!r}; there are {', '.join(known)}, with intervals {', '.join(KLINE_INTERVALS)}"
+        f"unknown stream {text!r}; the streams are {', '.join(known)}, with intervals {', '.join(KLINE_INTERVALS)}"
     )
 
 

@@ -58,12 +58,12 @@ class _Batch:
         return self.method == "SUBSCRIBE" and is_private(self.names[0])
 
 
-class LinkSubscriptions:
+class SocketSubscriptions:
     """The subscriptions of one socket. Sans I/O; times are seconds of the caller's clock."""
 
     def __init__(
         self,
-        link_id: int,
+        socket_id: int,
         settings: SessionSettings,
         liveness: Liveness,
         names: Iterable[str],
@@ -72,7 +72,18 @@ class LinkSubscriptions:
         sign: Sign | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._link_id = link_id
+        """Prepare.
+
+        Args:
+            socket_id: the number of the socket.
+            settings: bounds and times.
+            liveness: the Pings of the socket.
+            names: the wanted streams.
+            now: the time.
+            sign: returns the signature for private streams; without it they are sent unsigned.
+            rng: makes the jitter repeatable.
+        """
+        self._socket_id = socket_id
         self._settings = settings
         self._liveness = liveness
         self._sign = sign
@@ -182,7 +193,7 @@ class LinkSubscriptions:
             frame: dict[str, str | Sequence[str]] = {"method": batch.method, "params": batch.names}
             if batch.is_signed and self._sign is not None:
                 frame["signature"] = self._sign()
-            actions.append(SendText(self._link_id, json.dumps(frame, separators=(",", ":"))))
+            actions.append(SendText(self._socket_id, json.dumps(frame, separators=(",", ":"))))
             batch.barrier, ping = self._liveness.ping(now)
             actions.append(ping)
             self._outstanding.append(batch)
@@ -236,7 +247,13 @@ class LinkSubscriptions:
     # Answers.
 
     def error(self, code: int, message: str, now: float) -> bool:
-        """Take an error of the exchange; return False if no outstanding batch can have caused it."""
+        """Take an error of the exchange. Returns False if no outstanding batch can have caused it.
+
+        Args:
+            code: the exchange's error code.
+            message: the exchange's message.
+            now: the time.
+        """
         if not self._outstanding:
             return False
         is_sure = now < self._stall_at()
@@ -248,7 +265,12 @@ class LinkSubscriptions:
         return True
 
     def answered(self, barrier: int, now: float) -> list[Verdict]:
-        """A Pong came: the server has handled every batch before that Ping."""
+        """Take a Pong: the server has handled every batch before its Ping. Returns the results of these batches.
+
+        Args:
+            barrier: the number of the Ping.
+            now: the time.
+        """
         concluded: list[_Batch] = []
         while self._outstanding and self._outstanding[0].barrier <= barrier:
             concluded.append(self._outstanding.popleft())

@@ -12,7 +12,13 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The exchange refuses this stream."""
+    """The exchange refuses this stream by name.
+
+    Attributes:
+        stream: its name.
+        code: the exchange's error code.
+        message: the exchange's message.
+    """
 
     stream: str
     code: int
@@ -21,7 +27,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The subscription of these streams was answered with an error; they are retried in `retry_seconds`."""
+    """The subscription of these streams was answered with an error.
+
+    Attributes:
+        streams: their names.
+        code: the exchange's error code.
+        message: the exchange's message.
+        retry_seconds: when they are retried, in seconds from now.
+    """
 
     streams: tuple[str, ...]
     code: int
@@ -31,7 +44,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unattributed:
-    """An error came that concerns no subscription."""
+    """An error came that concerns no subscription. `code` and `message` are the exchange's."""
 
     code: int
     message: str
@@ -39,7 +52,7 @@ class Unattributed:
 
 @dataclass(frozen=True, slots=True)
 class SignatureRefused:
-    """The exchange refuses the signature of the request for these streams."""
+    """The exchange refuses the signature of the request for these streams. `code` and `message` are the exchange's."""
 
     streams: tuple[str, ...]
     code: int

@@ -1,28 +1,17 @@
-"""Typed messages of the exchange's public streams, as tolerant as the wire is loose.
+"""Typed messages of the exchange's public streams.
 
-The quick parser takes what the exchange normally sends. Everything else goes to the lenient parser: numbers may be strings and strings
-numbers, digits are kept as written, an optional number that is empty text is absent, a level may have more than two parts, and unknown
-fields are named so that they can be counted. Times are microseconds since the Unix epoch unless a name says otherwise; numbers with
-decimals stay text, exactly as sent.
+Times are microseconds since the Unix epoch unless a name says otherwise; numbers with decimals stay text, exactly as sent.
 """
 
-import json
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Generic, TypeVar, cast
-
 import msgspec
-from msgspec import Meta, Raw, Struct, field
+from msgspec import Raw, Struct, field
 
-from backpack_streams.errors import ExchangeError
+from backpack_streams.exchange.wire_decoding import start_of
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
+from backpack_streams.exchange.wire_values import Number
 
-Number = Annotated[str, Meta(min_length=1)]
-"""A number with decimals, as text. Empty text is no number, and sends the message to the lenient parser."""
 Level = tuple[str, str]
 """Price and absolute quantity, as text."""
-
-
-class UnreadableMessageError(ExchangeError):
-    """Even the lenient parser cannot parse the message."""
 
 
 class Envelope(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -174,94 +163,6 @@ class Liquidation(Struct, kw_only=True, gc=False):
     event: str | None = field(name="e", default=None)
 
 
-M = TypeVar("M", bound=Struct)
-
-
-class Decoder(Generic[M]):
-    """Parses one kind of message: quickly if it is in the usual form, leniently if not.
-
-    `unknown_fields` counts unknown fields by name. As long as there are none, a message takes one strict pass. After the first one,
-    messages are parsed leniently and one in `SAMPLE` is checked for unknown names, so a new field does not cost speed.
-    """
-
-    SAMPLE = 1000
-
-    def __init__(self, kind: type[M]) -> None:
-        strict = msgspec.defstruct(
-            kind.__name__, [], bases=(kind,), kw_only=True, gc=False, forbid_unknown_fields=True, module=__name__
-        )
-        self._kind = kind
-        fields = msgspec.structs.fields(kind)
-        self._known = {each.encode_name for each in fields}
-        self._sides = [each.encode_name for each in fields if each.type == (list[Level] | None)]
-        self._optional_numbers = optional_numbers(kind)
-        self._lenient: Callable[[Any], M] = msgspec.json.Decoder(kind).decode
-        self._quick = cast("Callable[[Any], M]", msgspec.json.Decoder(strict).decode)
-        self._until_sample = 0
-        self.unknown_fields: dict[str, int] = {}
-
-    def __call__(self, data: Raw | bytes) -> M:
-        """Parse the message in `data`.
-
-        Raises:
-            UnreadableMessageError: it is no JSON, or a required field is missing or has an impossible value.
-        """
-        try:
-            message = self._quick(data)
-        except msgspec.MsgspecError:
-            return self._patiently(data)
-        if self._until_sample:
-            self._until_sample -= 1
-            if not self._until_sample:
-                return self._patiently(data)
-        return message
-
-    def _patiently(self, data: Raw | bytes) -> M:
-        fields = parse_keeping_digits(data)
-        if not isinstance(fields, dict):
-            raise UnreadableMessageError(f"the message is no object: {_shown(data)}")
-        unknown = fields.keys() - self._known
-        if unknown:
-            self._quick = self._lenient
-        drop_empty(fields, self._optional_numbers)
-        for name in [*unknown, *(f"{side}[]" for side in self._sides if cut_levels(fields.get(side)))]:
-            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
-        if self._quick is self._lenient:
-            self._until_sample = self.SAMPLE
-        try:
-            return msgspec.convert(fields, self._kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise UnreadableMessageError(
-                f"the {self._kind.__name__} message cannot be understood ({error}): {_shown(data)}"
-            ) from error
-
-
-def optional_numbers(kind: type[Struct]) -> frozenset[str]:
-    """The wire names of the numbers that a message may lack."""
-    fields = msgspec.structs.fields(kind)
-    return frozenset(each.encode_name for each in fields if each.type in (Number | None, int | None))
-
-
-def drop_empty(fields: dict[str, Any], names: Iterable[str]) -> None:
-    """Remove those of these fields that are empty text: they count as absent."""
-    for name in names:
-        if fields.get(name) == "":
-            del fields[name]
-
-
-def cut_levels(levels: Any) -> bool:
-    """Cut each level to its price and quantity, which come first; return whether one had more parts."""
-    if not isinstance(levels, list):
-        return False
-    long = [level for level in levels if isinstance(level, list) and len(level) > _PARTS_OF_A_LEVEL]
-    for level in long:
-        del level[_PARTS_OF_A_LEVEL:]
-    return bool(long)
-
-
-_PARTS_OF_A_LEVEL = 2
-
-
 class NewEnvelopes:
     """Opens envelopes with fields that are new, in one pass; `unknown_fields` counts these in samples.
 
@@ -279,7 +180,7 @@ class NewEnvelopes:
         """Open the envelope of a data message.
 
         Raises:
-            UnreadableMessageError: it is no JSON object with `stream` and `data`, or it has an `error`.
+            UnreadableMessageError: not a JSON object with `stream` and `data`, or it has an `error`.
         """
         try:
             envelope = self._open(payload)
@@ -289,10 +190,10 @@ class NewEnvelopes:
                     self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableMessageError(
-                f"the message carries no data of a stream ({error}): {_shown(payload)}"
+                f"the message carries no data of a stream ({error}): {start_of(payload)}"
             ) from error
         if envelope.error is not None:
-            raise UnreadableMessageError(f"the message is an error: {_shown(payload)}")
+            raise UnreadableMessageError(f"the message is an error: {start_of(payload)}")
         self._until_sample -= 1
         return envelope
 
@@ -300,20 +201,3 @@ class NewEnvelopes:
 _OF_AN_ENVELOPE = {"stream", "data", "error"}
 open_new_envelope = NewEnvelopes()
 """Opens what `Envelope` refuses because of a new field."""
-
-
-def parse_keeping_digits(data: Raw | bytes) -> Any:
-    """Parse JSON with every number as its original text, so that no digit is lost.
-
-    Raises:
-        UnreadableMessageError: the bytes are no JSON.
-    """
-    try:
-        return json.loads(bytes(data), parse_float=str, parse_int=str, parse_constant=str)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableMessageError(f"not JSON ({error}): {_shown(data)}") from error
-
-
-def _shown(data: Raw | bytes) -> str:
-    text = bytes(data)
-    return repr(text if len(text) <= 80 else text[:80] + b"...")

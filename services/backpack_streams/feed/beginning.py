@@ -8,12 +8,12 @@ from backpack_streams.backoff import Backoff
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.errors import BusError
 from backpack_streams.exchange.connection import Connection
-from backpack_streams.feed import reports
 from backpack_streams.feed.coverage import Moment
 from backpack_streams.feed.delivery import Delivery
-from backpack_streams.feed.publishing import now_us
 from backpack_streams.feed.vouching import Vouching
 from backpack_streams.feed.what_kafka_has import KafkaLook
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import now_us
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 10.0
 
 
 def now() -> Moment:
-    """The present time on both clocks."""
+    """Return the present time on both clocks: monotonic seconds, and µs since the Unix epoch."""
     return Moment(time.monotonic(), now_us())
 
 
@@ -33,6 +33,15 @@ class Beginning:
     def __init__(
         self, connection: Connection, delivery: Delivery, vouching: Vouching, publisher: Publisher, look: KafkaLook
     ) -> None:
+        """Prepare; `run` waits and reads.
+
+        Args:
+            connection: the sockets, for the streams that the exchange has rejected.
+            delivery: holds the frames until `run` has read Kafka.
+            vouching: publishes the first watermark.
+            publisher: continues at the end offsets that were found.
+            look: reads what Kafka has.
+        """
         self._connection = connection
         self._delivery = delivery
         self._vouching = vouching
@@ -69,7 +78,7 @@ class Beginning:
         if found.others and first_offset >= 0:
             try:
                 await self._look.until_known(found.others, first_offset)
-            except BusError as error:  # at stake is only whether quiet books are proven anew
+            except BusError as error:  # at stake is only whether quiet books are proven again
                 logger.warning("whether others know of this start cannot be read", extra={"error": str(error)})
         delivery.start.others_know = True
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import candle_start
-from backpack_streams.feed import reports
 from backpack_streams.feed.coverage import Break
-from backpack_streams.feed.family import Reading
 from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain, Candles
+from backpack_streams.feed.stream_spec import Message
+from backpack_streams.publishing import reports
 
 _NOT_CLOSED = (reports.SEQUENCE_BREAK, "the closed state of candles did not come")
 
@@ -30,7 +30,12 @@ class CandleFeed(LatestFeed):
         self._break_due = 0.0
 
     def resume(self, last_id: int, time_us: int) -> None:
-        """Continue where the last closed candle ended (`last_id`, microseconds)."""
+        """Continue after the last closed candle in Kafka.
+
+        Args:
+            last_id: its end; if Kafka has no closed candle, the start of the oldest open one (µs since the Unix epoch).
+            time_us: ignored.
+        """
         self._candles.until = last_id
 
     def uncovered(self, gap: Break) -> None:
@@ -45,7 +50,11 @@ class CandleFeed(LatestFeed):
             self._break, self._break_due = gap, self._surroundings.now + CLOSING_SECONDS
 
     def on_tick(self, now: float) -> None:
-        """Report candles whose closed state did not come in time."""
+        """Report candles whose closed state did not come in time.
+
+        Args:
+            now: present time (monotonic seconds).
+        """
         super().on_tick(now)
         self._tell(self._candles.overdue(now))
         if self._break is not None and now >= self._break_due:
@@ -55,13 +64,13 @@ class CandleFeed(LatestFeed):
             assert until is not None, "uncovered keeps a break only where candles are known"
             self._tell(self._candles.skip_to(candle_start(self.kind.parameter or "", until, gap.until_us)))
 
-    def _is_missing(self, reading: Reading) -> bool:
-        return bool(reading.row["is_closed"]) and self._candles.misses(reading.row["start_time"])
+    def _is_missing(self, message: Message) -> bool:
+        return bool(message.row["is_closed"]) and self._candles.misses(message.row["start_time"])
 
-    def _took(self, reading: Reading) -> None:
-        row = reading.row
+    def _took(self, message: Message) -> None:
+        row = message.row
         self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], self._surroundings.now))
-        is_told = self._break is not None and self._break.link_id == self.last_link
+        is_told = self._break is not None and self._break.socket_id == self.last_socket
         if is_told and not self._candles.awaits_closing:  # a closed state that may be missing is not on record yet
             self._break = None
             self._surroundings.settled(self)
@@ -72,9 +81,9 @@ class CandleFeed(LatestFeed):
         if lost is not None:
             self._surroundings.gap(self, *self._reason, last_time_us=lost[0], next_time_us=lost[1])
 
-    def _drop(self, reading: Reading) -> None:
-        super()._drop(reading)
-        row = reading.row
+    def _drop(self, message: Message) -> None:
+        super()._drop(message)
+        row = message.row
         if self._candles.until is None:
             self._candles.until = row["start_time"]
         if row["is_closed"]:

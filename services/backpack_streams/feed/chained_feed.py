@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from backpack_streams.errors import BackpackStreamsError
-from backpack_streams.exchange.wire import UnreadableMessageError
-from backpack_streams.feed import reports
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.feed.coverage import Break
-from backpack_streams.feed.family import Reading
 from backpack_streams.feed.sequence import SocketChain, Verdict
 from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.feed.stream_spec import Message
+from backpack_streams.publishing import reports
 from backpack_streams.sequencing.reordering import Held
 
 MOST_IDS = 1 << 63
@@ -22,8 +22,8 @@ RESUMED_SECONDS = 3.0
 class _Waiting(NamedTuple):
     """A held message. `through`: until when its stream had been received completely when it came; None if the stream was not covered."""
 
-    reading: Reading
-    link: int
+    message: Message
+    socket: int
     received_us: int
     through: float | None
 
@@ -40,12 +40,21 @@ class ChainedFeed(StreamFeed):
         self._break_due = 0.0
 
     def resume(self, last_id: int, time_us: int) -> None:
-        """Continue from `last_id`; if the first message does not follow it, report a gap."""
+        """Continue from the last record in Kafka; if the first message does not follow it, report a gap.
+
+        Args:
+            last_id: its last id.
+            time_us: its engine time (µs since the Unix epoch), 0 if unknown.
+        """
         self._chain.took(last_id, time_us)
         self.last_published_id = last_id
 
     def uncovered(self, gap: Break) -> None:
-        """Keep the break until the ids of the next message show the loss. If the new socket has already brought a message, they have."""
+        """Keep the break until the ids of the next message show the loss. If the new socket has already brought a message, they have.
+
+        Args:
+            gap: the break. It is merged with an earlier one that is not settled yet.
+        """
         if self.has_told(gap):
             self._break = None
             self._surroundings.settled(self)
@@ -56,22 +65,36 @@ class ChainedFeed(StreamFeed):
         self.is_settled = False
 
     def held_since(self) -> float | None:
-        """Until when the stream had been received completely when the first held message came. All held messages were sent after that."""
+        """Return until when the stream had been received completely when the first held message came.
+
+        All held messages were sent after that moment (monotonic seconds). None if no message is held, or the stream was
+        not covered.
+        """
         found = (held.item.through for held in self._chain.held)
         return min((through for through in found if through is not None), default=None)
 
-    def on_data(self, data: Any, link: int, received_us: int) -> None:
-        """Publish the expected message at once. Judge any other, and one that is older than the last."""
+    def on_data(self, data: Any, socket: int, received_us: int) -> None:
+        """Publish the expected message at once. Judge any other, and one that is older than the last.
+
+        Args:
+            data: the `data` of the frame, as raw JSON.
+            socket: the socket that brought it.
+            received_us: when it was received (µs since the Unix epoch).
+
+        Raises:
+            BackpackStreamsError: the message cannot be read, is about another symbol, has impossible ids, or does not
+                fit its record.
+        """
         self.frames += 1
         self.last_received_us = received_us
-        reading = self._read(data, self.kind)
-        if reading.symbol != self.symbol:
-            self._check_symbol(reading)
+        message = self._read(data, self.kind)
+        if message.symbol != self.symbol:
+            self._check_symbol(message)
         chain = self._chain
-        first_id, last_id, time_us = reading.first_id, reading.last_id, reading.time_us
+        first_id, last_id, time_us = message.first_id, message.last_id, message.time_us
         if first_id == chain.next_id and self.is_settled and first_id <= last_id and time_us >= chain.time_us:
-            self.last_link = link
-            self._publish(reading, received_us)
+            self.last_socket = socket
+            self._publish(message, received_us)
             chain.next_id = last_id + 1
             chain.time_us = time_us
             if not chain.held:
@@ -81,8 +104,8 @@ class ChainedFeed(StreamFeed):
                 raise UnreadableMessageError(f"{self.name}: ids {first_id} to {last_id} make no sense")
             if chain.held:
                 self._release()
-            self._out_of_turn(reading, link, received_us, self._surroundings.other_link(link))
-            self.last_link = link
+            self._out_of_turn(message, socket, received_us, self._surroundings.other_socket(socket))
+            self.last_socket = socket
         if chain.held:
             self._release()
 
@@ -119,79 +142,79 @@ class ChainedFeed(StreamFeed):
 
     def _release(self) -> None:
         around = self._surroundings
-        others = self.last_link is not None and around.other_link(self.last_link)
+        others = self.last_socket is not None and around.other_socket(self.last_socket)
         self._let_go(self._chain.released(around.now, others))
 
     def _let_go(self, messages: Iterator[Held[_Waiting]]) -> None:
         for held in messages:
-            reading, link, received_us, _ = held.item
+            message, socket, received_us, _ = held.item
             try:
-                self._out_of_turn(reading, link, received_us, others=False)
+                self._out_of_turn(message, socket, received_us, others=False)
             except BackpackStreamsError as error:
-                self._surroundings.lost(self, repr(reading.row).encode(), error)
+                self._surroundings.lost(self, repr(message.row).encode(), error)
 
-    def _out_of_turn(self, reading: Reading, link: int, received_us: int, others: bool) -> None:
+    def _out_of_turn(self, message: Message, socket: int, received_us: int, others: bool) -> None:
         chain = self._chain
-        verdict = chain.judge(reading.first_id, reading.last_id, reading.time_us, others, received_us)
+        verdict = chain.judge(message.first_id, message.last_id, message.time_us, others, received_us)
         if verdict is Verdict.RESTARTED and chain.held:  # the held messages belong to the sequence that ends
             self._let_go(chain.released(self._surroundings.now, others=False))
-            verdict = chain.judge(reading.first_id, reading.last_id, reading.time_us, others, received_us)
+            verdict = chain.judge(message.first_id, message.last_id, message.time_us, others, received_us)
         if verdict is Verdict.DUPLICATE:
             self.duplicates += 1
-            self._has_told(link)  # the new socket repeats what is already published: nothing is missing in between
+            self._has_told(socket)  # the new socket repeats what is already published: nothing is missing in between
             return
         # The held messages precede this one, and the socket that could have filled the gap is gone: release all of them in order.
-        is_behind_held = verdict is Verdict.HOLE and any(each.first_id < reading.first_id for each in chain.held)
+        is_behind_held = verdict is Verdict.GAP and any(each.first_id < message.first_id for each in chain.held)
         if verdict is Verdict.HOLD or is_behind_held:
             around = self._surroundings
-            item = _Waiting(reading, link, received_us, around.through(self))
-            chain.hold(Held(reading.first_id, reading.last_id, around.now, item))
+            item = _Waiting(message, socket, received_us, around.through(self))
+            chain.hold(Held(message.first_id, message.last_id, around.now, item))
             if is_behind_held:
                 self._let_go(chain.released(around.now, others=False))
             return
-        self._tell_what_is_missing(verdict, reading, link, received_us)
-        self._has_told(link)
+        self._tell_what_is_missing(verdict, message, socket, received_us)
+        self._has_told(socket)
         self._note_delivery()
         self.is_settled = self._break is None
-        self._publish(reading, received_us)
-        chain.took(reading.last_id, reading.time_us)
+        self._publish(message, received_us)
+        chain.took(message.last_id, message.time_us)
 
-    def _has_told(self, link: int) -> None:
+    def _has_told(self, socket: int) -> None:
         """Settle the break by a message of the socket that covers the stream again: its ids show the loss. An older socket's do not."""
-        if self._break is not None and link == self._break.link_id:
+        if self._break is not None and socket == self._break.socket_id:
             self._break = None
             self._surroundings.settled(self)
 
-    def _tell_what_is_missing(self, verdict: Verdict, reading: Reading, link: int, received_us: int) -> None:
+    def _tell_what_is_missing(self, verdict: Verdict, message: Message, socket: int, received_us: int) -> None:
         """Report what is missing before a message that does not simply follow."""
         chain, gap = self._chain, self._break
         if verdict is Verdict.RESTARTED:
-            chain.begin_anew(reading.time_us)
-            self._gap(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", reading, received_us)
+            chain.begin_anew(message.time_us)
+            self._gap(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", message, received_us)
         elif verdict is Verdict.OVERLAP:
-            if self.family.wants_seed(self.kind):
-                self._gap(reports.SEQUENCE_BREAK, "two updates overlap", reading, received_us)
-        elif verdict is Verdict.HOLE or chain.next_id is None:
+            if self.spec.wants_snapshot(self.kind):
+                self._gap(reports.SEQUENCE_BREAK, "two updates overlap", message, received_us)
+        elif verdict is Verdict.GAP or chain.next_id is None:
             cause = self._surroundings.open_cause(self)
             if gap is not None:
-                self._gap(gap.reason, gap.detail, reading, received_us, gap.since_us)
+                self._gap(gap.reason, gap.detail, message, received_us, gap.since_us)
             elif cause is not None:
-                self._gap(cause, "a message came before its subscription was confirmed", reading, received_us)
+                self._gap(cause, "a message came before its subscription was confirmed", message, received_us)
             elif chain.next_id is not None:
-                self._gap(reports.SEQUENCE_BREAK, "ids are missing in the exchange's sequence", reading, received_us)
-            elif self._surroundings.other_link(link):
+                self._gap(reports.SEQUENCE_BREAK, "ids are missing in the exchange's sequence", message, received_us)
+            elif self._surroundings.other_socket(socket):
                 detail = "it is the first message, and those before it may be on their way on another socket"
-                self._gap(reports.STREAM_START, detail, reading, received_us)
+                self._gap(reports.STREAM_START, detail, message, received_us)
 
-    def _gap(self, reason: str, detail: str, reading: Reading, received_us: int, since_us: int | None = None) -> None:
+    def _gap(self, reason: str, detail: str, message: Message, received_us: int, since_us: int | None = None) -> None:
         expected = self._chain.next_id
-        overlaps = expected is not None and reading.first_id < expected <= reading.last_id
+        overlaps = expected is not None and message.first_id < expected <= message.last_id
         self._surroundings.gap(
             self,
             reason,
             detail,
             last_id=self._last_id(),
-            next_id=expected if overlaps else reading.first_id,
+            next_id=expected if overlaps else message.first_id,
             last_time_us=since_us,
             next_time_us=received_us,
         )

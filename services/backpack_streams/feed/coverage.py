@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from backpack_streams.exchange.session_actions import CoverageEvent, LinkProven, StreamsActive, StreamsInactive
-from backpack_streams.feed import reports
+from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
+from backpack_streams.publishing import reports
 from backpack_streams.sequencing.watermarks import Interval
 
 
@@ -20,11 +20,18 @@ class Moment(NamedTuple):
     us: int
 
     def at(self, seconds: float) -> "Moment":
-        """Another moment (seconds of the monotonic clock), with the wall clock as it is set at this one."""
+        """Return another moment, with the wall clock as it is set at this one.
+
+        Args:
+            seconds: the other moment (monotonic seconds).
+        """
         return Moment(seconds, self.us - round((self.seconds - seconds) * 1_000_000))
 
     def bounds(self, later: "Moment") -> tuple[int, int]:
-        """Bounds (µs) of the time from this moment to `later`. If the wall clock was set in between, they hold by both settings."""
+        """Return bounds (µs since the Unix epoch) of the time from this moment to `later`.
+
+        If the wall clock was set in between, they hold by both settings.
+        """
         passed_us = round((later.seconds - self.seconds) * 1_000_000)
         return min(self.us, later.us - passed_us), max(later.us, self.us + passed_us)
 
@@ -33,8 +40,8 @@ class Moment(NamedTuple):
 class Break:
     """A time without coverage of a stream, in microseconds since the Unix epoch.
 
-    `since_us` is None if the beginning is unknown. From `until_us` on, the socket `link_id` covers the stream. `is_new_link`: that socket
-    never covered the stream before, so every message that it brought belongs to this subscription.
+    `since_us` is None if the beginning is unknown. From `until_us` on, the socket `socket_id` covers the stream. `is_new_socket`: that
+    socket never covered the stream before, so every message that it brought belongs to this subscription.
     """
 
     stream: str
@@ -42,8 +49,8 @@ class Break:
     detail: str
     since_us: int | None
     until_us: int
-    link_id: int
-    is_new_link: bool = True
+    socket_id: int
+    is_new_socket: bool = True
 
 
 _SILENT = "SILENT"
@@ -105,9 +112,9 @@ class Coverage:
         self._streams: dict[str, _Stream] = {}
         self._wanted: set[str] = set()
         self._proven: dict[int, Moment] = {}
-        self._active_links: dict[int, int] = {}
+        self._active_sockets: dict[int, int] = {}
         """The number of streams that each socket delivers."""
-        self._links: set[int] = set()
+        self._sockets: set[int] = set()
         """Sockets that may deliver: they are proven, or have active streams."""
         self._earlier: Mapping[str, int | None] | None = None
         self.generation = 0
@@ -115,23 +122,29 @@ class Coverage:
     # State.
 
     def is_covered(self, stream: str) -> bool:
-        """Whether a socket covers the stream now."""
+        """Return whether a socket covers the stream now."""
         known = self._streams.get(stream)
         return known is not None and bool(known.active)
 
-    def is_covered_beside(self, stream: str, link_id: int, since: float) -> bool:
-        """Whether another socket covers the stream now and has done so since `since` (monotonic seconds)."""
+    def is_covered_beside(self, stream: str, socket_id: int, since: float) -> bool:
+        """Return whether another socket covers the stream now and has done so since a moment.
+
+        Args:
+            stream: the stream's name.
+            socket_id: the socket that does not count.
+            since: the moment (monotonic seconds).
+        """
         known = self._streams.get(stream)
-        others = () if known is None else (at for link, at in known.active.items() if link != link_id)
+        others = () if known is None else (at for socket, at in known.active.items() if socket != socket_id)
         return any(at.seconds <= since for at in others)
 
     def active_since(self, stream: str) -> float | None:
-        """The moment since which a socket delivers the stream (monotonic seconds); None if none does."""
+        """Return the moment since which a socket delivers the stream (monotonic seconds); None if none does."""
         known = self._streams.get(stream)
         return min(known.active.values()).seconds if known is not None and known.active else None
 
     def cause(self, stream: str) -> str | None:
-        """The reason of the stream's open gap; None while a socket covers the stream."""
+        """Return the reason of the stream's open gap; None while a socket covers the stream."""
         known = self._streams.get(stream)
         if known is None or known.since is None:
             return reports.STREAM_START
@@ -141,26 +154,30 @@ class Coverage:
         """Wanted streams that no socket covers now."""
         return {name for name in self._wanted if not self.is_covered(name)}
 
-    def other_link(self, link_id: int) -> bool:
-        """Whether another socket delivers streams, so that a message may come twice and out of order."""
-        return len(self._links) > 1 or (len(self._links) == 1 and link_id not in self._links)
+    def other_socket(self, socket_id: int) -> bool:
+        """Return whether another socket delivers streams, so that a message may come twice and out of order."""
+        return len(self._sockets) > 1 or (len(self._sockets) == 1 and socket_id not in self._sockets)
 
     def complete_through(self, now: Moment) -> Moment:
-        """Until when everything sent on the covered streams has been received; `now` if no stream is covered."""
+        """Return until when everything sent on the covered streams has been received.
+
+        Args:
+            now: present time, returned if no stream is covered.
+        """
         return min((self._through(stream) for stream in self._streams.values() if stream.active), default=now)
 
     def through(self, stream: str) -> float | None:
-        """Until when everything sent on this stream has been received (monotonic seconds); None while it is not covered."""
+        """Return until when everything sent on this stream has been received (monotonic seconds); None while it is not covered."""
         known = self._streams.get(stream)
         return self._through(known).seconds if known is not None and known.active else None
 
     def since(self, stream: str) -> float | None:
-        """The moment since which the stream is covered (monotonic seconds); None while it is not."""
+        """Return the moment since which the stream is covered (monotonic seconds); None while it is not."""
         known = self._streams.get(stream)
         return known.since.seconds if known is not None and known.active and known.since is not None else None
 
     def began(self, now: Moment) -> Moment:
-        """When the oldest open interval began; `now` if no stream is covered."""
+        """Return when the oldest open interval began; `now` if no stream is covered."""
         return min((stream.since for stream in self._streams.values() if stream.active and stream.since), default=now)
 
     def statement(self) -> tuple[tuple[Interval, tuple[str, ...]], ...]:
@@ -180,7 +197,11 @@ class Coverage:
         self.generation += 1
 
     def leave(self, stream: str, now: Moment) -> Break | None:
-        """Stop wanting a stream. If it is not covered now, close the time without coverage: nothing will ever show more about it."""
+        """Stop wanting a stream. If it is not covered now, close the time without coverage: nothing will ever show more about it.
+
+        Returns:
+            The time without coverage, with `socket_id` 0; None if the stream is covered, or never was.
+        """
         known = self._streams.get(stream)
         if known is None or known.active or known.until is None:
             return None
@@ -190,32 +211,37 @@ class Coverage:
         return Break(stream, reason, detail, *bounds, 0)
 
     def take(self, event: CoverageEvent, now: Moment) -> list[Break]:
-        """Take an event of the session; return the breaks of coverage that are now known."""
+        """Take an event of the session; return the breaks of coverage that are now known.
+
+        Args:
+            event: a proof that a socket is alive, or streams that a socket delivers from now on or no longer delivers.
+            now: present time; it relates the event's monotonic times to the wall clock.
+        """
         match event:
-            case LinkProven(link_id, through):
-                self._proven[link_id] = now.at(through)
-                self._find_links(now)
+            case SocketProven(socket_id, through):
+                self._proven[socket_id] = now.at(through)
+                self._find_sockets(now)
                 return []
-            case StreamsActive(streams, link_id, at):
-                return list(self._activate(streams, link_id, now.at(at)))
+            case StreamsActive(streams, socket_id, at):
+                return list(self._activate(streams, socket_id, now.at(at)))
             case StreamsInactive():
                 return list(self._deactivate(event, now))
 
     def refused(self, stream: str) -> None:
-        """The exchange refused the stream's subscription: from now on this is the cause of its gap, if it is not covered."""
+        """Record that the exchange refused the stream's subscription: from now on this is the cause of its gap, if it is not covered."""
         known = self._streams.get(stream)
         if known is not None and not known.active:
             known.cause = "REFUSED"
 
     def settle(self, stream: str) -> None:
-        """The loss of the stream's last break is on record, or there was none."""
+        """Record that the loss of the stream's last break is on record, or that there was none."""
         known = self._streams.get(stream)
         if known is not None and not known.is_told:
             known.is_told = True
             self.generation += 1
 
     def shown(self, stream: str) -> None:
-        """A message since the stream's last break shows that it is delivered."""
+        """Record that a message since the stream's last break shows that it is delivered."""
         self.unshown.discard(stream)
         known = self._streams.get(stream)
         if known is not None and not known.is_shown:
@@ -229,93 +255,96 @@ class Coverage:
             self.unshown.add(name)
 
     def resume(self, earlier: Mapping[str, int | None]) -> list[Break]:
-        """Take until when other instances, earlier or parallel ones, covered each stream (µs): None if one still covers it past this
-        instance's first coverage. An absent stream was never covered. Returns the breaks that follow.
+        """Take until when other instances, earlier or parallel ones, covered each stream; return the breaks that follow.
+
+        Args:
+            earlier: by stream, when the coverage of others ended (µs since the Unix epoch); None if one still covers it
+                past this instance's first coverage. An absent stream was never covered.
         """
         self._earlier = earlier
         found = [self._first_break(name, *stream.first) for name, stream in self._streams.items() if stream.first]
         return [each for each in found if each is not None]
 
-    def _activate(self, streams: Iterable[str], link_id: int, at: Moment) -> Iterator[Break]:
+    def _activate(self, streams: Iterable[str], socket_id: int, at: Moment) -> Iterator[Break]:
         self.generation += 1
         for name in streams:
             stream = self._streams.setdefault(name, _Stream())
-            if link_id in stream.active:
+            if socket_id in stream.active:
                 continue
-            self._active_links[link_id] = self._active_links.get(link_id, 0) + 1
-            self._links.add(link_id)
+            self._active_sockets[socket_id] = self._active_sockets.get(socket_id, 0) + 1
+            self._sockets.add(socket_id)
             is_covered = bool(stream.active)
-            stream.active[link_id] = at
+            stream.active[socket_id] = at
             if is_covered:
                 continue
             if stream.since is None:
                 self._broke(name, stream, None)
-                stream.since, stream.first = at, (at, link_id)
-                found = None if self._earlier is None else self._first_break(name, at, link_id)
+                stream.since, stream.first = at, (at, socket_id)
+                found = None if self._earlier is None else self._first_break(name, at, socket_id)
             else:
-                found = self._resumed(name, stream, at, link_id)
+                found = self._resumed(name, stream, at, socket_id)
             if found is not None:
                 yield found
 
-    def _resumed(self, name: str, stream: _Stream, at: Moment, link_id: int) -> Break | None:
+    def _resumed(self, name: str, stream: _Stream, at: Moment, socket_id: int) -> Break | None:
         until, stream.until = stream.until, None
         if until is None or until >= at:
             return None
         self._broke(name, stream, until.us)
         stream.since = at
         reason, detail = _REASONS[stream.cause]
-        is_new = link_id not in stream.left
-        return Break(name, reason, detail, *until.bounds(at), link_id, is_new)
+        is_new = socket_id not in stream.left
+        return Break(name, reason, detail, *until.bounds(at), socket_id, is_new)
 
-    def _first_break(self, name: str, at: Moment, link_id: int) -> Break | None:
+    def _first_break(self, name: str, at: Moment, socket_id: int) -> Break | None:
         assert self._earlier is not None
         self._streams[name].first = None
         if name not in self._earlier:
-            return Break(name, *_START, None, at.us, link_id)
+            return Break(name, *_START, None, at.us, socket_id)
         until_us = self._earlier[name]
         if until_us is None:
             self.settle(name)
             return None
         # If an earlier producer's clock was ahead of ours, its times do not tell when the coverage ended.
-        return Break(name, *_RESTART, until_us if until_us <= at.us else None, at.us, link_id)
+        return Break(name, *_RESTART, until_us if until_us <= at.us else None, at.us, socket_id)
 
     def _deactivate(self, event: StreamsInactive, now: Moment) -> Iterator[Break]:
         self.generation += 1
-        link_id, proof = event.link_id, self._proof(event.link_id)
+        socket_id, proof = event.socket_id, self._proof(event.socket_id)
         through = proof if event.through == proof.seconds else now.at(event.through)
         for name in event.streams:
             stream = self._streams.get(name)
-            if stream is None or link_id not in stream.active:
+            if stream is None or socket_id not in stream.active:
                 continue
-            end = self._through(stream, {link_id: through})
-            del stream.active[link_id]
+            end = self._through(stream, {socket_id: through})
+            del stream.active[socket_id]
             if event.cause == _SILENT:  # nothing has come since `through`, whatever other sockets claimed
                 end = max(stream.since or _NEVER, min(end, through))
             stream.through = end
-            stream.left = (*stream.left[-_LINKS_REMEMBERED:], link_id)
-            self._active_links[link_id] -= 1
-            if not self._active_links[link_id]:
-                del self._active_links[link_id]
+            stream.left = (*stream.left[-_SOCKETS_REMEMBERED:], socket_id)
+            self._active_sockets[socket_id] -= 1
+            if not self._active_sockets[socket_id]:
+                del self._active_sockets[socket_id]
             if not stream.active:
                 stream.until, stream.cause = end, event.cause
                 continue
-            other_link, other_at = min(stream.active.items(), key=_at)
+            other_socket, other_at = min(stream.active.items(), key=_at)
             if other_at > end:  # the other socket began after the last proof of this one
                 self._broke(name, stream, end.us)
                 stream.since = other_at
                 reason, detail = _REASONS[event.cause]
-                is_new = other_link not in stream.left
-                yield Break(name, reason, detail, *end.bounds(other_at), other_link, is_new)
-        if link_id not in self._active_links:
-            self._proven.pop(link_id, None)
-            self._links.discard(link_id)
+                is_new = other_socket not in stream.left
+                yield Break(name, reason, detail, *end.bounds(other_at), other_socket, is_new)
+        if socket_id not in self._active_sockets:
+            self._proven.pop(socket_id, None)
+            self._sockets.discard(socket_id)
 
-    def _find_links(self, now: Moment) -> None:
+    def _find_sockets(self, now: Moment) -> None:
         """Forget sockets that never had an active stream, and so end without an event, once they have not been proven for a while."""
-        for link, proof in list(self._proven.items()):
-            if link not in self._active_links and now.seconds - proof.seconds > _FORGET_LINK_SECONDS:
-                del self._proven[link]
-        self._links = self._active_links.keys() | self._proven.keys()
+        for socket, proof in list(self._proven.items()):
+            if socket not in self._active_sockets and now.seconds - proof.seconds > _FORGET_SOCKET_SECONDS:
+                del self._proven[socket]
+        self._sockets = self._active_sockets.keys() | self._proven.keys()
 
     def _through(self, stream: _Stream, proofs: Mapping[int, Moment] = _NOTHING) -> Moment:
         """What a later socket has brought counts only once the earlier ones are complete up to its start.
@@ -324,17 +353,17 @@ class Coverage:
         """
         assert stream.since is not None
         found = max(stream.since, stream.through or _NEVER)
-        for link, at in sorted(stream.active.items(), key=_at) if len(stream.active) > 1 else stream.active.items():
+        for socket, at in sorted(stream.active.items(), key=_at) if len(stream.active) > 1 else stream.active.items():
             if at <= found:
-                found = max(found, proofs.get(link) or self._proof(link))
+                found = max(found, proofs.get(socket) or self._proof(socket))
         return found
 
-    def _proof(self, link_id: int) -> Moment:
-        return self._proven.get(link_id, _NEVER)
+    def _proof(self, socket_id: int) -> Moment:
+        return self._proven.get(socket_id, _NEVER)
 
 
-def _at(link: tuple[int, Moment]) -> Moment:
-    return link[1]
+def _at(socket: tuple[int, Moment]) -> Moment:
+    return socket[1]
 
 
 def _interval(stream: _Stream) -> Interval:
@@ -344,7 +373,7 @@ def _interval(stream: _Stream) -> Interval:
 
 
 _UNKNOWN = Interval(None, None)
-_FORGET_LINK_SECONDS = 15.0
-_LINKS_REMEMBERED = 8
+_FORGET_SOCKET_SECONDS = 15.0
+_SOCKETS_REMEMBERED = 8
 """More than can exist at once."""
 _NEVER = Moment(float("-inf"), 0)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backpack_streams.exchange.session_actions import CoverageEvent, StreamsInactive
-from backpack_streams.feed import reports
 from backpack_streams.feed.coverage import Break, Coverage, Moment
 from backpack_streams.feed.heartbeats import Heartbeats, is_heartbeat
 from backpack_streams.feed.read_pause import START_HOLDS, ReadPause
@@ -13,6 +12,7 @@ from backpack_streams.feed.siblings import Siblings
 from backpack_streams.feed.start import Start
 from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.feed.untold import Span
+from backpack_streams.publishing import reports
 
 _SIBLINGS_SECONDS = 1.0
 _ERROR_BEGINS_BYTES = 64
@@ -36,6 +36,11 @@ class FrameCounts(Mapping[str, int]):
     """Counts the messages of each stream once the start is over; before that they are held unread."""
 
     def __init__(self, feeds: Callable[[], Mapping[str, StreamFeed]]) -> None:
+        """Count without storing anything.
+
+        Args:
+            feeds: returns the wanted streams' feeds by name.
+        """
         self._feeds = feeds
 
     def __getitem__(self, stream: str) -> int:
@@ -52,6 +57,14 @@ class Delivery:
     """One producer's frames and coverage, from its start on."""
 
     def __init__(self, coverage: Coverage, router: FrameRouter, pause: ReadPause, start: Start) -> None:
+        """Connect the parts; frames are held until `resume`.
+
+        Args:
+            coverage: when each stream was covered. This object sets its `is_to_be_shown`.
+            router: passes frames to their streams.
+            pause: stops and resumes the reading of the sockets.
+            start: holds frames and breaks until Kafka's content is known.
+        """
         self.coverage = coverage
         self.router = router
         self.pause = pause
@@ -69,29 +82,49 @@ class Delivery:
         coverage.is_to_be_shown = self._is_to_be_shown
 
     def expect(self, existing: Iterable[str]) -> None:
-        """Take the wanted streams that are known to exist."""
+        """Take the wanted streams that are known to exist; the router has to have them already.
+
+        Args:
+            existing: their names. If a market's heartbeat is among them, its streams' coverage counts for a successor
+                only after a message.
+
+        Raises:
+            KeyError: the router does not have such a stream.
+        """
         self.existing.clear()
         self.existing.update(existing)
         feeds = (self.router.feeds[name] for name in self.existing)
         self._beating = {feed.symbol for feed in feeds if feed.symbol and is_heartbeat(feed)}
 
     def _is_to_be_shown(self, stream: str) -> bool:
-        """Whether a message, at least the market's heartbeat, has to come before a stream's coverage counts for a successor."""
+        """Return whether a message, at least the market's heartbeat, has to come before a stream's coverage counts for a successor."""
         feed = self.router.feeds.get(stream)
         return feed is not None and feed.symbol in self._beating
 
-    def on_frame(self, link: int, payload: bytes, received_us: int) -> None:
-        """Take a message of a socket. This is the hot path."""
+    def on_frame(self, socket: int, payload: bytes, received_us: int) -> None:
+        """Take a message of a socket. This is the hot path.
+
+        Args:
+            socket: the socket.
+            payload: the frame, undecoded.
+            received_us: when it was received (µs since the Unix epoch).
+        """
         # An error belongs to the subscription that the next Pong answers. If it were held, it could not be attributed.
         if self.start.is_over or _is_error(payload):
-            self.router.on_frame(link, payload, received_us)
+            self.router.on_frame(socket, payload, received_us)
         else:
-            self.start.frame(link, payload, received_us, self._now)
+            self.start.frame(socket, payload, received_us, self._now)
             if self.start.is_full:
                 self.pause.set(START_HOLDS)
 
     def on_coverage(self, event: CoverageEvent, now: Moment) -> None:
-        """Take an event of the session about delivery, in order with the frames."""
+        """Take an event of the session about delivery, in order with the frames.
+
+        Args:
+            event: the event. If it ends coverage, the end is cut to what heartbeats and, after the start, sibling
+                streams prove.
+            now: present time.
+        """
         self._now = now.seconds
         if not self.start.is_over:
             for each in self._bounded_by_held(event, now) if isinstance(event, StreamsInactive) else (event,):
@@ -109,17 +142,21 @@ class Delivery:
                 self._on_break(gap, now)
 
     def _bounded_by_held(self, event: StreamsInactive, now: Moment) -> Iterator[CoverageEvent]:
-        """The same during the start, while frames are held unread: a socket did not cover what it did not bring."""
+        """Return the same during the start, while frames are held unread: a socket did not cover what it did not bring."""
         shown = Heartbeats(self.existing)
         shown.saw(self.start.brought_at(), self.router.feeds, now.seconds)
         return shown.bounded(event, self.router.feeds, self.coverage)
 
     def on_tick(self, now: Moment, buffer_share: float) -> dict[str, str]:
-        """Time passed. Returns streams that do not deliver, each with the evidence.
+        """Note that time has passed: release what has waited, and look for streams that do not deliver.
 
         Args:
             now: present time.
             buffer_share: how full the buffer for Kafka is, 0 to 1.
+
+        Returns:
+            The streams that do not deliver, each with the evidence in words; empty during the start, while reading is
+            paused, and between two checks, which are a second apart.
         """
         self._now = now.seconds
         self.pause.watch_buffer(buffer_share, now.seconds)
@@ -146,7 +183,13 @@ class Delivery:
                 self.coverage.shown(name)
 
     def resume(self, last: Mapping[str, LastPublished], covered: Mapping[str, int | None], now: Moment) -> None:
-        """Take what Kafka has: the last record of each stream, and until when others covered it (see `Coverage.resume`)."""
+        """Take what Kafka has, then publish from there on: the start is over.
+
+        Args:
+            last: the last record of each stream.
+            covered: until when others covered each stream (see `Coverage.resume`).
+            now: present time.
+        """
         self.router.on_tick(now.seconds, now.us)
         for name, known in last.items():
             feed = self.router.recall(name)
@@ -162,7 +205,7 @@ class Delivery:
     def _tell_untold(self, feed: StreamFeed, missing: Sequence[Span]) -> None:
         detail = "an earlier producer ended before Kafka had its report of this"
         for first, until in missing:
-            if feed.family.candles:
+            if feed.spec.candles:
                 self.router.gap(feed, reports.RESTART, detail, last_time_us=first or None, next_time_us=until)
             else:
                 self.router.gap(feed, reports.RESTART, detail, last_id=first - 1 if first else None, next_id=until)
@@ -173,7 +216,7 @@ class Delivery:
 
 
 def _is_error(payload: bytes) -> bool:
-    """Whether it is an error of the exchange, or text of a proxy in front of it: anything that is no JSON object."""
+    """Return whether it is an error of the exchange, or text of a proxy in front of it: anything that is no JSON object."""
     if not payload.lstrip().startswith(b"{"):
         return True
     return payload.find(b'"error"', 0, _ERROR_BEGINS_BYTES) >= 0 and b'"stream"' not in payload

@@ -11,9 +11,9 @@ from collections.abc import Callable, Container, Iterable
 from backpack_streams.backoff import Backoff
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.errors import BusError, CodecError
-from backpack_streams.feed.publishing import Publishing
-from backpack_streams.feed.reports import COVERAGE_DISPROVED
 from backpack_streams.feed.what_kafka_has import GAPS
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.publishing.reports import COVERAGE_DISPROVED
 
 __all__ = ["Disproofs", "disproved_stream"]
 
@@ -29,6 +29,13 @@ class Disproofs:
     def __init__(
         self, publishing: Publishing, streams: Container[str], doubt: Callable[[Iterable[str], str], None]
     ) -> None:
+        """Prepare; `run` connects.
+
+        Args:
+            publishing: the connection, the codec and the topic prefix.
+            streams: the names of the streams that are subscribed to now.
+            doubt: called with the disproved streams and the evidence in words.
+        """
         self._publishing = publishing
         self._streams = streams
         self._doubt = doubt
@@ -65,7 +72,11 @@ class Disproofs:
 
 
 def disproved_stream(gap: dict[str, object], streams: Container[str]) -> str | None:
-    """The stream of ours that a Gap record says is not delivered; None for any other record.
+    """Return the stream of ours that a Gap record says is not delivered; None for any other record.
+
+    Args:
+        gap: a decoded record of `ops.gap`.
+        streams: the names of our streams.
 
     Raises:
         KeyError: the record is no Gap.

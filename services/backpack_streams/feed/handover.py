@@ -22,6 +22,11 @@ class Handover:
     """
 
     def __init__(self, streams: Iterable[str]) -> None:
+        """Prepare without any watermark.
+
+        Args:
+            streams: the names of the streams that this instance wants.
+        """
         self._streams = frozenset(streams)
         self._instances = Instances()
         self._first: dict[str, tuple[int, Mapping[str, Interval]]] = {}
@@ -31,7 +36,11 @@ class Handover:
         self._began: float | None = None
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Take a watermark of any instance of any service, oldest first."""
+        """Take a watermark of any instance of any service, oldest first.
+
+        Args:
+            record: the decoded Watermark record; its times are in µs since the Unix epoch, by its instance's clock.
+        """
         found = self._instances.take(record)
         if found is None:
             return
@@ -47,11 +56,15 @@ class Handover:
             self._proved[found.instance] = found
 
     def begin(self, now: float) -> None:
-        """Everything written to the topic until now has been taken; `now` is in monotonic seconds."""
+        """Record that our subscriptions are confirmed, and that everything written to the topic until now has been taken.
+
+        Args:
+            now: present time (monotonic seconds).
+        """
         self._began = now
 
     def waits(self, now: float) -> bool:
-        """Whether to wait for an instance that may be alive and has not yet shown whether it covers our start."""
+        """Return whether to wait for an instance that may be alive and has not yet shown whether it covers our start."""
         if self._began is None:
             return True
         passed = now - self._began
@@ -62,10 +75,15 @@ class Handover:
         )
 
     def covered(self, is_ours: Callable[[str], bool]) -> dict[str, int | None]:
-        """Until when each stream was covered (µs); None if an instance covers it past the beginning of our own coverage.
+        """Return until when each stream was covered by others.
 
-        Streams that were never covered are absent. `is_ours`: whether we covered a stream when `begin` was called; for any other stream, no
-        coverage counts as past our start.
+        Args:
+            is_ours: returns whether we covered a stream when `begin` was called; for any other stream, no coverage
+                counts as past our start.
+
+        Returns:
+            By stream, µs since the Unix epoch; None if an instance covers it past the beginning of our own coverage.
+            Streams that were never covered are absent.
         """
         found: dict[str, int | None] = {}
         for stream in self._streams:
@@ -80,9 +98,13 @@ class Handover:
         return found
 
     def abandoned(self, serves: Callable[[str], bool]) -> dict[str, int]:
-        """Until when earlier instances covered streams that we serve but no longer want, since their market is gone (µs).
+        """Return until when earlier instances covered streams that we serve but no longer want, since their market is gone.
 
-        Streams that an instance may still cover are left out.
+        Args:
+            serves: returns whether this service carries a stream.
+
+        Returns:
+            By stream, µs since the Unix epoch. Streams that an instance may still cover are left out.
         """
         found: dict[str, int] = {}
         for each in self._instances.by_id.values():
@@ -94,7 +116,7 @@ class Handover:
         return {stream: until for stream, until in found.items() if stream not in on}
 
     def others(self) -> frozenset[str]:
-        """The ids of the instances that cover streams of ours past our start."""
+        """Return the ids of the instances that cover streams of ours past our start."""
         return frozenset(
             each.instance
             for each in self._proved.values()
@@ -102,7 +124,7 @@ class Handover:
         )
 
     def _until(self, instance: Instance, stream: str) -> int | None:
-        """Until when it covered the stream, corrected if its clock is ahead of the others': too early rather than too late."""
+        """Return until when it covered the stream, corrected if its clock is ahead of the others': too early rather than too late."""
         until = instance.covered_until(stream)
         return None if until is None else until - self._clocks.ahead(instance.instance)
 
@@ -121,7 +143,7 @@ class Handover:
         return not instance.is_final and self._is_of_use(instance)
 
     def _is_of_use(self, instance: Instance) -> bool:
-        """Whether it may cover some of our streams."""
+        """Return whether it may cover some of our streams."""
         coverage = instance.coverage
         return coverage is None or any(coverage[name].is_open for name in self._streams & coverage.keys())
 
@@ -147,11 +169,15 @@ class _Clocks:
         self._newest[instance] = at_us
 
     def ahead(self, instance: str) -> int:
-        """The most by which an instance's clock is ahead (µs), if a later watermark of another one shows that it is; else 0."""
+        """Return the most by which an instance's clock is ahead (µs), if a later watermark of another one shows that it is; else 0."""
         return self._ahead.get(instance, 0)
 
 
 def patience_seconds(instance: Instance | None) -> float:
-    """How long an instance may write nothing before it counts as gone. None: it has not written yet."""
+    """Return how long an instance may write nothing before it counts as gone, in seconds: 2.5 of its intervals, and at least 2.5 s.
+
+    Args:
+        instance: its newest statement; None if it has not written yet.
+    """
     interval_ms = 0 if instance is None else instance.interval_ms
     return max(_LEAST_WAIT_SECONDS, _INTERVALS_TO_WAIT * interval_ms / 1000)

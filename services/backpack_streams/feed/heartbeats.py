@@ -41,7 +41,7 @@ class _Seen:
         self.frames, self.at, self.after = frames, at, after
 
     def by(self, moment: float) -> float:
-        """When the stream had last brought a frame, as of `moment`."""
+        """Return when the stream had last brought a frame, as of `moment`."""
         return self.before if moment <= self.resumed else self.at
 
 
@@ -52,6 +52,12 @@ class Heartbeats:
     """
 
     def __init__(self, existing: Container[str] = ()) -> None:
+        """Prepare; streams count from the first `look` on.
+
+        Args:
+            existing: names of the streams that are known to exist. Any other stream counts as a heartbeat only after
+                its first message. The container is kept, so the caller may change it.
+        """
         self._existing = existing
         self._seen: dict[str, _Seen] = {}
         self._by_symbol: dict[str, list[str]] = {}
@@ -59,7 +65,12 @@ class Heartbeats:
         self._looked_at = float("-inf")
 
     def look(self, feeds: Mapping[str, StreamFeed], now: float) -> None:
-        """Note which streams have brought something since the last look."""
+        """Note which streams have brought something since the last look.
+
+        Args:
+            feeds: the wanted streams, by name.
+            now: present time (monotonic seconds).
+        """
         if self._looked_since is None:
             self._looked_since = now
         self._by_symbol = {}
@@ -74,7 +85,12 @@ class Heartbeats:
         self._looked_at = now
 
     def show(self, feed: StreamFeed, since: float) -> bool:
-        """Whether a message after `since` shows that the stream is delivered."""
+        """Return whether a message of the stream, or of its market's heartbeat, shows that the stream is delivered.
+
+        Args:
+            feed: the stream.
+            since: the message has to have come after this moment (monotonic seconds).
+        """
         names = (feed.name, *self._by_symbol.get(feed.symbol, ()))
         return any(self._seen[name].after >= since for name in names if name in self._seen)
 
@@ -83,7 +99,13 @@ class Heartbeats:
         self._looked_since = None
 
     def saw(self, brought_at: Mapping[str, float], feeds: Mapping[str, StreamFeed], now: float) -> None:
-        """Take the times of each stream's last message from elsewhere: from frames that were held unread."""
+        """Take the times of each stream's last message from elsewhere: from frames that were held unread.
+
+        Args:
+            brought_at: when each stream brought its newest frame (monotonic seconds), by name.
+            feeds: the wanted streams, by name.
+            now: present time (monotonic seconds).
+        """
         self.look(feeds, now)
         for name, at in brought_at.items():
             if name in self._seen:
@@ -99,12 +121,17 @@ class Heartbeats:
 
         The limit is `LATE_SECONDS`, or `MISSED_SECONDS` if no other socket has covered the stream since. Without another socket, a stream
         that has shown nothing since its coverage began was not covered, however short the coverage was.
+
+        Args:
+            event: the streams that a socket no longer delivers, and until when it is complete.
+            feeds: the wanted streams, by name.
+            coverage: the coverage before the event.
         """
         through: dict[float, list[str]] = {}
         for name in event.streams:
             shown = self._shown(feeds.get(name), event.through)
             is_late = shown is not None and event.through - shown > LATE_SECONDS
-            if shown is not None and not coverage.is_covered_beside(name, event.link_id, shown):
+            if shown is not None and not coverage.is_covered_beside(name, event.socket_id, shown):
                 is_late = event.through - shown > MISSED_SECONDS or shown < (coverage.since(name) or 0.0)
             through.setdefault(max(shown, 0.0) if shown is not None and is_late else event.through, []).append(name)
         for end, streams in through.items():
@@ -115,6 +142,11 @@ class Heartbeats:
 
         A heartbeat that never came is not a sudden silence: `SilenceWatch` reports it. A heartbeat that is known not to be delivered,
         although the other streams of its market were when it stopped, proves nothing about them.
+
+        Args:
+            feeds: the wanted streams, by name, as at the last `look`.
+            coverage: which of them are covered.
+            now: present time (monotonic seconds).
         """
         if not any(now - self._beat(names) < LATE_SECONDS / 2 for names in self._by_symbol.values()):
             return {}  # no heartbeat arrives at all: the fault is in the socket or the exchange
@@ -131,7 +163,7 @@ class Heartbeats:
         return found
 
     def _shown(self, feed: StreamFeed | None, through: float) -> float | None:
-        """Until when a stream was demonstrably delivered, as of `through`; None if its market has no heartbeat.
+        """Return until when a stream was demonstrably delivered, as of `through`; None if its market has no heartbeat.
 
         What a later socket has brought since then proves nothing about the time before.
         """
@@ -144,6 +176,6 @@ class Heartbeats:
 
 
 def is_heartbeat(feed: StreamFeed) -> bool:
-    """Whether a stream is sent about once a second even if nothing changes."""
-    longest = feed.family.max_silence_seconds
+    """Return whether a stream is sent about once a second even if nothing changes."""
+    longest = feed.spec.max_silence_seconds
     return longest is not None and longest <= SENT_BY_THE_SECOND_SECONDS

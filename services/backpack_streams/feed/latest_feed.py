@@ -4,15 +4,15 @@ from typing import Any, NamedTuple
 
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.feed.coverage import Break
-from backpack_streams.feed.family import Reading
 from backpack_streams.feed.sequence import Latest, Verdict, Waiting
 from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.feed.stream_spec import Message
 
 
 class _Held(NamedTuple):
     """A held message. `through`: until when its stream had been received completely when it came; None if the stream was not covered."""
 
-    reading: Reading
+    message: Message
     received_us: int
     through: float | None
 
@@ -34,29 +34,42 @@ class LatestFeed(StreamFeed):
         self._surroundings.settled(self)
 
     def held_since(self) -> float | None:
-        """Until when the stream had been received completely when the first held message came. All held messages were sent after that."""
+        """Return until when the stream had been received completely when the first held message came.
+
+        All held messages were sent after that moment (monotonic seconds). None if no message is held, or the stream was
+        not covered.
+        """
         found = (held.item.through for held in self._latest.held)
         return min((through for through in found if through is not None), default=None)
 
-    def on_data(self, data: Any, link: int, received_us: int) -> None:
-        """Publish what no other socket has brought."""
+    def on_data(self, data: Any, socket: int, received_us: int) -> None:
+        """Publish what no other socket has brought.
+
+        Args:
+            data: the `data` of the frame, as raw JSON.
+            socket: the socket that brought it.
+            received_us: when it was received (µs since the Unix epoch).
+
+        Raises:
+            BackpackStreamsError: the message cannot be read, is about another symbol, or does not fit its record.
+        """
         self.frames += 1
         around, latest = self._surroundings, self._latest
-        reading = self._read(data, self.kind)
-        if not self._many_symbols and reading.symbol != self.symbol:
-            self._check_symbol(reading)
-        mark, others = hash(bytes(data)), around.other_link(link)
-        verdict = latest.offer(reading.time_us, link, mark, others, self.family.every_message_counts)
-        self.last_received_us, self.last_link = received_us, link
+        message = self._read(data, self.kind)
+        if not self._many_symbols and message.symbol != self.symbol:
+            self._check_symbol(message)
+        mark, others = hash(bytes(data)), around.other_socket(socket)
+        verdict = latest.offer(message.time_us, socket, mark, others, self.spec.every_message_counts)
+        self.last_received_us, self.last_socket = received_us, socket
         if verdict is Verdict.HOLD:
-            item = _Held(reading, received_us, around.through(self))
-            latest.hold(Waiting(reading.time_us, reading.last_id, mark, link, around.now, item))
-        elif verdict is Verdict.DUPLICATE and not self._is_missing(reading):
+            item = _Held(message, received_us, around.through(self))
+            latest.hold(Waiting(message.time_us, message.last_id, mark, socket, around.now, item))
+        elif verdict is Verdict.DUPLICATE and not self._is_missing(message):
             self.duplicates += 1
         else:
             if latest.held and not others:
                 self._release(others)
-            self._take(reading, link, mark, received_us)
+            self._take(message, socket, mark, received_us)
         if latest.held:
             self._release(others)
 
@@ -64,37 +77,37 @@ class LatestFeed(StreamFeed):
         """Release messages that no other socket has brought in time."""
         super().on_tick(now)
         if self._latest.held:
-            self._release(self.last_link is not None and self._surroundings.other_link(self.last_link))
+            self._release(self.last_socket is not None and self._surroundings.other_socket(self.last_socket))
 
     def _release(self, others: bool) -> None:
         for held in self._latest.released(self._surroundings.now, others):
-            if self._latest.is_copy(held.mark, held.link):
+            if self._latest.is_copy(held.mark, held.socket):
                 self.duplicates += 1
                 continue
-            reading = held.item.reading
+            message = held.item.message
             try:
-                self._take(reading, held.link, held.mark, held.item.received_us)
+                self._take(message, held.socket, held.mark, held.item.received_us)
             except BackpackStreamsError as error:
-                self._surroundings.lost(self, repr(reading.row).encode(), error)
+                self._surroundings.lost(self, repr(message.row).encode(), error)
 
-    def _take(self, reading: Reading, link: int, mark: int, received_us: int) -> None:
-        self._latest.took(reading.time_us, link, mark)
-        self.last_link = link
+    def _take(self, message: Message, socket: int, mark: int, received_us: int) -> None:
+        self._latest.took(message.time_us, socket, mark)
+        self.last_socket = socket
         if not self.is_settled:
             self.is_settled = True
             self._note_delivery()
         if self._many_symbols:
-            if not self._surroundings.carries(reading.symbol):
+            if not self._surroundings.carries(message.symbol):
                 return
-            self.key = reading.symbol.encode()
-            self._out = self._surroundings.lane(self.topic, self.key)
-        self.last_row = reading.row
-        if self._publish(reading, received_us):
-            self._took(reading)
+            self.key = message.symbol.encode()
+            self._out = self._surroundings.partition_queue(self.topic, self.key)
+        self.last_row = message.row
+        if self._publish(message, received_us):
+            self._took(message)
 
-    def _is_missing(self, reading: Reading) -> bool:
-        """Whether a late message of another socket is needed nevertheless."""
+    def _is_missing(self, message: Message) -> bool:
+        """Return whether a late message of another socket is needed nevertheless."""
         return False
 
-    def _took(self, reading: Reading) -> None:
+    def _took(self, message: Message) -> None:
         """Called after the message was published."""

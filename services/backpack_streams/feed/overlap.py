@@ -35,14 +35,19 @@ class Overlap:
         self._began = now
 
     def take(self, record: Mapping[str, Any], now: float) -> None:
-        """Take a watermark of any instance of any service, oldest first."""
+        """Take a watermark of any instance of any service, oldest first.
+
+        Args:
+            record: the decoded Watermark record.
+            now: present time (monotonic seconds).
+        """
         said = self._instances.take(record)
         if said is not None and said.instance in self._heard:
             self._heard[said.instance] = now
             self._knowledge[said.instance].learn(said, self._place)
 
     def waits(self, now: float) -> bool:
-        """Whether an instance that may be alive has not yet shown it."""
+        """Return whether an instance that may be alive has not yet shown it."""
         return now - self._began < _LONGEST_WAIT_SECONDS and any(self._may_show(name, now) for name in self._heard)
 
     def _may_show(self, name: str, now: float) -> bool:

@@ -5,17 +5,25 @@ from collections.abc import Iterable, Sequence
 from prometheus_client.registry import Collector
 
 from backpack_streams.exchange.connection import Connection
+from backpack_streams.exchange_clients.measures import by_channel, silent_measures, socket_measures, stream_measures
 from backpack_streams.feed.delivery import Delivery
-from backpack_streams.feed.exchange_measures import by_channel, silent_measures, socket_measures, stream_measures
-from backpack_streams.feed.family import Family
-from backpack_streams.feed.measures import count, router_measures, values
+from backpack_streams.feed.measures import router_measures
+from backpack_streams.feed.stream_spec import StreamSpec
+from backpack_streams.runtime.collectors import count, values
 
 
 def producer_measures(
-    connection: Connection, delivery: Delivery, families: Sequence[Family], *, per_stream: bool
+    connection: Connection, delivery: Delivery, specs: Sequence[StreamSpec], *, per_stream: bool
 ) -> Iterable[Collector]:
-    """The collectors of one producer, for any streams."""
-    channels = [family.channel for family in families]
+    """Return the collectors of one producer, for any streams.
+
+    Args:
+        connection: the sockets.
+        delivery: the frames and the coverage.
+        specs: the stream specs, whose channels are the labels.
+        per_stream: whether to add a series for each stream.
+    """
+    channels = [spec.channel for spec in specs]
     router, coverage = delivery.router, delivery.coverage
 
     def covered() -> dict[str, int]:
@@ -35,6 +43,6 @@ def producer_measures(
             "Times that a stream was found to deliver nothing while another stream of its market moved.",
             lambda: delivery.doubts,
         ),
-        *router_measures(router, families, per_stream),
+        *router_measures(router, specs, per_stream),
         *socket_measures(connection),
     )

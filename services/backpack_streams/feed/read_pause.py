@@ -18,6 +18,12 @@ class ReadPause:
     """
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        """Prepare; the sockets are read.
+
+        Args:
+            pause: stops reading all sockets.
+            resume: reads them again.
+        """
         self._pause = pause
         self._resume = resume
         self._reasons: dict[str, None] = {}
@@ -44,9 +50,13 @@ class ReadPause:
                 self._resume()
 
     def watch_buffer(self, share: float, now: float) -> None:
-        """Take the fill of the buffer for Kafka (0 to 1) at `now` (monotonic seconds).
+        """Pause once the buffer for Kafka is more than half full; resume once it is less than a quarter full.
 
         A pause lasts `LONGEST_PAUSE_SECONDS` at most, and the next may begin only after the buffer has emptied.
+
+        Args:
+            share: how full the buffer is, 0 to 1.
+            now: present time (monotonic seconds).
         """
         if share < RESUME_AT_SHARE:
             self._is_spent = False

@@ -11,21 +11,17 @@ from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.decimals import DecimalDoesNotFit
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import split_stream
-from backpack_streams.exchange.wire import (
-    Envelope,
-    ErrorBody,
-    UnreadableMessageError,
-    open_new_envelope,
-    parse_keeping_digits,
-)
-from backpack_streams.feed import reports
+from backpack_streams.exchange.wire import Envelope, ErrorBody, open_new_envelope
+from backpack_streams.exchange.wire_decoding import parse_keeping_digits
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.feed.candle_feed import CandleFeed
 from backpack_streams.feed.chained_feed import ChainedFeed
 from backpack_streams.feed.coverage import Break, Coverage
-from backpack_streams.feed.family import Family, RowEncoder
 from backpack_streams.feed.latest_feed import LatestFeed
-from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.stream_feed import Out, StreamFeed
+from backpack_streams.feed.stream_spec import RowEncoder, StreamSpec
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.reporter import Reporter
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +36,9 @@ class FrameRouter:
 
     def __init__(
         self,
-        families: Iterable[Family],
+        specs: Iterable[StreamSpec],
         coverage: Coverage,
-        lane: Callable[[str, bytes], Out],
+        partition_queue: Callable[[str, bytes], Out],
         encoder: Callable[[str], Encoder],
         reporter: Reporter,
         on_error_frame: Callable[[int, int, str], None],
@@ -50,9 +46,22 @@ class FrameRouter:
         carries: Callable[[str], bool] = lambda symbol: True,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._families = {family.channel: family for family in families}
+        """Prepare without streams; `want` adds them.
+
+        Args:
+            specs: the stream specs, one for each channel.
+            coverage: when each stream was covered.
+            partition_queue: returns the queue for a topic (without prefix) and a key.
+            encoder: returns the encoder of a topic (without prefix).
+            reporter: takes gaps, dead letters and statuses.
+            on_error_frame: called with socket, code and message of an error of the exchange; `NO_CODE` without a code.
+            on_unwanted: called with a stream that still delivers although it is no longer wanted.
+            carries: returns whether this producer publishes a symbol.
+            has_room: returns whether the buffer for Kafka is well below its limit.
+        """
+        self._specs = {spec.channel: spec for spec in specs}
         self._coverage = coverage
-        self._lane = lane
+        self._partition_queue = partition_queue
         self._encoder = encoder
         self._reporter = reporter
         self._on_error_frame = on_error_frame
@@ -71,36 +80,43 @@ class FrameRouter:
         self.unwanted = 0
         self.error_frames = 0
 
-    def lane(self, topic: str, key: bytes) -> Out:
-        """The partition queue for records of `key`."""
-        return self._lane(topic, key)
+    def partition_queue(self, topic: str, key: bytes) -> Out:
+        """Return the partition queue for records of `key`."""
+        return self._partition_queue(topic, key)
 
     def carries(self, symbol: str) -> bool:
-        """Whether this producer publishes the symbol."""
+        """Return whether this producer publishes the symbol."""
         return self._carries(symbol)
 
     def has_room(self) -> bool:
-        """Whether the buffer for Kafka is well below its limit."""
+        """Return whether the buffer for Kafka is well below its limit."""
         return self._has_room()
 
-    def other_link(self, link: int) -> bool:
-        """Whether another socket delivers as well."""
-        return self._coverage.other_link(link)
+    def other_socket(self, socket: int) -> bool:
+        """Return whether another socket delivers as well."""
+        return self._coverage.other_socket(socket)
 
     def open_cause(self, feed: StreamFeed) -> str | None:
-        """The reason of the stream's open gap; None while a socket covers the stream."""
+        """Return the reason of the stream's open gap; None while a socket covers the stream."""
         return self._coverage.cause(feed.name)
 
     def through(self, feed: StreamFeed) -> float | None:
-        """Until when everything sent on the stream has been received (monotonic seconds); None while no socket covers it."""
+        """Return until when everything sent on the stream has been received (monotonic seconds); None while no socket covers it."""
         return self._coverage.since(feed.name) if self.is_late else self._coverage.through(feed.name)
 
     def settled(self, feed: StreamFeed) -> None:
-        """The loss of the last break of coverage is on record, or there was none."""
+        """Record that the loss of the last break of coverage is on record, or that there was none."""
         self._coverage.settle(feed.name)
 
     def want(self, streams: Iterable[str]) -> list[StreamFeed]:
-        """Expect exactly these streams from now on. Returns the feeds of the new ones."""
+        """Expect exactly these streams from now on; return the feeds of the new ones.
+
+        Args:
+            streams: their names. A stream that was wanted before continues where it was.
+
+        Raises:
+            KeyError: a stream is of a channel without a stream spec.
+        """
         wanted = set(streams)
         for name in self.feeds.keys() - wanted:
             self._dropped[name] = self.feeds.pop(name)
@@ -113,15 +129,15 @@ class FrameRouter:
         return new
 
     def recall(self, name: str) -> StreamFeed:
-        """The feed of a stream, wanted or not. An unwanted one keeps its state until it is wanted again."""
+        """Return the feed of a stream, wanted or not. An unwanted one keeps its state until it is wanted again."""
         feed = self.feeds.get(name) or self._dropped.get(name)
         if feed is None:
             feed = self._dropped[name] = self._feed(name)
         return feed
 
     def totals(self, what: str) -> dict[str, int]:
-        """The sum of a counter of the feeds (`frames`, `published`, `duplicates`) by channel, dropped streams included."""
-        totals = dict.fromkeys(self._families, 0)
+        """Return the sum of a counter of the feeds (`frames`, `published`, `duplicates`) by channel, dropped streams included."""
+        totals = dict.fromkeys(self._specs, 0)
         for feed in self._all():
             totals[feed.kind.channel] += getattr(feed, what)
         return totals
@@ -132,7 +148,7 @@ class FrameRouter:
         if feed is not None:
             feed.uncovered(gap)
 
-    def on_frame(self, link: int, payload: bytes, received_us: int) -> None:
+    def on_frame(self, socket: int, payload: bytes, received_us: int) -> None:
         """Take one frame of one socket, received at `received_us` (microseconds since the Unix epoch).
 
         Raises nothing: what cannot be used goes on record.
@@ -146,30 +162,35 @@ class FrameRouter:
                 envelope = open_new_envelope(payload)
                 feed = self._feed_of(envelope.stream)
             except (UnreadableMessageError, KeyError):
-                self._odd(link, payload, received_us)
+                self._odd(socket, payload, received_us)
                 return
         try:
-            feed.on_data(envelope.data, link, received_us)
+            feed.on_data(envelope.data, socket, received_us)
         except BackpackStreamsError as error:
             self.lost(feed, payload, error)
 
     def _feed_of(self, stream: str) -> StreamFeed:
-        """A stream that is wanted or, for a frame received long ago, was wanted then."""
+        """Return a stream that is wanted or, for a frame received long ago, was wanted then."""
         return self._dropped[stream] if self.is_late and stream in self._dropped else self.feeds[stream]
 
     def on_tick(self, now: float, now_us: int) -> None:
-        """Time passed: seconds of the monotonic clock, microseconds since the Unix epoch."""
+        """Note that time has passed: every stream, dropped ones included, settles what has waited too long.
+
+        Args:
+            now: present time (monotonic seconds).
+            now_us: the same moment in µs since the Unix epoch.
+        """
         self.now, self.now_us = now, now_us
         for feed in self._all():  # dropped streams too: they may still have something to report
             feed.on_tick(now)
         self._reporter.on_tick()
 
     def held_since(self) -> float | None:
-        """A moment (monotonic seconds) after which every held message was sent; None if no held message counts."""
+        """Return a moment (monotonic seconds) after which every held message was sent; None if no held message counts."""
         return min((since for feed in self._all() if (since := feed.held_since()) is not None), default=None)
 
     def owes_reports(self) -> bool:
-        """Whether something is missing that no report in Kafka's buffer speaks of yet, or ever will.
+        """Return whether something is missing that no report in Kafka's buffer speaks of yet, or ever will.
 
         A lost report cannot be made again. Only the next start, which finds where the watermarks ended, puts the time since then on record.
         """
@@ -178,7 +199,15 @@ class FrameRouter:
         )
 
     def gap(self, feed: StreamFeed, reason: str, detail: str, **bounds: int | None) -> None:
-        """Put a gap of one stream on record."""
+        """Put a gap of one stream on record.
+
+        Args:
+            feed: the stream.
+            reason: a constant of `publishing.reports`.
+            detail: the cause in words.
+            bounds: `last_id`, `next_id`, `last_time_us`, `next_time_us` (µs since the Unix epoch) and `lost_records`,
+                as far as known.
+        """
         self._reporter.gap(
             stream=feed.name,
             symbol=feed.symbol,
@@ -192,7 +221,15 @@ class FrameRouter:
     def left_behind(
         self, feed: StreamFeed, since_us: int, until_us: int, reason: str, *, last_id: int | None = None
     ) -> None:
-        """Report a stream without coverage in this time (µs) whose market is gone: no message will show what was lost."""
+        """Report a stream without coverage whose market is gone: no message will show what was lost.
+
+        Args:
+            feed: the stream.
+            since_us: when its coverage ended (µs since the Unix epoch).
+            until_us: when the market was left; an earlier time than `since_us` is raised to it.
+            reason: a constant of `publishing.reports`.
+            last_id: its last id in Kafka, if it has consecutive ids.
+        """
         bounds = {"last_id": last_id, "last_time_us": since_us, "next_time_us": max(since_us, until_us)}
         self.gap(feed, reason, "nobody covered it when its market was closed or left", **bounds)
 
@@ -212,14 +249,20 @@ class FrameRouter:
 
     def _feed(self, name: str) -> StreamFeed:
         kind, symbol = split_stream(name)
-        family = self._families[kind.channel]
-        topic = family.topic(kind)
+        spec = self._specs[kind.channel]
+        topic = spec.topic(kind)
         if topic not in self._encoders:
-            self._encoders[topic] = family.encoder(self._encoder(topic))
-        return _feed_class(family)(name, kind, symbol, family, topic, self._encoders[topic], self)
+            self._encoders[topic] = spec.encoder(self._encoder(topic))
+        return _feed_class(spec)(name, kind, symbol, spec, topic, self._encoders[topic], self)
 
     def lost(self, feed: StreamFeed, payload: bytes, error: BackpackStreamsError) -> None:
-        """Put a message that could not be published on record, whole."""
+        """Put a message that could not be published on record, whole.
+
+        Args:
+            feed: its stream. If its ids are consecutive, the message is reported as a gap as well.
+            payload: the frame, or what is left of the message.
+            error: decides the reason of the dead letter.
+        """
         if isinstance(error, DecimalDoesNotFit):
             reason = reports.VALUE_DOES_NOT_FIT
         else:
@@ -235,7 +278,7 @@ class FrameRouter:
         if isinstance(feed, ChainedFeed):
             feed.unreadable()
 
-    def _odd(self, link: int, payload: bytes, received_us: int) -> None:
+    def _odd(self, socket: int, payload: bytes, received_us: int) -> None:
         """Handle error frames, frames of streams just unsubscribed, and anything that is not our message."""
         letter: dict[str, Any] = {"payload": payload, "received_us": received_us, "origin": "", "symbol": ""}
         try:
@@ -243,10 +286,12 @@ class FrameRouter:
         except UnreadableMessageError as error:
             self.unroutable += 1
             self._reporter.dead_letter(reason=reports.UNPARSABLE, detail=str(error), **letter)
-            self._on_error_frame(link, NO_CODE, str(error))  # it may be the answer of a proxy in front of the exchange
+            self._on_error_frame(
+                socket, NO_CODE, str(error)
+            )  # it may be the answer of a proxy in front of the exchange
             return
         if isinstance(message, dict) and message.get("error") is not None:
-            self._error_frame(link, message["error"], letter)
+            self._error_frame(socket, message["error"], letter)
         elif isinstance(message, dict) and isinstance(message.get("stream"), str) and message["stream"] in self.feeds:
             self.lost(self.feeds[message["stream"]], payload, UnreadableMessageError("the message carries no data"))
         else:
@@ -261,7 +306,7 @@ class FrameRouter:
             detail = "nobody here subscribed to this stream" if stream else "the message names no stream"
             self._reporter.dead_letter(reason=reports.UNKNOWN_STREAM, detail=detail, **letter)
 
-    def _error_frame(self, link: int, body: Any, letter: dict[str, Any]) -> None:
+    def _error_frame(self, socket: int, body: Any, letter: dict[str, Any]) -> None:
         self.error_frames += 1
         try:
             error = msgspec.convert(body, ErrorBody, strict=False)
@@ -270,11 +315,11 @@ class FrameRouter:
         self._reporter.dead_letter(
             reason=reports.ERROR_FRAME, detail=f"the exchange says {error.code} {error.message}", **letter
         )
-        self._on_error_frame(link, error.code, error.message)
+        self._on_error_frame(socket, error.code, error.message)
 
 
-def _feed_class(family: Family) -> Callable[..., StreamFeed]:
-    """The feed class for the streams of a stream spec."""
-    if family.candles:
+def _feed_class(spec: StreamSpec) -> Callable[..., StreamFeed]:
+    """Return the feed class for the streams of a stream spec."""
+    if spec.candles:
         return CandleFeed
-    return ChainedFeed if family.chained else LatestFeed
+    return ChainedFeed if spec.chained else LatestFeed

@@ -24,7 +24,7 @@ class Verdict(Enum):
     TAKE = auto()
     DUPLICATE = auto()
     HOLD = auto()
-    HOLE = auto()
+    GAP = auto()
     OVERLAP = auto()
     RESTARTED = auto()
 
@@ -44,9 +44,9 @@ class SocketChain(Chain, Generic[T]):
         """The held messages. `ChainedFeed` asks for them with every frame, so they are not behind another object."""
 
     def judge(self, first_id: int, last_id: int, time_us: int, others: bool, received_us: int | None = None) -> Verdict:
-        """Judge a message. After TAKE, HOLE, OVERLAP and RESTARTED the caller calls `took`, after HOLD `hold`.
+        """Judge a message. After TAKE, GAP, OVERLAP and RESTARTED the caller calls `took`, after HOLD `hold`.
 
-        HOLE: ids are missing and no socket can bring them. OVERLAP: the message begins with ids that were already published. RESTARTED: the
+        GAP: ids are missing and no socket can bring them. OVERLAP: the message begins with ids that were already published. RESTARTED: the
         ids restarted lower, at a later engine time, so it is no duplicate.
 
         Args:
@@ -70,17 +70,20 @@ class SocketChain(Chain, Generic[T]):
                 return Verdict.DUPLICATE
             if len(self.held) < HELD_AT_MOST:
                 return Verdict.HOLD
-        return Verdict.HOLE
+        return Verdict.GAP
 
     def hold(self, message: Held[T]) -> None:
         """Keep an early message."""
         self._early.hold(message)
 
     def released(self, now: float, others: bool) -> Iterator[Held[T]]:
-        """The held messages whose turn has come, in order: the ones before them were published, or the wait is over.
+        """Yield the held messages whose turn has come, in order: the ones before them were published, or the wait is over.
 
-        `now`: seconds of the monotonic clock. The caller judges each again as if only one socket were left, and calls `took` as after
-        `judge`.
+        The caller judges each again as if only one socket were left, and calls `took` as after `judge`.
+
+        Args:
+            now: present time (monotonic seconds).
+            others: whether another socket delivers as well. Otherwise nothing waits any longer.
         """
         return self._early.released(self._has_come_to, now, HOLD_SECONDS if others else -inf, HELD_AT_MOST)
 
@@ -94,13 +97,13 @@ class Waiting(NamedTuple, Generic[T]):
     time_us: int
     order_id: int
     mark: int
-    link: int
+    socket: int
     since: float
     """When it came (seconds of the monotonic clock)."""
     item: T
 
 
-_LINKS_IN_STEP = 8
+_SOCKETS_IN_STEP = 8
 """More than can exist at once."""
 
 
@@ -108,18 +111,18 @@ _LINKS_IN_STEP = 8
 class Latest(Generic[T]):
     """A stream that is only ordered, by time or by an id: the newest message matters.
 
-    A socket that starts beside another one may be ahead of it. Its messages are held until the other socket brings the same ones. From then
-    on both are in step, and a message that neither has brought before is new.
+    A socket that starts while another one delivers may be ahead of it. Its messages are held until the other socket brings the same ones.
+    From then on both are in step, and a message that neither has brought before is new.
     """
 
-    link: int | None = None
+    socket: int | None = None
     recent: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Hashes of the last published messages, each with its socket and time; they identify copies from another socket."""
     held: list[Waiting[T]] = field(default_factory=list)
     _in_step: set[int] = field(default_factory=set)
     _has_met: bool = False
 
-    def offer(self, time_us: int, link: int, mark: int, others: bool, every_message_counts: bool) -> Verdict:
+    def offer(self, time_us: int, socket: int, mark: int, others: bool, every_message_counts: bool) -> Verdict:
         """Judge a message: TAKE, DUPLICATE or HOLD. After TAKE the caller calls `took`, after HOLD `hold`.
 
         A socket that delivers alone is believed: only a copy is refused, whatever the time. Otherwise a single message an hour ahead would
@@ -127,59 +130,72 @@ class Latest(Generic[T]):
 
         Args:
             time_us: its time (µs since the Unix epoch), 0 if unknown.
-            link: the socket that brought it.
+            socket: the socket that brought it.
             mark: a hash of it.
             others: whether another socket delivers as well.
             every_message_counts: if set, delay matters more than order, and nothing is held.
         """
-        if self.is_copy(mark, link):
-            self._steps(link)
+        if self.is_copy(mark, socket):
+            self._steps(socket)
             return Verdict.DUPLICATE
         if not others:
-            self._in_step = {link}
+            self._in_step = {socket}
             return Verdict.TAKE
         if every_message_counts:
             return Verdict.TAKE
-        if any(held.mark == mark and held.link != link for held in self.held):
+        if any(held.mark == mark and held.socket != socket for held in self.held):
             self._has_met = True
-            self._steps(link)
+            self._steps(socket)
             return Verdict.DUPLICATE  # the held copy will be published
-        if link not in self._in_step:
+        if socket not in self._in_step:
             return Verdict.HOLD
-        return Verdict.DUPLICATE if link != self.link and self._is_forgotten(time_us) else Verdict.TAKE
+        return Verdict.DUPLICATE if socket != self.socket and self._is_forgotten(time_us) else Verdict.TAKE
 
-    def took(self, time_us: int, link: int, mark: int) -> None:
-        """The message was published."""
-        self.recent[mark] = link, time_us
+    def took(self, time_us: int, socket: int, mark: int) -> None:
+        """Note that a message was published.
+
+        Args:
+            time_us: its time (µs since the Unix epoch), 0 if unknown.
+            socket: the socket that brought it.
+            mark: a hash of it.
+        """
+        self.recent[mark] = socket, time_us
         if len(self.recent) > RECENT:
             del self.recent[next(iter(self.recent))]
-        self.link = link
+        self.socket = socket
 
-    def is_copy(self, mark: int, link: int) -> bool:
-        """Whether another socket than `link` has brought this message."""
-        return self.recent.get(mark, (link, 0))[0] != link
+    def is_copy(self, mark: int, socket: int) -> bool:
+        """Return whether another socket than `socket` has brought this message."""
+        return self.recent.get(mark, (socket, 0))[0] != socket
 
     def hold(self, message: Waiting[T]) -> None:
         """Keep a message of a socket that is not in step yet."""
         self.held.append(message)
 
     def released(self, now: float, others: bool) -> list[Waiting[T]]:
-        """The held messages in order, once another socket has brought one of them, or none will; empty before that."""
+        """Return the held messages in order, once another socket has brought one of them, or none will; empty before that.
+
+        Call it only while messages are held.
+
+        Args:
+            now: present time (monotonic seconds).
+            others: whether another socket delivers as well.
+        """
         is_due = not others or self._has_met or len(self.held) >= HELD_AT_MOST
         if not is_due and now - min(held.since for held in self.held) < HOLD_SECONDS:
             return []
         held, self.held, self._has_met = self.held, [], False
         for each in held:
-            self._steps(each.link)
+            self._steps(each.socket)
         return sorted(held, key=lambda each: (each.time_us, each.order_id))
 
-    def _steps(self, link: int) -> None:
-        if len(self._in_step) >= _LINKS_IN_STEP:
+    def _steps(self, socket: int) -> None:
+        if len(self._in_step) >= _SOCKETS_IN_STEP:
             self._in_step.clear()
-        self._in_step.add(link)
+        self._in_step.add(socket)
 
     def _is_forgotten(self, time_us: int) -> bool:
-        """Whether the message is older than all remembered ones; then it is a very late copy. A time of 0 is unknown."""
+        """Return whether the message is older than all remembered ones; then it is a very late copy. A time of 0 is unknown."""
         return len(self.recent) >= RECENT and 0 < time_us <= next(iter(self.recent.values()))[1]
 
 
@@ -203,7 +219,7 @@ class CandleChain:
     _overdue_since: float | None = None
 
     def misses(self, start_us: int) -> bool:
-        """Whether the candle that starts at `start_us` has not been published as closed yet."""
+        """Return whether the candle that starts at `start_us` has not been published as closed yet."""
         return self.until is None or start_us >= self.until
 
     @property
@@ -212,9 +228,13 @@ class CandleChain:
         return self._ahead is not None
 
     def took(self, start_us: int, end_us: int, is_closed: bool, now: float) -> Candles | None:
-        """Note a state of a candle that was published at `now` (seconds of the monotonic clock).
+        """Note a state of a candle that was published; return the closed candles before it that are now known to be lost.
 
-        Returns the closed candles before it that are now known to be lost.
+        Args:
+            start_us: start of the candle.
+            end_us: its end, which is the start of the next one.
+            is_closed: whether this is its final state.
+            now: when it was published (monotonic seconds).
         """
         if self.until is None:
             self.until = start_us
@@ -231,7 +251,7 @@ class CandleChain:
         return lost
 
     def overdue(self, now: float) -> Candles | None:
-        """The candles whose closed state did not come in time after a later candle had begun."""
+        """Return the candles whose closed state did not come in time after a later candle had begun."""
         if self._ahead is None or self._overdue_since is None or now - self._overdue_since < CLOSING_SECONDS:
             return None
         ahead, self._ahead, self._overdue_since = self._ahead, None, None

@@ -40,6 +40,10 @@ class Siblings:
         """Yield the event; if a stream lags behind its witness, its coverage ends when both last agreed.
 
         Whether the stream was about to follow can no longer be found out.
+
+        Args:
+            event: the streams that a socket no longer delivers, and until when it is complete.
+            feeds: the wanted streams, by name.
         """
         through: dict[float, list[str]] = {}
         for name in event.streams:
@@ -53,7 +57,13 @@ class Siblings:
             yield replace(event, streams=tuple(streams), through=end)
 
     def check(self, feeds: Mapping[str, StreamFeed], is_covered: Callable[[str], bool], now: float) -> dict[str, str]:
-        """Covered streams that lag behind, each with the evidence in words. `now`: monotonic seconds."""
+        """Return the covered streams that lag behind their witness, each with the evidence in words.
+
+        Args:
+            feeds: the wanted streams, by name.
+            is_covered: returns whether a stream is covered now.
+            now: present time (monotonic seconds).
+        """
         found: dict[str, str] = {}
         for feed in feeds.values():
             witness = _witness_of(feed, feeds)
@@ -87,7 +97,7 @@ def _witness_of(feed: StreamFeed, feeds: Mapping[str, StreamFeed]) -> StreamFeed
 
 
 def _progress(witness: StreamFeed, feed: StreamFeed) -> int:
-    """A number that grows with each movement that the sibling must show too. A decrease means nothing."""
+    """Return a number that grows with each movement that the sibling must show too. A decrease means nothing."""
     if witness.kind.channel == "bookTicker":  # its ids are those of depth updates
         return max(witness.last_published_id or 0, feed.last_published_id or 0)
     if isinstance(witness, LatestFeed):

@@ -29,7 +29,7 @@ class HeldFrame:
     `came`: the same time in monotonic seconds, or a little earlier.
     """
 
-    link: int
+    socket: int
     payload: bytes
     received_us: int
     came: float
@@ -39,6 +39,13 @@ class Start:
     """Holds frames and breaks of coverage in order. Times are monotonic seconds."""
 
     def __init__(self, now: float, limit_bytes: int = HELD_BYTES, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Begin to hold frames.
+
+        Args:
+            now: present time (monotonic seconds).
+            limit_bytes: memory at which reading should stop (`is_full`).
+            patience_seconds: how long Kafka may fail before the start fails.
+        """
         self._held: list[HeldFrame | Break] = []
         self._limit_bytes = limit_bytes
         self._began = now
@@ -54,13 +61,20 @@ class Start:
         """Whether reading should stop."""
         return self.held_bytes >= self._limit_bytes
 
-    def frame(self, link: int, payload: bytes, received_us: int, came: float) -> None:
-        """Hold a frame."""
-        self._held.append(HeldFrame(link, payload, received_us, came))
+    def frame(self, socket: int, payload: bytes, received_us: int, came: float) -> None:
+        """Hold a frame.
+
+        Args:
+            socket: the socket that brought it.
+            payload: the frame, undecoded.
+            received_us: when it was received (µs since the Unix epoch).
+            came: the same time in monotonic seconds, or a little earlier.
+        """
+        self._held.append(HeldFrame(socket, payload, received_us, came))
         self.held_bytes += len(payload) + FRAME_OVERHEAD_BYTES
 
     def brought_at(self) -> dict[str, float]:
-        """When each stream brought its newest held frame (monotonic seconds)."""
+        """Return when each stream brought its newest held frame (monotonic seconds)."""
         found: dict[str, float] = {}
         for each in self._held:
             if isinstance(each, HeldFrame) and (stream := _STREAM.search(each.payload)) is not None:
@@ -73,6 +87,10 @@ class Start:
 
     def failed(self, problem: str, now: float) -> None:
         """Note that reading Kafka failed; the caller retries until `patience_seconds` are over.
+
+        Args:
+            problem: the failure in words, for readiness and for the error.
+            now: present time (monotonic seconds).
 
         Raises:
             StartError: the patience is over. The held frames are dropped.
@@ -94,7 +112,13 @@ class Start:
     def finish(
         self, first: Iterable[Break], on_frame: Callable[[int, bytes, int], None], on_break: Callable[[Break], None]
     ) -> None:
-        """Kafka's content is known: handle the breaks that follow from it (`first`), then everything that was held, in order."""
+        """Handle the breaks that follow from Kafka's content, then everything that was held, in order.
+
+        Args:
+            first: these breaks.
+            on_frame: called with socket, payload and receive time (µs since the Unix epoch) of each frame.
+            on_break: called with each break of coverage.
+        """
         self.is_over = True
         for gap in first:
             on_break(gap)
@@ -104,4 +128,4 @@ class Start:
             if isinstance(each, Break):
                 on_break(each)
             else:
-                on_frame(each.link, each.payload, each.received_us)
+                on_frame(each.socket, each.payload, each.received_us)

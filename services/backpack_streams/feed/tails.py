@@ -50,6 +50,13 @@ class TailReader:
     """
 
     def __init__(self, connection: KafkaConnection, codec: Codec, topics: Iterable[str]) -> None:
+        """Prepare; entering connects.
+
+        Args:
+            connection: how to reach Kafka.
+            codec: decodes the records.
+            topics: full names of the topics to read.
+        """
         self.found: dict[tuple[str, str], Last] = {}
         self.untold = Untold(time.time_ns() // 1000)
         self._codec = codec
@@ -150,10 +157,15 @@ def last_of(
     interval: str | None = None,
     carries: Callable[[str], bool] = lambda _: True,
 ) -> Last | None:
-    """The last record of one symbol in a topic or, with an empty `symbol` (a stream of all markets), of any symbol that `carries`.
+    """Return the last record of one symbol in a topic; None if none was found.
 
-    Candle streams pass their interval. For a stream of all markets, a shard publishes only its own symbols, so records of other symbols do
-    not show when it last published.
+    Args:
+        tails: what was found (`TailReader.found`).
+        topic: the full name of the topic.
+        symbol: the market; empty for a stream of all markets.
+        interval: the interval of a candle stream; None for other streams.
+        carries: for a stream of all markets, returns whether a symbol is ours. A shard publishes only its own symbols,
+            so records of other symbols do not show when it last published.
     """
     if interval is not None:
         return tails.get((topic, f"{interval}.{symbol}"))

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-_HOLES_AT_MOST = 1_000
+_GAPS_AT_MOST = 1_000
 """Per stream. An exchange that leaves more gaps in its sequence than that shows them in today's gap records as well."""
 
 
@@ -29,14 +29,14 @@ class _Told(NamedTuple):
 class _Sequence:
     """The ids found of one stream, in any order, any number of times. After a restart of the ids, gaps from before it say nothing."""
 
-    __slots__ = ("_began", "_holes", "_next", "_time_us", "first", "first_received_us")
+    __slots__ = ("_began", "_gaps", "_next", "_time_us", "first", "first_received_us")
 
     def __init__(self, first: int, received_us: int) -> None:
         self.first = first
         self.first_received_us = received_us
         self._began: list[int] = []
         """When the exchange's ids restarted: half way between the last message before and the first one after, since clocks may step."""
-        self._holes: list[tuple[int, Span]] = []
+        self._gaps: list[tuple[int, Span]] = []
         """Missing ranges, each with the number of restarts before it."""
         self._next: int | None = None
         self._time_us = 0
@@ -49,41 +49,49 @@ class _Sequence:
             self._next = None
             self._began.append((self._time_us + time_us) // 2)
         if self._next is not None and span.first > self._next:
-            self._holes = [*self._holes[-_HOLES_AT_MOST:], (len(self._began), Span(self._next, span.first))]
-        elif self._holes:
+            self._gaps = [*self._gaps[-_GAPS_AT_MOST:], (len(self._began), Span(self._next, span.first))]
+        elif self._gaps:
             self._fill(span, len(self._began))
         self._next = max(self._next or span.until, span.until)
         self._time_us = max(self._time_us, time_us)
 
     def untold(self, told: Iterable[_Told]) -> list[Span]:
-        kept = self._holes
+        kept = self._gaps
         for span, time_us in told:
             self._fill(span, bisect_right(self._began, time_us) if time_us else len(self._began))
-        left, self._holes = self._holes, kept
-        return [hole for _, hole in left]
+        left, self._gaps = self._gaps, kept
+        return [gap for _, gap in left]
 
     def _fill(self, span: Span, age: int) -> None:
-        self._holes = [
-            (of, part) for of, hole in self._holes for part in (_without([hole], span) if of == age else [hole])
-        ]
+        self._gaps = [(of, part) for of, gap in self._gaps for part in (_without([gap], span) if of == age else [gap])]
 
     def _fills(self, span: Span) -> bool:
         age = len(self._began)
-        return any(of == age and span.first < hole.until and hole.first < span.until for of, hole in self._holes)
+        return any(of == age and span.first < gap.until and gap.first < span.until for of, gap in self._gaps)
 
 
 class Untold:
     """Finds unreported gaps. Pass the records of the topics and of `ops.gap`, each partition in order; then ask."""
 
     def __init__(self, now_us: int) -> None:
-        """`now_us`: the wall clock (µs since the Unix epoch). A later time was written by a clock that was wrong."""
+        """Prepare without records.
+
+        Args:
+            now_us: the wall clock (µs since the Unix epoch). A later time was written by a clock that was wrong.
+        """
         self._now_us = now_us
         self._sequences: dict[tuple[str, str], _Sequence] = {}
         self._told: dict[str, list[_Told]] = {}
         self._told_since_us: dict[str, int] = {}
 
     def record(self, topic: str, name: str, row: Mapping[str, Any]) -> None:
-        """Take a record of a sequenced stream; other records are ignored."""
+        """Take a record of a sequenced stream; other records are ignored.
+
+        Args:
+            topic: the full name of its topic.
+            name: its type: `DepthUpdate`, `Trade` or `Kline`, of which only closed ones count.
+            row: its decoded fields.
+        """
         symbol = row.get("symbol", "")
         if name == "DepthUpdate":
             span = Span(row["first_update_id"], row["last_update_id"] + 1)
@@ -111,15 +119,21 @@ class Untold:
             self._told.setdefault(row["stream"], []).append(_Told(Span(first, after), time_us))
 
     def tells_of(self, stream: str, since_us: int) -> bool:
-        """Whether a gap record of the stream begins at this moment or later."""
+        """Return whether a gap record of the stream begins at this moment or later."""
         return self._told_since_us.get(stream, 0) >= since_us
 
     def of(
         self, stream: str, topic: str, symbol: str, interval: str | None = None, covered_until_us: int | None = None
     ) -> list[Span]:
-        """The ranges of a stream that are missing in `topic` and are in none of its gap records. Candle streams pass their interval.
+        """Return the ranges of a stream that are missing in its topic and are in none of its gap records.
 
-        `covered_until_us`: when an earlier instance's coverage ended. If even the first record is later, everything before it is missing.
+        Args:
+            stream: the name of the stream, as in gap records.
+            topic: the full name of its topic.
+            symbol: the market.
+            interval: the interval of a candle stream; None for other streams.
+            covered_until_us: when an earlier instance's coverage ended (µs since the Unix epoch). If even the first
+                record is later, everything before it is missing.
         """
         sequence = self._sequences.get((topic, symbol if interval is None else f"{interval}.{symbol}"))
         if sequence is None:
@@ -131,15 +145,15 @@ class Untold:
         return before + sequence.untold(told)
 
 
-def _without(holes: Iterable[Span], span: Span) -> list[Span]:
+def _without(gaps: Iterable[Span], span: Span) -> list[Span]:
     """Remove `span` from the ranges."""
     left: list[Span] = []
-    for hole in holes:
-        if span.until <= hole.first or hole.until <= span.first:
-            left.append(hole)
+    for gap in gaps:
+        if span.until <= gap.first or gap.until <= span.first:
+            left.append(gap)
             continue
-        if hole.first < span.first:
-            left.append(Span(hole.first, span.first))
-        if span.until < hole.until:
-            left.append(Span(span.until, hole.until))
+        if gap.first < span.first:
+            left.append(Span(gap.first, span.first))
+        if span.until < gap.until:
+            left.append(Span(span.until, gap.until))
     return left

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from prometheus_client.registry import Collector
 
-from backpack_streams.bus.publisher import Lane
+from backpack_streams.bus.publisher import PartitionQueue
 from backpack_streams.errors import BusError
 from backpack_streams.feed.coverage import Coverage, Moment
-from backpack_streams.feed.measures import count, value
-from backpack_streams.feed.publishing import Publishing, now_us
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.watermarks import WATERMARK, Watermarks
+from backpack_streams.publishing.publishing import Publishing, now_us
+from backpack_streams.runtime.collectors import count, value
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,15 @@ class Vouching:
     def __init__(
         self, service: str, publishing: Publishing, router: FrameRouter, coverage: Coverage, interval_ms: int
     ) -> None:
+        """Prepare; nothing is published before `first`.
+
+        Args:
+            service: the name of the service, for the records.
+            publishing: the partition queues, the encoders and the publisher.
+            router: what is held or owed between the sockets and Kafka.
+            coverage: when each stream was covered.
+            interval_ms: time between two watermarks, in milliseconds.
+        """
         self._publishing = publishing
         self._watermarks = Watermarks(service, coverage, _Progress(publishing, router), interval_ms)
         self._interval_seconds = interval_ms / 1000
@@ -39,20 +48,25 @@ class Vouching:
     async def first(self) -> int:
         """Publish the coverage before the first record: then everything that follows in Kafka is known to be newer.
 
-        Returns the offset of the watermark.
+        Returns:
+            The offset of the watermark in its partition.
 
         Raises:
             BusError: Kafka refuses it permanently, or the publisher has failed.
         """
         row = self._watermarks.first_row(Moment(time.monotonic(), now_us()))
         self._publish(row)
-        lane = self._publishing.lane(WATERMARK, self._watermarks.instance.encode())
-        if await lane.settled():
-            raise BusError(f"Kafka refuses records of topic {lane.topic} for good; the log says why")
-        return lane.next_offset - 1
+        partition_queue = self._publishing.partition_queue(WATERMARK, self._watermarks.instance.encode())
+        if await partition_queue.settled():
+            raise BusError(f"Kafka refuses records of topic {partition_queue.topic} for good; the log says why")
+        return partition_queue.next_offset - 1
 
     def on_tick(self, now: Moment) -> None:
-        """Time passed: set a mark if one is due or coverage has changed, and publish a watermark for what Kafka has acknowledged."""
+        """Set a mark if one is due or coverage has changed, and publish a watermark for what Kafka has acknowledged.
+
+        Args:
+            now: present time.
+        """
         if now.seconds >= self._due or self._coverage.generation != self._generation:
             self._due = now.seconds + self._interval_seconds
             self._generation = self._coverage.generation
@@ -62,7 +76,10 @@ class Vouching:
             self._publish(row)
 
     async def last(self) -> None:
-        """After the sockets have closed, publish the end of coverage, so that the next instance need not wait for further watermarks."""
+        """Publish the end of coverage after the sockets have closed, so that the next instance need not wait for further watermarks.
+
+        Without an acknowledgement of everything within 5 s, this instance leaves without a last watermark.
+        """
         deadline = time.monotonic() + _SETTLE_SECONDS
         while True:
             now = Moment(time.monotonic(), now_us())
@@ -76,7 +93,7 @@ class Vouching:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def collectors(self) -> Iterable[Collector]:
-        """The collectors for /metrics."""
+        """Return the collectors for /metrics."""
 
         def age() -> float:
             return float("nan") if self._through_seconds is None else time.monotonic() - self._through_seconds
@@ -92,9 +109,9 @@ class Vouching:
 
     def _publish(self, row: dict[str, object]) -> None:
         key = self._watermarks.instance.encode()
-        lane = self._publishing.lane(WATERMARK, key)
+        partition_queue = self._publishing.partition_queue(WATERMARK, key)
         encode = self._publishing.encoder(WATERMARK)
-        if lane.append(key, encode(row), int(str(row["published_time"])) // 1000, spare=True):
+        if partition_queue.append(key, encode(row), int(str(row["published_time"])) // 1000, spare=True):
             self._watermarks.published(row)
             self.published += 1
             if self._watermarks.through is not None:
@@ -108,8 +125,8 @@ class _Progress:
         self._publisher = publishing.publisher
         self._router = router
 
-    def lanes(self) -> Iterable[Lane]:
-        return self._publisher.lanes()
+    def partition_queues(self) -> Iterable[PartitionQueue]:
+        return self._publisher.partition_queues()
 
     def held_since(self) -> float | None:
         return self._router.held_since()

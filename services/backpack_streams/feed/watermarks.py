@@ -18,7 +18,7 @@ _STATEMENT_MILLIS_AT_MOST = 60_000
 _WAITING_MARKS = 600
 
 
-class LaneProgress(Protocol):
+class QueueProgress(Protocol):
     """The progress of one partition."""
 
     topic: str
@@ -34,14 +34,14 @@ class LaneProgress(Protocol):
 class Progress(Protocol):
     """What lies between the sockets and Kafka."""
 
-    def lanes(self) -> Iterable[LaneProgress]:
-        """The partition queues written to, by full topic name."""
+    def partition_queues(self) -> Iterable[QueueProgress]:
+        """Return the partition queues written to, by full topic name."""
 
     def held_since(self) -> float | None:
-        """A moment (monotonic seconds) after which every message was sent that waits for earlier ones; None if none waits."""
+        """Return a moment (monotonic seconds) after which every message was sent that waits for earlier ones; None if none waits."""
 
     def owes_reports(self) -> bool:
-        """Whether something is missing that no report handed over speaks of yet."""
+        """Return whether something is missing that no report handed over speaks of yet."""
 
     def rejected_records(self) -> int:
         """Records that Kafka refused permanently so far; the gaps they leave are reported after the mark."""
@@ -52,7 +52,7 @@ class _Mark:
     through: Moment
     generation: int
     coverage: Sequence[dict[str, Any]]
-    waits_for: Sequence[tuple[LaneProgress, int]]
+    waits_for: Sequence[tuple[QueueProgress, int]]
     rejected: int
 
 
@@ -72,6 +72,15 @@ class Watermarks:
         interval_ms: int,
         new_id: Callable[[], str] | None = None,
     ) -> None:
+        """Start an instance with a new id.
+
+        Args:
+            service: the name of the service, for the records.
+            coverage: when each stream was covered.
+            progress: what lies between the sockets and Kafka.
+            interval_ms: time between two watermarks, in milliseconds.
+            new_id: returns the id of the instance; None for a random UUID.
+        """
         self.instance = (new_id or (lambda: uuid.uuid4().hex))()
         self.through: Moment | None = None
         self._service = service
@@ -100,35 +109,53 @@ class Watermarks:
         held = progress.held_since()
         if held is not None and held < through.seconds:
             through = now.at(held)
-        waits_for = [(lane, handed) for lane in self._lanes() if (handed := lane.handed_over) > lane.done]
+        waits_for = [
+            (partition_queue, handed)
+            for partition_queue in self._partition_queues()
+            if (handed := partition_queue.handed_over) > partition_queue.done
+        ]
         generation = self._coverage.generation
         self._marks.append(_Mark(through, generation, self._statement(), waits_for, progress.rejected_records()))
 
     def next_row(self, now: Moment) -> dict[str, Any] | None:
-        """The Watermark record that can be published now, or None. Call `published` once it has been handed over."""
+        """Return the Watermark record that can be published now, or None. Call `published` once it has been handed over.
+
+        A mark is skipped if Kafka has refused records since it was set: the report of that loss follows later.
+
+        Args:
+            now: present time, for `published_time`.
+        """
         rejected = self._progress.rejected_records()
         newest = None
-        while self._marks and all(lane.done >= handed for lane, handed in self._marks[0].waits_for):
+        while self._marks and all(
+            partition_queue.done >= handed for partition_queue, handed in self._marks[0].waits_for
+        ):
             mark = self._marks.popleft()
             if mark.rejected == rejected:
                 newest = mark
         return None if newest is None else self._row(newest, now, is_final=False)
 
     def first_row(self, now: Moment) -> dict[str, Any]:
-        """The record before anything is published: the streams covered from now on. It vouches for nothing sent until then."""
+        """Return the record before anything is published: the streams covered from now on. It vouches for nothing sent until then."""
         earliest = self._coverage.began(now)
         return self._row(_Mark(earliest, self._coverage.generation, self._statement(), (), 0), now, is_final=False)
 
     def last_row(self, now: Moment) -> dict[str, Any] | None:
-        """The instance's last record, after its sockets have closed; None if Kafka lacks something that was received."""
-        if self._progress.owes_reports() or any(lane.handed_over > lane.done for lane in self._lanes()):
+        """Return the instance's last record, after its sockets have closed; None if Kafka lacks something that was received."""
+        if self._progress.owes_reports() or any(
+            partition_queue.handed_over > partition_queue.done for partition_queue in self._partition_queues()
+        ):
             return None
         through = self._coverage.complete_through(now)
         mark = _Mark(through, self._coverage.generation, self._statement(), (), self._progress.rejected_records())
         return self._row(mark, now, is_final=True)
 
     def published(self, row: dict[str, Any]) -> None:
-        """The publisher has taken the record."""
+        """Note that the publisher has taken the record.
+
+        Args:
+            row: the record, as `first_row`, `next_row` or `last_row` returned it.
+        """
         assert self._newest is not None, "next_row or last_row made the record"
         self._sequence = row["sequence"] + 1
         self._stated = row["coverage_sequence"]
@@ -152,13 +179,20 @@ class Watermarks:
             "coverage": list(mark.coverage) if states else None,
         }
 
-    def _lanes(self) -> Iterable[LaneProgress]:
-        return (lane for lane in self._progress.lanes() if not lane.topic.endswith(WATERMARK))
+    def _partition_queues(self) -> Iterable[QueueProgress]:
+        return (
+            partition_queue
+            for partition_queue in self._progress.partition_queues()
+            if not partition_queue.topic.endswith(WATERMARK)
+        )
 
     def _offsets(self) -> list[dict[str, Any]]:
         topics: dict[str, list[int]] = {}
-        for lane in sorted(self._progress.lanes(), key=lambda lane: (lane.topic, lane.partition)):
-            topics.setdefault(lane.topic, []).append(lane.next_offset)
+        for partition_queue in sorted(
+            self._progress.partition_queues(),
+            key=lambda partition_queue: (partition_queue.topic, partition_queue.partition),
+        ):
+            topics.setdefault(partition_queue.topic, []).append(partition_queue.next_offset)
         return [{"topic": name, "next_offsets": offsets} for name, offsets in topics.items()]
 
     def _statement(self) -> Sequence[dict[str, Any]]:

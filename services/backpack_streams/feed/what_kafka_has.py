@@ -13,11 +13,11 @@ from backpack_streams.errors import CodecError
 from backpack_streams.feed.delivery import LastPublished
 from backpack_streams.feed.handover import Handover
 from backpack_streams.feed.overlap import Overlap
-from backpack_streams.feed.publishing import Publishing
 from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.feed.tails import Last, TailReader, last_of
 from backpack_streams.feed.untold import Span
 from backpack_streams.feed.watermarks import WATERMARK
+from backpack_streams.publishing.publishing import Publishing
 
 GAPS = "ops.gap"
 WATERMARKS_LOOKED_AT = 5_000
@@ -85,7 +85,7 @@ class KafkaLook:
             # A gap record outlives the start that reported it, so a later start must not report it again.
             nobody_told = {stream: until for stream, until in gone.items() if not tails.untold.tells_of(stream, until)}
             ends = dict(tails.ends)
-        chained = {feed.name for feed in known_feeds if feed.family.chained}
+        chained = {feed.name for feed in known_feeds if feed.spec.chained}
         abandoned = {
             stream: Abandoned(until, last.last_id if stream in chained and (last := found[stream]) else None)
             for stream, until in nobody_told.items()
@@ -125,11 +125,11 @@ class KafkaLook:
                     await asyncio.sleep(_LOOK_SECONDS)
 
     def _last(self, tails: TailReader, feed: StreamFeed) -> Last | None:
-        interval = feed.kind.parameter if feed.family.candles else None
+        interval = feed.kind.parameter if feed.spec.candles else None
         return last_of(tails.found, self._prefix + feed.topic, feed.symbol, interval, carries=self._carries)
 
     def _untold(self, tails: TailReader, feed: StreamFeed, covered_until_us: int | None) -> Sequence[Span]:
-        interval = feed.kind.parameter if feed.family.candles else None
+        interval = feed.kind.parameter if feed.spec.candles else None
         return tails.untold.of(feed.name, self._prefix + feed.topic, feed.symbol, interval, covered_until_us)
 
     async def _handover(self, streams: Iterable[str]) -> Handover:

@@ -3,18 +3,31 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import BookTicker, Decoder
+from backpack_streams.exchange.wire import BookTicker
+from backpack_streams.exchange.wire_decoding import Decoder
 from backpack_streams.exchange.wire_times import sane_time_us
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
+from backpack_streams.publishing.sources import WEBSOCKET
 
 _decode = Decoder(BookTicker)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one change of the best bid or ask, ordered by the depth update that caused it."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse a change of the best bid or ask. The id of the depth update that caused it orders the messages.
+
+    Args:
+        data: the JSON text of the message's `data`. A side that is empty has null as price and quantity.
+        kind: not used.
+
+    Returns:
+        The message; its time is the engine time, or else the event time (µs since the Unix epoch).
+
+    Raises:
+        UnreadableMessageError: not JSON, or a required field is missing or has an impossible value.
+    """
     message = _decode(data)
     engine_time = message.engine_time
-    return Reading(
+    return Message(
         message.update_id,
         message.update_id,
         sane_time_us(engine_time, message.event_time),
@@ -33,7 +46,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-BOOK_TICKER = Family(
+BOOK_TICKER = StreamSpec(
     channel="bookTicker",
     record="BookTicker",
     read=read,

@@ -3,21 +3,35 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, Kline, UnreadableMessageError
+from backpack_streams.exchange.wire import Kline
+from backpack_streams.exchange.wire_decoding import Decoder
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_times import micros_from_iso, sane_time_us
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
+from backpack_streams.publishing.sources import WEBSOCKET
 
 _decode = Decoder(Kline)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one state of a candle, ordered by its event time. On the wire `T` is the close time, so there is no engine time."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse a state of a candle. The event time orders the messages.
+
+    On the wire, `T` is the close time of the candle, so there is no engine time.
+
+    Args:
+        data: the JSON text of the message's `data`; start and end are ISO 8601 without a zone (UTC).
+        kind: its parameter is the interval, such as `1m`.
+
+    Raises:
+        UnreadableMessageError: not JSON, a required field is missing or has an impossible value, or the start or end is
+            not a time from 2000 to 2099.
+    """
     candle = _decode(data)
     start, end = micros_from_iso(candle.start), micros_from_iso(candle.end)
     if not (sane_time_us(start) and sane_time_us(end)):
         raise UnreadableMessageError(f"no candle goes from {candle.start} to {candle.end}")
     order = sane_time_us(candle.event_time)
-    return Reading(
+    return Message(
         order,
         order,
         order,
@@ -42,7 +56,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-KLINE = Family(
+KLINE = StreamSpec(
     channel="kline",
     record="Kline",
     read=read,

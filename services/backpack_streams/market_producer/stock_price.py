@@ -3,19 +3,30 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, StockPrice
+from backpack_streams.exchange.wire import StockPrice
+from backpack_streams.exchange.wire_decoding import Decoder
 from backpack_streams.exchange.wire_times import micros_of_any_unit, sane_time_us
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
+from backpack_streams.publishing.sources import WEBSOCKET
 
 _decode = Decoder(StockPrice)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one quote, ordered by the provider's time."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse a quote of a stock. The provider's time orders the messages.
+
+    Args:
+        data: the JSON text of the message's `data`. The exchange's documentation does not state the unit of its time: see
+            `micros_of_any_unit`. Bid, ask and session are null outside trading hours.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not JSON, or a required field is missing or has an impossible value.
+    """
     quote = _decode(data)
     event_time = micros_of_any_unit(quote.timestamp)
     order = sane_time_us(event_time)
-    return Reading(
+    return Message(
         order,
         order,
         order,
@@ -33,7 +44,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-STOCK_PRICE = Family(
+STOCK_PRICE = StreamSpec(
     channel="stockPrice",
     record="StockPrice",
     read=read,

@@ -3,23 +3,38 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, Ticker
+from backpack_streams.exchange.wire import Ticker
+from backpack_streams.exchange.wire_decoding import Decoder
 from backpack_streams.exchange.wire_times import sane_time_us
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
+from backpack_streams.publishing.sources import WEBSOCKET
 
 _decode = Decoder(Ticker)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one ticker. Fields that only REST provides are null."""
-    return reading_of(_decode(data), price_change=None, price_change_percent=None, cache_age_seconds=None)
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse a ticker: statistics of the last 24 hours, sent once a second. Fields that only REST provides are null.
+
+    Args:
+        data: the JSON text of the message's `data`.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not JSON, or a required field is missing or has an impossible value.
+    """
+    return message_of(_decode(data), price_change=None, price_change_percent=None, cache_age_seconds=None)
 
 
-def reading_of(ticker: Ticker, **more: Any) -> Reading:
-    """Make the reading of a ticker, ordered by its event time; `more` are further fields of its record."""
+def message_of(ticker: Ticker, **more: Any) -> Message:
+    """Return the message of a ticker. The event time, or else the engine time, orders the messages.
+
+    Args:
+        ticker: the parsed ticker; times are microseconds since the Unix epoch, prices and volumes text as sent.
+        more: further fields of the record.
+    """
     engine_time = ticker.engine_time
     order = sane_time_us(ticker.event_time, engine_time)
-    return Reading(
+    return Message(
         order,
         order,
         sane_time_us(engine_time, ticker.event_time),
@@ -41,7 +56,7 @@ def reading_of(ticker: Ticker, **more: Any) -> Reading:
     )
 
 
-TICKER = Family(
+TICKER = StreamSpec(
     channel="ticker",
     record="Ticker",
     read=read,

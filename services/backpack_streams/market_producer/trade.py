@@ -3,18 +3,31 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, Trade
+from backpack_streams.exchange.wire import Trade
+from backpack_streams.exchange.wire_decoding import Decoder
 from backpack_streams.exchange.wire_times import sane_time_us
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
+from backpack_streams.publishing.sources import WEBSOCKET
 
 _decode = Decoder(Trade)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one trade; the trade ids of a market are consecutive."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse a trade. The trade ids of a market are consecutive, so a missing id is a lost trade.
+
+    Args:
+        data: the JSON text of the message's `data`.
+        kind: not used.
+
+    Returns:
+        The message; its time is the engine time, or else the event time (µs since the Unix epoch).
+
+    Raises:
+        UnreadableMessageError: not JSON, or a required field is missing or has an impossible value.
+    """
     trade = _decode(data)
     engine_time = trade.engine_time
-    return Reading(
+    return Message(
         trade.trade_id,
         trade.trade_id,
         sane_time_us(engine_time, trade.event_time),
@@ -35,7 +48,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-TRADE = Family(
+TRADE = StreamSpec(
     channel="trade",
     record="Trade",
     read=read,

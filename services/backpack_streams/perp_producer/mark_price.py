@@ -3,20 +3,31 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, MarkPrice
+from backpack_streams.exchange.wire import MarkPrice
+from backpack_streams.exchange.wire_decoding import Decoder
 from backpack_streams.exchange.wire_times import sane_time_us
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
+from backpack_streams.publishing.sources import WEBSOCKET
 
 _decode = Decoder(MarkPrice)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one mark price, ordered by its event time; the wire gives the next funding time in milliseconds."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse a mark price. The event time, or else the engine time, orders the messages.
+
+    Args:
+        data: the JSON text of the message's `data`. The next funding time is in milliseconds there, and in microseconds
+            since the Unix epoch in the record. Markets without funding lack it, the funding rate and the index price.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not JSON, or a required field is missing or has an impossible value.
+    """
     message = _decode(data)
     engine_time = message.engine_time
     order = sane_time_us(message.event_time, engine_time)
     next_funding_ms = message.next_funding_time_ms
-    return Reading(
+    return Message(
         order,
         order,
         sane_time_us(engine_time, message.event_time),
@@ -35,7 +46,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-MARK_PRICE = Family(
+MARK_PRICE = StreamSpec(
     channel="markPrice",
     record="MarkPrice",
     read=read,

@@ -3,19 +3,29 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import StreamKind
-from backpack_streams.exchange.wire import Decoder, OpenInterest
+from backpack_streams.exchange.wire import OpenInterest
+from backpack_streams.exchange.wire_decoding import Decoder
 from backpack_streams.exchange.wire_times import sane_time_us
-from backpack_streams.feed.family import WEBSOCKET, Family, Reading
+from backpack_streams.feed.stream_spec import Message, StreamSpec
+from backpack_streams.publishing.sources import WEBSOCKET
 
 _decode = Decoder(OpenInterest)
 
 
-def read(data: Any, kind: StreamKind) -> Reading:
-    """Read one value, ordered by its event time."""
+def read(data: Any, kind: StreamKind) -> Message:
+    """Parse an open interest, which the exchange sends every 60 s. The event time, or else the engine time, orders the messages.
+
+    Args:
+        data: the JSON text of the message's `data`.
+        kind: not used.
+
+    Raises:
+        UnreadableMessageError: not JSON, or a required field is missing or has an impossible value.
+    """
     message = _decode(data)
     engine_time = message.engine_time
     order = sane_time_us(message.event_time, engine_time)
-    return Reading(
+    return Message(
         order,
         order,
         sane_time_us(engine_time, message.event_time),
@@ -31,7 +41,7 @@ def read(data: Any, kind: StreamKind) -> Reading:
     )
 
 
-OPEN_INTEREST = Family(
+OPEN_INTEREST = StreamSpec(
     channel="openInterest",
     record="OpenInterest",
     read=read,

@@ -43,7 +43,7 @@ class Frame:
     """A WebSocket message: when it was received (µs since the Unix epoch), the id of its socket, its bytes."""
 
     at_us: int
-    link: int
+    socket: int
     payload: bytes
 
 
@@ -78,14 +78,28 @@ class Streams:
     names: tuple[str, ...]
 
 
+SOCKET_ENDED = frozenset(
+    {
+        "socket_failed",
+        "socket_lost",
+        "socket_dead",
+        "socket_drained",
+        "socket_grace_over",
+        "socket_replaced",
+        "socket_stopped",
+    }
+)
+"""The kinds of notes after which a socket delivers nothing more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
-    """An event of a socket or a stream: `kind` is the word of the logs; `link` and `stream` are None if it concerns none."""
+    """An event of a socket or a stream: `kind` is the word of the logs; `socket` and `stream` are None if it concerns none."""
 
     at_us: int
     kind: str
     message: str
-    link: int | None = None
+    socket: int | None = None
     stream: str | None = None
 
 
@@ -107,15 +121,15 @@ class Unknown:
 Record = About | Frame | Exchange | Streams | Note | End | Unknown
 
 
-def encode_frame(at_us: int, link: int, payload: bytes) -> bytes:
+def encode_frame(at_us: int, socket: int, payload: bytes) -> bytes:
     """Encode a frame: the recorder's hot path.
 
     Args:
         at_us: when it was received, µs since the Unix epoch.
-        link: id of the socket.
+        socket: id of the socket.
         payload: its bytes, unchanged.
     """
-    return b"W %d %d %d\n%b\n" % (at_us, link, len(payload), payload)
+    return b"W %d %d %d\n%b\n" % (at_us, socket, len(payload), payload)
 
 
 def encode(record: Record) -> bytes:
@@ -125,8 +139,8 @@ def encode(record: Record) -> bytes:
         MalformedRecordError: the record is an `Unknown`.
     """
     match record:
-        case Frame(at_us, link, payload):
-            return encode_frame(at_us, link, payload)
+        case Frame(at_us, socket, payload):
+            return encode_frame(at_us, socket, payload)
         case Exchange():
             head = {"method": record.method, "target": record.target, "status": record.status}
             head |= {"sent_us": record.sent_us, "headers": dict(record.headers)}
@@ -134,8 +148,8 @@ def encode(record: Record) -> bytes:
             return _line("R", record.at_us, len(text), body=text + record.body)
         case Streams(at_us, names):
             return _line("S", at_us, body=_json(list(names)))
-        case Note(at_us, kind, message, link, stream):
-            return _line("N", at_us, body=_json({"kind": kind, "message": message, "link": link, "stream": stream}))
+        case Note(at_us, kind, message, socket, stream):
+            return _line("N", at_us, body=_json({"kind": kind, "message": message, "socket": socket, "stream": stream}))
         case About(at_us, run, part, details):
             about = {"format": FORMAT_VERSION, "run": run, "part": part, "details": dict(details)}
             return _line("A", at_us, body=_json(about))
@@ -188,7 +202,9 @@ def _record(kind: bytes, numbers: list[int], body: bytes) -> Record:
         return Streams(at_us, tuple(json.loads(body)))
     if kind == b"N":
         note = json.loads(body)
-        return Note(at_us, note["kind"], note["message"], note.get("link"), note.get("stream"))
+        # The first recordings called a socket a socket.
+        name = note["kind"].replace("socket_", "socket_", 1) if note["kind"].startswith("socket_") else note["kind"]
+        return Note(at_us, name, note["message"], note.get("socket", note.get("socket")), note.get("stream"))
     if kind == b"A":
         about = json.loads(body)
         if about["format"] > FORMAT_VERSION:

@@ -1,1 +1,1 @@
-"""The service that asks the exchange's REST API: book seeds, reference data, and what sockets missed."""
+"""The service that polls the exchange's REST API: book snapshots, reference data, and refills of what the sockets missed."""

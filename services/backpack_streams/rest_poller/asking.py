@@ -1,4 +1,4 @@
-"""Asks an endpoint of the table, page by page where it answers in pages, and reads the rows as records."""
+"""Requests the endpoints of the catalogue, page by page if needed, and reads the rows as records."""
 
 import logging
 from collections import Counter
@@ -20,11 +20,19 @@ PAGES_AT_MOST = 100
 
 
 class Asker:
-    """Asks the exchange. `histories` say how far back each history was published: pages older than that are not asked for."""
+    """Requests endpoints and merges the pages of an answer."""
 
     def __init__(
         self, rest: RestClient, codec: Codec, endpoints: Iterable[Endpoint], histories: Mapping[str, History]
     ) -> None:
+        """Prepare.
+
+        Args:
+            rest: the REST client.
+            codec: the source of the records' schemas.
+            endpoints: the endpoints that will be requested.
+            histories: by topic, how far each history is published; older pages are not requested.
+        """
         self._rest = rest
         self._histories = histories
         self._readers = {each: row_reader(each, codec) for each in endpoints}
@@ -32,12 +40,17 @@ class Asker:
         self.unknown_fields: Counter[str] = Counter()
 
     async def ask(self, endpoint: Endpoint, subject: str) -> Polled:
-        """The whole answer about one subject.
+        """Return the complete answer for one subject.
 
-        The exchange refuses a request whole when it does not know one of several kinds asked for. Then each is asked for by itself.
+        The exchange refuses a request for several kinds if it does not know one of them. The kinds are then requested
+        one by one.
+
+        Args:
+            endpoint: the endpoint.
+            subject: the symbol, empty if one request covers all.
 
         Raises:
-            RestError: no usable answer came, be it to one page only, or every kind was refused.
+            RestError: at least one page has no usable answer, or every kind was refused.
         """
         try:
             return await self._ask(endpoint, subject, endpoint.parameters)
@@ -60,7 +73,7 @@ class Asker:
             raise next(iter(refused.values()))
         for value in refused.keys() - self._refused:
             logger.warning(
-                "the exchange does not know a kind; going on without it",
+                "the exchange does not know a kind; continuing without it",
                 extra={"path": endpoint.path, "kind": value, "error": str(refused[value])},
             )
         self._refused = frozenset(refused)
@@ -88,7 +101,7 @@ class Asker:
         )
 
     def _wants_more(self, endpoint: Endpoint, subject: str, page: Rows[PolledRow]) -> bool:
-        """Whether there is another page and it may hold anything that is not published."""
+        """Whether there is a further page that may hold unpublished rows."""
         if not endpoint.page_rows or len(page.rows) + len(page.bad_rows) < endpoint.page_rows:
             return False
         if endpoint.publish is not Publish.ONCE_SETTLED or not page.rows:

@@ -1,6 +1,7 @@
-"""The REST endpoints that are polled, as one table: what is asked how often, and which record of which topic it becomes.
+"""The polled REST endpoints as one table: what to request, how often, and into which topic it goes.
 
-One more endpoint is one more row here, its topic in `bus/topics.py` and its schema, which says where each field is on the wire.
+A new endpoint needs one entry here, a topic in `bus/topics.py`, and a schema whose `wire` attributes name its fields on
+the wire.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from backpack_streams.bus.topics import topic
 from backpack_streams.exchange.limits import LimitClass, Priority
 from backpack_streams.exchange.rest_decoding import ARRAY, ONE_OBJECT, Shape
-from backpack_streams.feed.market_streams import has_channel
+from backpack_streams.markets.market_streams import has_channel
 from backpack_streams.rest_poller.settings import RestPollerSettings
 
 _HOUR_US = 3_600_000_000
@@ -20,18 +21,18 @@ _HISTORY_INTERVALS = ("1d", "1w", "1month", "1year")
 
 
 class Publish(StrEnum):
-    """What of an answer goes to the topic."""
+    """Which part of an answer is published."""
 
     CHANGES = "changes"
-    """Rows that are new or not what they were, and deletions of what is listed no more."""
+    """New and changed rows, and deletions of rows that are no longer listed."""
     EVERY_ROW = "every row"
-    """The last values, each time."""
+    """All rows, after each request."""
     ONCE_SETTLED = "once settled"
-    """Each row of a history, once it does not move any more."""
+    """Each row of a history once, when it can no longer change."""
 
 
 class Subject(StrEnum):
-    """What an endpoint is asked for, one request each."""
+    """What an endpoint is requested for; each subject needs a request of its own."""
 
     ALL = "all"
     PERPETUAL = "each perpetual"
@@ -40,25 +41,26 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row of the table.
+    """One entry of the table.
 
     Attributes:
-        path: what is asked.
-        topic: where its rows go; the topic says the record and the key.
-        interval: seconds between two polls; 0 never polls.
-        publish: what of an answer is published.
-        subject: whether one request brings all, or one is made for each symbol of a kind.
-        parameters: what is always asked along.
-        given: fields of the record that the answer does not say, because the question does.
+        path: the path to request.
+        topic: the topic of its rows, which determines the record and the key.
+        interval: seconds between two requests, 0 for none.
+        publish: which part of an answer is published.
+        subject: whether one request covers everything, or each symbol of a kind needs its own.
+        parameters: query parameters of every request.
+        given: record fields that the request determines and the answer lacks.
         shape: where in the answer the rows are.
-        page_rows: rows asked for at once where an answer comes in pages; 0 where it comes whole.
-        moving: fields of the wire that change all the time; alone they are no change.
-        time_field: field of the record that dates a row of a history.
-        newest_settles_after_us: how long after its time the newest row of a history is settled, though none follows; None: never.
-        maximum_age: seconds of age at which a cached answer is not used; None takes any.
-        by_market: whether the keys are markets, so that the choice of `--symbols` holds for them.
-        limit_class: the limit of the exchange that a request counts against.
-        priority: its place in the queue for a turn.
+        page_rows: rows per page, 0 if the answer has no pages.
+        moving: wire fields that change constantly; a change of these alone does not count.
+        time_field: the record field with the time of a row of a history.
+        newest_settles_after_us: how long after its time the newest row of a history is settled without a successor
+            (µs); None for never.
+        maximum_age: maximum age of a cached answer in seconds, None for any.
+        by_market: whether the keys are markets, so that `--symbols` applies.
+        limit_class: the exchange's rate limit that a request counts against.
+        priority: the priority while waiting for the rate limit.
     """
 
     path: str
@@ -80,29 +82,29 @@ class Endpoint:
 
     @property
     def record(self) -> str:
-        """Name of the record."""
+        """The name of the record."""
         return topic(self.topic).record
 
     @property
     def name(self) -> str:
-        """The path and what is always asked along."""
+        """The path and the fixed parameters, for messages."""
         return self.path + "".join(f" {name}={value}" for name, value in self.parameters)
 
     def given_for(self, subject: str) -> dict[str, str]:
-        """Fields of the record that the answer about `subject` does not say."""
+        """Return the record fields that the answer about `subject` lacks."""
         return dict(self.given) | ({"symbol": subject} if self.subject is not Subject.ALL else {})
 
     def key(self, record: Mapping[str, Any]) -> str:
-        """The Kafka key of a record: the fields that the topic names."""
+        """Return the Kafka key of a record: the fields that the topic names."""
         return "/".join(str(record[field]) for field in topic(self.topic).key.split("/"))
 
     def series(self, key: str) -> str:
-        """The name of the history that the rows of a key belong to."""
+        """Return the name of the history that the rows of a key belong to."""
         return "/".join([key, *(value for _, value in self.given)])
 
 
 def endpoints(settings: RestPollerSettings) -> tuple[Endpoint, ...]:
-    """Every endpoint that is polled."""
+    """Return every polled endpoint, with the intervals of the settings."""
     return (*_catalogues(settings), *_last_values(settings), *_histories(settings))
 
 
@@ -110,7 +112,7 @@ def _catalogues(settings: RestPollerSettings) -> tuple[Endpoint, ...]:
     seldom, often = settings.catalogue_refresh, settings.lending_refresh
     market_types = tuple(("marketType", each) for each in settings.market_types)
     return (
-        # An old list of markets is better than none: without one nothing starts.
+        # Any age: an old market list is better than none, because nothing starts without one.
         Endpoint("/api/v1/markets", "reference.market", settings.market_refresh, parameters=market_types, maximum_age=None),
         Endpoint("/api/v1/assets", "reference.asset", settings.asset_refresh),
         Endpoint("/api/v1/collateral", "reference.collateral", seldom),
@@ -172,20 +174,23 @@ def _histories(settings: RestPollerSettings) -> tuple[Endpoint, ...]:
 
 
 ASKED_WHEN_NEEDED: Mapping[str, tuple[str, str]] = {
-    "/api/v1/depth": ("market.book_snapshot", "asked for every book at the start, for every gap, and now and then"),
-    "/api/v1/trades": ("market.trade", "the socket brings them; asked for what it missed"),
-    "/api/v1/trades/history": ("market.trade", "the socket brings them; asked for what it missed, and by `backfill`"),
-    "/api/v1/klines": ("market.kline", "the socket brings them; asked for what it missed, and by `backfill`"),
+    "/api/v1/depth": ("market.book_snapshot", "requested for every book at startup, for every gap, and periodically"),
+    "/api/v1/trades": ("market.trade", "comes from the socket; requested for what it missed"),
+    "/api/v1/trades/history": (
+        "market.trade",
+        "comes from the socket; requested for what it missed, and by `backfill`",
+    ),
+    "/api/v1/klines": ("market.kline", "comes from the socket; requested for what it missed, and by `backfill`"),
 }
-"""Endpoints that are not polled but asked when something is missing: the topic, and when."""
+"""Endpoints that are requested on demand instead of polled: the topic, and when."""
 
 LEFT_OUT: Mapping[str, str] = {
     "/api/v1/market": "one row of `/api/v1/markets`",
     "/api/v1/ticker": "one row of `/api/v1/tickers`",
-    "/api/v1/ping": "says nothing of the exchange but that it answers, which every other answer says too",
-    "/api/v1/time": "a clock, of use only at the moment it is read: the signing producer measures its own by it",
-    "/api/v1/borrowLend/position/liquidationPrice": "an estimate for a position that the asker describes, not a catalogue",
-    "/api/v1/vault/nav": "answered to the vault's own account only, with its signature",
-    "/wapi/v1/capital/withdrawals/delay": "a setting of the asker's own account: refused with 401 without a signature",
+    "/api/v1/ping": "shows only that the exchange answers, as every other answer does",
+    "/api/v1/time": "a clock, useful only at the moment it is read: the signing producer measures its own clock by it",
+    "/api/v1/borrowLend/position/liquidationPrice": "an estimate for a position that the request describes, not a catalogue",
+    "/api/v1/vault/nav": "available only to the vault's own account, with its signature",
+    "/wapi/v1/capital/withdrawals/delay": "a setting of the requester's own account: refused with 401 without a signature",
 }
-"""Public endpoints of the exchange's OpenAPI page that become no record, and why."""
+"""Public endpoints of the exchange's OpenAPI specification that are not used, and why."""

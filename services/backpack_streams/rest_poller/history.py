@@ -1,4 +1,4 @@
-"""Fetches past trades and candles, publishes them in order, and tells what of them could not be had: for refills and for `backfill`."""
+"""Fetches past trades and candles, publishes them in order, and reports what is unavailable. Used by refills and by `backfill`."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -10,13 +10,13 @@ from backpack_streams.errors import CodecError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_decoding import BadRow, Rows
-from backpack_streams.exchange.rest_fields import FieldError, Row, decode_exact
 from backpack_streams.exchange.rest_transport import Answer
 from backpack_streams.exchange.rest_wire import FundingRate, Kline, Trade
-from backpack_streams.feed import reports
-from backpack_streams.feed.family import REST
-from backpack_streams.feed.publishing import Publishing
-from backpack_streams.rest_poller.history_rows import funding_rate_row, kline_row, trade_row
+from backpack_streams.exchange.wire_values import iso_time, whole_number
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.publishing.sources import REST
+from backpack_streams.rest_poller.history_records import funding_rate_record, kline_record, trade_record
 from backpack_streams.rest_poller.history_search import CandleSearch, TradeSearch
 from backpack_streams.sequencing.spans import Span, Spans
 
@@ -29,8 +29,14 @@ _ROWS_REMEMBERED = 10_000
 
 
 class Published(NamedTuple):
-    """What became of records, by id or time: Kafka has them, they did not fit their record, or Kafka refuses them for good. The latter
-    two are among the dead letters. Without room the rest was not even tried."""
+    """The outcome of a publication, as spans of ids or times.
+
+    Attributes:
+        spans: Kafka has them.
+        unfit: they do not fit their record; each has a dead letter.
+        rejected: Kafka refuses them for good; each has a dead letter.
+        had_room: False if the send buffer was full, so that the remaining records were not tried.
+    """
 
     spans: Spans
     unfit: Spans
@@ -39,22 +45,30 @@ class Published(NamedTuple):
 
 
 class History:
-    """What is done with past trades and candles. Topics must be open in `publishing` before the first call."""
+    """Fetches and publishes past records. Open the topics in `publishing` before the first call."""
 
     def __init__(self, publishing: Publishing, rest: RestClient, priority: Priority) -> None:
+        """Prepare.
+
+        Args:
+            publishing: the publisher, codec and reporter.
+            rest: the REST client.
+            priority: the priority of requests while waiting for the rate limit.
+        """
         self._publishing = publishing
         self._rest = rest
         self._priority = priority
         self._encoders: dict[str, Encoder] = {}
         self._told: dict[tuple[str, str, bytes], None] = {}
-        """The newest unreadable rows that became dead letters."""
+        """The newest unreadable rows that have a dead letter."""
         self.published = 0
 
     async def next_trades(self, symbol: str, search: TradeSearch) -> int | None:
-        """Asks for the next page of a search; returns when the answer came (microseconds), None if there was nothing left to ask for.
+        """Request the next page of a search. Returns when the answer came (µs since the Unix epoch), None if no page is
+        left.
 
         Raises:
-            RestError: no answer came; the page is the next one still.
+            RestError: no answer came; the next call requests the same page.
         """
         page = search.next_page()
         if page is None:
@@ -70,10 +84,11 @@ class History:
         return answer.received_time_us
 
     async def next_candles(self, symbol: str, interval: str, search: CandleSearch) -> int | None:
-        """Asks for the next page of a search; returns when the answer came (microseconds), None if there was nothing left to ask for.
+        """Request the next page of a search. Returns when the answer came (µs since the Unix epoch), None if no page is
+        left.
 
         Raises:
-            RestError: no answer came; the page is the next one still.
+            RestError: no answer came; the next call requests the same page.
         """
         page = search.next_page()
         if page is None:
@@ -86,7 +101,12 @@ class History:
         return received_us
 
     async def funding_rates(self, symbol: str, limit: int, offset: int) -> Answer[Rows[FundingRate]]:
-        """A page of funding rates, newest first; what of it cannot be read is among the dead letters.
+        """Return a page of funding rates, newest first. Unreadable rows become dead letters.
+
+        Args:
+            symbol: the market.
+            limit: rows per page.
+            offset: rows to skip, counted from the newest.
 
         Raises:
             RestError: no answer came.
@@ -96,31 +116,31 @@ class History:
         return answer
 
     async def publish_trades(self, trades: Iterable[Trade], received_us: int) -> Published:
-        """Publishes trades of one market in the order given, and waits for what becomes of them.
+        """Publish trades of one market in the given order, and wait for the outcome.
+
+        Args:
+            trades: the trades.
+            received_us: when the answer came (µs since the Unix epoch).
 
         Raises:
-            BusError: the publisher has failed, so that nobody knows what Kafka has.
+            BusError: the publisher has failed, so it is unknown what Kafka has.
         """
         ordered = [(trade.trade_id or 0, (trade.trade_id or 0) + 1, trade) for trade in trades]
-        return await self._publish(TRADE_TOPIC, ordered, trade_row, received_us)
+        return await self._publish(TRADE_TOPIC, ordered, trade_record, received_us)
 
     async def publish_candles(self, candles: Iterable[Kline], received_us: int) -> Published:
-        """Publishes closed candles of one market in the order given, and waits for what becomes of them.
-
-        Raises:
-            BusError: the publisher has failed, so that nobody knows what Kafka has.
+        """Publish closed candles of one market in the given order, and wait for the outcome. For arguments and errors see
+        `publish_trades`.
         """
         ordered = [(candle.start_us, candle.end_us, candle) for candle in candles]
-        return await self._publish(KLINE_TOPIC, ordered, kline_row, received_us)
+        return await self._publish(KLINE_TOPIC, ordered, kline_record, received_us)
 
     async def publish_funding_rates(self, rates: Iterable[FundingRate], received_us: int) -> Published:
-        """Publishes settled rates of one market in the order given, and waits for what becomes of them.
-
-        Raises:
-            BusError: the publisher has failed, so that nobody knows what Kafka has.
+        """Publish settled rates of one market in the given order, and wait for the outcome. For arguments and errors see
+        `publish_trades`.
         """
         ordered = [(rate.interval_end_us, rate.interval_end_us + 1, rate) for rate in rates]
-        return await self._publish(FUNDING_RATE_TOPIC, ordered, funding_rate_row, received_us)
+        return await self._publish(FUNDING_RATE_TOPIC, ordered, funding_rate_record, received_us)
 
     async def _publish(
         self,
@@ -129,7 +149,7 @@ class History:
         row_of: Callable[[Any, int], dict[str, Any]],
         received_us: int,
     ) -> Published:
-        """All items are of one market, so that they have one partition."""
+        """Publish (start, end, item) in order. All items are of one market, so they share a partition."""
         published, unfit, rejected = Spans(), Spans(), Spans()
         handover: Handover | None = None
         taken: list[tuple[int, int]] = []
@@ -143,7 +163,7 @@ class History:
                 unfit.add(start, end)
                 continue
             key = item.symbol.encode()
-            handover = handover or Handover(self._publishing.lane(topic, key))
+            handover = handover or Handover(self._publishing.partition_queue(topic, key))
             if not handover.append(key, value, (row["event_time"] or received_us) // 1000):
                 had_room = False
                 break
@@ -162,7 +182,7 @@ class History:
     def _tell_bad(self, path: str, symbol: str, bad_rows: Iterable[BadRow], received_us: int) -> None:
         for bad in bad_rows:
             row = path, symbol, bad.raw
-            if row not in self._told:  # who asks again gets it again
+            if row not in self._told:  # a repeated request returns it again
                 self._told[row] = None
                 self._dead_letter(path, symbol, bad.raw, bad.reason, received_us, fits=True)
         while len(self._told) > _ROWS_REMEMBERED:
@@ -183,25 +203,16 @@ class History:
 
 
 def trade_id_in(bad: BadRow) -> int | None:
-    """The id of a trade whose row cannot be read as a whole; None if that cannot be read either."""
-    try:
-        return Row(decode_exact(bad.raw)).optional_integer("id")
-    except FieldError:
-        return None
+    """Return the id in an unreadable row of a trade, None if the id is unreadable too."""
+    return bad.value("id", whole_number)
 
 
 def candle_span_in(bad: BadRow) -> Span | None:
-    """The time of a candle whose row cannot be read as a whole; None if that cannot be read either."""
-    try:
-        row = Row(decode_exact(bad.raw))
-        return row.time_us("start"), row.time_us("end")
-    except FieldError:
-        return None
+    """Return the start and end in an unreadable row of a candle (µs since the Unix epoch), None if they are unreadable too."""
+    start, end = bad.value("start", iso_time), bad.value("end", iso_time)
+    return None if start is None or end is None else (start, end)
 
 
 def rate_time_in(bad: BadRow) -> int | None:
-    """The time of a funding rate whose row cannot be read as a whole; None if that cannot be read either."""
-    try:
-        return Row(decode_exact(bad.raw)).time_us("intervalEndTimestamp")
-    except FieldError:
-        return None
+    """Return the time in an unreadable row of a funding rate (µs since the Unix epoch), None if it is unreadable too."""
+    return bad.value("intervalEndTimestamp", iso_time)

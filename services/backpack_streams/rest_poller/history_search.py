@@ -1,4 +1,4 @@
-"""How the trades or the candles of a gap are found in pages of REST answers. Sans I/O: a search says what to ask, and takes answers."""
+"""Finds the trades or candles of a gap in pages of REST answers. Sans I/O: a search chooses the next page and takes its answer."""
 
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
@@ -10,30 +10,44 @@ from backpack_streams.sequencing.spans import Span, Spans
 PAGES_AT_MOST: Final = 20
 CANDLES_A_PAGE: Final = 1_000
 SETTLING_MICROS: Final = 2_000_000
-"""A candle that ended less than this before the answer may not be final."""
+"""A candle that ended less than this before the answer may still change."""
 PAGE_MARGIN: Final = 100
-"""How many trades may happen between two requests without making a page begin after the oldest trade that it is asked for, at the least."""
+"""Minimum overlap of pages in trades, so that trades between two requests do not push the oldest wanted one off its page."""
 
 _SECOND_MICROS: Final = 1_000_000
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "month": 31 * 86_400}
 
 
 class TradePage(NamedTuple):
-    """What to ask for next. `offset` None: the newest trades, by the request that has no limit of its own."""
+    """The next page to request.
+
+    Attributes:
+        offset: trades to skip, counted from the newest; None for the newest trades, by the endpoint that does not count
+            against the historical limit.
+        limit: trades per page.
+    """
 
     offset: int | None
     limit: int
 
 
 class TradeSearch:
-    """The trades of a span of ids. The exchange counts its pages from the newest trade on, so they move on while it trades.
-
-    After the newest page, which says where the others are, the oldest come first: the exchange forgets them next, and what is before
-    `until` can be published in order on the way. With `oldest_us` (microseconds) it goes back from the newest, to no page older than that.
-    `is_open`: the span goes on to the newest trade of the first answer.
+    """Searches for the trades of a span of ids. The exchange counts pages from the newest trade, so they shift while the
+    market trades.
     """
 
     def __init__(self, span: Span, oldest_us: int | None = None, *, is_open: bool = False) -> None:
+        """Prepare.
+
+        The first page is the newest one, which shows where the others are. After that the oldest come first: the
+        exchange forgets them next, and trades before `until` can be published in order on the way.
+
+        Args:
+            span: the ids from start to before end.
+            oldest_us: if given, go back from the newest page instead, and no further than this time (µs since the Unix
+                epoch).
+            is_open: whether the span extends to the newest trade of the first answer.
+        """
         self._start, self._end = span
         self._is_open = is_open
         self._oldest_us = oldest_us
@@ -45,10 +59,12 @@ class TradeSearch:
         self._asked = TradePage(None, MOST_TRADES)
         self.found: dict[int, Trade] = {}
         self.unreadable = Spans()
-        """Ids of rows that came and cannot be read."""
+        """Ids of unreadable rows."""
+        self._answered = Spans()
+        """Ids that a page brought, readable or not."""
 
     def next_page(self) -> TradePage | None:
-        """What to ask for next; None when there is nothing left that asking could bring."""
+        """Return the next page to request; None if no page can bring anything more."""
         if self._newest is None:
             return None if self._pages else self._asked
         left = self._looked_at.missing_in(max(self._start, self.floor), min(self._end, self._newest + 1))
@@ -64,7 +80,13 @@ class TradeSearch:
         return self._asked
 
     def take(self, rows: Iterable[Trade], count: int, unreadable: Collection[int] = ()) -> None:
-        """The answer to the page asked for last, `count` rows long with those that cannot be read. `unreadable`: the ids that these say."""
+        """Take the answer to the page requested last.
+
+        Args:
+            rows: its readable trades.
+            count: the number of rows, unreadable ones included.
+            unreadable: the ids in unreadable rows.
+        """
         self._pages += 1
         offset = self._asked.offset or 0
         trades = {row.trade_id: row for row in rows if row.trade_id is not None}
@@ -82,76 +104,79 @@ class TradeSearch:
             self._margin = min(MOST_TRADES - 1, max(PAGE_MARGIN, 2 * (self._newest - before)))
         if self._is_open and self._pages == 1:
             self._end = max(self._end, self._newest + 1)
-        self.found.update((each, trade) for each, trade in trades.items() if self._start <= each < self._end)
-        for each in unreadable:
-            if self._start <= each < self._end and each not in self.found:
-                self.unreadable.add(each, each + 1)
-        # A page that begins below the ids asked for shows that there are none between.
+        for each in sorted(ids):
+            if self._start <= each < self._end:
+                self._answered.add(each, each + 1)
+                if each in trades:
+                    self.found[each] = trades[each]
+                elif each not in self.found:
+                    self.unreadable.add(each, each + 1)
+        # A page that starts below the requested ids shows that there are no others in between.
         self._looked_at.add(lowest, self._newest - offset + 1)
         if count < self._asked.limit:
             self._floor = max(self._floor, lowest)
 
     @property
     def span(self) -> Span:
-        """The ids that are searched for."""
+        """The ids being searched for, from start to before end."""
         return self._start, self._end
 
     @property
     def until(self) -> int:
-        """No page brings anything before this id any more."""
+        """No later page brings an id before this one."""
         late = self.late()
         return late[0][0] if late else self._end
 
     @property
     def lacks_nothing(self) -> bool:
-        """Whether the newest trade is the one right before the open end: nothing was missed there, as far as the exchange says."""
+        """Whether the newest trade directly precedes the open end: as far as the exchange shows, nothing was missed."""
         return self._is_open and self._newest == self._end - 2 and self.late() == [(self._end - 1, self._end)]
 
     @property
     def floor(self) -> int:
-        """No older trade than this one can be asked for."""
+        """The lowest id that can be requested."""
         return max(self._floor, (self._newest or 0) - DEEPEST_TRADE_HISTORY + 1)
 
     def late(self) -> list[Span]:
-        """The ids that no page brought, and a later one may."""
-        return self._found().missing_in(max(self._start, min(self._end, self.floor)), self._end)
+        """Return the ids that no page brought and a later request may bring."""
+        return self._answered.missing_in(max(self._start, min(self._end, self.floor)), self._end)
 
     def lost(self) -> list[Span]:
-        """The ids that no page brought, nor ever will: the exchange has moved on too far."""
-        return self._found().missing_in(self._start, min(self._end, max(self._start, self.floor)))
-
-    def _found(self) -> Spans:
-        found = Spans()
-        for each in sorted(self.found):
-            found.add(each, each + 1)
-        for span in self.unreadable:
-            found.add(*span)
-        return found
+        """Return the ids that no page brought and none will: they are past the exchange's limit."""
+        return self._answered.missing_in(self._start, min(self._end, max(self._start, self.floor)))
 
 
 class CandlePage(NamedTuple):
-    """What to ask for next, both in seconds since 1970."""
+    """The next page to request, in seconds since the Unix epoch."""
 
     start_s: int
     end_s: int
 
 
 class CandleSearch:
-    """The closed candles that start inside a span of time (microseconds since 1970)."""
+    """Searches for the closed candles that start in a span of time."""
 
     def __init__(self, span: Span, interval: str) -> None:
+        """Prepare.
+
+        Args:
+            span: start and end (µs since the Unix epoch).
+            interval: the exchange's name of the interval, e.g. `1m`.
+        """
         self._start, self._end = span
         self._page_us = length_micros(interval) * CANDLES_A_PAGE
         self._cursor = self._start
         self.found: dict[int, Kline] = {}
         self.unreadable = Spans()
-        """Times of rows that came and cannot be read."""
+        """Times of unreadable rows."""
+        self._answered = Spans()
+        """Times of the candles that a page brought, readable or not."""
 
     def next_page(self) -> CandlePage | None:
-        """What to ask for next, the same again until an answer to it was taken; None when all was."""
+        """Return the next page to request, the same one until its answer is taken; None after the last."""
         if self._cursor >= self._end:
             return None
-        # One candle more than wanted, so that it does not matter whether the exchange counts its bounds in.
+        # One candle more than needed, so that it does not matter whether the exchange includes its bounds.
         return CandlePage(self._cursor // _SECOND_MICROS, -(-self._page_end // _SECOND_MICROS))
 
     @property
@@ -159,44 +184,44 @@ class CandleSearch:
         return min(self._end, self._cursor + self._page_us)
 
     def take(self, rows: Iterable[Kline], answered_us: int, unreadable: Iterable[Span] = ()) -> None:
-        """The answer to the page asked for last, made at `answered_us`; candles that were not over by then are left out.
+        """Take the answer to the page requested last. Candles that were not over when it was made are dropped.
 
-        `unreadable`: the times of the rows that cannot be read, if they say them.
+        Args:
+            rows: the readable candles.
+            answered_us: when the exchange made the answer (µs since the Unix epoch).
+            unreadable: start and end in unreadable rows, if known.
         """
         self._cursor = self._page_end
         for start, end in unreadable:
             if self._start <= start < self._end and end + SETTLING_MICROS <= answered_us:
                 self.unreadable.add(start, end)
+                self._answered.add(start, end)
         for row in rows:
             if self._start <= row.start_us < self._end and row.end_us + SETTLING_MICROS <= answered_us:
                 self.found[row.start_us] = row
+                self._answered.add(row.start_us, row.end_us)
 
     @property
     def span(self) -> Span:
-        """The time that is searched."""
+        """The time being searched, from start to before end (µs since the Unix epoch)."""
         return self._start, self._end
 
     @property
     def until(self) -> int:
-        """No page brings anything before this moment any more."""
+        """No later page brings a candle before this time (µs since the Unix epoch)."""
         late = self.late()
         return late[0][0] if late else self._end
 
     def lost(self) -> list[Span]:
-        """The exchange forgets no candle."""
+        """Return no spans: the exchange keeps all candles."""
         return []
 
     def late(self) -> list[Span]:
-        """The times whose candles no page brought, and a later one may."""
-        found = Spans()
-        for start in sorted(self.found):
-            found.add(start, self.found[start].end_us)
-        for span in self.unreadable:
-            found.add(*span)
-        return found.missing_in(self._start, self._end)
+        """Return the times without candles that a later request may bring."""
+        return self._answered.missing_in(self._start, self._end)
 
 
 def length_micros(interval: str) -> int:
-    """The longest that a candle of an interval lasts (a month: 31 days), in microseconds."""
+    """Return the maximum length of a candle in µs (a month counts 31 days)."""
     digits = interval.rstrip("abcdefghijklmnopqrstuvwxyz")
     return int(digits) * _UNIT_SECONDS[interval[len(digits) :]] * _SECOND_MICROS

@@ -1,27 +1,27 @@
-"""What rest-poller shows on /metrics."""
+"""The metrics of rest-poller."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
-from backpack_streams.feed.measures import count, counts, named, value, values
 from backpack_streams.rest_poller.refiller import Refiller
-from backpack_streams.rest_poller.seeder import Seeder
+from backpack_streams.rest_poller.snapshot_fetcher import SnapshotFetcher
+from backpack_streams.runtime.collectors import count, counts, named, value, values
 
 MOST_FIELDS = 100
-"""Unknown fields of all answers shown by name."""
+"""Maximum number of unknown fields shown by name."""
 
 
 class PollCounts:
-    """How the polls of each path went."""
+    """Counters of requests by path."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.polls: dict[str, int] = dict.fromkeys(paths, 0)
         self.failures = dict(self.polls)
         self.stale_refused = dict(self.polls)
         self.last_success: dict[str, float] = {}
-        """When an answer was last of use (monotonic seconds)."""
+        """When the last usable answer came (monotonic seconds)."""
         self.books_wanted = 0
 
 
@@ -30,7 +30,13 @@ def polling_measures(
     intervals: Callable[[], Mapping[str, float]],
     unknown_fields: Callable[[], Mapping[str, int]],
 ) -> Iterable[Collector]:
-    """How polling goes; `intervals` and `unknown_fields` by path."""
+    """Return the metrics of polling.
+
+    Args:
+        counted: the counters.
+        intervals: returns the polling interval by path (seconds).
+        unknown_fields: returns how often each unknown field occurred.
+    """
     started_at = time.monotonic()
 
     def ages() -> dict[str, float]:
@@ -39,10 +45,13 @@ def polling_measures(
 
     return (
         counts("rest_polls", "Requests made to keep topics up to date.", "path", lambda: counted.polls),
-        counts("rest_poll_failures", "Polls that brought no answer.", "path", lambda: counted.failures),
-        values("rest_poll_interval_seconds", "How often the path is to be asked.", "path", intervals),
+        counts("rest_poll_failures", "Polls without a usable answer.", "path", lambda: counted.failures),
+        values("rest_poll_interval_seconds", "Configured interval between requests of the path.", "path", intervals),
         values(
-            "rest_answer_age_seconds", "Time since the last usable answer; since the start before one.", "path", ages
+            "rest_answer_age_seconds",
+            "Time since the last usable answer, or since the start if there was none.",
+            "path",
+            ages,
         ),
         counts("rest_stale_refused", "Answers that were too old to publish.", "path", lambda: counted.stale_refused),
         counts(
@@ -51,35 +60,41 @@ def polling_measures(
             "field",
             lambda: named(unknown_fields(), MOST_FIELDS),
         ),
-        value("books_wanted", "Open markets of ours that have a book.", lambda: counted.books_wanted),
+        value("books_wanted", "Open markets of this shard that have a book.", lambda: counted.books_wanted),
     )
 
 
-def gap_measures(seeder: Seeder, refiller: Refiller) -> Iterable[Collector]:
-    """How seeding and refilling go."""
+def gap_measures(snapshot_fetcher: SnapshotFetcher, refiller: Refiller) -> Iterable[Collector]:
+    """Return the metrics of snapshots and refills."""
     return (
         values(
             "gaps_open",
-            "Gaps that wait for their seed (depth) or their refill (trade, kline).",
+            "Gaps that wait for a snapshot (depth) or a refill (trade, kline).",
             "channel",
-            lambda: {"depth": seeder.open_requests()} | refiller.open_spans(),
+            lambda: {"depth": snapshot_fetcher.open_requests()} | refiller.open_spans(),
         ),
         values(
             "gaps_open_oldest_seconds",
-            "How long the oldest of the open gaps has waited; 0 while there is none.",
+            "How long the oldest open gap has waited; 0 if there is none.",
             "channel",
-            lambda: {"depth": seeder.oldest_open_seconds()} | refiller.oldest_open_seconds(),
+            lambda: {"depth": snapshot_fetcher.oldest_open_seconds()} | refiller.oldest_open_seconds(),
         ),
-        count("seeds", "Book seeds published.", lambda: seeder.published),
-        counts("seeds_refused", "Snapshots that were of no use as seeds.", "reason", lambda: seeder.refused),
-        count("seed_gaps_seen", "Gaps of depth streams read from the gap topic.", lambda: seeder.gaps_seen),
+        count("snapshots", "REST snapshots of books published.", lambda: snapshot_fetcher.published),
+        counts(
+            "snapshots_refused", "REST snapshots that were not published.", "reason", lambda: snapshot_fetcher.refused
+        ),
         count(
-            "seed_audits_asked", "Snapshots taken early since a book was under suspicion.", lambda: seeder.audits_asked
+            "snapshot_gaps_seen", "Gaps of depth streams read from the gap topic.", lambda: snapshot_fetcher.gaps_seen
+        ),
+        count(
+            "snapshot_audits_asked",
+            "Snapshots taken early because an audit was requested.",
+            lambda: snapshot_fetcher.audits_asked,
         ),
         count("refill_records", "Trades and candles published to fill gaps.", lambda: refiller.published),
         count(
             "refill_gaps_closed",
-            "Gaps, or parts of them, that were refilled, or that turned out to lack nothing.",
+            "Gaps, or parts of them, that were refilled or turned out to be empty.",
             lambda: refiller.gaps_refilled,
         ),
         count(
@@ -89,8 +104,8 @@ def gap_measures(seeder: Seeder, refiller: Refiller) -> Iterable[Collector]:
         ),
         counts(
             "read_failures",
-            "Times that reading from Kafka failed and began again.",
+            "How often reading from Kafka failed and was retried.",
             "reader",
-            lambda: {"seeder": seeder.read_failures, "refiller": refiller.read_failures},
+            lambda: {"snapshots": snapshot_fetcher.read_failures},
         ),
     )

@@ -1,8 +1,8 @@
-"""Which books have to be proven by a snapshot, since the coverage of their streams began anew. Sans I/O.
+"""Finds books that need a snapshot as proof because the coverage of their stream restarted. Sans I/O.
 
-A break of coverage leaves a book unproven until an update follows or a snapshot shows it. In a market that is quiet only the snapshot
-comes, and it proves the book only if the exchange was asked for it so long after the new coverage was on record that its answer, which may
-be old, is not from before.
+After a break of coverage, a book is unproven until an update follows in sequence or a snapshot confirms it. In a quiet
+market only a snapshot comes. It proves the book only if it was requested so long after the new coverage was recorded
+that the exchange's answer, which may be old, cannot predate it.
 """
 
 from collections.abc import Mapping
@@ -13,23 +13,31 @@ from backpack_streams.sequencing.coverage import watermarks_to_outlast_an_answer
 from backpack_streams.sequencing.watermarks import Instance, Instances
 
 ALIVE_SECONDS = 5.0
-"""An instance whose watermarks have not advanced for so long vouches for nothing."""
+"""An instance whose watermarks have not advanced for this long does not count as covering a stream."""
 FORGET_SECONDS = 3600.0
 
 
 class NewCoverage:
-    """Takes watermarks in the order of their topic; `now` is in monotonic seconds."""
+    """Takes watermarks in the order of their topic. `now` is in monotonic seconds."""
 
     def __init__(self) -> None:
         self._instances = Instances()
         self._since: dict[str, dict[str, int]] = {}
-        """By instance and symbol, the interval that was seen last."""
+        """By instance and symbol, the start of the newest coverage interval."""
         self._advanced: dict[str, tuple[int, float]] = {}
         self._young: dict[str, dict[str, int]] = {}
-        """By instance and symbol, the sequence of the watermark from which on an answer proves the book."""
+        """By instance and symbol, the sequence number of the watermark from which an answer proves the book."""
 
     def take(self, record: Mapping[str, Any], now: float) -> list[str]:
-        """The markets whose realtime depth stream is covered anew, by nobody else without a break, for long enough to ask for a proof."""
+        """Take a watermark. Returns the markets that are due for a proof.
+
+        A market is due if the coverage of its realtime depth stream restarted, no other instance covered it without
+        interruption, and enough time has passed.
+
+        Args:
+            record: the Watermark record.
+            now: the time (monotonic seconds).
+        """
         instance = self._instances.take(record)
         if instance is None:
             return []

@@ -1,4 +1,4 @@
-"""The shell of rest-poller: the REST client on one side, Kafka on the other, plans that decide between them."""
+"""Runs rest-poller: connects the REST client and Kafka with the plans that decide what to request."""
 
 import asyncio
 import logging
@@ -15,18 +15,18 @@ from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.limits import LimitSettings
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_errors import RestError
-from backpack_streams.feed import reports
-from backpack_streams.feed.clock_watch import ClockWatch
-from backpack_streams.feed.exchange_access import rest_settings
-from backpack_streams.feed.exchange_measures import clock_measures, rest_measures
-from backpack_streams.feed.family import REST
-from backpack_streams.feed.known_markets import KnownMarkets, ListAnswer, symbol_in
-from backpack_streams.feed.market_list import tell
-from backpack_streams.feed.market_streams import has_channel
-from backpack_streams.feed.markets import ListedMarket, Selection, shard_of
-from backpack_streams.feed.measures import shard_measures
-from backpack_streams.feed.publishing import Publishing, now_us
-from backpack_streams.feed.reporter import NO_CHANNEL
+from backpack_streams.exchange_clients.from_settings import rest_settings
+from backpack_streams.exchange_clients.measures import clock_measures, rest_measures
+from backpack_streams.markets.known_markets import KnownMarkets, ListAnswer, symbol_in
+from backpack_streams.markets.market_list import tell
+from backpack_streams.markets.market_streams import has_channel
+from backpack_streams.markets.measures import shard_measures
+from backpack_streams.markets.selection import ListedMarket, Selection, shard_of
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.clock_watch import ClockWatch
+from backpack_streams.publishing.publishing import Publishing, now_us
+from backpack_streams.publishing.reporter import NO_CHANNEL
+from backpack_streams.publishing.sources import REST
 from backpack_streams.rest_poller.asking import Asker
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject, endpoints
 from backpack_streams.rest_poller.measures import PollCounts, gap_measures, polling_measures
@@ -35,8 +35,8 @@ from backpack_streams.rest_poller.recall import recall_history, recall_reference
 from backpack_streams.rest_poller.refiller import TOPICS as REFILLED_TOPICS
 from backpack_streams.rest_poller.refiller import Refiller
 from backpack_streams.rest_poller.refreshes import Refreshes
-from backpack_streams.rest_poller.seeder import Seeder
 from backpack_streams.rest_poller.settings import RestPollerSettings
+from backpack_streams.rest_poller.snapshot_fetcher import SnapshotFetcher
 from backpack_streams.runtime.loop import BackgroundTasks
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ MARKETS = "reference.market"
 LENDING_MARKETS = "reference.borrow_lend_market"
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 60.0
 _LOOK_SECONDS = 2.0
-"""How often an endpoint looks whether there is anything yet to ask it for."""
+"""How often an endpoint without subjects checks for some."""
 _PERPETUALS = frozenset({"PERP", "IPERP"})
 
 
@@ -54,6 +54,11 @@ class Poller:
     """One rest-poller. `open` connects; `run` polls until it is told to stop."""
 
     def __init__(self, settings: RestPollerSettings) -> None:
+        """Prepare; `open` connects.
+
+        Raises:
+            UsageError: a setting is invalid, or a file that it names is unusable.
+        """
         self._settings = settings
         name = NAME if settings.shard_count == 1 else f"{NAME}-{settings.shard_index}"
         self._publishing = Publishing(name, settings, lambda _, symbol: symbol)
@@ -76,24 +81,25 @@ class Poller:
         self._asker = Asker(self._rest, self._publishing.codec, self._endpoints, self._publication.histories)
         self._recalled: dict[str, set[str]] = {}
         self._lending_markets: list[str] = []
-        self._seeder = Seeder(self._publishing, self._rest, settings)
         self._refreshes = Refreshes()
         self._background = BackgroundTasks()
         self._refiller = Refiller(self._publishing, self._rest, self._selection.takes, self._refreshes.ask)
+        self._snapshot_fetcher = SnapshotFetcher(self._publishing, self._rest, settings, self._refiller.take)
         self._known = KnownMarkets()
         self._markets: list[ListedMarket] = []
         self._clock = ExchangeClock()
         self.counts = PollCounts(each.path for each in self._endpoints)
 
     async def open(self) -> "Poller":
-        """Connects to Kafka and recalls what the reference topics hold.
+        """Connect to Kafka, recall the contents of the reference topics, and load the market list. Retries until the
+        exchange answers.
 
         Raises:
-            BackpackStreamsError: Kafka cannot be reached, or a symbol is unknown.
+            BackpackStreamsError: Kafka is unreachable, a topic is missing, or a symbol is unknown.
         """
         try:
             await self._open()
-        except BaseException:  # whatever ended the start, what was opened is closed
+        except BaseException:  # any failure: close what was opened
             await self._publishing.close()
             await self._rest.close()
             raise
@@ -115,13 +121,13 @@ class Poller:
         self._selection.check(self._markets)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Polls until `stop` is set, then hands Kafka what is left."""
+        """Poll until `stop` is set, then flush to Kafka."""
         logger.info(
-            "rate limits are shared with the other shards, and with no other program at this address",
+            "rate limits are shared with the other shards, but not with other programs at this address",
             extra={"share": self._settings.own_rate_limit_share, "shards": self._settings.shard_count},
         )
         tasks = [asyncio.create_task(self._repeat(each), name=each.name) for each in self._endpoints]
-        tasks.append(asyncio.create_task(self._seeder.run(), name="seeder"))
+        tasks.append(asyncio.create_task(self._snapshot_fetcher.run(), name="snapshots"))
         tasks.append(asyncio.create_task(self._refiller.run(), name="refiller"))
         tasks.append(asyncio.create_task(self._retry_reports(), name="reports"))
         tasks.append(asyncio.create_task(self._publishing.until_failed(), name="publisher"))
@@ -136,27 +142,27 @@ class Poller:
             await self._rest.close()
 
     def failures(self) -> list[str]:
-        """Why the service cannot go on."""
+        """Return why the service cannot continue; empty if it can."""
         return self._background.failures or self._publishing.failures()
 
     def readiness(self) -> list[str]:
-        """Why the service is not ready."""
-        reasons = [] if self._markets else ["the list of markets is not there yet"]
+        """Return why the service is not ready; empty if it is."""
+        reasons = [] if self._markets else ["the market list is not available yet"]
         return reasons + self._publishing.readiness()
 
     def collectors(self) -> Iterable[Collector]:
-        """What /metrics shows."""
+        """Return the service's metrics."""
         return (
             *self._publishing.collectors(),
             *rest_measures(self._rest),
             *clock_measures(self._clock),
             *polling_measures(self.counts, self.intervals, lambda: self._asker.unknown_fields),
-            *gap_measures(self._seeder, self._refiller),
+            *gap_measures(self._snapshot_fetcher, self._refiller),
             *shard_measures(self._settings.shard_index, self._settings.shard_count),
         )
 
     def intervals(self) -> dict[str, float]:
-        """By path that is polled, how often it is (seconds; the shortest, where it is asked for several things)."""
+        """Return the polling interval by path in seconds; the shortest if a path is polled for several topics."""
         found: dict[str, float] = {}
         for each in self._endpoints:
             if each.interval and self._subjects(each):
@@ -164,8 +170,8 @@ class Poller:
         return found
 
     def _recalls(self, endpoint: Endpoint, key: str, record: Mapping[str, Any] | None, timestamp_ms: int) -> str:
-        """What a compacted topic holds; the markets in it count as known, so that no single answer deletes them, and no older one
-        changes them.
+        """Take a record of a compacted topic. Its markets count as known, so that no single answer deletes them and no
+        older answer changes them.
         """
         if endpoint.topic == MARKETS:
             made_at = time.monotonic() - max(0, now_us() - as_of_us(record, timestamp_ms)) / 1_000_000
@@ -198,7 +204,7 @@ class Poller:
             await self._refreshes.pause(endpoint.topic, max(0.0, due - time.monotonic()))
 
     def _subjects(self, endpoint: Endpoint) -> list[str]:
-        """What the endpoint is asked for; nothing while the list of that is not there yet."""
+        """Return the endpoint's subjects; none while their list is not available."""
         if endpoint.subject is Subject.PERPETUAL:
             return self._selection.of(market for market in self._markets if market.market_type in _PERPETUALS)
         if endpoint.subject is Subject.LENDING_MARKET:
@@ -206,7 +212,7 @@ class Poller:
         return [""]
 
     async def _recall(self, endpoint: Endpoint, subjects: list[str]) -> bool:
-        """Learns how far the histories of the subjects go in the topic, those that it was not asked for before; False if it cannot."""
+        """Learn how far the histories of new subjects reach in the topic. Returns False if Kafka does not answer."""
         if endpoint.publish is not Publish.ONCE_SETTLED:
             return True
         asked = self._recalled.setdefault(endpoint.name, set())
@@ -217,13 +223,15 @@ class Poller:
             try:
                 await recall_history(self._publishing, endpoint.topic, learn, wanted)
             except BusError as error:
-                logger.warning("a history cannot be read yet", extra={"topic": endpoint.topic, "error": str(error)})
+                logger.warning(
+                    "reading a history failed; retrying", extra={"topic": endpoint.topic, "error": str(error)}
+                )
                 return False
             asked |= series
         return True
 
     async def _poll(self, endpoint: Endpoint, subject: str) -> bool:
-        """One answer and what comes of it; whether there was one of use. A failure waits for the next turn."""
+        """Request once and publish the answer. Returns whether it was usable."""
         self.counts.polls[endpoint.path] += 1
         asked_at = time.monotonic()
         try:
@@ -243,7 +251,7 @@ class Poller:
         return True
 
     def _learn(self, endpoint: Endpoint, polled: Polled, asked_at: float) -> Collection[str]:
-        """The lists of what there is to ask for. Returns the keys that stay though the answer may lack them."""
+        """Update the lists of subjects. Returns the keys to keep even if the answer lacks them."""
         if endpoint.topic == MARKETS:
             self._take_markets(polled, asked_at)
             return frozenset(market.symbol for market in self._known.markets)
@@ -262,12 +270,12 @@ class Poller:
         with_books = [market for market in self._markets if has_channel(market.market_type, "depth")]
         wanted = self._selection.of(with_books)
         self.counts.books_wanted = len(wanted)
-        self._seeder.set_open(wanted)
+        self._snapshot_fetcher.set_open(wanted)
 
     def _send(self, topic_name: str, key: bytes, value: bytes | None, timestamp_ms: int) -> bool:
-        taken = self._publishing.lane(topic_name, key).append(key, value, timestamp_ms)
+        taken = self._publishing.partition_queue(topic_name, key).append(key, value, timestamp_ms)
         if not taken:
-            logger.error("no room in the buffer; the next poll brings it again", extra={"topic": topic_name})
+            logger.error("the send buffer is full; the next poll retries", extra={"topic": topic_name})
         return taken
 
     def _is_ours(self, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""From polled rows to records on the bus: what is news is sent, and counts as published only once the buffer for Kafka took it."""
+"""Publishes what is new in polled rows. A row counts as published only once the send buffer has taken it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,23 +8,28 @@ from backpack_streams.bus.codec import Codec, Encoder
 from backpack_streams.bus.topics import topic
 from backpack_streams.errors import CodecError
 from backpack_streams.exchange.rest_decoding import BadRow, ReadRow
-from backpack_streams.exchange.rest_fields import FieldError, Row
-from backpack_streams.feed import reports
-from backpack_streams.feed.family import REST
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.sources import REST
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish
 from backpack_streams.rest_poller.changes import Dated, History, Reference, settled, told_apart_by
 from backpack_streams.rest_poller.row_reader import RowReader
 
 Send = Callable[[str, bytes, bytes | None, int], bool]
-"""Hands a record to the bus: topic, key, value (None deletes), timestamp in milliseconds. False when there is no room."""
+"""Hands over a record: topic, key, value (None deletes), timestamp (ms since the Unix epoch). Returns False if the send buffer is full."""
 DeadLetter = Callable[[Endpoint, bytes, str, int, str], None]
-"""Puts a row on record that became no record: endpoint, the row as sent, why, received time in microseconds, kind of reason."""
+"""Reports a row that does not become a record: endpoint, the row as sent, explanation, received time (µs since the Unix epoch), reason."""
 Letter = tuple[bytes, str, str]
-"""A row as sent, why it became no record, and the kind of reason."""
+"""The row as sent, the explanation, the reason."""
 
 
 class PolledRow(NamedTuple):
-    """One row of an answer: the fields of its record that it says, and its text as sent."""
+    """One row of an answer.
+
+    Attributes:
+        fields: the record fields in it.
+        raw: the row as sent.
+    """
 
     fields: dict[str, Any]
     raw: str
@@ -32,10 +37,16 @@ class PolledRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """The answer of an endpoint about one subject, all its pages together. `received_us` and `as_of_us` are microseconds.
+    """The complete answer of an endpoint for one subject, all pages merged.
 
-    `as_of_us` is when the exchange made it: the received time less the age of its cache. `is_complete`: nothing is missing of it.
-    `kinds` are those of several kinds asked for that it is about, where the exchange refused some; None for all.
+    Attributes:
+        subject: the symbol, empty if the request covers all.
+        rows: the readable rows.
+        bad_rows: the unreadable rows.
+        received_us: when the oldest page was received (µs since the Unix epoch).
+        age_seconds: the age of the exchange's cache, None if it reports none.
+        is_complete: whether nothing is missing.
+        kinds: the kinds that the answer covers, if the exchange refused others; None for all.
     """
 
     subject: str
@@ -48,36 +59,46 @@ class Polled:
 
     @property
     def as_of_us(self) -> int:
-        """When the exchange made the answer."""
+        """When the exchange made the answer (µs since the Unix epoch): the received time less the age of the cache."""
         return self.received_us - (self.age_seconds or 0) * 1_000_000
 
 
 def as_of_us(record: Mapping[str, Any] | None, timestamp_ms: int) -> int:
-    """When the exchange made the answer that a record of a compacted topic is of; of a deletion only its receipt is known."""
+    """Return when the exchange made the answer behind a record of a compacted topic (µs since the Unix epoch). For a
+    deletion only the receipt is known.
+
+    Args:
+        record: the record, None for a deletion.
+        timestamp_ms: its Kafka timestamp (ms since the Unix epoch).
+    """
     if record is None:
         return timestamp_ms * 1000
     return int(record.get("received_time") or 0) - (record.get("cache_age_seconds") or 0) * 1_000_000
 
 
 def row_reader(endpoint: Endpoint, codec: Codec) -> ReadRow[PolledRow]:
-    """Reads rows of an endpoint as its record; it raises FieldError, also for a row of a history that does not say its time."""
+    """Return a function that reads rows of an endpoint as its record.
+
+    The function raises `UnreadableMessageError`, also for a row of a history without its time.
+
+    Args:
+        endpoint: the endpoint.
+        codec: the source of the record's schema.
+    """
     read = RowReader(codec.schema(endpoint.record).document, tuple(endpoint.given_for("")))
     dated_by = endpoint.time_field if endpoint.publish is Publish.ONCE_SETTLED else None
 
-    def read_row(row: Row, raw: str) -> PolledRow:
-        fields = read(row)
+    def read_row(raw: bytes) -> tuple[PolledRow, Iterable[str]]:
+        fields, unknown = read(raw)
         if dated_by is not None and fields[dated_by] is None:
-            raise FieldError("a row of a history without its time")
-        return PolledRow(fields, raw)
+            raise UnreadableMessageError("a row of a history without its time")
+        return PolledRow(fields, raw.decode()), unknown
 
     return read_row
 
 
 class Publication:
-    """Publishes what is news of the answers of all endpoints.
-
-    `is_ours` says whether a key belongs to this shard, `selects` whether a market was chosen.
-    """
+    """Publishes what is new in the answers of all endpoints."""
 
     def __init__(
         self,
@@ -89,6 +110,17 @@ class Publication:
         is_ours: Callable[[str], bool],
         selects: Callable[[str], bool],
     ) -> None:
+        """Prepare.
+
+        Args:
+            codec: encodes the records.
+            prefix: the topic prefix.
+            endpoints: the polled endpoints.
+            send: hands over a record.
+            dead_letter: reports a row that does not become a record.
+            is_ours: whether a key belongs to this shard.
+            selects: whether a market belongs to this shard and is selected.
+        """
         self._send = send
         self._dead_letter = dead_letter
         self._is_ours = is_ours
@@ -109,9 +141,13 @@ class Publication:
                 self.histories[each.topic] = History()
 
     def publish(self, endpoint: Endpoint, polled: Polled, kept: Collection[str] = ()) -> None:
-        """Publishes what is news of an answer; what does not fit its record becomes a dead letter, once while it stays the same.
+        """Publish what is new in an answer. A row that does not fit becomes a dead letter, once as long as it stays the
+        same.
 
-        `kept` are keys of a compacted topic that are not deleted though the answer lacks them.
+        Args:
+            endpoint: the endpoint.
+            polled: its answer.
+            kept: keys of a compacted topic to keep even if the answer lacks them.
         """
         letters = [(bad.raw, bad.reason, reports.UNPARSABLE) for bad in polled.bad_rows]
         if endpoint.publish is Publish.CHANGES:
@@ -123,7 +159,14 @@ class Publication:
         self._send_letters(endpoint, polled, letters)
 
     def recalls(self, endpoint: Endpoint, key: str, record: Mapping[str, Any] | None, timestamp_ms: int) -> str:
-        """Learns what a topic holds already; returns the series of a settled row of a history, else nothing."""
+        """Take a record found in a topic. Returns the series of a settled row of a history, otherwise an empty string.
+
+        Args:
+            endpoint: the endpoint of the topic.
+            key: the Kafka key.
+            record: the record, None for a deletion.
+            timestamp_ms: its Kafka timestamp (ms since the Unix epoch).
+        """
         if endpoint.publish is Publish.CHANGES:
             raw = None if record is None else record.get("raw", "")
             if self._is_ours(key):
@@ -171,7 +214,7 @@ class Publication:
             taken, letter = self._publish_row(endpoint, polled, endpoint.key(row.row.fields), row.row, also)
             letters += letter
             if not taken and not letter:
-                stopped.add(row.series)  # none is left out: the next poll goes on here
+                stopped.add(row.series)  # rows may not be skipped: the next poll continues here
             elif row.is_settled:
                 history.said(row.series, row.time_us)
         return letters
@@ -199,7 +242,7 @@ class Publication:
     def _publish_row(
         self, endpoint: Endpoint, polled: Polled, key: str, row: PolledRow, also: Mapping[str, Any]
     ) -> tuple[bool, list[Letter]]:
-        """Whether the bus took the row; and the row and the reason, if it does not fit its record."""
+        """Publish a row. Returns whether the send buffer took it, and the row with the reason if it does not fit its record."""
         event_us = row.fields.get("event_time")
         filled_in = {
             "source": REST,

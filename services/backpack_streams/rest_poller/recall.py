@@ -1,4 +1,4 @@
-"""What the topics hold from before: reference rows, how far each history goes, how far the newest gap of each book reaches."""
+"""Reads back what the topics hold from before: reference rows and the end of each history."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,21 +9,23 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.bus.reader import Place, Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
-from backpack_streams.feed.publishing import Publishing
+from backpack_streams.publishing.publishing import Publishing
 
 logger = logging.getLogger(__name__)
 
-GAPS_RECALLED = 10_000
-
 Learn = Callable[[str, dict[str, Any] | None, int], str]
-"""Takes a key, its record (None: a deletion) and its Kafka timestamp in ms; returns the series that it says something of, or nothing."""
+"""Takes a key, its record (None: a deletion) and its timestamp (ms since the Unix epoch). Returns the record's series, "" for none."""
 
 
 async def recall_references(publishing: Publishing, learn: Mapping[str, Learn]) -> None:
-    """Reads all of the compacted topics that `learn` names.
+    """Read compacted topics completely.
+
+    Args:
+        publishing: the connection and codec.
+        learn: by topic without the prefix, what takes its records.
 
     Raises:
-        BusError: Kafka cannot be reached, or not all of it could be read.
+        BusError: Kafka is unreachable, or a topic could not be read completely.
     """
     async with Reader(publishing.connection, publishing.codec) as reader:
         for topic_name, learn_of_topic in learn.items():
@@ -41,10 +43,18 @@ async def recall_history(
     records_at_once: int = 50_000,
     records_at_most: int = 2_000_000,
 ) -> None:
-    """Reads a topic from its end backwards until `learn` has named all `wanted` series (None: to the beginning).
+    """Read a topic backwards from its end until every wanted series was found.
+
+    Args:
+        publishing: the connection and codec.
+        topic_name: the topic without the prefix.
+        learn: takes the records.
+        wanted: the series to find, None to read to the beginning.
+        records_at_once: offsets per partition and step.
+        records_at_most: the maximum of offsets per partition.
 
     Raises:
-        BusError: Kafka cannot be reached, or not all of it could be read.
+        BusError: Kafka is unreachable, or the topic could not be read completely.
     """
     missing = None if wanted is None else set(wanted)
 
@@ -82,10 +92,16 @@ async def read_records(
     ends: Mapping[Place, int],
     take: Callable[[ConsumerRecord], None],
 ) -> None:
-    """Hands every record between `starts` and `ends` to `take`; what it cannot decode is logged and passed over.
+    """Pass every record from `starts` to before `ends` to `take`. Undecodable records are logged and skipped.
+
+    Args:
+        reader: a connected reader; its assignment is replaced.
+        starts: the first offset of each partition.
+        ends: the end offset of each partition.
+        take: receives the records; a `CodecError` that it raises counts as undecodable.
 
     Raises:
-        BusError: Kafka cannot be reached, or not all of it could be read.
+        BusError: Kafka is unreachable, or the partitions could not be read completely.
     """
 
     def take_all(place: Place, records: Sequence[ConsumerRecord]) -> None:

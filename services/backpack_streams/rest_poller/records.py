@@ -1,18 +1,19 @@
-"""Books of the REST API as records."""
+"""Converts order books of the REST API to records."""
 
 from typing import Any
 
 from backpack_streams.bus.decimals import bytes_from_unscaled, unscaled_from_text
 from backpack_streams.exchange import rest_wire
-from backpack_streams.feed.family import DECIMALS, REST
+from backpack_streams.feed.stream_spec import DECIMALS
+from backpack_streams.publishing.sources import REST
 
 Row = dict[str, Any]
 
 SEED = "SEED"
-"""The origin of a BookSnapshot that is the exchange's answer; any other is made of what Kafka holds."""
+"""The `origin` of a BookSnapshot that is the exchange's answer (wire value). Any other origin is derived from Kafka."""
 
 
-def snapshot_row(
+def snapshot_record(
     snapshot: rest_wire.DepthSnapshot,
     received_us: int,
     depth_limit: int,
@@ -21,9 +22,19 @@ def snapshot_row(
     delta_offset: int,
     watermark_offset: int | None = None,
 ) -> Row:
-    """A BookSnapshot record, best levels first. A side as long as the limit may have been cut there.
+    """Return a BookSnapshot record, best levels first. A side with as many levels as the limit may be truncated.
 
-    `watermark_offset`: where the topic of watermarks ended before the exchange was asked, None where there is none.
+    Args:
+        snapshot: the exchange's answer.
+        received_us: when it was received (µs since the Unix epoch).
+        depth_limit: the requested number of levels per side.
+        delta_topic: the full name of the topic with the updates.
+        delta_partition: the partition of the market's updates.
+        delta_offset: the offset from which to read updates.
+        watermark_offset: the end of the watermark topic before the request, None if the topic does not exist.
+
+    Raises:
+        DecimalDoesNotFit: a value is not a decimal, or has too many digits.
     """
     return {
         "symbol": snapshot.symbol,
@@ -55,7 +66,7 @@ def _levels(levels: tuple[tuple[str, str], ...], descending: bool) -> list[dict[
 
 
 def is_crossed(snapshot: rest_wire.DepthSnapshot) -> bool:
-    """Whether the best bid reaches the best ask: such a snapshot is wrong."""
+    """Whether the best bid reaches the best ask, which means that the snapshot is wrong."""
     if not snapshot.bids or not snapshot.asks:
         return False
     best_bid = max(unscaled_from_text(price) for price, _ in snapshot.bids)

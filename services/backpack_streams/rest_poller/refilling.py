@@ -1,7 +1,7 @@
-"""Which gaps are to be refilled next, and what of them is still missing. Sans I/O.
+"""Decides which gaps to refill next, and tracks what is still missing. Sans I/O.
 
-The gap topic is the work list: a gap puts its bounds on the list, and a record of reason REFILLED or REFILL_INCOMPLETE takes them off.
-Who reads the topic from its beginning knows what is still to be done.
+The gap topic is the work list: a gap adds its bounds, and a record with the reason REFILLED or REFILL_INCOMPLETE
+removes them. Reading the topic from its beginning thus yields the open work.
 """
 
 import random
@@ -12,30 +12,36 @@ from typing import Any, Final
 
 from backpack_streams.backoff import Backoff
 from backpack_streams.exchange.streams import StreamKind, split_stream
-from backpack_streams.feed import reports
+from backpack_streams.publishing import reports
 from backpack_streams.sequencing.spans import Span, Spans
 
 TRADE: Final = "trade"
 KLINE: Final = "kline"
 REFILLED_CHANNELS: Final = (TRADE, KLINE)
 CONFLATED_CHANNELS: Final = frozenset({"ticker", "markPrice", "openInterest"})
-"""Streams of which the last value is worth asking for after an outage."""
+"""Streams whose last value is requested after an outage."""
 
 FIRST_RETRY_SECONDS: Final = 0.3
 LONGEST_RETRY_SECONDS: Final = 30.0
 ANSWERS_AT_MOST: Final = 7
-"""How many answers may lack what is asked for before it counts as lost: REST may be some seconds behind the socket."""
+"""How many answers may lack a span before it counts as lost: REST may be some seconds behind the socket."""
 SETTLED_SECONDS: Final = 10.0
-"""Of a time that nobody covered, an answer so long after it was known shows that nothing was missed: REST may be behind the socket."""
+"""How long after a time without coverage an answer can show that nothing was missed: REST may be behind the socket."""
 _SPANS_A_STREAM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Refill:
-    """Something to fetch: ids of trades, or candles by their start (microseconds). `answers` came before and lacked it.
+    """Something to fetch.
 
-    `is_open`: nobody covered the stream for a time, and it is not known which ids were missed, nor whether any was: all from the last one
-    of the span on, or none.
+    Attributes:
+        stream: the name of the stream.
+        span: ids of trades, or start times of candles (µs since the Unix epoch), from start to before end.
+        due: when to fetch it (monotonic seconds).
+        attempts: earlier attempts.
+        answers: earlier answers that lacked it.
+        is_open: whether the stream was not covered for a time, so that it is unknown which ids were missed, if any: all
+            from the span's last id on, or none.
     """
 
     stream: str
@@ -47,7 +53,7 @@ class Refill:
 
     @property
     def kind(self) -> StreamKind:
-        """What the stream carries."""
+        """The kind of the stream."""
         return split_stream(self.stream)[0]
 
     @property
@@ -57,14 +63,15 @@ class Refill:
 
     @property
     def is_last_answer(self) -> bool:
-        """Whether what this attempt's answer lacks is given up."""
+        """Whether everything that the next answer lacks counts as lost."""
         return self.answers + 1 >= ANSWERS_AT_MOST
 
 
 def span_of(gap: Mapping[str, Any]) -> Span | None:
-    """What is missing between the bounds of a Gap record; None for streams that are not refilled and for bounds of nothing.
+    """Return the span between the bounds of a Gap record; None for streams without refills and for empty spans.
 
-    Where the next id is not known the first trade that may be missing stands for all; what the exchange has says how many they are.
+    If the next id is unknown, the span is the first id that may be missing; the exchange's answer shows how many
+    follow.
     """
     kind, symbol = split_stream(gap["stream"])
     if not symbol:
@@ -84,27 +91,33 @@ def span_of(gap: Mapping[str, Any]) -> Span | None:
 
 
 def is_open(gap: Mapping[str, Any]) -> bool:
-    """Whether a gap says that nobody covered a stream of trades for a time, and not that something is missing."""
+    """Whether a gap states that a trade stream was not covered for a time, rather than that records are missing."""
     return (
         gap["next_id"] is None and gap.get("lost_records") is None and split_stream(gap["stream"])[0].channel == TRADE
     )
 
 
 class RefillPlan:
-    """What is missing, by stream; each stream is fetched by one at a time. Times are monotonic seconds."""
+    """The missing spans by stream. Each stream is fetched by one worker at a time. Times are monotonic seconds."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
+        """Prepare. `rng` randomizes the delays of retries."""
         self._missing: dict[str, Spans] = {}
         self._waiting: dict[str, Refill] = {}
         self._fetching: set[str] = set()
         self._open: dict[str, int] = {}
-        """By stream, the first id that may have been missed in a time that nobody covered."""
+        """By stream, the first id that may have been missed while the stream was not covered."""
         self._asked: dict[str, deque[tuple[Span, float]]] = {}
-        """By stream, what was asked for and when; it goes when the oldest is closed."""
+        """By stream, the requested spans and when each was requested; removed once the oldest is closed."""
         self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, rng)
 
     def take(self, gap: Mapping[str, Any], now: float) -> bool:
-        """A record of the gap topic. True if it asks for something."""
+        """Take a record of the gap topic. Returns whether it adds work.
+
+        Args:
+            gap: the Gap record.
+            now: the time.
+        """
         span = span_of(gap)
         if span is None:
             return False
@@ -114,7 +127,7 @@ class RefillPlan:
         if is_open(gap):
             self._open[gap["stream"]] = span[0]
         elif span[0] <= self._open.get(gap["stream"], -1) < span[1]:
-            del self._open[gap["stream"]]  # now it is known to be missing
+            del self._open[gap["stream"]]  # now known to be missing
         self._missing.setdefault(gap["stream"], Spans(_SPANS_A_STREAM)).add(*span)
         asked = self._asked.setdefault(gap["stream"], deque())
         if len(asked) < _SPANS_A_STREAM:
@@ -123,27 +136,37 @@ class RefillPlan:
         return True
 
     def extend(self, stream: str, span: Span) -> None:
-        """All of this was missed in a time that nobody covered."""
+        """Note that the whole span was missed while the stream was not covered.
+
+        Args:
+            stream: the name of the stream.
+            span: ids of trades, from start to before end.
+        """
         self._open.pop(stream, None)
         if stream in self._missing:
             self._missing[stream].add(*span)
 
     def closed(self, stream: str, span: Span) -> None:
-        """Nothing is missing any more between these bounds, or nothing that can be had."""
+        """Note that nothing in the span is missing any more, or that the rest is unavailable.
+
+        Args:
+            stream: the name of the stream.
+            span: ids of trades, or start times of candles (µs since the Unix epoch), from start to before end.
+        """
         if span[0] <= self._open.get(stream, -1) < span[1]:
             del self._open[stream]
         missing = self._missing.get(stream)
         if missing is not None:
             missing.remove(*span)
             asked = self._asked[stream]
-            while asked and missing.missing_in(*asked[0][0]) == [asked[0][0]]:  # nothing of it is missing any more
+            while asked and missing.missing_in(*asked[0][0]) == [asked[0][0]]:  # the whole span is closed
                 asked.popleft()
             if not missing:
                 del self._missing[stream], self._asked[stream]
                 self._waiting.pop(stream, None)
 
     def next(self, now: float, channel: str) -> Refill | None:
-        """What is to be fetched now of a channel: what has been due for longest."""
+        """Return the refill of a channel that has been due longest, None if none is due."""
         due = [
             refill
             for refill in self._waiting.values()
@@ -153,8 +176,8 @@ class RefillPlan:
             return None
         chosen = min(due, key=lambda refill: refill.due)
         span = self._missing[chosen.stream].first()
-        assert span is not None  # a stream with nothing missing does not wait
-        if chosen.span != span:  # another gap is the first one by now: its patience begins anew
+        assert span is not None  # only streams with missing spans wait
+        if chosen.span != span:  # another gap is first now: start counting its attempts
             chosen = Refill(chosen.stream, span, chosen.due)
         chosen = replace(chosen, is_open=self._open.get(chosen.stream) == span[1] - 1)
         del self._waiting[chosen.stream]
@@ -162,7 +185,7 @@ class RefillPlan:
         return chosen
 
     def next_due(self, channel: str) -> float | None:
-        """When something of a channel is due."""
+        """Return when the next refill of a channel is due, None if there is none."""
         due = (
             refill.due
             for refill in self._waiting.values()
@@ -171,20 +194,28 @@ class RefillPlan:
         return min(due, default=None)
 
     def done(self, refill: Refill, now: float) -> None:
-        """The attempt closed its span; what else is missing of the stream comes next."""
+        """Note that an attempt closed its span. The stream's next missing span becomes due."""
         self._fetching.discard(refill.stream)
         if refill.stream in self._missing:
             self._ask(refill.stream, now)
 
     def settles(self, refill: Refill, now: float) -> None:
-        """The attempt brought all that the exchange has, and only a time that nobody covered is left: it is asked about once more."""
+        """Note that an attempt brought all that the exchange has, so that only an open span is left. It is requested once
+        more after `SETTLED_SECONDS`.
+        """
         self.failed(refill, now, had_answer=True)
         waiting = self._waiting.get(refill.stream)
         if waiting is not None:
             self._waiting[refill.stream] = replace(waiting, due=now + SETTLED_SECONDS, answers=ANSWERS_AT_MOST - 1)
 
     def failed(self, refill: Refill, now: float, had_answer: bool) -> None:
-        """The attempt did not: it is made again later, with `had_answer` only so many times."""
+        """Note that an attempt did not close its span, and schedule the next one.
+
+        Args:
+            refill: the attempt.
+            now: the time.
+            had_answer: whether the exchange answered; such attempts are limited by `ANSWERS_AT_MOST`.
+        """
         self._fetching.discard(refill.stream)
         missing = self._missing.get(refill.stream)
         if missing is None:
@@ -200,11 +231,11 @@ class RefillPlan:
         )
 
     def open_spans(self, channel: str) -> int:
-        """Gaps of a channel that are still to be refilled."""
+        """Return how many spans of a channel are missing."""
         return sum(len(each) for stream, each in self._missing.items() if split_stream(stream)[0].channel == channel)
 
     def oldest_open_seconds(self, channel: str, now: float) -> float:
-        """For how long the oldest of them has been known; 0 while there is none."""
+        """Return how long the oldest of them has been known; 0 if there is none."""
         oldest = (
             asked[0][1] for stream, asked in self._asked.items() if asked and split_stream(stream)[0].channel == channel
         )

@@ -1,4 +1,4 @@
-"""When an endpoint is asked again: after its interval, or at once when a socket was away and its last value is wanted."""
+"""Decides when to request an endpoint again: after its interval, or at once after an outage of a stream."""
 
 import asyncio
 
@@ -10,21 +10,21 @@ TOPIC_OF_CHANNEL = {
 
 
 class Refreshes:
-    """What is wanted at once, by topic. Many markets tell of the same outage within a moment: they are one request."""
+    """Requests for immediate polls, by topic. An outage of many markets results in one request."""
 
     def __init__(self) -> None:
         self._events = {topic: asyncio.Event() for topic in TOPIC_OF_CHANNEL.values()}
         self.asked = 0
 
     def ask(self, channel: str) -> None:
-        """Streams of this channel were interrupted."""
+        """Request a poll because streams of this channel were interrupted."""
         topic = TOPIC_OF_CHANNEL[channel]
         if not self._events[topic].is_set():
             self.asked += 1
             self._events[topic].set()
 
     async def pause(self, topic: str, seconds: float) -> None:
-        """Waits `seconds`, less if the topic is wanted at once."""
+        """Wait for `seconds`, or until an immediate poll of the topic is requested."""
         event = self._events.get(topic)
         if event is None:
             await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""rest-poller: what the exchange's REST API knows, into Kafka."""
+"""The entry point of rest-poller."""
 
 from backpack_streams.rest_poller.poller import NAME, Poller
 from backpack_streams.rest_poller.settings import RestPollerSettings
@@ -6,5 +6,5 @@ from backpack_streams.runtime.service import run_service
 
 
 def main(settings: RestPollerSettings) -> int:
-    """Runs the service until a signal; returns the exit code."""
+    """Run the service until a signal arrives; returns the exit code."""
     return run_service(NAME, lambda: Poller(settings), settings, settings)

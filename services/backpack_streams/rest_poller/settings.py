@@ -1,8 +1,9 @@
-"""What rest-poller can be told."""
+"""The settings of rest-poller."""
 
 from pydantic import Field
 
-from backpack_streams.feed.settings import MarketListSettings, PublishingSettings
+from backpack_streams.markets.settings import MarketListSettings
+from backpack_streams.publishing.settings import PublishingSettings
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings, SymbolSettings, metrics_port
 
 
@@ -11,17 +12,17 @@ def _every(seconds: float, what: str) -> float:
         default=seconds,
         ge=0,
         allow_inf_nan=False,
-        description=f"seconds between two looks at {what}; 0 never looks",
+        description=f"seconds between two requests of {what}; 0 for none",
         json_schema_extra={"metavar": "SECONDS"},
     )
     return field
 
 
 class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings, MetricsSettings, LogSettings):
-    """Intervals, budgets and bounds of the poller."""
+    """Intervals, rate limits and bounds of the poller."""
 
     metrics_port: int = metrics_port(9403)
-    seed_refresh: float = _every(540.0, "each book although nothing asked for it, which is what books are audited with")
+    snapshot_refresh: float = _every(540.0, "each book without any other reason; these snapshots serve as audits")
     asset_refresh: float = _every(300.0, "the assets")
     catalogue_refresh: float = _every(
         300.0, "collateral, staking, prediction events, sessions, securities, vaults and wallets"
@@ -38,7 +39,7 @@ class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings,
         default=10_000,
         ge=2,
         le=10_000,
-        description="funding rates asked for at once, back to the last one published or the first one the exchange keeps",
+        description="funding rates per request, back to the last one published or the first one that the exchange keeps",
         json_schema_extra={"metavar": "ROWS"},
     )
     rate_limit_share: float = Field(
@@ -46,20 +47,20 @@ class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings,
         gt=0,
         le=1,
         description=(
-            "share of the exchange's rate limits to use, by all shards of --shard-count together: each takes its part of it. "
-            "Any other program at the same address has its own share, another rest-poller as well"
+            "share of the exchange's rate limits that all shards of --shard-count use together, in equal parts. "
+            "Other programs at the same address, including another rest-poller, need a share of their own"
         ),
     )
-    parallel_seeds: int = Field(default=4, ge=1, le=32, description="books asked for at the same time")
+    parallel_snapshots: int = Field(default=4, ge=1, le=32, description="books requested in parallel")
     stale_after: float = Field(
         default=60.0,
         gt=0,
         allow_inf_nan=False,
-        description="seconds of age at which a cached answer is refused",
+        description="age in seconds from which a cached answer is refused",
         json_schema_extra={"metavar": "SECONDS"},
     )
 
     @property
     def own_rate_limit_share(self) -> float:
-        """This process's part of what all shards use together."""
+        """This process's part of the share."""
         return self.rate_limit_share / self.shard_count

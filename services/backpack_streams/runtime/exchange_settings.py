@@ -38,18 +38,18 @@ class ExchangeSettings(Settings):
     )
     exchange_proxy: str | None = Field(
         default=None,
-        description="proxy to the exchange, http://, https:// or socks5://, for WebSocket and REST; none is none; "
-        "not given, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY count",
+        description="proxy to the exchange for WebSocket and REST, http://, https:// or socks5://; none connects directly; "
+        "by default, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY apply",
         json_schema_extra={"metavar": "URL|none"},
     )
     exchange_proxy_file: Path | None = Field(
         default=None,
-        description="file that holds the proxy's URL, as one with a password should be given",
+        description="file with the proxy's URL; use it for a URL with a password",
         json_schema_extra={"metavar": "FILE"},
     )
     exchange_ca_file: Path | None = Field(
         default=None,
-        description="certificates (PEM) that may sign the exchange's or the proxy's ones, besides the system's",
+        description="CA certificates (PEM) to trust for the exchange and the proxy, in addition to the system's",
         json_schema_extra={"metavar": "FILE"},
     )
 
@@ -82,9 +82,11 @@ class RestAccessSettings(ExchangeSettings):
     """Time limits of a REST call."""
 
     rest_connect_timeout: float = _seconds(5.0, "seconds to connect to the REST API, proxy and TLS included")
-    rest_read_timeout: float = _seconds(10.0, "seconds between two pieces of an answer, or of a request")
-    rest_call_timeout: float = _seconds(30.0, "seconds for a REST call from its turn on, its repeats included")
-    rest_queue_timeout: float = _seconds(300.0, "seconds that a REST call waits for its turn within the rate limits")
+    rest_read_timeout: float = _seconds(10.0, "seconds between two parts of an answer, or of a request")
+    rest_call_timeout: float = _seconds(
+        30.0, "seconds for a REST call after its wait for the rate limits, retries included"
+    )
+    rest_queue_timeout: float = _seconds(300.0, "seconds that a REST call may wait for the rate limits")
 
 
 class SocketAccessSettings(ExchangeSettings):
@@ -92,24 +94,25 @@ class SocketAccessSettings(ExchangeSettings):
 
     ws_connect_timeout: float = _seconds(10.0, "seconds until a WebSocket is open: name, TCP, proxy, TLS and handshake")
     ws_address_delay: float = _seconds(
-        0.25, "seconds without an answer from one address after which the next one is tried as well"
+        0.25, "seconds without an answer from one address after which the next one is tried in parallel"
     )
     ws_subscribe_timeout: float = _seconds(
         30.0, "seconds for the exchange to confirm a subscription, after which the socket is renewed"
     )
     ws_ping_interval: float = _seconds(
         1.0,
-        "seconds between two Pings, which prove what a socket delivered: watermarks advance no more often",
+        "seconds between two Pings, which prove what a socket has delivered; watermarks advance at most that often",
         most=2.0,
     )
     ws_ping_timeout: float = _seconds(
-        10.0, "seconds without an answer or a message after which a socket is dead; after half of it another one opens"
+        10.0,
+        "seconds without an answer or a message after which a socket counts as dead; its successor opens after half of that",
     )
     ws_close_timeout: float = _seconds(2.0, "seconds for sockets to close at the end")
     ws_grace: float = _seconds(
-        30.0, "seconds for which the exchange delivers after its Close; a new socket takes over meanwhile"
+        30.0, "seconds for which the exchange delivers after its Close, while a new socket takes over"
     )
-    ws_reconnect_cap: float = _seconds(30.0, "seconds between two tries to connect, at most")
+    ws_reconnect_cap: float = _seconds(30.0, "maximum seconds between two attempts to connect")
 
     @model_validator(mode="after")
     def _check_pings(self) -> Self:

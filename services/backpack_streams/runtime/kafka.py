@@ -1,4 +1,4 @@
-"""From settings to what speaks with Kafka: the connection and the codec."""
+"""Creates the Kafka connection and the codec from settings."""
 
 from pathlib import Path
 
@@ -12,12 +12,20 @@ from backpack_streams.runtime.settings import KafkaSettings
 
 
 def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
-    """Where Kafka is and how to log in, as the settings say."""
-    return KafkaConnection(**settings.connection_fields())
+    """Return where Kafka is and how to log in. Its files are read now, so that what replaces them later cannot stop a client from
+    being made.
+
+    Raises:
+        UsageError: the settings are mutually inconsistent, or a file is unreadable.
+        UnfitFilesError: the TLS files are invalid or do not fit together.
+    """
+    connection = KafkaConnection(**settings.connection_fields())
+    connection.client_options()
+    return connection
 
 
 def registry_connection(settings: KafkaSettings) -> RegistryConnection | None:
-    """Where the schema registry is and how to log in; None where the settings name none."""
+    """Return where the schema registry is and how to log in; None if the settings name none."""
     if settings.schema_registry_url is None:
         return None
     return RegistryConnection(
@@ -36,15 +44,22 @@ def registry_connection(settings: KafkaSettings) -> RegistryConnection | None:
 
 
 def _unless_in_a_file(secret: SecretStr | None, file: Path | None) -> str | None:
-    """What the settings read of a file at the start may have changed since: whoever connects reads it again."""
+    """Return the secret unless it comes from a file, whose contents may have changed since startup: each connection reads
+    the file again.
+    """
     return None if secret is None or file is not None else secret.get_secret_value()
 
 
 def kafka_codec(settings: KafkaSettings, *, register_schemas: bool = False) -> Codec:
-    """The codec in the framing that the settings ask for. With `register_schemas` a writer registers what is missing.
+    """Return the codec with the framing of the settings.
+
+    Args:
+        settings: the schema registry, if any.
+        register_schemas: whether a writer registers missing schemas.
 
     Raises:
-        UsageError: a schema registry is set and its client is not installed, or its TLS files cannot be used.
+        UsageError: a schema registry is set and its client is not installed.
+        UnfitFilesError: the registry's TLS files are unusable.
     """
     connection = registry_connection(settings)
     return Codec(None if connection is None else known_schemas(connection, registers=register_schemas))

@@ -36,6 +36,27 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
                 raise
 
 
+def why_not_listening(host: str, port: int, error: OSError | UnicodeError, flags: str, port_0: str) -> str:
+    """Return in one line why `listening_sockets` failed, and what to do about it.
+
+    Args:
+        host: as it was given to it.
+        port: likewise.
+        error: what it raised; a UnicodeError is a host name that DNS cannot hold.
+        flags: what `host` and `port` begin with on the command line, such as `--metrics-`.
+        port_0: what port 0 means there.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; choose another with {flags}port, or 0 for {port_0}"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"port {port} on {host} is not permitted for this user; choose one above 1023 with {flags}port"
+    # Python 3.12 and later raise an OSError without a number if no address of the host could be bound.
+    if number in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror | UnicodeError):
+        return f"{host} is not an address of this machine; choose one with {flags}host, such as localhost, or * for all"
+    return f"nothing can listen on {host} port {port}: {error}; see {flags}host and {flags}port"
+
+
 def url_host(host: str) -> str:
     """Return the first address of `host` as a client on this machine writes it in a URL."""
     first = host.split(",", maxsplit=1)[0].strip()

@@ -28,7 +28,12 @@ _RepeatKey = tuple[str, int, str]
 
 
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Send all logging of this process to `stream` (default: stderr). Replaces any earlier configuration."""
+    """Send all logging of this process to a stream. Replaces any earlier configuration.
+
+    Args:
+        settings: the level and the format.
+        stream: the destination, stderr by default.
+    """
     stream = sys.stderr if stream is None else stream
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     handler = RepeatLimitedHandler(stream)
@@ -93,6 +98,13 @@ class RepeatFilter(logging.Filter):
         window_seconds: float = REPEAT_WINDOW_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Start without events.
+
+        Args:
+            allowed: how many records of an event pass per window.
+            window_seconds: the length of a window.
+            clock: monotonic seconds.
+        """
         super().__init__()
         self._allowed = allowed
         self._window_seconds = window_seconds
@@ -127,6 +139,12 @@ class RepeatLimitedHandler(logging.StreamHandler[TextIO]):
     """A stream handler behind a `RepeatFilter` that reports suppressed records even if the event never recurs."""
 
     def __init__(self, stream: TextIO, repeats: RepeatFilter | None = None) -> None:
+        """Prepare.
+
+        Args:
+            stream: the destination.
+            repeats: the limit on repeated events, None for the default one.
+        """
         super().__init__(stream)
         self._repeats = RepeatFilter() if repeats is None else repeats
         self._next_look = 0.0

@@ -27,7 +27,16 @@ class BackgroundTasks:
         self.failures: list[str] = []
 
     async def first_to_end(self, tasks: Iterable[Task], stop: asyncio.Event, may_end: Task | None = None) -> None:
-        """Wait for the first of `tasks` to end, or for `stop`. Raise its error, or that of `may_end`, which may return earlier."""
+        """Wait for the first of `tasks` to end, or for `stop`.
+
+        Args:
+            tasks: tasks that should not end by themselves.
+            stop: set to end the service.
+            may_end: a task that may return early.
+
+        Raises:
+            BaseException: the error of the task that ended, or of `may_end`.
+        """
         stopping = asyncio.create_task(_wait(stop), name="stop")
         waiting = {*tasks, stopping} | ({may_end} if may_end is not None else set())
         try:

@@ -39,7 +39,14 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Description(NamedTuple):
-    """A metric as the documents list it; `name` is the name that Prometheus shows."""
+    """A metric as the documents list it.
+
+    Attributes:
+        name: the name that Prometheus shows.
+        kind: the kind of metric.
+        label_names: the names of its labels.
+        documentation: its help text.
+    """
 
     name: str
     kind: Kind
@@ -53,6 +60,16 @@ class OwnCollector(Collector):
     _kind: Kind = "gauge"
 
     def __init__(self, name: str, documentation: str, label_names: Sequence[str] = ()) -> None:
+        """Prepare.
+
+        Args:
+            name: the name without the project's prefix.
+            documentation: the help text.
+            label_names: the names of its labels.
+
+        Raises:
+            ValueError: not a valid metric name.
+        """
         self._name = full_name(name)
         self._documentation = documentation
         self._label_names = tuple(label_names)
@@ -70,6 +87,7 @@ class Cell:
     __slots__ = ("value",)
 
     def __init__(self) -> None:
+        """Start at 0."""
         self.value: float = 0
 
 
@@ -127,6 +145,18 @@ class ReadOnScrape(OwnCollector):
         label_names: Sequence[str] = (),
         kind: Literal["counter", "gauge"] = "gauge",
     ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            name: the name without the project's prefix.
+            documentation: the help text.
+            read: returns (labels, value) pairs; called by each scrape.
+            label_names: the names of its labels.
+            kind: the kind of metric.
+
+        Raises:
+            ValueError: not a valid metric name.
+        """
         super().__init__(name, documentation, label_names)
         self._kind = kind
         self._read = read
@@ -156,7 +186,12 @@ class HistogramCell:
         self.total = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count `value` (in the unit of the metric's name) `times` times."""
+        """Count a value.
+
+        Args:
+            value: the observation, in the unit of the metric's name.
+            times: how often to count it.
+        """
         self.counts[bisect_left(self._bounds, value)] += times
         self.total += value * times
 
@@ -173,6 +208,17 @@ class HistogramTable(OwnCollector):
         label_names: Sequence[str] = (),
         bounds: Sequence[float] = LATENCY_BUCKETS_SECONDS,
     ) -> None:
+        """Prepare.
+
+        Args:
+            name: the name without the project's prefix.
+            documentation: the help text.
+            label_names: the names of its labels.
+            bounds: the inclusive upper bounds of the buckets, in rising order.
+
+        Raises:
+            ValueError: not a valid metric name, or the bounds do not rise.
+        """
         if not bounds or list(bounds) != sorted(set(bounds)):
             raise ValueError("a histogram's bounds must rise")
         super().__init__(name, documentation, label_names)
@@ -202,15 +248,20 @@ def full_name(name: str) -> str:
     """Return `name` with the project's prefix.
 
     Raises:
-        ValueError: it does not consist of words of small letters and digits joined by `_`.
+        ValueError: it does not consist of words of lower-case letters and digits joined by `_`.
     """
     if not _METRIC_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no metric name: use small letters, digits and '_'")
+        raise ValueError(f"{name!r} is not a metric name: use lower-case letters, digits and '_'")
     return name if name.startswith(METRIC_PREFIX) else METRIC_PREFIX + name
 
 
 def new_registry(service: str, readiness: Callable[[], Sequence[str]]) -> CollectorRegistry:
-    """Return a registry with the metrics of every service: process, garbage collector, version, readiness."""
+    """Return a registry with the metrics of every service: process, garbage collector, version, readiness.
+
+    Args:
+        service: the service's name.
+        readiness: returns why the service is not ready; empty when it is.
+    """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
@@ -226,9 +277,9 @@ def service_collectors(service: str, readiness: Callable[[], Sequence[str]]) -> 
         service: its name.
         readiness: returns why the service is not ready; empty when it is.
     """
-    info = GaugeTable("service_info", "Always 1; the labels say what runs.", ("service", "version", "python"))
+    info = GaugeTable("service_info", "Always 1; the labels give name and versions.", ("service", "version", "python"))
     info.cell(service, __version__, platform.python_version()).value = 1
-    started = GaugeTable("service_start_time_seconds", "When this process began to serve, seconds since 1970.")
+    started = GaugeTable("service_start_time_seconds", "When this process started, seconds since the Unix epoch.")
     started.cell().value = time.time()
     ready = ReadOnScrape(
         "service_ready", "1 while /readyz answers 200, else 0.", lambda: [((), 0 if readiness() else 1)]
@@ -238,17 +289,27 @@ def service_collectors(service: str, readiness: Callable[[], Sequence[str]]) -> 
 
 def event_loop_lag() -> HistogramTable:
     """Return the histogram that `sample_event_loop_lag` fills."""
-    return HistogramTable("event_loop_lag_seconds", "How much later than asked for the event loop wakes.")
+    return HistogramTable("event_loop_lag_seconds", "Delay of the event loop's timers.")
 
 
 def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """Return the registry's metrics and their content type, in the format that the Accept header asks for."""
+    """Return the registry's metrics and their content type.
+
+    Args:
+        registry: the metrics.
+        accept: the Accept header, which selects the format.
+    """
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
 
 
 async def sample_event_loop_lag(lag: HistogramCell, interval_seconds: float = LAG_SAMPLE_SECONDS) -> None:
-    """Observe by how many seconds the loop wakes a sleeping task too late, until cancelled."""
+    """Observe the delay of the event loop's timers until cancelled.
+
+    Args:
+        lag: receives the delays (seconds).
+        interval_seconds: the time between two observations.
+    """
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + interval_seconds

@@ -7,9 +7,13 @@ _CLOSE_ENOUGH = 0.6
 
 
 def nearest(name: str, candidates: Collection[str]) -> str:
-    """Return the words `; did you mean 'x'?` for the candidate closest to `name`, or an empty string if none is close.
+    """Return the words `; did you mean 'x'?` for the name closest to a misspelt one, or an empty string if none is close.
 
-    `-` and `_` count as equal, and so do small and capital letters.
+    `-` and `_` count as equal, and so do lower and upper case.
+
+    Args:
+        name: the misspelt name.
+        candidates: the known names.
     """
     by_form = {_form(candidate): candidate for candidate in sorted(candidates)}
     found = difflib.get_close_matches(_form(name), by_form, n=1, cutoff=_CLOSE_ENOUGH)

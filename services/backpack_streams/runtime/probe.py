@@ -15,7 +15,11 @@ TIMEOUT_SECONDS = 3.0
 
 
 def probe(url: str) -> str:
-    """Return in one line why the answer at `url` is not a good one; empty if it is."""
+    """Return in one line why the answer at `url` is not a good one; empty if it is.
+
+    Args:
+        url: the address of a service's /healthz.
+    """
     # No proxy: the service runs on this machine, whatever the environment says about proxies.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

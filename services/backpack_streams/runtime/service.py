@@ -6,18 +6,20 @@ import functools
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Protocol
 
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from backpack_streams import __version__
 from backpack_streams.errors import BackpackStreamsError
-from backpack_streams.runtime.http import HealthAnswers, HealthServer
+from backpack_streams.runtime.health import HealthAnswers, health_server
 from backpack_streams.runtime.logging import configure_logging
 from backpack_streams.runtime.loop import loop_factory
 from backpack_streams.runtime.metrics import event_loop_lag, new_registry, render, sample_event_loop_lag
 from backpack_streams.runtime.settings import LogSettings, MetricsSettings
+from backpack_streams.runtime.start_attempts import StartAttempts
 
 EXIT_FAILED = 1
 SIGNAL_EXIT_BASE = 128  # shells report death by signal N as 128 + N
@@ -29,7 +31,12 @@ class Service(Protocol):
     """What the process needs of a service that it runs."""
 
     async def open(self) -> object:
-        """Connect and load what is needed, however long that takes. A signal cancels it; then it closes what it opened."""
+        """Connect and load what is needed, however long that takes. If it fails or is cancelled, it closes what it opened.
+
+        Raises:
+            KafkaUnreachableError: Kafka is down; another service is built and opened later.
+            BackpackStreamsError: the service cannot start.
+        """
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then flush what is unsent and return. An earlier return is a failure."""
@@ -56,9 +63,15 @@ def run_service(
 ) -> int:
     """Run a service until SIGTERM or SIGINT; return the process's exit code.
 
-    The event loop calls `build`, then opens the service; a signal during that cancels it. The first signal makes the service flush
-    and leave (exit code 0), a second one ends the process at once (143 or 130). A `BackpackStreamsError` becomes one log line and
-    ends with its own exit code; any other exception is logged with its traceback, exit code 1.
+    The event loop calls `build`, then opens the service; a signal during that cancels it. The first signal makes the
+    service flush and leave (exit code 0), a second one ends the process at once (143 or 130). A `BackpackStreamsError`
+    becomes one log line and ends with its own exit code; any other exception is logged with its traceback, exit code 1.
+
+    Args:
+        name: the service's name.
+        build: creates the service.
+        metrics: the address of metrics and health.
+        log: the level and format of the log.
     """
     configure_logging(log)
     host = ServiceHost(name, build, metrics)
@@ -79,11 +92,13 @@ class ServiceHost:
     """One service in its event loop, with its signals, its lag sampler and its health server."""
 
     def __init__(self, name: str, build: Callable[[], Service], metrics: MetricsSettings) -> None:
+        """Prepare; for the arguments see `run_service`."""
         self._name = name
         self._build = build
         self._metrics = metrics
         self._service: Service | None = None
         self._failure: str | None = None
+        self._failed_attempt: str | None = None
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -101,7 +116,7 @@ class ServiceHost:
             try:
                 async with self._health_server(answers):
                     logger.info("service starting", extra={"service": self._name, "version": __version__})
-                    await self._build_and_run(registry.register)
+                    await self._build_and_run(registry)
             finally:
                 sampler.cancel()
 
@@ -115,19 +130,19 @@ class ServiceHost:
         """Why /readyz fails, apart from failures."""
         if self._stop.is_set():
             return ["stopping"]
-        return ["starting"] if self._service is None else self._service.readiness()
+        if self._service is None:
+            return ["starting", *([f"the last attempt failed: {self._failed_attempt}"] if self._failed_attempt else [])]
+        return self._service.readiness()
 
     def _health_server(self, answers: HealthAnswers) -> contextlib.AbstractAsyncContextManager[object]:
         if self._metrics.metrics_port == 0:
             return contextlib.nullcontext()
-        return HealthServer(self._metrics.metrics_host, self._metrics.metrics_port, answers)
+        return health_server(self._metrics.metrics_host, self._metrics.metrics_port, answers)
 
-    async def _build_and_run(self, register: Callable[[Collector], None]) -> None:
+    async def _build_and_run(self, registry: CollectorRegistry) -> None:
         try:
-            service = self._build()
-            for collector in service.collectors():
-                register(collector)
-            if not await _unless_stopped(service.open(), self._stop):
+            service = await self._started(registry)
+            if service is None:
                 return
             self._service = service
             await service.run(self._stop)
@@ -137,6 +152,34 @@ class ServiceHost:
         if not self._stop.is_set():
             self._failure = "the service ended although nothing asked it to"
             raise ServiceError(f"{self._failure}; its log says what came before")
+
+    async def _started(self, registry: CollectorRegistry) -> Service | None:
+        """Return the service, open; None after a signal.
+
+        Waits while Kafka cannot be reached, and for files that do not fit together: a rotation replaces them one by one. Each
+        attempt has a new service, so nothing of a failed one is left.
+        """
+        attempts = StartAttempts()
+        shown: list[Collector] = []
+        while not self._stop.is_set():
+            try:
+                service = self._build()
+                for collector in shown:  # of the attempt before: /metrics shows them while the service waits
+                    registry.unregister(collector)
+                shown = list(service.collectors())
+                for collector in shown:
+                    registry.register(collector)
+                return service if await _unless_stopped(service.open(), self._stop) else None
+            except BackpackStreamsError as error:
+                delay_seconds = attempts.delay_seconds(error, time.monotonic())
+                if delay_seconds is None:
+                    raise
+                if self._failed_attempt != str(error):
+                    logger.warning("the service cannot start yet; retrying", extra={"reason": str(error)})
+                self._failed_attempt = str(error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), delay_seconds)
+        return None
 
 
 async def _unless_stopped(opening: Awaitable[object], stop: asyncio.Event) -> bool:

@@ -48,7 +48,7 @@ class Settings(BaseModel):
                 continue
             if values.get(attribute) is not None:
                 raise SettingConflict(
-                    f"{_flag(attribute)} is set as well; give one of the two", attribute + _SECRET_FILE_SUFFIX
+                    f"{_flag(attribute)} is set as well; set one of them", attribute + _SECRET_FILE_SUFFIX
                 )
             filled[attribute] = read_secret_file(path, attribute + _SECRET_FILE_SUFFIX)
         return filled
@@ -65,10 +65,10 @@ class LogSettings(Settings):
     """Which log records go to stderr, and in which format."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least level that is logged"
+        default="info", description="minimum level that is logged"
     )
     log_format: Literal["auto", "json", "text"] = Field(
-        default="auto", description="json writes one object a line; auto is text on a terminal and json elsewhere"
+        default="auto", description="json writes one object per line; auto is text on a terminal and json elsewhere"
     )
 
     @field_validator("log_level", "log_format", mode="before")
@@ -78,59 +78,59 @@ class LogSettings(Settings):
 
 
 class KafkaSettings(Settings):
-    """Kafka's address, the login, and the names of our topics."""
+    """Kafka's address, the login, and the prefix of the topics."""
 
     bootstrap_servers: str = Field(
         default="127.0.0.1:19092",
-        description="brokers to ask first",
+        description="bootstrap brokers",
         json_schema_extra={"metavar": "HOST:PORT[,HOST:PORT…]"},
     )
-    topic_prefix: str = Field(default="backpack.", description="what every topic's name begins with")
+    topic_prefix: str = Field(default="backpack.", description="prefix of all topic names")
     client_id: str = Field(
-        default="backpack-streams", min_length=1, description="name that brokers see in logs and quotas"
+        default="backpack-streams", min_length=1, description="client name in the brokers' logs and quotas"
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="encryption and login on the way to the brokers"
+        default="PLAINTEXT", description="encryption and login for connections to the brokers"
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
-        default=None, description="how to log in; needed with SASL_PLAINTEXT and SASL_SSL"
+        default=None, description="login mechanism; required with SASL_PLAINTEXT and SASL_SSL"
     )
     sasl_username: str | None = Field(default=None, description="user for PLAIN and SCRAM")
     sasl_password: SecretStr | None = Field(
         default=None,
-        description="password for PLAIN and SCRAM; other users of the machine can see a flag, so prefer the file",
+        description="password for PLAIN and SCRAM; prefer the file, because other users of the machine can see flags",
     )
     sasl_password_file: Path | None = Field(
         default=None,
-        description="file that holds the password; read again with each connection",
+        description="file with the password; read again for each connection",
         json_schema_extra={"metavar": "FILE"},
     )
     sasl_oauth_token_file: Path | None = Field(
         default=None,
-        description="file that holds the OAUTHBEARER token; read again with each connection",
+        description="file with the OAUTHBEARER token; read again for each connection",
         json_schema_extra={"metavar": "FILE"},
     )
     ssl_ca_file: Path | None = Field(
         default=None,
-        description="certificates (PEM) that may sign the brokers' ones; the system's if not given; read again when changed",
+        description="CA certificates (PEM) to trust for brokers, by default the system's; read again when changed",
         json_schema_extra={"metavar": "FILE"},
     )
     ssl_cert_file: Path | None = Field(
-        default=None, description="our own certificate (PEM), for mutual TLS", json_schema_extra={"metavar": "FILE"}
+        default=None, description="client certificate (PEM), for mutual TLS", json_schema_extra={"metavar": "FILE"}
     )
     ssl_key_file: Path | None = Field(
         default=None,
-        description="key of our certificate (PEM), where the certificate's file does not hold it",
+        description="key of the client certificate (PEM), if the certificate's file does not contain it",
         json_schema_extra={"metavar": "FILE"},
     )
     ssl_key_password: SecretStr | None = Field(default=None, description="password of the key; prefer the file")
     ssl_key_password_file: Path | None = Field(
-        default=None, description="file that holds the password of the key", json_schema_extra={"metavar": "FILE"}
+        default=None, description="file with the password of the key", json_schema_extra={"metavar": "FILE"}
     )
     ssl_check_hostname: bool = Field(default=True, description="refuse a broker whose certificate names another host")
     schema_registry_url: str | None = Field(
         default=None,
-        description="Confluent-compatible registry; with it records carry its ids, without it Avro fingerprints",
+        description="Confluent-compatible registry; records then carry its schema ids instead of Avro fingerprints",
         json_schema_extra={"env": "SCHEMA_REGISTRY_URL", "metavar": "URL[,URL…]"},
     )
     schema_registry_username: str | None = Field(
@@ -138,19 +138,19 @@ class KafkaSettings(Settings):
     )
     schema_registry_password: SecretStr | None = Field(
         default=None,
-        description="password for the registry; other users of the machine can see a flag, so prefer the file",
+        description="password for the registry; prefer the file, because other users of the machine can see flags",
     )
     schema_registry_password_file: Path | None = Field(
-        default=None, description="file that holds the registry's password", json_schema_extra={"metavar": "FILE"}
+        default=None, description="file with the registry's password", json_schema_extra={"metavar": "FILE"}
     )
     schema_registry_ca_file: Path | None = Field(
         default=None,
-        description="certificates (PEM) that may sign the registry's one; the system's if not given",
+        description="CA certificates (PEM) to trust for the registry, by default the system's",
         json_schema_extra={"metavar": "FILE"},
     )
     schema_registry_cert_file: Path | None = Field(
         default=None,
-        description="our own certificate (PEM) for the registry, for mutual TLS",
+        description="client certificate (PEM) for the registry, for mutual TLS",
         json_schema_extra={"metavar": "FILE"},
     )
     schema_registry_key_file: Path | None = Field(
@@ -160,13 +160,13 @@ class KafkaSettings(Settings):
         default=None, description="password of that key; prefer the file"
     )
     schema_registry_key_password_file: Path | None = Field(
-        default=None, description="file that holds the password of that key", json_schema_extra={"metavar": "FILE"}
+        default=None, description="file with the password of that key", json_schema_extra={"metavar": "FILE"}
     )
 
     def connection_fields(self) -> dict[str, Any]:
-        """Return what a client needs to connect, by the names of `bus.connection.KafkaConnection`; secrets are in the clear.
+        """Return the arguments of `bus.connection.KafkaConnection`. Secrets are plain text.
 
-        If a secret comes from a file, only the file is given, so that each connection reads the secret anew.
+        If a secret comes from a file, only the file is given, so that each connection reads the secret again.
         """
         names = type(self).model_fields.keys() & KafkaSettings.model_fields.keys() - _NOT_FOR_CONNECTING
         values = {name: getattr(self, name) for name in names if not name.startswith(_OF_THE_REGISTRY)}
@@ -196,8 +196,8 @@ class KafkaSettings(Settings):
         """Check Kafka's rule for names (`org.apache.kafka.common.internals.Topic`), with room left for the rest of the name."""
         if not _TOPIC_CHARACTERS.fullmatch(value) or len(value) > MAX_TOPIC_PREFIX_CHARACTERS:
             raise ValueError(
-                f"{_short(value)} cannot begin a Kafka topic; use letters, digits, '.', '_' and '-', "
-                f"{MAX_TOPIC_PREFIX_CHARACTERS} at most"
+                f"{_short(value)} cannot start a topic name; use letters, digits, '.', '_' and '-', "
+                f"at most {MAX_TOPIC_PREFIX_CHARACTERS}"
             )
         return value
 
@@ -220,7 +220,7 @@ class SymbolSettings(Settings):
     symbols: Literal["all"] | tuple[str, ...] = Field(
         default="all", description="markets to serve; all follows the market list"
     )
-    shard_index: int = Field(default=0, ge=0, description="which share of the symbols is ours, counted from 0")
+    shard_index: int = Field(default=0, ge=0, description="index of this process's share of the symbols, from 0")
     shard_count: int = Field(default=1, ge=1, description="how many processes share the symbols")
 
     @field_validator("symbols")
@@ -229,12 +229,12 @@ class SymbolSettings(Settings):
         if value == "all":
             return "all"
         if not value:
-            raise ValueError("no symbol is named; give all, or names with commas between them")
+            raise ValueError("no symbol is named; use all, or names separated by commas")
         if "all" in value:
-            raise ValueError("'all' stands alone; give all, or names with commas between them")
+            raise ValueError("'all' cannot be combined; use all, or names separated by commas")
         for symbol in value:
             if not re.fullmatch(r"\S+", symbol):
-                raise ValueError(f"{_short(symbol)} is no symbol; symbols look like SOL_USDC or AAPL.US_USDC_PERP")
+                raise ValueError(f"{_short(symbol)} is not a symbol; symbols look like SOL_USDC or AAPL.US_USDC_PERP")
         return tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")
@@ -255,7 +255,7 @@ def metrics_port(default_port: int) -> Any:
         default=default_port,
         ge=0,
         le=65535,
-        description="port of /metrics, /healthz and /readyz; 0 serves none",
+        description="port of /metrics, /healthz and /readyz; 0 for none",
         json_schema_extra={"metavar": "PORT"},
     )
 
@@ -270,28 +270,32 @@ class MetricsSettings(Settings):
     metrics_host: str = Field(
         default="localhost",
         min_length=1,
-        description="addresses to listen on, with commas between them; localhost is this machine alone, "
-        "* every address of IPv4 and IPv6, as pods need",
+        description="addresses to listen on, separated by commas; localhost is this machine only, "
+        "* every IPv4 and IPv6 address, as pods need",
     )
     metrics_port: int = metrics_port(0)
     metrics_per_symbol: bool = Field(
         default=False,
-        description="show some metrics for each stream or market: hundreds of series, thousands with many intervals of candles",
+        description="also show metrics for each stream or market: hundreds of series, thousands with many candle intervals",
     )
 
 
 def read_secret_file(path: Any, attribute: str) -> str:
-    """Return the content of a mounted secret's file, without the line end at its end.
+    """Return the content of a mounted secret's file, without trailing line ends.
+
+    Args:
+        path: the file; `~` is expanded.
+        attribute: the setting, for messages.
 
     Raises:
-        SettingConflict: the file cannot be read, is not UTF-8 text, or is empty.
+        SettingConflict: the file is unreadable, is not UTF-8 text, or is empty.
     """
     try:
         text = Path(path).expanduser().read_bytes().decode("utf-8").rstrip(LINE_ENDS)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingConflict(f"{_short(str(path))} cannot be read: {_reason(error)}", attribute) from None
     if not text:
-        raise SettingConflict(f"{_short(str(path))} is empty; it must hold the secret", attribute)
+        raise SettingConflict(f"{_short(str(path))} is empty; it must contain the secret", attribute)
     return text
 
 
@@ -340,7 +344,7 @@ def _check_registry(settings: KafkaSettings) -> None:
         message = "a login needs --schema-registry-username and --schema-registry-password-file"
         raise SettingConflict(message, "schema_registry_username", "schema_registry_password")
     if "username" in given and holds_credentials(settings.schema_registry_url or ""):
-        message = "the URL holds credentials as well; give one of the two"
+        message = "the URL contains credentials as well; set one of them"
         raise SettingConflict(message, "schema_registry_username", "schema_registry_url")
     if "cert_file" not in given and ("key_file" in given or "key_password" in given):
         message = "a key needs its certificate; add --schema-registry-cert-file"
@@ -353,8 +357,12 @@ def _check_registry(settings: KafkaSettings) -> None:
 def check_readable(path: Path, attribute: str) -> None:
     """Check that a file can be opened.
 
+    Args:
+        path: the file; `~` is expanded.
+        attribute: the setting, for messages.
+
     Raises:
-        SettingConflict: it cannot.
+        SettingConflict: it is unreadable.
     """
     try:
         with path.expanduser().open("rb"):

@@ -27,7 +27,29 @@ _BOUNDS = ((Ge, "ge", "at least"), (Gt, "gt", "above"), (Le, "le", "at most"), (
 
 @dataclass(frozen=True)
 class SettingField:
-    """One field of a settings model with all its names."""
+    """One field of a settings model with all its names.
+
+    Attributes:
+        attribute: the field's name in the model.
+        name: the TOML key.
+        flags: the command-line flags, the long one last.
+        variables: the environment variables, in order of precedence.
+        group: the heading in the help.
+        group_order: the position of that heading.
+        description: the help text.
+        metavar: the placeholder of the value in the help.
+        default_text: the default as the help shows it.
+        allowed: the accepted values, in words that follow "must be".
+        literals: the accepted words.
+        is_required: whether it has no default.
+        is_boolean: whether it is a switch.
+        takes_boolean: whether a boolean is among its types.
+        is_list: whether it is a list.
+        is_repeated: whether its flag is repeated for each item.
+        is_optional: whether None is accepted.
+        is_path: whether it is a path.
+        is_secret: whether its value must not be shown.
+    """
 
     attribute: str
     name: str

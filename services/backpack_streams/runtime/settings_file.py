@@ -14,17 +14,26 @@ _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A parsed file; `path` is as the user wrote it, for messages."""
+    """A parsed file.
+
+    Attributes:
+        path: the path as the user wrote it, for messages.
+        values: the parsed content.
+    """
 
     path: str = ""
     values: dict[str, Any] = field(default_factory=dict)
 
 
 def read_settings_file(path: str, named_by: str) -> SettingsFile:
-    """Read and parse the TOML file at `path`; `named_by` is the flag or variable that named it.
+    """Read and parse the TOML file.
+
+    Args:
+        path: the file; `~` is expanded.
+        named_by: the flag or variable that names it, for messages.
 
     Raises:
-        UsageError: it cannot be read, is too large, or is not TOML; one line, with file, line and column if it is not TOML.
+        UsageError: it is unreadable, too large, or not TOML; one line, with file, line and column if it is not TOML.
     """
     try:
         with Path(path).expanduser().open("rb") as stream:
@@ -33,7 +42,7 @@ def read_settings_file(path: str, named_by: str) -> SettingsFile:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise UsageError(f"{named_by}: {path} cannot be read: {reason}") from None
     if len(content) > MAX_CONFIG_BYTES:
-        raise UsageError(f"{named_by}: {path} is larger than {MAX_CONFIG_BYTES} bytes, so it is no settings file")
+        raise UsageError(f"{named_by}: {path} is larger than {MAX_CONFIG_BYTES} bytes, so it is not a settings file")
     try:
         text = content.decode("utf-8")
         return SettingsFile(path, tomllib.loads(text))

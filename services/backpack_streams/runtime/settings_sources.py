@@ -37,7 +37,13 @@ SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 @dataclass(frozen=True)
 class ReadSettings(Generic[SettingsT]):
-    """Validated settings, the origin of each given one, and warnings (one line each)."""
+    """Validated settings.
+
+    Attributes:
+        settings: the settings.
+        origins: the flag, variable or file of each given setting.
+        warnings: one line each.
+    """
 
     settings: SettingsT
     origins: Mapping[str, str]
@@ -53,7 +59,13 @@ class _Given:
 
 
 def add_setting_flags(parser: argparse.ArgumentParser, model: type[BaseModel], command: str) -> None:
-    """Add `--config` and a flag for each setting of `model`, grouped by the model that declares it."""
+    """Add `--config` and a flag for each setting, grouped by the model that declares it.
+
+    Args:
+        parser: the command's parser.
+        model: the settings.
+        command: the command's name, for the help.
+    """
     parser.add_argument(
         CONFIG_FLAG,
         metavar="FILE",
@@ -267,7 +279,7 @@ def _unknown_variables(
         return ()
     known = known.union(VARIABLE_PREFIX + name.upper() for name in names_elsewhere())
     return tuple(
-        f"the environment variable {name} is no setting and has no effect{nearest(name, known)}"
+        f"the environment variable {name} is not a setting and has no effect{nearest(name, known)}"
         for name in unknown
         if name not in known
     )

@@ -9,7 +9,11 @@ _SHOWN_CHARACTERS = 60
 
 
 def check_url(value: str, schemes: Iterable[str]) -> str:
-    """Return `value` if it is an absolute URL of one of `schemes`.
+    """Return `value` if it is an absolute URL.
+
+    Args:
+        value: the text to check.
+        schemes: the accepted schemes.
 
     Raises:
         ValueError: it is not such a URL; the message hides credentials.
@@ -25,8 +29,8 @@ def check_url(value: str, schemes: Iterable[str]) -> str:
         valid = False
     if not valid or any(character in " ," or not character.isprintable() for character in value):
         wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
-        advice = "; write each of / @ : , in a user name or password as %2F %40 %3A %2C" if "@" in value else ""
-        raise ValueError(f"{_shown(value)} is no URL of the form {wanted}{advice}")
+        advice = "; in a user name or password, write / @ : , as %2F %40 %3A %2C" if "@" in value else ""
+        raise ValueError(f"{_shown(value)} is not a URL of the form {wanted}{advice}")
     return value
 
 

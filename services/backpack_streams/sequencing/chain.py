@@ -22,8 +22,8 @@ class Chain(SequenceTime):
     """Follows the ids `U` (first) and `u` (last) of one stream's messages, and their engine times if they have any.
 
     Rules as observed on the exchange: `u <= last` means that the update was seen; the first update kept after a REST snapshot at `L` must
-    satisfy `U <= L + 1 <= u`; every later one `U == last + 1`. Anything else breaks the sequence. A break changes nothing here: only `seed`
-    moves the sequence past it.
+    satisfy `U <= L + 1 <= u`; every later one `U == last + 1`. Anything else breaks the sequence. A break changes nothing here: only
+    `start_at` moves the sequence past it.
     """
 
     __slots__ = ("is_chained", "next_id")
@@ -45,7 +45,7 @@ class Chain(SequenceTime):
         """The position of the sequence by its messages; None before anything is known."""
         return None if self.next_id is None else Position(self.next_id - 1, self.time_us or None, 0, self.disowned_us)
 
-    def seed(self, last_update_id: int, time_us: int | None = None) -> None:
+    def start_at(self, last_update_id: int, time_us: int | None = None) -> None:
         """Restart from a REST snapshot that includes everything up to this id.
 
         A snapshot that is older than the presumed restart of the sequence shows that the sequence did not restart then.

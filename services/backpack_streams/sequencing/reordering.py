@@ -149,10 +149,10 @@ class EarlyUpdates(Generic[MarketT, OutcomeT]):
         if waiting is not None:
             yield from self._release(waiting, now)
 
-    def reached_by(self, market: MarketT, seed_id: int) -> bool:
+    def reached_by(self, market: MarketT, snapshot_id: int) -> bool:
         """Whether a REST snapshot up to this id includes the updates that are missing."""
         waiting = self._waiting.get(market.symbol)
-        return waiting is not None and min(held.first_id for held in waiting.updates.held) <= seed_id + 1
+        return waiting is not None and min(held.first_id for held in waiting.updates.held) <= snapshot_id + 1
 
     def give_up(self, market: MarketT) -> Iterator[OutcomeT]:
         """Pass all waiting updates to the book, in order."""

@@ -17,9 +17,9 @@ __all__ = [
     "followed",
     "is_later",
     "newest_of",
-    "restarted_by_seed",
+    "restarted_by_snapshot",
     "restarted_by_update",
-    "seed_is_outdated",
+    "snapshot_is_outdated",
     "update_is_outdated",
 ]
 
@@ -151,7 +151,7 @@ def restarted_by_update(position: Position, last_id: int, engine_time: int | Non
     )
 
 
-def restarted_by_seed(position: Position, last_update_id: int, engine_time: int | None) -> bool:
+def restarted_by_snapshot(position: Position, last_update_id: int, engine_time: int | None) -> bool:
     """Whether a REST snapshot is less than half as far by id and yet clearly later.
 
     "Half", because a snapshot that is merely late lags by seconds of updates, and may carry the time of the answer. A restarted sequence
@@ -160,7 +160,7 @@ def restarted_by_seed(position: Position, last_update_id: int, engine_time: int 
     return 2 * last_update_id < position.last_id and is_later(engine_time, position.engine_time, TOLERANCE_MICROSECONDS)
 
 
-def seed_is_outdated(position: Position, last_update_id: int, engine_time: int | None) -> bool:
+def snapshot_is_outdated(position: Position, last_update_id: int, engine_time: int | None) -> bool:
     """Whether a REST snapshot is ahead by id and yet clearly earlier: it belongs to the sequence that ended."""
     return last_update_id >= position.last_id and is_later(position.engine_time, engine_time, TOLERANCE_MICROSECONDS)
 

@@ -69,15 +69,15 @@ class Spans:
 
     def missing_in(self, start: int, end: int) -> list[Span]:
         """The ranges of `start` (inclusive) to `end` (exclusive) that are not in the set."""
-        holes = []
+        gaps = []
         for inside_start, inside_end in self:
             if inside_end <= start:
                 continue
             if inside_start >= end:
                 break
             if inside_start > start:
-                holes.append((start, inside_start))
+                gaps.append((start, inside_start))
             start = inside_end
         if start < end:
-            holes.append((start, end))
-        return holes
+            gaps.append((start, end))
+        return gaps

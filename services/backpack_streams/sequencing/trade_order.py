@@ -8,7 +8,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS, SequenceTime
 from backpack_streams.sequencing.spans import Span, Spans
 
-__all__ = ["RANGES_AT_MOST", "Given", "Hole", "TradeOrder"]
+__all__ = ["RANGES_AT_MOST", "Gap", "Given", "TradeOrder"]
 
 RANGES_AT_MOST: Final = 10_000
 """The number of id ranges remembered per market."""
@@ -16,7 +16,7 @@ RANGES_AT_MOST: Final = 10_000
 T = TypeVar("T")
 
 
-class Hole(NamedTuple):
+class Gap(NamedTuple):
     """The trades `first_id` to `last_id` (inclusive) of a market are missing: no producer brought them in time.
 
     If they come later, they are delivered then, marked as late.
@@ -64,7 +64,7 @@ class TradeOrder(Generic[T]):
         *,
         is_engine_time: bool,
         received_us: int | None = None,
-    ) -> Iterator[Given[T] | Hole]:
+    ) -> Iterator[Given[T] | Gap]:
         """Take a trade; yield it and what it releases, as far as the order allows.
 
         Args:
@@ -84,7 +84,8 @@ class TradeOrder(Generic[T]):
         elif trade_id < self.next_id and self._time.begins_anew(trade_id, time_us, tolerance, received_us):
             yield from self.give_up()
             self._begin_anew(trade_id, time_us)
-        if trade_id >= self.next_id and time_us:
+        # Refills come from another clock and out of order: they show how late it is, never that it is earlier than thought.
+        if trade_id >= self.next_id and time_us and (is_engine_time or time_us + tolerance > self._time.time_us):
             self._time.saw(time_us + tolerance)
         if trade_id in self._seen:
             self.duplicates += 1
@@ -100,12 +101,12 @@ class TradeOrder(Generic[T]):
             self.next_id += 1
             yield from self._release()
 
-    def tick(self, now: float, patience_seconds: float) -> Iterator[Given[T] | Hole]:
+    def tick(self, now: float, patience_seconds: float) -> Iterator[Given[T] | Gap]:
         """Release trades that have waited for `patience_seconds`, each after the gap before it."""
         while self.held and now - self.waits_since() >= patience_seconds:
             yield from self._skip()
 
-    def lost(self, span: Span) -> Iterator[Given[T] | Hole]:
+    def lost(self, span: Span) -> Iterator[Given[T] | Gap]:
         """A source that would know reports that these ids (start inclusive, end exclusive) will not come: release what waits for them."""
         while self.held and self.next_id is not None:
             first = self._queue[0]
@@ -113,12 +114,12 @@ class TradeOrder(Generic[T]):
                 return
             yield from self._skip()
 
-    def give_up(self) -> Iterator[Given[T] | Hole]:
+    def give_up(self) -> Iterator[Given[T] | Gap]:
         """Release everything that waits, with the gaps in between."""
         while self.held:
             yield from self._skip()
 
-    def skip_hole(self) -> Iterator[Given[T] | Hole]:
+    def skip_hole(self) -> Iterator[Given[T] | Gap]:
         """Report the first gap and release what follows it."""
         if self.held:
             yield from self._skip()
@@ -127,10 +128,10 @@ class TradeOrder(Generic[T]):
         """When the trade that has waited longest came (monotonic seconds); 0 if none waits."""
         return next(iter(self.held.values())).since if self.held else 0.0
 
-    def _skip(self) -> Iterator[Given[T] | Hole]:
+    def _skip(self) -> Iterator[Given[T] | Gap]:
         assert self.next_id is not None  # a trade is held, so one came before
         first = self._queue[0]
-        yield Hole(self.symbol, self.next_id, first - 1)
+        yield Gap(self.symbol, self.next_id, first - 1)
         self.next_id = first
         yield from self._release()
 

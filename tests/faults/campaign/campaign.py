@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faults.campaign import judge
+from faults.campaign.gateway_readers import gateway_readers
 from faults.campaign.injecting import Injector
 from faults.campaign.kept import Kept, read_kept
 from faults.campaign.markets import BUSY, MARKET_FAMILIES, MARKETS, NOT_LOOKED_FOR, PERP_FAMILIES, SLOW
@@ -22,7 +23,7 @@ from faults.campaign.record_readers import FAMILIES, RecordReader, read_from_the
 from faults.campaign.recovery import behind, seconds_until_back, standing_of
 from faults.campaign.report import Findings, save
 from faults.campaign.roles import Role
-from faults.campaign.schedule import TOPIC_FAULTS, Fault, Schedule
+from faults.campaign.schedule import GATEWAY, TOPIC_FAULTS, Fault, Schedule
 from faults.campaign.sights import (
     COMMAND,
     TOP,
@@ -35,7 +36,7 @@ from faults.campaign.starting import Cluster, role_of
 from faults.campaign.truth import Truth, read_ledger
 from faults.campaign.verdicts import book_times, exchange_books, losses, moments_between, shows_as_of, wrong_sights
 from faults.campaign.watching import Watchers
-from plant import Plant, running_plant
+from plant import Plant, free_port, running_plant
 
 logger = logging.getLogger(__name__)
 
@@ -92,13 +93,19 @@ class Campaign:
             )
             for symbol, weight in {**BUSY, **SLOW}.items():
                 plant.exchange.order("pace", symbol=symbol, weight=weight)
-            roles = {name: role_of(plant, name, self._plan, self._folder) for name in self._plan.services}
+            port = str(free_port())  # the same for each gateway that follows
+            more = {GATEWAY: ("--host", "127.0.0.1", "--port", port)}
+            roles = {
+                name: role_of(plant, name, self._plan, self._folder, *more.get(name, ()))
+                for name in self._plan.services
+            }
             self.findings.began_us = now_us()
             began = time.monotonic()
             for role in roles.values():
                 role.begin()
                 stack.callback(role.end)
-            readers, records = book_readers(plant), RecordReader(plant)
+            readers = {**book_readers(plant), **gateway_readers(plant, f"http://127.0.0.1:{port}")}
+            records = RecordReader(plant)
             programs: list[Program] = [*readers.values(), records]
             busy_since = time.process_time()
             with ExitStack() as running:
@@ -239,8 +246,10 @@ class Campaign:
         findings.sent = truth.total()
         findings.gaps = Counter(kept.gap_reasons)
         promised = {*MARKET_FAMILIES, *PERP_FAMILIES} - NOT_LOOKED_FOR
-        findings.losses = losses(truth, kept, promised, finished_us)
-        findings.not_looked_for = sum(each.count for each in losses(truth, kept, NOT_LOOKED_FOR, finished_us))
+        emptied_us = self._emptied_us()
+        findings.losses = losses(truth, kept, promised, finished_us, emptied_us)
+        not_looked_for = losses(truth, kept, NOT_LOOKED_FOR, finished_us, emptied_us)
+        findings.not_looked_for = sum(each.count for each in not_looked_for)
         for what, find in (
             ("books", lambda: self._judge_books(plant, truth, kept, goal)),
             ("records", lambda: self._judge_records(plant, truth, kept, records)),
@@ -251,6 +260,15 @@ class Campaign:
             except Exception:  # noqa: BLE001  # what else was found shall be told
                 findings.broken.append(f"{what} could not be judged: {traceback.format_exc(limit=-3)}")
         save(findings, self._folder, ledger, kept.gaps, kept.received)
+
+    def _emptied_us(self) -> dict[str, int]:
+        """By family, when its topic was made again last."""
+        found: dict[str, int] = {}
+        for fault, over_at in self._happened:
+            if fault.kind == "topic-recreated":
+                family = fault.options["topic"].removeprefix("market.")
+                found[family] = max(found.get(family, 0), self.findings.began_us + int(over_at * 1e6))
+        return found
 
     def _judge_records(self, plant: Plant, truth: Truth, kept: Kept, records: RecordReader) -> None:
         for name, given in (("records", records.given), ("beginning", read_from_the_beginning(plant))):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backpack_streams.embedded import BlockingKafka
+from embedded_kafka import BlockingKafka
 from faults.campaign import topic_faults
 from faults.campaign.platform_faults import PlatformFaults
 from faults.campaign.roles import Role

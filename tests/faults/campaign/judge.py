@@ -49,6 +49,7 @@ def lost_messages(
     since_us: int | None,
     until_us: int,
     received: Mapping[int, Collection[Identity]] | None = None,
+    emptied_us: int | None = None,
 ) -> list[Loss]:
     """What one market's stream has lost without a record.
 
@@ -60,6 +61,7 @@ def lost_messages(
         since_us: since when the stream was covered for the first time, as the plant says itself; None if it does not say.
         until_us: messages made later are not asked for.
         received: which messages Kafka says were received at a moment, by whatever clock.
+        emptied_us: when the topic's owner had deleted it and made it again; nothing that it held before is asked for.
 
     What came before the first message that Kafka holds, and before the first coverage, is not asked for.
     """
@@ -68,6 +70,8 @@ def lost_messages(
     start = known[0] if known else len(messages)
     if since_us is not None:
         start = min(start, bisect_left(messages, since_us, key=lambda each: each.wall_us))
+    if emptied_us is not None:
+        start = max(start, bisect_left(messages, emptied_us, key=lambda each: each.wall_us))
     gaps = list(gaps)
     bounds = Bounds(messages, known, received or {})
     told = bounds.inside([gap for gap in gaps if gap.reason not in _NO_LOSS])

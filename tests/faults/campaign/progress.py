@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from faults.campaign.schedule import SECOND, Fault
+from faults.campaign.schedule import GATEWAY, SECOND, Fault
 
 STUCK_SECONDS = 120.0
 """No service makes no progress for longer after the cause of its trouble ended."""
@@ -105,8 +105,9 @@ _OWED = "publish_unacknowledged_seconds"
 _UPDATES, _TOPS = "builder_updates_total", "book_tops_total"
 _POLLS, _FAILED_POLLS = "rest_polls_total", "rest_poll_failures_total"
 _WATERMARK_AGE = "watermark_age_seconds"
+_RECORDS_READ = "gateway_records_total"
 
-METRICS = (_OWED, _POLLS, _FAILED_POLLS, _WATERMARK_AGE, _UPDATES, _TOPS)
+METRICS = (_OWED, _POLLS, _FAILED_POLLS, _WATERMARK_AGE, _UPDATES, _TOPS, _RECORDS_READ)
 """What has to be asked for."""
 
 
@@ -116,4 +117,6 @@ def work_of(service: str, metrics: Numbers, now: float) -> tuple[float, ...]:
         return metrics[_POLLS] - metrics[_FAILED_POLLS], now - metrics[_OWED]
     if service == "book-builder":
         return metrics[_UPDATES], metrics[_TOPS], now - metrics[_OWED]
+    if service == GATEWAY:
+        return (metrics[_RECORDS_READ],)
     return (now - metrics[_WATERMARK_AGE],)

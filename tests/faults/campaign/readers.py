@@ -94,6 +94,9 @@ class Program(abc.ABC):
 class BookReader(Program):
     """A program that reads books."""
 
+    top: int | None = None
+    """How many levels a side it is given at the most; None: all."""
+
     def __init__(self, plant: Plant, name: str, symbols: tuple[str, ...] | None = None) -> None:
         """`symbols`: None for all."""
         super().__init__(plant, name)
@@ -118,9 +121,15 @@ class BookReader(Program):
             self._standing.clear()
 
     def _see(
-        self, symbol: str, standing: Standing, lines: Callable[[], tuple[Any, Any]], *, was_given: bool = False
+        self,
+        symbol: str,
+        standing: Standing,
+        lines: Callable[[], tuple[Any, Any]],
+        *,
+        was_given: bool = False,
+        at_us: int | None = None,
     ) -> None:
-        """A book was given, or looked at; `lines` are its bids and asks."""
+        """A book was given, or looked at; `lines` are its bids and asks. `at_us`: as of when it is judged, if not as of now."""
         if not was_given:
             self._standing[symbol] = standing
         now = time.monotonic()
@@ -132,7 +141,10 @@ class BookReader(Program):
             levels = self._levels[symbol]  # one copy for all sights of a quiet market
         self._levels[symbol] = levels
         status, update_id, as_of_us = standing
-        self.sights.append(Sight(self.name, now_us(), symbol, status, update_id, levels, as_of_us=as_of_us))
+        seen_us = now_us() if at_us is None else at_us
+        self.sights.append(
+            Sight(self.name, seen_us, symbol, status, update_id, levels, top=self.top, as_of_us=as_of_us)
+        )
 
 
 class StreamReader(BookReader):

@@ -24,7 +24,7 @@ class GivenTrade(NamedTuple):
     is_late: bool
 
 
-class ToldHole(NamedTuple):
+class ToldGap(NamedTuple):
     """Trades of these ids, the last one included, were said to be missing."""
 
     first_id: int
@@ -36,7 +36,7 @@ class Given:
     """Everything that one iteration, however often it was left, has given since it joined."""
 
     counts: dict[Stream, Counter[Identity]] = field(default_factory=dict)
-    trades: dict[str, list[GivenTrade | ToldHole]] = field(default_factory=dict)
+    trades: dict[str, list[GivenTrade | ToldGap]] = field(default_factory=dict)
     """By symbol, in the order in which they were given."""
 
     def record(self, family: str, symbol: str, identity: Identity) -> None:
@@ -50,7 +50,7 @@ class Given:
 
     def hole(self, symbol: str, first_id: int, last_id: int) -> None:
         """Trades are said to be missing."""
-        self.trades.setdefault(symbol, []).append(ToldHole(first_id, last_id))
+        self.trades.setdefault(symbol, []).append(ToldGap(first_id, last_id))
 
     def total(self) -> int:
         """How many records were given."""
@@ -100,18 +100,18 @@ def judge_records(
         if again:
             found.twice.append(f"{family}.{symbol}: {len(again)} records given twice, such as {min(again)}")
     for symbol, items in sorted(given.trades.items()):
-        found.holes += sum(isinstance(each, ToldHole) for each in items)
+        found.holes += sum(isinstance(each, ToldGap) for each in items)
         found.late += sum(isinstance(each, GivenTrade) and each.is_late for each in items)
-        found.untrue += [f"{TRADE}.{symbol}: {each}" for each in _false_holes(items)]
+        found.untrue += [f"{TRADE}.{symbol}: {each}" for each in _false_gaps(items)]
         found.untrue += [f"{TRADE}.{symbol}: {each}" for each in _out_of_order(items)]
         found.untrue += [f"{TRADE}.{symbol}: {each}" for each in _untold(items, said.get((TRADE, symbol), ()))]
     return found
 
 
-def _false_holes(items: Sequence[GivenTrade | ToldHole]) -> Iterable[str]:
+def _false_gaps(items: Sequence[GivenTrade | ToldGap]) -> Iterable[str]:
     """A hole is false if one of its trades lies in Kafka before the trade that showed the hole: it had been read by then."""
     for place, hole in enumerate(items):
-        if not isinstance(hole, ToldHole):
+        if not isinstance(hole, ToldGap):
             continue
         after = next((each for each in items[place + 1 :] if isinstance(each, GivenTrade) and not each.is_late), None)
         for each in items:
@@ -122,7 +122,7 @@ def _false_holes(items: Sequence[GivenTrade | ToldHole]) -> Iterable[str]:
                 break
 
 
-def _out_of_order(items: Sequence[GivenTrade | ToldHole]) -> Iterable[str]:
+def _out_of_order(items: Sequence[GivenTrade | ToldGap]) -> Iterable[str]:
     """Ids ascend, but for trades that are marked as late, and for a sequence that begins anew later."""
     before: GivenTrade | None = None
     for each in items:
@@ -133,11 +133,11 @@ def _out_of_order(items: Sequence[GivenTrade | ToldHole]) -> Iterable[str]:
         before = each
 
 
-def _untold(items: Sequence[GivenTrade | ToldHole], said: Sequence[Message]) -> Iterable[str]:
+def _untold(items: Sequence[GivenTrade | ToldGap], said: Sequence[Message]) -> Iterable[str]:
     """Trades between two that were given in order, neither given nor told as missing. Each listing's ids ascend on their own."""
     trades = [each for each in items if isinstance(each, GivenTrade)]
     ids, in_order = {each.trade_id for each in trades}, {each.trade_id for each in trades if not each.is_late}
-    holes = [each for each in items if isinstance(each, ToldHole)]
+    holes = [each for each in items if isinstance(each, ToldGap)]
     places = [place for place, each in enumerate(said) if each.last_id in in_order]
     for before, after in pairwise(places):
         if (said[before].last_id or 0) > (said[after].last_id or 0):

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping
 
-from backpack_streams.books import Hole, RecordStream, StreamedRecord
+from backpack_streams.books import Gap, RecordStream, StreamedRecord
 from faults.campaign.leaving import leave_often
 from faults.campaign.readers import Program
 from faults.campaign.record_judge import Given, GivenTrade, Stream
@@ -19,9 +19,9 @@ _QUIET_SECONDS = 2.0
 _LOOK_SECONDS = 0.2
 
 
-def take(given: Given, item: StreamedRecord | Hole) -> None:
+def take(given: Given, item: StreamedRecord | Gap) -> None:
     """Take note of what a stream has given."""
-    if isinstance(item, Hole):
+    if isinstance(item, Gap):
         given.hole(item.symbol, item.first_id, item.last_id)
         return
     value = item.value

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults.campaign.gateway_readers import GATEWAY_READERS
 from faults.campaign.judge import MAX_BEHIND_SECONDS, Loss, Overclaim, Wrong
 from faults.campaign.past_moments import PastFindings, WrongThen
 from faults.campaign.progress import Stuck
@@ -18,7 +19,7 @@ from faults.campaign.sights import CHECKPOINT, COMMAND, TOP
 _SHOWN = 20
 _CAUSE_SECONDS = 8.0
 """Faults so long before are shown beside what was found."""
-_SHOWS_BOOKS = (*BOOK_READERS, COMMAND, TOP, CHECKPOINT)
+_SHOWS_BOOKS = (*BOOK_READERS, *GATEWAY_READERS, COMMAND, TOP, CHECKPOINT)
 
 HEAD = (
     "| seed | min | doubled | sent | faults by kind | gaps | refills | lost | wrong | twice | recovered after | stuck |\n"

@@ -1,13 +1,15 @@
 """The schedule of a campaign: a pure function of its seed. The same seed gives the same faults at the same moments."""
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from faults.campaign.markets import BUSY, CLOSES, FALLS_SILENT, SLOW
 
 SERVICES = ("market-producer", "perp-producer", "rest-poller", "book-builder")
+GATEWAY = "gateway"
+"""It runs in every campaign, and what happens to it is drawn apart."""
 SECOND = "market-producer-2"
 """The second instance of the market-producer's one shard, in campaigns that double it."""
 
@@ -21,6 +23,9 @@ _LOOK_SECONDS = 12.0
 # Two brokers at once would leave too few in-sync replicas, and one that comes back needs a while to be in sync again.
 _BETWEEN_BROKER_FAULTS_SECONDS = 25.0
 _FIRST_BROKER_FAULT_SECONDS = 12.0
+
+_BETWEEN_GATEWAY_FAULTS_SECONDS = 30.0
+_GATEWAY_FAULTS = ("kill", "kill-twice", "terminate", "freeze")
 
 Options = dict[str, Any]
 
@@ -52,7 +57,7 @@ class Schedule:
     @property
     def services(self) -> tuple[str, ...]:
         """The services that run."""
-        return (*SERVICES, SECOND) if self.doubled else SERVICES
+        return (*SERVICES, SECOND, GATEWAY) if self.doubled else (*SERVICES, GATEWAY)
 
     @property
     def is_of_platform(self) -> bool:
@@ -260,8 +265,24 @@ def schedule(
             if kind in _BROKER_FAULTS:
                 broker_free_at = at + lasts + _BETWEEN_BROKER_FAULTS_SECONDS
         at += max(_SHORTEST_PAUSE_SECONDS, numbers.expovariate(1 / _MEAN_PAUSE_SECONDS))
+    if struck is None or GATEWAY in struck:
+        faults += _of_the_gateway(seed, seconds, [each for each in _GATEWAY_FAULTS if each in allowed])
+        faults.sort(key=lambda fault: fault.at)
     looks = tuple(round(start + numbers.uniform(0, _LOOK_SECONDS), 1) for start in _looks(seconds))
     return Schedule(seed, seconds, is_doubled, tuple(faults), looks)
+
+
+def _of_the_gateway(seed: int, seconds: float, kinds: Sequence[str]) -> Iterator[Fault]:
+    """By numbers of their own: all others stay what they were before there was a gateway."""
+    numbers = random.Random(f"gateway of {seed}")
+    dice = _Dice(numbers, (GATEWAY,))
+    at = dice.seconds(3, 15)
+    while kinds and at < seconds:
+        kind = numbers.choice(kinds)
+        lasts, options = _DRAW[kind][1](dice)
+        if at + lasts <= seconds:
+            yield Fault(at, kind, lasts, options)
+        at = round(at + lasts + dice.seconds(5, 2 * _BETWEEN_GATEWAY_FAULTS_SECONDS), 1)
 
 
 def _possible(kind: str, dice: _Dice, broker_is_free: bool) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from backpack_streams.embedded import BlockingKafka, EmbeddedKafka
+from embedded_kafka import BlockingKafka, EmbeddedKafka
 from faults.campaign import clock as clocks
 from faults.campaign.markets import MARKET_FAMILIES, PERP_FAMILIES
 from faults.campaign.roles import Role
@@ -23,6 +23,7 @@ _OPTIONS = {
         *("--lending-refresh", "0", "--funding-rate-refresh", "0", "--asset-refresh", "0", "--status-refresh", "0"),
     ),
     "book-builder": (),
+    "gateway": ("--no-access-log",),
 }
 
 
@@ -45,14 +46,14 @@ def running_cluster(plan: Schedule, folder: Path) -> Iterator[Cluster]:
             yield Cluster(kafka)
 
 
-def role_of(plant: Plant, name: str, plan: Schedule, folder: Path) -> Role:
-    """One service of a campaign, with a clock of its own if the schedule steps it."""
+def role_of(plant: Plant, name: str, plan: Schedule, folder: Path, *more: str) -> Role:
+    """One service of a campaign, with a clock of its own if the schedule steps it. `more`: options of this one."""
     kind = "market-producer" if name == SECOND else name
     is_stepped = any(each.kind == "clock-stepped" and each.options["service"] == name for each in plan.faults)
     preload = clocks.library()
     clock = clocks.Clock(folder / f"{name}.clock", preload) if is_stepped and preload else None
 
     def start(environment: dict[str, str] | None) -> Service:
-        return plant.start(kind, *_OPTIONS[kind], environment=environment, log=folder / f"{name}.log")
+        return plant.start(kind, *_OPTIONS[kind], *more, environment=environment, log=folder / f"{name}.log")
 
     return Role(name, start, clock)

@@ -14,8 +14,8 @@ import trustme
 
 import proxies
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.embedded.security import BrokerSecurity
 from certificates import Certificates
+from embedded_kafka.security import BrokerSecurity
 from moving_cluster import MovingCluster, MovingKafka
 from plant import Access, free_port
 

@@ -1,7 +1,7 @@
 """Asks the judge: of all markets, what was lost without a record, and which sights of books were LIVE and wrong."""
 
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.error import HTTPError
@@ -55,8 +55,13 @@ def moments_between(seed: int, count: int, first_us: int, last_us: int) -> list[
     return sorted([*(first_us + int(numbers.random() * (last_us - first_us)) for _ in range(count - 1)), last_us])
 
 
-def losses(truth: Truth, kept: Kept, families: Collection[str], until_us: int) -> list[Loss]:
-    """What the streams of these families have lost without a record, of all markets."""
+def losses(
+    truth: Truth, kept: Kept, families: Collection[str], until_us: int, emptied_us: Mapping[str, int]
+) -> list[Loss]:
+    """What the streams of these families have lost without a record, of all markets.
+
+    `emptied_us`: by family, when its topic was made again with nothing in it.
+    """
     found: list[Loss] = []
     for (family, symbol), messages in truth.messages.items():
         if family not in families:
@@ -69,6 +74,13 @@ def losses(truth: Truth, kept: Kept, families: Collection[str], until_us: int) -
             since_us = max(since_us, *asked_us)
         received = kept.received.get((family, symbol), {})
         found += lost_messages(
-            messages, records, gaps, letters, since_us=since_us, until_us=until_us, received=received
+            messages,
+            records,
+            gaps,
+            letters,
+            since_us=since_us,
+            until_us=until_us,
+            received=received,
+            emptied_us=emptied_us.get(family),
         )
     return sorted(found, key=lambda loss: loss.first.wall_us)

@@ -50,7 +50,7 @@ PEM_OF_RSA = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, Priva
 BAD = {
     "31 bytes": base64.b64encode(SEED[:31]).decode(),
     "64 bytes": base64.b64encode(SEED + SEED).decode(),
-    "no base64": "this is no key at all!",
+    "not base64": "this is no key at all!",
     "RSA": PEM_OF_RSA,
     "is empty": "",
 }

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from backpack_streams.audits.auditing import AHEAD_SECONDS
 from backpack_streams.book_builder.audits import BookAudits
-from backpack_streams.books.auditing import BEYOND_SECONDS
-from backpack_streams.books.market_book import MarketBook, Root, Status
+from backpack_streams.books.market_book import BaseSnapshot, MarketBook, Status
 from backpack_streams.books.units import UNITS_PER_ONE
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import bytes_from_unscaled
@@ -23,18 +23,18 @@ class Keeper:
         self.audits = BookAudits(DepthReader(CODEC), clock=lambda: self.now, wall_us=lambda: 77)
         self.market = MarketBook(SYMBOL)
 
-    def seed(
+    def load(
         self, last_id: int, bid: int = 10, origin: str = "SEED", complete: bool = True, received_us: int = 77
     ) -> None:
         levels = [(bid * UNITS_PER_ONE, UNITS_PER_ONE)], [(20 * UNITS_PER_ONE, UNITS_PER_ONE)]
-        root = Root(last_id, last_id, received_us)
-        outcome = self.market.on_seed(last_id, last_id, *levels, bids_complete=complete, root=root)
+        base = BaseSnapshot(last_id, last_id, received_us)
+        outcome = self.market.on_snapshot(last_id, last_id, *levels, bids_complete=complete, base=base)
         rows = [
             [{"price": bytes_from_unscaled(p), "quantity": bytes_from_unscaled(q)} for p, q in side] for side in levels
         ]
         record = {"last_update_id": last_id, "engine_time": last_id, "bids": rows[0], "asks": rows[1]}
         record |= {"bids_complete": complete, "asks_complete": True, "origin": origin, "received_time": received_us}
-        self.audits.on_seed(self.market, record, outcome)
+        self.audits.on_snapshot(self.market, record, outcome)
 
     def update(self, last_id: int, bid: int | None = None) -> None:
         bids = [] if bid is None else [(bid * UNITS_PER_ONE, UNITS_PER_ONE)]
@@ -49,9 +49,9 @@ class Keeper:
 
 def test_a_match_is_on_record() -> None:
     keeper = Keeper()
-    keeper.seed(5)
+    keeper.load(5)
     keeper.update(6)
-    keeper.seed(5)
+    keeper.load(5)
     [(wrong_id, row)] = keeper.findings()
     assert wrong_id is None
     assert (row["symbol"], row["result"], row["reason"], row["audited_time"]) == (SYMBOL, "MATCH", "", 77)
@@ -63,10 +63,10 @@ def test_a_match_is_on_record() -> None:
 
 def test_a_wrong_book_leaves_live_and_both_books_are_kept() -> None:
     keeper = Keeper()
-    keeper.seed(5)
+    keeper.load(5)
     keeper.update(6, bid=12)
     keeper.update(7)
-    keeper.seed(6, complete=False)
+    keeper.load(6, complete=False)
     [(wrong_id, row)] = keeper.findings()
     assert (wrong_id, row["result"], row["update_id"]) == (7, "MISMATCH", 6)
     assert keeper.market.status is Status.STALE
@@ -75,24 +75,24 @@ def test_a_wrong_book_leaves_live_and_both_books_are_kept() -> None:
     assert [int(each["price"]) for each in row["exchange_bids"]] == [10]
     assert int(row["bids_compared_to"]) == 10
     assert row["asks_compared_to"] is None
-    keeper.seed(8)
+    keeper.load(8)
     assert keeper.market.status is Status.LIVE
-    keeper.seed(8)
+    keeper.load(8)
     [(_, healed)] = keeper.findings()
     assert healed["result"] == "MATCH"
 
 
 def test_a_book_that_stands_past_the_exchange_is_wrong_for_everybody_until_a_later_snapshot() -> None:
     keeper = Keeper()
-    keeper.seed(5, received_us=70)
+    keeper.load(5, received_us=70)
     keeper.update(6, bid=12)
-    keeper.seed(5, received_us=71)
+    keeper.load(5, received_us=71)
     assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
-    keeper.now = BEYOND_SECONDS
+    keeper.now = AHEAD_SECONDS
     keeper.audits.on_tick()
     [(_, wanted)] = keeper.findings()
     assert (wanted["result"], wanted["book_update_id"]) == ("WANTED", 6)
-    keeper.seed(5, received_us=76)
+    keeper.load(5, received_us=76)
     [finding] = keeper.audits.take_findings()
     assert (finding.wrong_id, finding.next_id, finding.seen_us) == (6, 6, 76)
     row = finding.row
@@ -104,18 +104,18 @@ def test_a_book_that_stands_past_the_exchange_is_wrong_for_everybody_until_a_lat
     )
     assert [len(row[side]) for side in ("our_bids", "exchange_bids", "differences")] == [2, 1, 1]
     assert keeper.market.status is Status.STALE
-    keeper.seed(5, received_us=75)
+    keeper.load(5, received_us=75)
     assert keeper.market.status is Status.STALE
-    keeper.seed(5, received_us=77)
+    keeper.load(5, received_us=77)
     assert (keeper.market.status, keeper.market.last_update_id) == (Status.LIVE, 5)
-    keeper.seed(5, received_us=77)
+    keeper.load(5, received_us=77)
     assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
 
 
 def test_a_wrong_update_that_reaches_a_snapshot_ahead_is_found_there() -> None:
     keeper = Keeper()
-    keeper.seed(5)
-    keeper.seed(7)
+    keeper.load(5)
+    keeper.load(7)
     keeper.update(6, bid=12)
     assert keeper.findings() == []
     keeper.update(7)
@@ -125,18 +125,18 @@ def test_a_wrong_update_that_reaches_a_snapshot_ahead_is_found_there() -> None:
 
 def test_a_checkpoint_is_no_judge() -> None:
     keeper = Keeper()
-    keeper.seed(5, origin="CHECKPOINT")
+    keeper.load(5, origin="CHECKPOINT")
     keeper.update(6, bid=12)
-    keeper.seed(6, origin="CHECKPOINT")
+    keeper.load(6, origin="CHECKPOINT")
     assert keeper.findings() == []
-    keeper.seed(6)
+    keeper.load(6)
     assert [row["result"] for _, row in keeper.findings()] == ["MISMATCH"]
 
 
 def test_time_ends_what_never_comes() -> None:
     keeper = Keeper()
-    keeper.seed(5)
-    keeper.seed(9)
+    keeper.load(5)
+    keeper.load(9)
     keeper.now = 100.0
     keeper.audits.on_tick()
     assert [row["result"] for _, row in keeper.findings()] == ["NOT_COMPARABLE"]
@@ -144,7 +144,7 @@ def test_time_ends_what_never_comes() -> None:
 
 def test_suspicions_ask_for_an_audit() -> None:
     keeper = Keeper()
-    keeper.seed(5)
+    keeper.load(5)
     assert keeper.audits.follows(SYMBOL.encode())
     keeper.audits.on_trade(SYMBOL, 21 * UNITS_PER_ONE)
     keeper.audits.on_trade("OTHER", 21 * UNITS_PER_ONE)
@@ -161,7 +161,7 @@ def test_suspicions_ask_for_an_audit() -> None:
 def test_a_snapshot_is_asked_for_until_a_book_that_misses_something_is_live() -> None:
     """Updates that vanished before this builder read them: no producer knows, so no gap on record asks."""
     keeper = Keeper()
-    keeper.seed(5)
+    keeper.load(5)
     keeper.audits.on_outcome(keeper.market, keeper.market.on_outage_over("lost"))
     asked = []
     for second in range(1, 30):
@@ -169,7 +169,7 @@ def test_a_snapshot_is_asked_for_until_a_book_that_misses_something_is_live() ->
         keeper.audits.on_tick()
         asked += [(second, row["result"], row["reason"]) for _, row in keeper.findings()]
     assert asked == [(3, "WANTED", "lost"), (15, "WANTED", "lost"), (27, "WANTED", "lost")]
-    keeper.seed(9)
+    keeper.load(9)
     keeper.now = 30.0
     keeper.audits.on_tick()
     keeper.now = 100.0
@@ -179,16 +179,16 @@ def test_a_snapshot_is_asked_for_until_a_book_that_misses_something_is_live() ->
 
 def test_a_book_that_was_never_compared_is_overdue_as_well() -> None:
     keeper = Keeper()
-    keeper.seed(5)
+    keeper.load(5)
     keeper.now = 1000.0
     assert keeper.audits.oldest_audit() == 1000.0
-    keeper.seed(5)
+    keeper.load(5)
     assert keeper.audits.oldest_audit() == 0.0
 
 
 def test_a_closed_market_is_not_overdue_and_begins_anew_when_it_opens() -> None:
     keeper = Keeper()
-    keeper.seed(5)
+    keeper.load(5)
     keeper.now = 100.0
     assert keeper.audits.oldest_audit() == 100.0
     keeper.audits.on_outcome(keeper.market, keeper.market.on_closed("delisted", 1))
@@ -201,11 +201,11 @@ def test_a_closed_market_is_not_overdue_and_begins_anew_when_it_opens() -> None:
 
 def test_a_book_of_another_builder_is_forgotten() -> None:
     keeper = Keeper()
-    keeper.seed(5)
-    keeper.seed(5)
+    keeper.load(5)
+    keeper.load(5)
     keeper.now = 7.0
     assert keeper.audits.oldest_audit() == 7.0
-    keeper.seed(9)
+    keeper.load(9)
     keeper.audits.on_dropped(keeper.market)
     keeper.now = 1000.0
     keeper.audits.on_tick()

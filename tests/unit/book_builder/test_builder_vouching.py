@@ -12,7 +12,7 @@ from backpack_streams.book_builder.audit_records import WANTED
 from backpack_streams.book_builder.audits import BookAudits
 from backpack_streams.book_builder.keeper import BookKeeper
 from backpack_streams.book_builder.kept_book import CheckpointRules, KeptBook
-from backpack_streams.book_builder.records import checkpoint_row, top_row
+from backpack_streams.book_builder.records import checkpoint_record, top_record
 from backpack_streams.books.market_book import Status
 from backpack_streams.books.standing import Claim
 from backpack_streams.books.vouching import Vouching
@@ -141,7 +141,7 @@ class Plant:
 
     def tops(self) -> Iterator[tuple[str, str | None, int | None]]:
         for kept, top in list(self.keeper.tops(self.clock())):
-            row = top_row(kept, top, 2, 0)
+            row = top_record(kept, top, 2, 0)
             CODEC.encoder("BookTop", "t")(CODEC.rows("BookTop")(row))
             kept.on_top(top)
             yield row["status"], row["reason"], row["as_of"]
@@ -150,7 +150,7 @@ class Plant:
         rows = []
         for kept, offset in list(self.keeper.checkpoints(self.clock())):
             runs = self.keeper.proving_runs(kept)
-            rows.append(checkpoint_row(kept, (DEPTH, 0), offset, 0, runs))
+            rows.append(checkpoint_record(kept, (DEPTH, 0), offset, 0, runs))
             CODEC.encoder("BookSnapshot", "t")(CODEC.rows("BookSnapshot")(rows[-1]))
             kept.on_checkpoint(
                 rows[-1]["last_update_id"], offset, Claim(rows[-1]["last_update_id"], runs), self.clock()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backpack_streams.book_builder.keeper import BookKeeper
 from backpack_streams.book_builder.kept_book import CheckpointRules, KeptBook
-from backpack_streams.book_builder.records import checkpoint_row, recalled_top, top_row
+from backpack_streams.book_builder.records import checkpoint_record, recalled_top, top_record
 from backpack_streams.books.joining import _beside
 from backpack_streams.books.market_book import Status
 from backpack_streams.books.standing import Claim
@@ -123,7 +123,7 @@ def write_tops(keeper: BookKeeper, now: float) -> list[dict[str, Any]]:
     """What the shell does."""
     rows = []
     for kept, top in keeper.tops(now):
-        rows.append(top_row(kept, top, 2, 0))
+        rows.append(top_record(kept, top, 2, 0))
         kept.on_top(top)
     return rows
 
@@ -253,13 +253,13 @@ def test_a_quiet_books_checkpoint_is_renewed_before_readers_have_far_to_go_back(
     assert due(keeper, 10.0) == [(100, 100)]
 
 
-def test_a_seed_ahead_of_the_updates_is_not_buried_under_a_checkpoint(keeper: BookKeeper) -> None:
+def test_a_snapshot_ahead_of_the_updates_is_not_buried_under_a_checkpoint(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     take(keeper, 11.0, snapshot(200))
     assert due(keeper, 1_000.0) == []
 
 
-def test_a_seed_behind_the_book_is_followed_by_a_checkpoint(keeper: BookKeeper) -> None:
+def test_a_snapshot_behind_the_book_is_followed_by_a_checkpoint(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     [(kept, offset)] = keeper.checkpoints(15.0)
     kept.on_snapshot(101, offset)
@@ -308,7 +308,7 @@ def test_offsets_that_vanish_take_every_book_of_their_partition_out_of_live(is_f
     if is_followed:
         take(keeper, 2.0, update(30_000, 12, 12, key=other.encode()))
     else:  # no record tells: the reader stands behind the last one that there was
-        keeper.stand_at({PLACE: 30_000}, 2.0)
+        keeper.set_positions({PLACE: 30_000}, 2.0)
     assert {symbol: book.status for symbol, book in keeper.intake.books.items()} == {
         SYMBOL: Status.STALE,
         other: Status.STALE,
@@ -328,10 +328,10 @@ def test_offsets_that_vanish_take_every_book_of_their_partition_out_of_live(is_f
 def test_a_partition_whose_rest_vanished_before_it_was_read_has_caught_up() -> None:
     keeper = new_keeper(start=10, end=20)
     keeper.begin([snapshot(100, offset=10)], 0.0)
-    keeper.stand_at({PLACE: None}, 0.0)
+    keeper.set_positions({PLACE: None}, 0.0)
     take(keeper, 0.0)
     assert not keeper.is_caught_up
-    keeper.stand_at({PLACE: 20}, 1.0)
+    keeper.set_positions({PLACE: 20}, 1.0)
     take(keeper, 1.0)
     assert keeper.is_caught_up
     assert keeper.intake.books[SYMBOL].status is Status.STALE
@@ -473,7 +473,7 @@ def test_who_takes_over_says_nothing_that_was_said_and_never_goes_back(keeper: B
     assert [row["last_update_id"] for row in write_tops(new, 3.0)] == [102]
 
 
-def test_the_top_of_a_market_that_is_closed_says_so_until_it_is_open_and_seeded(keeper: BookKeeper) -> None:
+def test_the_top_of_a_market_that_is_closed_says_so_until_it_is_open_and_given_a_snapshot(keeper: BookKeeper) -> None:
     def listed(row: bytes | None, at_ms: int) -> Record:
         return Record("backpack.reference.market", 0, 0, KEY, row, at_ms)
 
@@ -580,7 +580,7 @@ def test_a_checkpoint_holds_what_lies_before_its_offset_as_far_as_the_book_knows
         return
     [(last_id, offset)] = due(keeper, 1_000.0)
     assert (last_id, offset) == (100 + until, until)
-    row = checkpoint_row(kept, PLACE, offset, 0)
+    row = checkpoint_record(kept, PLACE, offset, 0)
     CODEC.encoder("BookSnapshot", "t")(row)
     bids, asks = ({p: q for p, q in side.items() if q} for side in sides)
     if not is_whole:

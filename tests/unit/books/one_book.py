@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from backpack_streams.books.adoption import REST_OLD_SECONDS
-from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
+from backpack_streams.books.market_book import BaseSnapshot, MarketBook, Outcome, Status
 from backpack_streams.books.units import UNITS_PER_ONE
 
 SECOND = 1_000_000
@@ -27,7 +27,7 @@ class Driver:
         last = first if last is None else last
         return self.market.on_update(first, last, last * 1000 if at is None else at, scaled(bids), scaled(asks))
 
-    def seed(
+    def load(
         self,
         last: int,
         *,
@@ -39,14 +39,14 @@ class Driver:
         received: int | None = None,
     ) -> Outcome:
         at = last * 1000 if at is None else at
-        return self.market.on_seed(
+        return self.market.on_snapshot(
             last,
             at,
             scaled(bids),
             scaled(asks),
             bids_complete=bids_complete,
             asks_complete=asks_complete,
-            root=Root(last, at, at if received is None else received),
+            base=BaseSnapshot(last, at, at if received is None else received),
         )
 
     def is_at(self, last: int | None, status: Status, reason: str = "") -> bool:
@@ -64,6 +64,6 @@ def scaled(levels: Levels) -> list[tuple[int, int]]:
 
 def live_at(last: int) -> Driver:
     book = Driver()
-    book.seed(last - 1)
+    book.load(last - 1)
     assert book.update(last) is Outcome.APPLIED
     return book

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from backpack_streams.books.adoption import REST_OLD_SECONDS, Adoption, Epoch
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
-from backpack_streams.books.snapshot import Root, Snapshot
+from backpack_streams.books.snapshot import BaseSnapshot, Snapshot
 from backpack_streams.sequencing.restart import Position
 
 SECOND = 1_000_000
@@ -15,7 +15,7 @@ LEVELS = ([(9, 1)], [(11, 1)])
 
 
 def snapshot(last_id: int, *, at: int | None = START, received: int | None = START) -> Snapshot:
-    return Snapshot(last_id, at, *LEVELS, True, True, Root(last_id, at, received))
+    return Snapshot(last_id, at, *LEVELS, True, True, BaseSnapshot(last_id, at, received))
 
 
 def whole(last_id: int = 5000) -> MarketBook:
@@ -26,7 +26,7 @@ def whole(last_id: int = 5000) -> MarketBook:
 
 
 def give(market: MarketBook, given: Snapshot) -> Outcome:
-    return market.on_seed(given.last_update_id, given.engine_time, given.bids, given.asks, root=given.root)
+    return market.on_snapshot(given.last_update_id, given.engine_time, given.bids, given.asks, base=given.base)
 
 
 def restarted(last_id: int, seconds: float) -> Snapshot:
@@ -39,7 +39,7 @@ def test_a_whole_book_is_replaced_by_the_second_answer_that_agrees_and_not_by_th
     market = whole()
     assert give(market, restarted(3, 60)) is Outcome.IGNORED
     assert (market.status, market.last_update_id) == (Status.LIVE, 5000)
-    assert give(market, restarted(4, 60 + REST_OLD_SECONDS)) is Outcome.RESEEDED
+    assert give(market, restarted(4, 60 + REST_OLD_SECONDS)) is Outcome.RESYNCED
     assert (market.status, market.last_update_id) == (Status.LIVE, 4)
 
 
@@ -64,7 +64,7 @@ def test_the_first_of_several_answers_counts() -> None:
     """A poller that asks every 5 s is not put off again and again."""
     market = whole()
     outcomes = [give(market, restarted(3, 60 + 5 * number)) for number in range(5)]
-    assert outcomes == [Outcome.IGNORED] * 4 + [Outcome.RESEEDED]
+    assert outcomes == [Outcome.IGNORED] * 4 + [Outcome.RESYNCED]
 
 
 def test_a_checkpoint_from_the_first_answer_is_no_second() -> None:
@@ -72,8 +72,8 @@ def test_a_checkpoint_from_the_first_answer_is_no_second() -> None:
     first = restarted(3, 60)
     give(market, first)
     later = START + 120 * SECOND
-    assert market.on_seed(9, later, *LEVELS, root=first.root) is Outcome.IGNORED
-    assert market.on_seed(9, later, *LEVELS, root=restarted(4, 80).root) is Outcome.RESEEDED
+    assert market.on_snapshot(9, later, *LEVELS, base=first.base) is Outcome.IGNORED
+    assert market.on_snapshot(9, later, *LEVELS, base=restarted(4, 80).base) is Outcome.RESYNCED
 
 
 def test_a_chain_that_goes_on_was_right() -> None:
@@ -81,7 +81,7 @@ def test_a_chain_that_goes_on_was_right() -> None:
     give(market, restarted(3, 60))
     market.on_update(5001, 5001, START + 61 * SECOND, [], [])
     assert give(market, restarted(4, 90)) is Outcome.IGNORED
-    assert give(market, restarted(4, 110)) is Outcome.RESEEDED  # two that agree, while the book stands still
+    assert give(market, restarted(4, 110)) is Outcome.RESYNCED  # two that agree, while the book stands still
 
 
 def test_an_answer_that_fits_the_chain_clears_it_of_an_older_one() -> None:
@@ -92,31 +92,31 @@ def test_an_answer_that_fits_the_chain_clears_it_of_an_older_one() -> None:
     market = whole()
     give(market, restarted(3, 60))
     give(market, snapshot(5000, received=START + 50 * SECOND))  # asked before: it says nothing of what came then
-    assert give(market, restarted(3, 90)) is Outcome.RESEEDED
+    assert give(market, restarted(3, 90)) is Outcome.RESYNCED
 
 
 def test_an_answer_from_which_the_book_is_made_clears_it_too() -> None:
     market = whole()
     give(market, restarted(3, 60))
     market.on_outage_over("coverage broke")
-    assert give(market, snapshot(5000, received=START + 70 * SECOND)) is Outcome.RESEEDED
+    assert give(market, snapshot(5000, received=START + 70 * SECOND)) is Outcome.RESYNCED
     assert give(market, restarted(3, 90)) is Outcome.IGNORED
 
 
 def test_where_nobody_knows_when_answers_were_received_their_own_times_count() -> None:
     market = whole()
-    for seconds, outcome in ((60, Outcome.IGNORED), (79, Outcome.IGNORED), (80, Outcome.RESEEDED)):
+    for seconds, outcome in ((60, Outcome.IGNORED), (79, Outcome.IGNORED), (80, Outcome.RESYNCED)):
         assert give(market, snapshot(3, at=START + seconds * SECOND, received=None)) is outcome
 
 
 def test_answers_ahead_of_a_book_that_stands_still_replace_it_where_no_watermark_tells() -> None:
     market = whole()
-    assert give(market, snapshot(6000)) is Outcome.KEPT
-    assert give(market, snapshot(6001, received=START + 19 * SECOND)) is Outcome.KEPT
-    assert give(market, snapshot(6001, received=START + 20 * SECOND)) is Outcome.RESEEDED
+    assert give(market, snapshot(6000)) is Outcome.PENDING
+    assert give(market, snapshot(6001, received=START + 19 * SECOND)) is Outcome.PENDING
+    assert give(market, snapshot(6001, received=START + 20 * SECOND)) is Outcome.RESYNCED
     assert (market.status, market.last_update_id, market.breaks) == (Status.LIVE, 6001, 1)
     for last_id in range(6002, 6010):  # updates are on their way, though behind
-        assert give(market, snapshot(last_id + 1, received=START + last_id * 30 * SECOND)) is Outcome.KEPT
+        assert give(market, snapshot(last_id + 1, received=START + last_id * 30 * SECOND)) is Outcome.PENDING
         market.on_update(last_id, last_id, START, [], [])
     assert market.last_update_id == 6009
 
@@ -126,10 +126,10 @@ def test_where_a_watermark_vouches_it_tells_what_is_missing() -> None:
     market.standing.vouch(START, 10.0**12)
     give(market, snapshot(10))
     for number in range(5):
-        assert give(market, snapshot(20, received=START + number * 30 * SECOND)) is Outcome.KEPT
+        assert give(market, snapshot(20, received=START + number * 30 * SECOND)) is Outcome.PENDING
     market.standing.refuse("no producer vouches")
-    assert give(market, snapshot(20, received=START + 300 * SECOND)) is Outcome.KEPT
-    assert give(market, snapshot(20, received=START + 330 * SECOND)) is Outcome.RESEEDED
+    assert give(market, snapshot(20, received=START + 300 * SECOND)) is Outcome.PENDING
+    assert give(market, snapshot(20, received=START + 330 * SECOND)) is Outcome.RESYNCED
 
 
 @pytest.mark.parametrize("how", ["not whole", "not vouched for", "no book yet"])
@@ -142,7 +142,7 @@ def test_where_nothing_vouches_one_answer_is_enough(how: str) -> None:
     else:
         market = MarketBook("SOL_USDC")
         market.on_update(5000, 5000, START, [], [])
-    assert give(market, restarted(3, 60)) is Outcome.RESEEDED
+    assert give(market, restarted(3, 60)) is Outcome.RESYNCED
     assert market.last_update_id == 3
 
 
@@ -150,7 +150,7 @@ def test_an_update_of_the_new_sequence_proves_it_at_once() -> None:
     market = whole()
     give(market, restarted(3, 60))
     assert market.on_update(4, 4, START + 61 * SECOND, [], []) is Outcome.BROKE
-    assert give(market, restarted(3, 62)) is Outcome.RESEEDED
+    assert give(market, restarted(3, 62)) is Outcome.RESYNCED
     assert market.last_update_id == 4
 
 
@@ -161,7 +161,7 @@ ANSWERS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 90)), max_size=12
 def test_no_answer_replaces_a_whole_book_without_another_that_is_older(answers: list[tuple[int, int]]) -> None:
     market, before = whole(), list[tuple[int, int]]()
     for last_id, seconds in answers:
-        if give(market, restarted(last_id, 60 + seconds)) is Outcome.RESEEDED:
+        if give(market, restarted(last_id, 60 + seconds)) is Outcome.RESYNCED:
             assert any(old_id <= last_id and old + REST_OLD_SECONDS <= seconds for old_id, old in before)
             return
         assert (market.status, market.last_update_id) == (Status.LIVE, 5000)
@@ -175,7 +175,7 @@ def test_answers_that_go_on_replace_it_with_the_second_at_the_latest(ids: list[i
     for number, more in enumerate(ids):
         last_id += more
         outcomes.append(give(market, restarted(last_id, 60 + number * pause)))
-    assert outcomes[:2] == [Outcome.IGNORED, Outcome.RESEEDED]
+    assert outcomes[:2] == [Outcome.IGNORED, Outcome.RESYNCED]
 
 
 # The questions one by one ---------------------------------------------------------------------------------------
@@ -192,11 +192,11 @@ def test_what_is_known_to_be_missing_has_to_be_in_it() -> None:
     adoption = Adoption()
     assert refused(adoption, snapshot(50)) is None
     adoption.demand(51)
-    assert refused(adoption, snapshot(50)) == "seed 50 behind update 51"
-    assert refused(adoption, snapshot(51), dropped_to=60) == "seed 51 behind update 60"
+    assert refused(adoption, snapshot(50)) == "snapshot 50 behind update 51"
+    assert refused(adoption, snapshot(51), dropped_to=60) == "snapshot 51 behind update 60"
     adoption.begin_epoch(Epoch(START, is_from_snapshot=False))
     assert refused(adoption, snapshot(50)) is None
-    assert refused(adoption, snapshot(50, at=START - 1)) == "seed 50 is of the sequence that ended"
+    assert refused(adoption, snapshot(50, at=START - 1)) == "snapshot 50 is of the sequence that ended"
 
 
 def test_a_socket_that_is_down_outlasts_a_sequence() -> None:
@@ -241,7 +241,7 @@ def test_a_snapshot_past_all_that_is_known_is_never_refused(known: list[str], la
         elif what == "wrong":
             adoption.on_wrong(Position(last_id, START, SECOND))
         elif what == "beyond":
-            adoption.on_beyond(START + seconds * SECOND, last_id)
+            adoption.on_ahead(START + seconds * SECOND, last_id)
         elif what == "demand":
             adoption.demand(last_id)
         elif what == "epoch":

@@ -53,7 +53,7 @@ def outcome(book: OrderBook, event: tuple[str, object, object, bool, bool]) -> o
     kind, bids, asks, bids_complete, asks_complete = event
     try:
         if kind == "seed":
-            book.seed(bids, asks, bids_complete, asks_complete)
+            book.load(bids, asks, bids_complete, asks_complete)
             return None
         return book.apply(bids, asks) if kind == "units" else book.apply_text(bids, asks)
     except BookError as error:

@@ -23,7 +23,7 @@ def test_users_cannot_change_it() -> None:
     for act in (
         lambda: book.apply([(1, 1)], []),
         lambda: book.apply_text([("1", "1")], []),
-        lambda: book.seed([], []),
+        lambda: book.load([], []),
     ):
         with pytest.raises(BookError, match=r"change a copy of it: book\.copy\(\)"):
             act()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.books.adoption import FUTURE_SECONDS, REST_OLD_SECONDS
-from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
+from backpack_streams.books.market_book import BaseSnapshot, MarketBook, Outcome, Status
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -24,7 +24,7 @@ class Exchange:
         self.reader_is_off = 0
         self.market = MarketBook("SOL_USDC", wall_us=lambda: self.now + self.reader_is_off)
         self.last_id = last_id
-        assert self.answer() is Outcome.RESEEDED
+        assert self.answer() is Outcome.RESYNCED
         self.update()
 
     def pass_(self, seconds: float) -> None:
@@ -37,7 +37,7 @@ class Exchange:
     def answer(self, age: float = 0.0, last_id: int | None = None) -> Outcome:
         """A snapshot that was right so many seconds ago."""
         last_id, received = self.last_id if last_id is None else last_id, self.now - int(age * SECOND)
-        return self.market.on_seed(last_id, received, *LEVELS, root=Root(last_id, received, received))
+        return self.market.on_snapshot(last_id, received, *LEVELS, base=BaseSnapshot(last_id, received, received))
 
     def forge(self, number: int, at: int) -> Outcome:
         return self.market.on_update(number, number, at, [], [])
@@ -85,7 +85,7 @@ def test_a_wrong_clock_here_neither_forgets_an_update_nor_keeps_a_book_stale(off
     for _ in range(5):
         exchange.pass_(ANSWERS_EVERY)
         assert exchange.answer(last_id=behind) is Outcome.REFUSED  # however often it is said
-    assert exchange.answer() is Outcome.RESEEDED
+    assert exchange.answer() is Outcome.RESYNCED
     assert exchange.is_right()
 
 
@@ -98,7 +98,7 @@ def test_a_reader_that_was_away_does_not_take_a_real_restart_for_a_forged_one() 
     exchange.pass_(3600)
     for age in (4100, 3900, 3700):
         assert exchange.answer(age, last_id=before) is Outcome.REFUSED
-    assert exchange.answer(0, last_id=1) is Outcome.RESEEDED
+    assert exchange.answer(0, last_id=1) is Outcome.RESYNCED
 
 
 def test_what_was_taken_for_late_has_to_be_in_the_snapshot_that_heals() -> None:
@@ -111,7 +111,7 @@ def test_what_was_taken_for_late_has_to_be_in_the_snapshot_that_heals() -> None:
     assert exchange.answer(last_id=exchange.last_id - 1) is Outcome.REFUSED
     assert exchange.market.reason.endswith(f"behind update {exchange.last_id}")
     exchange.pass_(1)
-    assert exchange.answer() is Outcome.RESEEDED
+    assert exchange.answer() is Outcome.RESYNCED
 
 
 ACTS = st.lists(
@@ -156,7 +156,7 @@ def test_each_absurd_time_needs_two_answers_of_its_own() -> None:
         exchange.pass_(ANSWERS_EVERY)
         assert exchange.answer() is Outcome.REFUSED
         exchange.pass_(ANSWERS_EVERY)
-        assert exchange.answer() is Outcome.RESEEDED
+        assert exchange.answer() is Outcome.RESYNCED
         assert exchange.is_right()
 
 
@@ -175,10 +175,10 @@ def test_an_answer_with_an_absurd_time_begins_no_sequence() -> None:
     exchange.update(is_lost=True)
     exchange.update()
     exchange.pass_(1)
-    root = Root(3, FAR, exchange.now)
-    assert exchange.market.on_seed(3, FAR, *LEVELS, root=root) is Outcome.REFUSED
+    base = BaseSnapshot(3, FAR, exchange.now)
+    assert exchange.market.on_snapshot(3, FAR, *LEVELS, base=base) is Outcome.REFUSED
     assert exchange.market.status is Status.STALE
-    assert exchange.answer() is Outcome.RESEEDED
+    assert exchange.answer() is Outcome.RESYNCED
     exchange.update()
     assert exchange.is_right()
 
@@ -205,7 +205,7 @@ def rolled_back(*, has_waited: bool) -> Exchange:
     exchange.pass_(600)
     exchange.last_id = 950
     assert exchange.update() is Outcome.BROKE
-    assert exchange.answer(last_id=950 if has_waited else 951) is Outcome.RESEEDED
+    assert exchange.answer(last_id=950 if has_waited else 951) is Outcome.RESYNCED
     return exchange
 
 
@@ -233,5 +233,5 @@ def test_late_updates_of_before_do_not_wait_either() -> None:
     for number in (952, 1001, 1002):
         assert exchange.market.on_update(number, number, START + 1, [], []) is Outcome.DUPLICATE
     assert exchange.market.buffered_updates == waiting
-    assert exchange.answer() is Outcome.RESEEDED
+    assert exchange.answer() is Outcome.RESYNCED
     assert exchange.is_right()

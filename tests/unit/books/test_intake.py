@@ -41,7 +41,7 @@ def update(offset: int, first_id: int, last_id: int, symbol: str = "A") -> Any:
     return record(DEPTH, offset, symbol.encode(), encoded("DepthUpdate", row))
 
 
-def seed(last_id: int, delta_offset: int, symbol: str = "A") -> Any:
+def snapshot(last_id: int, delta_offset: int, symbol: str = "A") -> Any:
     row: dict[str, Any] = {
         "symbol": symbol,
         "source": "REST",
@@ -70,25 +70,27 @@ def take(into: Intake, *records: Any, now: float = 0.0) -> list[Outcome]:
     return [told.outcome for told in into.take(by_place, now)]
 
 
-def test_what_lies_before_the_place_that_a_seed_names_does_not_follow_on_it() -> None:
+def test_what_lies_before_the_place_that_a_snapshot_names_does_not_follow_on_it() -> None:
     books = intake()
-    take(books, seed(10, 5))
+    take(books, snapshot(10, 5))
     assert take(books, update(4, 11, 11)) == []
     assert books.books["A"].last_update_id == 10
     assert take(books, update(5, 11, 11)) == [Outcome.APPLIED]
 
 
-def test_a_partition_that_began_anew_is_not_taken_for_what_lies_before_a_seed() -> None:
+def test_a_partition_that_began_anew_is_not_taken_for_what_lies_before_a_snapshot() -> None:
     """A book whose updates were all passed over would stay LIVE, and stand still."""
     books = intake()
-    take(books, seed(10, 5))
-    assert take(books, replace(update(0, 12, 12), timestamp=1001)) == [Outcome.BROKE]  # a millisecond after the seed
+    take(books, snapshot(10, 5))
+    assert take(books, replace(update(0, 12, 12), timestamp=1001)) == [
+        Outcome.BROKE
+    ]  # a millisecond after the snapshot
     assert books.books["A"].status is Status.STALE
 
 
 def test_duplicates_are_counted_and_not_given() -> None:
     books = intake()
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     assert take(books, update(0, 9, 10), update(1, 11, 11), update(2, 11, 11), update(3, 12, 12)) == [
         Outcome.APPLIED,
         Outcome.APPLIED,
@@ -99,7 +101,7 @@ def test_duplicates_are_counted_and_not_given() -> None:
 
 def test_a_second_producer_that_is_ahead_breaks_nothing() -> None:
     books = intake("A")
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     assert take(books, update(0, 11, 11), update(1, 11, 11)) == [Outcome.APPLIED]
     assert take(books, update(2, 14, 14)) == []
     assert take(books, update(3, 12, 12), update(4, 13, 13), now=0.1) == [Outcome.APPLIED] * 3
@@ -112,7 +114,7 @@ def test_a_second_producer_that_is_ahead_breaks_nothing() -> None:
 
 def test_a_foreign_record_breaks_the_book_of_its_key_and_makes_no_market(caplog: pytest.LogCaptureFixture) -> None:
     books = intake()
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     with caplog.at_level(logging.WARNING):
         outcomes = take(books, record(DEPTH, 0, b"A", b"{}"), record(DEPTH, 1, b"hello", b"world"))
     assert outcomes == [Outcome.BROKE]
@@ -120,23 +122,23 @@ def test_a_foreign_record_breaks_the_book_of_its_key_and_makes_no_market(caplog:
     assert books.books["A"].reason == "the record at 0/0 cannot be read"
     assert books.undecodable_records == 2
     assert "are not framed as an Avro record" in books.last_problem
-    assert take(books, seed(11, 0)) == [Outcome.RESEEDED]
+    assert take(books, snapshot(11, 0)) == [Outcome.RESYNCED]
     assert books.books["A"].status is Status.LIVE
 
 
 def test_other_markets_records_are_not_looked_at() -> None:
     books = intake("B*")
-    assert take(books, update(0, 1, 1, "A"), seed(1, 0, "A"), record(DEPTH, 1, b"A", b"{}")) == []
+    assert take(books, update(0, 1, 1, "A"), snapshot(1, 0, "A"), record(DEPTH, 1, b"A", b"{}")) == []
     assert not books.books
     assert not books.undecodable_records
-    take(books, seed(1, 0, "BTC"))
+    take(books, snapshot(1, 0, "BTC"))
     assert list(books.books) == ["BTC"]
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_a_seed_whose_updates_were_trimmed_is_live_only_if_an_update_follows_on_it(follows: bool) -> None:
+def test_a_snapshot_whose_updates_were_trimmed_is_live_only_if_an_update_follows_on_it(follows: bool) -> None:
     books = intake(begins=500)
-    take(books, seed(10, 400))
+    take(books, snapshot(10, 400))
     market = books.books["A"]
     assert market.status is Status.SYNCING
     assert "retention removed what may follow the snapshot at update 10" in market.reason
@@ -145,45 +147,45 @@ def test_a_seed_whose_updates_were_trimmed_is_live_only_if_an_update_follows_on_
     take(books, update(600, 11 if follows else 13, 13), now=1.0)
     take(books, now=2.0)
     assert market.status is (Status.LIVE if follows else Status.SYNCING)
-    take(books, seed(20, 601), now=3.0)
+    take(books, snapshot(20, 601), now=3.0)
     take(books, now=4.0)
     take(books, update(601, 14, 21), now=4.0)
     assert (market.status, market.last_update_id) == (Status.LIVE, 21)
 
 
-def test_a_newer_seed_takes_the_place_of_a_doubtful_one() -> None:
+def test_a_newer_snapshot_takes_the_place_of_a_doubtful_one() -> None:
     books = intake(begins=500)
-    take(books, seed(10, 400))
-    assert take(books, seed(30, 700)) == [Outcome.RESEEDED]
+    take(books, snapshot(10, 400))
+    assert take(books, snapshot(30, 700)) == [Outcome.RESYNCED]
     assert (books.books["A"].status, books.books["A"].last_update_id) == (Status.LIVE, 30)
 
 
 def test_updates_that_retention_took_away_before_they_were_read() -> None:
     books = intake()
-    take(books, seed(10, 0), seed(10, 0, "B"))
+    take(books, snapshot(10, 0), snapshot(10, 0, "B"))
     told: list[BookUpdate] = list(books.on_lost_records(DEPTH, 5, 9))
     assert [each.outcome for each in told] == [Outcome.BROKE] * 2
     assert "b.market.depth/0, offsets 5 to 8" in books.books["B"].reason
-    take(books, seed(10, 20))
+    take(books, snapshot(10, 20))
     assert books.books["A"].status is Status.LIVE
     assert books.books["B"].status is Status.STALE
 
 
 def test_a_market_that_leaves_the_list_is_closed() -> None:
     books = intake()
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     assert take(books, record(MARKET, 0, b"A", None, 7 * SECOND)) == [Outcome.CLOSED]
     market = books.books["A"]
     assert (market.status, market.since) == (Status.CLOSED, 7 * SECOND)
     assert market.reason == "delisted: not in the market list since 1970-01-01 00:00:07.000Z"
     assert take(books, record(MARKET, 1, b"B", None, 8 * SECOND)) == []
-    take(books, seed(5, 0, "B"))
+    take(books, snapshot(5, 0, "B"))
     assert books.books["B"].status is Status.CLOSED, "it was known before its book was"
 
 
 def test_a_batch_that_begins_after_what_was_to_come_breaks_every_book_of_its_partition() -> None:
     books = intake()
-    take(books, seed(10, 0), seed(10, 0, "B"))
+    take(books, snapshot(10, 0), snapshot(10, 0, "B"))
     assert take(books, update(0, 11, 11)) == [Outcome.APPLIED]
     assert take(books, update(30_000, 12, 12)) == [Outcome.BROKE, Outcome.BROKE, Outcome.BUFFERED]
     assert "offsets 1 to 29999" in books.books["B"].reason
@@ -192,13 +194,13 @@ def test_a_batch_that_begins_after_what_was_to_come_breaks_every_book_of_its_par
 
 def test_offsets_that_vanished_are_told_once_whoever_notices_first() -> None:
     books = intake()
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     take(books, update(0, 11, 11))
     assert [told.outcome for told in books.on_lost_records(DEPTH, 1, 5)] == [Outcome.BROKE]
     assert list(books.on_position(DEPTH, 5)) == []
-    assert take(books, seed(20, 5), update(5, 21, 21)) == [Outcome.BUFFERED, Outcome.RESEEDED]
+    assert take(books, snapshot(20, 5), update(5, 21, 21)) == [Outcome.BUFFERED, Outcome.RESYNCED]
     assert [told.outcome for told in books.on_position(DEPTH, 9)] == [Outcome.BROKE]
-    assert take(books, seed(30, 7)) == [Outcome.RESEEDED]
+    assert take(books, snapshot(30, 7)) == [Outcome.RESYNCED]
     assert books.books["A"].status is Status.SYNCING, "what follows on it may have vanished as well"
     assert take(books, update(9, 31, 31)) == [Outcome.APPLIED]
     assert books.books["A"].status is Status.LIVE
@@ -207,7 +209,7 @@ def test_offsets_that_vanished_are_told_once_whoever_notices_first() -> None:
 def test_books_show_their_own_status_once_their_partition_is_read_to_where_it_ended() -> None:
     books = intake()
     books.open(DEPTH, 3, 5)
-    assert take(books, seed(10, 3)) == [Outcome.RESEEDED]
+    assert take(books, snapshot(10, 3)) == [Outcome.RESYNCED]
     assert take(books, update(3, 11, 11)) == [Outcome.APPLIED]
     assert books.books["A"].status is Status.SYNCING
     assert take(books, update(4, 12, 12)) == [Outcome.APPLIED, Outcome.CAUGHT_UP]
@@ -219,21 +221,21 @@ def test_books_show_their_own_status_once_their_partition_is_read_to_where_it_en
 def test_a_partition_that_is_opened_again_begins_anew() -> None:
     books = intake()
     books.open(DEPTH, 5, 5)
-    take(books, seed(10, 5), seed(10, 2, "B"))
+    take(books, snapshot(10, 5), snapshot(10, 2, "B"))
     assert books.books["B"].status is Status.SYNCING
     take(books, update(5, 11, 11), update(6, 11, 11), update(7, 13, 13))
     assert books.awaits("A")
     books.close(DEPTH)
     assert not books.awaits("A")
     books.open(DEPTH, 8, 8)
-    take(books, seed(20, 8), seed(20, 8, "B"))
+    take(books, snapshot(20, 8), snapshot(20, 8, "B"))
     assert {market.status for market in books.books.values()} == {Status.LIVE}
     assert take(books, now=10.0) == [], "nothing waits any more"
 
 
 def test_a_market_that_moves_to_another_partition_keeps_its_book() -> None:
     books = intake()
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     take(books, update(0, 11, 11))
     count = next(count for count in range(2, 100) if partition_of(b"A", count))
     books.depth_partitions = count
@@ -248,7 +250,7 @@ def test_as_of_a_past_moment_a_market_is_what_it_was_then(moment: int, status: S
     for state, second in (("Closed", 100), ("Open", 300)):
         books.listing.take("A", {"order_book_state": state, "market_type": "SPOT"}, second * SECOND)
     books.closed_until_us = moment * SECOND
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     assert books.books["A"].status is status
 
 
@@ -256,7 +258,7 @@ def test_a_market_that_closed_on_the_way_from_a_past_moment_is_closed_when_its_b
     books = intake()
     books.closed_until_us = 50 * SECOND
     take(books, record(MARKET, 0, b"A", None, 100 * SECOND))
-    take(books, seed(10, 0))
+    take(books, snapshot(10, 0))
     assert books.books["A"].status is Status.CLOSED
     assert books.books["A"].since == 100 * SECOND
 
@@ -268,7 +270,7 @@ def test_all_books_of_one_reader_share_what_their_buffers_may_take() -> None:
     one = books.buffers.held_bytes
     take(books, update(1, 6, 6, "B"))
     assert 0 < one < books.buffers.held_bytes
-    take(books, seed(4, 0, "A"), seed(4, 0, "B"))
+    take(books, snapshot(4, 0, "A"), snapshot(4, 0, "B"))
     assert books.buffers.held_bytes == 0
 
 

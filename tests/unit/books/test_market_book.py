@@ -4,19 +4,19 @@ from backpack_streams.books.market_book import MarketBook, Outcome
 from unit.books.one_book import LIVE, STALE, SYNCING, Driver, Levels, live_at
 
 
-def test_without_a_seed_updates_wait() -> None:
+def test_without_a_snapshot_updates_wait() -> None:
     book = Driver()
-    assert book.is_at(None, SYNCING, "no seed yet")
+    assert book.is_at(None, SYNCING, "no snapshot yet")
     assert book.update(5) is Outcome.BUFFERED
-    assert book.is_at(None, SYNCING, "no seed yet")
+    assert book.is_at(None, SYNCING, "no snapshot yet")
     assert (book.market.buffered_updates, len(book.market.book)) == (1, 0)
 
 
-def test_a_seed_takes_what_waited_and_follows() -> None:
+def test_a_snapshot_takes_what_waited_and_follows() -> None:
     book = Driver()
     for update in [(1, 3), (4, 6), (7, 7)]:
         book.update(*update, bids=[(update[0], update[1])])
-    assert book.seed(5, bids=[(4, 1), (1, 3)]) is Outcome.RESEEDED
+    assert book.load(5, bids=[(4, 1), (1, 3)]) is Outcome.RESYNCED
     assert book.is_at(7, LIVE)
     assert book.bids() == [("7", "7"), ("4", "6"), ("1", "3")]
     assert book.update(8, bids=[(7, 0)]) is Outcome.APPLIED
@@ -24,27 +24,27 @@ def test_a_seed_takes_what_waited_and_follows() -> None:
     assert (book.market.engine_time, book.market.since) == (8000, 5000)
 
 
-def test_a_seed_behind_the_first_update_is_refused_and_a_later_one_taken() -> None:
+def test_a_snapshot_behind_the_first_update_is_refused_and_a_later_one_taken() -> None:
     book = Driver()
     book.update(7)
-    assert book.seed(5) is Outcome.REFUSED
-    assert book.is_at(None, SYNCING, "seed 5 behind the first update 7")
+    assert book.load(5) is Outcome.REFUSED
+    assert book.is_at(None, SYNCING, "snapshot 5 behind the first update 7")
     assert len(book.market.book) == 0
-    assert book.seed(6) is Outcome.RESEEDED
+    assert book.load(6) is Outcome.RESYNCED
     assert book.is_at(7, LIVE)
 
 
-def test_a_seed_ahead_of_the_updates_is_right_at_once_and_the_next_update_must_connect() -> None:
+def test_a_snapshot_ahead_of_the_updates_is_right_at_once_and_the_next_update_must_connect() -> None:
     book = Driver()
     book.update(3)
-    assert book.seed(10) is Outcome.RESEEDED
+    assert book.load(10) is Outcome.RESYNCED
     assert book.is_at(10, LIVE)
     assert book.update(4, 10, bids=[(9, 7)]) is Outcome.DUPLICATE
     assert book.bids() == [("9", "1")]
     assert book.update(9, 11, bids=[(9, 7)]) is Outcome.APPLIED
     assert book.bids() == [("9", "7")]
     book = Driver()
-    book.seed(10)
+    book.load(10)
     assert book.update(12, bids=[(9, 7)]) is Outcome.BROKE
     assert book.is_at(10, STALE, "update 12 does not follow 10")
 
@@ -53,10 +53,10 @@ def test_a_hole_in_what_waited_is_found() -> None:
     book = Driver()
     book.update(6)
     book.update(8)
-    assert book.seed(5) is Outcome.BROKE
+    assert book.load(5) is Outcome.BROKE
     assert book.is_at(6, STALE, "update 8 does not follow 6")
-    assert book.seed(6) is Outcome.REFUSED
-    assert book.seed(7) is Outcome.RESEEDED
+    assert book.load(6) is Outcome.REFUSED
+    assert book.load(7) is Outcome.RESYNCED
     assert book.is_at(8, LIVE)
 
 
@@ -68,7 +68,7 @@ def test_a_broken_chain_ends_live_before_any_value_changes_and_keeps_what_comes(
     assert book.update(8, bids=[(8, 5)]) is Outcome.BUFFERED
     assert book.bids() == [("9", "1")]
     assert (book.market.since, book.market.breaks) == (5000, 1)
-    assert book.seed(6, bids=[(9, 2)]) is Outcome.RESEEDED
+    assert book.load(6, bids=[(9, 2)]) is Outcome.RESYNCED
     assert book.is_at(8, LIVE)
     assert book.bids() == [("10", "5"), ("9", "2"), ("8", "5")]
 
@@ -80,12 +80,12 @@ def test_all_that_was_missing_coming_late_mends_the_chain() -> None:
     assert book.update(7) is Outcome.BUFFERED
     assert book.update(6) is Outcome.BUFFERED
     assert book.is_at(5, STALE, "update 8 does not follow 5")
-    assert book.update(9, bids=[(7, 7)]) is Outcome.MENDED
+    assert book.update(9, bids=[(7, 7)]) is Outcome.RESUMED
     assert book.is_at(10, LIVE)
     assert book.bids() == [("9", "1"), ("7", "7")]
     assert (book.market.since, book.market.breaks, book.market.buffered_updates) == (5000, 1, 0)
     assert book.update(12) is Outcome.BROKE
-    assert book.update(11) is Outcome.MENDED
+    assert book.update(11) is Outcome.RESUMED
 
 
 def test_a_hole_is_not_mended_where_something_else_is_wrong() -> None:
@@ -111,20 +111,20 @@ def test_what_mends_a_chain_may_break_it_again() -> None:
     assert book.market.breaks == 2
 
 
-def test_after_a_loss_from_a_full_buffer_only_a_seed_helps() -> None:
+def test_after_a_loss_from_a_full_buffer_only_a_snapshot_helps() -> None:
     book = Driver(buffered_updates=2)
-    book.seed(5)
+    book.load(5)
     for update_id in (8, 7, 9, 6):
         book.update(update_id)
     assert book.market.status is STALE
-    assert book.seed(7) is Outcome.REFUSED
-    assert book.seed(8) is Outcome.RESEEDED
+    assert book.load(7) is Outcome.REFUSED
+    assert book.load(8) is Outcome.RESYNCED
     assert book.is_at(9, LIVE)
 
 
 def test_a_book_does_not_go_on_over_what_a_full_buffer_dropped() -> None:
     book = Driver(buffered_updates=2)
-    book.seed(5)
+    book.load(5)
     outcomes = [book.update(update_id) for update_id in (10, 6, 7, 8, 9, 10)]
     assert outcomes == [Outcome.BROKE] + [Outcome.BUFFERED] * 5
     assert book.is_at(5, STALE, "update 10 does not follow 5; buffer full, oldest updates dropped: 4")
@@ -135,7 +135,7 @@ def test_what_waits_is_taken_in_the_order_of_its_ids() -> None:
     book = Driver()
     for update_id in (8, 6, 7, 6):
         book.update(update_id, bids=[(update_id, 1)])
-    assert book.seed(5, bids=[]) is Outcome.RESEEDED
+    assert book.load(5, bids=[]) is Outcome.RESYNCED
     assert book.is_at(8, LIVE)
     assert book.market.duplicates == 1
 
@@ -150,21 +150,21 @@ def test_duplicates_change_nothing() -> None:
     assert book.update(6) is Outcome.APPLIED
 
 
-def test_a_seed_kept_ahead_heals_a_break_at_once() -> None:
+def test_a_snapshot_kept_ahead_heals_a_break_at_once() -> None:
     book = live_at(5)
-    assert book.seed(8, bids=[(8, 8)]) is Outcome.KEPT
+    assert book.load(8, bids=[(8, 8)]) is Outcome.PENDING
     assert book.is_at(5, LIVE)
     assert book.market.candidate_id == 8
     assert book.update(6) is Outcome.APPLIED
-    assert book.update(9, bids=[(7, 7)]) is Outcome.RESEEDED
+    assert book.update(9, bids=[(7, 7)]) is Outcome.RESYNCED
     assert book.is_at(9, LIVE)
     assert book.bids() == [("8", "8"), ("7", "7")]
     assert (book.market.candidate_id, book.market.breaks) == (None, 1)
 
 
-def test_a_kept_seed_the_chain_has_passed_is_of_no_use() -> None:
+def test_a_kept_snapshot_the_chain_has_passed_is_of_no_use() -> None:
     book = live_at(5)
-    book.seed(6)
+    book.load(6)
     book.update(6)
     assert book.market.candidate_id is None
     book.update(7)
@@ -172,42 +172,42 @@ def test_a_kept_seed_the_chain_has_passed_is_of_no_use() -> None:
     assert book.is_at(7, STALE, "update 9 does not follow 7")
 
 
-def test_of_two_seeds_ahead_the_furthest_is_kept() -> None:
+def test_of_two_snapshots_ahead_the_furthest_is_kept() -> None:
     book = live_at(5)
-    assert book.seed(9) is Outcome.KEPT
-    assert book.seed(7) is Outcome.IGNORED
+    assert book.load(9) is Outcome.PENDING
+    assert book.load(7) is Outcome.IGNORED
     assert book.market.candidate_id == 9
-    assert book.seed(12) is Outcome.KEPT
+    assert book.load(12) is Outcome.PENDING
     assert book.market.candidate_id == 12
 
 
-def test_a_live_book_ignores_seeds_behind_and_equal() -> None:
+def test_a_live_book_ignores_snapshots_behind_and_equal() -> None:
     book = live_at(5)
-    assert book.seed(4, bids=[(1, 1)]) is Outcome.IGNORED
-    assert book.seed(5, bids=[(1, 1)]) is Outcome.IGNORED
+    assert book.load(4, bids=[(1, 1)]) is Outcome.IGNORED
+    assert book.load(5, bids=[(1, 1)]) is Outcome.IGNORED
     assert book.bids() == [("9", "1")]
     assert book.is_at(5, LIVE)
 
 
-def test_a_seed_of_the_same_update_widens_a_truncated_book() -> None:
+def test_a_snapshot_of_the_same_update_widens_a_truncated_book() -> None:
     book = Driver()
-    book.seed(5, bids_complete=False)
+    book.load(5, bids_complete=False)
     deeper: Levels = [(9, 1), (8, 1)]
-    assert book.seed(5, bids=[(20, 1)]) is Outcome.IGNORED  # crossed
-    assert book.seed(5, bids=deeper, asks_complete=False) is Outcome.IGNORED  # wider here, narrower there
+    assert book.load(5, bids=[(20, 1)]) is Outcome.IGNORED  # crossed
+    assert book.load(5, bids=deeper, asks_complete=False) is Outcome.IGNORED  # wider here, narrower there
     assert book.market.book.coverage == (9, None)
-    assert book.seed(5, bids=deeper, bids_complete=False) is Outcome.RESEEDED
+    assert book.load(5, bids=deeper, bids_complete=False) is Outcome.RESYNCED
     assert book.market.book.coverage == (8, None)
-    assert book.seed(5, bids=deeper) is Outcome.RESEEDED
+    assert book.load(5, bids=deeper) is Outcome.RESYNCED
     assert book.market.book.coverage == (None, None)
     assert book.is_at(5, LIVE)
 
 
-def test_a_crossed_seed_is_refused_and_the_last_good_book_stays() -> None:
+def test_a_crossed_snapshot_is_refused_and_the_last_good_book_stays() -> None:
     book = live_at(5)
     book.update(8)
-    assert book.seed(7, bids=[(11, 1)]) is Outcome.REFUSED
-    assert book.is_at(5, STALE, "seed 7 refused: crossed: best bid 11, best ask 11")
+    assert book.load(7, bids=[(11, 1)]) is Outcome.REFUSED
+    assert book.is_at(5, STALE, "snapshot 7 refused: crossed: best bid 11, best ask 11")
     assert book.bids() == [("9", "1")]
 
 
@@ -217,8 +217,8 @@ def test_an_update_that_crosses_the_book_makes_it_stale() -> None:
     assert book.is_at(6, STALE, "crossed after update 6")
     assert book.update(7, bids=[(11, 0)]) is Outcome.BUFFERED
     assert book.market.status is STALE
-    assert book.seed(5) is Outcome.REFUSED
-    assert book.seed(6) is Outcome.RESEEDED
+    assert book.load(5) is Outcome.REFUSED
+    assert book.load(6) is Outcome.RESYNCED
     assert book.is_at(7, LIVE)
 
 
@@ -230,13 +230,13 @@ def test_a_frame_is_judged_whole() -> None:
 
 def test_a_truncated_side_that_runs_out_makes_the_book_stale() -> None:
     book = Driver()
-    book.seed(5, bids=[(9, 1), (8, 1)], bids_complete=False)
+    book.load(5, bids=[(9, 1), (8, 1)], bids_complete=False)
     assert book.update(6, bids=[(9, 0), (7, 3)]) is Outcome.APPLIED
     assert book.update(7, bids=[(8, 0)]) is Outcome.BROKE
     assert book.is_at(7, STALE, "coverage exhausted after update 7")
-    assert book.seed(6) is Outcome.REFUSED
-    assert book.market.reason == "seed 6 behind update 7"
-    assert book.seed(7, bids=[(7, 3)]) is Outcome.RESEEDED
+    assert book.load(6) is Outcome.REFUSED
+    assert book.market.reason == "snapshot 6 behind update 7"
+    assert book.load(7, bids=[(7, 3)]) is Outcome.RESYNCED
     assert book.is_at(7, LIVE)
 
 
@@ -244,18 +244,18 @@ def test_an_update_with_a_negative_quantity_makes_the_book_stale() -> None:
     book = live_at(5)
     assert book.update(6, bids=[(9, -1)]) is Outcome.BROKE
     assert book.is_at(6, STALE, "update 6 cannot be applied: bid at 9 has the negative quantity -1")
-    assert book.seed(5) is Outcome.REFUSED
-    assert book.seed(6) is Outcome.RESEEDED
+    assert book.load(5) is Outcome.REFUSED
+    assert book.load(6) is Outcome.RESYNCED
 
 
 def test_a_full_buffer_drops_the_oldest_and_says_so() -> None:
     book = Driver(buffered_updates=3)
     for update_id in range(1, 6):
         book.update(update_id)
-    assert book.is_at(None, SYNCING, "no seed yet; buffer full, oldest updates dropped: 2")
+    assert book.is_at(None, SYNCING, "no snapshot yet; buffer full, oldest updates dropped: 2")
     assert (book.market.buffered_updates, book.market.dropped_updates) == (3, 2)
-    assert book.seed(1) is Outcome.REFUSED
-    assert book.seed(2) is Outcome.RESEEDED
+    assert book.load(1) is Outcome.REFUSED
+    assert book.load(2) is Outcome.RESYNCED
     assert book.is_at(5, LIVE)
     assert book.market.dropped_updates == 2
 
@@ -264,16 +264,16 @@ def test_an_update_pushed_out_by_old_copies_is_not_forgotten() -> None:
     book = Driver(buffered_updates=2)
     for update_id in (6, 5, 5):
         book.update(update_id)
-    assert book.seed(5) is Outcome.REFUSED
-    assert book.market.reason == "seed 5 behind update 6; buffer full, oldest updates dropped: 1"
-    assert book.seed(6) is Outcome.RESEEDED
+    assert book.load(5) is Outcome.REFUSED
+    assert book.market.reason == "snapshot 5 behind update 6; buffer full, oldest updates dropped: 1"
+    assert book.load(6) is Outcome.RESYNCED
     assert book.is_at(6, LIVE)
 
 
 def test_a_held_book_shows_syncing_until_released() -> None:
     book = Driver(catching_up=True)
-    assert book.is_at(None, SYNCING, "no seed yet")
-    book.seed(5)
+    assert book.is_at(None, SYNCING, "no snapshot yet")
+    book.load(5)
     assert book.is_at(5, SYNCING, "catching up")
     book.update(6)
     book.market.release()
@@ -298,4 +298,4 @@ def test_a_book_says_whose_it_is_and_begins_with_nothing() -> None:
     market = MarketBook("SOL_USDC")
     assert market.symbol == "SOL_USDC"
     assert (market.duplicates, market.breaks, market.dropped_updates, market.buffered_updates) == (0, 0, 0, 0)
-    assert (market.engine_time, market.since, market.root, market.candidate_id, market.newest_id) == (None,) * 4 + (0,)
+    assert (market.engine_time, market.since, market.base, market.candidate_id, market.newest_id) == (None,) * 4 + (0,)

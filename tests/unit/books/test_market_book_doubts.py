@@ -2,31 +2,31 @@
 
 import pytest
 
-from backpack_streams.books.market_book import Outcome, Root
+from backpack_streams.books.market_book import BaseSnapshot, Outcome
 from unit.books.one_book import LIVE, STALE, SYNCING, Driver, live_at, scaled
 
 
-def test_an_unreadable_record_needs_a_seed_past_all_that_was_seen() -> None:
+def test_an_unreadable_record_needs_a_snapshot_past_all_that_was_seen() -> None:
     book = live_at(5)
     assert book.market.on_unreadable("record at 0:17 cannot be decoded") is Outcome.BROKE
     assert book.is_at(5, STALE, "record at 0:17 cannot be decoded")
-    assert book.seed(5) is Outcome.REFUSED
-    assert book.market.reason == "seed 5 behind update 6"
+    assert book.load(5) is Outcome.REFUSED
+    assert book.market.reason == "snapshot 5 behind update 6"
     assert book.update(7) is Outcome.BUFFERED
-    assert book.seed(6) is Outcome.RESEEDED
+    assert book.load(6) is Outcome.RESYNCED
     assert book.is_at(7, LIVE)
 
 
 @pytest.mark.parametrize("records", [1, 3])
 def test_an_update_that_follows_shows_that_an_unreadable_record_was_none(records: int) -> None:
     seeded = Driver()
-    seeded.seed(5)
+    seeded.load(5)
     for book in (live_at(5), seeded):
         for number in range(records):
             outcome = book.market.on_unreadable("record at 0:17 cannot be decoded")
             assert outcome is (Outcome.BUFFERED if number else Outcome.BROKE)
             assert book.market.status is STALE
-        assert book.update(6) is Outcome.MENDED
+        assert book.update(6) is Outcome.RESUMED
         assert book.is_at(6, LIVE)
 
 
@@ -35,7 +35,7 @@ def test_a_hole_beside_an_unreadable_record_is_one() -> None:
     book.market.on_unreadable("record at 0:17 cannot be decoded")
     assert book.update(7) is Outcome.BUFFERED
     assert book.market.status is STALE
-    assert book.update(6) is Outcome.MENDED, "another producer's copy"
+    assert book.update(6) is Outcome.RESUMED, "another producer's copy"
     assert book.is_at(7, LIVE)
 
 
@@ -46,70 +46,70 @@ def test_an_unreadable_record_among_what_waits_is_a_hole() -> None:
     assert book.market.on_unreadable("cannot be decoded") is Outcome.BUFFERED
     assert book.is_at(None, SYNCING, "cannot be decoded")
     assert book.market.buffered_updates == 0
-    assert book.seed(4) is Outcome.REFUSED
-    assert book.seed(6) is Outcome.REFUSED
-    assert book.seed(7) is Outcome.RESEEDED
+    assert book.load(4) is Outcome.REFUSED
+    assert book.load(6) is Outcome.REFUSED
+    assert book.load(7) is Outcome.RESYNCED
 
 
-def test_an_unreadable_record_before_anything_else_bars_no_seed() -> None:
+def test_an_unreadable_record_before_anything_else_bars_no_snapshot() -> None:
     book = Driver()
     book.market.on_unreadable("cannot be decoded")
-    assert book.seed(1) is Outcome.RESEEDED
+    assert book.load(1) is Outcome.RESYNCED
 
 
-def test_an_unreadable_record_is_healed_by_a_seed_kept_ahead() -> None:
+def test_an_unreadable_record_is_healed_by_a_snapshot_kept_ahead() -> None:
     book = live_at(5)
-    book.seed(6)
-    assert book.market.on_unreadable("cannot be decoded") is Outcome.RESEEDED
+    book.load(6)
+    assert book.market.on_unreadable("cannot be decoded") is Outcome.RESYNCED
     assert book.is_at(6, LIVE)
 
 
-def test_during_an_outage_no_seed_makes_a_book_live_and_after_it_one_at_the_same_id_does() -> None:
+def test_during_an_outage_no_snapshot_makes_a_book_live_and_after_it_one_at_the_same_id_does() -> None:
     book = live_at(5)
     assert book.market.on_outage("no socket") is Outcome.BROKE
     assert book.is_at(5, STALE, "no socket")
-    assert book.seed(9) is Outcome.REFUSED
+    assert book.load(9) is Outcome.REFUSED
     assert book.market.status is STALE
     assert book.market.on_outage_over("silent since") is Outcome.BUFFERED
     assert book.is_at(5, STALE, "silent since")
-    assert book.seed(4) is Outcome.REFUSED
-    assert book.seed(5) is Outcome.RESEEDED
+    assert book.load(4) is Outcome.REFUSED
+    assert book.load(5) is Outcome.RESYNCED
     assert book.is_at(5, LIVE)
 
 
-def test_an_outage_is_over_when_an_update_comes_and_its_seed_is_taken() -> None:
+def test_an_outage_is_over_when_an_update_comes_and_its_snapshot_is_taken() -> None:
     book = live_at(5)
     book.market.on_outage("no socket")
     book.update(5)  # a copy of what was there before proves nothing
-    assert book.seed(5) is Outcome.REFUSED
+    assert book.load(5) is Outcome.REFUSED
     book.update(6)
     assert book.market.status is STALE, "what came before it may have been missed"
-    assert book.seed(5) is Outcome.RESEEDED
+    assert book.load(5) is Outcome.RESYNCED
     assert book.is_at(6, LIVE)
 
 
-def test_a_seed_from_before_the_end_of_an_outage_does_not_hide_what_was_missed() -> None:
+def test_a_snapshot_from_before_the_end_of_an_outage_does_not_hide_what_was_missed() -> None:
     book = live_at(5)
-    assert book.seed(7) is Outcome.KEPT
+    assert book.load(7) is Outcome.PENDING
     assert book.market.on_outage_over("silent since") is Outcome.BROKE
     assert book.is_at(5, STALE, "silent since")
 
 
-def test_an_outage_before_anything_else_bars_seeds_until_it_is_over() -> None:
+def test_an_outage_before_anything_else_bars_snapshots_until_it_is_over() -> None:
     book = Driver()
     assert book.market.on_outage("no socket") is Outcome.BUFFERED
-    assert book.seed(5) is Outcome.REFUSED
+    assert book.load(5) is Outcome.REFUSED
     book.market.on_outage_over("back")
-    assert book.seed(5) is Outcome.RESEEDED
+    assert book.load(5) is Outcome.RESYNCED
 
 
 def test_a_checkpoint_that_goes_back_to_what_an_audit_found_wrong_neither_widens_a_book_nor_waits_for_a_break() -> None:
     book = Driver()
     book.market.on_wrong(4, 4000, "audited")
-    book.seed(5, bids_complete=False)
+    book.load(5, bids_complete=False)
     wrong = scaled([(9, 1), (8, 7)])
     for update_id in (5, 6):
-        outcome = book.market.on_seed(update_id, 6000, wrong, scaled([(11, 1)]), root=Root(3, 3000))
+        outcome = book.market.on_snapshot(update_id, 6000, wrong, scaled([(11, 1)]), base=BaseSnapshot(3, 3000))
         assert outcome is Outcome.IGNORED
     assert book.market.candidate_id is None
-    assert book.market.on_seed(5, 5000, wrong, scaled([(11, 1)]), root=Root(4, 4000)) is Outcome.RESEEDED
+    assert book.market.on_snapshot(5, 5000, wrong, scaled([(11, 1)]), base=BaseSnapshot(4, 4000)) is Outcome.RESYNCED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backpack_streams.books.market_book import Outcome, Root
+from backpack_streams.books.market_book import BaseSnapshot, Outcome
 from unit.books.one_book import LIVE, REST_OLD, SECOND, STALE, Driver, live_at, scaled
 
 
@@ -14,50 +14,50 @@ def test_a_restart_is_seen_by_the_first_update_that_is_old_by_id_and_new_by_time
     assert book.update(2, at=later + 1) is Outcome.BROKE
     assert book.is_at(5000, STALE, "sequence restarted: update 2 is later than update 5000")
     assert book.update(3, at=later + 2) is Outcome.BUFFERED
-    assert book.seed(1, at=later + 3) is Outcome.RESEEDED
+    assert book.load(1, at=later + 3) is Outcome.RESYNCED
     assert book.is_at(3, LIVE)
 
 
-def test_before_any_update_a_restart_must_be_clearer_since_a_seeds_clock_may_be_off() -> None:
+def test_before_any_update_a_restart_must_be_clearer_since_a_snapshots_clock_may_be_off() -> None:
     book = Driver()
-    book.seed(5000)
+    book.load(5000)
     later = 5000 * 1000 + 10 * SECOND
     assert book.update(1, at=later) is Outcome.DUPLICATE
     assert book.update(2, at=later + 1) is Outcome.BROKE
 
 
-def test_a_restart_is_seen_by_seeds_alone_if_two_agree() -> None:
+def test_a_restart_is_seen_by_snapshots_alone_if_two_agree() -> None:
     book = live_at(5000)
     later = 5000 * 1000 + 10 * SECOND
-    assert book.seed(3, at=later) is Outcome.IGNORED
-    assert book.seed(2500, at=later + 1) is Outcome.IGNORED
-    assert book.seed(3, bids=[(2, 2)], at=later + 1) is Outcome.IGNORED
+    assert book.load(3, at=later) is Outcome.IGNORED
+    assert book.load(2500, at=later + 1) is Outcome.IGNORED
+    assert book.load(3, bids=[(2, 2)], at=later + 1) is Outcome.IGNORED
     assert book.is_at(5000, LIVE)
-    assert book.seed(3, bids=[(3, 3)], at=later + 1, received=later + 1 + REST_OLD) is Outcome.RESEEDED
+    assert book.load(3, bids=[(3, 3)], at=later + 1, received=later + 1 + REST_OLD) is Outcome.RESYNCED
     assert book.is_at(3, LIVE)
     assert book.bids() == [("3", "3")]
     assert book.market.breaks == 1
     assert book.update(4, at=later + 2) is Outcome.APPLIED
 
 
-def test_seeds_of_the_sequence_that_ended_are_refused() -> None:
+def test_snapshots_of_the_sequence_that_ended_are_refused() -> None:
     book = live_at(5000)
     restarted = 5000 * 1000 + 2 * SECOND
-    book.seed(6000)
+    book.load(6000)
     assert book.market.candidate_id == 6000
     book.update(1, at=restarted)
     assert book.market.candidate_id is None
-    assert book.seed(6000, at=restarted - 1) is Outcome.REFUSED
-    assert book.is_at(5000, STALE, "seed 6000 is of the sequence that ended")
-    assert book.seed(1, at=restarted) is Outcome.RESEEDED
+    assert book.load(6000, at=restarted - 1) is Outcome.REFUSED
+    assert book.is_at(5000, STALE, "snapshot 6000 is of the sequence that ended")
+    assert book.load(1, at=restarted) is Outcome.RESYNCED
 
 
-def test_a_cold_reader_does_not_take_an_older_sequences_seed_for_one_ahead() -> None:
+def test_a_cold_reader_does_not_take_an_older_sequences_snapshot_for_one_ahead() -> None:
     book = Driver()
     book.update(7, at=60 * SECOND)
-    assert book.seed(5000, at=50 * SECOND - 1) is Outcome.REFUSED
-    assert book.market.reason == "seed 5000 is ahead of update 7 yet older: of a sequence that ended"
-    assert book.seed(6, at=60 * SECOND) is Outcome.RESEEDED
+    assert book.load(5000, at=50 * SECOND - 1) is Outcome.REFUSED
+    assert book.market.reason == "snapshot 5000 is ahead of update 7 yet older: of a sequence that ended"
+    assert book.load(6, at=60 * SECOND) is Outcome.RESYNCED
     assert book.is_at(7, LIVE)
 
 
@@ -67,7 +67,7 @@ def test_what_another_producer_still_brings_of_the_sequence_that_ended_changes_n
     restarted = 5000 * 1000 + 3 * SECOND
     book.update(1, at=restarted)
     if is_seeded:
-        book.seed(0, at=restarted)
+        book.load(0, at=restarted)
     found = book.market.status, book.market.buffered_updates
     assert book.update(5001, at=5001 * 1000) is Outcome.DUPLICATE
     assert (book.market.status, book.market.buffered_updates) == found
@@ -85,7 +85,7 @@ def test_after_a_small_rollback_a_late_update_of_before_is_not_applied_and_a_clo
     assert book.update(5002, at=7 * SECOND) is Outcome.DUPLICATE, (
         "while nothing is known of the new one but its first update"
     )
-    book.seed(4990, at=601 * SECOND)
+    book.load(4990, at=601 * SECOND)
     for each in range(4991, 5001):
         assert book.update(each, at=590 * SECOND + each) is Outcome.APPLIED
     assert book.update(5001, at=7 * SECOND) is Outcome.DUPLICATE, "though it would be the next"
@@ -113,7 +113,7 @@ def test_what_waited_from_before_a_restart_is_forgotten() -> None:
     book.update(1, at=2 * SECOND + 1)
     book.update(2, at=2 * SECOND + 1)
     assert book.market.buffered_updates == 2
-    assert book.seed(0, at=2 * SECOND + 1) is Outcome.RESEEDED
+    assert book.load(0, at=2 * SECOND + 1) is Outcome.RESYNCED
     assert book.is_at(2, LIVE)
 
 
@@ -121,31 +121,36 @@ def test_a_restart_lifts_the_floor_of_the_sequence_before() -> None:
     book = live_at(5000)
     book.market.on_unreadable("cannot be decoded")
     later = 5000 * 1000 + 11 * SECOND
-    assert book.seed(2, at=later) is Outcome.RESEEDED
+    assert book.load(2, at=later) is Outcome.RESYNCED
     assert book.is_at(2, LIVE)
 
 
 @pytest.mark.parametrize("at", [0, 10**12])
 def test_without_engine_times_nothing_is_taken_for_a_restart(at: int) -> None:
     book = Driver()
-    book.market.on_seed(5000, None, scaled([(9, 1)]), scaled([(11, 1)]))
+    book.market.on_snapshot(5000, None, scaled([(9, 1)]), scaled([(11, 1)]))
     assert book.update(1, at=at) is Outcome.DUPLICATE
-    assert book.seed(2, at=at) is Outcome.IGNORED
+    assert book.load(2, at=at) is Outcome.IGNORED
     assert book.is_at(5000, LIVE)
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "root"),
+    ("snapshot", "base"),
     [
         (
             {"origin": "SEED", "last_update_id": 5, "engine_time": None, "received_time": 6, "seed_update_id": 7},
-            Root(5, None, 6),
+            BaseSnapshot(5, None, 6),
         ),
-        ({"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8}, Root(7, 8)),
-        ({"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8, "seed_received_time": 9}, Root(7, 8, 9)),
-        ({"origin": "CHECKPOINT", "seed_update_id": None, "seed_engine_time": None}, Root(0, None)),
-        ({"origin": "SOMETHING_NEW"}, Root(0, None)),
+        ({"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8}, BaseSnapshot(7, 8)),
+        (
+            {"origin": "CHECKPOINT", "seed_update_id": 7, "seed_engine_time": 8, "seed_received_time": 9},
+            BaseSnapshot(7, 8, 9),
+        ),
+        ({"origin": "CHECKPOINT", "seed_update_id": None, "seed_engine_time": None}, BaseSnapshot(0, None)),
+        ({"origin": "SOMETHING_NEW"}, BaseSnapshot(0, None)),
     ],
 )
-def test_a_record_says_to_which_snapshot_of_the_exchange_it_goes_back(snapshot: dict[str, object], root: Root) -> None:
-    assert Root.of_record(snapshot) == root
+def test_a_record_says_to_which_snapshot_of_the_exchange_it_goes_back(
+    snapshot: dict[str, object], base: BaseSnapshot
+) -> None:
+    assert BaseSnapshot.of_record(snapshot) == base

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
+from backpack_streams.books.market_book import BaseSnapshot, MarketBook, Outcome, Status
 from backpack_streams.books.units import to_units
 from thoroughness import runs
 
@@ -145,7 +145,7 @@ class BookMachine(RuleBasedStateMachine):
         if producer.sequence > self.shown:
             self.is_cut_off = False
             self.shown, self.newest_read, self.waiting = producer.sequence, 0, []
-            self.is_doubted = True  # what waited from before is not of this sequence: only a seed of it tells
+            self.is_doubted = True  # what waited from before is not of this sequence: only a snapshot of it tells
         if producer.sequence == self.shown and frame.last_id > self.newest_read:
             self.newest_read = frame.last_id
         self.send(frame)
@@ -157,21 +157,21 @@ class BookMachine(RuleBasedStateMachine):
         update_id: int,
         exchange: Exchange,
         answered_at: int | None,
-        root: Root | None = None,
+        base: BaseSnapshot | None = None,
     ) -> Outcome:
         """One that is not of the newest sequence was asked for before that began, and may have been under way for a while."""
         time, bids, asks = exchange.history[update_id]
         received = self.latest if exchange is self.exchange else min(time + 15 * SECOND, self.latest)
         kept_bids = sorted(bids, reverse=True)[:levels]
         kept_asks = sorted(asks)[:levels]
-        return self.market.on_seed(
+        return self.market.on_snapshot(
             update_id,
             time if answered_at is None else answered_at,
             units({price: bids[price] for price in kept_bids}),
             units({price: asks[price] for price in kept_asks}),
             bids_complete=len(kept_bids) == len(bids),
             asks_complete=len(kept_asks) == len(asks),
-            root=root or Root(update_id, time if answered_at is None else answered_at, received),
+            base=base or BaseSnapshot(update_id, time if answered_at is None else answered_at, received),
         )
 
     # ---- what the exchange and the producers do
@@ -251,7 +251,7 @@ class BookMachine(RuleBasedStateMachine):
         if self.shown < len(self.sequences) - 1 or len(self.waiting) > self.buffered:
             return False
         if self.market.book.is_exhausted and update_id < (self.market.last_update_id or 0):
-            return False  # what led beyond a truncated seed has been applied, and is gone
+            return False  # what led beyond a truncated snapshot has been applied, and is gone
         at, is_first = update_id, True
         for first_id, last_id in sorted(set(self.waiting)):
             if last_id > at:
@@ -260,14 +260,14 @@ class BookMachine(RuleBasedStateMachine):
                 at, is_first = last_id, False
         return True
 
-    @rule(age=st.integers(0, 6), root_age=st.integers(0, 12), levels=st.sampled_from([None, None, 2]))
-    def checkpoint(self, age: int, root_age: int, levels: int | None) -> None:
+    @rule(age=st.integers(0, 6), base_age=st.integers(0, 12), levels=st.sampled_from([None, None, 2]))
+    def checkpoint(self, age: int, base_age: int, levels: int | None) -> None:
         """A book that somebody else built right, from a snapshot of the exchange that may be old."""
         update_id = self.exchange.last_id - age
-        root_id = update_id - root_age
-        if update_id in self.exchange.history and root_id in self.exchange.history:
-            root = Root(root_id, self.exchange.history[root_id][0])
-            self.send_seed(levels, update_id, self.exchange, None, root)
+        base_id = update_id - base_age
+        if update_id in self.exchange.history and base_id in self.exchange.history:
+            base = BaseSnapshot(base_id, self.exchange.history[base_id][0])
+            self.send_seed(levels, update_id, self.exchange, None, base)
 
     @precondition(lambda self: len(self.sequences) > 1)
     @rule(data=st.data())
@@ -315,21 +315,21 @@ class BookMachine(RuleBasedStateMachine):
             self.spoilt_checkpoint(0)
 
     @precondition(lambda self: self.wrong_id and len(self.sequences) == 1)
-    @rule(root_age=st.integers(0, 12))
-    def spoilt_checkpoint(self, root_age: int) -> None:
+    @rule(base_age=st.integers(0, 12))
+    def spoilt_checkpoint(self, base_age: int) -> None:
         """A builder that knows of no audit yet writes on what it has: never to be taken for right."""
         _, bids, asks = self.exchange.history[self.exchange.last_id]
-        root_id = self.wrong_id - 1 - root_age
+        base_id = self.wrong_id - 1 - base_age
         was_live = self.market.status is Status.LIVE
-        outcome = self.market.on_seed(
+        outcome = self.market.on_snapshot(
             self.exchange.last_id,
             self.exchange.now,
             units(spoilt(bids)),
             units(asks),
-            root=Root(root_id, None),
+            base=BaseSnapshot(base_id, None),
         )
         if not was_live:
-            assert outcome is not Outcome.RESEEDED
+            assert outcome is not Outcome.RESYNCED
 
     @rule(is_held=st.sampled_from([False, False, False, True]))
     def hold_or_release(self, is_held: bool) -> None:

@@ -11,7 +11,7 @@ CHANGING = {name for name in vars(MarketBook) if name.startswith("on_")} | {"hol
 
 def live() -> MarketBook:
     market = MarketBook("SOL_USDC")
-    assert market.on_seed(5, 7_000_000, [(100, 1)], [(101, 1)]) is Outcome.RESEEDED
+    assert market.on_snapshot(5, 7_000_000, [(100, 1)], [(101, 1)]) is Outcome.RESYNCED
     return market
 
 
@@ -48,9 +48,9 @@ def test_a_view_gives_no_way_to_change_the_book() -> None:
 
 def test_an_update_gives_the_view_and_nothing_that_changes_the_book() -> None:
     market = live()
-    update = BookUpdate(market, Outcome.RESEEDED)
+    update = BookUpdate(market, Outcome.RESYNCED)
     assert update.market is market.view
-    assert tuple(update) == (market.view, Outcome.RESEEDED)
+    assert tuple(update) == (market.view, Outcome.RESYNCED)
     assert (update.symbol, update.status, update.last_update_id, update.as_of) == ("SOL_USDC", Status.LIVE, 5, None)
     assert [name for name in CHANGING if hasattr(update, name)] == []
     assert "MarketView SOL_USDC" in repr(update)

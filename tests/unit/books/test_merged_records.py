@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backpack_streams.books.record_stream import Hole, StreamedRecord
+from backpack_streams.books.record_stream import Gap, StreamedRecord
 from topics_in_memory import PREFIX, SECOND, T0, MemoryReader, Topics, stream_of
 
 TOPICS = ["market.depth", "market.book_snapshot", "market.trade"]
@@ -70,7 +70,7 @@ def test_the_order_does_not_depend_on_what_was_fetched_first(
 ) -> None:
     items = merged(topics, schedule)
     assert items == merged(topics, other)
-    in_turn = seconds([item for item in items if not (isinstance(item, Hole) or item.is_late)])
+    in_turn = seconds([item for item in items if not (isinstance(item, Gap) or item.is_late)])
     assert in_turn == sorted(in_turn) or _went_back(items)
 
 
@@ -153,7 +153,7 @@ def test_a_refill_comes_in_its_place_and_nothing_passes_it_meanwhile() -> None:
 def test_a_hole_is_told_before_the_trade_after_it() -> None:
     items = merged(busy({3, 4}))
     assert seconds(items) == sorted(seconds(items))
-    at = items.index(Hole("A", 3, 4))
+    at = items.index(Gap("A", 3, 4))
     assert items[at + 1].value["trade_id"] == 5
     assert len(items) == 3 * 29 - 2 + 1
 
@@ -183,7 +183,7 @@ async def test_nothing_passes_a_missing_trade_while_it_may_still_come() -> None:
 def test_a_refill_that_comes_after_the_hole_was_told_is_late() -> None:
     items = merged(busy({3, 4}, refilled_at=25))
     assert [item.value["trade_id"] for item in items if isinstance(item, StreamedRecord) and item.is_late] == [3, 4]
-    assert items.count(Hole("A", 3, 4)) == 1
+    assert items.count(Gap("A", 3, 4)) == 1
     assert len(items) == 3 * 29 + 1
 
 

@@ -19,7 +19,7 @@ def units(levels: Written) -> list[tuple[int, int]]:
 
 def book_of(bids: Written, asks: Written, *, bids_complete: bool = True, asks_complete: bool = True) -> OrderBook:
     book = OrderBook()
-    book.seed(units(bids), units(asks), bids_complete, asks_complete)
+    book.load(units(bids), units(asks), bids_complete, asks_complete)
     return book
 
 
@@ -27,7 +27,7 @@ BIDS = [("99", "2"), ("100", "1"), ("98.5", "4")]
 ASKS = [("101.0", "3"), ("103", "1.50"), ("102", "0.00123")]
 
 
-def test_a_seed_in_any_order_is_read_best_first() -> None:
+def test_a_snapshot_in_any_order_is_read_best_first() -> None:
     book = book_of(BIDS, ASKS)
     assert book.best_bid() == Level(Decimal(100), Decimal(1))
     assert book.best_ask() == Level(Decimal(101), Decimal(3))
@@ -58,12 +58,12 @@ def test_updates_set_delete_and_forgive_unknown_deletes() -> None:
     )
 
 
-def test_a_negative_quantity_is_an_error_in_updates_and_seeds() -> None:
+def test_a_negative_quantity_is_an_error_in_updates_and_snapshots() -> None:
     book = book_of(BIDS, ASKS)
     with pytest.raises(BookError, match="bid at 99 has the negative quantity -1"):
         book.apply(units([("99", "-1")]), [])
     with pytest.raises(BookError, match="ask at 103"):
-        book.seed([], units([("103", "-2")]))
+        book.load([], units([("103", "-2")]))
     assert book == book_of(BIDS, ASKS)
 
 
@@ -72,10 +72,10 @@ def test_a_negative_quantity_is_an_error_in_updates_and_seeds() -> None:
     [([("101", "1")], ASKS), ([("101.5", "1")], ASKS), ([("99", "1"), ("99.0", "2")], ASKS)],
     ids=["locked", "crossed", "twice"],
 )
-def test_a_bad_seed_leaves_the_book_as_it_was(bids: Written, asks: Written) -> None:
+def test_a_bad_snapshot_leaves_the_book_as_it_was(bids: Written, asks: Written) -> None:
     book = book_of(BIDS, ASKS)
     with pytest.raises(BookError):
-        book.seed(units(bids), units(asks))
+        book.load(units(bids), units(asks))
     assert book == book_of(BIDS, ASKS)
 
 

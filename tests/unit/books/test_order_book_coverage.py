@@ -32,7 +32,7 @@ def whole(*levels: int) -> Levels:
 def truncated() -> OrderBook:
     """Bids known down to 90, and one at 50 that was set later: between them anything may rest."""
     book = OrderBook()
-    book.seed(whole(100, 99, 90), whole(101), bids_complete=False)
+    book.load(whole(100, 99, 90), whole(101), bids_complete=False)
     book.apply([(50 * UNIT, 5 * UNIT)], [])
     return book
 
@@ -82,7 +82,7 @@ def test_a_depth_ends_where_levels_may_be_missing() -> None:
 
 def test_two_right_readers_have_one_checksum_whatever_they_know_beyond_the_coverage() -> None:
     late, early = OrderBook(), truncated()  # who came after the update at 50 never saw it
-    late.seed(whole(100, 99, 90), whole(101), bids_complete=False)
+    late.load(whole(100, 99, 90), whole(101), bids_complete=False)
     for levels in (None, 2, 3, 20, 1000):
         assert early.checksum(levels) == late.checksum(levels)
     late.apply([(90 * UNIT, UNIT + 1)], [])
@@ -96,7 +96,7 @@ EVENTS = st.lists(st.tuples(st.lists(st.tuples(PRICES, st.integers(0, 2)), max_s
 
 def book_after(bids: dict[int, int], asks: dict[int, int], complete: tuple[bool, bool], events: Any) -> OrderBook:
     book = OrderBook()
-    book.seed(bids.items(), [(price + 20, q) for price, q in asks.items()], *complete)
+    book.load(bids.items(), [(price + 20, q) for price, q in asks.items()], *complete)
     for levels, is_bid in events:
         moved = [(price if is_bid else price + 20, quantity) for price, quantity in levels]
         book.apply(*((moved, []) if is_bid else ([], moved)))
@@ -149,7 +149,7 @@ class _Named(OrderBook):
 
 def test_copies_are_of_the_same_class() -> None:
     book = _Named()
-    book.seed(whole(1), [])
+    book.load(whole(1), [])
     for each in (copy.copy(book), copy.deepcopy([book])[0], pickle.loads(pickle.dumps(book))):
         assert type(each) is _Named
         assert each == book
@@ -166,7 +166,7 @@ def test_several_follow_the_changes_of_one_book() -> None:
     book.apply_text([("98", "1")], [])
     assert [each.price for each in second.take().bids] == [each.price for each in first.take().bids] == [98]
     assert book.take_changes().is_reset
-    book.seed(whole(5), [])
+    book.load(whole(5), [])
     assert [each.take().is_reset for each in (first, second)] == [True, True]
     assert book.take_changes().is_reset
 
@@ -223,8 +223,8 @@ def test_what_is_no_integer_of_38_digits_is_an_error(
 ) -> None:
     monkeypatch.setattr(book_state, "BookSide", side)
     book = OrderBook()
-    book.seed(whole(1), [])
-    for act in (lambda: book.apply(odd, []), lambda: book.apply([], odd), lambda: book.seed(odd, [])):
+    book.load(whole(1), [])
+    for act in (lambda: book.apply(odd, []), lambda: book.apply([], odd), lambda: book.load(odd, [])):
         with pytest.raises(BookError):
             act()
     assert book.depth_units() == (whole(1), [])

@@ -29,7 +29,7 @@ def units(levels: Written) -> list[tuple[int, int]]:
 
 def book_of(bids: Written, asks: Written, *, bids_complete: bool = True, asks_complete: bool = True) -> OrderBook:
     book = OrderBook()
-    book.seed(units(bids), units(asks), bids_complete, asks_complete)
+    book.load(units(bids), units(asks), bids_complete, asks_complete)
     return book
 
 
@@ -76,7 +76,7 @@ def test_quotients_are_right_to_38_digits(
     bids: list[tuple[int, int]], asks: list[tuple[int, int]], levels: int
 ) -> None:
     book = OrderBook()
-    book.seed(bids, asks)
+    book.load(bids, asks)
     held = sum(q for _, q in sorted(bids, reverse=True)[:levels]), sum(q for _, q in sorted(asks)[:levels])
     exact = Fraction(held[0] - held[1], sum(held))
     assert abs(Fraction(book.imbalance(levels)) - exact) <= Fraction(1, 10**38)
@@ -135,7 +135,7 @@ def test_changes_are_what_differs_since_they_were_last_taken() -> None:
         LevelChange(Decimal(97), Decimal(1), Decimal(0)),
     ]
     assert changes.asks == [LevelChange(Decimal(101), Decimal(9), Decimal(3))]
-    book.seed(units(BIDS), units(ASKS))
+    book.load(units(BIDS), units(ASKS))
     assert book.take_changes().is_reset
     with pytest.raises(BookError):
         book.copy().take_changes()
@@ -155,7 +155,7 @@ def test_whoever_follows_the_changes_has_the_book(events: list[tuple[str, Any, A
         if kind == "apply":
             book.apply(bids, asks)
         elif kind == "seed":
-            book.seed(dict(bids).items(), dict(asks).items())
+            book.load(dict(bids).items(), dict(asks).items())
         else:
             changes = book.take_changes()
             for side, news in zip(follower, (changes.bid_units, changes.ask_units), strict=True):

@@ -156,7 +156,7 @@ def test_a_record_that_is_none_costs_a_quiet_book_two_answers(plant: Plant) -> N
     assert Outcome.REFUSED in plant.read(plant.snapshot(), plant.watermark())
     plant.pass_(1.0)
     plant.read(plant.watermark())
-    assert Outcome.RESEEDED in plant.read(plant.snapshot(), plant.watermark())
+    assert Outcome.RESYNCED in plant.read(plant.snapshot(), plant.watermark())
     for _ in range(LONG):
         plant.pass_(1.0)
         plant.read(plant.watermark())

@@ -20,7 +20,7 @@ class Feed:
 
     def __init__(self) -> None:
         self.market = MarketBook("A")
-        self.market.on_seed(0, None, [(1, 1)], [(2, 1)])
+        self.market.on_snapshot(0, None, [(1, 1)], [(2, 1)])
         self.waits_for_books = False
         self.applies_itself = False
         self.error: Exception | None = None

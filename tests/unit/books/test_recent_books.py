@@ -11,7 +11,7 @@ from backpack_streams.errors import BookError
 def moved(recent: RecentBooks, updates: int, step_us: int = 1) -> OrderBook:
     """A book whose best bid's quantity is its update id."""
     book = OrderBook()
-    book.seed([(10, 100)], [(20, 1)])
+    book.load([(10, 100)], [(20, 1)])
     recent.restart(book, 100, 0)
     for update_id in range(101, 101 + updates):
         update = Update(update_id, update_id, (update_id - 100) * step_us, [(10, update_id)], [])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backpack_streams.books.record_flow import RecordFlow
-from backpack_streams.books.record_stream import Hole, RecordStream, StreamedRecord, is_of
+from backpack_streams.books.record_stream import Gap, RecordStream, StreamedRecord, is_of
 from backpack_streams.books.records import MARKET_TRADE, REFERENCE_MARKET, Market, Trade
 from backpack_streams.bus.topics import topic
 from backpack_streams.errors import BookError, BusError, UsageError
@@ -221,7 +221,7 @@ def test_a_hole_at_the_end_is_told_without_waiting() -> None:
     topics = trades(2)
     topics.trade(105)
     assert whole(MemoryReader(topics), "market.trade")[2:] == [
-        Hole("A", 102, 104),
+        Gap("A", 102, 104),
         *whole(MemoryReader(topics), "market.trade")[3:],
     ]
 
@@ -302,8 +302,8 @@ def test_records_have_the_types_of_their_topic() -> None:
     compacted = RecordStream("localhost:1", REFERENCE_MARKET)
     several = RecordStream("localhost:1", [MARKET_TRADE, "market.kline"])
 
-    def ids_of(item: StreamedRecord[Trade] | Hole) -> int:
-        return item.first_id if isinstance(item, Hole) else item.value["trade_id"]
+    def ids_of(item: StreamedRecord[Trade] | Gap) -> int:
+        return item.first_id if isinstance(item, Gap) else item.value["trade_id"]
 
     def state_of(item: StreamedRecord[Market | None]) -> str | None:
         return None if item.value is None else item.value["order_book_state"]
@@ -312,7 +312,7 @@ def test_records_have_the_types_of_their_topic() -> None:
         async for trade in typed:
             ids_of(trade)
         async for market in compacted:
-            if not isinstance(market, Hole):
+            if not isinstance(market, Gap):
                 state_of(market)
         async for item in several:
             if is_of(item, Trade):
@@ -364,7 +364,7 @@ def test_a_refill_is_late_beside_a_producer_whose_clock_is_far_behind(behind: fl
     for record in records:
         flow.take(topic("market.trade"), record, 0.0)
         flow.polled(60.0)  # whatever waits has waited for long enough
-        given += [(item.value["trade_id"], item.is_late) for item in flow.ready if not isinstance(item, Hole)]
+        given += [(item.value["trade_id"], item.is_late) for item in flow.ready if not isinstance(item, Gap)]
         flow.ready.clear()
     assert given == [(100, False), (101, False), (105, False), (106, False), (102, True), (104, True)]
 

@@ -54,7 +54,7 @@ def feed(market: MarketBook, event: Event) -> Outcome:
     if not is_snapshot:
         return market.on_update(message["U"], message["u"], message["T"], units(message["b"]), units(message["a"]))
     bids, asks = units(message["bids"]), units(message["asks"])
-    return market.on_seed(
+    return market.on_snapshot(
         int(message["lastUpdateId"]),
         message["timestamp"],
         bids,
@@ -95,12 +95,12 @@ def test_a_recorded_flow_read_twice_over_gives_the_same_books(events: dict[str, 
         assert market.breaks == 0
 
 
-def test_a_hole_in_a_recorded_flow_is_found_and_healed_only_by_a_seed(events: dict[str, list[Event]]) -> None:
+def test_a_hole_in_a_recorded_flow_is_found_and_healed_only_by_a_snapshot(events: dict[str, list[Event]]) -> None:
     for symbol, flow in events.items():
         market = MarketBook(symbol)
         place_of_seed = next(place for place, event in enumerate(flow) if event[1])
-        seed_id = int(flow[place_of_seed][0]["lastUpdateId"])
-        hole = next(place for place, event in enumerate(flow) if not event[1] and event[0]["U"] > seed_id) + 3
+        snapshot_id = int(flow[place_of_seed][0]["lastUpdateId"])
+        hole = next(place for place, event in enumerate(flow) if not event[1] and event[0]["U"] > snapshot_id) + 3
         for event in flow[:hole]:
             feed(market, event)
         good = market.book.copy()
@@ -109,8 +109,8 @@ def test_a_hole_in_a_recorded_flow_is_found_and_healed_only_by_a_seed(events: di
             assert feed(market, event) is Outcome.BUFFERED
         assert market.status is Status.STALE
         assert market.book == good
-        # A seed of just after the hole, taken from the replay, and everything that waited.
+        # A snapshot of just after the hole, taken from the replay, and everything that waited.
         last, bids, asks = replay(flow[: hole + 1])
         levels = ([(to_units(p), to_units(q)) for p, q in side] for side in (bids, asks))
-        assert market.on_seed(last, flow[hole][0]["T"], *levels) is Outcome.RESEEDED
+        assert market.on_snapshot(last, flow[hole][0]["T"], *levels) is Outcome.RESYNCED
         assert market.book.depth() == replay(flow)[1:], symbol

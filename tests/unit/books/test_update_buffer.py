@@ -159,9 +159,9 @@ def test_books_without_any_snapshot_take_no_more_memory_than_they_may() -> None:
     assert 0.6 < held / budget.total_bytes < 1
     assert all(book.status is Status.SYNCING and book.buffered_updates > 300 for book in books)
     first = 1_001 - books[0].buffered_updates
-    assert books[0].reason == f"no seed yet; buffer full, oldest updates dropped: {first - 1}"
-    assert books[0].on_seed(first - 2, None, [], []) is Outcome.REFUSED
-    assert books[0].on_seed(first - 1, None, [], []) is Outcome.RESEEDED
+    assert books[0].reason == f"no snapshot yet; buffer full, oldest updates dropped: {first - 1}"
+    assert books[0].on_snapshot(first - 2, None, [], []) is Outcome.REFUSED
+    assert books[0].on_snapshot(first - 1, None, [], []) is Outcome.RESYNCED
     assert books[0].last_update_id == 1_000
 
 

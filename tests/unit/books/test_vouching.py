@@ -91,7 +91,7 @@ def test_a_book_behind_what_the_producer_has_written_is_not_complete(plant: Plan
 
 def test_a_reader_that_comes_later_finds_the_proof_among_the_updates(plant: Plant) -> None:
     """The snapshot is from before anybody covered the stream, the market is quiet by now, and all updates come at once."""
-    seed = plant.snapshot(watermark_offset=None)
+    snapshot = plant.snapshot(watermark_offset=None)
     history = [plant.watermark("a"), plant.watermark("dead", since=50.0)]
     plant.clock.now += 1.0
     updates = [plant.update()]
@@ -103,12 +103,26 @@ def test_a_reader_that_comes_later_finds_the_proof_among_the_updates(plant: Plan
     reader = plant.reader = plant.new_reader()
     vouching = reader.vouching
     assert vouching is not None
-    for _ in reader.take_seed(seed):
+    for _ in reader.take_snapshot(snapshot):
         pass
     vouching.take(history, plant.clock())
     vouching.expect_updates(reader.books.values())
     plant.read(*updates)
     assert plant.book.status is Status.LIVE, plant.book.reason
+
+
+def test_a_second_producer_is_noticed_whatever_clock_updates_wait_by(plant: Plant) -> None:
+    """A reader that came from the past waits by seconds since the epoch."""
+    plant.live()
+    plant.pass_(0.5)
+    plant.read(plant.watermark("b", since=100.0), plant.watermark())
+    missing, early = plant.update(), plant.update()
+    epoch_seconds = WALL_US / SECOND + plant.clock()
+    depth = TopicPartition(*DEPTH)
+    assert [told.outcome for told in plant.reader.take({depth: [early]}, epoch_seconds)] == []
+    told = [each.outcome for each in plant.reader.take({depth: [missing]}, epoch_seconds + 0.1)]
+    assert told == [Outcome.APPLIED, Outcome.APPLIED]
+    assert plant.book.status is Status.LIVE
 
 
 def broken(plant: Plant) -> None:
@@ -205,7 +219,7 @@ def test_an_answer_that_may_be_old_is_better_than_a_book_that_nothing_proves(clo
 def test_a_snapshot_ahead_takes_the_place_of_a_book_that_nothing_proves(plant: Plant) -> None:
     """What was missed between two instances in a market that is silent now."""
     broken(plant)
-    assert Outcome.RESEEDED in plant.read(plant.snapshot(15))
+    assert Outcome.RESYNCED in plant.read(plant.snapshot(15))
     assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 15)
 
 
@@ -277,14 +291,14 @@ def test_a_gap_of_one_instance_says_nothing_where_watermarks_do(plant: Plant) ->
 
 def test_a_snapshot_that_stays_ahead_disproves_what_they_say(plant: Plant) -> None:
     plant.live()
-    assert Outcome.KEPT in plant.read(plant.snapshot(13))
+    assert Outcome.PENDING in plant.read(plant.snapshot(13))
     for _ in range(3):
         plant.pass_(1.0)
         plant.read(plant.watermark())
         assert plant.book.last_update_id == 10
     plant.pass_(1.0)
     outcomes = plant.read(plant.watermark())
-    assert Outcome.RESEEDED in outcomes
+    assert Outcome.RESYNCED in outcomes
     assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 13)
     assert plant.book.reason.startswith(
         "what producers say of depth.A is disproved: the exchange's snapshot is at update 13"
@@ -366,7 +380,7 @@ def test_a_snapshot_that_the_updates_catch_up_with_disproves_nothing(plant: Plan
     plant.read(plant.snapshot(11))
     for _ in range(5):
         plant.pass_(1.0)
-        assert Outcome.RESEEDED not in plant.read(plant.update(), plant.watermark())
+        assert Outcome.RESYNCED not in plant.read(plant.update(), plant.watermark())
     assert plant.book.status is Status.LIVE
 
 
@@ -395,7 +409,7 @@ def test_a_book_that_is_replaced_within_one_reading_is_not_vouched_for_by_what_i
     received = (now_us, now_us + int(REST_OLD_SECONDS * SECOND))
     records = {TopicPartition(*SNAPSHOT): [plant.snapshot(5, received_time=time, **new) for time in received]}
     *_, told = [(each.outcome, each.status) for each in plant.reader.take(records, plant.clock())]
-    assert told == (Outcome.RESEEDED, Status.STALE)
+    assert told == (Outcome.RESYNCED, Status.STALE)
 
 
 def cold(plant: Plant, snapshot: Any) -> MarketBook:
@@ -405,7 +419,7 @@ def cold(plant: Plant, snapshot: Any) -> MarketBook:
     vouching = plant.reader.vouching
     assert vouching is not None
     vouching.read_up_to(DEPTH, plant.depth)
-    list(plant.reader.take_seed(snapshot))
+    list(plant.reader.take_snapshot(snapshot))
     vouching.take([mark], plant.clock())
     plant.read()
     return plant.book

@@ -65,19 +65,19 @@ def test_a_misspelt_symbol_does_not_read_the_topic(two_days: Logs) -> None:
     for symbol in MARKETS:
         open_market(listing, symbol, START_US)
     start = start_now(two_days, "M1", "TYPO", listing=listing)
-    assert [seed.key for seed in start.seeds] == [b"M1"]
+    assert [record.key for record in start.snapshots] == [b"M1"]
     assert two_days.records_read < 2_000
 
 
 def test_without_a_market_list_a_search_goes_back_a_day(two_days: Logs) -> None:
-    assert not start_now(two_days, "TYPO").seeds
+    assert not start_now(two_days, "TYPO").snapshots
     a_day = len(MARKETS) * 24 * 20
     assert a_day <= two_days.records_read < a_day + 4_096 + newest.LONGEST_STEP
 
 
 def test_a_search_in_vain_reads_so_many_bytes(two_days: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newest, "BYTES_WITHOUT_NEWS", 512 * KIBIBYTE)
-    assert not start_now(two_days, "TYPO").seeds
+    assert not start_now(two_days, "TYPO").snapshots
     assert two_days.records_read < 2_000
 
 
@@ -105,7 +105,7 @@ def test_a_market_without_an_earlier_snapshot_costs_bounded_reading_and_hardly_m
     start = start_then(two_days, wanted)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert [seed.key for seed in start.seeds] == [b"M1"]
+    assert [record.key for record in start.snapshots] == [b"M1"]
     assert two_days.bytes_read < (4_096 + 6_400 + 1_000) * KIBIBYTE
     assert peak < 4 * 2**20
 
@@ -120,7 +120,7 @@ def test_a_symbol_that_was_never_listed_is_not_looked_for_far_back(two_days: Log
     listing = Listing()
     open_market(listing, "M1", START_US)
     wanted = wanted_keys(Selection(["TYPO"]), listing, NOW_US, lambda key: key == b"TYPO")
-    assert not start_then(two_days, wanted).seeds
+    assert not start_then(two_days, wanted).snapshots
     assert two_days.records_read < 1_000
 
 
@@ -137,7 +137,7 @@ def test_one_absurd_time_hides_no_snapshot(two_days: Logs) -> None:
         logs.append(SNAPSHOT, symbol, snapshot(symbol, turn, time_us, 0, None), time_us)
     moment_us = START_US + 1_995 * 10 * SECOND
     start = start_then(logs, WantedKeys(frozenset(), False, lambda _: True), moment_us)
-    ids = sorted(CODEC.decode(seed.value)[1]["last_update_id"] for seed in start.seeds)
+    ids = sorted(CODEC.decode(record.value)[1]["last_update_id"] for record in start.snapshots)
     assert len(ids) == 18
     assert ids[0] == 1_200, "the search went on"
     assert ids[1] > 1_970

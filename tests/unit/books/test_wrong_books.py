@@ -3,17 +3,17 @@
 import pytest
 
 from backpack_streams.books.known_gaps import KnownGaps
-from backpack_streams.books.market_book import MarketBook, Outcome, Root, Status
+from backpack_streams.books.market_book import BaseSnapshot, MarketBook, Outcome, Status
 
 SECOND = 1_000_000
 LEVELS = ([(9, 1)], [(11, 1)])
 START = 1000 * SECOND
 
 
-def live(seed_id: int = 10, last: int = 20) -> MarketBook:
+def live(snapshot_id: int = 10, last: int = 20) -> MarketBook:
     market = MarketBook("SOL_USDC")
-    market.on_seed(seed_id, START, *LEVELS)
-    for update_id in range(seed_id + 1, last + 1):
+    market.on_snapshot(snapshot_id, START, *LEVELS)
+    for update_id in range(snapshot_id + 1, last + 1):
         market.on_update(update_id, update_id, START + update_id, [], [])
     return market
 
@@ -28,9 +28,9 @@ def test_a_wrong_book_leaves_live_whatever_it_has_read_since() -> None:
 def test_the_exchange_heals_it_from_where_it_stands() -> None:
     market = live(last=20)
     market.on_wrong(18, START, "differs")
-    assert market.on_seed(19, START, *LEVELS) is Outcome.REFUSED  # 20 has been applied and is gone
-    assert market.on_seed(20, START, *LEVELS) is Outcome.RESEEDED
-    assert (market.status, market.root) == (Status.LIVE, Root(20, START))
+    assert market.on_snapshot(19, START, *LEVELS) is Outcome.REFUSED  # 20 has been applied and is gone
+    assert market.on_snapshot(20, START, *LEVELS) is Outcome.RESYNCED
+    assert (market.status, market.base) == (Status.LIVE, BaseSnapshot(20, START))
     assert market.on_wrong(18, START, "differs") is Outcome.IGNORED
     assert market.status is Status.LIVE
 
@@ -38,46 +38,46 @@ def test_the_exchange_heals_it_from_where_it_stands() -> None:
 def test_a_checkpoint_heals_it_only_if_it_goes_back_to_a_later_snapshot_of_the_exchange() -> None:
     market = live(last=20)
     market.on_wrong(20, START, "differs")
-    for root in (Root(0, None), Root(10, START), Root(19, START)):
-        assert market.on_seed(30, START, *LEVELS, root=root) is Outcome.REFUSED
-    assert "goes back to the exchange's snapshot 19" in market.reason
-    assert market.on_seed(30, START, *LEVELS, root=Root(20, START)) is Outcome.RESEEDED
-    assert (market.status, market.last_update_id, market.root) == (Status.LIVE, 30, Root(20, START))
+    for base in (BaseSnapshot(0, None), BaseSnapshot(10, START), BaseSnapshot(19, START)):
+        assert market.on_snapshot(30, START, *LEVELS, base=base) is Outcome.REFUSED
+    assert "is based on the exchange's snapshot 19" in market.reason
+    assert market.on_snapshot(30, START, *LEVELS, base=BaseSnapshot(20, START)) is Outcome.RESYNCED
+    assert (market.status, market.last_update_id, market.base) == (Status.LIVE, 30, BaseSnapshot(20, START))
 
 
-def test_a_seed_ahead_that_was_kept_heals_it_at_once() -> None:
+def test_a_snapshot_ahead_that_was_kept_heals_it_at_once() -> None:
     market = live(last=20)
-    assert market.on_seed(25, START, *LEVELS) is Outcome.KEPT
-    assert market.on_wrong(20, START, "differs") is Outcome.RESEEDED
+    assert market.on_snapshot(25, START, *LEVELS) is Outcome.PENDING
+    assert market.on_wrong(20, START, "differs") is Outcome.RESYNCED
     assert (market.status, market.last_update_id) == (Status.LIVE, 25)
 
 
 def test_a_checkpoint_ahead_that_was_kept_does_not() -> None:
     market = live(last=20)
-    market.on_seed(25, START, *LEVELS, root=Root(10, START))
+    market.on_snapshot(25, START, *LEVELS, base=BaseSnapshot(10, START))
     assert market.on_wrong(20, START, "differs") is Outcome.BROKE
 
 
 @pytest.mark.parametrize("has_waiting", [True, False])
-def test_a_book_without_a_seed_waits_for_one_from_after_the_audit(has_waiting: bool) -> None:
+def test_a_book_without_a_snapshot_waits_for_one_from_after_the_audit(has_waiting: bool) -> None:
     market = MarketBook("SOL_USDC")
     if has_waiting:
         for update_id in range(15, 25):
             market.on_update(update_id, update_id, START, [], [])
     assert market.on_wrong(18, START, "differs") is Outcome.BUFFERED
-    assert market.on_seed(17, START, *LEVELS) is Outcome.REFUSED
-    assert market.on_seed(18, START, *LEVELS) is Outcome.RESEEDED
+    assert market.on_snapshot(17, START, *LEVELS) is Outcome.REFUSED
+    assert market.on_snapshot(18, START, *LEVELS) is Outcome.RESYNCED
     assert market.last_update_id == (24 if has_waiting else 18)
 
 
 def test_a_sequence_that_began_again_since_is_not_accused_of_what_was_before() -> None:
     market = MarketBook("SOL_USDC")
-    market.on_seed(10, START + 60 * SECOND, *LEVELS)
+    market.on_snapshot(10, START + 60 * SECOND, *LEVELS)
     assert market.on_wrong(1000, START, "differs") is Outcome.IGNORED
     waiting = MarketBook("SOL_USDC")
     waiting.on_wrong(1000, START, "differs")
-    assert waiting.on_seed(10, START + 60 * SECOND, *LEVELS) is Outcome.RESEEDED
-    late = live(seed_id=10, last=20)
+    assert waiting.on_snapshot(10, START + 60 * SECOND, *LEVELS) is Outcome.RESYNCED
+    late = live(snapshot_id=10, last=20)
     assert late.on_wrong(1000, START, "differs") is Outcome.BROKE
 
 

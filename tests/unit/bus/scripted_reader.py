@@ -53,6 +53,8 @@ class ScriptedReader:
     def assign(self, offsets: Mapping[Place, int]) -> None:
         self.positions = dict(offsets)
 
+    follow = assign
+
     def reached(self, place: Place) -> int | None:
         return None if place in self.resetting else self.positions[place]
 

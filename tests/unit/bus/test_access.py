@@ -5,16 +5,18 @@ import shlex
 
 import pytest
 
-from backpack_streams.account_producer.service import FAMILIES as ACCOUNT_FAMILIES
-from backpack_streams.backfill.command import TOPICS as BACKFILLED
+from backpack_streams.account_producer.service import STREAM_SPECS as ACCOUNT_STREAM_SPECS
+from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, MARKET_TOPIC, SNAPSHOT_TOPIC
 from backpack_streams.bus.access import ACCESS, CLUSTER_NAME, Grant, Operation, Resource, grants
 from backpack_streams.bus.acl_commands import acl_commands
 from backpack_streams.bus.topics import TOPICS
+from backpack_streams.commands.backfill.command import TOPICS as BACKFILLED
 from backpack_streams.feed import what_kafka_has
-from backpack_streams.feed.family import Family
-from backpack_streams.feed.publishing import REPORT_TOPICS
-from backpack_streams.market_producer.service import FAMILIES as MARKET_FAMILIES
-from backpack_streams.perp_producer.service import FAMILIES as PERP_FAMILIES
+from backpack_streams.feed.stream_spec import StreamSpec
+from backpack_streams.gateway.record_feed import NEWEST_TOPICS, TAILS
+from backpack_streams.market_producer.service import STREAM_SPECS as MARKET_STREAM_SPECS
+from backpack_streams.perp_producer.service import STREAM_SPECS as PERP_STREAM_SPECS
+from backpack_streams.publishing.publishing import REPORT_TOPICS
 from backpack_streams.rest_poller.catalogue import endpoints
 from backpack_streams.rest_poller.refiller import TOPICS as REFILLED
 from backpack_streams.rest_poller.settings import RestPollerSettings
@@ -32,22 +34,22 @@ def names(part: str, operation: Operation) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("service", "families"),
+    ("service", "specs"),
     [
-        ("market-producer", MARKET_FAMILIES),
-        ("perp-producer", PERP_FAMILIES),
-        ("account-producer", ACCOUNT_FAMILIES),
+        ("market-producer", MARKET_STREAM_SPECS),
+        ("perp-producer", PERP_STREAM_SPECS),
+        ("account-producer", ACCOUNT_STREAM_SPECS),
     ],
 )
 def test_a_producer_writes_and_reads_its_streams_watermarks_and_gaps_and_writes_reports(
-    service: str, families: tuple[Family, ...]
+    service: str, specs: tuple[StreamSpec, ...]
 ) -> None:
-    streams = {topic for family in families for topic in family.topics.values()}
+    streams = {topic for spec in specs for topic in spec.topics.values()}
     assert names(service, Operation.READ) == streams | {WATERMARKS, GAPS}
     assert names(service, Operation.WRITE) == streams | {WATERMARKS} | set(REPORT_TOPICS)
 
 
-def test_the_poller_writes_what_its_catalogue_names_what_it_refills_and_seeds() -> None:
+def test_the_poller_writes_what_its_catalogue_names_what_it_refills_and_snapshots() -> None:
     catalogue = {each.topic for each in endpoints(RestPollerSettings())}
     written = names("rest-poller", Operation.WRITE)
     assert written == catalogue | set(REFILLED) | set(REPORT_TOPICS) | {"market.book_snapshot"}
@@ -55,6 +57,12 @@ def test_the_poller_writes_what_its_catalogue_names_what_it_refills_and_seeds() 
 
 def test_a_backfill_writes_its_topics() -> None:
     assert names("backfill", Operation.WRITE) == set(BACKFILLED.values()) | set(REPORT_TOPICS)
+
+
+def test_the_gateway_reads_what_its_feeds_name_and_the_topics_of_books_and_writes_nothing() -> None:
+    of_records = {*NEWEST_TOPICS, *TAILS, MARKET_TOPIC, WATERMARKS}
+    assert names("gateway", Operation.READ) == of_records | {DEPTH_TOPIC, SNAPSHOT_TOPIC, GAP_TOPIC}
+    assert not names("gateway", Operation.WRITE)
 
 
 def test_readers_write_nothing_and_share_out_all_topics() -> None:
@@ -68,7 +76,7 @@ def test_whoever_shows_books_reads_watermarks_and_nobody_but_a_producer_writes_t
     readers = {part for part in ACCESS if WATERMARKS in names(part, Operation.READ)}
     writers = {part for part in ACCESS if WATERMARKS in names(part, Operation.WRITE)}
     assert writers == {"market-producer", "perp-producer", "account-producer"}
-    assert readers == writers | {"book-builder", "reader", "account-reader", "rest-poller"}
+    assert readers == writers | {"book-builder", "gateway", "reader", "account-reader", "rest-poller"}
 
 
 def test_nobody_but_topics_creates_or_alters() -> None:

@@ -64,10 +64,10 @@ READABLE = [
 ]
 UNREADABLE = [
     (record(A, field("b", "string")), record(A), "field b is not written"),
-    (record(A), record(field("a", "string")), "a is string, and the reader wants long"),
-    (record(field("a", "int")), record(A), "a is long, and the reader wants int"),
+    (record(A), record(field("a", "string")), "a is string, but the reader expects long"),
+    (record(field("a", "int")), record(A), "a is long, but the reader expects int"),
     (record(A), record(field("a", ["null", "long"])), "a is null"),
-    (record(field("a", ["null", "int"])), record(A), "a is long, which the reader does not take"),
+    (record(field("a", ["null", "int"])), record(A), "a is long, which the reader's union does not accept"),
     (record(field("a", ENUM | {"symbols": ["A"]})), record(field("a", ENUM)), "a may be B"),
     (record(A) | {"name": "Q"}, record(A), "the record is called R"),
     (
@@ -82,8 +82,8 @@ UNREADABLE = [
     ),
 ]
 LOGICAL = [
-    (decimal(18), decimal(30), "decimal 38 30, and the reader wants bytes decimal 38 18"),
-    ({"type": "long", "logicalType": "timestamp-micros"}, "long", "wants long timestamp-micros"),
+    (decimal(18), decimal(30), "decimal 38 30, but the reader expects bytes decimal 38 18"),
+    ({"type": "long", "logicalType": "timestamp-micros"}, "long", "expects long timestamp-micros"),
     (
         {"type": "long", "logicalType": "timestamp-micros"},
         {"type": "long", "logicalType": "timestamp-millis"},
@@ -132,8 +132,8 @@ def test_fastavro_agrees_that_it_cannot_be_read(reader: Any, writer: Any, value:
 
 def test_both_ways_says_which_way() -> None:
     old, new = record(A), record(A, field("b", "string"))
-    assert both_ways(new, old) == ["field b is not written, and has no default (new reader, old record)"]
-    assert both_ways(old, new) == ["field b is not written, and has no default (old reader, new record)"]
+    assert both_ways(new, old) == ["field b is not written and has no default (new reader, old record)"]
+    assert both_ways(old, new) == ["field b is not written and has no default (old reader, new record)"]
 
 
 def test_a_schema_that_holds_itself_is_judged() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ class Consumer:
 
     def __init__(self, *answers: dict[TopicPartition, list[Any]]) -> None:
         self.answers = list(answers)
+        self._fetcher = SimpleNamespace(error_future=SimpleNamespace(done=lambda: False))
 
     async def getmany(
         self, *chosen: TopicPartition, timeout_ms: int, max_records: int

@@ -181,7 +181,7 @@ async def test_a_reader_that_meets_an_unknown_id_tries_again_then_gives_up_for_a
     )  # an answer that does not come takes 0.9 s
     await codec.meet([value])
     assert len(fake.asked) == 6  # 5 s of patience
-    with pytest.raises(UnknownSchemaError, match=f"schema id {schema_id} is not known: the registry is away"):
+    with pytest.raises(UnknownSchemaError, match=f"schema id {schema_id} is unknown: the registry is away"):
         codec.decode(value)
     asked = len(fake.asked)
     await codec.meet([value])
@@ -199,7 +199,7 @@ async def test_an_id_nobody_knows_is_asked_for_once_and_named(fake: FakeRegistry
     await codec.meet([value, value])
     await codec.meet([value])
     assert fake.asked == ["text"]
-    with pytest.raises(UnknownSchemaError, match="schema id 99 is not known: no schema 99"):
+    with pytest.raises(UnknownSchemaError, match="schema id 99 is unknown: no schema 99"):
         codec.decode(value)
 
 

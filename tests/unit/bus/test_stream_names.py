@@ -2,11 +2,11 @@
 
 import pytest
 
-from backpack_streams.account_producer.service import FAMILIES as ACCOUNT
+from backpack_streams.account_producer.service import STREAM_SPECS as ACCOUNT
 from backpack_streams.bus.stream_names import STREAMS_OF_TOPICS, symbol_of_stream
 from backpack_streams.exchange.streams import KLINE_INTERVALS, StreamKind, parse_kind
-from backpack_streams.market_producer.service import FAMILIES as MARKET
-from backpack_streams.perp_producer.service import FAMILIES as PERP
+from backpack_streams.market_producer.service import STREAM_SPECS as MARKET
+from backpack_streams.perp_producer.service import STREAM_SPECS as PERP
 
 
 def test_every_stream_of_every_producer_has_its_topic() -> None:

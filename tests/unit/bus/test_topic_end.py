@@ -67,7 +67,7 @@ async def test_without_a_leader_the_caller_is_told_and_not_given_a_part_as_the_w
     reader = ScriptedReader({A: log(1, 2), B: log(1, 2, 3)}, {A: 3, B: 4})
     reader.away = {B}
     with pytest.raises(
-        TopicEndNotReachedError, match=r"partition 1 of topic topic was read to offset 1, not to 4"
+        TopicEndNotReachedError, match=r"partition 1 of topic topic was read to offset 1 instead of 4"
     ) as told:
         await read(reader, {A: 0, B: 1}, {A: 3, B: 4}, patience=30)
     assert (told.value.place, told.value.reached, told.value.end) == (B, 1, 4)

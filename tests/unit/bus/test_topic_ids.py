@@ -21,12 +21,12 @@ def test_a_topic_is_made_anew_once_its_id_is_another_one() -> None:
     ids.learn(answer((0, "a", FIRST), (0, "b", FIRST), (0, "c", FIRST)))
     assert ids.knows("a")
     assert not ids.knows("c")
-    assert ids.take_made_anew() == frozenset()
+    assert ids.take_recreated() == frozenset()
     ids.learn(answer((UNKNOWN_TOPIC, "a", NO_ID), (0, "b", FIRST)))
-    assert ids.take_made_anew() == frozenset()
+    assert ids.take_recreated() == frozenset()
     ids.learn(answer((0, "a", SECOND), (0, "b", FIRST)))
-    assert ids.take_made_anew() == {"a"}
-    assert ids.take_made_anew() == frozenset()
+    assert ids.take_recreated() == {"a"}
+    assert ids.take_recreated() == frozenset()
 
 
 def test_what_is_watched_no_more_is_forgotten() -> None:
@@ -35,11 +35,11 @@ def test_what_is_watched_no_more_is_forgotten() -> None:
     ids.learn(answer((0, "a", FIRST), (0, "b", FIRST)))
     ids.watch(["a"])
     ids.learn(answer((0, "a", SECOND), (0, "b", SECOND)))
-    assert ids.take_made_anew() == {"a"}, "what stays watched keeps its id"
+    assert ids.take_recreated() == {"a"}, "what stays watched keeps its id"
     ids.watch([])
     ids.watch(["a"])
     ids.learn(answer((0, "a", FIRST)))
-    assert ids.take_made_anew() == frozenset()
+    assert ids.take_recreated() == frozenset()
 
 
 def test_a_broker_that_is_older_than_ids_is_not_asked() -> None:

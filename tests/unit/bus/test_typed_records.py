@@ -13,8 +13,8 @@ from backpack_streams.books import records
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.bus.topics import COMPACT, TOPICS, Topic
-from backpack_streams.contract.__main__ import RECORDS
-from backpack_streams.contract.typed_records import typed_records
+from contract.__main__ import RECORDS
+from contract.typed_records import typed_records
 
 CODEC = Codec()
 

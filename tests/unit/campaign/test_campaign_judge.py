@@ -195,6 +195,16 @@ def test_gaps_of_candles_are_bounded_by_their_starts():
     assert loss.first == candles[5]
 
 
+def test_what_a_topic_held_before_its_owner_made_it_again_is_not_asked_for():
+    kept = {each.identity for each in TRADES[12:]} - {TRADES[15].identity}
+    emptied_us = TRADES[12].wall_us
+    claims = {"since_us": TRADES[0].wall_us, "until_us": 1 << 62}
+    (loss,) = lost_messages(TRADES, kept, [], emptied_us=emptied_us, **claims)
+    assert (loss.first, loss.count) == (TRADES[15], 1)
+    found = lost_messages(TRADES, kept, [], **claims)
+    assert [each.count for each in found] == [12, 1]
+
+
 BIDS, ASKS = [["99", "1"], ["98", "2"]], [["101", "3"], ["102", "4"]]
 LEVELS = json.dumps({"bids": BIDS, "asks": ASKS}).encode()
 

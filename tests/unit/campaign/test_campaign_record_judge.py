@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books import Hole, StreamedRecord
+from backpack_streams.books import Gap, StreamedRecord
 from faults.campaign.record_judge import Given, GivenTrade, RecordFindings, judge_records
 from faults.campaign.record_readers import take
 from faults.campaign.truth import Message
@@ -116,7 +116,7 @@ def test_records_are_noted_as_streams_give_them(key):
     noted = Given()
     value: dict[str, Any] = {"trade_id": 7, "engine_time": None, "event_time": None, key: 99}
     take(noted, StreamedRecord("market.trade", "Trade", "SOL_USDC", value, 2, 5, is_late=True))
-    take(noted, Hole("SOL_USDC", 8, 9))
+    take(noted, Gap("SOL_USDC", 8, 9))
     ids = {"first_update_id": 3, "last_update_id": 4}
     take(noted, StreamedRecord("market.depth", "DepthUpdate", "SOL_USDC", ids, 2, 5))
     assert noted.trades == {"SOL_USDC": [GivenTrade(7, 99, 2, 5, True), (8, 9)]}

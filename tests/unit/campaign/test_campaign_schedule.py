@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.campaign.markets import CLOSES, FALLS_SILENT
-from faults.campaign.schedule import KINDS, PLATFORM_FAULTS, SECOND, TOPIC_FAULTS, schedule
+from faults.campaign.schedule import GATEWAY, KINDS, PLATFORM_FAULTS, SECOND, TOPIC_FAULTS, schedule
 
 SEEDS = st.integers(0, 100_000)
 BROKER_FAULTS = ("broker-killed", "broker-frozen", "leader-moved", "addresses-moved", "certificates-rotated")
@@ -26,8 +27,19 @@ def test_a_seed_means_the_same_faults_for_good():
 
 
 def digest(**options):
-    plans = "\n".join(str(schedule(seed, 300, **options)) for seed in range(1, 11))
-    return hashlib.sha256(plans.encode()).hexdigest()
+    plans = [schedule(seed, 300, **options) for seed in range(1, 11)]
+    others = [
+        replace(plan, faults=tuple(each for each in plan.faults if each.options.get("service") != GATEWAY))
+        for plan in plans
+    ]
+    return hashlib.sha256("\n".join(map(str, others)).encode()).hexdigest()
+
+
+@given(SEEDS)
+def test_the_gateway_is_struck_too(seed):
+    kinds = [each.kind for each in schedule(seed, 300).faults if each.options.get("service") == GATEWAY]
+    assert len(kinds) >= 2
+    assert set(kinds) <= {"kill", "kill-twice", "terminate", "freeze"}
 
 
 def test_an_old_answer_after_a_market_fell_silent_comes_up():

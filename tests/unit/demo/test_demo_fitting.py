@@ -1,48 +1,45 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books import Status
-from backpack_streams.demo.fitting import HEADER_LINES, STATUS_LINES, busiest, fit, most_telling
-from backpack_streams.demo.rows import BookRow, TopicRow
+from backpack_streams.demo.fitting import (
+    HEADER_LINES,
+    STATUS_LINES,
+    commands_that_fit,
+    fit,
+    troubled_first,
+)
+from backpack_streams.demo.rows import ServiceRow
 
-FIXED_LINES = HEADER_LINES + STATUS_LINES + 1
-
-
-def book(symbol: str, status: Status = Status.LIVE) -> BookRow:
-    return BookRow(symbol, status, "", None, None, None, None, 0.0)
+FIXED_LINES = HEADER_LINES + STATUS_LINES
 
 
 def test_all_is_shown_where_there_is_room() -> None:
-    assert fit(60, books=12, topics=6, news=3) == (12, 6, 3)
+    assert fit(60, plant=20, news=3, more_tries=4) == (60 - FIXED_LINES - 7, 3, 4)
 
 
-def test_news_give_way_first_then_topics_then_books() -> None:
-    assert fit(FIXED_LINES + 22, books=12, topics=6, news=5) == (12, 6, 4)
-    assert fit(FIXED_LINES + 16, books=12, topics=6, news=5) == (12, 3, 1)
-    assert fit(FIXED_LINES + 8, books=12, topics=6, news=5) == (5, 2, 1)
+def test_further_commands_give_way_first_then_news_then_the_plant() -> None:
+    assert fit(FIXED_LINES + 27, plant=20, news=3, more_tries=4) == (20, 3, 4)
+    assert fit(FIXED_LINES + 26, plant=20, news=3, more_tries=4) == (23, 3, 0)
+    assert fit(FIXED_LINES + 22, plant=20, news=5, more_tries=4) == (20, 2, 0)
+    assert fit(FIXED_LINES + 12, plant=20, news=5, more_tries=4) == (11, 1, 0)
 
 
-@given(
-    height=st.integers(FIXED_LINES + 4, 200),
-    books=st.integers(0, 600),
-    topics=st.integers(0, 18),
-    news=st.integers(0, 50),
-)
-def test_it_never_asks_for_more_than_the_screen_has(height: int, books: int, topics: int, news: int) -> None:
-    lines = fit(height, books=books, topics=topics, news=news)
-    assert sum(lines) + FIXED_LINES <= height
-    assert lines.books >= 1
+@given(st.integers(1, 200), st.integers(0, 600), st.integers(0, 50), st.integers(0, 6))
+def test_it_never_asks_for_more_than_the_screen_has(height: int, plant: int, news: int, more_tries: int) -> None:
+    lines = fit(height, plant=plant, news=news, more_tries=more_tries)
+    assert sum(lines) == max(0, height - FIXED_LINES)
+    assert min(lines) >= 0
 
 
-def test_books_that_are_not_live_are_never_the_ones_left_out() -> None:
-    rows = [book("A"), book("B", Status.STALE), book("C"), book("D", Status.SYNCING), book("E")]
-    assert [row.symbol for row in most_telling(rows, 5)] == ["A", "B", "C", "D", "E"]
-    assert [row.symbol for row in most_telling(rows, 4)] == ["A", "B", "D"]
-    assert [row.symbol for row in most_telling(rows, 3)] == ["B", "D"]
-    assert [row.symbol for row in most_telling(rows, 1)] == ["B"]
+def test_commands_that_cannot_be_copied_from_the_screen_are_in_the_file() -> None:
+    commands = ["book BTC", "kill -9 1", "curl 'a long one'"]
+    assert commands_that_fit(commands, 3, 80, "try.txt") == commands
+    assert commands_that_fit(commands, 2, 80, "try.txt") == ["book BTC", "cat try.txt"]
+    assert commands_that_fit(commands, 3, 12, "try.txt") == ["book BTC", "cat try.txt"]
+    assert commands_that_fit(commands, 3, 7, "try.txt") == ["cat try.txt"]
+    assert commands_that_fit([], 2, 80, "try.txt") == []
 
 
-def test_the_busiest_topics_keep_their_order() -> None:
-    rows = [TopicRow("a", 1, 1.0), TopicRow("b", 1, 9.0), TopicRow("c", 1, 3.0)]
-    assert [row.topic for row in busiest(rows, 2)] == ["b", "c"]
-    assert busiest(rows, 9) == rows
+def test_programs_in_trouble_come_first() -> None:
+    rows = [ServiceRow("a", True, ""), ServiceRow("b", True, "", restarts=1), ServiceRow("c", False, "ended")]
+    assert [row.name for row in troubled_first(rows)] == ["c", "b", "a"]

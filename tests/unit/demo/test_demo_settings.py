@@ -56,3 +56,17 @@ def test_a_folder_that_was_chosen_stays(tmp_path: Path) -> None:
     folder.close(keep_logs=False)
     assert folder.kafka.is_dir()
     assert folder.logs == tmp_path / "data" / "logs"
+
+
+def test_pids_and_what_to_try_go_with_the_demo_that_has_the_folder(tmp_path: Path) -> None:
+    first, second = DemoFolder.open(tmp_path), DemoFolder.open(tmp_path)
+    first.claim()
+    (first.pids / "kafka").touch()
+    first.what_to_try.touch()
+    second.close(keep_logs=True)
+    assert (first.pids / "kafka").exists(), "the second demo never had the folder"
+    second.claim()
+    assert list(second.pids.iterdir()) == [], "the first demo was killed"
+    assert not second.what_to_try.exists()
+    second.close(keep_logs=True)
+    assert not second.pids.exists()

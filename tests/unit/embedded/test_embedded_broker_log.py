@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from backpack_streams.embedded.broker_log import explain_end, last_useful_line
+from embedded_kafka.broker_log import explain_end, last_useful_line
 
 PLENTY = 10 << 30
 FRAMES = "\tat org.apache.kafka.Some.method(Some.java:1)\n\t... 12 more\n"

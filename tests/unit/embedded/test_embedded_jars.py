@@ -1,5 +1,5 @@
-from backpack_streams.embedded.jars import KAFKA_VERSION, PinnedJar, pinned_jars
-from backpack_streams.embedded.relock import ROOTS, SLF4J_VERSION
+from embedded_kafka.jars import KAFKA_VERSION, PinnedJar, pinned_jars
+from embedded_kafka.relock import ROOTS, SLF4J_VERSION
 
 
 def test_every_root_is_among_the_recorded_jars() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from backpack_streams.embedded.java import parse_java_version
+from embedded_kafka.java import parse_java_version
 
 
 @pytest.mark.parametrize(

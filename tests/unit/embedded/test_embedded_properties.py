@@ -3,8 +3,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.embedded.properties import BrokerLayout, broker_properties, render_properties
-from backpack_streams.embedded.security import BrokerSecurity
+from embedded_kafka.properties import BrokerLayout, broker_properties, render_properties
+from embedded_kafka.security import BrokerSecurity
 
 
 def layout(node_id: int = 1, brokers: int = 1, folder: str = "/data") -> BrokerLayout:

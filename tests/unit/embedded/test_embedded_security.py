@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from backpack_streams.embedded.security import BrokerSecurity
 from backpack_streams.errors import EmbeddedError
+from embedded_kafka.security import BrokerSecurity
 
 KEYSTORE = Path("/keys/broker.pem")
 TRUSTSTORE = Path("/keys/authority.pem")

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from backpack_streams.exchange.session import Session
 from backpack_streams.exchange.session_actions import (
     Action,
-    DropLink,
-    LinkProven,
+    DropSocket,
     Notice,
     NoticeKind,
-    OpenLink,
+    OpenSocket,
     SendClose,
     SendPing,
     SendText,
+    SocketProven,
     StreamsActive,
     StreamsInactive,
 )
@@ -34,7 +34,7 @@ def notices(actions: Iterable[Action], kind: NoticeKind) -> list[Notice]:
 
 
 def opened(actions: Iterable[Action]) -> list[int]:
-    return [action.link_id for action in actions if isinstance(action, OpenLink)]
+    return [action.socket_id for action in actions if isinstance(action, OpenSocket)]
 
 
 def requests(actions: Iterable[Action]) -> list[tuple[str, list[str]]]:
@@ -48,7 +48,7 @@ def coverage(actions: Iterable[Action]) -> list[StreamsActive | StreamsInactive]
 
 @dataclass
 class ServerSide:
-    """What the exchange's end of one link knows, answering frames in order as the real one was observed to."""
+    """What the exchange's end of one socket knows, answering frames in order as the real one was observed to."""
 
     bad: frozenset[str] = frozenset()
     trouble: tuple[int, str] | None = None
@@ -98,31 +98,31 @@ class Ledger:
         self.through: dict[int, float] = {}
 
     def take(self, action: Action, now: float, servers: dict[int, ServerSide], *, shows: bool) -> None:
-        """Check one action; `shows` says whether streams are wanted whose silence shows that a link ignores SUBSCRIBEs."""
+        """Check one action; `shows` says whether streams are wanted whose silence shows that a socket ignores SUBSCRIBEs."""
         match action:
-            case StreamsActive(streams, link_id, at):
+            case StreamsActive(streams, socket_id, at):
                 assert at <= now
-                assert link_id in servers, f"{action} on a link that is not there"
-                assert servers[link_id].confirmed.issuperset(streams), f"{action} was never confirmed"
-                ignored = set(streams) - servers[link_id].ever_taken
+                assert socket_id in servers, f"{action} on a socket that is not there"
+                assert servers[socket_id].confirmed.issuperset(streams), f"{action} was never confirmed"
+                ignored = set(streams) - servers[socket_id].ever_taken
                 assert not (ignored and shows), f"{ignored} of {action} were never taken"
-                servers[link_id].is_excused |= bool(ignored)
-                active = self.active.setdefault(link_id, {})
+                servers[socket_id].is_excused |= bool(ignored)
+                active = self.active.setdefault(socket_id, {})
                 assert active.keys().isdisjoint(streams), f"{action} a second time"
                 active.update(dict.fromkeys(streams, at))
-            case StreamsInactive(streams, link_id, through, cause):
+            case StreamsInactive(streams, socket_id, through, cause):
                 assert str(cause) in ("DISCONNECTED", "REFUSED", "SILENT", "UNSUBSCRIBED")
                 assert through <= now
                 for name in streams:
-                    assert through >= self.active[link_id].pop(name)
-            case LinkProven(link_id, through):
-                assert self.through.get(link_id, float("-inf")) < through <= now
-                self.through[link_id] = through
-            case DropLink(link_id):
-                self.gone(link_id)
+                    assert through >= self.active[socket_id].pop(name)
+            case SocketProven(socket_id, through):
+                assert self.through.get(socket_id, float("-inf")) < through <= now
+                self.through[socket_id] = through
+            case DropSocket(socket_id):
+                self.gone(socket_id)
 
-    def gone(self, link_id: int) -> None:
-        assert not self.active.pop(link_id, {}), "active on a link that is gone"
+    def gone(self, socket_id: int) -> None:
+        assert not self.active.pop(socket_id, {}), "active on a socket that is gone"
 
     @property
     def streams(self) -> set[str]:
@@ -155,14 +155,14 @@ class Driver:
         for action in actions:
             self.ledger.take(action, self.now, self.servers, shows=shows)
             match action:
-                case OpenLink(link_id):
-                    self.connecting.append(link_id)
-                case DropLink(link_id):
-                    assert link_id in self.servers or link_id in self.connecting
-                    self.servers.pop(link_id, None)
-                case SendText(link_id) | SendPing(link_id) | SendClose(link_id):
-                    assert link_id in self.servers, f"{action} for a link that is not open"
-                    self.servers[link_id].take(action)
+                case OpenSocket(socket_id):
+                    self.connecting.append(socket_id)
+                case DropSocket(socket_id):
+                    assert socket_id in self.servers or socket_id in self.connecting
+                    self.servers.pop(socket_id, None)
+                case SendText(socket_id) | SendPing(socket_id) | SendClose(socket_id):
+                    assert socket_id in self.servers, f"{action} for a socket that is not open"
+                    self.servers[socket_id].take(action)
         assert self.session.confirmed_streams == self.ledger.streams
         return actions
 
@@ -179,54 +179,54 @@ class Driver:
         return self.do(self.session.set_streams(streams, self.now))
 
     def accept(self) -> int:
-        link_id = self.connecting.pop(0)
-        self.servers[link_id] = self.make_server()
-        self.do(self.session.link_opened(link_id, self.now))
-        return link_id
+        socket_id = self.connecting.pop(0)
+        self.servers[socket_id] = self.make_server()
+        self.do(self.session.socket_opened(socket_id, self.now))
+        return socket_id
 
     def refuse(self) -> None:
-        self.do(self.session.link_failed(self.connecting.pop(0), "refused", self.now))
+        self.do(self.session.socket_failed(self.connecting.pop(0), "refused", self.now))
 
-    def lose(self, link_id: int) -> list[Action]:
-        del self.servers[link_id]
-        actions = self.do(self.session.link_lost(link_id, "reset", self.now))
-        self.ledger.gone(link_id)
+    def lose(self, socket_id: int) -> list[Action]:
+        del self.servers[socket_id]
+        actions = self.do(self.session.socket_lost(socket_id, "reset", self.now))
+        self.ledger.gone(socket_id)
         return actions
 
-    def reply(self, link_id: int) -> None:
-        kind, what, streams = self.servers[link_id].replies.pop(0)
+    def reply(self, socket_id: int) -> None:
+        kind, what, streams = self.servers[socket_id].replies.pop(0)
         if kind == "data":
-            self._receive(link_id, streams)
+            self._receive(socket_id, streams)
         elif isinstance(what, bytes):
-            self.servers[link_id].confirmed = streams
-            self.do(self.session.pong(link_id, what, self.now))
+            self.servers[socket_id].confirmed = streams
+            self.do(self.session.pong(socket_id, what, self.now))
         else:
             assert kind == "error"
-            self.do(self.session.error_frame(link_id, *what, self.now))
+            self.do(self.session.error_frame(socket_id, *what, self.now))
 
     def reply_all(self) -> None:
-        for link_id in list(self.servers):
-            while link_id in self.servers and self.servers[link_id].replies:
-                self.reply(link_id)
+        for socket_id in list(self.servers):
+            while socket_id in self.servers and self.servers[socket_id].replies:
+                self.reply(socket_id)
 
     def deliver(self, *streams: str) -> None:
         """Let every server send one frame of each stream that it has."""
-        for link_id, server in self.servers.items():
+        for socket_id, server in self.servers.items():
             found = server.streams.intersection(streams) - server.deaf
             if found:
-                self.send_data(link_id, found)
+                self.send_data(socket_id, found)
 
-    def send_data(self, link_id: int, streams: Set[str]) -> None:
+    def send_data(self, socket_id: int, streams: Set[str]) -> None:
         """Let one server send a frame of each of these streams."""
-        if self.keeps_order and self.servers[link_id].replies:
-            self.servers[link_id].replies.append(("data", b"", frozenset(streams)))
+        if self.keeps_order and self.servers[socket_id].replies:
+            self.servers[socket_id].replies.append(("data", b"", frozenset(streams)))
         else:
-            self._receive(link_id, streams)
+            self._receive(socket_id, streams)
 
-    def _receive(self, link_id: int, streams: Set[str]) -> None:
+    def _receive(self, socket_id: int, streams: Set[str]) -> None:
         for name in streams:
             self.deliveries[name] = self.deliveries.get(name, 0) + 1
-        self.session.frame_seen(link_id, self.now)
+        self.session.frame_seen(socket_id, self.now)
 
     def check(self) -> list[Action]:
         return self.do(self.session.check_silence(self.now, self.deliveries))
@@ -265,7 +265,7 @@ def started(*, bad: frozenset[str] = frozenset(), streams: Iterable[str] = (), *
 
 
 def watching(streams: dict[str, Expectation], **numbers: float) -> Driver:
-    """A session whose first link is open and subscribed, and that looks for silence every second."""
+    """A session whose first socket is open and subscribed, and that looks for silence every second."""
     driver = started(**numbers)
     driver.want(streams)
     driver.checks_silence = True

@@ -17,9 +17,15 @@ from backpack_streams.exchange.account_wire import (
     PositionUpdate,
     RfqUpdate,
 )
-from backpack_streams.exchange.wire import UnreadableMessageError, optional_numbers
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
+from backpack_streams.exchange.wire_values import Number
 
 KINDS: tuple[type[Struct], ...] = (OrderUpdate, PositionUpdate, RfqUpdate, BalanceUpdate)
+
+
+def optional_numbers(kind: type[Struct]) -> set[str]:
+    return {each.encode_name for each in msgspec.structs.fields(kind) if each.type in (Number | None, int | None)}
+
 
 whole = st.integers(-(2**63), 2**63 - 1)
 digits = st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**15), max_value=10**15)

@@ -58,4 +58,4 @@ def test_a_correction_is_said_once_and_again_when_it_changes() -> None:
 
 
 def test_a_clock_that_could_not_be_compared_is_one_of_the_reasons() -> None:
-    assert "could not be asked" in ExchangeClock().why_refused()
+    assert "has not been read yet" in ExchangeClock().why_refused()

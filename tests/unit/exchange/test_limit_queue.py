@@ -211,7 +211,7 @@ def test_a_gap_seed_overtakes_a_queue_of_history() -> None:
     queue = queue_of(most_in_flight=1)
     for _ in range(50):
         queue.ask(GENERAL, Priority.HISTORY, 0.0)
-    seed = queue.ask(GENERAL, Priority.GAP_SEED, 0.0)
+    seed = queue.ask(GENERAL, Priority.GAP_SNAPSHOT, 0.0)
     assert queue.grant(0.0) == [seed]
 
 
@@ -220,7 +220,7 @@ def test_the_lowest_priority_is_served_under_an_endless_stream_of_the_highest() 
     history = [queue.ask(GENERAL, Priority.HISTORY, 0.0) for _ in range(3)]
     grants_of_history = []
     for grant in range(60):
-        queue.ask(GENERAL, Priority.GAP_SEED, 0.0)
+        queue.ask(GENERAL, Priority.GAP_SNAPSHOT, 0.0)
         (turn,) = queue.grant(0.0)
         queue.finish(turn)
         if turn in history:
@@ -237,7 +237,7 @@ def test_a_historical_request_costs_a_general_token_too() -> None:
 
 def test_an_empty_historical_bucket_holds_up_nobody_else() -> None:
     queue = queue_of(historical=(1.0, 0.1))
-    first, blocked = (queue.ask(HISTORICAL, Priority.GAP_SEED, 0.0) for _ in range(2))
+    first, blocked = (queue.ask(HISTORICAL, Priority.GAP_SNAPSHOT, 0.0) for _ in range(2))
     general = queue.ask(GENERAL, Priority.HISTORY, 0.0)
     assert queue.grant(0.0) == [first, general]
     assert queue.seconds_until_grant(0.0) == pytest.approx(10.0)
@@ -249,7 +249,7 @@ def test_retry_after_pauses_everything(refused: LimitClass) -> None:
     queue = queue_of()
     assert queue.refused(refused, 7.0, now=100.0) == 7.0
     assert [queue.paused_seconds(each, 100.0) for each in LimitClass] == [7.0, 7.0]
-    historical = queue.ask(HISTORICAL, Priority.GAP_SEED, 100.0)
+    historical = queue.ask(HISTORICAL, Priority.GAP_SNAPSHOT, 100.0)
     general = queue.ask(GENERAL, Priority.HISTORY, 100.0)
     assert queue.grant(106.9) == []
     assert queue.grant(107.0) == []  # the buckets start empty: no burst at the end of a pause
@@ -260,7 +260,7 @@ def test_without_retry_after_only_the_class_pauses() -> None:
     queue = queue_of()
     pause_seconds = queue.refused(HISTORICAL, None, now=100.0)
     assert pause_seconds >= 1
-    historical = queue.ask(HISTORICAL, Priority.GAP_SEED, 100.0)
+    historical = queue.ask(HISTORICAL, Priority.GAP_SNAPSHOT, 100.0)
     general = queue.ask(GENERAL, Priority.HISTORY, 100.0)
     assert queue.grant(100.0) == [general]
     assert queue.grant(100.0 + pause_seconds) == []
@@ -317,11 +317,11 @@ def test_an_absurd_retry_after_is_bounded() -> None:
 
 def test_a_full_queue_turns_away_and_a_leaver_makes_room() -> None:
     queue = queue_of(longest_queue=2)
-    first, second = (queue.ask(GENERAL, Priority.SEED, 0.0) for _ in range(2))
-    with pytest.raises(LimitQueueFullError, match="2 REST requests already wait"):
-        queue.ask(GENERAL, Priority.GAP_SEED, 0.0)
+    first, second = (queue.ask(GENERAL, Priority.SNAPSHOT, 0.0) for _ in range(2))
+    with pytest.raises(LimitQueueFullError, match="2 REST requests are waiting already"):
+        queue.ask(GENERAL, Priority.GAP_SNAPSHOT, 0.0)
     queue.leave(first, 0.0)
-    third = queue.ask(GENERAL, Priority.SEED, 0.0)
+    third = queue.ask(GENERAL, Priority.SNAPSHOT, 0.0)
     assert queue.grant(0.0) == [second, third]
 
 
@@ -336,7 +336,7 @@ def test_a_granted_turn_that_was_not_used_returns_its_tokens_and_its_place() -> 
 
 def test_nothing_to_wait_for_while_all_places_in_flight_are_taken() -> None:
     queue = queue_of(most_in_flight=1)
-    first, second = (queue.ask(GENERAL, Priority.SEED, 0.0) for _ in range(2))
+    first, second = (queue.ask(GENERAL, Priority.SNAPSHOT, 0.0) for _ in range(2))
     assert queue.grant(0.0) == [first]
     assert queue.seconds_until_grant(0.0) is None
     queue.finish(first)

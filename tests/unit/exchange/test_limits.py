@@ -25,7 +25,7 @@ GENERAL, HISTORICAL = LimitClass.GENERAL, LimitClass.HISTORICAL
 FAST = LimitSettings(share=1.0, general_per_minute=600_000, historical_per_minute=600_000, most_in_flight=1)
 
 
-async def use(limiter: RateLimiter, name: str, served: list[str], priority: Priority = Priority.SEED) -> None:
+async def use(limiter: RateLimiter, name: str, served: list[str], priority: Priority = Priority.SNAPSHOT) -> None:
     async with limiter.turn(GENERAL, priority):
         served.append(name)
         await asyncio.sleep(0)
@@ -64,7 +64,7 @@ def test_a_senseless_share_is_refused(share: float) -> None:
 async def test_waiters_are_served_by_priority_as_places_become_free() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
-    async with limiter.turn(GENERAL, Priority.SEED):
+    async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         tasks = [
             asyncio.create_task(use(limiter, f"{priority.name}{number}", served, priority))
             for number in range(2)
@@ -96,7 +96,7 @@ async def test_an_empty_bucket_wakes_its_waiters_by_itself() -> None:
 async def test_a_cancelled_waiter_leaves_and_the_next_one_goes() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
-    async with limiter.turn(GENERAL, Priority.SEED):
+    async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         tasks = [asyncio.create_task(use(limiter, name, served)) for name in "abc"]
         await settled()
         tasks[0].cancel()
@@ -112,7 +112,7 @@ async def test_a_cancelled_waiter_leaves_and_the_next_one_goes() -> None:
 async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_the_turn_back() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
-    async with limiter.turn(GENERAL, Priority.SEED):
+    async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         tasks = [asyncio.create_task(use(limiter, name, served)) for name in "ab"]
         await settled()
     # The turn is granted to "a", whose task has not run since.
@@ -126,7 +126,7 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_the_turn_back
 async def test_a_waiter_cancelled_just_before_its_grant_gives_the_turn_back() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
-    async with limiter.turn(GENERAL, Priority.SEED):
+    async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         tasks = [asyncio.create_task(use(limiter, name, served)) for name in "ab"]
         await settled()
         tasks[0].cancel()  # reaches its task only after the place below became free
@@ -158,7 +158,7 @@ async def test_a_failing_user_frees_its_place() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
     with pytest.raises(ZeroDivisionError):
-        async with limiter.turn(GENERAL, Priority.SEED):
+        async with limiter.turn(GENERAL, Priority.SNAPSHOT):
             raise ZeroDivisionError
     await asyncio.wait_for(use(limiter, "next", served), 5)
     assert served == ["next"]
@@ -171,7 +171,7 @@ async def test_a_refusal_pauses_and_is_counted() -> None:
     assert limiter.paused_seconds(GENERAL) == 0
     assert (limiter.counters(HISTORICAL).refused, limiter.counters(GENERAL).refused) == (1, 0)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05), limiter.turn(HISTORICAL, Priority.GAP_SEED):
+        async with asyncio.timeout(0.05), limiter.turn(HISTORICAL, Priority.GAP_SNAPSHOT):
             pytest.fail("a paused class let a request go")
     assert limiter.queue_length() == 0
     async with asyncio.timeout(5), limiter.turn(GENERAL, Priority.HISTORY):
@@ -193,7 +193,7 @@ async def test_a_full_queue_turns_away_and_counts_it() -> None:
     )
     limiter = RateLimiter(settings)
     served: list[str] = []
-    async with limiter.turn(GENERAL, Priority.SEED):
+    async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         waiter = asyncio.create_task(use(limiter, "waiter", served))
         await settled()
         with pytest.raises(LimitQueueFullError):
@@ -206,7 +206,7 @@ async def test_a_full_queue_turns_away_and_counts_it() -> None:
 async def test_closing_ends_the_waiting_of_everybody() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
-    async with limiter.turn(GENERAL, Priority.SEED):
+    async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         tasks = [asyncio.create_task(use(limiter, name, served)) for name in "ab"]
         await settled()
         limiter.close()
@@ -223,7 +223,7 @@ async def test_what_is_left_of_the_budget_is_seen() -> None:
     limiter = RateLimiter(LimitSettings(share=0.5), clock=lambda: now)
     assert [limiter.settings.budget_per_minute(each) for each in (GENERAL, HISTORICAL)] == [1000.0, 15.0]
     assert limiter.available_share(GENERAL) == limiter.available_share(HISTORICAL) == 1.0
-    async with limiter.turn(HISTORICAL, Priority.SEED):
+    async with limiter.turn(HISTORICAL, Priority.SNAPSHOT):
         assert limiter.available_share(GENERAL) == pytest.approx(0.99)
         assert limiter.available_share(HISTORICAL) == pytest.approx(1 / 3)
     limiter.refused(GENERAL, retry_after_seconds=10.0)

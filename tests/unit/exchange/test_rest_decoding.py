@@ -19,7 +19,6 @@ from backpack_streams.exchange.rest_decoding import (
     read_market,
     trade_reader,
 )
-from backpack_streams.exchange.rest_fields import FieldError
 from backpack_streams.exchange.rest_wire import (
     DepthSnapshot,
     FundingRate,
@@ -27,6 +26,7 @@ from backpack_streams.exchange.rest_wire import (
     Market,
     Trade,
 )
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 
 # No test fails for being slow.
 unhurried = hypothesis_settings(deadline=None)
@@ -106,15 +106,15 @@ def test_order_and_number_of_good_rows_do_not_depend_on_bad_ones(good: list[bool
     "body", [b"", b"{}", b'{"code":"X"}', b"<html>", b"[1", b"[" * 100_000, b"null", b'"text"', b"[1,]", b"\xff"]
 )
 def test_what_is_no_array_is_unusable_as_a_whole(body: bytes) -> None:
-    with pytest.raises(FieldError):
+    with pytest.raises(UnreadableMessageError):
         decode_rows(body, read_market)
 
 
 @unhurried
 @given(body=st.binary(max_size=60))
-def test_no_body_raises_anything_but_a_field_error(body: bytes) -> None:
+def test_no_body_raises_anything_but_an_unreadable_message(body: bytes) -> None:
     for decode in (lambda raw: decode_rows(raw, read_market), decode_time_ms, lambda raw: decode_depth(raw, "A")):
-        with suppress(FieldError):
+        with suppress(UnreadableMessageError):
             decode(body)
 
 
@@ -169,7 +169,7 @@ def test_levels_equal_what_was_sent_whether_text_or_number(
 def test_a_depth_snapshot_with_anything_wrong_is_no_snapshot(change: dict[str, object]) -> None:
     good: dict[str, object] = {"bids": [["1", "1"]], "asks": [], "lastUpdateId": "7", "timestamp": 1}
     decode_depth(json.dumps(good).encode(), "X")
-    with pytest.raises(FieldError):
+    with pytest.raises(UnreadableMessageError):
         decode_depth(json.dumps(good | change).encode(), "X")
 
 
@@ -191,5 +191,5 @@ def test_the_remaining_rows_are_read_as_the_wire_writes_them() -> None:
 
 def test_the_time_is_a_whole_number() -> None:
     assert decode_time_ms(b" 1752930720123\n") == 1_752_930_720_123
-    with pytest.raises(FieldError):
+    with pytest.raises(UnreadableMessageError):
         decode_time_ms(b"soon")

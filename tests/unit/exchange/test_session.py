@@ -1,4 +1,4 @@
-"""The WebSocket session: what it subscribes to, and how it opens and replaces its links."""
+"""The WebSocket session: what it subscribes to, and how it opens and replaces its sockets."""
 
 import json
 
@@ -6,13 +6,13 @@ import pytest
 
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.session_actions import (
-    DropLink,
-    LinkProven,
+    DropSocket,
     Notice,
     NoticeKind,
     SendClose,
     SendPing,
     SendText,
+    SocketProven,
 )
 from backpack_streams.exchange.session_settings import SessionSettings
 from unit.exchange.session_driver import notices, opened, requests, started, wanted
@@ -24,7 +24,7 @@ def test_subscribes_in_batches_with_space_between() -> None:
     driver = started(subscribe_batch_streams=100, subscribe_spacing_seconds=0.05, outstanding_batches=9)
     names = [f"depth.S{number}" for number in range(250)]
     driver.want(wanted(*names))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     sent_at = []
     for _ in range(200):
         before = len([action for action in driver.log if isinstance(action, SendText)])
@@ -33,47 +33,47 @@ def test_subscribes_in_batches_with_space_between() -> None:
         sent_at += [driver.now] * (after - before)
     texts = [action for action in driver.log if isinstance(action, SendText)]
     assert [len(json.loads(text.text)["params"]) for text in texts] == [100, 100, 50]
-    assert all(text.link_id == link_id for text in texts)
+    assert all(text.socket_id == socket_id for text in texts)
     assert sent_at[1] - sent_at[0] >= 0.04
-    assert driver.servers[link_id].streams == set(names)
+    assert driver.servers[socket_id].streams == set(names)
 
 
 def test_waits_for_pongs_once_enough_batches_are_outstanding() -> None:
     driver = started(subscribe_batch_streams=1, outstanding_batches=2, barrier_timeout_seconds=30)
     driver.want(wanted("a", "b", "c"))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.pass_time(5, with_replies=False)
-    assert driver.servers[link_id].streams == {"a", "b"}
+    assert driver.servers[socket_id].streams == {"a", "b"}
     driver.pass_time(1)
-    assert driver.servers[link_id].streams == {"a", "b", "c"}
+    assert driver.servers[socket_id].streams == {"a", "b", "c"}
 
 
 def test_sends_only_the_difference() -> None:
     driver = started()
     driver.want(wanted("a", "b"))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.pass_time(1)
     mark = len(driver.log)
     driver.want(wanted("b", "c"))
     driver.pass_time(1)
     assert requests(driver.log[mark:]) == [("UNSUBSCRIBE", ["a"]), ("SUBSCRIBE", ["c"])]
-    assert driver.servers[link_id].streams == {"b", "c"}
+    assert driver.servers[socket_id].streams == {"b", "c"}
 
 
 def test_an_unsubscribe_is_repeated_while_its_stream_delivers_on_but_not_for_each_frame() -> None:
     driver = started(streams=["a", "b"])
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.pass_time(1)
     driver.want(wanted("b"))
     driver.pass_time(1)
     mark = len(driver.log)
-    driver.servers[link_id].streams.add("a")
+    driver.servers[socket_id].streams.add("a")
     for _ in range(1_000):
         driver.do(driver.session.unwanted("a", driver.now))
         driver.do(driver.session.unwanted("b", driver.now))
         driver.pass_time(0.1)
     assert requests(driver.log[mark:]) == [("UNSUBSCRIBE", ["a"])] * 3
-    assert driver.servers[link_id].streams == {"b"}
+    assert driver.servers[socket_id].streams == {"b"}
     driver.want(wanted("a", "b"))
     driver.pass_time(1)
     assert driver.session.confirmed_streams == {"a", "b"}
@@ -89,25 +89,25 @@ def test_what_is_asked_about_streams_nobody_knows_is_bounded() -> None:
     assert len(names) == len(set(names)) == 10_000
 
 
-# Links.
+# Sockets.
 
 
-def test_server_close_opens_a_new_link_at_once_and_leaves_the_old_one_alone() -> None:
+def test_server_close_opens_a_new_socket_at_once_and_leaves_the_old_one_alone() -> None:
     driver = started()
     driver.want(wanted("a"))
     old = driver.accept()
     driver.pass_time(100)
     actions = driver.do(driver.session.server_close(old, 1001, "bye", driver.now))
     assert len(opened(actions)) == 1
-    assert driver.session.open_links == 1
+    assert driver.session.open_sockets == 1
     new = driver.accept()
     driver.pass_time(30)
     assert driver.servers[new].streams == {"a"}
     assert old in driver.servers
-    assert not [action for action in driver.log if isinstance(action, SendClose | DropLink)]
-    driver.do(driver.session.link_lost(old, "the connection ended", driver.now))
-    assert not notices(driver.log, NoticeKind.LINK_LOST)
-    assert driver.session.open_links == 1
+    assert not [action for action in driver.log if isinstance(action, SendClose | DropSocket)]
+    driver.do(driver.session.socket_lost(old, "the connection ended", driver.now))
+    assert not notices(driver.log, NoticeKind.SOCKET_LOST)
+    assert driver.session.open_sockets == 1
 
 
 def test_server_close_without_an_end_is_answered_after_the_grace() -> None:
@@ -117,19 +117,19 @@ def test_server_close_without_an_end_is_answered_after_the_grace() -> None:
     driver.pass_time(34)
     assert old in driver.servers
     actions = driver.pass_time(2)
-    assert [action for action in actions if not isinstance(action, Notice | SendPing | LinkProven)] == [
+    assert [action for action in actions if not isinstance(action, Notice | SendPing | SocketProven)] == [
         SendClose(old),
-        DropLink(old),
+        DropSocket(old),
     ]
-    assert notices(actions, NoticeKind.LINK_GRACE_OVER)
+    assert notices(actions, NoticeKind.SOCKET_GRACE_OVER)
 
 
-def test_a_server_that_closes_every_link_at_once_is_not_hammered() -> None:
-    driver = started(draining_links_limit=4, connects_per_minute_limit=1_000)
+def test_a_server_that_closes_every_socket_at_once_is_not_hammered() -> None:
+    driver = started(draining_sockets_limit=4, connects_per_minute_limit=1_000)
     for _ in range(600):
         if driver.connecting:
-            link_id = driver.accept()
-            driver.do(driver.session.server_close(link_id, 1013, "busy", driver.now))
+            socket_id = driver.accept()
+            driver.do(driver.session.server_close(socket_id, 1013, "busy", driver.now))
         driver.pass_time(0.1, step=0.1)
         assert len(driver.servers) <= 4
     assert 4 < len(opened(driver.log)) < 40
@@ -141,13 +141,13 @@ def test_connects_are_bounded_a_minute_and_the_bound_is_told_once() -> None:
     )
     for _ in range(240):
         while driver.connecting:
-            driver.do(driver.session.link_failed(driver.connecting.pop(0), "refused", driver.now))
+            driver.do(driver.session.socket_failed(driver.connecting.pop(0), "refused", driver.now))
         driver.pass_time(0.25, step=0.25)
     assert 10 <= len(opened(driver.log)) <= 20
     assert len(notices(driver.log, NoticeKind.CONNECT_LIMIT)) == 1
 
 
-def test_backoff_grows_to_its_cap_and_starts_anew_after_a_stable_link() -> None:
+def test_backoff_grows_to_its_cap_and_starts_anew_after_a_stable_socket() -> None:
     driver = started(
         reconnect_base_seconds=0.25,
         reconnect_cap_seconds=30,
@@ -155,20 +155,20 @@ def test_backoff_grows_to_its_cap_and_starts_anew_after_a_stable_link() -> None:
         connects_per_minute_limit=1_000,
     )
     for attempt in range(20):
-        driver.do(driver.session.link_failed(driver.connecting.pop(), "refused", driver.now))
-        delay = notices(driver.log, NoticeKind.LINK_FAILED)[-1].retry_seconds
+        driver.do(driver.session.socket_failed(driver.connecting.pop(), "refused", driver.now))
+        delay = notices(driver.log, NoticeKind.SOCKET_FAILED)[-1].retry_seconds
         assert delay is not None
         assert 0 <= delay <= min(30, 0.25 * 2**attempt)
         driver.pass_time(31, step=31)
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.pass_time(61)
-    driver.do(driver.session.link_lost(link_id, "reset", driver.now))
-    delay = notices(driver.log, NoticeKind.LINK_LOST)[-1].retry_seconds
+    driver.do(driver.session.socket_lost(socket_id, "reset", driver.now))
+    delay = notices(driver.log, NoticeKind.SOCKET_LOST)[-1].retry_seconds
     assert delay is not None
     assert delay <= 0.25
 
 
-def test_a_renewed_link_goes_only_when_the_new_one_is_subscribed_to_everything() -> None:
+def test_a_renewed_socket_goes_only_when_the_new_one_is_subscribed_to_everything() -> None:
     driver = started(streams=["a", "b"], subscribe_batch_streams=1, overlap_min_seconds=1, overlap_max_seconds=60)
     old = driver.accept()
     driver.pass_time(5)
@@ -182,13 +182,13 @@ def test_a_renewed_link_goes_only_when_the_new_one_is_subscribed_to_everything()
         driver.pass_time(1, with_replies=False)
         while driver.servers[old].replies:
             driver.reply(old)
-    assert old in driver.servers, "the new link has confirmed nothing"
+    assert old in driver.servers, "the new socket has confirmed nothing"
     driver.pass_time(3)
     assert old not in driver.servers
     assert driver.servers[new].streams == {"a", "b"}
 
 
-def test_a_renewed_link_goes_when_its_successor_takes_too_long() -> None:
+def test_a_renewed_socket_goes_when_its_successor_takes_too_long() -> None:
     driver = started(streams=["a"], overlap_max_seconds=20)
     old = driver.accept()
     driver.pass_time(5)
@@ -202,8 +202,8 @@ def test_a_renewed_link_goes_when_its_successor_takes_too_long() -> None:
         driver.pass_time(1)
 
 
-def test_an_old_link_is_renewed() -> None:
-    driver = started(streams=["a"], max_link_age_seconds=3_600)
+def test_an_old_socket_is_renewed() -> None:
+    driver = started(streams=["a"], max_socket_age_seconds=3_600)
     driver.accept()
     driver.pass_time(0.89 * 3_600, step=100)
     assert len(opened(driver.log)) == 1
@@ -211,16 +211,16 @@ def test_an_old_link_is_renewed() -> None:
     driver.accept()
     driver.pass_time(5)
     assert list(driver.servers) == [2]
-    assert [notice.link_id for notice in notices(driver.log, NoticeKind.LINK_RENEWAL)] == [1]
+    assert [notice.socket_id for notice in notices(driver.log, NoticeKind.SOCKET_RENEWAL)] == [1]
 
 
-def test_a_renewed_link_stays_while_its_successor_keeps_failing() -> None:
+def test_a_renewed_socket_stays_while_its_successor_keeps_failing() -> None:
     driver = started(overlap_max_seconds=10)
     old = driver.accept()
     driver.do(driver.session.renew(driver.now))
     for _ in range(20):
         while driver.connecting:
-            driver.do(driver.session.link_failed(driver.connecting.pop(), "refused", driver.now))
+            driver.do(driver.session.socket_failed(driver.connecting.pop(), "refused", driver.now))
         driver.pass_time(5)
     assert list(driver.servers) == [old]
     new = driver.accept() if driver.connecting else None
@@ -228,15 +228,15 @@ def test_a_renewed_link_stays_while_its_successor_keeps_failing() -> None:
     assert new is None or list(driver.servers) == [new]
 
 
-def test_a_long_lived_link_that_is_renewed_clears_the_record_of_failures() -> None:
+def test_a_long_lived_socket_that_is_renewed_clears_the_record_of_failures() -> None:
     driver = started(stable_after_open_seconds=60)
-    driver.do(driver.session.link_failed(driver.connecting.pop(), "refused", driver.now))
+    driver.do(driver.session.socket_failed(driver.connecting.pop(), "refused", driver.now))
     driver.pass_time(1)
     driver.accept()
     driver.pass_time(61)
     driver.do(driver.session.renew(driver.now))
-    link_id = driver.accept()
-    actions = driver.do(driver.session.server_close(link_id, 1001, "", driver.now))
+    socket_id = driver.accept()
+    actions = driver.do(driver.session.server_close(socket_id, 1001, "", driver.now))
     assert len(opened(actions)) == 1
 
 
@@ -245,13 +245,13 @@ def test_a_long_lived_link_that_is_renewed_clears_the_record_of_failures() -> No
 
 def test_stop_closes_everything_for_good() -> None:
     driver = started(connections=2)
-    link_id = driver.accept()
+    socket_id = driver.accept()
     actions = driver.do(driver.session.stop(driver.now))
-    assert SendClose(link_id) in actions
-    assert len([action for action in actions if isinstance(action, DropLink)]) == 2
+    assert SendClose(socket_id) in actions
+    assert len([action for action in actions if isinstance(action, DropSocket)]) == 2
     assert driver.session.next_deadline() is None
     assert driver.session.tick(driver.now + 1_000) == []
-    assert driver.session.link_opened(2, driver.now) == []
+    assert driver.session.socket_opened(2, driver.now) == []
 
 
 @pytest.mark.parametrize(

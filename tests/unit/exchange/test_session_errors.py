@@ -19,12 +19,12 @@ def test_names_the_rejected_streams_among_many_and_keeps_the_others() -> None:
     bad = frozenset({"depth.S17", "depth.S18", "depth.S249"})
     driver = started(bad=bad)
     driver.want(wanted(*names))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.pass_time(9)
     rejected = notices(driver.log, NoticeKind.STREAM_REJECTED)
     assert sorted((notice.stream, notice.code) for notice in rejected) == sorted((name, 4006) for name in bad)
     assert driver.session.rejected_streams == bad
-    assert driver.servers[link_id].streams == set(names) - bad
+    assert driver.servers[socket_id].streams == set(names) - bad
     assert not notices(driver.log, NoticeKind.UNATTRIBUTED_ERROR)
 
 
@@ -36,12 +36,12 @@ def waits(driver: Driver, seconds: int) -> list[float | None]:
 def test_tries_a_rejected_stream_again_soon_then_ever_later() -> None:
     driver = started(bad=frozenset({"x"}), rejected_base_seconds=10, rejected_retry_seconds=100)
     driver.want(wanted("x"))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     assert waits(driver, 500) == [10, 20, 40, 80, 100, 100, 100, 100]
     assert driver.session.rejected_streams == {"x"}
-    driver.servers[link_id].bad = frozenset()
+    driver.servers[socket_id].bad = frozenset()
     driver.pass_time(101)
-    assert driver.servers[link_id].streams == {"x"}
+    assert driver.servers[socket_id].streams == {"x"}
     assert driver.session.rejected_streams == frozenset()
     assert driver.session.confirmed_streams == {"x"}
 
@@ -56,13 +56,13 @@ def test_a_day_of_rejections_is_waited_out() -> None:
 def test_a_confirmation_forgets_rejections() -> None:
     driver = started(bad=frozenset({"x"}))
     driver.want(wanted("x", "y"))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     assert waits(driver, 35) == [10, 20, 40]
-    driver.servers[link_id].bad = frozenset()
+    driver.servers[socket_id].bad = frozenset()
     driver.pass_time(50)
     assert driver.session.confirmed_streams == {"x", "y"}
-    driver.servers[link_id].bad = frozenset({"x"})
-    driver.session._pool.links[link_id].subscriptions.ask_again("x")
+    driver.servers[socket_id].bad = frozenset({"x"})
+    driver.session._pool.sockets[socket_id].subscriptions.ask_again("x")
     assert waits(driver, 5) == [10]
 
 
@@ -79,37 +79,37 @@ def test_a_stream_wanted_anew_has_no_rejections() -> None:
 
 def test_a_stream_dropped_while_its_refused_frame_is_tried_again_is_unsubscribed() -> None:
     driver = started(bad=frozenset({"x"}), subscribe_batch_streams=2, outstanding_batches=2)
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.want(wanted("x", "a"))
-    driver.reply(link_id)
+    driver.reply(socket_id)
     driver.want({})
     driver.pass_time(0.3, with_replies=False)
     driver.want(wanted("a"))
-    driver.reply(link_id)
-    driver.reply(link_id)
-    assert driver.servers[link_id].streams == {"a"}
+    driver.reply(socket_id)
+    driver.reply(socket_id)
+    assert driver.servers[socket_id].streams == {"a"}
     driver.want({})
     driver.pass_time(5)
-    assert driver.servers[link_id].streams == set()
+    assert driver.servers[socket_id].streams == set()
 
 
 def test_one_stray_error_costs_no_stream() -> None:
     driver = started()
     driver.want(wanted("a"))
-    link_id = driver.accept()
-    driver.do(driver.session.error_frame(link_id, 4002, "Parse error", driver.now))
+    socket_id = driver.accept()
+    driver.do(driver.session.error_frame(socket_id, 4002, "Parse error", driver.now))
     driver.pass_time(5)
     assert driver.session.rejected_streams == frozenset()
     assert [notice.code for notice in notices(driver.log, NoticeKind.SUBSCRIBE_REFUSED)] == [4002]
     assert driver.session.confirmed_streams == {"a"}
-    assert driver.servers[link_id].streams == {"a"}
+    assert driver.servers[socket_id].streams == {"a"}
 
 
 def test_an_error_with_nothing_outstanding_is_unattributed_and_a_flood_of_them_is_bounded() -> None:
     driver = started(unattributed_notices_per_minute_limit=3)
-    link_id = driver.accept()
+    socket_id = driver.accept()
     for _ in range(100):
-        driver.do(driver.session.error_frame(link_id, 4002, "Parse\nerror", driver.now))
+        driver.do(driver.session.error_frame(socket_id, 4002, "Parse\nerror", driver.now))
     found = notices(driver.log, NoticeKind.UNATTRIBUTED_ERROR)
     assert len(found) == 3
     assert "\n" not in found[0].message
@@ -119,15 +119,15 @@ def test_goes_on_subscribing_when_pings_stay_unanswered() -> None:
     driver = started(subscribe_batch_streams=1, outstanding_batches=1, barrier_timeout_seconds=30)
     names = [f"s{number}" for number in range(50)]
     driver.want(wanted(*names))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     for _ in range(40):
-        driver.session.heard(link_id, driver.now)
+        driver.session.heard(socket_id, driver.now)
         driver.pass_time(1, with_replies=False)
-    assert driver.servers[link_id].streams == set(names)
+    assert driver.servers[socket_id].streams == set(names)
     assert len(notices(driver.log, NoticeKind.BARRIER_UNANSWERED)) == 1
 
 
-def test_what_one_link_found_to_be_bad_is_not_sent_on_the_other() -> None:
+def test_what_one_socket_found_to_be_bad_is_not_sent_on_the_other() -> None:
     driver = started(connections=2, subscribe_batch_streams=1, outstanding_batches=1, bad=frozenset({"x"}))
     driver.want(wanted("a", "x"))
     first, second = driver.accept(), driver.accept()
@@ -137,7 +137,7 @@ def test_what_one_link_found_to_be_bad_is_not_sent_on_the_other() -> None:
             driver.reply(first)
     assert driver.session.rejected_streams == {"x"}
     driver.pass_time(5)
-    texts = [action.text for action in driver.log if isinstance(action, SendText) and action.link_id == second]
+    texts = [action.text for action in driver.log if isinstance(action, SendText) and action.socket_id == second]
     assert [json.loads(text)["params"] for text in texts] == [["a"]]
 
 
@@ -155,13 +155,13 @@ class Exchange:
     def __init__(self, names: list[str], trouble_seconds: float, error: tuple[int, str]) -> None:
         self.driver = driver = started(streams=names)
         driver.make_server = lambda: ServerSide(trouble=error)
-        self.link_id = driver.accept()
+        self.socket_id = driver.accept()
         self.end_of_trouble = driver.now + trouble_seconds
         self.arrivals: list[float] = []
 
     def run_until_active(self, count: int, give_up_seconds: float) -> float:
         """Seconds from the end of the trouble until so many streams are active."""
-        driver, server = self.driver, self.driver.servers[self.link_id]
+        driver, server = self.driver, self.driver.servers[self.socket_id]
         while len(driver.session.confirmed_streams) < count:
             assert driver.now < self.end_of_trouble + give_up_seconds
             if driver.now >= self.end_of_trouble:
@@ -169,7 +169,7 @@ class Exchange:
             self.arrivals += [driver.now + 0.13] * (len(server.replies) - len(self.arrivals))
             while self.arrivals and self.arrivals[0] <= driver.now:
                 self.arrivals.pop(0)
-                driver.reply(self.link_id)
+                driver.reply(self.socket_id)
             deadline = driver.session.next_deadline()
             assert deadline is not None
             driver.now = max(driver.now, min([deadline, *self.arrivals[:1]]))
@@ -189,10 +189,10 @@ def test_after_a_time_of_errors_that_blame_nobody_every_stream_is_active_soon(tr
 
 def test_a_batch_refused_without_blame_is_tried_whole_three_times_then_in_halves_for_ever() -> None:
     driver = started(streams=[f"s{number}" for number in range(8)])
-    link_id = driver.accept()
+    socket_id = driver.accept()
     in_trouble(driver, TROUBLE)
-    driver.servers[link_id].streams.clear()
-    driver.do(driver.session.error_frame(link_id, *TROUBLE, driver.now))
+    driver.servers[socket_id].streams.clear()
+    driver.do(driver.session.error_frame(socket_id, *TROUBLE, driver.now))
     driver.pass_time(600, step=0.1)
     sizes = [len(names) for _, names in requests(driver.log)]
     assert sizes[:8] == [8, 8, 8, 8, 4, 4, 2, 2]
@@ -226,9 +226,9 @@ def test_one_stream_that_is_always_refused_without_blame_costs_no_other() -> Non
 
 def test_a_stream_that_waits_for_its_next_try_holds_up_no_other() -> None:
     driver = started(streams=["a"])
-    link_id = driver.accept()
+    socket_id = driver.accept()
     in_trouble(driver, TROUBLE)
-    driver.do(driver.session.error_frame(link_id, *TROUBLE, driver.now))
+    driver.do(driver.session.error_frame(socket_id, *TROUBLE, driver.now))
     driver.pass_time(100)
     in_trouble(driver, None)
     driver.want(wanted("a", "b"))
@@ -259,10 +259,10 @@ def test_an_error_without_blame_beside_one_with_it_blames_nobody(errors: list[tu
 
     driver = started(streams=["a"])
     driver.make_server = Troubled
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.pass_time(20)
     assert driver.session.rejected_streams == frozenset()
-    driver.servers[link_id].deaf.add("the trouble is over")
+    driver.servers[socket_id].deaf.add("the trouble is over")
     driver.pass_time(31)
     assert driver.session.confirmed_streams == {"a"}
 
@@ -270,9 +270,9 @@ def test_an_error_without_blame_beside_one_with_it_blames_nobody(errors: list[tu
 def test_the_first_subscription_that_goes_through_lets_all_others_try() -> None:
     names = [f"s{number}" for number in range(40)]
     driver = started(streams=names)
-    link_id = driver.accept()
+    socket_id = driver.accept()
     in_trouble(driver, TROUBLE)
-    driver.servers[link_id].replies.insert(0, ("error", TROUBLE, frozenset()))
+    driver.servers[socket_id].replies.insert(0, ("error", TROUBLE, frozenset()))
     driver.pass_time(600)
     in_trouble(driver, None)
     while not driver.session.confirmed_streams:
@@ -281,7 +281,7 @@ def test_the_first_subscription_that_goes_through_lets_all_others_try() -> None:
     assert driver.session.confirmed_streams == set(names)
 
 
-def test_errors_on_a_link_that_is_being_replaced_are_heard_too() -> None:
+def test_errors_on_a_socket_that_is_being_replaced_are_heard_too() -> None:
     driver = started(streams=["a"])
     old = driver.accept()
     driver.do(driver.session.renew(driver.now))
@@ -293,20 +293,20 @@ def test_errors_on_a_link_that_is_being_replaced_are_heard_too() -> None:
 
 def test_one_pong_for_several_batches_with_an_error_confirms_none_of_them() -> None:
     driver = started(streams=["a", "b", "c"], subscribe_batch_streams=1, bad=frozenset({"b"}))
-    link_id = driver.accept()
+    socket_id = driver.accept()
     driver.pass_time(1, with_replies=False, step=0.05)
-    server = driver.servers[link_id]
+    server = driver.servers[socket_id]
     pongs = [reply for reply in server.replies if reply[0] == "pong"]
     server.replies = [("error", INVALID, frozenset()), pongs[-1]]
-    driver.reply(link_id)
-    driver.reply(link_id)
+    driver.reply(socket_id)
+    driver.reply(socket_id)
     assert driver.session.confirmed_streams == frozenset()
     driver.pass_time(5)
     assert driver.session.confirmed_streams == {"a", "c"}
     assert driver.session.rejected_streams == {"b"}
 
 
-def test_what_one_link_refuses_stays_active_where_it_is_confirmed() -> None:
+def test_what_one_socket_refuses_stays_active_where_it_is_confirmed() -> None:
     driver = started(streams=["a", "b"])
     old = driver.accept()
     driver.pass_time(2)
@@ -317,7 +317,7 @@ def test_what_one_link_refuses_stays_active_where_it_is_confirmed() -> None:
     assert driver.session.rejected_streams == {"b"}
     assert driver.ledger.active == {old: {"a": 1_000.0, "b": 1_000.0}, 2: {"a": pytest.approx(1_002.1, abs=0.2)}}
     driver.pass_time(5)
-    assert driver.session.confirmed_streams == {"a"}, "what was rejected keeps no old link"
+    assert driver.session.confirmed_streams == {"a"}, "what was rejected keeps no old socket"
 
 
 @hypothesis_settings(max_examples=40, deadline=None)

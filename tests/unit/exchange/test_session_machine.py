@@ -22,7 +22,7 @@ EXPECTATIONS = {
 
 
 class SessionMachine(RuleBasedStateMachine):
-    """Whatever happens, the driver's ledger holds that a stream is reported active only on a link that is there and whose barrier
+    """Whatever happens, the driver's ledger holds that a stream is reported active only on a socket that is there and whose barrier
     came back without an error, and whose server took it if any stream is wanted that would show that it did not, that reports
     alternate, and that no proof goes back or ahead of the clock.
     """
@@ -76,32 +76,34 @@ class SessionMachine(RuleBasedStateMachine):
         else:
             self.driver.refuse()
 
-    def one_of_the_links(self, data: st.DataObject) -> int:
+    def one_of_the_sockets(self, data: st.DataObject) -> int:
         return data.draw(st.sampled_from(sorted(self.driver.servers)))
 
     @precondition(lambda self: self.driver.servers)
     @rule(data=st.data(), event=st.sampled_from(["lost", "close", "data", "error", "pong"]))
-    def link_event(self, data: st.DataObject, event: str) -> None:
+    def socket_event(self, data: st.DataObject, event: str) -> None:
         driver, session = self.driver, self.driver.session
-        link_id = self.one_of_the_links(data)
+        socket_id = self.one_of_the_sockets(data)
         if event == "lost":
-            driver.lose(link_id)
+            driver.lose(socket_id)
         elif event == "close":
-            driver.do(session.server_close(link_id, 1001, "", driver.now))
+            driver.do(session.server_close(socket_id, 1001, "", driver.now))
         elif event == "data":
-            if driver.servers[link_id].streams:
-                driver.send_data(link_id, set())
+            if driver.servers[socket_id].streams:
+                driver.send_data(socket_id, set())
         elif event == "error":
             driver.do(
-                session.error_frame(link_id, *data.draw(st.sampled_from([(4002, "Parse error"), INVALID])), driver.now)
+                session.error_frame(
+                    socket_id, *data.draw(st.sampled_from([(4002, "Parse error"), INVALID])), driver.now
+                )
             )
         else:
-            driver.do(session.pong(link_id, b"of nobody", driver.now))
+            driver.do(session.pong(socket_id, b"of nobody", driver.now))
 
     @precondition(lambda self: self.driver.servers)
     @rule(data=st.data(), mood=st.sampled_from(["trouble", "mute", "deaf", "well"]))
     def server_mood(self, data: st.DataObject, mood: str) -> None:
-        server = self.driver.servers[self.one_of_the_links(data)]
+        server = self.driver.servers[self.one_of_the_sockets(data)]
         server.trouble = TROUBLE if mood == "trouble" else None
         server.answers_pings = mood != "mute"
         server.deaf = set(STREAMS[::2]) if mood == "deaf" else set()
@@ -109,27 +111,27 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(server.ignores for server in self.driver.servers.values()))
     @rule(data=st.data())
     def server_heeds(self, data: st.DataObject) -> None:
-        ignoring = sorted(link_id for link_id, server in self.driver.servers.items() if server.ignores)
+        ignoring = sorted(socket_id for socket_id, server in self.driver.servers.items() if server.ignores)
         self.driver.servers[data.draw(st.sampled_from(ignoring))].ignores = False
 
     @precondition(lambda self: any(server.replies for server in self.driver.servers.values()))
     @rule(data=st.data(), everything=st.booleans())
     def server_replies(self, data: st.DataObject, everything: bool) -> None:
-        waiting = sorted(link_id for link_id, server in self.driver.servers.items() if server.replies)
-        link_id = data.draw(st.sampled_from(waiting))
-        self.driver.reply(link_id)
-        while everything and link_id in self.driver.servers and self.driver.servers[link_id].replies:
-            self.driver.reply(link_id)
+        waiting = sorted(socket_id for socket_id, server in self.driver.servers.items() if server.replies)
+        socket_id = data.draw(st.sampled_from(waiting))
+        self.driver.reply(socket_id)
+        while everything and socket_id in self.driver.servers and self.driver.servers[socket_id].replies:
+            self.driver.reply(socket_id)
 
     @rule(unknown=st.integers(-5, 0), event=st.integers(0, 6))
-    def event_of_no_link(self, unknown: int, event: int) -> None:
+    def event_of_no_socket(self, unknown: int, event: int) -> None:
         session, now = self.driver.session, self.driver.now
         session.frame_seen(unknown, now)
         session.heard(unknown, now)
         calls = (
-            lambda: session.link_opened(unknown, now),
-            lambda: session.link_failed(unknown, "?", now),
-            lambda: session.link_lost(unknown, "?", now),
+            lambda: session.socket_opened(unknown, now),
+            lambda: session.socket_failed(unknown, "?", now),
+            lambda: session.socket_lost(unknown, "?", now),
             lambda: session.server_close(unknown, 1000, "?", now),
             lambda: session.pong(unknown, b"1", now),
             lambda: session.error_frame(unknown, 4006, "?", now),
@@ -169,13 +171,13 @@ class SessionMachine(RuleBasedStateMachine):
         self.driver.do(self.driver.session.tick(self.driver.now))
 
     @invariant()
-    def links_are_bounded(self) -> None:
+    def sockets_are_bounded(self) -> None:
         if not hasattr(self, "driver"):
             return
-        draining_limit = self.numbers.draining_links_limit
+        draining_limit = self.numbers.draining_sockets_limit
         assert len(self.driver.connecting) <= self.numbers.connections
         assert len(self.driver.servers) <= self.numbers.connections + draining_limit
-        assert len(self.driver.servers) == self.driver.session.open_links
+        assert len(self.driver.servers) == self.driver.session.open_sockets
 
     @invariant()
     def time_moves_on(self) -> None:
@@ -198,9 +200,9 @@ class SessionMachine(RuleBasedStateMachine):
         for server in driver.servers.values():
             server.trouble, server.answers_pings, server.deaf, server.ignores = None, True, set(), False
         shown = driver.shows_ignored()
-        for link_id, server in list(driver.servers.items()):
+        for socket_id, server in list(driver.servers.items()):
             if server.is_excused or (server.unheard and not shown):
-                driver.lose(link_id)  # nothing can have shown what it ignored
+                driver.lose(socket_id)  # nothing can have shown what it ignored
         driver.checks_silence = True
         driver.pass_time(1_000, accepts=True)  # the longest wait for a new subscription is 900 s
         for name in sorted(set(STREAMS) - self.streams):  # a refused UNSUBSCRIBE shows in frames that nobody wants
@@ -208,11 +210,11 @@ class SessionMachine(RuleBasedStateMachine):
         driver.pass_time(5)
         assert len(driver.servers) == self.numbers.connections
         rejected = driver.session.rejected_streams
-        for link_id, server in driver.servers.items():
+        for socket_id, server in driver.servers.items():
             # What one connection takes for rejected stays on the other one if it is confirmed there.
             assert server.streams - rejected == self.streams - rejected
-            assert driver.ledger.active.get(link_id, {}).keys() == server.streams
-            assert driver.ledger.through[link_id] >= driver.now - 1.1
+            assert driver.ledger.active.get(socket_id, {}).keys() == server.streams
+            assert driver.ledger.through[socket_id] >= driver.now - 1.1
         # A stray 4006 of another request may hit the same stream twice, and it then waits for its retry.
         assert rejected >= self.streams & self.bad
         driver.do(driver.session.stop(driver.now))

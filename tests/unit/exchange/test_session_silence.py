@@ -1,4 +1,4 @@
-"""Streams and links that should deliver and do not: when that is reported, what is done about it, and what it means for coverage."""
+"""Streams and sockets that should deliver and do not: when that is reported, what is done about it, and what it means for coverage."""
 
 from itertools import pairwise
 
@@ -33,7 +33,7 @@ def asked(driver: Driver, mark: int, stream: str) -> list[str]:
 
 
 def deafen(driver: Driver, *streams: str) -> None:
-    """From now on the exchange takes subscriptions of these and delivers nothing on them, on new links as well."""
+    """From now on the exchange takes subscriptions of these and delivers nothing on them, on new sockets as well."""
     for server in driver.servers.values():
         server.deaf |= set(streams)
     driver.make_server = lambda: ServerSide(deaf=set(streams))
@@ -105,7 +105,7 @@ def test_two_new_subscriptions_come_before_a_new_socket_and_waits_grow() -> None
     for _ in range(1_000):
         actions = driver.pass_time(1, accepts=True)
         if any(method == "UNSUBSCRIBE" for method, _ in requests(actions)):
-            times.append((round(driver.now - begin), bool(notices(actions, NoticeKind.LINK_RENEWAL))))
+            times.append((round(driver.now - begin), bool(notices(actions, NoticeKind.SOCKET_RENEWAL))))
     assert [renewed for _, renewed in times] == [False, True, False, True], "the second new socket waits for its turn"
     waits = [later - earlier for (earlier, _), (later, _) in pairwise(times)]
     assert waits == [pytest.approx(120, abs=3), pytest.approx(240, abs=3), pytest.approx(480, abs=3)]
@@ -152,7 +152,7 @@ def test_a_depth_stream_that_delivered_before_a_reconnect_and_never_after_it_is_
     assert set(methods) == {"SUBSCRIBE"}, "a quiet market loses nothing by it"
     assert LONG_SECONDS / 900 <= len(methods) <= LONG_SECONDS / 900 + 10
     assert not notices(driver.log[mark:], NoticeKind.STREAM_SILENT)
-    assert not notices(driver.log[mark:], NoticeKind.LINK_RENEWAL)
+    assert not notices(driver.log[mark:], NoticeKind.SOCKET_RENEWAL)
     assert DEPTH in driver.session.confirmed_streams, "the market may just be quiet"
     recover(driver)
     mark = len(driver.log)
@@ -160,7 +160,7 @@ def test_a_depth_stream_that_delivered_before_a_reconnect_and_never_after_it_is_
     assert not asked(driver, mark, DEPTH)
 
 
-def test_a_stream_that_delivers_on_its_new_link_is_left_in_peace() -> None:
+def test_a_stream_that_delivers_on_its_new_socket_is_left_in_peace() -> None:
     driver = watching({DEPTH: MUST_EXIST})
     driver.pass_time(5)
     driver.deliver(DEPTH)
@@ -173,7 +173,7 @@ def test_a_stream_that_delivers_on_its_new_link_is_left_in_peace() -> None:
     assert not requests(driver.log[mark:]), "a book may be quiet for an hour"
 
 
-def test_what_came_on_a_link_before_it_was_replaced_says_nothing_of_the_new_one() -> None:
+def test_what_came_on_a_socket_before_it_was_replaced_says_nothing_of_the_new_one() -> None:
     driver = watching({DEPTH: MUST_EXIST}, overlap_min_seconds=10)
     driver.ticking = {DEPTH}
     driver.pass_time(100)
@@ -240,7 +240,7 @@ def test_nothing_is_silent_while_nothing_is_connected_or_read() -> None:
     assert notices(driver.log, NoticeKind.STREAM_SILENT)
 
 
-def test_a_silent_stream_comes_back_with_a_new_link() -> None:
+def test_a_silent_stream_comes_back_with_a_new_socket() -> None:
     driver = watching({TICKER: BY_THE_CLOCK, DEPTH: MUST_EXIST})
     driver.ticking = {TICKER, DEPTH}
     driver.pass_time(10)
@@ -268,7 +268,7 @@ def test_an_outage_is_no_try() -> None:
     mark = len(driver.log)
     actions = driver.pass_time(35)
     assert asked(driver, mark, TICKER) == ["UNSUBSCRIBE", "SUBSCRIBE"]
-    assert not notices(actions, NoticeKind.LINK_RENEWAL)
+    assert not notices(actions, NoticeKind.SOCKET_RENEWAL)
 
 
 def test_a_silent_stream_that_is_dropped_and_wanted_again_starts_anew() -> None:
@@ -287,10 +287,10 @@ def test_a_silent_stream_that_is_dropped_and_wanted_again_starts_anew() -> None:
     assert notice.never_delivered is True
 
 
-# A link as a whole.
+# A socket as a whole.
 
 
-def test_a_link_that_answers_pings_and_delivers_nothing_at_all_is_renewed() -> None:
+def test_a_socket_that_answers_pings_and_delivers_nothing_at_all_is_renewed() -> None:
     """24 h of Pongs without data had opened no other socket."""
     driver = watching({TICKER: BY_THE_CLOCK, DEPTH: MUST_EXIST})
     driver.ticking = {TICKER, DEPTH}
@@ -299,7 +299,7 @@ def test_a_link_that_answers_pings_and_delivers_nothing_at_all_is_renewed() -> N
     mark = len(driver.log)
     actions = driver.pass_time(65, accepts=True)
     assert len(opened(actions)) == 1
-    assert "delivered nothing" in notices(actions, NoticeKind.LINK_RENEWAL)[0].message
+    assert "delivered nothing" in notices(actions, NoticeKind.SOCKET_RENEWAL)[0].message
     driver.pass_time(LONG_SECONDS, accepts=True)
     assert 12 <= len(opened(driver.log[mark:])) <= 18, "not given up, nor hammered"
     recover(driver)
@@ -310,7 +310,7 @@ def test_a_link_that_answers_pings_and_delivers_nothing_at_all_is_renewed() -> N
     assert driver.session.confirmed_streams == {TICKER, DEPTH}
 
 
-def test_a_link_of_streams_that_may_stay_quiet_is_left_alone() -> None:
+def test_a_socket_of_streams_that_may_stay_quiet_is_left_alone() -> None:
     driver = watching({"account.orderUpdate": MAY_STAY_QUIET, DEPTH: MUST_EXIST, "ticker.OPTIONAL": Expectation(30)})
     driver.pass_time(10_000)
     assert len(opened(driver.log)) == 1
@@ -404,18 +404,18 @@ def test_a_doubt_about_a_stream_that_is_not_active_changes_nothing() -> None:
     assert driver.session.confirmed_streams == {DEPTH}
 
 
-def test_a_doubted_stream_is_not_active_on_an_old_link_either() -> None:
+def test_a_doubted_stream_is_not_active_on_an_old_socket_either() -> None:
     driver = watching({DEPTH: MUST_EXIST})
     driver.ticking = {DEPTH}
     driver.pass_time(10)
     driver.do(driver.session.renew(driver.now))
     driver.accept()
     driver.reply_all()
-    assert {link for link, active in driver.ledger.active.items() if DEPTH in active} == {1, 2}
+    assert {socket for socket, active in driver.ledger.active.items() if DEPTH in active} == {1, 2}
     driver.do(driver.session.doubt([DEPTH], "why", driver.now))
     assert driver.ledger.streams == set()
     driver.pass_time(5)
-    assert {link for link, active in driver.ledger.active.items() if DEPTH in active} == {2}
+    assert {socket for socket, active in driver.ledger.active.items() if DEPTH in active} == {2}
 
 
 def test_a_doubted_stream_that_one_connection_rejects_comes_back_on_the_other() -> None:

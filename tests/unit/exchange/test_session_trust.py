@@ -1,4 +1,4 @@
-"""Exchanges that drop SUBSCRIBEs without a word, and links that bring nothing at all: what counts as active, and since when."""
+"""Exchanges that drop SUBSCRIBEs without a word, and sockets that bring nothing at all: what counts as active, and since when."""
 
 from backpack_streams.exchange.session_actions import NoticeKind, StreamsActive, StreamsInactive
 from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, Expectation
@@ -10,7 +10,7 @@ STREAMS = {DEPTH: Expectation(None, 60), TICKER: BY_THE_CLOCK, TRADE: MAY_STAY_Q
 
 
 def fresh(streams: dict[str, Expectation], *, ignores: bool = False, **numbers: float) -> Driver:
-    """A session whose first link is open, with a server that may ignore what it is asked for, and tickers once a second."""
+    """A session whose first socket is open, with a server that may ignore what it is asked for, and tickers once a second."""
     driver = started(**numbers)
     driver.want(streams)
     driver.checks_silence = True
@@ -35,10 +35,10 @@ def subscribed(driver: Driver, mark: int) -> list[str]:
     return [name for method, names in requests(driver.log[mark:]) if method == "SUBSCRIBE" for name in names]
 
 
-# A new link.
+# A new socket.
 
 
-def test_what_is_confirmed_is_active_since_its_pong_once_the_link_has_brought_data() -> None:
+def test_what_is_confirmed_is_active_since_its_pong_once_the_socket_has_brought_data() -> None:
     driver = fresh(STREAMS)
     driver.ticking = set()
     driver.now += 0.2
@@ -72,7 +72,7 @@ def test_subscriptions_that_are_ignored_for_a_while_are_claimed_only_when_they_a
     assert isinstance(active, StreamsActive)
     assert set(active.streams) == STREAMS.keys()
     assert 1_010 < active.at <= driver.now
-    assert not opened(driver.log)[2:], "the link is renewed once at most"
+    assert not opened(driver.log)[2:], "the socket is renewed once at most"
     driver.pass_time(5)
     assert len(requests(driver.log)) == 2
 
@@ -178,7 +178,7 @@ def test_an_optional_stream_by_the_clock_that_has_delivered_must_go_on() -> None
     assert driver.session.confirmed_streams == frozenset()
 
 
-def test_a_link_opened_with_nothing_to_ask_for_is_not_trusted_by_that() -> None:
+def test_a_socket_opened_with_nothing_to_ask_for_is_not_trusted_by_that() -> None:
     driver = fresh({}, ignores=True)
     driver.pass_time(100)
     driver.want(STREAMS)
@@ -214,7 +214,7 @@ def test_what_is_dropped_or_rejected_while_it_is_held_is_never_active() -> None:
     driver.ticking = set()
     driver.pass_time(2)
     driver.servers[1].bad = frozenset({TRADE})
-    driver.session._pool.links[1].subscriptions.ask_again(TRADE)
+    driver.session._pool.sockets[1].subscriptions.ask_again(TRADE)
     actions = driver.want({TICKER: BY_THE_CLOCK, TRADE: MAY_STAY_QUIET})
     assert coverage(actions) == []
     driver.pass_time(2)
@@ -238,7 +238,7 @@ def test_what_is_dropped_and_wanted_again_while_it_is_held_is_active_since_its_n
     assert min(since[DEPTH], since[TRADE]) > 1_001.9
 
 
-def test_a_link_that_is_lost_while_it_is_held_says_nothing() -> None:
+def test_a_socket_that_is_lost_while_it_is_held_says_nothing() -> None:
     driver = fresh(STREAMS, ignores=True)
     driver.pass_time(15)
     assert driver.lose(1)
@@ -247,7 +247,7 @@ def test_a_link_that_is_lost_while_it_is_held_says_nothing() -> None:
     assert driver.session.confirmed_streams == STREAMS.keys()
 
 
-def test_a_failing_stream_is_not_active_just_because_its_link_delivers() -> None:
+def test_a_failing_stream_is_not_active_just_because_its_socket_delivers() -> None:
     driver = fresh(STREAMS)
     driver.ticking = set(STREAMS)
     driver.pass_time(5)
@@ -262,7 +262,7 @@ def test_a_failing_stream_is_not_active_just_because_its_link_delivers() -> None
 # Make before break.
 
 
-def test_the_old_link_stays_while_the_new_one_is_ignored() -> None:
+def test_the_old_socket_stays_while_the_new_one_is_ignored() -> None:
     driver = fresh(STREAMS, overlap_max_seconds=60)
     driver.pass_time(10)
     driver.do(driver.session.renew(driver.now))
@@ -283,7 +283,7 @@ def test_the_old_link_stays_while_the_new_one_is_ignored() -> None:
     assert active.at <= gone.through
 
 
-def test_an_old_link_that_has_nothing_active_is_given_up() -> None:
+def test_an_old_socket_that_has_nothing_active_is_given_up() -> None:
     driver = fresh(STREAMS, overlap_max_seconds=60)
     driver.pass_time(10)
     driver.do(driver.session.renew(driver.now))
@@ -291,12 +291,12 @@ def test_an_old_link_that_has_nothing_active_is_given_up() -> None:
     driver.accept()
     deafen(driver)
     driver.pass_time(12)
-    assert driver.ledger.streams == set(), "an old link that falls silent is no better than a new one"
+    assert driver.ledger.streams == set(), "an old socket that falls silent is no better than a new one"
     driver.pass_time(50)
     assert 1 not in driver.servers
 
 
-def test_an_old_link_that_fell_silent_has_nothing_active_any_more() -> None:
+def test_an_old_socket_that_fell_silent_has_nothing_active_any_more() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(10)
     driver.do(driver.session.renew(driver.now))
@@ -309,7 +309,7 @@ def test_an_old_link_that_fell_silent_has_nothing_active_any_more() -> None:
     assert not driver.ledger.active[1], "nobody asks it anything again"
 
 
-def test_what_recovers_on_the_old_link_proves_nothing_of_the_new_one() -> None:
+def test_what_recovers_on_the_old_socket_proves_nothing_of_the_new_one() -> None:
     driver = fresh({**STREAMS, "ticker.Y": BY_THE_CLOCK})
     driver.ticking |= {DEPTH}
     driver.pass_time(10)
@@ -326,10 +326,10 @@ def test_what_recovers_on_the_old_link_proves_nothing_of_the_new_one() -> None:
     assert not driver.ledger.active.get(new)
 
 
-# A link that has delivered, and delivers nothing more.
+# A socket that has delivered, and delivers nothing more.
 
 
-def test_a_link_without_any_data_is_inactive_as_a_whole_after_a_third_of_the_shortest_silence() -> None:
+def test_a_socket_without_any_data_is_inactive_as_a_whole_after_a_third_of_the_shortest_silence() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(20)
     deafen(driver)
@@ -342,7 +342,7 @@ def test_a_link_without_any_data_is_inactive_as_a_whole_after_a_third_of_the_sho
     assert (set(gone.streams), gone.cause) == (STREAMS.keys(), "SILENT")
     assert 1_018 <= gone.through <= 1_020
     assert sorted(subscribed(driver, mark)) == sorted(STREAMS)
-    assert len(notices(driver.log[mark:], NoticeKind.LINK_RENEWAL)) == 1
+    assert len(notices(driver.log[mark:], NoticeKind.SOCKET_RENEWAL)) == 1
     assert all(method == "SUBSCRIBE" for method, _ in requests(driver.log[mark:]))
     assert driver.lose(1)
     assert len(coverage(driver.log[mark:])) == 1
@@ -366,7 +366,7 @@ def test_data_on_one_stream_ends_the_silence_of_all() -> None:
     assert back.at > 1_030, "since it was confirmed anew, not since it was confirmed before"
 
 
-def test_a_link_that_falls_silent_again_soon_is_found_again() -> None:
+def test_a_socket_that_falls_silent_again_soon_is_found_again() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(20)
     deafen(driver)
@@ -416,7 +416,7 @@ def test_the_shortest_silence_of_what_is_subscribed_counts() -> None:
     assert [type(event) for event in coverage(slow.log)] == [StreamsActive, StreamsInactive]
 
 
-def test_a_ticker_of_a_silent_link_is_told_of_in_its_own_time() -> None:
+def test_a_ticker_of_a_silent_socket_is_told_of_in_its_own_time() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(20)
     deafen(driver)
@@ -428,7 +428,7 @@ def test_a_ticker_of_a_silent_link_is_told_of_in_its_own_time() -> None:
     assert [notice.stream for notice in notices(driver.log, NoticeKind.STREAM_SILENT)] == [TICKER]
 
 
-def test_a_new_link_gives_each_stream_its_time_anew() -> None:
+def test_a_new_socket_gives_each_stream_its_time_anew() -> None:
     driver = fresh({TICKER: BY_THE_CLOCK}, ignores=True, reconnect_base_seconds=0.01)
     driver.pass_time(55)
     driver.lose(1)
@@ -439,7 +439,7 @@ def test_a_new_link_gives_each_stream_its_time_anew() -> None:
     assert notices(driver.log, NoticeKind.STREAM_SILENT)
 
 
-def test_a_doubt_that_ends_while_its_link_is_held_vouches_for_nothing_before() -> None:
+def test_a_doubt_that_ends_while_its_socket_is_held_vouches_for_nothing_before() -> None:
     driver = fresh(STREAMS, trust_again_seconds=30)
     driver.ticking = set(STREAMS)
     driver.pass_time(20)

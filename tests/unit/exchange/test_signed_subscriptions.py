@@ -6,14 +6,14 @@ from typing import Any
 
 from backpack_streams.exchange.liveness import Liveness
 from backpack_streams.exchange.session import Session
-from backpack_streams.exchange.session_actions import Action, Notice, NoticeKind, OpenLink, SendPing, SendText
+from backpack_streams.exchange.session_actions import Action, Notice, NoticeKind, OpenSocket, SendPing, SendText
 from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, SessionSettings
 from backpack_streams.exchange.subscriptions import (
     Confirmed,
-    LinkSubscriptions,
     Refused,
     Rejected,
     SignatureRefused,
+    SocketSubscriptions,
     Verdict,
 )
 
@@ -44,11 +44,11 @@ def notices(actions: list[Action], kind: NoticeKind) -> list[Notice]:
 
 
 def session_of(wall: Wall, *streams: str, **settings: Any) -> tuple[Session, int, list[Action]]:
-    """A session whose first link is open; the link's number, and what was done when it opened."""
+    """A session whose first socket is open; the socket's number, and what was done when it opened."""
     session = Session(SessionSettings(**settings), sign=wall.sign)
     session.set_streams(dict.fromkeys(streams, MAY_STAY_QUIET), 0.0)
-    link_id = next(action.link_id for action in session.start(0.0) if isinstance(action, OpenLink))
-    return session, link_id, session.link_opened(link_id, 0.0)
+    socket_id = next(action.socket_id for action in session.start(0.0) if isinstance(action, OpenSocket))
+    return session, socket_id, session.socket_opened(socket_id, 0.0)
 
 
 def test_a_private_subscription_carries_its_signature_and_a_public_one_none() -> None:
@@ -76,23 +76,23 @@ def test_each_frame_is_signed_when_it_is_sent_not_when_it_is_planned() -> None:
 
 def test_a_reconnect_and_a_planned_replacement_sign_anew() -> None:
     wall = Wall()
-    session, link_id, _ = session_of(wall, ORDERS)
+    session, socket_id, _ = session_of(wall, ORDERS)
     wall.ms = 20_000
-    lost = session.link_lost(link_id, "cut", 10.0)
-    [again] = [a.link_id for a in [*lost, *session.tick(50.0)] if isinstance(a, OpenLink)]
-    [frame] = frames(session.link_opened(again, 50.0))
+    lost = session.socket_lost(socket_id, "cut", 10.0)
+    [again] = [a.socket_id for a in [*lost, *session.tick(50.0)] if isinstance(a, OpenSocket)]
+    [frame] = frames(session.socket_opened(again, 50.0))
     assert frame["signature"][1:3] == ["signed at 20000", "20000"]
     wall.ms = 90_000
-    [newer] = [action.link_id for action in session.renew(120.0) if isinstance(action, OpenLink)]
-    [frame] = frames(session.link_opened(newer, 120.0))
+    [newer] = [action.socket_id for action in session.renew(120.0) if isinstance(action, OpenSocket)]
+    [frame] = frames(session.socket_opened(newer, 120.0))
     assert frame["signature"][2] == "90000"
 
 
 def test_a_refused_signature_costs_one_frame_and_one_error_whatever_the_number_of_streams() -> None:
     wall = Wall()
-    session, link_id, first = session_of(wall, ORDERS, POSITIONS, refused_signature_retry_seconds=10.0)
-    assert session.error_frame(link_id, *REFUSED, 1.0) == []
-    actions = session.pong(link_id, pings(first)[0], 1.0)
+    session, socket_id, first = session_of(wall, ORDERS, POSITIONS, refused_signature_retry_seconds=10.0)
+    assert session.error_frame(socket_id, *REFUSED, 1.0) == []
+    actions = session.pong(socket_id, pings(first)[0], 1.0)
     [refused] = notices(actions, NoticeKind.SIGNATURE_REFUSED)
     assert (refused.code, refused.retry_seconds) == (4005, 10.0)
     assert "4005 Invalid signature" in refused.message
@@ -104,59 +104,59 @@ def test_a_refused_signature_costs_one_frame_and_one_error_whatever_the_number_o
     wall.ms = 12_000
     retried = session.tick(11.1)
     assert [frame["signature"][2] for frame in frames(retried)] == ["12000"]
-    session.pong(link_id, pings(retried)[0], 11.2)
+    session.pong(socket_id, pings(retried)[0], 11.2)
     assert session.confirmed_streams == {ORDERS, POSITIONS}
 
 
 def test_two_sockets_refused_alike_tell_it_once() -> None:
     session, first_id, first = session_of(Wall(), ORDERS, connections=2)
-    second = session.link_opened(2, 0.0)
+    second = session.socket_opened(2, 0.0)
     told = []
-    for link_id, actions in ((first_id, first), (2, second)):
-        session.error_frame(link_id, *REFUSED, 1.0)
-        told += session.pong(link_id, pings(actions)[0], 1.0)
+    for socket_id, actions in ((first_id, first), (2, second)):
+        session.error_frame(socket_id, *REFUSED, 1.0)
+        told += session.pong(socket_id, pings(actions)[0], 1.0)
     assert len(notices(told, NoticeKind.SIGNATURE_REFUSED)) == 1
 
 
 def test_a_public_stream_beside_a_refused_signature_goes_on() -> None:
-    session, link_id, first = session_of(Wall(), "trade.A", ORDERS)
+    session, socket_id, first = session_of(Wall(), "trade.A", ORDERS)
     second = session.tick(0.5)
-    session.pong(link_id, pings(first)[0], 1.0)
-    session.error_frame(link_id, *REFUSED, 1.0)
-    session.pong(link_id, pings(second)[0], 1.0)
+    session.pong(socket_id, pings(first)[0], 1.0)
+    session.error_frame(socket_id, *REFUSED, 1.0)
+    session.pong(socket_id, pings(second)[0], 1.0)
     assert session.confirmed_streams == {"trade.A"}
     assert session.rejected_streams == {ORDERS}
 
 
 def answer(
     streams: list[str], error_of: Callable[[dict[str, Any]], tuple[int, str] | None]
-) -> tuple[LinkSubscriptions, list[Verdict]]:
-    """One link on which each frame brings this error, until all is settled; gives what it said of errors."""
+) -> tuple[SocketSubscriptions, list[Verdict]]:
+    """One socket on which each frame brings this error, until all is settled; gives what it said of errors."""
     settings = SessionSettings()
     liveness = Liveness(1, settings, 0.0)
-    link = LinkSubscriptions(1, settings, liveness, streams, 0.0, sign=Wall().sign)
+    socket = SocketSubscriptions(1, settings, liveness, streams, 0.0, sign=Wall().sign)
     now, verdicts = 0.0, list[Verdict]()
-    while link.settled_at is None:
+    while socket.settled_at is None:
         now += 1.0
-        actions = link.send(now)
+        actions = socket.send(now)
         for frame, ping in zip(frames(actions), pings(actions), strict=True):
             assert frame["signature"]
             error = error_of(frame)
             if error is not None:
-                link.error(*error, now)
+                socket.error(*error, now)
             number = liveness.pong(ping)
             assert number is not None
-            verdicts += link.answered(number, now)
-    return link, [verdict for verdict in verdicts if not isinstance(verdict, Confirmed | Refused)]
+            verdicts += socket.answered(number, now)
+    return socket, [verdict for verdict in verdicts if not isinstance(verdict, Confirmed | Refused)]
 
 
 def test_an_error_that_blames_a_stream_is_traced_to_it_in_signed_frames_too() -> None:
     invalid = (4006, "Invalid stream")
-    link, verdicts = answer(
+    socket, verdicts = answer(
         [ORDERS, "account.newUpdate"], lambda frame: invalid if "account.newUpdate" in frame["params"] else None
     )
     assert verdicts == [Rejected("account.newUpdate", 4006, "Invalid stream")]
-    assert link.confirmed.keys() == {ORDERS}
+    assert socket.confirmed.keys() == {ORDERS}
 
 
 def test_a_signature_refused_while_a_stream_is_traced_is_told_as_that() -> None:
@@ -166,14 +166,14 @@ def test_a_signature_refused_while_a_stream_is_traced_is_told_as_that() -> None:
 
 
 def test_a_subscription_is_confirmed_when_the_server_has_seen_it_and_on_a_socket_that_drains_too() -> None:
-    session, link_id, first = session_of(Wall(), ORDERS)
+    session, socket_id, first = session_of(Wall(), ORDERS)
     assert session.confirmed_streams == frozenset()
-    session.pong(link_id, pings(first)[0], 1.0)
+    session.pong(socket_id, pings(first)[0], 1.0)
     assert session.confirmed_streams == {ORDERS}
-    actions = session.server_close(link_id, 1001, "", 70.0)
+    actions = session.server_close(socket_id, 1001, "", 70.0)
     assert session.confirmed_streams == {ORDERS}, "it delivers on during the grace"
-    [newer] = [action.link_id for action in actions if isinstance(action, OpenLink)]
-    session.link_opened(newer, 70.1)
+    [newer] = [action.socket_id for action in actions if isinstance(action, OpenSocket)]
+    session.socket_opened(newer, 70.1)
     assert session.confirmed_streams == {ORDERS}
-    session.link_lost(link_id, "over", 71.0)
+    session.socket_lost(socket_id, "over", 71.0)
     assert session.confirmed_streams == frozenset()

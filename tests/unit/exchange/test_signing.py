@@ -72,17 +72,17 @@ def test_pem_is_taken() -> None:
 
 BAD = {
     "": "0 bytes",
-    "not base64!": "no base64",
-    "ßß": "no base64",
+    "not base64!": "not base64",
+    "ßß": "not base64",
     base64.b64encode(SEED[:31]).decode(): "31 bytes",
     base64.b64encode(SEED + PUBLIC).decode(): "64 bytes",
     SEED.hex(): "48 bytes",
     pem(rsa.generate_private_key(65537, 2048)): "RSA",
-    pem(ec.generate_private_key(ec.SECP256R1())): "kind EC",
+    pem(ec.generate_private_key(ec.SECP256R1())): "type EC",
     pem(x25519.X25519PrivateKey.generate()): "X25519",
     pem(ed25519.Ed25519PrivateKey.from_private_bytes(SEED), BestAvailableEncryption(b"word")): "encrypted",
-    "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n": "PEM that cannot be read",
-    "-----BEGIN CERTIFICATE-----\nMC4CAQ==\n-----END CERTIFICATE-----\n": "PEM that cannot be read",
+    "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n": "unreadable PEM",
+    "-----BEGIN CERTIFICATE-----\nMC4CAQ==\n-----END CERTIFICATE-----\n": "unreadable PEM",
 }
 
 

@@ -1,4 +1,4 @@
-"""The subscriptions of one link: order of frames, whose error it was, what changes on the way."""
+"""The subscriptions of one socket: order of frames, whose error it was, what changes on the way."""
 
 import json
 
@@ -10,9 +10,9 @@ from backpack_streams.exchange.session_actions import SendPing, SendText
 from backpack_streams.exchange.session_settings import SessionSettings
 from backpack_streams.exchange.subscriptions import (
     Confirmed,
-    LinkSubscriptions,
     Refused,
     Rejected,
+    SocketSubscriptions,
     Unattributed,
     Verdict,
 )
@@ -32,7 +32,7 @@ class Exchange:
             barrier_timeout_seconds=30.0,
         )
         self.liveness = Liveness(1, settings, 0.0)
-        self.link = LinkSubscriptions(1, settings, self.liveness, names, 0.0)
+        self.socket = SocketSubscriptions(1, settings, self.liveness, names, 0.0)
         self.bad = set(bad)
         self.now = 0.0
         self.sent: Sent = []
@@ -44,7 +44,7 @@ class Exchange:
         """Let one frame go, if one is due."""
         self.now += 0.05
         mark = len(self.sent)
-        for action in self.link.send(self.now):
+        for action in self.socket.send(self.now):
             if isinstance(action, SendPing):
                 self._replies.append(action.payload)
             if isinstance(action, SendText):
@@ -66,22 +66,22 @@ class Exchange:
         while self._replies:
             payload = self._replies.pop(0)
             if payload is None:
-                assert self.link.error(*INVALID, self.now)
+                assert self.socket.error(*INVALID, self.now)
             else:
                 self.pong(payload)
 
     def pong(self, payload: bytes) -> None:
         number = self.liveness.pong(payload)
         assert number is not None
-        self.verdicts += self.link.answered(number, self.now)
+        self.verdicts += self.socket.answered(number, self.now)
 
     @property
     def blame(self) -> list[Verdict]:
-        """What the link said besides what is confirmed or tried again."""
+        """What the socket said besides what is confirmed or tried again."""
         return [verdict for verdict in self.verdicts if not isinstance(verdict, Confirmed | Refused)]
 
     def settle(self) -> None:
-        while self.link.settled_at is None or self.link.due_at() is not None or self._replies:
+        while self.socket.settled_at is None or self.socket.due_at() is not None or self._replies:
             self.send()
             self.reply()
 
@@ -98,7 +98,7 @@ def test_every_bad_stream_is_named_once_and_every_good_one_subscribed(
     exchange = Exchange("".join(sorted(good | bad)), bad="".join(bad), batch=batch, ahead=ahead)
     exchange.settle()
     assert exchange.streams == good
-    assert exchange.link.confirmed.keys() == good
+    assert exchange.socket.confirmed.keys() == good
     assert sorted(exchange.blame, key=repr) == [Rejected(name, *INVALID) for name in sorted(bad)]
 
 
@@ -118,7 +118,7 @@ def test_one_pong_stands_for_every_batch_before_it() -> None:
     exchange.send()
     exchange._replies.pop(0)
     exchange.reply()
-    assert exchange.link.settled_at is not None
+    assert exchange.socket.settled_at is not None
     assert exchange.verdicts == [Confirmed(("a",)), Confirmed(("b",))]
 
 
@@ -134,7 +134,7 @@ def test_nothing_else_is_sent_while_an_error_is_traced() -> None:
 def test_a_bad_stream_that_is_wanted_no_more_takes_the_blame_and_the_others_are_tried_again() -> None:
     exchange = Exchange("abcX", bad="X")
     exchange.send()
-    exchange.link.remove("X")
+    exchange.socket.remove("X")
     exchange.settle()
     assert exchange.streams == set("abc")
     assert exchange.blame == []
@@ -143,7 +143,7 @@ def test_a_bad_stream_that_is_wanted_no_more_takes_the_blame_and_the_others_are_
 def test_a_stream_known_to_be_bad_from_elsewhere_is_not_tried_again() -> None:
     exchange = Exchange("abcX", bad="X")
     exchange.send()
-    exchange.link.reject("X")
+    exchange.socket.reject("X")
     exchange.settle()
     assert exchange.sent[1:] == [("SUBSCRIBE", list("abc"))]
     assert exchange.blame == []
@@ -152,10 +152,10 @@ def test_a_stream_known_to_be_bad_from_elsewhere_is_not_tried_again() -> None:
 def test_a_change_of_mind_between_frames_sends_no_unsubscribe() -> None:
     exchange = Exchange("ab")
     exchange.settle()
-    exchange.link.remove("a")
-    exchange.link.add("a")
-    exchange.link.add("c")
-    exchange.link.remove("c")
+    exchange.socket.remove("a")
+    exchange.socket.add("a")
+    exchange.socket.add("c")
+    exchange.socket.remove("c")
     exchange.settle()
     assert exchange.sent[1:] == [("SUBSCRIBE", ["a"])]
 
@@ -163,9 +163,9 @@ def test_a_change_of_mind_between_frames_sends_no_unsubscribe() -> None:
 def test_a_stream_dropped_and_wanted_again_while_its_frame_was_refused_is_subscribed() -> None:
     exchange = Exchange("abX", bad="X")
     exchange.send()
-    exchange.link.remove("b")
+    exchange.socket.remove("b")
     exchange.reply()
-    exchange.link.add("b")
+    exchange.socket.add("b")
     exchange.settle()
     assert exchange.streams == set("ab")
 
@@ -173,14 +173,14 @@ def test_a_stream_dropped_and_wanted_again_while_its_frame_was_refused_is_subscr
 def test_a_stream_asked_for_by_a_trace_alone_is_unsubscribed_once_nobody_wants_it() -> None:
     exchange = Exchange("aX", bad="X", ahead=2)
     exchange.send()
-    exchange.link.remove("a")
-    exchange.link.remove("X")
+    exchange.socket.remove("a")
+    exchange.socket.remove("X")
     exchange.send()
-    exchange.link.add("a")
+    exchange.socket.add("a")
     exchange.reply()
     exchange.send()
     assert exchange.sent == [("SUBSCRIBE", ["a", "X"]), ("UNSUBSCRIBE", ["a", "X"]), ("SUBSCRIBE", ["a"])]
-    exchange.link.remove("a")
+    exchange.socket.remove("a")
     exchange.settle()
     assert exchange.streams == set()
 
@@ -188,50 +188,50 @@ def test_a_stream_asked_for_by_a_trace_alone_is_unsubscribed_once_nobody_wants_i
 def test_resubscribing_sends_both_and_takes_the_confirmation_away() -> None:
     exchange = Exchange("ab")
     exchange.settle()
-    before = exchange.link.confirmed["a"]
-    exchange.link.resubscribe("a")
-    exchange.link.resubscribe("unknown")
-    assert "a" not in exchange.link.confirmed
-    assert exchange.link.settled_at is None
+    before = exchange.socket.confirmed["a"]
+    exchange.socket.resubscribe("a")
+    exchange.socket.resubscribe("unknown")
+    assert "a" not in exchange.socket.confirmed
+    assert exchange.socket.settled_at is None
     exchange.settle()
     assert exchange.sent[1:] == [("UNSUBSCRIBE", ["a"]), ("SUBSCRIBE", ["a"])]
-    assert exchange.link.confirmed["a"] > before
+    assert exchange.socket.confirmed["a"] > before
 
 
 def test_asking_again_leaves_the_confirmation_even_if_it_is_refused() -> None:
     exchange = Exchange("ab")
     exchange.settle()
-    confirmed = dict(exchange.link.confirmed)
-    exchange.link.ask_again("a")
-    exchange.link.ask_again("unknown")
+    confirmed = dict(exchange.socket.confirmed)
+    exchange.socket.ask_again("a")
+    exchange.socket.ask_again("unknown")
     exchange.send()
-    exchange.link.error(5000, "Internal server error", exchange.now)
+    exchange.socket.error(5000, "Internal server error", exchange.now)
     exchange.reply()
     assert exchange.sent[1:] == [("SUBSCRIBE", ["a"])]
-    assert exchange.link.confirmed == confirmed
-    assert exchange.link.due_at() is None, "nobody waits for it"
+    assert exchange.socket.confirmed == confirmed
+    assert exchange.socket.due_at() is None, "nobody waits for it"
 
 
 def test_a_stream_asked_for_anew_is_not_confirmed_by_the_pong_of_its_first_subscription() -> None:
     exchange = Exchange("a", ahead=4)
     exchange.send()
-    exchange.link.remove("a")
-    exchange.link.add("a")
+    exchange.socket.remove("a")
+    exchange.socket.add("a")
     exchange.send()
     first = exchange._replies.pop(0)
     assert first is not None
     exchange.pong(first)
-    assert exchange.link.confirmed == {}
+    assert exchange.socket.confirmed == {}
     exchange.reply()
-    assert exchange.link.confirmed.keys() == {"a"}
+    assert exchange.socket.confirmed.keys() == {"a"}
 
 
 def test_an_error_of_an_unsubscribe_is_told_and_traced_no_further() -> None:
     exchange = Exchange("a")
     exchange.settle()
-    exchange.link.remove("a")
+    exchange.socket.remove("a")
     exchange.send()
-    assert exchange.link.error(*INVALID, exchange.now)
+    assert exchange.socket.error(*INVALID, exchange.now)
     exchange.reply()
     assert exchange.blame == [Unattributed(*INVALID)]
 
@@ -243,8 +243,8 @@ def test_without_pongs_the_next_frames_go_out_and_an_error_is_nobodys() -> None:
     exchange.now += 30
     assert exchange.send() == [("SUBSCRIBE", ["c", "d"])]
     assert exchange.send() == [("SUBSCRIBE", ["X"])]
-    exchange.link.error(*INVALID, exchange.now)
+    exchange.socket.error(*INVALID, exchange.now)
     exchange._replies.remove(None)
     exchange.settle()
-    assert exchange.streams == exchange.link.confirmed.keys() == set("abcd")
+    assert exchange.streams == exchange.socket.confirmed.keys() == set("abcd")
     assert exchange.blame == [Rejected("X", *INVALID)]

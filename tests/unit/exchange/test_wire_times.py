@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.exchange.wire import UnreadableMessageError
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_times import (
     EARLIEST_US,
     LATEST_US,

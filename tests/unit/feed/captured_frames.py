@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from expected_records import expected as expected_record
-from unit.feed.recorded_lanes import Plant
+from unit.feed.recorded_queues import Plant
 
 LINES = (Path(__file__).parents[2] / "data" / "captured-frames.jsonl").read_bytes().splitlines()
 
@@ -54,8 +54,8 @@ def expected(frame: Mapping[str, Any]) -> dict[str, Any]:
 def record_of(payload: bytes, stream: str) -> tuple[Plant, dict[str, Any]]:
     plant = Plant([stream])
     plant.send(payload, 0, RECEIVED_US)
-    assert plant.lanes.dead_letters == []
-    [record] = plant.lanes.of(plant.feed(stream).topic)
+    assert plant.partition_queues.dead_letters == []
+    [record] = plant.partition_queues.of(plant.feed(stream).topic)
     return plant, record
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unit.feed.recorded_lanes import (
+from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
 )
@@ -11,18 +11,18 @@ SECOND = 1_000_000
 
 
 def depth_ids(plant: Plant, topic: str = "market.depth") -> list[tuple[int, int]]:
-    return [(row["first_update_id"], row["last_update_id"]) for row in plant.lanes.of(topic)]
+    return [(row["first_update_id"], row["last_update_id"]) for row in plant.partition_queues.of(topic)]
 
 
 def trade_ids(plant: Plant) -> list[int]:
-    return [row["trade_id"] for row in plant.lanes.of("market.trade")]
+    return [row["trade_id"] for row in plant.partition_queues.of("market.trade")]
 
 
 def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
-    return [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.lanes.gaps]
+    return [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.partition_queues.gaps]
 
 
-def chained(*ids: int, links: int = 1, resumed: int | None = None) -> Plant:
+def chained(*ids: int, sockets: int = 1, resumed: int | None = None) -> Plant:
     """A depth stream that has brought these ids, each a frame; engine time is a second an id.
 
     With `resumed` it is known where an earlier run ended, and from then until second 8 nobody covered it.
@@ -31,24 +31,24 @@ def chained(*ids: int, links: int = 1, resumed: int | None = None) -> Plant:
         plant = Plant(["depth.X"], 0)
         plant.feed("depth.X").resume(resumed, resumed * SECOND)
         plant.coverage.resume({"depth.X": resumed * SECOND})
-        for link in range(links):
-            plant.cover(link, at=8.0)
+        for socket in range(sockets):
+            plant.cover(socket, at=8.0)
     else:
-        plant = begun(depth_frame(ids[0], ids[0], ids[0] * SECOND), links, ids[0] * SECOND)
+        plant = begun(depth_frame(ids[0], ids[0], ids[0] * SECOND), sockets, ids[0] * SECOND)
         ids = ids[1:]
     bring(plant, *ids)
     return plant
 
 
-def begun(first: dict[str, Any], links: int, at_us: int) -> Plant:
+def begun(first: dict[str, Any], sockets: int, at_us: int) -> Plant:
     """A stream whose first message came when one socket was up, so that it waited for no other."""
     plant = Plant([first["stream"]])
     plant.send(first, 0, at_us)
-    for link in range(1, links):
-        plant.cover(link)
+    for socket in range(1, sockets):
+        plant.cover(socket)
     return plant
 
 
-def bring(plant: Plant, *ids: int, link: int = 0) -> None:
+def bring(plant: Plant, *ids: int, socket: int = 0) -> None:
     for each in ids:
-        plant.send(depth_frame(each, each, each * SECOND), link, each * SECOND)
+        plant.send(depth_frame(each, each, each * SECOND), socket, each * SECOND)

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backpack_streams.exchange.session_actions import Cause, CoverageEvent, LinkProven, StreamsActive, StreamsInactive
+from backpack_streams.exchange.session_actions import Cause, CoverageEvent, SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.coverage import Coverage, Moment
 from backpack_streams.feed.delivery import Delivery, LastPublished
 from backpack_streams.feed.handover import Handover
 from backpack_streams.feed.read_pause import ReadPause
-from backpack_streams.feed.reporter import Reporter
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.start import Start
 from backpack_streams.feed.tails import Last, _note, last_of
 from backpack_streams.feed.untold import Untold
 from backpack_streams.feed.watermarks import Watermarks
-from unit.feed.recorded_lanes import CODEC, FAMILIES, SERVICE, depth_frame, encoder, ticker_frame, trade_frame
+from backpack_streams.publishing.reporter import Reporter
+from unit.feed.recorded_queues import CODEC, SERVICE, STREAM_SPECS, depth_frame, encoder, ticker_frame, trade_frame
 
 SECOND = 1_000_000
 CHAINED = ("depth.X", "trade.X")
@@ -106,7 +106,7 @@ class Kafka:
     def __init__(self) -> None:
         self.topics: dict[str, Partition] = {}
 
-    def lane(self, topic: str, key: bytes) -> Partition:
+    def partition_queue(self, topic: str, key: bytes) -> Partition:
         return self.topics.setdefault(topic, Partition(topic))
 
     def of(self, topic: str) -> list[dict[str, Any]]:
@@ -134,20 +134,20 @@ class Run:
         self.kafka = kafka
         self.moment = Moment(now, us(now))
         self.coverage = Coverage()
-        self.reporter = Reporter(SERVICE, kafka.lane, encoder)
+        self.reporter = Reporter(SERVICE, kafka.partition_queue, encoder)
         self.router = FrameRouter(
-            FAMILIES, self.coverage, kafka.lane, encoder, self.reporter, lambda *_: None, lambda _: None
+            STREAM_SPECS, self.coverage, kafka.partition_queue, encoder, self.reporter, lambda *_: None, lambda _: None
         )
         self.start = Start(now)
         self.delivery = Delivery(self.coverage, self.router, ReadPause(lambda: None, lambda: None), self.start)
         self.marks = Watermarks(SERVICE, self.coverage, self, 1000, lambda: f"run {number}")
         self.mark_due = now
-        self.first_rows = {topic: lane.handed_over for topic, lane in kafka.topics.items()}
+        self.first_rows = {topic: partition_queue.handed_over for topic, partition_queue in kafka.topics.items()}
         self.want(wanted)
 
     # What the watermarks ask.
 
-    def lanes(self) -> Iterator[Partition]:
+    def partition_queues(self) -> Iterator[Partition]:
         return iter(self.kafka.topics.values())
 
     def held_since(self) -> float | None:
@@ -169,8 +169,8 @@ class Run:
         self.moment = Moment(now, us(now))
         self.delivery.on_coverage(event, self.moment)
 
-    def frame(self, link: int, message: Message, now: float) -> None:
-        self.delivery.on_frame(link, message.payload(), us(now))
+    def frame(self, socket_id: int, message: Message, now: float) -> None:
+        self.delivery.on_frame(socket_id, message.payload(), us(now))
 
     def tick(self, now: float) -> Mapping[str, Any] | None:
         """Returns the watermark that was handed over."""
@@ -185,7 +185,7 @@ class Run:
 
     def publish(self, row: dict[str, Any] | None) -> Mapping[str, Any] | None:
         if row is not None:
-            self.kafka.lane("ops.watermark", b"").append(b"", encoder("ops.watermark")(row), 0)
+            self.kafka.partition_queue("ops.watermark", b"").append(b"", encoder("ops.watermark")(row), 0)
             self.marks.published(row)
         return row
 
@@ -204,8 +204,8 @@ class Run:
                 covered.setdefault(name, found[1])
         self.moment = Moment(now, us(now))
         self.publish(self.marks.first_row(self.moment))
-        lane = self.kafka.lane("ops.watermark", b"")
-        lane.acknowledge(len(lane.pending))
+        partition_queue = self.kafka.partition_queue("ops.watermark", b"")
+        partition_queue.acknowledge(len(partition_queue.pending))
         self.delivery.resume(last, covered, self.moment)
 
 
@@ -217,7 +217,7 @@ class World:
         self.kafka = Kafka()
         self.sent: dict[str, list[Message]] = {name: [] for name in STREAMS}
         self.sockets: dict[int, Socket] = {}
-        self.next_link = 0
+        self.next_socket = 0
         self.runs = 0
         self.wanted = set(STREAMS)
         self.is_slow = False
@@ -234,60 +234,60 @@ class World:
                 socket.queue.append(message)
 
     def open(self) -> None:
-        self.sockets[self.next_link] = Socket()
-        self.next_link += 1
+        self.sockets[self.next_socket] = Socket()
+        self.next_socket += 1
 
-    def subscribe(self, link: int, streams: set[str]) -> None:
+    def subscribe(self, socket_id: int, streams: set[str]) -> None:
         """The exchange takes a SUBSCRIBE, and the Ping behind it."""
-        socket = self.sockets[link]
+        socket = self.sockets[socket_id]
         new = streams & self.wanted
         if not socket.is_cut:
             socket.subscribed |= new
             socket.queue.append(Pong(self.now, tuple(sorted(new))))
 
-    def ping(self, link: int) -> None:
-        if not self.sockets[link].is_cut:
-            self.sockets[link].queue.append(Pong(self.now))
+    def ping(self, socket_id: int) -> None:
+        if not self.sockets[socket_id].is_cut:
+            self.sockets[socket_id].queue.append(Pong(self.now))
 
-    def deliver(self, link: int, count: int | None = None) -> None:
-        socket = self.sockets[link]
+    def deliver(self, socket_id: int, count: int | None = None) -> None:
+        socket = self.sockets[socket_id]
         for item in socket.queue[:count]:
             self.now += 0.001
             if isinstance(item, Message):
-                self.run.frame(link, item, self.now)
+                self.run.frame(socket_id, item, self.now)
                 continue
             new = tuple(name for name in item.confirms if name not in socket.active and name in self.wanted)
             if new:
                 socket.active.update(dict.fromkeys(new, self.now))
-                self.run.event(StreamsActive(new, link, self.now), self.now)
+                self.run.event(StreamsActive(new, socket_id, self.now), self.now)
             if item.pinged > socket.proven:
                 socket.proven = item.pinged
-                self.run.event(LinkProven(link, item.pinged), self.now)
+                self.run.event(SocketProven(socket_id, item.pinged), self.now)
         del socket.queue[:count]
 
-    def cut(self, link: int, arrives: int) -> None:
+    def cut(self, socket_id: int, arrives: int) -> None:
         """The socket breaks: so much of what is on its way arrives, and nothing that is sent later."""
-        self.sockets[link].is_cut = True
-        del self.sockets[link].queue[arrives:]
+        self.sockets[socket_id].is_cut = True
+        del self.sockets[socket_id].queue[arrives:]
 
-    def lose(self, link: int) -> None:
+    def lose(self, socket_id: int) -> None:
         """The session finds that the socket has gone."""
-        socket = self.sockets.pop(link)
-        self._inactive(link, socket, set(socket.active), Cause.DISCONNECTED)
+        socket = self.sockets.pop(socket_id)
+        self._inactive(socket_id, socket, set(socket.active), Cause.DISCONNECTED)
 
-    def _inactive(self, link: int, socket: Socket, streams: set[str], cause: Cause) -> None:
+    def _inactive(self, socket_id: int, socket: Socket, streams: set[str], cause: Cause) -> None:
         by_through: dict[float, list[str]] = {}
         for name in sorted(streams):
             by_through.setdefault(max(socket.active.pop(name), socket.proven), []).append(name)
         for through, names in sorted(by_through.items()):
-            self.run.event(StreamsInactive(tuple(names), link, through, cause), self.now)
+            self.run.event(StreamsInactive(tuple(names), socket_id, through, cause), self.now)
 
     def want(self, streams: set[str]) -> None:
         """The market list names these and no others."""
         gone = self.wanted - streams
         self.wanted = streams
         self.run.want(streams)
-        for link, socket in self.sockets.items():
+        for socket_id, socket in self.sockets.items():
             socket.subscribed -= gone
             # An answer to what was asked before says nothing of what is asked anew.
             socket.queue = [
@@ -296,7 +296,7 @@ class World:
                 else item
                 for item in socket.queue
             ]
-            self._inactive(link, socket, gone & socket.active.keys(), Cause.UNSUBSCRIBED)
+            self._inactive(socket_id, socket, gone & socket.active.keys(), Cause.UNSUBSCRIBED)
 
     # The producer and Kafka.
 
@@ -309,16 +309,16 @@ class World:
 
     def kill(self, kept: Mapping[str, float]) -> None:
         """`kept`: by topic, which share of what was on its way to Kafka arrived."""
-        for topic, lane in self.kafka.topics.items():
-            lane.acknowledge(round(len(lane.pending) * kept.get(topic, 0.0)))
-            lane.pending.clear()
+        for topic, partition_queue in self.kafka.topics.items():
+            partition_queue.acknowledge(round(len(partition_queue.pending) * kept.get(topic, 0.0)))
+            partition_queue.pending.clear()
         self.sockets.clear()
         self.run = self._begin()
 
     def stop(self) -> None:
         """Sockets close, Kafka gets what is left, and the instance publishes its final watermark."""
-        for link in list(self.sockets):
-            self.lose(link)
+        for socket_id in list(self.sockets):
+            self.lose(socket_id)
         if self.run.start.is_over:
             self.run.router.on_tick(*self.run.moment)
             self.acknowledge()
@@ -327,8 +327,8 @@ class World:
         self.run = self._begin()
 
     def acknowledge(self) -> None:
-        for lane in self.kafka.topics.values():
-            lane.acknowledge(len(lane.pending))
+        for partition_queue in self.kafka.topics.values():
+            partition_queue.acknowledge(len(partition_queue.pending))
 
     def tick(self, seconds: float) -> None:
         for _ in range(round(seconds * 4)):
@@ -377,9 +377,13 @@ class World:
     def check_run(self) -> None:
         """Nothing was published twice by this run."""
         for stream in STREAMS:
-            lane = self.kafka.topics.get(TOPICS[stream])
-            waiting = [] if lane is None else [CODEC.decode(value)[1] for value in lane.pending]
-            rows = [] if lane is None else [*lane.records, *waiting][self.run.first_rows.get(lane.topic, 0) :]
+            partition_queue = self.kafka.topics.get(TOPICS[stream])
+            waiting = [] if partition_queue is None else [CODEC.decode(value)[1] for value in partition_queue.pending]
+            rows = (
+                []
+                if partition_queue is None
+                else [*partition_queue.records, *waiting][self.run.first_rows.get(partition_queue.topic, 0) :]
+            )
             numbers = [row[ID_FIELDS[stream]] for row in rows]
             assert len(numbers) == len(set(numbers)), (stream, numbers)
             if stream != LATEST:
@@ -389,19 +393,19 @@ class World:
         """Everything is well again for 10 s: then everything that was sent is in Kafka or on record."""
         self.is_slow = False
         self.want(set(STREAMS))
-        for link, socket in list(self.sockets.items()):
-            self.deliver(link)
+        for socket_id, socket in list(self.sockets.items()):
+            self.deliver(socket_id)
             if socket.is_cut:
-                self.lose(link)
+                self.lose(socket_id)
         self.open()
-        link = self.next_link - 1
-        self.subscribe(link, set(STREAMS))
-        self.deliver(link)
+        socket_id = self.next_socket - 1
+        self.subscribe(socket_id, set(STREAMS))
+        self.deliver(socket_id)
         if not self.run.start.is_over:
             self.find_out()
         for _ in range(10):
-            self.ping(link)
-            self.deliver(link)
+            self.ping(socket_id)
+            self.deliver(socket_id)
             self.tick(1.0)
         self.check_run()
         for stream in STREAMS:

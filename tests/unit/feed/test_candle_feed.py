@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain
 from backpack_streams.feed.tails import Last, _note, last_of
-from unit.feed.recorded_lanes import CODEC, Plant, encoder
+from unit.feed.recorded_queues import CODEC, Plant, encoder
 
 SECOND, MINUTE = 1_000_000, 60_000_000
 STREAM = "kline.1m.X"
@@ -28,15 +28,15 @@ def candle(minute: int, closed: bool, event_us: int) -> dict[str, Any]:
     return {"stream": STREAM, "data": data}
 
 
-def send(plant: Plant, minute: int, closed: bool, link: int = 0, late_us: int = 0) -> None:
+def send(plant: Plant, minute: int, closed: bool, socket: int = 0, late_us: int = 0) -> None:
     """An open state half way through the minute, or the closed one at its end."""
     at_us = (minute + 1) * MINUTE if closed else minute * MINUTE + 30 * SECOND
-    plant.send(candle(minute, closed, at_us), link, at_us + late_us)
+    plant.send(candle(minute, closed, at_us), socket, at_us + late_us)
 
 
 def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
     """Reason, first minute that is missing, first minute that is there again."""
-    bounds = [(gap["reason"], gap["last_time"], gap["next_time"]) for gap in plant.lanes.gaps]
+    bounds = [(gap["reason"], gap["last_time"], gap["next_time"]) for gap in plant.partition_queues.gaps]
     return [(reason, last and last // MINUTE, after and after // MINUTE) for reason, last, after in bounds]
 
 
@@ -54,7 +54,7 @@ def test_candles_that_follow_on_each_other_are_no_gap() -> None:
         send(plant, minute, closed=True)
     plant.tick(3600.0)
     assert gaps(plant) == []
-    assert len(plant.lanes.of("market.kline")) == 12
+    assert len(plant.partition_queues.of("market.kline")) == 12
 
 
 def test_a_candle_whose_closed_state_was_lost_is_a_gap_although_it_was_seen_open() -> None:
@@ -76,13 +76,13 @@ def test_an_outage_is_told_by_the_candles_that_closed_meanwhile() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     outage(plant, 250.0, 500.0)
-    send(plant, 8, closed=False, link=1)
+    send(plant, 8, closed=False, socket=1)
     assert gaps(plant) == []  # the closed state of the one before may come right after
     assert not plant.coverage.statement()[0][0].is_settled, "one that is killed now has told nobody"
     plant.tick(500.0 + CLOSING_SECONDS)
     assert gaps(plant) == [("DISCONNECTED", 4, 8)]
     assert plant.coverage.statement()[0][0].is_settled
-    send(plant, 8, closed=True, link=1)
+    send(plant, 8, closed=True, socket=1)
     assert len(gaps(plant)) == 1
 
 
@@ -90,9 +90,9 @@ def test_the_closing_that_comes_after_the_next_opening_shows_that_nothing_was_lo
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     outage(plant, 250.0, 290.0)
-    send(plant, 5, closed=False, link=1)
+    send(plant, 5, closed=False, socket=1)
     assert not plant.coverage.statement()[0][0].is_settled
-    send(plant, 4, closed=True, link=1)
+    send(plant, 4, closed=True, socket=1)
     assert plant.coverage.statement()[0][0].is_settled
     plant.tick(3600.0)
     assert gaps(plant) == []
@@ -112,10 +112,10 @@ def test_an_outage_after_which_nothing_comes_is_told_by_the_clock() -> None:
 
 
 def test_the_first_coverage_of_candles_is_on_record() -> None:
-    plant = Plant([STREAM], links=0)
+    plant = Plant([STREAM], sockets=0)
     plant.coverage.resume({})
     plant.cover(0, at=250.0)
-    [gap] = plant.lanes.gaps
+    [gap] = plant.partition_queues.gaps
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("STREAM_START", None, 250 * SECOND)
 
 
@@ -123,26 +123,26 @@ def test_an_outage_in_which_no_candle_closed_lost_nothing_that_counts() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     outage(plant, 250.0, 280.0)
-    send(plant, 4, closed=False, link=1)
-    send(plant, 4, closed=True, link=1)
-    send(plant, 6, closed=True, link=1)  # much later, and for another reason
+    send(plant, 4, closed=False, socket=1)
+    send(plant, 4, closed=True, socket=1)
+    send(plant, 6, closed=True, socket=1)  # much later, and for another reason
     assert gaps(plant) == [("SEQUENCE_BREAK", 5, 6)]
 
 
 def test_a_closed_state_that_another_socket_brings_late_still_counts() -> None:
-    plant = Plant([STREAM], links=2)
+    plant = Plant([STREAM], sockets=2)
     send(plant, 3, closed=True)
-    send(plant, 5, closed=False, link=0)
-    send(plant, 4, closed=True, link=1, late_us=30 * SECOND)
+    send(plant, 5, closed=False, socket=0)
+    send(plant, 4, closed=True, socket=1, late_us=30 * SECOND)
     plant.tick(3600.0)
     assert gaps(plant) == []
-    closed = [row["start_time"] // MINUTE for row in plant.lanes.of("market.kline") if row["is_closed"]]
+    closed = [row["start_time"] // MINUTE for row in plant.partition_queues.of("market.kline") if row["is_closed"]]
     assert closed == [3, 4]
 
 
 def test_a_restart_goes_on_where_the_last_closed_candle_ended() -> None:
     def restarted() -> Plant:
-        plant = Plant([STREAM], links=0)
+        plant = Plant([STREAM], sockets=0)
         plant.feed(STREAM).resume(4 * MINUTE, 4 * MINUTE)
         plant.coverage.resume({STREAM: 4 * MINUTE})
         plant.cover(0, at=280.0)
@@ -160,17 +160,17 @@ def test_a_restart_goes_on_where_the_last_closed_candle_ended() -> None:
 def test_a_full_buffer_is_one_gap_however_long_it_lasts() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
-    plant.lanes.room = False
-    plant.router._has_room = lambda: plant.lanes.room
+    plant.partition_queues.room = False
+    plant.router._has_room = lambda: plant.partition_queues.room
     for minute in range(4, 64):
         send(plant, minute, closed=False)
         send(plant, minute, closed=True)
         plant.tick((minute + 1) * 60 + 0.001)
     assert gaps(plant) == []
-    plant.lanes.room = True
+    plant.partition_queues.room = True
     plant.tick(64 * 60 + 0.002)
     assert gaps(plant) == [("BUFFER_FULL", 4, 64)]
-    assert plant.lanes.gaps[0]["lost_records"] == 120
+    assert plant.partition_queues.gaps[0]["lost_records"] == 120
     send(plant, 64, closed=True)
     assert len(gaps(plant)) == 1
 
@@ -184,13 +184,13 @@ def test_trades_that_had_no_room_are_one_gap_too() -> None:
         plant.tick(trade_id)
 
     trade(1)
-    plant.lanes.room = False
-    plant.router._has_room = lambda: plant.lanes.room
+    plant.partition_queues.room = False
+    plant.router._has_room = lambda: plant.partition_queues.room
     for trade_id in range(2, 100):
         trade(trade_id)
-    plant.lanes.room = True
+    plant.partition_queues.room = True
     trade(100)
-    [gap] = plant.lanes.gaps[1:]
+    [gap] = plant.partition_queues.gaps[1:]
     assert (gap["reason"], gap["last_id"], gap["next_id"], gap["lost_records"]) == ("BUFFER_FULL", 1, 100, 98)
 
 
@@ -205,9 +205,9 @@ def test_a_stream_of_last_values_tells_of_an_outage_as_soon_as_a_socket_is_back(
     plant.tick(7.0)
     plant.uncover(0, through=5.0)
     plant.tick(8.0)
-    assert plant.lanes.gaps == []
+    assert plant.partition_queues.gaps == []
     plant.cover(1, at=9.0)
-    [gap] = plant.lanes.gaps
+    [gap] = plant.partition_queues.gaps
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", 5 * SECOND, 9 * SECOND)
 
 

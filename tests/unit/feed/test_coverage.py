@@ -8,9 +8,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backpack_streams.exchange.session_actions import CoverageEvent, LinkProven, StreamsActive, StreamsInactive
-from backpack_streams.feed import reports
+from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.coverage import Break, Coverage, Moment
+from backpack_streams.publishing import reports
 from backpack_streams.sequencing.watermarks import Interval
 from thoroughness import runs
 
@@ -40,16 +40,16 @@ class Told:
         self.now = max(now, self.now)
         return self.coverage.take(event, self.moment)
 
-    def active(self, link: int, at: float, *streams: str) -> list[Break]:
-        return self.take(StreamsActive(streams or (S,), link, at), at)
+    def active(self, socket: int, at: float, *streams: str) -> list[Break]:
+        return self.take(StreamsActive(streams or (S,), socket, at), at)
 
     def inactive(
-        self, link: int, through: float, *streams: str, cause: str = "DISCONNECTED", now: float = 0.0
+        self, socket: int, through: float, *streams: str, cause: str = "DISCONNECTED", now: float = 0.0
     ) -> list[Break]:
-        return self.take(StreamsInactive(streams or (S,), link, through, cause), max(through, now))
+        return self.take(StreamsInactive(streams or (S,), socket, through, cause), max(through, now))
 
-    def proven(self, link: int, through: float) -> None:
-        assert self.take(LinkProven(link, through), through) == []
+    def proven(self, socket: int, through: float) -> None:
+        assert self.take(SocketProven(socket, through), through) == []
 
     def through(self) -> float:
         return self.coverage.complete_through(self.moment).seconds
@@ -196,8 +196,8 @@ def test_nothing_that_was_claimed_is_taken_back_when_sockets_go() -> None:
 def test_a_stream_that_fell_silent_is_covered_until_it_was_heard_last_whatever_its_sockets_claim() -> None:
     told = covered()
     told.active(1, 11.0)
-    for link in (0, 1):
-        told.proven(link, 100.0)
+    for socket in (0, 1):
+        told.proven(socket, 100.0)
     assert told.inactive(0, 60.0, cause="SILENT", now=100.0) == []
     assert told.inactive(1, 60.0, cause="SILENT", now=100.0) == []
     assert told.interval() == (us(10.0), us(60.0))
@@ -208,15 +208,15 @@ def test_the_same_socket_may_cover_it_again_and_is_no_new_one() -> None:
     told.proven(0, 20.0)
     told.inactive(0, 20.0, cause="REFUSED")
     [gap] = told.active(0, 30.0)
-    assert not gap.is_new_link
+    assert not gap.is_new_socket
     told.active(1, 30.0)
     told.inactive(0, 31.0, cause="SILENT")
     told.inactive(1, 31.0)
     [gap] = told.active(0, 40.0)
-    assert not gap.is_new_link, "it had covered the stream before the last one did"
+    assert not gap.is_new_socket, "it had covered the stream before the last one did"
     told.inactive(0, 41.0)
     [gap] = told.active(2, 50.0)
-    assert gap.is_new_link
+    assert gap.is_new_socket
 
 
 def test_what_is_wanted_no_more_is_not_stated_and_what_is_wanted_again_goes_on() -> None:
@@ -288,13 +288,13 @@ def test_a_step_of_the_wall_clock_moves_recorded_times_alone(hours: int) -> None
 
 def test_another_socket_counts_while_it_may_deliver() -> None:
     told = covered()
-    assert not told.coverage.other_link(0)
-    assert told.coverage.other_link(1)
+    assert not told.coverage.other_socket(0)
+    assert told.coverage.other_socket(1)
     told.proven(1, 11.0)
-    assert told.coverage.other_link(0), "it may bring something before its subscriptions are confirmed"
+    assert told.coverage.other_socket(0), "it may bring something before its subscriptions are confirmed"
     told.active(1, 12.0)
     told.inactive(0, 13.0)
-    assert not told.coverage.other_link(1)
+    assert not told.coverage.other_socket(1)
 
 
 def test_a_socket_that_went_before_it_covered_anything_is_forgotten() -> None:
@@ -302,14 +302,14 @@ def test_a_socket_that_went_before_it_covered_anything_is_forgotten() -> None:
     told.proven(7, 11.0)
     for second in range(12, 40):
         told.proven(0, float(second))
-    assert not told.coverage.other_link(0)
+    assert not told.coverage.other_socket(0)
 
 
 # ---- against a model
 
 
 @dataclass
-class Link:
+class Socket:
     """A socket and what it has really brought of the stream: everything sent in `spans`, and until `proof` it is known."""
 
     began: float
@@ -325,8 +325,8 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.now = 100.0
         self.told = Told(earlier={})
-        self.links: dict[int, Link] = {}
-        self.next_link = 0
+        self.sockets: dict[int, Socket] = {}
+        self.next_socket = 0
         self.brought: list[tuple[float, float]] = []
         self.breaks: list[Break] = []
         self.owed: list[Break] = []
@@ -343,41 +343,41 @@ class Model(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @precondition(lambda self: len(self.links) < 3)
+    @precondition(lambda self: len(self.sockets) < 3)
     @rule()
     def open(self) -> None:
-        self.links[self.next_link] = Link(self.now)
-        self.next_link += 1
+        self.sockets[self.next_socket] = Socket(self.now)
+        self.next_socket += 1
 
-    @precondition(lambda self: self.links)
+    @precondition(lambda self: self.sockets)
     @rule(data=st.data())
     def confirm(self, data: st.DataObject) -> None:
-        link = data.draw(st.sampled_from(sorted(self.links)))
-        if self.links[link].active_at is None:
-            self.links[link].active_at = self.now
-            self.take(StreamsActive((S,), link, self.now))
+        socket = data.draw(st.sampled_from(sorted(self.sockets)))
+        if self.sockets[socket].active_at is None:
+            self.sockets[socket].active_at = self.now
+            self.take(StreamsActive((S,), socket, self.now))
 
-    @precondition(lambda self: self.links)
+    @precondition(lambda self: self.sockets)
     @rule(data=st.data(), ago=st.sampled_from([0.0, 0.25, 1.0]))
     def prove(self, data: st.DataObject, ago: float) -> None:
-        link = data.draw(st.sampled_from(sorted(self.links)))
-        through = max(self.now - ago, self.links[link].began)
-        if through > self.links[link].proof:
-            self.links[link].proof = through
-            self.take(LinkProven(link, through))
+        socket = data.draw(st.sampled_from(sorted(self.sockets)))
+        through = max(self.now - ago, self.sockets[socket].began)
+        if through > self.sockets[socket].proof:
+            self.sockets[socket].proof = through
+            self.take(SocketProven(socket, through))
 
-    @precondition(lambda self: self.links)
+    @precondition(lambda self: self.sockets)
     @rule(data=st.data(), cause=st.sampled_from(["DISCONNECTED", "REFUSED"]))
     def end(self, data: st.DataObject, cause: str) -> None:
-        number = data.draw(st.sampled_from(sorted(self.links)))
-        link = self.links[number]
-        if link.active_at is not None:
-            self.brought.append((link.active_at, max(link.active_at, link.proof)))
-            self.take(StreamsInactive((S,), number, max(link.active_at, link.proof), cause))
+        number = data.draw(st.sampled_from(sorted(self.sockets)))
+        socket = self.sockets[number]
+        if socket.active_at is not None:
+            self.brought.append((socket.active_at, max(socket.active_at, socket.proof)))
+            self.take(StreamsInactive((S,), number, max(socket.active_at, socket.proof), cause))
         if cause == "DISCONNECTED":
-            del self.links[number]
+            del self.sockets[number]
         else:
-            link.active_at = None
+            socket.active_at = None
 
     @rule()
     def settle(self) -> None:
@@ -388,9 +388,9 @@ class Model(RuleBasedStateMachine):
     def sure(self) -> list[tuple[float, float]]:
         """Spans in which everything has been brought for sure, joined."""
         now = [
-            (link.active_at, max(link.active_at, link.proof))
-            for link in self.links.values()
-            if link.active_at is not None
+            (socket.active_at, max(socket.active_at, socket.proof))
+            for socket in self.sockets.values()
+            if socket.active_at is not None
         ]
         joined: list[tuple[float, float]] = []
         for since, until in sorted([*self.brought, *now]):
@@ -405,7 +405,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def covered_while_a_socket_delivers_it(self) -> None:
-        active = [link for link in self.links.values() if link.active_at is not None]
+        active = [socket for socket in self.sockets.values() if socket.active_at is not None]
         assert self.told.coverage.is_covered(S) is bool(active)
 
     @invariant()

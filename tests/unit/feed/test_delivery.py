@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from backpack_streams.exchange.session_actions import CoverageEvent, LinkProven, StreamsActive, StreamsInactive
+from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.coverage import Moment
 from backpack_streams.feed.delivery import Delivery, LastPublished
 from backpack_streams.feed.read_pause import KAFKA_BEHIND, START_HOLDS, ReadPause
 from backpack_streams.feed.start import Start
-from unit.feed.recorded_lanes import Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
+from unit.feed.recorded_queues import Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
 
 SECOND = 1_000_000
 
@@ -19,7 +19,7 @@ class Producer:
     """A producer's core without its shell, covered by nobody yet."""
 
     def __init__(self, *streams: str, limit_bytes: int = 100_000) -> None:
-        self.plant = Plant(streams, links=0)
+        self.plant = Plant(streams, sockets=0)
         self.calls: list[str] = []
         self.pause = ReadPause(lambda: self.calls.append("pause"), lambda: self.calls.append("resume"))
         self.start = Start(0.0, limit_bytes)
@@ -33,22 +33,22 @@ class Producer:
     def moment(self) -> Moment:
         return Moment(self.now, round((self.now + self.wall) * SECOND))
 
-    def send(self, frame: Any, link: int = 0) -> None:
+    def send(self, frame: Any, socket: int = 0) -> None:
         payload = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
         if not self.start.is_over:
             self.tick(self.now)
-        self.delivery.on_frame(link, payload, self.moment.us)
+        self.delivery.on_frame(socket, payload, self.moment.us)
 
     def take(self, event: CoverageEvent, now: float) -> None:
         self.now = now
         self.delivery.on_coverage(event, self.moment)
 
-    def active(self, link: int, now: float) -> None:
-        self.take(StreamsActive(tuple(self.plant.router.feeds), link, now), now)
+    def active(self, socket: int, now: float) -> None:
+        self.take(StreamsActive(tuple(self.plant.router.feeds), socket, now), now)
 
-    def inactive(self, link: int, now: float) -> None:
+    def inactive(self, socket: int, now: float) -> None:
         streams = tuple(feed.name for feed in self.plant.router._all())
-        self.take(StreamsInactive(streams, link, now, "DISCONNECTED"), now)
+        self.take(StreamsInactive(streams, socket, now, "DISCONNECTED"), now)
 
     def tick(self, now: float, share: float = 0.0) -> dict[str, str]:
         self.now = now
@@ -62,10 +62,12 @@ class Producer:
         self.delivery.resume(last or {}, earlier, self.moment)
 
     def gaps(self) -> list[tuple[str, str, int | None, int | None]]:
-        return [(gap["stream"], gap["reason"], gap["last_id"], gap["next_id"]) for gap in self.plant.lanes.gaps]
+        return [
+            (gap["stream"], gap["reason"], gap["last_id"], gap["next_id"]) for gap in self.plant.partition_queues.gaps
+        ]
 
     def ids(self) -> list[int]:
-        return [row["last_update_id"] for row in self.plant.lanes.of("market.depth")]
+        return [row["last_update_id"] for row in self.plant.partition_queues.of("market.depth")]
 
 
 # ---- the start
@@ -77,7 +79,7 @@ def test_nothing_is_published_or_ticked_before_it_is_known_what_kafka_has() -> N
     producer.send(depth_frame(1, 1, SECOND))
     for second in range(2, 60):
         assert producer.tick(second) == {}
-    assert producer.plant.lanes.arrived == []
+    assert producer.plant.partition_queues.arrived == []
 
 
 def test_a_stream_of_which_kafka_has_something_goes_on_there() -> None:
@@ -102,7 +104,7 @@ def test_what_was_missed_is_told_by_the_first_message_or_by_the_clock() -> None:
         ("depth.X", "RESTART", 6, 9),
         ("trade.X", "RESTART", 3, None),
     ]
-    assert [(gap["last_time"], gap["next_time"]) for gap in producer.plant.lanes.gaps][::2] == [
+    assert [(gap["last_time"], gap["next_time"]) for gap in producer.plant.partition_queues.gaps][::2] == [
         (9 * SECOND, 10 * SECOND)
     ] * 2
 
@@ -127,13 +129,15 @@ def test_breaks_during_the_start_are_told_in_their_place_among_the_frames() -> N
     producer.send(liquidation_frame(SECOND))
     producer.inactive(0, 12.0)
     producer.active(1, 14.0)
-    producer.send(depth_frame(5, 5, 5 * SECOND), link=1)
-    producer.send(liquidation_frame(2 * SECOND), link=1)
+    producer.send(depth_frame(5, 5, 5 * SECOND), socket=1)
+    producer.send(liquidation_frame(2 * SECOND), socket=1)
     producer.resume(20.0, {"depth.X": LastPublished(0, 0)}, depth=None, liquidation=None)
     producer.tick(30.0)
     assert producer.ids() == [1, 5]
     assert producer.gaps() == [("liquidation", "DISCONNECTED", None, None), ("depth.X", "DISCONNECTED", 1, 5)]
-    topics = [each.topic for each in producer.plant.lanes.arrived if each.topic in ("perp.liquidation", "ops.gap")]
+    topics = [
+        each.topic for each in producer.plant.partition_queues.arrived if each.topic in ("perp.liquidation", "ops.gap")
+    ]
     assert topics == ["perp.liquidation", "ops.gap", "ops.gap", "perp.liquidation"]
     assert producer.plant.coverage.statement()[0][0] == (14 * SECOND, None, True, None)
 
@@ -155,7 +159,7 @@ def test_a_socket_that_brought_nothing_during_the_start_covered_nothing(delivers
     producer.active(1, 20.0)
     producer.resume(25.0, {}, bookTicker=None, ticker=None)
     producer.tick(40.0)
-    [gap] = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == book]
+    [gap] = [gap for gap in producer.plant.partition_queues.gaps if gap["stream"] == book]
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", covered_until * SECOND, 20 * SECOND)
 
 
@@ -175,7 +179,7 @@ def test_a_socket_that_brought_nothing_for_a_second_or_two_covered_nothing() -> 
     producer.inactive(1, 6.5)
     producer.active(2, 7.0)
     producer.tick(20.0)
-    gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == book]
+    gaps = [gap for gap in producer.plant.partition_queues.gaps if gap["stream"] == book]
     assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps] == [(4.5, 5.0), (5.0, 7.0)]
 
 
@@ -197,7 +201,7 @@ def test_what_was_held_at_the_start_shows_nothing_of_the_time_after_it_came() ->
     producer.active(2, 22.0)
     producer.tick(40.0)
     for stream in (book, ticker):
-        gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == stream]
+        gaps = [gap for gap in producer.plant.partition_queues.gaps if gap["stream"] == stream]
         assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps][-1] == (11.0, 22.0)
 
 
@@ -218,7 +222,7 @@ def test_a_step_of_the_wall_clock_during_the_start_makes_nothing_that_was_held_y
     producer.active(2, 22.0)
     producer.tick(40.0)
     for stream in (book, ticker):
-        gaps = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == stream]
+        gaps = [gap for gap in producer.plant.partition_queues.gaps if gap["stream"] == stream]
         assert gaps[-1]["last_time"] == min(11.0, 11.0 + step) * SECOND, "by the old and the new time"
 
 
@@ -240,7 +244,7 @@ def test_a_pause_of_reading_does_not_make_what_came_before_it_any_younger() -> N
     producer.inactive(0, 11.5)  # nothing was read since the pause
     producer.active(1, 12.0)
     producer.tick(30.0)
-    [gap] = [gap for gap in producer.plant.lanes.gaps if gap["stream"] == book]
+    [gap] = [gap for gap in producer.plant.partition_queues.gaps if gap["stream"] == book]
     assert (gap["last_time"] / SECOND, gap["next_time"] / SECOND) == (4.0, 12.0)
 
 
@@ -249,7 +253,7 @@ def test_a_break_of_a_socket_that_told_nothing_and_one_before_are_one() -> None:
     producer = Producer("depth.X")
     producer.active(0, 10.0)
     producer.inactive(0, 12.0)
-    producer.send(depth_frame(9, 9, SECOND), link=1)
+    producer.send(depth_frame(9, 9, SECOND), socket=1)
     producer.active(1, 14.0)
     producer.resume(20.0, {"depth.X": LastPublished(4, 1)}, depth=5.0)
     for second in range(20, 30):
@@ -263,11 +267,11 @@ def test_what_still_waits_when_the_start_is_over_was_sent_after_the_coverage_beg
     stream: str,
 ) -> None:
     producer = Producer(stream)
-    for link in (0, 1):
-        producer.active(link, 10.0)
+    for socket in (0, 1):
+        producer.active(socket, 10.0)
     producer.send(depth_frame(9, 9, 9 * SECOND) if stream == "depth.X" else ticker_frame(9, 9 * SECOND))
-    for link in (0, 1):
-        producer.take(LinkProven(link, 15.0), 15.0)
+    for socket in (0, 1):
+        producer.take(SocketProven(socket, 15.0), 15.0)
     names = stream.partition(".")[0]
     producer.resume(16.0, {"depth.X": LastPublished(6, 1)}, **{names: None})
     assert producer.plant.router.held_since() == 10.0
@@ -285,15 +289,15 @@ def test_what_was_held_of_a_market_that_is_closed_before_the_start_is_over_goes_
     producer.resume(16.0, {}, **{stream.partition(".")[0]: None})
     producer.tick(30.0)
     topic = "market.depth" if stream == "depth.X" else "market.book_ticker"
-    assert len(producer.plant.lanes.of(topic)) == 1
+    assert len(producer.plant.partition_queues.of(topic)) == 1
     producer.send(depth_frame(8, 8, 9 * SECOND) if stream == "depth.X" else ticker_frame(8, 9 * SECOND))
-    assert len(producer.plant.lanes.of(topic)) == 1, "it is not wanted now"
+    assert len(producer.plant.partition_queues.of(topic)) == 1, "it is not wanted now"
 
 
 def test_an_answer_to_a_subscription_is_not_held() -> None:
     """It belongs to the subscription whose Pong comes next."""
     producer = Producer("depth.X")
-    producer.send({"id": None, "error": {"code": 4006, "message": "Invalid stream"}}, link=3)
+    producer.send({"id": None, "error": {"code": 4006, "message": "Invalid stream"}}, socket=3)
     assert producer.plant.error_frames == [(3, 4006, "Invalid stream")]
     producer.send({"stream": "depth.X", "data": {"error": 1}})
     producer.send({"error": "x", "stream": "depth.X"})
@@ -366,7 +370,7 @@ def test_after_the_start_frames_and_breaks_are_taken_as_they_come(hours: int) ->
     producer.inactive(0, 12.0)
     step = round((60 + 3600 * hours) * SECOND)
     producer.delivery.on_coverage(StreamsActive(("trade.X",), 1, 60.0), Moment(60.0, step))
-    producer.delivery.on_coverage(LinkProven(1, 60.0), Moment(60.0, step))
+    producer.delivery.on_coverage(SocketProven(1, 60.0), Moment(60.0, step))
     producer.delivery.on_tick(Moment(62.9, step), 0.0)
     assert producer.gaps() == []
     producer.delivery.on_tick(Moment(63.0, step), 0.0)

@@ -46,10 +46,10 @@ class Producers(RuleBasedStateMachine):
     @rule(streams=some_streams, confirmed=st.booleans())
     def open(self, streams: set[str], confirmed: bool) -> None:
         self.world.open()
-        link = self.world.next_link - 1
-        self.world.subscribe(link, streams)
+        socket_id = self.world.next_socket - 1
+        self.world.subscribe(socket_id, streams)
         if confirmed:
-            self.world.deliver(link)
+            self.world.deliver(socket_id)
 
     @precondition(lambda self: self.world.sockets)
     @rule(data=st.data(), streams=some_streams)
@@ -74,9 +74,11 @@ class Producers(RuleBasedStateMachine):
     @precondition(lambda self: any(socket.is_cut for socket in self.world.sockets.values()))
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:
-        link = data.draw(st.sampled_from([link for link, each in self.world.sockets.items() if each.is_cut]))
-        self.world.deliver(link)
-        self.world.lose(link)
+        socket_id = data.draw(
+            st.sampled_from([socket_id for socket_id, each in self.world.sockets.items() if each.is_cut])
+        )
+        self.world.deliver(socket_id)
+        self.world.lose(socket_id)
 
     def _socket(self, data: st.DataObject) -> int:
         return data.draw(st.sampled_from(sorted(self.world.sockets)))
@@ -141,36 +143,36 @@ def covered_world() -> World:
 
 def reconnect(world: World) -> int:
     """A new socket after the others have gone."""
-    for link in list(world.sockets):
-        world.cut(link, 0)
-        world.lose(link)
+    for socket_id in list(world.sockets):
+        world.cut(socket_id, 0)
+        world.lose(socket_id)
     for stream in STREAMS:  # nobody brings these
         world.send(stream)
     world.open()
-    link = world.next_link - 1
-    world.subscribe(link, set(STREAMS))
-    world.deliver(link)
-    return link
+    socket_id = world.next_socket - 1
+    world.subscribe(socket_id, set(STREAMS))
+    world.deliver(socket_id)
+    return socket_id
 
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_gap_that_kafka_lacks_though_it_has_what_came_after_is_told_by_the_next_run(quiet: bool) -> None:
     world = covered_world()
     world.is_slow = True
-    link = reconnect(world)
+    socket_id = reconnect(world)
     for stream in STREAMS:
         world.send(stream)
-    world.deliver(link)
+    world.deliver(socket_id)
     world.tick(1.0)
     world.kill({topic: 1.0 for topic in TOPICS if topic != "ops.gap"})
     world.open()
-    link = world.next_link - 1
-    world.subscribe(link, set(STREAMS))
-    world.deliver(link)
+    socket_id = world.next_socket - 1
+    world.subscribe(socket_id, set(STREAMS))
+    world.deliver(socket_id)
     if not quiet:
         for stream in STREAMS:
             world.send(stream)
-        world.deliver(link)
+        world.deliver(socket_id)
     world.find_out()
     world.end()
 

@@ -36,7 +36,7 @@ def chain_at(next_id: int | None, time_us: int = 100) -> SocketChain[str]:
         (3, 9, 50, True, Verdict.DUPLICATE),
         (1, 1, 101, False, Verdict.RESTARTED),
         (1, 1, 101, True, Verdict.RESTARTED),
-        (11, 11, 101, False, Verdict.HOLE),
+        (11, 11, 101, False, Verdict.GAP),
         (11, 11, 101, True, Verdict.HOLD),
         (8, 10, 101, False, Verdict.OVERLAP),
         (8, 12, 101, True, Verdict.OVERLAP),
@@ -75,11 +75,11 @@ def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (12, 13):
         assert chain.judge(each, each, 200, others=True) is Verdict.HOLD
         chain.hold(Held(each, each, 0, ""))
-    assert chain.judge(14, 14, 200, others=True) is Verdict.HOLE
+    assert chain.judge(14, 14, 200, others=True) is Verdict.GAP
 
 
 @given(st.lists(st.tuples(ids, st.integers(0, 3), st.floats(0, HOLD_SECONDS)), max_size=12))
-def test_with_two_links_only_what_is_due_is_released_and_in_order(messages: list[tuple[int, int, float]]) -> None:
+def test_with_two_sockets_only_what_is_due_is_released_and_in_order(messages: list[tuple[int, int, float]]) -> None:
     chain = chain_at(10)
     for first_id, width, since in messages:
         chain.hold(Held(first_id, first_id + width, since, ""))
@@ -110,7 +110,7 @@ def test_where_no_other_socket_delivers_everything_is_released(firsts: list[int]
 def test_a_stream_of_which_nothing_came_knows_nothing() -> None:
     chain: SocketChain[str] = SocketChain()
     assert (chain.next_id, chain.time_us, chain.began_us, chain.held) == (None, 0, 0, [])
-    assert (Latest().link, Latest().recent, Latest().held) == (None, {}, [])
+    assert (Latest().socket, Latest().recent, Latest().held) == (None, {}, [])
 
 
 def test_what_the_other_socket_still_brings_of_the_ids_before_is_a_duplicate() -> None:
@@ -120,7 +120,7 @@ def test_what_the_other_socket_still_brings_of_the_ids_before_is_a_duplicate() -
     chain.took(1, 200)
     assert (chain.next_id, chain.time_us, chain.began_us) == (2, 200, 200)
     assert chain.judge(1001, 1001, 199, others=True) is Verdict.DUPLICATE
-    assert chain.judge(1001, 1001, 199, others=False) is Verdict.HOLE
+    assert chain.judge(1001, 1001, 199, others=False) is Verdict.GAP
     assert chain.judge(3, 3, 200, others=True) is Verdict.HOLD
 
 
@@ -136,24 +136,24 @@ class Sockets:
         self.out: list[int] = []
         self.now = 0.0
 
-    def bring(self, number: int, link: int, others: bool = True) -> Verdict:
-        verdict = self.latest.offer(number, link, number, others, self.every_message_counts)
+    def bring(self, number: int, socket: int, others: bool = True) -> Verdict:
+        verdict = self.latest.offer(number, socket, number, others, self.every_message_counts)
         if verdict is Verdict.HOLD:
-            self.latest.hold(Waiting(number, number, number, link, self.now, number))
+            self.latest.hold(Waiting(number, number, number, socket, self.now, number))
         elif verdict is Verdict.TAKE:
-            self.take(number, link)
+            self.take(number, socket)
         if self.latest.held:
             self.release(others)
         return verdict
 
-    def take(self, number: int, link: int) -> None:
-        self.latest.took(number, link, number)
+    def take(self, number: int, socket: int) -> None:
+        self.latest.took(number, socket, number)
         self.out.append(number)
 
     def release(self, others: bool) -> None:
         for held in self.latest.released(self.now, others):
-            if not self.latest.is_copy(held.mark, held.link):
-                self.take(held.item, held.link)
+            if not self.latest.is_copy(held.mark, held.socket):
+                self.take(held.item, held.socket)
 
     def tick(self, now: float, others: bool = True) -> None:
         self.now = now
@@ -175,10 +175,10 @@ def test_two_sockets_give_each_message_once_and_in_order_wherever_each_began(
 ) -> None:
     """One of them began earlier, or both at once; each brings all that was sent since, as slowly as it likes."""
     sockets, sent, upto = Sockets(), [first, second], 20
-    for link in [*turns, *[0] * upto, *[1] * upto]:
-        if sent[link] < upto:
-            sockets.bring(sent[link], link)
-            sent[link] += 1
+    for socket in [*turns, *[0] * upto, *[1] * upto]:
+        if sent[socket] < upto:
+            sockets.bring(sent[socket], socket)
+            sent[socket] += 1
     sockets.tick(HOLD_SECONDS)
     assert sockets.out == list(range(min(first, second), upto))
 
@@ -223,9 +223,9 @@ def test_held_messages_of_last_values_are_bounded(monkeypatch: pytest.MonkeyPatc
 @given(st.lists(st.tuples(ids, st.integers(0, 2)), max_size=30))
 def test_of_messages_that_all_count_only_copies_are_duplicates(sent: list[tuple[int, int]]) -> None:
     sockets = Sockets(every_message_counts=True)
-    for number, link in sent:
+    for number, socket in sent:
         is_known = number in sockets.out
-        verdict = sockets.bring(number, link)
+        verdict = sockets.bring(number, socket)
         assert verdict is Verdict.TAKE or (verdict is Verdict.DUPLICATE and is_known)
     assert set(sockets.out) == {number for number, _ in sent}
 
@@ -255,8 +255,8 @@ def test_what_a_socket_brought_alone_is_known_when_another_one_brings_it_again()
 @pytest.mark.parametrize("ahead", [20, 3_600_000_000])
 def test_a_message_far_ahead_costs_nothing_that_another_socket_brings(ahead: int) -> None:
     sockets = Sockets()
-    for link in (0, 1):
-        sockets.bring(1, link)
+    for socket in (0, 1):
+        sockets.bring(1, socket)
     sockets.bring(ahead, 0)
     for each in range(2, 15):
         assert sockets.bring(each, 1) is Verdict.TAKE

@@ -2,12 +2,12 @@
 
 import pytest
 
-from backpack_streams.exchange.session_actions import LinkProven, StreamsActive, StreamsInactive
+from backpack_streams.exchange.session_actions import SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.delivery import Delivery
 from backpack_streams.feed.heartbeats import LATE_SECONDS
 from backpack_streams.feed.read_pause import ReadPause
 from backpack_streams.feed.start import Start
-from unit.feed.recorded_lanes import Plant, depth_frame, trade_frame
+from unit.feed.recorded_queues import Plant, depth_frame, trade_frame
 
 STREAMS = ("depth.X", "trade.X", "ticker.X", "depth.Y", "ticker.Y", "trade.Z")
 
@@ -19,10 +19,10 @@ def ticker(symbol: str, at: float) -> dict[str, object]:
 
 
 class Market:
-    """Streams of three markets on one link, two of which have a heartbeat, second by second."""
+    """Streams of three markets on one socket, two of which have a heartbeat, second by second."""
 
     def __init__(self) -> None:
-        self.plant = Plant(STREAMS, links=0)
+        self.plant = Plant(STREAMS, sockets=0)
         self.delivery = Delivery(self.plant.coverage, self.plant.router, ReadPause(_nothing, _nothing), Start(0.0))
         self.delivery.expect(("ticker.X", "ticker.Y"))
         self.delivery.resume({}, dict.fromkeys(STREAMS), self.plant.moment)
@@ -30,12 +30,12 @@ class Market:
         self.doubted: dict[str, str] = {}
 
     def pass_to(self, until: float, *beating: str) -> None:
-        """The tickers of these markets come once a second, and the link answers."""
+        """The tickers of these markets come once a second, and the socket answers."""
         while self.plant.now < until:
             self.plant.now += 1.0
             for symbol in beating:
                 self.plant.send(ticker(symbol, self.plant.now), 1, round(self.plant.now * 1_000_000))
-            self._take(LinkProven(1, self.plant.now))
+            self._take(SocketProven(1, self.plant.now))
             self.doubted |= self.delivery.on_tick(self.plant.moment, 0.0)
 
     def counts(self) -> set[str]:
@@ -43,7 +43,7 @@ class Market:
         return {name for interval, names in self.plant.coverage.statement() if interval.is_settled for name in names}
 
     def reconnect(self) -> None:
-        """The link goes, and another one is confirmed at once."""
+        """The socket goes, and another one is confirmed at once."""
         self.lose()
         self.plant.now += 0.25
         self._take(StreamsActive(STREAMS, 1, self.plant.now))
@@ -53,7 +53,7 @@ class Market:
         self._take(StreamsInactive((stream,), 1, self.plant.now, "SILENT"))
 
     def lose(self) -> dict[str, float]:
-        """The link goes; until when each stream is stated as covered, in seconds."""
+        """The socket goes; until when each stream is stated as covered, in seconds."""
         self._take(StreamsInactive(STREAMS, 1, self.plant.now, "DISCONNECTED"))
         return {
             name: (interval.until or 0) / 1_000_000
@@ -61,27 +61,27 @@ class Market:
             for name in names
         }
 
-    def succeed(self, link: int, at: float) -> None:
-        """A successor is confirmed, and only then the first link is given up, which was last heard of at the time now."""
+    def succeed(self, socket: int, at: float) -> None:
+        """A successor is confirmed, and only then the first socket is given up, which was last heard of at the time now."""
         through, self.plant.now = self.plant.now, at
-        self._take(StreamsActive(STREAMS, link, at))
+        self._take(StreamsActive(STREAMS, socket, at))
         self._take(StreamsInactive(STREAMS, 1, through, "DISCONNECTED"))
 
-    def succeed_for(self, link: int, seconds: float, *beating: str) -> None:
-        """Nothing comes for 6 s, a successor brings heartbeats for so long, and then the first link is given up as silent."""
+    def succeed_for(self, socket: int, seconds: float, *beating: str) -> None:
+        """Nothing comes for 6 s, a successor brings heartbeats for so long, and then the first socket is given up as silent."""
         through = self.plant.now
         self.plant.now += 6.0
-        self._take(StreamsActive(STREAMS, link, self.plant.now))
+        self._take(StreamsActive(STREAMS, socket, self.plant.now))
         until = self.plant.now + seconds
         while self.plant.now < until:
             self.plant.now += 1.0
             for symbol in beating:
-                self.plant.send(ticker(symbol, self.plant.now), link, round(self.plant.now * 1_000_000))
-            self._take(LinkProven(link, self.plant.now))
+                self.plant.send(ticker(symbol, self.plant.now), socket, round(self.plant.now * 1_000_000))
+            self._take(SocketProven(socket, self.plant.now))
             self.delivery.on_tick(self.plant.moment, 0.0)
         self._take(StreamsInactive(STREAMS, 1, through, "SILENT"))
 
-    def _take(self, event: StreamsActive | StreamsInactive | LinkProven) -> None:
+    def _take(self, event: StreamsActive | StreamsInactive | SocketProven) -> None:
         self.delivery.on_coverage(event, self.plant.moment)
 
 
@@ -89,7 +89,7 @@ def _nothing() -> None:
     pass
 
 
-def test_all_is_covered_until_the_link_was_proven_while_heartbeats_come() -> None:
+def test_all_is_covered_until_the_socket_was_proven_while_heartbeats_come() -> None:
     market = Market()
     market.pass_to(20.0, "X", "Y")
     assert market.doubted == {}
@@ -119,9 +119,9 @@ def test_a_successor_that_came_after_the_last_heartbeat_does_not_cover_what_was_
     market.pass_to(20.0, "X", "Y")
     market.pass_to(23.0, "Y")
     market.succeed(2, 23.5)
-    [told] = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.X"]
+    [told] = [row for row in market.plant.partition_queues.gaps if row["stream"] == "ticker.X"]
     assert (told["last_time"], told["next_time"]) == (20_000_000, 23_500_000)
-    [told] = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.Y"]
+    [told] = [row for row in market.plant.partition_queues.gaps if row["stream"] == "ticker.Y"]
     assert (told["last_time"], told["next_time"]) == (23_000_000, 23_500_000), "no heartbeat is missing there"
 
 
@@ -132,9 +132,9 @@ def test_heartbeats_of_a_successor_show_nothing_of_the_socket_before_it() -> Non
     market.reconnect()
     market.pass_to(23.25, "Y")
     market.succeed_for(2, 10.0, "X", "Y")
-    told = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.X"]
+    told = [row for row in market.plant.partition_queues.gaps if row["stream"] == "ticker.X"]
     assert [(row["last_time"], row["next_time"]) for row in told][1:] == [(20_250_000, 29_250_000)]
-    told = [row for row in market.plant.lanes.gaps if row["stream"] == "ticker.Y"]
+    told = [row for row in market.plant.partition_queues.gaps if row["stream"] == "ticker.Y"]
     assert [(row["last_time"], row["next_time"]) for row in told][1:] == [(23_250_000, 29_250_000)]
 
 

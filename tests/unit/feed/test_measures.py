@@ -9,14 +9,17 @@ from prometheus_client.registry import Collector
 
 from backpack_streams.exchange.clock import ExchangeClock, Skew
 from backpack_streams.exchange.rest import RestClient
-from backpack_streams.feed import measures, reports
-from backpack_streams.feed.exchange_measures import by_channel, clock_measures
+from backpack_streams.exchange_clients.measures import by_channel, clock_measures
+from backpack_streams.feed import measures
 from backpack_streams.feed.gap_reasons import loss_reasons
-from backpack_streams.feed.known_markets import ListAnswer
-from backpack_streams.feed.market_list import MarketList
-from backpack_streams.feed.markets import ListedMarket
-from backpack_streams.feed.measures import market_list_measures, report_measures, router_measures
-from unit.feed.recorded_lanes import FAMILIES, Plant, depth_frame, liquidation_frame, trade_frame
+from backpack_streams.feed.measures import router_measures
+from backpack_streams.markets.known_markets import ListAnswer
+from backpack_streams.markets.market_list import MarketList
+from backpack_streams.markets.measures import market_list_measures
+from backpack_streams.markets.selection import ListedMarket
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.measures import report_measures
+from unit.feed.recorded_queues import STREAM_SPECS, Plant, depth_frame, liquidation_frame, trade_frame
 
 SECOND = 1_000_000
 
@@ -41,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_silence_is_that_of_the_channel_and_of_its_quietest_stream(clock: list[int]) -> None:
     plant = Plant(["trade.X", "trade.Y", "trade.Z", "depth.X", "liquidation"])
-    scrape = Scraped(router_measures(plant.router, FAMILIES, per_stream=False))
+    scrape = Scraped(router_measures(plant.router, STREAM_SPECS, per_stream=False))
     plant.send(trade_frame(1, SECOND), at_us=110 * SECOND)
     plant.send(trade_frame(1, SECOND) | {"stream": "trade.Y"}, at_us=130 * SECOND)
     clock[0] = 150 * SECOND
@@ -54,7 +57,7 @@ def test_silence_is_that_of_the_channel_and_of_its_quietest_stream(clock: list[i
 
 def test_one_stream_of_all_markets_counts_once(clock: list[int]) -> None:
     plant = Plant(["liquidation"])
-    scrape = Scraped(router_measures(plant.router, FAMILIES, per_stream=True))
+    scrape = Scraped(router_measures(plant.router, STREAM_SPECS, per_stream=True))
     assert scrape("stream_last_frame_timestamp_seconds", stream="liquidation") is None
     plant.send(liquidation_frame(SECOND), at_us=120 * SECOND)
     assert scrape("stream_last_frame_timestamp_seconds", stream="liquidation") == 120.0
@@ -62,8 +65,8 @@ def test_one_stream_of_all_markets_counts_once(clock: list[int]) -> None:
 
 def test_every_loss_that_happened_was_counted_from_nought() -> None:
     plant = Plant(["depth.X", "trade.X"])
-    for family in FAMILIES:
-        plant.reporter.expect(family.channel, loss_reasons(family))
+    for spec in STREAM_SPECS:
+        plant.reporter.expect(spec.channel, loss_reasons(spec))
     expected = set(plant.reporter.gaps)
     for first, last in ((1, 1), (2, 2), (9, 9)):
         plant.send(depth_frame(first, last, last * SECOND), at_us=last * SECOND)

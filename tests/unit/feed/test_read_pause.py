@@ -1,4 +1,4 @@
-"""Reading pauses while somebody has a reason, and each reason ends with its owner."""
+"""Message pauses while somebody has a reason, and each reason ends with its owner."""
 
 from backpack_streams.feed.read_pause import (
     KAFKA_BEHIND,

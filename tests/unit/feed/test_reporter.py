@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.bus.schemas import own_schemas
-from backpack_streams.feed import reporter as reporter_module
-from backpack_streams.feed import reports
-from backpack_streams.feed.reporter import Reporter
-from unit.feed.recorded_lanes import SERVICE, Lanes, encoder
+from backpack_streams.publishing import reporter as reporter_module
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.reporter import Reporter
+from unit.feed.recorded_queues import SERVICE, Queues, encoder
 
 GAP: dict[str, Any] = {"stream": "depth.X", "symbol": "X", "topic": "market.depth", "detail": "said"}
 LETTER: dict[str, Any] = {"origin": "depth.X", "symbol": "X", "detail": "said"}
 maybe_longs = st.none() | st.integers(-(2**63), 2**63 - 1)
 
 
-def reporter_and_lanes(**options: int) -> tuple[Reporter, Lanes]:
-    lanes = Lanes()
-    return Reporter(SERVICE, lanes.lane, encoder, **options), lanes
+def reporter_and_queues(**options: int) -> tuple[Reporter, Queues]:
+    partition_queues = Queues()
+    return Reporter(SERVICE, partition_queues.partition_queue, encoder, **options), partition_queues
 
 
 def fields(record: str) -> set[str]:
@@ -30,12 +30,12 @@ def fields(record: str) -> set[str]:
 def test_a_gap_says_its_bounds(
     last_id: int | None, next_id: int | None, last_us: int | None, next_us: int | None, lost: int | None
 ) -> None:
-    reporter, lanes = reporter_and_lanes()
+    reporter, partition_queues = reporter_and_queues()
     reporter.gap(
         reason=reports.SEQUENCE_BREAK, detected_us=5_999, last_id=last_id, next_id=next_id, last_time_us=last_us,
         next_time_us=next_us, lost_records=lost, **GAP,
     )  # fmt: skip
-    [arrived] = lanes.arrived
+    [arrived] = partition_queues.arrived
     assert (arrived.topic, arrived.key, arrived.timestamp_ms) == ("ops.gap", b"X", 5)
     assert arrived.record == {
         "stream": "depth.X", "symbol": "X", "topic": "market.depth", "reason": "SEQUENCE_BREAK", "detail": "said", "service": SERVICE,
@@ -45,26 +45,26 @@ def test_a_gap_says_its_bounds(
 
 @given(st.binary(max_size=50))
 def test_a_dead_letter_holds_the_bytes(payload: bytes) -> None:
-    reporter, lanes = reporter_and_lanes()
+    reporter, partition_queues = reporter_and_queues()
     reporter.dead_letter(reason=reports.UNPARSABLE, payload=payload, received_us=7_000, **LETTER)
-    [arrived] = lanes.arrived
+    [arrived] = partition_queues.arrived
     assert (arrived.topic, arrived.key, arrived.timestamp_ms) == ("ops.dead_letter", b"WEBSOCKET", 7)
     assert arrived.record["payload"] == payload
     assert arrived.record["payload_truncated"] is False
 
 
 def test_a_dead_letter_is_keyed_by_its_source() -> None:
-    reporter, lanes = reporter_and_lanes()
+    reporter, partition_queues = reporter_and_queues()
     reporter.dead_letter(reason=reports.UNPARSABLE, payload=b"", received_us=7, source="REST", **LETTER)
-    assert (lanes.arrived[0].key, lanes.arrived[0].record["source"]) == (b"REST", "REST")
+    assert (partition_queues.arrived[0].key, partition_queues.arrived[0].record["source"]) == (b"REST", "REST")
 
 
 def test_a_status_is_keyed_by_its_stream() -> None:
-    reporter, lanes = reporter_and_lanes()
+    reporter, partition_queues = reporter_and_queues()
     reporter.status(
         stream="ticker.X", symbol="X", status="SILENT", detail="d", changed_us=9_000, error_code=4006, last_id=5
     )
-    [arrived] = lanes.arrived
+    [arrived] = partition_queues.arrived
     assert (arrived.topic, arrived.key) == ("ops.stream_status", b"ticker.X")
     assert arrived.record == {
         "stream": "ticker.X", "symbol": "X", "status": "SILENT", "detail": "d", "error_code": 4006, "last_id": 5,
@@ -80,7 +80,7 @@ def test_rows_have_the_fields_of_their_records_and_no_others() -> None:
 
 
 def test_reports_are_counted_by_reason_and_gaps_by_channel_too() -> None:
-    reporter, _ = reporter_and_lanes()
+    reporter, _ = reporter_and_queues()
     reporter.expect("depth", ["A", "C"])
     for reason in ("A", "B", "A"):
         reporter.gap(reason=reason, detected_us=1, **GAP)
@@ -93,28 +93,28 @@ def test_reports_are_counted_by_reason_and_gaps_by_channel_too() -> None:
 
 @pytest.mark.parametrize("stream", ["BTC_USDC", "", "market.book_top.BTC_USDC"])
 def test_what_is_no_stream_makes_no_channel_of_its_own(stream: str) -> None:
-    reporter, _ = reporter_and_lanes()
+    reporter, _ = reporter_and_queues()
     reporter.gap(reason="A", detected_us=1, **GAP | {"stream": stream})
     assert reporter.gaps == {("other", "A"): 1}
 
 
 @pytest.mark.parametrize("reason", sorted(reports.CLOSING_REASONS))
 def test_what_closes_a_gap_is_told_and_is_none(reason: str) -> None:
-    reporter, lanes = reporter_and_lanes()
+    reporter, partition_queues = reporter_and_queues()
     reporter.gap(reason=reason, detected_us=1, **GAP)
-    assert [gap["reason"] for gap in lanes.gaps] == [reason]
+    assert [gap["reason"] for gap in partition_queues.gaps] == [reason]
     assert reporter.gaps == {}
 
 
 def test_text_that_utf_8_cannot_carry_is_replaced() -> None:
-    reporter, lanes = reporter_and_lanes()
+    reporter, partition_queues = reporter_and_queues()
     reporter.gap(reason="A", detected_us=1, **GAP | {"detail": "half \ud800", "symbol": "\udfff"})
-    assert lanes.gaps[0]["detail"] == "half ?"
+    assert partition_queues.gaps[0]["detail"] == "half ?"
 
 
 @given(st.lists(st.sampled_from(["report", "full", "room", "tick"]), max_size=30))
 def test_reports_that_have_no_room_wait_and_go_out_in_their_order(steps: list[str]) -> None:
-    reporter, lanes = reporter_and_lanes()
+    reporter, partition_queues = reporter_and_queues()
     number = 0
     for step in [*steps, "room", "tick"]:
         if step == "report":
@@ -123,23 +123,23 @@ def test_reports_that_have_no_room_wait_and_go_out_in_their_order(steps: list[st
         elif step == "tick":
             reporter.on_tick()
         else:
-            lanes.room_for_reports = step == "room"
-    assert [gap["detected_time"] for gap in lanes.gaps] == list(range(number))
+            partition_queues.room_for_reports = step == "room"
+    assert [gap["detected_time"] for gap in partition_queues.gaps] == list(range(number))
     assert reporter.lost_reports == 0
 
 
 def test_waiting_reports_are_bounded_in_bytes_too() -> None:
-    reporter, lanes = reporter_and_lanes(most_waiting_bytes=3000)
-    lanes.room_for_reports = False
+    reporter, partition_queues = reporter_and_queues(most_waiting_bytes=3000)
+    partition_queues.room_for_reports = False
     letter: dict[str, Any] = {"reason": "R", "detail": "d", "origin": "o", "symbol": "S", "received_us": 1}
     for _ in range(2):
         reporter.dead_letter(payload=bytes(1000), **letter)
     assert reporter.lost_reports == 0
     reporter.dead_letter(payload=bytes(1000), **letter)
     assert (reporter.waiting_reports, reporter.lost_reports) == (2, 1)
-    lanes.room_for_reports = True
+    partition_queues.room_for_reports = True
     reporter.on_tick()
-    lanes.room_for_reports = False
+    partition_queues.room_for_reports = False
     for _ in range(2):
         reporter.dead_letter(payload=bytes(1000), **letter)
     assert (reporter.waiting_reports, reporter.lost_reports) == (2, 1), "what was handed over takes nothing any more"
@@ -147,11 +147,11 @@ def test_waiting_reports_are_bounded_in_bytes_too() -> None:
 
 def test_waiting_reports_are_bounded_and_the_ones_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporter_module, "WAITING_REPORTS", 3)
-    reporter, lanes = reporter_and_lanes()
-    lanes.room_for_reports = False
+    reporter, partition_queues = reporter_and_queues()
+    partition_queues.room_for_reports = False
     for number in range(5):
         reporter.gap(reason="A", detected_us=number, **GAP)
-    lanes.room_for_reports = True
+    partition_queues.room_for_reports = True
     reporter.on_tick()
-    assert [gap["detected_time"] for gap in lanes.gaps] == [0, 1, 2]
+    assert [gap["detected_time"] for gap in partition_queues.gaps] == [0, 1, 2]
     assert reporter.lost_reports == 2

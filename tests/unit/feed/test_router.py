@@ -23,7 +23,7 @@ from unit.feed.captured_frames import (
     frames,
     record_of,
 )
-from unit.feed.recorded_lanes import FAMILIES, SERVICE, Plant
+from unit.feed.recorded_queues import SERVICE, STREAM_SPECS, Plant
 
 
 @pytest.mark.parametrize("frame", DATA_FRAMES, ids=lambda frame: frame["stream"])
@@ -31,7 +31,7 @@ def test_a_captured_frame_becomes_a_record_equal_in_every_value(frame: dict[str,
     line = LINES[FRAMES.index(frame)]
     plant, record = record_of(line, frame["stream"])
     assert record == expected(frame)
-    [arrived] = [each for each in plant.lanes.arrived if not each.topic.startswith("ops.")]
+    [arrived] = [each for each in plant.partition_queues.arrived if not each.topic.startswith("ops.")]
     assert arrived.topic == TOPICS[frame["stream"]]
     assert arrived.key == frame["data"]["s"].encode()
     assert arrived.timestamp_ms == (record["engine_time"] or record["event_time"]) // 1000
@@ -41,11 +41,11 @@ def test_every_captured_line_is_published_or_on_record_whole() -> None:
     plant = Plant(PUBLIC)
     for line in LINES:
         plant.send(line, 0, RECEIVED_US)
-    published = [each for each in plant.lanes.arrived if not each.topic.startswith("ops.")]
+    published = [each for each in plant.partition_queues.arrived if not each.topic.startswith("ops.")]
     assert len(published) == len(DATA_FRAMES)
     rest = [line for line, frame in zip(LINES, FRAMES, strict=True) if frame not in DATA_FRAMES]
-    assert [letter["payload"] for letter in plant.lanes.dead_letters] == rest
-    assert {letter["reason"] for letter in plant.lanes.dead_letters} == {"ERROR_FRAME", "UNKNOWN_STREAM"}
+    assert [letter["payload"] for letter in plant.partition_queues.dead_letters] == rest
+    assert {letter["reason"] for letter in plant.partition_queues.dead_letters} == {"ERROR_FRAME", "UNKNOWN_STREAM"}
 
 
 @pytest.mark.parametrize("stream", [name for name in STREAMS if name.startswith("account.")])
@@ -53,7 +53,7 @@ def test_a_stream_that_nobody_asked_for_is_a_dead_letter(stream: str) -> None:
     line = next(line for line in LINES if stream.encode() in line)
     plant = Plant(PUBLIC)
     plant.send(line, 0, RECEIVED_US)
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert (letter["reason"], letter["origin"], letter["payload"]) == ("UNKNOWN_STREAM", stream, line)
     assert (letter["source"], letter["service"], letter["received_time"]) == ("WEBSOCKET", SERVICE, RECEIVED_US)
     assert plant.router.unroutable == 1
@@ -64,7 +64,7 @@ def test_an_error_frame_is_reported_and_handed_on(code: int, message: str) -> No
     line = next(line for line in LINES if str(code).encode() in line)
     plant = Plant(PUBLIC)
     plant.send(line, 3, RECEIVED_US)
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert (letter["reason"], letter["payload"]) == ("ERROR_FRAME", line)
     assert str(code) in letter["detail"]
     assert message in letter["detail"]
@@ -76,7 +76,7 @@ def test_an_error_frame_is_reported_and_handed_on(code: int, message: str) -> No
 def test_error_frames_of_other_shapes_are_reported_all_the_same(body: Any) -> None:
     plant = Plant(PUBLIC)
     plant.send({"id": None, "error": body})
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert letter["reason"] == "ERROR_FRAME"
     [(_, code, _)] = plant.error_frames
     assert code == (4002 if isinstance(body, dict) and "code" in body else 0)
@@ -131,7 +131,7 @@ def test_a_field_that_must_be_there_and_is_not_makes_a_dead_letter(frame: dict[s
     less = {"stream": frame["stream"], "data": {name: item for name, item in frame["data"].items() if name != gone}}
     plant = Plant([frame["stream"]])
     plant.send(less)
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert letter["reason"] == "UNPARSABLE"
     assert f"`{gone}`" in letter["detail"]
     assert json.loads(letter["payload"]) == less
@@ -150,8 +150,8 @@ def test_fields_not_known_yet_cost_nothing(frame: dict[str, Any], new: dict[str,
     )
     assert record == expected(frame)
     channel = split_stream(frame["stream"])[0].channel
-    [family] = [family for family in FAMILIES if family.channel == channel]
-    assert family.unknown_fields()
+    [spec] = [spec for spec in STREAM_SPECS if spec.channel == channel]
+    assert spec.unknown_fields()
 
 
 @fewer

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.feed.reports import MAX_PAYLOAD_BYTES
+from backpack_streams.publishing.reports import MAX_PAYLOAD_BYTES
 from unit.feed.captured_frames import PUBLIC, fewer, frames
-from unit.feed.recorded_lanes import Plant, depth_frame, trade_frame
+from unit.feed.recorded_queues import Plant, depth_frame, trade_frame
 
 FORTY_DIGITS = "1234567890" * 4
 
@@ -24,11 +24,13 @@ def test_a_price_that_does_not_fit_is_a_dead_letter_and_a_gap_and_the_stream_goe
     plant.send(bad, 0, 2)
     plant.send(depth_frame(3, 3, 3000), 0, 3)
     plant.send(depth_frame(4, 4, 4000), 0, 4)
-    assert [row["last_update_id"] for row in plant.lanes.of("market.depth")] == [1, 3, 4]
-    [letter] = plant.lanes.dead_letters
+    assert [row["last_update_id"] for row in plant.partition_queues.of("market.depth")] == [1, 3, 4]
+    [letter] = plant.partition_queues.dead_letters
     assert (letter["reason"], letter["origin"], letter["symbol"]) == ("VALUE_DOES_NOT_FIT", "depth.X", "X")
     assert (letter["payload"], letter["payload_truncated"], letter["received_time"]) == (bad, False, 2)
-    assert [(gap["reason"], gap["last_id"], gap["next_id"], gap["lost_records"]) for gap in plant.lanes.gaps[1:]] == [
+    assert [
+        (gap["reason"], gap["last_id"], gap["next_id"], gap["lost_records"]) for gap in plant.partition_queues.gaps[1:]
+    ] == [
         ("UNREADABLE_FRAME", 1, None, 1),
         ("SEQUENCE_BREAK", 1, 3, None),
     ]
@@ -39,8 +41,8 @@ def test_a_trade_that_does_not_fit_leaves_a_gap_too() -> None:
     plant.send(trade_frame(1, 1))
     plant.send({"stream": "trade.X", "data": trade_frame(2, 2)["data"] | {"p": FORTY_DIGITS}})
     plant.send(trade_frame(3, 3))
-    assert [row["trade_id"] for row in plant.lanes.of("market.trade")] == [1, 3]
-    assert [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.lanes.gaps] == [
+    assert [row["trade_id"] for row in plant.partition_queues.of("market.trade")] == [1, 3]
+    assert [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.partition_queues.gaps] == [
         ("STREAM_START", None, 1),
         ("UNREADABLE_FRAME", 1, None),
         ("SEQUENCE_BREAK", 1, 3),
@@ -51,9 +53,9 @@ def test_a_ticker_that_does_not_fit_is_a_dead_letter_alone() -> None:
     plant = Plant(["ticker.X"])
     plant.send({"stream": "ticker.X", "data": {"E": 1, "s": "X", "c": FORTY_DIGITS}})
     plant.send({"stream": "ticker.X", "data": {"E": 2, "s": "X", "c": "1"}})
-    assert len(plant.lanes.of("market.ticker")) == 1
-    assert [letter["reason"] for letter in plant.lanes.dead_letters] == ["VALUE_DOES_NOT_FIT"]
-    assert plant.lanes.gaps == []
+    assert len(plant.partition_queues.of("market.ticker")) == 1
+    assert [letter["reason"] for letter in plant.partition_queues.dead_letters] == ["VALUE_DOES_NOT_FIT"]
+    assert plant.partition_queues.gaps == []
 
 
 NO_MESSAGES = [
@@ -70,7 +72,7 @@ NO_MESSAGES = [
 def test_what_is_no_json_is_a_dead_letter(payload: bytes) -> None:
     plant = Plant(["depth.X"])
     plant.send(payload, 0, 7)
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert (letter["reason"], letter["payload"]) == ("UNPARSABLE", payload)
 
 
@@ -78,7 +80,7 @@ def test_what_is_no_json_is_a_dead_letter(payload: bytes) -> None:
 def test_json_that_names_no_stream_is_a_dead_letter(payload: bytes) -> None:
     plant = Plant(["depth.X"])
     plant.send(payload)
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert (letter["reason"], letter["payload"], letter["origin"]) == ("UNKNOWN_STREAM", payload, "")
 
 
@@ -86,9 +88,9 @@ def test_json_that_names_no_stream_is_a_dead_letter(payload: bytes) -> None:
 def test_a_message_without_its_data_is_a_dead_letter_and_a_gap(data: str) -> None:
     plant = Plant(["depth.X"])
     plant.send(f'{{"stream":"depth.X"{data}}}'.encode())
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert (letter["reason"], letter["origin"]) == ("UNPARSABLE", "depth.X")
-    assert [gap["reason"] for gap in plant.lanes.gaps] == ["UNREADABLE_FRAME"]
+    assert [gap["reason"] for gap in plant.partition_queues.gaps] == ["UNREADABLE_FRAME"]
 
 
 @pytest.mark.parametrize("text", ["\\ud800", "\\udfff x", "\\u0000"])
@@ -108,12 +110,12 @@ def test_text_that_utf_8_cannot_carry_stops_nothing(shape: str, text: str) -> No
     payload = (shape % text).encode()
     plant.send(payload)
     plant.send(depth_frame(2, 2, 2))
-    assert plant.lanes.of("market.depth")[-1]["symbol"] == "X"
-    published = plant.lanes.of("perp.liquidation") or len(plant.lanes.of("market.depth")) == 2
-    assert published or [letter["payload"] for letter in plant.lanes.dead_letters] == [payload]
+    assert plant.partition_queues.of("market.depth")[-1]["symbol"] == "X"
+    published = plant.partition_queues.of("perp.liquidation") or len(plant.partition_queues.of("market.depth")) == 2
+    assert published or [letter["payload"] for letter in plant.partition_queues.dead_letters] == [payload]
 
 
-@pytest.mark.parametrize("links", [1, 2])
+@pytest.mark.parametrize("sockets", [1, 2])
 @pytest.mark.parametrize(
     "data",
     [
@@ -125,22 +127,24 @@ def test_text_that_utf_8_cannot_carry_stops_nothing(shape: str, text: str) -> No
         {"U": 9, "u": 3},
     ],
 )
-def test_numbers_beyond_64_bits_and_ids_that_make_no_sense_stop_nothing(data: dict[str, Any], links: int) -> None:
-    plant = Plant(["depth.X"], links)
+def test_numbers_beyond_64_bits_and_ids_that_make_no_sense_stop_nothing(data: dict[str, Any], sockets: int) -> None:
+    plant = Plant(["depth.X"], sockets)
     plant.send(depth_frame(1, 1, 1_000_000), 0, 1_000_000)
     bad = json.dumps(depth_frame(2, 2, 2_000_000, **data)).encode()
     plant.send(bad, 0, 2_000_000)
     plant.send(depth_frame(3, 3, 3_000_000), 0, 3_000_000)
     plant.tick(9.0)
-    assert [row["last_update_id"] for row in plant.lanes.of("market.depth")] == [1, 3]
-    assert [letter["payload"] for letter in plant.lanes.dead_letters] == [bad]
-    assert ("SEQUENCE_BREAK", 1, 3) in [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.lanes.gaps]
+    assert [row["last_update_id"] for row in plant.partition_queues.of("market.depth")] == [1, 3]
+    assert [letter["payload"] for letter in plant.partition_queues.dead_letters] == [bad]
+    assert ("SEQUENCE_BREAK", 1, 3) in [
+        (gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.partition_queues.gaps
+    ]
 
 
 def test_a_payload_too_long_for_a_record_is_cut_and_says_so() -> None:
     plant = Plant([])
     plant.send(b"x" * (MAX_PAYLOAD_BYTES + 1))
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert letter["payload"] == b"x" * MAX_PAYLOAD_BYTES
     assert letter["payload_truncated"] is True
 
@@ -169,11 +173,11 @@ odd_frames = st.one_of(
 
 @fewer
 @given(st.lists(odd_frames, max_size=4), st.integers(1, 2))
-def test_whatever_comes_is_published_or_a_duplicate_or_on_record(payloads: list[bytes], links: int) -> None:
-    plant = Plant(PUBLIC, links)
+def test_whatever_comes_is_published_or_a_duplicate_or_on_record(payloads: list[bytes], sockets: int) -> None:
+    plant = Plant(PUBLIC, sockets)
     for place, payload in enumerate(payloads):
-        plant.send(payload, place % links, 1000 + place)
+        plant.send(payload, place % sockets, 1000 + place)
     plant.tick(1000.0)
-    published = sum(1 for each in plant.lanes.arrived if not each.topic.startswith("ops."))
+    published = sum(1 for each in plant.partition_queues.arrived if not each.topic.startswith("ops."))
     duplicates = sum(plant.router.totals("duplicates").values())
-    assert published + duplicates + len(plant.lanes.dead_letters) == len(payloads)
+    assert published + duplicates + len(plant.partition_queues.dead_letters) == len(payloads)

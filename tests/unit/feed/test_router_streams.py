@@ -6,7 +6,7 @@ import pytest
 
 from backpack_streams.bus.topics import topic
 from unit.feed.captured_frames import RECEIVED_US
-from unit.feed.recorded_lanes import FAMILIES, Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
+from unit.feed.recorded_queues import STREAM_SPECS, Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
 
 
 def test_streams_are_wanted_by_name_and_dropped_when_they_are_not() -> None:
@@ -17,11 +17,11 @@ def test_streams_are_wanted_by_name_and_dropped_when_they_are_not() -> None:
     ]
     assert plant.feed("kline.1m.AAPL.US_USDC_PERP").symbol == "AAPL.US_USDC_PERP"
     plant.send(depth_frame(1, 1, 1))
-    assert plant.lanes.dead_letters == [], "what was on its way when it was dropped is nobody's fault"
+    assert plant.partition_queues.dead_letters == [], "what was on its way when it was dropped is nobody's fault"
     assert (plant.router.unwanted, unwanted) == (1, ["depth.X"])
     plant.send(depth_frame(1, 1, 1, "depth.Y"))
-    assert [letter["reason"] for letter in plant.lanes.dead_letters] == ["UNKNOWN_STREAM"]
-    assert plant.lanes.dead_letters[0]["symbol"] == "Y"
+    assert [letter["reason"] for letter in plant.partition_queues.dead_letters] == ["UNKNOWN_STREAM"]
+    assert plant.partition_queues.dead_letters[0]["symbol"] == "Y"
     assert unwanted == ["depth.X"]
 
 
@@ -35,11 +35,13 @@ def test_a_stream_that_is_wanted_again_goes_on_with_what_it_missed_on_record() -
     plant.cover(0, "depth.X", at=99.0)
     plant.send(depth_frame(7, 7, 7))
     plant.tick(120.0)
-    assert [row["last_update_id"] for row in plant.lanes.of("market.depth")] == [1, 7]
-    [gap] = plant.lanes.gaps[1:]
+    assert [row["last_update_id"] for row in plant.partition_queues.of("market.depth")] == [1, 7]
+    [gap] = plant.partition_queues.gaps[1:]
     assert (gap["reason"], gap["last_id"], gap["next_id"]) == ("NOT_SUBSCRIBED", 1, 7)
     assert gap["last_time"] == 10_000_000
-    assert [row["status"] for row in plant.lanes.statuses] == ["LIVE", "LIVE"], "it is news that it delivers again"
+    assert [row["status"] for row in plant.partition_queues.statuses] == ["LIVE", "LIVE"], (
+        "it is news that it delivers again"
+    )
 
 
 def test_what_came_before_a_stream_was_dropped_tells_nothing_of_the_time_until_it_is_wanted_again() -> None:
@@ -47,13 +49,13 @@ def test_what_came_before_a_stream_was_dropped_tells_nothing_of_the_time_until_i
     plant = Plant(["depth.X", "bookTicker.X"])
     plant.send(depth_frame(1, 1, 1))
     plant.uncover(0, "depth.X", through=1.0)
-    plant.send(depth_frame(2, 2, 2), link=1)
+    plant.send(depth_frame(2, 2, 2), socket=1)
     plant.want(["bookTicker.X"])
     plant.want(["bookTicker.X", "depth.X"])
     plant.cover(1, "depth.X", at=99.0)
     plant.tick(100.0)
     plant.tick(120.0)
-    assert [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.lanes.gaps[1:]] == [
+    assert [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.partition_queues.gaps[1:]] == [
         ("DISCONNECTED", 2, None)
     ]
 
@@ -61,25 +63,27 @@ def test_what_came_before_a_stream_was_dropped_tells_nothing_of_the_time_until_i
 def test_a_stream_that_is_dropped_tells_what_it_lost_before() -> None:
     plant = Plant(["depth.X", "trade.X"])
     plant.send(depth_frame(1, 1, 1))
-    plant.lanes.room = False
+    plant.partition_queues.room = False
     plant.send(depth_frame(2, 2, 2))
     plant.want(["trade.X"])
     assert plant.router.owes_reports()
-    plant.lanes.room = True
+    plant.partition_queues.room = True
     plant.tick(1.0)
-    assert [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.lanes.gaps[1:]] == [("BUFFER_FULL", 1, 3)]
+    assert [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.partition_queues.gaps[1:]] == [
+        ("BUFFER_FULL", 1, 3)
+    ]
     assert not plant.router.owes_reports()
 
 
 def test_what_a_dropped_stream_held_goes_out() -> None:
-    plant = Plant(["depth.X", "trade.X"], links=2)
+    plant = Plant(["depth.X", "trade.X"], sockets=2)
     plant.send(depth_frame(1, 1, 1))
     plant.tick(1.0)
     plant.send(depth_frame(3, 3, 3))
     plant.want(["trade.X"])
     assert plant.router.held_since() is not None
     plant.tick(2.0)
-    assert [row["last_update_id"] for row in plant.lanes.of("market.depth")] == [1, 3]
+    assert [row["last_update_id"] for row in plant.partition_queues.of("market.depth")] == [1, 3]
     assert plant.router.held_since() is None
 
 
@@ -95,10 +99,10 @@ def test_what_a_dropped_stream_held_goes_out() -> None:
 def test_a_message_about_another_market_is_a_dead_letter(frame: dict[str, Any]) -> None:
     plant = Plant([frame["stream"]])
     plant.send(frame)
-    [letter] = plant.lanes.dead_letters
+    [letter] = plant.partition_queues.dead_letters
     assert (letter["reason"], letter["origin"]) == ("UNPARSABLE", frame["stream"])
     assert "'Y'" in letter["detail"]
-    assert all(each.topic.startswith("ops.") for each in plant.lanes.arrived)
+    assert all(each.topic.startswith("ops.") for each in plant.partition_queues.arrived)
 
 
 def test_what_is_wanted_again_keeps_its_place() -> None:
@@ -106,7 +110,7 @@ def test_what_is_wanted_again_keeps_its_place() -> None:
     plant.send(depth_frame(1, 1, 1))
     assert plant.router.want(["depth.X"]) == []
     plant.send(depth_frame(2, 2, 2))
-    assert [gap["reason"] for gap in plant.lanes.gaps] == ["STREAM_START"]
+    assert [gap["reason"] for gap in plant.partition_queues.gaps] == ["STREAM_START"]
 
 
 def test_counts_outlive_the_streams_they_came_from() -> None:
@@ -121,16 +125,16 @@ def test_counts_outlive_the_streams_they_came_from() -> None:
 
 
 def test_every_family_s_topics_carry_its_record() -> None:
-    for family in FAMILIES:
-        for name in family.topics.values():
-            assert topic(name).record == family.record
+    for spec in STREAM_SPECS:
+        for name in spec.topics.values():
+            assert topic(name).record == spec.record
 
 
 def test_a_stock_price_is_keyed_by_its_ticker_and_stamped_with_the_provider_s_time() -> None:
     plant = Plant(["stockPrice.BRK.B"])
     quote = {"symbol": "BRK.B", "bid": "1", "ask": "2", "mid": "1.5", "timestamp": 1790134357267, "session": "X"}
     plant.send({"stream": "stockPrice.BRK.B", "data": quote}, 0, RECEIVED_US)
-    [arrived] = [each for each in plant.lanes.arrived if each.topic == "market.stock_price"]
+    [arrived] = [each for each in plant.partition_queues.arrived if each.topic == "market.stock_price"]
     assert (arrived.key, arrived.timestamp_ms) == (b"BRK.B", 1790134357267)
 
 
@@ -138,9 +142,9 @@ def test_of_a_stream_of_all_markets_only_what_is_ours_is_published() -> None:
     plant = Plant(["liquidation"], carries=lambda symbol: symbol == "A")
     for symbol in ("B", "A", "C", "A"):
         plant.send(liquidation_frame(5, symbol), 0, 6)
-    assert [row["symbol"] for row in plant.lanes.of("perp.liquidation")] == ["A", "A"]
+    assert [row["symbol"] for row in plant.partition_queues.of("perp.liquidation")] == ["A", "A"]
     assert plant.router.totals("frames")["liquidation"] == 4
-    assert plant.lanes.dead_letters == []
+    assert plant.partition_queues.dead_letters == []
 
 
 def test_a_stream_that_was_refused_and_delivers_again_is_live_again() -> None:
@@ -153,8 +157,8 @@ def test_a_stream_that_was_refused_and_delivers_again_is_live_again() -> None:
     for number in (3, 4):
         plant.send(depth_frame(number, number, number))
         plant.send(ticker_frame(number, number))
-    assert [row["stream"] for row in plant.lanes.statuses] == ["depth.X", "bookTicker.X"] * 2
-    assert {row["status"] for row in plant.lanes.statuses} == {"LIVE"}
+    assert [row["stream"] for row in plant.partition_queues.statuses] == ["depth.X", "bookTicker.X"] * 2
+    assert {row["status"] for row in plant.partition_queues.statuses} == {"LIVE"}
 
 
 def test_streams_that_are_refused_after_a_reconnect_are_uncovered_until_they_are_a_gap() -> None:
@@ -164,7 +168,7 @@ def test_streams_that_are_refused_after_a_reconnect_are_uncovered_until_they_are
     plant.send(trade_frame(7, 1))
     plant.send(liquidation_frame(1))
     plant.tick(2.0)
-    plant.lanes.arrived.clear()
+    plant.partition_queues.arrived.clear()
     plant.uncover(0)
     for stream in streams:  # another socket is up, and its subscriptions are refused for 15 minutes
         plant.coverage.refused(stream)
@@ -172,12 +176,13 @@ def test_streams_that_are_refused_after_a_reconnect_are_uncovered_until_they_are
     plant.tick(900.0)
     assert plant.coverage.uncovered() == set(streams)
     assert all(interval.until == 2_000_000 for interval, _ in plant.coverage.statement())
-    assert plant.lanes.gaps == [], "while it lasts the watermarks tell"
+    assert plant.partition_queues.gaps == [], "while it lasts the watermarks tell"
     plant.cover(1, at=901.0)
     plant.tick(902.0)
     plant.tick(910.0)
     gaps = {
-        gap["stream"]: (gap["reason"], gap["last_id"], gap["last_time"], gap["next_time"]) for gap in plant.lanes.gaps
+        gap["stream"]: (gap["reason"], gap["last_id"], gap["last_time"], gap["next_time"])
+        for gap in plant.partition_queues.gaps
     }
     times = 2_000_000, 901_000_000
     assert gaps == {
@@ -192,7 +197,7 @@ def test_a_new_socket_whose_subscriptions_come_after_the_old_one_went_leaves_a_g
     plant = Plant(["depth.X", "liquidation"])
     plant.send(depth_frame(10, 10, 1))
     plant.tick(2.0)
-    plant.lanes.arrived.clear()
+    plant.partition_queues.arrived.clear()
     plant.prove(1)
     plant.uncover(0)
     plant.prove(1, at=12.0)
@@ -200,7 +205,9 @@ def test_a_new_socket_whose_subscriptions_come_after_the_old_one_went_leaves_a_g
     plant.cover(1)
     plant.tick(12.0)
     plant.tick(20.0)
-    assert [(gap["stream"], gap["reason"], gap["last_time"], gap["next_time"]) for gap in plant.lanes.gaps] == [
+    assert [
+        (gap["stream"], gap["reason"], gap["last_time"], gap["next_time"]) for gap in plant.partition_queues.gaps
+    ] == [
         ("liquidation", "DISCONNECTED", 2_000_000, 12_000_000),
         ("depth.X", "DISCONNECTED", 2_000_000, 12_000_000),
     ]
@@ -210,7 +217,7 @@ def test_text_that_is_no_json_is_an_error_without_a_code() -> None:
     """What is in front of the exchange may answer in its place; whoever subscribed has to know that nobody took that."""
     plant = Plant(["depth.X"])
     plant.send(b"Bad gateway", 3)
-    [(link, code, message)] = plant.error_frames
-    assert (link, code) == (3, 0)
+    [(socket, code, message)] = plant.error_frames
+    assert (socket, code) == (3, 0)
     assert "Bad gateway" in message
-    assert [letter["reason"] for letter in plant.lanes.dead_letters] == ["UNPARSABLE"]
+    assert [letter["reason"] for letter in plant.partition_queues.dead_letters] == ["UNPARSABLE"]

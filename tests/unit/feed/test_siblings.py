@@ -4,7 +4,7 @@ from typing import Any
 
 from backpack_streams.exchange.session_actions import StreamsInactive
 from backpack_streams.feed.siblings import GRACE_SECONDS, Siblings
-from unit.feed.recorded_lanes import Plant, depth_frame, ticker_frame, trade_frame
+from unit.feed.recorded_queues import Plant, depth_frame, ticker_frame, trade_frame
 
 SECOND = 1_000_000
 DEPTH, BOOK, TRADE, TICKER = "depth.X", "bookTicker.X", "trade.X", "ticker.X"

@@ -19,8 +19,8 @@ class Taken:
     def __init__(self) -> None:
         self.all: list[str] = []
 
-    def frame(self, link: int, payload: bytes, received_us: int) -> None:
-        self.all.append(f"{link} {payload.decode()} {received_us}")
+    def frame(self, socket: int, payload: bytes, received_us: int) -> None:
+        self.all.append(f"{socket} {payload.decode()} {received_us}")
 
     def gap(self, gap: Break) -> None:
         self.all.append(gap.stream)

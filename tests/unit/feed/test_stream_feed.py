@@ -4,7 +4,7 @@ import pytest
 
 from backpack_streams.feed.chained_feed import RESUMED_SECONDS
 from unit.feed.chained_plants import SECOND, bring, chained, depth_ids, gaps
-from unit.feed.recorded_lanes import (
+from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
     liquidation_frame,
@@ -13,7 +13,7 @@ from unit.feed.recorded_lanes import (
 )
 
 
-def test_the_first_message_of_a_book_s_stream_asks_for_a_seed() -> None:
+def test_the_first_message_of_a_book_s_stream_asks_for_a_snapshot() -> None:
     plant = chained(7, 8)
     assert gaps(plant) == [("STREAM_START", None, 7)]
     assert depth_ids(plant) == [(7, 7), (8, 8)]
@@ -32,7 +32,7 @@ CHAINED = ["depth.X", "depth.200ms.X", "trade.X"]
 
 def unknown(streams: list[str]) -> Plant:
     """Streams that nobody has ever covered, until second 5."""
-    plant = Plant(streams, links=0)
+    plant = Plant(streams, sockets=0)
     plant.coverage.resume({})
     plant.cover(0, at=5.0)
     return plant
@@ -44,7 +44,7 @@ def test_the_first_coverage_of_every_stream_is_on_record(stream: str) -> None:
     plant.send(FIRST_FRAMES[stream], 0, 6 * SECOND)
     plant.tick(20.0)
     assert gaps(plant) == [("STREAM_START", None, 7 if stream in CHAINED else None)]
-    assert plant.lanes.gaps[0]["last_time"] is None
+    assert plant.partition_queues.gaps[0]["last_time"] is None
     assert plant.feed(stream).published == 1
 
 
@@ -56,19 +56,19 @@ def test_the_first_coverage_of_a_market_that_says_nothing_is_on_record_too(strea
     plant.tick(5.0 + RESUMED_SECONDS)
     plant.tick(20.0)
     assert gaps(plant) == [("STREAM_START", None, None)]
-    assert plant.lanes.gaps[0]["next_time"] == 5 * SECOND
+    assert plant.partition_queues.gaps[0]["next_time"] == 5 * SECOND
 
 
-@pytest.mark.parametrize("links", [1, 2])
-def test_a_restart_that_missed_nothing_records_no_gap(links: int) -> None:
-    plant = chained(6, 7, links=links, resumed=5)
+@pytest.mark.parametrize("sockets", [1, 2])
+def test_a_restart_that_missed_nothing_records_no_gap(sockets: int) -> None:
+    plant = chained(6, 7, sockets=sockets, resumed=5)
     assert depth_ids(plant) == [(6, 6), (7, 7)]
     assert gaps(plant) == []
 
 
-@pytest.mark.parametrize("links", [1, 2])
-def test_a_restart_repeats_nothing_that_the_topic_holds(links: int) -> None:
-    plant = chained(3, 4, 5, 6, 7, links=links, resumed=5)
+@pytest.mark.parametrize("sockets", [1, 2])
+def test_a_restart_repeats_nothing_that_the_topic_holds(sockets: int) -> None:
+    plant = chained(3, 4, 5, 6, 7, sockets=sockets, resumed=5)
     assert depth_ids(plant) == [(6, 6), (7, 7)]
     assert gaps(plant) == []
     assert plant.feed("depth.X").duplicates == 3
@@ -78,20 +78,23 @@ def test_a_restart_that_missed_something_says_what() -> None:
     plant = chained(9, 10, resumed=5)
     assert depth_ids(plant) == [(9, 9), (10, 10)]
     assert gaps(plant) == [("RESTART", 5, 9)]
-    assert plant.lanes.gaps[0]["last_time"] == 5 * SECOND
+    assert plant.partition_queues.gaps[0]["last_time"] == 5 * SECOND
 
 
 def test_a_restart_after_which_the_market_says_nothing_is_on_record() -> None:
     plant = chained(resumed=5)
     plant.tick(8.0 + RESUMED_SECONDS)
     assert gaps(plant) == [("RESTART", 5, None)]
-    assert (plant.lanes.gaps[0]["last_time"], plant.lanes.gaps[0]["next_time"]) == (5 * SECOND, 8 * SECOND)
+    assert (plant.partition_queues.gaps[0]["last_time"], plant.partition_queues.gaps[0]["next_time"]) == (
+        5 * SECOND,
+        8 * SECOND,
+    )
 
 
 def test_a_restart_that_missed_something_waits_for_the_other_socket_first() -> None:
-    plant = chained(9, links=2, resumed=5)
+    plant = chained(9, sockets=2, resumed=5)
     assert depth_ids(plant) == []
-    bring(plant, 6, 7, 8, link=1)
+    bring(plant, 6, 7, 8, socket=1)
     assert depth_ids(plant) == [(6, 6), (7, 7), (8, 8), (9, 9)]
     assert gaps(plant) == []
 
@@ -120,7 +123,7 @@ def test_a_stream_is_live_once_it_delivers() -> None:
     bring(plant, 1, 2)
     plant.send(ticker_frame(1, 1), 0, 77)
     plant.send(ticker_frame(2, 2), 0, 78)
-    assert [(row["stream"], row["status"], row["changed_time"]) for row in plant.lanes.statuses] == [
+    assert [(row["stream"], row["status"], row["changed_time"]) for row in plant.partition_queues.statuses] == [
         ("depth.X", "LIVE", SECOND),
         ("bookTicker.X", "LIVE", 77),
     ]
@@ -130,5 +133,5 @@ def test_the_kafka_timestamp_is_the_engine_time_or_else_the_event_time() -> None
     plant = Plant(["depth.X"])
     plant.send(depth_frame(1, 1, 5_500, E=9_000), 0, 77_000)
     plant.send(depth_frame(2, 2, 0, T=None, E=6_999), 0, 77_000)
-    times = [each.timestamp_ms for each in plant.lanes.arrived if each.topic == "market.depth"]
+    times = [each.timestamp_ms for each in plant.partition_queues.arrived if each.topic == "market.depth"]
     assert times == [5, 6]

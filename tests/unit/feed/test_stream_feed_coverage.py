@@ -6,7 +6,7 @@ from backpack_streams.exchange.session_actions import StreamsActive
 from backpack_streams.feed.chained_feed import RESUMED_SECONDS
 from backpack_streams.feed.coverage import Moment
 from unit.feed.chained_plants import SECOND, bring, depth_ids, gaps
-from unit.feed.recorded_lanes import (
+from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
     trade_frame,
@@ -17,19 +17,19 @@ def outage(stream: str = "depth.X", cause: str = "DISCONNECTED") -> Plant:
     """A stream that has brought the ids 1 to 9, and was covered by nobody from second 2 until second 60."""
     plant = Plant([stream])
     plant.send(depth_frame(1, 9, SECOND) if stream == "depth.X" else trade_frame(9, SECOND), 0, SECOND)
-    plant.lanes.arrived.clear()
+    plant.partition_queues.arrived.clear()
     plant.tick(2.0)
     plant.uncover(0, cause=cause)
     plant.tick(30.0)
-    assert plant.lanes.gaps == []
+    assert plant.partition_queues.gaps == []
     plant.cover(1, at=60.0)
     return plant
 
 
-def tell(plant: Plant, trade_id: int, link: int = 1) -> None:
+def tell(plant: Plant, trade_id: int, socket: int = 1) -> None:
     [stream] = plant.router.feeds
     at = trade_id * SECOND if trade_id > 9 else SECOND
-    plant.send(depth_frame(trade_id, trade_id, at) if stream == "depth.X" else trade_frame(trade_id, at), link, at)
+    plant.send(depth_frame(trade_id, trade_id, at) if stream == "depth.X" else trade_frame(trade_id, at), socket, at)
 
 
 def ticks(plant: Plant) -> None:
@@ -52,7 +52,7 @@ def test_the_first_message_after_it_tells_what_was_missed_and_why(stream: str, c
     tell(plant, 15)
     ticks(plant)
     assert gaps(plant) == [(reason, 9, 15)]
-    assert plant.lanes.gaps[0]["last_time"] == 2 * SECOND
+    assert plant.partition_queues.gaps[0]["last_time"] == 2 * SECOND
 
 
 @pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
@@ -74,7 +74,7 @@ def test_a_market_that_says_nothing_after_it_is_a_gap_from_the_last_id_on(stream
         "it is not on record what it cost"
     )
     ticks(plant)
-    [gap] = plant.lanes.gaps
+    [gap] = plant.partition_queues.gaps
     assert gaps(plant) == [("DISCONNECTED", 9, None)]
     assert (gap["last_time"], gap["next_time"]) == (2 * SECOND, 60 * SECOND)
     assert plant.coverage.statement()[0][0] == (60 * SECOND, None, True, None)
@@ -82,7 +82,7 @@ def test_a_market_that_says_nothing_after_it_is_a_gap_from_the_last_id_on(stream
 
 def test_a_message_of_another_socket_does_not_tell() -> None:
     plant = outage()
-    tell(plant, 10, link=7)
+    tell(plant, 10, socket=7)
     ticks(plant)
     assert gaps(plant) == [("DISCONNECTED", 10, None)]
 
@@ -91,16 +91,16 @@ def test_two_breaks_without_a_message_between_them_are_one() -> None:
     plant = outage()
     plant.uncover(1, cause="REFUSED")
     plant.cover(2, at=61.0)
-    tell(plant, 15, link=2)
+    tell(plant, 15, socket=2)
     ticks(plant)
     assert gaps(plant) == [("DISCONNECTED", 9, 15)]
-    assert plant.lanes.gaps[0]["last_time"] == 2 * SECOND
+    assert plant.partition_queues.gaps[0]["last_time"] == 2 * SECOND
 
 
 def test_what_a_new_socket_brought_before_it_was_confirmed_has_told() -> None:
     plant = outage()
     plant.uncover(1)
-    tell(plant, 15, link=2)
+    tell(plant, 15, socket=2)
     plant.cover(2, at=61.0)
     ticks(plant)
     assert gaps(plant) == [("DISCONNECTED", 9, 15)], "once"
@@ -130,7 +130,7 @@ def test_a_hole_while_nobody_covers_the_stream_has_the_reason_for_that() -> None
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_step_of_the_wall_clock_changes_nothing_but_recorded_times(hours: int) -> None:
-    plant = Plant(["depth.X"], links=2)
+    plant = Plant(["depth.X"], sockets=2)
     bring(plant, 1, 3)  # 2 is lost: 3 waits for the other socket
     step_us = hours * 3600 * SECOND
     for number in range(4, 300):
@@ -152,4 +152,6 @@ def test_a_step_of_the_wall_clock_while_nobody_covers_the_stream_hides_nothing(h
     plant.router.on_tick(60.0 + RESUMED_SECONDS, step.us)
     assert gaps(plant)[1:] == [("DISCONNECTED", 1, None)]
     bounds = 2 * SECOND + min(hours, 0) * 3600 * SECOND, max(step.us, 60 * SECOND)
-    assert (plant.lanes.gaps[1]["last_time"], plant.lanes.gaps[1]["next_time"]) == bounds, "by whichever clock"
+    assert (plant.partition_queues.gaps[1]["last_time"], plant.partition_queues.gaps[1]["next_time"]) == bounds, (
+        "by whichever clock"
+    )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from backpack_streams.feed import sequence
 from backpack_streams.feed.sequence import HOLD_SECONDS
 from unit.feed.chained_plants import SECOND, bring, chained, depth_ids, gaps, trade_ids
-from unit.feed.recorded_lanes import (
+from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
     liquidation_frame,
@@ -24,11 +24,11 @@ def test_a_hole_on_the_only_socket_is_on_record_at_once() -> None:
     plant = chained(1, 2, 5)
     assert depth_ids(plant) == [(1, 1), (2, 2), (5, 5)]
     assert gaps(plant) == [("STREAM_START", None, 1), ("SEQUENCE_BREAK", 2, 5)]
-    assert plant.lanes.gaps[1]["detected_time"] == 5 * SECOND
+    assert plant.partition_queues.gaps[1]["detected_time"] == 5 * SECOND
 
 
 def test_a_hole_that_no_other_socket_fills_is_on_record_after_the_hold_time() -> None:
-    plant = chained(1, 2, links=2)
+    plant = chained(1, 2, sockets=2)
     bring(plant, 5)
     plant.tick(HOLD_SECONDS - 0.01)
     assert depth_ids(plant) == [(1, 1), (2, 2)]
@@ -38,14 +38,14 @@ def test_a_hole_that_no_other_socket_fills_is_on_record_after_the_hold_time() ->
 
 
 def test_what_was_held_keeps_the_time_it_was_received() -> None:
-    plant = chained(1, links=2)
+    plant = chained(1, sockets=2)
     bring(plant, 3)
     plant.tick(9.0)
-    assert plant.lanes.of("market.depth")[-1]["received_time"] == 3 * SECOND
+    assert plant.partition_queues.of("market.depth")[-1]["received_time"] == 3 * SECOND
 
 
 def test_when_a_socket_goes_what_was_held_goes_out_before_what_comes() -> None:
-    plant = chained(1, links=2)
+    plant = chained(1, sockets=2)
     bring(plant, 3)
     plant.uncover(1)
     bring(plant, 4)
@@ -54,7 +54,7 @@ def test_when_a_socket_goes_what_was_held_goes_out_before_what_comes() -> None:
 
 
 def test_when_a_socket_goes_a_tick_lets_out_what_was_held() -> None:
-    plant = chained(1, links=2)
+    plant = chained(1, sockets=2)
     bring(plant, 3)
     plant.uncover(1)
     plant.tick(0.01)
@@ -63,7 +63,7 @@ def test_when_a_socket_goes_a_tick_lets_out_what_was_held() -> None:
 
 def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "HELD_AT_MOST", 10)
-    plant = chained(1, links=2)
+    plant = chained(1, sockets=2)
     for each in range(3, 40):
         plant.send(depth_frame(each, each, each * SECOND), 0, SECOND)
     assert depth_ids(plant) == [(1, 1), *((each, each) for each in range(3, 40))]
@@ -73,7 +73,7 @@ def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=40)
 @given(st.permutations(range(2, 9)))
 def test_two_sockets_that_bring_everything_in_any_order_leave_no_gap(order: list[int]) -> None:
-    plant = chained(1, links=2)
+    plant = chained(1, sockets=2)
     for place, each in enumerate(order):
         plant.send(depth_frame(each, each, each * SECOND), place % 2, SECOND + place)
     assert depth_ids(plant) == [(each, each) for each in range(1, 9)]
@@ -81,66 +81,68 @@ def test_two_sockets_that_bring_everything_in_any_order_leave_no_gap(order: list
 
 
 def test_trades_that_another_socket_brings_a_moment_after_the_first_are_not_lost_without_a_word() -> None:
-    plant = Plant(["trade.X"], links=2)
+    plant = Plant(["trade.X"], sockets=2)
     plant.send(trade_frame(10, 10 * SECOND), 0, 10 * SECOND)
     plant.send(trade_frame(9, 9 * SECOND), 1, 10 * SECOND + 1)
     plant.send(trade_frame(10, 10 * SECOND), 1, 10 * SECOND + 2)
     plant.tick(20.0)
-    on_record = {each for gap in plant.lanes.gaps for each in range(gap["last_id"] or 0, gap["next_id"] or 0)}
+    on_record = {
+        each for gap in plant.partition_queues.gaps for each in range(gap["last_id"] or 0, gap["next_id"] or 0)
+    }
     assert 9 in trade_ids(plant) or 9 in on_record
 
 
 @pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
 def test_a_first_message_that_overtook_one_of_another_socket_says_where_the_stream_begins(stream: str) -> None:
     """The break before it was on record already, since nothing had come for a while."""
-    plant = Plant([stream], links=2)
+    plant = Plant([stream], sockets=2)
     plant.tick(10.0)
     assert gaps(plant) == [("STREAM_START", None, None)]
     tell(plant, 12)
-    tell(plant, 11, link=0)
+    tell(plant, 11, socket=0)
     plant.tick(20.0)
     assert gaps(plant)[1:] == [("STREAM_START", None, 12)]
 
 
 def test_a_first_message_of_the_only_socket_follows_on_what_others_covered() -> None:
-    plant = Plant(["trade.X"], links=0)
+    plant = Plant(["trade.X"], sockets=0)
     plant.coverage.resume({"trade.X": None})
     plant.cover(0)
-    tell(plant, 12, link=0)
+    tell(plant, 12, socket=0)
     plant.tick(20.0)
     assert gaps(plant) == []
 
 
 def test_what_had_no_room_is_on_record_to_the_id_once_there_is_room() -> None:
     plant = chained(1, 2)
-    plant.lanes.room = False
+    plant.partition_queues.room = False
     bring(plant, 3, 4, 5)
-    plant.lanes.room = True
+    plant.partition_queues.room = True
     bring(plant, 6)
     assert depth_ids(plant) == [(1, 1), (2, 2), (6, 6)]
     assert gaps(plant)[1:] == [("BUFFER_FULL", 2, 6)]
-    assert plant.lanes.gaps[1]["lost_records"] == 3
+    assert plant.partition_queues.gaps[1]["lost_records"] == 3
 
 
 def test_what_had_no_room_is_on_record_after_a_tick_though_nothing_comes() -> None:
     plant = chained(1, 2)
-    plant.lanes.room = False
+    plant.partition_queues.room = False
     bring(plant, 3, 4)
     plant.tick(5.0)
     assert gaps(plant)[1:] == [("BUFFER_FULL", 2, 5)]
     plant.tick(6.0)
-    assert len(plant.lanes.gaps) == 2
+    assert len(plant.partition_queues.gaps) == 2
 
 
 def test_a_gap_that_had_no_room_either_is_on_record_later() -> None:
     plant = chained(1, 2)
-    plant.lanes.room = plant.lanes.room_for_reports = False
+    plant.partition_queues.room = plant.partition_queues.room_for_reports = False
     bring(plant, 3)
     plant.tick(4.0)
-    plant.lanes.room = plant.lanes.room_for_reports = True
+    plant.partition_queues.room = plant.partition_queues.room_for_reports = True
     bring(plant, 4)
     plant.tick(5.0)
-    missing = {each for gap in plant.lanes.gaps[1:] for each in range(gap["last_id"] + 1, gap["next_id"])}
+    missing = {each for gap in plant.partition_queues.gaps[1:] for each in range(gap["last_id"] + 1, gap["next_id"])}
     assert missing == {3}
 
 
@@ -149,9 +151,9 @@ def test_a_gap_that_had_no_room_either_is_on_record_later() -> None:
 )  # fmt: skip
 def test_streams_without_a_chain_say_how_many_had_no_room(stream: str, frame: Callable[[int, int], Any]) -> None:
     plant = Plant([stream])
-    plant.lanes.room = False
+    plant.partition_queues.room = False
     for each in (1, 2, 3):
         plant.send(ticker_frame(each, each) if stream == "bookTicker.X" else liquidation_frame(each), 0, each)
     plant.tick(4.0)
-    [gap] = plant.lanes.gaps
+    [gap] = plant.partition_queues.gaps
     assert (gap["reason"], gap["lost_records"], gap["last_id"], gap["next_id"]) == ("BUFFER_FULL", 3, None, None)

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from backpack_streams.feed.sequence import HOLD_SECONDS
 from thoroughness import runs
-from unit.feed.recorded_lanes import Plant, depth_frame
+from unit.feed.recorded_queues import Plant, depth_frame
 
 STREAM = "depth.X"
 START_US = 1_000_000_000
@@ -22,7 +22,7 @@ class Frame(NamedTuple):
     time_us: int
 
 
-class TwoLinks(RuleBasedStateMachine):
+class TwoSockets(RuleBasedStateMachine):
     """An exchange, two sockets that lose, repeat and delay, and the producer's side of it."""
 
     def __init__(self) -> None:
@@ -35,14 +35,14 @@ class TwoLinks(RuleBasedStateMachine):
         self.passed_at: dict[Frame, int] = {}
         """When a later frame than this one came first: from then on it was awaited."""
         self.must_arrive: set[Frame] = set()
-        self.plant = Plant([STREAM], links=0)
-        self.links = {0, 1}
+        self.plant = Plant([STREAM], sockets=0)
+        self.sockets = {0, 1}
         self.ticked = START_US
         self.base_id: int | None = None
         self.resumed_id: int | None = None
         self.tick()
-        for link in sorted(self.links):
-            self.plant.cover(link)
+        for socket in sorted(self.sockets):
+            self.plant.cover(socket)
 
     # ---- the exchange and its sockets
 
@@ -73,37 +73,37 @@ class TwoLinks(RuleBasedStateMachine):
     @rule(width=st.integers(1, 3), lost=st.sampled_from([(), (), (), (0,), (1,), (0, 1)]))
     def happen(self, width: int, lost: tuple[int, ...]) -> None:
         frame = self._make(width)
-        for link, queue in enumerate(self.queues):
-            if link not in lost:
+        for socket, queue in enumerate(self.queues):
+            if socket not in lost:
                 queue.append(frame)
 
-    @rule(link=st.integers(0, 1), count=st.integers(1, 4))
-    def deliver(self, link: int, count: int) -> None:
-        for _ in range(min(count, len(self.queues[link]))):
-            frame = self.queues[link].pop(0)
-            self.brought[link].append(frame)
-            self._bring(frame, link)
+    @rule(socket=st.integers(0, 1), count=st.integers(1, 4))
+    def deliver(self, socket: int, count: int) -> None:
+        for _ in range(min(count, len(self.queues[socket]))):
+            frame = self.queues[socket].pop(0)
+            self.brought[socket].append(frame)
+            self._bring(frame, socket)
 
     @precondition(lambda self: self.brought[0] or self.brought[1])
-    @rule(link=st.integers(0, 1), data=st.data())
-    def repeat(self, link: int, data: st.DataObject) -> None:
-        if self.brought[link]:
-            self._bring(data.draw(st.sampled_from(self.brought[link])), link)
+    @rule(socket=st.integers(0, 1), data=st.data())
+    def repeat(self, socket: int, data: st.DataObject) -> None:
+        if self.brought[socket]:
+            self._bring(data.draw(st.sampled_from(self.brought[socket])), socket)
 
-    def _bring(self, frame: Frame, link: int) -> None:
+    def _bring(self, frame: Frame, socket: int) -> None:
         self.now += 10
         if self.base_id is None or (self.resumed_id is None and not self._published()):
             self.base_id = min(frame.first_id, self.base_id or frame.first_id)
         # Waits are measured from tick to tick.
         in_time = self.ticked - self.passed_at.get(frame, self.ticked) < HOLD_US
-        if frame.first_id >= self.base_id and in_time and len(self.links) == 2 and self.plant.lanes.room:
+        if frame.first_id >= self.base_id and in_time and len(self.sockets) == 2 and self.plant.partition_queues.room:
             self.must_arrive.add(frame)
         # Where fewer than two sockets are there nobody waits: what is missing is on record at once.
-        passed_at = self.ticked if len(self.links) == 2 else START_US - HOLD_US
+        passed_at = self.ticked if len(self.sockets) == 2 else START_US - HOLD_US
         for earlier in self.frames:
             if earlier.last_id < frame.first_id:
                 self.passed_at.setdefault(earlier, passed_at)
-        self.plant.send(depth_frame(*frame), link, self.now)
+        self.plant.send(depth_frame(*frame), socket, self.now)
 
     @rule(us=st.sampled_from([1000, HOLD_US // 2, HOLD_US, FOREVER_US]))
     def wait(self, us: int) -> None:
@@ -114,22 +114,24 @@ class TwoLinks(RuleBasedStateMachine):
         self.ticked = self.now
         self.plant.tick(self.now / 1_000_000)
 
-    @rule(links=st.sets(st.integers(0, 1)))
-    def change_links(self, links: set[int]) -> None:
+    @rule(sockets=st.sets(st.integers(0, 1)))
+    def change_sockets(self, sockets: set[int]) -> None:
         """Sockets come and go. While a socket delivers nothing is missed: what comes from it later was sent meanwhile."""
         self.tick()
-        for link in sorted(self.links - links):
-            self.plant.uncover(link)
-        for link in sorted(links - self.links):
-            self.plant.cover(link)
-        self.links = links
-        if len(links) < 2:  # nobody waits for a socket that is not there
+        for socket in sorted(self.sockets - sockets):
+            self.plant.uncover(socket)
+        for socket in sorted(sockets - self.sockets):
+            self.plant.cover(socket)
+        self.sockets = sockets
+        if len(sockets) < 2:  # nobody waits for a socket that is not there
             self.passed_at = dict.fromkeys(self.frames, START_US - HOLD_US)
 
     # ---- what was published, and what is on record as missing
 
     def _published(self) -> list[tuple[int, int]]:
-        return [(each["first_update_id"], each["last_update_id"]) for each in self.plant.lanes.of("market.depth")]
+        return [
+            (each["first_update_id"], each["last_update_id"]) for each in self.plant.partition_queues.of("market.depth")
+        ]
 
     def _published_ids(self) -> set[int]:
         return {each for first, last in self._published() for each in range(first, last + 1)}
@@ -138,7 +140,7 @@ class TwoLinks(RuleBasedStateMachine):
         """All ids that a Gap with both bounds says are missing."""
         return {
             each
-            for gap in self.plant.lanes.gaps
+            for gap in self.plant.partition_queues.gaps
             if gap["last_id"] is not None and gap["next_id"] is not None
             for each in range(gap["last_id"] + 1, gap["next_id"])
         }
@@ -160,7 +162,7 @@ class TwoLinks(RuleBasedStateMachine):
 
     @invariant()
     def a_stream_starts_with_one_record_of_it_or_goes_on(self) -> None:
-        starts = [gap for gap in self.plant.lanes.gaps if gap["last_id"] is None]
+        starts = [gap for gap in self.plant.partition_queues.gaps if gap["last_id"] is None]
         assert {gap["reason"] for gap in starts} <= {"STREAM_START", "DISCONNECTED"}
         published = self._published()
         if not published or self.resumed_id is not None:
@@ -174,7 +176,7 @@ class TwoLinks(RuleBasedStateMachine):
     def nothing_is_counted_twice(self) -> None:
         feed = self.plant.feed(STREAM)
         assert feed.published == len(self._published())
-        assert self.plant.lanes.dead_letters == []
+        assert self.plant.partition_queues.dead_letters == []
 
     def teardown(self) -> None:
         """In the end nothing is held any more, and all that came in time is there."""
@@ -207,15 +209,15 @@ class FullBuffer(RuleBasedStateMachine):
     def happen(self, width: int, skipped: int) -> None:
         self.now += 1000
         self.next_id += skipped
-        if not self.plant.lanes.room:
+        if not self.plant.partition_queues.room:
             self.dropped += 1
         self.plant.send(depth_frame(self.next_id, self.next_id + width - 1, self.now), 0, self.now)
         self.next_id += width
 
     @rule(room=st.booleans(), room_for_reports=st.booleans())
     def fill_or_empty(self, room: bool, room_for_reports: bool) -> None:
-        self.plant.lanes.room = room and room_for_reports  # reports have room for longer than data
-        self.plant.lanes.room_for_reports = room_for_reports
+        self.plant.partition_queues.room = room and room_for_reports  # reports have room for longer than data
+        self.plant.partition_queues.room_for_reports = room_for_reports
 
     @rule()
     def tick(self) -> None:
@@ -223,7 +225,7 @@ class FullBuffer(RuleBasedStateMachine):
         self.plant.tick(self.now / 1_000_000)
 
     def _published_ids(self) -> list[int]:
-        depth = self.plant.lanes.of("market.depth")
+        depth = self.plant.partition_queues.of("market.depth")
         return [each for row in depth for each in range(row["first_update_id"], row["last_update_id"] + 1)]
 
     @invariant()
@@ -234,17 +236,17 @@ class FullBuffer(RuleBasedStateMachine):
     @invariant()
     def nothing_that_is_there_is_on_record_as_missing(self) -> None:
         present = set(self._published_ids())
-        for gap in self.plant.lanes.gaps:
+        for gap in self.plant.partition_queues.gaps:
             if gap["last_id"] is not None:
                 assert present.isdisjoint(range(gap["last_id"] + 1, gap["next_id"]))
 
     def teardown(self) -> None:
         """Room comes back: with the next record all that was dropped is on record, to the id and to the count."""
-        self.plant.lanes.room = self.plant.lanes.room_for_reports = True
+        self.plant.partition_queues.room = self.plant.partition_queues.room_for_reports = True
         self.happen(1, skipped=0)
         self.tick()
         present = set(self._published_ids())
-        gaps = self.plant.lanes.gaps
+        gaps = self.plant.partition_queues.gaps
         missing = {
             each for gap in gaps if gap["last_id"] is not None for each in range(gap["last_id"] + 1, gap["next_id"])
         }
@@ -254,21 +256,21 @@ class FullBuffer(RuleBasedStateMachine):
         super().teardown()
 
 
-TestTwoLinks = TwoLinks.TestCase
-TestTwoLinks.settings = runs(80, steps=40)
+TestTwoSockets = TwoSockets.TestCase
+TestTwoSockets.settings = runs(80, steps=40)
 TestFullBuffer = FullBuffer.TestCase
 TestFullBuffer.settings = runs(60, steps=25)
 
 
 def test_what_waits_goes_out_when_the_socket_that_it_waited_for_has_left() -> None:
     """Update 102 waits for 101, which the other socket may bring; that one alone is left and brings 103 next."""
-    state = TwoLinks()
+    state = TwoSockets()
     state.start(past=[1, 1], resumed=True, resume_at=0, begin_at=2)
-    state.change_links(links={0, 1})
+    state.change_sockets(sockets={0, 1})
     state.happen(lost=(1,), width=1)
-    state.deliver(link=0, count=1)
-    state.change_links(links={1})
+    state.deliver(socket=0, count=1)
+    state.change_sockets(sockets={1})
     state.happen(lost=(), width=1)
-    state.deliver(link=1, count=1)
+    state.deliver(socket=1, count=1)
     assert state._published() == [(102, 102), (103, 103)]
     state.teardown()

@@ -7,10 +7,10 @@ import pytest
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.topic_end import TopicEndNotReachedError
 from backpack_streams.feed import tails
-from backpack_streams.feed.markets import Selection
 from backpack_streams.feed.tails import RECORDS_A_PARTITION, TailReader, _note, last_of
+from backpack_streams.markets.selection import Selection
 from unit.bus.scripted_reader import ScriptedReader, keep_time
-from unit.feed.recorded_lanes import CODEC
+from unit.feed.recorded_queues import CODEC
 from unit.feed.test_tails import depth_value, row_of
 
 PLACE = ("t", 0)

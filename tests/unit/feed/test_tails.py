@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from backpack_streams.bus.schemas import own_schemas
 from backpack_streams.bus.topics import topic
 from backpack_streams.feed.tails import Last, _note, last_of
-from unit.feed.recorded_lanes import CODEC, encoder
+from unit.feed.recorded_queues import CODEC, encoder
 
 LISTED = st.lists(st.integers(1, 9), min_size=1, max_size=9)
 

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from backpack_streams.exchange.session_actions import CoverageEvent, LinkProven, StreamsActive, StreamsInactive
+from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.coverage import Coverage, Moment
 from backpack_streams.feed.watermarks import Watermarks
 from backpack_streams.sequencing import watermarks
 from backpack_streams.sequencing.watermarks import Instances
 from thoroughness import runs
-from unit.feed.recorded_lanes import CODEC, Plant, depth_frame, encoder
+from unit.feed.recorded_queues import CODEC, Plant, depth_frame, encoder
 
 SECOND = 1_000_000
 S = "depth.X"
 
 
 @dataclass
-class Lane:
+class PartitionQueue:
     topic: str = "backpack.market.depth"
     partition: int = 0
     done: int = 0
@@ -35,12 +35,12 @@ class Lane:
 class Between:
     """What is between the sockets and Kafka, as the test says."""
 
-    partitions: list[Lane] = field(default_factory=lambda: [Lane()])
+    partitions: list[PartitionQueue] = field(default_factory=lambda: [PartitionQueue()])
     held: float | None = None
     owes: bool = False
     rejected: int = 0
 
-    def lanes(self) -> list[Lane]:
+    def partition_queues(self) -> list[PartitionQueue]:
         return self.partitions
 
     def held_since(self) -> float | None:
@@ -91,7 +91,7 @@ class Instance:
 
     def proven(self, through: float) -> None:
         self.now = through
-        self.take(LinkProven(0, through))
+        self.take(SocketProven(0, through))
 
     def mark(self, at: float) -> None:
         """Everything is proven until then, and a mark is set."""
@@ -127,7 +127,7 @@ def test_a_mark_becomes_a_watermark_at_once_where_nothing_is_on_its_way() -> Non
 
 def test_every_partition_must_have_acknowledged_what_was_handed_over_before_the_mark() -> None:
     instance = Instance()
-    one, two = Lane(handed_over=3), Lane(partition=1, handed_over=2)
+    one, two = PartitionQueue(handed_over=3), PartitionQueue(partition=1, handed_over=2)
     instance.between.partitions = [one, two]
     instance.mark(11.0)
     one.done = 3
@@ -141,20 +141,20 @@ def test_every_partition_must_have_acknowledged_what_was_handed_over_before_the_
 
 def test_the_newest_mark_that_is_acknowledged_counts() -> None:
     instance = Instance()
-    [lane] = instance.between.partitions
+    [partition_queue] = instance.between.partitions
     for second in (11, 12, 13):
-        lane.handed_over = second
+        partition_queue.handed_over = second
         instance.mark(second)
-    lane.done = 12
+    partition_queue.done = 12
     assert instance.through() == 12.0
     assert instance.through() is None
-    lane.done = 13
+    partition_queue.done = 13
     assert instance.through() == 13.0
 
 
 def test_its_own_records_are_no_part_of_what_is_acknowledged() -> None:
     instance = Instance()
-    instance.between.partitions = [Lane("backpack.ops.watermark", handed_over=5)]
+    instance.between.partitions = [PartitionQueue("backpack.ops.watermark", handed_over=5)]
     instance.mark(11.0)
     row = instance.says()
     assert row is not None
@@ -165,15 +165,15 @@ def test_its_own_records_are_no_part_of_what_is_acknowledged() -> None:
 
 def test_a_record_that_kafka_refused_cancels_the_marks_before_its_report() -> None:
     instance = Instance()
-    [lane] = instance.between.partitions
-    lane.handed_over = 1
+    [partition_queue] = instance.between.partitions
+    partition_queue.handed_over = 1
     instance.mark(11.0)
-    lane.done, instance.between.rejected = 1, 1
-    lane.handed_over = 2  # the report
+    partition_queue.done, instance.between.rejected = 1, 1
+    partition_queue.handed_over = 2  # the report
     assert instance.through() is None
     instance.mark(12.0)
     assert instance.through() is None
-    lane.done = 2
+    partition_queue.done = 2
     assert instance.through() == 12.0
 
 
@@ -200,14 +200,14 @@ def test_what_is_held_bounds_the_mark() -> None:
 
 def test_a_message_that_is_held_was_sent_after_what_had_been_brought_when_it_came() -> None:
     """Not after it was received: until then it was on its way."""
-    plant = Plant([S], links=2)
-    for link in (0, 1):
-        plant.prove(link, at=10.0)
+    plant = Plant([S], sockets=2)
+    for socket in (0, 1):
+        plant.prove(socket, at=10.0)
     plant.send(depth_frame(1, 1, 1))
     plant.tick(10.9)
     plant.send(depth_frame(3, 3, 3))
-    for link in (0, 1):
-        plant.prove(link, at=10.95)
+    for socket in (0, 1):
+        plant.prove(socket, at=10.95)
     assert plant.router.held_since() == 10.0
     plant.tick(12.0)
     assert plant.router.held_since() is None
@@ -262,13 +262,13 @@ def test_it_is_made_when_coverage_changes() -> None:
 
 def test_it_is_that_of_the_mark_and_not_of_later() -> None:
     instance = Instance()
-    [lane] = instance.between.partitions
-    lane.handed_over = 1
+    [partition_queue] = instance.between.partitions
+    partition_queue.handed_over = 1
     instance.mark(11.0)
     instance.take(StreamsInactive((S,), 0, 11.0, "DISCONNECTED"))
     instance.marks.mark(instance.moment)
-    lane.done = 1
-    lane.handed_over = 2
+    partition_queue.done = 1
+    partition_queue.handed_over = 2
     instance.marks.mark(instance.moment)
     row = instance.says()
     assert row is not None
@@ -301,13 +301,13 @@ def test_whoever_takes_over_between_a_break_and_its_gap_counts_until_the_break_a
     plant.prove(1)
     marks.mark(plant.moment)
     row = marks.next_row(plant.moment)
-    assert plant.lanes.gaps[1:] == [], "the next message may tell what was missed"
+    assert plant.partition_queues.gaps[1:] == [], "the next message may tell what was missed"
     assert row is not None
     assert row["coverage"] == [stated(60, None, owes=5)]
     assert reader_of(row).covered_until(S) == 5 * SECOND
     marks.published(row)
     plant.tick(70.0)
-    assert len(plant.lanes.gaps) == 2
+    assert len(plant.partition_queues.gaps) == 2
     plant.prove(1)
     marks.mark(plant.moment)
     row = marks.next_row(plant.moment)
@@ -337,10 +337,10 @@ def test_the_first_record_says_what_is_covered_and_vouches_for_nothing_before() 
 def test_offsets_are_those_behind_what_kafka_has_by_topic_and_partition() -> None:
     instance = Instance()
     instance.between.partitions = [
-        Lane("p.trade", 1, 4, 4),
-        Lane("p.depth", 0, 7, 7),
-        Lane("p.trade", 0, 0, 0),
-        Lane("p.ops.watermark", 0, 9, 9),
+        PartitionQueue("p.trade", 1, 4, 4),
+        PartitionQueue("p.depth", 0, 7, 7),
+        PartitionQueue("p.trade", 0, 0, 0),
+        PartitionQueue("p.ops.watermark", 0, 9, 9),
     ]
     instance.mark(11.0)
     row = instance.says()
@@ -354,13 +354,13 @@ def test_offsets_are_those_behind_what_kafka_has_by_topic_and_partition() -> Non
 
 def test_the_last_record_is_made_only_if_kafka_has_everything() -> None:
     instance = Instance()
-    [lane] = instance.between.partitions
+    [partition_queue] = instance.between.partitions
     instance.mark(11.0)
     instance.says()
     instance.take(StreamsInactive((S,), 0, 11.0, "DISCONNECTED"))
-    lane.handed_over = 1
+    partition_queue.handed_over = 1
     assert instance.marks.last_row(instance.moment) is None
-    lane.done = 1
+    partition_queue.done = 1
     instance.between.owes = True
     assert instance.marks.last_row(instance.moment) is None
     instance.between.owes = False
@@ -379,7 +379,7 @@ class Read(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.instance = Instance()
-        self.link = 0
+        self.socket = 0
         self.read = Instances()
         self.sure: list[tuple[float, float]] = []
         self.since = 10.0
@@ -387,37 +387,37 @@ class Read(RuleBasedStateMachine):
         """When each record was handed over."""
 
     @property
-    def lane(self) -> Lane:
+    def partition_queue(self) -> PartitionQueue:
         return self.instance.between.partitions[0]
 
     @rule()
     def hand_over(self) -> None:
-        self.lane.handed_over += 1
+        self.partition_queue.handed_over += 1
         self.handed.append(self.instance.now)
 
     @rule(share=st.floats(0, 1))
     def acknowledge(self, share: float) -> None:
-        self.lane.done += int((self.lane.handed_over - self.lane.done) * share + 0.5)
+        self.partition_queue.done += int((self.partition_queue.handed_over - self.partition_queue.done) * share + 0.5)
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 3.0]))
     def wait(self, seconds: float) -> None:
         self.instance.now += seconds
         if self.instance.coverage.is_covered(S):
-            self.instance.take(LinkProven(self.link, self.instance.now))
+            self.instance.take(SocketProven(self.socket, self.instance.now))
 
     @rule()
     def lose_or_find_the_socket(self) -> None:
         now = self.instance.now
         if self.instance.coverage.is_covered(S):
-            self.instance.take(StreamsInactive((S,), self.link, now, "DISCONNECTED"))
+            self.instance.take(StreamsInactive((S,), self.socket, now, "DISCONNECTED"))
             self.sure.append((self.since, now))
         else:
-            self.link += 1
+            self.socket += 1
             if self.sure and self.sure[-1][1] == now:
                 self.since = self.sure.pop()[0]  # at the same moment: nothing lies between
             else:
                 self.since = now
-            self.instance.take(StreamsActive((S,), self.link, now))
+            self.instance.take(StreamsActive((S,), self.socket, now))
 
     @rule()
     def settle(self) -> None:
@@ -446,7 +446,7 @@ class Read(RuleBasedStateMachine):
         if until > interval.since:
             claimed = interval.since, until
             assert any(round(since * SECOND) <= claimed[0] and until <= round(end * SECOND) for since, end in spans)
-        offset = known.offsets.get((self.lane.topic, 0), 1000)
+        offset = known.offsets.get((self.partition_queue.topic, 0), 1000)
         missing = self.handed[offset - 1000 + 1 :]
         assert all(round(at * SECOND) >= known.complete_through for at in missing), "not in Kafka, though claimed"
 

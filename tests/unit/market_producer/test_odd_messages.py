@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from backpack_streams.account_producer.order_update import read as read_order
 from backpack_streams.exchange.streams import split_stream
-from backpack_streams.exchange.wire import UnreadableMessageError
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_times import EARLIEST_US, LATEST_US
-from unit.feed.recorded_lanes import FAMILIES, Arrived, Plant
+from unit.feed.recorded_queues import STREAM_SPECS, Arrived, Plant
 
 NOW_US = 1_790_134_357_267_289
 BODY: dict[str, dict[str, Any]] = {
@@ -45,14 +45,14 @@ def said(stream: str, **changes: Any) -> dict[str, Any]:
 
 
 def published(plant: Plant) -> list[Arrived]:
-    return [each for each in plant.lanes.arrived if not each.topic.startswith("ops.")]
+    return [each for each in plant.partition_queues.arrived if not each.topic.startswith("ops.")]
 
 
 def taken(stream: str, **changes: Any) -> dict[str, Any]:
     """The record that one message becomes."""
     plant = Plant([stream])
     plant.send(said(stream, **changes), 0, NOW_US)
-    assert plant.lanes.dead_letters == []
+    assert plant.partition_queues.dead_letters == []
     [record] = published(plant)
     return record.record
 
@@ -62,7 +62,7 @@ def letter(stream: str, **changes: Any) -> dict[str, Any]:
     plant = Plant([stream])
     plant.send(said(stream, **changes), 0, NOW_US)
     assert published(plant) == []
-    [found] = plant.lanes.dead_letters
+    [found] = plant.partition_queues.dead_letters
     return found
 
 
@@ -155,7 +155,7 @@ def test_a_message_of_an_absurd_time_keeps_it_and_is_stamped_with_one_that_can_b
 def test_whatever_its_time_a_message_is_a_record_or_a_dead_letter(stream: str, moment: int) -> None:
     plant = Plant([stream])
     plant.send(said(stream, E=moment), 0, NOW_US)
-    assert len(published(plant)) + len(plant.lanes.dead_letters) == 1
+    assert len(published(plant)) + len(plant.partition_queues.dead_letters) == 1
     assert all(EARLIEST_US <= each.timestamp_ms * 1000 < LATEST_US for each in published(plant))
 
 
@@ -171,11 +171,11 @@ def test_the_time_of_the_event_stands_in_for_an_absurd_engine_time(stream: str) 
 @pytest.mark.parametrize("stream", sorted(BODY.keys() - {"kline.1m.X", "depth.X", "trade.X", "bookTicker.X"}))
 def test_an_absurd_time_does_not_order_a_stream(stream: str) -> None:
     kind, _ = split_stream(stream)
-    [family] = [each for each in FAMILIES if each.channel == kind.channel]
+    [spec] = [each for each in STREAM_SPECS if each.channel == kind.channel]
     data = said(stream)["data"]
 
     def order(**changes: Any) -> tuple[int, int, int]:
-        reading = family.read(json.dumps(data | changes).encode(), kind)
+        reading = spec.read(json.dumps(data | changes).encode(), kind)
         return reading.first_id, reading.last_id, reading.time_us
 
     assert order(E=2**62) == (NOW_US, NOW_US, NOW_US)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from backpack_streams.commands.record.tape import Tape
 from backpack_streams.errors import UsageError
-from backpack_streams.recorder.tape import Tape
 from backpack_streams.recording.blocks import NoRecordingError
 from backpack_streams.recording.parts import BLOCK_BYTES, PartFile, in_blocks, part_path
 from backpack_streams.recording.reading import RecordingReader

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.replay.choice import OneLink, stream_of
+from backpack_sandbox.replay.choice import OneSocket, stream_of
+from backpack_streams.exchange.session_actions import NoticeKind
+from backpack_streams.recording.records import SOCKET_ENDED
 
 
 def frames(first: int, last: int) -> list[bytes]:
@@ -14,7 +16,7 @@ def frames(first: int, last: int) -> list[bytes]:
 
 
 def test_the_first_socket_is_the_one_and_the_other_waits() -> None:
-    one = OneLink()
+    one = OneSocket()
     assert one.take(1, b"a", 0) == [b"a"]
     assert one.take(2, b"a", 1) == []
     assert one.take(2, b"b", 2) == []
@@ -24,7 +26,7 @@ def test_the_first_socket_is_the_one_and_the_other_waits() -> None:
 
 
 def test_what_the_other_brought_ahead_follows_when_the_first_is_gone() -> None:
-    one = OneLink()
+    one = OneSocket()
     assert one.take(1, b"a", 0) == [b"a"]
     assert [one.take(2, each, 1) for each in (b"a", b"b", b"c")] == [[], [], []]
     assert one.gone(2, 2) == []
@@ -33,25 +35,25 @@ def test_what_the_other_brought_ahead_follows_when_the_first_is_gone() -> None:
 
 
 def test_a_socket_that_lags_repeats_nothing_when_it_takes_over() -> None:
-    one = OneLink()
+    one = OneSocket()
     assert [one.take(1, each, 0) for each in (b"a", b"b")] == [[b"a"], [b"b"]]
     assert one.gone(1, 1) == []
     assert [one.take(2, each, 2) for each in (b"a", b"b", b"c")] == [[], [], [b"c"]]
 
 
 def test_a_socket_that_fell_silent_is_left_while_the_stream_goes_on() -> None:
-    one = OneLink()
+    one = OneSocket()
     assert one.take(1, b"a", 0) == [b"a"]
     assert one.take(2, b"b", 9_000_000) == []
     assert one.take(2, b"c", 11_000_000) == [b"b", b"c"]
 
 
 def test_nothing_that_waited_is_left_behind_at_the_end() -> None:
-    one = OneLink()
+    one = OneSocket()
     assert one.take(1, b"a", 0) == [b"a"]
     assert one.take(2, b"b", 1) == []
     assert one.end() == [b"b"]
-    assert OneLink().end() == []
+    assert OneSocket().end() == []
 
 
 @given(st.data())
@@ -59,20 +61,22 @@ def test_make_before_break_gives_every_frame_once_in_order(data: st.DataObject) 
     """Socket after socket, the next one up before the last one goes, behind it or ahead of it."""
     sizes = data.draw(st.lists(st.integers(min_value=1, max_value=12), min_size=1, max_size=4))
     ends = [sum(sizes[: count + 1]) for count in range(len(sizes))]
-    one, played, begun = OneLink(), [], 0
-    for link, end in enumerate(ends, start=1):
-        mine, next_link = frames(begun, end), link + 1
-        is_last = link == len(ends)
-        begun = end if is_last else data.draw(st.integers(min_value=ends[link - 1] - sizes[link - 1], max_value=end))
-        others = [] if is_last else frames(begun, ends[link])
-        played += one.take(link, mine.pop(0), 0) if mine else []
+    one, played, begun = OneSocket(), [], 0
+    for socket, end in enumerate(ends, start=1):
+        mine, next_socket = frames(begun, end), socket + 1
+        is_last = socket == len(ends)
+        begun = (
+            end if is_last else data.draw(st.integers(min_value=ends[socket - 1] - sizes[socket - 1], max_value=end))
+        )
+        others = [] if is_last else frames(begun, ends[socket])
+        played += one.take(socket, mine.pop(0), 0) if mine else []
         while mine:
             if others and data.draw(st.booleans()):
-                played += one.take(next_link, others.pop(0), 0)
+                played += one.take(next_socket, others.pop(0), 0)
             else:
-                played += one.take(link, mine.pop(0), 0)
-        played += one.gone(link, 0)
-        begun = int(others[0]) if others else ends[min(link, len(ends) - 1)]
+                played += one.take(socket, mine.pop(0), 0)
+        played += one.gone(socket, 0)
+        begun = int(others[0]) if others else ends[min(socket, len(ends) - 1)]
     assert played == frames(0, ends[-1])
 
 
@@ -101,3 +105,10 @@ def test_the_stream_of_a_frame_is_what_json_says(name: str, fields: dict[str, st
 )
 def test_frames_of_every_form(payload: bytes, stream: str | None) -> None:
     assert stream_of(payload) == stream
+
+
+def test_the_recording_names_the_ends_of_sockets_as_the_session_does() -> None:
+    ours = {kind.value for kind in NoticeKind}
+    assert ours >= SOCKET_ENDED
+    sockets = {kind for kind in ours if kind.startswith("socket_")}
+    assert sockets - SOCKET_ENDED == {"socket_opened", "socket_renewal"}

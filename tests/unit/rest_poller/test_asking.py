@@ -98,6 +98,6 @@ def test_what_is_polled_leaves_room_for_books_within_the_share_of_each_limit() -
     assert a_minute[LimitClass.HISTORICAL] < HISTORICAL_REQUESTS_PER_MINUTE * SHARE * 0.6
 
 
-def test_no_endpoint_goes_ahead_of_a_seed_and_histories_go_last() -> None:
-    assert min(each.priority for each in TABLE) > Priority.SEED
+def test_no_endpoint_goes_ahead_of_a_snapshot_and_histories_go_last() -> None:
+    assert min(each.priority for each in TABLE) > Priority.SNAPSHOT
     assert {each.priority for each in TABLE if each.publish is Publish.ONCE_SETTLED} == {Priority.HISTORY}

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.feed.markets import shard_of
+from backpack_streams.markets.selection import shard_of
 from unit.rest_poller.polled_answers import HOUR_US, NOW_US, TABLE, Bus, answer, endpoint_of
 
 TAGS = endpoint_of("reference.prediction_tag")

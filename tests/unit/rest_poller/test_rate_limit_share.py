@@ -20,5 +20,5 @@ async def test_all_shards_together_use_what_one_would(shards: int) -> None:
 
 
 async def test_too_many_shards_for_the_limits_are_refused_in_one_line() -> None:
-    with pytest.raises(UsageError, match=r"leaves 1\.5 historical requests a minute"):
+    with pytest.raises(UsageError, match=r"leaves 1\.5 historical requests per minute"):
         Poller(RestPollerSettings(shard_count=10))

@@ -5,10 +5,13 @@ from typing import Any, cast
 
 import pytest
 
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import TopicEndNotReachedError
-from backpack_streams.feed import reports
-from backpack_streams.feed.publishing import Publishing
-from backpack_streams.rest_poller import recall, refiller
+from backpack_streams.errors import BusError
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.rest_poller import followed_topic, recall
+from backpack_streams.rest_poller.followed_topic import FollowedTopic
 from backpack_streams.rest_poller.recall import recall_history, recall_references
 from backpack_streams.rest_poller.refiller import Refiller
 from unit.bus.scripted_reader import ScriptedReader, keep_time
@@ -19,10 +22,11 @@ GAP = reports.gap_row(
     stream="trade.BTC_USDC_PERP", symbol="BTC_USDC_PERP", topic="market.trade", reason="SEQUENCE_BREAK", detail="",
     service="s", detected_us=1, last_id=10, next_id=20,
 )  # fmt: skip
+STATUS = reports.status_row(stream="s", symbol="S", status="OK", detail="", service="s", changed_us=1)
 
 
 def read_by(reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch) -> Publishing:
-    for module in (recall, refiller):
+    for module in (recall, followed_topic):
         monkeypatch.setattr(module, "Reader", lambda *_: reader)
     keep_time(reader, monkeypatch)
     publishing: Any = SimpleNamespace(connection=None, codec=CODEC, prefix="t.", encoder=lambda _: None, reporter=None)
@@ -33,14 +37,38 @@ async def test_a_gap_is_on_the_work_list_though_the_leader_was_away(monkeypatch:
     reader = ScriptedReader({GAPS: [(0, CODEC.encoder("Gap", "t.ops.gap")(GAP))]}, {GAPS: 1})
     publishing = read_by(reader, monkeypatch)
     work = Refiller(publishing, cast(Any, None), lambda _: True, lambda _: None)
+    gaps = FollowedTopic(publishing, "ops.gap")
     reader.away = {GAPS}
     with pytest.raises(TopicEndNotReachedError):
-        await work._recall()
-    assert work._gap_offsets == {}, "it is recalled again"
+        await gaps.recall(cast(Reader, reader), 10, lambda gap, _: work.take(gap, is_new=False))
+    assert gaps.offsets == {}, "it is recalled again"
     reader.away.clear()
-    await work._recall()
+    await gaps.recall(cast(Reader, reader), 10, lambda gap, _: work.take(gap, is_new=False))
     assert work.open_spans()["trade"] == 1
-    assert work._gap_offsets == {GAPS: 1}
+    assert gaps.offsets == {GAPS: 1}
+
+
+async def test_a_followed_topic_goes_on_behind_the_last_record_that_was_passed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gap, other = CODEC.encoder("Gap", "t.ops.gap")(GAP), CODEC.encoder("StreamStatus", "t.ops.stream_status")(STATUS)
+    reader = ScriptedReader({GAPS: [(0, gap), (1, gap)]}, {GAPS: 2})
+    publishing = read_by(reader, monkeypatch)
+    taken: list[int] = []
+    gaps = FollowedTopic(publishing, "ops.gap")
+    await gaps.recall(cast(Reader, reader), 1, lambda _, offset: taken.append(offset))
+
+    def fails(_: ScriptedReader) -> None:
+        raise BusError("the broker is away")
+
+    for more in ([(2, gap), (3, b"foreign")], [(4, other), (5, gap)]):
+        reader.logs[GAPS] += more
+        reader.log_ends[GAPS] += 2
+        reader.script = [lambda _: None, fails]
+        with pytest.raises(BusError, match="away"):
+            await gaps.follow(lambda _, offset: taken.append(offset))
+    assert taken == [1, 2, 5]
+    assert [vars(each)["offset"] for each in caplog.records if "cannot be read" in each.message] == [3, 4]
 
 
 async def test_references_and_histories_are_not_taken_for_whole_either(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from backpack_streams.exchange.rest_errors import RestError, RestRequest, error_from_answer
 from backpack_streams.exchange.rest_wire import Trade
-from backpack_streams.feed import reports
-from backpack_streams.feed.publishing import Publishing
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import Publishing
 from backpack_streams.rest_poller.history import Published
 from backpack_streams.rest_poller.history_search import TradeSearch
 from backpack_streams.rest_poller.refiller import Refiller, _is_about_the_question

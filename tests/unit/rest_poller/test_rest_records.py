@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import DecimalDoesNotFit
 from backpack_streams.exchange import rest_wire
-from backpack_streams.rest_poller.records import is_crossed, snapshot_row
+from backpack_streams.rest_poller.records import is_crossed, snapshot_record
 
 RECEIVED_US = 1_800_000_000_000_000
 CODEC = Codec()
@@ -49,7 +49,7 @@ def test_a_book_has_its_best_levels_first_and_says_where_it_was_cut(
     bids: list[tuple[str, str]], asks: list[tuple[str, str]], limit: int
 ) -> None:
     values = read(
-        "BookSnapshot", snapshot_row(snapshot(bids, asks), RECEIVED_US, limit, "backpack.market.depth", 3, 77)
+        "BookSnapshot", snapshot_record(snapshot(bids, asks), RECEIVED_US, limit, "backpack.market.depth", 3, 77)
     )
     assert_heading(values, "X", engine_us=1_700_000_000_000_000)
     for name, given_levels, descending in (("bids", bids, True), ("asks", asks, False)):
@@ -86,4 +86,4 @@ def test_known_books(bids: list[str], asks: list[str], crossed: bool) -> None:
 @pytest.mark.parametrize("price", ["1" * 40, "0.0000000000000000001", "abc"])
 def test_a_price_that_does_not_fit_is_refused(price: str) -> None:
     with pytest.raises(DecimalDoesNotFit):
-        snapshot_row(snapshot([(price, "1")], []), RECEIVED_US, 5, "t", 0, 0)
+        snapshot_record(snapshot([(price, "1")], []), RECEIVED_US, 5, "t", 0, 0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backpack_streams.bus.schemas import own_schemas, parse_schema
 from backpack_streams.exchange.rest_decoding import decode_rows
-from backpack_streams.exchange.rest_fields import FieldError, Row, decode_exact
+from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.rest_poller.publication import row_reader
 from backpack_streams.rest_poller.row_reader import FILLED_IN, RowReader
 from unit.rest_poller.polled_answers import CODEC, TABLE, Bus, answer, endpoint_of
@@ -46,7 +46,7 @@ LEAST = {"symbol": "A.B", "filters": {"price": {"tickSize": "0.10"}}}
 
 
 def sample(row: Mapping[str, Any], given: tuple[str, ...] = ()) -> dict[str, Any]:
-    return RowReader(parse_schema(SAMPLE).document, given)(Row(decode_exact(json.dumps(row).encode())))
+    return RowReader(parse_schema(SAMPLE).document, given)(json.dumps(row).encode())[0]
 
 
 def test_a_row_with_little_more_than_a_name_is_still_a_record() -> None:
@@ -77,7 +77,7 @@ def test_names_paths_parts_and_the_first_name_that_is_there() -> None:
 @given(numbers, st.sampled_from([str, float]))
 def test_decimals_keep_every_digit_as_text_and_as_a_number(number: str, form: Callable[[str], Any]) -> None:
     body = json.dumps(LEAST | {"stepSize": "here"}).replace('"here"', number if form is float else f'"{number}"')
-    record = RowReader(parse_schema(SAMPLE).document)(Row(decode_exact(body.encode())))
+    record, _ = RowReader(parse_schema(SAMPLE).document)(body.encode())
     assert Decimal(record["step_size"]) == Decimal(number)
 
 
@@ -106,7 +106,7 @@ def test_a_time_is_iso_text_without_a_zone_or_a_number_in_its_unit(sent: Any, ex
     ],
 )
 def test_what_is_not_what_the_record_holds_is_refused_by_name(change: dict[str, Any], reason: str) -> None:
-    with pytest.raises(FieldError, match=reason):
+    with pytest.raises(UnreadableMessageError, match=reason):
         sample(LEAST | change)
 
 
@@ -118,7 +118,7 @@ def test_unknown_fields_are_counted_however_deep_and_what_the_question_says_is_n
         "parts": [{"name": "x", "newest": []}],
     }
     reader = RowReader(parse_schema(SAMPLE).document, ("symbol",))
-    rows = decode_rows(json.dumps([row, row]).encode(), lambda row, _: reader(row))
+    rows = decode_rows(json.dumps([row, row]).encode(), reader)
     assert rows.unknown_fields == {"new": 2, "filters.price.newer": 2, "parts.newest": 2}
     assert "symbol" not in rows.rows[0]
 

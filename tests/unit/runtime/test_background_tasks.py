@@ -10,14 +10,14 @@ import pytest
 from backpack_streams.book_builder.builder import Builder
 from backpack_streams.book_builder.settings import BookBuilderSettings
 from backpack_streams.bus.publisher import Publisher
+from backpack_streams.commands.record.service import Recorder
+from backpack_streams.commands.record.settings import RecorderSettings
+from backpack_streams.commands.record.tape import Tape
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
-from backpack_streams.feed.producer import Producer
-from backpack_streams.market_producer.service import FAMILIES
+from backpack_streams.feed.listed_streams import listed_producer
+from backpack_streams.market_producer.service import STREAM_SPECS
 from backpack_streams.market_producer.settings import MarketProducerSettings
-from backpack_streams.recorder.service import Recorder
-from backpack_streams.recorder.settings import RecorderSettings
-from backpack_streams.recorder.tape import Tape
 from backpack_streams.rest_poller.poller import Poller
 from backpack_streams.rest_poller.settings import RestPollerSettings
 from backpack_streams.runtime.loop import BackgroundTasks
@@ -25,12 +25,12 @@ from backpack_streams.runtime.loop import BackgroundTasks
 NOWHERE = "127.0.0.1:9"
 SERVICES: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     "producer": (
-        lambda _: Producer("market-producer", MarketProducerSettings(bootstrap_servers=NOWHERE), FAMILIES),
+        lambda _: listed_producer("market-producer", MarketProducerSettings(bootstrap_servers=NOWHERE), STREAM_SPECS),
         ("sockets", "tick", "publisher", "markets", "clock", "disproofs"),
     ),
     "poller": (
         lambda _: Poller(RestPollerSettings(bootstrap_servers=NOWHERE)),
-        ("/api/v1/assets", "seeder", "refiller", "reports", "publisher", "clock"),
+        ("/api/v1/assets", "snapshots", "refiller", "reports", "publisher", "clock"),
     ),
     "builder": (
         lambda _: Builder(BookBuilderSettings(bootstrap_servers=NOWHERE)),
@@ -126,13 +126,13 @@ async def test_what_may_end_may_not_fail() -> None:
 
 async def test_a_fault_in_what_is_made_of_a_socket_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Connection(
-        "ws://127.0.0.1:9", lambda link_id, payload: None, settings=ConnectionSettings(stop_timeout_seconds=0.5)
+        "ws://127.0.0.1:9", lambda socket_id, payload: None, settings=ConnectionSettings(stop_timeout_seconds=0.5)
     )
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(connection, "link_failed", broken)
+    monkeypatch.setattr(connection, "socket_failed", broken)
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(10):
             await connection.run(asyncio.Event())

@@ -10,7 +10,7 @@ from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.network_settings import NetworkSettings
 from backpack_streams.exchange.rest_settings import RestSettings
 from backpack_streams.exchange.session_settings import SessionSettings
-from backpack_streams.feed.exchange_access import connection_settings, rest_settings, session_settings
+from backpack_streams.exchange_clients.from_settings import connection_settings, rest_settings, session_settings
 from backpack_streams.runtime.exchange_settings import ExchangeSettings, RestAccessSettings, SocketAccessSettings
 
 
@@ -76,7 +76,7 @@ def test_a_proxy_comes_from_a_file_and_its_password_shows_nowhere(tmp_path: Path
 
 def test_what_is_refused() -> None:
     words = complaint(ExchangeSettings, exchange_proxy="http://user:hunter/2@proxy")
-    assert "is no URL of the form http://HOST[:PORT] or https://HOST[:PORT] or socks5://" in words
+    assert "is not a URL of the form http://HOST[:PORT] or https://HOST[:PORT] or socks5://" in words
     assert "hunter" not in words
     assert "cannot be read" in complaint(ExchangeSettings, exchange_ca_file="/nowhere/ca.pem")
     assert "--ws-ping-timeout must be at least twice" in complaint(SocketAccessSettings, ws_ping_timeout=1.5)

@@ -63,7 +63,7 @@ def test_labels_must_fit() -> None:
 
 @pytest.mark.parametrize("name", ["Frames", "frames-total", "", "_x", "a__b"])
 def test_names_are_checked(name: str) -> None:
-    with pytest.raises(ValueError, match="is no metric name"):
+    with pytest.raises(ValueError, match="is not a metric name"):
         full_name(name)
 
 

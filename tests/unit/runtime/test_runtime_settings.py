@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.feed.settings import PublishingSettings
+from backpack_streams.publishing.settings import PublishingSettings
 from backpack_streams.runtime.exchange_settings import ExchangeSettings
 from backpack_streams.runtime.kafka import kafka_connection
 from backpack_streams.runtime.settings import (
@@ -85,7 +85,7 @@ def test_topic_prefixes_that_are_taken(prefix: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["a b", "ü.", "a/", "a:", "x" * 129])
 def test_topic_prefixes_that_are_refused(prefix: str) -> None:
-    assert "cannot begin a Kafka topic" in complaint(KafkaSettings, topic_prefix=prefix)
+    assert "cannot start a topic name" in complaint(KafkaSettings, topic_prefix=prefix)
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_a_secret_comes_from_its_file_without_the_line_end(tmp_path: Path) -> No
 def test_secret_files_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    assert "is empty; it must hold the secret" in complaint(KafkaSettings, sasl_password_file=tmp_path / "empty")
+    assert "is empty; it must contain the secret" in complaint(KafkaSettings, sasl_password_file=tmp_path / "empty")
     assert "cannot be read: it is not UTF-8 text" in complaint(KafkaSettings, sasl_password_file=tmp_path / "binary")
     assert "cannot be read: No such file" in complaint(KafkaSettings, sasl_password_file=tmp_path / "none")
     both = complaint(KafkaSettings, sasl_password="p", sasl_password_file=tmp_path / "empty")
-    assert both == "--sasl-password is set as well; give one of the two"
+    assert both == "--sasl-password is set as well; set one of them"
 
 
 def test_secrets_show_nowhere() -> None:
@@ -170,7 +170,7 @@ def test_socket_urls_that_are_taken(url: str) -> None:
     "url", ["", "host", "http://host", "wss://", "wss://host:port", "wss://ho st", "wss://h:99999"]
 )
 def test_socket_urls_that_are_refused(url: str) -> None:
-    assert "is no URL of the form ws://HOST[:PORT] or wss://HOST[:PORT]" in complaint(ExchangeSettings, ws_url=url)
+    assert "is not a URL of the form ws://HOST[:PORT] or wss://HOST[:PORT]" in complaint(ExchangeSettings, ws_url=url)
 
 
 def test_rest_url_loses_its_last_slash() -> None:
@@ -185,7 +185,7 @@ def test_symbols_are_kept_in_order_and_once(symbols: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("symbols", "words"),
-    [([], "no symbol is named"), (["all", "SOL_USDC"], "'all' stands alone"), (["SOL USDC"], "is no symbol")],
+    [([], "no symbol is named"), (["all", "SOL_USDC"], "'all' cannot be combined"), (["SOL USDC"], "is not a symbol")],
 )
 def test_symbols_that_are_refused(symbols: list[str], words: str) -> None:
     assert words in complaint(SymbolSettings, symbols=symbols)

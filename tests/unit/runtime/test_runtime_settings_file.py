@@ -42,7 +42,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert complaint(tmp_path) == f"--config: {tmp_path} cannot be read: Is a directory"
     large = tmp_path / "large.toml"
     large.write_bytes(b"#" * (MAX_CONFIG_BYTES + 1))
-    assert complaint(large).endswith("so it is no settings file")
+    assert complaint(large).endswith("so it is not a settings file")
     deep = tmp_path / "deep.toml"
     deep.write_text("a = " + "[" * 100_000)
     assert str(deep) in complaint(deep)

@@ -269,7 +269,7 @@ def test_unknown_variables_are_told_but_not_fatal() -> None:
         "OTHER": "x",
     }
     assert read(environment=environment).warnings == (
-        "the environment variable BACKPACK_STREAMS_BOOTSTRAP_SERVER is no setting and has no effect; "
+        "the environment variable BACKPACK_STREAMS_BOOTSTRAP_SERVER is not a setting and has no effect; "
         "did you mean 'BACKPACK_STREAMS_BOOTSTRAP_SERVERS'?",
     )
 

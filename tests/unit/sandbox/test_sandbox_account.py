@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backpack_sandbox.account import SyntheticAccount
+from backpack_sandbox.account_keys import INVALID_SIGNATURE, REQUEST_EXPIRED, UNAUTHORIZED, AccountKeys
+from backpack_sandbox.streams import PARSE_ERROR
+from backpack_sandbox.synthetic import SyntheticVenue
 from backpack_streams.errors import UsageError
-from backpack_streams.sandbox.account import SyntheticAccount
-from backpack_streams.sandbox.account_keys import INVALID_SIGNATURE, REQUEST_EXPIRED, UNAUTHORIZED, AccountKeys
-from backpack_streams.sandbox.streams import PARSE_ERROR
-from backpack_streams.sandbox.synthetic import SyntheticVenue
 
 NOW_US = 1_760_000_000_000_000
 SECOND_US = 1_000_000

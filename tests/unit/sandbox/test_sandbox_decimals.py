@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.sandbox.decimals import padded, plain, trim, trimmed
+from backpack_sandbox.decimals import padded, plain, trim, trimmed
 
 
 @given(st.integers(-(10**40), 10**40), st.integers(0, 30))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from backpack_streams.sandbox.faults import Delivery, FaultBox, FaultError, parse_fault
+from backpack_sandbox.faults import Delivery, FaultBox, FaultError, parse_fault
 
 NOW_US = 1_790_134_357_267_289
 SOL, BTC = "depth.SOL_USDC", "depth.BTC_USDC_PERP"

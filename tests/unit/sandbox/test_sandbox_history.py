@@ -3,8 +3,8 @@
 import json
 from decimal import Decimal
 
-from backpack_streams.sandbox.listings import synthetic_listings
-from backpack_streams.sandbox.market import SyntheticMarket
+from backpack_sandbox.listings import synthetic_listings
+from backpack_sandbox.market import SyntheticMarket
 
 START_US = 1_790_134_357_267_289
 START = START_US // 1_000_000

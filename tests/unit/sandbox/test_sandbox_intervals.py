@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.sandbox.intervals import bucket, naive_iso
-from backpack_streams.sandbox.streams import KLINE_INTERVALS
+from backpack_sandbox.intervals import bucket, naive_iso
+from backpack_sandbox.streams import KLINE_INTERVALS
 
 
 @given(st.sampled_from(KLINE_INTERVALS), st.integers(0, 4_000_000_000))

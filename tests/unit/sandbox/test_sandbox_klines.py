@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backpack_streams.sandbox.candles import merged
-from backpack_streams.sandbox.intervals import bucket, naive_iso
-from backpack_streams.sandbox.listings import synthetic_listings
-from backpack_streams.sandbox.market import SyntheticMarket
-from backpack_streams.sandbox.past import Past
-from backpack_streams.sandbox.streams import KLINE_INTERVALS
+from backpack_sandbox.candles import merged
+from backpack_sandbox.intervals import bucket, naive_iso
+from backpack_sandbox.listings import synthetic_listings
+from backpack_sandbox.market import SyntheticMarket
+from backpack_sandbox.past import Past
+from backpack_sandbox.streams import KLINE_INTERVALS
 
 START_US = 1_790_134_357_267_289
 SECOND_US = 1_000_000
@@ -79,6 +79,13 @@ def test_a_candle_s_end_is_the_start_of_the_next_one(interval: str) -> None:
     start, end = bucket(interval, START_US // SECOND_US)
     assert start <= START_US // SECOND_US < end
     assert bucket(interval, end)[0] == end
+
+
+@given(seed=st.integers(0, 10_000))
+def test_the_past_ends_where_the_market_begins(seed: int) -> None:
+    past = Past(LISTING, seed, START_US // SECOND_US)
+    assert past.price(past.end_seconds // 60) == LISTING.anchor
+    assert len({past.price(minute) for minute in range(past.begin_seconds // 60, past.begin_seconds // 60 + 60)}) > 30
 
 
 @settings(max_examples=20)

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.sandbox.ledger import Ledger
-from backpack_streams.sandbox.synthetic import SyntheticVenue
+from backpack_sandbox.ledger import Ledger
+from backpack_sandbox.synthetic import SyntheticVenue
 
 START_US = 1_790_134_357_267_289
 SECOND_US = 1_000_000

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backpack_streams.sandbox.intervals import bucket, naive_iso
-from backpack_streams.sandbox.listings import synthetic_listings
-from backpack_streams.sandbox.market import SyntheticMarket
-from backpack_streams.sandbox.views import BookView
+from backpack_sandbox.intervals import bucket, naive_iso
+from backpack_sandbox.listings import synthetic_listings
+from backpack_sandbox.market import SyntheticMarket
+from backpack_sandbox.views import BookView
 
 START_US = 1_790_134_357_267_289
 LISTINGS = synthetic_listings(20)

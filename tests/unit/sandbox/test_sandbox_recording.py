@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from backpack_sandbox.recording import members, read_recording
 from backpack_streams.errors import BackpackStreamsError, UsageError
-from backpack_streams.sandbox.recording import members, read_recording
 
 DATA = Path(__file__).parents[2] / "data"
 

@@ -3,8 +3,8 @@
 from decimal import Decimal
 from pathlib import Path
 
-from backpack_streams.sandbox.recording import RecordedFrame, Recording, read_recording
-from backpack_streams.sandbox.replay import RecordedVenue
+from backpack_sandbox.recorded_venue import RecordedVenue
+from backpack_sandbox.recording import RecordedFrame, Recording, read_recording
 
 FLOW = Path(__file__).parents[2] / "data" / "recorded-order-flow.jsonl.gz"
 
@@ -69,7 +69,7 @@ def test_levels_are_keyed_by_value_and_a_straddling_update_is_applied():
 
 
 def read_snapshot(last_update_id: str, bids: list[list[str]]):
-    from backpack_streams.sandbox.recording import RecordedSnapshot
+    from backpack_sandbox.recording import RecordedSnapshot
 
     return RecordedSnapshot(0, "X_USDC", {"bids": bids, "asks": [], "lastUpdateId": last_update_id, "timestamp": 1})
 

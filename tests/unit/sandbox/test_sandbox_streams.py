@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from backpack_streams.sandbox.streams import StreamName, WireError, parse_stream
+from backpack_sandbox.streams import StreamName, WireError, parse_stream
 
 
 @pytest.mark.parametrize(

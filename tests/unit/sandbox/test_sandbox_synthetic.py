@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backpack_streams.sandbox.synthetic import SyntheticVenue
+from backpack_sandbox.synthetic import SyntheticVenue
 
 START_US = 1_790_134_357_267_289
 SECOND_US = 1_000_000
@@ -256,3 +256,14 @@ def test_a_market_that_opens_is_of_the_kind_its_name_says(symbol, kind):
     assert markets.list_market(symbol, START_US)
     assert markets.listing(symbol).market_type == kind
     assert (symbol in markets.book_symbols()) == (kind != "RFQ")
+
+
+def test_liquidations_of_all_markets_go_on_when_nobody_follows_a_private_stream_any_more() -> None:
+    exchange = venue()
+    exchange.watch("liquidation", START_US)
+    wanted = {symbol: set(market.wanted) for symbol, market in exchange.markets.items()}
+    assert all("liquidation.all" in each for each in wanted.values())
+    exchange.unwatch("account.balanceUpdate")
+    assert {symbol: set(market.wanted) for symbol, market in exchange.markets.items()} == wanted
+    exchange.unwatch("liquidation")
+    assert not any("liquidation.all" in market.wanted for market in exchange.markets.values())

@@ -9,7 +9,7 @@ APPLY, DUPLICATE, BREAK = Verdict.APPLY, Verdict.DUPLICATE, Verdict.BREAK
 
 def seeded_at(last_update_id: int) -> Chain:
     sequencer = Chain()
-    sequencer.seed(last_update_id)
+    sequencer.start_at(last_update_id)
     return sequencer
 
 
@@ -19,7 +19,7 @@ def chained_at(last_id: int) -> Chain:
     return sequencer
 
 
-def test_an_unseeded_sequence_takes_nothing() -> None:
+def test_an_ungiven_a_snapshot_sequence_takes_nothing() -> None:
     sequencer = Chain()
     assert sequencer.is_chained is False
     assert sequencer.offer(0, 0) is BREAK
@@ -42,7 +42,9 @@ def test_an_unseeded_sequence_takes_nothing() -> None:
         (15, 12, BREAK),  # no update runs backwards
     ],
 )
-def test_the_first_update_after_a_seed_must_contain_the_next_id(first_id: int, last_id: int, verdict: Verdict) -> None:
+def test_the_first_update_after_a_snapshot_must_contain_the_next_id(
+    first_id: int, last_id: int, verdict: Verdict
+) -> None:
     sequencer = seeded_at(10)
     assert sequencer.offer(first_id, last_id) is verdict
     assert sequencer.last_id == (last_id if verdict is APPLY else 10)
@@ -78,23 +80,23 @@ def test_duplicates_after_a_gap_are_still_duplicates_and_the_gap_is_still_a_gap(
     assert sequencer.offer(13, 14) is APPLY
 
 
-def test_a_seed_starts_the_looser_rule_again() -> None:
+def test_a_snapshot_starts_the_looser_rule_again() -> None:
     sequencer = chained_at(10)
-    sequencer.seed(20)
+    sequencer.start_at(20)
     assert sequencer.offer(18, 22) is APPLY
     assert sequencer.offer(22, 23) is BREAK
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60), st.integers(0, 30))
-def test_whatever_is_offered_what_is_applied_covers_every_id_after_the_seed_in_order(
-    offers: list[tuple[int, int]], seed: int
+def test_whatever_is_offered_what_is_applied_covers_every_id_after_the_snapshot_in_order(
+    offers: list[tuple[int, int]], snapshot: int
 ) -> None:
-    sequencer = seeded_at(seed)
-    covered = seed
+    sequencer = seeded_at(snapshot)
+    covered = snapshot
     for first_id, last_id in offers:
         if sequencer.offer(first_id, last_id) is APPLY:
             assert first_id <= covered + 1 <= last_id
-            assert covered == seed or first_id == covered + 1
+            assert covered == snapshot or first_id == covered + 1
             covered = last_id
         assert sequencer.last_id == covered
 
@@ -109,7 +111,7 @@ def restarted_at(last_id: int, ended_us: int, began_us: int) -> Chain:
     chain = chained_at(1002)
     assert chain.offer(1003, 1003, ended_us) is APPLY
     chain.begin_anew(began_us)
-    chain.seed(last_id - 1, began_us)
+    chain.start_at(last_id - 1, began_us)
     assert chain.offer(last_id, last_id, began_us) is APPLY
     return chain
 
@@ -133,7 +135,7 @@ def test_a_clock_that_steps_back_after_a_restart_costs_nothing() -> None:
 
 def test_a_snapshot_from_before_the_beginning_shows_that_there_was_none() -> None:
     chain = restarted_at(1000, 100 * SECOND, 700 * SECOND)
-    chain.seed(1004, 102 * SECOND)
+    chain.start_at(1004, 102 * SECOND)
     assert chain.offer(1005, 1005, 103 * SECOND) is APPLY
     assert (chain.began_us, chain.time_us) == (0, 103 * SECOND)
 
@@ -171,7 +173,7 @@ def test_of_two_sequences_in_any_mix_each_is_followed_and_the_one_that_ended_is_
     old = [(1000 + each, (100 + each) * SECOND) for each in range(before)]
     new = [(1000 + before - back + each, (700 + each - step_back * (each > 0)) * SECOND) for each in range(after)]
     queues, chain, applied = [[*old, *new], [*old, *new]], Chain(), list[tuple[int, int]]()
-    chain.seed(999, 99 * SECOND)
+    chain.start_at(999, 99 * SECOND)
     for side in [*turns, *[0] * len(queues[0]), *[1] * len(queues[1])]:
         if not queues[side]:
             continue
@@ -179,7 +181,7 @@ def test_of_two_sequences_in_any_mix_each_is_followed_and_the_one_that_ended_is_
         if number < (chain.next_id or 0) and chain.begins_anew(number, time_us):
             assert (number, time_us) == new[0]
             chain.begin_anew(time_us)
-            chain.seed(number - 1)
+            chain.start_at(number - 1)
         if chain.offer(number, number, time_us) is APPLY:
             applied.append((number, time_us))
     assert applied == [*old, *new]

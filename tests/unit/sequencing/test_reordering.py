@@ -20,7 +20,7 @@ def update(number: int) -> DepthNumbers:
 
 def live(last_id: int = 10) -> MarketBook:
     market = MarketBook("A")
-    market.on_seed(last_id, 1_000, [(100, 1)], [(200, 1)])
+    market.on_snapshot(last_id, 1_000, [(100, 1)], [(200, 1)])
     return market
 
 
@@ -67,13 +67,13 @@ def test_no_more_wait_than_there_is_room_for() -> None:
     assert not early
 
 
-def test_a_seed_that_goes_as_far_as_what_is_missing_lets_them_go_on() -> None:
+def test_a_snapshot_that_goes_as_far_as_what_is_missing_lets_them_go_on() -> None:
     market, early = live(), EarlyUpdates()
     assert list(early.offer(market, update(15), 0.0)) == []
     assert not early.reached_by(market, 13)
     assert early.reached_by(market, 14)
-    assert market.on_seed(14, 2_000, [(100, 7)], [(200, 7)]) is Outcome.KEPT
-    assert list(early.give_up(market)) == [Outcome.RESEEDED]
+    assert market.on_snapshot(14, 2_000, [(100, 7)], [(200, 7)]) is Outcome.PENDING
+    assert list(early.give_up(market)) == [Outcome.RESYNCED]
     assert market.last_update_id == 15
     assert market.status is Status.LIVE
 

@@ -11,9 +11,9 @@ from backpack_streams.sequencing.restart import (
     SequenceTime,
     followed,
     newest_of,
-    restarted_by_seed,
+    restarted_by_snapshot,
     restarted_by_update,
-    seed_is_outdated,
+    snapshot_is_outdated,
     update_is_outdated,
 )
 
@@ -48,10 +48,10 @@ def test_a_passed_id_with_a_later_engine_time_is_a_restart(
         (499, None, False),
     ],
 )
-def test_a_seed_far_behind_yet_clearly_later_is_a_restart(
+def test_a_snapshot_far_behind_yet_clearly_later_is_a_restart(
     last_update_id: int, engine_time: int | None, expected: bool
 ) -> None:
-    assert restarted_by_seed(AT, last_update_id, engine_time) is expected
+    assert restarted_by_snapshot(AT, last_update_id, engine_time) is expected
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_a_seed_far_behind_yet_clearly_later_is_a_restart(
         (5000, None, False),
     ],
 )
-def test_a_seed_ahead_yet_clearly_earlier_is_of_the_sequence_before(
+def test_a_snapshot_ahead_yet_clearly_earlier_is_of_the_sequence_before(
     last_update_id: int, engine_time: int | None, expected: bool
 ) -> None:
-    assert seed_is_outdated(AT, last_update_id, engine_time) is expected
+    assert snapshot_is_outdated(AT, last_update_id, engine_time) is expected
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_an_update_far_ahead_yet_clearly_earlier_is_of_the_sequence_before(
 def test_nothing_is_concluded_from_an_unknown_time() -> None:
     unknown = Position(1000, None, SECOND)
     assert not restarted_by_update(unknown, 5, 10**18)
-    assert not restarted_by_seed(unknown, 5, 10**18)
-    assert not seed_is_outdated(unknown, 5000, 0)
+    assert not restarted_by_snapshot(unknown, 5, 10**18)
+    assert not snapshot_is_outdated(unknown, 5000, 0)
     assert not update_is_outdated(unknown, 5000, 0)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.sequencing.restart import AHEAD_AT_MOST_MICROSECONDS, TOLERANCE_MICROSECONDS
-from backpack_streams.sequencing.trade_order import Given, Hole, TradeOrder
+from backpack_streams.sequencing.trade_order import Gap, Given, TradeOrder
 
 SECOND = 1_000_000
 
@@ -59,7 +59,7 @@ def test_without_patience_each_is_given_once_all_the_same(case: tuple[list[int],
     in_turn = [item.item for item in items if isinstance(item, Given) and not item.is_late]
     assert in_turn == sorted(in_turn)
     late = {item.item for item in items if isinstance(item, Given) and item.is_late}
-    told = {each for item in items if isinstance(item, Hole) for each in range(item.first_id, item.last_id + 1)}
+    told = {each for item in items if isinstance(item, Gap) for each in range(item.first_id, item.last_id + 1)}
     assert late <= told | set(range(100))
     assert told | set(in_turn) >= set(range(100, 100 + count))
 
@@ -69,7 +69,7 @@ def test_a_hole_is_told_when_waiting_is_over_and_not_before() -> None:
     assert given_ids(offered(order, 1, 2)) == [1, 2]
     assert offered(order, 5, 6, now=10.0) == []
     assert list(order.tick(19.9, 10.0)) == []
-    assert list(order.tick(20.0, 10.0)) == [Hole("X", 3, 4), Given(5), Given(6)]
+    assert list(order.tick(20.0, 10.0)) == [Gap("X", 3, 4), Given(5), Given(6)]
     assert offered(order, 4, now=21.0) == [Given(4, is_late=True)]
     assert offered(order, 4, 3, now=21.0) == [Given(3, is_late=True)]
 
@@ -78,8 +78,8 @@ def test_nobody_waits_for_what_cannot_be_had() -> None:
     order: TradeOrder[int] = TradeOrder("X")
     offered(order, 1, 4, 6, now=0.0)
     assert list(order.lost((2, 3))) == []  # only a part of the hole: the rest may come
-    assert list(order.lost((2, 4))) == [Hole("X", 2, 3), Given(4)]
-    assert list(order.lost((5, 6))) == [Hole("X", 5, 5), Given(6)]
+    assert list(order.lost((2, 4))) == [Gap("X", 2, 3), Given(4)]
+    assert list(order.lost((5, 6))) == [Gap("X", 5, 5), Given(6)]
 
 
 def test_a_sequence_that_begins_anew_is_no_duplicate() -> None:
@@ -174,3 +174,22 @@ def test_what_is_remembered_is_ranges_not_trades(ids: list[int]) -> None:
     offered(order, -1, *ids, *ids)
     assert len(order._seen) == 1
     assert order.duplicates == 100
+
+
+@given(st.integers(1, 50), st.integers(1, 40))
+def test_refills_from_hours_ago_never_make_what_follows_look_new(first: int, gap: int) -> None:
+    """A market was listed anew, and REST tells of trades between the two listings that are hours older than both."""
+    order: TradeOrder[int] = TradeOrder("X")
+    now_us, hours = 100_000 * SECOND, 5 * AHEAD_AT_MOST_MICROSECONDS
+    after = first + 2 * gap + 1
+    items = [*order.offer(first, now_us, first, 0.0, is_engine_time=True)]
+    items += order.offer(after, now_us + SECOND, after, 0.0, is_engine_time=True)
+    for each in range(first + 1, first + 1 + gap):
+        items += order.offer(each, now_us - hours + each, each, 0.0, is_engine_time=False)
+    items += order.tick(5.0, 5.0)  # the rest is late
+    for each in range(first + 1 + gap, after):
+        items += order.offer(each, now_us - hours + each * 60 * SECOND, each, 6.0, is_engine_time=False)
+    in_turn = [item.item for item in items if isinstance(item, Given) and not item.is_late]
+    assert in_turn == [*range(first, first + 1 + gap), after]
+    assert [item for item in items if isinstance(item, Gap)] == [Gap("X", first + 1 + gap, after - 1)]
+    assert sorted(given_ids(items)) == list(range(first, after + 1))

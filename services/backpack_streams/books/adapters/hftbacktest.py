@@ -91,7 +91,7 @@ class HftEvents:
             self._market.on_update(first_id, last_id, value["engine_time"], bids, asks)
             self._take(_exchange_us(value), value["received_time"])
         elif record.name == "BookSnapshot":
-            self._market.on_seed(
+            self._market.on_snapshot(
                 value["last_update_id"],
                 value["engine_time"],
                 levels_of_record(value, "bids"),

@@ -13,7 +13,7 @@ from typing import Any
 from backpack_streams.books.adapters.live_changes import LiveChanges
 from backpack_streams.books.changes import Changes
 from backpack_streams.books.optional import library
-from backpack_streams.books.record_stream import Hole, StreamedRecord
+from backpack_streams.books.record_stream import Gap, StreamedRecord
 from backpack_streams.books.stream import BookUpdate
 from backpack_streams.books.units import exact_decimal
 from backpack_streams.errors import BookError
@@ -157,7 +157,7 @@ async def book_deltas(updates: AsyncIterable[BookUpdate], nautilus: Nautilus | N
 
 
 async def trade_ticks(
-    records: AsyncIterable[StreamedRecord[Any] | Hole], nautilus: Nautilus | None = None
+    records: AsyncIterable[StreamedRecord[Any] | Gap], nautilus: Nautilus | None = None
 ) -> AsyncIterator[Any]:
     """Yield `TradeTick`s for the trades of a `RecordStream`; ignores gaps and other records."""
     convert = (nautilus or Nautilus()).trade

@@ -43,7 +43,7 @@ class Level(TypedDict):
 class DepthUpdate(TypedDict):
     """One frame of a depth stream.
 
-    Absolute quantities of the levels that changed. Per market the sequence has no holes: first_update_id is the
+    Absolute quantities of the levels that changed. Per market the sequence has no gaps: first_update_id is the
     previous last_update_id plus one.
     """
 
@@ -176,9 +176,9 @@ class CoverageRun(TypedDict):
 
 
 class BookSnapshot(TypedDict):
-    """A whole order book at one update id, with the place in the delta topic from which to go on.
+    """A whole order book at one update id, with the offset in the delta topic to continue from.
 
-    A reader seeds its book with it and applies the updates that follow.
+    A reader starts its book from it and applies the updates that follow.
     """
 
     symbol: str

@@ -58,7 +58,7 @@ class Follower:
             outcome = self.market.on_update(*ids, value["engine_time"], *sides)
         else:
             complete = {name: value[name] for name in ("bids_complete", "asks_complete")}
-            outcome = self.market.on_seed(value["last_update_id"], value["engine_time"], *sides, **complete)
+            outcome = self.market.on_snapshot(value["last_update_id"], value["engine_time"], *sides, **complete)
         return BookUpdate(self.market, outcome)
 
     def break_chain(self) -> BookUpdate:

@@ -63,5 +63,5 @@ def test_numbers_are_exact_unless_floats_are_asked_for(market: MarketBook) -> No
 
 
 def test_a_book_that_is_not_live_has_no_shape() -> None:
-    with pytest.raises(BookError, match=r"LINK_USDC_PERP is SYNCING \(no seed yet\)"):
+    with pytest.raises(BookError, match=r"LINK_USDC_PERP is SYNCING \(no snapshot yet\)"):
         order_book(MarketBook(SYMBOL))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from backpack_streams.bus.schemas import own_schemas
-from backpack_streams.export.arrow_types import arrow_schema
-from backpack_streams.export.folder import Folder
+from backpack_streams.commands.export.arrow_types import arrow_schema
+from backpack_streams.commands.export.folder import Folder
 
 pytest.importorskip("duckdb", reason="DuckDB is not installed")
 

@@ -60,7 +60,7 @@ def by_tick(market: MarketBook) -> Books:
     return bids, asks
 
 
-def test_a_backtest_ends_with_our_book_and_a_hole_clears_it_until_the_next_seed() -> None:
+def test_a_backtest_ends_with_our_book_and_a_hole_clears_it_until_the_next_snapshot() -> None:
     records = list(recorded_records(SYMBOL))
     whole, holed = (Follower(SYMBOL), HftEvents(SYMBOL)), (Follower(SYMBOL), HftEvents(SYMBOL))
     for place, record in enumerate(records):
@@ -70,19 +70,19 @@ def test_a_backtest_ends_with_our_book_and_a_hole_clears_it_until_the_next_seed(
     follower, events = holed
     in_the_hole = events.array()
     value = records[-1].value | follower.market.book.to_record()
-    seed = StreamedRecord("market.book_snapshot", "BookSnapshot", SYMBOL, value, 0, 0)
-    seed.value["last_update_id"] = records[-1].value["last_update_id"]
-    follower.take(seed)
-    events.add(seed)
+    snapshot = StreamedRecord("market.book_snapshot", "BookSnapshot", SYMBOL, value, 0, 0)
+    snapshot.value["last_update_id"] = records[-1].value["last_update_id"]
+    follower.take(snapshot)
+    events.add(snapshot)
     arrays = [whole[1].array(), in_the_hole, events.array()]
     for data in arrays:
         validate_event_order(data)
         assert data.dtype == hftbacktest.types.event_dtype
         assert len(data) > 300
-    after_all, without, reseeded = books_at_the_end(arrays)
+    after_all, without, resynced = books_at_the_end(arrays)
     assert after_all == by_tick(whole[0].market)
     assert without == ({}, {})
-    assert reseeded == by_tick(follower.market)
+    assert resynced == by_tick(follower.market)
 
 
 def test_events_that_arrive_in_another_order_stand_twice() -> None:

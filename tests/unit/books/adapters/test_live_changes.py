@@ -8,7 +8,7 @@ def test_several_follow_the_same_live_book() -> None:
     market = MarketBook("SOL_USDC")
     first, second = LiveChanges(), LiveChanges()
     assert first.take(market.view) is None
-    market.on_seed(5, 1, [(100, 1)], [(101, 1)])
+    market.on_snapshot(5, 1, [(100, 1)], [(101, 1)])
     market.book.watch_changes()
     for follower in (first, second):
         told = follower.take(market.view)

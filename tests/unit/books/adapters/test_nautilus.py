@@ -9,7 +9,7 @@ from recorded_markets import Follower, recorded_records, trade
 
 from backpack_streams.books.adapters.nautilus import Nautilus, book_deltas, trade_ticks
 from backpack_streams.books.market_book import Status
-from backpack_streams.books.record_stream import Hole, StreamedRecord
+from backpack_streams.books.record_stream import Gap, StreamedRecord
 from backpack_streams.books.stream import BookUpdate
 from backpack_streams.errors import BookError
 
@@ -43,8 +43,8 @@ async def test_the_recorded_flow_gives_the_same_book_and_a_break_empties_it() ->
             yield follower.take(record)
             if place == 150:
                 yield follower.break_chain()
-                seed = follower.market.book.to_record()
-                value = record.value | seed | {"last_update_id": follower.market.newest_id + 1}
+                snapshot = follower.market.book.to_record()
+                value = record.value | snapshot | {"last_update_id": follower.market.newest_id + 1}
                 yield follower.take(StreamedRecord("market.book_snapshot", "BookSnapshot", SYMBOL, value, 0, 0))
                 return
 
@@ -65,17 +65,17 @@ async def test_the_recorded_flow_gives_the_same_book_and_a_break_empties_it() ->
     assert broken == 1
 
 
-def test_nothing_is_told_of_a_book_before_its_seed_or_without_a_change() -> None:
+def test_nothing_is_told_of_a_book_before_its_snapshot_or_without_a_change() -> None:
     follower, nautilus = Follower(SYMBOL), Nautilus()
     records = list(recorded_records(SYMBOL))
     assert records[0].name == "DepthUpdate"
     assert nautilus.deltas(follower.take(records[0])) is None
-    seed = next(record for record in records if record.name == "BookSnapshot")
-    update = follower.take(seed)
-    snapshot = nautilus.deltas(update).deltas
-    assert snapshot[0].action == BookAction.CLEAR
-    assert all(delta.flags & int(RecordFlag.F_SNAPSHOT) for delta in snapshot)
-    assert {delta.action for delta in snapshot[1:]} == {BookAction.ADD}
+    snapshot = next(record for record in records if record.name == "BookSnapshot")
+    update = follower.take(snapshot)
+    told = nautilus.deltas(update).deltas
+    assert told[0].action == BookAction.CLEAR
+    assert all(delta.flags & int(RecordFlag.F_SNAPSHOT) for delta in told)
+    assert {delta.action for delta in told[1:]} == {BookAction.ADD}
     assert nautilus.deltas(update) is None
 
 
@@ -93,9 +93,9 @@ def test_values_are_padded_to_the_instrument_and_never_rounded() -> None:
 
 
 async def test_trades_become_ticks_and_holes_are_passed_over() -> None:
-    async def records() -> AsyncIterator[StreamedRecord | Hole]:
+    async def records() -> AsyncIterator[StreamedRecord | Gap]:
         yield trade(SYMBOL, 7, 1_000_000)
-        yield Hole(SYMBOL, 8, 8)
+        yield Gap(SYMBOL, 8, 8)
         yield next(recorded_records(SYMBOL))
         yield trade(SYMBOL, 9, 2_000_000, is_buyer_maker=False, engine_time=None)
 

@@ -1,0 +1,43 @@
+"""The settings of `top`."""
+
+from pydantic import Field
+
+from backpack_streams.runtime.output_settings import OutputSettings
+from backpack_streams.runtime.settings import KafkaSettings, LogSettings
+from backpack_streams.screen.market_rows import Order
+
+
+class TopSettings(OutputSettings, KafkaSettings, LogSettings):
+    """The settings of `backpack-streams top`."""
+
+    once: bool = Field(default=False, description="wait until everything is read that Kafka holds, print it and end")
+    sort: Order = Field(
+        default="volume",
+        description="order of the markets: figures from the largest on, book with those first that are not LIVE",
+    )
+    search: str = Field(
+        default="",
+        description="show only markets whose symbol holds each of these words, such as 'btc perp'",
+        json_schema_extra={"metavar": "WORDS"},
+    )
+    interval: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=3600,
+        description="seconds from one picture to the next; 1 on a terminal and with --json, 10 otherwise if not given",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+    timeout: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds to wait with --once",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+    max_age: float = Field(
+        default=5.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds of age of the newest watermark at which a book is no longer LIVE",
+        json_schema_extra={"metavar": "SECONDS"},
+    )

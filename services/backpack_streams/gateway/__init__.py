@@ -1,0 +1,1 @@
+"""gateway: the read API over HTTP and WebSocket, served from Kafka."""

@@ -1,0 +1,97 @@
+// What the page knows of all markets and of the plant. The socket and REST write it; the views read it.
+
+import { divide, places, units } from "./decimal.js";
+import { Events } from "./events.js";
+
+class Market {
+  constructor(row) {
+    this.symbol = row.symbol;
+    this.row = row;
+    this.ticker = null;
+    this.mark = null;
+    this.status = null;
+    this.reason = null;
+    this.digits = 0;
+  }
+
+  setTicker(row) {
+    this.ticker = row;
+    const { last_price: last, first_price: first, high, low } = row;
+    this.digits = Math.max(this.digits, ...[last, first, high, low].map(places));
+  }
+
+  get price() {
+    return this.ticker?.last_price ?? this.mark?.mark_price ?? null;
+  }
+
+  /** The change of 24 hours in units, 1 = 100 %; null where nothing was traded. */
+  get change() {
+    const first = units(this.ticker?.first_price);
+    const last = units(this.ticker?.last_price);
+    return first === null || last === null ? null : divide(last - first, first);
+  }
+}
+
+/** Events: `markets` (the list changed), `market` (symbol), `plant`, `connection`, `heartbeat`. */
+export class State extends Events {
+  markets = new Map();
+  plant = null;
+  plantError = null;
+  heartbeat = null;
+  isConnected = false;
+  hasConnected = false;
+  connectionReason = "";
+
+  setMarkets(rows) {
+    const kept = this.markets;
+    this.markets = new Map(rows.map((row) => [row.symbol, kept.get(row.symbol) ?? new Market(row)]));
+    for (const row of rows) this.markets.get(row.symbol).row = row;
+    this.tell("markets");
+  }
+
+  /** A row of `ticker` or `mark_price`. */
+  setRow(channel, symbol, row) {
+    const market = this.markets.get(symbol);
+    if (!market || !row) return;
+    if (channel === "ticker") market.setTicker(row);
+    else market.mark = row;
+    this.tell("market", symbol);
+  }
+
+  setPlant(plant) {
+    this.plant = plant;
+    this.plantError = null;
+    const { statuses = {}, not_live: notLive = [] } = plant.books ?? {};
+    const reasons = new Map(notLive.map((each) => [each.symbol, each.reason]));
+    for (const { symbol } of this.markets.values()) {
+      this.setStatus(symbol, statuses[symbol] ?? null, reasons.get(symbol) ?? null);
+    }
+    this.tell("plant");
+  }
+
+  setStatus(symbol, status, reason) {
+    const market = this.markets.get(symbol);
+    if (!market || (market.status === status && market.reason === reason)) return;
+    market.status = status;
+    market.reason = reason;
+    this.tell("market", symbol);
+  }
+
+  setConnected(isConnected, reason = "") {
+    this.isConnected = isConnected;
+    this.hasConnected ||= isConnected;
+    this.connectionReason = reason;
+    if (!isConnected) this.#forgetStatuses();
+    this.tell("connection");
+  }
+
+  /** Nothing proves a book while nobody speaks to us. */
+  #forgetStatuses() {
+    for (const symbol of this.markets.keys()) this.setStatus(symbol, null, null);
+  }
+
+  setHeartbeat(message) {
+    this.heartbeat = { ...message, heardAt: performance.now() };
+    this.tell("heartbeat");
+  }
+}

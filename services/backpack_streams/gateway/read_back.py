@@ -1,0 +1,139 @@
+"""Reads older records from Kafka into the read model, if a request needs records from before its windows begin."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.errors import BusError, CodecError
+from backpack_streams.gateway.market_data import MarketData
+
+__all__ = ["ReadBack"]
+
+logger = logging.getLogger(__name__)
+
+STEP_RECORDS: Final = 20_000
+MOST_RECORDS: Final = 200_000
+"""Limit of how far a partition is read back from where its windows began, over all requests."""
+_PATIENCE_SECONDS: Final = 5.0
+_DECODED_AT_ONCE: Final = 200
+"""Records decoded before other tasks get their turn."""
+
+
+class ReadBack:
+    """Reads each record once, whichever request needs it: it goes into the windows of its market."""
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        codec: Codec,
+        prefix: str,
+        data: MarketData,
+        tails: Mapping[Place, int],
+        most_records: int = MOST_RECORDS,
+    ) -> None:
+        """Prepare; the first `further` connects.
+
+        Args:
+            connection: how to reach Kafka.
+            codec: decodes the records.
+            prefix: the prefix of the topics.
+            data: the read model, which gets the records.
+            tails: by partition, the offset from which its records were read at the start; a live view.
+            most_records: limit of how many records before that offset are read.
+        """
+        self._connection = connection
+        self._codec = codec
+        self._prefix = prefix
+        self._data = data
+        self._tails = tails
+        self._most = most_records
+        self._from: dict[Place, tuple[int, int]] = {}
+        """By partition, the tail that this is about, and the offset from which its records were read back."""
+        self._lock = asyncio.Lock()
+        self._connections = AsyncExitStack()
+        self._reader: Reader | None = None
+        self.records = 0
+        """Records read back so far."""
+
+    async def close(self) -> None:
+        """Close the connection; the next `further` opens another one."""
+        self._reader = None
+        await self._connections.aclose()
+
+    async def further(self, topic: str, symbol: str) -> bool:
+        """Read the next older records of a market's partition, up to 20,000.
+
+        Args:
+            topic: the topic, without prefix.
+            symbol: the market.
+
+        Returns:
+            Whether there were any within the limit.
+
+        Raises:
+            BusError: Kafka does not answer.
+        """
+        place = self._place(topic, symbol)
+        if place is None:
+            return False
+        asked_from = self._reached(place)
+        async with self._lock:
+            if self._reached(place) < asked_from:
+                return True  # another request has read them meanwhile
+            try:
+                return await self._read(place)
+            except BusError:
+                await self.close()
+                raise
+
+    def _place(self, topic: str, symbol: str) -> Place | None:
+        name = self._prefix + topic
+        count = sum(place[0] == name for place in self._tails)
+        return (name, partition_of(symbol.encode(), count)) if count else None
+
+    def _reached(self, place: Place) -> int:
+        tail = self._tails[place]
+        of_tail, reached = self._from.get(place, (tail, tail))
+        return reached if of_tail == tail else tail
+
+    async def _read(self, place: Place) -> bool:
+        if self._reader is None:
+            self._reader = await self._connections.enter_async_context(Reader(self._connection, self._codec))
+        end, tail = self._reached(place), self._tails[place]
+        begin = max((await self._reader.beginnings([place]))[place], tail - self._most, end - STEP_RECORDS)
+        if begin >= end:
+            return False
+        found: list[ConsumerRecord] = []
+        with self._reader.searching():
+            await read_to_end(
+                self._reader,
+                {place: begin},
+                {place: end},
+                lambda _, records: found.extend(records),
+                patience_seconds=_PATIENCE_SECONDS,
+            )
+        await self._take(place, found)
+        self._from[place] = tail, begin
+        return True
+
+    async def _take(self, place: Place, records: Sequence[ConsumerRecord]) -> None:
+        topic = place[0].removeprefix(self._prefix)
+        for index, record in enumerate(records):
+            if index % _DECODED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            try:
+                value = self._codec.read(record.value or b"")[1]
+            except CodecError as error:
+                logger.info("an older record cannot be read", extra={"topic": topic, "error": str(error)})
+                continue
+            self._data.take(topic, (record.key or b"").decode("utf-8", "replace"), value, record.offset, is_news=False)
+        self.records += len(records)

@@ -1,0 +1,287 @@
+"""The task that reads the topics of the read model other than books, and the topics in which the plant reports on itself."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.backoff import Backoff
+from backpack_streams.books.newest_records import newest_records
+from backpack_streams.books.record_join import Watermarks
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.bus.topics import topic
+from backpack_streams.errors import BusError, CodecError
+from backpack_streams.gateway.market_data import MarketData
+from backpack_streams.gateway.plant import Plant
+from backpack_streams.gateway.rows import market_row
+from backpack_streams.gateway.topic_names import (
+    KLINE_TOPIC,
+    LIQUIDATION_TOPIC,
+    MARK_PRICE_TOPIC,
+    MARKET_TOPIC,
+    OPEN_INTEREST_TOPIC,
+    TICKER_TOPIC,
+    TRADE_TOPIC,
+)
+
+__all__ = ["RecordFeed"]
+
+logger = logging.getLogger(__name__)
+
+PART = "records"
+WATERMARK_TOPIC: Final = "ops.watermark"
+GAP_TOPIC: Final = "ops.gap"
+AUDIT_TOPIC: Final = "ops.book_audit"
+STATUS_TOPIC: Final = "ops.stream_status"
+NEWEST_TOPICS: Final = (OPEN_INTEREST_TOPIC, TICKER_TOPIC, MARK_PRICE_TOPIC)
+"""Topics of which the newest record of each market is needed, however long ago it was written."""
+TAILS: Final[Mapping[str, int]] = {
+    TRADE_TOPIC: 20_000,
+    KLINE_TOPIC: 20_000,
+    LIQUIDATION_TOPIC: 5_000,
+    GAP_TOPIC: 2_000,
+    AUDIT_TOPIC: 2_000,
+    STATUS_TOPIC: 5_000,
+}
+"""Topics that are read from near their end, and how many records of each partition are read at the start."""
+_WATERMARKS_LOOKED_BACK: Final = 2_000
+"""Watermarks read at the start, to learn of producers: each writes one a second."""
+_POLL_MILLIS: Final = 100
+_RECORDS_A_POLL: Final = 500
+"""Records processed before other tasks get their turn."""
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.5, 5.0
+_LOOK_SECONDS: Final = 10.0
+"""Time between two checks whether missing topics exist by now."""
+
+
+class RecordFeed:
+    """Reads the records, and starts again if that fails.
+
+    Attributes:
+        records: records read since the start.
+        undecodable_records: records that could not be decoded; the log has the reason for each.
+    """
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        codec: Codec,
+        prefix: str,
+        data: MarketData,
+        plant: Plant,
+        tails: Mapping[str, int] = TAILS,
+    ) -> None:
+        """Prepare; `run` connects.
+
+        Args:
+            connection: how to reach Kafka.
+            codec: decodes the records.
+            prefix: the prefix of the topics.
+            data: the read model, which gets the records of markets. Its completeness comes from here.
+            plant: gets the records of `ops.*`.
+            tails: the topics to read from near their end, as in `TAILS`; those left out are not read.
+        """
+        self._connection = connection
+        self._codec = codec
+        self._prefix = prefix
+        self._data = data
+        self._plant = plant
+        self._tails = tails
+        self._watermarks = Watermarks((prefix + WATERMARK_TOPIC, 0), codec)
+        self._next: dict[Place, int] = {}
+        """By partition, the offset after the last record that was processed."""
+        self._behind: dict[Place, int] = {}
+        self._missing: set[str] = set()
+        self.tails: dict[Place, int] = {}
+        """By partition, the offset from which its records were read."""
+        self.undecodable_records = 0
+        self.records = 0
+        self._has_joined = False
+        data.set_completeness(self.complete_through)
+        self._takers: dict[str, Callable[[ConsumerRecord], None]] = {
+            prefix + MARKET_TOPIC: self._take_market,
+            prefix + WATERMARK_TOPIC: self._take_watermark,
+            prefix + GAP_TOPIC: self._into(plant.take_gap),
+            prefix + AUDIT_TOPIC: self._into(plant.take_audit),
+            prefix + STATUS_TOPIC: self._into(plant.take_status),
+        }
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything that Kafka held when the feed connected was read."""
+        return self._has_joined and not self._behind
+
+    def complete_through(self, name: str, stream: str | None = None) -> int | None:
+        """Return the time (µs, by a producer's clock) up to which everything was read; None while a stream is not covered.
+
+        Args:
+            name: the topic, without prefix.
+            stream: one stream of the topic, such as `trade.SOL_USDC`; None for all.
+        """
+        coverage = self._watermarks.by_topic.get(name)
+        if coverage is None:
+            return None
+        if stream is not None:
+            return coverage.stream_complete_through(self._position, stream)
+        return coverage.complete_through(self._position)
+
+    def _position(self, place: Place) -> int:
+        return self._next.get(place, 0)
+
+    async def run(self) -> None:
+        """Read until cancelled. Failures are logged, reported to the read model and retried."""
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
+        self._data.set_unavailable(PART, "the records are being read from Kafka")
+        while True:
+            try:
+                async with Reader(self._connection, self._codec) as reader:
+                    offsets = await self._join(reader)
+                    self._data.set_unavailable(PART, "")
+                    backoff.reset()
+                    await self._follow(reader, offsets)
+            except BusError as error:
+                logger.warning("the records cannot be read; trying again", extra={"error": str(error)})
+                self._data.set_unavailable(PART, str(error))
+            await asyncio.sleep(backoff.next_delay_seconds())
+
+    # Start ----------------------------------------------------------------------------------------------------
+
+    async def _join(self, reader: Reader) -> dict[Place, int]:
+        """Fill the read model from what Kafka holds. Returns the offset from which to follow each partition."""
+        names = (MARKET_TOPIC, *NEWEST_TOPICS, *self._tails, WATERMARK_TOPIC)
+        found = await reader.existing_places(self._prefix + name for name in names)
+        places = {name.removeprefix(self._prefix): each for name, each in found.items()}
+        self._missing = set(names) - places.keys()
+        everywhere = [place for each in places.values() for place in each]
+        ends, begins = await reader.ends(everywhere), await reader.beginnings(everywhere)
+        self._watermarks = Watermarks((self._prefix + WATERMARK_TOPIC, 0), self._codec)
+        watermarks = places.pop(WATERMARK_TOPIC, [])  # this topic may exist before any topic that it is about
+        for place in watermarks:
+            await self._read_watermarks(reader, place, begins[place], ends[place])
+        for name, wanted in places.items():
+            topic_ends = {place: ends[place] for place in wanted}
+            self._watermarks.add(topic(name), self._prefix + name, topic_ends, len(wanted), None)
+        offsets = {place: ends[place] for place in watermarks} | await self._watermarks.join(reader)
+        if MARKET_TOPIC in places:
+            await self._read_markets(reader, {place: begins[place] for place in places[MARKET_TOPIC]}, ends)
+        for name in NEWEST_TOPICS:
+            if name in places:
+                await self._read_newest(reader, {place: begins[place] for place in places[name]}, ends)
+        for name, wanted in places.items():
+            for place in wanted:
+                offsets[place] = self._start(name, place, begins[place], ends[place])
+        self._next = dict(offsets)
+        self._behind = {place: ends[place] for place in everywhere if offsets[place] < ends[place]}
+        self._has_joined = True
+        return offsets
+
+    def _start(self, name: str, place: Place, begin: int, end: int) -> int:
+        """Return the offset from which to follow a partition: where the last connection ended, or as far before the end as is kept."""
+        tail = self._tails.get(name)
+        if tail is None:
+            return end
+        first, reached = max(begin, end - tail), self._next.get(place, -1)
+        if first <= reached <= end:
+            return reached
+        self.tails[place] = first
+        return first
+
+    async def _read_watermarks(self, reader: Reader, place: Place, begin: int, end: int) -> None:
+        """Read the newest watermarks. They tell of producers that have stopped, and of coverage, which is only written when it changes."""
+
+        def take(_: Place, records: Sequence[ConsumerRecord]) -> None:
+            for record in records:
+                value = self._decoded(record)
+                if value is not None:
+                    self._plant.take_watermark(value)
+
+        await read_to_end(reader, {place: max(begin, end - _WATERMARKS_LOOKED_BACK)}, {place: end}, take)
+
+    async def _read_markets(self, reader: Reader, begins: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+        rows: dict[str, Any] = {}
+
+        def take(_: Place, records: Sequence[ConsumerRecord]) -> None:
+            for record in records:
+                symbol = (record.key or b"").decode()
+                value = self._decoded(record)
+                rows.pop(symbol, None) if value is None else rows.update({symbol: market_row(value)})
+
+        await read_to_end(reader, begins, ends, take)
+        self._data.set_markets(rows)
+
+    async def _read_newest(self, reader: Reader, begins: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+        found = await newest_records(
+            reader,
+            begins,
+            ends,
+            lambda key: True,
+            expected=[symbol.encode() for symbol in self._data.markets()],
+            partitions=len(begins),
+        )
+        for record in found.values():
+            self._take_data(record)
+
+    # Reading --------------------------------------------------------------------------------------------------
+
+    async def _follow(self, reader: Reader, offsets: Mapping[Place, int]) -> None:
+        reader.follow(offsets)
+        look_at = time.monotonic() + _LOOK_SECONDS
+        while True:
+            for partition, batch in (await reader.poll(_POLL_MILLIS, _RECORDS_A_POLL)).items():
+                take = self._takers.get(partition.topic, self._take_data)
+                for record in batch:
+                    take(record)
+                self.records += len(batch)
+                self._plant.take_stamp(partition.topic.removeprefix(self._prefix), batch[-1].timestamp)
+                self._next[partition.topic, partition.partition] = batch[-1].offset + 1
+            for place in [place for place, end in self._behind.items() if (reader.reached(place) or 0) >= end]:
+                del self._behind[place]
+            if self._missing and time.monotonic() >= look_at:
+                look_at = time.monotonic() + _LOOK_SECONDS
+                if await reader.existing_places(self._prefix + name for name in self._missing):
+                    return
+            await asyncio.sleep(0)
+
+    def _take_data(self, record: ConsumerRecord) -> None:
+        value = self._decoded(record)
+        if value is not None:
+            self._data.take(record.topic.removeprefix(self._prefix), (record.key or b"").decode(), value, record.offset)
+
+    def _take_market(self, record: ConsumerRecord) -> None:
+        symbol = (record.key or b"").decode()
+        if record.value is None:
+            self._data.take_market(symbol, None, record.offset)
+        elif (value := self._decoded(record)) is not None:
+            self._data.take_market(symbol, value, record.offset)
+
+    def _take_watermark(self, record: ConsumerRecord) -> None:
+        self._watermarks.take(record, time.monotonic())
+        value = self._decoded(record)
+        if value is not None:
+            self._plant.take_watermark(value)
+            self._data.clock_offsets.take(value, time.time_ns() // 1000)
+
+    def _into(self, take: Callable[[Mapping[str, Any]], None]) -> Callable[[ConsumerRecord], None]:
+        def take_record(record: ConsumerRecord) -> None:
+            value = self._decoded(record)
+            if value is not None:
+                take(value)
+
+        return take_record
+
+    def _decoded(self, record: ConsumerRecord) -> Mapping[str, Any] | None:
+        if record.value is None:
+            return None
+        try:
+            return self._codec.read(record.value)[1]
+        except CodecError as error:
+            self.undecodable_records += 1
+            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+            logger.warning("a record cannot be read", extra=where | {"error": str(error)})
+            return None

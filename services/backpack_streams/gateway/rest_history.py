@@ -1,0 +1,132 @@
+"""Requests candles and trades that Kafka does not have from the exchange's REST API, within the gateway's share of its limits."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from prometheus_client.registry import Collector
+
+from backpack_streams.exchange.limits import LimitSettings, Priority
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange_clients.from_settings import rest_settings
+from backpack_streams.exchange_clients.measures import rest_measures
+from backpack_streams.gateway.candles import INTERVAL_MICROS
+from backpack_streams.gateway.market_data import MarketData
+from backpack_streams.gateway.settings import GatewaySettings
+from backpack_streams.gateway.topic_names import KLINE_TOPIC, TRADE_TOPIC
+from backpack_streams.rest_poller.history_records import kline_record, trade_record
+
+__all__ = ["RestHistory"]
+
+logger = logging.getLogger(__name__)
+
+_NUMBERS: Final = (
+    *("price", "quantity", "quote_quantity"),
+    *("open", "high", "low", "close", "base_volume", "quote_volume"),
+)
+_ASKED_AGAIN_SECONDS: Final = 60.0
+"""The same question is not repeated sooner, whatever the answer was."""
+_AFTER_FAILURE_SECONDS: Final = 5.0
+"""A question that failed is not repeated sooner."""
+_MICROS: Final = 1_000_000
+
+
+class RestHistory:
+    """Adds what REST returns to the read model. Requests with the same question share one call to the exchange."""
+
+    def __init__(self, settings: GatewaySettings, data: MarketData) -> None:
+        """Prepare; nothing is sent before the first question.
+
+        Args:
+            settings: the REST API, its timeouts, and the share of its rate limits.
+            data: the read model, which gets the rows.
+
+        Raises:
+            UsageError: the URL of the REST API or of the proxy is invalid, or the share leaves too few requests.
+        """
+        limits = LimitSettings(share=settings.rate_limit_share)
+        self._rest = RestClient(rest_settings(settings, limits=limits))
+        self._data = data
+        self._asked: dict[tuple[str, ...], tuple[float, int]] = {}
+        """By question, when it was answered last (monotonic seconds) and for how many rows."""
+        self._running: dict[tuple[str, ...], asyncio.Task[None]] = {}
+
+    async def close(self) -> None:
+        """Cancel the calls in progress and close the connections."""
+        for task in self._running.values():
+            task.cancel()
+        await self._rest.close()
+
+    def collectors(self) -> tuple[Collector, ...]:
+        """Return the metrics of the REST client for /metrics."""
+        return tuple(rest_measures(self._rest))
+
+    async def trades(self, symbol: str, limit: int) -> bool:
+        """Fetch the newest trades of a market.
+
+        Args:
+            symbol: the market.
+            limit: the number of trades, at most 1,000.
+
+        Returns:
+            Whether the exchange was asked and answered. A question is repeated within a minute only for more rows.
+        """
+
+        async def ask() -> None:
+            answer = await self._rest.trades(symbol, limit, priority=Priority.HISTORY)
+            for trade in answer.body.rows:
+                if trade.trade_id is not None:
+                    self._take(TRADE_TOPIC, symbol, trade_record(trade, answer.received_time_us))
+
+        return await self._once(("trades", symbol), limit, ask)
+
+    async def candles(self, symbol: str, interval: str, limit: int, now_us: int) -> bool:
+        """Fetch the newest candles of a market, the open one included.
+
+        Args:
+            symbol: the market.
+            interval: one of `INTERVAL_MICROS`.
+            limit: the number of closed candles to fetch.
+            now_us: the wall clock's time (µs since the Unix epoch); it decides which candles are closed.
+
+        Returns:
+            Whether the exchange was asked and answered. A question is repeated within a minute only for more rows.
+        """
+
+        async def ask() -> None:
+            start_s = (now_us - (limit + 1) * INTERVAL_MICROS[interval]) // _MICROS
+            answer = await self._rest.klines(symbol, interval, max(0, start_s), now_us // _MICROS)
+            received_us = answer.received_time_us
+            for candle in answer.body.rows:
+                record = kline_record(candle, received_us) | {"is_closed": candle.end_us <= now_us}
+                self._take(KLINE_TOPIC, symbol, record)
+
+        return await self._once(("klines", symbol, interval), limit, ask)
+
+    async def _once(self, question: tuple[str, ...], limit: int, ask: Callable[[], Awaitable[None]]) -> bool:
+        asked_at, asked_for = self._asked.get(question, (float("-inf"), 0))
+        if limit <= asked_for and time.monotonic() - asked_at < _ASKED_AGAIN_SECONDS:
+            return False
+        running = self._running.get(question)
+        if running is None:
+            running = self._running[question] = asyncio.ensure_future(self._ask(question, limit, ask))
+            running.add_done_callback(lambda _: self._running.pop(question, None))
+        await asyncio.wait({running})
+        return not running.cancelled() and running.exception() is None
+
+    async def _ask(self, question: tuple[str, ...], limit: int, ask: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await ask()
+        except RestError as error:
+            logger.warning("the exchange's history is unavailable", extra={"of": question, "error": str(error)})
+            self._asked[question] = time.monotonic() - _ASKED_AGAIN_SECONDS + _AFTER_FAILURE_SECONDS, limit
+            raise
+        self._asked[question] = time.monotonic(), limit
+
+    def _take(self, topic: str, symbol: str, record: Mapping[str, Any]) -> None:
+        numbers = {name: Decimal(record[name]) for name in _NUMBERS if record.get(name) is not None}
+        self._data.take(topic, symbol, {**record, **numbers}, -1, is_news=False)

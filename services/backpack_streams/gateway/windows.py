@@ -1,0 +1,162 @@
+"""What the gateway keeps of each market in memory: the newest values, trades and liquidations. Sans I/O."""
+
+from bisect import insort
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from backpack_streams.gateway.answers import Row
+from backpack_streams.gateway.rows import as_of_us, liquidation_row, trade_row
+from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS
+
+__all__ = ["Entry", "LiquidationWindow", "NewestValue", "TradeWindow"]
+
+_REST_IS_NEWER_MICROS: Final = 2_000_000
+"""Sockets and REST are read in parallel: a value from REST counts only if the socket's is older than this (by our clock)."""
+LIQUIDATIONS_KEPT: Final = 200
+
+
+class Entry(NamedTuple):
+    """A row with its position.
+
+    Attributes:
+        sequence: the offset of its record in Kafka; -1 if it is not from Kafka.
+        row: the row as in the REST answer.
+    """
+
+    sequence: int
+    row: Row
+    as_of: int
+    """The time that the row describes (µs since the Unix epoch)."""
+
+
+class NewestValue:
+    """The newest record of one market on a topic whose records replace each other. Both sockets and the REST poller write it."""
+
+    __slots__ = ("_is_rest", "_received_us", "entry")
+
+    def __init__(self) -> None:
+        self.entry: Entry | None = None
+        self._received_us = 0
+        self._is_rest = False
+
+    def take(self, record: Mapping[str, Any], row: Row, offset: int) -> bool:
+        """Replace the value, unless it is newer than the record.
+
+        A value from a socket is replaced by one from REST only if it was received at least two seconds earlier.
+
+        Args:
+            record: the record.
+            row: its row.
+            offset: the offset of the record.
+
+        Returns:
+            Whether the value was replaced.
+        """
+        is_rest = record["source"] == "REST"
+        received_us = record["received_time"] - (record.get("cache_age_seconds") or 0) * 1_000_000
+        if self.entry is not None:
+            if is_rest and not self._is_rest and received_us < self._received_us + _REST_IS_NEWER_MICROS:
+                return False
+            if is_rest == self._is_rest and as_of_us(record) < self.entry.as_of:
+                return False  # a second producer's copy, or an older answer
+        self.entry = Entry(offset, row, as_of_us(record))
+        self._received_us, self._is_rest = received_us, is_rest
+        return True
+
+
+class TradeWindow:
+    """The newest trades of one market, by id. Trades that arrive late find their place, and duplicates change nothing."""
+
+    __slots__ = ("_ids", "_most", "_newest_us", "_trades", "changes", "sequence")
+
+    def __init__(self, most: int) -> None:
+        """Start empty.
+
+        Args:
+            most: the number of trades to keep.
+        """
+        self._most = most
+        self._ids: list[int] = []
+        self._trades: dict[int, Entry] = {}
+        self._newest_us = 0
+        self.sequence = -1
+        """The highest offset of the trades so far; -1 if there was none from Kafka."""
+        self.changes = 0
+        """Number of trades added so far."""
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def take(self, record: Mapping[str, Any], offset: int) -> Entry | None:
+        """Add a trade. A lower id with a later time means that the exchange restarted its ids; older trades are dropped then.
+
+        Args:
+            record: a Trade record; times are µs since the Unix epoch.
+            offset: the offset of the record; -1 if it is not from Kafka.
+
+        Returns:
+            The trade; None if it is known already, or too old for the window.
+        """
+        trade_id = record["trade_id"]
+        engine_us = record["engine_time"]
+        time_us = engine_us or record["event_time"] or record["received_time"]
+        if self._ids and trade_id <= self._ids[-1]:
+            tolerance = 0 if engine_us is not None and record["source"] != "REST" else TOLERANCE_MICROSECONDS
+            if time_us > self._newest_us + tolerance:  # the exchange restarted its ids
+                self._ids.clear()
+                self._trades.clear()
+            elif trade_id in self._trades or (len(self._ids) >= self._most and trade_id < self._ids[0]):
+                return None
+        entry = self._trades[trade_id] = Entry(offset, trade_row(record), time_us)
+        insort(self._ids, trade_id)
+        self._newest_us = max(self._newest_us, time_us)
+        self.sequence = max(self.sequence, offset)
+        self.changes += 1
+        if len(self._ids) > self._most:
+            del self._trades[self._ids.pop(0)]
+        return entry
+
+    def newest(self, limit: int) -> list[Entry]:
+        """Return at most `limit` trades, newest first."""
+        return [self._trades[each] for each in reversed(self._ids[-limit:])]
+
+    def whole(self, limit: int) -> int:
+        """Return how many of the newest `limit` trades have consecutive ids, counted from the newest."""
+        newest = self._ids[-limit:]
+        for count in range(len(newest), 0, -1):
+            if newest[-1] - newest[-count] == count - 1:
+                return count
+        return 0
+
+
+class LiquidationWindow:
+    """The newest liquidations of one market. They have no ids: two that are equal, times included, are copies."""
+
+    __slots__ = ("_entries", "_seen")
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque(maxlen=LIQUIDATIONS_KEPT)
+        self._seen: deque[tuple[Any, ...]] = deque(maxlen=LIQUIDATIONS_KEPT)
+
+    def take(self, record: Mapping[str, Any], offset: int) -> Entry | None:
+        """Add a liquidation.
+
+        Args:
+            record: a Liquidation record; times are µs since the Unix epoch.
+            offset: the offset of the record.
+
+        Returns:
+            The liquidation; None if it is a copy.
+        """
+        identity = tuple(record[name] for name in ("engine_time", "event_time", "side", "price", "quantity"))
+        if identity in self._seen:
+            return None
+        self._seen.append(identity)
+        entry = Entry(offset, liquidation_row(record), as_of_us(record))
+        self._entries.append(entry)
+        return entry
+
+    def newest(self, limit: int) -> list[Entry]:
+        """Return at most `limit` liquidations, newest first."""
+        return list(self._entries)[-limit:][::-1]

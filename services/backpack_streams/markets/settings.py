@@ -1,0 +1,21 @@
+"""The settings of the market list."""
+
+from pydantic import Field
+
+from backpack_streams.runtime.exchange_settings import RestAccessSettings
+
+
+class MarketListSettings(RestAccessSettings):
+    """Which kinds of market are carried, and how often the list of markets is read."""
+
+    market_types: tuple[str, ...] = Field(
+        default=("SPOT", "PERP", "IPERP", "DATED", "PREDICTION", "RFQ"),
+        description="kinds of market to ask the exchange's list for; kinds that this version does not know may be named too",
+    )
+    market_refresh: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds between two looks at the exchange's list of markets",
+        json_schema_extra={"metavar": "SECONDS"},
+    )

@@ -1,0 +1,89 @@
+"""Follows one topic across failures of Kafka: what is there at the start is read back, and each later record is passed on once."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from aiokafka.structs import ConsumerRecord
+
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.topics import topic
+from backpack_streams.errors import CodecError
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.rest_poller.recall import read_records
+
+logger = logging.getLogger(__name__)
+
+_POLL_MILLIS = 1000
+
+Take = Callable[[Mapping[str, Any], int], None]
+"""Takes a record of the topic and its offset."""
+
+
+class FollowedTopic:
+    """One topic, and how far it was read. Undecodable and foreign records are logged and skipped.
+
+    Attributes:
+        offsets: the next offset of each partition; empty before the first one is known.
+    """
+
+    def __init__(self, publishing: Publishing, topic_name: str) -> None:
+        """Prepare.
+
+        Args:
+            publishing: the connection and codec.
+            topic_name: the topic without the prefix.
+        """
+        self._publishing = publishing
+        self._topic = publishing.prefix + topic_name
+        self._record = topic(topic_name).record
+        self.offsets: dict[Place, int] = {}
+
+    async def recall(self, reader: Reader, most: int, take: Take) -> None:
+        """Pass the newest records of each partition to `take`. `follow` continues behind them.
+
+        Args:
+            reader: a connected reader; its assignment is replaced.
+            most: how many offsets of each partition to read.
+            take: receives the records.
+
+        Raises:
+            BusError: Kafka is unreachable, or not all could be read; `offsets` stays as it is.
+        """
+        places = await reader.places(self._topic)
+        ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+        starts = {place: max(beginnings[place], ends[place] - most) for place in places}
+        await read_records(reader, starts, ends, lambda record: self._pass(record, take))
+        self.offsets = ends
+
+    async def follow(self, take: Take, on_poll: Callable[[], None] = lambda: None) -> NoReturn:
+        """Pass the records from `offsets` on to `take`, until cancelled.
+
+        Args:
+            take: receives the records.
+            on_poll: called whenever Kafka has answered.
+
+        Raises:
+            BusError: Kafka refuses. The next call continues behind the last record that was passed.
+        """
+        async with Reader(self._publishing.connection, self._publishing.codec) as reader:
+            reader.follow(self.offsets)
+            while True:
+                records = await reader.poll(_POLL_MILLIS)
+                on_poll()
+                for place, batch in records.items():
+                    for record in batch:
+                        try:
+                            self._pass(record, take)
+                        except CodecError as error:
+                            where = {"topic": place.topic, "partition": place.partition, "offset": record.offset}
+                            logger.warning("a record cannot be read", extra=where | {"error": str(error)})
+                        self.offsets[place.topic, place.partition] = record.offset + 1
+
+    def _pass(self, record: ConsumerRecord, take: Take) -> None:
+        if record.value is None:
+            return
+        name, row = self._publishing.codec.decode(record.value)
+        if name != self._record:
+            raise CodecError(f"a record of {self._topic} is a {name}, not a {self._record}")
+        take(row, record.offset)

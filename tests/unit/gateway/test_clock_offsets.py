@@ -1,0 +1,43 @@
+"""Ages are right although clocks differ, and a watermark that was held up makes no clock wrong."""
+
+from typing import Any
+
+from backpack_streams.gateway.clock_offsets import ClockOffsets
+
+SECOND = 1_000_000
+NOW = 1_796_000_000 * SECOND
+
+
+def watermark(published_us: int, instance: str = "a", *, is_final: bool = False) -> dict[str, Any]:
+    return {"instance": instance, "published_time": published_us, "is_final": is_final}
+
+
+def test_clocks_that_nearly_agree_are_taken_as_they_are() -> None:
+    offsets = ClockOffsets()
+    assert offsets.ahead_us() == 0
+    offsets.take(watermark(NOW - SECOND), NOW)
+    assert offsets.ahead_us() == 0
+
+
+def test_a_clock_that_is_ahead_or_behind_is_known_by_the_quickest_watermark() -> None:
+    offsets = ClockOffsets()
+    offsets.take(watermark(NOW - 600 * SECOND), NOW)
+    offsets.take(watermark(NOW - 690 * SECOND), NOW)
+    assert offsets.ahead_us() == 600 * SECOND
+    offsets.take(watermark(NOW + 300 * SECOND, "b"), NOW)
+    assert offsets.ahead_us() == -300 * SECOND
+
+
+def test_a_watermark_that_was_held_up_hides_no_age() -> None:
+    offsets = ClockOffsets()
+    offsets.take(watermark(NOW - SECOND // 10), NOW)
+    offsets.take(watermark(NOW), NOW + 90 * SECOND)
+    assert offsets.ahead_us() == 0
+
+
+def test_a_producer_that_ended_does_not_count() -> None:
+    offsets = ClockOffsets()
+    offsets.take(watermark(NOW + 300 * SECOND, "a"), NOW)
+    offsets.take(watermark(NOW - 600 * SECOND, "b"), NOW)
+    offsets.take(watermark(NOW + 300 * SECOND, "a", is_final=True), NOW)
+    assert offsets.ahead_us() == 600 * SECOND

@@ -1,0 +1,40 @@
+"""Without keys the gateway listens on this machine alone; what cannot be set says so in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from backpack_streams.cli.main import main
+from backpack_streams.gateway.settings import GatewaySettings
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "127.0.0.1, ::1", "127.8.8.8"])
+def test_this_machine_needs_no_keys(host: str) -> None:
+    assert GatewaySettings(host=host).keys_file is None
+
+
+@pytest.mark.parametrize("host", ["*", "::", "0.0.0.0", "localhost,0.0.0.0", "192.0.2.7", "example.org"])
+def test_other_machines_need_a_key(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no key would be asked for"):
+        GatewaySettings(host=host)
+    assert GatewaySettings(host=host, keys_file=tmp_path / "keys.json").host == host
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--host", "*"), "--keys-file"),
+        (("--port", "65536"), "--port"),
+        (("--trade-window", "199"), "--trade-window"),
+        (("--max-age", "0"), "--max-age"),
+        (("--rate-limit-share", "1.5"), "--rate-limit-share"),
+        (("--prot", "80"), "--port"),
+    ],
+)
+def test_what_cannot_be_set_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gateway", *arguments]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("backpack-streams gateway: ")
+    assert says in line

@@ -1,0 +1,74 @@
+"""What the snapshot fetcher does with answers that can become no snapshot."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.rest_decoding import decode_depth
+from backpack_streams.exchange.rest_transport import Answer
+from backpack_streams.exchange.rest_wire import DepthSnapshot
+from backpack_streams.publishing import reports
+from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.rest_poller import snapshot_fetcher as module
+from backpack_streams.rest_poller.settings import RestPollerSettings
+from backpack_streams.rest_poller.snapshot_fetcher import SnapshotFetcher
+from backpack_streams.rest_poller.snapshot_plan import UNFIT_SECONDS
+
+UNFIT = b'{"bids":[["0.0000000000000000001","1"]],"asks":[["2","1"]],"lastUpdateId":"5","timestamp":1790000000000000}'
+
+
+class Rest:
+    """An exchange with one book."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.asked = 0
+
+    async def depth(self, symbol: str, *_: object, **__: object) -> Answer[DepthSnapshot]:
+        self.asked += 1
+        return Answer(decode_depth(self.body, symbol), None, 1_790_000_000_000_000, 200)
+
+
+class Offsets:
+    """Empty partitions."""
+
+    async def ends(self, places: list[Any]) -> dict[Any, int]:
+        return dict.fromkeys(places, 0)
+
+    async def has(self, _: str) -> bool:
+        return False
+
+    async def places(self, topic: str) -> list[Place]:
+        return [(topic, number) for number in range(8)]
+
+
+async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_asked_for_again_at_once() -> None:
+    letters: list[dict[str, Any]] = []
+    codec = Codec()
+    publishing: Any = SimpleNamespace(
+        prefix="t.",
+        connection=None,
+        codec=codec,
+        reporter=SimpleNamespace(dead_letter=lambda **letter: letters.append(letter)),
+        encoder=lambda name: codec.encoder("BookSnapshot", "t." + name),
+    )
+    rest = Rest(UNFIT)
+    snapshot_fetcher = SnapshotFetcher(
+        cast(Publishing, publishing), cast(RestClient, rest), RestPollerSettings(), lambda *_: None
+    )
+    snapshot_fetcher.set_open(["A"])
+    work = asyncio.create_task(snapshot_fetcher._work(cast(Reader, Offsets()), cast(Reader, None)))
+    async with asyncio.timeout(10):
+        while snapshot_fetcher._plan._fetching or not letters:  # noqa: ASYNC110  # the fetcher tells nobody
+            await asyncio.sleep(0)
+    work.cancel()
+    [letter] = letters
+    assert (letter["reason"], letter["symbol"], letter["origin"]) == (reports.VALUE_DOES_NOT_FIT, "A", "/api/v1/depth")
+    assert b"0.0000000000000000001" in letter["payload"]
+    assert (rest.asked, snapshot_fetcher.refused["unfit"], snapshot_fetcher.published) == (1, 1, 0)
+    due = snapshot_fetcher._plan.next_due()
+    assert due is not None
+    assert due > module.time.monotonic() + UNFIT_SECONDS - 60
