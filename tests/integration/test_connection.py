@@ -5,6 +5,8 @@ import json
 from time import monotonic
 from typing import Any
 
+import pytest
+
 from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.session_actions import (
@@ -16,6 +18,8 @@ from backpack_streams.exchange.session_actions import (
 )
 from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, Expectation, SessionSettings
 from integration.misbehaving_server import PING, PONG, TEXT, Client, Peer, fail_on_frame, obey, serving, streams, until
+
+pytestmark = pytest.mark.usefixtures("socket_class")
 
 
 async def test_names_the_one_bad_stream_among_250() -> None:

@@ -31,6 +31,8 @@ from integration.misbehaving_server import (
     until,
 )
 
+pytestmark = pytest.mark.usefixtures("socket_class")
+
 
 async def test_resubscribes_after_a_cut() -> None:
     async def behaviour(peer: Peer) -> None:
@@ -223,7 +225,7 @@ class Nobody:
 @pytest.mark.parametrize("loop_factory", LOOPS)
 @pytest.mark.parametrize("end", ["give_up", "close and drop", "the server vanishes", "never opened"])
 def test_whatever_is_done_with_a_socket_that_has_just_gone_does_no_harm(
-    loop_factory: Callable[[], asyncio.AbstractEventLoop], end: str
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], end: str, socket_class: type[ExchangeSocket]
 ) -> None:
     async def body() -> None:
         operations: list[Callable[[ExchangeSocket], None]] = [
@@ -237,7 +239,7 @@ def test_whatever_is_done_with_a_socket_that_has_just_gone_does_no_harm(
         ]
         async with serving(obey) as server:
             for operation in operations:
-                socket = ExchangeSocket(1, Nobody(), lambda *_: None, ConnectionSettings())
+                socket = socket_class(1, Nobody(), lambda *_: None, ConnectionSettings())
                 if end != "never opened":
                     await socket.connect(f"ws://127.0.0.1:{server.port}/", None)
                     await until(lambda: server.peers)

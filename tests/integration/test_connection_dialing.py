@@ -26,6 +26,8 @@ from integration.misbehaving_server import (
     until,
 )
 
+pytestmark = pytest.mark.usefixtures("socket_class")
+
 
 async def test_keeps_trying_while_refused_and_recovers() -> None:
     server = Server(obey)

@@ -28,6 +28,8 @@ from backpack_streams.exchange.session_actions import Notice, NoticeKind
 from backpack_streams.exchange.session_settings import SessionSettings
 from proxies import LoopbackProxy, http_proxy, socks_proxy
 
+pytestmark = pytest.mark.usefixtures("socket_class")
+
 WS_URL, REST_URL = "wss://ws.exchange.test", "https://api.exchange.test"
 """Names that no resolver knows: only the proxy can lead there."""
 LOGIN = ("trader", "p@ss/word:1")

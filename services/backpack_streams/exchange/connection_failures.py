@@ -5,9 +5,9 @@ import socket
 import ssl
 from http import HTTPStatus
 
-from picows import WSError, WSHandshakeError
 from python_socks import ProxyError
 
+from backpack_streams.errors import ExchangeError
 from backpack_streams.exchange.proxies import Proxy
 from backpack_streams.shown_text import one_line
 
@@ -19,7 +19,29 @@ _ADVICE_BY_STATUS = {
     451: "the exchange does not serve this region",
 }
 
+_KNOWN_STATUSES = frozenset(HTTPStatus)
 _WANTS_LOGIN = re.compile(r"407|[Aa]uthentication|No acceptable")
+
+
+class HandshakeError(ExchangeError):
+    """The server did not accept the WebSocket. The text is one line with advice."""
+
+
+def handshake_error(text: str, status: int | None = None, location: str | None = None) -> HandshakeError:
+    """Describe a failed handshake.
+
+    Args:
+        text: what the WebSocket library says of it.
+        status: the HTTP status, None if the answer was not HTTP.
+        location: the target of a redirect.
+    """
+    if status is None or status not in _KNOWN_STATUSES or status == HTTPStatus.SWITCHING_PROTOCOLS:
+        return HandshakeError(f"the answer is not a WebSocket handshake ({text}); check the URL")
+    if 300 <= status < 400:
+        target = (location or "nowhere")[:200]
+        return HandshakeError(f"HTTP {status} redirects to {target}, which is not followed; set the final URL")
+    fallback = "the server has a fault: wait" if status >= 500 else "check the URL"
+    return HandshakeError(f"HTTP {status} {HTTPStatus(status).phrase}; {_ADVICE_BY_STATUS.get(status, fallback)}")
 
 
 def reason_of(error: Exception, proxy: Proxy | None = None) -> str:
@@ -40,8 +62,8 @@ def reason_of(error: Exception, proxy: Proxy | None = None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, WSHandshakeError):
-        return _handshake_reason(error)
+    if isinstance(error, HandshakeError):
+        return str(error)
     if isinstance(error, socket.gaierror):
         return f"the host name does not resolve ({error.strerror}); check the URL and the DNS"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -54,18 +76,4 @@ def _reason(error: Exception) -> str:
         return "no TCP connection in time; check network and firewall"
     if isinstance(error, OSError):
         return f"{error.strerror or error or type(error).__name__}; check the network"
-    if isinstance(error, WSError):
-        return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-def _handshake_reason(error: WSHandshakeError) -> str:
-    response = error.response
-    if response is None or response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        return f"the answer is not a WebSocket handshake ({error}); check the URL"
-    status = int(response.status)
-    if 300 <= status < 400:
-        target = response.headers.get("Location", "nowhere")
-        return f"HTTP {status} redirects to {target[:200]}, which is not followed; set the final URL"
-    fallback = "the server has a fault: wait" if status >= 500 else "check the URL"
-    return f"HTTP {status} {response.status.phrase}; {_ADVICE_BY_STATUS.get(status, fallback)}"

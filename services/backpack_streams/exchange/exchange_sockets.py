@@ -10,6 +10,7 @@ from backpack_streams.errors import UsageError
 from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.exchange.exchange_socket import ExchangeSocket, SocketFailedError, SocketOwner
 from backpack_streams.exchange.session_actions import DropSocket, SendClose, SendPing, SendText
+from backpack_streams.exchange.socket_choice import socket_class
 
 
 class ExchangeSocketsOwner(SocketOwner, Protocol):
@@ -60,6 +61,7 @@ class ExchangeSockets:
         self._owner = owner
         self._on_frame = on_frame
         self._settings = settings
+        self._socket_class = socket_class()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._has_failed = asyncio.Event()
@@ -78,7 +80,7 @@ class ExchangeSockets:
 
     def open(self, socket_id: int) -> None:
         """Open a socket with this number, and report the outcome to the owner."""
-        socket = ExchangeSocket(socket_id, self._owner, self._on_frame, self._settings)
+        socket = self._socket_class(socket_id, self._owner, self._on_frame, self._settings)
         self.sockets[socket_id] = socket
         task = asyncio.get_running_loop().create_task(self._live(socket), name=f"exchange socket {socket_id}")
         self._tasks.add(task)

@@ -21,6 +21,7 @@ from backpack_streams.exchange.network_settings import NetworkSettings
 from backpack_streams.exchange.proxies import Proxy
 from backpack_streams.exchange.rest import RestClient, RestSettings
 from backpack_streams.exchange.rest_errors import RestError
+from backpack_streams.exchange.socket_choice import socket_class
 from backpack_streams.exchange_clients.from_settings import network_settings
 
 REST, WEBSOCKET, CLOCK = "rest", "websocket", "clock"
@@ -152,7 +153,7 @@ async def _examine_socket(url: str, proxy: Proxy | None, target: Target, context
     if not way.is_open:
         tell(skipped("the exchange's WebSocket is unreachable").of(Part.EXCHANGE, WEBSOCKET))
         return
-    socket = ExchangeSocket(1, _Nobody(), _ignore, ConnectionSettings(connect_timeout_seconds=_ANSWER_SECONDS))
+    socket = socket_class()(1, _Nobody(), _ignore, ConnectionSettings(connect_timeout_seconds=_ANSWER_SECONDS))
     try:
         await socket.connect(url, context if url.startswith("wss") or target.context else None, proxy)
     except SocketFailedError as error:
