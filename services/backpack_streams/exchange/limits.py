@@ -192,7 +192,7 @@ class RateLimiter:
         return self._queue.available_share(limit_class, self._clock())
 
     def paused_seconds(self, limit_class: LimitClass) -> float:
-        """How long the class stays paused after such an answer, in seconds; 0 if it is not."""
+        """How long the class stays paused after a refusal, in seconds; 0 if it is not."""
         return self._queue.paused_seconds(limit_class, self._clock())
 
     @property

@@ -7,7 +7,7 @@ from prometheus_client.registry import Collector
 
 from backpack_streams.exchange.clock import ExchangeClock
 from backpack_streams.exchange.connection import CLOSING_KINDS, Connection
-from backpack_streams.exchange.limits import LimitClass
+from backpack_streams.exchange.limits import LimitClass, RateLimiter
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.runtime.collectors import count, counts, value, values
@@ -95,61 +95,74 @@ def rest_measures(rest: RestClient) -> Iterable[Collector]:
     Args:
         rest: the client; its limiter and its counters are read on each scrape.
     """
-    limiter = rest.limiter
-
-    def by_limit(read: Callable[[LimitClass], float]) -> Callable[[], dict[str, float]]:
-        return lambda: {str(each): read(each) for each in LimitClass}
-
     return (
-        values(
-            "rest_budget_requests",
-            "Requests that this process may send in any minute. Historical requests count against both limits.",
-            "limit",
-            by_limit(limiter.settings.budget_per_minute),
-        ),
-        values(
-            "rest_budget_available_ratio",
-            "What is left of the requests that may go at once: 1 all, 0 none.",
-            "limit",
-            by_limit(limiter.available_share),
-        ),
-        counts(
-            "rest_requests_granted",
-            "Requests that the rate limits let go.",
-            "limit",
-            by_limit(lambda each: limiter.counters(each).granted),
-        ),
-        counts(
-            "rest_requests_refused",
-            "Requests that the exchange refused with 429 or 418, or with 403 and Retry-After.",
-            "limit",
-            by_limit(lambda each: limiter.counters(each).refused),
-        ),
-        counts(
-            "rest_requests_turned_away",
-            "Requests that found the queue for a turn full.",
-            "limit",
-            by_limit(lambda each: limiter.counters(each).turned_away),
-        ),
-        values("rest_requests_waiting", "Requests that wait for their turn.", "limit", by_limit(limiter.queue_length)),
-        counts(
-            "rest_request_wait_seconds",
-            "Waits of requests for their turn, added up.",
-            "limit",
-            by_limit(lambda each: limiter.counters(each).waited_seconds),
-        ),
-        values(
-            "rest_paused_seconds",
-            "How long the pause after such an answer still lasts; 0 while there is none.",
-            "limit",
-            by_limit(limiter.paused_seconds),
-        ),
+        *_limit_measures(rest.limiter),
+        *_waiting_measures(rest.limiter),
         count(
             "rest_request_failures",
             "Requests that had no usable answer after all their tries.",
             lambda: rest.counters.failures,
         ),
         count("rest_request_retries", "Requests sent again.", lambda: rest.counters.retries),
+    )
+
+
+def _by_limit(read: Callable[[LimitClass], float]) -> Callable[[], dict[str, float]]:
+    return lambda: {str(each): read(each) for each in LimitClass}
+
+
+def _limit_measures(limiter: RateLimiter) -> Iterable[Collector]:
+    """Return metrics of the limits, and of the requests that they let go or refused."""
+    return (
+        values(
+            "rest_budget_requests",
+            "Requests that this process may send in any minute. Historical requests count against both limits.",
+            "limit",
+            _by_limit(limiter.settings.budget_per_minute),
+        ),
+        values(
+            "rest_budget_available_ratio",
+            "What is left of the requests that may go at once: 1 all, 0 none.",
+            "limit",
+            _by_limit(limiter.available_share),
+        ),
+        counts(
+            "rest_requests_granted",
+            "Requests that the rate limits let go.",
+            "limit",
+            _by_limit(lambda each: limiter.counters(each).granted),
+        ),
+        counts(
+            "rest_requests_refused",
+            "Requests that the exchange refused with 429 or 418, or with 403 and Retry-After.",
+            "limit",
+            _by_limit(lambda each: limiter.counters(each).refused),
+        ),
+        counts(
+            "rest_requests_turned_away",
+            "Requests that found the queue for a turn full.",
+            "limit",
+            _by_limit(lambda each: limiter.counters(each).turned_away),
+        ),
+    )
+
+
+def _waiting_measures(limiter: RateLimiter) -> Iterable[Collector]:
+    """Return metrics of what waits for the limits."""
+    return (
+        values("rest_requests_waiting", "Requests that wait for their turn.", "limit", _by_limit(limiter.queue_length)),
+        counts(
+            "rest_request_wait_seconds",
+            "Waits of requests for their turn, added up.",
+            "limit",
+            _by_limit(lambda each: limiter.counters(each).waited_seconds),
+        ),
+        values(
+            "rest_paused_seconds",
+            "How long the pause after a refusal still lasts; 0 while there is none.",
+            "limit",
+            _by_limit(limiter.paused_seconds),
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from backpack_streams.runtime.book_settings import max_age
 from backpack_streams.runtime.exchange_settings import RestAccessSettings
 from backpack_streams.runtime.listening import THIS_MACHINE
 from backpack_streams.runtime.settings import (
@@ -34,13 +35,7 @@ class GatewaySettings(KafkaSettings, RestAccessSettings, MetricsSettings, LogSet
         description="port of the read API; 0 takes a free one",
         json_schema_extra={"metavar": "PORT"},
     )
-    max_age: float = Field(
-        default=5.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds of age of the newest watermark at which a book is no longer LIVE",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    max_age: float = max_age()
     trade_window: int = Field(
         default=1_000,
         ge=200,

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from backpack_streams.runtime.book_settings import max_age
 from backpack_streams.runtime.instants import Instant
 from backpack_streams.runtime.output_settings import OutputSettings
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings
@@ -26,9 +27,4 @@ class BookSettings(OutputSettings, KafkaSettings, LogSettings):
         description="seconds to wait for the books to be LIVE with --once, or to be read with --at",
         json_schema_extra={"metavar": "SECONDS"},
     )
-    max_age: float = Field(
-        default=5.0,
-        gt=0,
-        description="seconds that the newest watermark of a LIVE book may be old; inf: it may be LIVE though no producer vouches for it",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    max_age: float = max_age(may_be_infinite=True)

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from backpack_streams.runtime.book_settings import max_age
 from backpack_streams.runtime.output_settings import OutputSettings
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 from backpack_streams.screen.market_rows import Order
@@ -34,10 +35,4 @@ class TopSettings(OutputSettings, KafkaSettings, LogSettings):
         description="seconds to wait with --once",
         json_schema_extra={"metavar": "SECONDS"},
     )
-    max_age: float = Field(
-        default=5.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds of age of the newest watermark at which a book is no longer LIVE",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    max_age: float = max_age()
