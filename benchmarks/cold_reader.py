@@ -52,9 +52,9 @@ async def _records(bootstrap: str, topic: str, count: int) -> dict[str, Any]:
     try:
         consumer._client.add_topic(topic)  # a consumer that is assigned by hand learns of no topic by itself
         await consumer._client.force_metadata_update()
-        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
+        topic_partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(topic_partitions)
+        await consumer.seek_to_beginning(*topic_partitions)
         read, begun = 0, time.perf_counter()
         async with asyncio.timeout(_GIVE_UP_SECONDS):
             while read < count:

@@ -218,10 +218,10 @@ class Lab:
     async def until_records(self, name: str, count: int, programs: Iterable[Program], timeout_seconds: float) -> float:
         """Waits until the topic holds `count` records; returns when it did (wall clock, seconds)."""
         async with Reader(self.connection) as reader:
-            places = await reader.places(name)
+            topic_partitions = await reader.topic_partitions(name)
 
             async def are_there() -> bool:
-                return sum((await reader.ends(places)).values()) >= count
+                return sum((await reader.ends(topic_partitions)).values()) >= count
 
             await until(are_there, f"{count} records in {name}", programs, timeout_seconds)
         return time.time()
@@ -259,8 +259,8 @@ class Lab:
 
 
 async def _count(reader: Reader, topics: Iterable[str]) -> int:
-    places = [place for name in topics for place in await reader.places(name)]
-    return sum((await reader.ends(places)).values())
+    topic_partitions = [each for name in topics for each in await reader.topic_partitions(name)]
+    return sum((await reader.ends(topic_partitions)).values())
 
 
 async def until(

@@ -328,7 +328,7 @@ async def _fetch(lab: Lab, count: int) -> float:
     """CPU seconds until all records are in this process's hands."""
     seen = 0
     async with Reader(lab.connection) as reader:
-        reader.assign(dict.fromkeys(await reader.places("steps.market.depth"), 0))
+        reader.assign(dict.fromkeys(await reader.topic_partitions("steps.market.depth"), 0))
         start = time.process_time()
         while seen < count:
             seen += sum(map(len, (await reader.poll(200)).values()))

@@ -58,29 +58,29 @@ class Logs:
     async def has(self, topic: str) -> bool:
         return topic in self.topics
 
-    async def places(self, topic: str) -> list[tuple[str, int]]:
+    async def topic_partitions(self, topic: str) -> list[tuple[str, int]]:
         return [(topic, 0)]
 
-    async def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        return {place: self.end(place[0]) for place in places}
+    async def ends(self, topic_partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return {each: self.end(each[0]) for each in topic_partitions}
 
-    async def beginnings(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        return {place: self.firsts.get(place[0], 0) for place in places}
+    async def beginnings(self, topic_partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return {each: self.firsts.get(each[0], 0) for each in topic_partitions}
 
-    async def offset_at(self, place: tuple[str, int], time_ms: int) -> int | None:
-        return next((each.offset for each in self.topics[place[0]] if each.timestamp >= time_ms), None)
+    async def offset_at(self, topic_partition: tuple[str, int], time_ms: int) -> int | None:
+        return next((each.offset for each in self.topics[topic_partition[0]] if each.timestamp >= time_ms), None)
 
     def follow(self, offsets: Mapping[tuple[str, int], int], topics: object = None) -> None:
         self.assign(offsets)
 
     def assign(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        self.positions = {place[0]: offset for place, offset in offsets.items()}
+        self.positions = {each[0]: offset for each, offset in offsets.items()}
 
-    async def position(self, place: tuple[str, int]) -> int:
-        return self.positions[place[0]]
+    async def position(self, topic_partition: tuple[str, int]) -> int:
+        return self.positions[topic_partition[0]]
 
-    def reached(self, place: tuple[str, int]) -> int:
-        return self.positions[place[0]]
+    def reached(self, topic_partition: tuple[str, int]) -> int:
+        return self.positions[topic_partition[0]]
 
     @contextmanager
     def searching(self) -> Iterator[None]:
@@ -89,7 +89,7 @@ class Logs:
 
     async def poll(self, _: int, most: int = 10_000, only: Iterable[tuple[str, int]] = ()) -> dict[Any, list[Any]]:
         found = {}
-        for topic in [place[0] for place in only] or list(self.positions):
+        for topic in [each[0] for each in only] or list(self.positions):
             records, start = self.topics[topic], self.positions[topic]
             some = [
                 each

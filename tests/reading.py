@@ -47,14 +47,16 @@ async def _read(bootstrap_servers: str, topic: str, record: str | None) -> list[
         await consumer._client.force_metadata_update()
         consumer._client.add_topic(topic)
         await consumer._client.force_metadata_update()
-        places = [TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic) or ())]
-        assert places, f"no topic {topic}"
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
+        topic_partitions = [
+            TopicPartition(topic, partition) for partition in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
+        assert topic_partitions, f"no topic {topic}"
+        consumer.assign(topic_partitions)
+        ends = await consumer.end_offsets(topic_partitions)
         decode = decoder(record) if record else None
         found: list[Read] = []
-        await consumer.seek_to_beginning(*places)
-        while any([await consumer.position(place) < ends[place] for place in places]):
+        await consumer.seek_to_beginning(*topic_partitions)
+        while any([await consumer.position(each) < ends[each] for each in topic_partitions]):
             for batch in (await consumer.getmany(timeout_ms=500, max_records=20_000)).values():
                 for each in batch:
                     key = None if each.key is None else each.key.decode()

@@ -66,8 +66,8 @@ class StubProducer:
         if not partition_queue.append(key.encode(), encode(self._codec.rows(record)(row)), now_us() // 1000):
             raise BackpackStreamsError("no room")
         await partition_queue.settled()
-        place = name, partition_of(key.encode(), self._partitions(name))
-        self._next[place] = self._next.get(place, 0) + 1
+        topic_partition = name, partition_of(key.encode(), self._partitions(name))
+        self._next[topic_partition] = self._next.get(topic_partition, 0) + 1
 
     async def update(self, symbol: str) -> None:
         """The market moves, and this instance brings it."""
@@ -144,7 +144,9 @@ def _update(symbol: str, last_id: int) -> dict[str, Any]:
     }
 
 
-def _snapshot(symbol: str, last_id: int, place: tuple[str, int], watermark_offset: int | None) -> dict[str, Any]:
+def _snapshot(
+    symbol: str, last_id: int, topic_partition: tuple[str, int], watermark_offset: int | None
+) -> dict[str, Any]:
     return {
         "symbol": symbol,
         "source": "REST",
@@ -158,8 +160,8 @@ def _snapshot(symbol: str, last_id: int, place: tuple[str, int], watermark_offse
         "bids_complete": True,
         "asks_complete": True,
         "depth_limit": None,
-        "delta_topic": place[0],
-        "delta_partition": place[1],
+        "delta_topic": topic_partition[0],
+        "delta_partition": topic_partition[1],
         "delta_offset": 0,
         "watermark_offset": watermark_offset,
     }

@@ -18,8 +18,6 @@ PREFIX = "b."
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
 
-Place = tuple[str, int]
-
 
 class Topics:
     """Partitions by topic. Offsets may have holes, as compaction and the marks of transactions leave them."""
@@ -27,25 +25,34 @@ class Topics:
     def __init__(self, partitions: Mapping[str, int] | None = None) -> None:
         self.partitions = {"market.depth": 2, "market.book_snapshot": 1, "market.trade": 2, "ops.gap": 1}
         self.partitions |= {"ops.watermark": 1, **(partitions or {})}
-        self.logs: dict[Place, list[ConsumerRecord]] = {
+        self.logs: dict[TopicPartition, list[ConsumerRecord]] = {
             (PREFIX + name, partition): [] for name, count in self.partitions.items() for partition in range(count)
         }
-        self.end_of: dict[Place, int] = dict.fromkeys(self.logs, 0)
+        self.end_of: dict[TopicPartition, int] = dict.fromkeys(self.logs, 0)
 
     def add(self, name: str, key: str, record: str, row: dict[str, Any] | None, time_us: int) -> ConsumerRecord:
         partition = partition_of(key.encode(), self.partitions[name])
-        place = PREFIX + name, partition
+        topic_partition = PREFIX + name, partition
         value = None if row is None else encoded(record, row)
         made = ConsumerRecord(
-            *place, self.end_of[place], time_us // 1000, 0, key.encode(), value, None, 0, len(value or b""), ()
+            *topic_partition,
+            self.end_of[topic_partition],
+            time_us // 1000,
+            0,
+            key.encode(),
+            value,
+            None,
+            0,
+            len(value or b""),
+            (),
         )
-        self.logs[place].append(made)
-        self.end_of[place] += 1
+        self.logs[topic_partition].append(made)
+        self.end_of[topic_partition] += 1
         return made
 
-    def skip(self, place: Place, count: int = 1) -> None:
+    def skip(self, topic_partition: TopicPartition, count: int = 1) -> None:
         """Offsets that hold no record: what compaction took, or the mark of a transaction."""
-        self.end_of[place] += count
+        self.end_of[topic_partition] += count
 
     def trade(self, trade_id: int, symbol: str = "A", seconds: float = 0.0, received: float | None = None) -> None:
         row = _dated(symbol, seconds, received) | {
@@ -111,10 +118,10 @@ class Topics:
 class MemoryReader:
     """A `Reader` of such topics. `schedule` says from which partition how many records the next polls give; then all that is there."""
 
-    def __init__(self, topics: Topics, schedule: Iterable[tuple[Place, int]] = ()) -> None:
+    def __init__(self, topics: Topics, schedule: Iterable[tuple[TopicPartition, int]] = ()) -> None:
         self.topics = topics
         self.schedule = iter(schedule)
-        self.positions: dict[Place, int] = {}
+        self.positions: dict[TopicPartition, int] = {}
         self.polls = 0
         self.errors: list[Exception] = []
         self.gate: asyncio.Event | None = None
@@ -128,20 +135,20 @@ class MemoryReader:
     ) -> None:
         return
 
-    async def places(self, name: str) -> list[Place]:
-        return sorted(place for place in self.topics.logs if place[0] == name)
+    async def topic_partitions(self, name: str) -> list[TopicPartition]:
+        return sorted(each for each in self.topics.logs if each[0] == name)
 
     async def has(self, name: str) -> bool:
         return (name, 0) in self.topics.logs
 
-    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-        return {place: self.topics.end_of[place] for place in places}
+    async def ends(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return {each: self.topics.end_of[each] for each in topic_partitions}
 
-    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
-        return dict.fromkeys(places, 0)
+    async def beginnings(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(topic_partitions, 0)
 
-    async def offset_at(self, place: Place, timestamp_ms: int) -> int | None:
-        later = (record.offset for record in self.topics.logs[place] if record.timestamp >= timestamp_ms)
+    async def offset_at(self, topic_partition: TopicPartition, timestamp_ms: int) -> int | None:
+        later = (record.offset for record in self.topics.logs[topic_partition] if record.timestamp >= timestamp_ms)
         return next(later, None)
 
     @contextmanager
@@ -149,40 +156,46 @@ class MemoryReader:
         yield
         self.positions = {}
 
-    def assign(self, offsets: Mapping[Place, int]) -> None:
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.positions = dict(offsets)
 
     def partition_count(self, topic: str) -> int | None:
         return None
 
-    async def position(self, place: Place) -> int:
-        return self.positions[place]
+    async def position(self, topic_partition: TopicPartition) -> int:
+        return self.positions[topic_partition]
 
-    def reached(self, place: Place) -> int | None:
-        return self.positions[place]
+    def reached(self, topic_partition: TopicPartition) -> int | None:
+        return self.positions[topic_partition]
 
-    def high_water(self, place: Place) -> int | None:
-        return self.topics.end_of[place]
+    def high_water(self, topic_partition: TopicPartition) -> int | None:
+        return self.topics.end_of[topic_partition]
 
     async def poll(
-        self, timeout_ms: int, most: int = 10_000, only: Iterable[Place] = ()
+        self, timeout_ms: int, most: int = 10_000, only: Iterable[TopicPartition] = ()
     ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
         self.polls += 1
         await asyncio.sleep(0)
         if self.errors:
             raise self.errors.pop(0)
-        chosen = [place for place in self.positions if not only or place in set(only)]
+        chosen = [each for each in self.positions if not only or each in set(only)]
         wanted, count = next(self.schedule, (None, most))
         if wanted in chosen:
             chosen = [wanted] if wanted is not None else chosen
         else:
             count = most
         batches = {}
-        for place in chosen:
-            log = [record for record in self.topics.logs[place] if record.offset >= self.positions[place]]
+        for topic_partition in chosen:
+            log = [
+                record
+                for record in self.topics.logs[topic_partition]
+                if record.offset >= self.positions[topic_partition]
+            ]
             if log[:count]:
-                batches[TopicPartition(*place)] = log[:count]
-            self.positions[place] = log[count - 1].offset + 1 if len(log) > count else self.topics.end_of[place]
+                batches[TopicPartition(*topic_partition)] = log[:count]
+            self.positions[topic_partition] = (
+                log[count - 1].offset + 1 if len(log) > count else self.topics.end_of[topic_partition]
+            )
         if self.gate is not None:
             await self.gate.wait()
         if not batches:

@@ -59,7 +59,7 @@ class Plant:
         intake = Intake(CODEC, "b.", Selection("A"))
         intake.depth_partitions = 1
         vouching = Vouching(
-            CODEC, "b.", DEPTH[0], lambda symbol: intake.place(symbol.encode()), self.max_age, self.clock
+            CODEC, "b.", DEPTH[0], lambda symbol: intake.topic_partition(symbol.encode()), self.max_age, self.clock
         )
         vouching.join(self.watermarks, self.clock())
         intake.vouching = vouching
@@ -70,17 +70,17 @@ class Plant:
     def book(self) -> MarketBook:
         return self.reader.books["A"]
 
-    def record(self, place: tuple[str, int], offset: int, value: bytes) -> Any:
-        return ConsumerRecord(*place, offset, self.clock.wall_us() // 1000, 0, b"A", value, None, 0, 0, ())
+    def record(self, topic_partition: tuple[str, int], offset: int, value: bytes) -> Any:
+        return ConsumerRecord(*topic_partition, offset, self.clock.wall_us() // 1000, 0, b"A", value, None, 0, 0, ())
 
     def read(self, *records: Any) -> list[Outcome]:
         vouching = self.reader.vouching
         assert vouching is not None
         vouching.polled(True, self.clock())
-        by_place: dict[TopicPartition, list[Any]] = {}
+        by_topic_partition: dict[TopicPartition, list[Any]] = {}
         for each in records:
-            by_place.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
-        return [told.outcome for told in self.reader.take(by_place, self.clock())]
+            by_topic_partition.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
+        return [told.outcome for told in self.reader.take(by_topic_partition, self.clock())]
 
     def watermark(self, instance: str = "a", since: float | None = 0.0, **changes: Any) -> Any:
         """It vouches for everything up to now; `since` in seconds by the common wall clock, None where it covers nothing."""

@@ -13,15 +13,16 @@ from backpack_streams.bus.clients import Producer
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.progress import Health, look_at_kafka
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import Topic
+from backpack_streams.topic_partition import TopicPartition
 from embedded_kafka import EmbeddedKafka
 from embedded_kafka.ports import free_ports
 from forwarder import Forwarder
 from moving_cluster import MovingCluster
 
 TOPIC = Topic("moved", "Gap", 2)
-PLACE: Place = (TOPIC.name, 0)
+TOPIC_PARTITION: TopicPartition = (TOPIC.name, 0)
 RECOVERED_SECONDS = 60.0
 """After Kafka is back, as promised."""
 AWAY_SECONDS = 3.0
@@ -32,7 +33,7 @@ Value = bytes | None
 
 async def written(producer: Producer, value: bytes) -> bytes:
     """`value`, once Kafka has it."""
-    await producer.send_and_wait(TOPIC.name, value, partition=PLACE[1])
+    await producer.send_and_wait(TOPIC.name, value, partition=TOPIC_PARTITION[1])
     return value
 
 
@@ -70,7 +71,7 @@ async def test_every_client_follows_kafka_to_another_address(tmp_path: Path, is_
             await producer.start()
             stack.push_async_callback(producer.stop)
             reader = await stack.enter_async_context(Reader(connection))
-            reader.assign({PLACE: 0})
+            reader.assign({TOPIC_PARTITION: 0})
             member = await stack.enter_async_context(
                 GroupMember(connection, "of the moved", TOPIC.name, SESSION_SECONDS, _hand_over, _assigned)
             )
@@ -105,7 +106,7 @@ async def test_clients_that_slept_while_brokers_moved_one_by_one(tmp_path: Path)
         await producer.start()
         stack.push_async_callback(producer.stop)
         reader = await stack.enter_async_context(Reader(connection))
-        reader.assign({PLACE: 0})
+        reader.assign({TOPIC_PARTITION: 0})
         async with asyncio.timeout(RECOVERED_SECONDS):
             await written(producer, b"before")
             assert await next_values(reader, 1) == [b"before"]
@@ -133,5 +134,5 @@ async def test_an_address_that_is_silent_holds_up_no_first_connection(
                 await written(producer, b"heard")
             finally:
                 await producer.stop()
-            assert await look_at_kafka(connection, [PLACE]) == {PLACE: Health.WELL}
+            assert await look_at_kafka(connection, [TOPIC_PARTITION]) == {TOPIC_PARTITION: Health.WELL}
         assert silent.taken >= 3

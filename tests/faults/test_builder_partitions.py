@@ -38,7 +38,7 @@ def ends(plant: Plant) -> dict[int, int]:
 
     async def ask() -> dict[int, int]:
         async with Reader(KafkaConnection(plant.bootstrap_servers)) as reader:
-            found = await reader.ends(await reader.places(plant.prefix + "market.depth"))
+            found = await reader.ends(await reader.topic_partitions(plant.prefix + "market.depth"))
             return {number: end for (_, number), end in found.items()}
 
     return asyncio.run(ask())

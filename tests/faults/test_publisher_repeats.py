@@ -21,15 +21,15 @@ RECORDS = 300
 
 
 async def written(bootstrap_servers: str, topic: str) -> list[int]:
-    place = TopicPartition(topic, 0)
+    topic_partition = TopicPartition(topic, 0)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
     await consumer.start()
     try:
-        consumer.assign([place])
-        await consumer.seek_to_beginning(place)
-        end = (await consumer.end_offsets([place]))[place]
+        consumer.assign([topic_partition])
+        await consumer.seek_to_beginning(topic_partition)
+        end = (await consumer.end_offsets([topic_partition]))[topic_partition]
         found: list[int] = []
-        while await consumer.position(place) < end:
+        while await consumer.position(topic_partition) < end:
             for batch in (await consumer.getmany(timeout_ms=500)).values():
                 found += [int(record.value) for record in batch]
         return found

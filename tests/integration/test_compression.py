@@ -37,10 +37,13 @@ async def write(connection: KafkaConnection, name: str) -> None:
 async def read(connection: KafkaConnection, name: str) -> list[bytes | None]:
     values: list[bytes | None] = []
     async with Reader(connection) as reader:
-        places = await reader.places(name)
-        ends = await reader.ends(places)
+        topic_partitions = await reader.topic_partitions(name)
+        ends = await reader.ends(topic_partitions)
         await read_to_end(
-            reader, dict.fromkeys(places, 0), ends, lambda _, records: values.extend(each.value for each in records)
+            reader,
+            dict.fromkeys(topic_partitions, 0),
+            ends,
+            lambda _, records: values.extend(each.value for each in records),
         )
     return values
 

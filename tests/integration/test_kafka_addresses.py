@@ -35,7 +35,7 @@ async def test_silent_addresses_of_a_bootstrap_name_cost_no_time(
     async with asyncio.timeout(AT_ONCE_SECONDS):
         await TopicAdmin(connection, "").apply([topic])
     async with asyncio.timeout(AT_ONCE_SECONDS), Reader(connection) as reader:
-        assert await reader.places(topic.name) == [(topic.name, 0), (topic.name, 1)]
+        assert await reader.topic_partitions(topic.name) == [(topic.name, 0), (topic.name, 1)]
         client = reader._open._client
         answered = await client._ask_bootstrap(MetadataRequest([topic.name]))  # as when all known brokers are gone
         assert answered is not None

@@ -84,8 +84,8 @@ async def test_an_unforeseen_error_of_a_connection_ends_no_reader(
 
         with monkeypatch.context() as patch:
             patch.setattr(client, "_connect", fail)
-            for place in list(client._conns):
-                client._conns.pop(place).close()
+            for topic_partition in list(client._conns):
+                client._conns.pop(topic_partition).close()
             with pytest.raises(KafkaConnectionError):
                 await client.send(client.cluster.brokers().pop().nodeId, MetadataRequest([]))
             while len(failures) < 3:

@@ -62,7 +62,7 @@ async def test_a_reader_follows_added_partitions_and_a_topic_made_anew(kafka: Bl
     await TopicAdmin(connection, "").apply([topic])
     await write(connection, topic.name, (0, b"k", b"a"), (1, b"k", b"b"))
     async with Reader(connection) as reader:
-        reader.follow(dict.fromkeys(await reader.places(topic.name), 0))
+        reader.follow(dict.fromkeys(await reader.topic_partitions(topic.name), 0))
         assert Counter(await next_values(reader, 2)) == Counter([b"a", b"b"])
         await add_partitions(connection, topic.name)
         await write(connection, topic.name, (2, b"k", b"c"), (0, b"k", b"d"))
@@ -78,7 +78,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning_however_long_it_is(k
     await TopicAdmin(connection, "").apply([topic])
     await write(connection, topic.name, (0, b"k", b"a"), (0, b"k", b"b"), (1, b"k", b"c"))
     async with Reader(connection) as reader:
-        reader.follow(dict.fromkeys(await reader.places(topic.name), 0), ())
+        reader.follow(dict.fromkeys(await reader.topic_partitions(topic.name), 0), ())
         assert Counter(await next_values(reader, 3)) == Counter([b"a", b"b", b"c"])
         async with asyncio.timeout(NOTICED_SECONDS):
             while not reader._open._client.topic_ids.knows(topic.name):

@@ -42,16 +42,18 @@ def test_a_moment_is_found_behind_a_record_of_another_century(kafka: BlockingKaf
 async def _behind_a_record_of_another_century(servers: str) -> None:
     async with StubProducer(servers, "absurd-index.", StubExchange((SYMBOL,))):
         pass  # makes the topics
-    place, began_ms = ("absurd-index.market.depth", 3), 1_700_000_000_000
+    topic_partition, began_ms = ("absurd-index.market.depth", 3), 1_700_000_000_000
     stamps = [began_ms + number * 10 for number in range(20_000)]
     stamps[100] += CENTURY_MILLIS
-    await send(servers, *place, stamps)
+    await send(servers, *topic_partition, stamps)
     async with Reader(KafkaConnection(servers)) as reader:
-        ends = await reader.ends([place])
-        assert await reader.offset_at(place, stamps[15_000]) == 100, "Kafka's index points at the absurd record"
+        ends = await reader.ends([topic_partition])
+        assert await reader.offset_at(topic_partition, stamps[15_000]) == 100, (
+            "Kafka's index points at the absurd record"
+        )
         for wanted in (0, 50, 150, 7_777, 15_000, 19_999):
-            assert await offsets_at(reader, {place: stamps[wanted]}, ends) == {place: wanted}
-        assert await offsets_at(reader, {place: stamps[-1] + 1}, ends) == {place: 20_000}
+            assert await offsets_at(reader, {topic_partition: stamps[wanted]}, ends) == {topic_partition: wanted}
+        assert await offsets_at(reader, {topic_partition: stamps[-1] + 1}, ends) == {topic_partition: 20_000}
 
 
 def test_books_as_of_a_moment_after_an_update_of_another_century(kafka: BlockingKafka) -> None:

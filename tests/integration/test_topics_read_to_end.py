@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from aiokafka.structs import ConsumerRecord
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
+from confluent_kafka import TopicPartition as TrimmedPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import TopicEndNotReachedError, read_to_end
+from backpack_streams.topic_partition import TopicPartition
 from embedded_kafka import BlockingKafka, EmbeddedKafka
 from plant import wait_until
 
@@ -25,7 +27,7 @@ COMPACTED = {
 CLEANS_AT_ONCE = {"log.cleaner.backoff.ms": "100"}
 LARGE = bytes(500_000)
 
-Hook = Callable[[Place, Sequence[ConsumerRecord]], object]
+Hook = Callable[[TopicPartition, Sequence[ConsumerRecord]], object]
 
 
 class Kafka:
@@ -43,7 +45,7 @@ class Kafka:
         self._admin.delete_topics([topic])[topic].result(30)
 
     def trim(self, topic: str, before: int) -> None:
-        for done in self._admin.delete_records([TopicPartition(topic, 0, before)]).values():
+        for done in self._admin.delete_records([TrimmedPartition(topic, 0, before)]).values():
             done.result(30)
 
     def write(self, topic: str, *records: tuple[str, bytes | None], transaction: str = "") -> None:
@@ -70,14 +72,14 @@ class Kafka:
 
         async def run() -> None:
             async with Reader(KafkaConnection(self.servers)) as reader:
-                places = await reader.places(topic)
-                ends = await reader.ends(places) if end is None else dict.fromkeys(places, end)
+                topic_partitions = await reader.topic_partitions(topic)
+                ends = await reader.ends(topic_partitions) if end is None else dict.fromkeys(topic_partitions, end)
 
-                def take(place: Place, records: Sequence[ConsumerRecord]) -> None:
+                def take(topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
                     found.extend(record.offset for record in records)
-                    hook(place, records)
+                    hook(topic_partition, records)
 
-                await read_to_end(reader, dict.fromkeys(places, start), ends, take, patience_seconds=patience)
+                await read_to_end(reader, dict.fromkeys(topic_partitions, start), ends, take, patience_seconds=patience)
 
         asyncio.run(asyncio.wait_for(run(), 90))
         return found
@@ -127,7 +129,7 @@ def test_records_that_are_deleted_while_they_are_read(cleaning_kafka: Kafka, bef
     cleaning_kafka.write(topic, *(("a", LARGE) for _ in range(40)))
     done: list[int] = []
 
-    def trim_once(_: Place, records: Sequence[ConsumerRecord]) -> None:
+    def trim_once(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         if not done:
             done.append(records[-1].offset)
             cleaning_kafka.trim(topic, before)
@@ -144,7 +146,7 @@ def test_a_topic_that_ends_while_it_is_read_is_not_taken_for_whole(cleaning_kafk
     cleaning_kafka.write("ending", *(("a", LARGE) for _ in range(40)))
     done: list[int] = []
 
-    def delete_once(_: Place, records: Sequence[ConsumerRecord]) -> None:
+    def delete_once(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         if not done:
             done.append(records[-1].offset)
             cleaning_kafka.delete("ending")

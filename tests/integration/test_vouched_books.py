@@ -148,15 +148,15 @@ def test_a_poller_that_came_before_any_producer_proves_its_books(kafka: Blocking
         plant.start_exchange("--symbols", "2", "--start", "control")
         plant.start_ready("rest-poller")
 
-        def places_of_proof() -> dict[str, int | None]:
+        def partitions_of_proof() -> dict[str, int | None]:
             snapshots = read_topic(plant.bootstrap_servers, plant.prefix + "market.book_snapshot", "BookSnapshot")
             return {each.value["symbol"]: each.value["watermark_offset"] for each in snapshots if each.value}
 
-        wait_until("books are there", lambda: len(places_of_proof()) == len(SYMBOLS))
-        assert set(places_of_proof().values()) == {None}
+        wait_until("books are there", lambda: len(partitions_of_proof()) == len(SYMBOLS))
+        assert set(partitions_of_proof().values()) == {None}
         asyncio.run(_watermarks_of_a_while(plant.bootstrap_servers, plant.prefix))
         least = watermarks_to_outlast_an_answer(1000)
-        wait_until("they were fetched again", lambda: all((end or 0) > least for end in places_of_proof().values()))
+        wait_until("they were fetched again", lambda: all((end or 0) > least for end in partitions_of_proof().values()))
 
 
 async def _watermarks_of_a_while(servers: str, prefix: str) -> None:

@@ -54,7 +54,7 @@ class Builder:
         self.keeper = keeper = BookKeeper(
             codec, prefix, rules, settings.top_levels, settings.top_interval_ms / 1000, self._audits.audits
         )
-        self.vouching = keeper.intake.vouching = Vouching(codec, prefix, depth_topic, keeper.place_of)
+        self.vouching = keeper.intake.vouching = Vouching(codec, prefix, depth_topic, keeper.topic_partition_of)
         self._group = GroupMember(
             publishing.connection,
             settings.group_id,

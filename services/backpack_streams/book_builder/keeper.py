@@ -16,8 +16,9 @@ from backpack_streams.books.onlooking import Onlooker
 from backpack_streams.books.selection import Selection
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthNumbers
-from backpack_streams.bus.reader import Place, Records
+from backpack_streams.bus.reader import Records
 from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["BookKeeper"]
 
@@ -78,7 +79,7 @@ class BookKeeper:
     def offsets(self) -> dict[int, int]:
         """The offset of the next update, by partition."""
         positions = self.intake.partitions.positions
-        return {place[1]: positions[place] for place in self.intake.partitions.opened}
+        return {each[1]: positions[each] for each in self.intake.partitions.opened}
 
     @property
     def is_caught_up(self) -> bool:
@@ -87,15 +88,15 @@ class BookKeeper:
 
     def has_caught_up(self, number: int) -> bool:
         """Whether this partition has reached the end that it had when it was opened."""
-        place = self._depth_topic, number
-        return self.intake.partitions.is_open(place) and place not in self.intake.behind
+        topic_partition = self._depth_topic, number
+        return self.intake.partitions.is_open(topic_partition) and topic_partition not in self.intake.behind
 
-    def place_of(self, symbol: str) -> Place | None:
+    def topic_partition_of(self, symbol: str) -> TopicPartition | None:
         """Return the partition of a market's updates, None if it is not kept here."""
         if not self.intake.depth_partitions:
             return None
-        place = self.intake.place(symbol.encode())
-        return place if self.intake.partitions.is_open(place) else None
+        topic_partition = self.intake.topic_partition(symbol.encode())
+        return topic_partition if self.intake.partitions.is_open(topic_partition) else None
 
     def open(self, number: int, start: int, end: int, gaps: tuple[int, int]) -> None:
         """Start keeping the books of a depth partition.
@@ -138,7 +139,7 @@ class BookKeeper:
             for _ in self.intake.take_snapshot(record):
                 pass
 
-    def set_positions(self, positions: Mapping[Place, int | None], now: float) -> None:
+    def set_positions(self, positions: Mapping[TopicPartition, int | None], now: float) -> None:
         """Note the reader's positions, which may have passed offsets without records.
 
         Args:
@@ -146,8 +147,8 @@ class BookKeeper:
             now: the time.
         """
         self._now = now
-        for place, offset in positions.items():
-            for _ in self.intake.on_position(place, offset or 0):
+        for topic_partition, offset in positions.items():
+            for _ in self.intake.on_position(topic_partition, offset or 0):
                 pass
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
@@ -166,7 +167,7 @@ class BookKeeper:
         if self._audits is not None:
             self._audits.on_snapshot(market, snapshot, outcome, is_new)
         kept, vouching = self._kept.get(market.symbol) or self._keep(market), self.intake.vouching
-        is_here = (snapshot["delta_topic"], snapshot["delta_partition"]) == kept.place
+        is_here = (snapshot["delta_topic"], snapshot["delta_partition"]) == kept.topic_partition
         kept.on_snapshot(snapshot["last_update_id"], snapshot["delta_offset"] if is_here else 0)
         kept.snapshot_claim = None if vouching is None else vouching.claim(snapshot, is_new)
         if (market.last_update_id or 0) > snapshot["last_update_id"]:
@@ -190,7 +191,7 @@ class BookKeeper:
 
     def _keep(self, market: MarketBook) -> KeptBook:
         key = market.symbol.encode()
-        kept = self._kept[market.symbol] = KeptBook(key, market, self.intake.place(key))
+        kept = self._kept[market.symbol] = KeptBook(key, market, self.intake.topic_partition(key))
         return kept
 
     # Due records ----------------------------------------------------------------------------------------------
@@ -238,14 +239,16 @@ class BookKeeper:
     def last_checkpoints(self, numbers: Iterable[int]) -> Iterator[tuple[KeptBook, int]]:
         """Yield the books of these partitions that are ahead of their newest snapshot. For a builder that gives the partitions up."""
         leaving = frozenset(numbers)
-        return ((kept, offset) for kept, offset in self._shown() if kept.place[1] in leaving and kept.has_news)
+        return (
+            (kept, offset) for kept, offset in self._shown() if kept.topic_partition[1] in leaving and kept.has_news
+        )
 
     def _shown(self) -> Iterator[tuple[KeptBook, int]]:
         """Yield the books that include everything read for them, with the offset up to which that was read."""
         partitions = self.intake.partitions
         for kept in self._kept.values():
-            if kept.place not in partitions.behind and not self.intake.awaits(kept.symbol):
-                yield kept, partitions.positions[kept.place]
+            if kept.topic_partition not in partitions.behind and not self.intake.awaits(kept.symbol):
+                yield kept, partitions.positions[kept.topic_partition]
 
     def proving_runs(self, kept: KeptBook) -> frozenset[RunKey]:
         """Return the coverage that proves a book, for its checkpoint."""
@@ -265,7 +268,7 @@ class BookKeeper:
     def tops(self, now: float) -> Iterator[tuple[KeptBook, Top]]:
         """Yield the tops that are due. Call `KeptBook.on_top` for each one written; the others are yielded again."""
         for symbol, kept in list(self._changed.items()):
-            if kept.place in self.intake.behind or now - kept.top_at < self._top_interval:
+            if kept.topic_partition in self.intake.behind or now - kept.top_at < self._top_interval:
                 continue
             top = kept.new_top(self._top_levels)
             if top is not None:

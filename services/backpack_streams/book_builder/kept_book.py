@@ -5,7 +5,7 @@ from typing import NamedTuple
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.standing import Claim
 from backpack_streams.bus.depth_reader import Levels
-from backpack_streams.bus.reader import Place
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["CheckpointRules", "KeptBook", "Top"]
 
@@ -57,7 +57,6 @@ class KeptBook:
         "is_doubted",
         "key",
         "market",
-        "place",
         "rejected_at",
         "rejections",
         "snapshot_at",
@@ -68,20 +67,21 @@ class KeptBook:
         "top_at",
         "top_engine_time",
         "top_id",
+        "topic_partition",
         "updates",
     )
 
-    def __init__(self, key: bytes, market: MarketBook, place: Place) -> None:
+    def __init__(self, key: bytes, market: MarketBook, topic_partition: TopicPartition) -> None:
         """Prepare.
 
         Args:
             key: the market's Kafka key.
             market: the book.
-            place: the partition of its updates.
+            topic_partition: the partition of its updates.
         """
         self.key = key
         self.market = market
-        self.place = place
+        self.topic_partition = topic_partition
         """The partition of its updates."""
         self.snapshot_id: int | None = None
         """The update id of the newest snapshot on the topic, from REST or a checkpoint."""

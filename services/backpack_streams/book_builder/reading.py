@@ -15,9 +15,10 @@ from backpack_streams.book_builder.lag import PartitionLag
 from backpack_streams.book_builder.takeover import TRADE_TOPIC, Takeover
 from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC
 from backpack_streams.bus.group import GroupMember
-from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.errors import BusError
 from backpack_streams.publishing.publish_times import AT_BOOK, data_age
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["Reading"]
 
@@ -62,7 +63,7 @@ class Reading:
         self._audits = audits
         self._takeover = takeover
         self._depth_topic, self._trade_topic = prefix + DEPTH_TOPIC, prefix + TRADE_TOPIC
-        self._gap_place: Place = (prefix + GAP_TOPIC, 0)
+        self._gap_partition: TopicPartition = (prefix + GAP_TOPIC, 0)
         self._poll_millis = poll_millis
         self._then = then
         self._lags: dict[int, PartitionLag] = {}
@@ -126,8 +127,8 @@ class Reading:
                 self._audits.take_trades(batch)
                 intake.partitions.positions[partition.topic, partition.partition] = batch[-1].offset + 1
         if self.assigned:  # None if the group has rebalanced meanwhile
-            followed = [*intake.partitions.opened, self._gap_place]
-            self._keeper.set_positions({place: self._reader.reached(place) for place in followed}, now)
+            followed = [*intake.partitions.opened, self._gap_partition]
+            self._keeper.set_positions({each: self._reader.reached(each) for each in followed}, now)
         for number, unread in self.lag().items():
             if not unread and number in self._lags:
                 self._lags[number].at_end(now)
@@ -149,7 +150,7 @@ class Reading:
         while True:
             await asyncio.sleep(_COUNT_SECONDS)
             try:
-                count = len(await self._reader.places(self._depth_topic))
+                count = len(await self._reader.topic_partitions(self._depth_topic))
             except BusError:  # the reading loop reports it
                 continue
             if count != self._keeper.intake.depth_partitions and self._keeper.partitions:

@@ -7,8 +7,8 @@ from backpack_streams.book_builder.kept_book import KeptBook, Top
 from backpack_streams.books.units import to_units
 from backpack_streams.bus.decimals import bytes_from_unscaled
 from backpack_streams.bus.depth_reader import Levels
-from backpack_streams.bus.reader import Place
 from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.topic_partition import TopicPartition
 
 Row = dict[str, Any]
 
@@ -16,7 +16,9 @@ CHECKPOINT = "CHECKPOINT"
 WEBSOCKET = "WEBSOCKET"
 
 
-def checkpoint_record(kept: KeptBook, place: Place, offset: int, now_us: int, covered_by: Iterable[RunKey] = ()) -> Row:
+def checkpoint_record(
+    kept: KeptBook, topic_partition: TopicPartition, offset: int, now_us: int, covered_by: Iterable[RunKey] = ()
+) -> Row:
     """Return the BookSnapshot record of a LIVE book, best levels first. It includes exactly the updates before `offset` in
     its partition.
 
@@ -25,7 +27,7 @@ def checkpoint_record(kept: KeptBook, place: Place, offset: int, now_us: int, co
 
     Args:
         kept: the book.
-        place: the partition of its updates.
+        topic_partition: the partition of its updates.
         offset: the offset of the first update that is not in the book.
         now_us: the time of writing (µs since the Unix epoch).
         covered_by: the coverage that proves the book.
@@ -39,7 +41,7 @@ def checkpoint_record(kept: KeptBook, place: Place, offset: int, now_us: int, co
     if coverage.asks is not None:
         highest = to_units(coverage.asks)
         asks = [level for level in asks if level[0] <= highest]
-    topic, partition = place
+    topic, partition = topic_partition
     return {
         "symbol": market.symbol,
         "source": WEBSOCKET,

@@ -65,9 +65,9 @@ class Takeover:
         if new and not await self._open(new, is_outdated):
             return False
         vouching = self._intake.vouching
-        if vouching is not None and (new or vouching.place not in self._positions):
+        if vouching is not None and (new or vouching.topic_partition not in self._positions):
             self._next_look = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-            self._positions.pop(vouching.place, None)  # so that a failure is retried
+            self._positions.pop(vouching.topic_partition, None)  # so that a failure is retried
             self._positions |= await read_watermarks(self._reader, vouching, self._intake.books.values())
             if is_outdated():
                 return False
@@ -83,10 +83,10 @@ class Takeover:
         few seconds.
         """
         vouching = self._intake.vouching
-        if vouching is None or vouching.place in self._positions or time.monotonic() < self._next_look:
+        if vouching is None or vouching.topic_partition in self._positions or time.monotonic() < self._next_look:
             return False
         self._next_look = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-        return await self._reader.has(vouching.place[0])
+        return await self._reader.has(vouching.topic_partition[0])
 
     async def _open(self, new: frozenset[int], is_outdated: Callable[[], bool]) -> bool:
         """Open new partitions at their newest snapshots. Asks Kafka for everything before it opens any, so that a failure
@@ -97,7 +97,7 @@ class Takeover:
         await self._read_market_list()
         start = await look_round(reader, self._codec, prefix, None, partitions=new, listing=intake.listing)
         gaps_end = (await reader.ends([gaps]))[gaps]
-        trades = await reader.ends(await reader.places(prefix + TRADE_TOPIC))
+        trades = await reader.ends(await reader.topic_partitions(prefix + TRADE_TOPIC))
         tops = await self._newest_tops({record.key for record in start.snapshots})
         if is_outdated():
             return False
@@ -108,30 +108,30 @@ class Takeover:
             if had:  # markets have moved to other partitions: start over
                 return False
         for number in new:
-            place = prefix + DEPTH_TOPIC, number
-            first = start.offsets[place]
-            self._keeper.open(number, first, start.behind.get(place, first), (start.offsets[gaps], gaps_end))
+            topic_partition = prefix + DEPTH_TOPIC, number
+            first = start.offsets[topic_partition]
+            self._keeper.open(number, first, start.behind.get(topic_partition, first), (start.offsets[gaps], gaps_end))
         self._keeper.begin(start.snapshots, time.monotonic())
         self._recall(tops)
-        for place, offset in (start.offsets | trades).items():
-            self._positions.setdefault(place, offset)
+        for topic_partition, offset in (start.offsets | trades).items():
+            self._positions.setdefault(topic_partition, offset)
         return True
 
     async def _read_market_list(self) -> None:
         """Read the market list once, so that it can be followed from there. Without a poller there is none."""
         topic = self._prefix + MARKET_TOPIC
-        if any(place[0] == topic for place in self._positions) or not await self._reader.has(topic):
+        if any(each[0] == topic for each in self._positions) or not await self._reader.has(topic):
             return
-        ends = await self._reader.ends(await self._reader.places(topic))
+        ends = await self._reader.ends(await self._reader.topic_partitions(topic))
         self._intake.listing = await read_listing(self._reader, self._codec, self._prefix)
         self._positions |= ends
 
     async def _newest_tops(self, keys: set[bytes]) -> Iterable[ConsumerRecord]:
         """Return the newest tops of these books, so that unchanged ones are not written again."""
-        places = await self._reader.places(self._prefix + TOP_TOPIC)
-        starts, ends = await self._reader.beginnings(places), await self._reader.ends(places)
+        topic_partitions = await self._reader.topic_partitions(self._prefix + TOP_TOPIC)
+        starts, ends = await self._reader.beginnings(topic_partitions), await self._reader.ends(topic_partitions)
         tops = await newest_records(
-            self._reader, starts, ends, keys.__contains__, expected=keys, partitions=len(places)
+            self._reader, starts, ends, keys.__contains__, expected=keys, partitions=len(topic_partitions)
         )
         return tops.values()
 

@@ -91,7 +91,7 @@ class BookWriter:
     def _write_checkpoints(self, due: Iterable[tuple[KeptBook, int]]) -> None:
         for kept, offset in due:
             runs = self._keeper.proving_runs(kept)
-            row = checkpoint_record(kept, kept.place, offset, now_us(), runs)
+            row = checkpoint_record(kept, kept.topic_partition, offset, now_us(), runs)
             if self._send(SNAPSHOT_TOPIC, kept, self._encode_checkpoint(row), row["engine_time"]):
                 claim = Claim(row["last_update_id"], runs)
                 kept.on_checkpoint(row["last_update_id"], offset, claim, time.monotonic())

@@ -6,9 +6,10 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from backpack_streams.topic_partition import TopicPartition
+
 __all__ = ["WINDOW_SECONDS", "EngineTimeMerge", "SortKey"]
 
-Place = tuple[str, int]
 Item = TypeVar("Item")
 
 WINDOW_SECONDS: Final = 1.0
@@ -45,14 +46,14 @@ class EngineTimeMerge(Generic[Item]):
     than the window allows is placed at the frontier of its partition.
     """
 
-    def __init__(self, places: Iterable[Place], window_us: int) -> None:
+    def __init__(self, topic_partitions: Iterable[TopicPartition], window_us: int) -> None:
         """Prepare an empty merge.
 
         Args:
-            places: the partitions to merge, as (full topic name, partition number).
+            topic_partitions: the partitions to merge, as (full topic name, partition number).
             window_us: how late, relative to its partition, an item is still sorted into place (µs).
         """
-        self._sources = {place: _Source() for place in places}
+        self._sources = {each: _Source() for each in topic_partitions}
         self._window_us = window_us
         self._heap: list[tuple[SortKey, int, float, Item]] = []
         self._count = 0
@@ -60,69 +61,69 @@ class EngineTimeMerge(Generic[Item]):
     def __len__(self) -> int:
         return len(self._heap)
 
-    def follow(self, place: Place) -> None:
+    def follow(self, topic_partition: TopicPartition) -> None:
         """Include a further partition.
 
         Args:
-            place: (full topic name, partition number); `take` yields nothing until it makes progress or ends.
+            topic_partition: (full topic name, partition number); `take` yields nothing until it makes progress or ends.
         """
-        self._sources[place] = _Source()
+        self._sources[topic_partition] = _Source()
 
-    def progress(self, place: Place, time_us: int, received_us: int) -> None:
+    def progress(self, topic_partition: TopicPartition, time_us: int, received_us: int) -> None:
         """Advance the clock of a partition by a record, whether or not the record is given.
 
         Args:
-            place: the partition.
+            topic_partition: the partition.
             time_us: the record's time (µs since the Unix epoch).
             received_us: its receive time (µs). It limits `time_us`, so that a time in the future does not end the
                 window early.
         """
-        source = self._sources[place]
+        source = self._sources[topic_partition]
         source.newest_us = max(source.newest_us, min(time_us, received_us))
         self._raise_floor(source)
 
-    def is_behind(self, place: Place, time_us: int) -> bool:
+    def is_behind(self, topic_partition: TopicPartition, time_us: int) -> bool:
         """Return whether an item of this time comes too late for its place in the order."""
-        return time_us < self._sources[place].floor_us
+        return time_us < self._sources[topic_partition].floor_us
 
-    def add(self, place: Place, key: str, sort_key: SortKey, item: Item, *, is_late: bool, now: float) -> None:
+    def add(
+        self, topic_partition: TopicPartition, key: str, sort_key: SortKey, item: Item, *, is_late: bool, now: float
+    ) -> None:
         """Take an item.
 
         Items of one key keep their order of arrival, even if their times go back, unless they are late.
 
         Args:
-            place: the partition that it came from.
+            topic_partition: the partition that it came from.
             key: what the item is about, such as the record's type and the symbol.
             sort_key: its position in the order; its time is raised if the partition's frontier has passed it.
             item: what `take` yields for it.
             is_late: whether the item is out of order within its key.
             now: when it was read (monotonic seconds).
         """
-        source, time_us = self._sources[place], sort_key.time
+        source, time_us = self._sources[topic_partition], sort_key.time
         if not is_late:
             time_us = source.keys_us[key] = max(time_us, source.keys_us.get(key, 0))
         self._count += 1
         heappush(self._heap, (sort_key._replace(time=max(time_us, source.floor_us)), self._count, now, item))
 
-    def hold(self, place: Place, time_us: float) -> None:
+    def hold(self, topic_partition: TopicPartition, time_us: float) -> None:
         """Hold the partition at this time (µs), from which something is missing that may still come; infinity: nothing is missing."""
-        source = self._sources[place]
+        source = self._sources[topic_partition]
         source.held_us = time_us
         self._raise_floor(source)
 
-    def end(self, place: Place) -> None:
+    def end(self, topic_partition: TopicPartition) -> None:
         """Take note that this partition has ended."""
-        self._sources[place].has_ended = True
+        self._sources[topic_partition].has_ended = True
 
-    def laggards(self) -> list[Place]:
+    def laggards(self) -> list[TopicPartition]:
         """Return the partitions that delay the next item and have not ended."""
         if not self._heap:
             return []
         time_us = self._heap[0][0].time
         return [
-            place
-            for place, source in self._sources.items()
-            if self._frontier(source) <= time_us and not source.has_ended
+            each for each, source in self._sources.items() if self._frontier(source) <= time_us and not source.has_ended
         ]
 
     def times(self) -> Iterator[int]:
@@ -136,7 +137,9 @@ class EngineTimeMerge(Generic[Item]):
         while self._heap and self._heap[0][0].time < limit:
             yield heappop(self._heap)[-1]
 
-    def take_waiting(self, idle: Collection[Place], added_before: float, made_before_us: int) -> Iterator[Item]:
+    def take_waiting(
+        self, idle: Collection[TopicPartition], added_before: float, made_before_us: int
+    ) -> Iterator[Item]:
         """Yield items in order, without waiting for exhausted partitions: only items that have waited long enough.
 
         Args:
@@ -146,7 +149,7 @@ class EngineTimeMerge(Generic[Item]):
         """
         sources = self._sources
         limit = min(
-            (source.held_us if place in idle else self._frontier(source) for place, source in sources.items()),
+            (source.held_us if each in idle else self._frontier(source) for each, source in sources.items()),
             default=inf,
         )
         while self._heap:

@@ -18,9 +18,10 @@ from backpack_streams.books.partitions import Partitions
 from backpack_streams.books.selection import Selection
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
-from backpack_streams.bus.reader import Place, Records
+from backpack_streams.bus.reader import Records
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.reordering import EarlyUpdates
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["Intake"]
 
@@ -92,8 +93,8 @@ class Intake(KeptBooks):
             now: current time in seconds.
         """
         for batch in _of_topic(records, self._depth_topic):
-            if self.reads(place := _place_of(batch[0])):
-                yield from self.on_position(place, batch[0].offset)
+            if self.reads(topic_partition := _topic_partition_of(batch[0])):
+                yield from self.on_position(topic_partition, batch[0].offset)
                 yield from self._take_updates(batch, now)
                 self._note(batch[-1])
         for topic in (self._gap_topic, self._snapshot_topic, self._market_topic):
@@ -105,7 +106,7 @@ class Intake(KeptBooks):
                 yield from self.on_time(now)
         vouching = self.vouching
         if vouching is not None:
-            for batch in _of_topic(records, vouching.place[0]):
+            for batch in _of_topic(records, vouching.topic_partition[0]):
                 vouching.take(batch, vouching.clock())
                 self._note(batch[-1])
             yield from starmap(self._told, vouching.refresh(self.books.values(), vouching.clock()))
@@ -132,54 +133,60 @@ class Intake(KeptBooks):
         """Apply early updates at once: nothing that is missing before them will come."""
         yield from self._given_up(math.inf)
 
-    def on_position(self, place: Place, offset: int) -> Iterator[BookUpdate]:
+    def on_position(self, topic_partition: TopicPartition, offset: int) -> Iterator[BookUpdate]:
         """Record the reader's position in a partition, with or without a record; offsets skipped before it are lost.
 
         Args:
-            place: a partition of any topic.
+            topic_partition: a partition of any topic.
             offset: offset of the next record in it.
         """
-        expected = self.partitions.positions.get(place)
+        expected = self.partitions.positions.get(topic_partition)
         if expected is not None and offset > expected:
-            if place[0] == self._depth_topic:
-                yield from self.on_lost_records(place, expected, offset)
-            self.partitions.positions[place] = offset
+            if topic_partition[0] == self._depth_topic:
+                yield from self.on_lost_records(topic_partition, expected, offset)
+            self.partitions.positions[topic_partition] = offset
 
-    def on_lost_records(self, place: Place, first: int, end: int) -> Iterator[BookUpdate]:
+    def on_lost_records(self, topic_partition: TopicPartition, first: int, end: int) -> Iterator[BookUpdate]:
         """Record that Kafka no longer had some updates of a partition: every book of the partition needs a new snapshot.
 
         Args:
-            place: the depth partition.
+            topic_partition: the depth partition.
             first: first missing offset.
             end: offset after the last missing one.
         """
-        reason = f"Kafka's retention removed updates before they were read: {place[0]}/{place[1]}, offsets {first} to {end - 1}"
+        topic, partition = topic_partition
+        reason = f"Kafka's retention removed updates before they were read: {topic}/{partition}, offsets {first} to {end - 1}"
         logger.warning("updates are lost", extra={"detail": reason})
-        self.partitions.positions[place] = self.beginnings[place] = end
+        self.partitions.positions[topic_partition] = self.beginnings[topic_partition] = end
         if self.vouching is not None:
-            self.vouching.read_up_to(place, end)
-        for market in list(self._at.get(place, {}).values()):
+            self.vouching.read_up_to(topic_partition, end)
+        for market in list(self._at.get(topic_partition, {}).values()):
             yield from self._not_waiting(market)
             if self.vouching is not None:
                 self.vouching.on_lost(market, end)
             yield self._told(market, market.on_outage_over(reason))
 
     def _note(self, last: ConsumerRecord) -> None:
-        place = _place_of(last)
-        self.partitions.positions[place] = last.offset + 1
+        topic_partition = _topic_partition_of(last)
+        self.partitions.positions[topic_partition] = last.offset + 1
         if self.vouching is not None and last.topic == self._depth_topic:
-            self.vouching.read_up_to(place, last.offset + 1)
+            self.vouching.read_up_to(topic_partition, last.offset + 1)
 
     # Updates --------------------------------------------------------------------------------------------------
 
     def _take_updates(self, batch: list[ConsumerRecord], now: float) -> Iterator[BookUpdate]:
-        place = _place_of(batch[0])
-        read, books, early, unproven = self.depth.read, self._at.setdefault(place, {}), self._early, self._unproven
+        topic_partition = _topic_partition_of(batch[0])
+        read, books, early, unproven = (
+            self.depth.read,
+            self._at.setdefault(topic_partition, {}),
+            self._early,
+            self._unproven,
+        )
         vouching, onlooker, refused = self.vouching, self._onlooker, self._refused
         for record in batch:
             market = books.get(record.key)
             if market is None:
-                if record.key in refused or not (yield from self._is_new_market(record, place, now)):
+                if record.key in refused or not (yield from self._is_new_market(record, topic_partition, now)):
                     continue
             elif record.offset < market.starts_at and record.timestamp <= market.starts_by_ms:
                 continue
@@ -204,14 +211,16 @@ class Intake(KeptBooks):
             else:
                 yield BookUpdate(market, outcome)
 
-    def _is_new_market(self, record: ConsumerRecord, place: Place, now: float) -> Generator[BookUpdate, None, bool]:
+    def _is_new_market(
+        self, record: ConsumerRecord, topic_partition: TopicPartition, now: float
+    ) -> Generator[BookUpdate, None, bool]:
         """Return whether an update whose market has no book in this partition may begin one there."""
         if record.key is None:
             self._tell(record, CodecError("it has no key, so no market"))
             return False
         if not self.wants(record.key):
             return False
-        if self.place(record.key) == place:
+        if self.topic_partition(record.key) == topic_partition:
             return True
         yield from self._take_misplaced(record, now)
         return False
@@ -316,10 +325,12 @@ class Intake(KeptBooks):
             yield from self._not_waiting(market)
 
     def _adopt_record(self, market: MarketBook, snapshot: Mapping[str, Any]) -> Outcome:
-        levels, home = self.depth.levels, self.place(market.symbol.encode())
-        place, offset = (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
-        is_here, begins = place == home, self.beginnings.get(home, 0)
-        is_followed = offset >= begins if is_here else place[0] != home[0]  # offsets of a mirrored topic differ
+        levels, home = self.depth.levels, self.topic_partition(market.symbol.encode())
+        topic_partition, offset = (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
+        is_here, begins = topic_partition == home, self.beginnings.get(home, 0)
+        is_followed = (
+            offset >= begins if is_here else topic_partition[0] != home[0]
+        )  # offsets of a mirrored topic differ
         reason = self._unproven.get(market.symbol)
         if reason is not None and is_followed:
             market.on_outage_over(reason)  # so that a snapshot known to be complete replaces the doubtful one
@@ -339,12 +350,12 @@ class Intake(KeptBooks):
         if is_followed:
             self._end_doubt(market)
         elif not market.is_chained:
-            self.doubt(market, self._why_unfollowed(snapshot, place, home))
+            self.doubt(market, self._why_unfollowed(snapshot, topic_partition, home))
         return outcome
 
     def _take_gap(self, record: ConsumerRecord, now: float) -> None:
         key = record.key
-        if self._is_shared and (key is None or not self.partitions.is_news(self.place(key), record.offset)):
+        if self._is_shared and (key is None or not self.partitions.is_news(self.topic_partition(key), record.offset)):
             return
         try:
             self._gaps.take(self._codec.decode(record.value or b"")[1], now, is_covered=self.vouching is not None)
@@ -378,5 +389,5 @@ def _of_topic(records: Records, topic: str) -> list[list[ConsumerRecord]]:
     return [batch for partition, batch in records.items() if partition.topic == topic]
 
 
-def _place_of(record: ConsumerRecord) -> Place:
+def _topic_partition_of(record: ConsumerRecord) -> TopicPartition:
     return record.topic, record.partition

@@ -12,9 +12,10 @@ from backpack_streams.books.listing import Listed, Listing
 from backpack_streams.books.newest_records import newest_records
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = [
     "DEPTH_TOPIC",
@@ -55,8 +56,8 @@ class Start:
         depth_partitions: number of partitions of the depth topic.
     """
 
-    offsets: dict[Place, int]
-    behind: dict[Place, int]
+    offsets: dict[TopicPartition, int]
+    behind: dict[TopicPartition, int]
     snapshots: list[ConsumerRecord]
     depth_partitions: int
 
@@ -86,24 +87,24 @@ async def look_round(
     Raises:
         BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
     """
-    depth_all = await reader.places(prefix + DEPTH_TOPIC)
-    snapshots_all = await reader.places(prefix + SNAPSHOT_TOPIC)
-    gaps = await reader.places(prefix + GAP_TOPIC)
+    depth_all = await reader.topic_partitions(prefix + DEPTH_TOPIC)
+    snapshots_all = await reader.topic_partitions(prefix + SNAPSHOT_TOPIC)
+    gaps = await reader.topic_partitions(prefix + GAP_TOPIC)
     if listing is None and wanted is None:
         listing = await read_listing(reader, codec, prefix)
     count = len(depth_all)
     expected = _expected(wanted, listing, partitions, count)
     depth = _of_keys(depth_all, wanted) if partitions is None else [each for each in depth_all if each[1] in partitions]
     of_snapshots = _of_keys(snapshots_all, wanted) if partitions is None else _beside(snapshots_all, partitions, count)
-    places = [*depth, *of_snapshots, *gaps]
-    ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+    topic_partitions = [*depth, *of_snapshots, *gaps]
+    ends, beginnings = await reader.ends(topic_partitions), await reader.beginnings(topic_partitions)
 
     def wants(key: bytes) -> bool:
         return (wanted is None or key in wanted) and (partitions is None or partition_of(key, count) in partitions)
 
     snapshots = await newest_records(
         reader,
-        {place: beginnings[place] for place in of_snapshots},
+        {each: beginnings[each] for each in of_snapshots},
         ends,
         wants,
         expected=expected,
@@ -111,11 +112,11 @@ async def look_round(
         must_exist=wanted is not None
         and (wanted if not listing else {key for key in wanted if _is_listed(listing, key)}),
     )
-    starts = {place: max(beginnings[place], ends[place] - UPDATES_BEFORE_FIRST_SNAPSHOT) for place in depth}
+    starts = {each: max(beginnings[each], ends[each] - UPDATES_BEFORE_FIRST_SNAPSHOT) for each in depth}
     usable = _usable(codec, snapshots, starts, beginnings, expected)
-    offsets = starts | {place: ends[place] for place in of_snapshots}
+    offsets = starts | {each: ends[each] for each in of_snapshots}
     offsets |= await _gap_starts(reader, gaps, usable, beginnings, ends)
-    behind = {place: ends[place] for place in depth if starts[place] < ends[place]}
+    behind = {each: ends[each] for each in depth if starts[each] < ends[each]}
     return Start(offsets, behind, usable, count)
 
 
@@ -135,10 +136,10 @@ async def read_listing(reader: Reader, codec: Codec, prefix: str) -> Listing:
     listing = Listing()
     if not await reader.has(prefix + MARKET_TOPIC):
         return listing
-    places = await reader.places(prefix + MARKET_TOPIC)
-    ends, beginnings = await reader.ends(places), await reader.beginnings(places)
+    topic_partitions = await reader.topic_partitions(prefix + MARKET_TOPIC)
+    ends, beginnings = await reader.ends(topic_partitions), await reader.beginnings(topic_partitions)
 
-    def take(_: Place, records: Sequence[ConsumerRecord]) -> None:
+    def take(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
             with suppress(CodecError, KeyError):
                 take_market(listing, codec, record)
@@ -172,20 +173,20 @@ def _is_listed(listing: Listing, key: bytes) -> bool:
 
 async def _gap_starts(
     reader: Reader,
-    gaps: list[Place],
+    gaps: list[TopicPartition],
     snapshots: Collection[ConsumerRecord],
-    beginnings: dict[Place, int],
-    ends: dict[Place, int],
-) -> dict[Place, int]:
+    beginnings: dict[TopicPartition, int],
+    ends: dict[TopicPartition, int],
+) -> dict[TopicPartition, int]:
     """Return the offsets from which gaps matter for books of these snapshots: from shortly before the oldest of them."""
-    least = {place: ends[place] - GAPS_LOOKED_BACK for place in gaps}
+    least = {each: ends[each] - GAPS_LOOKED_BACK for each in gaps}
     oldest_ms = min((int(record.timestamp) for record in snapshots), default=None)
     if oldest_ms is not None:
-        for place in [place for place in gaps if least[place] > beginnings[place]]:
-            offset = await reader.offset_at(place, max(0, oldest_ms - GAPS_BEFORE_MILLIS))
-            if offset is not None and offset < least[place]:
-                least[place] = max(ends[place] - GAPS_LOOKED_BACK_AT_MOST, offset)
-    return {place: max(beginnings[place], offset) for place, offset in least.items()}
+        for topic_partition in [each for each in gaps if least[each] > beginnings[each]]:
+            offset = await reader.offset_at(topic_partition, max(0, oldest_ms - GAPS_BEFORE_MILLIS))
+            if offset is not None and offset < least[topic_partition]:
+                least[topic_partition] = max(ends[topic_partition] - GAPS_LOOKED_BACK_AT_MOST, offset)
+    return {each: max(beginnings[each], offset) for each, offset in least.items()}
 
 
 def _expected(
@@ -202,29 +203,29 @@ def _expected(
     return {key for key in keys if partitions is None or partition_of(key, count) in partitions}
 
 
-def _of_keys(places: list[Place], wanted: frozenset[bytes] | None) -> list[Place]:
+def _of_keys(topic_partitions: list[TopicPartition], wanted: frozenset[bytes] | None) -> list[TopicPartition]:
     """Return the partitions that hold the keys, computed from the keys alone."""
     if wanted is None:
-        return places
-    partitions = {partition_of(key, len(places)) for key in wanted}
-    return [place for place in places if place[1] in partitions]
+        return topic_partitions
+    partitions = {partition_of(key, len(topic_partitions)) for key in wanted}
+    return [each for each in topic_partitions if each[1] in partitions]
 
 
-def _beside(places: list[Place], partitions: frozenset[int], count: int) -> list[Place]:
+def _beside(topic_partitions: list[TopicPartition], partitions: frozenset[int], count: int) -> list[TopicPartition]:
     """Return the partitions of another topic that can hold the keys of `partitions` in a topic with `count` partitions.
 
     Both partition numbers are remainders of one hash, so they agree modulo every common divisor of the counts.
     """
-    common = gcd(len(places), count)
+    common = gcd(len(topic_partitions), count)
     remainders = {partition % common for partition in partitions}
-    return [place for place in places if place[1] % common in remainders]
+    return [each for each in topic_partitions if each[1] % common in remainders]
 
 
 def _usable(
     codec: Codec,
     snapshots: dict[bytes, ConsumerRecord],
-    starts: dict[Place, int],
-    beginnings: dict[Place, int],
+    starts: dict[TopicPartition, int],
+    beginnings: dict[TopicPartition, int],
     expected: Collection[bytes] | None,
 ) -> list[ConsumerRecord]:
     """Return the snapshots to start with; moves `starts` back to where they begin.
@@ -234,17 +235,17 @@ def _usable(
     """
     usable, unlisted = [], []
     for key, record in snapshots.items():
-        place, offset = _place_of(codec, record)
+        topic_partition, offset = _topic_partition_of(codec, record)
         if expected is not None and key not in expected:
-            unlisted.append((record, place, offset))
+            unlisted.append((record, topic_partition, offset))
             continue
         usable.append(record)
-        if place in starts:
-            starts[place] = max(beginnings[place], min(starts[place], offset))
-    return usable + [record for record, place, offset in unlisted if place not in starts or offset >= starts[place]]
+        if topic_partition in starts:
+            starts[topic_partition] = max(beginnings[topic_partition], min(starts[topic_partition], offset))
+    return usable + [record for record, each, offset in unlisted if each not in starts or offset >= starts[each]]
 
 
-def _place_of(codec: Codec, record: ConsumerRecord) -> tuple[Any, int]:
+def _topic_partition_of(codec: Codec, record: ConsumerRecord) -> tuple[Any, int]:
     try:
         _, snapshot = codec.decode(record.value)
         return (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]

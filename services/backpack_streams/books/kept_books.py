@@ -15,7 +15,7 @@ from backpack_streams.books.selection import Selection
 from backpack_streams.books.update_buffer import BufferBudget
 from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["KeptBooks"]
 
@@ -58,7 +58,7 @@ class KeptBooks:
         self._selection = selection
         self._onlooker = onlooker
         self._is_shared = is_shared
-        self._at: dict[Place, dict[bytes, MarketBook]] = {}
+        self._at: dict[TopicPartition, dict[bytes, MarketBook]] = {}
         self._refused: set[bytes | None] = set()
         self._has_new_markets = False
         self._unproven: dict[str, str] = {}
@@ -71,50 +71,50 @@ class KeptBooks:
     @depth_partitions.setter
     def depth_partitions(self, count: int) -> None:
         self._depth_partitions = count
-        self._at = {place: {} for place in self._at}
+        self._at = {each: {} for each in self._at}
         for key, market in self.by_key.items():
-            self._at.setdefault(self.place(key), {})[key] = market
+            self._at.setdefault(self.topic_partition(key), {})[key] = market
 
     @property
-    def behind(self) -> dict[Place, int]:
+    def behind(self) -> dict[TopicPartition, int]:
         """Depth partitions that are still catching up, with the offset at which they have caught up."""
         return self.partitions.behind
 
     @behind.setter
-    def behind(self, behind: dict[Place, int]) -> None:
+    def behind(self, behind: dict[TopicPartition, int]) -> None:
         self.partitions.behind = behind
 
     @property
-    def beginnings(self) -> dict[Place, int]:
+    def beginnings(self) -> dict[TopicPartition, int]:
         """First offset of each depth partition from which all updates were read, or can be, with none missing."""
         return self.partitions.beginnings
 
     @beginnings.setter
-    def beginnings(self, beginnings: dict[Place, int]) -> None:
+    def beginnings(self, beginnings: dict[TopicPartition, int]) -> None:
         self.partitions.beginnings = beginnings
 
-    def open(self, place: Place, start: int, end: int, gaps: tuple[int, int] = (0, 0)) -> None:
+    def open(self, topic_partition: TopicPartition, start: int, end: int, gaps: tuple[int, int] = (0, 0)) -> None:
         """Read a depth partition from offset `start` on; its books show `SYNCING` until the reader has caught up.
 
         A snapshot from before `start` proves nothing until an update continues it.
 
         Args:
-            place: the depth partition, as (full topic name, partition number).
+            topic_partition: the depth partition, as (full topic name, partition number).
             start: offset of the first record to read.
             end: end offset of the partition when it was looked up. The reader has caught up once it is there and at the
                 end of `gaps`.
             gaps: first and end offset of the records to read in the gap topic.
         """
-        self.partitions.open(place, start, end, gaps)
-        self._at[place] = {}
+        self.partitions.open(topic_partition, start, end, gaps)
+        self._at[topic_partition] = {}
         if self.vouching is not None:
-            self.vouching.coverage.ends[place] = end
-            self.vouching.read_up_to(place, start)
+            self.vouching.coverage.ends[topic_partition] = end
+            self.vouching.read_up_to(topic_partition, start)
 
-    def close(self, place: Place) -> None:
+    def close(self, topic_partition: TopicPartition) -> None:
         """Forget a depth partition and its books."""
-        self.partitions.close(place)
-        for key, market in self._at.pop(place, {}).items():
+        self.partitions.close(topic_partition)
+        for key, market in self._at.pop(topic_partition, {}).items():
             del self.by_key[key], self.books[market.symbol]
             self._unproven.pop(market.symbol, None)
             self._forget(market)
@@ -123,9 +123,9 @@ class KeptBooks:
         if self._onlooker is not None:
             self._onlooker.on_dropped(market)
 
-    def reads(self, place: Place) -> bool:
+    def reads(self, topic_partition: TopicPartition) -> bool:
         """Return whether this reader takes the records of this depth partition."""
-        return not self._is_shared or self.partitions.is_open(place)
+        return not self._is_shared or self.partitions.is_open(topic_partition)
 
     def add(self, key: bytes) -> MarketBook:
         """Create the book for this key; it shows `SYNCING` while its partition is catching up.
@@ -133,13 +133,16 @@ class KeptBooks:
         Args:
             key: the Kafka key of the market, which is its symbol in UTF-8. It has no book yet.
         """
-        symbol, place = key.decode("utf-8", "replace"), self.place(key)
+        symbol, topic_partition = key.decode("utf-8", "replace"), self.topic_partition(key)
         market = MarketBook(
-            symbol, catching_up=place in self.behind, no_snapshot_because=self.no_snapshot_because, budget=self.buffers
+            symbol,
+            catching_up=topic_partition in self.behind,
+            no_snapshot_because=self.no_snapshot_because,
+            budget=self.buffers,
         )
         self.by_key[key] = market
         self.books[symbol] = market
-        self._at.setdefault(place, {})[key] = market
+        self._at.setdefault(topic_partition, {})[key] = market
         if self.vouching is not None:
             self.vouching.add(market)
         self.last_new_market = time.monotonic()
@@ -148,13 +151,13 @@ class KeptBooks:
             market.on_closed(listed.why_closed, listed.since_us)
         return market
 
-    def place(self, key: bytes) -> Place:
+    def topic_partition(self, key: bytes) -> TopicPartition:
         """Return the depth partition that holds a key."""
         return self._depth_topic, partition_of(key, self._depth_partitions)
 
     def wants(self, key: bytes) -> bool:
         """Return whether the selection includes this key, by the market list, and its partition is not another reader's."""
-        if key in self._refused or (self._is_shared and not self.reads(self.place(key))):
+        if key in self._refused or (self._is_shared and not self.reads(self.topic_partition(key))):
             return False
         symbol = key.decode("utf-8", "replace")
         is_wanted = self._selection.wants(symbol, self.listing.kind(symbol))
@@ -194,21 +197,28 @@ class KeptBooks:
 
     def release_all(self) -> Iterator[BookUpdate]:
         """Let all books show their own status, except those still catching up."""
-        return self.release([market for key, market in self.by_key.items() if self.place(key) not in self.behind])
+        return self.release(
+            [market for key, market in self.by_key.items() if self.topic_partition(key) not in self.behind]
+        )
 
     def _catch_up(self) -> Iterator[BookUpdate]:
         """Release books that have caught up. Watermarks are judged first, so that no book shows STALE for not being read to the end."""
         vouching = self.vouching
-        for place in self.partitions.caught_up():
-            books = self._at.get(place, {}).values()
+        for topic_partition in self.partitions.caught_up():
+            books = self._at.get(topic_partition, {}).values()
             if vouching is not None:
                 yield from starmap(self._told, vouching.judge(books, vouching.clock()))
             yield from self.release(books)
 
-    def _why_unfollowed(self, snapshot: Mapping[str, Any], place: Place, home: Place) -> str:
-        """Explain why updates after a snapshot that names `place` may be missing; its market's updates are in `home`."""
-        what, where = f"the snapshot at update {snapshot['last_update_id']}", f"{place[0]}/{place[1]}"
-        if place != home:
+    def _why_unfollowed(
+        self, snapshot: Mapping[str, Any], topic_partition: TopicPartition, home: TopicPartition
+    ) -> str:
+        """Explain why updates after a snapshot that names `topic_partition` may be missing; its market's updates are in `home`."""
+        what, where = (
+            f"the snapshot at update {snapshot['last_update_id']}",
+            f"{topic_partition[0]}/{topic_partition[1]}",
+        )
+        if topic_partition != home:
             return f"partitions were added: {what} is followed in {where}, and updates of its market come in partition {home[1]} now"
         return (
             f"Kafka's retention removed what may follow {what}: it begins at offset {snapshot['delta_offset']} of {where}, and Kafka has "
@@ -218,7 +228,7 @@ class KeptBooks:
     def _end_doubt(self, market: MarketBook) -> None:
         if self._unproven.pop(market.symbol, None) is None:
             return
-        if self.place(market.symbol.encode()) in self.behind:
+        if self.topic_partition(market.symbol.encode()) in self.behind:
             market.hold()
         else:
             market.release()

@@ -29,8 +29,9 @@ from backpack_streams.books.vouching import Vouching
 from backpack_streams.books.watermark_history import read_watermarks
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.errors import BusError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["LiveReading"]
 
@@ -68,18 +69,18 @@ class LiveReading:
         self.prefix = prefix
         self.selection = selection
         self.intake = intake
-        self.vouching = Vouching(codec, prefix, prefix + DEPTH_TOPIC, self._place_of, max_age)
+        self.vouching = Vouching(codec, prefix, prefix + DEPTH_TOPIC, self._topic_partition_of, max_age)
         self.clock: Callable[[], float] = time.monotonic
         """Clock of the intake's `now`, in seconds."""
-        self.next_offsets: dict[Place, int] = {}
+        self.next_offsets: dict[TopicPartition, int] = {}
         """Next offset for the books, by depth partition."""
         self.silent_since = time.monotonic()
         """When Kafka last gave an update (monotonic seconds)."""
-        self._stamps_ms: dict[Place, int] = {}
-        self._places: list[Place] = []
+        self._stamps_ms: dict[TopicPartition, int] = {}
+        self._topic_partitions: list[TopicPartition] = []
         self._followed = (prefix + MARKET_TOPIC,)
         """Topics whose added partitions the reader follows itself; for the others, `_look` decides."""
-        self._read_up_to: dict[Place, int] = {}
+        self._read_up_to: dict[TopicPartition, int] = {}
         self._follows_watermarks = False
         self._next_look_for_watermarks = self._try_again_at = 0.0
         self._has_new_markets = self._has_new_watermarks = False
@@ -100,25 +101,25 @@ class LiveReading:
         listed = {each.symbol for each in wanted if not each.why_closed and each.kind not in KINDS_WITHOUT_BOOKS}
         return frozenset(name.encode() for name in listed | names)
 
-    def lags(self) -> dict[Place, int]:
+    def lags(self) -> dict[TopicPartition, int]:
         """Return, by partition, how many updates Kafka has that the books do not have yet, as of Kafka's last answer."""
-        ends = {place: self.reader.high_water(place) for place in self.next_offsets}
-        return {place: max(0, end - self.next_offsets[place]) for place, end in ends.items() if end is not None}
+        ends = {each: self.reader.high_water(each) for each in self.next_offsets}
+        return {each: max(0, end - self.next_offsets[each]) for each, end in ends.items() if end is not None}
 
     def lag_seconds(self) -> float:
         """Return the age (s) of the newest update read in the partition that is furthest behind; 0 if nothing is left to read."""
         now_ms = time.time() * 1000
-        behind = (self._stamps_ms.get(place, now_ms) for place, lag in self.lags().items() if lag)
+        behind = (self._stamps_ms.get(each, now_ms) for each, lag in self.lags().items() if lag)
         return max(0.0, now_ms - min(behind, default=now_ms)) / 1000
 
-    def _place_of(self, symbol: str) -> Place | None:
+    def _topic_partition_of(self, symbol: str) -> TopicPartition | None:
         key, intake = symbol.encode(), self.intake
         is_wanted = intake.depth_partitions and (key in intake.by_key or intake.wants(key))
-        return intake.place(key) if is_wanted else None
+        return intake.topic_partition(key) if is_wanted else None
 
     # Start ----------------------------------------------------------------------------------------------------
 
-    async def read_listing(self) -> dict[Place, int]:
+    async def read_listing(self) -> dict[TopicPartition, int]:
         """Read the market list: closures, and the meaning of patterns and kinds.
 
         Returns:
@@ -128,12 +129,12 @@ class LiveReading:
             BusError: Kafka is unreachable, or the list could not be read to its end.
         """
         topic = self.prefix + MARKET_TOPIC  # optional: books can be read without a market list
-        places = await self.reader.places(topic) if await self.reader.has(topic) else []
-        ends = await self.reader.ends(places)
+        topic_partitions = await self.reader.topic_partitions(topic) if await self.reader.has(topic) else []
+        ends = await self.reader.ends(topic_partitions)
         self.intake.listing = await read_listing(self.reader, self.codec, self.prefix)
         return ends
 
-    async def join(self, market_ends: dict[Place, int]) -> None:
+    async def join(self, market_ends: dict[TopicPartition, int]) -> None:
         """Find where to start live, and start there.
 
         Args:
@@ -175,11 +176,11 @@ class LiveReading:
         if keys is not None or self.selection.is_everything or not len(listing):
             return await look_round(self.reader, self.codec, self.prefix, keys, listing=listing)
         chosen = listing.only(self.known_keys())
-        count = len(await self.reader.places(self.prefix + DEPTH_TOPIC))
+        count = len(await self.reader.topic_partitions(self.prefix + DEPTH_TOPIC))
         partitions = frozenset(partition_of(each.symbol.encode(), count) for each in chosen)
         return await look_round(self.reader, self.codec, self.prefix, None, partitions=partitions, listing=chosen)
 
-    async def begin(self, offsets: dict[Place, int], snapshots: Iterable[ConsumerRecord]) -> None:
+    async def begin(self, offsets: dict[TopicPartition, int], snapshots: Iterable[ConsumerRecord]) -> None:
         """Read on from these offsets, and create books from these snapshots. The books include everything read before.
 
         Args:
@@ -190,11 +191,11 @@ class LiveReading:
             BusError: Kafka does not answer.
         """
         intake, depth_topic = self.intake, self.prefix + DEPTH_TOPIC
-        depth = {place: offset for place, offset in offsets.items() if place[0] == depth_topic}
+        depth = {each: offset for each, offset in offsets.items() if each[0] == depth_topic}
         intake.beginnings |= await self.reader.beginnings(depth)
         self.next_offsets |= depth
-        for place, offset in depth.items():
-            self.vouching.read_up_to(place, offset)
+        for topic_partition, offset in depth.items():
+            self.vouching.read_up_to(topic_partition, offset)
         for name in self.selection.names:
             key = name.encode()
             if key not in intake.by_key and intake.wants(key):
@@ -205,10 +206,10 @@ class LiveReading:
         if not self._follows_watermarks and intake.vouching is not None:
             offsets = offsets | await self._find_watermarks()
         self.reader.follow(offsets, self._followed)
-        self._places = list(offsets)
+        self._topic_partitions = list(offsets)
         self._read_up_to = dict(offsets)
 
-    async def _find_watermarks(self) -> dict[Place, int]:
+    async def _find_watermarks(self) -> dict[TopicPartition, int]:
         """Read the existing watermarks; empty if the topic does not exist, which is checked again every few seconds."""
         self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
         offsets = await read_watermarks(self.reader, self.vouching, self.intake.books.values())
@@ -219,15 +220,15 @@ class LiveReading:
         """Switch to live reading once everything that Kafka held of the past has been given."""
         intake = self.intake
         intake.closed_until_us = math.inf
-        for place in self.next_offsets:
-            self.next_offsets[place] = await self.reader.position(place)
+        for topic_partition in self.next_offsets:
+            self.next_offsets[topic_partition] = await self.reader.position(topic_partition)
         intake.vouching = self.vouching
         for market in intake.books.values():
             self.vouching.add(market)
         await self.begin(await self._positions(), ())
 
-    async def _positions(self) -> dict[Place, int]:
-        return {place: await self.reader.position(place) for place in self._places}
+    async def _positions(self) -> dict[TopicPartition, int]:
+        return {each: await self.reader.position(each) for each in self._topic_partitions}
 
     # Reading --------------------------------------------------------------------------------------------------
 
@@ -258,7 +259,7 @@ class LiveReading:
         records = await self.reader.poll(_POLL_MILLIS, most)
         polled_at, now, count = time.monotonic(), self.clock(), sum(map(len, records.values()))
         behind = list(self.intake.behind.items())
-        reached = [place for place, end in behind if await self.reader.position(place) >= end]
+        reached = [each for each, end in behind if await self.reader.position(each) >= end]
         # Nothing is awaited from here on, so that records which are not handed out are read again.
         for partition, batch in records.items():
             self._read_up_to[partition.topic, partition.partition] = batch[-1].offset + 1
@@ -266,33 +267,35 @@ class LiveReading:
         return Batch(events, count, is_idle=not count and not reached)
 
     def _take(
-        self, records: Records, reached: list[Place], read_all_at: float | None, now: float
+        self, records: Records, reached: list[TopicPartition], read_all_at: float | None, now: float
     ) -> Iterator[BookUpdate]:
         intake = self.intake
         self.vouching.polled(read_all_at is not None, read_all_at or 0.0)
         for partition, batch in records.items():
-            place = (partition.topic, partition.partition)
-            if place in self.next_offsets:
-                expected, first = self.next_offsets[place], batch[0].offset
+            topic_partition = (partition.topic, partition.partition)
+            if topic_partition in self.next_offsets:
+                expected, first = self.next_offsets[topic_partition], batch[0].offset
                 if first > expected:
-                    yield from intake.on_lost_records(place, expected, first)
-                self.note(place, batch[-1])
+                    yield from intake.on_lost_records(topic_partition, expected, first)
+                self.note(topic_partition, batch[-1])
         yield from intake.take(records, now)
         self._has_new_markets = self._has_new_markets or intake.has_new_markets()
-        for place in reached:  # its books show their own status now that it has reached its end at the join
-            intake.behind.pop(place, None)
+        for topic_partition in reached:  # its books show their own status now that it has reached its end at the join
+            intake.behind.pop(topic_partition, None)
         if reached:
-            yield from intake.release([market for key, market in intake.by_key.items() if intake.place(key) in reached])
+            yield from intake.release(
+                [market for key, market in intake.by_key.items() if intake.topic_partition(key) in reached]
+            )
 
-    def note(self, place: Place, last: ConsumerRecord) -> None:
+    def note(self, topic_partition: TopicPartition, last: ConsumerRecord) -> None:
         """Record the last update handed to the books.
 
         Args:
-            place: its depth partition.
+            topic_partition: its depth partition.
             last: the record; its offset gives the position, its timestamp (ms) the lag.
         """
-        self.next_offsets[place] = last.offset + 1
-        self._stamps_ms[place] = last.timestamp
+        self.next_offsets[topic_partition] = last.offset + 1
+        self._stamps_ms[topic_partition] = last.timestamp
         self.silent_since = time.monotonic()
 
     # Changes in Kafka -----------------------------------------------------------------------------------------
@@ -309,14 +312,14 @@ class LiveReading:
             return
         self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
         try:
-            self._has_new_watermarks = await self.reader.has(self.vouching.place[0])
+            self._has_new_watermarks = await self.reader.has(self.vouching.topic_partition[0])
         except BusError as error:  # not fatal: the next poll reports a lasting failure
             logger.info("kafka does not say which topics it has", extra={"error": str(error)})
 
     async def _reach_out(self) -> list[BookUpdate]:
         """Follow selected markets into partitions that are not read yet."""
         offsets = await self._positions()
-        needed = {self.intake.place(key) for key in self.known_keys()}
+        needed = {self.intake.topic_partition(key) for key in self.known_keys()}
         if not self._is_grown and (not self._has_new_markets or needed <= self.next_offsets.keys()):
             if self._has_new_watermarks:
                 await self.begin(offsets, ())
@@ -335,19 +338,19 @@ class LiveReading:
         self._is_grown = self._has_new_markets = self._has_new_watermarks = False
         return told
 
-    async def _read_also(self, start: Start, offsets: dict[Place, int]) -> list[BookUpdate]:
+    async def _read_also(self, start: Start, offsets: dict[TopicPartition, int]) -> list[BookUpdate]:
         """Add the start's partitions that are not read yet; keep the others, since producers may still write to them."""
         intake = self.intake
-        more = {place: offset for place, offset in start.offsets.items() if place not in offsets}
-        behind = {place: end for place, end in start.behind.items() if place in more}
+        more = {each: offset for each, offset in start.offsets.items() if each not in offsets}
+        behind = {each: end for each, end in start.behind.items() if each in more}
         moved = self._moved_to(start.depth_partitions)
         if start.depth_partitions != intake.depth_partitions:
-            more |= {place: await self._start_of(place, offset) for place, offset in more.items()}
+            more |= {each: await self._start_of(each, offset) for each, offset in more.items()}
             intake.depth_partitions = start.depth_partitions
             self._follows_watermarks = False  # watermarks name partitions of the old count
         for market in moved:
             market.starts_at = market.starts_by_ms = 0
-            if intake.place(market.symbol.encode()) in behind:
+            if intake.topic_partition(market.symbol.encode()) in behind:
                 market.hold()
         intake.behind |= behind
         self.vouching.coverage.ends |= behind
@@ -355,16 +358,18 @@ class LiveReading:
         shown = {market.symbol: market for market in [*moved, *self._held]}
         self._held = []
         return list(
-            intake.release([each for each in shown.values() if intake.place(each.symbol.encode()) not in intake.behind])
+            intake.release(
+                [each for each in shown.values() if intake.topic_partition(each.symbol.encode()) not in intake.behind]
+            )
         )
 
-    async def _start_of(self, place: Place, offset: int) -> int:
+    async def _start_of(self, topic_partition: TopicPartition, offset: int) -> int:
         """Return where to begin in a partition to which markets have moved, so that none of their updates there is missed."""
-        if place[0] != self.prefix + DEPTH_TOPIC:
+        if topic_partition[0] != self.prefix + DEPTH_TOPIC:
             return offset
-        if place[1] >= self.intake.depth_partitions:
-            return (await self.reader.beginnings([place]))[place]
-        since = await self.reader.offset_at(place, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
+        if topic_partition[1] >= self.intake.depth_partitions:
+            return (await self.reader.beginnings([topic_partition]))[topic_partition]
+        since = await self.reader.offset_at(topic_partition, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
         return offset if since is None else min(offset, since)
 
     def _moved_to(self, count: int) -> list[MarketBook]:

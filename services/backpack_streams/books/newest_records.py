@@ -8,8 +8,9 @@ from typing import Final
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["newest_records"]
 
@@ -26,8 +27,8 @@ LOOKED_BACK_MILLIS: Final = 24 * 60 * 60 * 1000
 
 async def newest_records(
     reader: Reader,
-    starts: Mapping[Place, int],
-    ends: Mapping[Place, int],
+    starts: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
     wants: Callable[[bytes], bool],
     *,
     expected: Collection[bytes] | None = None,
@@ -54,29 +55,33 @@ async def newest_records(
     """
     found: dict[bytes, ConsumerRecord] = {}
     missing = _by_partition(expected, partitions)
-    upper = {place: ends[place] for place in starts if starts[place] < ends[place]}
+    upper = {each: ends[each] for each in starts if starts[each] < ends[each]}
     sought = None if isinstance(must_exist, bool) else frozenset(must_exist)
 
-    def goes_far(place: Place) -> bool:
-        return bool(must_exist) if sought is None or missing is None else not sought.isdisjoint(missing[place[1]])
+    def goes_far(topic_partition: TopicPartition) -> bool:
+        return (
+            bool(must_exist)
+            if sought is None or missing is None
+            else not sought.isdisjoint(missing[topic_partition[1]])
+        )
 
-    quiet = {place: _Quiet() for place in upper}
+    quiet = {each: _Quiet() for each in upper}
     step = FIRST_STEP
     while upper:
         if missing is not None:
-            upper = {place: end for place, end in upper.items() if missing[place[1]]}
-        lower = {place: max(starts[place], end - step) for place, end in upper.items()}
+            upper = {each: end for each, end in upper.items() if missing[each[1]]}
+        lower = {each: max(starts[each], end - step) for each, end in upper.items()}
         slices = await _read(reader, lower, upper, wants)
-        for place, piece in slices.items():
+        for topic_partition, piece in slices.items():
             new = {key: record for key, record in piece.newest.items() if key not in found}
             found |= new
             if missing is not None:
-                missing[place[1]].difference_update(new)
-            quiet[place].saw(piece, upper[place] - lower[place], has_news=bool(new))
+                missing[topic_partition[1]].difference_update(new)
+            quiet[topic_partition].saw(piece, upper[topic_partition] - lower[topic_partition], has_news=bool(new))
         upper = {
-            place: offset
-            for place, offset in lower.items()
-            if offset > starts[place] and not quiet[place].is_in_vain(goes_far=goes_far(place))
+            each: offset
+            for each, offset in lower.items()
+            if offset > starts[each] and not quiet[each].is_in_vain(goes_far=goes_far(each))
         }
         step = min(step * STEP_GROWTH, LONGEST_STEP)
     return found
@@ -123,13 +128,16 @@ def _by_partition(keys: Collection[bytes] | None, partitions: int) -> defaultdic
 
 
 async def _read(
-    reader: Reader, lower: Mapping[Place, int], upper: Mapping[Place, int], wants: Callable[[bytes], bool]
-) -> dict[Place, _Piece]:
+    reader: Reader,
+    lower: Mapping[TopicPartition, int],
+    upper: Mapping[TopicPartition, int],
+    wants: Callable[[bytes], bool],
+) -> dict[TopicPartition, _Piece]:
     """Return the last record of each wanted key in `lower` to `upper`, by partition; values are not decoded."""
-    slices = {place: _Piece() for place in lower}
+    slices = {each: _Piece() for each in lower}
 
-    def take(place: Place, records: Sequence[ConsumerRecord]) -> None:
-        piece = slices[place]
+    def take(topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        piece = slices[topic_partition]
         piece.stamps_ms += [int(record.timestamp) for record in (records[0], records[len(records) // 2], records[-1])]
         for record in records:
             piece.bytes += len(record.value or b"")

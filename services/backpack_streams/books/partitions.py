@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from backpack_streams.bus.reader import Place
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["Partitions"]
 
@@ -24,56 +24,56 @@ class Partitions:
         Args:
             gap_topic: full name of the gap topic, whose partition 0 is read.
         """
-        self.positions: dict[Place, int] = {}
+        self.positions: dict[TopicPartition, int] = {}
         """Offset of the next record, by partition of any topic."""
-        self.behind: dict[Place, int] = {}
+        self.behind: dict[TopicPartition, int] = {}
         """Depth partitions that are still catching up, with the offset at which they have caught up."""
-        self.beginnings: dict[Place, int] = {}
+        self.beginnings: dict[TopicPartition, int] = {}
         """First offset of each depth partition from which all updates were read, or can be, with none missing."""
-        self._gap_place: Place = (gap_topic, 0)
-        self._gaps: dict[Place, _Gaps] = {}
+        self._gap_partition: TopicPartition = (gap_topic, 0)
+        self._gaps: dict[TopicPartition, _Gaps] = {}
 
-    def open(self, place: Place, start: int, end: int, gaps: tuple[int, int]) -> None:
+    def open(self, topic_partition: TopicPartition, start: int, end: int, gaps: tuple[int, int]) -> None:
         """Read a partition from offset `start`.
 
         Args:
-            place: the depth partition.
+            topic_partition: the depth partition.
             start: offset of the first record to read.
             end: offset at which the partition has caught up.
             gaps: first and end offset of the records to read in the gap topic, which is read again from there.
         """
         gaps_start, gaps_end = gaps
-        position = self.positions.get(self._gap_place, gaps_start) if self._gaps else gaps_start
+        position = self.positions.get(self._gap_partition, gaps_start) if self._gaps else gaps_start
         for each, known in self._gaps.items():  # gap records read again for the new partition are not new to the others
             self._gaps[each] = _Gaps(max(known.start, position), known.end)
-        self.positions[self._gap_place] = min(position, gaps_start)
-        self._gaps[place] = _Gaps(gaps_start, gaps_end)
-        self.positions[place] = self.beginnings[place] = start
-        self.behind[place] = end
+        self.positions[self._gap_partition] = min(position, gaps_start)
+        self._gaps[topic_partition] = _Gaps(gaps_start, gaps_end)
+        self.positions[topic_partition] = self.beginnings[topic_partition] = start
+        self.behind[topic_partition] = end
 
-    def close(self, place: Place) -> None:
+    def close(self, topic_partition: TopicPartition) -> None:
         """Forget a partition."""
         for of_partition in (self.positions, self.behind, self.beginnings, self._gaps):
-            of_partition.pop(place, None)
+            of_partition.pop(topic_partition, None)
 
     @property
-    def opened(self) -> frozenset[Place]:
+    def opened(self) -> frozenset[TopicPartition]:
         """The depth partitions that are open."""
         return frozenset(self._gaps)
 
-    def is_open(self, place: Place) -> bool:
+    def is_open(self, topic_partition: TopicPartition) -> bool:
         """Return whether a depth partition is open."""
-        return place in self._gaps
+        return topic_partition in self._gaps
 
-    def is_news(self, place: Place, gap_offset: int) -> bool:
+    def is_news(self, topic_partition: TopicPartition, gap_offset: int) -> bool:
         """Return whether a gap record is new to an open partition."""
-        return place in self._gaps and gap_offset >= self._gaps[place].start
+        return topic_partition in self._gaps and gap_offset >= self._gaps[topic_partition].start
 
-    def caught_up(self) -> Iterator[Place]:
+    def caught_up(self) -> Iterator[TopicPartition]:
         """Yield each partition that has caught up, once."""
-        gaps_position = self.positions.get(self._gap_place, 0)
-        for place, end in list(self.behind.items()):
-            gaps = self._gaps.get(place)
-            if self.positions.get(place, 0) >= end and (gaps is None or gaps_position >= gaps.end):
-                del self.behind[place]
-                yield place
+        gaps_position = self.positions.get(self._gap_partition, 0)
+        for topic_partition, end in list(self.behind.items()):
+            gaps = self._gaps.get(topic_partition)
+            if self.positions.get(topic_partition, 0) >= end and (gaps is None or gaps_position >= gaps.end):
+                del self.behind[topic_partition]
+                yield topic_partition

@@ -10,9 +10,10 @@ from backpack_streams.books.joining import DEPTH_TOPIC, GAP_TOPIC, SNAPSHOT_TOPI
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["LOOKED_BACK_MILLIS", "PastStart", "SnapshotSearch", "WantedKeys", "look_back"]
 
@@ -42,12 +43,12 @@ class WantedKeys:
     wants: Callable[[bytes], bool]
     unlisted: frozenset[bytes] = frozenset()
 
-    def places(self, places: list[Place]) -> list[Place]:
+    def topic_partitions(self, topic_partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Return the partitions that hold these keys, computed from the keys alone."""
         if not self.is_all:
-            return places
-        partitions = {partition_of(key, len(places)) for key in self.known}
-        return [place for place in places if place[1] in partitions]
+            return topic_partitions
+        partitions = {partition_of(key, len(topic_partitions)) for key in self.known}
+        return [each for each in topic_partitions if each[1] in partitions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class PastStart:
     """
 
     snapshots: list[ConsumerRecord]
-    offsets: dict[Place, int]
-    ends: dict[Place, int]
+    offsets: dict[TopicPartition, int]
+    ends: dict[TopicPartition, int]
     depth_partitions: int
     first_ms: int = 0
     had_updates: bool = True
@@ -139,16 +140,16 @@ class _Run:
     bytes: int = 0
 
 
-class _Places(NamedTuple):
+class _TopicPartitions(NamedTuple):
     """The partitions that matter, with their current bounds."""
 
-    depth: list[Place]
-    snapshots: list[Place]
-    gaps: list[Place]
+    depth: list[TopicPartition]
+    snapshots: list[TopicPartition]
+    gaps: list[TopicPartition]
     depth_partitions: int
     snapshot_partitions: int
-    beginnings: Mapping[Place, int]
-    ends: dict[Place, int]
+    beginnings: Mapping[TopicPartition, int]
+    ends: dict[TopicPartition, int]
 
 
 async def look_back(reader: Reader, codec: Codec, prefix: str, wanted: WantedKeys, moment_us: int) -> PastStart:
@@ -165,83 +166,95 @@ async def look_back(reader: Reader, codec: Codec, prefix: str, wanted: WantedKey
         BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
     """
     moment_ms = moment_us // 1000
-    places = await _places(reader, prefix, wanted)
-    beginnings, ends = places.beginnings, places.ends
+    topic_partitions = await _topic_partitions(reader, prefix, wanted)
+    beginnings, ends = topic_partitions.beginnings, topic_partitions.ends
     at_moment = await offsets_at(
         reader,
-        dict.fromkeys(places.depth, moment_ms) | dict.fromkeys(places.snapshots, moment_ms + 1),
+        dict.fromkeys(topic_partitions.depth, moment_ms) | dict.fromkeys(topic_partitions.snapshots, moment_ms + 1),
         ends,
     )
-    searches = await _search(reader, places, wanted, moment_ms, at_moment)
+    searches = await _search(reader, topic_partitions, wanted, moment_ms, at_moment)
     snapshots = [record for search in searches.values() for record in search.found()]
-    offsets: dict[Place, int] = {}
-    for place, search in searches.items():
+    offsets: dict[TopicPartition, int] = {}
+    for topic_partition, search in searches.items():
         found = search.found()
-        offsets[place] = found[0].offset if found else at_moment[place]
+        offsets[topic_partition] = found[0].offset if found else at_moment[topic_partition]
     first_ms = min([moment_ms, *(int(record.timestamp) for record in snapshots)])
-    offsets |= await offsets_at(reader, dict.fromkeys(places.gaps, first_ms - GAPS_BEFORE_MILLIS), ends)
-    for place in places.depth:
-        offsets[place] = max(beginnings[place], at_moment[place] - UPDATES_BEFORE_FIRST_SNAPSHOT)
+    offsets |= await offsets_at(reader, dict.fromkeys(topic_partitions.gaps, first_ms - GAPS_BEFORE_MILLIS), ends)
+    for topic_partition in topic_partitions.depth:
+        offsets[topic_partition] = max(
+            beginnings[topic_partition], at_moment[topic_partition] - UPDATES_BEFORE_FIRST_SNAPSHOT
+        )
     asked: list[tuple[int, int]] = []
     for record in snapshots:
         snapshot = _decoded(codec, record)
         if snapshot is None:
             continue
-        delta_place, offset = (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
-        if delta_place in offsets:
-            offsets[delta_place] = max(beginnings[delta_place], min(offsets[delta_place], offset))
+        delta_partition, offset = (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
+        if delta_partition in offsets:
+            offsets[delta_partition] = max(beginnings[delta_partition], min(offsets[delta_partition], offset))
         if snapshot.get("watermark_offset") is not None:
             asked.append((snapshot["watermark_offset"], int(record.timestamp) * 1000))
-    had_updates = any(at_moment[place] > beginnings[place] for place in places.depth)
-    return PastStart(snapshots, offsets, ends, places.depth_partitions, first_ms, had_updates, tuple(sorted(asked)))
+    had_updates = any(at_moment[each] > beginnings[each] for each in topic_partitions.depth)
+    return PastStart(
+        snapshots, offsets, ends, topic_partitions.depth_partitions, first_ms, had_updates, tuple(sorted(asked))
+    )
 
 
-async def _places(reader: Reader, prefix: str, wanted: WantedKeys) -> _Places:
-    depth_all = await reader.places(prefix + DEPTH_TOPIC)
-    snapshots_all = await reader.places(prefix + SNAPSHOT_TOPIC)
-    gaps = await reader.places(prefix + GAP_TOPIC)
-    depth, snapshots = wanted.places(depth_all), wanted.places(snapshots_all)
+async def _topic_partitions(reader: Reader, prefix: str, wanted: WantedKeys) -> _TopicPartitions:
+    depth_all = await reader.topic_partitions(prefix + DEPTH_TOPIC)
+    snapshots_all = await reader.topic_partitions(prefix + SNAPSHOT_TOPIC)
+    gaps = await reader.topic_partitions(prefix + GAP_TOPIC)
+    depth, snapshots = wanted.topic_partitions(depth_all), wanted.topic_partitions(snapshots_all)
     everything = [*depth, *snapshots, *gaps]
     ends, beginnings = await reader.ends(everything), await reader.beginnings(everything)
-    return _Places(depth, snapshots, gaps, len(depth_all), len(snapshots_all), beginnings, ends)
+    return _TopicPartitions(depth, snapshots, gaps, len(depth_all), len(snapshots_all), beginnings, ends)
 
 
 async def _search(
-    reader: Reader, places: _Places, wanted: WantedKeys, moment_ms: int, at_moment: Mapping[Place, int]
-) -> dict[Place, SnapshotSearch]:
+    reader: Reader,
+    topic_partitions: _TopicPartitions,
+    wanted: WantedKeys,
+    moment_ms: int,
+    at_moment: Mapping[TopicPartition, int],
+) -> dict[TopicPartition, SnapshotSearch]:
     """Read pieces of growing size before the moment, all partitions at a time, until each search is over."""
-    most_bytes = BYTES_WITHOUT_NEWS // max(1, len(places.snapshots))
-    searches = {place: SnapshotSearch(wanted.wants, moment_ms, most_bytes) for place in places.snapshots}
-    keys = _keys_by_place(wanted, places)
-    upper = {place: at_moment[place] for place in places.snapshots}
+    most_bytes = BYTES_WITHOUT_NEWS // max(1, len(topic_partitions.snapshots))
+    searches = {each: SnapshotSearch(wanted.wants, moment_ms, most_bytes) for each in topic_partitions.snapshots}
+    keys = _keys_by_partition(wanted, topic_partitions)
+    upper = {each: at_moment[each] for each in topic_partitions.snapshots}
     step = _FIRST_STEP
     while True:
         is_near = step <= _NEAR_STEP
         upper = {
-            place: end
-            for place, end in upper.items()
-            if end > places.beginnings[place]
-            and ((is_near and not keys[place]) or not searches[place].is_over(keys[place]))
+            each: end
+            for each, end in upper.items()
+            if end > topic_partitions.beginnings[each]
+            and ((is_near and not keys[each]) or not searches[each].is_over(keys[each]))
         }
         if not upper:
             return searches
-        lower = {place: max(places.beginnings[place], end - step) for place, end in upper.items()}
+        lower = {each: max(topic_partitions.beginnings[each], end - step) for each, end in upper.items()}
         with reader.searching():
-            await read_to_end(reader, lower, upper, lambda place, batch: searches[place].take(batch))
-        for place in lower:
-            searches[place].end_run()
+            await read_to_end(
+                reader, lower, upper, lambda topic_partition, batch: searches[topic_partition].take(batch)
+            )
+        for topic_partition in lower:
+            searches[topic_partition].end_run()
         upper, step = lower, min(step * _STEP_GROWTH, _LONGEST_STEP)
 
 
-def _keys_by_place(wanted: WantedKeys, places: _Places) -> dict[Place, Collection[bytes] | None]:
+def _keys_by_partition(
+    wanted: WantedKeys, topic_partitions: _TopicPartitions
+) -> dict[TopicPartition, Collection[bytes] | None]:
     """Return the keys to find in each partition of the snapshot topic; None if unknown."""
     if not wanted.known and not wanted.is_all:
-        return dict.fromkeys(places.snapshots)
-    keys: dict[Place, list[bytes]] = {place: [] for place in places.snapshots}
+        return dict.fromkeys(topic_partitions.snapshots)
+    keys: dict[TopicPartition, list[bytes]] = {each: [] for each in topic_partitions.snapshots}
     for key in wanted.known - wanted.unlisted:
-        place = (places.snapshots[0][0], partition_of(key, places.snapshot_partitions))
-        if place in keys:
-            keys[place].append(key)
+        topic_partition = (topic_partitions.snapshots[0][0], partition_of(key, topic_partitions.snapshot_partitions))
+        if topic_partition in keys:
+            keys[topic_partition].append(key)
     return dict(keys)
 
 

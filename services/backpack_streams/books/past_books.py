@@ -196,10 +196,14 @@ class PastBooks:
             self._has_read(item)
 
     def _has_read(self, item: PastItem) -> None:
-        place, vouching = (item.record.topic, item.record.partition), self._vouching
+        topic_partition, vouching = (item.record.topic, item.record.partition), self._vouching
         is_update = item.update is not None or item.problem is not None
-        if vouching is not None and is_update and item.record.offset >= vouching.coverage.positions.get(place, 0):
-            vouching.read_up_to(place, item.record.offset + 1)
+        if (
+            vouching is not None
+            and is_update
+            and item.record.offset >= vouching.coverage.positions.get(topic_partition, 0)
+        ):
+            vouching.read_up_to(topic_partition, item.record.offset + 1)
 
     def _come_to(self, time_us: int) -> Iterator[BookUpdate]:
         self._now = max(self._now, time_us / 1_000_000)

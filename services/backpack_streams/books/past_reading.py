@@ -14,8 +14,9 @@ from backpack_streams.books.past_watermarks import PastWatermark, PastWatermarks
 from backpack_streams.books.timeline import Timeline, believed_times
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.errors import CodecError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["PastItem", "PastReading"]
 
@@ -53,13 +54,13 @@ class PastReading:
         reader: Reader,
         depth: DepthReader,
         depth_topic: str,
-        ends: Mapping[Place, int],
+        ends: Mapping[TopicPartition, int],
         asked_us: int,
-        note: Callable[[Place, ConsumerRecord], None],
+        note: Callable[[TopicPartition, ConsumerRecord], None],
         *,
         follows: bool,
         codec: Codec | None = None,
-        offsets: Mapping[Place, int] | None = None,
+        offsets: Mapping[TopicPartition, int] | None = None,
         watermarks: PastWatermarks | None = None,
     ) -> None:
         self._reader = reader
@@ -74,10 +75,10 @@ class PastReading:
         """When the ends of the partitions were last looked up (µs, our clock)."""
         self.watermarks = watermarks
         self.timeline: Timeline[PastItem] = Timeline(
-            place for place in ends if watermarks is None or place != watermarks.place
+            each for each in ends if watermarks is None or each != watermarks.topic_partition
         )
-        self._next = {place: offset for place, offset in (offsets or {}).items() if place[0] == depth_topic}
-        self._observed: dict[Place, tuple[int, int]] = {}
+        self._next = {each: offset for each, offset in (offsets or {}).items() if each[0] == depth_topic}
+        self._observed: dict[TopicPartition, tuple[int, int]] = {}
         if watermarks is not None:
             watermarks.positions |= self._next
 
@@ -109,42 +110,42 @@ class PastReading:
     async def _read(self) -> None:
         hungry, watermarks = set(self.timeline.hungry), self.watermarks
         if watermarks is not None and watermarks.is_hungry:
-            hungry.add(watermarks.place)
+            hungry.add(watermarks.topic_partition)
         if not hungry:
             return
         for partition, batch in (await self._reader.poll(_POLL_MILLIS, only=hungry)).items():
-            place = (partition.topic, partition.partition)
-            if watermarks is not None and place == watermarks.place:
+            topic_partition = (partition.topic, partition.partition)
+            if watermarks is not None and topic_partition == watermarks.topic_partition:
                 watermarks.feed(batch)
                 continue
             if partition.topic == self._depth_topic:
-                self._note(place, batch[-1])
-            self.timeline.feed(place, [(item.time_us, item) for item in self._items(place, batch)])
+                self._note(topic_partition, batch[-1])
+            self.timeline.feed(topic_partition, [(item.time_us, item) for item in self._items(topic_partition, batch)])
         await self._settle()
 
     async def _settle(self) -> None:
-        for place, end in self._ends.items():
-            if not self._is_resting(place) and await self._reader.position(place) >= end:
-                if self.watermarks is not None and place == self.watermarks.place:
+        for topic_partition, end in self._ends.items():
+            if not self._is_resting(topic_partition) and await self._reader.position(topic_partition) >= end:
+                if self.watermarks is not None and topic_partition == self.watermarks.topic_partition:
                     self.watermarks.rest()
                 else:
-                    self.timeline.rest(place)
+                    self.timeline.rest(topic_partition)
 
-    def _is_resting(self, place: Place) -> bool:
-        if self.watermarks is not None and place == self.watermarks.place:
+    def _is_resting(self, topic_partition: TopicPartition) -> bool:
+        if self.watermarks is not None and topic_partition == self.watermarks.topic_partition:
             return self.watermarks.is_resting
-        return place in self.timeline.resting
+        return topic_partition in self.timeline.resting
 
     async def _look_for_more(self) -> None:
         asked_us = time.time_ns() // 1000
         self._ends = await self._reader.ends(self._ends)
         self._asked, self.asked_us = time.monotonic(), asked_us
-        for place, end in self._ends.items():
-            if self._is_resting(place) and await self._reader.position(place) < end:
-                if self.watermarks is not None and place == self.watermarks.place:
+        for topic_partition, end in self._ends.items():
+            if self._is_resting(topic_partition) and await self._reader.position(topic_partition) < end:
+                if self.watermarks is not None and topic_partition == self.watermarks.topic_partition:
                     self.watermarks.wake()
                 else:
-                    self.timeline.wake(place)
+                    self.timeline.wake(topic_partition)
 
     # In order -------------------------------------------------------------------------------------------------
 
@@ -176,31 +177,31 @@ class PastReading:
 
     # One record -----------------------------------------------------------------------------------------------
 
-    def _items(self, place: Place, batch: list[ConsumerRecord]) -> list[PastItem]:
+    def _items(self, topic_partition: TopicPartition, batch: list[ConsumerRecord]) -> list[PastItem]:
         items = [self._item(record) for record in batch]
 
         def received_us(index: int) -> int | None:
             return self._received_us(batch[index])
 
-        times = believed_times(self.timeline.latest(place), [item.time_us for item in items], received_us)
+        times = believed_times(self.timeline.latest(topic_partition), [item.time_us for item in items], received_us)
         items = [
             item if item.time_us == time_us else item._replace(time_us=time_us)
             for item, time_us in zip(items, times, strict=True)
         ]
-        if place[0] == self._depth_topic:
-            items[0] = self._after_what_is_lost(place, items[0])
-            self._next[place] = batch[-1].offset + 1
+        if topic_partition[0] == self._depth_topic:
+            items[0] = self._after_what_is_lost(topic_partition, items[0])
+            self._next[topic_partition] = batch[-1].offset + 1
             if self.watermarks is not None:
-                self._observe(place, items, self.watermarks)
+                self._observe(topic_partition, items, self.watermarks)
         return items
 
-    def _after_what_is_lost(self, place: Place, item: PastItem) -> PastItem:
-        expected = self._next.get(place)
+    def _after_what_is_lost(self, topic_partition: TopicPartition, item: PastItem) -> PastItem:
+        expected = self._next.get(topic_partition)
         return item if expected is None or item.record.offset <= expected else item._replace(lost_from=expected)
 
-    def _observe(self, place: Place, items: list[PastItem], watermarks: PastWatermarks) -> None:
+    def _observe(self, topic_partition: TopicPartition, items: list[PastItem], watermarks: PastWatermarks) -> None:
         """Note receive times of some updates, to compare the producers' clocks with the exchange's."""
-        last_us, in_a_row = self._observed.get(place, (0, 0))
+        last_us, in_a_row = self._observed.get(topic_partition, (0, 0))
         for item in items:
             if item.update is None or item.update[2] != item.time_us:
                 continue
@@ -210,8 +211,8 @@ class PastReading:
                 in_a_row += 1
                 received_us = self._received_us(item.record)
                 if received_us is not None:
-                    watermarks.observe(place, item.record.offset, item.time_us, received_us)
-        self._observed[place] = last_us, in_a_row
+                    watermarks.observe(topic_partition, item.record.offset, item.time_us, received_us)
+        self._observed[topic_partition] = last_us, in_a_row
 
     def _received_us(self, record: ConsumerRecord) -> int | None:
         if self._codec is None or record.value is None:

@@ -20,7 +20,8 @@ from backpack_streams.books.timeline import Pace
 from backpack_streams.books.vouching import WATERMARK_TOPIC
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.offset_search import offsets_at
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["PastSpan", "join_past", "wanted_keys"]
 
@@ -53,8 +54,8 @@ async def join_past(
     span: PastSpan,
     *,
     max_age: float | None,
-    note: Callable[[Place, ConsumerRecord], None],
-) -> tuple[PastBooks, dict[Place, int]]:
+    note: Callable[[TopicPartition, ConsumerRecord], None],
+) -> tuple[PastBooks, dict[TopicPartition, int]]:
     """Prepare books as of the past; return them with the offsets to assign to the reader.
 
     Args:
@@ -72,24 +73,24 @@ async def join_past(
     """
     moment_us, when = span.moment_us, moment_text(span.moment_us)
     asked_us = time.time_ns() // 1000
-    intake.depth_partitions = len(await reader.places(prefix + DEPTH_TOPIC))  # `intake.wants` depends on it
+    intake.depth_partitions = len(await reader.topic_partitions(prefix + DEPTH_TOPIC))  # `intake.wants` depends on it
     wanted = wanted_keys(selection, intake.listing, moment_us, intake.wants)
     start = await look_back(reader, codec, prefix, wanted, moment_us)
     depth_topic = prefix + DEPTH_TOPIC
     intake.depth_partitions = start.depth_partitions
-    intake.behind = {place: end for place, end in start.ends.items() if place[0] == depth_topic}
+    intake.behind = {each: end for each, end in start.ends.items() if each[0] == depth_topic}
     intake.closed_until_us = moment_us
     intake.no_snapshot_because = f"Kafka holds no snapshot from the day before {when}"
     markets, market_ends = await _changes_of_markets(reader, prefix, moment_us)
     marks, marks_end = await _watermarks(reader, prefix, start, moment_us)
     offsets, ends = start.offsets | markets | marks, start.ends | market_ends | marks_end
     watermarks = vouching = None
-    for place in marks:
-        watermarks = PastWatermarks(codec, place, depth_topic, start.asked)
-        vouching = PastVouching(codec, prefix, depth_topic, _place_of(intake), max_age)
-        for depth_place, offset in offsets.items():
-            if depth_place[0] == depth_topic:
-                vouching.read_up_to(depth_place, offset)
+    for topic_partition in marks:
+        watermarks = PastWatermarks(codec, topic_partition, depth_topic, start.asked)
+        vouching = PastVouching(codec, prefix, depth_topic, _topic_partition_of(intake), max_age)
+        for depth_partition, offset in offsets.items():
+            if depth_partition[0] == depth_topic:
+                vouching.read_up_to(depth_partition, offset)
     if watermarks is None:
         logger.warning(
             "there were no watermarks then: books rest on gap records and their sequence", extra={"at": when}
@@ -126,40 +127,42 @@ def wanted_keys(selection: Selection, listing: Listing, moment_us: int, wants: C
     return WantedKeys(frozenset(known), False, wants)
 
 
-def _place_of(intake: Intake) -> Callable[[str], Place | None]:
-    def place_of(symbol: str) -> Place | None:
+def _topic_partition_of(intake: Intake) -> Callable[[str], TopicPartition | None]:
+    def topic_partition_of(symbol: str) -> TopicPartition | None:
         key = symbol.encode()
-        return intake.place(key) if key in intake.by_key or intake.wants(key) else None
+        return intake.topic_partition(key) if key in intake.by_key or intake.wants(key) else None
 
-    return place_of
+    return topic_partition_of
 
 
-async def _changes_of_markets(reader: Reader, prefix: str, moment_us: int) -> tuple[dict[Place, int], dict[Place, int]]:
+async def _changes_of_markets(
+    reader: Reader, prefix: str, moment_us: int
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Return where the market list begins to change after the moment, and its end; empty if no service publishes it."""
     topic = prefix + MARKET_TOPIC
     if not await reader.has(topic):
         return {}, {}
-    places = await reader.places(topic)
-    ends = await reader.ends(places)
-    return await offsets_at(reader, dict.fromkeys(places, moment_us // 1000), ends), ends
+    topic_partitions = await reader.topic_partitions(topic)
+    ends = await reader.ends(topic_partitions)
+    return await offsets_at(reader, dict.fromkeys(topic_partitions, moment_us // 1000), ends), ends
 
 
 async def _watermarks(
     reader: Reader, prefix: str, start: PastStart, moment_us: int
-) -> tuple[dict[Place, int], dict[Place, int]]:
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """Return where to start reading watermarks, and where they end; empty if there were none yet at the moment."""
     topic = prefix + WATERMARK_TOPIC
     if not await reader.has(topic):
         return {}, {}
-    place = (topic, 0)
-    ends, begin = await reader.ends([place]), (await reader.beginnings([place]))[place]
+    topic_partition = (topic, 0)
+    ends, begin = await reader.ends([topic_partition]), (await reader.beginnings([topic_partition]))[topic_partition]
     moment_ms = moment_us // 1000
-    by_now = (await offsets_at(reader, {place: moment_ms}, ends))[place]
-    soon = (await offsets_at(reader, {place: moment_ms + NO_WATERMARKS_WITHIN_MILLIS}, ends))[place]
-    asked = [end for end, _ in start.asked if begin < end <= ends[place]]
+    by_now = (await offsets_at(reader, {topic_partition: moment_ms}, ends))[topic_partition]
+    soon = (await offsets_at(reader, {topic_partition: moment_ms + NO_WATERMARKS_WITHIN_MILLIS}, ends))[topic_partition]
+    asked = [end for end, _ in start.asked if begin < end <= ends[topic_partition]]
     was_seen = bool(start.asked)  # a snapshot that names the topic proves that it existed then
     if soon <= begin and start.had_updates and not was_seen:
         return {}, {}
-    stated = (await offsets_at(reader, {place: start.first_ms - STATED_WITHIN_MILLIS}, ends))[place]
+    stated = (await offsets_at(reader, {topic_partition: start.first_ms - STATED_WITHIN_MILLIS}, ends))[topic_partition]
     first = min(stated, by_now, *(end - STATED_WITHIN_RECORDS for end in asked))
-    return {place: max(begin, first, by_now - WATERMARKS_AT_MOST)}, ends
+    return {topic_partition: max(begin, first, by_now - WATERMARKS_AT_MOST)}, ends

@@ -9,7 +9,7 @@ from backpack_streams.books.past_watermarks import PastWatermark
 from backpack_streams.books.standing import Claim
 from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.reader import Place
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["PastVouching"]
 
@@ -27,11 +27,11 @@ class PastVouching(Vouching):
         codec: Codec,
         prefix: str,
         depth_topic: str,
-        place_of: Callable[[str], Place | None],
+        topic_partition_of: Callable[[str], TopicPartition | None],
         max_age: float | None,
     ) -> None:
         self.now = 0.0
-        super().__init__(codec, prefix, depth_topic, place_of, max_age, lambda: self.now)
+        super().__init__(codec, prefix, depth_topic, topic_partition_of, max_age, lambda: self.now)
 
     def come_to(self, now: float) -> None:
         """Advance the clock to this moment."""

@@ -23,8 +23,8 @@ from typing import Any, Final, NamedTuple
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.reader import Place
 from backpack_streams.errors import CodecError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["PastWatermark", "PastWatermarks"]
 
@@ -66,7 +66,7 @@ class _Clock:
     is_known: bool = False
     published_us: int = 0
     complete_through: int = 0
-    offsets: Mapping[Place, int] = field(default_factory=dict)
+    offsets: Mapping[TopicPartition, int] = field(default_factory=dict)
 
 
 class _Time(NamedTuple):
@@ -82,7 +82,7 @@ class _Waiting:
 
     __slots__ = ("offsets", "record", "row")
 
-    def __init__(self, record: ConsumerRecord, row: Mapping[str, Any], offsets: Mapping[Place, int]) -> None:
+    def __init__(self, record: ConsumerRecord, row: Mapping[str, Any], offsets: Mapping[TopicPartition, int]) -> None:
         self.record = record
         self.row = row
         self.offsets = offsets
@@ -94,18 +94,20 @@ class PastWatermarks:
     `positions` holds the next offset of each depth partition; the caller keeps it up to date.
     """
 
-    def __init__(self, codec: Codec, place: Place, depth_topic: str, asked: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self, codec: Codec, topic_partition: TopicPartition, depth_topic: str, asked: Iterable[tuple[int, int]] = ()
+    ) -> None:
         """Prepare without watermarks.
 
         Args:
             codec: decodes the records.
-            place: the partition of the watermarks.
+            topic_partition: the partition of the watermarks.
             depth_topic: full name of the topic of updates.
-            asked: for each snapshot, the end offset of `place` when the exchange was asked, and the time of its answer
+            asked: for each snapshot, the end offset of `topic_partition` when the exchange was asked, and the time of its answer
                 (µs since the Unix epoch).
         """
-        self.place = place
-        self.positions: dict[Place, int] = {}
+        self.topic_partition = topic_partition
+        self.positions: dict[TopicPartition, int] = {}
         self.next_look_us = 0
         """No watermark is looked for before this moment."""
         self.undecodable_records = 0
@@ -115,7 +117,7 @@ class PastWatermarks:
         self._next: deque[_Waiting] = deque()
         self._is_resting = False
         self._clocks: dict[str, _Clock] = {}
-        self._observed: dict[Place, list[_Observation]] = {}
+        self._observed: dict[TopicPartition, list[_Observation]] = {}
         self._asked = sorted(asked)
         self._at_us = 0
         self._observations = 0
@@ -147,16 +149,16 @@ class PastWatermarks:
         """Mark the partition as having more records."""
         self._is_resting = False
 
-    def observe(self, place: Place, offset: int, engine_us: int, received_us: int) -> None:
+    def observe(self, topic_partition: TopicPartition, offset: int, engine_us: int, received_us: int) -> None:
         """Note an update that was read, possibly long before it is due.
 
         Args:
-            place: its depth partition.
+            topic_partition: its depth partition.
             offset: its offset.
             engine_us: its engine time (µs since the Unix epoch).
             received_us: its receive time, by the clock of the instance that wrote it.
         """
-        observed = self._observed.setdefault(place, [])
+        observed = self._observed.setdefault(topic_partition, [])
         if observed and observed[-1].offset >= offset:  # the topic was recreated
             observed.clear()
         observed.append(_Observation(offset, received_us, received_us - engine_us))
@@ -221,15 +223,15 @@ class PastWatermarks:
         return False
 
     def _is_reached(self, waiting: _Waiting) -> bool:
-        return all(offset <= self.positions.get(place, offset) for place, offset in waiting.offsets.items())
+        return all(offset <= self.positions.get(each, offset) for each, offset in waiting.offsets.items())
 
     def _is_void(self, waiting: _Waiting) -> bool:
         """Return whether its offsets belong to a topic that was recreated since: its instance names lower ones later."""
         return any(
-            each.offsets.get(place, offset) < offset
+            each.offsets.get(topic_partition, offset) < offset
             for each in self._next
             if each.row["instance"] == waiting.row["instance"]
-            for place, offset in waiting.offsets.items()
+            for topic_partition, offset in waiting.offsets.items()
         )
 
     def _fill(self, count: int) -> bool:
@@ -298,9 +300,9 @@ class PastWatermarks:
         published = int(waiting.row["published_time"])
         since_us = published - _RECENT_MICROS if before is None else before.complete_through - _SLACK_MICROS
         told: int | None = None
-        for place, end in waiting.offsets.items():
-            start = end - _OFFSETS_BACK if before is None else before.offsets.get(place, end - _OFFSETS_BACK)
-            observed = self._observed.get(place, [])
+        for topic_partition, end in waiting.offsets.items():
+            start = end - _OFFSETS_BACK if before is None else before.offsets.get(topic_partition, end - _OFFSETS_BACK)
+            observed = self._observed.get(topic_partition, [])
             first, last = (bisect_left(observed, offset, key=lambda each: each.offset) for offset in (start, end))
             for each in observed[first:last]:
                 if since_us <= each.received_us <= published + _SLACK_MICROS:

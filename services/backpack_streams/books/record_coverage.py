@@ -6,13 +6,12 @@ from typing import Any, Final
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.stream_names import STREAMS_OF_TOPICS, symbol_of_stream
 from backpack_streams.sequencing.coverage import CoverageView, Run
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["TopicCoverage"]
 
 _BELIEVED_SECONDS: Final = 5.0
 _FORGOTTEN_SECONDS: Final = 3600.0
-
-Place = tuple[str, int]
 
 
 class TopicCoverage:
@@ -22,8 +21,8 @@ class TopicCoverage:
         self,
         topic: str,
         full_name: str,
-        watermarks: Place,
-        ends: Mapping[Place, int],
+        watermarks: TopicPartition,
+        ends: Mapping[TopicPartition, int],
         partitions: int,
         wanted: Iterable[str] | None,
     ) -> None:
@@ -41,8 +40,8 @@ class TopicCoverage:
         self._full_name = full_name
         self._partitions = partitions
         self._wanted = None if wanted is None else frozenset(wanted)
-        self._places = [place for place in ends if place[0] == full_name]
-        self._view = CoverageView(watermarks, full_name, self._place_of, _BELIEVED_SECONDS)
+        self._topic_partitions = [each for each in ends if each[0] == full_name]
+        self._view = CoverageView(watermarks, full_name, self._topic_partition_of, _BELIEVED_SECONDS)
         self._view.ends = dict(ends)
         self._streams: dict[str, tuple[float, frozenset[str]]] = {}
         """For each active producer instance: when it was last heard (monotonic seconds), and its streams that fill the topic."""
@@ -59,7 +58,10 @@ class TopicCoverage:
             self._streams.pop(instance, None)
         elif coverage is not None:
             streams = frozenset(
-                stream for interval in coverage for stream in interval["streams"] if self._place_of(stream) is not None
+                stream
+                for interval in coverage
+                for stream in interval["streams"]
+                if self._topic_partition_of(stream) is not None
             )
             self._streams[instance] = now, streams
         elif instance in self._streams:
@@ -75,7 +77,7 @@ class TopicCoverage:
         """Return whether older watermarks have to be read to know what covers the streams."""
         return self._view.is_incomplete()
 
-    def complete_through(self, position: Callable[[Place], int], kind: str | None = None) -> int | None:
+    def complete_through(self, position: Callable[[TopicPartition], int], kind: str | None = None) -> int | None:
         """Return up to when all exchange data of the selected streams is below each partition's position.
 
         Args:
@@ -85,7 +87,7 @@ class TopicCoverage:
         Returns:
             µs since the Unix epoch, by a producer's clock; None if a selected stream is not covered.
         """
-        self._view.positions = {place: position(place) for place in self._places}
+        self._view.positions = {each: position(each) for each in self._topic_partitions}
         known = frozenset[str]().union(*(streams for _, streams in self._streams.values()))
         moments = []
         for streams in self._alternatives(known, kind):
@@ -95,9 +97,9 @@ class TopicCoverage:
             moments.append(through)
         return min(moments, default=None)
 
-    def stream_complete_through(self, position: Callable[[Place], int], stream: str) -> int | None:
+    def stream_complete_through(self, position: Callable[[TopicPartition], int], stream: str) -> int | None:
         """Return the same for one stream, such as `trade.SOL_USDC`; None while no producer covers it."""
-        self._view.positions = {place: position(place) for place in self._places}
+        self._view.positions = {each: position(each) for each in self._topic_partitions}
         return self._through(stream)
 
     def _alternatives(self, known: frozenset[str], kind: str | None) -> Iterator[tuple[str, ...]]:
@@ -122,17 +124,17 @@ class TopicCoverage:
     def _reached(self, stream: str, run: Run) -> int | None:
         """Return the newest watermark of a run whose partitions were all read that far; None without one."""
         view = self._view
-        places = self._places if stream in self._kinds else [run.place]
-        if any(view.positions.get(place, 0) < view.ends.get(place, 0) for place in places):
+        topic_partitions = self._topic_partitions if stream in self._kinds else [run.topic_partition]
+        if any(view.positions.get(each, 0) < view.ends.get(each, 0) for each in topic_partitions):
             return None
         for mark in reversed(run.producer.marks):
             if mark.offset < run.offset:
                 return None
-            if all(mark.offsets.get(place, 0) <= view.positions.get(place, 0) for place in places):
+            if all(mark.offsets.get(each, 0) <= view.positions.get(each, 0) for each in topic_partitions):
                 return mark.complete_through
         return None
 
-    def _place_of(self, stream: str, partitions: int | None = None) -> Place | None:
+    def _topic_partition_of(self, stream: str, partitions: int | None = None) -> TopicPartition | None:
         for kind in self._kinds:
             symbol = symbol_of_stream(kind, stream)
             if symbol == "":

@@ -15,6 +15,7 @@ from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.topics import COMPACT, Topic
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.trade_order import Given, TradeOrder
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["HELD_AT_MOST", "PATIENCE_SECONDS", "Item", "MergedFlow", "RecordFlow"]
 
@@ -27,7 +28,6 @@ HELD_AT_MOST: Final = 50_000
 _NOT_REFILLED: Final = "REFILL_INCOMPLETE"
 _MICROS: Final = 1_000_000
 
-Place = tuple[str, int]
 Item = StreamedRecord[Any] | Gap
 
 
@@ -109,23 +109,23 @@ class RecordFlow:
             self._tell(record, error)
             return
         if gap["reason"] == _NOT_REFILLED and gap["last_id"] is not None and gap["next_id"] is not None:
-            place = gap["topic"], gap["symbol"]
-            if place in self._trades:
-                self._give(place, self._trades[place].lost((gap["last_id"] + 1, gap["next_id"])))
+            topic_partition = gap["topic"], gap["symbol"]
+            if topic_partition in self._trades:
+                self._give(topic_partition, self._trades[topic_partition].lost((gap["last_id"] + 1, gap["next_id"])))
 
     def polled(self, now: float) -> None:
         """Take note that all records of a poll were taken: give up on gaps that have waited long enough."""
-        for place, order in self._trades.items():
+        for topic_partition, order in self._trades.items():
             if order.held:
-                self._give(place, order.tick(now, self._patience_seconds))
+                self._give(topic_partition, order.tick(now, self._patience_seconds))
         while self.waiting > self._held_at_most:
-            longest = min(self._held_times, key=lambda place: self._trades[place].waits_since())
+            longest = min(self._held_times, key=lambda topic_partition: self._trades[topic_partition].waits_since())
             self._give(longest, self._trades[longest].skip_hole())
 
     def finish(self) -> None:
         """Give everything that waits, with the gaps: no more records will come."""
-        for place, order in self._trades.items():
-            self._give(place, order.give_up())
+        for topic_partition, order in self._trades.items():
+            self._give(topic_partition, order.give_up())
 
     def _take_tombstone(self, topic: Topic, record: KafkaRecord) -> StreamedRecord[Any]:
         time_us = record.timestamp * 1000
@@ -136,8 +136,8 @@ class RecordFlow:
         return item
 
     def _take_trade(self, item: StreamedRecord[Any], now: float) -> None:
-        place = item.topic, item.symbol
-        order = self._trades.get(place) or self._trades.setdefault(place, TradeOrder(item.symbol))
+        topic_partition = item.topic, item.symbol
+        order = self._trades.get(topic_partition) or self._trades.setdefault(topic_partition, TradeOrder(item.symbol))
         value = item.value
         made = order.offer(
             value["trade_id"],
@@ -147,14 +147,14 @@ class RecordFlow:
             is_engine_time=value["engine_time"] is not None,
             received_us=value["received_time"],
         )
-        self._give(place, made)
+        self._give(topic_partition, made)
 
     def _give_if_new(self, topic: Topic, item: StreamedRecord[Any]) -> None:
         given = self._distinct.offer(topic, item.partition, item.symbol, item.name, item.value)
         if given is not None:
             self.ready.append(item._replace(is_late=True) if given.is_late else item)
 
-    def _give(self, place: tuple[str, str], items: Iterable[Given[StreamedRecord[Any]] | Gap]) -> None:
+    def _give(self, topic_partition: tuple[str, str], items: Iterable[Given[StreamedRecord[Any]] | Gap]) -> None:
         for item in items:
             if isinstance(item, Gap):
                 self.ready.append(item)
@@ -162,11 +162,11 @@ class RecordFlow:
                 self.ready.append(item.item._replace(is_late=True))
             else:
                 self.ready.append(item.item)
-                self._given_times[place] = item.item.time
-        if self._trades[place].held:
-            self._held_times[place] = self._given_times[place] + 1
+                self._given_times[topic_partition] = item.item.time
+        if self._trades[topic_partition].held:
+            self._held_times[topic_partition] = self._given_times[topic_partition] + 1
         else:
-            self._held_times.pop(place, None)
+            self._held_times.pop(topic_partition, None)
 
     def _tell(self, record: KafkaRecord, error: Exception) -> None:
         self.undecodable_records += 1
@@ -184,7 +184,7 @@ class MergedFlow:
     def __init__(
         self,
         codec: Codec,
-        places: Iterable[Place],
+        topic_partitions: Iterable[TopicPartition],
         wanted: Collection[bytes] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
         window_seconds: float = WINDOW_SECONDS,
@@ -193,29 +193,29 @@ class MergedFlow:
 
         Args:
             codec: decodes the records.
-            places: the partitions to merge; the order of their topics decides between records of one time.
+            topic_partitions: the partitions to merge; the order of their topics decides between records of one time.
             wanted: the selected keys; None for all.
             patience_seconds: how long trades wait for missing ones before them.
             window_seconds: how late, relative to its partition, a record is still sorted into place.
         """
         self.ready: deque[Item] = deque()
-        chosen = list(places)
+        chosen = list(topic_partitions)
         self._codec, self._wanted, self._patience = codec, wanted, patience_seconds
         self._at_most = max(1, HELD_AT_MOST // max(1, len(chosen)))
-        self._flows = {place: RecordFlow(codec, wanted, patience_seconds, self._at_most) for place in chosen}
+        self._flows = {each: RecordFlow(codec, wanted, patience_seconds, self._at_most) for each in chosen}
         self._ranks = {topic: rank for rank, topic in enumerate(dict.fromkeys(topic for topic, _ in chosen))}
         self._merge: EngineTimeMerge[Item] = EngineTimeMerge(chosen, int(window_seconds * _MICROS))
-        self._received: dict[Place, tuple[float, float]] = {}
+        self._received: dict[TopicPartition, tuple[float, float]] = {}
         """By partition: the newest receive time in seconds, and when it was read (monotonic seconds)."""
-        self._passed: dict[Place, int] = {}
+        self._passed: dict[TopicPartition, int] = {}
 
     def __len__(self) -> int:
         return len(self._merge)
 
-    def follow(self, place: Place) -> None:
+    def follow(self, topic_partition: TopicPartition) -> None:
         """Include a partition that was added to its topic."""
-        self._flows[place] = RecordFlow(self._codec, self._wanted, self._patience, self._at_most)
-        self._merge.follow(place)
+        self._flows[topic_partition] = RecordFlow(self._codec, self._wanted, self._patience, self._at_most)
+        self._merge.follow(topic_partition)
 
     @property
     def duplicates(self) -> int:
@@ -239,74 +239,74 @@ class MergedFlow:
 
     def take(self, topic: Topic, record: KafkaRecord, now: float) -> None:
         """Take a record; those of one partition in order."""
-        place = record.topic, record.partition
-        flow = self._flows[place]
-        seconds, read_at = self._received.get(place, (0.0, now))
+        topic_partition = record.topic, record.partition
+        flow = self._flows[topic_partition]
+        seconds, read_at = self._received.get(topic_partition, (0.0, now))
         item = flow.take(topic, record, seconds)
         if item is None:
-            self._pass(place, record.timestamp * 1000)
+            self._pass(topic_partition, record.timestamp * 1000)
             return
         received_us = _received_time(item)
         if received_us / _MICROS >= seconds:
             seconds, read_at = received_us / _MICROS, now
-        self._received[place] = seconds, read_at
+        self._received[topic_partition] = seconds, read_at
         # Hold the partition before its clock passes the missing records.
-        self._merge.hold(place, min(flow.times(), default=inf))
-        self._merge.progress(place, item.time, received_us)
+        self._merge.hold(topic_partition, min(flow.times(), default=inf))
+        self._merge.progress(topic_partition, item.time, received_us)
         flow.polled(seconds)
-        self._sort(place, flow, now)
+        self._sort(topic_partition, flow, now)
 
-    def _pass(self, place: Place, stamp_us: int) -> None:
+    def _pass(self, topic_partition: TopicPartition, stamp_us: int) -> None:
         """Advance the partition's clock by a record that is not selected; one absurd time must not do so, so it takes two."""
-        before, self._passed[place] = self._passed.get(place, 0), stamp_us
+        before, self._passed[topic_partition] = self._passed.get(topic_partition, 0), stamp_us
         time_us = min(before, stamp_us)
-        self._merge.progress(place, time_us, time_us)
+        self._merge.progress(topic_partition, time_us, time_us)
 
-    def polled(self, now: float, idle: Collection[Place], wall_us: int, wait_seconds: float) -> None:
+    def polled(self, now: float, idle: Collection[TopicPartition], wall_us: int, wait_seconds: float) -> None:
         """Take note that all records of a poll were taken; nothing waits longer than `wait_seconds` for the exhausted `idle` partitions."""
-        for place in idle:
-            seconds, read_at = self._received.get(place, (0.0, now))
-            flow = self._flows[place]
+        for topic_partition in idle:
+            seconds, read_at = self._received.get(topic_partition, (0.0, now))
+            flow = self._flows[topic_partition]
             if flow.waiting:
                 flow.polled(seconds + now - read_at)
-                self._sort(place, flow, now)
+                self._sort(topic_partition, flow, now)
         self.ready.extend(self._merge.take())
         if idle:
             made_before = wall_us - int(wait_seconds * _MICROS)
             self.ready.extend(self._merge.take_waiting(idle, now - wait_seconds, made_before))
 
-    def laggards(self) -> list[Place]:
+    def laggards(self) -> list[TopicPartition]:
         """Return the partitions to read before anything else can be given."""
         return self._merge.laggards()
 
-    def end(self, place: Place, now: float) -> None:
+    def end(self, topic_partition: TopicPartition, now: float) -> None:
         """Take note that this partition has ended."""
-        flow = self._flows[place]
+        flow = self._flows[topic_partition]
         flow.finish()
-        self._sort(place, flow, now)
-        self._merge.end(place)
+        self._sort(topic_partition, flow, now)
+        self._merge.end(topic_partition)
         self.ready.extend(self._merge.take())
 
-    def _sort(self, place: Place, flow: RecordFlow, now: float) -> None:
+    def _sort(self, topic_partition: TopicPartition, flow: RecordFlow, now: float) -> None:
         """Sort a partition's items into the order; a gap goes right before the trade that follows it."""
-        rank, gaps, merge = self._ranks[place[0]], list[Gap](), self._merge
+        rank, gaps, merge = self._ranks[topic_partition[0]], list[Gap](), self._merge
         while flow.ready:
             item = flow.ready.popleft()
             if isinstance(item, Gap):
                 gaps.append(item)
                 continue
             sort_key = SortKey(item.time, rank, item.partition, _number(item), item.offset)
-            is_late = merge.is_behind(place, item.time) or (item.is_late and item.name == "Trade")
+            is_late = merge.is_behind(topic_partition, item.time) or (item.is_late and item.name == "Trade")
             key = f"{item.name} {item.symbol}"
             for gap in gaps:
-                merge.add(place, key, sort_key._replace(offset=-1), gap, is_late=is_late, now=now)
+                merge.add(topic_partition, key, sort_key._replace(offset=-1), gap, is_late=is_late, now=now)
             gaps.clear()
             # An item that is late, but in time for its place in the order, does not delay the items before it.
             if item.is_late is not is_late:
-                merge.add(place, key, sort_key, item._replace(is_late=is_late), is_late=item.is_late, now=now)
+                merge.add(topic_partition, key, sort_key, item._replace(is_late=is_late), is_late=item.is_late, now=now)
             else:
-                merge.add(place, key, sort_key, item, is_late=is_late, now=now)
-        merge.hold(place, min(flow.times(), default=inf))
+                merge.add(topic_partition, key, sort_key, item, is_late=is_late, now=now)
+        merge.hold(topic_partition, min(flow.times(), default=inf))
 
 
 _NUMBERS: Final = {"DepthUpdate": "last_update_id", "BookSnapshot": "last_update_id", "Trade": "trade_id"}

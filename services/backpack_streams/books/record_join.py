@@ -13,11 +13,12 @@ from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.record_coverage import TopicCoverage
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.stream_names import STREAMS_OF_TOPICS
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.bus.topics import Topic
 from backpack_streams.errors import CodecError, UsageError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["Moment", "Start", "Until", "Watermarks", "check_range", "millis", "partitions_of", "starts_of", "stops_of"]
 
@@ -66,28 +67,30 @@ def check_range(start: Start, until: Until) -> None:
         raise UsageError(f"there is nothing from {start} until {until}: the end must be after the start")
 
 
-async def partitions_of(reader: Reader, full_name: str, wanted: Collection[bytes] | None) -> tuple[list[Place], int]:
+async def partitions_of(
+    reader: Reader, full_name: str, wanted: Collection[bytes] | None
+) -> tuple[list[TopicPartition], int]:
     """Return the partitions that hold the keys (None: all), and the topic's partition count.
 
     Raises:
         BusError: the topic does not exist, or Kafka does not answer.
     """
-    places = await reader.places(full_name)
+    topic_partitions = await reader.topic_partitions(full_name)
     if wanted is None:
-        return places, len(places)
-    partitions = {partition_of(key, len(places)) for key in wanted}
-    return [place for place in places if place[1] in partitions], len(places)
+        return topic_partitions, len(topic_partitions)
+    partitions = {partition_of(key, len(topic_partitions)) for key in wanted}
+    return [each for each in topic_partitions if each[1] in partitions], len(topic_partitions)
 
 
 async def starts_of(
-    reader: Reader, start: Start, places: Sequence[Place], ends: Mapping[Place, int]
-) -> Mapping[Place, int]:
+    reader: Reader, start: Start, topic_partitions: Sequence[TopicPartition], ends: Mapping[TopicPartition, int]
+) -> Mapping[TopicPartition, int]:
     """Return the first offset to read of each partition.
 
     Args:
         reader: asks Kafka.
         start: `new`, `beginning`, or a moment by Kafka's timestamps.
-        places: the partitions.
+        topic_partitions: the partitions.
         ends: their current end offsets.
 
     Raises:
@@ -96,35 +99,37 @@ async def starts_of(
     if start == "new":
         return ends
     if start == "beginning":
-        return await reader.beginnings(places)
+        return await reader.beginnings(topic_partitions)
     assert isinstance(start, Moment)  # the named starts are handled above
-    found = {place: await reader.offset_at(place, millis(start)) for place in places}
-    return {place: ends[place] if offset is None else offset for place, offset in found.items()}
+    found = {each: await reader.offset_at(each, millis(start)) for each in topic_partitions}
+    return {each: ends[each] if offset is None else offset for each, offset in found.items()}
 
 
-async def stops_of(reader: Reader, until: Moment, places: Sequence[Place], late_seconds: float) -> dict[Place, int]:
+async def stops_of(
+    reader: Reader, until: Moment, topic_partitions: Sequence[TopicPartition], late_seconds: float
+) -> dict[TopicPartition, int]:
     """Return, for each partition, the end of the records from before a past moment, late records included.
 
     Args:
         reader: asks Kafka.
         until: the moment, exclusive, by Kafka's timestamps.
-        places: the partitions.
+        topic_partitions: the partitions.
         late_seconds: how far past the moment to read.
 
     Raises:
         BusError: Kafka does not answer.
     """
-    ends = await reader.ends(places)
+    ends = await reader.ends(topic_partitions)
     late_ms = millis(until) + int(late_seconds * 1000)
-    found = {place: await reader.offset_at(place, late_ms) for place in places}
-    return {place: end if (past := found[place]) is None else min(end, past) for place, end in ends.items()}
+    found = {each: await reader.offset_at(each, late_ms) for each in topic_partitions}
+    return {each: end if (past := found[each]) is None else min(end, past) for each, end in ends.items()}
 
 
 @dataclass
 class Watermarks:
     """The watermarks of the producers of the topics read, by topic without the prefix."""
 
-    place: Place
+    topic_partition: TopicPartition
     codec: Codec
     by_topic: dict[str, TopicCoverage] = field(default_factory=dict)
     undecodable_records: int = 0
@@ -132,13 +137,20 @@ class Watermarks:
     _next_forgetting: float = 0.0
 
     def add(
-        self, topic: Topic, full_name: str, ends: Mapping[Place, int], partitions: int, wanted: Iterable[str] | None
+        self,
+        topic: Topic,
+        full_name: str,
+        ends: Mapping[TopicPartition, int],
+        partitions: int,
+        wanted: Iterable[str] | None,
     ) -> None:
         """Add a topic, if producer streams fill it."""
         if topic.name in STREAMS_OF_TOPICS:
-            self.by_topic[topic.name] = TopicCoverage(topic.name, full_name, self.place, ends, partitions, wanted)
+            self.by_topic[topic.name] = TopicCoverage(
+                topic.name, full_name, self.topic_partition, ends, partitions, wanted
+            )
 
-    async def join(self, reader: Reader) -> dict[Place, int]:
+    async def join(self, reader: Reader) -> dict[TopicPartition, int]:
         """Read the existing watermarks, as far back as needed to know what covers the streams. The reader's assignment is replaced.
 
         Returns:
@@ -148,22 +160,22 @@ class Watermarks:
         Raises:
             BusError: Kafka does not answer, or the topic could not be read to its end.
         """
-        if not self.by_topic or not await reader.has(self.place[0]):
+        if not self.by_topic or not await reader.has(self.topic_partition[0]):
             return {}
-        end = (await reader.ends([self.place]))[self.place]
-        begin = (await reader.beginnings([self.place]))[self.place]
+        end = (await reader.ends([self.topic_partition]))[self.topic_partition]
+        begin = (await reader.beginnings([self.topic_partition]))[self.topic_partition]
         back = _LOOKED_BACK
         while True:
             start = max(begin, end - back)
             with reader.searching():
-                await read_to_end(reader, {self.place: start}, {self.place: end}, self._take_old)
+                await read_to_end(reader, {self.topic_partition: start}, {self.topic_partition: end}, self._take_old)
             is_enough = not any(each.is_incomplete() for each in self.by_topic.values())
             if is_enough or start == begin or back >= _LOOKED_BACK_AT_MOST:
                 self._next_offset = end
-                return {self.place: end}
+                return {self.topic_partition: end}
             back = min(_GROWTH * back, _LOOKED_BACK_AT_MOST)
 
-    def _take_old(self, _: Place, records: Sequence[ConsumerRecord]) -> None:
+    def _take_old(self, _: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
             self.take(record, time.monotonic(), is_new=False)
 

@@ -23,11 +23,12 @@ from backpack_streams.books.record_join import (
     stops_of,
 )
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.bus.topic_end import PATIENCE_SECONDS as END_PATIENCE_SECONDS
 from backpack_streams.bus.topic_end import EndWatch
 from backpack_streams.bus.topics import Topic
 from backpack_streams.errors import BookError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["RecordReading", "Wanted"]
 
@@ -85,18 +86,18 @@ class RecordReading:
         self._gaps: RecordFlow | None = None
         self.flow: RecordFlow | MergedFlow = RecordFlow(codec, wanted.keys, wanted.patience_seconds)
         self.watermarks = Watermarks((wanted.prefix + WATERMARK_TOPIC, 0), codec)
-        self._places: list[Place] = []
-        self._others: list[Place] = []
-        self._behind: dict[Place, int] = {}
-        self._reached: dict[Place, int] = {}
+        self._topic_partitions: list[TopicPartition] = []
+        self._others: list[TopicPartition] = []
+        self._behind: dict[TopicPartition, int] = {}
+        self._reached: dict[TopicPartition, int] = {}
         """By partition, the offset after the records taken from Kafka."""
         self._counts: dict[str, int] = {}
         """Partition count of each topic, by full name; `_counted_ms` is when it was last checked."""
         self._counted_ms = 0
         self._watch: EndWatch | None = None
         self._polling: asyncio.Task[Records] | None = None
-        self._batch: deque[tuple[Place, deque[KafkaRecord]]] = deque()
-        self._heard_at: dict[Place, float] = {}
+        self._batch: deque[tuple[TopicPartition, deque[KafkaRecord]]] = deque()
+        self._heard_at: dict[TopicPartition, float] = {}
         self._has_round = self._is_finished = False
         self._complete_through: dict[tuple[str, str | None], int | None] = {}
         """Cached answers; cleared whenever they might become wrong, but not merely because they age."""
@@ -106,12 +107,12 @@ class RecordReading:
         """Whether everything that Kafka held at the join was taken."""
         return not self._behind and not self._batch
 
-    def position(self, place: Place) -> int:
+    def position(self, topic_partition: TopicPartition) -> int:
         """Return the first offset of a partition that was not taken yet."""
         for other, records in self._batch:
-            if other == place:
+            if other == topic_partition:
                 return records[0].offset
-        return self._reached.get(place, 0)
+        return self._reached.get(topic_partition, 0)
 
     def complete_through(self, topic: str, kind: str | None) -> int | None:
         """Return up to when (µs) all exchange data of a topic's selected streams was given; None while one of them is not covered."""
@@ -133,14 +134,14 @@ class RecordReading:
         self._watch, self._is_finished = None, False
         self._batch.clear()
         self._complete_through.clear()
-        starts: dict[Place, int] = {}
-        ends: dict[Place, int] = {}
+        starts: dict[TopicPartition, int] = {}
+        ends: dict[TopicPartition, int] = {}
         for full_name, topic in wanted.topics.items():
-            places, partitions = await partitions_of(reader, full_name, wanted.keys)
-            topic_ends = await reader.ends(places)
+            topic_partitions, partitions = await partitions_of(reader, full_name, wanted.keys)
+            topic_ends = await reader.ends(topic_partitions)
             self._counts[full_name] = partitions
             self.watermarks.add(topic, full_name, topic_ends, partitions, wanted.symbols)
-            starts |= await starts_of(reader, wanted.start, places, topic_ends)
+            starts |= await starts_of(reader, wanted.start, topic_partitions, topic_ends)
             ends |= topic_ends
         others = await self.watermarks.join(reader)
         if wanted.is_merged:
@@ -148,14 +149,14 @@ class RecordReading:
             window = WINDOW_SECONDS if wanted.until is None else max(WINDOW_SECONDS, wanted.patience_seconds)
             self.flow = MergedFlow(self._codec, starts, wanted.keys, wanted.patience_seconds, window)
         elif any(topic.record == "Trade" for topic in wanted.topics.values()):
-            gaps = await reader.ends(await reader.places(wanted.prefix + GAP_TOPIC))
+            gaps = await reader.ends(await reader.topic_partitions(wanted.prefix + GAP_TOPIC))
             self._counts.setdefault(wanted.prefix + GAP_TOPIC, len(gaps))
             others |= gaps
-        self._places = list(starts)
-        self._others = [place for place in others if place not in starts]
+        self._topic_partitions = list(starts)
+        self._others = [each for each in others if each not in starts]
         self._reached = dict(starts)
-        self._behind = {place: end for place, end in ends.items() if starts[place] < end}
-        reader.assign({place: others[place] for place in self._others} | starts)
+        self._behind = {each: end for each, end in ends.items() if starts[each] < end}
+        reader.assign({each: others[each] for each in self._others} | starts)
         if wanted.until == "end":
             self._watch = EndWatch(starts, ends, END_PATIENCE_SECONDS, time.monotonic())
             self._has_round = True  # empty partitions have reached their end already
@@ -206,8 +207,8 @@ class RecordReading:
         for partition, batch in polling.result().items():
             self._batch.append(((partition.topic, partition.partition), deque(batch)))
         # During a poll, the client's position may be past records that it has not returned yet.
-        for place in self._places:
-            self._reached[place] = self._reader.reached(place) or self._reached[place]
+        for topic_partition in self._topic_partitions:
+            self._reached[topic_partition] = self._reader.reached(topic_partition) or self._reached[topic_partition]
         self._complete_through.clear()
         self._has_round = True
 
@@ -218,9 +219,9 @@ class RecordReading:
             await self._look_for_the_end(self._before_ms)
         if self._watch is not None and not self._watch.reached:
             return {}
-        only = self._places if self._watch is None else list(self._watch.reached)
+        only = self._topic_partitions if self._watch is None else list(self._watch.reached)
         if isinstance(self.flow, MergedFlow) and len(self.flow) > _MERGED_AT_MOST:
-            only = [place for place in self.flow.laggards() if place in only] or only
+            only = [each for each in self.flow.laggards() if each in only] or only
         return await self._reader.poll(_POLL_MILLIS, only=[*only, *self._others])
 
     async def _follow_added(self) -> None:
@@ -231,52 +232,52 @@ class RecordReading:
         for name, known in grown.items():
             topic = self._wanted.topics.get(name)
             keys = None if topic is None else self._wanted.keys
-            places, self._counts[name] = await partitions_of(self._reader, name, keys)
+            topic_partitions, self._counts[name] = await partitions_of(self._reader, name, keys)
             added = {
-                place: 0 if place[1] >= known else await self._before_noticed(place)
-                for place in places
-                if place not in self._reached and place not in self._others
+                each: 0 if each[1] >= known else await self._before_noticed(each)
+                for each in topic_partitions
+                if each not in self._reached and each not in self._others
             }
             logger.warning("a topic has more partitions; they are read as well", extra={"topic": name, "known": known})
             self._reader.also(added)
             if topic is None:
                 self._others += added
                 continue
-            self._places += added
+            self._topic_partitions += added
             self._reached |= added
             if isinstance(self.flow, MergedFlow):
-                for place in added:
-                    self.flow.follow(place)
+                for topic_partition in added:
+                    self.flow.follow(topic_partition)
         if not grown:
             self._counted_ms = time.time_ns() // 1_000_000
 
-    async def _before_noticed(self, place: Place) -> int:
+    async def _before_noticed(self, topic_partition: TopicPartition) -> int:
         """Return where to begin in an existing partition to which keys have moved."""
-        found = await self._reader.offset_at(place, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
-        return found if found is not None else (await self._reader.ends([place]))[place]
+        found = await self._reader.offset_at(topic_partition, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
+        return found if found is not None else (await self._reader.ends([topic_partition]))[topic_partition]
 
     async def _look_for_the_end(self, before_ms: int) -> None:
         """Determine the end once `until` has passed and delayed records had time to arrive."""
         if time.time() * 1000 < before_ms + self._wanted.patience_seconds * 1000:
             return
         assert isinstance(self._wanted.until, Moment)  # `before_ms` exists only for a moment
-        stops = await stops_of(self._reader, self._wanted.until, self._places, self._wanted.late_seconds)
+        stops = await stops_of(self._reader, self._wanted.until, self._topic_partitions, self._wanted.late_seconds)
         self._watch = EndWatch(self._reached, stops, END_PATIENCE_SECONDS, time.monotonic())
 
     def _take_one(self) -> None:
-        place, records = self._batch[0]
+        topic_partition, records = self._batch[0]
         record = records.popleft()
         if not records:
             self._batch.popleft()
         now = time.monotonic()
-        if place == self.watermarks.place:
+        if topic_partition == self.watermarks.topic_partition:
             self.watermarks.take(record, now)
             self._complete_through.clear()
-        if place in self._others:
-            if place != self.watermarks.place and isinstance(self.flow, RecordFlow):
+        if topic_partition in self._others:
+            if topic_partition != self.watermarks.topic_partition and isinstance(self.flow, RecordFlow):
                 self.flow.take_gap(record)
-        elif (self._watch is None or self._watch.wanted(place, [record])) and self._is_in_time(record):
-            self.flow.take(self._wanted.topics[place[0]], record, now)
+        elif (self._watch is None or self._watch.wanted(topic_partition, [record])) and self._is_in_time(record):
+            self.flow.take(self._wanted.topics[topic_partition[0]], record, now)
 
     def _is_in_time(self, record: KafkaRecord) -> bool:
         stamp = record.timestamp
@@ -287,7 +288,7 @@ class RecordReading:
     def _end_round(self, now: float) -> None:
         """Finish a poll whose records were all taken: release what has waited long enough, and check the ends."""
         self._complete_through.clear()
-        self._behind = {place: end for place, end in self._behind.items() if self._reached[place] < end}
+        self._behind = {each: end for each, end in self._behind.items() if self._reached[each] < end}
         if isinstance(self.flow, RecordFlow):
             self.flow.polled(now)
         else:
@@ -296,29 +297,29 @@ class RecordReading:
             self._look_at_ends(self._watch, now)
 
     def _look_at_ends(self, watch: EndWatch, now: float) -> None:
-        for place in list(watch.reached):
-            watch.stands_at(place, self._reached[place])
+        for topic_partition in list(watch.reached):
+            watch.stands_at(topic_partition, self._reached[topic_partition])
         if isinstance(self.flow, MergedFlow):
-            for place in self._places:
-                if place not in watch.reached:
-                    self.flow.end(place, now)
+            for topic_partition in self._topic_partitions:
+                if topic_partition not in watch.reached:
+                    self.flow.end(topic_partition, now)
         elif not watch.reached:
             self.flow.finish()
         self._is_finished = not watch.reached
         watch.look(now)
 
-    def _idle(self, flow: MergedFlow, now: float) -> list[Place]:
+    def _idle(self, flow: MergedFlow, now: float) -> list[TopicPartition]:
         """Return the partitions that are exhausted or deliver nothing; none if every partition has an end to wait for."""
         if self._watch is not None:
             return []
         laggards = set(flow.laggards())
-        self._heard_at = {place: self._heard_at.get(place, now) for place in laggards}
+        self._heard_at = {each: self._heard_at.get(each, now) for each in laggards}
         return [
-            place
-            for place in self._places
-            if self._is_at_end(place) or now - self._heard_at.get(place, now) > AWAY_SECONDS
+            each
+            for each in self._topic_partitions
+            if self._is_at_end(each) or now - self._heard_at.get(each, now) > AWAY_SECONDS
         ]
 
-    def _is_at_end(self, place: Place) -> bool:
-        end = self._reader.high_water(place)
-        return place not in self._behind and (end is None or self._reached[place] >= end)
+    def _is_at_end(self, topic_partition: TopicPartition) -> bool:
+        end = self._reader.high_water(topic_partition)
+        return topic_partition not in self._behind and (end is None or self._reached[topic_partition] >= end)

@@ -5,13 +5,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
+from backpack_streams.topic_partition import TopicPartition
+
 __all__ = ["JUMP_MICROS", "Pace", "Timeline", "believed_times"]
 
 JUMP_MICROS: Final = 60_000_000
 """Largest plausible time step between records of a partition; a larger one needs confirmation."""
 _LOOKED_AHEAD: Final = 16
 
-_Place = tuple[str, int]
 _Item = TypeVar("_Item")
 
 
@@ -58,20 +59,20 @@ class Timeline(Generic[_Item]):
     given with the records before it (`believed_times`).
     """
 
-    def __init__(self, places: Iterable[_Place]) -> None:
-        self._queues: dict[_Place, deque[tuple[int, _Item]]] = {place: deque() for place in places}
-        self._latest: dict[_Place, int] = {}
-        self._heads: list[tuple[int, _Place]] = []
+    def __init__(self, topic_partitions: Iterable[TopicPartition]) -> None:
+        self._queues: dict[TopicPartition, deque[tuple[int, _Item]]] = {each: deque() for each in topic_partitions}
+        self._latest: dict[TopicPartition, int] = {}
+        self._heads: list[tuple[int, TopicPartition]] = []
         self._hungry = set(self._queues)
-        self._resting: set[_Place] = set()
+        self._resting: set[TopicPartition] = set()
 
     @property
-    def hungry(self) -> frozenset[_Place]:
+    def hungry(self) -> frozenset[TopicPartition]:
         """Partitions that have more records, but none in the buffer."""
         return frozenset(self._hungry)
 
     @property
-    def resting(self) -> frozenset[_Place]:
+    def resting(self) -> frozenset[TopicPartition]:
         """Partitions that were read to their end."""
         return frozenset(self._resting)
 
@@ -80,33 +81,33 @@ class Timeline(Generic[_Item]):
         """Time (µs) of the next item; None if the buffers are empty."""
         return self._heads[0][0] if self._heads else None
 
-    def feed(self, place: _Place, items: Iterable[tuple[int, _Item]]) -> None:
+    def feed(self, topic_partition: TopicPartition, items: Iterable[tuple[int, _Item]]) -> None:
         """Take the next items of a partition, each with its time in µs."""
-        queue, latest = self._queues[place], self._latest.get(place, 0)
+        queue, latest = self._queues[topic_partition], self._latest.get(topic_partition, 0)
         was_empty, fed = not queue, list(items)
         times = believed_times(latest, [time_us for time_us, _ in fed])
         for time_us, (_, item) in zip(times, fed, strict=True):
             latest = max(latest, time_us)
             queue.append((latest, item))
-        self._latest[place] = latest
+        self._latest[topic_partition] = latest
         if was_empty and queue:
-            heapq.heappush(self._heads, (queue[0][0], place))
-            self._hungry.discard(place)
+            heapq.heappush(self._heads, (queue[0][0], topic_partition))
+            self._hungry.discard(topic_partition)
 
-    def latest(self, place: _Place) -> int:
+    def latest(self, topic_partition: TopicPartition) -> int:
         """Return the latest time (µs) believed of a partition; 0 before the first."""
-        return self._latest.get(place, 0)
+        return self._latest.get(topic_partition, 0)
 
-    def rest(self, place: _Place) -> None:
+    def rest(self, topic_partition: TopicPartition) -> None:
         """Mark a partition as read to its end: the merge no longer waits for it."""
-        self._hungry.discard(place)
-        self._resting.add(place)
+        self._hungry.discard(topic_partition)
+        self._resting.add(topic_partition)
 
-    def wake(self, place: _Place) -> None:
+    def wake(self, topic_partition: TopicPartition) -> None:
         """Mark a partition as having more records."""
-        self._resting.discard(place)
-        if not self._queues[place]:
-            self._hungry.add(place)
+        self._resting.discard(topic_partition)
+        if not self._queues[topic_partition]:
+            self._hungry.add(topic_partition)
 
     def is_through(self, limit_us: int | None = None) -> bool:
         """Return whether everything up to this time, inclusive, was given (None: everything there is)."""
@@ -119,17 +120,17 @@ class Timeline(Generic[_Item]):
         """Yield at most `most` items in order of time, up to and including this time, until a partition becomes hungry."""
         heads = self._heads
         while heads and most > 0 and not self._hungry:
-            time_us, place = heads[0]
+            time_us, topic_partition = heads[0]
             if limit_us is not None and time_us > limit_us:
                 return
-            queue = self._queues[place]
+            queue = self._queues[topic_partition]
             _, item = queue.popleft()
             if queue:
-                heapq.heapreplace(heads, (queue[0][0], place))
+                heapq.heapreplace(heads, (queue[0][0], topic_partition))
             else:
                 heapq.heappop(heads)
-                if place not in self._resting:
-                    self._hungry.add(place)
+                if topic_partition not in self._resting:
+                    self._hungry.add(topic_partition)
             most -= 1
             yield item
 

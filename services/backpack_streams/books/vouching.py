@@ -12,10 +12,10 @@ from backpack_streams.books.standing import Claim, Standing
 from backpack_streams.books.unvouched import CHANNEL, stream_of, why_not
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.coverage import CoverageView, Mark, Run, RunKey
 from backpack_streams.sequencing.transit import Transits
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["MAX_AGE_SECONDS", "WATERMARK_TOPIC", "Disproof", "Vouching", "stream_of"]
 
@@ -54,7 +54,7 @@ class Vouching:
         codec: Codec,
         prefix: str,
         depth_topic: str,
-        place_of: Callable[[str], Place | None],
+        topic_partition_of: Callable[[str], TopicPartition | None],
         max_age: float | None = MAX_AGE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,16 +64,16 @@ class Vouching:
             codec: decodes the records.
             prefix: prefix of every topic name.
             depth_topic: full name of the topic of updates.
-            place_of: returns the partition of a market's updates, or None if the market is not selected.
+            topic_partition_of: returns the partition of a market's updates, or None if the market is not selected.
             max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
             clock: returns the current time, in seconds.
         """
-        self.place: Place = (prefix + WATERMARK_TOPIC, 0)
+        self.topic_partition: TopicPartition = (prefix + WATERMARK_TOPIC, 0)
         self.max_age = max_age
         self._codec = codec
         self.clock = clock
         self._depth_topic = depth_topic
-        self._place_of = place_of
+        self._topic_partition_of = topic_partition_of
         self.coverage = self._new_coverage()
         self._transits = Transits()
         self.undecodable_records = 0
@@ -85,12 +85,16 @@ class Vouching:
 
     def _new_coverage(self) -> CoverageView:
         believed = MAX_AGE_SECONDS if self.max_age is None else min(self.max_age, MAX_AGE_SECONDS)
-        return CoverageView(self.place, self._depth_topic, self._place_of_stream, believed)
+        return CoverageView(self.topic_partition, self._depth_topic, self._partition_of_stream, believed)
 
-    def _place_of_stream(self, stream: str, partitions: int | None) -> Place | None:
+    def _partition_of_stream(self, stream: str, partitions: int | None) -> TopicPartition | None:
         symbol = stream.removeprefix(CHANNEL)
-        place = self._place_of(symbol) if stream.startswith(CHANNEL) else None
-        return place if place is None or not partitions else (place[0], partition_of(symbol.encode(), partitions))
+        topic_partition = self._topic_partition_of(symbol) if stream.startswith(CHANNEL) else None
+        return (
+            topic_partition
+            if topic_partition is None or not partitions
+            else (topic_partition[0], partition_of(symbol.encode(), partitions))
+        )
 
     # Watermarks -----------------------------------------------------------------------------------------------
 
@@ -136,9 +140,9 @@ class Vouching:
             logger.warning("this clock and a producer's differ", extra={"seconds": round(difference, 1)})
         self._told_of_clocks = is_off
 
-    def read_up_to(self, place: Place, offset: int) -> None:
+    def read_up_to(self, topic_partition: TopicPartition, offset: int) -> None:
         """Record that all records of a depth partition below this offset were read."""
-        self.coverage.positions[place] = offset
+        self.coverage.positions[topic_partition] = offset
 
     # Proofs ---------------------------------------------------------------------------------------------------
 

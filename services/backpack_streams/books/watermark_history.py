@@ -6,8 +6,9 @@ from typing import Final
 
 from backpack_streams.books.market_book import MarketBook
 from backpack_streams.books.vouching import Vouching
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["read_watermarks"]
 
@@ -19,7 +20,9 @@ STATED_WITHIN: Final = 200
 _GROWTH: Final = 4
 
 
-async def read_watermarks(reader: Reader, vouching: Vouching, markets: Collection[MarketBook]) -> dict[Place, int]:
+async def read_watermarks(
+    reader: Reader, vouching: Vouching, markets: Collection[MarketBook]
+) -> dict[TopicPartition, int]:
     """Feed the existing watermarks to `vouching`. The reader's assignment is replaced.
 
     It reads back to before the exchange snapshots that the books are based on, within bounds: a run that covered a
@@ -36,11 +39,14 @@ async def read_watermarks(reader: Reader, vouching: Vouching, markets: Collectio
     Raises:
         BusError: Kafka is unreachable, or the topic could not be read to its end.
     """
-    place = vouching.place
-    if not await reader.has(place[0]):
+    topic_partition = vouching.topic_partition
+    if not await reader.has(topic_partition[0]):
         return {}
     asked_at = time.monotonic()
-    end, begin = (await reader.ends([place]))[place], (await reader.beginnings([place]))[place]
+    end, begin = (
+        (await reader.ends([topic_partition]))[topic_partition],
+        (await reader.beginnings([topic_partition]))[topic_partition],
+    )
     claim = vouching.oldest_claim(markets)
     back = max(LOOKED_BACK, 0 if claim is None else end - claim + STATED_WITHIN)
     while True:
@@ -49,9 +55,12 @@ async def read_watermarks(reader: Reader, vouching: Vouching, markets: Collectio
         vouching.join(end, asked_at)
         with reader.searching():
             await read_to_end(
-                reader, {place: start}, {place: end}, lambda _, records: vouching.take(records, time.monotonic())
+                reader,
+                {topic_partition: start},
+                {topic_partition: end},
+                lambda _, records: vouching.take(records, time.monotonic()),
             )
         if start == begin or back == LOOKED_BACK_AT_MOST or not vouching.coverage.is_incomplete():
             vouching.expect_updates(markets)
-            return {place: end}
+            return {topic_partition: end}
         back *= _GROWTH

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["offsets_at"]
 
@@ -34,7 +35,9 @@ class _Search(NamedTuple):
     probe: int
 
 
-async def offsets_at(reader: Reader, moments_ms: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
+async def offsets_at(
+    reader: Reader, moments_ms: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
     """Return the first offset of each partition from which records are stamped at or after a moment; the partition's end
     if there is none.
 
@@ -49,27 +52,29 @@ async def offsets_at(reader: Reader, moments_ms: Mapping[Place, int], ends: Mapp
     Raises:
         BusError: Kafka is unreachable, or a partition could not be read.
     """
-    found: dict[Place, int] = {}
-    searches: dict[Place, _Search] = {}
-    for place, moment_ms in moments_ms.items():
-        offset = await reader.offset_at(place, max(0, moment_ms))
-        end = ends[place]
+    found: dict[TopicPartition, int] = {}
+    searches: dict[TopicPartition, _Search] = {}
+    for topic_partition, moment_ms in moments_ms.items():
+        offset = await reader.offset_at(topic_partition, max(0, moment_ms))
+        end = ends[topic_partition]
         if offset is None or offset >= end:
-            found[place] = end
+            found[topic_partition] = end
         else:
-            searches[place] = _Search(offset, end, offset)
+            searches[topic_partition] = _Search(offset, end, offset)
     for _ in range(_STEPS_AT_MOST):
         if not searches:
             break
-        stamps = await _stamps(reader, {place: each.probe for place, each in searches.items()}, ends)
-        for place, search in list(searches.items()):
-            narrowed = _narrow(search, stamps[place], moments_ms[place])
+        stamps = await _stamps(
+            reader, {topic_partition: each.probe for topic_partition, each in searches.items()}, ends
+        )
+        for topic_partition, search in list(searches.items()):
+            narrowed = _narrow(search, stamps[topic_partition], moments_ms[topic_partition])
             if isinstance(narrowed, int):
-                found[place] = narrowed
-                del searches[place]
+                found[topic_partition] = narrowed
+                del searches[topic_partition]
             else:
-                searches[place] = narrowed
-    return found | {place: each.low for place, each in searches.items()}
+                searches[topic_partition] = narrowed
+    return found | {topic_partition: each.low for topic_partition, each in searches.items()}
 
 
 def _narrow(search: _Search, stamps: Sequence[_Stamp], moment_ms: int) -> _Search | int:
@@ -97,20 +102,22 @@ def _border(stamps: Sequence[_Stamp], moment_ms: int) -> int:
     return border
 
 
-async def _stamps(reader: Reader, starts: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, list[_Stamp]]:
+async def _stamps(
+    reader: Reader, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, list[_Stamp]]:
     """Return offsets and timestamps of the first records at or after each start."""
-    stamps: dict[Place, list[_Stamp]] = {place: [] for place in starts}
+    stamps: dict[TopicPartition, list[_Stamp]] = {each: [] for each in starts}
 
-    def take(place: Place, records: Sequence[ConsumerRecord]) -> None:
-        stamps[place] += [
-            (record.offset, int(record.timestamp)) for record in records[: _LOOKED_AT - len(stamps[place])]
+    def take(topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        stamps[topic_partition] += [
+            (record.offset, int(record.timestamp)) for record in records[: _LOOKED_AT - len(stamps[topic_partition])]
         ]
 
     left, reach = dict(starts), _REACH
     while left:
-        until = {place: min(ends[place], start + reach) for place, start in left.items()}
+        until = {each: min(ends[each], start + reach) for each, start in left.items()}
         with reader.searching():
             await read_to_end(reader, left, until, take)
-        left = {place: until[place] for place in left if len(stamps[place]) < _LOOKED_AT and until[place] < ends[place]}
+        left = {each: until[each] for each in left if len(stamps[each]) < _LOOKED_AT and until[each] < ends[each]}
         reach *= _REACH_GROWTH
     return stamps

@@ -16,14 +16,12 @@ from backpack_streams.bus.clients import Client
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.kafka_producer import close_client
 from backpack_streams.errors import BackpackStreamsError, BusError
+from backpack_streams.topic_partition import TopicPartition
 
-__all__ = ["Health", "Owed", "Place", "ProgressJudge", "PublisherStuckError", "look_at_kafka"]
+__all__ = ["Health", "Owed", "ProgressJudge", "PublisherStuckError", "look_at_kafka"]
 
 _LOOK_SECONDS = 15.0
 _DEGRADED_FACTOR = 5
-
-Place = tuple[str, int]
-"""A full topic name and a partition."""
 
 
 class PublisherStuckError(BusError):
@@ -63,9 +61,11 @@ class ProgressJudge:
                 the buffer.
         """
         self._bound_seconds = bound_seconds
-        self._well_since: dict[Place, float] = {}
+        self._well_since: dict[TopicPartition, float] = {}
 
-    def look(self, now: float, owed: Mapping[Place, Owed], found: Mapping[Place, Health] | None) -> str | None:
+    def look(
+        self, now: float, owed: Mapping[TopicPartition, Owed], found: Mapping[TopicPartition, Health] | None
+    ) -> str | None:
         """Judge one probe of Kafka. Returns why the process is stuck, None if it is not.
 
         Args:
@@ -73,15 +73,15 @@ class ProgressJudge:
             owed: the partitions that owe acknowledgements.
             found: the state of each partition, None if Kafka did not answer.
         """
-        self._well_since = {place: since for place, since in self._well_since.items() if place in owed}
-        for place, (since, trouble) in owed.items():
-            health = Health.LEADERLESS if found is None else found.get(place, Health.MISSING)
+        self._well_since = {each: since for each, since in self._well_since.items() if each in owed}
+        for topic_partition, (since, trouble) in owed.items():
+            health = Health.LEADERLESS if found is None else found.get(topic_partition, Health.MISSING)
             if health is Health.LEADERLESS:
-                self._well_since.pop(place, None)
+                self._well_since.pop(topic_partition, None)
                 continue
-            waited = now - max(since, self._well_since.setdefault(place, now))
+            waited = now - max(since, self._well_since.setdefault(topic_partition, now))
             if waited >= self._bound_seconds * (_DEGRADED_FACTOR if health is Health.DEGRADED else 1):
-                topic, partition = place
+                topic, partition = topic_partition
                 return (
                     f"Kafka answers but has acknowledged nothing of topic {topic}, partition {partition}, for {now - since:.0f} s "
                     f"({health.value}; {trouble or 'no error was reported'}): the service exits in order to be restarted"
@@ -89,7 +89,9 @@ class ProgressJudge:
         return None
 
 
-async def look_at_kafka(connection: KafkaConnection, places: Collection[Place]) -> dict[Place, Health] | None:
+async def look_at_kafka(
+    connection: KafkaConnection, topic_partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, Health] | None:
     """Return the state of partitions as a fresh client sees them; None if Kafka does not answer."""
     try:
         client = Client(connection)
@@ -98,17 +100,17 @@ async def look_at_kafka(connection: KafkaConnection, places: Collection[Place]) 
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             await client.bootstrap()
-            if not await client.set_topics({topic for topic, _ in places}):
+            if not await client.set_topics({topic for topic, _ in topic_partitions}):
                 return None
     except (TimeoutError, KafkaError, OSError):
         return None
     finally:
         await close_client(client)
-    return {place: _health(client, place) for place in places}
+    return {each: _health(client, each) for each in topic_partitions}
 
 
-def _health(client: Client, place: Place) -> Health:
-    topic, partition = place
+def _health(client: Client, topic_partition: TopicPartition) -> Health:
+    topic, partition = topic_partition
     found = client.cluster._partitions.get(topic, {}).get(partition)  # aiokafka has no public name for in-sync replicas
     if found is None:
         return Health.MISSING

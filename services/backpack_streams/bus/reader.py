@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as AiokafkaPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
@@ -18,14 +19,13 @@ from backpack_streams.bus.clients import Consumer
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BusError
+from backpack_streams.topic_partition import TopicPartition
 
-__all__ = ["Place", "Reader", "Records", "stop_consumer"]
+__all__ = ["Reader", "Records", "stop_consumer"]
 
 logger = logging.getLogger(__name__)
 
-Place = tuple[str, int]
-"""A full topic name and a partition."""
-Records = Mapping[TopicPartition, list[ConsumerRecord]]
+Records = Mapping[AiokafkaPartition, list[ConsumerRecord]]
 
 _FETCH_BYTES_A_PARTITION = 4 * 1024 * 1024
 _RECORDS_A_POLL = 10_000
@@ -54,9 +54,9 @@ class Reader:
         self._connection = connection
         self._codec = codec
         self._consumer: AIOKafkaConsumer | None = None
-        self._unmet: dict[TopicPartition, list[ConsumerRecord]] = {}
+        self._unmet: dict[AiokafkaPartition, list[ConsumerRecord]] = {}
         """Records fetched but not returned yet: their schemas are being fetched, or the caller was cancelled meanwhile."""
-        self._assigned: set[Place] = set()
+        self._assigned: set[TopicPartition] = set()
         self._followed: frozenset[str] = frozenset()
         self._watches = False
 
@@ -97,7 +97,7 @@ class Reader:
             raise BusError("the reader is not connected: use it with `async with`")
         return self._consumer
 
-    async def places(self, topic: str, patience_seconds: float = _NEW_TOPIC_SECONDS) -> list[Place]:
+    async def topic_partitions(self, topic: str, patience_seconds: float = _NEW_TOPIC_SECONDS) -> list[TopicPartition]:
         """Return the partitions of a topic, by number.
 
         Args:
@@ -139,7 +139,7 @@ class Reader:
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
 
-    async def existing_places(self, topics: Iterable[str]) -> dict[str, list[Place]]:
+    async def existing_topic_partitions(self, topics: Iterable[str]) -> dict[str, list[TopicPartition]]:
         """The partitions of those of the topics that are there at this moment, by topic: one question for all of them.
 
         Raises:
@@ -153,37 +153,37 @@ class Reader:
         partitions = {topic: known.partitions_for_topic(topic) for topic in topics}
         return {topic: [(topic, each) for each in sorted(found)] for topic, found in partitions.items() if found}
 
-    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+    async def ends(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offset of each partition: the offset that its next record will get.
 
         Raises:
             BusError: Kafka does not answer.
         """
-        return await self._ask("end_offsets", places)
+        return await self._ask("end_offsets", topic_partitions)
 
-    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+    async def beginnings(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the lowest offset that each partition still holds.
 
         Raises:
             BusError: Kafka does not answer.
         """
-        return await self._ask("beginning_offsets", places)
+        return await self._ask("beginning_offsets", topic_partitions)
 
-    async def _ask(self, what: str, places: Iterable[Place]) -> dict[Place, int]:
+    async def _ask(self, what: str, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         try:
-            answer = await getattr(self._open, what)([TopicPartition(*place) for place in places])
+            answer = await getattr(self._open, what)([AiokafkaPartition(*each) for each in topic_partitions])
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
-        return {(place.topic, place.partition): offset for place, offset in answer.items()}
+        return {(each.topic, each.partition): offset for each, offset in answer.items()}
 
-    async def offset_at(self, place: Place, timestamp_ms: int) -> int | None:
+    async def offset_at(self, topic_partition: TopicPartition, timestamp_ms: int) -> int | None:
         """Return the first offset whose record is stamped at `timestamp_ms` (ms since the Unix epoch) or later, None if
         there is none (KIP-79).
 
         Raises:
             BusError: Kafka does not answer.
         """
-        partition = TopicPartition(*place)
+        partition = AiokafkaPartition(*topic_partition)
         try:
             found = (await self._open.offsets_for_times({partition: timestamp_ms}))[partition]
         except (KafkaError, OSError) as error:
@@ -205,12 +205,12 @@ class Reader:
             self.assign({})
             fetcher._fetch_max_wait_ms = _FETCH_WAIT_MILLIS
 
-    def assign(self, offsets: Mapping[Place, int]) -> None:
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read exactly these partitions from these offsets."""
         self._watches = False
         self._begin_anew(offsets)
 
-    def follow(self, offsets: Mapping[Place, int], topics: Container[str] | None = None) -> None:
+    def follow(self, offsets: Mapping[TopicPartition, int], topics: Container[str] | None = None) -> None:
         """Read exactly these partitions, and partitions that are added to their topics later, those from their beginning.
 
         A topic that is deleted and recreated is read from its beginning. Kafka 2.8 and newer report that within
@@ -226,22 +226,22 @@ class Reader:
         self._open._client.force_metadata_update()
         self._followed = frozenset(topic for topic, _ in offsets if topics is None or topic in topics)
 
-    def also(self, offsets: Mapping[Place, int]) -> None:
+    def also(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read these partitions as well, from these offsets. Partitions that are read already keep their positions."""
-        reached = {place: self.reached(place) for place in self._assigned}
+        reached = {each: self.reached(each) for each in self._assigned}
         self._begin_at(reached | dict(offsets))
 
-    def _begin_anew(self, offsets: Mapping[Place, int]) -> None:
+    def _begin_anew(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._unmet = {}
         self._followed = frozenset()
         self._begin_at(offsets)
 
-    def _begin_at(self, offsets: Mapping[Place, int | None]) -> None:
+    def _begin_at(self, offsets: Mapping[TopicPartition, int | None]) -> None:
         self._assigned = set(offsets)
-        self._open.assign([TopicPartition(*place) for place in offsets])
-        for place, offset in offsets.items():
+        self._open.assign([AiokafkaPartition(*each) for each in offsets])
+        for topic_partition, offset in offsets.items():
             if offset is not None:  # otherwise Kafka determines where the partition begins
-                self._open.seek(TopicPartition(*place), offset)
+                self._open.seek(AiokafkaPartition(*topic_partition), offset)
 
     def _read_added(self) -> None:
         counts = {topic: self.partition_count(topic) or 0 for topic in self._followed}
@@ -255,27 +255,27 @@ class Reader:
     def _rewind_recreated(self) -> None:
         for topic in self._open._client.topic_ids.take_recreated():
             logger.error("a topic was deleted and recreated; reading it from its beginning", extra={"topic": topic})
-            for place in self._assigned:
-                if place[0] == topic:
-                    self._open.seek(TopicPartition(*place), 0)
+            for topic_partition in self._assigned:
+                if topic_partition[0] == topic:
+                    self._open.seek(AiokafkaPartition(*topic_partition), 0)
 
-    async def position(self, place: Place) -> int:
+    async def position(self, topic_partition: TopicPartition) -> int:
         """Return the offset of the next record, which may have to be looked up."""
-        return int(await self._open.position(TopicPartition(*place)))
+        return int(await self._open.position(AiokafkaPartition(*topic_partition)))
 
-    def reached(self, place: Place) -> int | None:
+    def reached(self, topic_partition: TopicPartition) -> int | None:
         """Return the offset of the next record without a request; None while Kafka has yet to determine where the
         partition begins.
         """
-        state = self._open._subscription.subscription.assignment.state_value(TopicPartition(*place))
+        state = self._open._subscription.subscription.assignment.state_value(AiokafkaPartition(*topic_partition))
         return int(state.position) if state.has_valid_position else None
 
-    def high_water(self, place: Place) -> int | None:
+    def high_water(self, topic_partition: TopicPartition) -> int | None:
         """Return the end offset of the partition as of the last fetch, without a request; None before the first fetch."""
-        end = self._open.highwater(TopicPartition(*place))
+        end = self._open.highwater(AiokafkaPartition(*topic_partition))
         return None if end is None else int(end)
 
-    async def poll(self, timeout_ms: int, most: int = _RECORDS_A_POLL, only: Iterable[Place] = ()) -> Records:
+    async def poll(self, timeout_ms: int, most: int = _RECORDS_A_POLL, only: Iterable[TopicPartition] = ()) -> Records:
         """Return the available records by partition; empty if none come in time. A cancelled call loses nothing: the next
         one returns its records.
 
@@ -287,7 +287,7 @@ class Reader:
         Raises:
             BusError: Kafka refuses. Unreachable brokers are waited for instead.
         """
-        chosen = [TopicPartition(*place) for place in only]
+        chosen = [AiokafkaPartition(*each) for each in only]
         if self._watches:
             self._rewind_recreated()
         if self._followed:
@@ -313,7 +313,7 @@ class Reader:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise self._connection.explain(error) from error
 
-    def _has_unmet(self, chosen: Sequence[TopicPartition]) -> bool:
+    def _has_unmet(self, chosen: Sequence[AiokafkaPartition]) -> bool:
         return any(not chosen or each in chosen for each in self._unmet)
 
 

@@ -10,8 +10,9 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.backoff import Backoff
 from backpack_streams.bus.connection import may_pass
-from backpack_streams.bus.reader import Place, Reader, Records
+from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.errors import BusError
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["PATIENCE_SECONDS", "EndWatch", "PollSize", "TopicEndNotReachedError", "read_to_end"]
 
@@ -27,7 +28,7 @@ _POLL_MILLIS: Final = 200
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.2, 2.0
 _LONGEST_LOOK_SECONDS: Final = 2.0
 
-Take = Callable[[Place, Sequence[ConsumerRecord]], object]
+Take = Callable[[TopicPartition, Sequence[ConsumerRecord]], object]
 """Receives the next records of a partition."""
 
 
@@ -35,20 +36,26 @@ class TopicEndNotReachedError(BusError):
     """A partition could not be read to its end, so its records are incomplete.
 
     Attributes:
-        place: the full topic name and the partition.
+        topic_partition: the full topic name and the partition.
         reached: the offset up to which it was read.
         end: the offset up to which it should have been read.
     """
 
     def __init__(
-        self, place: Place, reached: int, end: int, idle_seconds: float, trouble: BaseException | None
+        self,
+        topic_partition: TopicPartition,
+        reached: int,
+        end: int,
+        idle_seconds: float,
+        trouble: BaseException | None,
     ) -> None:
-        self.place = place
+        self.topic_partition = topic_partition
         self.reached = reached
         self.end = end
         because = f" ({trouble})" if trouble is not None else ""
+        topic, partition = topic_partition
         super().__init__(
-            f"partition {place[1]} of topic {place[0]} was read to offset {reached} instead of {end}: Kafka returned nothing "
+            f"partition {partition} of topic {topic} was read to offset {reached} instead of {end}: Kafka returned nothing "
             f"for {idle_seconds:.0f} s{because}; check whether the partition has a leader"
         )
 
@@ -61,7 +68,11 @@ class EndWatch:
     """
 
     def __init__(
-        self, starts: Mapping[Place, int], ends: Mapping[Place, int], patience_seconds: float, now: float
+        self,
+        starts: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+        patience_seconds: float,
+        now: float,
     ) -> None:
         """Prepare.
 
@@ -71,32 +82,32 @@ class EndWatch:
             patience_seconds: how long no partition may make progress.
             now: the time (monotonic seconds).
         """
-        self._ends = {place: ends[place] for place in starts}
+        self._ends = {each: ends[each] for each in starts}
         self._patience = patience_seconds
         self._looked_at = now
         self._idle = 0.0
         self._has_moved = False
         self._trouble: BusError | None = None
-        self.reached = {place: start for place, start in starts.items() if start < ends[place]}
+        self.reached = {each: start for each, start in starts.items() if start < ends[each]}
         """The next offset of each partition that has not reached its end."""
 
-    def wanted(self, place: Place, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
+    def wanted(self, topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
         """Return the records before the end that were not delivered yet. A recreated topic starts over at lower offsets."""
-        start = self.reached.get(place)
+        start = self.reached.get(topic_partition)
         if start is None:
             return ()
-        end = self._ends[place]
+        end = self._ends[topic_partition]
         if start <= records[0].offset and records[-1].offset < end:
             return records
         return [record for record in records if start <= record.offset < end]
 
-    def stands_at(self, place: Place, offset: int) -> None:
+    def stands_at(self, topic_partition: TopicPartition, offset: int) -> None:
         """Note that the record at `offset` comes next."""
-        if offset > self.reached[place]:
+        if offset > self.reached[topic_partition]:
             self._has_moved = True
-            self.reached[place] = offset
-        if offset >= self._ends[place]:
-            del self.reached[place]
+            self.reached[topic_partition] = offset
+        if offset >= self._ends[topic_partition]:
+            del self.reached[topic_partition]
 
     def failed(self, error: BusError) -> None:
         """Note a failed attempt that may be temporary, for the error message."""
@@ -114,8 +125,10 @@ class EndWatch:
             self._idle += min(now - self._looked_at, _LONGEST_LOOK_SECONDS)
         self._looked_at = now
         if self.reached and self._idle >= self._patience:
-            place, reached = min(self.reached.items())
-            raise TopicEndNotReachedError(place, reached, self._ends[place], self._idle, self._trouble)
+            topic_partition, reached = min(self.reached.items())
+            raise TopicEndNotReachedError(
+                topic_partition, reached, self._ends[topic_partition], self._idle, self._trouble
+            )
 
 
 class PollSize:
@@ -134,8 +147,8 @@ class PollSize:
 
 async def read_to_end(
     reader: Reader,
-    starts: Mapping[Place, int],
-    ends: Mapping[Place, int],
+    starts: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
     take: Take,
     *,
     patience_seconds: float = PATIENCE_SECONDS,
@@ -172,11 +185,11 @@ async def read_to_end(
             backoff.reset()
         size.saw(records)
         for partition, batch in records.items():
-            place = partition.topic, partition.partition
-            if wanted := watch.wanted(place, batch):
-                take(place, wanted)
-        for place in list(watch.reached):
-            offset = reader.reached(place)
+            topic_partition = partition.topic, partition.partition
+            if wanted := watch.wanted(topic_partition, batch):
+                take(topic_partition, wanted)
+        for topic_partition in list(watch.reached):
+            offset = reader.reached(topic_partition)
             if offset is not None:
-                watch.stands_at(place, offset)
+                watch.stands_at(topic_partition, offset)
         watch.look(time.monotonic())

@@ -65,10 +65,12 @@ class Observer:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._reports)
-            places = [
-                place for name in (_GAPS, _DEAD_LETTERS) for place in await self._reports.places(self._prefix + name)
+            topic_partitions = [
+                each
+                for name in (_GAPS, _DEAD_LETTERS)
+                for each in await self._reports.topic_partitions(self._prefix + name)
             ]
-            self._reports.assign(await self._reports.ends(places))
+            self._reports.assign(await self._reports.ends(topic_partitions))
             self._stack = stack.pop_all()
 
     async def close(self) -> None:
@@ -124,9 +126,9 @@ class Observer:
             self._prefix + _DEAD_LETTERS: self._take_dead_letter,
         }
         while True:
-            for place, batch in (await self._reports.poll(_REPORTS_MILLIS)).items():
+            for topic_partition, batch in (await self._reports.poll(_REPORTS_MILLIS)).items():
                 for record in batch:
-                    take[place.topic](record.value)
+                    take[topic_partition.topic](record.value)
 
     async def _tick(self) -> None:
         """Let the board's time pass even while Kafka does not answer."""

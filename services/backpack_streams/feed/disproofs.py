@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Container, Iterable
 
 from backpack_streams.backoff import Backoff
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.errors import BusError, CodecError
 from backpack_streams.feed.what_kafka_has import GAPS
 from backpack_streams.publishing.publishing import Publishing
 from backpack_streams.publishing.reports import COVERAGE_DISPROVED
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["Disproofs", "disproved_stream"]
 
@@ -39,7 +40,7 @@ class Disproofs:
         self._publishing = publishing
         self._streams = streams
         self._doubt = doubt
-        self._offsets: dict[Place, int] = {}
+        self._offsets: dict[TopicPartition, int] = {}
 
     async def run(self) -> None:
         """Follow the topic until cancelled, through any failure of Kafka."""
@@ -48,7 +49,7 @@ class Disproofs:
             try:
                 async with Reader(self._publishing.connection, self._publishing.codec) as reader:
                     if not self._offsets:
-                        self._offsets = await reader.ends(await reader.places(self._publishing.prefix + GAPS))
+                        self._offsets = await reader.ends(await reader.topic_partitions(self._publishing.prefix + GAPS))
                     reader.follow(self._offsets)
                     while True:
                         await self._take(reader)

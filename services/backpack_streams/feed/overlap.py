@@ -18,19 +18,19 @@ _LONGEST_WAIT_SECONDS = 10.0
 class Overlap:
     """Compares our first watermark with what others write after it. `now` is in monotonic seconds."""
 
-    def __init__(self, others: Iterable[str], place: tuple[str, int], first_offset: int, now: float) -> None:
+    def __init__(self, others: Iterable[str], topic_partition: tuple[str, int], first_offset: int, now: float) -> None:
         """Prepare.
 
         Args:
             others: ids of the instances that cover our streams.
-            place: topic and partition of the watermarks.
-            first_offset: offset of our first watermark in `place`.
+            topic_partition: topic and partition of the watermarks.
+            first_offset: offset of our first watermark in `topic_partition`.
             now: present time, monotonic seconds.
         """
         self._heard = dict.fromkeys(others, now)
         self._knowledge = {name: Knowledge() for name in self._heard}
         self._instances = Instances()
-        self._place = place
+        self._topic_partition = topic_partition
         self._first_offset = first_offset
         self._began = now
 
@@ -44,7 +44,7 @@ class Overlap:
         said = self._instances.take(record)
         if said is not None and said.instance in self._heard:
             self._heard[said.instance] = now
-            self._knowledge[said.instance].learn(said, self._place)
+            self._knowledge[said.instance].learn(said, self._topic_partition)
 
     def waits(self, now: float) -> bool:
         """Return whether an instance that may be alive has not yet shown it."""

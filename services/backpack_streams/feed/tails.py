@@ -10,10 +10,11 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
 from backpack_streams.feed.untold import Untold
+from backpack_streams.topic_partition import TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class TailReader:
         self._codec = codec
         self._topics = list(topics)
         self._reader = Reader(connection, codec)
-        self._reached: dict[Place, int] = {}
+        self._reached: dict[TopicPartition, int] = {}
 
     async def __aenter__(self) -> Self:
         """Connect, and read the present tails.
@@ -72,9 +73,12 @@ class TailReader:
         """
         await self._reader.__aenter__()
         try:
-            places = [place for topic in self._topics for place in await self._reader.places(topic)]
-            ends, beginnings = await self._reader.ends(places), await self._reader.beginnings(places)
-            self._reached = {place: max(beginnings[place], ends[place] - RECORDS_A_PARTITION) for place in places}
+            topic_partitions = [each for topic in self._topics for each in await self._reader.topic_partitions(topic)]
+            ends, beginnings = (
+                await self._reader.ends(topic_partitions),
+                await self._reader.beginnings(topic_partitions),
+            )
+            self._reached = {each: max(beginnings[each], ends[each] - RECORDS_A_PARTITION) for each in topic_partitions}
             await self._read_to(ends)
         except BaseException:  # whatever it was, the connection must not outlive it
             await self._reader.__aexit__(None, None, None)
@@ -87,7 +91,7 @@ class TailReader:
         await self._reader.__aexit__(kind, error, trace)
 
     @property
-    def ends(self) -> Mapping[Place, int]:
+    def ends(self) -> Mapping[TopicPartition, int]:
         """The offset up to which each partition was read."""
         return self._reached
 
@@ -99,13 +103,13 @@ class TailReader:
         """
         await self._read_to(await self._reader.ends(self._reached))
 
-    async def _read_to(self, ends: Mapping[Place, int]) -> None:
+    async def _read_to(self, ends: Mapping[TopicPartition, int]) -> None:
         await read_to_end(self._reader, self._reached, ends, self._take)
         self._reached = dict(ends)
 
-    def _take(self, place: Place, records: Sequence[ConsumerRecord]) -> None:
+    def _take(self, topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
-            _note(self.found, self._codec, place[0], record.value, self.untold)
+            _note(self.found, self._codec, topic_partition[0], record.value, self.untold)
 
 
 def _note(

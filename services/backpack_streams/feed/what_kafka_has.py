@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
 from backpack_streams.feed.delivery import LastPublished
@@ -18,6 +18,7 @@ from backpack_streams.feed.tails import Last, TailReader, last_of
 from backpack_streams.feed.untold import Span
 from backpack_streams.feed.watermarks import WATERMARK
 from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.topic_partition import TopicPartition
 
 GAPS = "ops.gap"
 WATERMARKS_LOOKED_AT = 5_000
@@ -41,7 +42,7 @@ class WhatKafkaHas(NamedTuple):
 
     last: dict[str, LastPublished]
     covered: dict[str, int | None]
-    ends: dict[Place, int]
+    ends: dict[TopicPartition, int]
     others: frozenset[str]
     abandoned: dict[str, Abandoned]
 
@@ -112,14 +113,14 @@ class KafkaLook:
         Raises:
             BusError: Kafka did not answer.
         """
-        place = self._prefix + WATERMARK, 0
-        overlap = Overlap(others, place, first_offset, time.monotonic())
+        topic_partition = self._prefix + WATERMARK, 0
+        overlap = Overlap(others, topic_partition, first_offset, time.monotonic())
         async with Reader(self._connection, self._codec) as reader:
-            await reader.places(place[0])
-            start = {place: first_offset}
+            await reader.topic_partitions(topic_partition[0])
+            start = {topic_partition: first_offset}
             with reader.searching():
                 while overlap.waits(time.monotonic()):
-                    ends = await reader.ends([place])
+                    ends = await reader.ends([topic_partition])
                     await read_to_end(reader, start, ends, self._takes(lambda row: overlap.take(row, time.monotonic())))
                     start = ends
                     await asyncio.sleep(_LOOK_SECONDS)
@@ -136,20 +137,22 @@ class KafkaLook:
         handover = Handover(streams)
         take = self._takes(handover.take)
         async with Reader(self._connection, self._codec) as reader:
-            places = await reader.places(self._prefix + WATERMARK)
-            beginnings, ends = await reader.beginnings(places), await reader.ends(places)
-            starts = {place: max(beginnings[place], ends[place] - WATERMARKS_LOOKED_AT) for place in places}
+            topic_partitions = await reader.topic_partitions(self._prefix + WATERMARK)
+            beginnings, ends = await reader.beginnings(topic_partitions), await reader.ends(topic_partitions)
+            starts = {each: max(beginnings[each], ends[each] - WATERMARKS_LOOKED_AT) for each in topic_partitions}
             with reader.searching():
                 await read_to_end(reader, starts, ends, take)
                 handover.begin(time.monotonic())
                 while handover.waits(time.monotonic()):
                     await asyncio.sleep(_LOOK_SECONDS)
-                    starts, ends = ends, await reader.ends(places)
+                    starts, ends = ends, await reader.ends(topic_partitions)
                     await read_to_end(reader, starts, ends, take)
         return handover
 
-    def _takes(self, take: Callable[[Mapping[str, Any]], None]) -> Callable[[Place, Sequence[ConsumerRecord]], None]:
-        def take_all(_: Place, records: Sequence[ConsumerRecord]) -> None:
+    def _takes(
+        self, take: Callable[[Mapping[str, Any]], None]
+    ) -> Callable[[TopicPartition, Sequence[ConsumerRecord]], None]:
+        def take_all(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             for record in records:
                 row = self._watermark(record.value)
                 if row is not None:

@@ -8,10 +8,11 @@ from typing import Final
 
 from backpack_streams.bus.access import ACCESS
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.errors import BusError
 from backpack_streams.gateway.market_data import MarketData
 from backpack_streams.gateway.plant import Plant
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["Pulse"]
 
@@ -73,24 +74,24 @@ class Pulse:
             BusError: Kafka refuses or is unreachable.
             TimeoutError: Kafka has not answered within five seconds.
         """
-        places: list[Place] = []
+        topic_partitions: list[TopicPartition] = []
         questions = 0
         while True:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 if questions % _LOOK_EVERY == 0:
-                    places = await self._places(reader)
-                self._take_ends(await reader.ends(places))
+                    topic_partitions = await self._topic_partitions(reader)
+                self._take_ends(await reader.ends(topic_partitions))
             questions += 1
             self.answers += 1
             self.answered_at = time.monotonic()
             self._data.set_unavailable(PART, "")
             await asyncio.sleep(_EVERY_SECONDS)
 
-    async def _places(self, reader: Reader) -> list[Place]:
-        existing = await reader.existing_places(self._prefix + name for name in self._topics)
-        return [place for places in existing.values() for place in places]
+    async def _topic_partitions(self, reader: Reader) -> list[TopicPartition]:
+        existing = await reader.existing_topic_partitions(self._prefix + name for name in self._topics)
+        return [each for topic_partitions in existing.values() for each in topic_partitions]
 
-    def _take_ends(self, ends: dict[Place, int]) -> None:
+    def _take_ends(self, ends: dict[TopicPartition, int]) -> None:
         sums: dict[str, int] = {}
         for (name, _), end in ends.items():
             topic = name.removeprefix(self._prefix)

@@ -11,10 +11,11 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import BusError, CodecError
 from backpack_streams.gateway.market_data import MarketData
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["ReadBack"]
 
@@ -37,7 +38,7 @@ class ReadBack:
         codec: Codec,
         prefix: str,
         data: MarketData,
-        tails: Mapping[Place, int],
+        tails: Mapping[TopicPartition, int],
         most_records: int = MOST_RECORDS,
     ) -> None:
         """Prepare; the first `further` connects.
@@ -56,7 +57,7 @@ class ReadBack:
         self._data = data
         self._tails = tails
         self._most = most_records
-        self._from: dict[Place, tuple[int, int]] = {}
+        self._from: dict[TopicPartition, tuple[int, int]] = {}
         """By partition, the tail that this is about, and the offset from which its records were read back."""
         self._lock = asyncio.Lock()
         self._connections = AsyncExitStack()
@@ -82,51 +83,53 @@ class ReadBack:
         Raises:
             BusError: Kafka does not answer.
         """
-        place = self._place(topic, symbol)
-        if place is None:
+        topic_partition = self._topic_partition(topic, symbol)
+        if topic_partition is None:
             return False
-        asked_from = self._reached(place)
+        asked_from = self._reached(topic_partition)
         async with self._lock:
-            if self._reached(place) < asked_from:
+            if self._reached(topic_partition) < asked_from:
                 return True  # another request has read them meanwhile
             try:
-                return await self._read(place)
+                return await self._read(topic_partition)
             except BusError:
                 await self.close()
                 raise
 
-    def _place(self, topic: str, symbol: str) -> Place | None:
+    def _topic_partition(self, topic: str, symbol: str) -> TopicPartition | None:
         name = self._prefix + topic
-        count = sum(place[0] == name for place in self._tails)
+        count = sum(each[0] == name for each in self._tails)
         return (name, partition_of(symbol.encode(), count)) if count else None
 
-    def _reached(self, place: Place) -> int:
-        tail = self._tails[place]
-        of_tail, reached = self._from.get(place, (tail, tail))
+    def _reached(self, topic_partition: TopicPartition) -> int:
+        tail = self._tails[topic_partition]
+        of_tail, reached = self._from.get(topic_partition, (tail, tail))
         return reached if of_tail == tail else tail
 
-    async def _read(self, place: Place) -> bool:
+    async def _read(self, topic_partition: TopicPartition) -> bool:
         if self._reader is None:
             self._reader = await self._connections.enter_async_context(Reader(self._connection, self._codec))
-        end, tail = self._reached(place), self._tails[place]
-        begin = max((await self._reader.beginnings([place]))[place], tail - self._most, end - STEP_RECORDS)
+        end, tail = self._reached(topic_partition), self._tails[topic_partition]
+        begin = max(
+            (await self._reader.beginnings([topic_partition]))[topic_partition], tail - self._most, end - STEP_RECORDS
+        )
         if begin >= end:
             return False
         found: list[ConsumerRecord] = []
         with self._reader.searching():
             await read_to_end(
                 self._reader,
-                {place: begin},
-                {place: end},
+                {topic_partition: begin},
+                {topic_partition: end},
                 lambda _, records: found.extend(records),
                 patience_seconds=_PATIENCE_SECONDS,
             )
-        await self._take(place, found)
-        self._from[place] = tail, begin
+        await self._take(topic_partition, found)
+        self._from[topic_partition] = tail, begin
         return True
 
-    async def _take(self, place: Place, records: Sequence[ConsumerRecord]) -> None:
-        topic = place[0].removeprefix(self._prefix)
+    async def _take(self, topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        topic = topic_partition[0].removeprefix(self._prefix)
         for index, record in enumerate(records):
             if index % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)

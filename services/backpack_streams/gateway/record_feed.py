@@ -13,7 +13,7 @@ from backpack_streams.books.newest_records import newest_records
 from backpack_streams.books.record_join import Watermarks
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.bus.topics import topic
 from backpack_streams.errors import BusError, CodecError
@@ -29,6 +29,7 @@ from backpack_streams.gateway.topic_names import (
     TICKER_TOPIC,
     TRADE_TOPIC,
 )
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["RecordFeed"]
 
@@ -94,11 +95,11 @@ class RecordFeed:
         self._plant = plant
         self._tails = tails
         self._watermarks = Watermarks((prefix + WATERMARK_TOPIC, 0), codec)
-        self._next: dict[Place, int] = {}
+        self._next: dict[TopicPartition, int] = {}
         """By partition, the offset after the last record that was processed."""
-        self._behind: dict[Place, int] = {}
+        self._behind: dict[TopicPartition, int] = {}
         self._missing: set[str] = set()
-        self.tails: dict[Place, int] = {}
+        self.tails: dict[TopicPartition, int] = {}
         """By partition, the offset from which its records were read."""
         self.undecodable_records = 0
         self.records = 0
@@ -131,8 +132,8 @@ class RecordFeed:
             return coverage.stream_complete_through(self._position, stream)
         return coverage.complete_through(self._position)
 
-    def _position(self, place: Place) -> int:
-        return self._next.get(place, 0)
+    def _position(self, topic_partition: TopicPartition) -> int:
+        return self._next.get(topic_partition, 0)
 
     async def run(self) -> None:
         """Read until cancelled. Failures are logged, reported to the read model and retried."""
@@ -152,61 +153,67 @@ class RecordFeed:
 
     # Start ----------------------------------------------------------------------------------------------------
 
-    async def _join(self, reader: Reader) -> dict[Place, int]:
+    async def _join(self, reader: Reader) -> dict[TopicPartition, int]:
         """Fill the read model from what Kafka holds. Returns the offset from which to follow each partition."""
         names = (MARKET_TOPIC, *NEWEST_TOPICS, *self._tails, WATERMARK_TOPIC)
-        found = await reader.existing_places(self._prefix + name for name in names)
-        places = {name.removeprefix(self._prefix): each for name, each in found.items()}
-        self._missing = set(names) - places.keys()
-        everywhere = [place for each in places.values() for place in each]
+        found = await reader.existing_topic_partitions(self._prefix + name for name in names)
+        topic_partitions = {name.removeprefix(self._prefix): each for name, each in found.items()}
+        self._missing = set(names) - topic_partitions.keys()
+        everywhere = [topic_partition for each in topic_partitions.values() for topic_partition in each]
         ends, begins = await reader.ends(everywhere), await reader.beginnings(everywhere)
         self._watermarks = Watermarks((self._prefix + WATERMARK_TOPIC, 0), self._codec)
-        watermarks = places.pop(WATERMARK_TOPIC, [])  # this topic may exist before any topic that it is about
-        for place in watermarks:
-            await self._read_watermarks(reader, place, begins[place], ends[place])
-        for name, wanted in places.items():
-            topic_ends = {place: ends[place] for place in wanted}
+        watermarks = topic_partitions.pop(WATERMARK_TOPIC, [])  # this topic may exist before any topic that it is about
+        for topic_partition in watermarks:
+            await self._read_watermarks(reader, topic_partition, begins[topic_partition], ends[topic_partition])
+        for name, wanted in topic_partitions.items():
+            topic_ends = {each: ends[each] for each in wanted}
             self._watermarks.add(topic(name), self._prefix + name, topic_ends, len(wanted), None)
-        offsets = {place: ends[place] for place in watermarks} | await self._watermarks.join(reader)
-        if MARKET_TOPIC in places:
-            await self._read_markets(reader, {place: begins[place] for place in places[MARKET_TOPIC]}, ends)
+        offsets = {each: ends[each] for each in watermarks} | await self._watermarks.join(reader)
+        if MARKET_TOPIC in topic_partitions:
+            await self._read_markets(reader, {each: begins[each] for each in topic_partitions[MARKET_TOPIC]}, ends)
         for name in NEWEST_TOPICS:
-            if name in places:
-                await self._read_newest(reader, {place: begins[place] for place in places[name]}, ends)
-        for name, wanted in places.items():
-            for place in wanted:
-                offsets[place] = self._start(name, place, begins[place], ends[place])
+            if name in topic_partitions:
+                await self._read_newest(reader, {each: begins[each] for each in topic_partitions[name]}, ends)
+        for name, wanted in topic_partitions.items():
+            for topic_partition in wanted:
+                offsets[topic_partition] = self._start(
+                    name, topic_partition, begins[topic_partition], ends[topic_partition]
+                )
         self._next = dict(offsets)
-        self._behind = {place: ends[place] for place in everywhere if offsets[place] < ends[place]}
+        self._behind = {each: ends[each] for each in everywhere if offsets[each] < ends[each]}
         self._has_joined = True
         return offsets
 
-    def _start(self, name: str, place: Place, begin: int, end: int) -> int:
+    def _start(self, name: str, topic_partition: TopicPartition, begin: int, end: int) -> int:
         """Return the offset from which to follow a partition: where the last connection ended, or as far before the end as is kept."""
         tail = self._tails.get(name)
         if tail is None:
             return end
-        first, reached = max(begin, end - tail), self._next.get(place, -1)
+        first, reached = max(begin, end - tail), self._next.get(topic_partition, -1)
         if first <= reached <= end:
             return reached
-        self.tails[place] = first
+        self.tails[topic_partition] = first
         return first
 
-    async def _read_watermarks(self, reader: Reader, place: Place, begin: int, end: int) -> None:
+    async def _read_watermarks(self, reader: Reader, topic_partition: TopicPartition, begin: int, end: int) -> None:
         """Read the newest watermarks. They tell of producers that have stopped, and of coverage, which is only written when it changes."""
 
-        def take(_: Place, records: Sequence[ConsumerRecord]) -> None:
+        def take(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             for record in records:
                 value = self._decoded(record)
                 if value is not None:
                     self._plant.take_watermark(value)
 
-        await read_to_end(reader, {place: max(begin, end - _WATERMARKS_LOOKED_BACK)}, {place: end}, take)
+        await read_to_end(
+            reader, {topic_partition: max(begin, end - _WATERMARKS_LOOKED_BACK)}, {topic_partition: end}, take
+        )
 
-    async def _read_markets(self, reader: Reader, begins: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+    async def _read_markets(
+        self, reader: Reader, begins: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> None:
         rows: dict[str, Any] = {}
 
-        def take(_: Place, records: Sequence[ConsumerRecord]) -> None:
+        def take(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             for record in records:
                 symbol = (record.key or b"").decode()
                 value = self._decoded(record)
@@ -215,7 +222,9 @@ class RecordFeed:
         await read_to_end(reader, begins, ends, take)
         self._data.set_markets(rows)
 
-    async def _read_newest(self, reader: Reader, begins: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+    async def _read_newest(
+        self, reader: Reader, begins: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> None:
         found = await newest_records(
             reader,
             begins,
@@ -229,7 +238,7 @@ class RecordFeed:
 
     # Reading --------------------------------------------------------------------------------------------------
 
-    async def _follow(self, reader: Reader, offsets: Mapping[Place, int]) -> None:
+    async def _follow(self, reader: Reader, offsets: Mapping[TopicPartition, int]) -> None:
         reader.follow(offsets)
         look_at = time.monotonic() + _LOOK_SECONDS
         while True:
@@ -240,11 +249,11 @@ class RecordFeed:
                 self.records += len(batch)
                 self._plant.take_stamp(partition.topic.removeprefix(self._prefix), batch[-1].timestamp)
                 self._next[partition.topic, partition.partition] = batch[-1].offset + 1
-            for place in [place for place, end in self._behind.items() if (reader.reached(place) or 0) >= end]:
-                del self._behind[place]
+            for topic_partition in [each for each, end in self._behind.items() if (reader.reached(each) or 0) >= end]:
+                del self._behind[topic_partition]
             if self._missing and time.monotonic() >= look_at:
                 look_at = time.monotonic() + _LOOK_SECONDS
-                if await reader.existing_places(self._prefix + name for name in self._missing):
+                if await reader.existing_topic_partitions(self._prefix + name for name in self._missing):
                     return
             await asyncio.sleep(0)
 

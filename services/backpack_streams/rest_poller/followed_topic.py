@@ -6,11 +6,12 @@ from typing import Any, NoReturn
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topics import topic
 from backpack_streams.errors import CodecError
 from backpack_streams.publishing.publishing import Publishing
 from backpack_streams.rest_poller.recall import read_records
+from backpack_streams.topic_partition import TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class FollowedTopic:
         self._publishing = publishing
         self._topic = publishing.prefix + topic_name
         self._record = topic(topic_name).record
-        self.offsets: dict[Place, int] = {}
+        self.offsets: dict[TopicPartition, int] = {}
 
     async def recall(self, reader: Reader, most: int, take: Take) -> None:
         """Pass the newest records of each partition to `take`. `follow` continues behind them.
@@ -50,9 +51,9 @@ class FollowedTopic:
         Raises:
             BusError: Kafka is unreachable, or not all could be read; `offsets` stays as it is.
         """
-        places = await reader.places(self._topic)
-        ends, beginnings = await reader.ends(places), await reader.beginnings(places)
-        starts = {place: max(beginnings[place], ends[place] - most) for place in places}
+        topic_partitions = await reader.topic_partitions(self._topic)
+        ends, beginnings = await reader.ends(topic_partitions), await reader.beginnings(topic_partitions)
+        starts = {each: max(beginnings[each], ends[each] - most) for each in topic_partitions}
         await read_records(reader, starts, ends, lambda record: self._pass(record, take))
         self.offsets = ends
 
@@ -71,14 +72,18 @@ class FollowedTopic:
             while True:
                 records = await reader.poll(_POLL_MILLIS)
                 on_poll()
-                for place, batch in records.items():
+                for topic_partition, batch in records.items():
                     for record in batch:
                         try:
                             self._pass(record, take)
                         except CodecError as error:
-                            where = {"topic": place.topic, "partition": place.partition, "offset": record.offset}
+                            where = {
+                                "topic": topic_partition.topic,
+                                "partition": topic_partition.partition,
+                                "offset": record.offset,
+                            }
                             logger.warning("a record cannot be read", extra=where | {"error": str(error)})
-                        self.offsets[place.topic, place.partition] = record.offset + 1
+                        self.offsets[topic_partition.topic, topic_partition.partition] = record.offset + 1
 
     def _pass(self, record: ConsumerRecord, take: Take) -> None:
         if record.value is None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
 from backpack_streams.publishing.publishing import Publishing
+from backpack_streams.topic_partition import TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ async def recall_references(publishing: Publishing, learn: Mapping[str, Learn]) 
     """
     async with Reader(publishing.connection, publishing.codec) as reader:
         for topic_name, learn_of_topic in learn.items():
-            places = await reader.places(publishing.prefix + topic_name)
-            beginnings, ends = await reader.beginnings(places), await reader.ends(places)
+            topic_partitions = await reader.topic_partitions(publishing.prefix + topic_name)
+            beginnings, ends = await reader.beginnings(topic_partitions), await reader.ends(topic_partitions)
             await read_records(reader, beginnings, ends, _learner(publishing, learn_of_topic))
 
 
@@ -65,13 +66,15 @@ async def recall_history(
         return series
 
     async with Reader(publishing.connection, publishing.codec) as reader:
-        places = await reader.places(publishing.prefix + topic_name)
-        beginnings, ends = await reader.beginnings(places), await reader.ends(places)
+        topic_partitions = await reader.topic_partitions(publishing.prefix + topic_name)
+        beginnings, ends = await reader.beginnings(topic_partitions), await reader.ends(topic_partitions)
         read = 0
         while (
-            read < records_at_most and (missing is None or missing) and any(ends[at] > beginnings[at] for at in places)
+            read < records_at_most
+            and (missing is None or missing)
+            and any(ends[at] > beginnings[at] for at in topic_partitions)
         ):
-            starts = {place: max(beginnings[place], ends[place] - records_at_once) for place in places}
+            starts = {each: max(beginnings[each], ends[each] - records_at_once) for each in topic_partitions}
             await read_records(reader, starts, ends, _learner(publishing, take))
             ends = starts
             read += records_at_once
@@ -88,8 +91,8 @@ def _learner(publishing: Publishing, learn: Learn) -> Callable[[ConsumerRecord],
 
 async def read_records(
     reader: Reader,
-    starts: Mapping[Place, int],
-    ends: Mapping[Place, int],
+    starts: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
     take: Callable[[ConsumerRecord], None],
 ) -> None:
     """Pass every record from `starts` to before `ends` to `take`. Undecodable records are logged and skipped.
@@ -104,12 +107,12 @@ async def read_records(
         BusError: Kafka is unreachable, or the partitions could not be read completely.
     """
 
-    def take_all(place: Place, records: Sequence[ConsumerRecord]) -> None:
+    def take_all(topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
             try:
                 take(record)
             except CodecError as error:
-                where = {"topic": place[0], "partition": place[1], "offset": record.offset}
+                where = {"topic": topic_partition[0], "partition": topic_partition[1], "offset": record.offset}
                 logger.warning("a record cannot be read", extra=where | {"error": str(error)})
 
     await read_to_end(reader, starts, ends, take_all)

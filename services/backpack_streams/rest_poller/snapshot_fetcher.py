@@ -12,7 +12,7 @@ from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.publisher import Handover
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.errors import BackpackStreamsError, BusError, CodecError
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient
@@ -27,6 +27,7 @@ from backpack_streams.rest_poller.new_coverage import NewCoverage
 from backpack_streams.rest_poller.records import SEED, is_crossed, snapshot_record
 from backpack_streams.rest_poller.settings import RestPollerSettings
 from backpack_streams.rest_poller.snapshot_plan import SnapshotPlan, SnapshotRequest
+from backpack_streams.topic_partition import TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class SnapshotFetcher:
         async with Reader(self._publishing.connection, self._publishing.codec) as offsets:
             if not self._gaps.offsets:
                 await self._recall(offsets)
-            await offsets.places(self._publishing.prefix + DEPTH_TOPIC)  # raises if the topic is missing
+            await offsets.topic_partitions(self._publishing.prefix + DEPTH_TOPIC)  # raises if the topic is missing
             async with AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._gaps.follow(self._take_gap, self._backoff.reset))
                 tasks.create_task(self._audits.follow(self._take_audit))
@@ -153,7 +154,7 @@ class SnapshotFetcher:
         for symbol, (_, last_update_id) in newest.items():
             self._plan.recall_published(symbol, last_update_id)
         await self._audits.recall(reader, 0, self._take_audit)
-        self._watermarks_began = sum((await reader.ends(await self._watermark_places(reader))).values())
+        self._watermarks_began = sum((await reader.ends(await self._watermark_partitions(reader))).values())
         await self._gaps.recall(reader, GAPS_RECALLED, self._recall_gap)
 
     def _recall_gap(self, row: Mapping[str, Any], _: int) -> None:
@@ -169,12 +170,12 @@ class SnapshotFetcher:
         proof, because every book is fetched at startup.
         """
         async with Reader(self._publishing.connection) as reader:
-            while not (places := await self._watermark_places(reader)):  # noqa: ASYNC110  # Kafka has no event for the creation of a topic
+            while not (topic_partitions := await self._watermark_partitions(reader)):  # noqa: ASYNC110  # Kafka has no event for the creation of a topic
                 await asyncio.sleep(_LOOK_SECONDS)
             if not self._watermarks.offsets:
                 recalled = self._watermarks_began - WATERMARKS_RECALLED
-                beginnings = await reader.beginnings(places)
-                self._watermarks.offsets = {place: max(beginnings[place], recalled) for place in places}
+                beginnings = await reader.beginnings(topic_partitions)
+                self._watermarks.offsets = {each: max(beginnings[each], recalled) for each in topic_partitions}
         await self._watermarks.follow(self._take_watermark)
 
     def _take_watermark(self, row: Mapping[str, Any], offset: int) -> None:
@@ -234,13 +235,13 @@ class SnapshotFetcher:
         except TimeoutError:
             return
 
-    async def _watermark_places(self, offsets: Reader) -> list[Place]:
+    async def _watermark_partitions(self, offsets: Reader) -> list[TopicPartition]:
         """Return the partition of the watermark topic; empty while the topic does not exist."""
         topic = self._publishing.prefix + WATERMARK_TOPIC
         if not self._has_watermarks:
             self._has_watermarks = await offsets.has(topic)
             if self._has_watermarks:
-                await offsets.places(topic)  # needed to look up its offsets
+                await offsets.topic_partitions(topic)  # needed to look up its offsets
         return [(topic, 0)] if self._has_watermarks else []
 
     async def _fetch(
@@ -258,17 +259,19 @@ class SnapshotFetcher:
         key = request.symbol.encode()
         topic = self._publishing.prefix + DEPTH_TOPIC
         # Looked up each time: partitions may be added, and a topic may be recreated with fewer.
-        place = (topic, partition_of(key, len(await offsets.places(topic))))
-        watermarks = await self._watermark_places(offsets)
-        ends = await offsets.ends([place, *watermarks])
-        end_before = ends[place]
+        topic_partition = (topic, partition_of(key, len(await offsets.topic_partitions(topic))))
+        watermarks = await self._watermark_partitions(offsets)
+        ends = await offsets.ends([topic_partition, *watermarks])
+        end_before = ends[topic_partition]
         watermark_offset = ends[watermarks[0]] if watermarks else None
         answer = await self._rest.depth(
             request.symbol, DEPTH_LIMIT, priority=Priority.GAP_SNAPSHOT if request.urgent else Priority.SNAPSHOT
         )
         snapshot, now = answer.body, time.monotonic()
         try:
-            row = snapshot_record(snapshot, answer.received_time_us, DEPTH_LIMIT, *place, end_before, watermark_offset)
+            row = snapshot_record(
+                snapshot, answer.received_time_us, DEPTH_LIMIT, *topic_partition, end_before, watermark_offset
+            )
             is_wrong = is_crossed(snapshot)
         except CodecError as error:
             raise _UnfitError(answer, str(error)) from error
@@ -281,8 +284,8 @@ class SnapshotFetcher:
             self._refuse(request, _BEHIND, f"snapshot {snapshot.last_update_id} is older than update {known}")
             return None
         earliest_us = max(snapshot.timestamp_us - MARGIN_MICROS, self._plan.not_before_us(request.symbol))
-        found = await offsets_at(searching, {place: earliest_us // 1000}, {place: end_before})
-        row["delta_offset"] = found[place]
+        found = await offsets_at(searching, {topic_partition: earliest_us // 1000}, {topic_partition: end_before})
+        row["delta_offset"] = found[topic_partition]
         try:
             value = self._encode(row)
         except CodecError as error:

@@ -22,13 +22,12 @@ from typing import Any, Final, NamedTuple
 
 from backpack_streams.sequencing.knowledge import Knowledge
 from backpack_streams.sequencing.watermarks import Instance, Instances
+from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["OLDEST_ANSWER_SECONDS", "CoverageView", "Mark", "Run", "RunKey", "watermarks_to_outlast_an_answer"]
 
-Place = tuple[str, int]
-"""A topic and a partition."""
 
-PlaceOf = Callable[[str, int | None], Place | None]
+TopicPartitionOf = Callable[[str, int | None], TopicPartition | None]
 """The partition of a stream's records, given the number of partitions that its producer knows, or None if unknown. None for a stream
 without interest. A producer that started before partitions were added continues with the old number.
 """
@@ -58,7 +57,7 @@ class Mark(NamedTuple):
     offset: int
     complete_through: int
     fresh_at: float
-    offsets: Mapping[Place, int]
+    offsets: Mapping[TopicPartition, int]
 
 
 class Run:
@@ -71,16 +70,18 @@ class Run:
         "next_offset",
         "offset",
         "outlasted_at",
-        "place",
         "producer",
         "stream",
         "through",
+        "topic_partition",
     )
 
-    def __init__(self, key: RunKey, stream: str, place: Place, producer: "_Producer", next_offset: int) -> None:
+    def __init__(
+        self, key: RunKey, stream: str, topic_partition: TopicPartition, producer: "_Producer", next_offset: int
+    ) -> None:
         self.key = key
         self.stream = stream
-        self.place = place
+        self.topic_partition = topic_partition
         """The partition of the stream's records."""
         self.producer = producer
         self.offset = producer.offset
@@ -91,10 +92,10 @@ class Run:
         self.outlasted_at: int | None = None
         """Offset of the first watermark from which on no answer of the exchange can be older than the run; None before that."""
         self.next_offset = next_offset
-        """The offset in `place` from which on this instance's records were sent after `through`."""
+        """The offset in `topic_partition` from which on this instance's records were sent after `through`."""
         self.holds: dict[RunKey, int] = {key: 0}
-        """The runs that this one continues without a break, itself included, each with an offset. Once `place` was read up to it, a proof
-        in that run holds in this one."""
+        """The runs that this one continues without a break, itself included, each with an offset. Once `topic_partition` was read
+        up to it, a proof in that run holds in this one."""
 
     @property
     def service(self) -> str:
@@ -134,27 +135,29 @@ class CoverageView:
     Times are the reader's monotonic seconds, and µs of a wall clock. The caller keeps `positions` and `ends` up to date.
     """
 
-    def __init__(self, watermarks: Place, topic: str, place_of: PlaceOf, believed_seconds: float) -> None:
+    def __init__(
+        self, watermarks: TopicPartition, topic: str, topic_partition_of: TopicPartitionOf, believed_seconds: float
+    ) -> None:
         """Prepare.
 
         Args:
             watermarks: the partition of the watermarks.
             topic: the full name of the topic with the streams' records.
-            place_of: see `PlaceOf`.
+            topic_partition_of: see `TopicPartitionOf`.
             believed_seconds: a watermark older than the reader is believed at once if the wall clock differs from its time by at most this,
                 any other only once a younger one has advanced.
         """
-        self.positions: dict[Place, int] = {}
+        self.positions: dict[TopicPartition, int] = {}
         """By partition, the offset of the next record."""
-        self.ends: dict[Place, int] = {}
+        self.ends: dict[TopicPartition, int] = {}
         """By partition, its end when the reader started."""
         self.records = 0
         """Watermarks taken."""
         self.next_offset = 0
         """The offset of the next watermark."""
-        self._place = watermarks
+        self._topic_partition = watermarks
         self._topic = topic
-        self._place_of = place_of
+        self._topic_partition_of = topic_partition_of
         self._believed = believed_seconds
         self._instances = Instances()
         self._producers: dict[str, _Producer] = {}
@@ -183,12 +186,12 @@ class CoverageView:
             producer = self._producers[said.instance] = _Producer(said)
         producer.offset, producer.heard_at = offset, now
         if said.complete_through != producer.knowledge.through:
-            offsets = {place: end for place, end in said.offsets.items() if place[0] == self._topic}
+            offsets = {each: end for each, end in said.offsets.items() if each[0] == self._topic}
             fresh_at = self._fresh_at(said, heard, now, wall_us)
             producer.marks.append(Mark(offset, said.complete_through, fresh_at, offsets))
         self._state_runs(producer)
         producer.young = [run for run in producer.young if not run.goes_on()]
-        producer.knowledge.learn(said, self._place)
+        producer.knowledge.learn(said, self._topic_partition)
         self._hand_over(producer)
         if said.is_final:
             producer.runs.clear()
@@ -220,11 +223,15 @@ class CoverageView:
             if not interval.is_open or interval.since is None:
                 continue
             known, key = runs.get(stream), RunKey(said.instance, interval.since)
-            place = self._place_of(stream, said.partitions.get(self._topic))
-            if place is not None and (known is None or known.key != key or known.place != place):
+            topic_partition = self._topic_partition_of(stream, said.partitions.get(self._topic))
+            if topic_partition is not None and (
+                known is None or known.key != key or known.topic_partition != topic_partition
+            ):
                 # If it has written nothing there, its records lie after what is there.
-                bound = max(self.positions.get(place, 0), self.ends.get(place, 0))
-                run = runs[stream] = Run(key, stream, place, producer, said.offsets.get(place, bound))
+                bound = max(self.positions.get(topic_partition, 0), self.ends.get(topic_partition, 0))
+                run = runs[stream] = Run(
+                    key, stream, topic_partition, producer, said.offsets.get(topic_partition, bound)
+                )
                 producer.young.append(run)
 
     def _hand_over(self, producer: _Producer) -> None:
@@ -240,7 +247,7 @@ class CoverageView:
                     or run.holds.keys() <= successor.holds.keys()
                 ):
                     continue
-                written = producer.said.offsets.get(run.place, 0)
+                written = producer.said.offsets.get(run.topic_partition, 0)
                 for key, needed in run.holds.items():
                     successor.holds.setdefault(key, max(needed, written))
 
@@ -264,20 +271,20 @@ class CoverageView:
 
     def newest_mark(self, run: Run) -> Mark | None:
         """The newest watermark of the run that the reader has reached: everything that it names in the stream's partition was read."""
-        place = run.place
-        position = self.positions.get(place, 0)
-        if position < self.ends.get(place, 0):
+        topic_partition = run.topic_partition
+        position = self.positions.get(topic_partition, 0)
+        if position < self.ends.get(topic_partition, 0):
             return None
         for mark in reversed(run.producer.marks):
             if mark.offset < run.offset:
                 return None
-            if mark.offsets.get(place, 0) <= position:
+            if mark.offsets.get(topic_partition, 0) <= position:
                 return mark
         return None
 
     def holds(self, run: Run, proven: frozenset[RunKey]) -> bool:
         """Whether a proof in any of these runs holds in this one as well."""
-        position = self.positions.get(run.place, 0)
+        position = self.positions.get(run.topic_partition, 0)
         return any(key in proven and needed <= position for key, needed in run.holds.items())
 
     def runs_at(self, stream: str, watermarks_end: int) -> frozenset[RunKey]:
@@ -308,7 +315,7 @@ class CoverageView:
             elif (
                 marks and marks[-1].offset >= run.offset
             ):  # that one's clock may have been set back since the run began
-                written = marks[-1].offsets.get(run.place)
+                written = marks[-1].offsets.get(run.topic_partition)
                 if written is not None and offset >= written and received_us >= marks[-1].complete_through:
                     yield run.key
 

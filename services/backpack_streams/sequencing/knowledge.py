@@ -32,8 +32,8 @@ class Knowledge:
         self.knows = 0
         self.through: int | None = None
 
-    def learn(self, said: Instance, own_place: tuple[str, int]) -> None:
-        """Take its newest record; `own_place` is the topic and partition of the record itself."""
+    def learn(self, said: Instance, own_partition: tuple[str, int]) -> None:
+        """Take its newest record; `own_partition` is the topic and partition of the record itself."""
         through, published = said.complete_through, said.published_time
         regular = max(said.interval_ms, 1) * 1000 + _JITTER_MICROS
         jumps = published - self._published, through - (self.through or 0)
@@ -42,7 +42,7 @@ class Knowledge:
             evidence.clear()  # a clock may have been set: times from before and after are not comparable
         while evidence and evidence[0][0] <= through:
             self.knows = max(self.knows, evidence.popleft()[1])
-        acknowledged = said.offsets.get(own_place)
+        acknowledged = said.offsets.get(own_partition)
         if acknowledged is not None:
             evidence.append((published, acknowledged))
         self.through, self._published = through, published

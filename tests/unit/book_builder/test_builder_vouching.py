@@ -54,7 +54,7 @@ class Plant:
         self.audits = BookAudits(DepthReader(CODEC), clock=self.clock)
         rules = CheckpointRules(updates=10, seconds=5.0, reach=100)
         self.keeper = BookKeeper(CODEC, "b.", rules, 2, 0.1, self.audits)
-        self.vouching = Vouching(CODEC, "b.", DEPTH, self.keeper.place_of, clock=self.clock)
+        self.vouching = Vouching(CODEC, "b.", DEPTH, self.keeper.topic_partition_of, clock=self.clock)
         self.keeper.intake.vouching = self.vouching
         self.keeper.intake.depth_partitions = 1
         self.vouching.join(0, self.clock())

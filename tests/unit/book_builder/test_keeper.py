@@ -25,7 +25,7 @@ ONE = 10**18
 SYMBOL, OTHER = "BTC_USDC_PERP", "SOL_USDC"
 KEY = SYMBOL.encode()
 HOME = partition_of(KEY, PARTITIONS)
-PLACE = ("backpack.market.depth", HOME)
+TOPIC_PARTITION = ("backpack.market.depth", HOME)
 RULES = CheckpointRules(updates=10, seconds=5.0, reach=100)
 Levels = Sequence[tuple[int, int]]
 
@@ -70,7 +70,7 @@ def snapshot(last: int, offset: int = 0, origin: str = "SEED", **fields: Any) ->
         "asks": levels([(101, 1), (102, 2)]),
         "bids_complete": True,
         "asks_complete": True,
-        "delta_topic": PLACE[0],
+        "delta_topic": TOPIC_PARTITION[0],
         "delta_partition": HOME,
         "delta_offset": offset,
     } | fields
@@ -101,10 +101,10 @@ def new_keeper(start: int = 0, end: int = 0, gaps: tuple[int, int] = (0, 0)) -> 
 
 def take(keeper: BookKeeper, now: float, *records: Record) -> None:
     """What one answer of Kafka brings."""
-    by_place: dict[TopicPartition, list[Any]] = {}
+    by_topic_partition: dict[TopicPartition, list[Any]] = {}
     for each in records:
-        by_place.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
-    keeper.take(by_place, now)
+        by_topic_partition.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
+    keeper.take(by_topic_partition, now)
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def test_offsets_that_vanish_take_every_book_of_their_partition_out_of_live(is_f
     if is_followed:
         take(keeper, 2.0, update(30_000, 12, 12, key=other.encode()))
     else:  # no record tells: the reader stands behind the last one that there was
-        keeper.set_positions({PLACE: 30_000}, 2.0)
+        keeper.set_positions({TOPIC_PARTITION: 30_000}, 2.0)
     assert {symbol: book.status for symbol, book in keeper.intake.books.items()} == {
         SYMBOL: Status.STALE,
         other: Status.STALE,
@@ -328,10 +328,10 @@ def test_offsets_that_vanish_take_every_book_of_their_partition_out_of_live(is_f
 def test_a_partition_whose_rest_vanished_before_it_was_read_has_caught_up() -> None:
     keeper = new_keeper(start=10, end=20)
     keeper.begin([snapshot(100, offset=10)], 0.0)
-    keeper.set_positions({PLACE: None}, 0.0)
+    keeper.set_positions({TOPIC_PARTITION: None}, 0.0)
     take(keeper, 0.0)
     assert not keeper.is_caught_up
-    keeper.set_positions({PLACE: 20}, 1.0)
+    keeper.set_positions({TOPIC_PARTITION: 20}, 1.0)
     take(keeper, 1.0)
     assert keeper.is_caught_up
     assert keeper.intake.books[SYMBOL].status is Status.STALE
@@ -401,7 +401,7 @@ def test_partitions_can_be_closed_whatever_was_read_of_them(keeper: BookKeeper) 
     take(keeper, 2.0, snapshot(200, delta_partition=0))
     take(keeper, 2.0, update(0, 201, 201)._replace(partition=0))
     [(kept, offset)] = keeper.checkpoints(1_000.0)
-    assert (kept.place, offset) == ((PLACE[0], 0), 1)
+    assert (kept.topic_partition, offset) == ((TOPIC_PARTITION[0], 0), 1)
 
 
 def test_a_gap_that_is_read_again_for_a_new_partition_is_no_news_to_the_others(keeper: BookKeeper) -> None:
@@ -580,7 +580,7 @@ def test_a_checkpoint_holds_what_lies_before_its_offset_as_far_as_the_book_knows
         return
     [(last_id, offset)] = due(keeper, 1_000.0)
     assert (last_id, offset) == (100 + until, until)
-    row = checkpoint_record(kept, PLACE, offset, 0)
+    row = checkpoint_record(kept, TOPIC_PARTITION, offset, 0)
     CODEC.encoder("BookSnapshot", "t")(row)
     bids, asks = ({p: q for p, q in side.items() if q} for side in sides)
     if not is_whole:
@@ -608,8 +608,8 @@ def test_the_snapshots_of_a_partitions_markets_are_where_they_are_looked_for(
     updates: int, snapshots: int, number: int
 ) -> None:
     number %= updates
-    places = [("snapshots", each) for each in range(snapshots)]
-    looked_for = {place[1] for place in _beside(places, frozenset({number}), updates)}
+    topic_partitions = [("snapshots", each) for each in range(snapshots)]
+    looked_for = {each[1] for each in _beside(topic_partitions, frozenset({number}), updates)}
     holding = {partition_of(key, snapshots) for key in _keys() if partition_of(key, updates) == number}
     assert holding == looked_for
 

@@ -20,8 +20,10 @@ DEPTH, SNAPSHOT, MARKET = ("b.market.depth", 0), ("b.market.book_snapshot", 0), 
 SECOND = 1_000_000
 
 
-def record(place: tuple[str, int], offset: int, key: bytes | None, value: bytes | None, time_us: int = SECOND) -> Any:
-    return ConsumerRecord(*place, offset, time_us // 1000, 0, key, value, None, 0, 0, ())
+def record(
+    topic_partition: tuple[str, int], offset: int, key: bytes | None, value: bytes | None, time_us: int = SECOND
+) -> Any:
+    return ConsumerRecord(*topic_partition, offset, time_us // 1000, 0, key, value, None, 0, 0, ())
 
 
 def encoded(name: str, row: dict[str, Any]) -> bytes:
@@ -64,10 +66,10 @@ def intake(*symbols: str, begins: int = 0) -> Intake:
 
 
 def take(into: Intake, *records: Any, now: float = 0.0) -> list[Outcome]:
-    by_place: dict[TopicPartition, list[Any]] = {}
+    by_topic_partition: dict[TopicPartition, list[Any]] = {}
     for each in records:
-        by_place.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
-    return [told.outcome for told in into.take(by_place, now)]
+        by_topic_partition.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
+    return [told.outcome for told in into.take(by_topic_partition, now)]
 
 
 def test_what_lies_before_the_place_that_a_snapshot_names_does_not_follow_on_it() -> None:

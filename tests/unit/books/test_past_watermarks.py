@@ -8,7 +8,7 @@ from backpack_streams.books.past_watermarks import PastWatermarks
 from past_plant import DEPTH, START_US, WATERMARK, encoded
 from vouched_plant import CODEC, SECOND
 
-PLACE = (DEPTH, 0)
+TOPIC_PARTITION = (DEPTH, 0)
 
 
 def watermark(offset: int, seconds: float, written: int, instance: str = "a", ahead: float = 0.0) -> Any:
@@ -31,7 +31,7 @@ def watermark(offset: int, seconds: float, written: int, instance: str = "a", ah
 
 def fed(*records: Any, position: int = 0, asked: tuple[tuple[int, int], ...] = ()) -> PastWatermarks:
     watermarks = PastWatermarks(CODEC, (WATERMARK, 0), DEPTH, asked)
-    watermarks.positions[PLACE] = position
+    watermarks.positions[TOPIC_PARTITION] = position
     watermarks.feed(records)
     return watermarks
 
@@ -43,7 +43,7 @@ def due(watermarks: PastWatermarks, seconds: float) -> list[tuple[int, float]]:
 
 def observe(watermarks: PastWatermarks, offset: int, seconds: float, ahead: float) -> None:
     engine_us = START_US + int(seconds * SECOND)
-    watermarks.observe(PLACE, offset, engine_us, engine_us + int(ahead * SECOND))
+    watermarks.observe(TOPIC_PARTITION, offset, engine_us, engine_us + int(ahead * SECOND))
 
 
 def test_each_at_its_time() -> None:
@@ -62,7 +62,7 @@ def test_none_is_from_before_the_updates_that_it_names() -> None:
     assert due(watermarks, 9) == []
     assert watermarks.is_through(START_US + 9 * SECOND), "it is from later"
     observe(watermarks, 4, 9.9, ahead=-3600)
-    watermarks.positions[PLACE] = 5
+    watermarks.positions[TOPIC_PARTITION] = 5
     assert due(watermarks, 9.9) == []
     assert due(watermarks, 10) == [(0, 10)]
 

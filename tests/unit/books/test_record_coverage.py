@@ -157,7 +157,7 @@ async def test_a_poll_that_nobody_has_taken_counts_as_not_read() -> None:
         await asyncio.gather(asking, return_exceptions=True)
         assert stream._reading._polling is not None
         await asyncio.wait({stream._reading._polling})
-        assert sum(reader.positions[place] for place in reader.positions if place[0] == PREFIX + "market.trade") == 1
+        assert sum(reader.positions[each] for each in reader.positions if each[0] == PREFIX + "market.trade") == 1
         topics.watermark(["trade.A"], 2.0, 2)
         assert stream.complete_through("market.trade") == at(1)
         await taken(stream, 1)

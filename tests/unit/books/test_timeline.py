@@ -45,20 +45,20 @@ def test_a_clock_that_goes_back_does_not_turn_the_order_of_a_partition() -> None
 
 @given(st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=4), st.integers(1, 7), st.integers(1, 7))
 def test_whatever_the_pieces_the_order_is_that_of_time(clocks: list[list[int]], piece: int, most: int) -> None:
-    places = [("t", number) for number in range(len(clocks))]
-    timeline: Timeline[tuple[int, int]] = Timeline(places)
+    topic_partitions = [("t", number) for number in range(len(clocks))]
+    timeline: Timeline[tuple[int, int]] = Timeline(topic_partitions)
     left = {
-        place: [(time, (place[1], i)) for i, time in enumerate(clock)]
-        for place, clock in zip(places, clocks, strict=True)
+        each: [(time, (each[1], i)) for i, time in enumerate(clock)]
+        for each, clock in zip(topic_partitions, clocks, strict=True)
     }
     given_items: list[tuple[int, int]] = []
     while not timeline.is_through():
-        for place in timeline.hungry:
-            head, left[place] = left[place][:piece], left[place][piece:]
+        for topic_partition in timeline.hungry:
+            head, left[topic_partition] = left[topic_partition][:piece], left[topic_partition][piece:]
             if head:
-                timeline.feed(place, head)
+                timeline.feed(topic_partition, head)
             else:
-                timeline.rest(place)
+                timeline.rest(topic_partition)
         given_items += timeline.take(None, most)
         if timeline.next_time is None and not timeline.hungry:
             break
@@ -109,7 +109,10 @@ def test_a_few_absurd_records_change_no_other_records_time(steps: list[int], dat
     for step in steps:
         now += step % MINUTE
         times.append(now)
-    place = data.draw(st.integers(1, len(times) - 8))
+    topic_partition = data.draw(st.integers(1, len(times) - 8))
     count = data.draw(st.integers(1, 3))
-    with_absurd = times[:place] + [10_000 * HOUR] * count + times[place:]
-    assert believed_times(0, with_absurd) == times[:place] + [times[place - 1]] * count + times[place:]
+    with_absurd = times[:topic_partition] + [10_000 * HOUR] * count + times[topic_partition:]
+    assert (
+        believed_times(0, with_absurd)
+        == times[:topic_partition] + [times[topic_partition - 1]] * count + times[topic_partition:]
+    )

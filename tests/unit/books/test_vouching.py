@@ -512,4 +512,4 @@ def test_a_producer_that_does_not_know_of_added_partitions_vouches_for_what_it_w
     assert plant.book.status is not Status.LIVE
     vouching = plant.reader.vouching
     assert vouching is not None
-    assert {run.place[1] for run in vouching.coverage.runs("depth.A") if run.key.instance == "b"} == {old}
+    assert {run.topic_partition[1] for run in vouching.coverage.runs("depth.A") if run.key.instance == "b"} == {old}

@@ -9,7 +9,6 @@ import pytest
 from aiokafka import TopicPartition
 
 from backpack_streams.bus import topic_end
-from backpack_streams.bus.reader import Place
 
 Turn = Callable[["ScriptedReader"], None]
 
@@ -21,13 +20,15 @@ class ScriptedReader:
     beginning Kafka has yet to say.
     """
 
-    def __init__(self, logs: Mapping[Place, Iterable[tuple[int, bytes]]], ends: Mapping[Place, int]) -> None:
-        self.logs = {place: list(log) for place, log in logs.items()}
+    def __init__(
+        self, logs: Mapping[TopicPartition, Iterable[tuple[int, bytes]]], ends: Mapping[TopicPartition, int]
+    ) -> None:
+        self.logs = {each: list(log) for each, log in logs.items()}
         self.log_ends = dict(ends)
         self.script: list[Turn] = []
-        self.away: set[Place] = set()
-        self.resetting: set[Place] = set()
-        self.positions: dict[Place, int] = {}
+        self.away: set[TopicPartition] = set()
+        self.resetting: set[TopicPartition] = set()
+        self.positions: dict[TopicPartition, int] = {}
         self.now = 0.0
         self.polls: list[int] = []
 
@@ -39,46 +40,50 @@ class ScriptedReader:
     ) -> None:
         return
 
-    async def places(self, topic: str) -> list[Place]:
-        return sorted(place for place in self.log_ends if place[0] == topic)
+    async def topic_partitions(self, topic: str) -> list[TopicPartition]:
+        return sorted(each for each in self.log_ends if each[0] == topic)
 
-    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-        return {place: self.log_ends[place] for place in places}
+    async def ends(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return {each: self.log_ends[each] for each in topic_partitions}
 
-    async def beginnings(self, places: Iterable[Place]) -> dict[Place, int]:
+    async def beginnings(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return {
-            place: min((offset for offset, _ in self.logs[place]), default=self.log_ends[place]) for place in places
+            each: min((offset for offset, _ in self.logs[each]), default=self.log_ends[each])
+            for each in topic_partitions
         }
 
-    def assign(self, offsets: Mapping[Place, int]) -> None:
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.positions = dict(offsets)
 
     follow = assign
 
-    def reached(self, place: Place) -> int | None:
-        return None if place in self.resetting else self.positions[place]
+    def reached(self, topic_partition: TopicPartition) -> int | None:
+        return None if topic_partition in self.resetting else self.positions[topic_partition]
 
-    async def poll(self, timeout_ms: int, most: int = 10_000, only: Iterable[Place] = ()) -> Mapping[Any, Any]:
+    async def poll(self, timeout_ms: int, most: int = 10_000, only: Iterable[TopicPartition] = ()) -> Mapping[Any, Any]:
         await asyncio.sleep(0)
         self.now += 1
         self.polls.append(most)
         if self.script:
             self.script.pop(0)(self)
         batches = {}
-        for place in set(only or self.positions) - self.away - self.resetting:
-            position = self.positions[place]
-            records = [record(*place, *entry) for entry in self.logs[place] if entry[0] >= position][:most]
+        for topic_partition in set(only or self.positions) - self.away - self.resetting:
+            position = self.positions[topic_partition]
+            records = [record(topic_partition, *entry) for entry in self.logs[topic_partition] if entry[0] >= position][
+                :most
+            ]
             if records:
-                batches[TopicPartition(*place)] = records
-            is_all = not records or records[-1].offset == self.logs[place][-1][0]
-            self.positions[place] = self.log_ends[place] if is_all else records[-1].offset + 1
+                batches[TopicPartition(*topic_partition)] = records
+            is_all = not records or records[-1].offset == self.logs[topic_partition][-1][0]
+            self.positions[topic_partition] = self.log_ends[topic_partition] if is_all else records[-1].offset + 1
             most -= len(records)
             if not most:
                 break
         return batches
 
 
-def record(topic: str, partition: int, offset: int, value: bytes) -> Any:
+def record(topic_partition: TopicPartition, offset: int, value: bytes) -> Any:
+    topic, partition = topic_partition
     return SimpleNamespace(
         topic=topic, partition=partition, offset=offset, key=b"k", value=value, timestamp=1_700_000_000_000
     )

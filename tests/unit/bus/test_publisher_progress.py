@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.bus.progress import Health, Owed, Place, ProgressJudge
+from backpack_streams.bus.progress import Health, Owed, ProgressJudge
+from backpack_streams.topic_partition import TopicPartition
 
 BOUND = 120.0
-DEPTH: Place = ("market.depth", 3)
+DEPTH: TopicPartition = ("market.depth", 3)
 
 
-def looks(judge: ProgressJudge, until: float, found: Mapping[Place, Health] | None, since: float = 0.0) -> str | None:
+def looks(
+    judge: ProgressJudge, until: float, found: Mapping[TopicPartition, Health] | None, since: float = 0.0
+) -> str | None:
     now = since
     verdict = None
     while verdict is None and now < until:

@@ -26,10 +26,10 @@ class Consumer:
     ) -> dict[TopicPartition, list[Any]]:
         return self.answers.pop(0) if self.answers else {}
 
-    def assign(self, places: Iterable[TopicPartition]) -> None:
+    def assign(self, topic_partitions: Iterable[TopicPartition]) -> None:
         return
 
-    def seek(self, place: TopicPartition, offset: int) -> None:
+    def seek(self, topic_partition: TopicPartition, offset: int) -> None:
         return
 
 

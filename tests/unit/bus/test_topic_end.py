@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.bus.connection import KafkaConnection
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import BYTES_A_POLL, EndWatch, PollSize, TopicEndNotReachedError, read_to_end
 from backpack_streams.errors import BusError
+from backpack_streams.topic_partition import TopicPartition
 from unit.bus.scripted_reader import ScriptedReader, keep_time, record
 
 A, B = ("topic", 0), ("topic", 1)
@@ -23,12 +24,12 @@ def log(*offsets: int) -> list[tuple[int, bytes]]:
 
 
 async def read(
-    reader: ScriptedReader, starts: dict[Place, int], ends: dict[Place, int], patience: float = 30
-) -> dict[Place, list[int]]:
-    taken: dict[Place, list[int]] = {}
+    reader: ScriptedReader, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int], patience: float = 30
+) -> dict[TopicPartition, list[int]]:
+    taken: dict[TopicPartition, list[int]] = {}
 
-    def take(place: Place, records: Sequence[Any]) -> None:
-        taken.setdefault(place, []).extend(each.offset for each in records)
+    def take(topic_partition: TopicPartition, records: Sequence[Any]) -> None:
+        taken.setdefault(topic_partition, []).extend(each.offset for each in records)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         keep_time(reader, monkeypatch)
@@ -70,7 +71,7 @@ async def test_without_a_leader_the_caller_is_told_and_not_given_a_part_as_the_w
         TopicEndNotReachedError, match=r"partition 1 of topic topic was read to offset 1 instead of 4"
     ) as told:
         await read(reader, {A: 0, B: 1}, {A: 3, B: 4}, patience=30)
-    assert (told.value.place, told.value.reached, told.value.end) == (B, 1, 4)
+    assert (told.value.topic_partition, told.value.reached, told.value.end) == (B, 1, 4)
     assert isinstance(told.value, BusError)
     assert reader.now == pytest.approx(31, abs=1)
 
@@ -127,7 +128,7 @@ async def test_a_partition_whose_beginning_is_not_known_holds_up_no_other() -> N
     reader.resetting = {A}
     with pytest.raises(TopicEndNotReachedError) as told:
         await read(reader, {A: 0, B: 0}, {A: 3, B: 3})
-    assert told.value.place == A
+    assert told.value.topic_partition == A
     reader.now, reader.script = 0, [lambda _: None] * 10 + [lambda each: each.resetting.clear()]
     assert await read(reader, {A: 0, B: 0}, {A: 3, B: 3}) == {A: [1, 2], B: [1, 2]}
 
@@ -160,11 +161,11 @@ def test_the_size_of_polls_follows_the_size_of_records() -> None:
     first = size.records
     size.saw({})
     assert size.records == first
-    size.saw({A: [record(*A, 0, bytes(1_000_000))]})  # type: ignore[dict-item]  # any key does
+    size.saw({A: [record(A, 0, bytes(1_000_000))]})  # type: ignore[dict-item]  # any key does
     assert size.records == BYTES_A_POLL // 1_000_001
-    size.saw({A: [record(*A, 0, bytes(2 * BYTES_A_POLL))]})  # type: ignore[dict-item]
+    size.saw({A: [record(A, 0, bytes(2 * BYTES_A_POLL))]})  # type: ignore[dict-item]
     assert size.records == 1
-    size.saw({A: [record(*A, 0, b"")]})  # type: ignore[dict-item]
+    size.saw({A: [record(A, 0, b"")]})  # type: ignore[dict-item]
     assert size.records == 10_000
 
 

@@ -8,7 +8,7 @@ from backpack_streams.feed.overlap import Overlap
 from backpack_streams.sequencing.coverage import CoverageView
 
 SECOND = 1_000_000
-PLACE = "b.ops.watermark", 0
+TOPIC_PARTITION = "b.ops.watermark", 0
 DEPTH = "b.market.depth", 0
 STREAM = "depth.X"
 
@@ -28,7 +28,7 @@ class Topic:
             "published_time": round(made * SECOND), "interval_ms": 1000, "is_final": final,
             "offsets": [
                 {"topic": DEPTH[0], "next_offsets": [0]},
-                {"topic": PLACE[0], "next_offsets": [self._next.get(instance, -1)]},
+                {"topic": TOPIC_PARTITION[0], "next_offsets": [self._next.get(instance, -1)]},
             ],
             "coverage_sequence": sequence, "coverage": [{"since": 1 * SECOND, "until": None, "streams": [STREAM]}],
         }  # fmt: skip
@@ -38,7 +38,7 @@ class Topic:
 
     def counts_as_one(self) -> bool:
         """Whether a reader of all that is proven in the old instance's coverage holds in the new one's."""
-        view = CoverageView(PLACE, DEPTH[0], lambda *_: DEPTH, 5.0)
+        view = CoverageView(TOPIC_PARTITION, DEPTH[0], lambda *_: DEPTH, 5.0)
         for offset, row in enumerate(self.records):
             view.take(row, offset, heard=0.0, now=0.0, wall_us=0)
         (run,) = [run for run in view.runs(STREAM) if run.key.instance == "new"]
@@ -50,7 +50,7 @@ def test_the_others_are_to_go_on_until_readers_count_both_as_one() -> None:
     for at in (7.0, 8.0, 9.0):
         topic.write("old", 500 + at, 500 + at - 0.1)
     topic.write("new", 9.5, 9.4)
-    overlap = Overlap(["old"], PLACE, 3, 100.0)
+    overlap = Overlap(["old"], TOPIC_PARTITION, 3, 100.0)
     for at in range(10, 20):
         assert overlap.waits(at + 90.5) is not topic.counts_as_one()
         if topic.counts_as_one():
@@ -67,7 +67,7 @@ def test_one_that_ends_is_not_waited_for(final: bool) -> None:
     topic = Topic()
     topic.write("old", 7.0, 6.9)
     topic.write("new", 9.5, 9.4)
-    overlap = Overlap(["old"], PLACE, 1, 100.0)
+    overlap = Overlap(["old"], TOPIC_PARTITION, 1, 100.0)
     overlap.take(topic.write("old", 8.0, 7.9, final=final), 100.2)
     assert overlap.waits(100.3) is not final
     assert overlap.waits(102.6) is not final
@@ -77,7 +77,7 @@ def test_one_that_ends_is_not_waited_for(final: bool) -> None:
 def test_one_that_never_comes_past_it_does_not_hold_up_for_ever() -> None:
     topic = Topic()
     topic.write("new", 9.5, 9.4)
-    overlap = Overlap(["old"], PLACE, 0, 100.0)
+    overlap = Overlap(["old"], TOPIC_PARTITION, 0, 100.0)
     for at in range(10, 20):
         overlap.take(topic.write("old", at, 5.0), at + 90.0)
         assert overlap.waits(at + 90.0)
@@ -86,4 +86,4 @@ def test_one_that_never_comes_past_it_does_not_hold_up_for_ever() -> None:
 
 
 def test_nobody_waits_where_nobody_hands_over() -> None:
-    assert not Overlap([], PLACE, 0, 100.0).waits(100.0)
+    assert not Overlap([], TOPIC_PARTITION, 0, 100.0).waits(100.0)

@@ -13,13 +13,15 @@ from unit.bus.scripted_reader import ScriptedReader, keep_time
 from unit.feed.recorded_queues import CODEC
 from unit.feed.test_tails import depth_value, row_of
 
-PLACE = ("t", 0)
+TOPIC_PARTITION = ("t", 0)
 CONNECTION = cast(KafkaConnection, None)
 
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> ScriptedReader:
-    reader = ScriptedReader({PLACE: [(offset, depth_value(offset, offset)) for offset in range(8)]}, {PLACE: 8})
+    reader = ScriptedReader(
+        {TOPIC_PARTITION: [(offset, depth_value(offset, offset)) for offset in range(8)]}, {TOPIC_PARTITION: 8}
+    )
     monkeypatch.setattr(tails, "Reader", lambda *_: reader)
     keep_time(reader, monkeypatch)
     return reader
@@ -31,14 +33,14 @@ async def test_a_tail_is_read_and_read_on(reader: ScriptedReader) -> None:
         polls = len(reader.polls)
         await tail.read_on()
         assert len(reader.polls) == polls, "nothing came"
-        reader.logs[PLACE].append((9, depth_value(9, 9)))
-        reader.log_ends[PLACE] = 10
+        reader.logs[TOPIC_PARTITION].append((9, depth_value(9, 9)))
+        reader.log_ends[TOPIC_PARTITION] = 10
         await tail.read_on()
         assert tail.found["t", "X"].last_id == 9
 
 
 async def test_a_tail_that_cannot_be_read_is_no_tail(reader: ScriptedReader) -> None:
-    reader.away = {PLACE}
+    reader.away = {TOPIC_PARTITION}
     with pytest.raises(TopicEndNotReachedError):
         async with TailReader(CONNECTION, CODEC, ["t"]):
             pytest.fail("nothing is known of what was published last")
@@ -46,10 +48,10 @@ async def test_a_tail_that_cannot_be_read_is_no_tail(reader: ScriptedReader) -> 
 
 async def test_only_so_much_of_a_partition_is_read(reader: ScriptedReader) -> None:
     end = RECORDS_A_PARTITION + 5
-    reader.log_ends[PLACE] = end
+    reader.log_ends[TOPIC_PARTITION] = end
     async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
         assert tail.found["t", "X"].last_id == 7
-    reader.log_ends[PLACE] = end + 3
+    reader.log_ends[TOPIC_PARTITION] = end + 3
     async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
         assert tail.found == {}
 

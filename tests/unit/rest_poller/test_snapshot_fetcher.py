@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_decoding import decode_depth
 from backpack_streams.exchange.rest_transport import Answer
@@ -16,6 +16,7 @@ from backpack_streams.rest_poller import snapshot_fetcher as module
 from backpack_streams.rest_poller.settings import RestPollerSettings
 from backpack_streams.rest_poller.snapshot_fetcher import SnapshotFetcher
 from backpack_streams.rest_poller.snapshot_plan import UNFIT_SECONDS
+from backpack_streams.topic_partition import TopicPartition
 
 UNFIT = b'{"bids":[["0.0000000000000000001","1"]],"asks":[["2","1"]],"lastUpdateId":"5","timestamp":1790000000000000}'
 
@@ -35,13 +36,13 @@ class Rest:
 class Offsets:
     """Empty partitions."""
 
-    async def ends(self, places: list[Any]) -> dict[Any, int]:
-        return dict.fromkeys(places, 0)
+    async def ends(self, topic_partitions: list[Any]) -> dict[Any, int]:
+        return dict.fromkeys(topic_partitions, 0)
 
     async def has(self, _: str) -> bool:
         return False
 
-    async def places(self, topic: str) -> list[Place]:
+    async def topic_partitions(self, topic: str) -> list[TopicPartition]:
         return [(topic, number) for number in range(8)]
 
 

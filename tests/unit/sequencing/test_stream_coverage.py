@@ -19,12 +19,12 @@ STREAM = "depth.A"
 WALL_US = 1_800_000_000 * SECOND
 
 
-def place_of(stream: str, partitions: int | None) -> tuple[str, int] | None:
+def topic_partition_of(stream: str, partitions: int | None) -> tuple[str, int] | None:
     return DEPTH if stream.startswith("depth.") else None
 
 
 def view(believed: float = 5.0) -> CoverageView:
-    return CoverageView(WATERMARKS, DEPTH[0], place_of, believed)
+    return CoverageView(WATERMARKS, DEPTH[0], topic_partition_of, believed)
 
 
 def watermark(

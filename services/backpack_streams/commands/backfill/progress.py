@@ -66,8 +66,10 @@ class Bookmark:
                 found.append(Reached(status["last_id"], status["last_received_time"] or 0, missing))
 
         async with Reader(self._publishing.connection, self._publishing.codec) as reader:
-            places = await reader.places(self._publishing.prefix + STATUS_TOPIC)
-            await read_records(reader, await reader.beginnings(places), await reader.ends(places), take)
+            topic_partitions = await reader.topic_partitions(self._publishing.prefix + STATUS_TOPIC)
+            await read_records(
+                reader, await reader.beginnings(topic_partitions), await reader.ends(topic_partitions), take
+            )
         return found[-1] if found else None
 
     async def write(self, reached: Reached, *, is_done: bool = False) -> None:

@@ -9,7 +9,7 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.distinct import Distinct
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.reader import Place, Reader
+from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.bus.topics import Topic, topic_of_full_name
 from backpack_streams.commands.export.arrow_types import SYMBOL, arrow_schema, has_symbol
@@ -18,6 +18,7 @@ from backpack_streams.commands.export.gathering import Gathering
 from backpack_streams.commands.export.settings import ExportSettings
 from backpack_streams.errors import CodecError
 from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
+from backpack_streams.topic_partition import TopicPartition
 
 _MIB = 1024 * 1024
 
@@ -68,37 +69,37 @@ async def _read(reader: Reader, name: str, settings: ExportSettings, rows: "_Row
     spans = await _spans(reader, name, settings)
     if not spans:
         return 0
-    at = {place: start for place, (start, _) in spans.items()}
-    ends = {place: end for place, (_, end) in spans.items()}
+    at = {each: start for each, (start, _) in spans.items()}
+    ends = {each: end for each, (_, end) in spans.items()}
     count = 0
     with _progress(name, sum(end - start for start, end in spans.values())) as advance:
 
-        def take(place: Place, records: Sequence[ConsumerRecord]) -> None:
+        def take(topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             nonlocal count
             for record in records:
                 if settings.from_ms <= record.timestamp < settings.to_ms and (made := rows.row(record)) is not None:
                     gathering.add(*made, len(record.value or b"") + len(record.key or b""))
                     count += 1
-            advance(records[-1].offset + 1 - at[place])
-            at[place] = records[-1].offset + 1
+            advance(records[-1].offset + 1 - at[topic_partition])
+            at[topic_partition] = records[-1].offset + 1
 
         await read_to_end(reader, dict(at), ends, take)
     return count
 
 
-async def _spans(reader: Reader, name: str, settings: ExportSettings) -> dict[Place, tuple[int, int]]:
+async def _spans(reader: Reader, name: str, settings: ExportSettings) -> dict[TopicPartition, tuple[int, int]]:
     """Return the offsets to read (start, exclusive end) of each partition that may hold records in the range."""
-    places = await reader.places(name)
-    ends = await reader.ends(places)
+    topic_partitions = await reader.topic_partitions(name)
+    ends = await reader.ends(topic_partitions)
     spans = {}
-    for place in places:
-        start = await reader.offset_at(place, settings.from_ms)
-        end = ends[place]
+    for topic_partition in topic_partitions:
+        start = await reader.offset_at(topic_partition, settings.from_ms)
+        end = ends[topic_partition]
         if settings.late_seconds is not None:
-            past = await reader.offset_at(place, settings.to_ms + int(settings.late_seconds * 1000))
+            past = await reader.offset_at(topic_partition, settings.to_ms + int(settings.late_seconds * 1000))
             end = end if past is None else min(end, past)
         if start is not None and start < end:
-            spans[place] = start, end
+            spans[topic_partition] = start, end
     return spans
 
 
@@ -131,13 +132,13 @@ class _Rows:
         return (date_of(record.timestamp), symbol if self._by_symbol else None), row
 
     def _values(self, record: ConsumerRecord) -> dict[str, Any]:
-        place = f"{record.topic} {record.partition}/{record.offset}"
+        topic_partition = f"{record.topic} {record.partition}/{record.offset}"
         try:
             name, values = self._codec.read(record.value)
         except CodecError as error:
-            raise CodecError(f"{place}: {error}; nothing was exported") from error
+            raise CodecError(f"{topic_partition}: {error}; nothing was exported") from error
         if name != self._topic.record:
-            raise CodecError(f"{place} is a {name}, not a {self._topic.record}; nothing was exported")
+            raise CodecError(f"{topic_partition} is a {name}, not a {self._topic.record}; nothing was exported")
         return values
 
 

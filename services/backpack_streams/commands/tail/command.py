@@ -39,9 +39,9 @@ async def run(settings: TailSettings, topic: str) -> int:
     codec = kafka_codec(settings)
     printed = 0
     async with Reader(kafka_connection(settings), codec) as reader:
-        places = await reader.places(name)
-        ends = await reader.ends(places)
-        starts = await reader.beginnings(places) if settings.from_beginning else ends
+        topic_partitions = await reader.topic_partitions(name)
+        ends = await reader.ends(topic_partitions)
+        starts = await reader.beginnings(topic_partitions) if settings.from_beginning else ends
         if settings.exit_at_end:
             reader.assign(starts)
         else:
@@ -65,11 +65,11 @@ async def _poll(reader: Reader, watch: EndWatch | None) -> list[Sequence[Consume
     if watch is None:
         return list((await reader.poll(_POLL_MILLIS)).values())
     batches = await reader.poll(_POLL_MILLIS, only=list(watch.reached))
-    wanted = [watch.wanted((place.topic, place.partition), batch) for place, batch in batches.items()]
-    for place in list(watch.reached):
-        offset = reader.reached(place)
+    wanted = [watch.wanted((each.topic, each.partition), batch) for each, batch in batches.items()]
+    for topic_partition in list(watch.reached):
+        offset = reader.reached(topic_partition)
         if offset is not None:
-            watch.stands_at(place, offset)
+            watch.stands_at(topic_partition, offset)
     watch.look(time.monotonic())
     return wanted
 
