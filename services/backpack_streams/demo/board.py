@@ -38,7 +38,8 @@ class Board:
         self._expected: frozenset[str] = frozenset()
         self._expected_since = started_at
         self._live: set[str] = set()
-        self._was_live: set[str] = set()
+        self._breaks_when_live: dict[str, int] = {}
+        """How often each book had left `LIVE` when it was last seen `LIVE`."""
         self._broken: set[str] = set()
         self._not_all_live_since: float | None = None
         self._gaps = 0
@@ -61,16 +62,22 @@ class Board:
             self._expected, self._expected_since = expected, at
 
     def saw_book(self, market: MarketView) -> None:
-        """Take a book that changed; tell when it leaves `LIVE`, for whatever reason, and when it is back."""
+        """Take a book that changed; tell when it leaves `LIVE`, for whatever reason, and when it is back.
+
+        Changes are conflated, so a book may be back before anybody looks; its count of breaks tells.
+        """
         symbol = market.symbol
         if market.status is not Status.LIVE:
             self._live.discard(symbol)
-            if symbol in self._was_live and symbol not in self._broken:
+            if symbol in self._breaks_when_live and symbol not in self._broken:
                 self._broken.add(symbol)
                 self.news.add(book_left_live(market))
             return
+        if symbol not in self._broken and market.breaks > self._breaks_when_live.get(symbol, market.breaks):
+            self._broken.add(symbol)
+            self.news.add(f"{symbol} was not LIVE for a moment")
         self._live.add(symbol)
-        self._was_live.add(symbol)
+        self._breaks_when_live[symbol] = market.breaks
         if symbol in self._broken:
             self._broken.discard(symbol)
             self.news.add(f"{symbol} is LIVE again at update {market.last_update_id}")

@@ -111,6 +111,17 @@ def test_a_book_that_breaks_is_news_and_so_is_its_return() -> None:
     assert shown.totals(105.0).is_all_live
 
 
+def test_a_book_that_broke_and_came_back_between_two_looks_is_news_too() -> None:
+    shown = live_board("SOL_USDC")
+    market = seeded("SOL_USDC")
+    assert market.on_update(15, 15, ENGINE_US + 5, [], []) is Outcome.BROKE
+    market.on_snapshot(20, ENGINE_US + 9, [], [])
+    shown.saw_book(market.view)
+    assert shown.news.take() == ["SOL_USDC was not LIVE for a moment", "SOL_USDC is LIVE again at update 20"]
+    shown.saw_book(market.view)
+    assert shown.news.take() == []
+
+
 def test_a_book_that_no_producer_vouches_for_is_news_once_and_so_is_its_return() -> None:
     shown = live_board("SOL_USDC")
     market = seeded("SOL_USDC")
