@@ -202,9 +202,9 @@ def _record(kind: bytes, numbers: list[int], body: bytes) -> Record:
         return Streams(at_us, tuple(json.loads(body)))
     if kind == b"N":
         note = json.loads(body)
-        # The first recordings called a socket a socket.
-        name = note["kind"].replace("socket_", "socket_", 1) if note["kind"].startswith("socket_") else note["kind"]
-        return Note(at_us, name, note["message"], note.get("socket", note.get("socket")), note.get("stream"))
+        # Recordings of the first version say link where this one says socket.
+        name = note["kind"].replace("link_", "socket_", 1) if note["kind"].startswith("link_") else note["kind"]
+        return Note(at_us, name, note["message"], note.get("socket", note.get("link")), note.get("stream"))
     if kind == b"A":
         about = json.loads(body)
         if about["format"] > FORMAT_VERSION:

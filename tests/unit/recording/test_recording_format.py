@@ -191,7 +191,7 @@ def test_a_block_that_unpacks_to_more_than_it_says_is_damaged_and_costs_no_memor
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024, "KiB"
 
 
-def test_a_note_that_calls_a_socket_a_socket_is_read_as_one_of_a_socket() -> None:
-    body = b'{"kind":"socket_lost","message":"cut","socket":3,"stream":null}'
+def test_a_note_of_the_first_version_that_calls_a_socket_a_link_is_read() -> None:
+    body = b'{"kind":"link_lost","message":"cut","link":3,"stream":null}'
     [note] = decode(b"N 7 %d\n%s\n" % (len(body), body))
     assert note == Note(7, "socket_lost", "cut", 3, None)
