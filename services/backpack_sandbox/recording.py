@@ -1,31 +1,26 @@
-"""Reads recordings: lines of `{"received_us", "ws": frame}`, `{"received_us", "rest": path, "body": …}`, or raw frames.
+"""Reads a recording of `backpack-streams record` into memory, for the sandbox to play with faults.
 
-The text of frames and bodies is cut out of the line, never parsed and re-encoded: it goes out byte for byte, except times that
-`retime_to_us` shifts.
+Frames and bodies go out byte for byte, except times that `retime_to_us` shifts.
 """
 
-import gzip
 import json
+import logging
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from backpack_sandbox.replay.choice import OneSocket, stream_of
 from backpack_sandbox.streams import StreamName, parse_stream
-from backpack_streams.errors import BackpackStreamsError, UsageError
+from backpack_streams.recording.reading import RecordingReader
+from backpack_streams.recording.records import SOCKET_ENDED, Exchange, Frame, Note, Record
 
-RAW_FRAME_SPACING_US = 10_000
-"""Raw frames carry no time of receipt; at speed 1 they are played this far apart."""
+_TIMES = re.compile(rb'("(?:E|T|timestamp)":"?)(\d{16})\b')
 
-_BLANK = re.compile(r"[ \t\r\n]*")
-_TIMES = re.compile(r'("(?:E|T|timestamp)":"?)(\d{16})\b')
-_DECODER = json.JSONDecoder()
-
-
-class RecordingError(BackpackStreamsError):
-    """The recording cannot be read."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,119 +71,76 @@ class Recording:
         return list(found)
 
 
-def members(text: str) -> dict[str, tuple[int, int]]:
-    """Return the start and end of each member's value in the text of a JSON object.
-
-    Raises:
-        ValueError: the text is not a JSON object.
-    """
-    spans: dict[str, tuple[int, int]] = {}
-    at = _skip(text, 0)
-    if text[at : at + 1] != "{":
-        raise ValueError("not a JSON object")
-    at = _skip(text, at + 1)
-    while text[at : at + 1] == '"':
-        key, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, at)
-        if text[at : at + 1] != ":":
-            raise ValueError("no colon after a key")
-        start = _skip(text, at + 1)
-        _, end = _DECODER.raw_decode(text, start)
-        spans[key] = start, end
-        at = _skip(text, end)
-        if text[at : at + 1] == ",":
-            at = _skip(text, at + 1)
-    if text[at:].rstrip() != "}":
-        raise ValueError("text after the object")
-    return spans
-
-
-def _skip(text: str, at: int) -> int:
-    found = _BLANK.match(text, at)
-    return found.end() if found else at
-
-
 def read_recording(path: Path, retime_to_us: int | None = None) -> Recording:
-    """Read a recording, plain or `.gz`.
+    """Read a recording. Of streams that several sockets delivered, one copy is kept.
 
     Args:
         path: the file.
-        retime_to_us: shift all microsecond times so that the first line was received at this moment.
+        retime_to_us: shift all microsecond times so that the first frame or answer was received at this moment.
 
     Raises:
         UsageError: there is no such file.
-        RecordingError: a line is neither a frame nor an answer; the message names it.
+        RecordingError: the file is no recording, or was written by a newer version.
     """
+    reader = RecordingReader([path])
     recording = Recording()
-    shift: int | None = None if retime_to_us is not None else 0
-    for number, line in enumerate(_lines(path), 1):
-        try:
-            if shift is None:
-                shift = (retime_to_us or 0) - _first_time(line)
-            _take(recording, line, shift)
-        except (ValueError, KeyError, TypeError) as error:
-            raise RecordingError(
-                f"{path}: line {number} is neither a recorded frame nor an answer ({error}); "
-                'write {"received_us":N,"ws":FRAME}, {"received_us":N,"rest":PATH,"body":BODY} or a raw frame'
-            ) from error
+    shift_us = None if retime_to_us is not None else 0
+    for record in _one_copy(record for batch in reader.batches() for record in batch):
+        if shift_us is None:
+            shift_us = (retime_to_us or 0) - record.at_us
+        if isinstance(record, Frame):
+            recording.frames.append(_frame(record.at_us + shift_us, _shifted(record.payload, shift_us)))
+        else:
+            _take_answer(recording, record, shift_us)
+    for loss in reader.losses:
+        logger.warning("the recording is not complete", extra={"detail": loss.line})
     return recording
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for line in file:
-                if line.strip():
-                    yield line.rstrip("\r\n")
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no recording {path}; give the path of a .jsonl or .jsonl.gz file") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise RecordingError(f"recording {path} cannot be read: {error}") from error
+def _one_copy(records: Iterable[Record]) -> Iterator[Frame | Exchange]:
+    """Yield frames and usable REST answers; each frame once, if it names a stream."""
+    sockets: defaultdict[str, OneSocket] = defaultdict(OneSocket)
+    at_us = 0
+    for record in records:
+        at_us = record.at_us
+        if isinstance(record, Frame):
+            stream = stream_of(record.payload)
+            if stream is None:
+                yield record
+                continue
+            chosen = sockets[stream].take(record.socket, record.payload, at_us)
+            yield from (Frame(at_us, record.socket, payload) for payload in chosen)
+        elif isinstance(record, Exchange):
+            if record.method == "GET" and record.status == 200:
+                yield record
+        elif isinstance(record, Note) and record.kind in SOCKET_ENDED and record.socket is not None:
+            for each in sockets.values():
+                yield from (Frame(at_us, record.socket, payload) for payload in each.gone(record.socket, at_us))
+    for each in sockets.values():
+        yield from (Frame(at_us, 0, payload) for payload in each.end())
 
 
-def _first_time(line: str) -> int:
-    value = json.loads(line)
-    return int(value.get("received_us") or value.get("data", {}).get("E") or 0)
-
-
-def _take(recording: Recording, line: str, shift_us: int) -> None:
-    spans = members(line)
-
-    def raw(key: str) -> str:
-        start, end = spans[key]
-        return _shifted(line[start:end], shift_us)
-
-    if "ws" in spans:
-        recording.frames.append(_frame(int(raw("received_us")) + shift_us, raw("ws")))
-    elif "rest" in spans:
-        _take_answer(recording, int(raw("received_us")) + shift_us, json.loads(raw("rest")), raw("body"))
-    elif "stream" in spans or "error" in spans:
-        at_us = recording.frames[-1].at_us + RAW_FRAME_SPACING_US if recording.frames else 0
-        recording.frames.append(_frame(at_us, _shifted(line, shift_us)))
-    else:
-        raise ValueError(f"unknown members {', '.join(spans)}")
-
-
-def _shifted(text: str, shift_us: int) -> str:
+def _shifted(text: bytes, shift_us: int) -> bytes:
     if not shift_us:
         return text
-    return _TIMES.sub(lambda found: f"{found[1]}{int(found[2]) + shift_us}", text)
+    return _TIMES.sub(lambda found: b"%b%d" % (found[1], int(found[2]) + shift_us), text)
 
 
-def _frame(at_us: int, text: str) -> RecordedFrame:
-    value = json.loads(text)
-    data = value.get("data")
-    stream = value.get("stream")
-    return RecordedFrame(
-        at_us, str(stream) if stream is not None else None, text.encode(), data if isinstance(data, dict) else {}
-    )
+def _frame(at_us: int, payload: bytes) -> RecordedFrame:
+    try:
+        value = json.loads(payload)
+    except ValueError:  # recorded as it came
+        value = None
+    data = value.get("data") if isinstance(value, dict) else None
+    return RecordedFrame(at_us, stream_of(payload), payload, data if isinstance(data, dict) else {})
 
 
-def _take_answer(recording: Recording, at_us: int, path: str, body: str) -> None:
-    parts = urlsplit(path)
+def _take_answer(recording: Recording, answer: Exchange, shift_us: int) -> None:
+    body = _shifted(answer.body, shift_us)
+    parts = urlsplit(answer.target)
     if parts.path != "/api/v1/depth":
-        recording.bodies.setdefault(path, body.encode())
+        recording.bodies.setdefault(answer.target, body)
         return
-    symbol = parse_qs(parts.query)["symbol"][0]
-    if symbol not in recording.snapshots:
-        recording.snapshots[symbol] = RecordedSnapshot(at_us, symbol, json.loads(body))
+    for symbol in parse_qs(parts.query).get("symbol", ())[:1]:
+        if symbol not in recording.snapshots:
+            recording.snapshots[symbol] = RecordedSnapshot(answer.at_us + shift_us, symbol, json.loads(body))

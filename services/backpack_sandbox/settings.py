@@ -41,9 +41,7 @@ class SandboxSettings(BaseModel):
         "Recording: playback speed, 1 = as recorded (default 1). 'max' in both: as fast as the slowest subscriber takes.",
     )
     frames: int | None = Field(None, ge=0, description="Stop the synthetic flow after this many depth frames.")
-    recording: Path | None = Field(
-        None, description="Play this recording (.jsonl or .jsonl.gz) in place of the market."
-    )
+    recording: Path | None = Field(None, description="Play this file of `record` in place of the market.")
     start: Start | None = Field(
         None,
         description="When the flow begins: 'immediately' (default of the synthetic market), 'subscribed' (default of a "

@@ -11,8 +11,8 @@ from account_key import Key
 from embedded_kafka import BlockingKafka
 from plant import Service, running_plant, wait_until
 from reading import read_topic
+from recorded_files import CAPTURED, recording_of
 
-FRAMES = Path(__file__).parents[1] / "data" / "captured-frames.jsonl"
 STREAMS = "depth,depth.200ms,bookTicker,trade,ticker,kline.2h"
 TOPICS = {
     "depth": ("market.depth", "DepthUpdate"),
@@ -93,14 +93,23 @@ def has_errors(service: Service, errors: int) -> bool:
 
 
 def test_every_captured_frame_arrives_or_is_reported(kafka: BlockingKafka, tmp_path: Path) -> None:
-    lines = [json.loads(line) for line in FRAMES.read_text().splitlines()]
+    lines = [json.loads(line) for line in CAPTURED.read_text().splitlines()]
     frames = [line for line in lines if "stream" in line]
     errors = [line for line in lines if "error" in line]
     assert (len(lines), len(frames), len(errors)) == (13, 11, 2)
     key = Key(tmp_path)
     with running_plant(kafka.bootstrap_servers, tmp_path, "captured.") as plant:
         exchange = plant.start_exchange(
-            *("--recording", str(FRAMES), "--rate", "max", "--start", "control", "--account-key", key.public)
+            *(
+                "--recording",
+                str(recording_of(CAPTURED, tmp_path)),
+                "--rate",
+                "max",
+                "--start",
+                "control",
+                "--account-key",
+                key.public,
+            )
         )
         plant.start("rest-poller")
         market = plant.start("market-producer", "--streams", STREAMS)

@@ -9,8 +9,7 @@ from typing import Any
 from embedded_kafka import BlockingKafka
 from plant import running_plant
 from reading import decimals
-
-RECORDING = Path(__file__).parents[1] / "data" / "recorded-order-flow.jsonl.gz"
+from recorded_files import ORDER_FLOW, recording_of
 
 Book = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
@@ -19,7 +18,7 @@ def replay() -> dict[str, tuple[int, Book]]:
     """Snapshot, then every later update: a dozen lines that know nothing of the project."""
     books: dict[str, Book] = {}
     last: dict[str, int] = {}
-    for line in gzip.decompress(RECORDING.read_bytes()).splitlines():
+    for line in gzip.decompress(ORDER_FLOW.read_bytes()).splitlines():
         entry: dict[str, Any] = json.loads(line)
         if "rest" in entry:
             symbol = entry["rest"].split("symbol=")[1].split("&")[0]
@@ -40,7 +39,7 @@ def test_recorded_order_flow_gives_the_replayed_books(kafka: BlockingKafka, tmp_
     truth = replay()
     assert len(truth) == 10
     with running_plant(kafka.bootstrap_servers, tmp_path, "recorded.") as plant:
-        exchange = plant.start_exchange("--recording", str(RECORDING), "--rate", "max")
+        exchange = plant.start_exchange("--recording", str(recording_of(ORDER_FLOW, tmp_path)), "--rate", "max")
         plant.start("rest-poller")
         plant.start("market-producer")
         exchange.wait_finished()

@@ -25,7 +25,6 @@ NAMESPACE = (
 NOT_IN_A_CONTAINER = {"demo", "kafka", "registry"}  # they start a Kafka of their own, which the image does not hold
 LEAVES_WELL = {"sandbox", "replay"}  # for these being stopped is the ordinary end
 WAITS_FOR_NOBODY = {"keys"}
-RECORDING = Path(__file__).parents[1] / "data" / "recorded-order-flow.jsonl.gz"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -35,4 +35,4 @@ async def test_ready_line_and_sigterm():
 
 async def test_a_recording_that_is_not_there_is_said(tmp_path):
     with pytest.raises(UsageError, match="there is no recording"):
-        await run_sandbox(SandboxSettings(recording=tmp_path / "none.jsonl"), lambda line: None)
+        await run_sandbox(SandboxSettings(recording=tmp_path / "none.bpr"), lambda line: None)

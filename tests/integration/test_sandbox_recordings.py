@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import connect
 
@@ -18,9 +19,13 @@ from account_key import Key
 from backpack_sandbox.recording import read_recording
 from backpack_sandbox.server import Sandbox
 from backpack_sandbox.settings import SandboxSettings
+from recorded_files import CAPTURED, ORDER_FLOW, frame, recording_of, write_recording
 
-DATA = Path(__file__).parents[1] / "data"
-FLOW, CAPTURED = DATA / "recorded-order-flow.jsonl.gz", DATA / "captured-frames.jsonl"
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded order flow."""
+    return recording_of(ORDER_FLOW, tmp_path_factory.mktemp("flow"))
 
 
 def sandbox_with(recording: Path, **settings: Any) -> Sandbox:
@@ -43,11 +48,11 @@ async def followed(sandbox: Sandbox, streams: list[str], count: int, **more: Any
     return [frame if isinstance(frame, str) else frame.decode() for frame in frames]
 
 
-async def test_the_order_flow_byte_for_byte_and_all_its_books():
-    with gzip.open(FLOW, "rt") as file:
+async def test_the_order_flow_byte_for_byte_and_all_its_books(flow):
+    with gzip.open(ORDER_FLOW, "rt") as file:
         texts = [line.rstrip("\n").partition('"ws":')[2][:-1] for line in file if '"ws":' in line]
-    recording = read_recording(FLOW)
-    async with sandbox_with(FLOW) as sandbox:
+    recording = read_recording(flow)
+    async with sandbox_with(flow) as sandbox:
         frames = await followed(sandbox, sorted(recording.public_streams), len(texts))
         assert frames == texts
         async with httpx.AsyncClient() as api:
@@ -69,9 +74,9 @@ async def test_the_order_flow_byte_for_byte_and_all_its_books():
             assert sorted(row["symbol"] for row in markets) == sorted(recording.symbols)
 
 
-async def test_before_it_plays_the_depth_is_the_recorded_snapshot():
-    recording = read_recording(FLOW)
-    async with sandbox_with(FLOW) as sandbox, httpx.AsyncClient(base_url=sandbox.rest_url) as api:
+async def test_before_it_plays_the_depth_is_the_recorded_snapshot(flow):
+    recording = read_recording(flow)
+    async with sandbox_with(flow) as sandbox, httpx.AsyncClient(base_url=sandbox.rest_url) as api:
         for symbol, snapshot in recording.snapshots.items():
             depth = (await api.get(f"/api/v1/depth?symbol={symbol}&limit=1000")).json()
             assert depth["lastUpdateId"] == snapshot.body["lastUpdateId"]
@@ -84,10 +89,10 @@ async def test_before_it_plays_the_depth_is_the_recorded_snapshot():
         assert not sandbox.state()["playing"]
 
 
-async def test_only_what_is_subscribed_is_played_once_no_more_subscriptions_come():
-    recording = read_recording(FLOW)
+async def test_only_what_is_subscribed_is_played_once_no_more_subscriptions_come(flow):
+    recording = read_recording(flow)
     mine = [f.payload.decode() for f in recording.frames if f.stream == "depth.XRP_USDC_PERP"]
-    async with sandbox_with(FLOW, settle_seconds=0.3) as sandbox:
+    async with sandbox_with(flow, settle_seconds=0.3) as sandbox:
         assert await followed(sandbox, ["depth.XRP_USDC_PERP"], len(mine)) == mine
 
 
@@ -103,7 +108,7 @@ async def test_captured_frames_and_their_errors(tmp_path):
     key = Key(tmp_path)
     lines = CAPTURED.read_text().splitlines()
     streams = [json.loads(line)["stream"] for line in lines if '"stream"' in line]
-    async with sandbox_with(CAPTURED, settle_seconds=0.3, account_keys=[key.public]) as sandbox:
+    async with sandbox_with(recording_of(CAPTURED, tmp_path), settle_seconds=0.3, account_keys=[key.public]) as sandbox:
         assert await followed(sandbox, streams, len(lines), signature=signed(key)) == lines
         async with httpx.AsyncClient(base_url=sandbox.rest_url) as api:
             assert (await api.get("/api/v1/depth?symbol=ETH_USDC")).status_code == 404
@@ -111,9 +116,8 @@ async def test_captured_frames_and_their_errors(tmp_path):
 
 
 async def test_a_recording_takes_its_own_time(tmp_path):
-    path = tmp_path / "two.jsonl"
-    frame = '{"stream":"trade.X_USDC","data":{"e":"trade","s":"X_USDC","t":%d,"p":"1","q":"1","T":1,"E":1,"m":true}}'
-    path.write_text("".join(f'{{"received_us":{n * 400_000},"ws":{frame % n}}}\n' for n in range(3)))
+    text = '{"stream":"trade.X_USDC","data":{"e":"trade","s":"X_USDC","t":%d,"p":"1","q":"1","T":1,"E":1,"m":true}}'
+    path = write_recording(tmp_path / "two.bpr", [frame(n * 400_000, text % n) for n in range(3)])
     async with sandbox_with(path, rate=2, start="control") as sandbox:
         async with connect(sandbox.ws_url, compression=None) as socket:
             await socket.send('{"method":"SUBSCRIBE","params":["trade.X_USDC"]}')

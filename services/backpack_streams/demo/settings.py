@@ -50,7 +50,7 @@ class DemoSettings(LogSettings):
     )
     recording: Path | None = Field(
         default=None,
-        description="play this recording (.jsonl or .jsonl.gz), its times shifted to now, in place of the synthetic market",
+        description="play this file of `record`, its times shifted to now, in place of the synthetic market",
         json_schema_extra={"metavar": "FILE"},
     )
 

@@ -43,10 +43,10 @@ def test_the_synthetic_market_is_passed_on(rate: object) -> None:
 def test_a_recording_is_passed_on_by_its_whole_path_and_played_as_of_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "flow.jsonl").touch()
+    (tmp_path / "flow.bpr").touch()
     monkeypatch.chdir(tmp_path)
-    settings = understood(sandbox_command(DemoSettings(recording=Path("flow.jsonl")), PORTS))
-    assert settings["recording"] == tmp_path / "flow.jsonl"
+    settings = understood(sandbox_command(DemoSettings(recording=Path("flow.bpr")), PORTS))
+    assert settings["recording"] == tmp_path / "flow.bpr"
     assert settings["retime"] is True
 
 
@@ -105,6 +105,6 @@ def test_a_key_file_that_holds_something_else_is_one_clear_line(tmp_path: Path) 
 
 
 def test_there_is_no_account_at_the_real_exchange_nor_in_a_recording(tmp_path: Path) -> None:
-    (tmp_path / "flow.jsonl").touch()
+    (tmp_path / "flow.bpr").touch()
     assert "account-producer" not in services(DemoSettings(live=True))
-    assert services(DemoSettings(recording=tmp_path / "flow.jsonl")) == PUBLIC
+    assert services(DemoSettings(recording=tmp_path / "flow.bpr")) == PUBLIC

@@ -24,7 +24,7 @@ def test_live_has_no_sandbox_to_set(values: dict[str, object]) -> None:
 
 
 def test_a_recording_must_be_there_and_brings_its_own_markets(tmp_path: Path) -> None:
-    recording = tmp_path / "flow.jsonl"
+    recording = tmp_path / "flow.bpr"
     with pytest.raises(ValidationError, match="there is no recording"):
         DemoSettings(recording=recording)
     recording.touch()

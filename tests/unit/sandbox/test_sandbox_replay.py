@@ -1,12 +1,18 @@
 """A replayed recording's books are its snapshots with every later update, and its REST rows what was played."""
 
 from decimal import Decimal
-from pathlib import Path
+
+import pytest
 
 from backpack_sandbox.recorded_venue import RecordedVenue
 from backpack_sandbox.recording import RecordedFrame, Recording, read_recording
+from recorded_files import ORDER_FLOW, recording_of
 
-FLOW = Path(__file__).parents[2] / "data" / "recorded-order-flow.jsonl.gz"
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """The recorded order flow."""
+    return read_recording(recording_of(ORDER_FLOW, tmp_path_factory.mktemp("flow")))
 
 
 def plain_replay(recording: Recording, symbol: str) -> tuple[dict, dict, int]:
@@ -24,8 +30,7 @@ def plain_replay(recording: Recording, symbol: str) -> tuple[dict, dict, int]:
     return {p: q for p, q in bids.items() if q}, {p: q for p, q in asks.items() if q}, last
 
 
-def test_all_ten_books_after_the_whole_flow():
-    recording = read_recording(FLOW)
+def test_all_ten_books_after_the_whole_flow(recording):
     venue = RecordedVenue(recording)
     for frame in recording.frames:
         venue.play(frame)
@@ -39,8 +44,7 @@ def test_all_ten_books_after_the_whole_flow():
         assert Decimal(view.bids[0][0]) < Decimal(view.asks[0][0])
 
 
-def test_the_snapshot_stands_until_the_flow_passes_it():
-    recording = read_recording(FLOW)
+def test_the_snapshot_stands_until_the_flow_passes_it(recording):
     venue = RecordedVenue(recording)
     symbol = "XRP_USDC_PERP"
     snapshot_id = int(recording.snapshots[symbol].body["lastUpdateId"])
@@ -74,16 +78,15 @@ def read_snapshot(last_update_id: str, bids: list[list[str]]):
     return RecordedSnapshot(0, "X_USDC", {"bids": bids, "asks": [], "lastUpdateId": last_update_id, "timestamp": 1})
 
 
-def test_market_types_come_from_the_symbols():
-    venue = RecordedVenue(read_recording(FLOW))
+def test_market_types_come_from_the_symbols(recording):
+    venue = RecordedVenue(recording)
     assert venue.listing("ETH_USDC_210924").market_type == "DATED"
     assert venue.listing("BCH_USDC_PERP").market_type == "PERP"
     assert venue.listing("NONE_USDC") is None
     assert {listing.state for listing in venue.listings()} == {"Open"}
 
 
-def test_trades_and_tickers_are_those_played():
-    recording = read_recording(FLOW)
+def test_trades_and_tickers_are_those_played(recording):
     venue = RecordedVenue(recording)
     assert venue.ticker("ETC_USDC_PERP") is None
     for frame in recording.frames:
