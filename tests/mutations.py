@@ -38,7 +38,7 @@ _BOOKS: Final = (
     "books/test_market_book_doubts.py",
     "books/test_market_book_restarts.py",
     "books/test_wrong_books.py",
-    "books/test_books_beyond.py",
+    "books/test_books_ahead.py",
     "books/test_market_book_stateful.py",
 )
 _FEED: Final = (

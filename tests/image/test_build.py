@@ -26,7 +26,7 @@ def test_this_machines_pip_goes_along_as_secrets(
     settings = {
         "index-url": "https://user:word@index.example/x",
         "cert": str(certificates),
-        "find-sockets": "here",
+        "find-links": "here",
         "timeout": "9",
     }
     monkeypatch.setattr(script, "pip_settings", lambda: settings)
