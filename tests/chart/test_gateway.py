@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from chart.full_installation import notes, reach
 from chart.rendering import RELEASE, Chart, Resource, environment, of_kind, one
 from chart.test_combinations import SWITCHES
-from chart.test_contents import notes, reach
 
 NAME = f"{RELEASE}-backpack-streams-gateway"
 PUBLIC, ALONE, BALANCED = (SWITCHES["gateway"][choice] for choice in ("public", "alone", "balanced"))

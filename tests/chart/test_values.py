@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chart.full_installation import ALL
 from chart.rendering import (
     LEAST,
     NAMESPACE,
@@ -24,7 +25,6 @@ from chart.rendering import (
     pods,
 )
 from chart.test_combinations import SWITCHES
-from chart.test_contents import ALL
 from chart_files import CHART, values
 
 Values = dict[str, Any]

@@ -1,24 +1,18 @@
-"""Books that are broken are fetched first, with a snapshot that reaches past the gap, and the exchange is never asked too often."""
+"""Books that are broken are fetched first, and the exchange is never asked too often."""
 
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backpack_streams.rest_poller.snapshot_plan import (
     AUDIT_SPACING_SECONDS,
-    BEHIND_SECONDS,
     FIRST_RETRY_SECONDS,
-    FRESH_SECONDS,
     LONGEST_RETRY_SECONDS,
     RECHECK_SECONDS,
-    SnapshotPlan,
-    SnapshotRequest,
 )
-
-REFRESH = 600.0
+from unit.rest_poller.seeded_plans import REFRESH, drained, plan_of, seeded
 
 
 class UpperEnd(random.Random):
@@ -26,27 +20,6 @@ class UpperEnd(random.Random):
 
     def uniform(self, a: float, b: float) -> float:
         return b
-
-
-def plan_of(*symbols: str, refresh: float = REFRESH, rng: random.Random | None = None) -> SnapshotPlan:
-    plan = SnapshotPlan(refresh, rng)
-    plan.set_open(symbols, 0.0)
-    return plan
-
-
-def drained(plan: SnapshotPlan, now: float) -> list[SnapshotRequest]:
-    """Every request whose turn it is, in the order of the turns."""
-    requests = []
-    while (request := plan.next(now)) is not None:
-        requests.append(request)
-    return requests
-
-
-def seeded(*symbols: str, at_id: int = 100, refresh: float = REFRESH) -> SnapshotPlan:
-    plan = plan_of(*symbols, refresh=refresh)
-    for request in drained(plan, 0.0):
-        plan.done(request, at_id, 0.0)
-    return plan
 
 
 # ---- who is next
@@ -198,77 +171,17 @@ def test_a_topic_that_goes_past_the_exchange_is_given_a_snapshot_by_any_snapshot
     assert plan.next_due() == 6.0 + RECHECK_SECONDS
 
 
-# ---- which snapshot is of use
-
-
-@given(st.integers(2, 10**12), st.integers(-5, 5))
-def test_a_snapshot_is_of_use_if_it_reaches_the_id_before_the_next_one(next_id: int, distance: int) -> None:
-    plan = seeded("A", at_id=0)
-    plan.gap("A", 0, next_id, 1.0)
-    [request] = drained(plan, 1.0)
-    assert plan.accepts(request, next_id - 1 + distance, 0.0) is (distance >= 0)
-
-
-def test_without_a_gap_any_snapshot_is_of_use() -> None:
-    plan = plan_of("A")
-    [request] = drained(plan, 0.0)
-    assert plan.accepts(request, 0, 0.0)
-
-
-def test_a_gap_recalled_from_before_the_start_counts() -> None:
-    plan = SnapshotPlan(REFRESH, random.Random(0))
-    plan.recall("A", 80, 100)
-    plan.set_open(["A"], 0.0)
-    [request] = drained(plan, 0.0)
-    assert not plan.accepts(request, 98, 0.0)
-    assert plan.accepts(request, 99, 0.0)
-
-
-def test_a_gap_of_which_no_end_is_known_does_not_lower_what_an_earlier_one_asks_for() -> None:
-    plan = seeded("A")
-    plan.gap("A", 180, 200, 1.0)
-    plan.gap("A", None, None, 2.0)
-    [request] = drained(plan, 2.0)
-    assert not plan.accepts(request, 198, 0.0)
-
-
-def test_a_gap_of_which_only_the_beginning_is_known_asks_for_what_is_behind_it() -> None:
-    plan = seeded("A")
-    assert plan.gap("A", 300, None, 1.0)
-    [request] = drained(plan, 1.0)
-    assert not plan.accepts(request, 300, 0.0)
-    assert plan.accepts(request, 301, 0.0)
-
-
-def test_a_sequence_that_began_anew_lowers_what_a_snapshot_must_reach() -> None:
-    plan = seeded("A", at_id=5000)
-    plan.gap("A", 4000, 4500, 1.0)
-    assert plan.gap("A", 5000, 10, 2.0)
-    [request] = drained(plan, 2.0)
-    assert plan.accepts(request, 9, 0.0)
-
-
-def test_a_snapshot_that_is_behind_is_asked_for_again() -> None:
-    plan = seeded("A")
-    plan.gap("A", 200, 210, 1.0)
-    [request] = drained(plan, 1.0)
-    assert not plan.accepts(request, 208, 0.0)
-    delay = plan.failed(request, 1.0)
-    assert plan.next(1.0 + delay - 0.01) is None
-    [again] = drained(plan, 1.0 + delay)
-    assert (again.symbol, again.urgent, again.minimum_id, again.attempts) == ("A", True, 209, 1)
-
-
-def test_a_gap_that_a_fresh_snapshot_covers_asks_for_nothing() -> None:
-    plan = seeded("A", at_id=100)
-    assert not plan.gap("A", None, 101, 1.0)
-    assert drained(plan, 1.0) == []
-    assert plan.gap("A", None, 102, 1.0)
-
-
-def test_a_snapshot_published_long_ago_covers_nothing() -> None:
-    plan = seeded("A", at_id=100)
-    assert plan.gap("A", None, 101, FRESH_SECONDS)
+def test_a_book_that_is_covered_anew_is_fetched_unless_it_was_fetched_since() -> None:
+    plan = plan_of("X")
+    request = plan.next(0.0)
+    assert request is not None
+    plan.done(request, 100, 0.0, watermark_offset=7)
+    assert not plan.coverage_restarted("X", 6, 1.0)
+    assert plan.coverage_restarted("X", 7, 1.0)
+    assert not plan.coverage_restarted("closed", 7, 1.0)
+    again = plan.next(1.0)
+    assert again is not None
+    assert again.audit_requested, "ahead of those that are merely due"
 
 
 # ---- failures
@@ -335,130 +248,3 @@ def test_what_a_closed_market_had_to_reach_does_not_hold_once_it_is_listed_again
     plan.set_open(["A"], 3.0)
     [request] = drained(plan, 3.0)
     assert plan.accepts(request, 1, 0.0)
-
-
-class Seeding(RuleBasedStateMachine):
-    """Gaps, fetches, failures and listings in any order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.plan = SnapshotPlan(REFRESH, random.Random(0))
-        self.now = 1000.0
-        self.open: set[str] = set()
-        self.fetching: dict[str, SnapshotRequest] = {}
-        self.newest_gap: dict[str, int] = {}
-        self.gap_without_snapshot: set[str] = set()
-        self.published: dict[str, int] = {}
-
-    symbols = st.sampled_from(["A", "B", "C.D"])
-
-    @initialize(symbols=st.sets(symbols))
-    def begin(self, symbols: set[str]) -> None:
-        self.list_markets(symbols)
-
-    @rule(symbols=st.sets(symbols))
-    def list_markets(self, symbols: set[str]) -> None:
-        self.plan.set_open(sorted(symbols), self.now)
-        for gone in self.open - symbols:
-            self.newest_gap.pop(gone, None)  # listed again, its ids may restart
-        self.open = symbols
-        self.gap_without_snapshot &= symbols
-
-    @rule(symbol=symbols, last_id=st.integers(1, 1000), width=st.integers(1, 9))
-    def gap(self, symbol: str, last_id: int, width: int) -> None:
-        next_id = last_id + width
-        self.newest_gap[symbol] = next_id
-        if self.plan.gap(symbol, last_id, next_id, self.now):
-            assert symbol in self.open
-            self.gap_without_snapshot.add(symbol)
-
-    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 40.0, REFRESH]))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule()
-    def fetch(self) -> None:
-        waiting = [request for request in self.plan._waiting.values() if request.symbol not in self.fetching]
-        request = self.plan.next(self.now)
-        due = [each for each in waiting if each.due <= self.now]
-        if request is None:
-            assert due == []
-            return
-        assert request.symbol not in self.fetching
-        assert request.symbol in self.open
-        assert request.urgent or not any(each.urgent for each in due)
-        if request.symbol in self.newest_gap and not request.attempts:
-            assert not self.plan.accepts(request, self.newest_gap[request.symbol] - 2, 0.0)
-        self.fetching[request.symbol] = request
-
-    @precondition(lambda self: self.fetching)
-    @rule(data=st.data(), ahead=st.integers(-3, 3))
-    def answer(self, data: st.DataObject, ahead: int) -> None:
-        request = self.fetching.pop(data.draw(st.sampled_from(sorted(self.fetching))))
-        snapshot_id = (request.minimum_id or 0) + ahead
-        published = self.published.get(request.symbol, 0)
-        if self.plan.accepts(request, snapshot_id, self.now):
-            self.plan.done(request, snapshot_id, self.now)
-            self.published[request.symbol] = snapshot_id
-            if snapshot_id >= self.newest_gap.get(request.symbol, 0) - 1:
-                self.gap_without_snapshot.discard(request.symbol)
-        else:
-            assert ahead < 0 or snapshot_id < published
-            assert self.plan.failed(request, self.now) <= LONGEST_RETRY_SECONDS
-
-    @invariant()
-    def a_gap_is_never_forgotten(self) -> None:
-        for symbol in self.gap_without_snapshot:
-            waiting = self.plan._waiting.get(symbol)
-            fetching = self.fetching.get(symbol)
-            assert (waiting is not None and waiting.urgent) or (fetching is not None and fetching.urgent)
-
-    @invariant()
-    def every_open_market_is_waited_for_or_fetched(self) -> None:
-        for symbol in self.open:
-            assert symbol in self.plan._waiting or symbol in self.fetching
-
-    @invariant()
-    def nothing_waits_longer_than_a_refresh(self) -> None:
-        due = self.plan.next_due()
-        assert due is None or due <= self.now + REFRESH
-
-
-TestSeeding = Seeding.TestCase
-TestSeeding.settings = settings(max_examples=60, stateful_step_count=30)
-
-
-def test_an_answer_that_is_older_than_one_before_is_no_proof_until_it_stays_so() -> None:
-    plan = plan_of("X")
-    request = plan.next(0.0)
-    assert request is not None
-    assert plan.accepts(request, 100, 0.0)
-    plan.done(request, 100, 0.0)
-    assert not plan.accepts(request, 99, 10.0), "a server that is behind"
-    assert plan.accepts(request, 100, 11.0)
-    assert not plan.accepts(request, 99, 20.0)
-    assert not plan.accepts(request, 98, 20.0 + BEHIND_SECONDS - 1)
-    assert plan.accepts(request, 97, 20.0 + BEHIND_SECONDS), "the ids have begun anew"
-
-
-def test_what_an_earlier_run_published_counts_and_ids_that_begin_anew_are_no_older_ones() -> None:
-    plan = plan_of("X")
-    plan.recall_published("X", 100)
-    request = plan.next(0.0)
-    assert request is not None
-    assert not plan.accepts(request, 99, 0.0)
-    plan.gap("X", 100, 1, 1.0)
-    assert plan.accepts(request, 5, 2.0)
-
-
-def test_a_book_that_is_covered_anew_is_fetched_unless_it_was_fetched_since() -> None:
-    plan = plan_of("X")
-    request = plan.next(0.0)
-    assert request is not None
-    plan.done(request, 100, 0.0, watermark_offset=7)
-    assert not plan.coverage_restarted("X", 6, 1.0)
-    assert plan.coverage_restarted("X", 7, 1.0)
-    assert not plan.coverage_restarted("closed", 7, 1.0)
-    again = plan.next(1.0)
-    assert again is not None
-    assert again.audit_requested, "ahead of those that are merely due"

@@ -1,0 +1,19 @@
+"""A reader of one market whose clock a test moves."""
+
+import pytest
+
+from backpack_streams.books import vouching as vouching_module
+from vouched_plant import Clock, Plant
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The reader's clock, and the wall clock of everybody, moved by the test alone."""
+    clock = Clock()
+    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: clock.wall_us() * 1000)
+    return clock
+
+
+@pytest.fixture
+def plant(clock: Clock) -> Plant:
+    return Plant(clock)

@@ -1,0 +1,195 @@
+"""A book is LIVE only while the watermark of a producer that covers its market is young enough."""
+
+import pytest
+from aiokafka import TopicPartition
+
+from backpack_streams.books.market_book import Outcome, Status
+from backpack_streams.bus.partitioner import partition_of
+from vouched_plant import DEPTH, GAP, SECOND, WALL_US, WATERMARK, Clock, Plant, encoded
+
+
+def test_without_watermarks_no_book_is_live(plant: Plant) -> None:
+    plant.read(plant.snapshot(), plant.update())
+    assert plant.book.is_whole
+    assert plant.book.status is Status.STALE
+    assert plant.book.reason == "no producer publishes watermarks"
+    assert plant.book.as_of is None
+
+
+def test_a_book_that_nobody_is_asked_about_is_live_without_them(clock: Clock) -> None:
+    plant = Plant(clock, max_age=None)
+    plant.read(plant.snapshot(), plant.update())
+    assert plant.book.status is Status.LIVE
+    plant.read(plant.watermark())
+    assert plant.book.as_of == clock.wall_us()
+
+
+def test_a_book_is_live_while_somebody_vouches_and_no_longer(plant: Plant) -> None:
+    plant.live()
+    as_of = plant.book.as_of
+    assert as_of == plant.clock.wall_us()
+    plant.pass_(4.0)
+    assert plant.book.status is Status.LIVE
+    plant.clock.now += 1.1  # nobody has to look at it
+    assert plant.book.status is Status.STALE
+    assert plant.book.reason == "no producer has vouched for depth.A since 2027-01-15 08:01:41.000Z"
+    assert plant.read() == [Outcome.UNVOUCHED]
+    assert plant.read() == []
+    assert plant.book.as_of == as_of
+    plant.pass_(60.0)
+    assert plant.read(plant.watermark()) == [Outcome.VOUCHED]  # of the same coverage: no snapshot is needed
+    assert plant.book.status is Status.LIVE
+    assert plant.book.as_of == plant.clock.wall_us()
+
+
+def test_a_reader_that_was_away_believes_nothing_that_may_be_as_old(plant: Plant) -> None:
+    plant.live()
+    plant.clock.now += 60.0
+    plant.read(plant.watermark())  # it came at some time within this minute
+    assert plant.book.status is Status.STALE
+    plant.clock.now += 0.2
+    plant.read(plant.watermark())
+    assert plant.book.status is Status.LIVE
+
+
+def test_an_instance_whose_time_stands_still_vouches_for_nothing(plant: Plant) -> None:
+    plant.live()
+    stands = plant.clock.wall_us()
+    for _ in range(6):
+        plant.pass_(1.0)
+        plant.read(plant.watermark(complete_through=stands))
+    assert plant.book.status is Status.STALE
+
+
+def test_a_book_behind_what_the_producer_has_written_is_not_complete(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(5.5)
+    late = plant.update()
+    plant.read(plant.watermark())
+    assert plant.book.status is Status.STALE
+    plant.pass_(0.2)
+    plant.read(late)
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_second_producer_is_noticed_whatever_clock_updates_wait_by(plant: Plant) -> None:
+    """A reader that came from the past waits by seconds since the epoch."""
+    plant.live()
+    plant.pass_(0.5)
+    plant.read(plant.watermark("b", since=100.0), plant.watermark())
+    missing, early = plant.update(), plant.update()
+    epoch_seconds = WALL_US / SECOND + plant.clock()
+    depth = TopicPartition(*DEPTH)
+    assert [told.outcome for told in plant.reader.take({depth: [early]}, epoch_seconds)] == []
+    told = [each.outcome for each in plant.reader.take({depth: [missing]}, epoch_seconds + 0.1)]
+    assert told == [Outcome.APPLIED, Outcome.APPLIED]
+    assert plant.book.status is Status.LIVE
+
+
+def test_coverage_that_began_anew_within_one_instance_has_broken(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(1.0)
+    plant.read(plant.watermark(since=101.5))
+    assert plant.book.status is Status.STALE
+
+
+def test_an_instance_that_lost_its_subscription_says_so(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(1.0)
+    plant.read(plant.watermark(since=None))
+    assert plant.book.status is Status.STALE
+    assert plant.book.reason.startswith("producer-a has not covered depth.A since ")
+
+
+def test_two_instances_side_by_side_hand_over_without_a_break(plant: Plant) -> None:
+    plant.live()
+    for _ in range(5):
+        plant.pass_(1.0)
+        plant.read(plant.watermark("b", since=101.5), plant.watermark("a"))
+        assert plant.book.status is Status.LIVE
+    plant.read(plant.watermark("a", is_final=True))
+    for _ in range(20):
+        plant.pass_(1.0)
+        plant.read(plant.watermark("b", since=101.5))
+        assert plant.book.status is Status.LIVE, plant.book.reason
+
+
+def test_a_second_instance_that_starts_takes_no_book_out_of_live(plant: Plant) -> None:
+    plant.live()
+    plant.pass_(1.0)
+    plant.read(plant.watermark("a"), plant.watermark("b", since=101.9))
+    assert plant.book.status is Status.LIVE
+    plant.read(plant.update())  # proves it in both
+    plant.read(plant.watermark("a", since=None))
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_gap_of_one_instance_says_nothing_where_watermarks_do(plant: Plant) -> None:
+    plant.live()
+    row = {
+        "stream": "depth.A",
+        "symbol": "A",
+        "topic": DEPTH[0],
+        "reason": "DISCONNECTED",
+        "last_id": 10,
+        "next_id": None,
+        "last_time": None,
+        "next_time": None,
+        "lost_records": None,
+        "detail": "",
+        "service": "producer-b",
+        "detected_time": WALL_US,
+    }
+    plant.read(plant.record(GAP, 0, encoded("Gap", row)))
+    assert plant.book.status is Status.LIVE
+    plant.read(plant.record(GAP, 1, encoded("Gap", row | {"reason": "BUFFER_FULL"})))
+    assert plant.book.status is Status.STALE  # that is lost, whoever covers what
+
+
+def test_a_watermark_that_was_held_up_makes_nobody_live(plant: Plant) -> None:
+    """Kafka was away: what the producer said before that comes through at last, and is as old as it is."""
+    plant.live()
+    held_up = plant.watermark()
+    plant.pass_(9.0)
+    plant.read(held_up)
+    assert plant.book.status is Status.STALE
+    plant.pass_(0.5)
+    plant.read(plant.watermark())
+    assert plant.book.status is Status.LIVE
+
+
+def test_a_watermark_that_cannot_be_read_is_counted(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    plant.live()
+    plant.read(plant.record(WATERMARK, plant.watermarks, b"{}"))
+    assert plant.reader.vouching is not None
+    assert plant.reader.vouching.undecodable_records == 1
+    assert "a watermark cannot be read" in caplog.text
+
+
+def test_an_early_update_waits_where_two_cover_its_market_though_none_came_twice(plant: Plant) -> None:
+    plant.live()
+    plant.read(plant.watermark("b"), plant.watermark())
+    late = plant.update()
+    assert plant.read(plant.update()) == []
+    assert plant.book.status is Status.LIVE
+    assert plant.read(late) == [Outcome.APPLIED, Outcome.APPLIED]
+
+
+def test_a_producer_that_does_not_know_of_added_partitions_vouches_for_what_it_writes_to(plant: Plant) -> None:
+    """Partitions were added: the market lives in another one now, and the producer goes on writing to the old one."""
+    plant.live()
+    offsets = [
+        {"topic": DEPTH[0], "next_offsets": [-1] * 7 + [plant.depth + 1]},
+        {"topic": WATERMARK[0], "next_offsets": [plant.watermarks]},
+    ]
+    old = partition_of(b"A", 8)
+    offsets[0]["next_offsets"] = [plant.depth + 1 if each == old else -1 for each in range(8)]
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(plant.watermark("b", since=101.5, offsets=offsets))
+    plant.pass_(3.0)
+    plant.read(plant.watermark("b", since=101.5, offsets=offsets), plant.update())
+    assert plant.book.status is not Status.LIVE
+    vouching = plant.reader.vouching
+    assert vouching is not None
+    assert {run.topic_partition[1] for run in vouching.coverage.runs("depth.A") if run.key.instance == "b"} == {old}

@@ -1,0 +1,102 @@
+"""Which snapshot is of use: one that reaches past the newest gap and is not older than the one before."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backpack_streams.rest_poller.snapshot_plan import BEHIND_SECONDS, FRESH_SECONDS, SnapshotPlan
+from unit.rest_poller.seeded_plans import REFRESH, drained, plan_of, seeded
+
+
+@given(st.integers(2, 10**12), st.integers(-5, 5))
+def test_a_snapshot_is_of_use_if_it_reaches_the_id_before_the_next_one(next_id: int, distance: int) -> None:
+    plan = seeded("A", at_id=0)
+    plan.gap("A", 0, next_id, 1.0)
+    [request] = drained(plan, 1.0)
+    assert plan.accepts(request, next_id - 1 + distance, 0.0) is (distance >= 0)
+
+
+def test_without_a_gap_any_snapshot_is_of_use() -> None:
+    plan = plan_of("A")
+    [request] = drained(plan, 0.0)
+    assert plan.accepts(request, 0, 0.0)
+
+
+def test_a_gap_recalled_from_before_the_start_counts() -> None:
+    plan = SnapshotPlan(REFRESH, random.Random(0))
+    plan.recall("A", 80, 100)
+    plan.set_open(["A"], 0.0)
+    [request] = drained(plan, 0.0)
+    assert not plan.accepts(request, 98, 0.0)
+    assert plan.accepts(request, 99, 0.0)
+
+
+def test_a_gap_of_which_no_end_is_known_does_not_lower_what_an_earlier_one_asks_for() -> None:
+    plan = seeded("A")
+    plan.gap("A", 180, 200, 1.0)
+    plan.gap("A", None, None, 2.0)
+    [request] = drained(plan, 2.0)
+    assert not plan.accepts(request, 198, 0.0)
+
+
+def test_a_gap_of_which_only_the_beginning_is_known_asks_for_what_is_behind_it() -> None:
+    plan = seeded("A")
+    assert plan.gap("A", 300, None, 1.0)
+    [request] = drained(plan, 1.0)
+    assert not plan.accepts(request, 300, 0.0)
+    assert plan.accepts(request, 301, 0.0)
+
+
+def test_a_sequence_that_began_anew_lowers_what_a_snapshot_must_reach() -> None:
+    plan = seeded("A", at_id=5000)
+    plan.gap("A", 4000, 4500, 1.0)
+    assert plan.gap("A", 5000, 10, 2.0)
+    [request] = drained(plan, 2.0)
+    assert plan.accepts(request, 9, 0.0)
+
+
+def test_a_snapshot_that_is_behind_is_asked_for_again() -> None:
+    plan = seeded("A")
+    plan.gap("A", 200, 210, 1.0)
+    [request] = drained(plan, 1.0)
+    assert not plan.accepts(request, 208, 0.0)
+    delay = plan.failed(request, 1.0)
+    assert plan.next(1.0 + delay - 0.01) is None
+    [again] = drained(plan, 1.0 + delay)
+    assert (again.symbol, again.urgent, again.minimum_id, again.attempts) == ("A", True, 209, 1)
+
+
+def test_a_gap_that_a_fresh_snapshot_covers_asks_for_nothing() -> None:
+    plan = seeded("A", at_id=100)
+    assert not plan.gap("A", None, 101, 1.0)
+    assert drained(plan, 1.0) == []
+    assert plan.gap("A", None, 102, 1.0)
+
+
+def test_a_snapshot_published_long_ago_covers_nothing() -> None:
+    plan = seeded("A", at_id=100)
+    assert plan.gap("A", None, 101, FRESH_SECONDS)
+
+
+def test_an_answer_that_is_older_than_one_before_is_no_proof_until_it_stays_so() -> None:
+    plan = plan_of("X")
+    request = plan.next(0.0)
+    assert request is not None
+    assert plan.accepts(request, 100, 0.0)
+    plan.done(request, 100, 0.0)
+    assert not plan.accepts(request, 99, 10.0), "a server that is behind"
+    assert plan.accepts(request, 100, 11.0)
+    assert not plan.accepts(request, 99, 20.0)
+    assert not plan.accepts(request, 98, 20.0 + BEHIND_SECONDS - 1)
+    assert plan.accepts(request, 97, 20.0 + BEHIND_SECONDS), "the ids have begun anew"
+
+
+def test_what_an_earlier_run_published_counts_and_ids_that_begin_anew_are_no_older_ones() -> None:
+    plan = plan_of("X")
+    plan.recall_published("X", 100)
+    request = plan.next(0.0)
+    assert request is not None
+    assert not plan.accepts(request, 99, 0.0)
+    plan.gap("X", 100, 1, 1.0)
+    assert plan.accepts(request, 5, 2.0)
