@@ -128,7 +128,7 @@ def test_settings_files_and_objects_can_be_read(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_sockets_lead_to_files(page: Path) -> None:
+def test_links_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", page.read_text("utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
