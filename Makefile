@@ -67,7 +67,7 @@ lab: environment ## compile helm and a Kubernetes control plane into the user's 
 bench: environment-bench ## speed, side by side with ccxt.pro and aiokafka
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
 
-docs: environment ## write anew what docs/ and the chart say of topics, schemas, metrics, settings and values
+docs: environment ## generate what docs/ and the chart say of topics, schemas, metrics, settings and values
 	@PYTHONPATH=docs/tools .venv/bin/python -m contract docs
 	@.venv/bin/python docs/tools/commands_page.py
 	@PYTHONPATH=tests .venv/bin/python tests/chart_files.py
@@ -87,7 +87,7 @@ format: environment ## put the code into the house style
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-lock: environment-lock ## write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade: newest versions)
+lock: environment-lock ## generate requirements/*.txt from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(COMPILE) --extra dev --output-file requirements/dev.txt pyproject.toml
 	@$(COMPILE) --extra bench --output-file requirements/bench.txt pyproject.toml
 	@$(COMPILE) --extra services --extra registry --extra socks --extra gateway --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml

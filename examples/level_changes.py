@@ -18,7 +18,7 @@ async def main(kafka: str, symbol: str) -> None:
     async with BookStream(kafka, symbol) as books:
         async for update in books:
             if update.status is not Status.LIVE:
-                follower = None  # what comes next begins anew
+                follower = None  # the next update starts over
                 continue
             follower = follower or update.book.follow_changes()
             changes = follower.take()

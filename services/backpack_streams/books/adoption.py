@@ -42,7 +42,7 @@ class Epoch(NamedTuple):
 class Contradiction(Enum):
     """How an answer of the exchange may contradict the known state."""
 
-    RESTARTED = "its sequence began anew"
+    RESTARTED = "its sequence restarted"
     AHEAD = "updates are missing, though none shows it"
     UNKNOWN = "it knows nothing of what came last"
 

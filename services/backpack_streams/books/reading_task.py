@@ -212,8 +212,8 @@ class ReadingTask:
                 return
             await asyncio.sleep(0)
         raise BookError(
-            "the books are being iterated over already, and each change is given once: leave that iteration first (`aclose()` where "
-            "something still holds it), or use a stream of its own"
+            "the books are being iterated over already, and each change is given once: leave that iteration first (call its "
+            "`aclose()` if it is still referenced), or use another stream"
         )
 
     def _is_claimed_beside(self, iteration: "_Iteration[Any]") -> bool:

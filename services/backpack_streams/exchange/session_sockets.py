@@ -125,7 +125,7 @@ class Socket:
         self.is_trusted, self.is_held, self.silent_since = True, False, None
 
     def fall_silent(self) -> list[Action]:
-        """The socket should deliver and does not: deactivate all its streams until data comes and they are confirmed anew."""
+        """The socket should deliver and does not: deactivate all its streams until data comes and they are confirmed again."""
         self.is_trusted, self.is_held = False, True
         self.silent_since = through = self.opened_at if self.last_data_at is None else self.last_data_at
         for name in list(self.subscriptions.confirmed):

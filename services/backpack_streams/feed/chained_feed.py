@@ -190,7 +190,7 @@ class ChainedFeed(StreamFeed):
         chain, gap = self._chain, self._break
         if verdict is Verdict.RESTARTED:
             chain.begin_anew(message.time_us)
-            self._gap(reports.SEQUENCE_RESTARTED, "the exchange began its sequence anew", message, received_us)
+            self._gap(reports.SEQUENCE_RESTARTED, "the exchange restarted its sequence", message, received_us)
         elif verdict is Verdict.OVERLAP:
             if self.spec.wants_snapshot(self.kind):
                 self._gap(reports.SEQUENCE_BREAK, "two updates overlap", message, received_us)

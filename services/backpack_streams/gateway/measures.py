@@ -52,7 +52,7 @@ def data_measures(data: MarketData, endpoints: Endpoints) -> Iterable[Collector]
         ),
         count(
             "gateway_answers_made",
-            "Answers that were made anew; the others were there already, with their encoding.",
+            "Answers that were encoded; the others came from the cache.",
             lambda: endpoints.kept.made,
         ),
     )

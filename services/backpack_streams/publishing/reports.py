@@ -64,7 +64,7 @@ def gap_row(
         symbol: the market; empty for a stream of all markets.
         topic: the topic in which records are missing, without prefix.
         reason: one of the constants above.
-        detail: one sentence for the person who reads it.
+        detail: one sentence for people.
         service: the service that found it.
         detected_us: when it was found.
         last_id: id of the last record before the gap; None if unknown or if the stream has no ids.
@@ -137,7 +137,7 @@ def status_row(
         stream: the stream as the exchange names it.
         symbol: the market; empty for a stream of all markets.
         status: SUBSCRIBED, LIVE, SILENT, REJECTED, DISCONNECTED or UNSUBSCRIBED; of a backfill BACKFILLING or BACKFILLED.
-        detail: one sentence for the person who reads it.
+        detail: one sentence for people.
         service: the service that reports it.
         changed_us: when the state began.
         error_code: the code of the exchange's error frame, such as 4006; None if there was none.

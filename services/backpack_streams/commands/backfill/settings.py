@@ -37,7 +37,7 @@ class BackfillSettings(PublishingSettings, MarketListSettings, LogSettings):
         description="end of the history, which is not in it any more; now if not given",
         json_schema_extra={"flag": "--to", "metavar": "TIME"},
     )
-    again: bool = Field(default=False, description="begin anew although an earlier run got further")
+    again: bool = Field(default=False, description="start over although an earlier run got further")
     rate_limit_share: float = Field(
         default=0.5,
         gt=0,
