@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures and prints; nothing that it starts outlives it."""
+"""`python -m benchmarks`: measures and prints; stops everything it started."""
 
 import argparse
 import asyncio
@@ -98,9 +98,9 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Returns the process's exit code."""
+    """Return the exit code of the process."""
     arguments = _arguments()
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # a topic made a moment ago is told of as a warning
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it warns about topics that were just created
     about = _surroundings()
     _print_surroundings(about)
     try:

@@ -1,6 +1,6 @@
-"""What carrying everything costs: all streams of all markets at the exchange's average load, by the services as users run them.
+"""The cost of all streams of all markets at the exchange's average load, with the services as users run them.
 
-The frames come from the sandbox, which is no quick source: what is measured is the producers' own processor time, not their limits.
+The frames come from the sandbox, which is a slow source: this measures the processor time of the producers, not their limits.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Records a second in Kafka, and each producer's share of one core."""
+    """Records per second in Kafka, and each producer's share of one core."""
 
     linger_ms: int
     records_a_second: float
@@ -30,7 +30,7 @@ class Load:
 
 
 async def measure(lab: Lab, prefix: str, seconds: float, linger_ms: int) -> Load:
-    """Sandbox, market-producer and perp-producer with their default streams."""
+    """Measure the sandbox, market-producer and perp-producer with their default streams."""
     lab.say(
         f"all streams of {MARKETS} markets, {FRAMES_A_SECOND:,} depth frames/s for {seconds:g} s, linger {linger_ms} ms"
     )

@@ -1,7 +1,7 @@
-"""A consumer in a process of its own: reads books with `BookStream`, prints what it took as one line of JSON.
+"""A consumer in its own process: reads books with `BookStream`, prints its figures as one line of JSON.
 
-`--mode decimals`: as the README shows, `async for`, best bid and ask as `Decimal`. `--mode units`: by rounds, best bid and ask as
-integers of 10**-18. `--mode latency`: how long ago each update was sent, which its engine time tells.
+`--mode decimals`: as the README shows, `async for`, best bid and ask as `Decimal`. `--mode units`: in rounds, best bid and ask as
+integers of 10**-18. `--mode latency`: the age of each update, by its engine time.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.numbers import latencies_ms
 
 _GIVE_UP_SECONDS = 120.0
 _UNTIL_LIVE_SECONDS = 5.0
-"""Books tell that they are live one round after they have caught up."""
+"""Books report LIVE one round after they have caught up."""
 
 
 async def _read_decimals(books: BookStream, count: int) -> None:
@@ -57,7 +57,7 @@ async def _read_latencies(books: BookStream, count: int) -> "array[int]":
 
 
 async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    # The producer of what is read once more has ended, so nobody vouches for these books: their chains are checked alone.
+    # The producer of these records has ended, so nobody vouches for the books: only their sequences are checked.
     max_age = MAX_AGE_SECONDS if arguments.mode == "latency" else None
     async with BookStream(arguments.bootstrap, topic_prefix=arguments.prefix, max_age=max_age) as books:
         cpu, wall = time.process_time(), time.perf_counter()
@@ -86,7 +86,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures once and prints."""
+    """Measure once and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--prefix", required=True)

@@ -1,8 +1,8 @@
-"""One update into a book, best bid and ask read: ours beside the order books that a Python user would pick instead.
+"""Apply one update to a book, read best bid and ask: our book compared with the order books that a Python user would pick instead.
 
-Everybody gets the same updates of the recorded order flow as the exchange writes them: lists of price and quantity texts, which
-each turns into the numbers that its book wants; where a library also takes numbers made before, that is a row of its own. The rounds
-of all contenders alternate, and each one's best counts, so that what else the machine does hits nobody alone. At the end of each
+All contenders get the same updates of the recorded order flow as the exchange writes them: lists of price and quantity texts, which
+each one converts to the numbers of its book. If a library also takes converted numbers, that is a separate row. The rounds of all
+contenders alternate, and the best round of each counts, so that other load on the machine affects all of them. At the end of each
 round all books must have the same best bid and ask.
 """
 
@@ -38,10 +38,10 @@ class Contender(Protocol):
     """Books of all markets of the recording."""
 
     def begin(self) -> None:
-        """Get ready for a round; not timed."""
+        """Prepare a round; not timed."""
 
     def play(self) -> None:
-        """Apply every delta of the loop, which ends where it began; what is timed."""
+        """Apply every delta of the loop, which ends where it began; timed."""
 
     def touch(self, symbol: str) -> Touch:
         """Return best bid and ask."""
@@ -49,19 +49,19 @@ class Contender(Protocol):
 
 @dataclass(slots=True)
 class Run:
-    """What one contender took."""
+    """The times of one contender."""
 
     name: str
     cpu_us: list[float] = field(default_factory=list)
 
     @property
     def best_cpu_us(self) -> float:
-        """CPU µs a delta."""
+        """CPU µs per delta."""
         return min(self.cpu_us)
 
 
 def measure(flow: Flow, rounds: int, say: Callable[[str], None]) -> list[Run]:
-    """CPU µs a delta of all contenders that are installed, best first."""
+    """Return CPU µs per delta of all installed contenders, best first."""
     contenders: list[tuple[Run, Contender]] = []
     for name, module, make in CONTENDERS:
         if module is None or find_spec(module) is not None:
@@ -94,14 +94,14 @@ def _compare(symbol: str, touches: Sequence[tuple[str, Touch]]) -> None:
 
 
 class _Ready:
-    """Needs nothing before a round: the loop of deltas ends where it began."""
+    """Needs no preparation: the loop of deltas ends where it began."""
 
     def begin(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class _Text(_Ready):
-    """Texts straight into `OrderBook`."""
+    """Texts directly into `OrderBook`."""
 
     def __init__(self, flow: Flow) -> None:
         self._loop = flow.loop
@@ -120,7 +120,7 @@ class _Text(_Ready):
 
 
 class _PlainText(_Text):
-    """The same without a compiler."""
+    """The same without compiled code."""
 
     def __init__(self, flow: Flow) -> None:
         with patch.object(book_state, "BookSide", PlainSide):
@@ -128,7 +128,7 @@ class _PlainText(_Text):
 
 
 class _Units(_Text):
-    """Integers made before into `OrderBook`."""
+    """Integers, converted in advance, into `OrderBook`."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__(flow)
@@ -144,7 +144,7 @@ class _Units(_Text):
 
 
 class _KafkaValues:
-    """What a reader of Kafka does: the record's bytes into a book that follows the sequence."""
+    """The work of a Kafka reader: the bytes of a record into a book that checks the sequence."""
 
     def __init__(self, flow: Flow) -> None:
         codec = Codec()
@@ -155,7 +155,7 @@ class _KafkaValues:
         self._books: dict[str, MarketBook] = {}
 
     def begin(self) -> None:
-        """From the snapshots again, as the updates have ids."""
+        """Start from the snapshots again, because the updates have ids."""
         for symbol, last_id, bids, asks in self._snapshots:
             self._books[symbol] = MarketBook(symbol)
             self._books[symbol].on_snapshot(last_id, None, bids, asks)
@@ -195,7 +195,7 @@ def _touch(book: OrderBook) -> Touch:
 
 
 class _Nautilus(_Ready):
-    """NautilusTrader: its objects made from the texts, as its own adapters do."""
+    """NautilusTrader: its objects built from the texts, as its own adapters do."""
 
     def __init__(self, flow: Flow) -> None:
         book, data, enums, identifiers, objects = (
@@ -238,7 +238,7 @@ class _Nautilus(_Ready):
 
 
 class _NautilusObjects(_Nautilus):
-    """NautilusTrader with objects made before."""
+    """NautilusTrader with objects built in advance."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__(flow)
@@ -255,7 +255,7 @@ class _NautilusObjects(_Nautilus):
 
 
 class _OrderBookC(_Ready):
-    """The package `order_book`: sorted dicts in C, of `Decimal`s as its documentation has them."""
+    """The package `order_book`: sorted dicts in C, of `Decimal`s as in its documentation."""
 
     def __init__(self, flow: Flow) -> None:
         SortedBook = import_module("order_book").OrderBook  # noqa: N806  # a class
@@ -320,7 +320,7 @@ class _Ccxt(_Ready):
 
 
 class _HftBacktest(_Ready):
-    """hftbacktest: arrays of events made from the texts, then all of them in one call of its backtester."""
+    """hftbacktest: arrays of events built from the texts, then all of them in one call of its backtester."""
 
     def __init__(self, flow: Flow) -> None:
         self._numpy, self._hft = import_module("numpy"), import_module("hftbacktest")
@@ -376,7 +376,7 @@ class _HftBacktest(_Ready):
 
 
 class _HftBacktestArrays(_HftBacktest):
-    """hftbacktest with arrays made before."""
+    """hftbacktest with arrays built in advance."""
 
     def play(self) -> None:
         self._run()
@@ -407,7 +407,7 @@ CONTENDERS: tuple[tuple[str, str | None, Make], ...] = (
 
 
 def main() -> None:
-    """Measures and prints, without the rest of the benchmarks."""
+    """Measure and print, without the rest of the benchmarks."""
     from benchmarks.order_flow import recorded_flow
 
     for run in measure(recorded_flow(), 5, lambda text: print(text, file=sys.stderr)):

@@ -1,8 +1,8 @@
-"""What a user would write instead, a process of its own: ccxt.pro's Backpack class in a loop into aiokafka, JSON values.
+"""The loop that a user would write instead, in its own process: ccxt.pro's Backpack class into aiokafka, JSON values.
 
-`trades` and `books`: one task a market. `all_trades`: one loop for all markets (`watch_trades_for_symbols`).
-Every record is handed over with `await producer.send(...)`, which does not wait for the acknowledgement: the quickest
-that a per-record interface can be.
+`trades` and `books`: one task per market. `all_trades`: one loop for all markets (`watch_trades_for_symbols`).
+It sends each record with `await producer.send(...)`, which does not wait for the acknowledgement: the fastest
+per-record interface.
 """
 
 import argparse
@@ -17,7 +17,7 @@ _BOOK_LEVELS = 20
 
 
 def exchange_at(rest_url: str, ws_url: str) -> Any:
-    """ccxt's Backpack, turned to the source on loopback; its own request limit is off, as it would only slow the start."""
+    """ccxt's Backpack class, pointed at the source on loopback; its own rate limit is off, because it would only slow the start."""
     exchange = ccxt.pro.backpack({"enableRateLimit": False})
     exchange.urls["api"]["public"] = rest_url
     exchange.urls["api"]["private"] = rest_url
@@ -69,7 +69,7 @@ async def _run(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Runs until it is ended."""
+    """Run until terminated."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("trades", "all_trades", "books"))
     parser.add_argument("--bootstrap", required=True)

@@ -1,4 +1,4 @@
-"""The ccxt.pro + aiokafka loop under the same load: how much of it arrives, how old, and at what cost."""
+"""The ccxt.pro + aiokafka loop under the same load: the share that arrives, its age, and the cost."""
 
 import signal
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from benchmarks.numbers import MICROS
 
 CHANNELS = {"trades": "trade", "all_trades": "trade", "books": "depth"}
 _WARM_UP_FRAMES_A_MARKET = 15
-"""ccxt asks REST for a book once eleven deltas of it have come."""
+"""ccxt requests a book from REST after eleven deltas."""
 _LAST_FRAMES_A_MARKET = 3
-"""ccxt gives out what has gathered when the next message of that market comes: without these its last items would count as lost."""
+"""ccxt returns collected items with the next message of that market: without these frames its last items would count as lost."""
 _SLOW_FRAMES_A_SECOND = 1_000
 _TIMEOUT_SECONDS = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class CcxtRun:
-    """One load on the loop: `lost_share` of the frames sent never became a record of their own."""
+    """One load on the loop: `lost_share` of the frames sent did not become records."""
 
     frames: int
     distinct: int
@@ -31,21 +31,21 @@ class CcxtRun:
 
     @property
     def rate(self) -> float:
-        """Frames worked off a second, those lost included."""
+        """Frames processed per second, including the lost ones."""
         return self.frames / self.seconds
 
     @property
     def cpu_us(self) -> float:
-        """CPU µs a frame sent to it."""
+        """CPU µs per frame sent."""
         return self.cpu_seconds / self.frames * MICROS
 
     @property
     def lost_share(self) -> float:
-        """Share of frames that no record in Kafka tells of."""
+        """Share of frames without a record in Kafka."""
         return 1 - self.distinct / self.frames
 
     def figures(self) -> dict[str, object]:
-        """For the JSON file."""
+        """Return the figures for the JSON file."""
         return {
             "frames": self.frames,
             "distinct_records": self.distinct,
@@ -57,13 +57,13 @@ class CcxtRun:
 
 
 def is_installed() -> bool:
-    """Whether ccxt is there to be measured."""
+    """Whether ccxt is installed."""
     return find_spec("ccxt") is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many frames (made a multiple of the markets), at once or at the exchange's average rate."""
+    """A number of frames (rounded to a multiple of the markets), at once or at the exchange's average rate."""
 
     name: str
     frames: int
@@ -71,7 +71,7 @@ class Load:
 
 
 async def measure(lab: Lab, what: str, loads: Sequence[Load]) -> dict[str, CcxtRun]:
-    """The loop (`trades`, `all_trades` or `books`) under one load after the other; TCP holds back what it does not take."""
+    """Put one load after another on the loop (`trades`, `all_trades` or `books`); TCP holds back what it does not read."""
     channel, topic = CHANNELS[what], f"ccxt.{what}"
     runs = {}
     await lab.make_plain_topic(topic)
@@ -90,7 +90,7 @@ async def measure(lab: Lab, what: str, loads: Sequence[Load]) -> dict[str, CcxtR
 
 @dataclass(slots=True)
 class _Side:
-    """The running loop and what it is fed from."""
+    """The running loop and its source."""
 
     lab: Lab
     source: SourceClient
@@ -98,10 +98,10 @@ class _Side:
     topic: str
     channel: str
     ids_sent: int = 0
-    """Ids that every market has carried so far."""
+    """Number of ids of every market so far."""
 
     async def under(self, load: Load, kafka: Sequence[str]) -> CcxtRun:
-        """One load, with a reader of its own."""
+        """Measure one load, with its own reader."""
         ids = load.frames // MARKETS
         frames = ids * MARKETS
         wanted = ("--first-id", FIRST_ID + self.ids_sent, "--ids", ids)
@@ -125,7 +125,7 @@ class _Side:
         return CcxtRun(frames, found["distinct"], ended - started, cpu_seconds, found["latency_ms"])
 
     async def slowly(self, ids: int) -> None:
-        """So few frames a second that nothing is lost of them: every task runs and, for books, every snapshot is fetched."""
+        """Send so slowly that no frame is lost, until every task runs and, for books, every snapshot is fetched."""
         await self.source.go(channel=self.channel, rate=_SLOW_FRAMES_A_SECOND, count=ids * MARKETS)
         self.ids_sent += ids
         await self.source.until_written()

@@ -1,7 +1,7 @@
-"""A reader that starts with nothing, in a process of its own: how long until every book is live, as one line of JSON.
+"""A reader that starts without state, in its own process: the time until every book is live, as one line of JSON.
 
-`--mode books`: BookStream over all markets. `--mode records`: a plain aiokafka consumer, which reads so many records from the
-beginning and decodes nothing.
+`--mode books`: BookStream over all markets. `--mode records`: a plain aiokafka consumer, which reads a number of records from
+the beginning and decodes nothing.
 """
 
 import argparse
@@ -42,7 +42,7 @@ async def _books(bootstrap: str, prefix: str, count: int) -> dict[str, Any]:
 
 
 def quantity_of(level: Any) -> str:
-    """The quantity of a level as text; empty where there is no level."""
+    """The quantity of a level as text; empty without a level."""
     return "" if level is None else str(level.quantity)
 
 
@@ -50,7 +50,7 @@ async def _records(bootstrap: str, topic: str, count: int) -> dict[str, Any]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        consumer._client.add_topic(topic)  # a consumer that is assigned by hand learns of no topic by itself
+        consumer._client.add_topic(topic)  # a consumer with manual assignment does not discover topics
         await consumer._client.force_metadata_update()
         topic_partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(topic_partitions)
@@ -65,7 +65,7 @@ async def _records(bootstrap: str, topic: str, count: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures once."""
+    """Measure once."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--prefix", required=True)

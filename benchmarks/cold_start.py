@@ -1,4 +1,4 @@
-"""A reader that starts: from nothing to all books live, beside ever longer histories in Kafka."""
+"""The start of a reader: from no state to all books live, with longer and longer histories in Kafka."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _SAMPLE_RECORDS = 500_000
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Starts beside one history. `replay_seconds`: what reading all of it would take at a plain consumer's pace, nothing decoded."""
+    """Starts with one history. `replay_seconds`: the time to read all of it at a plain consumer's rate, nothing decoded."""
 
     history: int
     seconds: tuple[float, ...]
@@ -27,7 +27,7 @@ class ColdStart:
     problems: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the figures for programs."""
         return {
             "history": self.history,
             "seconds_median": median(self.seconds),
@@ -40,7 +40,7 @@ class ColdStart:
 
 
 async def measure(lab: Lab, prefix: str, histories: Sequence[int], repetitions: int) -> list[ColdStart]:
-    """Lets one topic grow to each of these numbers of updates, and starts readers beside it."""
+    """Grow one topic to each of these numbers of updates, and start readers."""
     history = History(lab, prefix)
     await history.begin()
     found = []
@@ -72,7 +72,7 @@ async def _read(lab: Lab, prefix: str, mode: str, count: int) -> dict[str, Any]:
 
 
 def _problems(run: dict[str, Any], history: History) -> list[str]:
-    """A book that is live must be the right one."""
+    """Check that each live book is the right one."""
     problems = []
     if run["books"] != MARKETS or run["newest_ids"] != [FIRST_ID + history.rounds - 1]:
         problems.append(f"{run['books']} books at {run['newest_ids']}")

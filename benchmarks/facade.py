@@ -1,6 +1,6 @@
-"""What people run today instead of the gateway: a FastAPI facade that asks the exchange's REST API, with a cache of one second.
+"""The usual alternative to the gateway: a FastAPI facade that asks the exchange's REST API, with a cache of one second.
 
-`--empty` serves an empty Starlette answer instead: what the server itself costs.
+`--empty` serves an empty Starlette answer instead: the cost of the server itself.
 """
 
 import argparse
@@ -18,7 +18,7 @@ _CACHE_SECONDS = 1.0
 
 
 def facade(rest_url: str) -> FastAPI:
-    """The facade's one endpoint that is measured."""
+    """The only endpoint of the facade that is measured."""
     app, client = FastAPI(), httpx.AsyncClient(base_url=rest_url, trust_env=False)
     kept: dict[str, tuple[float, Any]] = {}
 
@@ -40,7 +40,7 @@ def facade(rest_url: str) -> FastAPI:
 
 
 def empty() -> Starlette:
-    """An answer without content."""
+    """An empty answer."""
 
     async def nothing(_: Any) -> Response:
         return Response()

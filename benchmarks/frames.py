@@ -1,8 +1,8 @@
-"""The markets and frames that the benchmark's source sends, ready to be written to a socket.
+"""The markets and frames of the benchmark's source, ready to write to a socket.
 
-Frame number n belongs to market n % MARKETS and carries that market's next id, so whoever knows how many frames were sent
-knows what each market has seen. Asks stay above and bids below a fixed middle: the books never cross and never grow for ever.
-Quantities hardly ever repeat, so a cache of number texts helps nobody.
+Frame number n belongs to market n % MARKETS and carries that market's next id, so the number of sent frames
+determines the last id of each market. Asks stay above and bids below a fixed middle: the books never cross and never grow without
+limit. Quantities rarely repeat, so a cache of number texts has no effect.
 """
 
 import random
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MARKETS = 91
-"""As many perpetual markets as the exchange had open when its load was measured."""
+"""Number of open perpetual markets when the exchange's load was measured."""
 FIRST_ID = 6_730_019_258
 LEVELS_A_SIDE = 300
 _QUANTITY_UNITS = 1_000_000
@@ -22,7 +22,7 @@ _LENGTH_IN_16_BITS = 126
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One market: its prices lie around `anchor`, counted in units of the last of `price_places` decimal places."""
+    """One market: its prices lie around `anchor`, in units of the last of `price_places` decimal places."""
 
     symbol: str
     price_places: int
@@ -34,7 +34,7 @@ class Market:
         return f"{whole}.{rest:0{self.price_places}d}".encode()
 
     def row(self) -> dict[str, Any]:
-        """The market as `/api/v1/markets` shows it."""
+        """The market as in `/api/v1/markets`."""
         tick = f"{1 / 10**self.price_places:.{self.price_places}f}"
         return {
             "symbol": self.symbol,
@@ -51,7 +51,7 @@ class Market:
         }
 
     def depth(self, last_id: int, time_us: int) -> dict[str, Any]:
-        """A book as `/api/v1/depth` shows it."""
+        """A book as in `/api/v1/depth`."""
         levels = range(1, LEVELS_A_SIDE + 1)
         return {
             "asks": [[self.price(self.anchor + n).decode(), "1.50000"] for n in levels],
@@ -67,12 +67,12 @@ def markets() -> list[Market]:
 
 
 def last_id(market_index: int, frames_sent: int) -> int:
-    """The last id that the market with this index has carried after so many frames; FIRST_ID - 1 before its first."""
+    """The last id of the market with this index after so many frames; FIRST_ID - 1 before its first."""
     return FIRST_ID - 1 + (frames_sent - market_index + MARKETS - 1) // MARKETS
 
 
 class Feed:
-    """The frames of one channel, `depth` (two levels a frame) or `trade`, one after the other."""
+    """The frames of one channel, `depth` (two levels per frame) or `trade`, in sequence."""
 
     def __init__(self, channel: str) -> None:
         self._random = random.Random(channel)
@@ -104,7 +104,7 @@ class Feed:
         return b"0.00000" if self._is_depth and number % 8 == 0 else b"%d.%05d" % divmod(number + 1, 100_000)
 
     def wire(self, count: int, time_us: int) -> bytes:
-        """The next `count` messages as WebSocket frames (RFC 6455, unmasked), all of one time."""
+        """The next `count` messages as WebSocket frames (RFC 6455, unmasked), all with the same time."""
         return b"".join([websocket_frame(self.payload(time_us)) for _ in range(count)])
 
 

@@ -1,4 +1,4 @@
-"""How fast the gateway answers while the market moves, beside a FastAPI facade over REST and an empty Starlette answer."""
+"""The gateway's speed while the market moves, compared with a FastAPI facade over REST and an empty Starlette answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ _POLLER = ("ticker", "ticker-1w", "mark-price", "open-interest", "catalogue", "h
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one server did: at full speed, and at a rate."""
+    """The answers of one server: at full speed, and at a fixed rate."""
 
     name: str
     a_second: float
@@ -36,19 +36,19 @@ class Answers:
 
 @dataclass(slots=True)
 class GatewayFigures:
-    """Of all servers, and of the gateway's subscribers."""
+    """The figures of all servers and of the gateway's subscribers."""
 
     answers: list[Answers] = field(default_factory=list)
     stream: dict[str, Any] = field(default_factory=dict)
     resident_mib: float = 0.0
-    """Of the gateway, with its subscribers."""
+    """Memory of the gateway, with its subscribers."""
 
     def figures(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the figures as JSON."""
         return asdict(self)
 
     def tables(self) -> str:
-        """For people."""
+        """Return tables for people."""
         rows = [
             [
                 each.name,
@@ -86,19 +86,19 @@ class GatewayFigures:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How the source writes; see `http_load`."""
+    """When the source writes; see `http_load`."""
 
     started: float
     first: int
 
     def flags(self) -> tuple[str, ...]:
-        """As the loads take it."""
+        """The flags for the load processes."""
         pairs = {"--started": self.started, "--first": self.first, "--frame-rate": FRAMES_A_SECOND}
         return tuple(str(word) for pair in pairs.items() for word in pair)
 
 
 async def measure(lab: Lab, prefix: str, seconds: float) -> GatewayFigures:
-    """Source, producer, poller, Kafka and gateway at FRAMES_A_SECOND; then one load after the other."""
+    """Start source, producer, poller, Kafka and gateway at FRAMES_A_SECOND; then put one load after another on them."""
     figures = GatewayFigures()
     async with (
         lab.source() as source,
@@ -146,7 +146,7 @@ async def _served(lab: Lab, name: str, *flags: str) -> AsyncIterator[tuple[Progr
 
 @asynccontextmanager
 async def _poller(lab: Lab, source: SourceClient, prefix: str) -> AsyncIterator[Program]:
-    """It lists the markets and gives each book its snapshot, and then has hardly anything to do."""
+    """It lists the markets, gets each book's snapshot, and is then nearly idle."""
     refreshes = (word for name in _POLLER for word in (f"--{name}-refresh", "0"))
     kafka = ("--bootstrap-servers", lab.connection.bootstrap_servers, "--topic-prefix", prefix)
     words = ("rest-poller", *kafka, "--rest-url", source.rest_url, "--metrics-port", "0", *refreshes)
@@ -170,7 +170,7 @@ async def _until_live(port: int, gateway: Program) -> None:
 async def _asked(
     lab: Lab, name: str, program: Program, port: int, target: str, seconds: float, flags: tuple[str, ...]
 ) -> Answers:
-    """First as much as it can, then at a rate."""
+    """First at full speed, then at a fixed rate."""
     lab.say(f"{name}: full speed, then {REQUESTS_A_SECOND:,} requests/s")
     words = ("--port", port, "--target", target, "--seconds", seconds)
     cpu = program.cpu_seconds()

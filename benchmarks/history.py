@@ -1,4 +1,4 @@
-"""Long histories of depth updates with the snapshots that a book-builder leaves among them, generated as fast as Kafka takes them."""
+"""Long histories of depth updates with a book-builder's checkpoints among them, generated as fast as Kafka takes them."""
 
 import json
 import time
@@ -21,7 +21,7 @@ from benchmarks.vouching import INSTANCE, vouching
 MARKET_LIST: Final = "reference.market"
 LEVELS_A_SIDE: Final = 500
 ROUNDS_A_CHECKPOINT: Final = 494
-"""Rounds of one update a market in the 15 s between two checkpoints, at 3,000 updates/s."""
+"""Rounds of one update per market in the 15 s between two checkpoints, at 3,000 updates/s."""
 _QUANTITIES = [f"{1 + n / 1000:.3f}" for n in range(997)]
 _UPDATE_MICROSECONDS = 333
 _BATCH_BYTES = 512 * 1024
@@ -31,7 +31,7 @@ Record = tuple[bytes, bytes, int]
 
 
 class _Update:
-    """An update of one level a side, filled anew for each record; what `QuickEncoder` takes."""
+    """An update of one level per side, reused for each record; the input of `QuickEncoder`."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -43,7 +43,7 @@ class _Update:
 
 
 class History:
-    """Rounds of one update for each market, in ids without holes: each sets the quantity of the best bid and of the best ask."""
+    """Rounds of one update per market, with consecutive ids: each sets the quantity of the best bid and of the best ask."""
 
     def __init__(self, lab: Lab, prefix: str) -> None:
         self._lab = lab
@@ -54,11 +54,11 @@ class History:
 
     @property
     def updates(self) -> int:
-        """How many there are."""
+        """The number of updates."""
         return self.rounds * len(self._markets)
 
     async def begin(self) -> None:
-        """Makes the topics, and lists the markets."""
+        """Create the topics and list the markets."""
         await self._lab.make_topics(self._prefix, (SNAPSHOTS, DEPTH, MARKET_LIST, "ops.gap", WATERMARK_TOPIC))
         encode = self._lab.codec.encoder("Market", self._prefix + MARKET_LIST)
         rows = [self._market_row(market) for market in self._markets]
@@ -66,10 +66,10 @@ class History:
         await self._lab.publish(self._prefix + MARKET_LIST, records)
 
     async def grow(self, updates: int) -> None:
-        """Appends rounds until there are about `updates`, the last of them as far from the last checkpoint as can be.
+        """Append rounds until there are about `updates`, with the last one as far from the last checkpoint as possible.
 
         Raises:
-            BenchmarkError: this version's depth schema is another.
+            BenchmarkError: this version has another depth schema.
         """
         checkpoints = max(1, updates // (len(self._markets) * ROUNDS_A_CHECKPOINT))
         until = (checkpoints + 1) * ROUNDS_A_CHECKPOINT - 1
@@ -88,7 +88,7 @@ class History:
         self.rounds = until
 
     def vouched(self) -> AbstractAsyncContextManager[None]:
-        """While this lasts, a producer vouches for all of it."""
+        """In this context, a producer vouches for all of it."""
         lying = self._by_partition(DEPTH)
         ends = [self.rounds * len(lying.get(number, ())) for number in range(topic(DEPTH).partitions)]
         symbols = [market.symbol for market in self._markets]

@@ -1,7 +1,7 @@
-"""A process that asks a server for books, closed loop or at a rate, and prints what it was given as one line of JSON.
+"""A process that requests books from a server, closed loop or at a rate, and prints the figures as one line of JSON.
 
-With `--rate`, the latency of a request counts from when it was due, even if no connection was free then. The update id shows how old
-a book was: frame number n of the source carries id FIRST_ID + n // MARKETS of market n % MARKETS, and was written at a known time.
+With `--rate`, the latency of a request counts from its due time, even if no connection was free then. The update id shows the age
+of a book: frame number n of the source carries id FIRST_ID + n // MARKETS of market n % MARKETS, and was written at a known time.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _OK = b"200"
 
 
 class Writing:
-    """When the source wrote each frame: a fixed rate from a moment on (wall clock, seconds), from a frame number on."""
+    """When the source wrote each frame: at a fixed rate from a moment on (wall clock, seconds), from a frame number on."""
 
     def __init__(self, started: float, first: int, rate: float) -> None:
         self._started = started
@@ -34,13 +34,13 @@ class Writing:
         self._rate = rate
 
     def written(self, market: int, update_id: int) -> float | None:
-        """When the frame with this id of a market was due to be written; None if that was before the fixed rate."""
+        """When the frame with this id of a market was due; None if that was before the fixed rate."""
         number = (update_id - FIRST_ID) * MARKETS + market
         return None if number < self._first else self._started + (number - self._first) / self._rate
 
 
 class Load:
-    """What all connections share."""
+    """The shared state of all connections."""
 
     def __init__(self, target: str, writing: Writing | None) -> None:
         self._requests = [
@@ -54,17 +54,17 @@ class Load:
         self.is_closed_loop = False
         self.times_us = array("q")
         self.behind_us = array("q")
-        """How long before a request the oldest update had been written that its answer lacked; 0 if it lacked none."""
+        """Time from the write of the oldest update missing from an answer to its request; 0 if none was missing."""
         self.refused = 0
         self.ends_at = float("inf")
 
     def ask(self, client: "Client", due: float) -> None:
-        """Send the next market's request."""
+        """Send the request for the next market."""
         market = next(self._turns)
         client.send(self._requests[market], market, due)
 
     def answered(self, client: "Client", status: bytes, body: bytes) -> None:
-        """Take note of an answer, and let the connection go on."""
+        """Record an answer, and let the connection continue."""
         now = time.perf_counter()
         if client.due < self.ends_at:
             self.times_us.append(int((now - client.due) * 1e6))
@@ -100,16 +100,16 @@ class Client(asyncio.Protocol):
         self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection over."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        """Store the transport."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No server here may close a connection that is in use."""
+        """Fail: no server may close a connection in use."""
         if time.perf_counter() < self._load.ends_at:
             raise ConnectionError("the server has closed a connection") from exc
 
     def send(self, request: bytes, market: int, due: float) -> None:
-        """Write a request."""
+        """Send a request."""
         assert self._transport is not None
         self.market, self.due, self.sent_at = market, due, time.time()
         self._transport.write(request)

@@ -1,7 +1,7 @@
-"""A consumer of the ccxt loop's JSON, a process of its own: counts distinct items and measures how old they are on arrival.
+"""A consumer of the ccxt loop's JSON, in its own process: counts distinct items and measures their age on arrival.
 
-Reads what comes after it has said "reading". Once asked to end (SIGTERM) it reads what is left and prints one line of JSON.
-Items with other ids than those asked for (a warm-up's) do not count.
+Reads the records after it has printed "reading". On SIGTERM it reads the rest and prints one line of JSON.
+Items with ids outside the requested range (of a warm-up) do not count.
 """
 
 import argparse
@@ -25,7 +25,7 @@ async def _measure(bootstrap: str, topic: str, ids: range) -> dict[str, Any]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        await consumer._client.force_metadata_update()  # without it a topic without subscription has no partitions
+        await consumer._client.force_metadata_update()  # without it a topic without a subscription has no partitions
         known = await consumer._client.fetch_all_metadata()
         consumer.assign([TopicPartition(topic, number) for number in known.partitions_for_topic(topic)])
         await consumer.seek_to_end()
@@ -53,7 +53,7 @@ async def _read(consumer: AIOKafkaConsumer, is_over: asyncio.Event, ids: range) 
 
 
 def main() -> None:
-    """Measures once and prints."""
+    """Measure once and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)

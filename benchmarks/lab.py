@@ -1,4 +1,4 @@
-"""The place where everything is measured: an embedded Kafka, programs as child processes, and looks at both from outside."""
+"""The lab: an embedded Kafka, programs as child processes, and measurements of both from outside."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.05
 _START_SECONDS = 60.0
 _SETTLE_SECONDS = 0.15
-"""After the last record is in Kafka the producer still has to take the acknowledgement."""
+"""After the last record is in Kafka, the producer still has to read the acknowledgement."""
 _LOG_LINES_SHOWN = 8
 _IDLE_SECONDS = 0.7
 _BUSY_SHARE = 0.5
@@ -39,12 +39,12 @@ PLAIN_PARTITIONS = 8
 
 
 class BenchmarkError(BackpackStreamsError):
-    """A measurement could not be taken; the text says which and why."""
+    """A measurement failed; the message says which one and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A child process under measurement."""
+    """A measured child process."""
 
     name: str
     child: Child
@@ -55,20 +55,20 @@ class Program:
         return cpu_seconds(self.child.pid)
 
     def peak_mib(self) -> float:
-        """The most memory it has held, in MiB."""
+        """Its peak memory in MiB."""
         for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
         raise BenchmarkError(f"{self.name} has no VmHWM in /proc: run the benchmark on Linux")
 
     def check(self) -> None:
-        """Raises BenchmarkError, with the end of its log, when it has ended."""
+        """Raise BenchmarkError, with the end of its log, if it has ended."""
         if self.child.returncode is not None:
             tail = " | ".join(self.log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
             raise BenchmarkError(f"{self.name} ended with exit code {self.child.returncode}: {tail}")
 
     async def until_says(self, word: str) -> None:
-        """Waits until its output holds `word`."""
+        """Wait until its output contains `word`."""
 
         async def has_said() -> bool:
             return word in self.log.read_text(errors="replace")
@@ -76,7 +76,7 @@ class Program:
         await until(has_said, f"{self.name} to say {word!r}", [self])
 
     async def result(self, timeout_seconds: float) -> Any:
-        """What it prints as JSON on its last line, once it has ended."""
+        """Return the JSON on the last line of its output, once it has ended."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self.child.wait()
@@ -88,7 +88,7 @@ class Program:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, to a clock tick (10 ms)."""
+    """User and system time of a process, with the resolution of a clock tick (10 ms)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError as error:
@@ -99,7 +99,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 class SourceClient:
-    """Steers a frame source."""
+    """Controls a frame source."""
 
     def __init__(self, port: int, program: Program) -> None:
         self.program = program
@@ -112,7 +112,7 @@ class SourceClient:
         return (await self._http.get(f"/control/{path}", params=query)).raise_for_status().json()
 
     async def until_up(self) -> None:
-        """Waits until it listens."""
+        """Wait until it listens."""
 
         async def is_up() -> bool:
             try:
@@ -124,7 +124,7 @@ class SourceClient:
         await until(is_up, "the frame source to listen", [self.program])
 
     async def until_subscribed(self, client: Program, streams: int = MARKETS) -> None:
-        """Waits until a client has subscribed to so many streams."""
+        """Wait until a client has subscribed to so many streams."""
 
         async def is_subscribed() -> bool:
             return bool((await self._get("state"))["subscribed"] >= streams)
@@ -132,15 +132,15 @@ class SourceClient:
         await until(is_subscribed, f"{client.name} to subscribe", [self.program, client])
 
     async def prepare(self, channel: str, count: int) -> None:
-        """Renders frames, to be written by `go`."""
+        """Render frames for `go`."""
         await self._get("prepare", channel=channel, count=count)
 
     async def go(self, **query: Any) -> float:
-        """Lets it write; returns when that began (wall clock, seconds)."""
+        """Start writing; return the start time (wall clock, seconds)."""
         return float((await self._get("go", **query))["started"])
 
     async def until_written(self, timeout_seconds: float = 120.0) -> float:
-        """Waits until the last byte went to the socket; returns when that was (wall clock, seconds)."""
+        """Wait until the last byte went to the socket; return that time (wall clock, seconds)."""
 
         async def is_written() -> bool:
             return bool((await self._get("state"))["finished"])
@@ -149,12 +149,12 @@ class SourceClient:
         return float((await self._get("state"))["finished"])
 
     async def close(self) -> None:
-        """Ends the control connection."""
+        """Close the control connection."""
         await self._http.aclose()
 
 
 class Lab:
-    """Kafka, and whatever runs against it."""
+    """Kafka, and the programs that run against it."""
 
     def __init__(self, bootstrap_servers: str, folder: Path, say: Callable[[str], None]) -> None:
         self.connection = KafkaConnection(bootstrap_servers)
@@ -165,7 +165,7 @@ class Lab:
 
     @asynccontextmanager
     async def run(self, name: str, module: str, *arguments: object) -> AsyncIterator[Program]:
-        """`python -m module arguments` as long as the context lasts."""
+        """Run `python -m module arguments` within the context."""
         self._started += 1
         log = self._folder / f"{self._started:02d}-{name}.log"
         child = await Child.start([sys.executable, "-m", module, *map(str, arguments)], log_path=log)
@@ -177,7 +177,7 @@ class Lab:
 
     @asynccontextmanager
     async def source(self) -> AsyncIterator[SourceClient]:
-        """A frame source of its own, all ids at their beginning."""
+        """Start a frame source, all ids at their start."""
         port = free_ports(1, _HOST)[0]
         async with self.run("source", "benchmarks.source", "--port", port) as program:
             client = SourceClient(port, program)
@@ -189,7 +189,7 @@ class Lab:
 
     @asynccontextmanager
     async def market_producer(self, source: SourceClient, prefix: str, streams: str) -> AsyncIterator[Program]:
-        """The service as users run it."""
+        """Start the service as users run it."""
         arguments = {
             "--bootstrap-servers": self.connection.bootstrap_servers,
             "--ws-url": source.ws_url,
@@ -203,20 +203,20 @@ class Lab:
             yield program
 
     async def make_topics(self, prefix: str, names: Iterable[str]) -> None:
-        """Topics of ours, by their names without the prefix."""
+        """Create topics of the plant, named without the prefix."""
         await TopicAdmin(self.connection, prefix).apply([topic(name) for name in names], create_only=True)
 
     async def make_plain_topic(self, name: str) -> None:
-        """A topic for records that are none of ours."""
+        """Create a topic for other records."""
         await TopicAdmin(self.connection, "").apply([Topic(name, "", PLAIN_PARTITIONS)], create_only=True)
 
     async def records(self, *topics: str) -> int:
-        """How many records the topics hold together: the sum of their ends, since nothing is ever deleted here."""
+        """Number of records in all these topics: the sum of their end offsets, because nothing is ever deleted here."""
         async with Reader(self.connection) as reader:
             return await _count(reader, topics)
 
     async def until_records(self, name: str, count: int, programs: Iterable[Program], timeout_seconds: float) -> float:
-        """Waits until the topic holds `count` records; returns when it did (wall clock, seconds)."""
+        """Wait until the topic holds `count` records; return that time (wall clock, seconds)."""
         async with Reader(self.connection) as reader:
             topic_partitions = await reader.topic_partitions(name)
 
@@ -227,9 +227,9 @@ class Lab:
         return time.time()
 
     async def until_idle(self, name: str, program: Program) -> float:
-        """Waits until the topic has stopped growing and the program has nothing left to do.
+        """Wait until the topic has stopped growing and the program is idle.
 
-        Returns when the last record had come (wall clock, seconds).
+        Return the time of the last record (wall clock, seconds).
         """
         async with Reader(self.connection) as reader:
             count, grew, cpu, busy = -1, time.time(), program.cpu_seconds(), time.time()
@@ -245,7 +245,7 @@ class Lab:
         return grew
 
     async def publish(self, name: str, records: Iterable[tuple[bytes, bytes, int]]) -> None:
-        """Puts records (key, value, timestamp in ms) into a topic."""
+        """Write records (key, value, timestamp in ms) to a topic."""
         publisher = Publisher(self.connection)
         await publisher.start()
         try:
@@ -266,10 +266,10 @@ async def _count(reader: Reader, topics: Iterable[str]) -> int:
 async def until(
     condition: Callable[[], Any], what: str, programs: Iterable[Program], timeout_seconds: float = _START_SECONDS
 ) -> None:
-    """Waits for an asynchronous condition.
+    """Wait for an asynchronous condition.
 
     Raises:
-        BenchmarkError: it did not come in time, or a program that it needs has ended.
+        BenchmarkError: it did not hold in time, or a required program has ended.
     """
     watched = list(programs)
     deadline = time.monotonic() + timeout_seconds
@@ -282,10 +282,10 @@ async def until(
 
 
 async def settle() -> None:
-    """Lets the last acknowledgements arrive before a CPU time is read."""
+    """Wait for the last acknowledgements before a CPU time is read."""
     await asyncio.sleep(_SETTLE_SECONDS)
 
 
 def event_loop_name() -> str:
-    """Which event loop our processes run in."""
+    """The event loop of our processes."""
     return loop_factory().__module__.partition(".")[0]

@@ -1,4 +1,4 @@
-"""How old an update is when a consumer gets it, at the exchange's average load, and how busy the producer is with that load."""
+"""The age of an update on arrival at a consumer under the exchange's average load, and the producer's CPU use."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from benchmarks.lab import Lab
 from benchmarks.way_in import TOPICS
 
 FRAMES_A_SECOND = 3_000
-"""What all perpetuals of the exchange send on average."""
+"""The average load of all perpetuals of the exchange."""
 FIRST_FRAMES = 910
-"""These wait in the producer until it has learnt where the topics end."""
+"""These wait in the producer until it knows the end offsets of the topics."""
 WARM_UP_SECONDS = 1.0
 _TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds from the source's write to the consumer's hands (p50, p99, p99_9, max) and shares of one core."""
+    """Milliseconds from the source's write to the consumer (p50, p99, p99_9, max) and shares of one core."""
 
     milliseconds: dict[str, float]
     producer_share: float
@@ -25,7 +25,7 @@ class Latency:
 
 
 async def measure(lab: Lab, prefix: str, seconds: float) -> Latency:
-    """Source, market-producer, Kafka and BookStream at FRAMES_A_SECOND."""
+    """Run source, market-producer, Kafka and BookStream at FRAMES_A_SECOND."""
     lab.say(f"end to end: {FRAMES_A_SECOND:,} frames/s for {seconds:g} s")
     total_seconds = WARM_UP_SECONDS + seconds
     skip = FIRST_FRAMES + int(WARM_UP_SECONDS * FRAMES_A_SECOND)

@@ -1,4 +1,4 @@
-"""Figures out of measurements: medians, percentiles, rates, and how fast this machine is at the moment."""
+"""Statistics of measurements: medians, percentiles, rates, and the current speed of this machine."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _PACE_TURNS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Repetitions of one measurement: how many items in how many seconds with how much CPU time."""
+    """Repetitions of one measurement: number of items, seconds and CPU time."""
 
     items: int
     seconds: tuple[float, ...]
@@ -20,26 +20,26 @@ class Speed:
 
     @property
     def rate(self) -> float:
-        """Items a second, median."""
+        """Items per second, median."""
         return self.items / median(self.seconds)
 
     @property
     def best_rate(self) -> float:
-        """Items a second, best repetition."""
+        """Items per second, best repetition."""
         return self.items / min(self.seconds)
 
     @property
     def cpu_us(self) -> float:
-        """CPU µs an item, median."""
+        """CPU µs per item, median."""
         return median(self.cpu_seconds) / self.items * MICROS
 
     @property
     def best_cpu_us(self) -> float:
-        """CPU µs an item, best repetition."""
+        """CPU µs per item, best repetition."""
         return min(self.cpu_seconds) / self.items * MICROS
 
     def figures(self) -> dict[str, float]:
-        """For the JSON file."""
+        """Return the figures for the JSON file."""
         return {
             "rate_median": self.rate,
             "rate_best": self.best_rate,
@@ -51,7 +51,7 @@ class Speed:
 
 
 def latencies_ms(ages_us: Sequence[int]) -> dict[str, float]:
-    """Percentiles of ages in µs, as milliseconds; empty when there are none."""
+    """Percentiles of ages in µs, as milliseconds; empty without ages."""
     if not ages_us:
         return {}
     ordered = sorted(ages_us)
@@ -61,7 +61,7 @@ def latencies_ms(ages_us: Sequence[int]) -> dict[str, float]:
 
 
 def pace_ns() -> float:
-    """CPU ns of one turn of a fixed piece of Python, best of a few: tells runs on a busy machine from others."""
+    """CPU ns of one iteration of a fixed piece of Python, best of a few: shows runs on a busy machine."""
     best = float("inf")
     for _ in range(_PACE_REPETITIONS):
         table: dict[int, bytes] = {}

@@ -1,7 +1,7 @@
-"""Nine levels a delta: the recorded order flow, played forwards and backwards for as long as wanted, as DepthUpdate rows.
+"""Nine levels per delta: the recorded order flow, played forwards and backwards without end, as DepthUpdate rows.
 
-Played from its end straight to its beginning the books would cross. So each delta gets its inverse, which puts back the
-quantities that stood there: forwards and backwards the books pass through the same, real states, again and again.
+If it started again at its beginning, the books would cross. So each delta has an inverse, which restores the previous
+quantities: forwards and backwards the books pass through the same, real states.
 """
 
 import gzip
@@ -22,7 +22,7 @@ Levels = list[list[str]]
 
 
 class Delta(NamedTuple):
-    """One frame's changes."""
+    """The changes of one frame."""
 
     symbol: str
     time_us: int
@@ -31,18 +31,18 @@ class Delta(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """The books at the beginning, and the deltas of one way there and back."""
+    """The books at the start, and the deltas of one pass forwards and backwards."""
 
     books: list[DepthSnapshot]
     loop: list[Delta]
 
     @property
     def levels_a_delta(self) -> float:
-        """Changed levels in a delta, on average."""
+        """Changed levels per delta, on average."""
         return sum(len(delta.asks) + len(delta.bids) for delta in self.loop) / len(self.loop)
 
     def rows(self, count: int) -> Iterator[dict[str, Any]]:
-        """The first `count` deltas of the endless flow, ids renumbered so that they follow on each other, time going on."""
+        """The first `count` deltas of the endless flow, with consecutive ids and times."""
         next_ids = {book.symbol: book.last_update_id + 1 for book in self.books}
         kind, _ = split_stream("depth.X")
         for number in range(count):
@@ -80,7 +80,7 @@ def recorded_flow() -> Flow:
 
 
 def _swap(side: dict[str, str], levels: Levels) -> Levels:
-    """Sets the levels; returns what puts back what stood there. Within one recording a price is always written one way."""
+    """Set the levels; return what restores the old ones. One recording always writes a price the same way."""
     before = [[price, side.get(price, ZERO)] for price, _ in levels]
     side.update((price, quantity) for price, quantity in levels)
     return before

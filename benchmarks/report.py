@@ -1,4 +1,4 @@
-"""Tables for people, the same figures as JSON for programs."""
+"""Tables for people, and the same figures as JSON for programs."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,11 +6,11 @@ from functools import partial
 Row = Sequence[str]
 
 show = partial(print, flush=True)
-"""At once, since progress goes to stderr in between."""
+"""Flushed, because progress goes to stderr in between."""
 
 
 def table(title: str, heads: Row, rows: Sequence[Row]) -> str:
-    """Text columns: the first to the left, the others to the right."""
+    """Text columns: the first left-aligned, the others right-aligned."""
     lines = [heads, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
 
@@ -26,7 +26,7 @@ def table(title: str, heads: Row, rows: Sequence[Row]) -> str:
 
 
 def whole(number: float) -> str:
-    """With thousands separated: `117,000`."""
+    """With a thousands separator: `117,000`."""
     return f"{number:,.0f}"
 
 
@@ -41,10 +41,10 @@ def two(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as percent."""
+    """A share in percent."""
     return f"{100 * share:.1f} %"
 
 
 def times(ratio: float) -> str:
-    """How many times."""
+    """A factor."""
     return f"{ratio:.1f} x"

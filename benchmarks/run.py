@@ -1,4 +1,4 @@
-"""One run: every measurement in turn on one embedded Kafka, each figure told as soon as it is there, all of them returned."""
+"""One run: takes all measurements on one embedded Kafka, prints each figure as soon as it is known, and returns all of them."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The extent of the measurements."""
 
     frames: int
     nine_level_deltas: int
@@ -39,7 +39,7 @@ class Size:
     step_frames: int
     histories: tuple[int, ...]
     is_thorough: bool = True
-    """Also what costs time and says little more: Decimals of nine levels, ccxt's loop for all markets."""
+    """Also measure what takes long and shows little more: Decimals of nine levels, ccxt's loop for all markets."""
 
 
 FULL = Size(
@@ -68,7 +68,7 @@ QUICK = Size(
     is_thorough=False,
 )
 SOCKET_STEP_SHARE = 5
-"""So many times more frames go through sockets, where fetching the first ones takes its time."""
+"""Factor of the frames through sockets, where fetching the first ones takes time."""
 BOOK_ROUNDS_A_REPETITION = 3
 PARTS = ("in", "out", "latency", "all", "ccxt", "steps", "cold", "books", "gateway")
 LINGERS_MS = (10, 50, 100)
@@ -76,7 +76,7 @@ _IN, _NINE, _LATENCY = "in.", "nine.", "latency."
 
 
 async def run(lab: Lab, size: Size, parts: Collection[str]) -> Figures:
-    """Takes the measurements that `parts` names, prints their tables and returns their figures."""
+    """Take the measurements in `parts`, print their tables and return their figures."""
     figures: Figures = {}
     flow = order_flow.recorded_flow()
     if "in" in parts:
@@ -135,7 +135,7 @@ async def _in(lab: Lab, size: Size) -> Figures:
 
 
 async def _out(lab: Lab, size: Size, flow: order_flow.Flow) -> Figures:
-    """Needs what `_in` has left in Kafka."""
+    """Needs the records that `_in` has left in Kafka."""
     await snapshots.publish(lab, _IN, snapshots.empty_books())
     two_levels = await lab.records(_IN + snapshots.DEPTH)
     await snapshots.publish(lab, _NINE, flow.books)
@@ -261,7 +261,7 @@ async def _ccxt(lab: Lab, size: Size) -> Figures:
 
 
 def _side_by_side(figures: Figures) -> None:
-    """The ratios, as far as both sides were measured in this run."""
+    """The ratios, if both sides were measured in this run."""
     ours, theirs, late = figures.get("in"), figures["ccxt"], figures.get("latency")
     rows = []
     for what, channel, name in (

@@ -1,4 +1,4 @@
-"""Snapshots for the books of the benchmark: the poller's part, done once, so that nothing but the delta stream is measured."""
+"""Snapshots for the books of the benchmark: the poller's part, done once, so that only the delta stream is measured."""
 
 import time
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _COMPLETE = 1_000_000
 
 
 async def publish(lab: Lab, prefix: str, snapshots: Iterable[DepthSnapshot]) -> None:
-    """Puts snapshots before the first delta of each market; makes the topics that a reader of books needs."""
+    """Write snapshots before the first delta of each market; create the topics that a reader of books needs."""
     await lab.make_topics(prefix, (SNAPSHOTS, DEPTH, "ops.gap"))
     encode = lab.codec.encoder(topic(SNAPSHOTS).record, prefix + SNAPSHOTS)
     now_us = time.time_ns() // 1000
@@ -36,5 +36,5 @@ async def publish(lab: Lab, prefix: str, snapshots: Iterable[DepthSnapshot]) -> 
 
 
 def empty_books() -> list[DepthSnapshot]:
-    """The source's markets before their first frame: no order rests anywhere."""
+    """The source's markets before their first frame: all books are empty."""
     return [DepthSnapshot(market.symbol, (), (), FIRST_ID - 1, 0) for market in markets()]

@@ -1,8 +1,8 @@
-"""The frame source, a process of its own: ready frames over a WebSocket as fast as it takes them, or at a rate.
+"""The frame source, in its own process: prepared frames over a WebSocket as fast as it takes them, or at a rate.
 
-One port speaks all: WebSocket on an upgrade, else REST with the few answers that clients ask for, and `/control/...`:
-`prepare?channel=C&count=N` renders frames, `go` writes them, `go?rate=R&count=N&channel=C` renders and writes them in time,
-`state` tells. Frames go to the socket that connected last.
+One port serves all: WebSocket on an upgrade, else REST with the few answers that clients need, and `/control/...`:
+`prepare?channel=C&count=N` renders frames, `go` writes them, `go?rate=R&count=N&channel=C` renders and writes them on schedule,
+`state` reports. Frames go to the socket that connected last.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _CLOSE, _PING, _PONG_FRAME = 0x8, 0x9, 0x8A
 
 
 class Source:
-    """What all connections share."""
+    """The shared state of all connections."""
 
     def __init__(self) -> None:
         self.feeds = {channel: Feed(channel) for channel in ("depth", "trade")}
@@ -39,7 +39,7 @@ class Source:
         self.started = self.finished = 0.0
 
     def answer(self, target: str) -> Any:
-        """What a GET is answered with, None for an unknown path."""
+        """The answer to a GET, None for an unknown path."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query))
         rest: dict[str, Callable[[dict[str, str]], Any]] = {
@@ -119,16 +119,16 @@ class Connection(asyncio.Protocol):
         self.writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Takes the connection over."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        """Store the transport."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits to write must not wait for ever."""
+        """Wake a waiting writer."""
         self.writable.set()
 
     def pause_writing(self) -> None:
-        """The peer does not keep up."""
+        """The peer is too slow."""
         self.writable.clear()
 
     def resume_writing(self) -> None:
@@ -136,12 +136,12 @@ class Connection(asyncio.Protocol):
         self.writable.set()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Writes, if anybody is left to write to."""
+        """Write, if the connection is open."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        """Requests, or frames of the client."""
+        """Read requests, or frames of the client."""
         self._received += data
         while self._take_frame() if self._is_websocket else self._take_request():
             pass
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _upgrade(self, key: str) -> None:
-        # SHA-1 is what the handshake asks for; it protects nothing.
+        # The handshake requires SHA-1; it protects nothing.
         accept = base64.b64encode(hashlib.sha1(key.encode() + _HANDSHAKE_GUID, usedforsecurity=False).digest()).decode()
         self.write(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -213,7 +213,7 @@ async def _serve(port: int) -> None:
 
 
 def main() -> None:
-    """Serves until it is ended."""
+    """Serve until terminated."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port

@@ -1,7 +1,7 @@
-"""What each step costs by itself, in this process: so that whoever makes it faster sees where the time goes.
+"""The cost of each step by itself, in this process: shows where to optimize.
 
-CPU time a frame or delta, best repetition. The steps do not add up to the whole: one after the other they keep their data
-in the processor's caches, and a batch of one pays alone for what a batch of hundreds shares.
+CPU time per frame or delta, best repetition. The steps do not add up to the whole: run separately, each keeps its data in the
+processor's caches, and a batch of one bears costs that a batch of hundreds shares.
 """
 
 import asyncio
@@ -60,15 +60,15 @@ class Step:
 
 
 class _Nowhere:
-    """Takes records and keeps none."""
+    """Takes records and drops them."""
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, spare: bool = False) -> bool:
-        """Takes a record."""
+        """Drop a record."""
         return True
 
 
 def in_memory(frames: int, flow: Flow) -> list[Step]:
-    """The steps that need neither socket nor Kafka."""
+    """The steps that need neither a socket nor Kafka."""
     payloads = _payloads(frames)
     datas = [_open_envelope(payload).data for payload in payloads]
     decode = Decoder(Depth)
@@ -101,7 +101,7 @@ def in_memory(frames: int, flow: Flow) -> list[Step]:
 
 
 async def with_sockets(lab: Lab, frames: int) -> list[Step]:
-    """The steps that need a socket or Kafka, and how fast the source is when nothing is done with its frames."""
+    """The steps that need a socket or Kafka, and the source's speed if its frames are ignored."""
     cpu_us, rate = await _socket(lab, frames)
     steps = [Step(f"socket -> frame (the source gives {rate:,.0f} frames/s)", cpu_us)]
     encode = lab.codec.encoder("DepthUpdate", "steps.market.depth")
@@ -123,7 +123,7 @@ def _row(message: Any) -> Row:
 
 
 def _straight(messages: Sequence[Depth], are_numbers_new: bool) -> float:
-    """As the producer writes them. A new encoder remembers no number; one that has written all of them knows each."""
+    """As the producer writes them. A new encoder has no cached numbers; one that has written all of them has each."""
     best = float("inf")
     encode = DEPTH.encoder(_encoder_of("market.depth"))
     for _ in range(_REPETITIONS + 1):
@@ -145,7 +145,7 @@ def _engines() -> list[tuple[str, avro.Engine]]:
 
 
 def _each(work: Callable[[Any], Any], items: Sequence[Any], before: Callable[[], None] = lambda: None) -> float:
-    """CPU µs an item, best of some repetitions."""
+    """CPU µs per item, best of some repetitions."""
     best = float("inf")
     for _ in range(_REPETITIONS):
         before()
@@ -191,7 +191,7 @@ _WATERMARKS = 200
 
 
 class _AllAcknowledged:
-    """A publisher with 40 partitions to which nothing is left to acknowledge."""
+    """A publisher with 40 partitions and no outstanding acknowledgements."""
 
     def __init__(self) -> None:
         self._partition_queues = [PartitionQueue(SendBuffer(), f"topic-{each % 7}", each // 7) for each in range(40)]
@@ -210,7 +210,7 @@ class _AllAcknowledged:
 
 
 def _watermark() -> float:
-    """CPU µs of one watermark of all streams of 143 markets, from the mark to the encoded record; every tenth holds the whole coverage."""
+    """CPU µs of one watermark of all streams of 143 markets, from the mark to the encoded record; every tenth has the full coverage."""
     coverage = Coverage()
     names = [f"depth.MARKET_{each}_USDC" for each in range(_WATERMARK_STREAMS)]
     coverage.want(names)
@@ -273,7 +273,7 @@ def _seeded(snapshot: DepthSnapshot) -> MarketBook:
 
 
 async def _socket(lab: Lab, frames: int) -> tuple[float, float]:
-    """CPU µs a frame of our socket code alone, and frames/s."""
+    """CPU µs per frame of our socket code alone, and frames/s."""
     received = 0
 
     def on_frame(socket: int, payload: bytes) -> None:
@@ -308,7 +308,7 @@ async def _connected(url: str, on_frame: Callable[[int, bytes], None]) -> AsyncI
 
 
 async def _publish(lab: Lab, records: Sequence[tuple[bytes, bytes]]) -> float:
-    """CPU seconds until all are acknowledged; they come in clumps of a thousand."""
+    """CPU seconds until all are acknowledged; they are sent in batches of a thousand."""
     publisher = Publisher(lab.connection)
     await publisher.start()
     await publisher.open(["steps.market.depth"])
@@ -325,7 +325,7 @@ async def _publish(lab: Lab, records: Sequence[tuple[bytes, bytes]]) -> float:
 
 
 async def _fetch(lab: Lab, count: int) -> float:
-    """CPU seconds until all records are in this process's hands."""
+    """CPU seconds until this process has all records."""
     seen = 0
     async with Reader(lab.connection) as reader:
         reader.assign(dict.fromkeys(await reader.topic_partitions("steps.market.depth"), 0))

@@ -1,4 +1,4 @@
-"""A process with many subscribers of one book over WebSocket; prints how old the updates were that each was given, as one line of JSON."""
+"""A process with many WebSocket subscribers of one book; prints the ages of their updates on arrival, as one line of JSON."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ _SEQUENCE = re.compile(rb'"type": ?"update".*?"sequence": ?(\d+)')
 
 
 class Subscriber(WSListener):
-    """One client that only looks at how far each update reaches."""
+    """One client that reads only the last id of each update."""
 
     def __init__(self, run: "Run") -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Subscriber(WSListener):
         transport.send(WSMsgType.TEXT, self._run.request)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take note of an update's age."""
+        """Record an update's age."""
         found = _SEQUENCE.search(frame.get_payload_as_bytes())
         if found is not None:
             is_first = not self.last
@@ -41,7 +41,7 @@ class Subscriber(WSListener):
 
 
 class Run:
-    """What all subscribers share."""
+    """The shared state of all subscribers."""
 
     def __init__(self, market: int, writing: Writing, subscribers: int) -> None:
         symbol = markets()[market].symbol
@@ -54,7 +54,7 @@ class Run:
         self._to_begin = subscribers
 
     def took(self, sequence: int, is_first: bool) -> None:
-        """Note how long ago the source wrote the newest frame that an update holds."""
+        """Record how long ago the source wrote the newest frame in an update."""
         self._to_begin -= is_first
         if not self._to_begin:
             self.all_have_begun.set()

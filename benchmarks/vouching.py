@@ -1,4 +1,4 @@
-"""A producer that vouches for what is in Kafka already: without one, no reader shows a book LIVE."""
+"""A producer that vouches for the records already in Kafka: without one, no reader shows a book LIVE."""
 
 import asyncio
 import time
@@ -19,20 +19,20 @@ _INTERVAL_MS = 1000
 async def vouching(
     lab: Lab, prefix: str, symbols: Sequence[str], since_us: int, ends: Mapping[str, Sequence[int]]
 ) -> AsyncIterator[None]:
-    """Publishes a watermark a second for as long as the context lasts; the first is in Kafka when it begins.
+    """Publish one watermark per second within the context; the first is in Kafka when it begins.
 
     Args:
-        lab: where.
+        lab: the lab.
         prefix: of the topics.
         symbols: the markets whose depth is covered.
-        since_us: since when, microseconds.
-        ends: by topic, without the prefix, the offset that comes next in each partition.
+        since_us: start of the coverage, microseconds.
+        ends: by topic, without the prefix, the next offset of each partition.
     """
     encode = lab.codec.encoder("Watermark", prefix + WATERMARK_TOPIC)
     rows = lab.codec.rows("Watermark")
     producer = AIOKafkaProducer(bootstrap_servers=lab.connection.bootstrap_servers)
     await producer.start()
-    sequence = int(time.time())  # greater than that of one before under the same id
+    sequence = int(time.time())  # greater than an earlier one of the same id
 
     async def publish() -> None:
         nonlocal sequence

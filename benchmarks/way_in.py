@@ -1,4 +1,4 @@
-"""market-producer at full speed: from ready frames on a socket to records that Kafka has taken."""
+"""market-producer at full speed: from prepared frames on a socket to records acknowledged by Kafka."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _WARM_UP_FRAMES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class WayIn:
-    """What was measured, and what is wrong with it (empty: every frame is in Kafka, none astray)."""
+    """The results, and the problems (empty: every frame is in Kafka, in the right place)."""
 
     speed: Speed
     peak_mib: float
@@ -21,7 +21,7 @@ class WayIn:
 
 
 async def measure(lab: Lab, prefix: str, channel: str, frames: int, repetitions: int) -> WayIn:
-    """Blasts `frames` frames `repetitions` times after a warm-up."""
+    """Send `frames` frames `repetitions` times after a warm-up."""
     lab.say(f"market-producer, {channel}: {repetitions} x {frames:,} frames at full speed")
     topic = prefix + TOPICS[channel]
     seconds, cpu_seconds = [], []
@@ -46,7 +46,7 @@ async def measure(lab: Lab, prefix: str, channel: str, frames: int, repetitions:
 
 
 async def _problems(lab: Lab, prefix: str, topic: str, sent: int) -> tuple[str, ...]:
-    """Every frame once, no dead letter, no gap but the ones that say that a stream has begun."""
+    """Check: every frame once, no dead letter, no gap except those that mark the start of a stream."""
     held = await lab.records(topic)
     letters = await lab.records(prefix + "ops.dead_letter")
     gaps = await lab.records(prefix + "ops.gap")

@@ -1,4 +1,4 @@
-"""BookStream at full speed: from records in Kafka to books whose best bid and ask are read."""
+"""BookStream at full speed: from records in Kafka to books with best bid and ask read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _TIMEOUT_SECONDS = 150.0
 
 @dataclass(frozen=True, slots=True)
 class WayOut:
-    """What was measured, and what is wrong with it (empty: all deltas read, all books live, no chain broken)."""
+    """The results, and the problems (empty: all deltas read, all books live, no sequence broken)."""
 
     speed: Speed
     levels_a_book: float
@@ -19,7 +19,7 @@ class WayOut:
 
 
 async def measure(lab: Lab, prefix: str, mode: str, deltas: int, repetitions: int) -> WayOut:
-    """Reads all `deltas` that the topic holds, each time with a new process."""
+    """Read all `deltas` of the topic, each time with a new process."""
     lab.say(f"BookStream, {mode}: {repetitions} x {deltas:,} deltas from {prefix}market.depth")
     runs = []
     for _ in range(repetitions):

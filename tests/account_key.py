@@ -1,4 +1,4 @@
-"""A key for an account of the sandbox, as users keep theirs."""
+"""A key for an account of the sandbox, stored as users store theirs."""
 
 import base64
 from pathlib import Path
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
 class Key:
-    """A new key: its private half in a file that only we can read, as users keep it."""
+    """A new key; its private half is in a file that only this user can read."""
 
     def __init__(self, folder: Path, name: str = "key") -> None:
         private = Ed25519PrivateKey.generate()

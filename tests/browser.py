@@ -1,4 +1,4 @@
-"""A real Chromium for tests of pages: on PATH, else installed from Debian's packages; and pages that tell what went wrong in them."""
+"""A real Chromium for tests of pages, from PATH or else installed from Debian's packages; and pages that report their errors."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from embedded_kafka.downloads import only_one_process
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TO_DO = "install Chromium (Debian, as root: apt-get install --no-install-recommends chromium), so that `chromium` is on PATH"
 FLAGS = (
-    "--no-sandbox",  # as root, which CI is
+    "--no-sandbox",  # as root, as in CI
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -24,18 +24,18 @@ FLAGS = (
     "--disable-sync",
 )
 WAIT_MS = 60_000
-"""Bound for what a page shows; a machine that is busy with other tests draws late."""
+"""Time limit for anything on a page; a machine that is busy with other tests draws late."""
 
 
 class NoBrowserError(Exception):
-    """There is no Chromium and none is to be had; the message says what to install."""
+    """There is no Chromium and it cannot be installed; the message says what to install."""
 
 
 def chromium() -> Path:
-    """The program, installed first where it has to be.
+    """Return the path of Chromium; install it first if necessary.
 
     Raises:
-        NoBrowserError: there is no way to it.
+        NoBrowserError: it cannot be installed.
     """
     with only_one_process("chromium", threading.Event()):
         found = _on_path() or _installed()
@@ -50,12 +50,12 @@ def _on_path() -> Path | None:
 
 
 def _installed() -> Path | None:
-    """From Debian's packages. Unpacking alone, as tests of Prometheus do, would lack a hundred libraries."""
+    """Install it from Debian's packages. Only unpacking it, as tests of Prometheus do, would lack a hundred libraries."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return None
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["install", "--yes", "--no-install-recommends", "chromium"]
-    for words in (["update"], install):  # where the first fails, what was known before may still do
+    for words in (["update"], install):  # if the update fails, the old package lists may suffice
         command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *words]
         subprocess.run(command, env=environment, capture_output=True, check=False, timeout=900)
     return _on_path()
@@ -72,7 +72,7 @@ def running_browser(program: Path) -> Iterator[Browser]:
 
 
 class Troubles:
-    """What a browser complains of: errors of scripts, and content that the page's security policy refused."""
+    """Problems reported by a browser: script errors, and content that the page's security policy blocked."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.found: list[str] = []
@@ -82,16 +82,14 @@ class Troubles:
     def _said(self, message: ConsoleMessage) -> None:
         url = str(message.location.get("url"))
         is_lost_connection = "ERR_CONNECTION" in message.text or "WebSocket connection" in message.text
-        is_refusal = (
-            "Failed to load resource" in message.text and "/v1/" in url
-        )  # what a page makes of it is its own affair
+        is_refusal = "Failed to load resource" in message.text and "/v1/" in url  # the page decides how to handle it
         if message.type == "error" and not is_lost_connection and not is_refusal:
             self.found.append(f"{message.text} ({url})")
 
 
 @contextmanager
 def opened(browser: Browser, url: str, **options: object) -> Iterator[Page]:
-    """A page in a browser profile of its own, at `url`; fails if anything in it went wrong."""
+    """Open `url` in a new browser profile; fail if the page had an error."""
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})  # type: ignore[arg-type]
     context.set_default_timeout(WAIT_MS)
     troubles = Troubles(context)

@@ -1,4 +1,4 @@
-"""An authority of our own, and what it signs for brokers and clients."""
+"""A certificate authority for tests, and the certificates it signs for brokers and clients."""
 
 import ssl
 from pathlib import Path
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 def pkcs8_pem(certificate: trustme.LeafCert) -> bytes:
-    """Key and chain as Java reads them: trustme writes the key in the older form."""
+    """Key and chain in the form that Java reads: trustme writes the key in the older form."""
     key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
     chain = b"".join(part.bytes() for part in certificate.cert_chain_pems)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain

@@ -1,7 +1,7 @@
-"""What in the Helm chart follows from other files: `python tests/chart_files.py` writes it, tests/chart holds it current.
+"""Generated files of the Helm chart: `python tests/chart_files.py` writes them, tests/chart checks that they are current.
 
-From the program: the topics of `files/topics.json`, and which settings `config` takes (`files/settings.json`). From values.yaml:
-`files/defaults.json`, and from its comments the table of the chart's README and the descriptions of values.schema.json.
+From the program: the topics of `files/topics.json`, and the settings that `config` takes (`files/settings.json`). From values.yaml:
+`files/defaults.json`; from its comments: the table of the chart's README and the descriptions of values.schema.json.
 """
 
 import json
@@ -30,7 +30,7 @@ from chart_rules import DEFINITIONS, LIST_OR_TEXT, RULES, TEXT, closed
 CHART = Path(__file__).parents[1] / "helm" / "backpack-streams"
 TABLE_BEGINS, TABLE_ENDS = "<!-- values: written by make docs -->\n", "<!-- end of values -->\n"
 
-# Which settings each part's `config` is for.
+# The settings that the `config` of each part takes.
 SETTINGS_OF_CONFIG: Mapping[str, type[BaseModel]] = {
     "marketProducer": MarketProducerSettings,
     "perpProducer": PerpProducerSettings,
@@ -40,7 +40,7 @@ SETTINGS_OF_CONFIG: Mapping[str, type[BaseModel]] = {
     "gateway": GatewaySettings,
     "sandbox": SandboxSettings,
 }
-# What has a value of its own, or is the chart's business.
+# Settings with a value of their own, and those that the chart sets.
 SET_BY_THE_CHART = frozenset(
     {
         *KafkaSettings.model_fields,
@@ -50,7 +50,7 @@ SET_BY_THE_CHART = frozenset(
         *("metrics_host", "metrics_port", "log_format"),
     }
 )
-# `logLevel` says the one, and services divide the other between them.
+# `logLevel` sets the first, and services share the second.
 NOT_FOR_ALL = frozenset({"log_level", "rate_limit_share"})
 SET_BY_THE_CHART_IN_THE_SANDBOX = frozenset({"host", "ws_port", "rest_port", "control_port", "recording"})
 
@@ -65,7 +65,7 @@ class Value:
 
 
 def values(text: str) -> Iterator[Value]:
-    """Every documented value of a values file; a map that is documented itself is one value.
+    """Return every documented value of a values file; a map with its own description is one value.
 
     Raises:
         ValueError: a value has no description.
@@ -102,7 +102,7 @@ def _comment_above(lines: list[str], line: int) -> str:
 
 
 def table(rows: Iterator[Value]) -> str:
-    """The values as a Markdown table."""
+    """Return the values as a Markdown table."""
     lines = ["| value | default | meaning |", "|---|---|---|"]
     for row in rows:
         default = json.dumps(row.default, ensure_ascii=False)
@@ -111,7 +111,7 @@ def table(rows: Iterator[Value]) -> str:
 
 
 def readme(text: str, rows: Iterator[Value]) -> str:
-    """The README with its table made anew."""
+    """Return the README with a new table."""
     before, _, rest = text.partition(TABLE_BEGINS)
     _, _, after = rest.partition(TABLE_ENDS)
     return f"{before}{TABLE_BEGINS}\n{table(rows)}\n{TABLE_ENDS}{after}"
@@ -121,16 +121,16 @@ def readme(text: str, rows: Iterator[Value]) -> str:
 
 
 def topics_file() -> str:
-    """The topics for Strimzi, one a line."""
+    """Return the topics for Strimzi, one per line."""
     rows = [{"name": topic.name, "partitions": topic.partitions, "config": topic.config()} for topic in TOPICS]
     return "[\n" + ",\n".join(f" {json.dumps(row)}" for row in rows) + "\n]\n"
 
 
-# ---- who takes which setting of `config`
+# ---- which component takes which setting of `config`
 
 
 def settings_file() -> str:
-    """By component, the settings that it takes from the `config` of all services; the doctor goes to the exchange as they do."""
+    """By component, the settings that it takes from the `config` of all services; the doctor connects to the exchange as they do."""
     taken = {_component(part): sorted(config_settings(part)) for part in SETTINGS_OF_CONFIG if part != "sandbox"}
     taken["doctor"] = sorted(ExchangeSettings.model_fields.keys() - SET_BY_THE_CHART)
     return json.dumps(taken, indent=1) + "\n"
@@ -144,7 +144,7 @@ def _component(part: str) -> str:
 
 
 def defaults_file(text: str) -> str:
-    """Every documented value with its default, by its path: templates cannot see the default of what a user left empty."""
+    """Every documented value with its default, by path: templates cannot see the default of a value that a user left empty."""
     return json.dumps({row.path: row.default for row in values(text)}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -152,7 +152,7 @@ def defaults_file(text: str) -> str:
 
 
 def schema(text: str) -> dict[str, Any]:
-    """values.schema.json for a values file."""
+    """Return values.schema.json for a values file."""
     descriptions = {row.path: row.description for row in values(text)}
     root = _described(yaml.safe_load(text), "", descriptions)
     root["properties"]["global"] = {
@@ -178,7 +178,7 @@ def _described(default: Mapping[str, Any], before: str, descriptions: Mapping[st
 
 
 def _or_empty(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """The rule, or nothing at all: a value that is left empty means its default."""
+    """The rule, or nothing: an empty value means its default."""
     wider = dict(rule)
     if "type" in rule:
         types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
@@ -205,7 +205,7 @@ def _allowed(path: str, key: str, default: Any) -> dict[str, Any]:
 
 
 def config_settings(part: str) -> dict[str, dict[str, Any]]:
-    """The settings that `config` takes, by their keys: of one part, or (`common`) those that several services have."""
+    """The settings that `config` takes, by key: of one part, or (`common`) those that several services share."""
     if part == "common":
         services = [config_settings(each) for each in SETTINGS_OF_CONFIG if each != "sandbox"]
         names = [name for service in services for name in service]
@@ -226,12 +226,12 @@ def config_settings(part: str) -> dict[str, dict[str, Any]]:
 
 
 def config_schema(part: str) -> dict[str, Any]:
-    """What a part's `config` may hold."""
+    """The schema of a part's `config`."""
     return closed(**{name: _or_empty(rule) for name, rule in sorted(config_settings(part).items())})
 
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:
-    """One setting as pydantic describes it, as what a values file may say: lists may be text with commas."""
+    """Convert pydantic's schema of a setting to one for a values file: lists may be text with commas."""
     kept = (
         "description",
         "type",
@@ -258,7 +258,7 @@ def _plain(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def generated() -> dict[Path, str]:
-    """The text of every file that is made from others."""
+    """The text of every generated file."""
     text = (CHART / "values.yaml").read_text("utf-8")
     page = CHART / "README.md"
     return {

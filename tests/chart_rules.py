@@ -1,4 +1,4 @@
-"""What each value of the chart may be, as JSON schema: values.schema.json is made from it."""
+"""The rules for each value of the chart, as JSON schema; values.schema.json is generated from them."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _HOST_NAMES = {"type": "array", "items": _HOST_NAME}
 
 
 def closed(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    """An object with these properties and no others."""
+    """An object with these properties only."""
     described: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
     return described | ({"required": list(required)} if required else {})
 
@@ -72,7 +72,7 @@ DEFINITIONS: dict[str, Any] = {
             ),
         ),
     ),
-    # Volumes and containers: their insides are Kubernetes' own, which the API server checks.
+    # Volumes and containers: the API server checks their contents.
     "named": {"type": "object", "required": ["name"], "properties": {"name": TEXT | {"minLength": 1}}},
     "mount": closed(
         ("name", "mountPath"),
@@ -99,7 +99,7 @@ DEFINITIONS: dict[str, Any] = {
     ),
 }
 
-# What is allowed, by the last word of a path or by the whole path (which wins).
+# Rules by the last word of a path, or by the whole path (which takes precedence).
 RULES: dict[str, dict[str, Any]] = {
     "resources": closed(
         requests=_QUANTITIES,
@@ -108,7 +108,7 @@ RULES: dict[str, dict[str, Any]] = {
     ),
     **dict.fromkeys(("podAnnotations", "podLabels", "nodeSelector", "annotations", "labels", "commonLabels"), _WORDS),
     "tolerations": {"type": "array", "items": {"$ref": "#/definitions/toleration"}},
-    # Their insides are Kubernetes' own, which the API server checks.
+    # The API server checks their contents.
     "affinity": closed(
         nodeAffinity={"type": "object"}, podAffinity={"type": "object"}, podAntiAffinity={"type": "object"}
     ),

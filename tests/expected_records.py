@@ -1,4 +1,4 @@
-"""What a record must say for a frame of a public stream, written down independently of the code that reads frames."""
+"""The expected record for a frame of a public stream, independent of the code that parses frames."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ PLAIN = {
 
 
 def expected(frame: Mapping[str, Any], received_us: int) -> dict[str, Any]:
-    """What the record must say; times in microseconds."""
+    """Return the expected record; times in microseconds."""
     data = frame["data"]
     kind = split_stream(frame["stream"])[0]
     is_quote = kind.channel == "stockPrice"
@@ -69,7 +69,7 @@ def expected(frame: Mapping[str, Any], received_us: int) -> dict[str, Any]:
 
 
 def canonical(value: Any) -> Any:
-    """Something that two equal values have in common, whoever decoded them: hashable, times in microseconds, decimals by value."""
+    """Return a form in which equal values are equal, for any decoder: hashable, times in microseconds, decimals by value."""
     if isinstance(value, datetime):
         return (value - _EPOCH) // (datetime.resolution)
     if isinstance(value, Decimal):

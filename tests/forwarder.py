@@ -1,4 +1,4 @@
-"""A stable address in front of a service that moves, as a load balancer is; and an address behind which nobody answers."""
+"""A stable address in front of a service that moves, like a load balancer; and an address that accepts connections and never answers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from typing import Self
 
 
 class Forwarder:
-    """Passes bytes between whoever connects to `port` and `target`, a port on this machine. None: it takes, and answers nothing.
+    """Passes bytes between clients of `port` and `target`, a port on this machine. None: it accepts, and never answers.
 
-    Of several ports each connection gets the next one that takes it. Use as an async context manager. `port` 0: one that is free.
+    With several targets, each connection gets the next one that accepts it. Use as an async context manager. `port` 0: a free one.
     """
 
     def __init__(self, target: int | Sequence[int] | None = None, port: int = 0) -> None:
         self.target = target
         self.port = port
         self.taken = 0
-        """Connections so far."""
+        """Number of connections so far."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -61,7 +61,7 @@ class Forwarder:
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> bool:
-    """Until either side ends; False if nobody listens there."""
+    """Pass bytes until either side ends; False if nothing listens there."""
     try:
         there, back = await asyncio.open_connection("127.0.0.1", target)
     except OSError:

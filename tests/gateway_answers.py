@@ -1,4 +1,4 @@
-"""A client of the read API that loses no digit, and what its answers should be by the exchange's own rows."""
+"""A client of the read API that keeps every digit, and the expected answers, computed from the exchange's own rows."""
 
 import json
 import urllib.error
@@ -26,7 +26,7 @@ class Answered(NamedTuple):
 
 
 class ReadApi:
-    """A gateway and how to ask it."""
+    """A gateway and how to query it."""
 
     def __init__(self, plant: Plant, *options: str) -> None:
         self.port = free_port()
@@ -54,14 +54,14 @@ def _answered(answer: Any) -> Answered:
 
 
 def text_of(value: Any) -> Any:
-    """A number as plain text with every digit that was written, to compare with what the exchange wrote; all else as it is."""
+    """A number as plain text with every written digit, to compare with the exchange's text; everything else unchanged."""
     if isinstance(value, Decimal) or (isinstance(value, int) and not isinstance(value, bool)):
         return f"{value:f}" if isinstance(value, Decimal) else str(value)
     return value
 
 
 def trimmed(number: str | None) -> str | None:
-    """The exchange's number without zeros at its end, which it writes on one wire and not on the other."""
+    """The exchange's number without trailing zeros, which only one of its two wires has."""
     if number is None or "." not in number:
         return number
     return number.rstrip("0").rstrip(".")
@@ -72,7 +72,7 @@ def texts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def market(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `/v1/markets` by the exchange's row."""
+    """The row of `/v1/markets` for the exchange's row."""
     return {
         "symbol": row["symbol"],
         "base": row["baseSymbol"],
@@ -84,7 +84,7 @@ def market(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def ticker(row: dict[str, Any]) -> dict[str, Any]:
-    """A ticker by the exchange's row, numbers as text."""
+    """The ticker for the exchange's row, numbers as text."""
     percent = row["priceChangePercent"]
     return {
         "symbol": row["symbol"],
@@ -101,7 +101,7 @@ def ticker(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def trade(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `/v1/trades` by the exchange's row, numbers as text."""
+    """The row of `/v1/trades` for the exchange's row, numbers as text."""
     return {
         "id": str(row["id"]),
         "side": "sell" if row["isBuyerMaker"] else "buy",
@@ -113,7 +113,7 @@ def trade(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def candle(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `/v1/klines` by the exchange's row, numbers as text."""
+    """The row of `/v1/klines` for the exchange's row, numbers as text."""
     names = {"volume": "volume", "quoteVolume": "quote_volume"}
     prices = {name: trimmed(row[name]) for name in ("open", "high", "low", "close")}
     volumes = {ours: trimmed(row[name]) for name, ours in names.items()}
@@ -121,5 +121,5 @@ def candle(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def levels(side: list[list[str]]) -> list[dict[str, Any]]:
-    """A side of `/v1/orderbook` by the exchange's levels, best first, numbers as text."""
+    """The side of `/v1/orderbook` for the exchange's levels, best first, numbers as text."""
     return [{"price": trimmed(price), "size": trimmed(quantity)} for price, quantity in side]

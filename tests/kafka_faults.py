@@ -1,4 +1,4 @@
-"""What an owner of Kafka may do to a client that did nothing wrong: smaller records, rights taken away, a quota."""
+"""Restrictions that the owner of Kafka may put on a client: smaller records, missing rights, a quota."""
 
 import subprocess
 
@@ -22,15 +22,15 @@ RIGHTS_CAN_BE_DENIED = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
 }
-"""Broker properties that `deny_reading` needs. Who comes without a name may do all that no rule speaks of."""
+"""Broker properties that `deny_reading` needs. Anonymous clients may do everything that no rule restricts."""
 
 
 def limit_records(broker: BlockingKafka, topic: str, size_bytes: int) -> None:
-    """From now on the topic takes no batch that is larger: waits until the only broker does so."""
-    admin = _admin(broker)  # it answers no more once nobody holds it
+    """Let the topic refuse batches above a size; wait until the only broker applies it."""
+    admin = _admin(broker)  # the client is closed when it is no longer referenced
     _set(admin, topic, "max.message.bytes", size_bytes)
-    # A broker describes a setting a moment before its log obeys it, but makes one change after the other: once it
-    # describes a second one, the first is obeyed.
+    # A broker describes a setting shortly before its log applies it, but makes one change after the other: once it
+    # describes a second change, it applies the first.
     _set(admin, topic, "file.delete.delay.ms", 60_000 + size_bytes)
 
 
@@ -49,9 +49,9 @@ def _set(admin: AdminClient, topic: str, name: str, value: int) -> None:
 
 
 def deny_reading(broker: BlockingKafka, topic: str) -> None:
-    """From now on nobody may read the topic; its name and partitions can still be seen."""
+    """Forbid everybody to read the topic; its name and partitions stay visible."""
     rules = [
-        # Where a rule speaks of a topic, what it does not allow is refused.
+        # If any rule names a topic, everything that no rule allows is refused.
         ("Write", AclPermissionType.ALLOW),
         ("Describe", AclPermissionType.ALLOW),
         ("Read", AclPermissionType.DENY),
@@ -74,7 +74,7 @@ def deny_reading(broker: BlockingKafka, topic: str) -> None:
 
 
 def throttle_reading(broker: BlockingKafka, client_id: str, bytes_a_second: int) -> None:
-    """From now on the client gets no more than that."""
+    """Throttle reads of the client to this rate."""
     command = broker.kafka.runtime.command(
         "kafka.admin.ConfigCommand",
         *("--bootstrap-server", broker.bootstrap_servers, "--alter", "--entity-type", "clients"),
@@ -85,7 +85,7 @@ def throttle_reading(broker: BlockingKafka, client_id: str, bytes_a_second: int)
 
 
 def write_garbage(bootstrap_servers: str, topic: str) -> None:
-    """Another program writes to the topic what is no record of ours."""
+    """Write a value to the topic that is no record of ours."""
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     producer.produce(topic, b"garbage", b"SOL_USDC")
     assert producer.flush(30) == 0

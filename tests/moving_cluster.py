@@ -1,4 +1,4 @@
-"""Three brokers that can be given other addresses one by one, and a stable address in front of them, as a load balancer is."""
+"""Three brokers that can move to other ports one by one, and a stable address in front of them, like a load balancer."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,20 +9,20 @@ from forwarder import Forwarder
 
 
 class MovingCluster(EmbeddedKafka):
-    """A cluster of which each broker can be given another port while the others run."""
+    """A cluster in which each broker can move to another port while the others run."""
 
     @property
     def client_ports(self) -> list[int]:
-        """Where the brokers take clients, by index."""
+        """The clients' ports of the brokers, by index."""
         return [each.client_port for each in self._layouts]
 
     @property
     def internal_servers(self) -> str:
-        """Where brokers speak with each other: without TLS or login, and never moved."""
+        """The addresses between brokers: without TLS or login, and never moved."""
         return ",".join(f"{each.host}:{each.internal_port}" for each in self._layouts)
 
     async def move(self, index: int, port: int) -> None:
-        """Stop a broker that runs, and start it under another port."""
+        """Stop a running broker, and start it on another port."""
         await self.stop_broker(index)
         self._layouts[index] = replace(self._layouts[index], client_port=port)
         self._brokers[index] = self._prepare(self._layouts[index])
@@ -30,7 +30,7 @@ class MovingCluster(EmbeddedKafka):
 
 
 class MovingKafka(BlockingKafka):
-    """Such a cluster for ordinary code. What is tested knows `stable_address`; who judges asks at `bootstrap_servers`, which never move."""
+    """The cluster for synchronous code. The code under test knows `stable_address`; checks use `bootstrap_servers`, which never move."""
 
     def __init__(self, cluster: MovingCluster) -> None:
         super().__init__(cluster)
@@ -45,26 +45,26 @@ class MovingKafka(BlockingKafka):
 
     @property
     def stable_address(self) -> str:
-        """It leads to one broker after another, wherever they are."""
+        """An address that forwards to one broker after another, at their current ports."""
         return f"127.0.0.1:{self._balancer.port}"
 
     def start(self) -> None:
-        """The brokers, then the address."""
+        """Start the brokers, then the stable address."""
         super().start()
         self._balancer.target = self._cluster.client_ports
         self._call(self._balancer.__aenter__())
 
     def stop(self) -> None:
-        """All of it."""
+        """Stop everything."""
         nothing: tuple[Any, Any, Any] = (None, None, None)
         for each in (self._balancer, *self._left):
             self._call(each.__aexit__(*nothing))
         super().stop()
 
     def move_broker(self, index: int, *, leaves_silence: bool) -> None:
-        """Start a broker under another port.
+        """Move a broker to another port.
 
-        `leaves_silence`: connections to the old one are taken, and nothing answers; else they are refused.
+        `leaves_silence`: connections to the old port are accepted and never answered; else they are refused.
         """
         old = self._cluster.client_ports[index]
         self.stop_broker(index)

@@ -1,9 +1,9 @@
-"""Are the tests worth something? Changes the logic of sequences one place at a time; each change must make a unit test fail.
+"""Mutation tests: change one place of the sequence logic at a time; each change must make a unit test fail.
 
     make test-mutations [ARGS='sequencing.chain']
 
-A mutation lives in the memory of the process that tests it: no file is changed. Those that change nothing that can be told from
-outside stand in equivalent_mutations.toml, each with its reason. Exit code 1 if another one survives, or if a row there is out of date.
+A mutation exists only in the memory of the process that tests it: no file is changed. Mutations without a visible effect are listed
+in equivalent_mutations.toml, each with its reason. Exit code 1 if another one survives, or if a row there is out of date.
 """
 
 import ast
@@ -31,7 +31,7 @@ PACKAGE: Final = TESTS.parent / "services" / "backpack_streams"
 EQUIVALENT: Final = TESTS / "equivalent_mutations.toml"
 CPU_SECONDS_AT_MOST: Final = 30
 MEMORY_AT_MOST: Final = 1 << 30
-"""A mutation may make a test run for ever, or gather without end: that is noticed too."""
+"""A mutation may make a test run forever, or use unlimited memory: that is detected too."""
 
 _BOOKS: Final = (
     "books/test_market_book.py",
@@ -57,7 +57,7 @@ MODULES: Final = {
     "sequencing.watermarks": ("sequencing/test_watermark_records.py",),
     "feed.sequence": ("feed/test_feed_sequence.py", *_FEED),
 }
-"""The modules that are changed, each with the tests that must notice, those of its own first."""
+"""The modules to change, each with the tests that must fail, its own tests first."""
 
 _OTHERWISE: Final[dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -87,18 +87,18 @@ class Mutation:
 
     module: str
     where: str
-    """The function, and the statement as it is."""
+    """The function, and the original statement."""
     becomes: str
     code: CodeType
 
     @property
     def name(self) -> str:
-        """As it stands in the list of those that are equivalent."""
+        """The name in the list of equivalent mutations."""
         return f"{self.where} => {self.becomes}"
 
 
 def variants(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in the place of this node."""
+    """The possible replacements of this node."""
     match node:
         case ast.Compare():
             for at, operator in enumerate(node.ops):
@@ -122,13 +122,13 @@ def variants(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def conditions(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """The fields of a node that are asked for their truth, where no other variant turns them round."""
+    """The fields of a node that are used as a condition, if no other variant negates them."""
     if isinstance(node, ast.If | ast.While | ast.IfExp):
         yield "test", node.test
 
 
 def places(function: ast.AST) -> Iterator[tuple[Any, Any, ast.AST, ast.AST]]:
-    """Holder, field or index, what is there and what could be there, for every place below a node."""
+    """Holder, field or index, old node and new node, for every place below a node."""
     for parent in ast.walk(function):
         for name, value in ast.iter_fields(parent):
             if isinstance(parent, ast.arg | ast.AnnAssign) and name == "annotation":
@@ -147,7 +147,7 @@ def places(function: ast.AST) -> Iterator[tuple[Any, Any, ast.AST, ast.AST]]:
 
 
 def _does_something(node: object) -> bool:
-    """Whether to leave this statement out is a mutation: it changes a state or calls something."""
+    """Whether removing this statement is a mutation: it changes state or calls something."""
     match node:
         case ast.AugAssign() | ast.Expr(ast.Call()):
             return True
@@ -158,7 +158,7 @@ def _does_something(node: object) -> bool:
 
 
 def mutations(module: str) -> Iterator[Mutation]:
-    """Every mutation of a module. Names are told apart by a number where a statement stands twice in a function."""
+    """Every mutation of a module. A number distinguishes equal statements of one function."""
     path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
     tree = ast.parse(path.read_text("utf-8"))
     counts: Counter[tuple[str, str]] = Counter()
@@ -174,7 +174,7 @@ def mutations(module: str) -> Iterator[Mutation]:
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """Functions and methods with their names, and the fields of a class; what only describes itself is left out."""
+    """Functions and methods with their names, and the fields of a class; without code that only describes itself."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, ast.Module(node.body, [])
@@ -194,7 +194,7 @@ def _put(holder: Any, field: Any, node: ast.AST) -> None:
 
 
 class Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives the mutation when its module is imported."""
+    """Returns the mutated module when it is imported."""
 
     def __init__(self, mutation: Mutation) -> None:
         self._name = f"{PACKAGE.name}.{mutation.module}"
@@ -208,7 +208,7 @@ class Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def preload() -> None:
-    """Imports what the tests need of others once, for all children; what is ours each child imports anew."""
+    """Import the dependencies of the tests once, for all children; each child imports our modules again."""
     for name in ("hypothesis.stateful", f"{PACKAGE.name}.embedded", f"{PACKAGE.name}.feed.stream_feed"):
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE.name]:
@@ -216,7 +216,7 @@ def preload() -> None:
 
 
 def start(mutation: Mutation | None, files: Sequence[str]) -> int:
-    """Runs the tests in a child process, until the first that fails. Returns its id; it ends with 0 if all pass."""
+    """Run the tests in a child process, until the first failure. Return its id; its exit code is 0 if all pass."""
     child = os.fork()
     if child:
         return child
@@ -230,7 +230,7 @@ def start(mutation: Mutation | None, files: Sequence[str]) -> int:
 
 
 def survivors(work: Sequence[tuple[Mutation, Sequence[str]]], at_once: int) -> Iterator[Mutation]:
-    """Those that no test noticed, as soon as that is known."""
+    """The mutations that no test detected, each as soon as that is known."""
     running: dict[int, Mutation] = {}
     waiting = list(reversed(work))
     while waiting or running:
@@ -244,7 +244,7 @@ def survivors(work: Sequence[tuple[Mutation, Sequence[str]]], at_once: int) -> I
 
 
 def judge(module: str, known: Mapping[str, str], at_once: int) -> bool:
-    """Tests the mutations of a module and says what came of it. Returns whether all is well."""
+    """Test the mutations of a module and print the result. Return whether all is well."""
     work = [(mutation, MODULES[module]) for mutation in mutations(module)]
     begin = time.monotonic()
     survived, unknown = set(), 0
@@ -269,7 +269,7 @@ def _say(line: str) -> None:
 
 
 def main(modules: Sequence[str]) -> int:
-    """The whole of it, for the modules named, or all."""
+    """Test the named modules, or all."""
     unheard_of = [module for module in modules if module not in MODULES]
     if unheard_of:
         _say(f"no mutations of {unheard_of[0]}: name some of {', '.join(MODULES)}, or none for all")

@@ -1,4 +1,4 @@
-"""A plant's topics in memory as they come about over two minutes, with wrong clocks and deaths, and a reader of their past; no Kafka."""
+"""A plant's topics in memory over two minutes, with wrong clocks and killed producers, and a reader as of past moments; no Kafka."""
 
 import asyncio
 import heapq
@@ -36,11 +36,11 @@ def encoded(name: str, row: dict[str, Any]) -> bytes:
 
 @dataclass
 class Logs:
-    """Topics of one partition each, with what of `Reader` a reader of the past uses."""
+    """Topics of one partition each, with the methods of `Reader` that reading as of a moment needs."""
 
     topics: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in (DEPTH, SNAPSHOT, GAP)})
     firsts: dict[str, int] = field(default_factory=dict)
-    """The first offset that a topic still has."""
+    """The first remaining offset of a topic."""
     positions: dict[str, int] = field(default_factory=dict)
     records_read: int = 0
     bytes_read: int = 0
@@ -144,9 +144,9 @@ def snapshot(symbol: str, update_id: int, time_us: int, delta_offset: int, water
 
 @dataclass
 class Life:
-    """One producer instance: from when to when it runs (seconds), and how far its clock is ahead of the exchange's.
+    """One producer instance: the start and end of its run (seconds), and how far its clock is ahead of the exchange's.
 
-    From `steps_at` on its clock is set by `step` more. What it brings is `late` by so many seconds.
+    At `steps_at` its clock steps by `step`. Its records are `late` by so many seconds.
     """
 
     begins: float
@@ -159,7 +159,7 @@ class Life:
     has_written: bool = False
 
     def clock_us(self, moment: float) -> int:
-        """What its clock shows."""
+        """The time that its clock shows."""
         ahead = self.ahead + (self.step if moment >= self.steps_at else 0.0)
         return START_US + int((moment + ahead) * SECOND)
 
@@ -253,7 +253,7 @@ class World:
             self.logs.append(SNAPSHOT, symbol, value, time_us)
 
     def ids_of(self, symbol: str, first_us: int, last_us: int) -> set[int]:
-        """The update ids that the market was at between two moments."""
+        """The update ids of the market between two moments."""
         states = self.history[symbol]
         before = [update_id for time_us, update_id in states if time_us <= first_us][-1:]
         return {*before, *(update_id for time_us, update_id in states if first_us < time_us <= last_us)}
@@ -272,7 +272,7 @@ def books_at(
     until_us: int | None = None,
     shown: Shown | None = None,
 ) -> dict[str, MarketBook]:
-    """The books as of a moment; or `until_us`, with what was `shown` on the way."""
+    """The books as of a moment; or at `until_us`, with the events on the way in `shown`."""
 
     async def read() -> dict[str, MarketBook]:
         selection = Selection(symbols)

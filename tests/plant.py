@@ -1,4 +1,4 @@
-"""The plant as its users run it: the installed command in processes of their own, on free ports, against a real Kafka."""
+"""The plant as its users run it: the installed command in separate processes, on free ports, against a real Kafka."""
 
 import json
 import os
@@ -22,16 +22,16 @@ from backpack_streams.bus.connection import KafkaConnection
 PROGRAM = (sys.executable, "-m", "backpack_streams.cli.main")
 READY_SECONDS = 60.0
 _PORTS = range(10_000, 18_000)
-_CHANCE = random.SystemRandom()  # Hypothesis gives the tests of all workers the same seed
+_CHANCE = random.SystemRandom()  # Hypothesis seeds the tests of all workers the same
 _CLAIMED_AT_MOST = 500
 _claimed: deque[socket.socket] = deque()
 
 
 def free_port() -> int:
-    """A port that nobody listens on, from a range that neither outgoing connections nor the Kafkas of tests take theirs from.
+    """Return a free port, from a range that neither outgoing connections nor the Kafkas of tests use.
 
-    Whoever asked listens on it only a moment later, so it must not be given to anybody else meanwhile: as long as we hold the same
-    number of UDP, no other run of tests on this machine takes it.
+    The caller listens on it only a moment later, so no other caller may get it in between: as long as we hold the UDP port of the
+    same number, no other test run on this machine takes it.
     """
     while True:
         port = _CHANCE.choice(_PORTS)
@@ -62,17 +62,17 @@ def get(url: str) -> str:
 
 
 def keep_asking(url: str, over: threading.Event) -> None:
-    """Ask ten times a second until `over`, whatever the answer is."""
+    """Send ten requests per second until `over`, and ignore the answers."""
     while not over.wait(0.1):
         with suppress(OSError):
             get(url)
 
 
 class Process:
-    """One command running; its log lies in `log`."""
+    """A running command; its log is in `log`."""
 
     def __init__(self, arguments: tuple[str, ...], log: Path, environment: dict[str, str] | None = None) -> None:
-        """`environment`: all of it; ours if none is given."""
+        """`environment`: all of it; ours if None."""
         self.arguments = arguments
         self.log = log
         with log.open("ab") as out:
@@ -90,7 +90,7 @@ class Process:
         return self.popen.wait(40)
 
     def suspend(self) -> None:
-        """As a machine that is paused, or a container that is frozen."""
+        """Stop it like a paused machine or a frozen container."""
         self.popen.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -115,7 +115,7 @@ class Service(Process):
             return False
 
     def why_not_ready(self) -> str:
-        """What a probe is answered; empty from a service that is ready, or does not listen yet."""
+        """The answer to a probe; empty if the service is ready, or does not listen yet."""
         try:
             get(f"http://127.0.0.1:{self.port}/readyz")
         except urllib.error.HTTPError as answer:
@@ -129,7 +129,7 @@ class Service(Process):
         return self.metrics(name)[name]
 
     def metrics(self, *names: str) -> dict[str, float]:
-        """Several at one moment, each the sum over its labels."""
+        """Several metrics at one moment, each the sum over its labels."""
         lines = get(f"http://127.0.0.1:{self.port}/metrics").splitlines()
         sums = {}
         for name in names:
@@ -176,7 +176,7 @@ class Exchange(Process):
         self._post("play")
 
     def finish(self) -> None:
-        """The flow makes no more frames."""
+        """End the flow of frames."""
         self._post("finish")
 
     def _post(self, path: str) -> None:
@@ -190,7 +190,7 @@ class Exchange(Process):
 
 
 class Replay(Exchange):
-    """A recording as the exchange; it has no control port."""
+    """A recording in place of the exchange; it has no control port."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
         ports = free_port(), free_port()
@@ -220,7 +220,7 @@ class Plant:
     def __init__(
         self, bootstrap_servers: str, folder: Path, prefix: str, stack: ExitStack, access: Access | None = None
     ) -> None:
-        """`bootstrap_servers`: where Kafka takes anybody. `access`: the way of services, commands and programs, if it is another one."""
+        """`bootstrap_servers`: Kafka without a login. `access`: the way of services, commands and programs, if it is another one."""
         self.bootstrap_servers = bootstrap_servers
         self.access = access or Access(KafkaConnection(bootstrap_servers))
         self.prefix = prefix
@@ -266,7 +266,7 @@ class Plant:
 
     def _exchange_flags(self, service: str) -> tuple[str, ...]:
         if service == "book-builder":
-            return ()  # Kafka is all it knows
+            return ()  # it only knows Kafka
         ws_url = () if service in ("rest-poller", "gateway") else ("--ws-url", self.exchange.ws_url)
         return (*ws_url, "--rest-url", self.exchange.rest_url, *self.access.exchange_flags)
 
@@ -276,10 +276,10 @@ class Plant:
         return process
 
     def has_all_subscriptions_of(self, *services: Service) -> bool:
-        """Whether the exchange has as many streams as these services want, which have none in common."""
+        """Whether the exchange has as many streams as these services want; no two services share a stream."""
         try:
             wanted = [service.metric("streams") for service in services]
-        except OSError:  # its port is not there yet
+        except OSError:  # its port is not open yet
             return False
         return all(wanted) and len(self.exchange.ask("/state")["subscriptions"]) == sum(wanted)
 
@@ -294,7 +294,7 @@ class Plant:
         return tuple(flags)
 
     def run(self, *arguments: str, seconds: float = 90.0) -> subprocess.CompletedProcess[str]:
-        """A command of the program, to its end."""
+        """Run a command of the program to its end."""
         command = [*PROGRAM, *arguments, *self.kafka_flags()]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=seconds, check=False, env=dict(os.environ)
@@ -317,5 +317,5 @@ def running_plant(bootstrap_servers: str, folder: Path, prefix: str, access: Acc
 
 
 def same_book(ours: dict[str, Any], truth: dict[str, Any]) -> bool:
-    """Level for level and at the same update id; both print plain decimals."""
+    """Compare level for level and by update id; both print plain decimals."""
     return all(ours[key] == truth[key] for key in ("last_update_id", "bids", "asks"))

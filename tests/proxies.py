@@ -1,6 +1,6 @@
-"""Proxies on loopback that bring everything to one server, whatever name it is asked for: HTTP with CONNECT, and SOCKS5.
+"""Proxies on loopback that forward every request to one server, for any host name: HTTP with CONNECT, and SOCKS5.
 
-Run as a program, with a port as its argument, it is one that speaks HTTP and goes to any port of loopback; it ends with its standard input.
+Run as a program, with a port as its argument, it is an HTTP proxy to any port of loopback; it ends with its standard input.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 
 class LoopbackProxy:
-    """What was asked of it, and the way to the server behind it; without `target_port`, to whatever port it is asked for."""
+    """The requests to it, and the connection to the server; without `target_port`, to the requested port."""
 
     def __init__(self, target_port: int | None, login: tuple[str, str] | None) -> None:
         self.asked: list[str] = []
         self.port = 0
         self.failures: list[bytes] = []
-        """What it says, once each, instead of being of use; then it hangs up."""
+        """Answers that it sends, once each, instead of forwarding; then it closes the connection."""
         self._target_port = target_port
         self._login = login
 
@@ -97,7 +97,7 @@ async def http_proxy(
     context: ssl.SSLContext | None = None,
     port: int = 0,
 ) -> AsyncIterator[LoopbackProxy]:
-    """A proxy that speaks HTTP, over TLS with `context`."""
+    """An HTTP proxy, over TLS with `context`."""
     proxy = LoopbackProxy(target_port, login)
     async with _listening(proxy, proxy.serve_http, context, port):
         yield proxy
@@ -105,7 +105,7 @@ async def http_proxy(
 
 @asynccontextmanager
 async def socks_proxy(target_port: int, login: tuple[str, str] | None = None) -> AsyncIterator[LoopbackProxy]:
-    """A proxy that speaks SOCKS5."""
+    """A SOCKS5 proxy."""
     proxy = LoopbackProxy(target_port, login)
     async with _listening(proxy, proxy.serve_socks, None):
         yield proxy
@@ -127,7 +127,7 @@ async def _listening(
         try:
             await serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client went, or the test is over
+            pass  # the client closed the connection, or the test is over
         finally:
             tasks.discard(task)
             writer.transport.abort()

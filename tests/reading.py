@@ -1,4 +1,4 @@
-"""Reads topics for tests with plain aiokafka and fastavro: nothing of the project's own reader or codec."""
+"""Reads topics for tests with plain aiokafka and fastavro, without the project's own reader and codec."""
 
 import asyncio
 import io
@@ -25,7 +25,7 @@ class Read(NamedTuple):
 
 
 def decoder(record: str) -> Callable[[bytes], dict[str, Any]]:
-    """fastavro and the schema file, nothing else; logical types as a user of fastavro gets them."""
+    """A decoder of only fastavro and the schema file; logical types as a user of fastavro gets them."""
     schema = fastavro.parse_schema(json.loads((SCHEMAS / f"{record}.avsc").read_text()))
 
     def decode(data: bytes) -> dict[str, Any]:

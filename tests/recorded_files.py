@@ -1,4 +1,4 @@
-"""Writes the recorded frames of `tests/data` as the files that `record` writes, byte for byte."""
+"""Writes the recorded frames of `tests/data` as files in the format of `record`, byte for byte."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ from backpack_streams.recording.records import About, End, Exchange, Frame, Reco
 DATA = Path(__file__).parent / "data"
 ORDER_FLOW, CAPTURED = DATA / "recorded-order-flow.jsonl.gz", DATA / "captured-frames.jsonl"
 SPACING_US = 10_000
-"""Captured frames carry no time of receipt; they are written this far apart."""
+"""Captured frames have no received time; they are written this far apart."""
 
 
 def recording_of(path: Path, folder: Path) -> Path:
@@ -39,7 +39,7 @@ def frame(at_us: int, text: str, socket: int = 1) -> Frame:
 
 
 def _records(path: Path) -> Iterator[Frame | Exchange]:
-    """Frames and answers, whose text is cut out of the line, never parsed and written again."""
+    """Frames and answers, with their text cut out of the line, never parsed and written again."""
     text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     for number, line in enumerate(text.decode().splitlines()):
         if not line.startswith('{"received_us":'):

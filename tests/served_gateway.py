@@ -1,4 +1,4 @@
-"""The read API behind real sockets, its read model filled by the test: what Kafka has to do with it is tested elsewhere."""
+"""The read API on real sockets, with its read model filled by the test: Kafka's part is tested elsewhere."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ def now_us() -> int:
 
 
 class HeldBook:
-    """A market's book as a reader of Kafka shows it; the test says what happens to it."""
+    """A market's book as a reader of Kafka shows it; the test controls it."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -51,14 +51,14 @@ class HeldBook:
 
 
 class NoHistory:
-    """A Kafka that holds no older rows than the window."""
+    """A Kafka without rows older than the window."""
 
     async def further(self, topic: str, symbol: str) -> bool:
         return False
 
 
 class ServedGateway:
-    """A gateway on a port of its own."""
+    """A gateway on its own port."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.data = MarketData()
@@ -78,7 +78,7 @@ class ServedGateway:
         self.stream_url = f"ws://127.0.0.1:{self.port}/v1/stream"
 
     def change_book(self, symbol: str, price: int, size: int) -> None:
-        """Set a bid, as the book's next update."""
+        """Set a bid in the book's next update."""
         held = self.books[symbol]
         held.book.apply_text([(str(price), str(size))], [])
         held.last_update_id += 1
@@ -100,7 +100,7 @@ def _market(symbol: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def served_gateway(**settings: Any) -> AsyncIterator[ServedGateway]:
-    """Serve, and end as the service does."""
+    """Serve, and stop as the service does."""
     gateway = ServedGateway(GatewaySettings(**settings))
     serving = asyncio.create_task(gateway.server.serve(gateway.sockets))
     running = asyncio.create_task(gateway.read_api.run())
@@ -116,7 +116,7 @@ async def served_gateway(**settings: Any) -> AsyncIterator[ServedGateway]:
 
 
 async def until(what: str, holds: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait for a fact."""
+    """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
@@ -140,12 +140,12 @@ def check_envelope(answer: httpx.Response, status: int) -> str:
 
 
 def keys_file(folder: Path) -> Path:
-    """Where a test keeps its keys."""
+    """The file for the keys of a test."""
     return folder / "keys.json"
 
 
 async def raw(gateway: ServedGateway, sent: bytes) -> bytes:
-    """Send bytes, and return all that is answered until the gateway closes."""
+    """Send bytes, and return everything that the gateway sends until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(sent)
     with contextlib.suppress(ConnectionError):

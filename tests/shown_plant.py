@@ -1,4 +1,4 @@
-"""A plant as its records tell of it, without Kafka: markets, producers, gaps and audits that a test makes up."""
+"""A plant made of records, without Kafka: markets, producers, gaps and audits that a test writes."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ SYMBOLS = ("BTC_USDC_PERP", "ETH_USDC_PERP", "SOL_USDC", "kSHIB_USDC_PERP", "AAP
 
 
 class ShownPlant:
-    """Books, figures and health; `view` looks at them as `top` does."""
+    """Books, figures and health; `view` reads them as `top` does."""
 
     def __init__(self, symbols: Sequence[str] = SYMBOLS) -> None:
         self.data = MarketData()
@@ -30,12 +30,12 @@ class ShownPlant:
             self.take_figures(symbol, number + 1)
 
     def list_markets(self, kinds: Mapping[str, str], state: str = "Open") -> None:
-        """List exactly these markets, each of a kind."""
+        """List only these markets, with their kinds."""
         rows = {symbol: {"symbol": symbol, "market_type": kind, "status": state} for symbol, kind in kinds.items()}
         self.data.set_markets(rows)
 
     def take_figures(self, symbol: str, number: int) -> None:
-        """Take figures that differ from number to number."""
+        """Take figures that depend on `number`."""
         usual: dict[str, Any] = {
             "symbol": symbol,
             "source": "WEBSOCKET",
@@ -62,7 +62,7 @@ class ShownPlant:
         self.books[symbol].status, self.books[symbol].reason = Status.STALE, reason
 
     def take_watermark(self, instance: str = "0123456789", **changes: Any) -> None:
-        """Take what a producer says of itself, a moment ago."""
+        """Take a watermark of a producer from a moment ago."""
         covered = {"since": now_us() - 60 * SECOND, "until": None, "streams": ["depth.SOL_USDC", "trade.SOL_USDC"]}
         record = {"service": "market-producer", "instance": instance, "published_time": now_us() - SECOND // 2}
         record |= {"complete_through": now_us() - SECOND, "is_final": False, "coverage": [covered]}
@@ -81,7 +81,7 @@ class ShownPlant:
         self.plant.take_gap(record | {"detected_time": now_us()} | changes)
 
     def take_rates(self, **rates: int) -> None:
-        """Take records a second by topic, `market_depth` for `market.depth`."""
+        """Take records per second by topic, `market_depth` for `market.depth`."""
         names = {name.replace("_", ".", 1): rate for name, rate in rates.items()}
         self.plant.take_ends(dict.fromkeys(names, 0), 100.0)
         self.plant.take_ends({name: 10 * rate for name, rate in names.items()}, 110.0)

@@ -1,4 +1,4 @@
-"""A client of `/v1/stream` that keeps books as the guide tells to, and complains about whatever the guide does not allow."""
+"""A client of `/v1/stream` that keeps books as the guide says, and reports anything that the guide does not allow."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 Side = dict[Decimal, Decimal]
 SILENT_SECONDS = 5.0
-"""A gateway that says nothing for so long, or the way to it, hangs."""
+"""A gateway, or the connection to it, that is silent for so long counts as hung."""
 
 
 class FollowedBook:
@@ -49,7 +49,7 @@ class FollowedBook:
 
 
 class Follower:
-    """One client that stays: it connects again whenever its connection ends, and resumes where it was."""
+    """A client that stays: it reconnects whenever its connection ends, and resumes where it was."""
 
     def __init__(self, url: str, **request: Any) -> None:
         self._url = url
@@ -61,12 +61,12 @@ class Follower:
         self.heartbeats: list[dict[str, Any]] = []
         self.connections = 0
         self.heard_at = 0.0
-        """When the last message came (monotonic seconds)."""
+        """When the last message arrived (monotonic seconds)."""
         self._told: set[str] = set()
-        """Markets whose book this connection has spoken of: the status of the others is that of a connection which has ended."""
+        """Markets whose book this connection has sent: the others still have the status from an earlier connection."""
 
     def believed(self) -> dict[str, FollowedBook]:
-        """Its books, but for those that it cannot know anything about now. The gateway sends a heartbeat once a second."""
+        """Its books, without those whose state it cannot know now. The gateway sends a heartbeat every second."""
         if time.monotonic() - self.heard_at >= SILENT_SECONDS:
             return {}
         return {symbol: self.books[symbol] for symbol in self._told}
@@ -81,7 +81,7 @@ class Follower:
                     async for text in socket:
                         self.heard_at = time.monotonic()
                         message = json.loads(text, parse_float=Decimal)
-                        if message.get("status") == 503:  # a gateway that has just started
+                        if message.get("status") == 503:  # a gateway that just started
                             break
                         self._take(message)
             self._told.clear()

@@ -1,4 +1,4 @@
-"""A producer instance and a poller with nothing behind them: what these would write, written when a test says so."""
+"""A stub producer instance and a stub poller: they write their records when a test calls them."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def now_us() -> int:
 
 
 class StubExchange:
-    """Last update id of each market."""
+    """The last update id of each market."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self.last_ids = dict.fromkeys(symbols, 100)
@@ -33,7 +33,7 @@ class StubExchange:
 
 
 class StubProducer:
-    """One instance that covers all markets from its start on; as an async context manager it is connected."""
+    """An instance that covers all markets from its start on; as an async context manager it is connected."""
 
     def __init__(self, servers: str, prefix: str, exchange: StubExchange, instance: str = "first") -> None:
         self.exchange = exchange
@@ -70,12 +70,12 @@ class StubProducer:
         self._next[topic_partition] = self._next.get(topic_partition, 0) + 1
 
     async def update(self, symbol: str) -> None:
-        """The market moves, and this instance brings it."""
+        """Move the market, and write the update."""
         last_id = self.exchange.move(symbol)
         await self._write(DEPTH, "DepthUpdate", symbol, _update(symbol, last_id))
 
     async def snapshot(self, symbol: str, watermark_offset: int | None) -> None:
-        """The exchange is asked for a book."""
+        """Write a snapshot of a book."""
         partition = partition_of(symbol.encode(), self._partitions(DEPTH))
         await self._write(
             SNAPSHOT,
@@ -85,7 +85,7 @@ class StubProducer:
         )
 
     async def watermark(self, *, is_final: bool = False) -> None:
-        """Everything up to now is in Kafka."""
+        """Write a watermark: everything up to now is in Kafka."""
         self._sequence += 1
         now = now_us() + self.clock_ahead_us
         row = {
@@ -111,22 +111,22 @@ class StubProducer:
 
     @property
     def watermarks_written(self) -> int:
-        """Where their topic ends."""
+        """The end offset of their topic."""
         return self._next.get((WATERMARK, 0), 0)
 
     def _partitions(self, name: str) -> int:
-        """As many as the topic had when this instance came."""
+        """The number of partitions that the topic had when this instance started."""
         return sum(
             partition_queue.topic == self._prefix + name for partition_queue in self._publisher.partition_queues()
         )
 
     def _offsets(self, name: str) -> dict[str, Any]:
-        """Good while nobody else writes to this prefix."""
+        """Correct as long as nobody else writes to this prefix."""
         offsets = [self._next.get((name, partition), -1) for partition in range(self._partitions(name))]
         return {"topic": self._prefix + name, "next_offsets": offsets}
 
     def goes_on_from(self, other: "StubProducer") -> None:
-        """The other has written until now."""
+        """Continue from the offsets of an instance that wrote until now."""
         self._next = dict(other._next)
 
 

@@ -1,4 +1,4 @@
-"""A reader whose topics are lists: what Kafka holds, and in which pieces it is fetched, a test decides. Records as they are on the bus."""
+"""A reader whose topics are lists: a test decides what Kafka holds and how it is fetched. Records are encoded as on the bus."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ T0 = 1_700_000_000 * SECOND
 
 
 class Topics:
-    """Partitions by topic. Offsets may have holes, as compaction and the marks of transactions leave them."""
+    """Partitions by topic. Offsets may be missing, as after compaction and transaction markers."""
 
     def __init__(self, partitions: Mapping[str, int] | None = None) -> None:
         self.partitions = {"market.depth": 2, "market.book_snapshot": 1, "market.trade": 2, "ops.gap": 1}
@@ -51,7 +51,7 @@ class Topics:
         return made
 
     def skip(self, topic_partition: TopicPartition, count: int = 1) -> None:
-        """Offsets that hold no record: what compaction took, or the mark of a transaction."""
+        """Offsets without a record: removed by compaction, or a transaction marker."""
         self.end_of[topic_partition] += count
 
     def trade(self, trade_id: int, symbol: str = "A", seconds: float = 0.0, received: float | None = None) -> None:
@@ -94,7 +94,7 @@ class Topics:
     def watermark(
         self, streams: Iterable[str], seconds: float, sequence: int, instance: str = "i", **changes: Any
     ) -> None:
-        """It vouches for all that is in the topics now."""
+        """Write a watermark that vouches for everything in the topics now."""
         through = T0 + round(seconds * SECOND)
         offsets = [
             {"topic": PREFIX + name, "next_offsets": [self.end_of[PREFIX + name, each] for each in range(count)]}
@@ -116,7 +116,7 @@ class Topics:
 
 
 class MemoryReader:
-    """A `Reader` of such topics. `schedule` says from which partition how many records the next polls give; then all that is there."""
+    """A `Reader` of such topics. `schedule` sets the partition and number of records of the next polls; then comes everything else."""
 
     def __init__(self, topics: Topics, schedule: Iterable[tuple[TopicPartition, int]] = ()) -> None:
         self.topics = topics
@@ -125,7 +125,7 @@ class MemoryReader:
         self.polls = 0
         self.errors: list[Exception] = []
         self.gate: asyncio.Event | None = None
-        """Polls wait for it, having taken what they will give."""
+        """Polls take their records, then wait for it."""
 
     async def __aenter__(self) -> Self:
         return self

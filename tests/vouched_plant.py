@@ -40,12 +40,12 @@ def encoded(name: str, row: dict[str, Any]) -> bytes:
 
 @dataclass
 class Plant:
-    """One producer instance or several, one market A, and a reader of it."""
+    """One or several producer instances, one market A, and a reader of it."""
 
     clock: Clock
     max_age: float | None = 5.0
     interval_ms: int = 20_000
-    """So long that an answer of the exchange is not older than the run before it, once a second watermark was read."""
+    """So long that, after a second watermark, an answer of the exchange is not older than the run before it."""
     watermarks: int = 0
     depth: int = 0
     snapshots: int = 0
@@ -83,7 +83,7 @@ class Plant:
         return [told.outcome for told in self.reader.take(by_topic_partition, self.clock())]
 
     def watermark(self, instance: str = "a", since: float | None = 0.0, **changes: Any) -> Any:
-        """It vouches for everything up to now; `since` in seconds by the common wall clock, None where it covers nothing."""
+        """Vouch for everything up to now; `since` in seconds by the common wall clock, None without coverage."""
         sequence = self.sequence[instance] = self.sequence.get(instance, -1) + 1
         began = None if since is None else WALL_US + int(since * SECOND)
         row: dict[str, Any] = {
@@ -105,7 +105,7 @@ class Plant:
         return self.record(WATERMARK, self.watermarks - 1, encoded("Watermark", row))
 
     def update(self, *, received: float = 0.0, skips: int = 0) -> Any:
-        """The next update; `received` so many seconds ago."""
+        """Return the next update; `received` so many seconds ago."""
         first = self.last_id + 1 + skips
         self.last_id = first
         row: dict[str, Any] = {
@@ -123,7 +123,7 @@ class Plant:
         return self.record(DEPTH, self.depth - 1, encoded("DepthUpdate", row))
 
     def snapshot(self, last_id: int | None = None, **fields: Any) -> Any:
-        """The exchange's answer, asked for now, if nothing else is said."""
+        """Return the exchange's answer to a request of now, unless `fields` say otherwise."""
         row: dict[str, Any] = {
             "symbol": "A",
             "source": "REST",
@@ -146,7 +146,7 @@ class Plant:
         return self.record(SNAPSHOT, self.snapshots - 1, encoded("BookSnapshot", row))
 
     def live(self) -> None:
-        """Covered by instance a since 0, and proven by the exchange's snapshot."""
+        """Make the book LIVE: covered by instance a since 0, and proven by the exchange's snapshot."""
         self.read(self.watermark())
         self.pass_(0.5)
         self.read(self.watermark())
@@ -155,7 +155,7 @@ class Plant:
         assert self.book.status is Status.LIVE, self.book.reason
 
     def pass_(self, seconds: float) -> None:
-        """Time in which nothing comes, though the reader asks."""
+        """Let time pass without records, while the reader polls."""
         vouching = self.reader.vouching
         assert vouching is not None
         self.clock.now += seconds

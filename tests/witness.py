@@ -1,4 +1,4 @@
-"""Somebody who reads books of a plant all along, and takes note of everything that is given of each."""
+"""A reader that reads books of a plant all the time, and records everything that it gets."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from plant import Plant
 
 
 class Sight(NamedTuple):
-    """What was given of a book at once."""
+    """One update of a book, as given to the reader."""
 
     status: Status
     reason: str
@@ -19,10 +19,10 @@ class Sight(NamedTuple):
 
 
 class Witness:
-    """Reads on a thread of its own, from entering to leaving the context."""
+    """Reads on its own thread within the context."""
 
     def __init__(self, plant: Plant, *symbols: str) -> None:
-        """Of all books where no symbols are named."""
+        """Without symbols: all books."""
         self.seen: dict[str, list[Sight]] = {}
         self.duplicates = 0
         self._failure: Exception | None = None
@@ -43,7 +43,7 @@ class Witness:
     def _run(self) -> None:
         try:
             asyncio.run(self._read())
-        except Exception as error:  # noqa: BLE001  # handed to the test, whatever it is
+        except Exception as error:  # noqa: BLE001  # passed to the test
             self._failure = error
 
     async def _read(self) -> None:
@@ -62,22 +62,22 @@ class Witness:
         return len(newest) == books and all(sight.status is Status.LIVE for sight in newest.values())
 
     def reached(self) -> dict[str, int | None]:
-        """The last update of each book."""
+        """The last update id of each book."""
         return {symbol: sight.last_update_id for symbol, sight in self._newest().items()}
 
     def since_live(self, symbol: str) -> list[Sight]:
-        """What was given of a book from the first time on that it was LIVE."""
+        """The updates of a book since it was first LIVE."""
         sights = self.seen[symbol]
         first = next((at for at, sight in enumerate(sights) if sight.status is Status.LIVE), len(sights))
         return sights[first:]
 
     def left_live(self, symbol: str) -> int:
-        """How often a book went from LIVE to something else."""
+        """How often a book went from LIVE to another status."""
         statuses = [sight.status for sight in self.seen[symbol]]
         return sum(1 for before, after in pairwise(statuses) if before is Status.LIVE is not after)
 
     def applied(self) -> int:
-        """How many updates were applied to any book."""
+        """The number of updates applied, of all books."""
         return sum(sight.outcome is Outcome.APPLIED for sights in list(self.seen.values()) for sight in sights.copy())
 
     def _newest(self) -> dict[str, Sight]:

@@ -1,4 +1,4 @@
-"""`backpack-streams demo` as a process, and what can be seen of it from outside (Linux only)."""
+"""`backpack-streams demo` as a process, observed from outside (Linux only)."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PROGRAM = [sys.executable, "-m", "backpack_streams.cli.main"]
 
 
 class DemoProcess:
-    """`backpack-streams demo` on free ports, in a process group of its own, as a terminal would start it."""
+    """`backpack-streams demo` on free ports, in its own process group, as a terminal would start it."""
 
     def __init__(self, folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> None:
         self.kafka_port, self.ws_port, self.rest_port, self.control_port, self.gateway_port = free_ports(5, HOST)
@@ -55,7 +55,7 @@ class DemoProcess:
         return self._output.read_text("utf-8")
 
     def wait_for(self, pattern: str, seconds: float, after: "re.Match[str] | None" = None) -> "re.Match[str]":
-        """The first line that matches, after another one if given; fails when the demo ends or the time is over first."""
+        """Return the first matching line, after another one if given; fail if the demo ends or the time is over first."""
         deadline = time.monotonic() + seconds
         start = 0 if after is None else after.end()
         while True:
@@ -74,20 +74,20 @@ class DemoProcess:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self, seconds: float) -> int:
-        """The exit code."""
+        """Wait for the exit code."""
         return self.process.wait(seconds)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Whatever a test did, nothing of it stays: the programs end with their parent."""
+        """Always remove everything: the programs end with their parent."""
         self.process.kill()
         self.process.wait()
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Every process that comes of `pid` (Linux only), with its command line."""
+    """Every descendant of the process `pid` (Linux only), with its command line."""
     children: dict[int, list[int]] = {}
     for child, parent in _parents():
         children.setdefault(parent, []).append(child)
@@ -96,25 +96,25 @@ def descendants(pid: int) -> dict[int, str]:
     while waiting:
         for child in children.get(waiting.pop(), ()):
             waiting.append(child)
-            with suppress(OSError):  # it ended meanwhile
+            with suppress(OSError):  # it ended in between
                 found[child] = Path(f"/proc/{child}/cmdline").read_text("utf-8", "replace").replace("\0", " ")
     return found
 
 
 def _parents() -> Iterator[tuple[int, int]]:
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it ended meanwhile
+        with suppress(OSError):  # it ended in between
             fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
             yield int(path.parent.name), int(fields[1])
 
 
 def is_program(name: str, command: str) -> bool:
-    """Whether a command line is that of a program of the demo, not of the watcher beside it."""
+    """Whether a command line is that of a program of the demo, not of its watcher."""
     return f" {name} " in command and "watch.py" not in command
 
 
 def still_running(pids: dict[int, str], seconds: float) -> dict[int, str]:
-    """Those of `pids` that run when the time is over; returns as soon as there are none."""
+    """The processes of `pids` that still run after this time; returns as soon as there are none."""
     deadline = time.monotonic() + seconds
     while True:
         left = {pid: command for pid, command in pids.items() if _runs(pid, command)}
@@ -131,12 +131,12 @@ def _runs(pid: int, command: str) -> bool:
 
 
 def programs_in(folder: Path) -> list[str]:
-    """Command lines of all processes that name this folder, whoever started them, as soon as there are none or after 10 s."""
+    """Command lines of all processes that name this folder, as soon as there are none or after 10 s."""
     deadline = time.monotonic() + 10
     while True:
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):  # it ended meanwhile
+            with suppress(OSError):  # it ended in between
                 command = path.read_text("utf-8", "replace").replace("\0", " ")
                 found += [command] if str(folder / "data") in command else []
         if not found or time.monotonic() > deadline:
@@ -145,7 +145,7 @@ def programs_in(folder: Path) -> list[str]:
 
 
 def open_ports(ports: tuple[int, ...]) -> list[int]:
-    """Those on which somebody listens."""
+    """The ports with a listener."""
     return [port for port in ports if _accepts(port)]
 
 
@@ -156,7 +156,7 @@ def _accepts(port: int) -> bool:
 
 
 def run(demo: DemoProcess, *arguments: str) -> list[dict[str, Any]]:
-    """What another terminal shows."""
+    """The output of a command in another terminal."""
     command = [*PROGRAM, *arguments, "--bootstrap-servers", demo.bootstrap_servers]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

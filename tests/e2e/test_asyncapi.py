@@ -1,4 +1,4 @@
-"""AsyncAPI's own parser takes our document, with every Avro schema in it."""
+"""AsyncAPI's own parser accepts our document, with every Avro schema in it."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node.
 
 @pytest.fixture(scope="session")
 def parser() -> Path:
-    """The folder of the parser's packages: each is checked by its hash, and no script of theirs is run."""
+    """The folder of the parser's packages: their hashes are checked, and their scripts do not run."""
     folder = cache_folder() / f"asyncapi-parser-{sha256_of(HERE / 'package-lock.json')[:12]}"
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,13 +44,13 @@ def check(parser: Path, document: Path) -> dict[str, Any]:
     return said
 
 
-def test_the_official_parser_takes_the_document(parser: Path) -> None:
+def test_the_official_parser_accepts_the_document(parser: Path) -> None:
     said = check(parser, DOCUMENT)
     assert [found for found in said["found"] if found["severity"] in ERRORS] == []
     assert said["channels"] == [topic.full_name("backpack.") for topic in TOPICS]
 
 
-def test_the_parser_would_notice_a_broken_avro_schema(parser: Path, tmp_path: Path) -> None:
+def test_the_parser_rejects_a_broken_avro_schema(parser: Path, tmp_path: Path) -> None:
     document = json.loads(DOCUMENT.read_text("utf-8"))
     document["components"]["messages"]["Trade"]["payload"]["schema"]["fields"][0]["type"] = "no such type"
     broken = tmp_path / "broken.json"

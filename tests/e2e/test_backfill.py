@@ -1,4 +1,4 @@
-"""`backfill` as its users run it: killed in the middle, run again, and wrong in every way one line can be."""
+"""`backfill` as its users run it: killed and run again, and with every kind of wrong argument."""
 
 import signal
 import subprocess
@@ -30,7 +30,7 @@ def backfill(plant: Plant, *arguments: str) -> subprocess.CompletedProcess[str]:
     return plant.run("backfill", *arguments, "--rest-url", plant.exchange.rest_url, "--rate-limit-share", "1")
 
 
-def test_a_backfill_that_was_killed_goes_on_where_it_was(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_killed_backfill_continues_where_it_was(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "backfill.") as plant:
         plant.start_exchange("--symbols", "3", "--rate", "50")
         plant.run("topics", "apply")
@@ -61,7 +61,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(kafka: BlockingKafka, t
         assert len(rows(plant, "market.kline", "Kline")) == len(candles)
 
 
-def test_trades_and_funding_rates_as_far_as_the_exchange_keeps_them(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_backfill_of_trades_and_funding_rates_reaches_the_exchanges_limit(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "kept.") as plant:
         exchange = plant.start_exchange(
             "--symbols", "3", "--rate", "200", "--frames", "1000", "--historical-requests-per-minute", "100000"
@@ -106,7 +106,7 @@ def test_trades_and_funding_rates_as_far_as_the_exchange_keeps_them(kafka: Block
         (("trade", "BTC_USDC_PERPP", "--from", "2025-01-01"), ("unknown symbol", "did you mean BTC_USDC_PERP")),
     ],
 )
-def test_what_cannot_be_is_one_line(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+def test_a_wrong_argument_is_one_line(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
     with running_plant("127.0.0.1:1", tmp_path, "wrong.") as plant:
         if arguments[1] != SYMBOL:
             plant.start_exchange("--symbols", "3")

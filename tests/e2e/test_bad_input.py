@@ -1,4 +1,4 @@
-"""What users get wrong: one line that says what and what to do, the right exit code, no traceback."""
+"""User errors: one line with the problem and the remedy, the right exit code, no traceback."""
 
 import socket
 import subprocess
@@ -87,6 +87,6 @@ def test_wrong_streams_and_flags() -> None:
     one_line(run("market-producer", "--shard-index", "2", "--shard-count", "2"), 2, "--shard-index")
 
 
-def test_a_registry_that_is_no_url_is_wrong_usage() -> None:
+def test_an_invalid_registry_url_is_wrong_usage() -> None:
     done = run("tail", "backpack.market.trade", "--schema-registry-url", "nonsense")
     one_line(done, 2, "--schema-registry-url", "nonsense")

@@ -1,4 +1,4 @@
-"""What users get wrong with recordings and exports: one line that says what and what to do, the right exit code, no traceback."""
+"""User errors with recordings and exports: one line with the problem and the remedy, the right exit code, no traceback."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ANY_PORTS = ("--ws-port", "0", "--rest-port", "0")
 DAY = ("--from", "2025-11-22", "--to", "2025-11-23")
 
 
-def test_files_that_are_no_recording(tmp_path: Path) -> None:
+def test_files_that_are_not_recordings(tmp_path: Path) -> None:
     text, empty = tmp_path / "text.bpr", tmp_path / "empty.bpr"
     text.write_text("no recording\n" * 100)
     empty.touch()
@@ -25,7 +25,7 @@ def test_files_that_are_no_recording(tmp_path: Path) -> None:
     one_line(run("replay", str(text), "--speed", "0", *ANY_PORTS), 2, "--speed")
 
 
-def test_a_file_that_a_newer_version_wrote(tmp_path: Path) -> None:
+def test_a_file_of_a_newer_version(tmp_path: Path) -> None:
     file = PartFile(tmp_path / "new.bpr")
     file.write([encode(About(1, "run", 1, {})).replace(b'"format":1', b'"format":9')])
     file.close()
@@ -55,12 +55,14 @@ def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
         (("backpack.market.trade", "--to", "2025-11-22"), ("--from",)),
     ],
 )
-def test_exports_of_nothing(arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path) -> None:
+def test_exports_with_wrong_arguments_write_nothing(
+    arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
     one_line(run("export", *arguments, "--out", str(tmp_path)), 2, *words)
     assert not list(tmp_path.iterdir())
 
 
-def test_exports_that_come_to_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_exports_without_records_or_folder_write_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with running_plant(kafka.bootstrap_servers, tmp_path, "export.") as plant:
         done = plant.run("export", "export.market.trade", *DAY, "--out", str(tmp_path / "file"))

@@ -1,4 +1,4 @@
-"""The demo as a user meets it: everything comes up, answers, and goes without a trace."""
+"""The demo for its user: everything starts, answers, and stops without leftovers."""
 
 import json
 import os
@@ -30,9 +30,9 @@ from e2e.demo_process import (
     still_running,
 )
 
-# Above all a bound for machines that are busy with other things: on an idle one the demo is LIVE within 15 s.
+# A bound for busy machines: on an idle one the demo is LIVE within 15 s.
 LIVE_WITHIN_SECONDS = 120
-# A broker that was killed is let in again once its old session has ended, 20 s later.
+# A killed broker is readmitted once its old session has ended, 20 s later.
 BROKER_BACK_WITHIN_SECONDS = 100
 SYMBOL = "BTC_USDC_PERP"
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 
 
 class Truth:
-    """Every state of one of the sandbox's books, by update id: looked at more often than it changes."""
+    """Every state of one of the sandbox's books, by update id: polled more often than it changes."""
 
     def __init__(self, control_url: str) -> None:
         self._url = f"{control_url}/books/{SYMBOL}"
@@ -65,7 +65,7 @@ class Truth:
 
 
 def book_that_the_sandbox_had(demo: DemoProcess) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A printed book, and what the sandbox had at the same update; a state that passed unseen is tried again."""
+    """A printed book, and the sandbox's at the same update; retried if that state was missed."""
     truth = Truth(demo.control_url)
     with truth.watched():
         for _ in range(3):
@@ -75,7 +75,7 @@ def book_that_the_sandbox_had(demo: DemoProcess) -> tuple[dict[str, Any], dict[s
     raise AssertionError(f"{book['last_update_id']} is none of {sorted(truth.states)}")
 
 
-def test_it_comes_up_answers_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+def test_it_starts_answers_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     with DemoProcess(tmp_path, "--rate", "24") as demo:
         demo.wait_for(r"^kafka ready", LIVE_WITHIN_SECONDS)
         demo.wait_for(r"^sandbox ready", LIVE_WITHIN_SECONDS)
@@ -113,11 +113,11 @@ def test_it_comes_up_answers_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "data" / "logs").iterdir()} >= {"market-producer.log", "sandbox.log"}
 
 
-def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
+def test_nothing_survives_a_killed_demo(tmp_path: Path) -> None:
     with DemoProcess(tmp_path) as demo:
         demo.wait_for(r"account-producer started$", LIVE_WITHIN_SECONDS)
         started = descendants(demo.process.pid)
-        assert len(started) >= 10  # five programs and the watcher of each
+        assert len(started) >= 10  # five programs, each with a watcher
         demo.process.kill()
         demo.end(10)
         assert still_running(started, 10) == {}
@@ -125,12 +125,12 @@ def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
 
 
 def type_in_another_terminal(demo: DemoProcess, aim: str) -> None:
-    """Run what the demo suggests to try, as it stands there."""
+    """Run a command that the demo suggests, unchanged."""
     command = demo.wait_for(rf"^  to {re.escape(aim)}: (.+)$", 10)[1]
     subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=60)
 
 
-def test_a_producer_that_is_killed_is_restarted_and_the_books_come_back(tmp_path: Path) -> None:
+def test_a_killed_producer_is_restarted_and_the_books_recover(tmp_path: Path) -> None:
     with DemoProcess(tmp_path) as demo:
         live = demo.wait_for(r"all 12 books LIVE after", LIVE_WITHIN_SECONDS)
         killed = demo.pid("market-producer")
@@ -139,7 +139,7 @@ def test_a_producer_that_is_killed_is_restarted_and_the_books_come_back(tmp_path
         pattern = rf"^market-producer ended unexpectedly \(by signal 9\): \S.* \(log: {log}\); restart in \d+\.\d s$"
         ended = demo.wait_for(pattern, 10, after=live)
         restarted = demo.wait_for(r"^market-producer restarted \(restart 1, pid (\d+)\)$", 30, after=ended)
-        # Any of the books: of twelve that go STALE at once, the demo names ten and counts the rest.
+        # Any of the books: if twelve go STALE at once, the demo names ten and counts the rest.
         demo.wait_for(r"^\S+ is STALE: no producer has vouched for depth\.", LIVE_WITHIN_SECONDS, after=ended)
         demo.wait_for(r"^market-producer ready again, \d+\.\d s after it ended$", LIVE_WITHIN_SECONDS, after=ended)
         back = demo.wait_for(r"^all 12 books LIVE again after \d+\.\d s$", LIVE_WITHIN_SECONDS, after=ended)
@@ -152,11 +152,11 @@ def test_a_producer_that_is_killed_is_restarted_and_the_books_come_back(tmp_path
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the demo suggests commands with curl")
-def test_what_it_suggests_to_try_shows_what_it_says(tmp_path: Path) -> None:
+def test_the_suggested_commands_have_the_described_effects(tmp_path: Path) -> None:
     with DemoProcess(tmp_path) as demo:
         live = demo.wait_for(r"all 12 books LIVE after", LIVE_WITHIN_SECONDS)
         type_in_another_terminal(demo, "drop a frame")
-        # On a slow machine the snapshot may be there before the demo looks.
+        # On a slow machine the snapshot may arrive before the demo looks.
         pattern = rf"^{SYMBOL} (is STALE: update \d+ does not follow|was not LIVE for a moment$)"
         stale = demo.wait_for(pattern, 30, after=live)
         demo.wait_for(rf"^gap in depth\.{SYMBOL} between ", 30, after=live)
@@ -171,7 +171,7 @@ def test_what_it_suggests_to_try_shows_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["sandbox", "kafka"])
-def test_the_exchange_and_kafka_come_back_too(tmp_path: Path, program: str) -> None:
+def test_the_exchange_and_kafka_are_restarted_too(tmp_path: Path, program: str) -> None:
     with DemoProcess(tmp_path) as demo:
         demo.wait_for(r"all 12 books LIVE after", LIVE_WITHIN_SECONDS)
         os.kill(demo.pid(program), signal.SIGKILL)
@@ -212,7 +212,7 @@ def test_a_program_that_can_never_start_ends_the_demo(tmp_path: Path, exit_code:
 
 
 @pytest.mark.parametrize("line", [r"; restart in ", r"^market-producer restarted"], ids=["before", "after"])
-def test_ctrl_c_during_a_restart_ends_all(tmp_path: Path, line: str) -> None:
+def test_ctrl_c_during_a_restart_ends_everything(tmp_path: Path, line: str) -> None:
     with DemoProcess(tmp_path) as demo:
         demo.wait_for(r"^market-producer ready", LIVE_WITHIN_SECONDS)
         os.kill(demo.pid("market-producer"), signal.SIGKILL)
@@ -227,14 +227,14 @@ def test_ctrl_c_during_a_restart_ends_all(tmp_path: Path, line: str) -> None:
 
 @pytest.mark.parametrize("line", ["^logs are in", "^kafka ready", "^sandbox ready"])
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice at once"])
-def test_ctrl_c_during_the_start_ends_all(tmp_path: Path, line: str, times: int) -> None:
+def test_ctrl_c_during_the_start_ends_everything(tmp_path: Path, line: str, times: int) -> None:
     with DemoProcess(tmp_path) as demo:
         demo.wait_for(line, LIVE_WITHIN_SECONDS)
         for _ in range(times):
             demo.interrupt()
-            time.sleep(0.05)  # two signals at the same moment are one
-        # The second signal may find a demo that has stopped all and is about to exit with 0, or one whose interpreter has handed its
-        # signals back: that dies of it, which a shell shows as 130 too.
+            time.sleep(0.05)  # two signals at the same moment count as one
+        # The second signal may hit a demo that has stopped everything and is about to exit with 0, or one whose interpreter has restored
+        # the default handlers: it dies of the signal, which a shell also shows as 130.
         assert demo.end(30) in ([0] if times == 1 else [0, 130, -signal.SIGINT])
         assert programs_in(tmp_path) == []
         assert open_ports(demo.ports) == []
@@ -254,7 +254,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--kafka-port", "--ws-port", "--rest-port", "--control-port", "--gateway-port"])
-def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path, flag: str) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path, flag: str) -> None:
     with socket.create_server((HOST, 0)) as other:
         port = other.getsockname()[1]
         with DemoProcess(tmp_path, flag, str(port)) as demo:

@@ -1,4 +1,4 @@
-"""The installed `doctor` and `topics acls`, without anything to look at: clear lines, exit codes, no traceback, in good time."""
+"""The installed `doctor` and `topics acls` without a plant: clear lines, exit codes, no traceback, a short runtime."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
 
 @contextmanager
 def listener(answer: bytes | None) -> Iterator[int]:
-    """A port where something listens that is no server of ours: it answers anything with `answer`, or never says a word."""
+    """A port with a listener that is not a server of ours: it answers everything with `answer`, or never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         links: list[socket.socket] = []
 
@@ -56,7 +56,7 @@ def reply(link: socket.socket, answer: bytes) -> None:
         if link.recv(65536):
             link.sendall(answer)
         link.close()
-    except OSError:  # whoever asked has gone
+    except OSError:  # the client closed the connection
         return
 
 
@@ -74,7 +74,7 @@ def everywhere(port: int, scheme: str = "") -> tuple[str, ...]:
     ids=["silence", "http", "short", "noise"],
 )
 @pytest.mark.parametrize("scheme", ["", "s"])
-def test_whatever_answers_is_a_table_and_exit_code_1(answer: bytes | None, scheme: str, tmp_path: Path) -> None:
+def test_any_answer_gives_a_table_and_exit_code_1(answer: bytes | None, scheme: str, tmp_path: Path) -> None:
     began = time.monotonic()
     with listener(answer) as port:
         done = run("doctor", *everywhere(port, scheme), "--json", "--timeout", "15")
@@ -89,7 +89,7 @@ def test_whatever_answers_is_a_table_and_exit_code_1(answer: bytes | None, schem
     assert "unexpected" not in done.stdout
 
 
-def test_nothing_anywhere_is_told_for_people_too() -> None:
+def test_missing_peers_are_reported_as_text_too() -> None:
     done = run("doctor", *everywhere(free_port()), SCHEMA_REGISTRY_URL="")
     assert done.returncode == 1
     assert done.stderr == ""
@@ -98,7 +98,7 @@ def test_nothing_anywhere_is_told_for_people_too() -> None:
     assert "→ " in done.stdout
 
 
-def test_parts_left_out_cannot_fail() -> None:
+def test_skipped_parts_cannot_fail() -> None:
     done = run("doctor", *everywhere(free_port()), "--skip", ",".join(PARTS), "--json")
     assert (done.returncode, {json.loads(line)["state"] for line in done.stdout.splitlines()}) == (0, {"SKIPPED"})
 

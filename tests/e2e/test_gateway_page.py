@@ -1,4 +1,4 @@
-"""The live page in a real Chromium, in front of a real gateway, Kafka, producers and the stand-in for the exchange."""
+"""The live page in a real Chromium, on a real gateway with Kafka, producers and the sandbox exchange."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ expect.set_options(timeout=WAIT_MS)
 
 
 class Stage(NamedTuple):
-    """A plant whose books are live, with a gateway."""
+    """A plant with live books, and a gateway."""
 
     plant: Plant
     port: int
@@ -47,7 +47,7 @@ class Stage(NamedTuple):
         return f"http://127.0.0.1:{self.port}"
 
     def listed(self) -> int:
-        """How many markets the gateway lists, books or not. On a slow machine Kafka may not answer it for a while."""
+        """Number of markets that the gateway lists, with or without books. On a slow machine Kafka may take a while to answer it."""
         wait_until("the gateway lists markets", partial(answers, f"{self.url}/v1/markets"))
         return int(json.loads(get(f"{self.url}/v1/markets"))["data"]["count"])
 
@@ -91,7 +91,7 @@ def start_gateway(plant: Plant, port: int, *options: str) -> Service:
 
 
 def open_market(page: Page, symbol: str = SYMBOL) -> None:
-    """Goes there and waits for a book that is current."""
+    """Open the market and wait for a current book."""
     page.goto(f"{page.url.partition('#')[0]}#/{symbol}")
     expect(page.locator("#market-name")).to_have_text(symbol.replace("_", " "))
     expect(page.locator("#book-status")).to_have_text("LIVE")
@@ -110,7 +110,7 @@ def wait_for_a_newer_book(page: Page) -> None:
 
 
 def shown_book(page: Page) -> tuple[int, dict[str, list[list[str]]]]:
-    """The update id, and price and size of each level best first, all of one moment."""
+    """The update id, and price and size of each level, best first, all at one moment."""
     shown = page.evaluate(
         f"""() => [document.getElementById("ladder-legend").textContent,
             ...["asks", "bids"].map(side => ({LEVEL_ROWS})([...document.getElementById(side).children]))]"""
@@ -125,7 +125,7 @@ def plain_number(shown: str) -> str:
     return format(Decimal(shown.replace(",", "")).normalize(), "f")
 
 
-def test_the_book_moves_and_is_the_exchanges_to_the_last_digit(browser: Browser, stage: Stage) -> None:
+def test_the_book_moves_and_equals_the_exchanges_to_the_last_digit(browser: Browser, stage: Stage) -> None:
     with opened(browser, stage.url) as page:
         open_market(page)
         for _ in range(3):
@@ -167,7 +167,7 @@ def symbols_shown(page: Page) -> list[str]:
     ]
 
 
-def test_search_by_keyboard_opens_a_market(browser: Browser, stage: Stage) -> None:
+def test_keyboard_search_opens_a_market(browser: Browser, stage: Stage) -> None:
     with opened(browser, stage.url) as page:
         expect(page.locator("#market-rows tr")).to_have_count(stage.listed())
         page.keyboard.press("/")
@@ -208,7 +208,7 @@ def test_the_list_has_every_column(browser: Browser, stage: Stage) -> None:
 
 
 def colours(canvas: Locator) -> int:
-    """How many different colours a canvas shows."""
+    """Number of different colours in a canvas."""
     return int(
         canvas.evaluate(
             """canvas => new Set(new Uint32Array(
@@ -231,7 +231,7 @@ def test_the_charts_are_drawn(browser: Browser, stage: Stage) -> None:
 # ---- faults
 
 
-def test_an_exchange_that_is_cut_makes_the_book_visibly_stale(browser: Browser, stage: Stage) -> None:
+def test_an_exchange_outage_makes_the_book_visibly_stale(browser: Browser, stage: Stage) -> None:
     exchange = stage.plant.exchange
     with opened(browser, stage.url) as page:
         open_market(page)
@@ -249,7 +249,7 @@ def test_an_exchange_that_is_cut_makes_the_book_visibly_stale(browser: Browser, 
         wait_for_a_newer_book(page)
 
 
-def test_a_gateway_that_is_killed_is_survived(browser: Browser, stage: Stage) -> None:
+def test_the_page_recovers_from_a_killed_gateway(browser: Browser, stage: Stage) -> None:
     port = free_port()
     gateway = start_gateway(stage.plant, port)
     with opened(browser, f"http://127.0.0.1:{port}") as page:
@@ -267,8 +267,8 @@ def test_a_gateway_that_is_killed_is_survived(browser: Browser, stage: Stage) ->
         wait_for_a_newer_book(page)
 
 
-def test_a_message_that_is_lost_costs_a_new_snapshot_and_nothing_else(browser: Browser, stage: Stage) -> None:
-    """The socket's messages go through the test, which drops one."""
+def test_a_lost_message_costs_only_a_new_snapshot(browser: Browser, stage: Stage) -> None:
+    """The socket's messages pass through the test, which drops one."""
     dropped: list[str] = []
     with opened(browser, "about:blank") as page:
 
@@ -298,7 +298,7 @@ def test_a_message_that_is_lost_costs_a_new_snapshot_and_nothing_else(browser: B
 # ---- the plant
 
 
-def test_the_plant_shows_itself(browser: Browser, stage: Stage) -> None:
+def test_the_page_shows_the_plant(browser: Browser, stage: Stage) -> None:
     with opened(browser, f"{stage.url}/#/plant") as page:
         for name in ("market-producer", "perp-producer"):
             expect(page.locator("#producers", has_text=name)).to_be_visible()
@@ -310,7 +310,7 @@ def test_the_plant_shows_itself(browser: Browser, stage: Stage) -> None:
 # ---- keys
 
 
-def test_a_key_is_asked_for_and_stays_out_of_the_address(browser: Browser, stage: Stage, tmp_path: Path) -> None:
+def test_the_page_asks_for_a_key_and_keeps_it_out_of_urls(browser: Browser, stage: Stage, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     add = [*PROGRAM, "keys", "add", "page", "--keys-file", str(file), "--tier", "mega", "--json"]
     key = json.loads(subprocess.run(add, capture_output=True, check=True, text=True).stdout)["key"]
@@ -334,7 +334,7 @@ def test_a_key_is_asked_for_and_stays_out_of_the_address(browser: Browser, stage
         assert key not in page.evaluate("JSON.stringify(localStorage)")
 
 
-# ---- everybody
+# ---- accessibility and theme
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -360,7 +360,7 @@ def test_axe_finds_no_serious_problem_on_a_phone_without_a_gateway(browser: Brow
 
 
 def problems(page: Page) -> list[str]:
-    """What axe-core calls serious or critical, with the elements."""
+    """The problems that axe-core calls serious or critical, with the elements."""
     page.evaluate(gzip.decompress(AXE.read_bytes()).decode())
     found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")["violations"]
     return [
@@ -368,7 +368,7 @@ def problems(page: Page) -> list[str]:
     ]
 
 
-def test_the_theme_switch_wins_over_the_system_and_is_kept(browser: Browser, stage: Stage) -> None:
+def test_the_theme_switch_overrides_the_system_and_is_kept(browser: Browser, stage: Stage) -> None:
     with opened(browser, stage.url, color_scheme="dark") as page:
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
         page.get_by_role("button", name="Light").click()

@@ -1,4 +1,4 @@
-"""Modules of the live page that need no gateway, in a real Chromium, against Python's own decimals and dictionaries."""
+"""Modules of the live page that need no gateway, in a real Chromium, compared with Python's decimals and dictionaries."""
 
 import os
 import random
@@ -24,7 +24,7 @@ DICE = random.Random(16)
 
 
 def serve(route: Route) -> None:
-    """The package's own files under a name that nobody else answers to."""
+    """Serve the package's own files under an unused host name."""
     path = route.request.url.removeprefix(HOST)
     if not path.startswith("/assets/js/"):
         return route.fulfill(body="<!doctype html><title>modules</title>", content_type="text/html")
@@ -53,12 +53,12 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def run(page: Page, module: str, body: str, given: Any) -> Any:
-    """`body` with the module as `m` and what is given as `given`."""
+    """Run `body` with the module as `m` and the argument as `given`."""
     return page.evaluate(f"async given => {{ const m = await import('/assets/js/{module}'); {body} }}", given)
 
 
 def numbers(count: int) -> list[str]:
-    """Decimals of all sizes, some in forms that JSON allows and people do not write."""
+    """Decimals of all sizes, some in unusual forms that JSON allows."""
     found = ["0", "0.00000", "-0", "1e-7", "1.5E+3", "86700.0", "0.0002438565367033305404731178"]
     for _ in range(count):
         places = DICE.randrange(19)
@@ -87,7 +87,7 @@ def test_rounding_is_half_away_from_zero(page: Page, places: int) -> None:
         assert [Decimal(each) for each in got] == wanted
 
 
-def test_what_is_no_number_is_none(page: Page) -> None:
+def test_text_that_is_not_a_number_is_null(page: Page) -> None:
     given = [None, "", "N/A", "1.2.3", "--1", "0x10", " 1"]
     assert run(page, "decimal.js", "return given.map(m.units)", given) == [None] * len(given)
 
@@ -110,7 +110,7 @@ def test_figures_keep_every_digit_and_group_thousands(page: Page) -> None:
 
 
 def changes(book: dict[str, dict[Decimal, str]]) -> dict[str, list[list[str]]]:
-    """Levels that are set or taken away; prices in several forms."""
+    """Levels to set or delete; prices in several forms."""
     update: dict[str, list[list[str]]] = {"bids": [], "asks": []}
     for side, levels in book.items():
         for _ in range(DICE.randrange(4)):
@@ -123,7 +123,7 @@ def changes(book: dict[str, dict[Decimal, str]]) -> dict[str, list[list[str]]]:
     return update
 
 
-def test_a_book_kept_by_sequence_is_that_of_a_dictionary(page: Page) -> None:
+def test_a_book_updated_in_sequence_equals_a_dictionary(page: Page) -> None:
     truth: dict[str, dict[Decimal, str]] = {"bids": {}, "asks": {}}
     updates = [changes(truth) for _ in range(400)]
     body = """
@@ -152,7 +152,7 @@ def test_an_update_out_of_sequence_changes_nothing(page: Page) -> None:
     assert got == ["mismatch", "mismatch", "old", "old", "mismatch", "1", "10"]
 
 
-def test_a_status_that_changes_without_levels_is_taken(page: Page) -> None:
+def test_a_status_change_without_levels_is_applied(page: Page) -> None:
     body = """
         const book = new m.Book("X");
         book.snapshot(10, { bids: [["5", "1"]], asks: [], book_status: "LIVE" });
@@ -177,7 +177,7 @@ def test_a_thousand_changes_between_two_frames_are_painted_once(page: Page) -> N
     assert run(page, "frame.js", body, None) == [0, 1]
 
 
-def test_what_did_not_change_is_not_written(page: Page) -> None:
+def test_unchanged_values_are_not_written_to_the_page(page: Page) -> None:
     body = """
         const element = document.body.appendChild(m.make("p", "", "1"));
         const seen = [];
@@ -190,7 +190,7 @@ def test_what_did_not_change_is_not_written(page: Page) -> None:
     assert run(page, "dom.js", body, None) == 1
 
 
-def test_waits_double_up_to_a_limit_and_begin_anew(page: Page) -> None:
+def test_waits_double_up_to_a_limit_and_restart_after_a_reset(page: Page) -> None:
     body = """
         const most = new m.BackOff(250, 8000, () => 1), least = new m.BackOff(250, 8000, () => 0);
         const waits = Array.from({ length: 7 }, () => most.next());

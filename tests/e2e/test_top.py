@@ -1,4 +1,4 @@
-"""`top` as a user meets it, in a terminal: what it shows, and how it leaves the terminal however it ends."""
+"""`top` in a terminal: its display, and the restored terminal after any end."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_an_error_restores_the_terminal_too(tmp_path: Path) -> None:
         assert "TypeError: 'NoneType' object is not callable" in terminal.raw()
 
 
-def test_without_kafka_once_says_what_is_missing() -> None:
+def test_once_without_kafka_reports_that_kafka_is_unreachable() -> None:
     command = [*PROGRAM, "top", "--once", "--timeout", "0.5", "--bootstrap-servers", NOWHERE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -73,9 +73,7 @@ def test_without_rich_the_page_says_what_to_install() -> None:
 @pytest.mark.parametrize(
     ("flags", "begins"), [((), "backpack-streams top   0 of 0 books LIVE"), (("--json",), '{"time": ')]
 )
-def test_where_there_is_no_terminal_it_prints_lines_until_nobody_reads_them(
-    flags: tuple[str, ...], begins: str
-) -> None:
+def test_without_a_terminal_it_prints_lines_until_the_pipe_is_closed(flags: tuple[str, ...], begins: str) -> None:
     command = [*PROGRAM, "top", "--bootstrap-servers", NOWHERE, "--interval", "0.1", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""A command in a terminal of its own: what it shows, what is typed, and the mode in which it leaves the terminal."""
+"""A command in its own terminal: its output, typed input, and the terminal's mode after it has ended."""
 
 import codecs
 import fcntl
@@ -20,7 +20,7 @@ HIDDEN_CURSOR, SHOWN_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 class TypedTerminal:
-    """Leave it to end the command. All that it writes is read at once, so that it is never held up."""
+    """Leaving the context ends the command. Its output is read at once, so that it never blocks."""
 
     def __init__(self, command: Sequence[str], columns: int = 120, lines: int = 40) -> None:
         self._ours, self._its = pty.openpty()
@@ -59,11 +59,11 @@ class TypedTerminal:
         os.write(self._ours, text.encode())
 
     def raw(self) -> str:
-        """All that came so far, with its control sequences."""
+        """All output so far, with control sequences."""
         return "".join(self._raw)
 
     def wait_for(self, pattern: str, seconds: float = 60.0) -> "re.Match[str]":
-        """The first match in what is shown from now on."""
+        """Return the first match in the output from now on."""
         start, deadline = len(self.raw()), time.monotonic() + seconds
         while True:
             if found := re.search(pattern, _SEQUENCE.sub("", self.raw()[start:]), re.DOTALL):
@@ -74,12 +74,12 @@ class TypedTerminal:
             time.sleep(0.05)
 
     def end(self, seconds: float = 30.0) -> int:
-        """The exit code."""
+        """Wait for the exit code."""
         return self.process.wait(seconds)
 
     def check_restored(self) -> None:
         """Check that the terminal is as it was: its mode, its screen and its cursor."""
-        time.sleep(0.2)  # what was written last is on its way through the reader
+        time.sleep(0.2)  # the last output is still on its way through the reader
         assert self.mode() == self.mode_before
         assert self.raw().rfind(USUAL_SCREEN) > self.raw().rfind(ALTERNATE_SCREEN) >= 0
         assert self.raw().rfind(SHOWN_CURSOR) > self.raw().rfind(HIDDEN_CURSOR) >= 0

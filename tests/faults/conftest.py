@@ -1,4 +1,4 @@
-"""A real cluster of three brokers for fault tests, started by the first test that asks for it."""
+"""A real cluster of three brokers for fault tests, started by the first test that needs it."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from embedded_kafka import BlockingKafka, EmbeddedKafka
 
 @pytest.fixture(scope="session")
 def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlockingKafka]:
-    """Three started brokers. A test that stops or kills one starts it again."""
+    """Three running brokers. A test that stops or kills one starts it again."""
     with BlockingKafka(EmbeddedKafka(tmp_path_factory.mktemp("kafka-cluster"), port=0, brokers=3)) as cluster:
         yield cluster

@@ -1,4 +1,4 @@
-"""Kafka comes back under another address, and only the bootstrap address leads to it."""
+"""Kafka comes back at another address, which only the bootstrap address leads to."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ from moving_cluster import MovingCluster
 TOPIC = Topic("moved", "Gap", 2)
 TOPIC_PARTITION: TopicPartition = (TOPIC.name, 0)
 RECOVERED_SECONDS = 60.0
-"""After Kafka is back, as promised."""
+"""Limit after Kafka is back, as promised."""
 AWAY_SECONDS = 3.0
 SESSION_SECONDS = 6.0
 
@@ -32,7 +32,7 @@ Value = bytes | None
 
 
 async def written(producer: Producer, value: bytes) -> bytes:
-    """`value`, once Kafka has it."""
+    """Return `value`, once it is in Kafka."""
     await producer.send_and_wait(TOPIC.name, value, partition=TOPIC_PARTITION[1])
     return value
 
@@ -83,7 +83,7 @@ async def test_every_client_follows_kafka_to_another_address(tmp_path: Path, is_
         writing = asyncio.create_task(written(producer, b"while away"))
         if is_silent:
             await stack.enter_async_context(Forwarder(None, old_port))
-        await asyncio.sleep(AWAY_SECONDS)  # so that all have tried the old address
+        await asyncio.sleep(AWAY_SECONDS)  # so that all clients have tried the old address
         bootstrap.target = new_port
         await stack.enter_async_context(EmbeddedKafka(tmp_path, port=new_port))
         back_at = time.monotonic()
@@ -95,7 +95,7 @@ async def test_every_client_follows_kafka_to_another_address(tmp_path: Path, is_
             assert set(await TopicAdmin(connection, "").existing([TOPIC])) == {TOPIC.name}
 
 
-async def test_clients_that_slept_while_brokers_moved_one_by_one(tmp_path: Path) -> None:
+async def test_idle_clients_find_brokers_that_moved_one_by_one(tmp_path: Path) -> None:
     first, *later = free_ports(4, "127.0.0.1")
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(MovingCluster(tmp_path, port=0, brokers=3))
@@ -118,11 +118,11 @@ async def test_clients_that_slept_while_brokers_moved_one_by_one(tmp_path: Path)
             assert await next_values(reader, 1) == [b"after"]
 
 
-async def test_an_address_that_is_silent_holds_up_no_first_connection(
+async def test_a_silent_bootstrap_address_does_not_block_the_first_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that starts asks one bootstrap address after another; one that takes it and says nothing costs as much as any broker."""
-    monkeypatch.setattr("random.shuffle", lambda _: None)  # the silent one goes first
+    """A starting client tries one bootstrap address after another; one that accepts and stays silent costs as much time as a broker."""
+    monkeypatch.setattr("random.shuffle", lambda _: None)  # the silent address is tried first
     monkeypatch.setattr(clients, "_CONNECT_SECONDS", 1.0)
     async with Forwarder(None) as silent, EmbeddedKafka(tmp_path, port=0) as kafka:
         connection = KafkaConnection(f"127.0.0.1:{silent.port},{kafka.bootstrap_servers}")

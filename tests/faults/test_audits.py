@@ -1,4 +1,4 @@
-"""A wrong book, which no gap shows, is found by comparing it with the exchange's, leaves LIVE everywhere, and is made right."""
+"""A wrong book without a gap is found by comparison with the exchange's book, leaves LIVE in all readers, and is corrected."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ DEPTH_PARTITIONS = 8
 
 
 def forge(plant: Plant, first_id: int, last_id: int, bids: list[tuple[str, str]]) -> None:
-    """An update that the exchange never sent, written into the topic as if it had."""
+    """Write a depth update that the exchange never sent."""
     codec, topic, now_us = Codec(), plant.prefix + "market.depth", time.time_ns() // 1000
     row: dict[str, Any] = {"symbol": SYMBOL, "source": "WEBSOCKET", "event_time": now_us, "engine_time": now_us}
     row |= {"received_time": now_us, "first_update_id": first_id, "last_update_id": last_id, "asks": []}
@@ -56,7 +56,7 @@ def status(plant: Plant) -> str:
     return str(json.loads(done.stdout)["status"])
 
 
-def test_a_forged_update_is_found_shown_and_healed(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_forged_update_is_detected_reported_and_healed(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "forged.") as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "300", "--frames", "900", "--start", "subscribed")
         poller = plant.start_ready("rest-poller", "--snapshot-refresh", "0")
@@ -67,18 +67,18 @@ def test_a_forged_update_is_found_shown_and_healed(kafka: BlockingKafka, tmp_pat
         assert (code, row["result"], row["different_levels"]) == (0, "MATCH", 0)
         assert row["compared_levels"] > 100
 
-        # What the exchange sends while nobody listens comes to Kafka as something else: no id is missing.
+        # Replace what the exchange sends while no producer runs by a forged update: no id is missing.
         assert producer.stop() == 0
         before = exchange.ask(f"/books/{SYMBOL}")
         exchange.order("burst", count=60)
         wait_until("the market has moved", lambda: exchange.ask("/state")["finished"])
         missed = exchange.ask(f"/books/{SYMBOL}")
         assert missed["last_update_id"] > before["last_update_id"]
-        wrong_price = missed["bids"][-1][0]  # where nothing moves
+        wrong_price = missed["bids"][-1][0]  # in a level that does not change
         forge(plant, before["last_update_id"] + 1, missed["last_update_id"], [(wrong_price, "12345.5")])
         assert poller.stop() == 0, "at a producer's start it would fetch the book, and that is right"
         plant.start_ready("market-producer", "--streams", "depth,trade")
-        exchange.order("burst", count=60)  # what follows on the forged update proves the book, so it seems
+        exchange.order("burst", count=60)  # the updates after the forged one seem to prove the book
         wait_until("the market has moved on", lambda: exchange.ask("/state")["finished"])
         truth = exchange.ask(f"/books/{SYMBOL}")
         assert truth["last_update_id"] > missed["last_update_id"]
@@ -114,9 +114,7 @@ def _levels(levels: list[dict[str, Any]]) -> list[tuple[Decimal, Decimal]]:
     return [(level["price"], level["quantity"]) for level in levels]
 
 
-def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
-    kafka: BlockingKafka, tmp_path: Path
-) -> None:
+def test_a_forged_update_in_a_quiet_market_is_detected_and_healed(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "standing.") as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "300", "--frames", "900", "--start", "subscribed")
         poller = plant.start_ready("rest-poller", "--snapshot-refresh", "4")
@@ -125,7 +123,7 @@ def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
         exchange.wait_finished()
         truth = exchange.ask(f"/books/{SYMBOL}")
         wait_until("the book has come to it", lambda: same_book(plant.books(SYMBOL)[SYMBOL], truth))
-        # Nothing after the forged update could show that it is one: no update follows, none is missing.
+        # Nothing after the forged update reveals it: no update follows, none is missing.
         forged_id, price = truth["last_update_id"] + 1, truth["bids"][2][0]
         assert poller.stop() == 0
         forge(plant, forged_id, forged_id, [(price, "777.5")])
@@ -137,7 +135,7 @@ def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
         assert [(each["price"], each["ours"]) for each in row["differences"]] == [(price, "777.5")]
         assert SYMBOL in message
 
-        # It fetches each book once, at its start; the second time is for the builder's suspicion.
+        # It fetches each book once, at its start; the second time is for the builder's audit request.
         plant.start_ready("rest-poller", "--snapshot-refresh", "0")
         wait_until("the builder's audit finds it", lambda: bool(audits(plant, "MISMATCH")), seconds=60)
         [wanted] = audits(plant, "WANTED")
@@ -156,7 +154,7 @@ def test_a_forged_update_is_found_and_healed_while_the_market_stands_still(
         wait_until("the book goes on", lambda: same_book(plant.books(SYMBOL)[SYMBOL], moved))
 
 
-def test_right_books_are_never_accused_in_full_traffic(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_correct_books_have_no_mismatch_in_full_traffic(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "audited.") as plant:
         exchange = plant.start_exchange("--symbols", "3", "--rate", "600", "--start", "control")
         plant.start_ready("rest-poller", "--snapshot-refresh", "0.3")
@@ -177,7 +175,7 @@ def test_right_books_are_never_accused_in_full_traffic(kafka: BlockingKafka, tmp
         assert builder.metric('book_audits_total{result="MISMATCH"}') == 0
 
 
-def test_a_book_that_cannot_be_compared_is_no_match(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_book_that_cannot_be_compared_is_not_a_match(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "unaudited.") as plant:
         plant.start_exchange("--symbols", "2", "--rate", "300", "--start", "subscribed")
         assert plant.run("topics", "apply").returncode == 0

@@ -1,4 +1,4 @@
-"""Builders share the work; one is killed in traffic, one suspended: tops go on, checkpoints are exact, a late reader needs no more."""
+"""Builders share the work; one is killed, one suspended: tops continue, checkpoints are exact, a late reader needs nothing else."""
 
 import asyncio
 from bisect import bisect_left
@@ -24,7 +24,7 @@ Sides = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
 
 class Replayed:
-    """One market by dict and Decimal: its book after each update, from the first snapshot on."""
+    """One market with dict and Decimal: its book after each update, from the first snapshot on."""
 
     def __init__(self, snapshot: dict[str, Any], updates: list[Read]) -> None:
         self.ids = [snapshot["last_update_id"]]
@@ -47,7 +47,7 @@ class Replayed:
         return {price: quantity for price, quantity in side.items() if quantity}
 
     def before(self, offset: int) -> tuple[int, Sides]:
-        """Update id and book of all that lies before an offset."""
+        """Update id and book of all records before an offset."""
         at = bisect_left(self.offsets, offset) - 1
         return self.ids[at], self.books[at]
 
@@ -68,7 +68,7 @@ def by_key(records: list[Read]) -> dict[str, list[Read]]:
 
 
 async def _trim(plant: Plant, offsets: dict[int, int]) -> None:
-    """What retention does, to the updates before these offsets."""
+    """Delete the updates before these offsets, like retention."""
     admin = AIOKafkaAdminClient(bootstrap_servers=plant.bootstrap_servers)
     await admin.start()
     try:
@@ -85,7 +85,7 @@ def have_all(*builders: Service) -> bool:
 
 
 def traffic_goes_on(plant: Plant, *builders: Service) -> None:
-    """Until the builders at hand have written something new of both kinds."""
+    """Wait until these builders have written new tops and checkpoints."""
     names = ("book_tops_total", "checkpoints_total")
 
     def written() -> list[float]:
@@ -96,7 +96,7 @@ def traffic_goes_on(plant: Plant, *builders: Service) -> None:
     assert not plant.exchange.ask("/state")["finished"]
 
 
-def test_a_killed_builder_costs_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_killed_and_a_suspended_builder_cost_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "builders.") as plant:
         flow = ("--symbols", str(SYMBOLS), "--rate", "300", "--start", "control")
         exchange = plant.start_exchange(*flow)
@@ -116,7 +116,7 @@ def test_a_killed_builder_costs_nothing(kafka: BlockingKafka, tmp_path: Path) ->
         traffic_goes_on(plant, second)
         third = plant.start_ready(*BUILDER)
         wait_until("they share the partitions again", lambda: have_all(second, third))
-        # One that is suspended does not know that its partitions are another's by now: it must not write on them when it wakes.
+        # A suspended builder does not know that it has lost its partitions: it must not write to them when it resumes.
         second.suspend()
         suspended_at = datetime.now(UTC)
         wait_until("the third one has all", lambda: have_all(third) and third.is_ready())
@@ -128,7 +128,7 @@ def test_a_killed_builder_costs_nothing(kafka: BlockingKafka, tmp_path: Path) ->
         wait_until("all updates are in Kafka", lambda: _has_come_to(plant, "market.depth", "DepthUpdate"))
         assert second.stop() == 0
         wait_until("the third one has all", lambda: have_all(third) and third.is_ready())
-        # It writes of a book only once a watermark vouches for it, which it may have yet to read.
+        # It writes a book only after a watermark vouches for it, which it may not have read yet.
         wait_until("all books are in checkpoints", lambda: _has_come_to(plant, "market.book_snapshot", "BookSnapshot"))
         assert third.stop() == 0
         newest = _checkpoints_are_exact(plant, suspended_at)
@@ -137,7 +137,7 @@ def test_a_killed_builder_costs_nothing(kafka: BlockingKafka, tmp_path: Path) ->
 
 
 def _has_come_to(plant: Plant, topic: str, record: str) -> bool:
-    """Whether the newest record of every market is at the exchange's last update."""
+    """Whether the newest record of every market has the exchange's last update."""
     found = by_key(read_topic(plant.bootstrap_servers, plant.prefix + topic, record))
     return len(found) == SYMBOLS and all(
         max(row.value["last_update_id"] for row in rows if row.value)
@@ -158,7 +158,7 @@ def _replays(plant: Plant) -> Iterator[tuple[str, Replayed, list[Read]]]:
 
 
 def _not_late(rows: list[dict[str, Any]], suspended_at: datetime) -> list[dict[str, Any]]:
-    """All but what the suspended builder had made before and sent when it woke, which is true, but of an earlier time."""
+    """Without the records that the suspended builder made before and sent when it resumed: they are correct, but older."""
     kept: list[dict[str, Any]] = []
     for row in rows:
         if not kept or row["received_time"] >= kept[-1]["received_time"]:
@@ -169,7 +169,7 @@ def _not_late(rows: list[dict[str, Any]], suspended_at: datetime) -> list[dict[s
 
 
 def _checkpoints_are_exact(plant: Plant, suspended_at: datetime) -> dict[str, dict[str, Any]]:
-    """Each is the book of all updates before the offset that it names. Returns the newest of each market."""
+    """Each is the book of all updates before its offset. Returns the newest of each market."""
     newest: dict[str, dict[str, Any]] = {}
     for symbol, replayed, snapshots in _replays(plant):
         checkpoints = [each.value for each in snapshots if each.value and each.value["origin"] == "CHECKPOINT"]
@@ -192,7 +192,7 @@ def _short(*rows: dict[str, Any]) -> str:
 
 
 def _tops_are_exact(plant: Plant, suspended_at: datetime) -> None:
-    """Whoever wrote them: never the same twice in a row, never back, and each as the book was."""
+    """From any builder: never the same twice in a row, never going back, and each equal to the book."""
     tops = by_key(read_topic(plant.bootstrap_servers, plant.prefix + "market.book_top", "BookTop"))
     for symbol, replayed, _ in _replays(plant):
         rows = _not_late([each.value for each in tops[symbol] if each.value], suspended_at)
@@ -210,7 +210,7 @@ def _tops_are_exact(plant: Plant, suspended_at: datetime) -> None:
 
 
 def _a_late_reader_needs_only_checkpoints(plant: Plant, newest: dict[str, dict[str, Any]]) -> None:
-    """All updates that the checkpoints hold are gone."""
+    """All updates before the checkpoints are deleted."""
     kept: dict[int, int] = {}
     for row in newest.values():
         kept[row["delta_partition"]] = min(row["delta_offset"], kept.get(row["delta_partition"], row["delta_offset"]))

@@ -1,4 +1,4 @@
-"""The topic of updates changes under a running book-builder: records vanish, partitions are added. No book or checkpoint is wrong."""
+"""The depth topic changes under a running book-builder: records vanish, partitions are added. No book or checkpoint is wrong."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ def administer(plant: Plant, change: Callable[[AIOKafkaAdminClient], Awaitable[A
 
 
 def ends(plant: Plant) -> dict[int, int]:
-    """Where each partition of updates ends."""
+    """The end offset of each partition of the depth topic."""
 
     async def ask() -> dict[int, int]:
         async with Reader(KafkaConnection(plant.bootstrap_servers)) as reader:
@@ -64,7 +64,7 @@ def checkpoints(plant: Plant) -> list[tuple[str, int, dict[str, Any]]]:
 
 
 def start(plant: Plant) -> tuple[Service, Service, Service]:
-    """A poller, a producer and a builder at work, all books LIVE."""
+    """Start a poller, a producer and a builder, with all books LIVE."""
     exchange = plant.start_exchange("--symbols", str(SYMBOLS), "--rate", "200", "--start", "control")
     poller = plant.start(*POLLER)
     producer = plant.start("market-producer", "--streams", "depth")
@@ -76,7 +76,7 @@ def start(plant: Plant) -> tuple[Service, Service, Service]:
 
 
 def finish_right(plant: Plant, builder: Service) -> dict[str, Any]:
-    """The market comes to rest, and what a late reader makes of the builder's checkpoints is the exchange's."""
+    """End the flow, and compare a late reader's books from the builder's checkpoints with the exchange's."""
     plant.exchange.finish()
     plant.exchange.wait_finished()
     wait_until("all is in the books", lambda: builder.metric("builder_lag_records") == 0 and are_live(plant))
@@ -88,7 +88,7 @@ def finish_right(plant: Plant, builder: Service) -> dict[str, Any]:
     return truth
 
 
-def test_updates_that_vanish_before_they_are_read_make_no_book_wrong(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_updates_deleted_before_they_are_read_make_no_book_wrong(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "vanished.") as plant:
         _, _, builder = start(plant)
         builder.suspend()
@@ -111,9 +111,7 @@ def test_updates_that_vanish_before_they_are_read_make_no_book_wrong(kafka: Bloc
         finish_right(plant, builder)
 
 
-def test_partitions_that_are_added_are_followed_and_no_checkpoint_names_a_wrong_place(
-    kafka: BlockingKafka, tmp_path: Path
-) -> None:
+def test_added_partitions_are_read_and_checkpoints_name_the_right_offsets(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "added.") as plant:
         _, producer, builder = start(plant)
         topic = plant.prefix + "market.depth"
@@ -124,7 +122,7 @@ def test_partitions_that_are_added_are_followed_and_no_checkpoint_names_a_wrong_
         )
         after = plant.start_ready(
             "market-producer", "--streams", "depth"
-        )  # a producer that began before goes on where it wrote
+        )  # an older producer continues with its partitions
         assert producer.stop() == 0
         wait_until("the new producer writes", lambda: after.metric("published_records_total") > SYMBOLS * 20)
         new_from = max(row["received_time"] for _, _, row in checkpoints(plant))

@@ -1,4 +1,4 @@
-"""Short campaigns of faults that the plant bears: nothing lost without a record, no book LIVE and wrong, everything healed.
+"""Short campaigns of tolerated faults: nothing lost without a record, no wrong book LIVE, everything healed.
 
 `make campaign` runs longer ones, with every kind of fault.
 """
@@ -42,7 +42,7 @@ MOMENTS = 10
             ("market-producer", "perp-producer"),
             ("kill", "kill-and-silence", "ignore-all", "error-frames", "markets-empty", "half-open"),
         ),
-        # Markets move unseen, fall silent, and the REST side answers with what was before.
+        # Markets move unseen, fall silent, and REST answers with old data.
         (98, False, ("market-producer", "perp-producer"), ("kill", "kill-and-silence", "rest-old")),
     ],
 )

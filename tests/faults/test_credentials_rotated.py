@@ -1,4 +1,4 @@
-"""A password, a certificate and its key are replaced, one file after the other, while Kafka restarts."""
+"""A password, a certificate and its key are replaced, one file after another, while Kafka restarts."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -22,7 +22,7 @@ RECOVERED_SECONDS = 60.0
 
 
 class OurFiles:
-    """What is mounted for us: password, certificate, key."""
+    """Our mounted files: password, certificate, key."""
 
     def __init__(self, folder: Path) -> None:
         self.password = folder / "password"
@@ -80,7 +80,7 @@ async def test_a_rotation_needs_no_restart(tmp_path: Path) -> None:
         ours.password.unlink()
         await stack.enter_async_context(kafka("second", trusted_later))
         sending = asyncio.create_task(producer.send_and_wait(TOPIC.name, b"after", partition=0))
-        await asyncio.wait({sending}, timeout=REFUSED_SECONDS)  # time for some attempts with what fits no more
+        await asyncio.wait({sending}, timeout=REFUSED_SECONDS)  # time for some attempts with outdated credentials
         assert not sending.done()
         ours.password.write_text("second\n")
         ours.write_key(after)

@@ -14,14 +14,14 @@ PARTITIONS = 3
 
 
 async def make_topic(servers: str) -> str:
-    """Create the topic with the brokers' defaults; gives its `min.insync.replicas`."""
+    """Create the topic with the brokers' defaults; return its `min.insync.replicas`."""
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
         await admin.create_topics([NewTopic(TOPIC, PARTITIONS, replication_factor=3)])
         configs: dict[str, str] = {}
         topic: dict[str, Any] = {"partitions": []}
-        # Every broker hears of a new topic a moment later, and any of them may be the one that is asked.
+        # Each broker learns of a new topic a moment later, and any of them may get the request.
         while "min.insync.replicas" not in configs or len(topic["partitions"]) < PARTITIONS:
             await asyncio.sleep(0.1)
             (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC)])
@@ -61,7 +61,7 @@ async def read(servers: str, count: int) -> set[int]:
     return found
 
 
-async def test_a_killed_broker_costs_no_acknowledged_record(kafka_cluster: BlockingKafka) -> None:
+async def test_a_killed_broker_loses_no_acknowledged_record(kafka_cluster: BlockingKafka) -> None:
     servers = kafka_cluster.bootstrap_servers
     assert len(set(kafka_cluster.broker_pids.values())) == 3
     assert await make_topic(servers) == "2"

@@ -1,4 +1,4 @@
-"""Records that somebody else writes into the topic of updates: a book leaves LIVE at most for a moment."""
+"""Records of another program in the depth topic: a book leaves LIVE for a moment at most."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from reading import read_topic
 SYMBOL = "BTC_USDC_PERP"
 PARTITIONS = 8
 SEEDED_AT_MOST_SECONDS = 30.0
-"""Snapshots without a reason come every 540 s."""
+"""Routine snapshots come every 540 s."""
 
 
 def write_foreign(plant: Plant) -> None:
@@ -30,15 +30,15 @@ def write_foreign(plant: Plant) -> None:
     asyncio.run(send())
 
 
-def test_the_next_update_heals_it(kafka: BlockingKafka, tmp_path: Path) -> None:
-    """Without a book-builder, so that nobody asks for a snapshot."""
+def test_the_next_update_heals_a_book_after_foreign_records(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """Without a book-builder, so no snapshot is requested."""
     with running_plant(kafka.bootstrap_servers, tmp_path, "foreign.") as plant:
         plant.start_exchange("--symbols", "2", "--rate", "100")
         plant.start_ready("rest-poller")
         plant.start_ready("market-producer", "--streams", "depth")
         outcomes = asyncio.run(asyncio.wait_for(_through_foreign_records(plant), 90))
         assert outcomes["broke"] >= 1
-        assert plant.books(SYMBOL)  # one that begins behind them sees them as well
+        assert plant.books(SYMBOL)  # a reader that starts after them also reads them
 
 
 async def _through_foreign_records(plant: Plant) -> dict[str, int]:
@@ -57,7 +57,7 @@ async def _through_foreign_records(plant: Plant) -> dict[str, int]:
     return found
 
 
-def test_of_a_quiet_market_a_snapshot_is_asked_for_at_once(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_foreign_records_in_a_quiet_market_cause_an_audit_request(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "foreign-quiet.") as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "100", "--frames", "200", "--start", "subscribed")
         plant.start_ready("rest-poller")

@@ -1,4 +1,4 @@
-"""Kafka or the exchange gone: the gateway says so, with honest ages, and goes on by itself once they are back."""
+"""Kafka or the exchange is unavailable: the gateway says so, with true ages, and recovers by itself."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def started(plant: Plant) -> ReadApi:
 
 
 def ends_equal(plant: Plant, api: ReadApi) -> None:
-    """The exchange comes to rest; then the gateway's book is the exchange's, level for level."""
+    """The exchange stops; then the gateway's book equals the exchange's, level for level."""
     plant.exchange.finish()
     plant.exchange.wait_finished()
     truth = plant.exchange.ask(f"/books/{SYMBOL}")
@@ -49,7 +49,7 @@ def ends_equal(plant: Plant, api: ReadApi) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_without_kafka_every_answer_says_why_and_all_come_back(own_kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_without_kafka_every_answer_says_why_and_all_recover(own_kafka: BlockingKafka, tmp_path: Path) -> None:
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "gateway-kafka.") as plant:
         api = started(plant)
         broker.stop_broker(0, kill=True)
@@ -69,7 +69,7 @@ def test_without_kafka_every_answer_says_why_and_all_come_back(own_kafka: Blocki
 
 
 @pytest.mark.timeout(600)
-def test_without_the_exchange_answers_go_on_with_their_ages(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_without_the_exchange_answers_continue_with_growing_ages(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "gateway-exchange.") as plant:
         api = started(plant)
         plant.exchange.order("refuse", seconds=OUTAGE_SECONDS)
@@ -101,7 +101,7 @@ def test_without_the_exchange_answers_go_on_with_their_ages(kafka: BlockingKafka
         ends_equal(plant, api)
 
 
-def test_it_starts_beside_watermarks_before_any_other_topic_is_there(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_the_gateway_starts_with_only_the_watermark_topic(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "gateway-early.") as plant:
         plant.start_exchange("--symbols", "1", "--rate", "100")
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})

@@ -1,4 +1,4 @@
-"""What goes missing is on record, no wrong book is ever shown, and everything heals by itself."""
+"""Losses are on record, no wrong book is shown, and everything heals by itself."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ BookLines = tuple[int | None, list[list[str]], list[list[str]]]
 
 
 class OneBook(Witness):
-    """A witness of one book, which is LIVE from the beginning on."""
+    """A witness of one book, which is LIVE from the start."""
 
     def __init__(self, plant: Plant) -> None:
         super().__init__(plant, SYMBOL)
@@ -68,7 +68,7 @@ async def _book(plant: Plant, at_least: int) -> BookLines:
 
 
 def assert_equal_to_exchange(plant: Plant) -> None:
-    """The flow is over: a reader that joins now has the exchange's own book."""
+    """The flow is over: a new reader has the exchange's book."""
     truth = plant.exchange.ask(f"/books/{SYMBOL}")
     ours = asyncio.run(asyncio.wait_for(_book(plant, truth["last_update_id"]), 60))
     assert ours == (truth["last_update_id"], truth["bids"], truth["asks"])
@@ -88,7 +88,7 @@ def test_a_dropped_frame_is_a_gap_and_heals(kafka: BlockingKafka, tmp_path: Path
 
 
 def _no_state_skips_the_hole(watching: OneBook, last_id: int) -> None:
-    """While LIVE the book stood at the last update before the hole; what came next was not LIVE."""
+    """While LIVE the book stopped at the last update before the gap; the next state was not LIVE."""
     sights = watching.seen[SYMBOL]
     at_hole = max(
         at for at, sight in enumerate(sights) if sight.status is Status.LIVE and sight.last_update_id == last_id
@@ -134,7 +134,7 @@ def test_a_restart_that_missed_nothing_records_no_gap(kafka: BlockingKafka, tmp_
         assert_equal_to_exchange(plant)
 
 
-def test_a_killed_poller_snapshots_what_broke_while_it_was_away(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_restarted_poller_snapshots_books_that_broke_while_it_was_down(kafka: BlockingKafka, tmp_path: Path) -> None:
     with live_plant(kafka, tmp_path, "poller.") as (plant, _, poller), witness(plant) as watching:
         poller.kill()
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
@@ -148,7 +148,7 @@ def test_a_killed_poller_snapshots_what_broke_while_it_was_away(kafka: BlockingK
         assert_equal_to_exchange(plant)
 
 
-def test_a_server_close_costs_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_close_by_the_server_loses_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
     options = ("--grace-seconds", "4", "--frames", "3600")
     with live_plant(kafka, tmp_path, "close.", *options) as (plant, producer, _), witness(plant) as watching:
         plant.exchange.order("close")
@@ -181,7 +181,7 @@ def test_two_connections_survive_the_loss_of_one(kafka: BlockingKafka, tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["digits", "text", "event", "field"])
-def test_garbage_on_a_stream_stops_nothing(kafka: BlockingKafka, tmp_path: Path, kind: str) -> None:
+def test_garbage_on_a_stream_does_not_stop_it(kafka: BlockingKafka, tmp_path: Path, kind: str) -> None:
     with live_plant(kafka, tmp_path, f"garbage-{kind}.", "--frames", "1500") as (plant, producer, _):
         plant.exchange.order("garbage", stream=f"depth.{SYMBOL}", kind=kind, count=1)
         wait_until("it was sent", lambda: not plant.exchange.ask("/faults"))
@@ -203,7 +203,7 @@ def test_garbage_on_a_stream_stops_nothing(kafka: BlockingKafka, tmp_path: Path,
         assert_equal_to_exchange(plant)
 
 
-def test_a_crossed_snapshot_is_a_dead_letter_and_is_asked_again(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_crossed_snapshot_becomes_a_dead_letter_and_is_requested_again(kafka: BlockingKafka, tmp_path: Path) -> None:
     with live_plant(kafka, tmp_path, "crossed.") as (plant, _, poller), witness(plant) as watching:
         plant.exchange.order("crossed-snapshot", symbol=SYMBOL, count=1)
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
@@ -221,7 +221,7 @@ def test_a_crossed_snapshot_is_a_dead_letter_and_is_asked_again(kafka: BlockingK
         assert_equal_to_exchange(plant)
 
 
-def test_snapshots_behind_the_stream_are_asked_again(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_snapshots_behind_the_stream_are_requested_again(kafka: BlockingKafka, tmp_path: Path) -> None:
     with live_plant(kafka, tmp_path, "behind.") as (plant, _, _), witness(plant) as watching:
         plant.exchange.order("snapshot-behind", symbol=SYMBOL, updates=200, count=4)
         plant.exchange.order("drop", stream=f"depth.{SYMBOL}", count=1)
@@ -232,7 +232,7 @@ def test_snapshots_behind_the_stream_are_asked_again(kafka: BlockingKafka, tmp_p
         assert_equal_to_exchange(plant)
 
 
-def test_sockets_cut_and_refused_for_a_while(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_books_recover_from_cut_and_refused_sockets(kafka: BlockingKafka, tmp_path: Path) -> None:
     with live_plant(kafka, tmp_path, "cut.") as (plant, producer, _), witness(plant) as watching:
         plant.exchange.order("refuse", seconds=3)
         plant.exchange.order("cut")
@@ -248,8 +248,8 @@ def test_sockets_cut_and_refused_for_a_while(kafka: BlockingKafka, tmp_path: Pat
         assert_equal_to_exchange(plant)
 
 
-def test_a_book_says_so_when_the_market_falls_silent_during_an_outage(kafka: BlockingKafka, tmp_path: Path) -> None:
-    """No update ever shows what was missed: the last of them are lost, and none follows."""
+def test_a_book_leaves_live_when_the_market_falls_silent_during_an_outage(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """The lost updates are the last ones, so no later update reveals the loss."""
     with live_plant(kafka, tmp_path, "silent.", "--frames", "3000") as (plant, producer, _), witness(plant) as watching:
         plant.exchange.order("refuse", seconds=14)
         plant.exchange.order("cut")
@@ -267,13 +267,11 @@ def test_a_book_says_so_when_the_market_falls_silent_during_an_outage(kafka: Blo
         assert_equal_to_exchange(plant)
 
 
-def test_a_book_that_lacks_what_its_producer_says_it_has_is_found_and_healed(
-    kafka: BlockingKafka, tmp_path: Path
-) -> None:
-    """The exchange forgets a subscription that it confirmed, and then the market falls silent: no id shows it, nor any other stream."""
+def test_a_book_behind_its_producers_watermark_is_detected_and_healed(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """The exchange forgets a confirmed subscription, then the market falls silent: no id and no other stream shows it."""
     with running_plant(kafka.bootstrap_servers, tmp_path, "forgotten.") as plant:
         exchange = plant.start_exchange("--symbols", "3", "--rate", "300", "--start", "control")
-        # Topics that appear later make the group join anew, and a builder that takes over starts from the snapshot that is the evidence.
+        # New topics make the group rebalance, and a builder that takes over would start from the snapshot that is the evidence.
         applied = plant.run("topics", "apply")
         assert applied.returncode == 0, applied.stderr
         poller = plant.start("rest-poller", "--snapshot-refresh", "5")

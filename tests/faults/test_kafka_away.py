@@ -1,4 +1,4 @@
-"""Kafka slow or gone: what fits waits and is written, what does not fit is on record, and nothing is out of order."""
+"""Kafka is slow or unavailable: what fits in the buffer is written later, what does not is on record, and nothing is out of order."""
 
 import time
 from functools import partial
@@ -18,7 +18,7 @@ def own_kafka(tmp_path: Path) -> BlockingKafka:
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
-def test_frames_wait_while_kafka_is_away(own_kafka: BlockingKafka, tmp_path: Path, kill: bool) -> None:
+def test_frames_wait_while_kafka_is_unavailable(own_kafka: BlockingKafka, tmp_path: Path, kill: bool) -> None:
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "away.") as plant:
         exchange = plant.start_exchange("--symbols", "3", "--rate", "300", "--frames", "4500", "--start", "control")
         plant.start_ready("rest-poller")
@@ -48,7 +48,7 @@ def test_frames_wait_while_kafka_is_away(own_kafka: BlockingKafka, tmp_path: Pat
     for update in depth:
         previous = last.get(update["symbol"])
         if previous is not None and update["last_update_id"] <= previous:
-            continue  # a duplicate after a batch that was sent again
+            continue  # a duplicate after a batch was sent again
         assert previous is None or update["first_update_id"] == previous + 1
         last[update["symbol"]] = update["last_update_id"]
     traded = [symbol for symbol, each in sequences.items() if each["depth"]["frames"]]
@@ -58,8 +58,8 @@ def test_frames_wait_while_kafka_is_away(own_kafka: BlockingKafka, tmp_path: Pat
     )
 
 
-def test_a_loss_at_the_very_end_is_not_shown_as_live(own_kafka: BlockingKafka, tmp_path: Path) -> None:
-    """No update follows the loss: only the Gap record tells the book that it is behind."""
+def test_a_loss_after_the_last_written_update_is_not_shown_as_live(own_kafka: BlockingKafka, tmp_path: Path) -> None:
+    """No update follows the loss: only the Gap record reveals that the book is behind."""
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "end.") as plant:
         exchange = plant.start_exchange("--symbols", "1", "--rate", "2000", "--frames", "24000", "--start", "control")
         plant.start_ready("rest-poller")
@@ -82,7 +82,7 @@ def test_a_loss_at_the_very_end_is_not_shown_as_live(own_kafka: BlockingKafka, t
     assert (book["bids"], book["asks"]) == (truth["bids"], truth["asks"])
 
 
-def test_what_the_buffer_cannot_hold_is_a_gap_with_its_bounds(own_kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_records_that_do_not_fit_the_buffer_are_a_gap_with_bounds(own_kafka: BlockingKafka, tmp_path: Path) -> None:
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "full.") as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "1500", "--frames", "60000", "--start", "control")
         plant.start_ready("rest-poller")

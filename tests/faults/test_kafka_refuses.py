@@ -1,4 +1,4 @@
-"""What Kafka will never take is on record; where not even that is taken, it is counted and logged, and nothing is vouched for."""
+"""Records that Kafka refuses are on record; a report that it refuses is counted and logged, and nothing is vouched for any more."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a service has to say of losses when it ends leaves first; what cannot leave is counted and logged with its content."""
+"""A stopping service sends its reports of losses first; those it cannot send are counted and logged with their content."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def opened(kafka: BlockingKafka, prefix: str) -> Publishing:
 
 
 def fill(publishing: Publishing) -> None:
-    """No room is left, not even for reports, and then come reports."""
+    """Fill the buffer, including the reserve for reports, and then add reports."""
     partition_queue = publishing.partition_queue(TRADE, b"key")
     for size in (1000, 1):
         while partition_queue.append(b"key", bytes(size), NOW_MS, spare=True):
@@ -49,9 +49,7 @@ def frames_on_record(kafka: BlockingKafka, prefix: str) -> list[bytes]:
     return [letter.value["payload"] for letter in letters if letter.value]
 
 
-async def test_reports_that_had_no_room_leave_before_the_data(
-    kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_waiting_reports_are_sent_before_the_data(kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     send_batch = AIOKafkaProducer.send_batch
     answers, sent = asyncio.Event(), list[str]()
 
@@ -75,7 +73,7 @@ async def test_reports_that_had_no_room_leave_before_the_data(
     assert (publishing.reporter.waiting_reports, publishing.reporter.lost_reports) == (0, 0)
 
 
-async def test_what_is_rejected_at_the_very_end_is_on_record(kafka: BlockingKafka) -> None:
+async def test_records_rejected_at_the_very_end_are_on_record(kafka: BlockingKafka) -> None:
     publishing = await opened(kafka, "end.")
     await asyncio.to_thread(limit_records, kafka, "end.market.trade", 80)
     for number in range(5):
@@ -85,7 +83,7 @@ async def test_what_is_rejected_at_the_very_end_is_on_record(kafka: BlockingKafk
     assert publishing.reporter.lost_reports == 0
 
 
-async def test_reports_that_cannot_leave_are_counted_and_logged_with_their_content(
+async def test_reports_that_cannot_be_sent_are_counted_and_logged_with_their_content(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with BlockingKafka(EmbeddedKafka(tmp_path / "kafka", port=0)) as own_kafka:
@@ -103,7 +101,7 @@ async def test_reports_that_cannot_leave_are_counted_and_logged_with_their_conte
         assert publishing.reporter.waiting_reports == 0
 
 
-def test_a_service_that_is_told_to_stop_while_kafka_is_away_logs_the_gaps_it_owes(tmp_path: Path) -> None:
+def test_a_service_stopped_while_kafka_is_unavailable_logs_its_unsent_gaps(tmp_path: Path) -> None:
     own_kafka = BlockingKafka(EmbeddedKafka(tmp_path / "kafka", port=0))
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "stops.") as plant:
         plant.start_exchange("--symbols", "2", "--rate", "3000")

@@ -1,4 +1,4 @@
-"""All producers are gone: nobody shows a book as LIVE; one is back: all books are, soon, and none was wrong in between."""
+"""Without producers no book is LIVE; with one again, all books soon are, and none is wrong in between."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ MARKETS = 7
 
 MAX_AGE_SECONDS = 5.0
 LATE_SECONDS = 2.0
-"""What was published last may reach a reader, and be looked at, so much later."""
+"""A last record may reach a reader, and be observed, so much later."""
 BUSY_SECONDS, SILENT_SECONDS = 10.0, 60.0
 
 
@@ -41,7 +41,7 @@ def reading(plant: Plant) -> Iterator[Mapping[str, BookReader]]:
 
 
 def lacking(plant: Plant, readers: Mapping[str, BookReader], symbols: Collection[str]) -> list[str]:
-    """Which of these books are not LIVE and where the exchange is; a busy one may be a second behind."""
+    """The books of these that are not LIVE and up to date with the exchange; a busy one may be a second behind."""
     goal = plant.exchange.ask("/sequences")
     time.sleep(1.0)
     standing = {name: reader.standing() for name, reader in readers.items()}
@@ -70,7 +70,7 @@ def live(sights: Iterable[Sight], after_us: float, before_us: float) -> list[str
 
 
 @pytest.mark.timeout(300)
-def test_without_producers_no_book_is_live_and_one_brings_all_back(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_without_producers_no_book_is_live_and_one_producer_restores_all(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "all-killed.") as plant:
         exchange = plant.start_exchange("--symbols", str(MARKETS), "--rate", "150", "--ledger-messages", "200000")
         exchange.order("pace", symbol=BUSY[0], weight=8.0)

@@ -1,7 +1,7 @@
-"""A producer that fails for good is replaced, and what it had not got acknowledged goes out again: nothing is lost, nothing turned round.
+"""A producer that fails for good is replaced, and its unacknowledged records are sent again: nothing is lost, and order is kept.
 
-aiokafka repeats a batch by itself as long as Kafka is away. What is left are failures it gives up on (its producer id was fenced,
-the broker forgot its sequence). They do not happen on demand, so one is put between the publisher and the real producer.
+aiokafka retries a batch by itself as long as Kafka is unavailable. It gives up on other failures (its producer id was fenced,
+the broker forgot its sequence). They do not happen on demand, so the test injects one between the publisher and the real producer.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ async def written(bootstrap_servers: str, topic: str) -> list[int]:
 
 
 @pytest.mark.parametrize("reached_kafka", [False, True], ids=["lost on the way", "written but not acknowledged"])
-async def test_batches_of_a_producer_that_failed_go_out_again_in_order(
+async def test_batches_of_a_failed_producer_are_sent_again_in_order(
     kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch, reached_kafka: bool
 ) -> None:
     send_batch = AIOKafkaProducer.send_batch

@@ -1,4 +1,4 @@
-"""What a publisher holds: its bound in resident memory, and of Kafka producers only the one in use."""
+"""The resources of a publisher: its bound in resident memory, and only the Kafka producer in use."""
 
 import asyncio
 import os
@@ -86,7 +86,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("value_bytes", [60, 176, 600])
 def test_the_bound_holds_in_resident_memory(kafka: BlockingKafka, value_bytes: int) -> None:
-    """Kafka is away until nothing more is taken, then takes as much as comes: all the time there is as much as may be."""
+    """Kafka is unavailable until the buffer is full, then accepts everything: the buffer is full all the time."""
     topic = f"resources.bound-{value_bytes}"
     done = subprocess.run(
         [sys.executable, "-c", FILLED_AND_DRAINED, kafka.bootstrap_servers, topic, str(BOUND_MIB), str(value_bytes)],
@@ -101,7 +101,7 @@ def test_the_bound_holds_in_resident_memory(kafka: BlockingKafka, value_bytes: i
 
 
 async def make_leaderless(cluster: BlockingKafka, index: int) -> None:
-    """Topics whose only replicas are on one broker."""
+    """Create topics with all replicas on one broker."""
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
     await admin.start()
     try:
@@ -118,12 +118,12 @@ def tasks_of_aiokafka() -> list[str]:
 
 
 def sockets() -> int:
-    """Of this process, open now."""
+    """Number of open sockets of this process."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             found += str(descriptor.readlink()).startswith("socket:")
-        except OSError:  # the one that the folder was read by
+        except OSError:  # the descriptor of the folder itself
             continue
     return found
 
@@ -136,10 +136,10 @@ async def until(what: str, holds: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.mark.parametrize("is_frozen", [False, True], ids=["killed", "frozen"])
-async def test_of_replaced_producers_nothing_is_left(
+async def test_replaced_producers_leave_no_tasks_and_sockets(
     kafka_cluster: BlockingKafka, monkeypatch: pytest.MonkeyPatch, is_frozen: bool
 ) -> None:
-    """Partitions of one broker have no leader for long, so one producer after the other fails."""
+    """Partitions of one broker have no leader for a long time, so one producer after another fails."""
     for module, name, seconds in (
         (kafka_producer, "_REQUEST_TIMEOUT_MILLIS", 1500),
         (kafka_producer, "_ATTEMPT_SECONDS", 2.0),
@@ -165,7 +165,7 @@ async def test_of_replaced_producers_nothing_is_left(
         await asyncio.to_thread(kafka_cluster.stop_broker, index, kill=True)
     try:
         partition_queues[0].append(b"key", b"1", NOW_MS)
-        await asyncio.sleep(0.75)  # half of what a request may take: one fails while the other is on its way
+        await asyncio.sleep(0.75)  # half of the request timeout: one fails while the other is in flight
         partition_queues[1].append(b"key", bytes(400_000), NOW_MS)
         await until("producers are replaced", lambda: publisher.producer_failures >= 4, 90)
     finally:

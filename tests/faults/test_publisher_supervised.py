@@ -1,4 +1,4 @@
-"""Whatever ends an attempt to send, it is repeated; what can never be sent is told; a publisher that is stuck for good says so and ends."""
+"""A send that fails is repeated; a record that cannot be sent is reported; a publisher that is stuck for good says so and ends."""
 
 import asyncio
 import time
@@ -54,7 +54,7 @@ async def until(what: str, holds: Any, seconds: float = 60.0) -> None:
     [AssertionError("no such partition"), ValueError("odd"), TypeError("odd"), asyncio.CancelledError()],
     ids=repr,
 )
-async def test_a_sender_goes_on_after_any_exception(
+async def test_a_sender_continues_after_any_exception(
     kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     send_batch = AIOKafkaProducer.send_batch
@@ -78,7 +78,7 @@ async def test_a_sender_goes_on_after_any_exception(
     assert list(dict.fromkeys(await written(kafka, name))) == [str(each).encode() for each in range(10)]
 
 
-async def test_a_tls_file_that_is_gone_for_a_moment_ends_nothing(
+async def test_a_tls_file_that_is_missing_for_a_moment_stops_nothing(
     kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = KafkaConnection.client_options
@@ -108,7 +108,7 @@ async def test_a_tls_file_that_is_gone_for_a_moment_ends_nothing(
         assert publisher.fault is None
 
 
-async def test_a_record_that_cannot_be_written_is_rejected_and_the_others_go_on(kafka: BlockingKafka) -> None:
+async def test_a_record_that_cannot_be_encoded_is_rejected_and_the_others_are_sent(kafka: BlockingKafka) -> None:
     rejected: list[Rejected] = []
     async with publishing(kafka, Topic("supervised-time", "Gap", 1), on_rejected=rejected.append) as publisher:
         partition_queue = publisher.partition_queue("supervised-time", b"key")
@@ -120,7 +120,7 @@ async def test_a_record_that_cannot_be_written_is_rejected_and_the_others_go_on(
     assert await written(kafka, "supervised-time") == [b"0", b"2"]
 
 
-async def test_a_publisher_that_gets_nothing_acknowledged_while_kafka_is_well_is_stuck(
+async def test_a_publisher_without_acknowledgements_while_kafka_is_healthy_is_stuck(
     kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hangs(self: AIOKafkaProducer, *args: Any, **options: Any) -> Any:
@@ -141,7 +141,7 @@ async def test_a_publisher_that_gets_nothing_acknowledged_while_kafka_is_well_is
             await settled
 
 
-async def test_partitions_that_are_added_are_told_and_the_order_of_keys_stays(kafka: BlockingKafka) -> None:
+async def test_added_partitions_are_reported_and_keys_keep_their_partitions(kafka: BlockingKafka) -> None:
     async with publishing(kafka, Topic("supervised-more", "Gap", 2), progress_seconds=3.0) as publisher:
         partition_queue = publisher.partition_queue("supervised-more", b"key")
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
@@ -161,7 +161,7 @@ async def until_metadata_shows(publisher: Publisher, topic: str, partitions: int
         await producer._producer.client.force_metadata_update()
 
 
-async def test_a_look_at_kafka_knows_nothing_from_before(kafka: BlockingKafka) -> None:
+async def test_a_look_at_kafka_uses_no_cached_metadata(kafka: BlockingKafka) -> None:
     connection = KafkaConnection(kafka.bootstrap_servers)
     await TopicAdmin(connection, "").apply([Topic("supervised-look", "Gap", 1)])
     found = await look_at_kafka(connection, [("supervised-look", 0), ("supervised-look", 7)])
@@ -170,15 +170,13 @@ async def test_a_look_at_kafka_knows_nothing_from_before(kafka: BlockingKafka) -
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
-def test_a_service_whose_topic_was_made_anew_with_fewer_partitions_says_so_and_ends(
-    kafka: BlockingKafka, tmp_path: Path
-) -> None:
+def test_a_service_exits_if_its_topic_was_recreated_with_fewer_partitions(kafka: BlockingKafka, tmp_path: Path) -> None:
     async def make_anew() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
         await admin.start()
         try:
             await admin.delete_topics(["anew.market.trade"])
-            while "anew.market.trade" in await admin.list_topics():  # noqa: ASYNC110  # Kafka tells nobody
+            while "anew.market.trade" in await admin.list_topics():  # noqa: ASYNC110  # Kafka has no event for it
                 await asyncio.sleep(0.1)
             await TopicAdmin(KafkaConnection(kafka.bootstrap_servers), "anew.").apply(
                 [Topic("market.trade", "Trade", 1)]

@@ -1,4 +1,4 @@
-"""A topic that Kafka does not know for a while is not the fault of the records that wait for it."""
+"""Records wait for a topic that Kafka does not know for a while; they are not rejected."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ NOW_MS = 1_790_134_357_267
 
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[BlockingKafka]:
-    """A broker that a test may stop, and that makes no topics by itself."""
+    """A broker that a test may stop, and that creates no topics by itself."""
     broker = EmbeddedKafka(tmp_path / "kafka", port=0, properties={"auto.create.topics.enable": "false"})
     with BlockingKafka(broker) as started:
         yield started
@@ -44,10 +44,10 @@ async def publisher_of(kafka: BlockingKafka, rejected: list[Rejected]) -> Publis
     return publisher
 
 
-async def test_a_producer_that_replaced_another_knows_its_topics(
+async def test_a_replacement_producer_knows_the_topics(
     own_kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kafka goes away before the first record of a topic since the producer was replaced, for longer than a request may take."""
+    """Kafka becomes unavailable before the new producer's first record to a topic, for longer than the request timeout."""
     monkeypatch.setattr(kafka_producer, "_REQUEST_TIMEOUT_MILLIS", 2000)
     send_batch = AIOKafkaProducer.send_batch
     failing = [OutOfOrderSequenceNumber()]
@@ -68,7 +68,7 @@ async def test_a_producer_that_replaced_another_knows_its_topics(
     await asyncio.to_thread(own_kafka.stop_broker, 0, kill=True)
     gap.append(b"key", b"a gap", NOW_MS)
     depth.append(b"key", b"two", NOW_MS)
-    await asyncio.sleep(5)  # beyond the time of a request: what comes true then is what must not
+    await asyncio.sleep(5)  # beyond the request timeout: a rejection would happen by then
     await asyncio.to_thread(own_kafka.start_broker, 0)
     await asyncio.wait_for(gap.settled(), 90)
     await asyncio.wait_for(depth.settled(), 90)
@@ -78,7 +78,7 @@ async def test_a_producer_that_replaced_another_knows_its_topics(
     assert await publisher.close() == 0
 
 
-async def test_records_wait_for_a_topic_that_was_deleted(
+async def test_records_wait_for_a_deleted_topic(
     own_kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(kafka_producer, "_REQUEST_TIMEOUT_MILLIS", 2000)
@@ -96,7 +96,7 @@ async def test_records_wait_for_a_topic_that_was_deleted(
     gap.append(b"key", b"after", NOW_MS)
     with caplog.at_level(logging.ERROR):
         async with asyncio.timeout(60):
-            while "a topic is not writable" not in caplog.text:  # noqa: ASYNC110  # a log tells nobody
+            while "a topic is not writable" not in caplog.text:  # noqa: ASYNC110  # a log has no event
                 await asyncio.sleep(0.1)
     assert f"topic {GAP.name} does not exist" in (publisher.fault or "")
     depth.append(b"key", b"meanwhile", NOW_MS)

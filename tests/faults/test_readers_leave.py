@@ -1,4 +1,4 @@
-"""Programs that leave their loop every three items, in each way there is, and come back: they lose nothing and are given nothing twice."""
+"""Programs that leave their loop every three items, in each possible way, and come back: they miss nothing and get nothing twice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ SECONDS = 30.0
 
 
 class Leaving(StreamReader):
-    """Takes note of each update it is given."""
+    """Records each update it gets."""
 
     def __init__(self, plant: Plant) -> None:
         super().__init__(plant, "leaving", leave)
@@ -42,7 +42,7 @@ def lacking(plant: Plant, reader: BookReader) -> list[str]:
 
 @contextmanager
 def quiet_plant(kafka: BlockingKafka, folder: Path, prefix: str) -> Iterator[Plant]:
-    """Its exchange waits for `play`. There is no book-builder, whose checkpoints would heal what a program has lost."""
+    """A plant whose exchange waits for `play`. There is no book-builder, whose checkpoints would repair a reader's losses."""
     with running_plant(kafka.bootstrap_servers, folder, prefix) as plant:
         plant.start_exchange(
             *("--symbols", str(MARKETS), "--rate", "300", "--frames", str(FRAMES), "--start", "control"),
@@ -54,7 +54,7 @@ def quiet_plant(kafka: BlockingKafka, folder: Path, prefix: str) -> Iterator[Pla
 
 
 @pytest.mark.timeout(240)
-def test_a_program_that_leaves_its_loop_has_every_book_and_every_update(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_program_that_leaves_its_loop_gets_every_book_and_every_update(kafka: BlockingKafka, tmp_path: Path) -> None:
     with quiet_plant(kafka, tmp_path, "leaving.") as plant:
         exchange, leaving = plant.exchange, Leaving(plant)
         readers = (leaving, StreamReader(plant, "conflated", lag_and_leave, conflate=True), SyncReader(plant, "sync"))
@@ -70,7 +70,7 @@ def test_a_program_that_leaves_its_loop_has_every_book_and_every_update(kafka: B
 
 
 @pytest.mark.timeout(240)
-def test_a_program_that_leaves_its_loop_is_given_every_record_once(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_program_that_leaves_its_loop_gets_every_record_once(kafka: BlockingKafka, tmp_path: Path) -> None:
     with quiet_plant(kafka, tmp_path, "leaving-records.") as plant:
         exchange, records = plant.exchange, RecordReader(plant)
         with records:

@@ -1,4 +1,4 @@
-"""A recorder that is killed leaves a recording that is whole up to its last flush, and replay says so."""
+"""A killed recorder leaves a recording that is complete up to its last flush, and replay says so."""
 
 import os
 from collections import defaultdict
@@ -20,7 +20,7 @@ def records_of(path: Path) -> tuple[list[Record], list[str]]:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A recording whose recorder was killed at full work, and how many frames it had on the disk for certain."""
+    """A recording whose recorder was killed at full load, and the minimum number of frames on disk."""
     folder = tmp_path_factory.mktemp("killed")
     file = folder / "session.bpr"
     with running_plant("", folder, "") as plant:
@@ -36,7 +36,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     return file, known
 
 
-def test_everything_up_to_the_last_flush_is_there_and_nothing_else(killed: tuple[Path, float]) -> None:
+def test_a_killed_recording_is_complete_up_to_the_last_flush(killed: tuple[Path, float]) -> None:
     file, known = killed
     records, losses = records_of(file)
     assert len(losses) == 1
@@ -55,7 +55,7 @@ def test_everything_up_to_the_last_flush_is_there_and_nothing_else(killed: tuple
 
 
 @pytest.mark.parametrize("cut_bytes", [0, 7])
-def test_a_replay_plays_what_is_whole_and_says_what_is_not(
+def test_a_replay_plays_the_intact_part_and_reports_the_cut(
     killed: tuple[Path, float], tmp_path: Path, cut_bytes: int
 ) -> None:
     file = tmp_path / "session.bpr"
@@ -71,7 +71,9 @@ def test_a_replay_plays_what_is_whole_and_says_what_is_not(
     assert "Traceback" not in log
 
 
-def test_damage_within_a_recording_is_a_failure_after_what_is_whole(killed: tuple[Path, float], tmp_path: Path) -> None:
+def test_damage_within_a_recording_is_a_failure_after_the_intact_part(
+    killed: tuple[Path, float], tmp_path: Path
+) -> None:
     file = tmp_path / "session.bpr"
     data = bytearray(killed[0].read_bytes())
     data[len(data) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""Outages of the exchange and of Kafka with trades and candles flowing: afterwards all is there, and each once through the library."""
+"""Outages of the exchange and of Kafka during trades and candles: afterwards all are present, each once through the library."""
 
 import asyncio
 import itertools
@@ -69,7 +69,7 @@ def start_plant(plant: Plant, *producer: str) -> tuple[Service, Service]:
 
 
 def heals(plant: Plant) -> None:
-    """Every trade and every closed candle between the first and the last one in Kafka is in Kafka."""
+    """Wait until Kafka has every trade and every closed candle between its first and its last one."""
     wait_until("the trades are complete", lambda: not holes(ids_in_kafka(plant)), 120)
     wait_until("the candles are complete", lambda: not holes(starts_in_kafka(plant)), 120)
 
@@ -107,7 +107,7 @@ def once_through_the_library(plant: Plant) -> None:
 
 
 def refilled_as_the_exchange_says(plant: Plant, records: Iterable[dict[str, Any]]) -> None:
-    """What REST brought for a gap is what the socket would have: the same candle from both is the same."""
+    """The refill from REST equals the socket's data: the same candle from both is equal."""
     by_source: dict[tuple[str, int], dict[str, Any]] = {}
     for candle in records:
         if candle["is_closed"]:
@@ -116,13 +116,13 @@ def refilled_as_the_exchange_says(plant: Plant, records: Iterable[dict[str, Any]
                 assert candle[name] == other[name]
 
 
-def test_an_outage_of_the_exchange_leaves_no_hole(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_an_outage_of_the_exchange_is_refilled_completely(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "outage.") as plant:
         poller, market = start_plant(plant)
         plant.exchange.order("refuse", seconds=OUTAGE_SECONDS)
         plant.exchange.order("cut")
         wait_until("the socket is gone", lambda: market.metric("sockets") == 0)
-        poller.kill()  # the gap topic is the work list: whoever comes next finds it there
+        poller.kill()  # the gap topic is the work list: the next poller finds it there
         wait_until("the socket is back", lambda: market.metric("sockets") == 1, OUTAGE_SECONDS + 60)
         wait_until("the gap is on record", lambda: "DISCONNECTED" in gap_reasons(plant, "trade."))
         wait_until("the candles' gap is on record", lambda: "DISCONNECTED" in gap_reasons(plant, "kline."))
@@ -142,7 +142,7 @@ def test_an_outage_of_the_exchange_leaves_no_hole(kafka: BlockingKafka, tmp_path
         assert poller.metric("refill_records_total") == 0, "what is closed is not refilled again"
 
 
-def test_an_outage_of_kafka_leaves_no_hole(own_kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_an_outage_of_kafka_is_refilled_completely(own_kafka: BlockingKafka, tmp_path: Path) -> None:
     with own_kafka as broker, running_plant(broker.bootstrap_servers, tmp_path, "kafka.") as plant:
         poller, market = start_plant(plant, "--buffer-mib", "1")
         broker.stop_broker(0, kill=True)

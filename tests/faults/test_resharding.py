@@ -1,4 +1,4 @@
-"""Resharding under traffic, 2 to 3 shards and back: the new producers are ready before the old ones leave, so nobody who reads notices."""
+"""Resharding under traffic, 2 to 3 shards and back: the new producers are ready before the old ones stop, so readers see no difference."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ STREAMS = ("depth", "trade")
 
 
 def start_shards(plant: Plant, count: int) -> list[Service]:
-    """All shards at once, as a chart's upgrade does, and ready."""
+    """Start all shards at once, like an upgrade of the chart, and wait until they are ready."""
     flags = ("--streams", ",".join(STREAMS), "--shard-count", str(count), "--shard-index")
     shards = [plant.start("market-producer", *flags, str(index)) for index in range(count)]
     for shard in shards:
@@ -27,7 +27,7 @@ def start_shards(plant: Plant, count: int) -> list[Service]:
 
 
 def carriers(plant: Plant, since: int) -> tuple[dict[str, str], int]:
-    """Which shard subscribed to each depth stream, by the status records from offset `since` on; and where they end."""
+    """The shard that subscribed to each depth stream, by the status records from offset `since` on; and their end offset."""
     records = read_topic(plant.bootstrap_servers, PREFIX + "ops.stream_status", "StreamStatus")
     said = [each.value for each in records if each.offset >= since and each.value]
     by_symbol = {
@@ -48,7 +48,7 @@ def stop(shards: list[Service]) -> None:
 
 
 async def count_once(plant: Plant, topic: str, expected: dict[str, int]) -> Counter[str]:
-    """How many records the library gives of each symbol, until there are as many as expected or no more come."""
+    """Count the records of each symbol from the library, until there are as many as expected or no more come."""
     found: Counter[str] = Counter()
     async with RecordStream(plant.bootstrap_servers, topic, start="beginning", topic_prefix=PREFIX) as records:
         try:
@@ -64,7 +64,7 @@ async def count_once(plant: Plant, topic: str, expected: dict[str, int]) -> Coun
 
 
 def hand_over(plant: Plant, witness: Witness, old: list[Service], count: int) -> list[Service]:
-    """The new shards are ready and carry on a while before the old ones are told to leave."""
+    """The new shards are ready and run for a while before the old ones are stopped."""
     new = start_shards(plant, count)
     stop(old)
     before = witness.applied()
@@ -73,7 +73,7 @@ def hand_over(plant: Plant, witness: Witness, old: list[Service], count: int) ->
 
 
 def assert_few_moved(symbols: frozenset[str], phases: list[dict[str, str]]) -> None:
-    """To the third shard alone, and back to where each was."""
+    """Only to the third shard, and back again."""
     two, three, two_again = phases
     assert two.keys() == three.keys() == two_again.keys() == symbols
     moved = {symbol for symbol in symbols if two[symbol] != three[symbol]}

@@ -1,4 +1,4 @@
-"""Who says afterwards that Kafka has something, says it only of what Kafka has."""
+"""What is reported as written is in Kafka."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ def trades(first: int, count: int) -> list[Trade]:
     return [Trade("SOL_USDC", each, "1", "1", "1", NOW_MS, True) for each in range(first, first + count)]
 
 
-async def test_history_tells_what_kafka_has_and_what_it_refuses(kafka: BlockingKafka) -> None:
+async def test_history_reports_what_kafka_has_and_what_it_refuses(kafka: BlockingKafka) -> None:
     rest = RestClient(RestSettings(base_url="http://127.0.0.1:9"))
     async with publishing(kafka, "settled.") as opened:
         history = History(opened, rest, Priority.HISTORY)
@@ -56,7 +56,7 @@ async def test_history_tells_what_kafka_has_and_what_it_refuses(kafka: BlockingK
     assert len([letter for letter in letters if letter.value and letter.value["reason"] == "REJECTED_BY_KAFKA"]) == 5
 
 
-async def test_a_bookmark_that_kafka_refuses_is_no_bookmark(kafka: BlockingKafka) -> None:
+async def test_a_bookmark_that_kafka_refuses_does_not_count(kafka: BlockingKafka) -> None:
     async with publishing(kafka, "bookmarks.") as opened:
         bookmark = Bookmark(opened, "trade.SOL_USDC", "SOL_USDC", datetime(2026, 1, 1, tzinfo=UTC))
         await bookmark.write(Reached(5, NOW_MS * 1000))

@@ -1,4 +1,4 @@
-"""Snapshots and checkpoints that Kafka refuses for good do not count as written: they are on the topic soon after it takes them again."""
+"""Snapshots and checkpoints that Kafka refuses do not count as written: they are written soon after it accepts them again."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from reading import read_topic
 SYMBOLS = 2
 TOO_SMALL_BYTES, ROOMY_BYTES = 80, 1024 * 1024
 SOON_SECONDS = 90.0
-"""Snapshots without a reason come every 540 s, and checkpoints of a market that is quiet never."""
+"""Routine snapshots come every 540 s, and checkpoints of a quiet market never."""
 
 
 def snapshots(plant: Plant, origin: str) -> set[str | None]:
-    """The markets that have one on the topic."""
+    """The markets with one on the topic."""
     records = read_topic(plant.bootstrap_servers, plant.prefix + "market.book_snapshot", "BookSnapshot")
     return {each.key for each in records if each.value and each.value["origin"] == origin}
 
 
-def test_a_snapshot_that_kafka_refused_is_asked_for_again(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_snapshot_that_kafka_refused_is_requested_again(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "snapshots-refused.") as plant:
         plant.run("topics", "apply")
         topic = plant.prefix + "market.book_snapshot"
@@ -39,7 +39,7 @@ def test_a_checkpoint_that_kafka_refused_is_written_again(kafka: BlockingKafka, 
         )
         poller = plant.start_ready("rest-poller")
         wait_until("all books have snapshots", lambda: len(snapshots(plant, "SEED")) == SYMBOLS)
-        poller.stop()  # so that nothing but the builder writes them
+        poller.stop()  # so that only the builder writes them
         plant.start_ready("market-producer", "--streams", "depth")
         exchange.wait_finished()
         topic = plant.prefix + "market.book_snapshot"

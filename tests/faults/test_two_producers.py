@@ -1,4 +1,4 @@
-"""Two market-producers side by side, killed in turn: whoever reads the books sees neither a gap nor a duplicate."""
+"""Two market-producers in parallel, killed in turn: readers of books see neither a gap nor a duplicate."""
 
 import time
 from itertools import pairwise
@@ -32,7 +32,7 @@ def test_two_producers_killed_in_turn_show_no_gap_and_no_duplicate(kafka: Blocki
             wait_until("all books are LIVE", lambda: witness.sees_live(SYMBOLS))
             for turn in range(KILLS):
                 sides[turn % 2].kill()
-                time.sleep(0.5)  # what the killed one would have brought, the other one brings
+                time.sleep(0.5)  # the other one brings the updates that the killed one misses
                 sides[turn % 2] = start(plant)
             exchange.wait_finished()
             truth = exchange.ask("/books")

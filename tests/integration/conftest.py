@@ -1,4 +1,4 @@
-"""Runs the tests of the WebSocket on both of its libraries."""
+"""Runs the WebSocket tests on both WebSocket libraries."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from backpack_streams.exchange.websockets_socket import WebsocketsSocket
 
 @pytest.fixture(params=[PicowsSocket, WebsocketsSocket], ids=["picows", "websockets"])
 def socket_class(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[ExchangeSocket]:
-    """The class of sockets that every connection in this test uses."""
+    """The socket class of every connection in this test."""
     chosen: type[ExchangeSocket] = request.param
     monkeypatch.setattr("backpack_streams.exchange.exchange_sockets.socket_class", lambda: chosen)
     return chosen

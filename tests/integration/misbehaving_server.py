@@ -107,7 +107,7 @@ Behaviour = Callable[[Peer], Awaitable[None]]
 
 
 class Server:
-    """Accepts on loopback and lets `behaviour` act on each socket after its handshake."""
+    """Accepts on loopback and runs `behaviour` on each socket after its handshake."""
 
     def __init__(self, behaviour: Behaviour, ssl_context: ssl.SSLContext | None = None) -> None:
         self.behaviour = behaviour
@@ -136,7 +136,7 @@ class Server:
             self.peers.append(peer)
             await self.behaviour(peer)
         except (asyncio.IncompleteReadError, OSError):
-            pass  # the client went
+            pass  # the client closed the connection
         finally:
             self._writers.discard(writer)
             writer.transport.abort()
@@ -156,7 +156,7 @@ async def serving(behaviour: Behaviour, ssl_context: ssl.SSLContext | None = Non
 async def answering(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[int]:
-    """Serve something that need be no WebSocket; gives the port."""
+    """Serve any protocol; return the port."""
     finish = asyncio.Event()
     handlers: set[asyncio.Task[None]] = set()
 
@@ -183,7 +183,7 @@ async def answering(
 
 
 class Client:
-    """A connection with everything it says written down."""
+    """A connection that records all its events."""
 
     def __init__(self, url: str, *, session: SessionSettings = QUICK, **options: Any) -> None:
         self.frames: list[tuple[int, bytes]] = []
@@ -228,7 +228,7 @@ def proven_through(events: list[CoverageEvent], socket_id: int) -> float:
 
 
 def assert_unbroken(events: list[CoverageEvent]) -> None:
-    """Each stream that became active was so on some socket at any time, until the end of all."""
+    """Each stream, once active, stays active on some socket until the end."""
     active: dict[str, dict[int, float]] = {}
     ended: dict[str, float] = {}
     for event in events:

@@ -1,4 +1,4 @@
-"""A small HTTP server in place of the exchange's, whose answers a test writes itself, and a REST client that asks it."""
+"""A small HTTP server in place of the exchange's, with answers written by the test, and a REST client for it."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ Handler = Callable[[Request], Awaitable[None]]
 
 @dataclass
 class StandIn:
-    """A tiny HTTP server whose answers a test writes itself, byte for byte if it likes."""
+    """A tiny HTTP server with answers written by the test, byte for byte if needed."""
 
     handler: Handler
     url: str = ""
@@ -61,7 +61,7 @@ class StandIn:
                 request = Request(target.path, parse_qsl(target.query), headers, writer)
                 self.requests.append(request)
                 await self.handler(request)
-        except (asyncio.IncompleteReadError, ConnectionError):  # the client went away, as a test may want
+        except (asyncio.IncompleteReadError, ConnectionError):  # the client closed the connection, as a test may want
             pass
         except asyncio.CancelledError:  # the test is over
             pass
@@ -100,7 +100,7 @@ async def client_of(url: str, settings: RestSettings = PATIENT) -> AsyncIterator
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """Answer each request by the next handler, and the last one again and again."""
+    """Answer each request with the next handler, then repeat the last one."""
     remaining = list(handlers)
 
     async def handle(request: Request) -> None:

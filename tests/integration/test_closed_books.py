@@ -1,4 +1,4 @@
-"""A market that is delisted and listed again, as its top shows it to those who read nothing else."""
+"""A market that is delisted and listed again, as its top shows it to readers of tops only."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def test_the_top_of_a_delisted_market_is_closed_until_it_is_listed_again(kafka: 
         wait_until("its top is LIVE again", lambda: newest() == "LIVE")
         wait_until("it goes on", lambda: tops()[-1]["last_update_id"] > closed["last_update_id"])
         assert builder.stop() == 0
-        # Who starts later learns of it from the list.
+        # A reader that starts later learns it from the list.
         exchange.order("delist", symbol=SYMBOL)
         wait_until("the list is in Kafka", lambda: _is_closed_in_the_list(kafka))
         plant.start_ready("book-builder")

@@ -1,4 +1,4 @@
-"""What the owner of a topic, or another writer, compresses is read; what we write is compressed as asked for."""
+"""Records compressed by the topic's owner or by another writer are read; ours are compressed as configured."""
 
 import asyncio
 from dataclasses import replace
@@ -49,7 +49,7 @@ async def read(connection: KafkaConnection, name: str) -> list[bytes | None]:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_what_a_topic_demands_and_what_we_choose(kafka: BlockingKafka, codec: Compression) -> None:
+async def test_compression_by_the_topic_and_by_the_producer(kafka: BlockingKafka, codec: Compression) -> None:
     if codec in unusable_codecs():
         pytest.skip("an environment made before cramjam became a dependency: run `make environment`")
     connection = KafkaConnection(kafka.bootstrap_servers)
@@ -61,16 +61,18 @@ async def test_what_a_topic_demands_and_what_we_choose(kafka: BlockingKafka, cod
     assert await read(connection, chosen) == VALUES
 
 
-async def test_without_the_dependency_it_is_said(kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_codec_without_its_dependency_is_an_error(
+    kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("aiokafka.codec.cramjam", None)
     assert unusable_codecs() == ("snappy", "lz4", "zstd")
     with pytest.raises(UsageError, match="cannot write compression zstd"):
         Producer(KafkaConnection(kafka.bootstrap_servers, compression="zstd"))
 
 
-def test_a_codec_that_there_is_not() -> None:
+def test_an_unknown_codec_is_an_error() -> None:
     with pytest.raises(UsageError, match="'brotli' is not one of none, gzip"):
-        KafkaConnection("kafka:9092", compression="brotli")  # type: ignore[arg-type]  # as a program without types has it
+        KafkaConnection("kafka:9092", compression="brotli")  # type: ignore[arg-type]  # as in a program without types
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip"])

@@ -1,4 +1,4 @@
-"""Subscriptions over real sockets: refused, ignored or forgotten ones, and handlers that fail or ask for more."""
+"""Subscriptions over real sockets: refused, ignored or forgotten ones, and handlers that fail or request more."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from integration.misbehaving_server import PING, PONG, TEXT, Client, Peer, fail_
 pytestmark = pytest.mark.usefixtures("socket_class")
 
 
-async def test_names_the_one_bad_stream_among_250() -> None:
+async def test_the_one_bad_stream_among_250_is_found() -> None:
     names = [f"depth.S{number}_USDC_PERP" for number in range(250)]
     bad = frozenset({"depth.S123_USDC_PERP"})
 
@@ -43,7 +43,7 @@ async def test_names_the_one_bad_stream_among_250() -> None:
     assert (notice.stream, notice.code) == ("depth.S123_USDC_PERP", 4006)
 
 
-async def test_a_failing_handler_is_told_of_and_costs_neither_socket_nor_other_frames() -> None:
+async def test_a_failing_handler_is_reported_and_costs_neither_socket_nor_other_frames() -> None:
     async def behaviour(peer: Peer) -> None:
         for payload in (b"good", b"bad", b"good"):
             peer.send(TEXT, payload)
@@ -71,7 +71,7 @@ async def test_a_failing_handler_is_told_of_and_costs_neither_socket_nor_other_f
     assert client.connection.frame_failures == 2
 
 
-async def test_a_stream_that_should_deliver_and_does_not_is_reported() -> None:
+async def test_a_stream_that_is_silent_too_long_is_reported() -> None:
     deliveries: dict[str, int] = {}
 
     async def behaviour(peer: Peer) -> None:
@@ -108,7 +108,7 @@ async def test_a_stream_that_should_deliver_and_does_not_is_reported() -> None:
     assert (silent.stream, silent.never_delivered) == ("ticker.X", True)
 
 
-async def test_subscriptions_that_are_ignored_are_not_active_and_error_frames_are_no_delivery() -> None:
+async def test_ignored_subscriptions_are_not_confirmed_and_error_frames_do_not_count_as_delivery() -> None:
     pings: list[bytes] = []
     heeds = False
 
@@ -144,7 +144,7 @@ async def test_subscriptions_that_are_ignored_are_not_active_and_error_frames_ar
             await until(lambda: client.connection.confirmed_streams == wanted.keys())
 
 
-async def test_the_proof_goes_on_every_ping_and_comes_in_order_with_the_frames() -> None:
+async def test_every_pong_proves_the_socket_in_order_with_the_frames() -> None:
     async def behaviour(peer: Peer) -> None:
         while True:
             opcode, payload = await peer.receive()
@@ -170,9 +170,9 @@ async def test_the_proof_goes_on_every_ping_and_comes_in_order_with_the_frames()
     assert begin <= through[0] < through[-1] <= monotonic()
 
 
-async def test_handlers_that_fail_stop_neither_ticks_nor_reports() -> None:
+async def test_failing_handlers_stop_neither_checks_nor_reports() -> None:
     class Broken(dict[str, int]):
-        def get(self, key: str, default: object = None) -> Any:  # type: ignore[override]  # whatever it gives, it fails
+        def get(self, key: str, default: object = None) -> Any:  # type: ignore[override]  # it always raises
             raise ValueError(key)
 
     told: list[object] = []
@@ -201,7 +201,7 @@ async def test_handlers_that_fail_stop_neither_ticks_nor_reports() -> None:
     assert any(isinstance(event, StreamsInactive) for event in told)
 
 
-async def test_a_signature_that_cannot_be_made_ends_nothing() -> None:
+async def test_a_failing_signature_is_retried_on_the_same_socket() -> None:
     made: list[int] = []
 
     def sign() -> list[str]:
@@ -232,8 +232,8 @@ async def test_a_signature_that_cannot_be_made_ends_nothing() -> None:
         assert client.connection.opens == 1
 
 
-async def test_what_a_handler_asks_for_comes_after_what_is_being_told() -> None:
-    """A handler that drops a stream when it becomes active: the reports stay in order."""
+async def test_changes_made_by_a_handler_are_reported_after_the_current_event() -> None:
+    """A handler drops a stream when it becomes active: the reports stay in order."""
     told: list[CoverageEvent] = []
 
     def on_coverage(event: CoverageEvent) -> None:
@@ -258,7 +258,7 @@ async def test_what_a_handler_asks_for_comes_after_what_is_being_told() -> None:
     ]
 
 
-async def test_an_unsubscribe_is_repeated_when_its_stream_delivers_on() -> None:
+async def test_an_unsubscribe_is_repeated_if_the_stream_still_delivers() -> None:
     async with serving(obey) as server:
         client = Client(f"ws://127.0.0.1:{server.port}")
         client.connection.set_streams(streams("a"))

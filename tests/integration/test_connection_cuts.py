@@ -1,4 +1,4 @@
-"""Real sockets that are cut, closed with grace, frozen or replaced: streams go on, and coverage says what was missed."""
+"""Real sockets that are cut, closed with a grace period, frozen or replaced: streams continue, and coverage reports what was missed."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ from integration.misbehaving_server import (
 pytestmark = pytest.mark.usefixtures("socket_class")
 
 
-async def test_resubscribes_after_a_cut() -> None:
+async def test_a_cut_socket_is_replaced_and_subscribes_again() -> None:
     async def behaviour(peer: Peer) -> None:
         if len(server.peers) == 1:
             asyncio.get_running_loop().call_later(0.1, peer.writer.transport.abort)
@@ -50,12 +50,12 @@ async def test_resubscribes_after_a_cut() -> None:
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
-def test_a_close_with_grace_costs_no_message(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_a_close_with_a_grace_period_loses_no_message(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     on_loop(loop_factory, _close_with_grace())
 
 
 async def _close_with_grace() -> None:
-    """One number sequence for all sockets, as the exchange's sequencer has; the first socket closes and goes on for 2 s."""
+    """One number sequence for all sockets, like the exchange's sequencer; the first socket closes and continues for 2 s."""
     number = sent_on_first = 0
 
     async def count() -> None:
@@ -87,7 +87,7 @@ async def _close_with_grace() -> None:
     first, second = server.peers
     seen = {int(json.loads(payload)["n"]) for _, payload in client.frames}
     assert seen == set(range(min(seen), max(seen) + 1)), "a number is missing"
-    # The abort at its end may take the last ones with it.
+    # The abort at its end may lose the last ones.
     assert len([socket for socket, _ in client.frames if socket == 1]) > 0.9 * sent_on_first, (
         "the closing socket was not read to its end"
     )
@@ -98,7 +98,7 @@ async def _close_with_grace() -> None:
     assert_unbroken(client.coverage)
 
 
-async def test_a_close_that_is_followed_by_nothing_is_answered_after_the_grace() -> None:
+async def test_a_close_without_a_drop_is_answered_after_the_grace_period() -> None:
     async def behaviour(peer: Peer) -> None:
         if len(server.peers) == 1:
             peer.send_close()
@@ -112,7 +112,7 @@ async def test_a_close_that_is_followed_by_nothing_is_answered_after_the_grace()
         assert client.connection.server_closes == 1
 
 
-async def test_a_renewal_brings_the_new_socket_before_the_old_one_goes() -> None:
+async def test_a_renewal_opens_the_new_socket_before_it_closes_the_old_one() -> None:
     async def behaviour(peer: Peer) -> None:
         async def deliver() -> None:
             while True:
@@ -139,8 +139,8 @@ async def test_a_renewal_brings_the_new_socket_before_the_old_one_goes() -> None
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-async def test_a_frozen_server_is_left_for_another_socket(accepts: bool) -> None:
-    """Either it opens the WebSocket and then says nothing, or it takes the TCP connection and not even that."""
+async def test_a_frozen_server_is_replaced_by_another_socket(accepts: bool) -> None:
+    """It either opens the WebSocket and is then silent, or only accepts the TCP connection."""
 
     swallowed = 0
 
@@ -169,7 +169,7 @@ async def test_a_frozen_server_is_left_for_another_socket(accepts: bool) -> None
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
-def test_a_socket_that_is_opening_is_cut_when_the_connection_stops(
+def test_an_opening_socket_is_cut_when_the_connection_stops(
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     async def body() -> None:
@@ -192,7 +192,7 @@ def test_a_socket_that_is_opening_is_cut_when_the_connection_stops(
     on_loop(loop_factory, body())
 
 
-async def test_two_connections_deliver_on_while_one_is_cut() -> None:
+async def test_of_two_connections_one_delivers_while_the_other_is_cut() -> None:
     async with serving(obey) as server:
         session = SessionSettings(
             connections=2, reconnect_base_seconds=0.05, reconnect_cap_seconds=0.1, ping_interval_seconds=0.05
@@ -211,7 +211,7 @@ async def test_two_connections_deliver_on_while_one_is_cut() -> None:
 
 
 class Nobody:
-    """Whom a socket tells what happens, to no effect."""
+    """Ignores the events of a socket."""
 
     def socket_opened(self, socket: ExchangeSocket) -> None: ...
 
@@ -224,7 +224,7 @@ class Nobody:
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
 @pytest.mark.parametrize("end", ["give_up", "close and drop", "the server vanishes", "never opened"])
-def test_whatever_is_done_with_a_socket_that_has_just_gone_does_no_harm(
+def test_operations_on_a_socket_that_has_just_gone_have_no_effect(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], end: str, socket_class: type[ExchangeSocket]
 ) -> None:
     async def body() -> None:

@@ -1,4 +1,4 @@
-"""Opening real sockets: refused, unresolved, over TLS, with options of TCP; the log gives each failure in one line."""
+"""Opening real sockets: refused, unresolved, over TLS, with TCP options; the log reports each failure in one line."""
 
 import asyncio
 import socket
@@ -29,7 +29,7 @@ from integration.misbehaving_server import (
 pytestmark = pytest.mark.usefixtures("socket_class")
 
 
-async def test_keeps_trying_while_refused_and_recovers() -> None:
+async def test_a_refused_connection_is_retried_until_it_opens() -> None:
     server = Server(obey)
     await server.start()
     port = server.port
@@ -57,7 +57,7 @@ async def test_keeps_trying_while_refused_and_recovers() -> None:
         (b"", "hung up"),
     ],
 )
-async def test_a_refused_handshake_is_told_in_one_line(answer: bytes, words: str) -> None:
+async def test_a_refused_handshake_is_reported_in_one_line(answer: bytes, words: str) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -70,7 +70,7 @@ async def test_a_refused_handshake_is_told_in_one_line(answer: bytes, words: str
     assert "\n" not in message
 
 
-async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
+async def test_a_name_that_does_not_resolve_is_reported() -> None:
     async with Client("ws://no-such-host.invalid:1").running() as client:
         await until(lambda: client.kinds(NoticeKind.SOCKET_FAILED), 10)
     assert "does not resolve" in client.kinds(NoticeKind.SOCKET_FAILED)[0].message
@@ -100,7 +100,7 @@ async def _tls_is_verified() -> None:
             await until(lambda: trusted.frames)
 
 
-async def test_a_port_without_tls_is_told_as_such() -> None:
+async def test_a_port_without_tls_is_reported() -> None:
     async def answer_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -111,7 +111,7 @@ async def test_a_port_without_tls_is_told_as_such() -> None:
     assert "names a TLS port" in client.kinds(NoticeKind.SOCKET_FAILED)[0].message
 
 
-async def test_a_url_that_is_none_is_refused() -> None:
+async def test_an_invalid_url_is_refused() -> None:
     for url in ("https://127.0.0.1", "ws://", "ws://127.0.0.1:99999", "ws://[", "127.0.0.1:80"):
         with pytest.raises(UsageError):
             Connection(url, lambda _socket_id, _payload: None)

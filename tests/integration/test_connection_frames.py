@@ -1,4 +1,4 @@
-"""What comes over a real socket is handed up whole, in order and in few pieces, however it was cut and however slowly it is read."""
+"""Messages from a real socket are delivered complete, in order and in few pieces, for any fragmentation and read speed."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ from integration.misbehaving_server import (
 pytestmark = pytest.mark.usefixtures("socket_class")
 
 
-async def test_subscribes_and_hands_up_text_and_binary_messages_of_every_size() -> None:
+async def test_text_and_binary_messages_of_every_size_are_delivered() -> None:
     sizes = [0, 1, 125, 126, 177, 65_535, 65_536, 1_000_000]
 
     async def behaviour(peer: Peer) -> None:
@@ -72,7 +72,7 @@ async def test_subscribes_and_hands_up_text_and_binary_messages_of_every_size() 
         assert server.peers[0].close_answered_at is not None
 
 
-async def test_puts_fragments_together_with_control_frames_between_them() -> None:
+async def test_fragments_with_control_frames_between_them_are_joined() -> None:
     whole = bytes(range(256)) * 4
 
     async def behaviour(peer: Peer) -> None:
@@ -102,7 +102,7 @@ async def test_puts_fragments_together_with_control_frames_between_them() -> Non
         ([(TEXT, b"x" * 20_000, True)], "exceed"),
     ],
 )
-async def test_a_server_that_breaks_the_protocol_loses_its_socket(
+async def test_a_server_that_violates_the_protocol_loses_its_socket(
     frames: list[tuple[int, bytes, bool]], words: str
 ) -> None:
     async def behaviour(peer: Peer) -> None:
@@ -121,7 +121,7 @@ async def test_a_server_that_breaks_the_protocol_loses_its_socket(
 
 @pytest.mark.parametrize("read_interval_seconds", [0.0, 0.01])
 @pytest.mark.parametrize("loop_factory", LOOPS)
-def test_paused_reading_holds_the_server_back_and_loses_nothing(
+def test_paused_reading_slows_the_server_and_loses_nothing(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], read_interval_seconds: float
 ) -> None:
     on_loop(loop_factory, _paused_reading(ConnectionSettings(read_interval_seconds=read_interval_seconds)))
@@ -155,7 +155,7 @@ async def _paused_reading(settings: ConnectionSettings) -> None:
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_socket_that_rests_after_each_read_brings_everything_in_fewer_pieces(
+def test_a_socket_that_pauses_after_each_read_delivers_everything_in_fewer_pieces(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], secure: bool
 ) -> None:
     on_loop(loop_factory, _resting(secure))
@@ -203,7 +203,7 @@ async def _resting(secure: bool) -> None:
     assert len(turned_at) <= (turned_at[-1] - turned_at[0]) / interval_seconds + 2
 
 
-async def test_works_with_an_independent_server() -> None:
+async def test_an_independent_server_works() -> None:
     requests: list[Any] = []
 
     async def handler(connection: ServerConnection) -> None:

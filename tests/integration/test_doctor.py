@@ -1,4 +1,4 @@
-"""`doctor` and `topics acls` against a real Kafka that lets nobody do more than was granted, over TLS, with a login for each service."""
+"""`doctor` and `topics acls` against a real Kafka that enforces ACLs, over TLS, with a login for each service."""
 
 import asyncio
 import json
@@ -34,14 +34,14 @@ from plant import PROGRAM, Plant, running_plant, wait_until
 
 PREFIX = "granted."
 ADMIN = "admin"
-PASSWORD = "secret-of-%s"  # of users of a broker of this test
+PASSWORD = "secret-of-%s"  # of the users of this test's broker
 MECHANISM = "SCRAM-SHA-512"
 RESOURCE_TYPES = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP, "cluster": ResourceType.BROKER}
 ONLY_KAFKA = ("registry", "exchange", "key")
 
 
 class Secured:
-    """A broker that asks for TLS and a login, and lets only `admin` do what no ACL allows."""
+    """A broker that requires TLS and a login, and lets only `admin` do what no ACL allows."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Secured:
         security = BrokerSecurity("SASL_SSL", MECHANISM, users, keystore=self.certificates.broker)
         properties = {
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            # Brokers among themselves come without a name: their listeners are on loopback alone.
+            # Brokers have no user name among themselves: their listeners are only on loopback.
             "super.users": f"User:{ADMIN};User:ANONYMOUS",
         }
         self.kafka = BlockingKafka(EmbeddedKafka(folder / "data", port=0, security=security, properties=properties))
@@ -78,14 +78,14 @@ class Secured:
         )
 
     def doctor(self, user: str, **settings: Any) -> dict[str, Finding]:
-        """What is found, by check."""
+        """Return the findings, by check."""
         given = {"bootstrap_servers": self.address, "topic_prefix": PREFIX, "skip": ONLY_KAFKA, "timeout": 60}
         findings = asyncio.run(examine(DoctorSettings(**(given | self.login(user) | settings))))
         assert (PASSWORD % user) not in repr(findings)
         return {finding.check.replace(self.address, "BROKER"): finding for finding in findings}
 
     def tool(self, line: str) -> None:
-        """A line of `kafka-acls.sh`, as Kafka's own tool runs it."""
+        """Run a line of `kafka-acls.sh` with Kafka's own tool."""
         script, *words = shlex.split(line)
         assert script == "kafka-acls.sh"
         config = self.folder / "admin.properties"
@@ -101,7 +101,7 @@ class Secured:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def printed(self, *options: str) -> list[str]:
-        """What `topics acls` prints."""
+        """The output of `topics acls`."""
         command = [*PROGRAM, "topics", "acls", "--bootstrap-servers", self.address, "--topic-prefix", PREFIX]
         done = subprocess.run(
             [*command, *self.flags(ADMIN), *options], capture_output=True, text=True, timeout=60, check=True
@@ -109,7 +109,7 @@ class Secured:
         return done.stdout.splitlines()
 
     def grant(self) -> None:
-        """Grants what is printed: one line of each form by Kafka's own tool, which takes its time, the rest as JSON by another client."""
+        """Grant the printed ACLs: one line of each form with Kafka's own tool, which is slow, the rest as JSON with another client."""
         lines = self.printed("--services", "topics,book-builder")
         of_each_form = {line.split(" --operation ")[-1].split()[1]: line for line in lines if not line.startswith("#")}
         assert of_each_form.keys() == {"--topic", "--group", "--cluster"}
@@ -166,7 +166,7 @@ def states(findings: dict[str, Finding]) -> dict[str, State]:
     return {check: finding.state for check, finding in findings.items()}
 
 
-def test_each_way_not_to_get_in_is_told_apart(secured: Secured, tmp_path: Path) -> None:
+def test_each_login_failure_has_its_own_message(secured: Secured, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("not the password")
     other = tmp_path / "other.pem"
@@ -197,7 +197,7 @@ def test_each_way_not_to_get_in_is_told_apart(secured: Secured, tmp_path: Path) 
     assert "uses TLS" in login_of(**none, security_protocol="PLAINTEXT", ssl_ca_file=None).found
 
 
-def test_what_is_granted_is_enough_and_what_is_not_is_named(secured: Secured, tmp_path: Path) -> None:
+def test_the_printed_acls_suffice_and_a_missing_one_is_named(secured: Secured, tmp_path: Path) -> None:
     services = ("market-producer", "perp-producer", "rest-poller", "book-builder", "account-producer")
     nothing = secured.doctor("nobody")
     assert nothing["login BROKER"].state is State.OK
@@ -219,7 +219,7 @@ def test_what_is_granted_is_enough_and_what_is_not_is_named(secured: Secured, tm
 
 
 def _serve(plant: Plant, secured: Secured, services: tuple[str, ...], key: Key) -> None:
-    """Every service with a login of its own, until books are live and nothing was refused."""
+    """Run every service with its own login, until books are live and nothing was refused."""
     plant.start_exchange("--symbols", "3", "--rate", "30", "--account-key", key.public)
     filled = plant.run(
         *("backfill", "kline.1m", "BTC_USDC_PERP", "--from", "2026-11-01", "--to", "2026-11-01T01:00"),
@@ -245,7 +245,7 @@ def _serve(plant: Plant, secured: Secured, services: tuple[str, ...], key: Key) 
 
 
 def _take_away(secured: Secured) -> None:
-    """Without one of its rights, each is named."""
+    """Remove one ACL at a time; each is named."""
     for part, operation, resource, name in (
         ("market-producer", Operation.WRITE, Resource.TOPIC, PREFIX + "market.trade"),
         ("reader", Operation.READ, Resource.TOPIC, PREFIX + "market.depth"),
@@ -260,8 +260,8 @@ def _take_away(secured: Secured) -> None:
         assert part in refused.todo
 
 
-def test_what_is_not_as_it_should_be_is_said(kafka: BlockingKafka, tmp_path: Path) -> None:
-    """Against a broker that asks for no login: topics that are there but not as declared, an exchange that fails, a clock that is off."""
+def test_doctor_reports_wrong_topics_a_failing_exchange_and_a_wrong_clock(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """Against a broker without logins: topics that differ from their declaration, a failing exchange, a wrong clock."""
     with running_plant(kafka.bootstrap_servers, tmp_path, "ill.") as plant:
         exchange = plant.start_exchange("--symbols", "1", "--start", "control")
         assert plant.run("topics", "apply").returncode == 0
@@ -308,7 +308,7 @@ def test_what_is_not_as_it_should_be_is_said(kafka: BlockingKafka, tmp_path: Pat
 
 
 async def _topics_of_their_own(bootstrap_servers: str) -> None:
-    """As somebody else may have made them."""
+    """Topics as another team may have created them."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     try:

@@ -1,4 +1,4 @@
-"""The programs in `examples/`, the README, the documents and the docstrings do what they say, beside a real Kafka."""
+"""The programs in `examples/`, the README, the documentation and the docstrings work as described, with a real Kafka."""
 
 import ast
 import asyncio
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:19092"
 SECONDS = 60.0
 LINES = 3
-"""After so many lines a program that would go on for ever is stopped."""
+"""A program that never ends is stopped after so many lines."""
 DOCUMENTS = tuple(
     path.relative_to(ROOT).as_posix() for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 )
@@ -49,7 +49,7 @@ NOT_RUN = {
 
 @pytest.fixture(scope="module")
 def plant(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    """Books and trades under the names that documents use."""
+    """Books and trades under the names in the documentation."""
     with running_plant(kafka.bootstrap_servers, tmp_path_factory.mktemp("plant"), "backpack.") as plant:
         plant.start_exchange("--symbols", "5", "--rate", "200")
         plant.start_ready("rest-poller")
@@ -63,7 +63,7 @@ def plant(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 class Program:
-    """An example that runs until it has said enough, and is then interrupted as from a keyboard."""
+    """An example that runs until it has printed enough, and is then interrupted as with Ctrl-C."""
 
     def __init__(self, folder: Path, name: str, *arguments: str) -> None:
         self.out = folder / "out.txt"
@@ -92,7 +92,7 @@ class Program:
         return self.until("it ends by itself", lambda: self.process.poll() is not None, 4 * SECONDS)
 
 
-def test_every_example_is_run_here() -> None:
+def test_every_example_has_a_test() -> None:
     source = Path(__file__).read_text()
     for name, test in RUN_ELSEWHERE.items():
         assert f'"{name}"' in (ROOT / "tests" / test).read_text()
@@ -145,7 +145,7 @@ def test_read_api_stream(plant: Plant, tmp_path: Path) -> None:
     assert all(Decimal(bid) < Decimal(ask) for _, bid, ask in states)
 
 
-def test_read_api_stream_does_not_believe_a_gateway_that_hangs(plant: Plant, tmp_path: Path) -> None:
+def test_read_api_stream_notices_a_gateway_that_hangs(plant: Plant, tmp_path: Path) -> None:
     api = ReadApi(plant)
     api.wait_ready()
     program = Program(tmp_path, "read_api_stream.py", f"ws://127.0.0.1:{api.port}/v1/stream", "SOL_USDC")
@@ -198,7 +198,7 @@ def test_fair_price(plant: Plant, tmp_path: Path) -> None:
 
 
 def test_export_day(plant: Plant, tmp_path: Path) -> None:
-    for attempt in range(2):  # the day may end while it is exported
+    for attempt in range(2):  # the day may end during the export
         today = datetime.now(UTC).date().isoformat()
         program = Program(tmp_path, "export_day.py", plant.bootstrap_servers, today, f"data-{attempt}")
         lines = program.to_its_end()
@@ -210,7 +210,7 @@ def test_export_day(plant: Plant, tmp_path: Path) -> None:
 
 
 def test_replay_strategy(kafka: BlockingKafka, plant: Plant, tmp_path: Path) -> None:
-    """A recording of this exchange, replayed into topics of its own; the strategy makes the same of it each time."""
+    """A recording of this exchange, replayed into separate topics; the strategy gives the same result each time."""
     file = tmp_path / "session.bpr"
     streams = ("--streams", "bookTicker,trade", "--symbols", "SOL_USDC")
     record = plant.start_record(file, *streams)
@@ -242,7 +242,7 @@ def test_strategy_faults(plant: Plant, tmp_path: Path) -> None:
     assert [line.rpartition(" ")[2] for line in lines] == ["True", "False", "True", "False", "True"]
 
 
-# ---- what documents show
+# ---- programs in the documentation
 
 
 def blocks_of(document: str) -> Iterator[tuple[str, str]]:
@@ -266,18 +266,18 @@ PROGRAMS = [(name, source) for name, source in ALL if ADDRESS in source]
 RUN = {name: source for name, source in PROGRAMS if not any(word in source for word in NOT_RUN)}
 
 
-def test_what_is_not_run_is_still_there() -> None:
+def test_the_excluded_programs_still_exist() -> None:
     assert [word for word in NOT_RUN if not any(word in source for _, source in PROGRAMS)] == []
     assert len(RUN) >= 5
 
 
 TYPED: dict[str, Any] = {}
-if find_spec("backpack_streams.books.records"):  # the typed topics that docstrings name
+if find_spec("backpack_streams.books.records"):  # the typed topics in docstrings
     TYPED = vars(import_module("backpack_streams.books.records")).copy()
 
 
 class _EnoughError(Exception):
-    """It has printed what it would go on printing for ever."""
+    """Stops a program that would print forever."""
 
 
 @pytest.mark.parametrize("name", RUN)

@@ -40,7 +40,7 @@ def wait_until_gone(pid: int, seconds: float) -> bool:
 
 
 async def started(code: str, log: Path) -> Child:
-    """A child that has printed `up`."""
+    """Start a child and wait until it has printed `up`."""
     child = await Child.start(python(code), log_path=log)
     await asyncio.to_thread(wait_until_up, log)
     return child
@@ -53,7 +53,7 @@ def wait_until_up(log: Path) -> None:
         time.sleep(0.02)
 
 
-async def test_it_ends_as_the_program_does_and_its_output_is_logged(tmp_path: Path) -> None:
+async def test_a_child_has_the_programs_exit_code_and_its_output_is_logged(tmp_path: Path) -> None:
     log = tmp_path / "child.log"
     log.write_text("before\n")
     code = "import os, sys; print(os.getpid()); print('err', file=sys.stderr); sys.exit(7)"
@@ -63,7 +63,7 @@ async def test_it_ends_as_the_program_does_and_its_output_is_logged(tmp_path: Pa
     assert sorted(log.read_text().split()) == sorted(["before", str(child.pid), "err"])
 
 
-async def test_stop_is_sigterm_first(tmp_path: Path) -> None:
+async def test_stop_sends_sigterm_first(tmp_path: Path) -> None:
     child = await started(SLEEPER, tmp_path / "log")
     assert child.returncode is None
     assert await child.stop(grace_seconds=10) == -signal.SIGTERM
@@ -71,19 +71,19 @@ async def test_stop_is_sigterm_first(tmp_path: Path) -> None:
     assert await child.stop() == -signal.SIGTERM
 
 
-async def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
+async def test_stop_kills_a_child_that_ignores_sigterm(tmp_path: Path) -> None:
     child = await started(STUBBORN, tmp_path / "log")
     assert await child.stop(grace_seconds=0.3) == -signal.SIGKILL
     assert not is_running(child.pid)
 
 
-async def test_its_pid_is_the_program_s_own(tmp_path: Path) -> None:
+async def test_the_pid_is_that_of_the_program(tmp_path: Path) -> None:
     child = await started(SLEEPER, tmp_path / "log")
     os.kill(child.pid, signal.SIGKILL)
     assert await child.wait() == -signal.SIGKILL
 
 
-async def test_ctrl_c_in_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
+async def test_ctrl_c_in_the_terminal_does_not_reach_the_child(tmp_path: Path) -> None:
     child = await started(SLEEPER, tmp_path / "log")
     assert os.getpgid(child.pid) != os.getpgid(0)
     assert os.getsid(child.pid) != os.getsid(0)
@@ -91,25 +91,25 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
     assert await child.wait() == 1 or child.returncode == -signal.SIGINT
 
 
-async def test_a_program_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+async def test_a_missing_program_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedError, match=r"cannot run .*no-such-program") as caught:
         await Child.start([str(tmp_path / "no-such-program")])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.01, 0.02, 0.05, 0.1, 0.2])
-async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path, delay_seconds: float) -> None:
+async def test_a_cancelled_start_leaves_no_process(tmp_path: Path, delay_seconds: float) -> None:
     pid_file = tmp_path / "pid"
     code = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(600)"
     start = asyncio.create_task(Child.start(python(code)))
     await asyncio.sleep(delay_seconds)
     start.cancel()
-    with suppress(asyncio.CancelledError):  # the start was not over yet
+    with suppress(asyncio.CancelledError):  # the start had not finished
         await (await start).stop()
     assert not (pid_file.exists() and pid_file.read_text() and is_running(int(pid_file.read_text())))
 
 
-async def test_environment_and_folder_reach_it(tmp_path: Path) -> None:
+async def test_environment_and_folder_reach_the_child(tmp_path: Path) -> None:
     code = "import os; print(os.environ['WORD'], os.path.basename(os.getcwd()))"
     child = await Child.start(
         python(code), log_path=tmp_path / "log", environment={"WORD": "hello"}, working_directory=tmp_path
@@ -135,7 +135,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("code", [SLEEPER, STUBBORN], ids=["listens", "stubborn"])
-def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path, code: str) -> None:
+def test_a_child_dies_with_its_killed_parent(tmp_path: Path, code: str) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT, code, tmp_path / "log"], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
@@ -149,14 +149,14 @@ def parent_of(pid: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
-async def test_it_dies_with_its_watcher_too(tmp_path: Path) -> None:
+async def test_a_child_dies_with_its_watcher(tmp_path: Path) -> None:
     child = await started(SLEEPER, tmp_path / "log")
     os.kill(parent_of(child.pid), signal.SIGKILL)
     assert await child.wait() == -signal.SIGKILL
     assert await asyncio.to_thread(wait_until_gone, child.pid, 10)
 
 
-def test_it_works_under_uvloop(tmp_path: Path) -> None:
+def test_a_child_works_under_uvloop(tmp_path: Path) -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def run() -> int:

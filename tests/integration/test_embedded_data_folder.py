@@ -15,13 +15,13 @@ from embedded_kafka.data_folder import (
 )
 
 
-def test_a_cluster_id_is_what_kafka_takes() -> None:
+def test_a_cluster_id_has_kafkas_form() -> None:
     ids = {new_cluster_id() for _ in range(300)}
     assert len(ids) == 300
     assert all(len(text) == 22 and not text.startswith("-") for text in ids)
 
 
-def test_what_is_remembered_is_found_again(tmp_path: Path) -> None:
+def test_the_remembered_identity_is_found_again(tmp_path: Path) -> None:
     identity = ClusterIdentity("abc", (1, 2, 3), (4, 5, 6))
     folder = DataFolder.open(tmp_path / "new")
     assert folder.identity() is None
@@ -32,7 +32,7 @@ def test_what_is_remembered_is_found_again(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_damaged_memory_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_damaged_identity_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     folder = DataFolder.open(tmp_path)
     (tmp_path / "embedded-kafka.json").write_text('{"cluster_id": 1')
     with pytest.raises(EmbeddedError, match=r"embedded-kafka\.json cannot be read"):
@@ -49,7 +49,7 @@ def test_a_folder_has_one_cluster_at_a_time(tmp_path: Path) -> None:
     DataFolder.open(tmp_path).close()
 
 
-def test_a_folder_whose_taker_is_gone_is_told_apart(tmp_path: Path) -> None:
+def test_a_folder_of_an_ended_process_is_reported_as_such(tmp_path: Path) -> None:
     folder = DataFolder.open(tmp_path)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -68,7 +68,7 @@ def test_a_path_that_cannot_be_a_folder_is_one_clear_line(tmp_path: Path) -> Non
         DataFolder.open(tmp_path / "a,b")
 
 
-def test_too_little_room_is_refused(tmp_path: Path) -> None:
+def test_too_little_disk_space_is_refused(tmp_path: Path) -> None:
     require_free_space(tmp_path, 1)
     with pytest.raises(EmbeddedError, match="MiB free on the disk under"):
         require_free_space(tmp_path, 1 << 60)

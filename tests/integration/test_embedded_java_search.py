@@ -18,7 +18,7 @@ def java_home(folder: Path, script: str) -> Path:
 
 @pytest.fixture
 def only_named_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """No Java but the ones a test names."""
+    """No Java except those of the test."""
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.delenv("BACKPACK_STREAMS_JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing-here"))
@@ -36,7 +36,7 @@ def test_the_named_java_comes_before_java_home(only_named_java: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo nonsense", """echo 'openjdk version "11.0.2"' >&2"""])
-def test_a_broken_or_old_java_is_passed_over(only_named_java: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
+def test_a_broken_or_old_java_is_skipped(only_named_java: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
     only_named_java.setenv("BACKPACK_STREAMS_JAVA_HOME", str(java_home(tmp_path / "bad", script)))
     good = java_home(tmp_path / "good", """echo 'openjdk version "17.0.1"' >&2""")
     only_named_java.setenv("JAVA_HOME", str(good))

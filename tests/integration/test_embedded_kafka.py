@@ -66,7 +66,7 @@ def is_gone_within(pid: int, seconds: float) -> bool:
     return not is_running(pid)
 
 
-async def test_what_is_written_is_read(kafka: BlockingKafka) -> None:
+async def test_written_records_are_read(kafka: BlockingKafka) -> None:
     values = [str(number).encode() for number in range(100)]
     await make_topic(kafka.bootstrap_servers)
     await write(kafka.bootstrap_servers, values)
@@ -110,7 +110,7 @@ async def test_a_folder_in_use_is_named(kafka: BlockingKafka) -> None:
     assert kafka.broker_pids
 
 
-async def test_too_little_room_is_refused_before_anything_runs(tmp_path: Path) -> None:
+async def test_too_little_disk_space_is_refused_before_anything_starts(tmp_path: Path) -> None:
     kafka = EmbeddedKafka(tmp_path, port=0, minimum_free_bytes=1 << 60)
     with pytest.raises(EmbeddedError, match="MiB free on the disk under"):
         await kafka.start()
@@ -118,19 +118,19 @@ async def test_too_little_room_is_refused_before_anything_runs(tmp_path: Path) -
     assert "broker-1" not in os.listdir(tmp_path)
 
 
-async def test_a_wrong_property_is_said_with_the_log_s_path(tmp_path: Path) -> None:
+async def test_a_wrong_property_is_reported_with_the_path_of_the_log(tmp_path: Path) -> None:
     kafka = EmbeddedKafka(tmp_path, port=0, properties={"num.io.threads": "many"})
     with pytest.raises(EmbeddedError, match=r"num\.io\.threads.*\(log: .*broker-1\.log\)"):
         await kafka.start()
     assert not kafka.broker_pids
 
 
-def test_two_brokers_cannot_be_had(tmp_path: Path) -> None:
+def test_two_brokers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedError, match="choose 1 or 3"):
         EmbeddedKafka(tmp_path, brokers=2)
 
 
-async def test_an_end_that_was_not_asked_for_is_told_and_mended(kafka: BlockingKafka) -> None:
+async def test_an_unexpected_end_of_a_broker_is_reported_and_it_restarts(kafka: BlockingKafka) -> None:
     await make_topic(kafka.bootstrap_servers, "killed")
     await write(kafka.bootstrap_servers, [b"kept"], "killed")
     end = asyncio.create_task(asyncio.to_thread(kafka.wait))
@@ -168,7 +168,7 @@ def brokers_that_use(folder: Path) -> set[int]:
 
 @contextmanager
 def command_on(folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """The command running with that data folder."""
+    """The command running with this data folder."""
     with subprocess.Popen([sys.executable, "-c", COMMAND, str(folder)], stdout=subprocess.PIPE) as command:
         try:
             yield command
@@ -177,14 +177,14 @@ def command_on(folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
 
 
 def said_ready(command: "subprocess.Popen[bytes]") -> str:
-    """The address in the line the command prints when it takes traffic."""
+    """The address in the line that the command prints when it is ready."""
     assert command.stdout is not None
     word, servers = command.stdout.readline().decode().split()
     assert word == "ready"
     return servers
 
 
-async def test_a_killed_parent_leaves_no_broker_and_ctrl_c_none_either(tmp_path: Path) -> None:
+async def test_neither_a_killed_parent_nor_ctrl_c_leaves_a_broker(tmp_path: Path) -> None:
     with command_on(tmp_path) as first:
         servers = await asyncio.to_thread(said_ready, first)
         await make_topic(servers)
@@ -192,7 +192,7 @@ async def test_a_killed_parent_leaves_no_broker_and_ctrl_c_none_either(tmp_path:
         (orphan,) = brokers_that_use(tmp_path)
         first.kill()
 
-    # Started at once: it waits for the orphan, which holds the folder until it has ended.
+    # Started at once: it waits for the orphan, which holds the folder until it ends.
     with command_on(tmp_path) as second:
         assert await asyncio.to_thread(is_gone_within, orphan, 10)
         servers = await asyncio.to_thread(said_ready, second)
@@ -208,7 +208,7 @@ async def test_a_killed_parent_leaves_no_broker_and_ctrl_c_none_either(tmp_path:
         await EmbeddedKafka(tmp_path, port=0, brokers=3).start()
 
 
-def test_sigterm_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_sigterm_during_the_start_leaves_no_broker(tmp_path: Path) -> None:
     with command_on(tmp_path) as command:
         deadline = time.monotonic() + 60
         while not brokers_that_use(tmp_path):
@@ -221,7 +221,7 @@ def test_sigterm_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 40 MiB, where the system lets us make one."""
+    """A disk of 40 MiB, if the system permits one."""
     mount = shutil.which("mount")
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -234,7 +234,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-async def test_a_disk_that_fills_up_is_named(small_disk: Path) -> None:
+async def test_a_full_disk_is_reported(small_disk: Path) -> None:
     async with EmbeddedKafka(small_disk / "data", port=0, minimum_free_bytes=8 << 20) as kafka:
         await make_topic(kafka.bootstrap_servers)
         filling = asyncio.create_task(write(kafka.bootstrap_servers, [os.urandom(900_000)] * 100))
@@ -243,7 +243,7 @@ async def test_a_disk_that_fills_up_is_named(small_disk: Path) -> None:
                 with pytest.raises(EmbeddedError, match=f"the disk under {small_disk / 'data'} is full"):
                     await kafka.wait()
         finally:
-            # The first interrupts the sending, the second the producer's wait for what it cannot send any more.
+            # The first cancel interrupts the sending, the second one the producer's wait for its unsent records.
             while not filling.done():
                 filling.cancel()
                 await asyncio.wait([filling], timeout=0.5)

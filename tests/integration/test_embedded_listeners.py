@@ -1,4 +1,4 @@
-"""Clients that show and speak what a secured broker wants get in; others do not."""
+"""Only clients with the credentials and protocol of a secured broker can connect."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""The read API over real sockets, asked in every wrong way: the right status, an envelope that says what to do, nobody else harmed."""
+"""Bad requests to the read API over real sockets: the right status, an envelope that says what to do, no effect on other clients."""
 
 import asyncio
 import contextlib
@@ -76,13 +76,13 @@ BAD_PARAMETERS = {
 
 
 @pytest.mark.parametrize("path", BAD_PARAMETERS)
-async def test_what_is_wrong_has_its_status_and_says_what_to_do(client: httpx.AsyncClient, path: str) -> None:
+async def test_a_bad_request_has_its_status_and_says_what_to_do(client: httpx.AsyncClient, path: str) -> None:
     status, told = BAD_PARAMETERS[path]
     assert told in check_envelope(await client.get(path), status)
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-async def test_a_symbol_with_a_dot_or_small_letters_is_one(client: httpx.AsyncClient, symbol: str) -> None:
+async def test_symbols_with_a_dot_or_small_letters_are_valid(client: httpx.AsyncClient, symbol: str) -> None:
     answer = await client.get("/v1/orderbook", params={"symbol": symbol, "depth": 1})
     assert answer.status_code == 200
     assert list(answer.json()) == ["data", "meta", "status", "message", "success"]
@@ -99,7 +99,7 @@ async def test_a_book_that_is_not_live_is_503_with_its_state(gateway: ServedGate
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-async def test_another_method_is_405(client: httpx.AsyncClient, method: str) -> None:
+async def test_other_methods_are_405(client: httpx.AsyncClient, method: str) -> None:
     answer = await client.request(method, "/v1/markets", content=b"x" * 100)
     assert answer.headers["allow"] == "GET, HEAD"
     check_envelope(answer, 405)
@@ -114,7 +114,7 @@ async def test_head_has_the_headers_and_no_body(client: httpx.AsyncClient) -> No
 # ---- headers, tags, compression, other sites
 
 
-async def test_an_answer_is_compressed_as_asked_and_known_by_its_tag(
+async def test_an_answer_is_compressed_as_requested_and_has_a_tag(
     gateway: ServedGateway, client: httpx.AsyncClient
 ) -> None:
     for price in range(1, 90):
@@ -149,7 +149,7 @@ async def test_request_ids_are_in_the_answer_its_header_and_the_log(
     assert (vars(record)["status"], vars(record)["path"]) == (200, "/v1/markets")
 
 
-async def test_no_key_is_logged_wherever_it_is_sent(
+async def test_keys_are_never_logged(
     gateway: ServedGateway, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = f"bps_0123456789ab_{'K' * 43}"
@@ -168,7 +168,7 @@ async def test_no_key_is_logged_wherever_it_is_sent(
     assert not [each for each in ours if "KKKK" in str(vars(each))]
 
 
-async def test_pages_of_other_sites_are_told_only_if_the_settings_name_them() -> None:
+async def test_pages_of_other_sites_get_answers_only_if_the_settings_allow_them() -> None:
     asked = {"Origin": SITE, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-api-key"}
     async with served_gateway() as closed, httpx.AsyncClient(base_url=closed.url) as client:
         answer = await client.get("/v1/markets", headers={"Origin": SITE})
@@ -193,7 +193,7 @@ async def test_pages_of_other_sites_are_told_only_if_the_settings_name_them() ->
 # ---- keys and quotas
 
 
-async def test_a_key_is_needed_where_there_are_keys(tmp_path: Path) -> None:
+async def test_a_gateway_with_keys_requires_one(tmp_path: Path) -> None:
     key, entry = KeyFile(keys_file(tmp_path)).add("desk", "unlimited", NOW)
     async with (
         served_gateway(keys_file=keys_file(tmp_path)) as gateway,
@@ -214,7 +214,7 @@ async def test_a_key_is_needed_where_there_are_keys(tmp_path: Path) -> None:
         assert (await client.get("/openapi.json")).json()["security"] == [{"ApiKey": []}]
 
 
-async def test_the_quota_of_a_second_ends_in_429_and_comes_back(tmp_path: Path) -> None:
+async def test_an_exceeded_quota_is_429_until_the_next_second(tmp_path: Path) -> None:
     key, _ = KeyFile(keys_file(tmp_path)).add("desk", "basic", NOW)
     other, _ = KeyFile(keys_file(tmp_path)).add("other desk", "basic", NOW)
     async with (
@@ -237,7 +237,7 @@ async def test_the_quota_of_a_second_ends_in_429_and_comes_back(tmp_path: Path) 
             assert time.monotonic() < deadline
 
 
-async def test_a_revoked_key_ends_its_streams_and_no_other(tmp_path: Path) -> None:
+async def test_a_revoked_key_ends_its_own_streams_only(tmp_path: Path) -> None:
     file = KeyFile(keys_file(tmp_path))
     key, entry = file.add("desk", "unlimited", NOW)
     other, _ = file.add("other desk", "unlimited", NOW)
@@ -287,18 +287,16 @@ async def test_a_stream_without_a_valid_key_is_refused(tmp_path: Path) -> None:
                 assert socket.close_code == 4401
 
 
-async def test_a_gateway_without_keys_is_not_for_others() -> None:
+async def test_a_gateway_without_keys_serves_only_this_machine() -> None:
     with pytest.raises(ValueError, match="no key would be asked for"):
         async with served_gateway(host="0.0.0.0"):
             raise AssertionError("it is open to everybody")
 
 
-# ---- the documents are kept
+# ---- the documents are true
 
 
-async def test_every_answer_is_what_the_openapi_document_says(
-    gateway: ServedGateway, client: httpx.AsyncClient
-) -> None:
+async def test_every_answer_conforms_to_the_openapi_document(gateway: ServedGateway, client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     asked = {path: document["paths"][path]["get"] for path in document["paths"] if path != "/v1/stream"}
@@ -319,7 +317,7 @@ async def test_every_answer_is_what_the_openapi_document_says(
     assert answered >= 8
 
 
-async def test_the_documents_name_no_other_host(client: httpx.AsyncClient) -> None:
+async def test_the_documentation_pages_use_no_other_host(client: httpx.AsyncClient) -> None:
     for path in ("/docs", "/docs/page.css", "/docs/page.js"):
         answer = await client.get(path)
         assert answer.status_code == 200

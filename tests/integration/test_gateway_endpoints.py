@@ -1,4 +1,4 @@
-"""Each answer of the read API, field by field and to the last digit, against one computed from the exchange's own state."""
+"""Each answer of the read API, field by field and to the last digit, compared with one computed from the exchange's own state."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ START_SECONDS = 180.0
 
 
 class Rig:
-    """A plant at rest behind a gateway, and what the exchange sent by the clock meanwhile."""
+    """A plant at rest behind a gateway, and the frames that the exchange still sends by the clock."""
 
     def __init__(self, plant: Plant, api: ReadApi, frames: dict[str, list[dict[str, Any]]]) -> None:
         self.plant = plant
@@ -39,7 +39,7 @@ class Rig:
         return json.loads(get(self.exchange.rest_url + path))
 
     def frame(self, stream: str, event_time: int) -> dict[str, Any]:
-        """What the exchange sent on a stream at a moment (µs), to this test as well."""
+        """The exchange's frame on a stream at a moment (µs), as this test received it."""
         wait_until(f"{stream} of {event_time} is here", lambda: self._find(stream, event_time) is not None)
         found = self._find(stream, event_time)
         assert found is not None
@@ -51,7 +51,7 @@ class Rig:
 
 @contextmanager
 def listening(exchange: Exchange, streams: list[str]) -> Iterator[dict[str, list[dict[str, Any]]]]:
-    """What the exchange sends on these streams, by stream; numbers are text as sent."""
+    """The frames of these streams, by stream; numbers are text as sent."""
     frames: dict[str, list[dict[str, Any]]] = {}
     with connect(exchange.ws_url, compression=None, max_size=None, ping_interval=None) as socket:
         socket.send(json.dumps({"method": "SUBSCRIBE", "params": streams}))
@@ -91,13 +91,13 @@ def rig(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def _trades_sent(exchange: Exchange) -> int:
-    """Of the market that has the fewest."""
+    """The number of trades of the market with the fewest."""
     sequences = exchange.ask("/sequences")
     return min(int(sequences[symbol]["trades"]["count"]) for symbol in MARKETS)
 
 
 def settled(what: str, ours: Callable[[], Any], truth: Callable[[], Any]) -> Any:
-    """Wait until both are equal: some rows move by the clock, so either may be a moment ahead. Returns what they are."""
+    """Wait until both are equal: some rows change by the clock, so either may be a moment ahead. Returns the equal value."""
     deadline = time.monotonic() + 30
     while True:
         before = truth()
@@ -109,7 +109,7 @@ def settled(what: str, ours: Callable[[], Any], truth: Callable[[], Any]) -> Any
         time.sleep(0.2)
 
 
-def test_the_envelope_is_that_of_the_facade(rig: Rig) -> None:
+def test_the_envelope_equals_that_of_the_facade(rig: Rig) -> None:
     body = rig.api.ask("/v1/ticker?symbol=SOL_USDC").body
     assert list(body) == ENVELOPE
     assert list(body["meta"]) == ["timestamp", "request_id"]
@@ -195,7 +195,7 @@ def test_trades(rig: Rig, symbol: str, limit: int) -> None:
     assert data["count"] == len(rows) == limit
 
 
-def test_trades_of_kafka_alone_say_so(rig: Rig) -> None:
+def test_trades_name_rest_as_their_source_if_kafka_has_too_few(rig: Rig) -> None:
     records = read_topic(rig.plant.bootstrap_servers, rig.plant.prefix + "market.trade", "Trade")
     in_kafka = len({each.value["trade_id"] for each in records if each.value and each.key == "SOL_USDC"})
     assert 1 < in_kafka < 200
@@ -245,7 +245,7 @@ def test_funding(rig: Rig, symbol: str) -> None:
     assert [row["open_interest"]] == [trimmed(each["o"]) for each in rows]
 
 
-def test_funding_adds_what_was_left_out(rig: Rig) -> None:
+def test_funding_adds_a_missing_perp_suffix(rig: Rig) -> None:
     assert rig.api.data("/v1/funding?symbol=AAPL.US_USDC")["symbol"] == "AAPL.US_USDC_PERP"
 
 
@@ -259,7 +259,7 @@ def test_meta_names_every_endpoint_and_interval(rig: Rig) -> None:
     assert rig.api.ask(data["sample"]).status == 200
 
 
-def test_the_plant_tells_of_itself(rig: Rig) -> None:
+def test_the_plant_describes_itself(rig: Rig) -> None:
     books = {symbol for symbol in rig.exchange.ask("/books") if "EXOTIC" not in symbol}
     wait_until("every book is LIVE", lambda: rig.api.data("/v1/plant")["books"]["LIVE"] == len(books))
     data = rig.api.data("/v1/plant")
@@ -287,7 +287,7 @@ def test_the_plant_tells_of_itself(rig: Rig) -> None:
         ("/v1/orderbook?symbol=WIF_USDC", 503, "WIF_USDC"),
     ],
 )
-def test_what_has_no_answer_says_why(rig: Rig, path: str, status: int, says: str) -> None:
+def test_an_answer_without_data_says_why(rig: Rig, path: str, status: int, says: str) -> None:
     answer = rig.api.ask(path)
     assert answer.status == status
     assert list(answer.body) == ENVELOPE

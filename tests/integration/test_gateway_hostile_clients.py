@@ -1,4 +1,4 @@
-"""Clients that mean harm, or do it without meaning to: each is ended for what it does, and nobody else notices."""
+"""Hostile and faulty clients: each is closed for what it does, without an effect on others."""
 
 import asyncio
 import contextlib
@@ -57,19 +57,19 @@ async def client(gateway: ServedGateway) -> AsyncIterator[httpx.AsyncClient]:
     ],
     ids=["long header", "long url", "many headers", "tls", "nonsense", "length", "version"],
 )
-async def test_what_is_no_request_is_refused_with_an_envelope(
+async def test_bytes_that_are_not_a_request_are_refused_with_an_envelope(
     gateway: ServedGateway, client: httpx.AsyncClient, sent: bytes, status: int
 ) -> None:
     assert status_of(await raw(gateway, sent)) == status
     assert (await client.get("/v1/meta")).status_code == 200
 
 
-async def test_a_head_that_comes_too_slowly_is_408(gateway: ServedGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_arrives_too_slowly_is_408(gateway: ServedGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol.EnvelopeProtocol, "head_seconds", 0.5)
     whole = b"GET /v1/meta HTTP/1.1\r\nHost: x\r\n\r\n"
     for sent in (b"", b"GET /v1/m", whole[:-2] + b"X-A: b\r\n"):
         assert status_of(await raw(gateway, sent)) == 408
-    # after an answer, too
+    # also after an answer
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(whole)
     await reader.readuntil(b'"success":true}')
@@ -77,7 +77,7 @@ async def test_a_head_that_comes_too_slowly_is_408(gateway: ServedGateway, monke
     assert status_of(await asyncio.wait_for(reader.read(), 60)) == 408
 
 
-async def test_clients_that_send_slowly_hold_up_nobody(
+async def test_slow_senders_do_not_block_others(
     gateway: ServedGateway, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol.EnvelopeProtocol, "head_seconds", 2.0)
@@ -90,9 +90,9 @@ async def test_clients_that_send_slowly_hold_up_nobody(
     assert {status_of(answer) for answer in answers} == {408}
 
 
-async def test_5000_idle_connections_hold_up_nobody(gateway: ServedGateway, client: httpx.AsyncClient) -> None:
+async def test_5000_idle_connections_do_not_block_others(gateway: ServedGateway, client: httpx.AsyncClient) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 5_000 if hard == resource.RLIM_INFINITY else min(5_000, (hard - 500) // 2)  # both ends are ours
+    wanted = 5_000 if hard == resource.RLIM_INFINITY else min(5_000, (hard - 500) // 2)  # this process has both ends
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     writers = []
     for _ in range(wanted // 100):
@@ -104,7 +104,7 @@ async def test_5000_idle_connections_hold_up_nobody(gateway: ServedGateway, clie
     await until("they are gone", lambda: len(gateway.server.server_state.connections) < 10)
 
 
-async def test_one_connection_too_many_is_refused_and_the_others_stay() -> None:
+async def test_a_connection_over_the_limit_is_refused_and_the_others_stay() -> None:
     async with served_gateway(max_connections=20) as gateway:
         held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(20)]
         await until("all are there", lambda: len(gateway.server.server_state.connections) == 20)
@@ -114,10 +114,10 @@ async def test_one_connection_too_many_is_refused_and_the_others_stay() -> None:
         assert b" 200 OK" in await asyncio.wait_for(reader.readline(), 60)
 
 
-async def test_a_client_that_reads_no_answer_is_dropped(
+async def test_a_client_that_does_not_read_answers_is_dropped(
     gateway: ServedGateway, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks again and again, and reads nothing: what waits for it stays small, and then it is gone."""
+    """It requests again and again without reading: its write buffer stays small, and then it is dropped."""
     monkeypatch.setattr(http_protocol.EnvelopeProtocol, "stall_seconds", 1.0)
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
     transport: Any = writer.transport
@@ -142,7 +142,7 @@ async def test_a_client_that_reads_no_answer_is_dropped(
     "sent",
     ["", "{", "[]", '{"op":"subscribe"}', b"\x00\x01", json.dumps(BOOK | {"channels": ["bok"]}), "x" * 60_000],
 )
-async def test_a_message_that_is_no_request_is_told_and_the_stream_goes_on(
+async def test_an_invalid_message_is_answered_with_an_error_and_the_stream_continues(
     gateway: ServedGateway, sent: str | bytes
 ) -> None:
     async with connect(gateway.stream_url) as socket:
@@ -153,7 +153,7 @@ async def test_a_message_that_is_no_request_is_told_and_the_stream_goes_on(
         await until_message(socket, lambda message: message["type"] == "snapshot")
 
 
-async def test_an_unknown_market_is_told_with_the_id_of_its_request(gateway: ServedGateway) -> None:
+async def test_an_unknown_market_is_reported_with_the_id_of_its_request(gateway: ServedGateway) -> None:
     async with connect(gateway.stream_url) as socket:
         await socket.send(json.dumps(BOOK | {"id": "mine", "symbols": ["SOL_USDC", "sol_usdc"]}))
         told = json.loads(await socket.recv())
@@ -161,19 +161,19 @@ async def test_an_unknown_market_is_told_with_the_id_of_its_request(gateway: Ser
         assert "did you mean 'SOL_USDC'" in told["message"]
 
 
-async def test_a_message_of_10_mb_ends_its_stream_and_no_other(gateway: ServedGateway) -> None:
+async def test_a_message_of_10_mb_ends_its_own_stream_only(gateway: ServedGateway) -> None:
     async with connect(gateway.stream_url) as good, connect(gateway.stream_url) as bad:
         await good.send(json.dumps(BOOK))
         await until_message(good, lambda message: message["type"] == "snapshot")
         with contextlib.suppress(ConnectionClosed):
             await bad.send("x" * 10_000_000)
         await last_message(bad)
-        assert bad.close_code in (1009, 1006)  # told, unless the connection broke while it was still sending
+        assert bad.close_code in (1009, 1006)  # an error, unless the connection broke during the send
         gateway.change_book("SOL_USDC", 42, 1)
         await until_message(good, lambda message: message["type"] == "update")
 
 
-async def test_ten_thousand_subscriptions_end_in_a_close_and_cost_little(gateway: ServedGateway) -> None:
+async def test_ten_thousand_subscriptions_end_in_a_close_without_an_effect_on_others(gateway: ServedGateway) -> None:
     async with connect(gateway.stream_url) as good, connect(gateway.stream_url, max_queue=None) as bad:
         await good.send(json.dumps(BOOK))
         await until_message(good, lambda message: message["type"] == "snapshot")
@@ -192,7 +192,7 @@ async def test_ten_thousand_subscriptions_end_in_a_close_and_cost_little(gateway
     assert allowance.BURST < 10_000
 
 
-async def test_a_gateway_that_cannot_say_ends_the_stream_so_that_the_client_comes_back(gateway: ServedGateway) -> None:
+async def test_a_gateway_that_is_not_ready_ends_the_stream_with_503(gateway: ServedGateway) -> None:
     gateway.data.set_unavailable("records", "the records are being read from Kafka")
     async with connect(gateway.stream_url) as socket:
         await socket.send(json.dumps(BOOK | {"resume": {"book.SOL_USDC": 1}}))
@@ -203,14 +203,14 @@ async def test_a_gateway_that_cannot_say_ends_the_stream_so_that_the_client_come
         await until_message(socket, lambda message: message["type"] == "snapshot")
 
 
-async def test_a_stream_without_a_request_is_ended(gateway: ServedGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_without_a_request_is_closed(gateway: ServedGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "FIRST_REQUEST_SECONDS", 0.3)
     async with connect(gateway.stream_url) as socket:
         last = await last_message(socket)
         assert (last["type"], last["status"], socket.close_code) == ("error", 408, 4408)
 
 
-async def test_a_stream_too_many_is_503() -> None:
+async def test_a_stream_over_the_limit_is_503() -> None:
     async with served_gateway(max_streams=1) as gateway, connect(gateway.stream_url) as first:
         await first.send(json.dumps(BOOK))
         await first.recv()

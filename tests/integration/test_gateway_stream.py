@@ -1,4 +1,4 @@
-"""`/v1/stream` over real sockets: books that equal the gateway's and the exchange's own, whatever a client or the gateway does."""
+"""`/v1/stream` over real sockets: books equal the gateway's and the exchange's own, whatever a client or the gateway does."""
 
 import asyncio
 import base64
@@ -64,7 +64,7 @@ def is_current(follower: Follower, gateway: ServedGateway, depth: int = 100) -> 
 # ---- many clients
 
 
-async def test_a_hundred_clients_of_each_depth_hold_the_same_book(gateway: ServedGateway) -> None:
+async def test_a_hundred_clients_of_each_depth_have_the_same_book(gateway: ServedGateway) -> None:
     depths = [1, 5, 100]
     async with contextlib.AsyncExitStack() as stack:
         clients = [
@@ -87,7 +87,7 @@ async def test_a_hundred_clients_of_each_depth_hold_the_same_book(gateway: Serve
         assert all(each.connections == 1 for _, each in clients)
 
 
-async def test_a_status_reaches_clients_without_an_update(gateway: ServedGateway) -> None:
+async def test_a_status_change_reaches_clients_without_an_update(gateway: ServedGateway) -> None:
     async with following(gateway.stream_url, channels=["book"], symbols=["SOL_USDC"]) as follower:
         await until("it has begun", lambda: "SOL_USDC" in follower.books)
         gateway.books["SOL_USDC"].status = Status.STALE
@@ -100,7 +100,7 @@ async def test_a_status_reaches_clients_without_an_update(gateway: ServedGateway
 
 
 class NeverReads:
-    """A WebSocket client that asks for everything and reads nothing, with small buffers in the kernel."""
+    """A WebSocket client that subscribes and never reads, with small kernel buffers."""
 
     def __init__(self, gateway: ServedGateway, request: dict[str, Any]) -> None:
         self.socket = socket.socket()
@@ -115,7 +115,7 @@ class NeverReads:
         self.request = json.dumps(request).encode()
 
     def begin(self) -> None:
-        """Ask, once the handshake is answered; nothing is read after that."""
+        """Complete the handshake and subscribe, then stop reading."""
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             answer += self.socket.recv(1)
@@ -137,11 +137,11 @@ def _masked(text: bytes) -> bytes:
     return bytes((0x81, 0x80 | 126)) + len(text).to_bytes(2, "big") + bytes(4) + text
 
 
-async def test_who_never_reads_is_told_and_dropped_and_costs_nobody(
+async def test_a_client_that_never_reads_is_warned_and_dropped_without_an_effect_on_others(
     gateway: ServedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_client_module, "SLOW_SECONDS", 1.0)
-    gateway.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # accepted sockets inherit it
+    gateway.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # inherited by accepted sockets
     request = {"op": "subscribe", "id": "x" * 60, "channels": ["book"], "symbols": list(SYMBOLS), "depth": 100}
     broadcast = gateway.read_api.broadcast
     async with following(gateway.stream_url, channels=["book"], symbols="all") as good:
@@ -238,7 +238,7 @@ async def test_server_sent_events_resume_by_their_id(gateway: ServedGateway) -> 
     assert books[1]["data"]["bids"] == [[50, 1]]
 
 
-async def test_streams_are_told_when_the_gateway_leaves() -> None:
+async def test_streams_get_a_message_when_the_gateway_stops() -> None:
     async with contextlib.AsyncExitStack() as stack:
         async with served_gateway() as gateway:
             client = await stack.enter_async_context(connect(gateway.stream_url))
@@ -254,7 +254,7 @@ async def test_streams_are_told_when_the_gateway_leaves() -> None:
         assert "the gateway restarts" in "".join([line async for line in events.aiter_lines()])
 
 
-# ---- beside the exchange and a real Kafka
+# ---- with the exchange and a real Kafka
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ def plant(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield plant
 
 
-async def test_books_and_trades_of_a_client_equal_the_exchanges_though_the_gateway_was_killed(plant: Plant) -> None:
+async def test_a_clients_books_and_trades_equal_the_exchanges_after_the_gateway_was_killed(plant: Plant) -> None:
     api = ReadApi(plant)
     await asyncio.to_thread(api.wait_ready)
     url = f"ws://127.0.0.1:{api.port}/v1/stream"
@@ -278,7 +278,7 @@ async def test_books_and_trades_of_a_client_equal_the_exchanges_though_the_gatew
         await until("it is connected again", lambda: follower.connections > 1)
         before = _least_updates(follower)
         await until("books move again", lambda: _least_updates(follower) > before + 20)
-        # A gateway that has just started may not have yet what its client saw last: it says so, and begins with a snapshot.
+        # A restarted gateway may lack the last records of its client: it says so, and starts with a snapshot.
         told_at_resume = set(follower.conflated)
         await asyncio.to_thread(plant.exchange.finish)
         await asyncio.to_thread(plant.exchange.wait_finished)
@@ -293,7 +293,7 @@ async def test_books_and_trades_of_a_client_equal_the_exchanges_though_the_gatew
         assert {channel for channel, _ in follower.rows} == set(CHANNELS) - {"book"}
         await until("it beats", lambda: len(follower.heartbeats) > 2)
         through = [each["complete_through"]["market.depth"] for each in follower.heartbeats]
-        known = [each for each in through if each is not None]  # a gateway that starts does not know yet
+        known = [each for each in through if each is not None]  # a starting gateway does not know yet
         assert known
         assert known == sorted(known)
         assert follower.conflated == told_at_resume, "a client that reads is not slow"
@@ -305,7 +305,7 @@ def _least_updates(follower: Follower) -> int:
 
 
 def _is_the_exchanges(plant: Plant, follower: Follower, symbol: str) -> bool:
-    """Whether the client's book is the exchange's own, to the last digit."""
+    """Whether the client's book equals the exchange's, to the last digit."""
     truth = json.loads(get(f"{plant.exchange.rest_url}/api/v1/depth?symbol={symbol}&limit=100"))
     book = follower.books[symbol]
     if str(book.sequence) != truth["lastUpdateId"]:

@@ -1,4 +1,4 @@
-"""Membership in a consumer group of a real Kafka: what was ours all along, and what somebody else may have had meanwhile."""
+"""Membership in a consumer group of a real Kafka: partitions that stayed ours, and partitions that another member may have had."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ from backpack_streams.bus.topics import Topic
 from embedded_kafka import BlockingKafka
 
 ALL = frozenset(range(4))
-SESSION_SECONDS = 6.0  # the shortest that Kafka allows
+SESSION_SECONDS = 6.0  # the minimum of Kafka
 DECIDED_SECONDS = 30.0
 
 
 class Builder:
-    """Somebody whose work is divided by the group; it asks again and again whether its partitions are still its own."""
+    """A member whose work is divided by the group; it keeps checking whether its partitions are still its own."""
 
     def __init__(self, connection: KafkaConnection, topic: str) -> None:
         self.kept: list[frozenset[int]] = []
@@ -49,7 +49,7 @@ class Builder:
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(DECIDED_SECONDS):
-        while not holds():  # noqa: ASYNC110  # what is waited for is told to nobody
+        while not holds():  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0.05)
 
 
@@ -61,7 +61,9 @@ async def topic(kafka: BlockingKafka, request: pytest.FixtureRequest) -> tuple[K
     return connection, name
 
 
-async def test_what_is_given_away_and_comes_back_was_not_ours_all_along(topic: tuple[KafkaConnection, str]) -> None:
+async def test_partitions_that_were_given_away_and_came_back_do_not_count_as_kept(
+    topic: tuple[KafkaConnection, str],
+) -> None:
     async with Builder(*topic).working() as first:
         await until(first.owns)
         assert (first.member.assigned, first.kept) == (ALL, [frozenset()])
@@ -78,7 +80,7 @@ async def test_what_is_given_away_and_comes_back_was_not_ours_all_along(topic: t
         assert first.kept[-1] == ours
 
 
-async def test_what_was_not_confirmed_for_a_while_may_have_been_somebody_elses(
+async def test_partitions_that_were_not_confirmed_for_a_while_do_not_count_as_kept(
     topic: tuple[KafkaConnection, str],
 ) -> None:
     async with Builder(*topic).working() as first:

@@ -1,4 +1,4 @@
-"""A name of Kafka leads to several addresses, some of which drop what comes: no client waits for those."""
+"""A host name of Kafka has several addresses, some of them dead: clients do not wait for those."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from embedded_kafka import BlockingKafka
 
 NAME = "kafka.test"
 AT_ONCE_SECONDS = 8.0
-"""One address after the other would take 40 s each."""
+"""One address after another would take 40 s each."""
 
 
 async def test_silent_addresses_of_a_bootstrap_name_cost_no_time(
@@ -37,6 +37,6 @@ async def test_silent_addresses_of_a_bootstrap_name_cost_no_time(
     async with asyncio.timeout(AT_ONCE_SECONDS), Reader(connection) as reader:
         assert await reader.topic_partitions(topic.name) == [(topic.name, 0), (topic.name, 1)]
         client = reader._open._client
-        answered = await client._ask_bootstrap(MetadataRequest([topic.name]))  # as when all known brokers are gone
+        answered = await client._ask_bootstrap(MetadataRequest([topic.name]))  # as if all known brokers were gone
         assert answered is not None
     assert [task for task in asyncio.all_tasks() if task.get_name() == "dial"] == []

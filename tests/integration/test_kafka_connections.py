@@ -1,4 +1,4 @@
-"""What goes wrong while a connection to Kafka opens ends that connection and nothing else, and a reader never stops without a word."""
+"""An error while a connection to Kafka opens ends only that connection, and a reader never stops silently."""
 
 import asyncio
 import ssl
@@ -25,7 +25,7 @@ TOPIC = Topic("connections", "Gap", 1)
 
 
 class CancelledOnceOpen(asyncio.Protocol):
-    """Cancels the task that connects when TLS stands, as a time limit does that ends in this very moment."""
+    """Cancels the connecting task when TLS is established, like a timeout at this moment."""
 
     def __init__(self, connecting: "asyncio.Task[Any]") -> None:
         self._connecting = connecting
@@ -35,7 +35,7 @@ class CancelledOnceOpen(asyncio.Protocol):
 
 
 async def test_a_cancelled_tls_connection_leaves_its_descriptor_to_the_loop(tmp_path: Path) -> None:
-    """Were the socket closed under a transport that still shuts TLS down, no socket with the same number could be opened."""
+    """If the socket were closed under a transport that still shuts TLS down, no socket with the same number could be opened."""
     certificates = Certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.broker)
@@ -68,7 +68,7 @@ async def test_a_cancelled_tls_connection_leaves_its_descriptor_to_the_loop(tmp_
         server.close()
 
 
-async def test_an_unforeseen_error_of_a_connection_ends_no_reader(
+async def test_an_unexpected_error_of_a_connection_does_not_stop_a_reader(
     kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = KafkaConnection(kafka.bootstrap_servers)
@@ -97,7 +97,7 @@ async def test_an_unforeseen_error_of_a_connection_ends_no_reader(
         assert [record.value for batch in found.values() for record in batch] == [b"after"]
 
 
-async def test_a_fetching_task_that_has_ended_is_told(kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fetch_task_that_has_ended_is_reported(kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = KafkaConnection(kafka.bootstrap_servers)
     await TopicAdmin(connection, "").apply([TOPIC])
     async with Reader(connection) as reader:

@@ -1,4 +1,4 @@
-"""The lists of markets and securities, asked of a real server: what the exchange refuses costs nothing else."""
+"""The lists of markets and securities from a real server: a refused part does not affect the rest."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ async def kinds(markets: MarketList) -> set[str]:
     return {market.market_type for market in await markets.markets()}
 
 
-async def test_markets_come_with_what_streams_depend_on() -> None:
+async def test_markets_have_the_fields_that_streams_depend_on() -> None:
     async with asked_for("SPOT", "PERP", "RFQ", "EXOTIC") as markets:
         listed = {market.symbol: market for market in await markets.markets()}
         assert {market.market_type for market in listed.values()} == {"SPOT", "PERP", "RFQ", "EXOTIC"}
@@ -43,7 +43,7 @@ async def test_markets_come_with_what_streams_depend_on() -> None:
         assert listed["WIF_USDC"].state == "Closed"
 
 
-async def test_a_kind_that_the_exchange_does_not_know_costs_the_others_nothing(
+async def test_an_unknown_kind_of_market_does_not_affect_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with asked_for("SPOT", "NOT_A_KIND", "DATED", "NOR_THIS") as markets:
@@ -53,20 +53,20 @@ async def test_a_kind_that_the_exchange_does_not_know_costs_the_others_nothing(
     assert sorted(vars(record)["market_type"] for record in told) == ["NOR_THIS", "NOT_A_KIND"]
 
 
-async def test_when_every_kind_is_refused_the_user_is_told() -> None:
+async def test_refusal_of_every_kind_is_an_error() -> None:
     async with asked_for("spot", "perp") as markets:
         with pytest.raises(UsageError, match=r"--market-types spot, perp"):
             await markets.markets()
 
 
-async def test_securities_are_listed_and_an_exchange_without_them_has_none() -> None:
+async def test_securities_are_listed_and_may_be_missing() -> None:
     async with asked_for("SPOT") as markets:
         assert {"AAPL.US", "BRK.B.US"} <= set(await markets.securities())
     async with asked_for("SPOT", faults=["rest-5xx:path=/api/v1/securities,status=404"]) as markets:
         assert await markets.securities() == ()
 
 
-async def test_securities_stay_as_known_last_while_they_cannot_be_asked() -> None:
+async def test_securities_stay_as_last_known_while_requests_fail() -> None:
     ports = {"ws_port": 0, "rest_port": 0, "control_port": 0}
     async with (
         Sandbox(SandboxSettings(**ports)) as sandbox,
@@ -79,7 +79,7 @@ async def test_securities_stay_as_known_last_while_they_cannot_be_asked() -> Non
 
 
 class Exchange:
-    """Answers `/markets` as told, a list for each request in turn; the last one from then on. A number is a status without a list."""
+    """Answers `/markets` with one list after another, then with the last one forever. A number is a status without a list."""
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self._answers = list(answers)
@@ -122,7 +122,7 @@ async def symbols(markets: MarketList) -> set[str]:
     return {market.symbol for market in await markets.markets() if market.state != "Closed"}
 
 
-async def test_of_the_first_list_nothing_is_news(caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_in_the_first_list_is_logged_as_new(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     exchange = Exchange((0, EVERYTHING), (0, [*EVERYTHING, row("D")]))
     async with exchange.list("SPOT", "PERP") as markets:
@@ -131,7 +131,7 @@ async def test_of_the_first_list_nothing_is_news(caplog: pytest.LogCaptureFixtur
     assert [vars(each)["symbols"] for each in caplog.records if each.message == "new in the list"] == ["D"]
 
 
-async def test_odd_answers_drop_nothing() -> None:
+async def test_invalid_answers_remove_no_market() -> None:
     odd = [
         (0, []),
         (0, [row("A"), row("B", None), row("C", kind="PERP")]),
@@ -147,7 +147,7 @@ async def test_odd_answers_drop_nothing() -> None:
         assert markets.missing_markets == 0
 
 
-async def test_an_empty_list_at_the_start_is_none() -> None:
+async def test_an_empty_first_list_is_an_error() -> None:
     exchange = Exchange((0, []), (0, [row("A", None)]), (0, EVERYTHING))
     async with exchange.list("SPOT") as markets:
         for _ in range(2):
@@ -158,12 +158,12 @@ async def test_an_empty_list_at_the_start_is_none() -> None:
         assert markets.read_at is not None
 
 
-async def test_a_kind_that_is_refused_or_fails_for_once_keeps_its_markets() -> None:
+async def test_a_kind_that_is_refused_or_fails_once_keeps_its_markets() -> None:
     refusal = (0, 400)
     exchange = Exchange(
         (0, EVERYTHING),
         *(refusal, (0, [row("A"), row("B")]), refusal),  # PERP is refused
-        *(refusal, (0, [row("A"), row("B")]), (0, 404)),  # and fails
+        *(refusal, (0, [row("A"), row("B")]), (0, 404)),  # PERP fails
         *(refusal, refusal, refusal),
         (0, EVERYTHING),
     )
@@ -175,7 +175,7 @@ async def test_a_kind_that_is_refused_or_fails_for_once_keeps_its_markets() -> N
         assert await symbols(markets) == {"A", "B", "C"}
 
 
-async def test_what_an_old_copy_cannot_say_is_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_cached_list_is_requested_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backpack_streams.markets.market_list.REVALIDATION_SECONDS", 0.0)
     monkeypatch.setattr("backpack_streams.markets.known_markets._PRECISION_SECONDS", 0.0)
     now = [10_000.0]
@@ -189,7 +189,7 @@ async def test_what_an_old_copy_cannot_say_is_asked_again_at_once(monkeypatch: p
     assert len(exchange.asked) == 3
 
 
-async def test_securities_outlive_odd_answers() -> None:
+async def test_securities_survive_invalid_answers() -> None:
     exchange = Exchange((0, [{"asset": "AAPL.US"}, {"asset": "A B"}]), (0, []), (0, [{"asset": None}]), (0, 404))
     async with exchange.list("SPOT") as markets:
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""Topics are given more partitions, or made anew, while they are read: nothing of them is left out."""
+"""Topics get more partitions, or are recreated, while they are read: no record is missed."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ NOTICED_SECONDS = 40.0
 
 
 async def write(connection: KafkaConnection, topic: str, *records: tuple[int, bytes, bytes]) -> None:
-    """Partition, key and value of each."""
+    """Write records, given as partition, key and value."""
     async with Producer(connection, acks="all", enable_idempotence=True) as producer:
         for partition, key, value in records:
             await producer.send_and_wait(topic, value, key, partition, timestamp_ms=int(time.time() * 1000))
@@ -57,7 +57,7 @@ async def next_values(reader: Reader, count: int) -> list[bytes | None]:
     return values
 
 
-async def test_a_reader_follows_added_partitions_and_a_topic_made_anew(kafka: BlockingKafka) -> None:
+async def test_a_reader_follows_added_partitions_and_a_recreated_topic(kafka: BlockingKafka) -> None:
     connection, topic = KafkaConnection(kafka.bootstrap_servers), Topic("followed", "Gap", BEFORE)
     await TopicAdmin(connection, "").apply([topic])
     await write(connection, topic.name, (0, b"k", b"a"), (1, b"k", b"b"))
@@ -73,7 +73,7 @@ async def test_a_reader_follows_added_partitions_and_a_topic_made_anew(kafka: Bl
         assert await next_values(reader, 1) == [b"e"]
 
 
-async def test_a_topic_made_anew_is_read_from_its_beginning_however_long_it_is(kafka: BlockingKafka) -> None:
+async def test_a_recreated_topic_is_read_from_its_beginning_even_if_it_is_longer(kafka: BlockingKafka) -> None:
     connection, topic = KafkaConnection(kafka.bootstrap_servers), Topic("made-anew", "Gap", BEFORE)
     await TopicAdmin(connection, "").apply([topic])
     await write(connection, topic.name, (0, b"k", b"a"), (0, b"k", b"b"), (1, b"k", b"c"))
@@ -113,7 +113,9 @@ def update(symbol: str, update_id: int) -> bytes:
 
 @pytest.mark.parametrize("moves_to", [1, 2], ids=["to a partition that was there", "to a new partition"])
 @pytest.mark.parametrize("merged", [False, True], ids=["as it comes", "merged"])
-async def test_a_record_stream_follows_its_symbol(kafka: BlockingKafka, moves_to: int, merged: bool) -> None:
+async def test_a_record_stream_follows_its_symbol_to_another_partition(
+    kafka: BlockingKafka, moves_to: int, merged: bool
+) -> None:
     prefix = f"moves-to-{moves_to}-{merged}."
     connection, name = KafkaConnection(kafka.bootstrap_servers), prefix + "market.depth"
     await TopicAdmin(connection, prefix).apply([Topic("market.depth", "DepthUpdate", BEFORE)])

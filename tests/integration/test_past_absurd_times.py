@@ -1,4 +1,4 @@
-"""A record with an absurd time misleads Kafka's own index, and no reader of the past: against a real broker."""
+"""A record with an absurd time misleads Kafka's own index, but not a reader as of a moment: with a real broker."""
 
 import asyncio
 from pathlib import Path
@@ -35,13 +35,13 @@ async def send(
         await producer.stop()
 
 
-def test_a_moment_is_found_behind_a_record_of_another_century(kafka: BlockingKafka) -> None:
+def test_a_moment_is_found_despite_a_record_of_another_century(kafka: BlockingKafka) -> None:
     asyncio.run(asyncio.wait_for(_behind_a_record_of_another_century(kafka.bootstrap_servers), 90))
 
 
 async def _behind_a_record_of_another_century(servers: str) -> None:
     async with StubProducer(servers, "absurd-index.", StubExchange((SYMBOL,))):
-        pass  # makes the topics
+        pass  # creates the topics
     topic_partition, began_ms = ("absurd-index.market.depth", 3), 1_700_000_000_000
     stamps = [began_ms + number * 10 for number in range(20_000)]
     stamps[100] += CENTURY_MILLIS
@@ -56,12 +56,12 @@ async def _behind_a_record_of_another_century(servers: str) -> None:
         assert await offsets_at(reader, {topic_partition: stamps[-1] + 1}, ends) == {topic_partition: 20_000}
 
 
-def test_books_as_of_a_moment_after_an_update_of_another_century(kafka: BlockingKafka) -> None:
+def test_books_as_of_a_moment_despite_an_update_of_another_century(kafka: BlockingKafka) -> None:
     asyncio.run(asyncio.wait_for(_after_an_update_of_another_century(kafka.bootstrap_servers), 90))
 
 
 async def _after_an_update_of_another_century(servers: str) -> None:
-    """A foreign update of a market that nobody wants, in the partition of one that somebody does."""
+    """A foreign update of an unused market, in the partition of a used one."""
     prefix, partition = "absurd-at.", partition_of(SYMBOL.encode(), topic(DEPTH).partitions)
     async with StubProducer(servers, prefix, StubExchange((SYMBOL,))) as producer:
         await producer.watermark()
@@ -88,7 +88,9 @@ async def _after_an_update_of_another_century(servers: str) -> None:
             assert book.last_update_id == last_id
 
 
-def test_a_snapshot_names_a_place_behind_an_update_of_another_century(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_snapshot_names_the_right_offset_despite_an_update_of_another_century(
+    kafka: BlockingKafka, tmp_path: Path
+) -> None:
     partition = partition_of(SYMBOL.encode(), topic(DEPTH).partitions)
     with running_plant(kafka.bootstrap_servers, tmp_path, "absurd-seed.") as plant:
         plant.start_exchange("--symbols", "1", "--rate", "5")

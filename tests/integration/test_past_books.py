@@ -1,4 +1,4 @@
-"""Books as of past moments are the ones that the exchange had then: its own updates, replayed with nothing but dicts and decimals."""
+"""Books as of past moments equal the exchange's of that time: its own updates, replayed with dicts and decimals."""
 
 import asyncio
 import json
@@ -94,7 +94,7 @@ async def as_of(plant: Plant, truth: Truth, moment_us: int) -> None:
 
 
 async def forward(plant: Plant, truth: Truth, from_us: int, until_us: int) -> None:
-    """Every update after the moment, each once and in order of its market, and none past the end."""
+    """Read every update after the moment, each once and in order of its market, and none past the end."""
     expected, symbols = truth.at(until_us), list(truth.at(until_us))[:2]
     ids: dict[str, list[int]] = {symbol: [] for symbol in symbols}
     stream = BookStream(plant.bootstrap_servers, symbols, from_time=from_us, until=until_us, topic_prefix=plant.prefix)
@@ -108,7 +108,7 @@ async def forward(plant: Plant, truth: Truth, from_us: int, until_us: int) -> No
             assert len(set(ids[symbol])) > 10
 
 
-def test_books_as_of_past_moments_are_the_exchanges_own(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_books_as_of_past_moments_equal_the_exchanges(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "past.") as plant:
         truth = play(plant)
         chosen = random.Random(5)
@@ -126,7 +126,7 @@ def test_books_as_of_past_moments_are_the_exchanges_own(kafka: BlockingKafka, tm
 
 
 async def in_real_time(plant: Plant, truth: Truth, from_us: int, until_us: int) -> None:
-    """The past passes as fast as it did: no update is given before its time."""
+    """Read at the original pace: no update is given before its time."""
     symbol = "BTC_USDC_PERP"
     stream = BookStream(
         *(plant.bootstrap_servers, symbol), from_time=from_us, until=until_us, pace="real", topic_prefix=plant.prefix
@@ -144,7 +144,7 @@ async def in_real_time(plant: Plant, truth: Truth, from_us: int, until_us: int) 
 
 
 async def callbacks_of_a_slow_reader(plant: Plant, truth: Truth, from_us: int, until_us: int) -> None:
-    """One slower than the market is given the latest, in order, down to the last; what was passed over is counted."""
+    """A slow reader is given the latest updates, in order, including the last one; the skipped ones are counted."""
     symbol = "BTC_USDC_PERP"
     ids: list[int] = []
     statuses: list[Status] = []

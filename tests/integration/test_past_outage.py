@@ -1,4 +1,4 @@
-"""As of a moment at which nobody covered the exchange no book is LIVE, and before and after it every one is the exchange's own."""
+"""As of a moment without coverage no book is LIVE; before and after it every book equals the exchange's."""
 
 import json
 import random
@@ -27,7 +27,7 @@ def now_us() -> int:
 
 
 def an_outage(plant: Plant) -> list[tuple[int, int]]:
-    """Before, during and after it: from when to when each was."""
+    """The start and end of the times before, during and after the outage."""
     exchange = plant.start_exchange("--symbols", str(SYMBOLS), "--rate", "150", "--ledger-messages", "50000")
     plant.start_ready("rest-poller")
     producer = plant.start_ready("market-producer", "--streams", "depth")
@@ -66,7 +66,7 @@ class Ledger:
         }
 
     def calm_moments(self, chosen: random.Random, span: tuple[int, int]) -> Iterator[int]:
-        """Moments around which no book changes, so that only one is right."""
+        """Moments around which no book changes, so that only one state is right."""
         while True:
             moment = chosen.randrange(*span)
             if all(

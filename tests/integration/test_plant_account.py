@@ -1,4 +1,4 @@
-"""An account's streams through a sandbox, account-producer and a real Kafka: every value, every outage, and the key nowhere."""
+"""An account's streams through a sandbox, account-producer and a real Kafka: every value, every outage, and no trace of the key."""
 
 import base64
 import json
@@ -50,7 +50,7 @@ def micros(moment: datetime) -> int:
 
 
 def equals(row: dict[str, Any], record: str, data: dict[str, Any]) -> bool:
-    """Every field that was sent is in the record with its value, and every other field of the record is empty."""
+    """Every sent field is in the record with its value, and every other field of the record is empty."""
     names = NAMES[record]
     for letter, wire in data.items():
         ours = row[names[letter]]
@@ -72,7 +72,7 @@ def values(plant: Plant, topic: str, record: str) -> list[Read]:
 
 
 def nowhere(plant: Plant, folder: Path, key: Key, *topics: str) -> None:
-    """The private key, in no form it might take, is in no log and no topic."""
+    """The private key is in no log and no topic, in any form."""
     seed = base64.b64decode(key.private)
     forms = [key.private.encode(), key.private.rstrip("=").encode(), seed, seed.hex().encode(), repr(seed).encode()]
     for log in folder.glob("*.log"):
@@ -94,12 +94,12 @@ TOPIC_RECORDS = {
 
 
 def log_says(process: Service, *patterns: str) -> bool:
-    """Whether one line of the log holds all of these."""
+    """Whether one line of the log matches all of these."""
     return any(all(re.search(each, line) for each in patterns) for line in process.log.read_text().splitlines())
 
 
 def sent(plant: Plant) -> dict[str, list[dict[str, Any]]]:
-    """What the exchange sent on each stream, in its order."""
+    """The messages of the exchange on each stream, in order."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for each in plant.exchange.ask("/account")["sent"]:
         found[each["stream"]].append(each["data"])
@@ -111,7 +111,7 @@ def event_types(plant: Plant) -> set[str]:
 
 
 def gaps_of(plant: Plant, reason: str) -> dict[str, Any]:
-    """The gaps on record for this reason by stream, of which each has one."""
+    """The gaps on record for this reason by stream, one for each."""
     found = [each.value for each in values(plant, "ops.gap", "Gap") if each.value["reason"] == reason]
     by_stream = {gap["stream"]: gap for gap in found}
     assert len(by_stream) == len(found)
@@ -158,7 +158,7 @@ def test_every_value_arrives_and_an_outage_is_on_record_with_its_bounds(kafka: B
                 assert each.value
                 assert each.key == each.value["asset" if record == "BalanceUpdate" else "symbol"]
                 data = next(datas)
-                while data["E"] != micros(each.value["event_time"]):  # was on its way when the socket was cut
+                while data["E"] != micros(each.value["event_time"]):  # in transit when the socket was cut
                     assert since <= data["E"] <= until, (data, gap)
                     data = next(datas)
                 assert equals(each.value, record, data), (each.value, data)
@@ -169,8 +169,8 @@ def test_every_value_arrives_and_an_outage_is_on_record_with_its_bounds(kafka: B
         nowhere(plant, tmp_path, key, *TOPIC_RECORDS)
 
 
-def test_an_outage_of_a_moment_is_on_record_as_well(kafka: BlockingKafka, tmp_path: Path) -> None:
-    """A socket is lost and the next one subscribed within a tenth of a second: what came between is lost all the same."""
+def test_a_very_short_outage_is_on_record_too(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """A socket is lost and the next one subscribed within a tenth of a second: the messages in between are lost."""
     key = Key(tmp_path)
     with running_plant(kafka.bootstrap_servers, tmp_path, "moment.") as plant:
         plant.start_exchange("--account-key", key.public)
@@ -184,9 +184,7 @@ def test_an_outage_of_a_moment_is_on_record_as_well(kafka: BlockingKafka, tmp_pa
         assert found == ["STREAM_START"] * len(RECORDS) + ["DISCONNECTED"] * 10 * len(RECORDS)
 
 
-def test_a_clock_that_is_off_is_corrected_or_named_and_the_stream_comes_back(
-    kafka: BlockingKafka, tmp_path: Path
-) -> None:
+def test_a_wrong_clock_is_corrected_or_reported_and_the_stream_recovers(kafka: BlockingKafka, tmp_path: Path) -> None:
     key = Key(tmp_path)
     with running_plant(kafka.bootstrap_servers, tmp_path, "skew.") as plant:
         plant.start_exchange("--account-key", key.public, "--fault", "clock-offset:offset=20")
@@ -214,8 +212,8 @@ def refused_twice(service: Service) -> bool:
     return service.metric("signatures_refused_total") >= 2
 
 
-def test_keys_that_may_not_are_named_and_tried_again(kafka: BlockingKafka, tmp_path: Path) -> None:
-    """One that has no permission, and one that the exchange does not know."""
+def test_refused_keys_are_reported_and_tried_again(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """One without permission, and one that the exchange does not know."""
     answers = {Key(tmp_path, "a"): "4003 Unauthorized", Key(tmp_path, "b"): "4005 Invalid signature"}
     with running_plant(kafka.bootstrap_servers, tmp_path, "refused.") as plant:
         plant.start_exchange("--account-key", f"{next(iter(answers)).public}:no-permission")
@@ -232,7 +230,7 @@ def test_keys_that_may_not_are_named_and_tried_again(kafka: BlockingKafka, tmp_p
         assert states == dict.fromkeys(RECORDS, "REJECTED")
 
 
-def test_streams_of_one_market_bring_that_market_alone(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_streams_of_one_market_deliver_only_that_market(kafka: BlockingKafka, tmp_path: Path) -> None:
     key = Key(tmp_path)
     with running_plant(kafka.bootstrap_servers, tmp_path, "one.") as plant:
         plant.start_exchange("--account-key", key.public, "--account-act-seconds", "0.02", "--rate", "2000")

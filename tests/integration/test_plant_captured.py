@@ -62,7 +62,7 @@ NAMES = {
 
 
 def as_wire(value: Any, letter: str, wire: Any) -> Any:
-    """A record's value in the form in which the wire gave it, so that the two can be compared."""
+    """A record's value in the form of the wire, for the comparison."""
     if isinstance(value, datetime):
         if isinstance(wire, str):
             return value.strftime("%Y-%m-%dT%H:%M:%S")
@@ -75,7 +75,7 @@ def equals(row: dict[str, Any], record: str, data: dict[str, Any]) -> bool:
     for letter, wire in data.items():
         if letter == "e" and "event_type" not in row:
             continue
-        if letter == "i" and "position_id" in row:  # a number on the wire, against its documentation
+        if letter == "i" and "position_id" in row:  # a number on the wire, contrary to its documentation
             wire = str(wire)
         if record == "DepthUpdate" and letter in ("a", "b"):
             levels = row["asks" if letter == "a" else "bids"]
@@ -118,7 +118,7 @@ def test_every_captured_frame_arrives_or_is_reported(kafka: BlockingKafka, tmp_p
         wait_until("all is subscribed", lambda: plant.has_all_subscriptions_of(market, perp, account))
         exchange.play()
         exchange.wait_finished()
-        for service in (market, perp, account):  # what the exchange sends by the clock is in the recording
+        for service in (market, perp, account):  # frames that the exchange sends by the clock are in the recording
             wait_until("the producers are ready", service.is_ready)
         for service in (market, account):
             wait_until("all were taken", partial(has_errors, service, len(errors)))

@@ -1,4 +1,4 @@
-"""Every catalogue of the exchange in Kafka: equal to what it answers, each change once, and nothing twice after a restart."""
+"""Every catalogue of the exchange in Kafka: equal to its answers, each change once, and nothing twice after a restart."""
 
 import json
 import urllib.request
@@ -20,12 +20,12 @@ QUICKLY = (
     *("--catalogue-refresh", "1", "--lending-refresh", "1", "--status-refresh", "1", "--asset-refresh", "1"),
     *("--market-refresh", "1", "--rate-limit-share", "1", "--funding-rate-page", "250", "--history-refresh", "30"),
 )
-# The sandbox takes what one test asks in a minute; how requests are held back is tested elsewhere.
+# The sandbox accepts all requests of a test within a minute; rate limiting is tested elsewhere.
 PATIENT = ("--requests-per-minute", "100000", "--historical-requests-per-minute", "100000")
 
 
 def answered(plant: Plant, each: Endpoint) -> dict[str, str]:
-    """What the exchange says now: rows told apart, by key."""
+    """The exchange's current answer: comparable rows, by key."""
     query = "&".join(f"{name}={value}" for name, value in each.parameters)
     with urllib.request.urlopen(f"{plant.exchange.rest_url}{each.path}?{query}", timeout=10) as answer:
         body = json.loads(answer.read())
@@ -52,7 +52,7 @@ def records(plant: Plant, topic: str, record: str) -> list[Read]:
 
 
 def held(found: list[Read], each: Endpoint) -> dict[str, str]:
-    """What a compacted topic holds; on the way: the same is never said twice in a row."""
+    """The contents of a compacted topic; asserts that no row is repeated."""
     state: dict[str, str] = {}
     for read in found:
         assert read.key is not None
@@ -71,7 +71,7 @@ def moments(found: list[Read], each: Endpoint) -> Counter[tuple[Any, ...]]:
     return Counter((each.key(row), row.get("interval"), row[each.time_field]) for row in rows)
 
 
-def test_every_catalogue_is_in_kafka_as_the_exchange_answers_it(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_every_catalogue_in_kafka_equals_the_exchanges_answer(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "catalogues.") as plant:
         plant.start_exchange("--symbols", "4", "--rate", "1", "--catalogue-round-seconds", "5", *PATIENT)
         poller = plant.start_ready("rest-poller", *QUICKLY)

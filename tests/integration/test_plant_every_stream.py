@@ -1,4 +1,4 @@
-"""Every public stream of every kind of market, as another client of the same exchange saw it: all in Kafka, equal in every value."""
+"""Every public stream of every kind of market, compared with another client of the same exchange: all in Kafka, every value equal."""
 
 import json
 import threading
@@ -51,7 +51,7 @@ FRAMES = 10_000
 
 @contextmanager
 def witness(exchange: Exchange, streams: list[str]) -> Iterator[list[dict[str, Any]]]:
-    """Another client of the exchange, subscribed to the same streams: every frame that it got so far; it leaves at the end."""
+    """Another client of the exchange, subscribed to the same streams: all its frames so far; it disconnects at the end."""
     frames: list[dict[str, Any]] = []
     with connect(exchange.ws_url, compression=None, max_size=None) as socket:
         socket.send(json.dumps({"method": "SUBSCRIBE", "params": streams}))
@@ -75,7 +75,7 @@ def place_of(stream: str) -> tuple[str, str]:
 
 
 def said(value: dict[str, Any]) -> Any:
-    """All that a record says, but for when it was received."""
+    """All fields of a record except the received time."""
     return canonical({name: item for name, item in value.items() if name != "received_time"})
 
 
@@ -97,7 +97,7 @@ ODD_FORMS: tuple[Callable[[str, dict[str, Any]], bool], ...] = (
 
 
 def is_complete(sent: dict[str, int], frames: list[dict[str, Any]]) -> bool:
-    """Whether every spec of streams was sent, and the wire's odd forms were among it."""
+    """Whether every stream spec was sent, including the wire's special forms."""
     wanted = {*TOPICS, *(f"kline.{each}" for each in INTERVALS)} - {"kline"}
     data = [(frame["stream"].partition(".")[0], frame["data"]) for frame in list(frames)]
     return all(sent.get(each) for each in wanted) and all(any(is_it(*each) for each in data) for is_it in ODD_FORMS)
@@ -108,7 +108,7 @@ def subscribed(plant: Plant) -> dict[str, int]:
     return streams
 
 
-def test_every_stream_of_every_kind_of_market_is_in_kafka_as_it_was_sent(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_every_stream_of_every_kind_of_market_is_in_kafka_as_sent(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "every.") as plant:
         exchange = plant.start_exchange(
             *("--symbols", "5", "--every-kind", "--rate", "2000", "--frames", str(FRAMES), "--start", "control"),
@@ -123,7 +123,7 @@ def test_every_stream_of_every_kind_of_market_is_in_kafka_as_it_was_sent(kafka: 
         with witness(exchange, streams) as frames:
             wait_until("the witness listens too", lambda: set(subscribed(plant).values()) == {2})
             exchange.play()
-            for service in services:  # they believe their subscriptions once something comes
+            for service in services:  # subscriptions are confirmed by the first frame
                 wait_until("the producer is ready", service.is_ready)
             exchange.wait_finished()
             wait_until("candles close, and what comes by the clock comes", lambda: is_complete(specs(plant), frames))

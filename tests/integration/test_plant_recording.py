@@ -1,4 +1,4 @@
-"""The recorded order flow through sandbox, producer, Kafka and `book`, against a replay of the file with dict and Decimal."""
+"""The recorded order flow through sandbox, producer, Kafka and `book`, compared with a replay of the file with dict and Decimal."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ Book = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
 
 def replay() -> dict[str, tuple[int, Book]]:
-    """Snapshot, then every later update: a dozen lines that know nothing of the project."""
+    """Snapshot, then every later update: a dozen independent lines."""
     books: dict[str, Book] = {}
     last: dict[str, int] = {}
     for line in gzip.decompress(ORDER_FLOW.read_bytes()).splitlines():

@@ -1,4 +1,4 @@
-"""`top` reads a real plant from Kafka alone: figures as the exchange has them, books and health as they are."""
+"""`top` reads a real plant from Kafka alone: figures equal the exchange's, books and health are correct."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def look(plant: Plant, *flags: str) -> dict[str, Any]:
     return told
 
 
-def test_it_shows_what_the_exchange_has(plant: Plant) -> None:
+def test_it_shows_the_exchanges_figures(plant: Plant) -> None:
     wait_until("all books are LIVE", lambda: look(plant)["plant"]["books"]["LIVE"] == SYMBOLS, 90)
     told = look(plant)
     listed = {row["symbol"]: row for row in json.loads(get(plant.exchange.rest_url + "/api/v1/markets"))}
@@ -61,7 +61,7 @@ def test_it_shows_what_the_exchange_has(plant: Plant) -> None:
     assert told["books_age_ms"] < 60_000
 
 
-def test_the_table_has_a_line_for_each_market_and_search_picks_some(plant: Plant) -> None:
+def test_the_table_has_a_line_for_each_market_and_search_filters_them(plant: Plant) -> None:
     done = plant.run("top", "--once", "--sort", "symbol")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"backpack-streams top   {SYMBOLS} of {SYMBOLS} books LIVE   ")

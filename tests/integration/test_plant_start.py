@@ -1,4 +1,4 @@
-"""What a producer does until it knows what Kafka has: it waits, says why, and ends at once when it is stopped."""
+"""A producer that does not know yet what Kafka has: it waits, says why, and stops at once when asked."""
 
 import urllib.error
 import urllib.request
@@ -24,7 +24,7 @@ def why_not_ready(service: Service) -> str:
         return ""
 
 
-def test_a_start_without_an_exchange_waits_says_so_and_ends_when_told_to(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_start_without_an_exchange_waits_says_so_and_stops_on_sigterm(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, PREFIX) as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "200")
         exchange.order("refuse", seconds=600, on="ws")
@@ -35,7 +35,7 @@ def test_a_start_without_an_exchange_waits_says_so_and_ends_when_told_to(kafka: 
         assert read_topic(kafka.bootstrap_servers, PREFIX + "ops.watermark", None) == [], "it has vouched for nothing"
 
 
-def test_a_start_goes_on_once_the_exchange_is_back(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_start_continues_when_the_exchange_is_back(kafka: BlockingKafka, tmp_path: Path) -> None:
     prefix = "startback."
     with running_plant(kafka.bootstrap_servers, tmp_path, prefix) as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "200")
@@ -52,10 +52,10 @@ def test_a_start_goes_on_once_the_exchange_is_back(kafka: BlockingKafka, tmp_pat
         assert reasons == {"STREAM_START"}, "what was before is not known, and that is on record"
 
 
-def test_what_was_missed_of_a_market_that_closed_meanwhile_is_on_record_once(
+def test_the_losses_in_a_market_that_closed_in_the_meantime_are_on_record_once(
     kafka: BlockingKafka, tmp_path: Path
 ) -> None:
-    """The producer is killed, the market moves on and is closed for good: no message will ever show what was missed."""
+    """The producer is killed, the market moves on and is closed for good: no message will ever reveal what was missed."""
     prefix, symbol = "startclosed.", "BTC_USDC_PERP"
     with running_plant(kafka.bootstrap_servers, tmp_path, prefix) as plant:
         exchange = plant.start_exchange("--symbols", "2", "--rate", "200")
@@ -91,10 +91,10 @@ def test_what_was_missed_of_a_market_that_closed_meanwhile_is_on_record_once(
             assert by_stream[stream]["last_time"] < by_stream[stream]["next_time"]
 
 
-def test_what_was_missed_of_a_market_that_the_first_list_left_out_is_on_record_to_its_end(
+def test_the_losses_in_a_market_missing_from_the_first_list_are_on_record_up_to_its_return(
     kafka: BlockingKafka, tmp_path: Path
 ) -> None:
-    """Of such a market nothing is published until a later list brings it; the gap ends only there, not when the start did."""
+    """Nothing of such a market is published until a later list includes it; the gap ends only then, not at the end of the start."""
     prefix, symbol = "startpartial.", "BTC_USDC_PERP"
     options = ("--streams", "bookTicker,depth,trade", "--market-refresh", "5")
     with running_plant(kafka.bootstrap_servers, tmp_path, prefix) as plant:

@@ -1,4 +1,4 @@
-"""Ninety-one markets at full speed: every frame in Kafka once and in order, every book equal to the exchange's own."""
+"""Ninety-one markets at full speed: every frame in Kafka once and in order, every book equal to the exchange's."""
 
 import subprocess
 from pathlib import Path
@@ -54,8 +54,8 @@ def test_every_frame_is_in_kafka_once_and_in_order(kafka: BlockingKafka, tmp_pat
         assert same_book(book, truth[symbol]), symbol
 
 
-def test_other_clients_see_keys_partitions_and_timestamps(kafka: BlockingKafka, tmp_path: Path) -> None:
-    """Java's own console consumer and Java's own partitioning are the judges."""
+def test_other_clients_see_correct_keys_partitions_and_timestamps(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """Compared with Java's own console consumer and Java's own partitioning."""
     with running_plant(kafka.bootstrap_servers, tmp_path, "java.") as plant:
         plant.start_exchange("--symbols", "12")
         plant.start_ready("rest-poller")

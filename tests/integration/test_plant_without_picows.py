@@ -1,4 +1,4 @@
-"""A producer on a platform without picows: the WebSocket runs on `websockets`, and nothing is lost when a server closes it."""
+"""A producer on a platform without picows: the WebSocket runs on `websockets`, and a close by the server loses nothing."""
 
 import os
 from collections import defaultdict
@@ -13,7 +13,7 @@ PREFIX = "portable."
 
 
 def without_picows(folder: Path) -> tuple[dict[str, str], Path]:
-    """An environment in which `import picows` fails as if it were not installed, and the file that exists once it was tried."""
+    """An environment in which `import picows` fails as if it were not installed, and a file that exists once it was tried."""
     tried = folder / "tried"
     (folder / "picows.py").write_text(
         f"open({str(tried)!r}, 'w').close()\nraise ModuleNotFoundError('no picows', name='picows')\n"
@@ -22,7 +22,7 @@ def without_picows(folder: Path) -> tuple[dict[str, str], Path]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, tried
 
 
-def test_a_server_that_closes_costs_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_close_by_the_server_loses_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     environment, tried = without_picows(hidden)

@@ -1,4 +1,4 @@
-"""Every command as process 1 of a container would run: there the kernel lets SIGTERM do nothing unless the program handles it."""
+"""Every command as process 1 of a container: there the kernel ignores SIGTERM unless the program handles it."""
 
 import contextlib
 import os
@@ -22,14 +22,14 @@ NAMESPACE = (
     "--mount-proc",
     "--kill-child",
 )
-NOT_IN_A_CONTAINER = {"demo", "kafka", "registry"}  # they start a Kafka of their own, which the image does not hold
-LEAVES_WELL = {"sandbox", "replay"}  # for these being stopped is the ordinary end
+NOT_IN_A_CONTAINER = {"demo", "kafka", "registry"}  # they start their own Kafka, which the image does not contain
+LEAVES_WELL = {"sandbox", "replay"}  # a stop is their normal end
 WAITS_FOR_NOBODY = {"keys"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def namespace() -> None:
-    """Being process 1 is what this is about; where the system does not allow it there is nothing to test."""
+    """Process 1 needs a namespace; if the system does not allow one, the tests are skipped."""
     allowed = (
         shutil.which("unshare")
         and subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode == 0
@@ -41,7 +41,7 @@ def namespace() -> None:
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """Takes connections and never says a word, as a Kafka or an exchange that hangs."""
+    """Accepts connections and never answers, like a Kafka or an exchange that hangs."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
         yield listener
@@ -87,18 +87,18 @@ WAITING = [each.name for each in COMMANDS if each.name not in NOT_IN_A_CONTAINER
 
 @contextlib.contextmanager
 def process_one(*command: str, out: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """The process that made the namespace, and the number that its process 1 has outside."""
+    """The process that created the namespace, and the process id of its process 1 outside."""
     with out.open("wb") as file, subprocess.Popen([*NAMESPACE, *command], stdout=file, stderr=file) as maker:
         children = Path(f"/proc/{maker.pid}/task/{maker.pid}/children")
         try:
             wait_until("the namespace has its process", lambda: bool(children.read_text().split()))
             yield maker, int(children.read_text().split()[0])
         finally:
-            maker.kill()  # and with it goes its child
+            maker.kill()  # also kills its child
 
 
 @pytest.mark.parametrize("command", WAITING)
-def test_sigterm_ends_a_command_that_waits_for_somebody_who_is_silent(
+def test_sigterm_ends_a_command_that_waits_for_a_silent_peer(
     command: str, silent: socket.socket, tmp_path: Path
 ) -> None:
     address = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -114,7 +114,7 @@ def test_sigterm_ends_a_command_that_waits_for_somebody_who_is_silent(
 
 
 @pytest.mark.parametrize("command", ["sandbox"])
-def test_sigterm_is_how_a_stand_in_ends(command: str, tmp_path: Path) -> None:
+def test_sigterm_is_the_normal_end_of_a_stand_in(command: str, tmp_path: Path) -> None:
     out = tmp_path / "out.log"
     with process_one(*PROGRAM, command, *arguments(command, "", tmp_path), out=out) as (maker, process):
         wait_until("it is ready", lambda: "ready" in out.read_text())
@@ -122,7 +122,7 @@ def test_sigterm_is_how_a_stand_in_ends(command: str, tmp_path: Path) -> None:
         assert maker.wait(20) == 0, out.read_text()
 
 
-def test_sigterm_ends_a_command_that_has_no_event_loop(tmp_path: Path) -> None:
+def test_sigterm_ends_a_command_without_an_event_loop(tmp_path: Path) -> None:
     out = tmp_path / "out.log"
     program = "import os, signal; from backpack_streams.cli import main as program; "
     program += "program._answer = lambda _: os.kill(1, signal.SIGTERM); raise SystemExit(program.main([]))"

@@ -1,4 +1,4 @@
-"""Programs that read books from a real Kafka leave their loops and come back, and are told at once when nobody reads any more."""
+"""Programs that read books from a real Kafka leave their loops and come back, and get an error at once if the reading ends."""
 
 import asyncio
 import contextlib
@@ -35,11 +35,11 @@ def own_kafka(tmp_path: Path) -> Iterator[BlockingKafka]:
 
 
 class LeftError(Exception):
-    """A program's own."""
+    """An error of the program itself."""
 
 
 class Follower:
-    """Takes three updates at a time and leaves, each time in another way; notes which ids it was given."""
+    """Takes three updates at a time and leaves, each time in another way; records the ids."""
 
     def __init__(self, books: BookStream) -> None:
         self._books = books
@@ -101,7 +101,9 @@ class Follower:
         return all(self.ids.get(symbol, [0])[-1:] == [book["last_update_id"]] for symbol, book in truth.items())
 
 
-def test_whoever_leaves_the_loop_every_three_updates_misses_nothing(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_a_program_that_leaves_its_loop_every_three_updates_misses_nothing(
+    kafka: BlockingKafka, tmp_path: Path
+) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "leaves.") as plant:
         flow = ("--symbols", str(MARKETS), "--rate", "400", "--frames", "4000", "--start", "control")
         exchange = plant.start_exchange(*flow)
@@ -133,7 +135,7 @@ async def _leave_and_come_back(plant: Plant) -> None:
         rows = [each.value for each in updates if each.value]
         for symbol, ids in follower.ids.items():
             written = [row["last_update_id"] for row in rows if row["symbol"] == symbol]
-            assert ids[1:] == [last_id for last_id in written if last_id > ids[0]]  # the first may be a snapshot's
+            assert ids[1:] == [last_id for last_id in written if last_id > ids[0]]  # the first may be from a snapshot
         assert await books.until_live(10)
         assert {market.breaks for market in books.books.values()} == {0}
         assert {symbol: market.last_update_id for symbol, market in books.books.items()} == {
@@ -162,7 +164,7 @@ def test_programs_without_asyncio_leave_and_come_back(kafka: BlockingKafka) -> N
 
 
 class Playing:
-    """A producer of its own loop and thread, which moves the busy market when told and vouches all the time."""
+    """A producer on its own loop and thread, which moves the busy market on demand and vouches all the time."""
 
     def __init__(self, servers: str, prefix: str, exchange: StubExchange | None = None) -> None:
         self.exchange = exchange or StubExchange(SYMBOLS)
@@ -206,7 +208,7 @@ class Playing:
 async def live_producer(
     servers: str, prefix: str, exchange: StubExchange, instance: str = "first"
 ) -> AsyncIterator[StubProducer]:
-    """Every market has a snapshot, and an update from after the producer came proves it."""
+    """Every market has a snapshot, proven by an update after the producer's start."""
     async with StubProducer(servers, prefix, exchange, instance) as producer:
         await begin(producer)
         yield producer
@@ -215,7 +217,7 @@ async def live_producer(
 async def begin(producer: StubProducer) -> None:
     for symbol in producer.exchange.last_ids:
         await producer.update(symbol)
-    await producer.watermark()  # which says where its updates are, so that those after it are proof
+    await producer.watermark()  # it names its offsets, so that later updates are proof
     for symbol in producer.exchange.last_ids:
         await producer.snapshot(symbol, 1)
         await producer.update(symbol)
@@ -246,7 +248,7 @@ def test_two_iterations_at_once_are_refused(kafka: BlockingKafka) -> None:
             BookStream(servers, SYMBOLS, topic_prefix=prefix) as books,
         ):
             first = asyncio.create_task(books.run(lambda _: None))
-            assert await books.until_live(20)  # beside it: that is no iteration
+            assert await books.until_live(20)  # this is not an iteration
             for refused in (books.run(lambda _: None), anext(books.rounds()), anext(books.events())):
                 with pytest.raises(BookError, match="iterated over already"):
                     await refused
@@ -260,7 +262,9 @@ def test_two_iterations_at_once_are_refused(kafka: BlockingKafka) -> None:
     asyncio.run(asyncio.wait_for(go(), 90))
 
 
-def test_books_stay_current_until_somebody_iterates_and_then_each_begins_with_what_it_is(kafka: BlockingKafka) -> None:
+def test_books_stay_current_until_a_program_iterates_and_each_starts_with_its_current_state(
+    kafka: BlockingKafka,
+) -> None:
     async def go() -> None:
         servers, prefix = kafka.bootstrap_servers, "current."
         async with live_producer(servers, prefix, StubExchange(SYMBOLS)) as producer, vouching(producer):
@@ -274,7 +278,7 @@ def test_books_stay_current_until_somebody_iterates_and_then_each_begins_with_wh
                 updates = books.events()
                 first = [await anext(updates) for _ in SYMBOLS]
                 assert {update.symbol: update.last_update_id for update in first} == producer.exchange.last_ids
-                # From now on every change is this program's; as long as it takes none, books stand still and age.
+                # From now on changes are applied only when the program takes them; meanwhile books stand still and age.
                 last_id = first[-1].market.last_update_id
                 await producer.update(BUSY)
                 async with asyncio.timeout(10):
@@ -291,7 +295,7 @@ def test_books_stay_current_until_somebody_iterates_and_then_each_begins_with_wh
     asyncio.run(asyncio.wait_for(go(), 90))
 
 
-def test_a_right_that_is_taken_away_ends_live_at_once_and_is_raised(own_kafka: BlockingKafka) -> None:
+def test_a_lost_permission_ends_live_at_once_and_raises(own_kafka: BlockingKafka) -> None:
     servers, prefix = own_kafka.bootstrap_servers, "denied."
     with (
         Playing(servers, prefix),
@@ -310,7 +314,7 @@ def test_a_right_that_is_taken_away_ends_live_at_once_and_is_raised(own_kafka: B
                     ask()
 
 
-def test_the_end_of_the_thread_ends_live_at_once_and_is_raised(kafka: BlockingKafka) -> None:
+def test_the_end_of_the_reading_thread_ends_live_at_once_and_raises(kafka: BlockingKafka) -> None:
     servers, prefix = kafka.bootstrap_servers, "thread."
     with Playing(servers, prefix):
         with Books(servers, SYMBOLS, topic_prefix=prefix, max_age=None) as books:
@@ -329,7 +333,7 @@ def test_the_end_of_the_thread_ends_live_at_once_and_is_raised(kafka: BlockingKa
             books[QUIET]
 
 
-def test_who_is_cut_off_from_kafka_has_no_live_book_and_goes_on_when_it_is_back(own_kafka: BlockingKafka) -> None:
+def test_a_reader_without_kafka_has_no_live_book_and_recovers(own_kafka: BlockingKafka) -> None:
     servers, prefix = own_kafka.bootstrap_servers, "cut-off."
     with Playing(servers, prefix) as playing, Books(servers, SYMBOLS, topic_prefix=prefix, max_age=MAX_AGE) as books:
         assert books.until_live(30)
@@ -344,7 +348,7 @@ def test_who_is_cut_off_from_kafka_has_no_live_book_and_goes_on_when_it_is_back(
         wait_until("it goes on", lambda: books[BUSY].last_update_id == playing.last_id)
 
 
-def test_partitions_that_are_added_are_followed(kafka: BlockingKafka) -> None:
+def test_added_partitions_are_followed(kafka: BlockingKafka) -> None:
     asyncio.run(asyncio.wait_for(_partitions_are_added(kafka.bootstrap_servers, "more-partitions."), 180))
 
 
@@ -368,7 +372,7 @@ async def _partitions_are_added(servers: str, prefix: str) -> None:
             for books in readers:
                 assert await books.until_live(20)
             await asyncio.to_thread(_add_partitions, servers, prefix + "market.depth", after)
-            # This producer still writes where it did before; another one that starts does not.
+            # This producer keeps its partitions; a new one uses the new count.
             await first.update(moved)
             async with StubProducer(servers, prefix, exchange, "second") as second:
                 assert second._partitions("market.depth") == after
@@ -395,7 +399,7 @@ async def _two_readers(servers: str, prefix: str, names: tuple[str, ...]) -> Asy
 
 
 async def _all_at(books: BookStream, exchange: StubExchange, producer: StubProducer | None = None) -> None:
-    """Reads until every book is LIVE at the exchange's id; `producer` brings updates meanwhile."""
+    """Read until every book is LIVE at the exchange's id; `producer` writes updates in this time."""
     deadline = time.monotonic() + 30
     while not (
         await books.until_live(1)

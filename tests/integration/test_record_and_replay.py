@@ -20,10 +20,10 @@ BOTH = ("--streams", "depth,depth.200ms,bookTicker,trade,ticker,kline.1m,markPri
 LIVE, REPLAYED = "recorded-live.", "replayed."
 FRAMES = 3000
 ENDED = {"market.depth", "market.book_ticker", "market.trade"}
-"""Streams that had come to their end before the recording stopped; the others go on by the clock."""
+"""Streams that had ended before the recording stopped; the others continue by the clock."""
 STREAMED = {"market.depth_200ms", "market.ticker", "market.kline", "perp.mark_price", "perp.open_interest", *ENDED}
 ASKED_FOR = {"market.book_snapshot", "perp.funding_rate"}
-"""Topics that REST fills, which no producer does."""
+"""Topics filled from REST, not by a producer."""
 
 
 class Session(NamedTuple):
@@ -50,7 +50,7 @@ def session(kafka: BlockingKafka, tmp_path_factory: pytest.TempPathFactory) -> S
 
         wait_until("both are subscribed to everything", everybody_is_there)
         exchange.play()
-        for producer in producers:  # they believe their subscriptions once something comes
+        for producer in producers:  # subscriptions are confirmed by the first frame
             wait_until("the producer is ready", producer.is_ready)
         exchange.wait_finished()
         sent = exchange.ask("/state")["frames_sent"]
@@ -86,7 +86,7 @@ def topics_of(kafka: BlockingKafka, prefix: str) -> dict[str, list[Read]]:
 
 
 def without_receive_time(read: Read) -> tuple[str | None, int, bytes]:
-    """Key, Kafka's time, and the value's bytes without those of the time of receipt."""
+    """Key, Kafka's time, and the value's bytes without the received time."""
     assert read.raw is not None
     assert read.value is not None
     micros = (read.value["received_time"] - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
@@ -107,7 +107,7 @@ def by_key(reads: list[Read]) -> dict[str, list[tuple[str | None, int, bytes]]]:
     return found
 
 
-def test_a_replay_gives_the_same_bytes_as_the_exchange_did(session: Session) -> None:
+def test_a_replay_gives_the_same_bytes_as_the_exchange(session: Session) -> None:
     assert {name for name, reads in session.replayed.items() if reads} >= STREAMED
     assert len(session.replayed["market.depth"]) == FRAMES
     for name, replayed in session.replayed.items():
@@ -124,10 +124,10 @@ def test_an_export_holds_every_value_of_the_topic_once(
 ) -> None:
     reads = session.replayed[name]
     times = sorted(read.timestamp_ms for read in reads)
-    start, end = times[0], times[-1]  # the last millisecond is not in the range
+    start, end = times[0], times[-1]  # the last millisecond is excluded
     wanted = {(read.partition, read.offset): read for read in reads if start <= read.timestamp_ms < end}
     with running_plant(kafka.bootstrap_servers, tmp_path, REPLAYED) as plant:
-        for _ in range(2):  # the same range again replaces
+        for _ in range(2):  # a repeated export replaces the first
             done = plant.run(
                 "export", f"{REPLAYED}{name}", "--from", moment(start), "--to", moment(end), "--out", str(tmp_path / "out"),
                 "--buffer-mib", "1",
@@ -153,5 +153,5 @@ def moment(millis: int) -> str:
 
 
 def plain(value: Any) -> str:
-    """Nothing but values, in an order of its own."""
+    """Only values, sorted."""
     return json.dumps(value, sort_keys=True, default=str)

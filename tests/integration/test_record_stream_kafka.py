@@ -1,4 +1,4 @@
-"""RecordStream against a real Kafka: left and resumed at any point, to the end of partitions that end with marks, merged, synchronous."""
+"""RecordStream on a real Kafka: left and resumed at any point, read to partitions' ends with transaction markers, merged, synchronous."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ SYMBOLS = ("A", "B", "C")
 
 
 def history() -> Topics:
-    """Trades and updates of three markets, all by two producers of which one is 2,500 records behind."""
+    """Trades and updates of three markets, all from two producers, one of them 2,500 records behind."""
     topics = Topics({"market.depth": 4, "market.trade": 4})
     behind: list[tuple[int, str, float]] = []
     for number in range(TRADES):
@@ -52,7 +52,7 @@ def servers(kafka: BlockingKafka) -> str:
         done.result(30)
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": PREFIX})
     producer.init_transactions(30)
-    for log in topics.logs.values():  # each partition ends with the mark of a transaction
+    for log in topics.logs.values():  # each partition ends with a transaction marker
         if log:
             producer.begin_transaction()
             for record in log:
@@ -120,7 +120,7 @@ async def test_a_loop_left_by_break_error_timeout_and_cancellation_loses_nothing
     assert stream.duplicates == 2 * TRADES
 
 
-async def test_merged_is_one_order_of_time(servers: str) -> None:
+async def test_merged_is_in_order_of_time(servers: str) -> None:
     async with stream_of(servers, "market.trade", "market.depth", merged=True) as stream:
         found = [item async for item in stream]
     assert ids_by_market(found) == EXPECTED
@@ -161,7 +161,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def test_tail_ends_where_the_topic_ends(servers: str) -> None:
+def test_tail_stops_at_the_end_of_the_topic(servers: str) -> None:
     asked = (
         "tail",
         f"{PREFIX}market.trade",
@@ -173,7 +173,7 @@ def test_tail_ends_where_the_topic_ends(servers: str) -> None:
         PREFIX,
     )
     lines = run(*asked, "--exit-at-end").splitlines()
-    assert len(lines) == 2 * TRADES  # what lies in Kafka, copies included
+    assert len(lines) == 2 * TRADES  # all records in Kafka, with copies
     assert {json.loads(line)["topic"] for line in lines} == {f"{PREFIX}market.trade"}
     assert len(run(*asked, "--exit-at-end", "-n", "7").splitlines()) == 7
     assert (
@@ -191,7 +191,7 @@ def test_tail_ends_where_the_topic_ends(servers: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["market.trade", "market.depth"])
-def test_an_export_has_each_record_once_where_it_is_asked_to(servers: str, name: str, tmp_path: Path) -> None:
+def test_an_export_has_each_record_once_if_requested(servers: str, name: str, tmp_path: Path) -> None:
     start = datetime.fromtimestamp(T0 / SECOND, UTC)
     asked: tuple[str, ...] = (
         "export",

@@ -1,4 +1,4 @@
-"""The registry's password and authority are replaced while somebody runs who asks it: no restart, whatever the files hold meanwhile."""
+"""The registry's password and authority are replaced while clients run: no restart, whatever the files contain in between."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ SCHEMA = '{"type": "string"}'
 
 
 class Locked(ThreadingHTTPServer):
-    """A registry that has one schema for whoever knows the password."""
+    """A registry with one schema, for clients with the password."""
 
     daemon_threads = True
     password = "first"
@@ -46,7 +46,7 @@ class Door(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """It says nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def locked_registry(port: int, authority: trustme.CA | None = None) -> Iterator[
         server.server_close()
 
 
-def test_a_password_that_is_replaced_is_used(tmp_path: Path) -> None:
+def test_a_replaced_password_is_used(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("first\n")
     with locked_registry(0) as server:
@@ -83,7 +83,7 @@ def test_a_password_that_is_replaced_is_used(tmp_path: Path) -> None:
         assert client.text(2) == SCHEMA
 
 
-def test_an_authority_that_is_replaced_is_trusted(tmp_path: Path) -> None:
+def test_a_replaced_authority_is_trusted(tmp_path: Path) -> None:
     before, after, file = trustme.CA(), trustme.CA(), tmp_path / "ca.pem"
     before.cert_pem.write_to_path(str(file))
     with locked_registry(0, before) as server:
@@ -100,7 +100,7 @@ def test_an_authority_that_is_replaced_is_trusted(tmp_path: Path) -> None:
         assert client.text(2) == SCHEMA
 
 
-async def test_whoever_runs_learns_schemas_again_once_the_password_is_right(
+async def test_a_running_client_fetches_schemas_again_once_the_password_is_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "ASK_AGAIN_SECONDS", 0.0)
@@ -124,7 +124,7 @@ async def test_whoever_runs_learns_schemas_again_once_the_password_is_right(
         assert known.schema_text(1) == SCHEMA
 
 
-def test_what_is_wrong_at_the_start_is_said(tmp_path: Path) -> None:
+def test_wrong_credentials_at_the_start_are_usage_errors(tmp_path: Path) -> None:
     connection = RegistryConnection("http://127.0.0.1:9", username="us", password_file=tmp_path / "missing")
     with pytest.raises(UsageError, match="check schema_registry_password_file"):
         RegistryClient(connection)

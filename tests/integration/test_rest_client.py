@@ -1,4 +1,4 @@
-"""What the REST client asks for over real sockets, and how it reads the answers: exact, bounded in size, with useful errors."""
+"""The REST client's requests over real sockets, and its reading of the answers: exact, bounded in size, with useful errors."""
 
 import asyncio
 import gzip
@@ -19,7 +19,7 @@ from backpack_streams.exchange.rest_wire import Trade
 from integration.rest_stand_in import DEPTH, PATIENT, Request, always, client_of, in_turn, stand_in
 
 
-async def test_a_depth_answer_is_exact_and_says_when_it_came_and_how_old_it_is() -> None:
+async def test_a_depth_answer_is_exact_and_has_its_received_time_and_age() -> None:
     async with (
         stand_in(always(body=DEPTH, headers={"Age": "17"})) as exchange,
         RestClient(replace(PATIENT, base_url=exchange.url), wall_clock_us=lambda: 1_790_134_357_400_000) as client,
@@ -42,7 +42,7 @@ async def test_the_age_header_is_an_integer_or_unknown(age: str | None, read: in
         assert (await client.markets()).age_seconds == read
 
 
-async def test_every_call_asks_the_documented_path_with_its_parameters() -> None:
+async def test_every_call_requests_the_documented_path_with_its_parameters() -> None:
     async def handle(request: Request) -> None:
         await request.answer(body=b"1752930720123" if request.path == "/api/v1/time" else b"[]")
 
@@ -67,7 +67,7 @@ async def test_every_call_asks_the_documented_path_with_its_parameters() -> None
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_refused_and_told(status: int) -> None:
+async def test_redirects_are_errors(status: int) -> None:
     handler = always(status, headers={"Location": "http://127.0.0.1:9/elsewhere"})
     async with stand_in(handler) as exchange, client_of(exchange.url) as client:
         with pytest.raises(RestRedirectError, match=r"redirected to http://127\.0\.0\.1:9/elsewhere") as caught:
@@ -77,7 +77,7 @@ async def test_redirects_are_refused_and_told(status: int) -> None:
     assert caught.value.status == status
 
 
-async def test_204_is_no_body_an_empty_list_or_unusable_by_what_was_asked() -> None:
+async def test_204_is_no_body_an_empty_list_or_an_error_depending_on_the_request() -> None:
     async with stand_in(always(204)) as exchange, client_of(exchange.url) as client:
         assert (await client.fetch("/api/v1/ticker")).body is None
         assert (await client.klines("A", "1m", 0, 1)).body.rows == ()
@@ -85,7 +85,7 @@ async def test_204_is_no_body_an_empty_list_or_unusable_by_what_was_asked() -> N
             await client.depth("A")
 
 
-async def test_a_good_status_with_a_wrong_body_is_told_with_the_body_and_not_retried() -> None:
+async def test_a_good_status_with_a_wrong_body_is_an_error_with_the_body_and_not_retried() -> None:
     async with stand_in(always(body=b"<html>hello</html>")) as exchange, client_of(exchange.url) as client:
         with pytest.raises(RestUnusableAnswerError, match="not a JSON array") as caught:
             await client.markets()
@@ -93,7 +93,7 @@ async def test_a_good_status_with_a_wrong_body_is_told_with_the_body_and_not_ret
         assert len(exchange.requests) == 1
 
 
-async def test_gzip_is_read_and_broken_gzip_is_told() -> None:
+async def test_gzip_is_read_and_broken_gzip_is_an_error() -> None:
     headers = {"Content-Encoding": "gzip"}
     async with (
         stand_in(
@@ -110,7 +110,7 @@ async def test_gzip_is_read_and_broken_gzip_is_told() -> None:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-async def test_a_body_over_the_bound_is_refused_compressed_or_not(compressed: bool) -> None:
+async def test_a_body_over_the_limit_is_refused_compressed_or_not(compressed: bool) -> None:
     big = b"[" + b" " * 2_000_000 + b"]"
     body = gzip.compress(big) if compressed else big
     handler = always(body=body, headers={"Content-Encoding": "gzip"} if compressed else {})
@@ -121,14 +121,14 @@ async def test_a_body_over_the_bound_is_refused_compressed_or_not(compressed: bo
         assert len(exchange.requests) == 1
 
 
-async def test_a_huge_error_body_is_cut_not_kept() -> None:
+async def test_a_huge_error_body_is_truncated() -> None:
     async with stand_in(always(400, b"x" * 1_000_000)) as exchange, client_of(exchange.url) as client:
         with pytest.raises(RestError) as caught:
             await client.markets()
     assert len(caught.value.message) <= 300
 
 
-async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_from_the_environment_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with stand_in(always(body=DEPTH)) as exchange, client_of(exchange.url) as client:
@@ -160,7 +160,7 @@ async def test_parameters_that_the_exchange_refuses_are_not_sent() -> None:
 
 
 async def trades_of(ask: Callable[[], Awaitable[Answer[Rows[Trade]]]]) -> Rows[Trade]:
-    """Ask until the market has traded."""
+    """Request trades until the market has traded."""
     for _ in range(300):
         if (trades := (await ask()).body).rows:
             return trades

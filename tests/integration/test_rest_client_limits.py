@@ -1,4 +1,4 @@
-"""The REST client within the rate limits, over real sockets: pauses after a refusal, bounded requests under way, turns in the queue."""
+"""The REST client within the rate limits, over real sockets: pauses after a refusal, bounded concurrency, turns in the queue."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 418, 429])
-async def test_retry_after_pauses_everything_and_then_the_call_is_made_again(status: int) -> None:
+async def test_retry_after_pauses_all_requests_and_then_the_call_is_repeated(status: int) -> None:
     loop = asyncio.get_running_loop()
     arrivals: list[float] = []
 
@@ -36,11 +36,11 @@ async def test_retry_after_pauses_everything_and_then_the_call_is_made_again(sta
         first = asyncio.create_task(client.markets())
         await until(lambda: client.limiter.counters(LimitClass.GENERAL).refused == 1)
         await asyncio.gather(first, *(client.klines("A", "1m", 0, 60) for _ in range(3)), client.trades("A"))
-    # The two seconds are counted from the client's receipt, after the request's arrival here.
+    # The two seconds start at the client's receipt, after the request's arrival here.
     assert min(arrivals[1:]) - arrivals[0] >= 1.99
 
 
-async def test_a_ban_for_longer_than_the_deadline_costs_one_request_in_all() -> None:
+async def test_a_ban_for_longer_than_the_deadline_costs_at_most_the_requests_in_flight() -> None:
     settings = replace(PATIENT, deadline_seconds=0.5, queue_wait_seconds=0.5)
     banned = always(403, b"<html>Request blocked</html>", headers={"Retry-After": "120"})
     async with stand_in(banned) as exchange, client_of(exchange.url, settings) as client:
@@ -51,7 +51,7 @@ async def test_a_ban_for_longer_than_the_deadline_costs_one_request_in_all() -> 
         assert len(exchange.requests) <= settings.limits.most_in_flight
 
 
-async def test_a_429_without_retry_after_pauses_everybody_of_its_class_and_is_then_asked_again() -> None:
+async def test_a_429_without_retry_after_pauses_its_class_and_is_then_repeated() -> None:
     loop = asyncio.get_running_loop()
     arrivals: list[tuple[str, float]] = []
     refused = False
@@ -74,7 +74,7 @@ async def test_a_429_without_retry_after_pauses_everybody_of_its_class_and_is_th
     refused_at = arrivals[0][1]
     by_path = {path: seconds - refused_at for path, seconds in arrivals}
     assert by_path["/api/v1/markets"] < by_path["/api/v1/klines"]
-    # A second is the shortest pause; it is counted from the client's receipt, after the request's arrival here.
+    # The minimum pause is a second; it starts at the client's receipt, after the request's arrival here.
     assert min(by_path["/api/v1/klines"], by_path["/api/v1/fundingRates"]) >= 0.99
 
 
@@ -87,7 +87,7 @@ async def test_endless_429s_end_in_an_error() -> None:
         assert 1 <= len(exchange.requests) <= 2
 
 
-async def test_requests_under_way_are_bounded_and_gap_seeds_overtake() -> None:
+async def test_requests_in_flight_are_bounded_and_gap_snapshots_overtake() -> None:
     under_way = most_under_way = 0
     order: list[str] = []
 
@@ -111,7 +111,7 @@ async def test_requests_under_way_are_bounded_and_gap_seeds_overtake() -> None:
     assert [symbol for symbol in order if symbol != "GAP"] == sorted(symbol for symbol in order if symbol != "GAP")
 
 
-async def test_a_cancelled_call_frees_its_place_and_its_connection() -> None:
+async def test_a_cancelled_call_frees_its_slot_and_its_connection() -> None:
     async with (
         stand_in(in_turn(silence, always(body=DEPTH))) as exchange,
         client_of(exchange.url, replace(PATIENT, limits=replace(PATIENT.limits, most_in_flight=1))) as client,
@@ -133,7 +133,7 @@ async def test_a_call_that_never_gets_its_turn_says_so() -> None:
         assert exchange.requests == []
 
 
-async def test_closing_ends_calls_under_way_and_refuses_new_ones() -> None:
+async def test_closing_ends_calls_in_flight_and_refuses_new_ones() -> None:
     async with stand_in(silence) as exchange:
         client = RestClient(replace(PATIENT, base_url=exchange.url, limits=replace(PATIENT.limits, most_in_flight=1)))
         under_way, waiting = (asyncio.create_task(client.depth(symbol)) for symbol in "AB")
@@ -147,7 +147,7 @@ async def test_closing_ends_calls_under_way_and_refuses_new_ones() -> None:
         assert len(exchange.requests) == 1
 
 
-async def test_two_clients_share_one_limiter_which_outlives_them() -> None:
+async def test_two_clients_share_a_limiter_that_outlives_them() -> None:
     limiter = RateLimiter(PATIENT.limits)
     async with stand_in(always(body=DEPTH)) as exchange:
         for _ in range(2):

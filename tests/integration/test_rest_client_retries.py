@@ -1,4 +1,4 @@
-"""The REST client when the exchange fails or refuses, over real sockets: retries only where safe, and never beyond the deadline."""
+"""The REST client when the exchange fails or refuses, over real sockets: retries only if safe, and never beyond the deadline."""
 
 import asyncio
 from dataclasses import replace
@@ -31,7 +31,7 @@ async def trickle(request: Request) -> None:
     "failing",
     [cut, cut_inside_the_body, always(500, b"oops"), always(502, b"<html>bad gateway</html>"), always(503), silence],
 )
-async def test_passing_trouble_is_retried_until_an_answer_comes(failing: Handler) -> None:
+async def test_transient_failures_are_retried_until_an_answer_comes(failing: Handler) -> None:
     async with (
         stand_in(in_turn(failing, failing, always(body=DEPTH))) as exchange,
         client_of(exchange.url, replace(PATIENT, read_timeout_seconds=0.2)) as client,
@@ -41,7 +41,7 @@ async def test_passing_trouble_is_retried_until_an_answer_comes(failing: Handler
         assert (client.counters.attempts, client.counters.retries, client.counters.answers) == (3, 2, 1)
 
 
-async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
+async def test_a_kept_connection_that_the_server_closed_is_replaced() -> None:
     async def answer_and_close(request: Request) -> None:
         await request.answer(body=DEPTH)
         request.writer.close()
@@ -66,7 +66,7 @@ async def test_a_refusal_is_never_retried(status: int) -> None:
     assert (caught.value.request.path, caught.value.request.symbol) == ("/api/v1/depth", "A")
 
 
-async def test_a_plain_text_refusal_is_as_good() -> None:
+async def test_a_plain_text_refusal_is_reported_too() -> None:
     text = b"failed to parse parameter `limit`: Expect a valid enumeration value."
     async with stand_in(always(400, text, "text/plain; charset=utf-8")) as exchange, client_of(exchange.url) as client:
         with pytest.raises(RestError, match="failed to parse parameter `limit`") as caught:
@@ -74,7 +74,7 @@ async def test_a_plain_text_refusal_is_as_good() -> None:
     assert (caught.value.code, caught.value.attempts) == (None, 1)
 
 
-async def test_attempts_are_bounded_and_the_last_failure_is_told() -> None:
+async def test_attempts_are_bounded_and_the_last_failure_is_raised() -> None:
     async with (
         stand_in(always(500, b'{"code":"INTERNAL","message":"down"}')) as exchange,
         client_of(exchange.url) as client,
@@ -95,7 +95,7 @@ async def test_nobody_listening_is_an_error_after_all_attempts() -> None:
 
 
 @pytest.mark.parametrize("slow", [silence, trickle])
-async def test_the_deadline_ends_a_call_however_the_answer_dawdles(slow: Handler) -> None:
+async def test_the_deadline_ends_a_call_with_a_slow_answer(slow: Handler) -> None:
     async with (
         stand_in(slow) as exchange,
         client_of(exchange.url, replace(PATIENT, deadline_seconds=0.5)) as client,
@@ -107,13 +107,13 @@ async def test_the_deadline_ends_a_call_however_the_answer_dawdles(slow: Handler
         assert client.limiter.in_flight == 0
 
 
-async def test_the_deadline_counts_the_waits_between_attempts() -> None:
+async def test_the_deadline_includes_the_waits_between_attempts() -> None:
     settings = replace(PATIENT, deadline_seconds=0.5, most_attempts=1_000)
     async with stand_in(always(503, b"down")) as exchange, client_of(exchange.url, settings) as client:
         async with asyncio.timeout(10):
             with pytest.raises(RestError, match="503: down") as caught:
                 await client.markets()
-        # The last attempt may be given up before its request is out.
+        # The last attempt may be given up before its request is sent.
         assert caught.value.attempts - len(exchange.requests) in (0, 1)
         assert 1 < caught.value.attempts < 1_000
 

@@ -1,4 +1,4 @@
-"""The health server on real sockets, under asyncio and uvloop, and the life of a service's process."""
+"""The health server on real sockets, under asyncio and uvloop, and the lifetime of a service's process."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ async def exchange(port: int, request: bytes) -> bytes:
         writer.close()
 
 
-def test_answers_on_a_socket(runner: asyncio.Runner) -> None:
+def test_the_health_server_answers_on_a_socket(runner: asyncio.Runner) -> None:
     async def check() -> None:
         async with (
             health_server("127.0.0.1", 0, ANSWERS) as server,
@@ -65,7 +65,7 @@ def test_answers_on_a_socket(runner: asyncio.Runner) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "*"])
-def test_probes_of_both_families_are_answered(runner: asyncio.Runner, host: str) -> None:
+def test_probes_over_ipv4_and_ipv6_are_answered(runner: asyncio.Runner, host: str) -> None:
     async def check() -> None:
         async with health_server(host, 0, ANSWERS) as server, httpx.AsyncClient() as client:
             for address in ("127.0.0.1", "[::1]"):
@@ -109,14 +109,14 @@ def test_a_collector_that_raises_costs_one_answer(runner: asyncio.Runner, caplog
     assert "a health request failed" in caplog.text
 
 
-def test_a_silent_client_does_not_hold_up_the_end(runner: asyncio.Runner) -> None:
+def test_a_silent_client_does_not_delay_the_shutdown(runner: asyncio.Runner) -> None:
     async def check() -> None:
         async with contextlib.AsyncExitStack() as serving:
             server = await serving.enter_async_context(health_server("127.0.0.1", 0, ANSWERS))
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             await until("it is there", lambda: len(server.server_state.connections) == 1)
             await asyncio.wait_for(serving.aclose(), 5)
-        with contextlib.suppress(ConnectionError):  # an abort shows as a reset or as an end, by platform
+        with contextlib.suppress(ConnectionError):  # an abort shows as a reset or as an end, depending on the platform
             assert await reader.read() == b""
         writer.close()
 
@@ -154,7 +154,7 @@ def test_a_client_that_does_not_read_is_dropped(runner: asyncio.Runner, monkeypa
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no such host", "x" * 300])
-def test_a_host_that_is_not_ours_is_one_line(runner: asyncio.Runner, host: str) -> None:
+def test_a_host_that_cannot_be_bound_is_one_line(runner: asyncio.Runner, host: str) -> None:
     async def check() -> None:
         with pytest.raises(HealthServerError, match="choose one with --metrics-host"):
             async with health_server(host, 0, ANSWERS):
@@ -163,7 +163,7 @@ def test_a_host_that_is_not_ours_is_one_line(runner: asyncio.Runner, host: str) 
     runner.run(check())
 
 
-def test_requests_of_other_kinds_stop_nothing(runner: asyncio.Runner) -> None:
+def test_unusual_requests_do_not_stop_the_server(runner: asyncio.Runner) -> None:
     async def check() -> None:
         async with health_server("127.0.0.1", 0, ANSWERS) as server:
             for head in (
@@ -179,7 +179,7 @@ def test_requests_of_other_kinds_stop_nothing(runner: asyncio.Runner) -> None:
     runner.run(check())
 
 
-def test_uvloop_is_taken_where_it_is_installed() -> None:
+def test_uvloop_is_used_if_it_is_installed() -> None:
     assert loop_factory() is uvloop.new_event_loop
 
 
@@ -248,7 +248,7 @@ def events(log: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_flushes_and_leaves(start: Start, number: signal.Signals) -> None:
+def test_a_signal_flushes_and_exits(start: Start, number: signal.Signals) -> None:
     process = start("good")
     assert first_line(process) == "running"
     process.send_signal(number)
@@ -262,7 +262,7 @@ def test_a_signal_flushes_and_leaves(start: Start, number: signal.Signals) -> No
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_second_signal_leaves_at_once(start: Start, number: signal.Signals, code: int) -> None:
+def test_a_second_signal_exits_at_once(start: Start, number: signal.Signals, code: int) -> None:
     process = start("stuck")
     assert first_line(process) == "running"
     process.send_signal(number)
@@ -272,7 +272,7 @@ def test_a_second_signal_leaves_at_once(start: Start, number: signal.Signals, co
     assert process.returncode == code
 
 
-def test_a_signal_during_the_start_ends_it(start: Start) -> None:
+def test_a_signal_during_the_start_stops_it(start: Start) -> None:
     process = start("slow start")
     assert first_line(process) == "running"
     process.send_signal(signal.SIGTERM)
@@ -280,7 +280,7 @@ def test_a_signal_during_the_start_ends_it(start: Start) -> None:
     assert process.returncode == 0
 
 
-def test_a_service_that_still_starts_shows_its_metrics(start: Start) -> None:
+def test_a_starting_service_serves_its_metrics(start: Start) -> None:
     port = free_port()
     process = start("slow start", port)
     assert first_line(process) == "running"
@@ -290,7 +290,7 @@ def test_a_service_that_still_starts_shows_its_metrics(start: Start) -> None:
     assert "# TYPE backpack_streams_probe_total counter" in metrics
 
 
-def test_an_error_raised_on_purpose_is_one_log_line(start: Start) -> None:
+def test_an_error_with_a_reason_is_one_log_line(start: Start) -> None:
     process = start("refused")
     _, log = process.communicate(timeout=20)
     assert process.returncode == 1
@@ -323,7 +323,7 @@ def test_a_metrics_port_in_use_ends_the_service(start: Start) -> None:
     assert events(log)[-1]["reason"].startswith(f"port {port} on localhost is in use")
 
 
-def test_a_running_service_shows_its_metrics(start: Start) -> None:
+def test_a_running_service_serves_its_metrics(start: Start) -> None:
     port = free_port()
     process = start("good", port)
     assert first_line(process) == "running"
@@ -335,7 +335,7 @@ def test_a_running_service_shows_its_metrics(start: Start) -> None:
     assert "process_resident_memory_bytes" in metrics
 
 
-def test_a_probe_is_answered_beside_any_number_of_idle_connections(runner: asyncio.Runner) -> None:
+def test_a_probe_is_answered_with_any_number_of_idle_connections(runner: asyncio.Runner) -> None:
     async def check() -> None:
         async with health_server("127.0.0.1", 0, ANSWERS) as server:
             idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2 * MAX_CONNECTIONS)]

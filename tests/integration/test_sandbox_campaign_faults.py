@@ -1,4 +1,4 @@
-"""Faults that a campaign orders: sockets that play dead, subscriptions ignored or refused, odd market lists, limits, silence."""
+"""Faults for campaigns: sockets that play dead, subscriptions ignored or refused, odd market lists, limits, silence."""
 
 import asyncio
 import json
@@ -76,12 +76,12 @@ async def test_pings_are_answered_with_their_own_payload():
         assert await has_pong(socket, 20)
 
 
-async def test_a_half_open_socket_stays_and_says_nothing():
+async def test_a_half_open_socket_stays_open_and_silent():
     async with stage() as on, on.socket() as socket:
         await subscribe(socket, f"depth.{SYMBOL}")
         await next_frame(socket)
         await on.order("half-open")
-        while True:  # what was on its way
+        while True:  # frames in transit
             try:
                 async with asyncio.timeout(0.5):
                     await socket.recv()
@@ -103,7 +103,7 @@ async def test_new_sockets_are_half_open_while_the_fault_lasts():
             assert await has_pong(alive, 20)
 
 
-async def test_one_subscription_is_ignored_without_a_word():
+async def test_one_subscription_is_ignored_silently():
     async with stage() as on, on.socket() as socket:
         await on.order("ignore-subscribe", stream=f"depth.{SYMBOL}")
         await subscribe(socket, f"depth.{SYMBOL}", f"depth.{OTHER}")
@@ -152,7 +152,7 @@ async def test_odd_market_lists():
         assert await on.symbols() == whole
 
 
-async def test_an_old_market_list_says_its_age():
+async def test_an_old_market_list_has_its_age():
     async with stage(cache_seconds=0) as on:
         before = (await on.markets()).json()
         await on.order("delist", symbol=SYMBOL, gone=True)
@@ -169,7 +169,7 @@ async def test_one_kind_is_refused():
         assert (await on.api.get("/api/v1/markets", params={"marketType": "SPOT"})).status_code == 200
 
 
-async def test_limits_say_when_to_come_again():
+async def test_rate_limits_have_a_retry_after():
     async with stage() as on:
         await on.order("rest-limit", count=1)
         await on.order("rest-limit", count=1, status=403, retry_after=7)
@@ -178,7 +178,7 @@ async def test_limits_say_when_to_come_again():
         assert [each.headers.get("retry-after") for each in answers] == ["5", "7", None]
 
 
-async def test_a_market_gone_comes_back_with_ids_from_one():
+async def test_a_removed_market_returns_with_ids_from_one():
     async with stage() as on, on.socket() as socket:
         await on.order("delist", symbol=SYMBOL, gone=True)
         assert (await on.api.get("/api/v1/depth", params={"symbol": SYMBOL})).status_code == 400

@@ -1,4 +1,4 @@
-"""The sandbox command says where it listens, and ends cleanly on SIGTERM."""
+"""The sandbox command prints its addresses, and ends cleanly on SIGTERM."""
 
 import asyncio
 import os
@@ -33,6 +33,6 @@ async def test_ready_line_and_sigterm():
     assert len(lines) == 1
 
 
-async def test_a_recording_that_is_not_there_is_said(tmp_path):
+async def test_a_missing_recording_is_reported(tmp_path):
     with pytest.raises(UsageError, match="there is no recording"):
         await run_sandbox(SandboxSettings(recording=tmp_path / "none.bpr"), lambda line: None)

@@ -1,4 +1,4 @@
-"""Faults ordered over the control port happen to sockets and REST as they say."""
+"""Faults ordered over the control port affect sockets and REST as documented."""
 
 import asyncio
 import itertools
@@ -44,7 +44,7 @@ class Stage:
         return frames
 
     async def frames_past_faults(self) -> list[dict[str, Any]]:
-        """The last frame read before, so that a hole right after it shows, and those up to one made after all faults were over."""
+        """The last frame read before, so that a gap right after it shows, and the frames up to one made after all faults were over."""
         before = [] if self.last is None else [self.last]
         await eventually(lambda: not self.sandbox.faults.busy)
         over_at = self.sandbox.venue.sequences()[SYMBOL]["depth"]["last_update_id"]
@@ -82,7 +82,7 @@ def missing(frames: list[dict[str, Any]]) -> int:
     return max(data["u"] for data in frames) - min(data["U"] for data in frames) + 1 - covered
 
 
-async def test_dropped_frames_leave_a_hole():
+async def test_dropped_frames_leave_a_gap():
     async with stage() as on:
         assert missing(await on.frames(20)) == 0
         await on.order("drop", symbol=SYMBOL, count=3)
@@ -106,7 +106,7 @@ async def test_a_frame_dropped_for_one_socket_reaches_the_other():
         assert missing(others) == 0
 
 
-async def test_duplicates_and_neighbours_out_of_order():
+async def test_duplicates_and_swapped_neighbours():
     async with stage() as on:
         await on.order("duplicate", count=2)
         frames = await on.frames_past_faults()
@@ -231,7 +231,7 @@ async def test_garbage(kind):
         assert not any(map(odd, later))
 
 
-async def test_a_burst_comes_at_once_and_whole():
+async def test_a_burst_comes_at_once_and_complete():
     async with stage(start="control") as on:
         await eventually(on.sandbox.hub.subscribed)
         await on.order("burst", count=5000, symbol=SYMBOL)
@@ -279,7 +279,7 @@ async def test_faults_from_the_start_and_bad_ones():
             pass
 
 
-async def test_the_control_api_tells_the_truth():
+async def test_the_control_api_reports_the_true_state():
     async with stage(rate="max", start="subscribed", settle_seconds=0.2, frames=3000) as on:
         await eventually(lambda: on.sandbox.state()["finished"])
         state = (await on.control.get("/state")).json()

@@ -1,4 +1,4 @@
-"""Recordings come out of the sandbox as they went in, and its REST and control APIs follow them."""
+"""The sandbox plays recordings byte for byte, and its REST and control APIs follow them."""
 
 import asyncio
 import base64
@@ -74,7 +74,7 @@ async def test_the_order_flow_byte_for_byte_and_all_its_books(flow):
             assert sorted(row["symbol"] for row in markets) == sorted(recording.symbols)
 
 
-async def test_before_it_plays_the_depth_is_the_recorded_snapshot(flow):
+async def test_before_playback_the_depth_is_the_recorded_snapshot(flow):
     recording = read_recording(flow)
     async with sandbox_with(flow) as sandbox, httpx.AsyncClient(base_url=sandbox.rest_url) as api:
         for symbol, snapshot in recording.snapshots.items():
@@ -89,7 +89,7 @@ async def test_before_it_plays_the_depth_is_the_recorded_snapshot(flow):
         assert not sandbox.state()["playing"]
 
 
-async def test_only_what_is_subscribed_is_played_once_no_more_subscriptions_come(flow):
+async def test_only_subscribed_streams_are_played_once_no_more_subscriptions_come(flow):
     recording = read_recording(flow)
     mine = [f.payload.decode() for f in recording.frames if f.stream == "depth.XRP_USDC_PERP"]
     async with sandbox_with(flow, settle_seconds=0.3) as sandbox:
@@ -115,7 +115,7 @@ async def test_captured_frames_and_their_errors(tmp_path):
             assert (await api.get("/api/v1/trades?symbol=SOL_USDC")).json()[0]["price"] == "218.5"
 
 
-async def test_a_recording_takes_its_own_time(tmp_path):
+async def test_a_recording_plays_at_its_own_pace(tmp_path):
     text = '{"stream":"trade.X_USDC","data":{"e":"trade","s":"X_USDC","t":%d,"p":"1","q":"1","T":1,"E":1,"m":true}}'
     path = write_recording(tmp_path / "two.bpr", [frame(n * 400_000, text % n) for n in range(3)])
     async with sandbox_with(path, rate=2, start="control") as sandbox:

@@ -149,21 +149,21 @@ async def test_rate_limits():
         assert (await api.get("/time")).headers["content-type"].startswith("text/plain")
 
 
-async def test_what_is_no_http_does_not_stop_the_server():
+async def test_bytes_that_are_not_http_do_not_stop_the_server():
     async with sandbox_with() as sandbox, rest(sandbox) as api:
         host, port = sandbox.rest_url.removeprefix("http://").split(":")
         for nonsense in (b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n", b"x" * 70_000):
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(nonsense)
             writer.write_eof()
-            with contextlib.suppress(ConnectionResetError):  # cut hard is as good
+            with contextlib.suppress(ConnectionResetError):  # a reset is fine too
                 answer = await asyncio.wait_for(reader.read(), 5)
                 assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
             writer.close()
         assert (await api.get("/ping")).text == "pong"
 
 
-async def test_the_sandbox_is_reached_by_ipv4_and_ipv6():
+async def test_the_sandbox_is_reached_over_ipv4_and_ipv6():
     async with sandbox_with(host="*", symbols=1) as sandbox:
         ports = [int(url.rpartition(":")[2]) for url in (sandbox.ws_url, sandbox.rest_url, sandbox.control_url)]
         for port in ports:
@@ -174,7 +174,7 @@ async def test_the_sandbox_is_reached_by_ipv4_and_ipv6():
             assert (await client.get(f"http://[::1]:{ports[1]}/api/v1/ping")).text == "pong"
 
 
-async def test_a_cut_leaves_no_answer_and_the_next_request_has_one(caplog: pytest.LogCaptureFixture):
+async def test_a_cut_gives_no_answer_and_the_next_request_has_one(caplog: pytest.LogCaptureFixture):
     async with sandbox_with() as sandbox, rest(sandbox) as api:
         sandbox.order_fault({"fault": "rest-cut", "count": 1})
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
@@ -183,7 +183,7 @@ async def test_a_cut_leaves_no_answer_and_the_next_request_has_one(caplog: pytes
     assert "ERROR" not in caplog.text
 
 
-async def test_an_answer_that_a_fault_delays_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture):
+async def test_an_answer_delayed_by_a_fault_does_not_delay_the_shutdown(caplog: pytest.LogCaptureFixture):
     async with sandbox_with() as sandbox, rest(sandbox) as api:
         sandbox.order_fault({"fault": "rest-slow", "delay": 600})
         asking = asyncio.create_task(api.get("/ping"))
@@ -195,7 +195,7 @@ async def test_an_answer_that_a_fault_delays_does_not_hold_up_the_end(caplog: py
     assert "ERROR" not in caplog.text
 
 
-async def test_a_port_that_refuses_for_a_while_drops_its_connections_and_comes_back():
+async def test_a_port_that_refuses_for_a_while_drops_its_connections_and_recovers():
     async with sandbox_with() as sandbox, rest(sandbox) as api:
         assert (await api.get("/ping")).text == "pong"
         sandbox.order_fault({"fault": "refuse", "on": "rest", "seconds": 2})

@@ -49,7 +49,7 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 
 async def until(socket: ClientConnection, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The first frame that is wanted."""
+    """Return the first frame that matches."""
     async with asyncio.timeout(20):
         while True:
             frame = json.loads(await socket.recv())
@@ -70,7 +70,7 @@ async def test_there_is_no_acknowledgement_and_no_duplicate():
     assert {next(iter(frame)) for frame in frames} == {"stream", "data"}
 
 
-async def test_errors_are_told_and_the_good_streams_beside_a_bad_one_are_served():
+async def test_errors_are_reported_and_the_good_streams_of_the_request_are_served():
     async with sandbox_with(rate=500) as sandbox, client(sandbox) as socket:
         for nonsense in ("not json", "[]", '{"method":"DANCE","params":[]}', '{"method":"SUBSCRIBE","params":"x"}'):
             await socket.send(nonsense)
@@ -82,13 +82,13 @@ async def test_errors_are_told_and_the_good_streams_beside_a_bad_one_are_served(
         assert frame["stream"] == "trade.SOL_USDC"
 
 
-async def test_unknown_and_closed_symbols_are_silence():
+async def test_unknown_and_closed_symbols_are_silent():
     async with sandbox_with(rate=500) as sandbox, client(sandbox) as socket:
         await order(socket, "depth.NOPE_USDC", "depth.WIF_USDC", "ticker.WIF_USDC", "kline.1m.NOPE_USDC")
         assert await received(socket, 1.2) == []
 
 
-async def test_unsubscribing_ends_a_stream_and_only_that():
+async def test_unsubscribing_ends_only_that_stream():
     async with sandbox_with(rate=500) as sandbox, client(sandbox) as socket:
         await order(socket, "depth.SOL_USDC", "depth.BTC_USDC")
         await until(socket, lambda frame: frame["stream"] == "depth.SOL_USDC")
@@ -114,7 +114,7 @@ async def test_pings_are_sent_and_pings_are_answered():
         await asyncio.wait_for(await socket.ping(), 5)
 
 
-async def test_a_client_that_leaves_a_ping_unanswered_is_dropped_without_a_close():
+async def test_a_client_that_does_not_answer_a_ping_is_dropped_without_a_close():
     settings = {"first_ping_min_seconds": 0.1, "first_ping_max_seconds": 0.2, "pong_timeout_seconds": 0.3}
     async with sandbox_with(**settings) as sandbox:
         host, port = sandbox.ws_url.removeprefix("ws://").split(":")
@@ -161,7 +161,7 @@ async def test_data_flows_between_the_close_frame_and_the_drop():
             await until(another, lambda frame: True)
 
 
-async def test_the_clients_own_close_is_answered():
+async def test_a_close_by_the_client_is_answered():
     async with sandbox_with() as sandbox:
         socket = await client(sandbox)
         await socket.close(1000)
@@ -170,7 +170,7 @@ async def test_the_clients_own_close_is_answered():
         assert sandbox.state()["connections"] == []
 
 
-async def test_compression_is_not_taken_even_if_offered():
+async def test_offered_compression_is_not_used():
     async with sandbox_with() as sandbox, connect(sandbox.ws_url) as socket:
         assert "Sec-WebSocket-Extensions" not in socket.response.headers
 
@@ -233,7 +233,7 @@ async def test_play_on_request():
         await until(socket, lambda frame: True)
 
 
-async def test_a_port_in_use_is_said_with_its_flag():
+async def test_a_port_in_use_is_reported_with_its_flag():
     async with sandbox_with() as first:
         taken = int(first.ws_url.rpartition(":")[2])
         with pytest.raises(PortInUseError, match=rf"127\.0\.0\.1:{taken} .* --rest-port"):

@@ -1,4 +1,4 @@
-"""Our topics through a real schema registry: other people's clients read them, changes that break readers are refused, outages pass."""
+"""Our topics with a real schema registry: other clients read them, changes that break readers are refused, outages have no effect."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ SYMBOL = "BTC_USDC_PERP"
 
 
 class RegistryProcess(Process):
-    """`backpack-streams registry` in a process of its own; what it was told outlives its end."""
+    """`backpack-streams registry` in its own process; its schemas outlive it."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.url = registry_url(HOST, port)
@@ -66,7 +66,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProce
 def by_confluent(
     bootstrap_servers: str, registry_of_schemas: str, topic: str, count: int
 ) -> list[tuple[bytes, dict[str, Any]]]:
-    """The first values of a topic and their records, with confluent-kafka alone, as its documentation says."""
+    """The first values of a topic and their records, read with confluent-kafka alone, as documented."""
     deserialize = AvroDeserializer(SchemaRegistryClient({"url": registry_of_schemas}))
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "none", "enable.auto.commit": False})
     found: list[tuple[bytes, dict[str, Any]]] = []
@@ -123,7 +123,7 @@ def test_other_clients_read_our_topics_and_an_outage_of_the_registry_stops_nothi
 
 
 def _compare_with_confluent(plant: Plant, url: str) -> None:
-    """Its deserializer and our codec read the same, decimals exact."""
+    """Its deserializer and our codec read the same values, decimals exact."""
     codec = Codec(known_schemas(RegistryConnection(url)))
     for topic in ("trade", "depth", "book_snapshot"):
         found = by_confluent(
@@ -140,7 +140,7 @@ def _compare_with_confluent(plant: Plant, url: str) -> None:
 
 
 def _without_a_registry(plant: Plant) -> None:
-    """Who has no registry is told what is missing."""
+    """A reader without a registry gets a message about what is missing."""
     done = plant.run("tail", "registered.market.trade", "--from-beginning", "--json", "-n", "1")
     assert "none is configured: set the writer's registry" in json.loads(done.stdout)["value"]["reason"]
 
@@ -161,7 +161,7 @@ async def _books_through_an_outage(plant: Plant, schemas: RegistryProcess, metri
         assert {market.status for market in books.books.values()} == {Status.LIVE}
 
 
-# ---- the contract, governed
+# ---- compatibility
 
 
 def test_an_incompatible_change_is_refused_with_409_and_its_reason(registry: RegistryProcess) -> None:
@@ -188,7 +188,7 @@ def test_an_incompatible_change_is_refused_with_409_and_its_reason(registry: Reg
     assert register(client, "governed.trade-value", ours).action == "unchanged"
 
 
-def test_layout_makes_no_new_version(registry: RegistryProcess) -> None:
+def test_whitespace_makes_no_new_version(registry: RegistryProcess) -> None:
     client = RegistryClient(RegistryConnection(registry.url))
     ours = own_schemas()["Gap"]
     register(client, "layout-value", ours)
@@ -196,7 +196,7 @@ def test_layout_makes_no_new_version(registry: RegistryProcess) -> None:
     assert register(client, "layout-value", spread).action == "unchanged"
 
 
-def test_a_lax_subject_does_not_make_an_incompatible_schema_pass_the_check(registry: RegistryProcess) -> None:
+def test_an_incompatible_schema_fails_the_check_even_for_a_lax_subject(registry: RegistryProcess) -> None:
     client = RegistryClient(RegistryConnection(registry.url))
     client.register("lax-value", own_schemas()["Gap"].canonical_text)
     client.set_compatibility("lax-value", "NONE")
@@ -206,7 +206,7 @@ def test_a_lax_subject_does_not_make_an_incompatible_schema_pass_the_check(regis
         check(client, "lax-value", parse_schema(json.dumps(document)))
 
 
-def test_an_id_nobody_knows_is_said_to_be_unknown_to_the_registry(registry: RegistryProcess) -> None:
+def test_an_unknown_id_is_reported_as_unknown_to_the_registry(registry: RegistryProcess) -> None:
     codec = Codec(known_schemas(RegistryConnection(registry.url)))
     value = b"\0" + (987_654).to_bytes(4, "big") + b"x"
     asyncio.run(codec.meet([value]))
@@ -220,7 +220,7 @@ def test_an_id_nobody_knows_is_said_to_be_unknown_to_the_registry(registry: Regi
 
 @contextmanager
 def stub(status: int, body: bytes) -> Iterator[str]:
-    """Something that listens, and is no registry."""
+    """A server that is not a registry."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -229,7 +229,7 @@ def stub(status: int, body: bytes) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer((HOST, 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -254,7 +254,7 @@ def stub(status: int, body: bytes) -> Iterator[str]:
         ),
     ],
 )
-def test_what_is_no_registry_is_one_clear_line(
+def test_a_server_that_is_not_a_registry_is_one_clear_line(
     kafka: BlockingKafka, tmp_path: Path, status: int, body: bytes, said: str
 ) -> None:
     with stub(status, body) as url, running_plant(kafka.bootstrap_servers, tmp_path, "none.") as plant:
@@ -265,7 +265,7 @@ def test_what_is_no_registry_is_one_clear_line(
     assert "hidden" not in line
 
 
-def test_doctor_says_what_is_not_registered_and_where_the_registry_is_not(registry: RegistryProcess) -> None:
+def test_doctor_reports_unregistered_schemas_and_an_unreachable_registry(registry: RegistryProcess) -> None:
     def subjects(**settings: Any) -> Finding:
         given = {"skip": ("kafka", "exchange", "key"), "topic_prefix": "doctor.", "timeout": 120}
         found = asyncio.run(examine(DoctorSettings(**(given | settings))))

@@ -1,4 +1,4 @@
-"""A service starts while its certificate and its key are being replaced one after the other: it waits for the second file."""
+"""A service starts while its certificate and key are being replaced one after the other: it waits for the second file."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.mark.parametrize("name", ["market-producer", "rest-poller", "book-builder"])
-def test_it_waits_for_the_second_file(files: Files, tmp_path: Path, name: str) -> None:
+def test_a_start_waits_for_the_second_file(files: Files, tmp_path: Path, name: str) -> None:
     arguments = (name, "--bootstrap-servers", NOWHERE, "--security-protocol", "SSL", *files.flags())
     service = Service(arguments, tmp_path / "log")
     try:
@@ -56,7 +56,7 @@ def test_it_waits_for_the_second_file(files: Files, tmp_path: Path, name: str) -
         service.kill()
 
 
-def test_it_ends_at_once_when_it_is_told_to(files: Files, tmp_path: Path) -> None:
+def test_a_waiting_start_stops_at_once_on_sigterm(files: Files, tmp_path: Path) -> None:
     service = Service(
         ("market-producer", "--bootstrap-servers", NOWHERE, "--security-protocol", "SSL", *files.flags()),
         tmp_path / "log",
@@ -68,7 +68,7 @@ def test_it_ends_at_once_when_it_is_told_to(files: Files, tmp_path: Path) -> Non
         service.kill()
 
 
-async def test_it_does_not_wait_for_ever(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_start_does_not_wait_forever(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start_attempts, "FILES_FIT_WITHIN_SECONDS", 0.1)
     attempts: list[KafkaConnection] = []
 

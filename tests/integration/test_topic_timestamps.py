@@ -1,4 +1,4 @@
-"""Topics keep the exchange's time, also where somebody made them with the brokers' own: `topics apply` puts that right."""
+"""Topics keep the exchange's time; if somebody created them with the brokers' own, `topics apply` corrects that."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ PREFIX = "stamped."
 STAMP = "message.timestamp.type"
 
 
-async def test_topics_that_stamp_are_told_of_and_set_right(kafka: BlockingKafka) -> None:
+async def test_topics_with_broker_timestamps_are_reported_and_corrected(kafka: BlockingKafka) -> None:
     connection = KafkaConnection(kafka.bootstrap_servers)
     depth = topic("market.depth")
     client = AIOKafkaAdminClient(**connection.client_options())

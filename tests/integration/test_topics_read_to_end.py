@@ -1,4 +1,4 @@
-"""A real Kafka's topics read to their end: compacted, trimmed and deleted while they are read, with marks of transactions, empty."""
+"""Topics of a real Kafka read to their end: compacted, trimmed and deleted while they are read, with transaction markers, empty."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ Hook = Callable[[TopicPartition, Sequence[ConsumerRecord]], object]
 
 
 class Kafka:
-    """A broker, and what its owner does to topics."""
+    """A broker, and its owner's operations on topics."""
 
     def __init__(self, broker: BlockingKafka) -> None:
         self.servers = broker.bootstrap_servers
@@ -49,7 +49,7 @@ class Kafka:
             done.result(30)
 
     def write(self, topic: str, *records: tuple[str, bytes | None], transaction: str = "") -> None:
-        """Each record by itself: a batch, and in time a segment of its own. A transaction ends with a mark."""
+        """Write each record as its own batch, and in time its own segment. A transaction ends with a marker."""
         producer = Producer(
             {"bootstrap.servers": self.servers} | ({"transactional.id": topic} if transaction else {"linger.ms": 0})
         )
@@ -67,7 +67,7 @@ class Kafka:
     def read(
         self, topic: str, start: int = 0, end: int | None = None, patience: float = 30, hook: Hook = lambda *_: None
     ) -> list[int]:
-        """The offsets read, until the end that the topic has now."""
+        """Return the offsets read, up to the current end of the topic."""
         found: list[int] = []
 
         async def run() -> None:
@@ -92,12 +92,12 @@ def cleaning_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         yield Kafka(broker)
 
 
-def test_a_compacted_topic_with_holes_at_the_end_of_what_is_read(cleaning_kafka: Kafka) -> None:
+def test_a_compacted_topic_with_missing_offsets_at_its_end(cleaning_kafka: Kafka) -> None:
     kafka = cleaning_kafka
     kafka.make("holes", **COMPACTED)
     kafka.write("holes", *((key, b"old") for key in "abcde"))
     kafka.write("holes", *((key, b"new") for key in "bcde"))
-    kafka.write("holes", *((key, b"newest") for key in "bcde"))  # the segment that is written to is not compacted
+    kafka.write("holes", *((key, b"newest") for key in "bcde"))  # the active segment is not compacted
     wait_until("the holes are there", lambda: not {1, 2, 3, 4, 5, 6} & set(kafka.read("holes")), 60)
     for end in (1, 2, 4, 6, 7):
         assert kafka.read("holes", end=end) == [0]
@@ -105,7 +105,7 @@ def test_a_compacted_topic_with_holes_at_the_end_of_what_is_read(cleaning_kafka:
 
 
 @pytest.mark.parametrize("outcome", ["commit", "abort"])
-def test_the_mark_of_a_transaction_is_at_the_end(cleaning_kafka: Kafka, outcome: str) -> None:
+def test_a_transaction_marker_is_at_the_end(cleaning_kafka: Kafka, outcome: str) -> None:
     topic = f"marked-{outcome}"
     cleaning_kafka.make(topic)
     cleaning_kafka.write(topic, ("a", b"1"), ("b", b"2"), transaction=outcome)
@@ -141,7 +141,7 @@ def test_records_that_are_deleted_while_they_are_read(cleaning_kafka: Kafka, bef
     assert len(found) < 40
 
 
-def test_a_topic_that_ends_while_it_is_read_is_not_taken_for_whole(cleaning_kafka: Kafka) -> None:
+def test_a_topic_that_is_deleted_while_it_is_read_is_not_complete(cleaning_kafka: Kafka) -> None:
     cleaning_kafka.make("ending")
     cleaning_kafka.write("ending", *(("a", LARGE) for _ in range(40)))
     done: list[int] = []

@@ -1,4 +1,4 @@
-"""Readers of a real Kafka believe watermarks and nothing else: a plant whose producer a test plays."""
+"""Readers of a real Kafka trust only watermarks: a plant whose producer is played by the test."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ MAX_AGE = 2.0
 
 
 async def once(what: str, books: BookStream, holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Reads on until it holds."""
+    """Read until it holds."""
     deadline = time.monotonic() + seconds
     async with contextlib.aclosing(books.rounds()) as rounds:
         async for updates in rounds:
@@ -59,7 +59,7 @@ async def vouching(*producers: StubProducer) -> AsyncIterator[None]:
 
 @contextmanager
 def vouching_beside(servers: str, prefix: str) -> Iterator[None]:
-    """A live plant whose producer vouches on a thread of its own."""
+    """A live plant whose producer vouches on its own thread."""
     is_there, is_over = threading.Event(), threading.Event()
 
     async def vouch() -> None:
@@ -94,7 +94,7 @@ async def a_live_plant(servers: str, prefix: str) -> StubProducer:
 
 
 async def outlast_answers(producer: StubProducer) -> None:
-    """So many watermarks that, at their interval, no answer of the exchange from now on is from before the first."""
+    """Write so many watermarks that, at their interval, no answer of the exchange from now on is older than the first."""
     for _ in range(watermarks_to_outlast_an_answer(1000) + 1):
         await producer.watermark()
 
@@ -109,15 +109,15 @@ async def _while_a_producer_vouches(servers: str, prefix: str) -> None:
         async with vouching(first):
             await once("live", books, books.all_live)
             assert all((market.as_of or 0) > first.since for market in books.books.values())
-            # Another reader that comes finds a quiet market LIVE as well, at once.
+            # A new reader also finds a quiet market LIVE, at once.
             async with BookStream(servers, QUIET, topic_prefix=prefix) as other:
                 assert await other.until_live(60)
-        # Nobody publishes any more: all killed.
+        # Nobody publishes any more, as if all were killed.
         quiet = books.books[QUIET]
         await once("stale", books, lambda: statuses(books) == {Status.STALE})
         assert quiet.reason.startswith(f"no producer has vouched for depth.{QUIET} since ")
         assert quiet.is_whole
-        # The same instance goes on: nothing was missed.
+        # The same instance continues: nothing was missed.
         await first.watermark()
         await once("live again", books, books.all_live)
         await first.__aexit__(None, None, None)
@@ -142,8 +142,8 @@ async def _it_is_killed(servers: str, prefix: str, first: StubProducer, books: B
             assert quiet.last_update_id == first.exchange.last_ids[QUIET]
 
 
-def test_a_poller_that_came_before_any_producer_proves_its_books(kafka: BlockingKafka, tmp_path: Path) -> None:
-    """Its snapshots are from before anybody covered the streams, and the markets are quiet."""
+def test_a_poller_started_before_any_producer_fetches_provable_snapshots(kafka: BlockingKafka, tmp_path: Path) -> None:
+    """Its first snapshots are from before the streams were covered, and the markets are quiet."""
     with running_plant(kafka.bootstrap_servers, tmp_path, "poller-first.") as plant:
         plant.start_exchange("--symbols", "2", "--start", "control")
         plant.start_ready("rest-poller")
@@ -171,7 +171,7 @@ def book(servers: str, prefix: str, *arguments: str) -> "subprocess.CompletedPro
     )
 
 
-def test_the_command_says_that_nobody_vouches(kafka: BlockingKafka) -> None:
+def test_the_command_reports_that_nobody_vouches(kafka: BlockingKafka) -> None:
     servers, prefix = kafka.bootstrap_servers, "vouched-command."
     producer = asyncio.run(_written(servers, prefix))
     wait_until("its watermark is too old", lambda: time.time() - producer.last_watermark > 1.0)
@@ -216,9 +216,7 @@ def test_without_any_watermark_no_book_is_live(kafka: BlockingKafka) -> None:
     asyncio.run(asyncio.wait_for(go(), 120))
 
 
-def test_books_for_programs_without_asyncio_age_and_fail_visibly(
-    kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_synchronous_books_age_and_fail_visibly(kafka: BlockingKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     servers, prefix = kafka.bootstrap_servers, "vouched-sync."
     with vouching_beside(servers, prefix), Books(servers, SYMBOLS, topic_prefix=prefix, max_age=30.0) as books:
         assert books.until_live(60)
@@ -240,7 +238,7 @@ def test_books_for_programs_without_asyncio_age_and_fail_visibly(
                 ask()
 
 
-def test_the_builder_writes_no_live_top_that_nobody_vouches_for(kafka: BlockingKafka, tmp_path: Path) -> None:
+def test_the_builder_writes_no_live_top_without_a_watermark(kafka: BlockingKafka, tmp_path: Path) -> None:
     servers, prefix = kafka.bootstrap_servers, "vouched-builder."
 
     def tops() -> list[str]:

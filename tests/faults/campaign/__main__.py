@@ -1,4 +1,4 @@
-"""`python -m faults.campaign`: campaigns, one seed after another; a table of what each found. Exit code 1 if any promise was broken."""
+"""`python -m faults.campaign`: runs campaigns, one per seed, and prints a table of findings. Exit code 1 if a promise was broken."""
 
 import argparse
 import logging
@@ -40,13 +40,13 @@ def _options() -> argparse.ArgumentParser:
 
 
 def say(text: str) -> None:
-    """At once, also into a file that somebody waits on."""
+    """Print at once, also to a file."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the campaigns of the command line."""
     options = _options().parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("faults").setLevel(logging.INFO)
@@ -66,13 +66,13 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         done.append(findings := _campaign(plan, folder, options.rate, options.moments))
         say(f"{findings.details() if findings.failed else findings.row()}\nin {folder}")
-        (root / "table.md").write_text(table(done))  # of what is done: the next seed may take long, or never end
+        (root / "table.md").write_text(table(done))  # the finished ones: the next seed may take long, or never end
     say(f"\n{table(done)}\nin {root}")
     return int(any(each.failed for each in done))
 
 
 def _campaign(plan: Schedule, folder: Path, rate: float, moments: int) -> Findings:
-    """One campaign on a cluster of its own. One that does not come to its end has failed, and keeps nobody from the next one."""
+    """Run one campaign on its own cluster. One that cannot finish has failed, and does not stop the next one."""
     findings = Findings(plan, 0)
     try:
         with running_cluster(plan, folder) as cluster:
@@ -83,7 +83,7 @@ def _campaign(plan: Schedule, folder: Path, rate: float, moments: int) -> Findin
         logging.getLogger("faults").exception("seed %s did not come to its end", plan.seed)
         findings.broken.append(f"the campaign did not come to its end: {traceback.format_exc(limit=-3)}")
         (folder / "report.md").write_text(findings.details())
-    for data in (folder / "kafka").glob("broker-*"):  # the brokers' logs stay
+    for data in (folder / "kafka").glob("broker-*"):  # keep the brokers' logs
         shutil.rmtree(data, ignore_errors=True)
     return findings
 

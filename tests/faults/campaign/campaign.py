@@ -1,4 +1,4 @@
-"""One campaign: starts the plant, lets the schedule happen, waits for it to recover, and has everything judged."""
+"""One campaign: starts the plant, runs the schedule, waits for recovery, and judges the result."""
 
 import logging
 import threading
@@ -41,10 +41,10 @@ from plant import Plant, free_port, running_plant
 logger = logging.getLogger(__name__)
 
 RECOVERY_SECONDS = 60.0
-"""All books of open markets are LIVE and equal that soon after the last fault."""
+"""All books of open markets are LIVE and equal so soon after the last fault."""
 
 MOMENTS = 100
-"""So many past moments are looked at."""
+"""Number of past moments to judge."""
 
 _DRAIN_SECONDS = 30.0
 _SETTLE_SECONDS = 3.0
@@ -56,19 +56,19 @@ _CHECKPOINTS_JUDGED = 200
 
 
 class Goal(NamedTuple):
-    """Where the exchange was when the last fault was over."""
+    """The state of the exchange at the end of the last fault."""
 
     at_us: int
     sequences: Mapping[str, Any]
     symbols: Collection[str]
-    """Its open markets."""
+    """The open markets."""
 
 
 class Campaign:
     """One run of a schedule."""
 
     def __init__(self, cluster: Cluster, folder: Path, plan: Schedule, rate: float, moments: int = MOMENTS) -> None:
-        """`rate`: depth frames a second over all markets; `moments`: of how many past ones the books are looked at in the end."""
+        """`rate`: depth frames per second over all markets; `moments`: number of past moments at which the books are judged."""
         self._cluster = cluster
         self._folder = folder
         self._plan = plan
@@ -77,10 +77,10 @@ class Campaign:
         self._sights: list[judge.Sight] = []
         self._happened: list[Happened] = []
         self.findings = Findings(plan, 0)
-        """What was found so far."""
+        """The findings so far."""
 
     def run(self) -> Findings:
-        """Run it to its end; what was found lies in the folder too."""
+        """Run it to its end; the findings are also saved in the folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
         prefix = f"campaign-{self._plan.seed}."
         with ExitStack() as stack:
@@ -93,7 +93,7 @@ class Campaign:
             )
             for symbol, weight in {**BUSY, **SLOW}.items():
                 plant.exchange.order("pace", symbol=symbol, weight=weight)
-            port = str(free_port())  # the same for each gateway that follows
+            port = str(free_port())  # the same for each gateway process
             more = {GATEWAY: ("--host", "127.0.0.1", "--port", port)}
             roles = {
                 name: role_of(plant, name, self._plan, self._folder, *more.get(name, ()))
@@ -133,7 +133,7 @@ class Campaign:
         return self.findings
 
     def _let_happen(self, plant: Plant, roles: dict[str, Role], began: float) -> None:
-        """All faults and looks at their moments, on threads of their own; returns when the last one is over."""
+        """Perform all faults and looks on schedule, each on its own thread; return when the last one is over."""
         injector = Injector(plant, self._cluster.kafka, roles, self._cluster.surroundings)
         due: list[tuple[float, Fault | None]] = [(each.at, each) for each in self._plan.faults]
         due += [(at, None) for at in self._plan.looks]
@@ -157,13 +157,13 @@ class Campaign:
             else:
                 logger.info("%s", fault)
                 injector.perform(fault)
-        except Exception:  # noqa: BLE001  # the campaign goes on; whoever reads the report shall know
+        except Exception:  # noqa: BLE001  # the campaign continues, and the report shows it
             self.findings.remarks.append(f"{fault or 'a look'} failed: {traceback.format_exc(limit=3)}")
         if fault is not None:
             self._happened.append(Happened(fault, self.findings.seconds(now_us())))
 
     def _recover(self, plant: Plant, readers: Mapping[str, BookReader]) -> Goal:
-        """Wait until everybody's books of open markets have reached what the exchange had when the last fault was over."""
+        """Wait until the open markets' books of all readers have reached the exchange's state at the end of the last fault."""
         over, over_us = time.monotonic(), now_us()
         self.findings.remarks.append(f"the last fault was over at +{self.findings.seconds(over_us):.1f} s")
         goal = Goal(over_us, plant.exchange.ask("/sequences"), plant.exchange.ask("/books"))
@@ -183,7 +183,7 @@ class Campaign:
         return goal
 
     def _recover_command(self, plant: Plant, goal: Goal, over: float) -> None:
-        """The same of whoever starts the command; what counts is when it was started."""
+        """The same for the command; the time of its start counts."""
         while True:
             started = time.monotonic()
             sights = look_with_command(plant)
@@ -201,19 +201,19 @@ class Campaign:
     def _lacking(
         self, plant: Plant, readers: Mapping[str, BookReader], goal: Mapping[str, Any]
     ) -> dict[str, list[str]]:
-        """Which books of each reader are not back."""
+        """The books of each reader that have not recovered."""
         standing = {name: reader.standing() for name, reader in readers.items()}
         symbols, now = (
             list(plant.exchange.ask("/books")),
             plant.exchange.ask("/sequences"),
-        )  # never behind what was seen
+        )  # asked last, so never behind the books
         return {
             name: behind(standing[name], [each for each in symbols if reader.wants(each)], goal, now)
             for name, reader in readers.items()
         }
 
     def _finish(self, plant: Plant, readers: Mapping[str, BookReader]) -> int:
-        """End the flow, wait for the rest of it to arrive, and compare all books once more; gives when it ended."""
+        """End the flow, wait for the rest of it, and compare all books once more; return the end time."""
         plant.exchange.finish()
         finished_us = now_us()
         goal = plant.exchange.ask("/sequences")
@@ -222,7 +222,7 @@ class Campaign:
         while time.monotonic() < deadline:
             unequal = _lines(self._lacking(plant, readers, goal))
             if not unequal and time.monotonic() > deadline - _DRAIN_SECONDS + _SETTLE_SECONDS:
-                break  # what the clock makes arrives meanwhile
+                break  # messages made by the clock arrive in this time
             time.sleep(0.5)
         shown = look_with_command(plant)
         self._sights += shown
@@ -257,12 +257,12 @@ class Campaign:
         ):
             try:
                 find()
-            except Exception:  # noqa: BLE001  # what else was found shall be told
+            except Exception:  # noqa: BLE001  # the other findings are still reported
                 findings.broken.append(f"{what} could not be judged: {traceback.format_exc(limit=-3)}")
         save(findings, self._folder, ledger, kept.gaps, kept.received)
 
     def _emptied_us(self) -> dict[str, int]:
-        """By family, when its topic was made again last."""
+        """By stream spec, when its topic was last recreated."""
         found: dict[str, int] = {}
         for fault, over_at in self._happened:
             if fault.kind == "topic-recreated":
@@ -276,13 +276,13 @@ class Campaign:
             self.findings.records[name] = self._without_changed_topics(found)
 
     def _judge_past(self, plant: Plant, truth: Truth, finished_us: int) -> None:
-        """What `book --at` shows of random moments of the campaign."""
+        """Judge the output of `book --at` for random moments of the campaign."""
         moments = moments_between(self._plan.seed, self._moments, self.findings.began_us, finished_us)
         times, books = book_times(truth), exchange_books(plant.exchange)
         self.findings.past = judge_past_moments(plant.bootstrap_servers, plant.prefix, moments, times, books)
 
     def _without_changed_topics(self, found: RecordFindings) -> RecordFindings:
-        """What a topic held that was made anew is gone, and keys that moved come in the order of two partitions."""
+        """Drop findings if a topic was changed: a recreated topic lost its records, and moved keys have the order of two partitions."""
         if any(each.kind in TOPIC_FAULTS for each in self._plan.faults):
             self.findings.remarks += [f"not judged, since a topic was changed: {each}" for each in found.problems]
             return RecordFindings(found.given, found.holes, found.late)
@@ -298,7 +298,7 @@ class Campaign:
         sights = [*self._sights, *_some(tops, _TOPS_JUDGED), *_some(checkpoints, _CHECKPOINTS_JUDGED)]
         self.findings.sights = Counter(each.reader for each in sights if each.status == "LIVE")
         self.findings.wrongs = wrong_sights(plant.exchange, truth, sights)
-        if not any(each.kind == "clock-stepped" for each in self._plan.faults):  # it is by a producer's clock
+        if not any(each.kind == "clock-stepped" for each in self._plan.faults):  # `as_of` is by a producer's clock
             self.findings.overclaims = judge.overclaims(sights, book_times(truth))
 
     def _judge_tops_recovery(

@@ -1,4 +1,4 @@
-"""The wall clock of one service as libfaketime makes it, where that is installed; the monotonic clock stays what it is."""
+"""The wall clock of one service, changed by libfaketime if that is installed; the monotonic clock stays correct."""
 
 import glob
 import os
@@ -9,12 +9,12 @@ _LOOKS_EVERY_SECONDS = "1"
 
 
 def library() -> str | None:
-    """The library, None where the machine has none."""
+    """The library, None if the machine has none."""
     return next((found for pattern in _LIBRARIES for found in sorted(glob.glob(pattern))), None)
 
 
 class Clock:
-    """A wall clock that can be stepped while a process runs with it."""
+    """A wall clock that can be stepped while a process uses it."""
 
     def __init__(self, file: Path, preload: str) -> None:
         self._file = file
@@ -22,13 +22,13 @@ class Clock:
         self.step(0)
 
     def step(self, seconds: int) -> None:
-        """So far from the machine's clock, from about a second from now on."""
+        """Set the difference from the machine's clock; takes effect within about a second."""
         written = self._file.with_suffix(".new")
         written.write_text(f"{seconds:+d}\n")
         written.replace(self._file)
 
     def environment(self) -> dict[str, str]:
-        """What a process must be started with."""
+        """The environment for a process with this clock."""
         return {
             **os.environ,
             "LD_PRELOAD": self._preload,

@@ -1,4 +1,4 @@
-"""Clients of the gateway that read books all along, over HTTP and WebSocket: they know nothing of Kafka."""
+"""Clients of the gateway that read books all the time, over HTTP and WebSocket, without Kafka."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ _DEPTH = 100
 _PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
 _NOT_THERE = (OSError, TimeoutError, json.JSONDecodeError)
-"""A gateway that was killed, starts, or is frozen; an answer that was cut off."""
+"""A gateway that was killed, is starting, or is frozen; an answer that was cut off."""
 
 
 class GatewayReader(BookReader):
@@ -34,7 +34,7 @@ class GatewayReader(BookReader):
 
 
 class HttpReader(GatewayReader):
-    """Asks for one book after the other. A book that is not LIVE is a 503."""
+    """Requests one book after another. A book that is not LIVE is a 503."""
 
     def _session(self) -> None:
         while not self._stop.wait(_PAUSE_SECONDS):
@@ -59,12 +59,12 @@ class HttpReader(GatewayReader):
 
     def _refused(self, symbol: str, status: int, body: Mapping[str, Any]) -> None:
         self._standing[symbol] = Standing(body["meta"].get("book_status", "unavailable"), None)
-        if status not in (404, 503):  # 404: the market list in Kafka may be shorter than it should be
+        if status not in (404, 503):  # 404: the market list in Kafka may be incomplete
             self.failures.append(f"{status}: {body['message']}")
 
 
 class FollowingReader(GatewayReader):
-    """Keeps books by the stream, and comes back to it whenever its connection ends."""
+    """Keeps books from the stream, and reconnects whenever its connection ends."""
 
     def _session(self) -> None:
         asyncio.run(self._read())

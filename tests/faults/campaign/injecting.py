@@ -1,4 +1,4 @@
-"""Makes the faults of a schedule happen: to processes, to the exchange, to Kafka."""
+"""Performs the faults of a schedule on processes, the exchange and Kafka."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ _PRODUCERS = ("market-producer", "market-producer-2")
 
 
 class Injector:
-    """Performs one fault at a time; several may be performed at once on threads of their own."""
+    """Performs faults; several may run at once on separate threads."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Injector:
         self._cluster = cluster
         self._roles = roles
         self.remarks: list[str] = []
-        """What could not be done, and what was seen while doing it."""
+        """Faults that could not be performed, and observations."""
         self._ways: dict[str, Callable[[Fault], None]] = {
             "kill": lambda fault: self._role(fault).kill(fault.options["down"]),
             "kill-twice": self._kill_twice,
@@ -72,11 +72,11 @@ class Injector:
             self._ways["proxy-cut"] = platform.cut_proxy
 
     def perform(self, fault: Fault) -> None:
-        """Let it happen; returns when it is over."""
+        """Perform a fault; return when it is over."""
         began = time.monotonic()
         if fault.kind in self._ways:
             self._ways[fault.kind](fault)
-        else:  # named as the sandbox names it
+        else:  # the sandbox uses the same name
             self._order(fault.kind, seconds=fault.lasts, **fault.options)
         time.sleep(max(0.0, began + fault.lasts - time.monotonic()))
 
@@ -124,7 +124,7 @@ class Injector:
     def _ignore_and_silence(self, fault: Fault) -> None:
         self._order("ignore-subscribe", seconds=fault.lasts, symbol=fault.options["symbol"])
         self._order("cut")
-        time.sleep(fault.lasts * 0.7)  # new sockets are up by then
+        time.sleep(fault.lasts * 0.7)  # new sockets are open by then
         self._move_unseen_and_fall_silent(fault)
 
     def _ignore(self, fault: Fault) -> None:

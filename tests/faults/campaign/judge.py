@@ -1,6 +1,6 @@
-"""The judge: what was lost without a record, and which book was shown LIVE and was wrong. Plain data in, verdicts out.
+"""The judge: messages lost without a gap on record, and wrong books shown LIVE. Plain data in, verdicts out.
 
-It knows nothing of how the plant works: only what the exchange said, what Kafka holds, and what readers were shown.
+It does not depend on how the plant works: only on the exchange's messages, the contents of Kafka, and the books shown to readers.
 """
 
 from bisect import bisect_left, bisect_right
@@ -13,18 +13,18 @@ from faults.campaign.kept import GapRecord
 from faults.campaign.truth import BookTimes, Identity, Message
 
 MAX_BEHIND_SECONDS = 15.0
-"""A book that is LIVE is never further behind the exchange."""
+"""A LIVE book is never further behind the exchange."""
 
 CLAIM_SLACK_SECONDS = 2.0
-"""What was made so shortly before a moment may still be on its way, when a producer says that it has everything up to it."""
+"""Messages made so shortly before a moment may still be in transit when a producer claims completeness up to it."""
 
 SLACK_US = 1_000_000
-"""Bounds in received time hold messages that were sent so much before or after."""
+"""Bounds in received time may be off by so much."""
 
 WRONG_CLOCK_US = 60_000_000
-"""A record whose received time is so far from when it was made was received by a clock that was wrong."""
+"""If received time and event time differ by so much, the clock was wrong."""
 STEP_US = 3_600_000_000
-"""By so much clocks are stepped in campaigns, which last for less."""
+"""The size of clock steps in campaigns, which are shorter."""
 
 _NO_LOSS = frozenset({"REFILLED", "AUDIT_MISMATCH"})
 _REFILLED, _INCOMPLETE, _START = "REFILLED", "REFILL_INCOMPLETE", "STREAM_START"
@@ -32,7 +32,7 @@ _REFILLED, _INCOMPLETE, _START = "REFILLED", "REFILL_INCOMPLETE", "STREAM_START"
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Messages one after another that are neither in Kafka nor inside a gap on record."""
+    """Consecutive messages that are neither in Kafka nor inside a gap on record."""
 
     first: Message
     last: Message
@@ -51,19 +51,19 @@ def lost_messages(
     received: Mapping[int, Collection[Identity]] | None = None,
     emptied_us: int | None = None,
 ) -> list[Loss]:
-    """What one market's stream has lost without a record.
+    """Find the messages that one market's stream has lost without a gap on record.
 
     Args:
-        messages: all that the exchange said on it, in order.
-        kept: what Kafka holds of it.
+        messages: all messages of the exchange, in order.
+        kept: the messages in Kafka.
         gaps: the gaps on record for it.
-        letters: what lies among the dead letters.
-        since_us: since when the stream was covered for the first time, as the plant says itself; None if it does not say.
-        until_us: messages made later are not asked for.
-        received: which messages Kafka says were received at a moment, by whatever clock.
-        emptied_us: when the topic's owner had deleted it and made it again; nothing that it held before is asked for.
+        letters: the messages in dead letters.
+        since_us: the first coverage of the stream, according to the plant; None if unknown.
+        until_us: later messages do not count.
+        received: the messages by received time, of any clock.
+        emptied_us: when the topic was recreated; earlier messages do not count.
 
-    What came before the first message that Kafka holds, and before the first coverage, is not asked for.
+    Messages before the first message in Kafka, and before the first coverage, do not count.
     """
     is_kept = [each.identity in kept for each in messages]
     known = [place for place, here in enumerate(is_kept) if here]
@@ -90,13 +90,13 @@ def lost_messages(
 
 
 class Bounds:
-    """Finds which messages of one stream lie inside the bounds of a gap.
+    """Finds the messages of one stream inside the bounds of a gap.
 
     Args:
         messages: the stream.
-        known: places of those that Kafka holds.
-        received: see `lost_messages`. A bound that is the received time of a record means that record, and one by a clock that was wrong
-            is looked for among the records received by that clock, so that a producer whose clock was wrong is understood.
+        known: indices of the messages in Kafka.
+        received: see `lost_messages`. A bound equal to the received time of a record means that record. A bound by a wrong clock is
+            looked up among the records received by that clock.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Bounds:
         self._is_candle = bool(messages) and messages[0].family.startswith("kline.")
 
     def inside(self, gaps: Iterable[GapRecord]) -> bytearray:
-        """For each message whether it lies inside one of the gaps."""
+        """For each message, whether it is inside one of the gaps."""
         marks = bytearray(len(self._messages))
         for gap in gaps:
             first, end = self.covered(gap)
@@ -125,13 +125,13 @@ class Bounds:
         return marks
 
     def covered(self, gap: GapRecord) -> tuple[int, int]:
-        """Places [first, end) inside a gap's bounds. A side without a bound reaches to the nearest message that Kafka holds."""
+        """Indices [first, end) inside a gap's bounds. A side without a bound reaches to the nearest message in Kafka."""
         after, before = self._after_last(gap), self._of_next(gap)
         if after is None and before is None:
             return 0, 0
         if after is None:
             assert before is not None
-            if gap.reason == _START:  # of the first one of all: nothing is known of what came before
+            if gap.reason == _START:  # the very first one: nothing is known of the time before
                 return 0, before
             return self._back_from(self._unconfirmed_from(before, gap)), before
         if before is None:
@@ -139,7 +139,7 @@ class Bounds:
         return after, before
 
     def _unconfirmed_from(self, before: int, gap: GapRecord) -> int:
-        """Messages that came shortly before the coverage was confirmed are no proof that those before them had come."""
+        """Messages from shortly before the coverage was confirmed do not prove that the earlier ones arrived."""
         if gap.next_id is not None or gap.next_us is None or before >= len(self._messages):
             return before
         return min(before, self._by_time(self._messages[before].wall_us - SLACK_US, bisect_left))
@@ -153,7 +153,7 @@ class Bounds:
         return self._known[place - 1] + 1 if place else 0
 
     def _after_last(self, gap: GapRecord) -> int | None:
-        """The first place after what was last seen; None where the gap does not say what that was."""
+        """The first index after the last message received; None if the gap does not say."""
         if gap.last_id is not None:
             stretch = self._stretch_of(gap.last_id)
             return bisect_right(self._messages, gap.last_id, stretch.start, stretch.stop, key=_id)
@@ -163,13 +163,15 @@ class Bounds:
         if places:
             return max(places) + 1
         last_us = self._by_right_clock(gap.last_us)
-        if gap.next_id is None and gap.next_us is None:  # what is in Kafka next ends it: no slack before what was last
+        if (
+            gap.next_id is None and gap.next_us is None
+        ):  # it ends with the next message in Kafka: no slack before the last one
             return self._by_time(last_us, bisect_right)
         place = self._by_time(last_us - SLACK_US, bisect_left)
         return min(place, self._by_start(last_us)) if self._is_candle else place
 
     def _of_next(self, gap: GapRecord) -> int | None:
-        """The first place from which on nothing is missing; None where the gap does not say."""
+        """The first index from which nothing is missing; None if the gap does not say."""
         if gap.next_id is not None:
             stretch = self._stretch_of(gap.next_id)
             return bisect_left(self._messages, gap.next_id, stretch.start, stretch.stop, key=_id)
@@ -183,7 +185,7 @@ class Bounds:
             return place
         if (
             gap.last_id is None and gap.last_us is None
-        ):  # since then the stream is covered; before, up to what Kafka holds, it is not known
+        ):  # covered since then; before that unknown, back to the last message in Kafka
             return self._by_time(gap.next_us, bisect_right)
         next_us = self._by_right_clock(gap.next_us)
         place = self._by_time(next_us + SLACK_US, bisect_right)
@@ -194,14 +196,14 @@ class Bounds:
         return [place for place in found if place is not None]
 
     def _first_received_since(self, wall_us: int) -> int | None:
-        """The place of the record that came next after a moment by a clock that was wrong; None if none came soon by such a clock."""
+        """The index of the next record after a moment by a wrong clock; None if none arrived soon by such a clock."""
         at = bisect_left(self._wrongly_received, (wall_us, 0))
         if at == len(self._wrongly_received) or self._wrongly_received[at][0] - wall_us > 3 * SLACK_US:
             return None
         return self._wrongly_received[at][1]
 
     def _by_right_clock(self, wall_us: int) -> int:
-        """A bound that lies far outside of the campaign is by a clock that was stepped."""
+        """A bound far outside of the campaign is by a stepped clock."""
         if self._messages and wall_us > self._messages[-1].wall_us + STEP_US // 2:
             return wall_us - STEP_US
         if self._messages and wall_us < self._messages[0].wall_us - STEP_US // 2:
@@ -216,7 +218,7 @@ class Bounds:
         return bisect_left(self._messages, start_us // 1_000_000, key=_id)
 
     def _stretch_of(self, update_id: int) -> range:
-        """The stretch that holds an id, or whose ids are nearest to it."""
+        """The stretch that holds an id, or has the nearest ids."""
 
         def distance(stretch: range) -> int:
             first, last = self._messages[stretch[0]].first_id or 0, _id(self._messages[stretch[-1]])
@@ -230,7 +232,7 @@ def _id(message: Message) -> int:
 
 
 def _stretches(messages: Sequence[Message]) -> list[range]:
-    """Places of messages whose ids ascend: a market that is listed anew begins another stretch."""
+    """Ranges of messages with ascending ids: a market that is listed again begins another one."""
     starts = [place for place in range(1, len(messages)) if _id(messages[place]) < _id(messages[place - 1])]
     bounds = [0, *starts, len(messages)]
     return [range(start, end) for start, end in pairwise(bounds) if start < end]
@@ -249,7 +251,7 @@ def _runs(lost: Sequence[tuple[int, str]], messages: Sequence[Message]) -> list[
 
 
 class Sight(NamedTuple):
-    """A book as somebody was shown it. Its age is judged as of `wall_us`; `levels` is compressed JSON."""
+    """A book as shown to a reader. Its age is judged as of `wall_us`; `levels` is compressed JSON."""
 
     reader: str
     wall_us: int
@@ -259,27 +261,27 @@ class Sight(NamedTuple):
     levels: bytes
     is_judged_by_age: bool = True
     top: int | None = None
-    """How many levels a side it has at the most; None: all."""
+    """Maximum number of levels per side; None: all."""
     as_of_us: int | None = None
-    """Up to when it was said to be complete, by its producer's clock."""
+    """The time up to which it claimed to be complete, by its producer's clock."""
 
 
 class Wrong(NamedTuple):
-    """A book that was shown LIVE and was not right."""
+    """A wrong book that was shown LIVE."""
 
     sight: Sight
     why: str
 
 
 class Overclaim(NamedTuple):
-    """A LIVE book that was said to be complete up to a moment, and was not by so much."""
+    """A LIVE book that claimed to be complete up to a moment, and lagged by so much."""
 
     sight: Sight
     seconds: float
 
 
 Books = Callable[[str, int], Mapping[str, Any] | None]
-"""The exchange's book at an update id; None if it never was at it."""
+"""The exchange's book at an update id; None if it never had that id."""
 
 
 def wrong_books(
@@ -289,7 +291,7 @@ def wrong_books(
     unpack: Callable[[bytes], Mapping[str, Any]],
     max_behind_seconds: float = MAX_BEHIND_SECONDS,
 ) -> list[Wrong]:
-    """Each sight of a book that was LIVE and wrong: never at that id, other levels, or too far behind the exchange."""
+    """Each sight of a LIVE book that was wrong: never at that id, other levels, or too far behind the exchange."""
     found: list[Wrong] = []
     verdicts: dict[tuple[str, int, bytes, int | None], str | None] = {}
     for sight in sights:
@@ -321,7 +323,7 @@ def _why_wrong(
 
 
 def difference(shown: Mapping[str, Any], truth: Mapping[str, Any] | None, top: int | None) -> str | None:
-    """What differs between a book that was shown and the exchange's, of so many levels a side (None: of all); None if nothing does."""
+    """The difference between a shown book and the exchange's, for so many levels per side (None: all); None if they are equal."""
     if truth is None:
         return "the exchange's book of that update is not known any more"
     for side in ("bids", "asks"):
@@ -338,11 +340,11 @@ def _why_behind(sight: Sight, times: BookTimes, max_behind_seconds: float) -> st
     if not sight.is_judged_by_age or not times.is_open(sight.wall_us) or sight.last_update_id is None:
         return None
     place = times.place(sight.last_update_id)
-    assert place is not None  # looked at before
+    assert place is not None  # checked before
     if place >= times.place_as_of(sight.wall_us - int(max_behind_seconds * 1_000_000)):
         return None
     superseded_us = times.superseded_us(place)
-    assert superseded_us is not None  # a newer state was found
+    assert superseded_us is not None  # there is a newer state
     missed = times.place_as_of(sight.wall_us) - place
     return f"{missed} updates and {(sight.wall_us - superseded_us) / 1e6:.1f} s behind the exchange"
 
@@ -350,7 +352,7 @@ def _why_behind(sight: Sight, times: BookTimes, max_behind_seconds: float) -> st
 def overclaims(
     sights: Iterable[Sight], times: Mapping[str, BookTimes], slack_seconds: float = CLAIM_SLACK_SECONDS
 ) -> list[Overclaim]:
-    """LIVE books that lacked an update from well before the moment up to which they were said to be complete."""
+    """LIVE books that lacked an update from well before the moment up to which they claimed to be complete."""
     found: list[Overclaim] = []
     for sight in sights:
         if sight.status != "LIVE" or sight.as_of_us is None or sight.last_update_id is None:

@@ -1,4 +1,4 @@
-"""What Kafka holds: the records of a campaign's topics, the gaps on record and the dead letters, read with plain aiokafka and fastavro."""
+"""The contents of Kafka: records of a campaign's topics, gaps on record and dead letters, read with plain aiokafka and fastavro."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ Value = dict[str, Any]
 _WATERMARKS = "ops.watermark"
 
 Stream = tuple[str, str]
-"""Family and symbol."""
+"""Stream spec and symbol."""
 
 
 class GapRecord(NamedTuple):
@@ -32,11 +32,11 @@ class GapRecord(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Everything the judge needs of Kafka. `undecodable` counts dead letters in which no message was found."""
+    """Everything that the judge needs from Kafka. `undecodable` counts dead letters without a readable message."""
 
     records: Mapping[Stream, set[Identity]]
     received: Mapping[Stream, Mapping[int, set[Identity]]]
-    """Which messages were received at a moment, as their records say."""
+    """By stream, the messages by received time."""
     gaps: list[GapRecord]
     letters: Mapping[Stream, set[Identity]]
     undecodable: int
@@ -44,10 +44,10 @@ class Kept(NamedTuple):
     checkpoints: list[Value]
     gap_reasons: Counter[str]
     covered_us: Mapping[str, int]
-    """By stream, since when it was covered first, as the watermarks say; empty where there are none."""
+    """By stream, its first coverage according to the watermarks; empty without watermarks."""
 
     def first_covered_us(self, family: str, symbol: str) -> int | None:
-        """Since when a market's stream was covered first, as the plant says; None if it does not say."""
+        """The first coverage of a market's stream, according to the plant; None if unknown."""
         told = [self.covered_us[each] for each in (f"{family}.{symbol}", family) if each in self.covered_us]
         return min(told, default=None)
 
@@ -92,7 +92,7 @@ def _values(bootstrap_servers: str, topic: str, record: str) -> list[Value]:
 def read_records(
     bootstrap_servers: str, prefix: str, families: tuple[str, ...]
 ) -> tuple[dict[Stream, set[Identity]], dict[Stream, dict[int, set[Identity]]]]:
-    """Which messages of these families Kafka holds, and which of them were received at a moment."""
+    """The messages of these stream specs in Kafka, and the same by received time."""
     records: dict[Stream, set[Identity]] = {}
     received: dict[Stream, dict[int, set[Identity]]] = {}
     for family in families:
@@ -108,7 +108,7 @@ def read_records(
 
 
 def read_kept(bootstrap_servers: str, prefix: str, families: tuple[str, ...]) -> Kept:
-    """Read it all."""
+    """Read everything."""
 
     def read(topic: str, record: str) -> list[Value]:
         return _values(bootstrap_servers, prefix + topic, record)
@@ -163,7 +163,7 @@ def _gap(value: Value) -> GapRecord:
 
 
 def split_stream(stream: str) -> Stream:
-    """Family and symbol of a stream; symbols may hold dots."""
+    """Stream spec and symbol of a stream; symbols may contain dots."""
     family, _, symbol = stream.partition(".")
     if family == "kline":
         interval, _, symbol = symbol.partition(".")
@@ -172,7 +172,7 @@ def split_stream(stream: str) -> Stream:
 
 
 def message_in(payload: bytes) -> tuple[Stream, Identity] | None:
-    """Which message of which stream a frame holds; None if it is no frame of those judged here."""
+    """The stream and identity of a frame's message; None if it is not a frame of a judged stream."""
     try:
         frame = json.loads(payload, parse_float=Decimal)
         data = frame["data"]

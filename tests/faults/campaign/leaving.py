@@ -1,4 +1,4 @@
-"""Ways to leave an `async for` loop and to come back, as programs do. Whoever reads a stream so must lose nothing."""
+"""Ways in which programs leave an `async for` loop and come back. They must not lose anything."""
 
 import asyncio
 import contextlib
@@ -10,20 +10,20 @@ T = TypeVar("T")
 Take = Callable[[T], None]
 
 _AWAY_SECONDS = 0.05
-"""How long a loop runs that ends by time."""
+"""The duration of a loop that ends by time."""
 
 
-class Left(Exception):  # noqa: N818  # no error of anybody: what a program raises to get out of its own loop
-    """The program has had enough for now."""
+class Left(Exception):  # noqa: N818  # not an error: a program raises it to leave its own loop
+    """Leave the loop."""
 
 
 async def leave_often(stream: AsyncIterable[T], take: Take[T], items: int) -> NoReturn:
-    """Reads for ever, and leaves the loop every few items: by break, by an exception, when time is up, cancelled, in turn.
+    """Read forever, and leave the loop every few items: in turn by break, by an exception, by a timeout and by cancellation.
 
     Args:
-        stream: what is read.
+        stream: the stream to read.
         take: gets each item at once.
-        items: how many, where the number ends the loop.
+        items: how many, if the number ends the loop.
     """
     for way in itertools.cycle((_by_break, _by_exception, _by_timeout, _by_cancellation)):
         await way(stream, take, items)
@@ -70,7 +70,7 @@ async def _for_ever(stream: AsyncIterable[T], take: Take[T]) -> None:
 
 
 async def ended(task: Awaitable[object]) -> None:
-    """Cancels a task, waits for its end, and raises what ended it before."""
+    """Cancel a task, wait for its end, and raise an earlier error of it."""
     assert isinstance(task, asyncio.Future)
     task.cancel()
     await asyncio.wait({task})

@@ -1,4 +1,4 @@
-"""Looks at the books as of past moments, as `book --at` does, and judges them by the exchange's ledger."""
+"""Reads the books as of past moments, like `book --at`, and judges them by the exchange's ledger."""
 
 import asyncio
 from collections import Counter
@@ -16,15 +16,15 @@ from faults.campaign.truth import BookTimes
 __all__ = ["PastFindings", "WrongThen", "judge_past_moments"]
 
 _ENGINE_MICROS = 50_000
-"""The engine's time of an update, which moments are of, is so much before the ledger's at the most."""
+"""The engine time of an update, which moments refer to, is at most so much before the ledger's time."""
 _WATERMARKS_MICROS = 1_000_000
-"""How old watermarks are is known no better than this."""
+"""The age of watermarks is not known more precisely than this."""
 _READ_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class WrongThen:
-    """A book that was LIVE as of a moment and was not right."""
+    """A wrong book that was LIVE as of a moment."""
 
     moment_us: int
     symbol: str
@@ -34,7 +34,7 @@ class WrongThen:
 
 @dataclass(slots=True)
 class PastFindings:
-    """What was seen of all the moments. `statuses` counts books, `exact` those LIVE ones that were at the ledger's very state."""
+    """The findings for all moments. `statuses` counts books, `exact` the LIVE ones in exactly the ledger's state."""
 
     moments: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -42,7 +42,7 @@ class PastFindings:
     reasons: Counter[str] = field(default_factory=Counter)
     wrongs: list[WrongThen] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-    """Moments that could not be read, with why."""
+    """Moments that could not be read, with reasons."""
 
 
 def judge_past_moments(
@@ -56,18 +56,18 @@ def judge_past_moments(
     max_age: float = MAX_AGE_SECONDS,
     parallel: int = 4,
 ) -> PastFindings:
-    """Read the books as of each moment (µs, by the exchange's clock), in this process, and judge those that were LIVE then.
+    """Read the books as of each moment (µs, by the exchange's clock), in this process, and judge the LIVE ones.
 
     Args:
         bootstrap_servers: the plant's Kafka.
         prefix: of the plant's topics.
-        moments_us: any order; each from at least three seconds ago, so that the markets may still move.
-        times: by symbol the states that the exchange's books have had.
+        moments_us: in any order; each at least three seconds ago, so that the markets may still move.
+        times: by symbol, all states of the exchange's books.
         books: the exchange's book at an update id.
-        symbols: whose books; None for all.
-        max_age: how old the newest watermark may be. A book is right if it is one that the exchange had so long before the moment, or
-            any later one up to the moment.
-        parallel: moments looked at at the same time.
+        symbols: the markets; None for all.
+        max_age: maximum age of the newest watermark. A book is right if it is one of the exchange's states from so long before the
+            moment up to the moment.
+        parallel: number of moments read at the same time.
     """
     chosen = None if symbols is None else list(symbols)
     findings = PastFindings()

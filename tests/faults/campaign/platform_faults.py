@@ -1,4 +1,4 @@
-"""What a firm's platform team does by routine: brokers move, certificates are renewed, proxies are restarted."""
+"""The routine work of a platform team: moving brokers, renewing certificates, restarting proxies."""
 
 import contextlib
 import time
@@ -14,13 +14,13 @@ _REQUEST_SECONDS = 15.0
 
 
 class PlatformFaults:
-    """Performs them, one of the brokers at a time."""
+    """Performs these faults, on one broker at a time."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
 
     def move_addresses(self, fault: Fault) -> None:
-        """A broker comes back under another port, for good, and leads again what it led."""
+        """Move a broker to another port for good; it leads the same partitions again."""
         options, kafka = fault.options, self._surroundings.kafka
         kafka.stop_broker(options["broker"], kill=options["kill"])
         time.sleep(fault.lasts)
@@ -28,7 +28,7 @@ class PlatformFaults:
         self._lead_again(options["broker"])
 
     def rotate_certificates(self, fault: Fault) -> None:
-        """The certificate, then the key, or the other way round; a broker that is started in between takes only what is to come."""
+        """Replace the certificate, then the key, or the reverse; a broker started in between accepts only the new pair."""
         began, options, files = time.monotonic(), fault.options, self._surroundings.files
         pair = [files.certificate, files.key]
         files.next_pair()
@@ -39,17 +39,17 @@ class PlatformFaults:
             self._surroundings.kafka.start_broker(options["broker"])
             self._lead_again(options["broker"])
             time.sleep(max(0.0, began + fault.lasts - time.monotonic()))
-        finally:  # a broker that does not come back is one fault, half a pair for good would be another one
+        finally:  # a broker that does not come back is one fault; half a pair forever would be another one
             files.replace(pair.pop())
 
     def cut_proxy(self, fault: Fault) -> None:
-        """The way to the exchange is away."""
+        """Cut the connection to the exchange."""
         self._surroundings.proxy.cut(fault.options["how"], fault.lasts)
 
     def _lead_again(self, broker: int) -> None:
-        """As Kafka has it by itself some minutes later: who is the first replica leads, so that its clients have to come to it."""
+        """Elect the preferred leaders, as Kafka does after some minutes, so that clients have to connect to this broker."""
         servers = self._surroundings.kafka.bootstrap_servers
-        admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # that a broker is away, we know
+        admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})  # it would log that a broker is away
         deadline = time.monotonic() + _IN_SYNC_SECONDS
         while not _is_in_sync(admin, broker + 1) and time.monotonic() < deadline:
             time.sleep(0.5)

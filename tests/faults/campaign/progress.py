@@ -1,4 +1,4 @@
-"""Whether a service goes on: from what it says of its own work, look by look. One that does not, long after its trouble ended, is stuck."""
+"""The progress of a service, by the metrics of repeated looks. A service without progress long after its trouble ended is stuck."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,18 +7,18 @@ from typing import NamedTuple
 from faults.campaign.schedule import GATEWAY, SECOND, Fault
 
 STUCK_SECONDS = 120.0
-"""No service makes no progress for longer after the cause of its trouble ended."""
+"""The maximum time without progress after the cause of the trouble ended."""
 
 _EFFECT_SECONDS = 6.0
-"""A fault that begins so shortly after progress was last seen may be what ended it: looks are seconds apart."""
+"""A fault that begins so shortly after the last progress may have ended it: looks are seconds apart."""
 _STRIKES_PRODUCERS = frozenset({"kill-and-silence"})
 _PRODUCERS = frozenset({"market-producer", SECOND})
 
 
 class Look(NamedTuple):
-    """What was seen of a service at a moment, in seconds as the schedule counts.
+    """The state of a service at a moment, in seconds of the schedule.
 
-    `process`: which one it was, 0 if there was none. `done`: numbers that all grow while the service works; empty if it did not answer.
+    `process`: its process id, 0 if there was none. `done`: numbers that all grow while the service works; empty if it did not answer.
     """
 
     at: float
@@ -27,14 +27,14 @@ class Look(NamedTuple):
 
 
 class Happened(NamedTuple):
-    """A fault, and when it was really over: a broker takes its time to start."""
+    """A fault, and its actual end: a broker takes time to start."""
 
     fault: Fault
     over_at: float
 
 
 class Stuck(NamedTuple):
-    """A service made no progress from `since`, when nothing kept it from it any more, until it went on or was looked at last."""
+    """A service without progress from `since`, when no fault hindered it any more, until its next progress or the last look."""
 
     service: str
     since: float
@@ -45,7 +45,7 @@ class Stuck(NamedTuple):
 
 
 class _Stretch(NamedTuple):
-    """From one progress to the next. `gone_at`: when its process was first found gone; None if it was the same all along."""
+    """From one progress to the next. `gone_at`: when its process was first found gone; None if the process stayed the same."""
 
     since: float
     until: float
@@ -53,32 +53,32 @@ class _Stretch(NamedTuple):
 
 
 class Progress:
-    """Follows one service. It has made progress once each of its numbers is larger than when it last had."""
+    """Follows one service. Progress means that each of its numbers is larger than at its last progress."""
 
     def __init__(self, service: str) -> None:
         self.service = service
         self.last_at = 0.0
-        """When it had last made progress."""
+        """The time of its last progress."""
         self._last = Look(0.0, 0)
         self._gone_at: float | None = 0.0
         self._stretches: list[_Stretch] = []
         self._seen_at = 0.0
 
     def look(self, look: Look) -> None:
-        """Takes in one look; they come in the order of time."""
+        """Record one look; looks come in the order of time."""
         self._seen_at = look.at
         if look.process != self._last.process and self._gone_at is None:
             self._gone_at = look.at
-        if not look.done or any(map(math.isnan, look.done)):  # it does not answer, or has nothing to say yet
+        if not look.done or any(map(math.isnan, look.done)):  # it does not answer, or has no numbers yet
             return
-        if look.process != self._last.process:  # it counts from nothing; where it stands shows no work yet
+        if look.process != self._last.process:  # a new process counts from zero; its first numbers show no work yet
             self._last = look
         elif all(now > before for now, before in zip(look.done, self._last.done, strict=True)):
             self._stretches.append(_Stretch(self.last_at, look.at, self._gone_at))
             self._last, self.last_at, self._gone_at = look, look.at, None
 
     def stuck(self, happened: Sequence[Happened], bound_seconds: float = STUCK_SECONDS) -> list[Stuck]:
-        """Each time that it made no progress for longer than the bound though nothing kept it from it."""
+        """Each time without progress for longer than the bound although no fault hindered it."""
         found = []
         for stretch in (*self._stretches, _Stretch(self.last_at, self._seen_at, self._gone_at)):
             since = max(stretch.since, *(each.over_at for each in happened if self._may_hinder(each, stretch)), 0.0)
@@ -87,7 +87,7 @@ class Progress:
         return found
 
     def _may_hinder(self, happened: Happened, stretch: _Stretch) -> bool:
-        """Whatever began before or with the trouble. Later, of a process that runs only what strikes it, of one that starts anything."""
+        """Faults that began before or with the stretch. Later ones if they strike this service, or if its process was gone by their end."""
         fault = happened.fault
         if fault.at <= stretch.since + _EFFECT_SECONDS:
             return True
@@ -108,11 +108,11 @@ _WATERMARK_AGE = "watermark_age_seconds"
 _RECORDS_READ = "gateway_records_total"
 
 METRICS = (_OWED, _POLLS, _FAILED_POLLS, _WATERMARK_AGE, _UPDATES, _TOPS, _RECORDS_READ)
-"""What has to be asked for."""
+"""The metrics to request."""
 
 
 def work_of(service: str, metrics: Numbers, now: float) -> tuple[float, ...]:
-    """What a service has done by a moment, by its metrics: up to when it vouches for its streams, or what it read, asked and published."""
+    """The work of a service by a moment, from its metrics: the time up to which it vouches, or what it read, requested and published."""
     if service == "rest-poller":
         return metrics[_POLLS] - metrics[_FAILED_POLLS], now - metrics[_OWED]
     if service == "book-builder":

@@ -1,4 +1,4 @@
-"""Programs that read books all along, each in its own way: they take note of what they are shown, and start again where they fail."""
+"""Programs that read books all the time, each in its own way: they record the books they get, and start again after a failure."""
 
 import abc
 import asyncio
@@ -18,7 +18,7 @@ from plant import Plant
 
 _LOOK_SECONDS = 0.5
 _NOTE_SECONDS = 2.0
-"""A book is noted so often as it was given, and so often as it stands: together about once a second."""
+"""Interval for recording a book as given, and as it stands: together about once per second."""
 _JOIN_AGAIN_SECONDS = 1.0
 _END_SECONDS = 30.0
 _LEAVES_AFTER = 3
@@ -27,7 +27,7 @@ _SLOW_SECONDS = 0.02
 
 
 class Standing(NamedTuple):
-    """What a reader says of a book at this moment."""
+    """A reader's current state of a book."""
 
     status: str
     last_update_id: int | None
@@ -35,16 +35,16 @@ class Standing(NamedTuple):
 
 
 class Program(abc.ABC):
-    """Something on a thread of its own that reads Kafka through the library, again and again where Kafka fails."""
+    """A program on its own thread that reads Kafka through the library, and starts again if Kafka fails."""
 
     def __init__(self, plant: Plant, name: str) -> None:
-        """`name`: by which the report calls it."""
+        """`name`: its name in the report."""
         self.name = name
         self.joins = 0
         self.failures: list[str] = []
-        """What no program should have to see."""
+        """Errors that no program should get."""
         self.refusals: list[str] = []
-        """Why it was not let in: the market list in Kafka may be shorter than it should be."""
+        """Why it could not start: the market list in Kafka may be incomplete."""
         self._plant = plant
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -63,21 +63,21 @@ class Program(abc.ABC):
         while not self._stop.is_set():
             try:
                 self._session()
-            except BusError:  # Kafka is away, or has no topics yet
+            except BusError:  # Kafka is unavailable, or has no topics yet
                 self._stop.wait(_JOIN_AGAIN_SECONDS)
             except UsageError as error:
                 self.refusals.append(str(error))
                 self._stop.wait(_JOIN_AGAIN_SECONDS)
-            except Exception as error:  # noqa: BLE001  # a program that reads would start again too, whatever it was
+            except Exception as error:  # noqa: BLE001  # a real program would start again after any error
                 self.failures.append(f"{type(error).__name__}: {error}")
                 self._stop.wait(_JOIN_AGAIN_SECONDS)
 
     @abc.abstractmethod
     def _session(self) -> None:
-        """From joining to the end, or to what fails."""
+        """Read from start to end, or to a failure."""
 
     async def _meanwhile(self, following: Coroutine[Any, Any, None], look: Callable[[], None]) -> None:
-        """Looks now and then while the program follows; raises what ends it early."""
+        """Look at the books now and then while the program follows; raise the error that ends it early."""
         task = asyncio.create_task(following, name=self.name)
         try:
             while not self._stop.is_set():
@@ -95,7 +95,7 @@ class BookReader(Program):
     """A program that reads books."""
 
     top: int | None = None
-    """How many levels a side it is given at the most; None: all."""
+    """Maximum number of levels per side; None: all."""
 
     def __init__(self, plant: Plant, name: str, symbols: tuple[str, ...] | None = None) -> None:
         """`symbols`: None for all."""
@@ -107,7 +107,7 @@ class BookReader(Program):
         self._noted: dict[tuple[str, bool], float] = {}
 
     def standing(self) -> dict[str, Standing]:
-        """What it says of each book now; nothing while it is not connected."""
+        """Its current state of each book; empty while it is not connected."""
         return dict(self._standing)
 
     def wants(self, symbol: str) -> bool:
@@ -129,7 +129,7 @@ class BookReader(Program):
         was_given: bool = False,
         at_us: int | None = None,
     ) -> None:
-        """A book was given, or looked at; `lines` are its bids and asks. `at_us`: as of when it is judged, if not as of now."""
+        """Record a book that was given or looked at; `lines` are its bids and asks. `at_us`: the moment to judge it by, if not now."""
         if not was_given:
             self._standing[symbol] = standing
         now = time.monotonic()
@@ -148,7 +148,7 @@ class BookReader(Program):
 
 
 class StreamReader(BookReader):
-    """A `BookStream`, and a program that takes what it gives in one of several ways."""
+    """A program that reads a `BookStream` in one of several ways."""
 
     def __init__(
         self,
@@ -196,18 +196,18 @@ Follow = Callable[[BookStream, Callable[[BookUpdate], None]], Coroutine[Any, Any
 
 
 async def keep(books: BookStream, take: Callable[[BookUpdate], None]) -> None:
-    """One loop for good."""
+    """Stay in one loop."""
     async for update in books:
         take(update)
 
 
 async def leave(books: BookStream, take: Callable[[BookUpdate], None]) -> None:
-    """Out of the loop every three updates, and back."""
+    """Leave the loop every three updates, and come back."""
     await leave_often(books, take, _LEAVES_AFTER)
 
 
 async def lag_and_leave(books: BookStream, take: Callable[[BookUpdate], None]) -> None:
-    """Slower than the markets, and not always there."""
+    """Read slower than the markets move, with breaks."""
     while True:
         taken = 0
         async for update in books:
@@ -238,12 +238,12 @@ class SyncReader(BookReader):
                 self._standing.clear()
 
     def _iterate(self, books: Books, errors: list[Exception]) -> None:
-        """It waits for the next copy until the books are left, and is told so then, or never."""
+        """Iterate until the books are closed; that raises an error here, or none."""
         try:
             while not self._stop.is_set():
                 for _, copy in zip(range(_LEAVES_AFTER), books, strict=False):
                     self._shown(copy, was_given=True)
-        except Exception as error:  # noqa: BLE001  # raised where the books are left
+        except Exception as error:  # noqa: BLE001  # raised by the session's thread
             if not self._stop.is_set():
                 errors.append(error)
 
@@ -260,7 +260,7 @@ class SyncReader(BookReader):
 
 
 def book_readers(plant: Plant) -> Mapping[str, BookReader]:
-    """One of each kind. The first one reads all books, the others some: the machine may be small."""
+    """One of each kind. The first one reads all books, the others some, because the machine may be small."""
     some = READ_BY_ALL
     readers = (
         StreamReader(plant, "library", keep),

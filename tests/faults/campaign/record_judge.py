@@ -1,4 +1,4 @@
-"""Judges what a reader of records was given: each record of Kafka once, trades in order, and each hole that it was told true."""
+"""Judges a reader of records: it got each record of Kafka once, trades in order, and only true gaps."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,13 +9,13 @@ from typing import NamedTuple
 from faults.campaign.truth import Identity, Message
 
 Stream = tuple[str, str]
-"""Family and symbol."""
+"""Stream spec and symbol."""
 
 TRADE = "trade"
 
 
 class GivenTrade(NamedTuple):
-    """A trade as it was given, and where it lies."""
+    """A trade that the reader got, and its position in Kafka."""
 
     trade_id: int
     time_us: int
@@ -25,7 +25,7 @@ class GivenTrade(NamedTuple):
 
 
 class ToldGap(NamedTuple):
-    """Trades of these ids, the last one included, were said to be missing."""
+    """Trades reported as missing; the last id is included."""
 
     first_id: int
     last_id: int
@@ -33,31 +33,31 @@ class ToldGap(NamedTuple):
 
 @dataclass(slots=True)
 class Given:
-    """Everything that one iteration, however often it was left, has given since it joined."""
+    """Everything that one iteration, left any number of times, has given since it joined."""
 
     counts: dict[Stream, Counter[Identity]] = field(default_factory=dict)
     trades: dict[str, list[GivenTrade | ToldGap]] = field(default_factory=dict)
-    """By symbol, in the order in which they were given."""
+    """By symbol, in the given order."""
 
     def record(self, family: str, symbol: str, identity: Identity) -> None:
-        """A record was given."""
+        """Count a record."""
         self.counts.setdefault((family, symbol), Counter())[identity] += 1
 
     def trade(self, symbol: str, trade: GivenTrade) -> None:
-        """A trade was given."""
+        """Record a trade."""
         self.record(TRADE, symbol, (trade.trade_id,))
         self.trades.setdefault(symbol, []).append(trade)
 
     def hole(self, symbol: str, first_id: int, last_id: int) -> None:
-        """Trades are said to be missing."""
+        """Record a gap of trades."""
         self.trades.setdefault(symbol, []).append(ToldGap(first_id, last_id))
 
     def total(self) -> int:
-        """How many records were given."""
+        """Number of records given."""
         return sum(counter.total() for counter in self.counts.values())
 
     def missing(self, kept: Mapping[Stream, Collection[Identity]], families: Collection[str]) -> list[str]:
-        """What Kafka holds of these families and was not given, by stream."""
+        """Records of these stream specs that are in Kafka and were not given, by stream."""
         found = []
         for (family, symbol), identities in sorted(kept.items()):
             if family in families:
@@ -71,7 +71,7 @@ class Given:
 
 @dataclass(slots=True)
 class RecordFindings:
-    """What was found of one reader of records."""
+    """The findings on one reader of records."""
 
     given: int = 0
     holes: int = 0
@@ -79,11 +79,11 @@ class RecordFindings:
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     untrue: list[str] = field(default_factory=list)
-    """Holes that were none, trades that are missing without a hole, and trades out of order."""
+    """False gaps, trades missing without a gap, and trades out of order."""
 
     @property
     def problems(self) -> list[str]:
-        """All that breaks a promise."""
+        """All broken promises."""
         return [*self.lost, *self.twice, *self.untrue]
 
 
@@ -93,7 +93,7 @@ def judge_records(
     said: Mapping[Stream, Sequence[Message]],
     families: Collection[str],
 ) -> RecordFindings:
-    """What a reader that has read all of Kafka was given, against what Kafka holds and what the exchange said."""
+    """Compare the records given to a reader of all of Kafka with the records in Kafka and the exchange's messages."""
     found = RecordFindings(given.total(), lost=given.missing(kept, families))
     for (family, symbol), counter in sorted(given.counts.items()):
         again = [identity for identity, count in counter.items() if count > 1]
@@ -109,7 +109,7 @@ def judge_records(
 
 
 def _false_gaps(items: Sequence[GivenTrade | ToldGap]) -> Iterable[str]:
-    """A hole is false if one of its trades lies in Kafka before the trade that showed the hole: it had been read by then."""
+    """A gap is false if one of its trades precedes the trade that revealed it in Kafka: it had been read by then."""
     for place, hole in enumerate(items):
         if not isinstance(hole, ToldGap):
             continue
@@ -123,7 +123,7 @@ def _false_gaps(items: Sequence[GivenTrade | ToldGap]) -> Iterable[str]:
 
 
 def _out_of_order(items: Sequence[GivenTrade | ToldGap]) -> Iterable[str]:
-    """Ids ascend, but for trades that are marked as late, and for a sequence that begins anew later."""
+    """Ids ascend, except for trades marked as late, and if a sequence starts again later."""
     before: GivenTrade | None = None
     for each in items:
         if not isinstance(each, GivenTrade) or each.is_late:
@@ -134,14 +134,14 @@ def _out_of_order(items: Sequence[GivenTrade | ToldGap]) -> Iterable[str]:
 
 
 def _untold(items: Sequence[GivenTrade | ToldGap], said: Sequence[Message]) -> Iterable[str]:
-    """Trades between two that were given in order, neither given nor told as missing. Each listing's ids ascend on their own."""
+    """Trades between two trades given in order that were neither given nor reported as missing. Ids ascend within each listing."""
     trades = [each for each in items if isinstance(each, GivenTrade)]
     ids, in_order = {each.trade_id for each in trades}, {each.trade_id for each in trades if not each.is_late}
     holes = [each for each in items if isinstance(each, ToldGap)]
     places = [place for place, each in enumerate(said) if each.last_id in in_order]
     for before, after in pairwise(places):
         if (said[before].last_id or 0) > (said[after].last_id or 0):
-            continue  # the market was listed anew between them: nobody knows where its ids began
+            continue  # the market was listed again in between: its first id is unknown
         between = {said[place].last_id or 0 for place in range(before + 1, after)} - ids
         untold = sorted(each for each in between if not any(hole.first_id <= each <= hole.last_id for hole in holes))
         if untold:

@@ -1,4 +1,4 @@
-"""Programs that read records: one all along, which leaves its loop every few records, and one that comes after the end."""
+"""Programs that read records: one all the time, which leaves its loop every few records, and one that starts after the end."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from faults.campaign.truth import Identity
 from plant import Plant
 
 FAMILIES = ("depth", "trade")
-"""Of these streams the records are read."""
+"""The stream specs that they read."""
 _TOPICS = ("market.depth", "market.trade")
 _LEAVES_AFTER = 3
 _QUIET_SECONDS = 2.0
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.2
 
 
 def take(given: Given, item: StreamedRecord | Gap) -> None:
-    """Take note of what a stream has given."""
+    """Record an item of a stream."""
     if isinstance(item, Gap):
         given.hole(item.symbol, item.first_id, item.last_id)
         return
@@ -34,7 +34,7 @@ def take(given: Given, item: StreamedRecord | Gap) -> None:
 
 
 class RecordReader(Program):
-    """Reads books' updates and trades from the beginning on, and leaves the loop every few records."""
+    """Reads depth updates and trades from the beginning, and leaves the loop every few records."""
 
     def __init__(self, plant: Plant) -> None:
         super().__init__(plant, "records")
@@ -52,7 +52,7 @@ class RecordReader(Program):
             await self._meanwhile(leave_often(records, lambda item: take(given, item), _LEAVES_AFTER), lambda: None)
 
     def wait_for(self, kept: Mapping[Stream, Collection[Identity]], seconds: float) -> None:
-        """Wait until it was given all that Kafka holds, or time is up."""
+        """Wait until it was given all records in Kafka, or time is up."""
         deadline = time.monotonic() + seconds
         while self.given.missing(kept, FAMILIES) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
@@ -74,5 +74,5 @@ async def _read_to_the_end(plant: Plant) -> Given:
 
 
 def read_from_the_beginning(plant: Plant, seconds: float = 60.0) -> Given:
-    """What somebody is given who comes after the end and reads everything."""
+    """The records given to a reader that starts after the end and reads everything."""
     return asyncio.run(asyncio.wait_for(_read_to_the_end(plant), seconds))

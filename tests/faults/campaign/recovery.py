@@ -1,4 +1,4 @@
-"""Whether everybody who shows books has come back: each open market LIVE, and where the exchange is."""
+"""Whether all readers have recovered: each open market LIVE, and up to date with the exchange."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from faults.campaign.judge import Sight
 from faults.campaign.readers import Standing
 
 Sequences = Mapping[str, Any]
-"""What the sandbox answers at `/sequences`."""
+"""The sandbox's answer at `/sequences`."""
 
 
 def behind(standing: Mapping[str, Standing], symbols: Collection[str], goal: Sequences, now: Sequences) -> list[str]:
-    """Which books of these markets are not LIVE, or not between where the exchange was at the goal and where it is now."""
+    """The books of these markets that are not LIVE, or not between the exchange's ids at the goal and now."""
     found = []
     for symbol in symbols:
         book = standing.get(symbol)
@@ -36,17 +36,17 @@ def seconds_until_back(
     since_us: int,
     shows: Callable[[Sight, int], bool] = lambda *_: False,
 ) -> tuple[float, list[str]]:
-    """When the published tops had all come back after a moment, and which of them had not by the last one published.
+    """The seconds until all published tops had recovered after a moment, and the tops that had not recovered by the last one published.
 
     Args:
-        tops: in the order of publication, since a clock may have been wrong.
+        tops: in the order of publication, because a clock may have been wrong.
         symbols: the markets that were open then, and still are.
-        goal: where the exchange was then.
+        goal: the exchange's ids at that moment.
         since_us: the moment.
-        shows: whether a top shows what the exchange had at an update id, though it is from an earlier one.
+        shows: whether a top equals the exchange's book at an update id, although it has an earlier id.
 
-    A top that stays as it is, since nothing happens or only below the levels that it shows, is not published again: it counts as
-    shown all the while.
+    An unchanged top, because nothing happens or only below its levels, is not published again: it counts as shown during that
+    time.
     """
     seconds, missing = 0.0, []
     for symbol in symbols:

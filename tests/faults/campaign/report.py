@@ -1,4 +1,4 @@
-"""What a campaign found, for people: one row of a table, and a folder with the details."""
+"""The findings of a campaign, for people: one row of a table, and a folder with the details."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from faults.campaign.sights import CHECKPOINT, COMMAND, TOP
 
 _SHOWN = 20
 _CAUSE_SECONDS = 8.0
-"""Faults so long before are shown beside what was found."""
+"""Faults so long before are shown next to a finding."""
 _SHOWS_BOOKS = (*BOOK_READERS, *GATEWAY_READERS, COMMAND, TOP, CHECKPOINT)
 
 HEAD = (
@@ -34,7 +34,7 @@ READERS_HEAD = (
 
 @dataclass(slots=True)
 class Findings:
-    """All that is known at the end. `began_us`: the moment that the schedule counts from."""
+    """All findings. `began_us`: time 0 of the schedule."""
 
     schedule: Schedule
     began_us: int
@@ -42,21 +42,21 @@ class Findings:
     gaps: Counter[str] = field(default_factory=Counter)
     losses: list[Loss] = field(default_factory=list)
     not_looked_for: int = 0
-    """Messages lost without a record on streams of which nobody promises more."""
+    """Messages lost without a record on streams for which nobody promises more."""
     wrongs: list[Wrong] = field(default_factory=list)
     overclaims: list[Overclaim] = field(default_factory=list)
-    """Worth knowing: nobody promises how fast a dead socket is noticed."""
+    """For information: nobody promises how soon a dead socket is detected."""
     sights: Counter[str] = field(default_factory=Counter)
-    """LIVE books looked at, by reader."""
+    """LIVE books observed, by reader."""
     records: dict[str, RecordFindings] = field(default_factory=dict)
     """By reader of records."""
     recovered: dict[str, float] = field(default_factory=dict)
-    """Seconds from the last fault until all books were LIVE and where the exchange was, by who shows them."""
+    """Seconds from the last fault until all books were LIVE and up to date with the exchange, by source."""
     not_recovered: list[str] = field(default_factory=list)
     at_the_end: list[str] = field(default_factory=list)
-    """Books that did not equal the exchange's own after its flow was over."""
+    """Books that did not equal the exchange's own after the end of its flow."""
     broken: list[str] = field(default_factory=list)
-    """What no reader should have to see, and why a campaign did not come to its end."""
+    """Errors that no reader should get, and why a campaign could not finish."""
     stuck: list[Stuck] = field(default_factory=list)
     past: PastFindings = field(default_factory=PastFindings)
     remarks: list[str] = field(default_factory=list)
@@ -75,15 +75,15 @@ class Findings:
 
     @property
     def twice(self) -> int:
-        """Streams of which a reader was given records twice."""
+        """Streams with records given twice to a reader."""
         return sum(len(each.twice) for each in self.records.values())
 
     def seconds(self, wall_us: int) -> float:
-        """A moment as the schedule counts it."""
+        """A moment in seconds of the schedule."""
         return (wall_us - self.began_us) / 1e6
 
     def first_wrongs(self) -> list[Wrong]:
-        """The first of those in a row that are alike: a book stays wrong for as long as one looks."""
+        """The first of consecutive equal ones: a book stays wrong while it is observed."""
         seen: set[tuple[Any, ...]] = set()
         found = []
         for each in self.wrongs:
@@ -132,7 +132,7 @@ class Findings:
         return f"| {' | '.join(cells)} |"
 
     def details(self) -> str:
-        """Everything that a person needs to look into what failed."""
+        """Everything needed to investigate a failure."""
         lines = [
             HEAD,
             self.row(),
@@ -228,7 +228,7 @@ class Findings:
 
 
 def save(findings: Findings, folder: Path, ledger: Any, gaps: Sequence[Any], received: Mapping[Any, Any]) -> None:
-    """Write the details, and what they were found in, beside the logs; `received` as in `Kept`."""
+    """Write the details and their data next to the logs; `received` as in `Kept`."""
     (folder / "report.md").write_text(findings.details())
     (folder / "ledger.json").write_text(json.dumps(ledger, separators=(",", ":")))
     (folder / "gaps.json").write_text("\n".join(json.dumps(each._asdict()) for each in gaps))
@@ -243,7 +243,7 @@ def save(findings: Findings, folder: Path, ledger: Any, gaps: Sequence[Any], rec
 
 
 def table(findings: Sequence[Findings]) -> str:
-    """Both tables, a row a campaign."""
+    """Both tables, with a row per campaign."""
     rows = [HEAD, *(each.row() for each in findings), "", READERS_HEAD, *(each.readers_row() for each in findings)]
     return "\n".join(rows) + "\n"
 

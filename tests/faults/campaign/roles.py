@@ -1,4 +1,4 @@
-"""The services of a campaign: each is started again when it ends, as Kubernetes would."""
+"""The services of a campaign: each is restarted when it ends, like by Kubernetes."""
 
 import subprocess
 import threading
@@ -24,10 +24,10 @@ class Ended(NamedTuple):
 
 
 class Role:
-    """One service, whichever process plays it."""
+    """One service, across restarts of its process."""
 
     def __init__(self, name: str, start: Callable[[dict[str, str] | None], Service], clock: Clock | None) -> None:
-        """`start` starts a process, with an environment of its own if given."""
+        """`start` starts a process, with its own environment if given."""
         self.name = name
         self.clock = clock
         self.starts = 0
@@ -45,7 +45,7 @@ class Role:
         self._watcher.start()
 
     def end(self) -> None:
-        """Kill the process; none follows."""
+        """Kill the process without a restart."""
         self._is_over = True
         self._watcher.join(10)
         with self._lock:
@@ -74,14 +74,14 @@ class Role:
         self._restart_at = time.monotonic() + seconds
 
     def kill(self, down: float) -> None:
-        """SIGKILL; another process starts that much later."""
+        """SIGKILL; another process starts so much later."""
         with self._lock:
             if self._process is not None:
                 self._process.kill()
             self._away(down)
 
     def terminate(self, down: float) -> bool:
-        """SIGTERM, SIGKILL after the grace; another process starts that much later. False if it did not end by itself."""
+        """SIGTERM, SIGKILL after the grace period; another process starts so much later. False if SIGKILL was needed."""
         with self._lock:
             process, self._process = self._process, None
             self._restart_at = time.monotonic() + _TERMINATION_GRACE_SECONDS + down
@@ -99,7 +99,7 @@ class Role:
                 self._restart_at = time.monotonic() + down
 
     def suspend(self) -> Service | None:
-        """SIGSTOP; gives the process that is stopped now."""
+        """SIGSTOP; return the stopped process."""
         with self._lock:
             if self._process is not None:
                 self._process.suspend()
@@ -113,6 +113,6 @@ class Role:
 
     @property
     def process(self) -> Service | None:
-        """The one that plays it now; None while it is down."""
+        """The current process; None while it is down."""
         with self._lock:
             return self._process

@@ -9,7 +9,7 @@ from faults.campaign.markets import BUSY, CLOSES, FALLS_SILENT, SLOW
 
 SERVICES = ("market-producer", "perp-producer", "rest-poller", "book-builder")
 GATEWAY = "gateway"
-"""It runs in every campaign, and what happens to it is drawn apart."""
+"""It runs in every campaign, and its faults are drawn separately."""
 SECOND = "market-producer-2"
 """The second instance of the market-producer's one shard, in campaigns that double it."""
 
@@ -20,7 +20,7 @@ _MEAN_PAUSE_SECONDS = 5.0
 _SHORTEST_PAUSE_SECONDS = 0.7
 _EARLY_SECONDS = 30.0
 _LOOK_SECONDS = 12.0
-# Two brokers at once would leave too few in-sync replicas, and one that comes back needs a while to be in sync again.
+# Two brokers down at once would leave too few in-sync replicas, and a restarted one needs a while to be in sync again.
 _BETWEEN_BROKER_FAULTS_SECONDS = 25.0
 _FIRST_BROKER_FAULT_SECONDS = 12.0
 
@@ -32,7 +32,7 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: `at` seconds after the services were started, over (healed, ended, restarted) after `lasts` seconds."""
+    """One fault: `at` seconds after the start of the services, over (healed, ended, restarted) after `lasts` seconds."""
 
     at: float
     kind: str
@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What happens in a campaign. `looks`: when somebody runs `book all --once`."""
+    """The events of a campaign. `looks`: when `book all --once` runs."""
 
     seed: int
     seconds: float
@@ -56,25 +56,25 @@ class Schedule:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services that run."""
+        """The running services."""
         return (*SERVICES, SECOND, GATEWAY) if self.doubled else (*SERVICES, GATEWAY)
 
     @property
     def is_of_platform(self) -> bool:
-        """Whether the plant has to reach its peers the way that platform faults happen to."""
+        """Whether the plant needs the surroundings for platform faults."""
         return any(each.kind in PLATFORM_FAULTS for each in self.faults)
 
     def count(self, kind: str) -> int:
-        """How often a kind of fault happens."""
+        """The number of faults of a kind."""
         return sum(each.kind == kind for each in self.faults)
 
     def before(self, seconds: float, within: float) -> list[Fault]:
-        """Faults that began, went on or were over so long before a moment."""
+        """Faults that began, continued or ended in a time before a moment."""
         return [each for each in self.faults if each.at <= seconds + 1 and seconds - within <= each.at + each.lasts]
 
 
 class _Dice:
-    """Random choices of one campaign, and what of its markets is used up."""
+    """Random choices of one campaign, and the markets left for them."""
 
     def __init__(self, numbers: random.Random, services: tuple[str, ...]) -> None:
         self._numbers = numbers
@@ -88,7 +88,7 @@ class _Dice:
         return round(self._numbers.uniform(least, most), 1)
 
     def service(self) -> str:
-        # Half of all that happens to services happens to the one that everything depends on.
+        # Half of all faults of services hit the producer that everything depends on.
         return self._numbers.choice([*self._services, *(each for each in self._services if "market" in each)])
 
     def of(self, *choices: Any) -> Any:
@@ -102,7 +102,7 @@ class _Dice:
 
 
 Drawn = tuple[float, Options]
-"""How long a fault lasts, and its options."""
+"""The duration of a fault, and its options."""
 
 
 def _kill(dice: _Dice) -> Drawn:
@@ -205,7 +205,7 @@ _DRAW: dict[str, tuple[float, Callable[[_Dice], Drawn]]] = {
 }
 
 KINDS = frozenset(_DRAW)
-"""Every kind of fault there is."""
+"""Every kind of fault."""
 
 _BROKER_FAULTS = (
     frozenset({"broker-killed", "broker-frozen", "leader-moved", "addresses-moved", "certificates-rotated"})
@@ -223,19 +223,19 @@ def schedule(
     doubled: bool | None = None,
     struck: Collection[str] | None = None,
 ) -> Schedule:
-    """The faults of a campaign that lasts so long.
+    """Draw the faults of a campaign of a duration.
 
     Args:
         seed: decides everything.
-        seconds: how long; all faults are over by then.
+        seconds: the duration; all faults are over by then.
         with_topic_faults: whether topics are recreated and partitions added.
         with_platform_faults: whether brokers move, certificates are rotated, topics compressed and the proxy cut.
         kinds: only these kinds of fault.
         doubled: whether two market-producers share their one shard; None: the seed decides.
-        struck: only to these services does something happen; None: to each that runs.
+        struck: only these services have faults; None: all that run.
 
     Raises:
-        ValueError: a kind that does not exist.
+        ValueError: a kind does not exist.
     """
     unknown = set(kinds or ()) - KINDS
     if unknown:
@@ -273,7 +273,7 @@ def schedule(
 
 
 def _of_the_gateway(seed: int, seconds: float, kinds: Sequence[str]) -> Iterator[Fault]:
-    """By numbers of their own: all others stay what they were before there was a gateway."""
+    """With separate random numbers, so that the other faults of a seed do not depend on the gateway."""
     numbers = random.Random(f"gateway of {seed}")
     dice = _Dice(numbers, (GATEWAY,))
     at = dice.seconds(3, 15)

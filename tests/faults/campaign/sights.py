@@ -1,4 +1,4 @@
-"""What was shown of books, as the judge wants it: by the command, by the book-builder's tops and by its checkpoints."""
+"""The books shown by the command, by the book-builder's tops and by its checkpoints, in the form for the judge."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from faults.campaign.judge import Sight
 from plant import Plant
 
 COMMAND, TOP, CHECKPOINT = "command", "book_top", "checkpoint"
-"""Names of those who show books and are not `readers`."""
+"""Names of the sources of books that are not `readers`."""
 _COMMAND_TIMEOUT_SECONDS = 6.0
 
 
@@ -21,18 +21,18 @@ def now_us() -> int:
 
 
 def packed(bids: Any, asks: Any) -> bytes:
-    """Levels as they are kept until they are judged."""
+    """Levels in the form that is stored until they are judged."""
     return zlib.compress(json.dumps({"bids": bids, "asks": asks}, separators=(",", ":")).encode(), 1)
 
 
 def unpacked(levels: bytes) -> Mapping[str, Any]:
-    """What `packed` has packed."""
+    """The levels from `packed`."""
     value: Mapping[str, Any] = json.loads(zlib.decompress(levels))
     return value
 
 
 def look_with_command(plant: Plant) -> list[Sight]:
-    """What `book all --once --json` prints. It is judged by the moment at which it was started."""
+    """The output of `book all --once --json`. It is judged by the moment of its start."""
     at_us = now_us()
     try:
         done = plant.run(
@@ -51,7 +51,7 @@ def look_with_command(plant: Plant) -> list[Sight]:
 
 
 def sights_of_tops(tops: Iterable[Mapping[str, Any]], clock_was_wrong: bool) -> list[Sight]:
-    """What the book-builder has published. Its own clock says when, so without a right clock no age is judged."""
+    """The book-builder's tops. Their time is from its own clock, so if that is wrong, no age is judged."""
     return [
         Sight(
             *(TOP, received_us(top), top["symbol"], top["status"], top["last_update_id"], _levels(top)),
@@ -64,7 +64,7 @@ def sights_of_tops(tops: Iterable[Mapping[str, Any]], clock_was_wrong: bool) -> 
 
 
 def sights_of_checkpoints(checkpoints: Iterable[Mapping[str, Any]]) -> list[Sight]:
-    """The books that others start from. Each says where in Kafka it belongs, so none is too old; a side that was cut is not compared."""
+    """The checkpoints. Each names its position in Kafka, so none is too old; a truncated side is not compared."""
     return [
         Sight(
             *(CHECKPOINT, received_us(row), row["symbol"], "LIVE", row["last_update_id"], _levels(row)),
@@ -76,7 +76,7 @@ def sights_of_checkpoints(checkpoints: Iterable[Mapping[str, Any]]) -> list[Sigh
 
 
 def received_us(row: Mapping[str, Any]) -> int:
-    """When a record was received, or made, as it says itself."""
+    """The received time of a record."""
     return _us(row["received_time"]) or 0
 
 

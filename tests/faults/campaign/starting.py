@@ -1,4 +1,4 @@
-"""How a campaign's cluster and services are started."""
+"""Starts a campaign's cluster and services."""
 
 import os
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _OPTIONS = {
 
 
 class Cluster(NamedTuple):
-    """The brokers, and what stands round the plant if platform faults happen to it."""
+    """The brokers, and the surroundings of the plant if there are platform faults."""
 
     kafka: BlockingKafka
     surroundings: Surroundings | None = None
@@ -47,7 +47,7 @@ def running_cluster(plan: Schedule, folder: Path) -> Iterator[Cluster]:
 
 
 def role_of(plant: Plant, name: str, plan: Schedule, folder: Path, *more: str) -> Role:
-    """One service of a campaign, with a clock of its own if the schedule steps it. `more`: options of this one."""
+    """One service of a campaign, with its own clock if the schedule steps it. `more`: its extra options."""
     kind = "market-producer" if name == SECOND else name
     is_stepped = any(each.kind == "clock-stepped" and each.options["service"] == name for each in plan.faults)
     preload = clocks.library()

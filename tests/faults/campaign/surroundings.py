@@ -1,4 +1,4 @@
-"""What a firm's platform team puts between the plant and its peers: a stable address and TLS before Kafka, a proxy before the exchange."""
+"""A platform team's infrastructure around the plant: a stable address and TLS in front of Kafka, a proxy in front of the exchange."""
 
 import os
 import signal
@@ -23,9 +23,9 @@ _END_SECONDS = 10.0
 
 
 class ClientFiles:
-    """The plant's certificate and key, as they are mounted. Each rotation brings those of another authority.
+    """The plant's certificate and key, as they are mounted. Each rotation uses another authority.
 
-    The brokers know all authorities from the start, and each that is started later only those that are still to be used.
+    The brokers trust all authorities at first; a broker started later trusts only the current and future ones.
     """
 
     def __init__(self, folder: Path, rotations: int) -> None:
@@ -41,13 +41,13 @@ class ClientFiles:
 
     @property
     def security(self) -> BrokerSecurity:
-        """What brokers ask of the plant."""
+        """The client security that brokers require."""
         return BrokerSecurity(
             "SSL", keystore=self._certificates.broker, truststore=self.believed, client_auth_required=True
         )
 
     def connection(self, bootstrap_servers: str) -> KafkaConnection:
-        """How the plant reaches Kafka."""
+        """The plant's connection to Kafka."""
         return KafkaConnection(
             bootstrap_servers,
             "SSL",
@@ -57,13 +57,13 @@ class ClientFiles:
         )
 
     def next_pair(self) -> None:
-        """There is a new pair, which no file holds yet; the authority of the one before is believed no more by brokers that start."""
+        """Issue a new pair, without writing it yet; brokers that start no longer trust the authority of the old one."""
         self._authorities.pop(0)
         self._believe()
         self._leaf = self._authorities[0].issue_cert("plant@example.com")
 
     def replace(self, file: Path) -> None:
-        """Put the certificate or the key of the newest pair into its place, at once."""
+        """Replace the certificate or the key by that of the newest pair, atomically."""
         parts = self._leaf.cert_chain_pems if file == self.certificate else [self._leaf.private_key_pem]
         _replace(file, b"".join(each.bytes() for each in parts))
 
@@ -78,7 +78,7 @@ def _replace(file: Path, content: bytes) -> None:
 
 
 class ProxyProcess:
-    """The only way to the exchange, a process of its own that can be killed and frozen."""
+    """The only way to the exchange, a separate process that can be killed and frozen."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -87,22 +87,22 @@ class ProxyProcess:
 
     @property
     def url(self) -> str:
-        """As `--exchange-proxy` takes it."""
+        """The value of `--exchange-proxy`."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """It listens a moment later."""
+        """Start it; it listens a moment later."""
         command = [sys.executable, proxies.__file__, str(self.port)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def stop(self) -> None:
-        """SIGKILL: its connections are reset, and its port refuses more."""
+        """SIGKILL: its connections are reset, and its port refuses new ones."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate(timeout=_END_SECONDS)
 
     def cut(self, how: str, seconds: float) -> None:
-        """Away for so long: `killed`, `hangs` (nothing is answered, then everything goes on) or `hangs-and-dies`. One at a time."""
+        """Cut it for this time: `killed`, `hangs` (no answers, then everything continues) or `hangs-and-dies`. One cut at a time."""
         with self._lock:
             assert self._process is not None
             if how == "killed":
@@ -118,10 +118,10 @@ class ProxyProcess:
 
 
 class Surroundings:
-    """A cluster of three brokers with all that."""
+    """A cluster of three brokers with this infrastructure."""
 
     def __init__(self, folder: Path, rotations: int) -> None:
-        """`rotations`: how often certificates will be replaced."""
+        """`rotations`: the number of certificate rotations."""
         self.files = ClientFiles(folder / "certificates", rotations)
         self.kafka = MovingKafka(MovingCluster(folder / "kafka", port=0, brokers=3, security=self.files.security))
         self.proxy = ProxyProcess()
@@ -134,7 +134,7 @@ class Surroundings:
 
 @contextmanager
 def running_surroundings(folder: Path, rotations: int) -> Iterator[Surroundings]:
-    """Everything started, and ended at the end."""
+    """Start everything, and stop it at the end."""
     surroundings = Surroundings(folder, rotations)
     with surroundings.kafka:
         surroundings.proxy.start()

@@ -1,4 +1,4 @@
-"""What the owner of a cluster may do to a topic while the plant runs."""
+"""Changes that the owner of a cluster may make to a topic while the plant runs."""
 
 import time
 
@@ -19,7 +19,7 @@ _REPLICAS = 3
 
 
 def _partitions(admin: AdminClient, topic: str) -> int:
-    """How many it has; waits for a topic that the plant, which may still be starting, has not made yet."""
+    """The number of its partitions; waits for a topic that the starting plant has not created yet."""
     deadline = time.monotonic() + _EXISTS_SECONDS
     while True:
         partitions = len(admin.list_topics(topic, _REQUEST_SECONDS).topics[topic].partitions)
@@ -29,14 +29,14 @@ def _partitions(admin: AdminClient, topic: str) -> int:
 
 
 def recreate(bootstrap_servers: str, topic: str) -> None:
-    """Delete a topic with all that it holds, and make it again, empty, with the same partitions and settings."""
+    """Delete a topic with its records, and create it again, empty, with the same partitions and settings."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     partitions = _partitions(admin, topic)
     (described,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
     own = {name: entry.value for name, entry in described.result(_REQUEST_SECONDS).items() if not entry.is_default}
     admin.delete_topics([topic])[topic].result(_REQUEST_SECONDS)
     deadline = time.monotonic() + _REQUEST_SECONDS
-    while True:  # it cannot be made before all brokers have forgotten it
+    while True:  # it cannot be created before all brokers have deleted it
         try:
             admin.create_topics([NewTopic(topic, partitions, _REPLICAS, config=own)])[topic].result(_REQUEST_SECONDS)
             return
@@ -47,14 +47,14 @@ def recreate(bootstrap_servers: str, topic: str) -> None:
 
 
 def add_partitions(bootstrap_servers: str, topic: str) -> None:
-    """Two more partitions: keys move to others from then on."""
+    """Add two partitions: some keys move to others from then on."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     partitions = _partitions(admin, topic)
     admin.create_partitions([NewPartitions(topic, partitions + 2)])[topic].result(_REQUEST_SECONDS)
 
 
 def compress(bootstrap_servers: str, topic: str, codec: str | None) -> None:
-    """From now on the brokers compress what the topic takes, whatever producers send; None: the setting is taken back."""
+    """Let the brokers compress the topic, whatever producers send; None: reset the setting."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     _partitions(admin, topic)
     operation = AlterConfigOpType.DELETE if codec is None else AlterConfigOpType.SET

@@ -1,4 +1,4 @@
-"""What the exchange said, from its ledger: every message of every stream, in the order in which it was made."""
+"""The exchange's messages from its ledger: every message of every stream, in order."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 Identity = tuple[Any, ...]
-"""What makes a message of a stream one and the same wherever it is found."""
+"""The identity of a message within its stream, everywhere."""
 
 
 class Message(NamedTuple):
-    """One message of the exchange. Ids are None where the stream has none; of a candle they are its start in seconds."""
+    """One message of the exchange. Ids are None if the stream has none; for a candle they are its start in seconds."""
 
     family: str
     symbol: str
@@ -22,38 +22,38 @@ class Message(NamedTuple):
 
     @property
     def stream(self) -> str:
-        """The stream's name, as it is for streams of one market."""
+        """The name of the stream, as for streams of one market."""
         return f"{self.family}.{self.symbol}"
 
 
 class Listed(NamedTuple):
-    """One time that a market was open, and its depth stream then."""
+    """One listing of a market: the time it was open, and its depth stream in that time."""
 
     begun_us: int
     ended_us: int | None
     first_update_id: int
-    """The id that its book began with."""
+    """The first update id of its book."""
 
 
 class Truth(NamedTuple):
-    """All messages by family and symbol, all listings by symbol, and when each stream was first subscribed to."""
+    """All messages by stream spec and symbol, all listings by symbol, and the first subscription to each stream."""
 
     messages: Mapping[tuple[str, str], Sequence[Message]]
     listings: Mapping[str, Sequence[Listed]]
     subscribed_us: Mapping[str, int]
 
     def total(self) -> int:
-        """How many messages there are."""
+        """Number of messages."""
         return sum(map(len, self.messages.values()))
 
 
 def liquidation_identity(event_us: int, side: str, price: Decimal, quantity: Decimal) -> Identity:
-    """Liquidations have no ids: what they say, and when, is all that tells one from another."""
+    """Liquidations have no ids: only their content and time distinguish them."""
     return event_us, side, price, quantity
 
 
 def read_ledger(ledger: Mapping[str, Any]) -> Truth:
-    """From what `GET /ledger` answered."""
+    """Convert the answer to `GET /ledger`."""
     messages: dict[tuple[str, str], list[Message]] = {}
     listings: dict[str, list[Listed]] = {}
     for symbol, listed in ledger["markets"].items():
@@ -91,7 +91,7 @@ def _identity(family: str, event_us: int, first_id: int | None, last_id: int | N
 
 
 class BookTimes:
-    """The states that one market's book has had: their update ids in order, and when each came about."""
+    """The states of one market's book: their update ids in order, and the time of each."""
 
     def __init__(self, listings: Sequence[Listed], depth: Sequence[Message]) -> None:
         states: list[tuple[int, int]] = [(each.begun_us, each.first_update_id) for each in listings]
@@ -103,15 +103,15 @@ class BookTimes:
         self._listings = listings
 
     def place(self, update_id: int) -> int | None:
-        """Where an update id stands among all states; None if the book was never at it."""
+        """The index of an update id among all states; None if the book never had it."""
         return self._places.get(update_id)
 
     def place_as_of(self, wall_us: int) -> int:
-        """The newest state of a moment; -1 before the first one."""
+        """The newest state as of a moment; -1 before the first one."""
         return bisect_right(self._walls, wall_us) - 1
 
     def superseded_us(self, place: int) -> int | None:
-        """When the state after this one came about; None if it is the last one."""
+        """The time of the state after this one; None if it is the last one."""
         return self._walls[place + 1] if place + 1 < len(self._walls) else None
 
     def is_open(self, wall_us: int) -> bool:

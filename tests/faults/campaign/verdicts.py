@@ -1,4 +1,4 @@
-"""Asks the judge: of all markets, what was lost without a record, and which sights of books were LIVE and wrong."""
+"""Applies the judge to all markets: messages lost without a record, and wrong books shown LIVE."""
 
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -14,13 +14,13 @@ from plant import Exchange
 
 
 def wrong_sights(exchange: Exchange, truth: Truth, sights: Iterable[Sight]) -> list[Wrong]:
-    """Each sight of a book that was LIVE and wrong, by the books that the exchange had."""
+    """Each sight of a LIVE book that was wrong, compared with the exchange's books."""
     in_time = sorted(sights, key=lambda sight: sight.wall_us)
     return wrong_books(in_time, book_times(truth), exchange_books(exchange), unpacked)
 
 
 def book_times(truth: Truth) -> dict[str, BookTimes]:
-    """By symbol the states that the exchange's books have had."""
+    """By symbol, all states of the exchange's books."""
     return {
         symbol: BookTimes(listings, truth.messages.get(("depth", symbol), ()))
         for symbol, listings in truth.listings.items()
@@ -28,7 +28,7 @@ def book_times(truth: Truth) -> dict[str, BookTimes]:
 
 
 def exchange_books(exchange: Exchange) -> Books:
-    """The exchange's book at an update id, each asked for once."""
+    """The exchange's book at an update id, requested once each."""
 
     @lru_cache(maxsize=4096)
     def book(symbol: str, update_id: int) -> Any:
@@ -41,7 +41,7 @@ def exchange_books(exchange: Exchange) -> Books:
 
 
 def shows_as_of(books: Books) -> Callable[[Sight, int], bool]:
-    """Tells whether what was shown of a book is what the exchange had at an update id."""
+    """Whether a shown book equals the exchange's at an update id."""
 
     def shows(sight: Sight, update_id: int) -> bool:
         return difference(unpacked(sight.levels), books(sight.symbol, update_id), sight.top) is None
@@ -50,17 +50,17 @@ def shows_as_of(books: Books) -> Callable[[Sight, int], bool]:
 
 
 def moments_between(seed: int, count: int, first_us: int, last_us: int) -> list[int]:
-    """Random moments of a campaign, the same for the same seed, and its very last one, when all books were right."""
-    numbers = random.Random(f"moments of {seed}")  # of its own: the schedule's numbers stay what they are
+    """Random moments of a campaign, the same for the same seed, and its end, when all books were right."""
+    numbers = random.Random(f"moments of {seed}")  # separate, so that the schedule's numbers do not change
     return sorted([*(first_us + int(numbers.random() * (last_us - first_us)) for _ in range(count - 1)), last_us])
 
 
 def losses(
     truth: Truth, kept: Kept, families: Collection[str], until_us: int, emptied_us: Mapping[str, int]
 ) -> list[Loss]:
-    """What the streams of these families have lost without a record, of all markets.
+    """Find the messages of these stream specs that were lost without a record, in all markets.
 
-    `emptied_us`: by family, when its topic was made again with nothing in it.
+    `emptied_us`: by stream spec, when its topic was recreated.
     """
     found: list[Loss] = []
     for (family, symbol), messages in truth.messages.items():
@@ -69,7 +69,7 @@ def losses(
         gaps = [each for each in kept.gaps if each.family == family and each.symbol in (symbol, "")]
         records, letters = (each.get((family, symbol), set()) for each in (kept.records, kept.letters))
         since_us = kept.first_covered_us(family, symbol)
-        if since_us is not None:  # a clock that was stepped may say that it was before the exchange was ever asked
+        if since_us is not None:  # a stepped clock may report a time before the first subscription
             asked_us = [truth.subscribed_us.get(each, since_us) for each in (f"{family}.{symbol}", family)]
             since_us = max(since_us, *asked_us)
         received = kept.received.get((family, symbol), {})

@@ -1,4 +1,4 @@
-"""Looks at each service of a campaign all along, on a thread for each: does it make progress?"""
+"""Watches the progress of each service of a campaign, on a thread for each."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ _END_SECONDS = 15.0
 
 
 class Watchers:
-    """One for each role; `began` is the monotonic moment that the schedule counts from. Use it as a context manager."""
+    """One for each role; `began` is time 0 of the schedule on the monotonic clock. Use it as a context manager."""
 
     def __init__(self, roles: Mapping[str, Role], began: float) -> None:
         self._began = began
@@ -54,10 +54,10 @@ class Watchers:
         return Look(now, process.popen.pid, work_of(role.name, metrics, now))
 
     def wait_for_progress(self, since: float, seconds: float) -> None:
-        """Until each service has made progress after a moment of the schedule, so long at the most."""
+        """Wait until each service has made progress after a moment of the schedule, at most so long."""
         while self._now() < since + seconds and any(each.last_at <= since for each in self._progress.values()):
             self._stop.wait(_LOOK_SECONDS)
 
     def stuck(self, happened: Sequence[Happened]) -> list[Stuck]:
-        """What `Progress.stuck` says, of all services."""
+        """The result of `Progress.stuck` for all services."""
         return [found for each in self._progress.values() for found in each.stuck(happened)]

@@ -1,4 +1,4 @@
-"""Each test file of this folder has a certificate authority of its own; no test uses a proxy of the machine that it runs on."""
+"""Each test file of this folder has its own certificate authority; no test uses a proxy of the machine."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The way to the exchange through a proxy, the same for the WebSocket and for REST: real sockets, real TLS."""
+"""Proxies to the exchange, the same for the WebSocket and for REST: real sockets, real TLS."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -32,7 +32,9 @@ TO_BOTH = ["CONNECT ws.exchange.test:443", "CONNECT api.exchange.test:443"]
 
 
 @pytest.mark.parametrize("login", [None, LOGIN])
-async def test_a_proxy_serves_both(authority: trustme.CA, ca_file: Path, login: tuple[str, str] | None) -> None:
+async def test_a_proxy_serves_websocket_and_rest(
+    authority: trustme.CA, ca_file: Path, login: tuple[str, str] | None
+) -> None:
     async with exchange(authority) as port, http_proxy(port, login) as proxy:
         url = f"http://{LOGIN_IN_URL if login else ''}127.0.0.1:{proxy.port}"
         assert await both(NetworkSettings(proxy=url, ca_file=ca_file)) == ("open", "answer")
@@ -40,7 +42,7 @@ async def test_a_proxy_serves_both(authority: trustme.CA, ca_file: Path, login: 
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-async def test_a_proxy_of_the_environment_serves_both(
+async def test_a_proxy_from_the_environment_serves_websocket_and_rest(
     authority: trustme.CA, ca_file: Path, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with exchange(authority) as port, http_proxy(port, LOGIN) as proxy:
@@ -54,7 +56,7 @@ async def test_a_proxy_of_the_environment_serves_both(
         assert proxy.asked == []
 
 
-async def test_what_the_environment_says_is_overruled(
+async def test_settings_override_the_proxy_from_the_environment(
     authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with exchange(authority) as port, http_proxy(port) as proxy:
@@ -67,7 +69,7 @@ async def test_what_the_environment_says_is_overruled(
         assert all("127.0.0.1:9" not in each and each not in ("open", "answer") for each in refused)
 
 
-async def test_a_proxy_is_not_asked_for_this_machine(
+async def test_no_proxy_is_used_for_loopback_addresses(
     authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with exchange(authority) as port, http_proxy(port) as proxy:
@@ -91,11 +93,11 @@ async def through_tls(authority: trustme.CA, ca_file: Path) -> None:
         assert proxy.asked == TO_BOTH
 
 
-async def test_a_proxy_that_is_itself_reached_by_tls(authority: trustme.CA, ca_file: Path) -> None:
+async def test_a_proxy_that_is_reached_over_tls(authority: trustme.CA, ca_file: Path) -> None:
     await through_tls(authority, ca_file)
 
 
-def test_a_proxy_that_is_itself_reached_by_tls_in_uvloop(authority: trustme.CA, ca_file: Path) -> None:
+def test_a_proxy_that_is_reached_over_tls_in_uvloop(authority: trustme.CA, ca_file: Path) -> None:
     in_uvloop(through_tls(authority, ca_file))
 
 
@@ -118,7 +120,7 @@ async def test_a_socks_proxy_serves_rest(authority: trustme.CA, ca_file: Path) -
         assert proxy.asked == ["SOCKS"] * 4 + ["SOCKS api.exchange.test:443"]
 
 
-async def test_doctor_looks_at_the_proxy_and_goes_through_it(authority: trustme.CA, ca_file: Path) -> None:
+async def test_doctor_checks_the_proxy_and_connects_through_it(authority: trustme.CA, ca_file: Path) -> None:
     async with exchange(authority) as port, http_proxy(port, LOGIN) as proxy:
         settings = DoctorSettings(
             ws_url=WS_URL,

@@ -1,4 +1,4 @@
-"""Proxies that refuse, fail, hang or are named wrongly: what is told of them, and when they are asked again."""
+"""Proxies that refuse, fail, hang or are configured wrongly: the error messages, and the retries."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +19,7 @@ from proxies import LoopbackProxy, http_proxy
 pytestmark = pytest.mark.usefixtures("socket_class")
 
 
-async def test_a_refused_login_is_told_without_the_password(authority: trustme.CA, ca_file: Path) -> None:
+async def test_a_refused_login_is_reported_without_the_password(authority: trustme.CA, ca_file: Path) -> None:
     async with exchange(authority) as port, http_proxy(port, LOGIN) as proxy:
         url = f"http://trader:wr%40ng@127.0.0.1:{proxy.port}"
         socket_words, rest_words = await both(NetworkSettings(proxy=url, ca_file=ca_file))
@@ -30,12 +30,12 @@ async def test_a_refused_login_is_told_without_the_password(authority: trustme.C
         assert not any(part in socket_words + rest_words for part in ("trader", "wr%40ng", "wr@ng"))
 
 
-async def test_a_proxy_that_is_away_is_named() -> None:
+async def test_an_unavailable_proxy_is_named() -> None:
     network = NetworkSettings(proxy="http://127.0.0.1:9")
     assert "through the proxy http://127.0.0.1:9 of --exchange-proxy: connection refused" in await opened(network)
 
 
-def test_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socks_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     monkeypatch.setattr(proxies_of_exchange, "find_spec", lambda name: None)
     for make in (lambda: RestClient(RestSettings()), lambda: Connection(WS_URL, lambda socket_id, payload: None)):
@@ -54,7 +54,7 @@ def test_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["502", "407", "hangs up behind 200", "no HTTP", "hangs up"],
 )
-async def test_a_proxy_that_fails_for_a_moment_is_asked_again(
+async def test_a_proxy_that_fails_for_a_moment_is_tried_again(
     authority: trustme.CA, ca_file: Path, failure: bytes
 ) -> None:
     async with exchange(authority) as port, http_proxy(port) as proxy:
@@ -68,7 +68,7 @@ async def test_a_proxy_that_fails_for_a_moment_is_asked_again(
         assert "may be repeated" in words
 
 
-async def test_a_proxy_that_hangs_ends_with_the_time_out() -> None:
+async def test_a_proxy_that_hangs_ends_with_a_timeout() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 

@@ -1,4 +1,4 @@
-"""TLS to the exchange over real sockets: which certificates the WebSocket and REST trust, and what follows when TLS breaks."""
+"""TLS to the exchange over real sockets: the certificates that WebSocket and REST trust, and TLS that breaks."""
 
 import asyncio
 import os
@@ -28,7 +28,9 @@ from proxies import http_proxy
 pytestmark = pytest.mark.usefixtures("socket_class")
 
 
-async def test_one_ca_file_serves_both_and_without_it_neither_is_trusted(authority: trustme.CA, ca_file: Path) -> None:
+async def test_one_ca_file_serves_websocket_and_rest_and_without_it_neither_trusts(
+    authority: trustme.CA, ca_file: Path
+) -> None:
     async with exchange(authority) as port, http_proxy(port) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         assert await both(NetworkSettings(proxy=url, ca_file=ca_file)) == ("open", "answer")
@@ -37,8 +39,8 @@ async def test_one_ca_file_serves_both_and_without_it_neither_is_trusted(authori
         assert "CERTIFICATE_VERIFY_FAILED" in rest_words
 
 
-async def test_a_ca_file_that_is_replaced_counts_for_the_next_connection(tmp_path: Path) -> None:
-    """The file is away, then half written, then whole; whoever runs goes on meanwhile, and then uses it."""
+async def test_a_replaced_ca_file_counts_for_the_next_connection(tmp_path: Path) -> None:
+    """The file is missing, then half written, then complete; a running client waits, and then uses it."""
     before, after, ca_file = trustme.CA(), trustme.CA(), tmp_path / "ca.pem"
     before.cert_pem.write_to_path(str(ca_file))
     notices: asyncio.Queue[Notice] = asyncio.Queue()
@@ -87,7 +89,7 @@ async def noticed(notices: asyncio.Queue[Notice], kind: NoticeKind) -> str:
     return str(notice)
 
 
-async def test_tls_that_breaks_inside_an_answer_is_asked_again(authority: trustme.CA, ca_file: Path) -> None:
+async def test_a_request_is_repeated_after_tls_breaks_inside_an_answer(authority: trustme.CA, ca_file: Path) -> None:
     broken = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""An exchange that speaks TLS on loopback, and clients that tell whether they reach it: by WebSocket, by REST, by both."""
+"""An exchange that speaks TLS on loopback, and clients that report whether they reach it: by WebSocket, by REST, by both."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from backpack_streams.exchange.session_actions import Notice, NoticeKind
 from backpack_streams.exchange.session_settings import SessionSettings
 
 WS_URL, REST_URL = "wss://ws.exchange.test", "https://api.exchange.test"
-"""Names that no resolver knows: only the proxy can lead there."""
+"""Host names that no resolver knows: only the proxy can resolve them."""
 LOGIN = ("trader", "p@ss/word:1")
 LOGIN_IN_URL = "trader:p%40ss%2Fword%3A1@"
 
@@ -30,7 +30,7 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 async def answer_as_exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """The exchange: its time over REST, a handshake and nothing more over WebSocket."""
+    """The exchange: its time over REST, only a handshake over WebSocket."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     keys = [line.split(": ")[1] for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key")]
     if keys:
@@ -56,7 +56,7 @@ async def exchange(authority: trustme.CA) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def exchange_at(port: int, authority: trustme.CA) -> AsyncIterator[int]:
-    """The exchange on this machine, at `port` (0: any). It hangs up on everybody when it ends."""
+    """The exchange on this machine, at `port` (0: any). It drops all connections when it ends."""
     writers: list[asyncio.StreamWriter] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,7 +74,7 @@ async def exchange_at(port: int, authority: trustme.CA) -> AsyncIterator[int]:
 
 
 async def opened(network: NetworkSettings, url: str = WS_URL) -> str:
-    """`open`, or why not."""
+    """`open`, or the error."""
     outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def on_notice(notice: Notice) -> None:
@@ -98,7 +98,7 @@ async def opened(network: NetworkSettings, url: str = WS_URL) -> str:
 
 
 async def asked(network: NetworkSettings, url: str = REST_URL, attempts: int = 1) -> str:
-    """`answer`, or why not."""
+    """`answer`, or the error."""
     settings = RestSettings(base_url=url, network=network, most_attempts=attempts, retry_base_seconds=0.01)
     async with RestClient(settings) as client:
         try:

@@ -1,4 +1,4 @@
-"""A book that stands still while its market trades elsewhere is suspected, one that moves is not, and nobody all the time."""
+"""An audit is requested for a book that stands still while trades occur outside it; not for a moving book, and not continually."""
 
 from backpack_streams.audits.audit_requests import SPACING_SECONDS, STANDSTILL_SECONDS, AuditRequests
 from backpack_streams.books.market_book import MarketBook, Outcome
@@ -16,7 +16,7 @@ def suspected(requests: AuditRequests, book: MarketBook, now: float) -> str | No
     return requests.on_tick({SYMBOL: book}, now).get(SYMBOL)
 
 
-def test_trades_outside_of_a_book_that_stands_still_are_suspicious() -> None:
+def test_trades_outside_a_book_that_stands_still_are_suspicious() -> None:
     for price in (99, 106):
         book, requests = market(), AuditRequests()
         requests.on_trade(book, price, 1.0)
@@ -27,14 +27,14 @@ def test_trades_outside_of_a_book_that_stands_still_are_suspicious() -> None:
         assert suspected(requests, book, 1000.0) is None
 
 
-def test_trades_at_the_touch_and_inside_of_it_are_not() -> None:
+def test_trades_at_or_inside_the_touch_are_not_suspicious() -> None:
     book, requests = market(), AuditRequests()
     for price in (100, 102, 105):
         requests.on_trade(book, price, 1.0)
     assert suspected(requests, book, 100.0) is None
 
 
-def test_a_book_that_moves_on_is_not_suspected() -> None:
+def test_a_book_that_moves_is_not_suspected() -> None:
     book, requests = market(), AuditRequests()
     requests.on_trade(book, 99, 1.0)
     book.on_update(11, 11, 11_000, [(90, 1)], [])
@@ -43,14 +43,14 @@ def test_a_book_that_moves_on_is_not_suspected() -> None:
     assert suspected(requests, book, 5.0 + STANDSTILL_SECONDS) is not None
 
 
-def test_more_trades_do_not_put_it_off() -> None:
+def test_further_trades_do_not_postpone_the_suspicion() -> None:
     book, requests = market(), AuditRequests()
     for tenth in range(10 * int(STANDSTILL_SECONDS) + 1):
         requests.on_trade(book, 99, 1.0 + tenth / 10)
     assert suspected(requests, book, 1.0 + STANDSTILL_SECONDS) is not None
 
 
-def test_a_book_that_is_not_live_or_not_ours_any_more_is_not_suspected() -> None:
+def test_a_book_that_is_not_live_or_no_longer_ours_is_not_suspected() -> None:
     book, requests = market(), AuditRequests()
     requests.on_trade(book, 99, 1.0)
     assert requests.on_tick({}, 100.0) == {}
@@ -70,7 +70,7 @@ def test_one_book_is_suspected_at_most_once_a_minute() -> None:
     assert sum(1 for each in found if each) == 3
 
 
-def test_a_book_that_crosses_is_told_at_once_and_one_that_breaks_by_a_gap_is_not() -> None:
+def test_a_book_that_crosses_is_reported_at_once_and_one_broken_by_a_gap_is_not() -> None:
     book, requests = market(), AuditRequests()
     outcome = book.on_update(11, 11, 11_000, [(106, 1)], [])
     assert outcome is Outcome.BROKE

@@ -1,4 +1,4 @@
-"""An audit never accuses a right book, always finds a wrong level that both books know, and says so where it cannot tell."""
+"""An audit never accuses a correct book, always finds a wrong level that both books know, and says if it cannot compare."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ BIDS, ASKS = range(81, 101), range(101, 121)
 
 
 class Exchange:
-    """A market by plain dicts: its updates, and its book after each of them."""
+    """A market kept in plain dicts: its updates, and its book after each of them."""
 
     def __init__(self, updates: Sequence[tuple[int, Levels, Levels]], snapshot: Sides) -> None:
         self.updates: list[Update] = []
@@ -56,7 +56,7 @@ def side(prices: range) -> st.SearchStrategy[dict[int, int]]:
 
 
 def changes(prices: range) -> st.SearchStrategy[list[tuple[int, int]]]:
-    """The levels nearest to the touch stay, so that no truncated side runs empty: that is no audit's business."""
+    """Leaves the levels at the touch alone, so that no truncated side runs empty, which audits do not handle."""
     return st.dictionaries(st.sampled_from(prices), st.integers(0, 9), max_size=3).map(lambda each: list(each.items()))
 
 
@@ -91,7 +91,7 @@ class Reader:
 
 
 def audited(reader: Reader, exchange: Exchange, snapshot: ExchangeBook, arrives: int) -> Audit | None:
-    """The audit that a snapshot comes to when it arrives after so many updates."""
+    """The result of auditing a snapshot that arrives after this number of updates."""
     found: list[Audit | None] = []
     for number, update in enumerate(exchange.updates):
         if number == arrives:
@@ -105,7 +105,7 @@ def audited(reader: Reader, exchange: Exchange, snapshot: ExchangeBook, arrives:
 
 
 @given(exchanges, st.integers(2, 14), st.integers(2, 14), st.integers(0, 20), st.data())
-def test_a_right_book_is_never_accused_whatever_both_know_and_whenever_the_snapshot_comes(
+def test_a_correct_book_is_never_accused_whatever_both_books_know_and_whenever_the_snapshot_arrives(
     exchange: Exchange, our_limit: int, their_limit: int, arrives: int, data: st.DataObject
 ) -> None:
     update_id = data.draw(st.sampled_from(sorted(exchange.books)))
@@ -118,7 +118,7 @@ def test_a_right_book_is_never_accused_whatever_both_know_and_whenever_the_snaps
 
 
 @given(exchanges, st.integers(2, 14), st.integers(2, 14), st.integers(0, 20), st.data())
-def test_a_wrong_level_that_both_know_is_always_found(
+def test_a_wrong_level_that_both_books_know_is_always_found(
     exchange: Exchange, our_limit: int, their_limit: int, arrives: int, data: st.DataObject
 ) -> None:
     update_id = data.draw(st.sampled_from(sorted(exchange.books)[1:]))
@@ -148,7 +148,7 @@ def test_a_wrong_level_that_both_know_is_always_found(
 
 
 @given(exchanges, st.integers(0, 20), st.data())
-def test_a_snapshot_inside_an_update_is_compared_at_the_end_of_it(
+def test_a_snapshot_inside_an_update_is_compared_after_that_update(
     exchange: Exchange, arrives: int, data: st.DataObject
 ) -> None:
     wide = [update for update in exchange.updates if update.last_id > update.first_id]
@@ -185,7 +185,7 @@ def test_a_snapshot_ahead_waits_for_the_book() -> None:
     assert not reader.auditor.is_waiting
 
 
-def test_a_second_snapshot_ahead_does_not_push_the_first_aside() -> None:
+def test_a_second_snapshot_ahead_does_not_replace_the_first() -> None:
     exchange = plain_exchange()
     reader = fed(exchange, 3)
     reader.load(exchange.snapshot(106))
@@ -208,7 +208,7 @@ def test_a_snapshot_that_the_book_never_reaches_is_given_up() -> None:
     assert reader.auditor.on_tick(1e9) is None
 
 
-def test_a_snapshot_from_before_what_is_kept_is_not_comparable() -> None:
+def test_a_snapshot_older_than_the_kept_states_is_not_comparable() -> None:
     exchange = plain_exchange(200)
     reader = fed(exchange, 200)
     audit = reader.load(exchange.snapshot(101))
@@ -220,7 +220,7 @@ def test_a_snapshot_from_before_what_is_kept_is_not_comparable() -> None:
     assert late.result is MATCH
 
 
-def test_a_book_that_breaks_is_not_judged() -> None:
+def test_a_book_that_breaks_is_not_audited() -> None:
     exchange = plain_exchange()
     reader = fed(exchange, 3)
     reader.load(exchange.snapshot(109))
@@ -231,7 +231,7 @@ def test_a_book_that_breaks_is_not_judged() -> None:
     assert reader.load(exchange.snapshot(102)) is None
 
 
-def test_the_snapshot_of_a_book_is_not_its_judge() -> None:
+def test_the_snapshot_that_loads_a_book_does_not_audit_it() -> None:
     exchange = plain_exchange()
     reader = fed(exchange, 3)
     gap = exchange.updates[5]
@@ -244,7 +244,7 @@ def test_the_snapshot_of_a_book_is_not_its_judge() -> None:
     assert audit.result is MATCH
 
 
-def test_a_snapshot_that_widens_the_book_is_compared_with_what_the_book_was() -> None:
+def test_a_snapshot_that_widens_the_book_is_compared_with_the_book_before_widening() -> None:
     sides = {100: 5, 99: 1, 98: 1}, {101: 5, 102: 1, 103: 1}
     exchange = Exchange([(1, [(100, 6)], [])], sides)
     reader = Reader(exchange, limit=2)
@@ -259,7 +259,9 @@ def test_a_snapshot_that_widens_the_book_is_compared_with_what_the_book_was() ->
 
 
 @pytest.mark.parametrize(("seconds", "result"), [(-11, NOT_COMPARABLE), (-9, MATCH), (9, MATCH), (11, NOT_COMPARABLE)])
-def test_a_snapshot_whose_time_contradicts_its_id_is_of_another_sequence(seconds: int, result: AuditResult) -> None:
+def test_a_snapshot_whose_time_contradicts_its_id_belongs_to_another_sequence(
+    seconds: int, result: AuditResult
+) -> None:
     exchange = plain_exchange()
     snapshot = exchange.snapshot(105)
     audit = fed(exchange, 10).load(snapshot._replace(engine_time=105_000 + seconds * SECOND))
@@ -274,7 +276,7 @@ def test_a_quiet_market_may_be_compared_long_after_its_last_update() -> None:
     assert audit.result is MATCH
 
 
-def test_a_snapshot_that_contradicts_itself_says_nothing() -> None:
+def test_a_snapshot_that_contradicts_itself_is_not_comparable() -> None:
     exchange = plain_exchange()
     audit = fed(exchange, 10).load(exchange.snapshot(105)._replace(asks=[(99, 1)]))
     assert audit is not None
@@ -282,7 +284,7 @@ def test_a_snapshot_that_contradicts_itself_says_nothing() -> None:
     assert "contradicts itself" in audit.reason
 
 
-def test_an_auditor_that_comes_late_begins_with_the_book_as_it_stands() -> None:
+def test_an_auditor_that_starts_late_begins_with_the_current_book() -> None:
     exchange = plain_exchange()
     market = fed(exchange, 5).market
     auditor = BookAuditor(market)
@@ -294,7 +296,7 @@ def test_an_auditor_that_comes_late_begins_with_the_book_as_it_stands() -> None:
     assert early.result is NOT_COMPARABLE
 
 
-def test_a_book_that_was_replaced_unseen_is_not_accused_of_its_past() -> None:
+def test_a_book_that_was_replaced_unseen_is_not_accused_of_its_earlier_state() -> None:
     exchange = plain_exchange()
     reader = fed(exchange, 3)
     right = exchange.snapshot(106)
@@ -307,10 +309,10 @@ def test_a_book_that_was_replaced_unseen_is_not_accused_of_its_past() -> None:
     assert audit.result is MATCH
 
 
-# ---- a book that is held still
+# ---- a held book
 
 
-def test_a_book_held_still_is_compared_at_the_very_id() -> None:
+def test_a_held_book_is_compared_at_the_exact_id() -> None:
     exchange = plain_exchange()
     market = fed(exchange, 5).market
     assert audit_now(market, exchange.snapshot(106)) is None
@@ -330,7 +332,7 @@ def test_a_book_held_still_is_compared_at_the_very_id() -> None:
 # ---- comparing
 
 
-def test_beyond_what_either_book_knows_nothing_is_said() -> None:
+def test_levels_beyond_what_either_book_knows_are_not_compared() -> None:
     ours, theirs = OrderBook(), OrderBook()
     ours.load([(10, 1), (8, 1)], [(11, 1), (12, 2), (15, 9)], bids_complete=False)
     theirs.load([(10, 1), (8, 1), (7, 5)], [(11, 1), (13, 3)], asks_complete=False)

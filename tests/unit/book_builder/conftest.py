@@ -1,4 +1,4 @@
-"""The keeper that most tests of the book builder begin with."""
+"""The keeper with which most tests of the book builder start."""
 
 import pytest
 

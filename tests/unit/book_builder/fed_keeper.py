@@ -1,4 +1,4 @@
-"""A book keeper that a test feeds with encoded records, as Kafka has them, and what it would write at a time."""
+"""A book keeper that a test feeds with encoded records, as Kafka holds them, and what it would write at a given time."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -93,7 +93,7 @@ def new_keeper(start: int = 0, end: int = 0, gaps: tuple[int, int] = (0, 0)) -> 
 
 
 def take(keeper: BookKeeper, now: float, *records: Record) -> None:
-    """What one answer of Kafka brings."""
+    """Takes the records of one fetch from Kafka."""
     by_topic_partition: dict[TopicPartition, list[Any]] = {}
     for each in records:
         by_topic_partition.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
@@ -105,7 +105,7 @@ def due(keeper: BookKeeper, now: float) -> list[tuple[int | None, int]]:
 
 
 def write_tops(keeper: BookKeeper, now: float) -> list[dict[str, Any]]:
-    """What the shell does."""
+    """Writes the tops, as the shell does."""
     rows = []
     for kept, top in keeper.tops(now):
         rows.append(top_record(kept, top, 2, 0))

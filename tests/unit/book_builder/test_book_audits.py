@@ -1,4 +1,4 @@
-"""What the builder says of audits: a record of each, and of a wrong book a place from which it is wrong for everybody."""
+"""What the builder publishes about audits: a record of each, and the id from which a wrong book is wrong for all readers."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ CODEC = Codec()
 
 
 class Keeper:
-    """Keeps one book as book-builder does, with its audits looking on."""
+    """Keeps one book as book-builder does, together with its audits."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -42,12 +42,12 @@ class Keeper:
         self.audits.on_update(self.market, update, self.market.on_update(*update))
 
     def findings(self) -> list[tuple[int | None, dict[str, Any]]]:
-        """Each as its record is read back from Kafka."""
+        """The findings, each as its record is read back from Kafka."""
         encode = CODEC.encoder("BookAudit", TOPIC)
         return [(each.wrong_id, CODEC.read(encode(each.row))[1]) for each in self.audits.take_findings()]
 
 
-def test_a_match_is_on_record() -> None:
+def test_a_match_is_recorded() -> None:
     keeper = Keeper()
     keeper.load(5)
     keeper.update(6)
@@ -61,7 +61,7 @@ def test_a_match_is_on_record() -> None:
     assert keeper.audits.counts == {"MATCH": 1, "MISMATCH": 0, "NOT_COMPARABLE": 0, "WANTED": 0}
 
 
-def test_a_wrong_book_leaves_live_and_both_books_are_kept() -> None:
+def test_a_wrong_book_is_not_live_and_both_books_are_recorded() -> None:
     keeper = Keeper()
     keeper.load(5)
     keeper.update(6, bid=12)
@@ -82,7 +82,7 @@ def test_a_wrong_book_leaves_live_and_both_books_are_kept() -> None:
     assert healed["result"] == "MATCH"
 
 
-def test_a_book_that_stands_past_the_exchange_is_wrong_for_everybody_until_a_later_snapshot() -> None:
+def test_a_book_that_stays_ahead_of_the_exchange_is_wrong_for_all_readers_until_a_later_snapshot() -> None:
     keeper = Keeper()
     keeper.load(5, received_us=70)
     keeper.update(6, bid=12)
@@ -112,7 +112,7 @@ def test_a_book_that_stands_past_the_exchange_is_wrong_for_everybody_until_a_lat
     assert [row["result"] for _, row in keeper.findings()] == ["MATCH"]
 
 
-def test_a_wrong_update_that_reaches_a_snapshot_ahead_is_found_there() -> None:
+def test_a_wrong_update_is_found_when_the_book_reaches_a_snapshot_ahead() -> None:
     keeper = Keeper()
     keeper.load(5)
     keeper.load(7)
@@ -123,7 +123,7 @@ def test_a_wrong_update_that_reaches_a_snapshot_ahead_is_found_there() -> None:
     assert (wrong_id, row["result"]) == (7, "MISMATCH")
 
 
-def test_a_checkpoint_is_no_judge() -> None:
+def test_a_checkpoint_does_not_audit_a_book() -> None:
     keeper = Keeper()
     keeper.load(5, origin="CHECKPOINT")
     keeper.update(6, bid=12)
@@ -133,7 +133,7 @@ def test_a_checkpoint_is_no_judge() -> None:
     assert [row["result"] for _, row in keeper.findings()] == ["MISMATCH"]
 
 
-def test_time_ends_what_never_comes() -> None:
+def test_a_snapshot_that_the_book_never_reaches_times_out() -> None:
     keeper = Keeper()
     keeper.load(5)
     keeper.load(9)
@@ -142,7 +142,7 @@ def test_time_ends_what_never_comes() -> None:
     assert [row["result"] for _, row in keeper.findings()] == ["NOT_COMPARABLE"]
 
 
-def test_suspicions_ask_for_an_audit() -> None:
+def test_suspicions_request_an_audit() -> None:
     keeper = Keeper()
     keeper.load(5)
     assert keeper.audits.follows(SYMBOL.encode())
@@ -158,8 +158,8 @@ def test_suspicions_ask_for_an_audit() -> None:
     assert (crossed["result"], crossed["reason"]) == ("WANTED", "crossed after update 6")
 
 
-def test_a_snapshot_is_asked_for_until_a_book_that_misses_something_is_live() -> None:
-    """Updates that vanished before this builder read them: no producer knows, so no gap on record asks."""
+def test_a_snapshot_is_requested_until_a_book_with_missing_updates_is_live() -> None:
+    """Updates that vanished before this builder read them: no producer knows of them, so no gap record requests a snapshot."""
     keeper = Keeper()
     keeper.load(5)
     keeper.audits.on_outcome(keeper.market, keeper.market.on_outage_over("lost"))
@@ -177,7 +177,7 @@ def test_a_snapshot_is_asked_for_until_a_book_that_misses_something_is_live() ->
     assert keeper.findings() == []
 
 
-def test_a_book_that_was_never_compared_is_overdue_as_well() -> None:
+def test_a_book_that_was_never_compared_is_overdue_too() -> None:
     keeper = Keeper()
     keeper.load(5)
     keeper.now = 1000.0
@@ -186,7 +186,7 @@ def test_a_book_that_was_never_compared_is_overdue_as_well() -> None:
     assert keeper.audits.oldest_audit() == 0.0
 
 
-def test_a_closed_market_is_not_overdue_and_begins_anew_when_it_opens() -> None:
+def test_a_closed_market_is_not_overdue_and_its_age_restarts_when_it_reopens() -> None:
     keeper = Keeper()
     keeper.load(5)
     keeper.now = 100.0
@@ -199,7 +199,7 @@ def test_a_closed_market_is_not_overdue_and_begins_anew_when_it_opens() -> None:
     assert keeper.audits.oldest_audit() == 10.0
 
 
-def test_a_book_of_another_builder_is_forgotten() -> None:
+def test_a_book_that_moved_to_another_builder_is_forgotten() -> None:
     keeper = Keeper()
     keeper.load(5)
     keeper.load(5)
@@ -213,7 +213,7 @@ def test_a_book_of_another_builder_is_forgotten() -> None:
     assert (keeper.audits.oldest_audit(), keeper.audits.follows(SYMBOL.encode())) == (0.0, False)
 
 
-def test_a_snapshot_is_asked_for_of_a_book_that_had_none_when_a_record_could_not_be_read() -> None:
+def test_an_unreadable_record_of_a_book_without_a_snapshot_requests_one() -> None:
     keeper = Keeper()
     keeper.update(5)
     keeper.audits.on_outcome(keeper.market, keeper.market.on_unreadable("cannot be read"))

@@ -1,4 +1,4 @@
-"""What the builder writes while somebody vouches for its books, and while nobody does."""
+"""What the builder writes while a producer vouches for its books, and while none does."""
 
 import time
 from collections.abc import Iterator
@@ -120,7 +120,7 @@ class Plant:
         return Record(WATERMARK, 0, self.watermarks - 1, None, CODEC.encoder("Watermark", "t")(row))
 
     def take_over(self, end: int) -> None:
-        """The group gives the partition anew; it ends at this offset."""
+        """Reassigns the partition to this builder; it ends at this offset."""
         self.keeper.close([0])
         self.keeper.open(0, 0, end, (0, 0))
         self.keeper.begin([self.snapshot(100)], self.clock())
@@ -169,7 +169,7 @@ def plant() -> Plant:
     return Plant()
 
 
-def test_the_top_of_a_book_that_nobody_vouches_for_is_not_live(plant: Plant) -> None:
+def test_the_top_of_a_book_that_no_producer_vouches_for_is_not_live(plant: Plant) -> None:
     assert list(plant.tops()) == [("STALE", "no producer publishes watermarks", None)]
     plant.prove()
     assert list(plant.tops()) == [("LIVE", None, 51 * SECOND)]
@@ -180,7 +180,7 @@ def test_the_top_of_a_book_that_nobody_vouches_for_is_not_live(plant: Plant) -> 
     assert reason.startswith("no producer has vouched for depth.A since ")
 
 
-def test_a_book_that_nobody_vouches_for_is_not_checkpointed(plant: Plant) -> None:
+def test_a_book_that_no_producer_vouches_for_is_not_checkpointed(plant: Plant) -> None:
     plant.prove()
     plant.tick(6.0)
     plant.kept.on_changed(0.0)
@@ -189,12 +189,12 @@ def test_a_book_that_nobody_vouches_for_is_not_checkpointed(plant: Plant) -> Non
     assert list(plant.keeper.last_checkpoints([0])) == []
 
 
-def test_coverage_that_goes_over_to_another_instance_is_checkpointed(plant: Plant) -> None:
-    """So that whoever starts then finds a snapshot that is proven, however quiet the market."""
+def test_coverage_that_moves_to_another_instance_is_checkpointed(plant: Plant) -> None:
+    """A reader that starts later then finds a proven snapshot, however quiet the market is."""
     plant.prove()
-    assert plant.checkpoints() == []  # the snapshot itself was asked for while this instance covered it
+    assert plant.checkpoints() == []  # the snapshot itself was requested while this instance covered the market
     for _ in range(5):
-        plant.sequence += 100  # sequences of two instances have nothing to do with each other
+        plant.sequence += 100  # the sequences of two instances are unrelated
         plant.tick(1.0, plant.watermark("b"), plant.watermark("a"))
         assert plant.checkpoints() == []
     plant.tick(1.0, plant.watermark("b"), plant.watermark("a", is_final=True))
@@ -208,7 +208,7 @@ def wanted(plant: Plant) -> list[str]:
     return [finding.symbol for finding in plant.audits.take_findings() if finding.row["result"] == WANTED]
 
 
-def test_a_snapshot_is_asked_for_where_coverage_broke_and_no_update_comes(plant: Plant) -> None:
+def test_a_snapshot_is_requested_if_coverage_broke_and_no_update_arrives(plant: Plant) -> None:
     plant.prove()
     assert wanted(plant) == []
     plant.tick(10.0)
@@ -230,10 +230,10 @@ def test_a_snapshot_is_asked_for_where_coverage_broke_and_no_update_comes(plant:
     assert wanted(plant) == []
 
 
-def test_a_book_that_is_taken_over_is_judged_by_all_that_was_read_before_anything_is_written_of_it(
+def test_a_reassigned_book_is_judged_by_all_records_read_before_anything_is_written(
     plant: Plant,
 ) -> None:
-    """What is judged while the partition is behind is out of date once it has caught up, be it in the very same moment."""
+    """A status from while the partition was behind is outdated once it has caught up, even at the same moment."""
     plant.prove()
     list(plant.tops())
     plant.take_over(end=1)

@@ -1,4 +1,4 @@
-"""When a book is due for a checkpoint, and what the checkpoint holds."""
+"""When a checkpoint of a book is due, and what the checkpoint holds."""
 
 from decimal import Decimal
 
@@ -30,38 +30,38 @@ from unit.book_builder.fed_keeper import (
 )
 
 
-def test_a_book_that_did_not_change_is_not_checkpointed(keeper: BookKeeper) -> None:
+def test_an_unchanged_book_is_not_checkpointed(keeper: BookKeeper) -> None:
     assert due(keeper, 1_000.0) == []
 
 
-def test_a_book_that_changed_is_checkpointed_when_its_time_has_come(keeper: BookKeeper) -> None:
+def test_a_changed_book_is_checkpointed_after_the_interval(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     assert due(keeper, 14.9) == []
     assert due(keeper, 15.0) == [(101, 1)]
 
 
-def test_many_updates_do_not_wait_for_the_time(keeper: BookKeeper) -> None:
+def test_many_updates_do_not_wait_for_the_interval(keeper: BookKeeper) -> None:
     take(keeper, 10.0, *(update(n, 101 + n, 101 + n, [(99, n + 1)]) for n in range(9)))
     assert due(keeper, 10.0) == []
     take(keeper, 10.0, update(9, 110, 110, [(99, 3)]))
     assert due(keeper, 10.0) == [(110, 10)]
 
 
-def test_a_checkpoint_that_was_written_is_not_written_again(keeper: BookKeeper) -> None:
+def test_a_written_checkpoint_is_not_written_again(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     [(kept, offset)] = keeper.checkpoints(15.0)
     kept.on_snapshot(101, offset)
     assert due(keeper, 1_000.0) == []
-    take(keeper, 15.1, snapshot(101, offset=1, origin="CHECKPOINT"))  # it comes back from Kafka
+    take(keeper, 15.1, snapshot(101, offset=1, origin="CHECKPOINT"))  # it is read back from Kafka
     assert due(keeper, 1_000.0) == []
 
 
-def test_one_that_had_no_room_is_due_again(keeper: BookKeeper) -> None:
+def test_a_checkpoint_that_did_not_fit_the_queue_is_due_again(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     assert due(keeper, 15.0) == due(keeper, 15.1) == [(101, 1)]
 
 
-def test_one_that_kafka_refused_is_due_again_soon_and_ever_more_rarely(keeper: BookKeeper) -> None:
+def test_a_checkpoint_that_kafka_rejected_is_due_again_soon_and_then_less_and_less_often(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     now = 15.0
     waited = []
@@ -88,7 +88,7 @@ def test_one_that_kafka_refused_is_due_again_soon_and_ever_more_rarely(keeper: B
     assert due(keeper, now + 1_011.0) == [(102, 2)]
 
 
-def test_one_that_kafka_refused_is_written_when_the_builder_leaves(keeper: BookKeeper) -> None:
+def test_a_checkpoint_that_kafka_rejected_is_written_when_the_builder_stops(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     [(kept, offset)] = keeper.checkpoints(15.0)
     kept.on_checkpoint(101, offset, Claim(101, frozenset()), 15.0)
@@ -97,7 +97,7 @@ def test_one_that_kafka_refused_is_written_when_the_builder_leaves(keeper: BookK
     assert list(keeper.last_checkpoints([HOME])) == [(kept, 1)]
 
 
-def test_a_quiet_books_checkpoint_is_renewed_before_readers_have_far_to_go_back(keeper: BookKeeper) -> None:
+def test_the_checkpoint_of_a_quiet_book_is_renewed_before_readers_have_to_go_far_back(keeper: BookKeeper) -> None:
     other = next(
         name
         for n in range(1000)
@@ -109,7 +109,7 @@ def test_a_quiet_books_checkpoint_is_renewed_before_readers_have_far_to_go_back(
     assert due(keeper, 10.0) == [(100, 100)]
 
 
-def test_a_snapshot_ahead_of_the_updates_is_not_buried_under_a_checkpoint(keeper: BookKeeper) -> None:
+def test_a_snapshot_ahead_of_the_updates_is_not_replaced_by_a_checkpoint(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     take(keeper, 11.0, snapshot(200))
     assert due(keeper, 1_000.0) == []
@@ -124,10 +124,10 @@ def test_a_snapshot_behind_the_book_is_followed_by_a_checkpoint(keeper: BookKeep
     assert due(keeper, 21.0) == [(101, 1)]
 
 
-def test_a_book_that_broke_is_not_checkpointed_and_only_the_exchange_heals_it(keeper: BookKeeper) -> None:
+def test_a_broken_book_is_not_checkpointed_and_only_a_snapshot_of_the_exchange_restores_it(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]))
     take(keeper, 10.0, update(1, 105, 105, [(99, 6)]))
-    take(keeper, 10.5)  # nobody brought what is missing
+    take(keeper, 10.5)  # the missing updates did not arrive
     assert keeper.intake.books[SYMBOL].status is Status.STALE
     assert due(keeper, 1_000.0) == []
     take(keeper, 11.0, snapshot(105, origin="CHECKPOINT"))
@@ -136,8 +136,8 @@ def test_a_book_that_broke_is_not_checkpointed_and_only_the_exchange_heals_it(ke
     assert keeper.intake.books[SYMBOL].status is Status.LIVE
 
 
-def test_no_checkpoint_leaves_out_an_update_that_came_early(keeper: BookKeeper) -> None:
-    twice = [update(offset, 101, 101, [(99, 5)]) for offset in (0, 1)]  # so two producers bring it
+def test_a_checkpoint_never_omits_an_update_that_arrived_early(keeper: BookKeeper) -> None:
+    twice = [update(offset, 101, 101, [(99, 5)]) for offset in (0, 1)]  # so two producers publish it
     take(keeper, 10.0, *twice, update(2, 103, 103, [(99, 7)]))
     assert keeper.intake.books[SYMBOL].status is Status.LIVE
     assert due(keeper, 1_000.0) == []
@@ -146,7 +146,7 @@ def test_no_checkpoint_leaves_out_an_update_that_came_early(keeper: BookKeeper) 
     assert due(keeper, 1_000.0) == [(103, 4)]
 
 
-def test_an_update_that_one_producer_alone_can_bring_is_not_waited_for(keeper: BookKeeper) -> None:
+def test_an_update_that_only_one_producer_can_publish_is_not_waited_for(keeper: BookKeeper) -> None:
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]), update(1, 103, 103, [(99, 7)]))
     assert [row["status"] for row in write_tops(keeper, 10.0)] == ["STALE"]
     take(keeper, 10.1, update(2, 102, 102, [(99, 6)]))
@@ -165,10 +165,10 @@ changes = st.lists(
 
 
 @given(changes, st.booleans(), st.data())
-def test_a_checkpoint_holds_what_lies_before_its_offset_as_far_as_the_book_knows(
+def test_a_checkpoint_holds_everything_before_its_offset_within_the_books_coverage(
     steps: list[tuple[Levels, Levels]], is_whole: bool, data: st.DataObject
 ) -> None:
-    """Against dicts: every level within coverage, none beyond, at whatever moment it is taken."""
+    """Against dicts: every level within coverage and none beyond, at any moment."""
     keeper = new_keeper(0, 0, (0, 0))
     take(keeper, 0.0, snapshot(100, bids_complete=is_whole, asks_complete=is_whole))
     take(keeper, 0.0)
@@ -203,8 +203,8 @@ def _plain(side: list[dict[str, bytes]]) -> list[tuple[int, int]]:
     return [(number(level["price"]), number(level["quantity"])) for level in side]
 
 
-def test_readers_are_led_past_what_cannot_be_read(keeper: BookKeeper) -> None:
-    """The exchange's snapshots name a place before it as long as their market is quiet."""
+def test_a_checkpoint_lets_readers_skip_an_unreadable_record(keeper: BookKeeper) -> None:
+    """While its market is quiet, snapshots of the exchange name an offset before that record."""
     foreign = Record("backpack.market.depth", HOME, 1, KEY, None)
     take(keeper, 10.0, update(0, 101, 101, [(99, 5)]), foreign)
     assert only_book(keeper).market.status is Status.STALE

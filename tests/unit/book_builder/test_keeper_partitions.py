@@ -25,7 +25,7 @@ from unit.book_builder.fed_keeper import (
 )
 
 
-def test_nothing_is_written_before_the_partition_has_caught_up_with_updates_and_gaps() -> None:
+def test_nothing_is_written_before_updates_and_gaps_of_the_partition_are_caught_up() -> None:
     keeper = new_keeper(0, 2, (0, 1))
     take(keeper, 0.0, snapshot(100))
     take(keeper, 0.0, update(0, 101, 101, [(99, 5)]))
@@ -41,7 +41,7 @@ def test_nothing_is_written_before_the_partition_has_caught_up_with_updates_and_
     assert due(keeper, 9.0) == [(102, 2)]
 
 
-def test_a_gap_that_is_read_again_for_a_new_partition_is_no_news_to_the_others(keeper: BookKeeper) -> None:
+def test_a_gap_that_is_read_again_for_a_new_partition_does_not_affect_the_others(keeper: BookKeeper) -> None:
     take(keeper, 1.0, gap(0, last_id=100))
     take(keeper, 2.0, snapshot(101))
     assert keeper.intake.books[SYMBOL].status is Status.LIVE
@@ -54,7 +54,7 @@ def test_a_gap_that_is_read_again_for_a_new_partition_is_no_news_to_the_others(k
     assert keeper.intake.books[SYMBOL].status is Status.STALE
 
 
-def test_partitions_that_go_take_their_books_along(keeper: BookKeeper) -> None:
+def test_closing_a_partition_drops_its_books(keeper: BookKeeper) -> None:
     take(keeper, 1.0, update(0, 101, 101, [(99, 5)]))
     keeper.close([HOME])
     assert (keeper.intake.books, keeper.partitions, due(keeper, 99.0), write_tops(keeper, 99.0)) == (
@@ -67,7 +67,7 @@ def test_partitions_that_go_take_their_books_along(keeper: BookKeeper) -> None:
     assert keeper.intake.books == {}
 
 
-def test_partitions_can_be_closed_whatever_was_read_of_them(keeper: BookKeeper) -> None:
+def test_partitions_can_be_closed_whatever_was_read_from_them(keeper: BookKeeper) -> None:
     elsewhere = (HOME + 1) % PARTITIONS
     keeper.open(elsewhere, 0, 0, (0, 0))
     take(keeper, 1.0, update(0, 101, 101), update(0, 102, 102)._replace(partition=elsewhere))
@@ -81,7 +81,7 @@ def test_partitions_can_be_closed_whatever_was_read_of_them(keeper: BookKeeper) 
     assert (kept.topic_partition, offset) == ((TOPIC_PARTITION[0], 0), 1)
 
 
-def test_what_kafka_refused_of_a_book_that_went_is_nothing(keeper: BookKeeper) -> None:
+def test_a_kafka_rejection_for_a_dropped_book_is_ignored(keeper: BookKeeper) -> None:
     keeper.close([HOME])
     keeper.on_checkpoint_rejected(SYMBOL, 15.0)
     keeper.on_top_rejected(SYMBOL, 15.0)
@@ -93,10 +93,10 @@ def names_at_home(partitions: int = PARTITIONS) -> Iterator[str]:
     return (f"M{n}" for n in range(10_000) if partition_of(f"M{n}".encode(), partitions) == HOME)
 
 
-def test_an_update_in_another_partition_than_its_markets_is_told_and_counts_by_its_id_alone(
+def test_an_update_outside_its_markets_partition_is_logged_and_only_its_id_counts(
     keeper: BookKeeper, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Partitions were added: a producer that began before writes where the market was, beside one that began after."""
+    """Partitions were added: a producer that started earlier still writes to the old partition, one that started later to the new one."""
     elsewhere = (HOME + 1) % PARTITIONS
     keeper.open(elsewhere, 0, 0, (0, 0))
     take(keeper, 1.0, update(0, 101, 101), update(1, 102, 102))
@@ -124,14 +124,14 @@ def test_an_update_in_another_partition_may_overtake_those_in_its_own(keeper: Bo
     assert keeper.breaks() == 0
 
 
-def test_an_offset_in_another_partition_says_nothing_of_how_far_readers_have_to_go_back(keeper: BookKeeper) -> None:
+def test_an_offset_in_another_partition_does_not_count_for_how_far_readers_go_back(keeper: BookKeeper) -> None:
     elsewhere, other = (HOME + 1) % PARTITIONS, next(names_at_home()).encode()
     take(keeper, 1.0, snapshot(100, offset=90_000, delta_partition=elsewhere))
     take(keeper, 2.0, *(update(n, n + 1, n + 1, key=other) for n in range(100)))
     assert due(keeper, 10.0) == [(100, 100)]
 
 
-def test_a_snapshot_that_names_the_partition_before_some_were_added_waits_for_an_update(keeper: BookKeeper) -> None:
+def test_a_snapshot_that_names_a_partition_from_before_some_were_added_waits_for_an_update(keeper: BookKeeper) -> None:
     other = next(names_at_home())
     old = snapshot(100, offset=7, symbol=other, delta_partition=(HOME + 1) % PARTITIONS)._replace(key=other.encode())
     take(keeper, 1.0, old)
@@ -143,15 +143,15 @@ def test_a_snapshot_that_names_the_partition_before_some_were_added_waits_for_an
 
 
 @pytest.mark.parametrize("is_followed", [True, False])
-def test_offsets_that_vanish_take_every_book_of_their_partition_out_of_live(is_followed: bool) -> None:
-    """Retention, `kafka-delete-records` or a truncating election took them, another market's 102 maybe among them."""
+def test_vanished_offsets_take_every_book_of_their_partition_out_of_live(is_followed: bool) -> None:
+    """Retention, `kafka-delete-records` or a truncating election removed them, possibly including update 102 of another market."""
     keeper, other = new_keeper(), next(names_at_home())
     take(keeper, 0.0, snapshot(100), snapshot(10, symbol=other)._replace(key=other.encode()))
     take(keeper, 0.1, update(0, 101, 101), update(1, 11, 11, key=other.encode()))
     write_tops(keeper, 1.0)
     if is_followed:
         take(keeper, 2.0, update(30_000, 12, 12, key=other.encode()))
-    else:  # no record tells: the reader stands behind the last one that there was
+    else:  # no record shows it: the position of the reader is past the last record
         keeper.set_positions({TOPIC_PARTITION: 30_000}, 2.0)
     assert {symbol: book.status for symbol, book in keeper.intake.books.items()} == {
         SYMBOL: Status.STALE,
@@ -169,7 +169,7 @@ def test_offsets_that_vanish_take_every_book_of_their_partition_out_of_live(is_f
     assert [row["status"] for row in write_tops(keeper, 6.0)] == ["LIVE"]
 
 
-def test_a_partition_whose_rest_vanished_before_it_was_read_has_caught_up() -> None:
+def test_a_partition_whose_remaining_records_vanished_has_caught_up() -> None:
     keeper = new_keeper(start=10, end=20)
     keeper.begin([snapshot(100, offset=10)], 0.0)
     keeper.set_positions({TOPIC_PARTITION: None}, 0.0)
@@ -181,8 +181,8 @@ def test_a_partition_whose_rest_vanished_before_it_was_read_has_caught_up() -> N
     assert keeper.intake.books[SYMBOL].status is Status.STALE
 
 
-def test_a_snapshot_whose_updates_may_be_gone_is_not_believed() -> None:
-    keeper = new_keeper(50, 50, (0, 0))  # Kafka's retention has removed what lay before
+def test_a_snapshot_whose_updates_may_be_deleted_is_not_trusted() -> None:
+    keeper = new_keeper(50, 50, (0, 0))  # Kafka's retention has deleted the earlier records
     take(keeper, 0.0, snapshot(100, offset=10))
     take(keeper, 0.0)
     assert keeper.intake.books[SYMBOL].status is Status.SYNCING
@@ -190,7 +190,7 @@ def test_a_snapshot_whose_updates_may_be_gone_is_not_believed() -> None:
     assert keeper.intake.books[SYMBOL].status is Status.LIVE
 
 
-def test_a_foreign_record_makes_no_market_and_breaks_only_the_book_it_is_of(keeper: BookKeeper) -> None:
+def test_a_foreign_record_creates_no_market_and_breaks_only_the_book_of_its_key(keeper: BookKeeper) -> None:
     stranger = next(f"X{n}" for n in range(1000) if partition_of(f"X{n}".encode(), PARTITIONS) == HOME).encode()
     take(keeper, 1.0, Record("backpack.market.depth", HOME, 0, stranger, b"foreign"))
     assert list(keeper.intake.books) == [SYMBOL]
@@ -206,7 +206,7 @@ def _keys() -> Iterator[bytes]:
 
 @pytest.mark.parametrize(("updates", "snapshots"), [(8, 4), (4, 8), (8, 8), (6, 4), (5, 3), (1, 4), (8, 1)])
 @pytest.mark.parametrize("number", [0, 2])
-def test_the_snapshots_of_a_partitions_markets_are_where_they_are_looked_for(
+def test_snapshots_of_a_partitions_markets_are_in_the_partitions_that_are_searched(
     updates: int, snapshots: int, number: int
 ) -> None:
     number %= updates

@@ -1,4 +1,4 @@
-"""How far a builder is behind, in time: never less than it is, and not more than what is known allows."""
+"""The lag of a builder in time: never less than the true lag, and not more than the known data allows."""
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,8 @@ steps = st.lists(st.tuples(st.sampled_from(["arrives", "read one", "read all"]),
 
 
 @given(steps)
-def test_it_is_never_less_than_the_age_of_the_oldest_update_that_was_not_read(steps: list[tuple[str, float]]) -> None:
-    """Updates arrive in Kafka the moment that their timestamp says, in whole milliseconds."""
+def test_lag_is_never_less_than_the_age_of_the_oldest_unread_update(steps: list[tuple[str, float]]) -> None:
+    """Updates arrive in Kafka at the time of their timestamp, in whole milliseconds."""
     lag, now = PartitionLag(), 0.0
     unread: list[int] = []
     has_read = False
@@ -34,7 +34,7 @@ def test_it_is_never_less_than_the_age_of_the_oldest_update_that_was_not_read(st
             assert shown == 0.0
 
 
-def test_a_pause_is_no_lag() -> None:
+def test_a_pause_is_not_lag() -> None:
     lag = PartitionLag()
     lag.read(int(WALL * 1000))
     lag.at_end(1.0)
@@ -43,7 +43,7 @@ def test_a_pause_is_no_lag() -> None:
     assert lag.seconds(1, 600.5, WALL + 600.5) == 0.5
 
 
-def test_one_that_never_comes_to_its_end_is_as_far_behind_as_what_it_reads_is_old() -> None:
+def test_a_builder_that_never_reaches_the_end_lags_by_the_age_of_what_it_reads() -> None:
     lag = PartitionLag()
     lag.at_end(0.0)
     for second in range(100, 200):
@@ -51,5 +51,5 @@ def test_one_that_never_comes_to_its_end_is_as_far_behind_as_what_it_reads_is_ol
         assert lag.seconds(50, second, WALL + second) == pytest.approx(7.0)
 
 
-def test_nothing_is_said_before_anything_was_read() -> None:
+def test_lag_is_zero_before_anything_was_read() -> None:
     assert PartitionLag().seconds(10, 5.0, WALL) == 0.0

@@ -16,7 +16,7 @@ Levels = Sequence[tuple[int, int]]
 
 
 class Driver:
-    """A book fed with whole numbers, one engine millisecond an id unless said."""
+    """A book fed with integers; the engine time is one millisecond per id unless given."""
 
     def __init__(self, *, catching_up: bool = False, buffered_updates: int = 100) -> None:
         self.market = MarketBook("SOL_USDC", catching_up=catching_up, buffered_updates=buffered_updates)

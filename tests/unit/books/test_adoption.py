@@ -1,4 +1,4 @@
-"""Which snapshots a book may be made of, and that one REST answer alone replaces nothing that vouches for itself."""
+"""Which snapshots may replace a book; a single REST answer never replaces an intact book."""
 
 import pytest
 from hypothesis import given
@@ -30,12 +30,12 @@ def give(market: MarketBook, given: Snapshot) -> Outcome:
 
 
 def restarted(last_id: int, seconds: float) -> Snapshot:
-    """The exchange's answer, received so much later, from a sequence that began again far below."""
+    """An answer of the exchange, received this much later, from a sequence that restarted at far lower ids."""
     time = START + int(seconds * SECOND)
     return snapshot(last_id, at=time, received=time)
 
 
-def test_a_whole_book_is_replaced_by_the_second_answer_that_agrees_and_not_by_the_first() -> None:
+def test_an_intact_book_is_replaced_by_the_second_answer_that_agrees_and_not_by_the_first() -> None:
     market = whole()
     assert give(market, restarted(3, 60)) is Outcome.IGNORED
     assert (market.status, market.last_update_id) == (Status.LIVE, 5000)
@@ -46,28 +46,28 @@ def test_a_whole_book_is_replaced_by_the_second_answer_that_agrees_and_not_by_th
 @pytest.mark.parametrize(
     "second",
     [
-        restarted(3, 60),  # the same record once more
+        restarted(3, 60),  # the same record again
         restarted(4, 60 + REST_OLD_SECONDS - 0.001),
         restarted(2, 60 + REST_OLD_SECONDS),  # behind the first: one of the two is old
         restarted(3, 59),
         snapshot(4, at=START + 90 * SECOND, received=None),
     ],
 )
-def test_what_does_not_agree_or_may_be_as_old_replaces_nothing(second: Snapshot) -> None:
+def test_an_answer_that_disagrees_or_may_be_equally_old_does_not_replace_the_book(second: Snapshot) -> None:
     market = whole()
     give(market, restarted(3, 60))
     assert give(market, second) is Outcome.IGNORED
     assert (market.status, market.last_update_id) == (Status.LIVE, 5000)
 
 
-def test_the_first_of_several_answers_counts() -> None:
-    """A poller that asks every 5 s is not put off again and again."""
+def test_the_wait_counts_from_the_first_answer() -> None:
+    """A poller that asks every 5 s does not keep postponing the replacement."""
     market = whole()
     outcomes = [give(market, restarted(3, 60 + 5 * number)) for number in range(5)]
     assert outcomes == [Outcome.IGNORED] * 4 + [Outcome.RESYNCED]
 
 
-def test_a_checkpoint_from_the_first_answer_is_no_second() -> None:
+def test_a_checkpoint_based_on_the_first_answer_does_not_count_as_the_second() -> None:
     market = whole()
     first = restarted(3, 60)
     give(market, first)
@@ -76,26 +76,26 @@ def test_a_checkpoint_from_the_first_answer_is_no_second() -> None:
     assert market.on_snapshot(9, later, *LEVELS, base=restarted(4, 80).base) is Outcome.RESYNCED
 
 
-def test_a_chain_that_goes_on_was_right() -> None:
+def test_an_update_that_continues_the_sequence_discards_the_first_answer() -> None:
     market = whole()
     give(market, restarted(3, 60))
     market.on_update(5001, 5001, START + 61 * SECOND, [], [])
     assert give(market, restarted(4, 90)) is Outcome.IGNORED
-    assert give(market, restarted(4, 110)) is Outcome.RESYNCED  # two that agree, while the book stands still
+    assert give(market, restarted(4, 110)) is Outcome.RESYNCED  # two that agree, while no update arrives
 
 
-def test_an_answer_that_fits_the_chain_clears_it_of_an_older_one() -> None:
+def test_an_answer_that_fits_the_sequence_discards_an_older_one() -> None:
     market = whole()
     give(market, restarted(3, 60))
     give(market, snapshot(5000, received=START + 70 * SECOND))
     assert give(market, restarted(3, 90)) is Outcome.IGNORED
     market = whole()
     give(market, restarted(3, 60))
-    give(market, snapshot(5000, received=START + 50 * SECOND))  # asked before: it says nothing of what came then
+    give(market, snapshot(5000, received=START + 50 * SECOND))  # requested earlier: it does not cover later changes
     assert give(market, restarted(3, 90)) is Outcome.RESYNCED
 
 
-def test_an_answer_from_which_the_book_is_made_clears_it_too() -> None:
+def test_an_answer_that_reloads_the_book_also_discards_an_older_one() -> None:
     market = whole()
     give(market, restarted(3, 60))
     market.on_outage_over("coverage broke")
@@ -103,25 +103,25 @@ def test_an_answer_from_which_the_book_is_made_clears_it_too() -> None:
     assert give(market, restarted(3, 90)) is Outcome.IGNORED
 
 
-def test_where_nobody_knows_when_answers_were_received_their_own_times_count() -> None:
+def test_without_receive_times_the_engine_times_of_answers_count() -> None:
     market = whole()
     for seconds, outcome in ((60, Outcome.IGNORED), (79, Outcome.IGNORED), (80, Outcome.RESYNCED)):
         assert give(market, snapshot(3, at=START + seconds * SECOND, received=None)) is outcome
 
 
-def test_answers_ahead_of_a_book_that_stands_still_replace_it_where_no_watermark_tells() -> None:
+def test_answers_ahead_of_a_book_that_stands_still_replace_it_if_no_watermark_vouches() -> None:
     market = whole()
     assert give(market, snapshot(6000)) is Outcome.PENDING
     assert give(market, snapshot(6001, received=START + 19 * SECOND)) is Outcome.PENDING
     assert give(market, snapshot(6001, received=START + 20 * SECOND)) is Outcome.RESYNCED
     assert (market.status, market.last_update_id, market.breaks) == (Status.LIVE, 6001, 1)
-    for last_id in range(6002, 6010):  # updates are on their way, though behind
+    for last_id in range(6002, 6010):  # updates keep arriving, although late
         assert give(market, snapshot(last_id + 1, received=START + last_id * 30 * SECOND)) is Outcome.PENDING
         market.on_update(last_id, last_id, START, [], [])
     assert market.last_update_id == 6009
 
 
-def test_where_a_watermark_vouches_it_tells_what_is_missing() -> None:
+def test_answers_ahead_do_not_replace_a_book_that_a_watermark_vouches_for() -> None:
     market = MarketBook("SOL_USDC")
     market.standing.vouch(START, 10.0**12)
     give(market, snapshot(10))
@@ -133,7 +133,7 @@ def test_where_a_watermark_vouches_it_tells_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize("how", ["not whole", "not vouched for", "no book yet"])
-def test_where_nothing_vouches_one_answer_is_enough(how: str) -> None:
+def test_one_answer_is_enough_for_a_book_that_nothing_vouches_for(how: str) -> None:
     market = whole()
     if how == "not whole":
         market.on_update(5005, 5005, START, [], [])
@@ -158,7 +158,7 @@ ANSWERS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 90)), max_size=12
 
 
 @given(answers=ANSWERS)
-def test_no_answer_replaces_a_whole_book_without_another_that_is_older(answers: list[tuple[int, int]]) -> None:
+def test_an_answer_replaces_an_intact_book_only_after_an_older_one_that_agrees(answers: list[tuple[int, int]]) -> None:
     market, before = whole(), list[tuple[int, int]]()
     for last_id, seconds in answers:
         if give(market, restarted(last_id, 60 + seconds)) is Outcome.RESYNCED:
@@ -169,7 +169,7 @@ def test_no_answer_replaces_a_whole_book_without_another_that_is_older(answers: 
 
 
 @given(ids=st.lists(st.integers(0, 4), min_size=2, max_size=6), pause=st.integers(20, 600))
-def test_answers_that_go_on_replace_it_with_the_second_at_the_latest(ids: list[int], pause: int) -> None:
+def test_spaced_answers_of_one_sequence_replace_the_book_with_the_second(ids: list[int], pause: int) -> None:
     market, last_id = whole(), 1
     outcomes = []
     for number, more in enumerate(ids):
@@ -178,7 +178,7 @@ def test_answers_that_go_on_replace_it_with_the_second_at_the_latest(ids: list[i
     assert outcomes[:2] == [Outcome.IGNORED, Outcome.RESYNCED]
 
 
-# The questions one by one ---------------------------------------------------------------------------------------
+# The parts of the decision --------------------------------------------------------------------------------------
 
 
 NEWEST = Position(100, START, SECOND)
@@ -188,7 +188,7 @@ def refused(adoption: Adoption, given: Snapshot, dropped_to: int = 0) -> str | N
     return adoption.refusal(given, NEWEST, dropped_to)
 
 
-def test_what_is_known_to_be_missing_has_to_be_in_it() -> None:
+def test_a_snapshot_must_include_what_is_known_to_be_missing() -> None:
     adoption = Adoption()
     assert refused(adoption, snapshot(50)) is None
     adoption.demand(51)
@@ -199,7 +199,7 @@ def test_what_is_known_to_be_missing_has_to_be_in_it() -> None:
     assert refused(adoption, snapshot(50, at=START - 1)) == "snapshot 50 is of the sequence that ended"
 
 
-def test_a_socket_that_is_down_outlasts_a_sequence() -> None:
+def test_an_outage_of_the_socket_outlasts_a_sequence() -> None:
     adoption = Adoption()
     adoption.on_cut_off()
     adoption.begin_epoch(None)
@@ -208,7 +208,7 @@ def test_a_socket_that_is_down_outlasts_a_sequence() -> None:
     assert refused(adoption, snapshot(50)) is None
 
 
-def test_of_snapshots_ahead_the_furthest_waits_and_is_taken_once() -> None:
+def test_of_snapshots_ahead_the_furthest_is_kept_and_is_taken_once() -> None:
     adoption = Adoption()
     kept = [adoption.keep(snapshot(last_id)) for last_id in (9, 7, 12)]
     assert (kept, adoption.pending_id) == ([True, False, True], 12)
@@ -221,7 +221,7 @@ def test_of_snapshots_ahead_the_furthest_waits_and_is_taken_once() -> None:
     assert adoption.pending_id is None
 
 
-def test_a_sequence_that_a_snapshot_tells_of_may_have_begun_before_it_says() -> None:
+def test_a_sequence_known_from_a_snapshot_may_have_begun_earlier_than_its_time() -> None:
     assert Epoch(START, is_from_snapshot=False).earliest == START
     assert Epoch(START, is_from_snapshot=True).earliest == START - 10 * SECOND
 
@@ -230,8 +230,8 @@ KNOWN = st.lists(st.sampled_from(["cut off", "connected", "wrong", "beyond", "de
 
 
 @given(known=KNOWN, last_id=st.integers(0, 200), seconds=st.integers(-30, 30))
-def test_a_snapshot_past_all_that_is_known_is_never_refused(known: list[str], last_id: int, seconds: int) -> None:
-    """And one that is refused stays so until something is learnt: to ask changes nothing."""
+def test_a_snapshot_past_everything_known_is_never_refused(known: list[str], last_id: int, seconds: int) -> None:
+    """A refused snapshot stays refused until something new is known: asking changes nothing."""
     adoption = Adoption()
     for what in known:
         if what == "cut off":
@@ -254,5 +254,5 @@ def test_a_snapshot_past_all_that_is_known_is_never_refused(known: list[str], la
 
 
 def _last(known: list[str]) -> int:
-    """Where sockets were last known to be up."""
+    """When the sockets were last known to be up."""
     return max((number for number, what in enumerate(known) if what == "connected"), default=0)

@@ -1,4 +1,4 @@
-"""What was read is given once and in order, however those who take it come and go; the book is then the one right after that event."""
+"""Each event is delivered once and in order, however consumers come and go; the book is then in the state right after that event."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,7 +24,7 @@ def unheard(*_: object) -> None:
 
 
 class Deliveries(RuleBasedStateMachine):
-    """Beside it a model: the events that were read and have not happened, in order, and the latest of each market put aside."""
+    """The model holds the events that were read and not yet applied, in order, and the latest event of each market put aside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 6))
     def events_are_taken(self, most: int) -> None:
-        """And then the loop is left, by whatever: nobody tells of that."""
+        """The consumer then leaves the loop without notice."""
         for _ in range(most):
             event = self.delivery.take()
             if event is not None:
@@ -94,7 +94,7 @@ TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = runs(100, 40)
 
 
-def test_a_batch_that_cannot_be_applied_is_told_and_raised() -> None:
+def test_a_batch_that_cannot_be_applied_is_reported_and_raised() -> None:
     told: list[Exception] = []
     delivery: Delivery[Event] = Delivery(MOST, lambda: None, told.append)
 

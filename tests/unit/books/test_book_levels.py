@@ -1,4 +1,4 @@
-"""Both ways of keeping levels against each other: whatever comes, the same books and the same answers."""
+"""Compiled and plain levels against each other: the same books and the same answers for any input."""
 
 from decimal import Decimal
 
@@ -71,13 +71,13 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
-def test_compiled_and_plain_levels_say_the_same(events: list[tuple[str, object, object, bool, bool]]) -> None:
+def test_compiled_and_plain_levels_give_the_same_answers(events: list[tuple[str, object, object, bool, bool]]) -> None:
     quick, plain = books()
     for event in events:
         told = outcome(quick, event)
         assert outcome(plain, event) == told
         if isinstance(told, str) and event[0] != "seed":
-            return  # a part of the update may be applied: the book is wrong, and both say so
+            return  # the update may be partly applied: the book is wrong, and both report it
         assert state(quick) == state(plain)
         for price in (0, 1, UNIT, 2**64, 10**38, 2**200):
             assert quick._bids.quantity_at(price) == plain._bids.quantity_at(price)
@@ -90,7 +90,7 @@ def test_compiled_and_plain_levels_say_the_same(events: list[tuple[str, object, 
     st.integers(0, 40),
     st.integers(0, 40),
 )
-def test_many_levels_lie_in_order(levels: list[tuple[int, int]], start: int, most: int) -> None:
+def test_many_levels_are_in_order(levels: list[tuple[int, int]], start: int, most: int) -> None:
     quick, plain = books()
     expected = {price: quantity for price, quantity in dict(levels).items() if quantity}
     for book in (quick, plain):
@@ -101,7 +101,7 @@ def test_many_levels_lie_in_order(levels: list[tuple[int, int]], start: int, mos
 
 
 @pytest.mark.parametrize("odd", [None, 5, [None], [(1,)], [(1, 2, 3)], [("1", 2)], [(1.5, 2)], ["12"], {1: 2}])
-def test_what_are_no_levels_is_left_to_python(odd: object) -> None:
+def test_malformed_levels_are_left_to_python(odd: object) -> None:
     quick, _ = books()
     before = state(quick)
     assert quick._bids.update(quick._asks, odd, [], False) is None
@@ -109,7 +109,7 @@ def test_what_are_no_levels_is_left_to_python(odd: object) -> None:
     assert state(quick) == before
 
 
-def test_misuse_of_the_compiled_levels_is_an_error_and_no_crash() -> None:
+def test_misuse_of_the_compiled_levels_is_an_error_and_not_a_crash() -> None:
     side = compiled.Levels(True)
     for call in (
         lambda: side.update([], [], [], False),
@@ -132,7 +132,7 @@ def test_misuse_of_the_compiled_levels_is_an_error_and_no_crash() -> None:
     assert (len(side), side.best, side.quantity_at(True), side.quantity_at("5")) == (3, 9, None, None)
 
 
-def test_one_shot_levels_are_taken_whole() -> None:
+def test_levels_from_iterators_are_taken_completely() -> None:
     for book in books():
         assert book.apply(iter([(1, 2), (2, 3)]), ((price, 1) for price in (5, 6)))
         assert book.depth_units() == ([(2, 3), (1, 2)], [(5, 1), (6, 1)])

@@ -1,4 +1,4 @@
-"""What lies over the state of a chain: closed before held, held before what the chain says, LIVE only while somebody vouches."""
+"""What overrides the state of a sequence: closed before held, held before the sequence; LIVE only while a producer vouches."""
 
 from itertools import product
 
@@ -24,7 +24,7 @@ CASES = list(product(["", "closed"], ["", "catching up"], Status, ["vouched", "t
 
 
 @pytest.mark.parametrize(("closed", "held", "chain", "vouching"), CASES)
-def test_the_strongest_word_is_what_is_shown(closed: str, held: str, chain: Status, vouching: str) -> None:
+def test_the_strongest_status_is_shown(closed: str, held: str, chain: Status, vouching: str) -> None:
     clock = Clock()
     standing = Standing(clock)
     if vouching == "refused":
@@ -53,7 +53,7 @@ def test_the_strongest_word_is_what_is_shown(closed: str, held: str, chain: Stat
 
 
 @given(acts=st.lists(st.sampled_from(["hold", "release", "close", "reopen", "chain"]), max_size=12))
-def test_since_is_of_what_is_shown(acts: list[str]) -> None:
+def test_since_is_the_time_of_the_shown_status(acts: list[str]) -> None:
     shown, closed_at, changed_at, is_held = Presentation("A", Standing()), None, None, False
     for now, act in enumerate(acts):
         if act == "hold":

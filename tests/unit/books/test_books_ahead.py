@@ -1,4 +1,4 @@
-"""A topic that goes past what the exchange ever sent: the book leaves LIVE, and only a snapshot from after the finding heals it."""
+"""A topic ahead of everything the exchange sent: the book leaves LIVE, and only a snapshot from after the finding restores it."""
 
 import pytest
 
@@ -14,7 +14,7 @@ BEFORE, AFTER = BaseSnapshot(10, START, SEEN - 1), BaseSnapshot(10, START, SEEN)
 
 
 def beyond(forged: int = 1) -> MarketBook:
-    """The exchange is at 10; the topic has updates up to 10 + `forged` that it never sent."""
+    """The exchange is at 10; the topic has updates up to 10 + `forged` that the exchange never sent."""
     market = MarketBook("SOL_USDC")
     market.on_snapshot(10, START, *LEVELS, base=BEFORE)
     for number in range(11, 11 + forged):
@@ -22,7 +22,7 @@ def beyond(forged: int = 1) -> MarketBook:
     return market
 
 
-def test_it_leaves_live_and_a_snapshot_with_a_lower_id_heals_it() -> None:
+def test_the_book_leaves_live_and_a_snapshot_with_a_lower_id_restores_it() -> None:
     market = beyond()
     assert market.on_ahead(11, SEEN, "never sent") is Outcome.BROKE
     assert (market.status, market.reason) == (Status.STALE, "never sent")
@@ -40,7 +40,7 @@ def test_it_leaves_live_and_a_snapshot_with_a_lower_id_heals_it() -> None:
 
 @pytest.mark.parametrize("base", [None, BEFORE, BaseSnapshot(50, SEEN, None), BaseSnapshot(50, SEEN, SEEN - 1)])
 @pytest.mark.parametrize("snapshot_id", [10, 11, 50])
-def test_nothing_from_before_heals_it(snapshot_id: int, base: BaseSnapshot | None) -> None:
+def test_no_snapshot_from_before_the_finding_restores_it(snapshot_id: int, base: BaseSnapshot | None) -> None:
     market = beyond()
     market.on_ahead(11, SEEN, "never sent")
     assert market.on_snapshot(snapshot_id, START + SECOND, *LEVELS, base=base) is Outcome.REFUSED
@@ -48,7 +48,7 @@ def test_nothing_from_before_heals_it(snapshot_id: int, base: BaseSnapshot | Non
     assert market.status is Status.STALE
 
 
-def test_a_book_that_has_gone_on_needs_a_snapshot_that_reaches_where_it_was() -> None:
+def test_a_book_that_went_on_needs_a_snapshot_at_or_past_its_position() -> None:
     market = beyond(forged=1)
     for number in (12, 13):
         market.on_update(number, number, SEEN + SECOND, [], [])
@@ -57,7 +57,7 @@ def test_a_book_that_has_gone_on_needs_a_snapshot_that_reaches_where_it_was() ->
     assert market.on_snapshot(13, SEEN + SECOND, *LEVELS, base=AFTER) is Outcome.RESYNCED
 
 
-def test_a_reader_that_comes_later_does_not_take_the_wrong_checkpoint() -> None:
+def test_a_reader_that_starts_later_refuses_the_wrong_checkpoint() -> None:
     market = MarketBook("SOL_USDC", catching_up=True)
     assert market.on_ahead(11, SEEN, "never sent") is Outcome.BUFFERED
     assert market.on_snapshot(11, START + SECOND, *LEVELS, base=BEFORE) is Outcome.REFUSED
@@ -66,13 +66,13 @@ def test_a_reader_that_comes_later_does_not_take_the_wrong_checkpoint() -> None:
     assert (market.status, market.last_update_id) == (Status.LIVE, 10)
 
 
-def test_a_snapshot_kept_ahead_from_before_does_not_heal_it() -> None:
+def test_a_pending_snapshot_from_before_the_finding_does_not_restore_it() -> None:
     market = beyond()
     assert market.on_snapshot(50, START + SECOND, *LEVELS, base=BEFORE) is Outcome.PENDING
     assert market.on_ahead(11, SEEN, "never sent") is Outcome.BROKE
 
 
-def test_the_gap_record_tells_it() -> None:
+def test_the_gap_record_carries_the_finding() -> None:
     gaps, market = KnownGaps(), beyond()
     gap = {"symbol": "SOL_USDC", "stream": "depth.SOL_USDC", "reason": "AUDIT_MISMATCH", "last_id": 11, "next_id": 11}
     gaps.take(gap | {"next_time": SEEN, "detected_time": SEEN + 5}, 0.0)
@@ -82,7 +82,7 @@ def test_the_gap_record_tells_it() -> None:
 
 
 class Audited:
-    """A book at 11 of which the exchange says, again and again, that it is at 10."""
+    """A book at 11 whose exchange keeps answering that it is at 10."""
 
     def __init__(self) -> None:
         self.market = beyond(forged=0)
@@ -103,14 +103,14 @@ class Audited:
 MATCH, BEYOND = (AuditResult.MATCH, False), (AuditResult.MISMATCH, True)
 
 
-def test_the_auditor_calls_it_wrong_once_it_has_stood_there_for_long() -> None:
+def test_the_auditor_calls_a_book_wrong_that_has_stayed_ahead_for_long() -> None:
     audited = Audited()
-    assert audited.snapshot(10, 0.0) == MATCH  # as far as that goes: at 10 the books were the same
+    assert audited.snapshot(10, 0.0) == MATCH  # compared at 10: the books were equal there
     assert audited.snapshot(10, AHEAD_SECONDS - 0.1) == MATCH
     assert audited.snapshot(10, AHEAD_SECONDS) == BEYOND
 
 
-def test_an_answer_that_was_long_under_way_says_nothing() -> None:
+def test_an_answer_that_was_long_in_transit_does_not_count() -> None:
     audited = Audited()
     audited.snapshot(10, 0.0)
     assert audited.snapshot(10, AHEAD_SECONDS + 5, age_seconds=AHEAD_SECONDS) == MATCH
@@ -125,7 +125,7 @@ def test_a_book_that_moves_is_not_called_wrong_by_late_answers() -> None:
     assert audited.snapshot(12, AHEAD_SECONDS + 1) == MATCH
 
 
-def test_another_snapshot_is_asked_for_once_where_the_book_stands_still() -> None:
+def test_another_snapshot_is_requested_once_if_the_book_stands_still() -> None:
     audited = Audited()
     assert audited.auditor.wants_snapshot(99.0) == ""
     audited.snapshot(10, 100.0)
@@ -139,7 +139,7 @@ def test_another_snapshot_is_asked_for_once_where_the_book_stands_still() -> Non
     assert moving.auditor.wants_snapshot(AHEAD_SECONDS) == ""
 
 
-def test_a_snapshot_that_contradicts_itself_calls_nothing_wrong() -> None:
+def test_a_snapshot_that_contradicts_itself_finds_nothing_wrong() -> None:
     audited = Audited()
     audited.snapshot(10, 0.0)
     crossed = ExchangeBook(10, START, [(12, 1)], [(11, 1)])

@@ -1,4 +1,4 @@
-"""A book of a market that is closed says so, and why; one that reopens is live only with what happened since."""
+"""The book of a closed market says that it is closed and why; after reopening it is live only with data from since then."""
 
 import math
 
@@ -19,7 +19,7 @@ def live(engine_time: int = SECOND) -> MarketBook:
     return market
 
 
-def test_closed_with_why_and_since_when() -> None:
+def test_a_closed_market_shows_why_and_since_when() -> None:
     market = live()
     assert market.on_closed("delisted", 5 * SECOND) is Outcome.CLOSED
     assert (market.status, market.reason, market.since) == (Status.CLOSED, "delisted", 5 * SECOND)
@@ -27,7 +27,7 @@ def test_closed_with_why_and_since_when() -> None:
     assert market.reason == "delisted"
 
 
-def test_last_updates_still_count_while_it_is_closed() -> None:
+def test_last_updates_are_still_applied_while_it_is_closed() -> None:
     market = live()
     market.on_closed("delisted", 5 * SECOND)
     assert market.on_update(11, 11, 2 * SECOND, [(100, 5)], []) is Outcome.APPLIED
@@ -38,7 +38,7 @@ def test_last_updates_still_count_while_it_is_closed() -> None:
 
 
 @pytest.mark.parametrize(("reopened", "status"), [(12 * SECOND, Status.STALE), (11 * SECOND, Status.LIVE)])
-def test_reopened_with_a_book_from_before_waits_for_a_snapshot(reopened: int, status: Status) -> None:
+def test_a_reopened_market_with_an_old_book_waits_for_a_snapshot(reopened: int, status: Status) -> None:
     market = live()
     assert market.on_reopened(reopened) is Outcome.IGNORED
     market.on_closed("closed", 5 * SECOND)
@@ -48,7 +48,7 @@ def test_reopened_with_a_book_from_before_waits_for_a_snapshot(reopened: int, st
     assert market.status is Status.LIVE
 
 
-def test_relisted_with_a_sequence_that_begins_anew() -> None:
+def test_a_relisted_market_starts_a_new_sequence() -> None:
     market = MarketBook("A")
     market.on_snapshot(50_000, SECOND, [(100, 1)], [(200, 1)])
     market.on_closed("delisted", 5 * SECOND)
@@ -60,7 +60,7 @@ def test_relisted_with_a_sequence_that_begins_anew() -> None:
     assert market.last_update_id == 1
 
 
-def test_what_holds_a_book_is_its_reason() -> None:
+def test_the_reason_of_a_held_book_is_what_holds_it() -> None:
     market = live()
     market.hold("retention")
     assert (market.status, market.reason) == (Status.SYNCING, "retention")
@@ -69,12 +69,12 @@ def test_what_holds_a_book_is_its_reason() -> None:
     assert MarketBook("B", no_snapshot_because="nothing from before").reason == "nothing from before"
 
 
-# What the market list said at a past moment ----------------------------------------------------------------------
+# What the market list said as of a moment -------------------------------------------------------------------------
 
 OPEN, CLOSED = ({"order_book_state": state, "market_type": "SPOT"} for state in ("Open", "Closed"))
 
 
-def test_a_market_that_is_open_now_was_closed_then() -> None:
+def test_a_market_that_is_open_now_is_closed_as_of_a_moment_when_it_was_closed() -> None:
     listing = Listing()
     for row, second in ((OPEN, 50), (CLOSED, 100), (CLOSED, 150), (OPEN, 300), (None, 400)):
         listing.take("A", row, second * SECOND)
@@ -99,7 +99,7 @@ def test_a_market_that_is_open_now_was_closed_then() -> None:
 
 
 @given(states=st.lists(st.sampled_from(["open", "closed", "gone"]), max_size=30), moment=st.integers(0, 31))
-def test_a_past_moment_is_as_the_last_row_before_it_says(states: list[str], moment: int) -> None:
+def test_as_of_a_moment_the_last_row_before_it_counts(states: list[str], moment: int) -> None:
     listing = Listing()
     rows = {"open": OPEN, "closed": CLOSED, "gone": None}
     for second, state in enumerate(states, 1):
@@ -111,7 +111,7 @@ def test_a_past_moment_is_as_the_last_row_before_it_says(states: list[str], mome
         assert bool(told.why_closed) is (expected != ["open"])
 
 
-def test_a_market_that_opens_and_closes_for_ever_takes_no_more_memory() -> None:
+def test_a_market_that_keeps_opening_and_closing_takes_bounded_memory() -> None:
     listing = Listing()
     for second in range(10_000):
         listing.take("A", (OPEN, CLOSED)[second % 2], second)

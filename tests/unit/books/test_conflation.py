@@ -1,11 +1,11 @@
-"""The latest of each market for slow consumers."""
+"""The latest update of each market, for slow consumers."""
 
 import pytest
 
 from backpack_streams.books.conflation import Latest
 
 
-def test_the_latest_of_each_market_in_the_order_of_their_first_change() -> None:
+def test_the_latest_of_each_market_is_given_in_the_order_of_their_first_change() -> None:
     latest: Latest[int] = Latest()
     for symbol, number in (("A", 1), ("B", 2), ("A", 3)):
         latest.put(symbol, number)
@@ -16,7 +16,7 @@ def test_the_latest_of_each_market_in_the_order_of_their_first_change() -> None:
         latest.take()
 
 
-def test_it_never_holds_more_than_one_a_market() -> None:
+def test_it_never_holds_more_than_one_update_per_market() -> None:
     latest: Latest[int] = Latest()
     for number in range(10_000):
         latest.put(f"M{number % 7}", number)

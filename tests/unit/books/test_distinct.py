@@ -1,4 +1,4 @@
-"""Whatever comes how often, in which order and how far behind: each record once, memory bounded."""
+"""Each record is given once, whatever the number, order and delay of its copies; memory is bounded."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def states(order: CandleOrder, *candles: tuple[int, int, bool]) -> list[tuple[in
     ]
 
 
-def test_a_candle_is_given_closed_once_and_open_states_only_before_that() -> None:
+def test_a_closed_candle_is_given_once_and_its_open_states_only_before_that() -> None:
     order = CandleOrder()
     assert states(order, (1, 5, False), (1, 5, False), (1, 7, False), (1, 6, False)) == [(1, 5, False), (1, 7, False)]
     assert states(order, (1, 9, True), (1, 0, True), (1, 10, False)) == [(1, 9, True)]
@@ -29,7 +29,7 @@ def test_a_candle_is_given_closed_once_and_open_states_only_before_that() -> Non
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5), st.booleans())))
-def test_no_closed_candle_twice_in_any_order(candles: list[tuple[int, int, bool]]) -> None:
+def test_no_closed_candle_is_given_twice_in_any_order(candles: list[tuple[int, int, bool]]) -> None:
     got = states(CandleOrder(), *candles)
     closed = [each[0] for each in got if each[2]]
     assert sorted(closed) == sorted({each[0] for each in candles if each[2]})
@@ -49,14 +49,14 @@ def test_no_closed_candle_twice_in_any_order(candles: list[tuple[int, int, bool]
         ("Market", {"event_time": None, "raw": "{}", "received_time": 3}, {"received_time": 4}, True),
     ],
 )
-def test_copies_of_a_record_are_told_by_what_it_says(
+def test_copies_of_a_record_are_recognised_by_their_values(
     name: str, one: dict[str, Any], other: dict[str, Any], same: bool
 ) -> None:
     assert (identity_of(name, one) == identity_of(name, one | other)) is same
 
 
 @given(st.lists(st.integers(0, 20)), st.integers(1, 5))
-def test_only_so_many_records_are_remembered(identities: list[int], most: int) -> None:
+def test_the_number_of_remembered_records_is_bounded(identities: list[int], most: int) -> None:
     recent = Recent(most)
     fresh: list[int] = []
     for at, each in enumerate(identities):
@@ -69,7 +69,7 @@ def test_only_so_many_records_are_remembered(identities: list[int], most: int) -
     assert set(fresh) == set(identities)
 
 
-def test_records_of_quiet_markets_are_not_remembered_for_ever() -> None:
+def test_records_of_quiet_markets_are_forgotten_in_time() -> None:
     recent = Recent()
     assert recent.offer(1, 0)
     assert recent.offer(2, RECENT_MICROS + 1)
@@ -84,10 +84,10 @@ def test_records_of_quiet_markets_are_not_remembered_for_ever() -> None:
 
 @st.composite
 def published(draw: st.DrawFn) -> tuple[list[Update], list[Update]]:
-    """What producers brought of what the exchange sent in sequences of ids that it began anew, and how it lies in the topic.
+    """The updates of an exchange that restarts its ids, and the order in which producers' copies of them lie in the topic.
 
-    One producer is ahead, and any others are behind it by any number; none of them has everything. A sequence begins with an id that was
-    passed: one that goes on above what was read is no other sequence to anybody who knows the ids alone.
+    One producer is ahead, the others are any distance behind it, and none has everything. A sequence begins with an id that was already
+    passed: with ids alone, a sequence that goes on above them cannot be told from the one before.
     """
     sent: list[Update] = []
     begins: list[Update] = []
@@ -126,7 +126,7 @@ def test_each_update_is_given_once_however_far_behind_a_copy_is(case: tuple[list
 
 
 @given(st.integers(1, 10), st.integers(0, 999))
-def test_a_copy_whose_time_was_cut_to_milliseconds_is_a_copy(trade_id: int, rest: int) -> None:
+def test_a_copy_whose_time_was_truncated_to_milliseconds_is_a_copy(trade_id: int, rest: int) -> None:
     time_us = 10**15 + rest
     for times in ((time_us, time_us - rest), (time_us - rest, time_us)):
         ranges = IdRanges()
@@ -134,13 +134,13 @@ def test_a_copy_whose_time_was_cut_to_milliseconds_is_a_copy(trade_id: int, rest
         assert ranges.offer(trade_id, trade_id, times[1]) is None
 
 
-def test_an_update_that_another_producer_brings_later_is_late() -> None:
+def test_an_update_that_another_producer_publishes_later_is_late() -> None:
     ranges = IdRanges()
     told = [ranges.offer(each, each, 10**15 + each * MILLI) for each in (1, 3, 2)]
     assert [each is not None and each.is_late for each in told] == [False, False, True]
 
 
-def test_a_time_that_cannot_be_does_not_pass_for_a_new_sequence() -> None:
+def test_an_impossible_time_does_not_pass_for_a_new_sequence() -> None:
     distinct, depth = Distinct(), topic("market.depth")
 
     def offer(update_id: int, engine_us: int, received_us: int) -> bool:
@@ -153,11 +153,11 @@ def test_a_time_that_cannot_be_does_not_pass_for_a_new_sequence() -> None:
     assert offer(2, year_2100, start + 1)
     assert offer(3, start + 2 * MILLI, start + 2 * MILLI)
     assert not offer(2, year_2100, start + 1)
-    assert offer(1, start + 20_000 * MILLI, start + 20_000 * MILLI)  # the exchange begins anew
+    assert offer(1, start + 20_000 * MILLI, start + 20_000 * MILLI)  # the exchange starts a new sequence
     assert not offer(1, start, start)
 
 
-def test_of_a_compacted_topic_only_a_repetition_is_a_copy() -> None:
+def test_in_a_compacted_topic_only_a_repetition_is_a_copy() -> None:
     distinct, market = Distinct(), topic("reference.market")
     rows: list[Any] = [{"raw": "1"}, {"raw": "1"}, {"raw": "2"}, {"raw": "1"}, None, None, {"raw": "1"}]
     told = [distinct.offer(market, 0, "A", "Market", row) is not None for row in rows]

@@ -1,4 +1,4 @@
-"""The book that a reader keeps is changed by nobody else."""
+"""The book that a reader maintains cannot be changed by users."""
 
 import copy
 import pickle

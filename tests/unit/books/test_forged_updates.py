@@ -1,4 +1,4 @@
-"""Updates that the exchange never sent so, and late ones of a sequence that ended: a live book is right, and comes back by itself."""
+"""Forged updates, and late ones of a sequence that ended: a live book is correct, and a stale one recovers by itself."""
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ class Exchange:
         return None if is_lost else self.market.on_update(self.last_id, self.last_id, self.now, [(U, self.last_id)], [])
 
     def answer(self, age: float = 0.0, last_id: int | None = None) -> Outcome:
-        """A snapshot that was right so many seconds ago."""
+        """A snapshot that was current this many seconds ago."""
         last_id, received = self.last_id if last_id is None else last_id, self.now - int(age * SECOND)
         return self.market.on_snapshot(last_id, received, *LEVELS, base=BaseSnapshot(last_id, received, received))
 
@@ -49,7 +49,7 @@ class Exchange:
 
 @pytest.mark.parametrize("is_busy", [False, True])
 @pytest.mark.parametrize("number", [50, 101, 5_000_000])
-def test_one_update_with_an_absurd_time_costs_some_answers_and_not_two_hundred(is_busy: bool, number: int) -> None:
+def test_one_update_with_an_absurd_time_costs_a_few_answers_and_not_two_hundred(is_busy: bool, number: int) -> None:
     exchange = Exchange()
     exchange.pass_(1)
     assert exchange.forge(number, FAR) is Outcome.BROKE
@@ -65,7 +65,7 @@ def test_one_update_with_an_absurd_time_costs_some_answers_and_not_two_hundred(i
     assert exchange.is_right()
 
 
-def test_one_that_follows_by_its_id_costs_nothing() -> None:
+def test_an_absurd_time_on_an_update_that_follows_by_its_id_costs_nothing() -> None:
     exchange = Exchange()
     assert exchange.forge(exchange.last_id + 1, FAR) is Outcome.APPLIED
     exchange.last_id += 1
@@ -75,7 +75,7 @@ def test_one_that_follows_by_its_id_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("off_seconds", [-7200, 7200])
-def test_a_wrong_clock_here_neither_forgets_an_update_nor_keeps_a_book_stale(off_seconds: int) -> None:
+def test_a_wrong_reader_clock_neither_forgets_an_update_nor_keeps_a_book_stale(off_seconds: int) -> None:
     exchange = Exchange()
     exchange.reader_is_off = off_seconds * SECOND
     exchange.update(is_lost=True)
@@ -84,13 +84,13 @@ def test_a_wrong_clock_here_neither_forgets_an_update_nor_keeps_a_book_stale(off
     behind = exchange.last_id - 2
     for _ in range(5):
         exchange.pass_(ANSWERS_EVERY)
-        assert exchange.answer(last_id=behind) is Outcome.REFUSED  # however often it is said
+        assert exchange.answer(last_id=behind) is Outcome.REFUSED  # however often it is repeated
     assert exchange.answer() is Outcome.RESYNCED
     assert exchange.is_right()
 
 
 def test_a_reader_that_was_away_does_not_take_a_real_restart_for_a_forged_one() -> None:
-    """It reads the updates first, then answers of before the restart that are far enough apart, all of them long past."""
+    """It reads the updates first, then answers from before the restart that are far enough apart, all of them old."""
     exchange = Exchange()
     before = exchange.last_id
     exchange.pass_(600)
@@ -101,7 +101,7 @@ def test_a_reader_that_was_away_does_not_take_a_real_restart_for_a_forged_one() 
     assert exchange.answer(0, last_id=1) is Outcome.RESYNCED
 
 
-def test_what_was_taken_for_late_has_to_be_in_the_snapshot_that_heals() -> None:
+def test_a_snapshot_must_include_updates_that_were_taken_for_late_ones() -> None:
     exchange = Exchange()
     exchange.forge(50, FAR)
     exchange.pass_(1)
@@ -121,8 +121,10 @@ ACTS = st.lists(
 
 
 @given(acts=ACTS, off_seconds=st.sampled_from([0, 0, -7200, 7200]))
-def test_whatever_is_forged_a_live_book_is_right_and_comes_back(acts: list[tuple[str, int]], off_seconds: int) -> None:
-    """Updates are read as they are sent; only what is stamped in the future is forged."""
+def test_whatever_is_forged_a_live_book_is_correct_and_a_stale_one_recovers(
+    acts: list[tuple[str, int]], off_seconds: int
+) -> None:
+    """Updates are read as they are sent; only future timestamps are forged."""
     exchange = Exchange()
     exchange.reader_is_off = off_seconds * SECOND
     read = exchange.last_id
@@ -140,14 +142,14 @@ def test_whatever_is_forged_a_live_book_is_right_and_comes_back(acts: list[tuple
             exchange.answer(15.0 if what == "old answer" else 0.0, exchange.last_id if what == "answer" else read)
         if exchange.market.status is Status.LIVE:
             assert read <= (exchange.market.last_update_id or 0) <= exchange.last_id
-    exchange.update()  # a loss that nothing follows is for whoever covers the stream to tell
+    exchange.update()  # a loss that no update follows is for the coverage to report
     for _ in range(4):
         exchange.pass_(ANSWERS_EVERY)
         exchange.answer()
     assert exchange.is_right()
 
 
-def test_each_absurd_time_needs_two_answers_of_its_own() -> None:
+def test_each_absurd_time_needs_two_answers() -> None:
     exchange = Exchange()
     for _ in range(3):
         exchange.pass_(1000)
@@ -160,7 +162,7 @@ def test_each_absurd_time_needs_two_answers_of_its_own() -> None:
         assert exchange.is_right()
 
 
-def test_answers_in_quick_succession_put_nothing_off() -> None:
+def test_answers_in_quick_succession_postpone_nothing() -> None:
     exchange = Exchange()
     exchange.forge(5_000_000, FAR)
     for _ in range(int(REST_OLD_SECONDS) + 1):
@@ -170,7 +172,7 @@ def test_answers_in_quick_succession_put_nothing_off() -> None:
     assert exchange.is_right()
 
 
-def test_an_answer_with_an_absurd_time_begins_no_sequence() -> None:
+def test_an_answer_with_an_absurd_time_starts_no_sequence() -> None:
     exchange = Exchange(last_id=1000)
     exchange.update(is_lost=True)
     exchange.update()
@@ -183,7 +185,7 @@ def test_an_answer_with_an_absurd_time_begins_no_sequence() -> None:
     assert exchange.is_right()
 
 
-def test_an_absurd_time_forgets_no_restart_of_before() -> None:
+def test_an_absurd_time_does_not_erase_an_earlier_restart() -> None:
     exchange = rolled_back(has_waited=False)
     exchange.forge(5_000_000, FAR)
     for _ in range(3):
@@ -194,11 +196,11 @@ def test_an_absurd_time_forgets_no_restart_of_before() -> None:
     assert exchange.market.on_update(late, late, START + 1, [(U, 666 * U)], []) is Outcome.DUPLICATE
 
 
-# A sequence that went back a little ------------------------------------------------------------------------------
+# A sequence that was rolled back a little ------------------------------------------------------------------------
 
 
 def rolled_back(*, has_waited: bool) -> Exchange:
-    """The exchange comes back after ten minutes, 50 ids below where it was."""
+    """The exchange returns after ten minutes, 50 ids below its last one."""
     exchange = Exchange(last_id=1000)
     for _ in range(2):
         exchange.update()
@@ -210,7 +212,7 @@ def rolled_back(*, has_waited: bool) -> Exchange:
 
 
 @pytest.mark.parametrize("has_waited", [False, True])
-def test_a_late_update_of_before_is_not_applied_though_its_id_follows(has_waited: bool) -> None:
+def test_a_late_update_of_the_old_sequence_is_not_applied_even_if_its_id_follows(has_waited: bool) -> None:
     exchange = rolled_back(has_waited=has_waited)
     while exchange.last_id < 1000:
         exchange.update()
@@ -224,7 +226,7 @@ def test_a_late_update_of_before_is_not_applied_though_its_id_follows(has_waited
     assert exchange.is_right()
 
 
-def test_late_updates_of_before_do_not_wait_either() -> None:
+def test_late_updates_of_the_old_sequence_are_not_buffered() -> None:
     exchange = rolled_back(has_waited=False)
     exchange.update(is_lost=True)
     exchange.update()

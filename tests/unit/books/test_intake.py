@@ -1,4 +1,4 @@
-"""Kafka's records on their way to the books, the odd ones among them: foreign, trimmed, of markets that closed."""
+"""Kafka's records on their way to the books, including odd ones: foreign, trimmed, of markets that closed."""
 
 import logging
 from dataclasses import replace
@@ -72,7 +72,7 @@ def take(into: Intake, *records: Any, now: float = 0.0) -> list[Outcome]:
     return [told.outcome for told in into.take(by_topic_partition, now)]
 
 
-def test_what_lies_before_the_place_that_a_snapshot_names_does_not_follow_on_it() -> None:
+def test_records_before_the_offset_that_a_snapshot_names_are_skipped() -> None:
     books = intake()
     take(books, snapshot(10, 5))
     assert take(books, update(4, 11, 11)) == []
@@ -80,8 +80,8 @@ def test_what_lies_before_the_place_that_a_snapshot_names_does_not_follow_on_it(
     assert take(books, update(5, 11, 11)) == [Outcome.APPLIED]
 
 
-def test_a_partition_that_began_anew_is_not_taken_for_what_lies_before_a_snapshot() -> None:
-    """A book whose updates were all passed over would stay LIVE, and stand still."""
+def test_records_of_a_recreated_partition_are_not_skipped_as_older_than_a_snapshot() -> None:
+    """A book whose updates were all skipped would stay LIVE and stand still."""
     books = intake()
     take(books, snapshot(10, 5))
     assert take(books, replace(update(0, 12, 12), timestamp=1001)) == [
@@ -114,7 +114,7 @@ def test_a_second_producer_that_is_ahead_breaks_nothing() -> None:
     assert books.books["A"].status is Status.STALE
 
 
-def test_a_foreign_record_breaks_the_book_of_its_key_and_makes_no_market(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_foreign_record_breaks_the_book_of_its_key_and_creates_no_market(caplog: pytest.LogCaptureFixture) -> None:
     books = intake()
     take(books, snapshot(10, 0))
     with caplog.at_level(logging.WARNING):
@@ -128,7 +128,7 @@ def test_a_foreign_record_breaks_the_book_of_its_key_and_makes_no_market(caplog:
     assert books.books["A"].status is Status.LIVE
 
 
-def test_other_markets_records_are_not_looked_at() -> None:
+def test_records_of_other_markets_are_not_decoded() -> None:
     books = intake("B*")
     assert take(books, update(0, 1, 1, "A"), snapshot(1, 0, "A"), record(DEPTH, 1, b"A", b"{}")) == []
     assert not books.books
@@ -138,7 +138,7 @@ def test_other_markets_records_are_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_a_snapshot_whose_updates_were_trimmed_is_live_only_if_an_update_follows_on_it(follows: bool) -> None:
+def test_a_snapshot_whose_updates_were_trimmed_is_live_only_if_an_update_continues_it(follows: bool) -> None:
     books = intake(begins=500)
     take(books, snapshot(10, 400))
     market = books.books["A"]
@@ -155,14 +155,14 @@ def test_a_snapshot_whose_updates_were_trimmed_is_live_only_if_an_update_follows
     assert (market.status, market.last_update_id) == (Status.LIVE, 21)
 
 
-def test_a_newer_snapshot_takes_the_place_of_a_doubtful_one() -> None:
+def test_a_newer_snapshot_replaces_a_doubtful_one() -> None:
     books = intake(begins=500)
     take(books, snapshot(10, 400))
     assert take(books, snapshot(30, 700)) == [Outcome.RESYNCED]
     assert (books.books["A"].status, books.books["A"].last_update_id) == (Status.LIVE, 30)
 
 
-def test_updates_that_retention_took_away_before_they_were_read() -> None:
+def test_updates_deleted_by_retention_before_they_were_read_break_the_books() -> None:
     books = intake()
     take(books, snapshot(10, 0), snapshot(10, 0, "B"))
     told: list[BookUpdate] = list(books.on_lost_records(DEPTH, 5, 9))
@@ -185,7 +185,7 @@ def test_a_market_that_leaves_the_list_is_closed() -> None:
     assert books.books["B"].status is Status.CLOSED, "it was known before its book was"
 
 
-def test_a_batch_that_begins_after_what_was_to_come_breaks_every_book_of_its_partition() -> None:
+def test_a_batch_that_begins_past_the_next_offset_breaks_every_book_of_its_partition() -> None:
     books = intake()
     take(books, snapshot(10, 0), snapshot(10, 0, "B"))
     assert take(books, update(0, 11, 11)) == [Outcome.APPLIED]
@@ -194,7 +194,7 @@ def test_a_batch_that_begins_after_what_was_to_come_breaks_every_book_of_its_par
     assert take(books, update(30_001, 13, 13)) == [Outcome.BUFFERED], "it is told once"
 
 
-def test_offsets_that_vanished_are_told_once_whoever_notices_first() -> None:
+def test_vanished_offsets_are_reported_once_however_they_are_noticed() -> None:
     books = intake()
     take(books, snapshot(10, 0))
     take(books, update(0, 11, 11))
@@ -208,7 +208,7 @@ def test_offsets_that_vanished_are_told_once_whoever_notices_first() -> None:
     assert books.books["A"].status is Status.LIVE
 
 
-def test_books_show_their_own_status_once_their_partition_is_read_to_where_it_ended() -> None:
+def test_books_show_their_own_status_once_their_partition_is_read_to_its_end_at_the_opening() -> None:
     books = intake()
     books.open(DEPTH, 3, 5)
     assert take(books, snapshot(10, 3)) == [Outcome.RESYNCED]
@@ -220,7 +220,7 @@ def test_books_show_their_own_status_once_their_partition_is_read_to_where_it_en
     assert (books.books, books.by_key, books.behind, books.beginnings) == ({}, {}, {}, {})
 
 
-def test_a_partition_that_is_opened_again_begins_anew() -> None:
+def test_a_reopened_partition_starts_again() -> None:
     books = intake()
     books.open(DEPTH, 5, 5)
     take(books, snapshot(10, 5), snapshot(10, 2, "B"))
@@ -247,7 +247,7 @@ def test_a_market_that_moves_to_another_partition_keeps_its_book() -> None:
 
 
 @pytest.mark.parametrize(("moment", "status"), [(50, Status.LIVE), (200, Status.CLOSED), (400, Status.LIVE)])
-def test_as_of_a_past_moment_a_market_is_what_it_was_then(moment: int, status: Status) -> None:
+def test_as_of_a_moment_a_market_has_the_state_it_had_then(moment: int, status: Status) -> None:
     books = intake()
     for state, second in (("Closed", 100), ("Open", 300)):
         books.listing.take("A", {"order_book_state": state, "market_type": "SPOT"}, second * SECOND)
@@ -256,7 +256,7 @@ def test_as_of_a_past_moment_a_market_is_what_it_was_then(moment: int, status: S
     assert books.books["A"].status is status
 
 
-def test_a_market_that_closed_on_the_way_from_a_past_moment_is_closed_when_its_book_is_made() -> None:
+def test_a_market_that_closed_after_the_as_of_moment_is_closed_when_its_book_is_created() -> None:
     books = intake()
     books.closed_until_us = 50 * SECOND
     take(books, record(MARKET, 0, b"A", None, 100 * SECOND))
@@ -265,7 +265,7 @@ def test_a_market_that_closed_on_the_way_from_a_past_moment_is_closed_when_its_b
     assert books.books["A"].since == 100 * SECOND
 
 
-def test_all_books_of_one_reader_share_what_their_buffers_may_take() -> None:
+def test_all_books_of_one_reader_share_the_limit_of_their_buffers() -> None:
     books = intake()
     for symbol in ("A", "B"):
         take(books, update(0, 5, 5, symbol))
@@ -276,7 +276,7 @@ def test_all_books_of_one_reader_share_what_their_buffers_may_take() -> None:
     assert books.buffers.held_bytes == 0
 
 
-def test_what_is_wanted_is_known_before_it_is_known_how_many_partitions_there_are() -> None:
+def test_the_selection_is_known_before_the_number_of_partitions() -> None:
     books = Intake(CODEC, "b.", Selection("A"))
     assert books.wants(b"A")
     assert not books.wants(b"B")

@@ -12,7 +12,7 @@ def test_without_a_snapshot_updates_wait() -> None:
     assert (book.market.buffered_updates, len(book.market.book)) == (1, 0)
 
 
-def test_a_snapshot_takes_what_waited_and_follows() -> None:
+def test_a_snapshot_is_followed_by_the_updates_that_waited() -> None:
     book = Driver()
     for update in [(1, 3), (4, 6), (7, 7)]:
         book.update(*update, bids=[(update[0], update[1])])
@@ -34,7 +34,7 @@ def test_a_snapshot_behind_the_first_update_is_refused_and_a_later_one_taken() -
     assert book.is_at(7, LIVE)
 
 
-def test_a_snapshot_ahead_of_the_updates_is_right_at_once_and_the_next_update_must_connect() -> None:
+def test_a_snapshot_ahead_of_the_updates_is_live_at_once_and_the_next_update_must_continue_it() -> None:
     book = Driver()
     book.update(3)
     assert book.load(10) is Outcome.RESYNCED
@@ -49,7 +49,7 @@ def test_a_snapshot_ahead_of_the_updates_is_right_at_once_and_the_next_update_mu
     assert book.is_at(10, STALE, "update 12 does not follow 10")
 
 
-def test_a_hole_in_what_waited_is_found() -> None:
+def test_a_gap_among_waiting_updates_is_found() -> None:
     book = Driver()
     book.update(6)
     book.update(8)
@@ -60,7 +60,7 @@ def test_a_hole_in_what_waited_is_found() -> None:
     assert book.is_at(8, LIVE)
 
 
-def test_a_broken_chain_ends_live_before_any_value_changes_and_keeps_what_comes() -> None:
+def test_a_broken_sequence_ends_live_before_any_value_changes_and_keeps_later_updates() -> None:
     book = live_at(5)
     assert book.update(7, bids=[(10, 5)]) is Outcome.BROKE
     assert book.is_at(5, STALE, "update 7 does not follow 5")
@@ -73,7 +73,7 @@ def test_a_broken_chain_ends_live_before_any_value_changes_and_keeps_what_comes(
     assert book.bids() == [("10", "5"), ("9", "2"), ("8", "5")]
 
 
-def test_all_that_was_missing_coming_late_mends_the_chain() -> None:
+def test_a_sequence_resumes_when_all_missing_updates_arrive_late() -> None:
     book = live_at(5)
     book.update(8)
     book.update(10)
@@ -88,7 +88,7 @@ def test_all_that_was_missing_coming_late_mends_the_chain() -> None:
     assert book.update(11) is Outcome.RESUMED
 
 
-def test_a_hole_is_not_mended_where_something_else_is_wrong() -> None:
+def test_a_sequence_does_not_resume_if_something_else_is_wrong() -> None:
     for what in (
         lambda book: book.market.on_unreadable("cannot be decoded"),
         lambda book: book.market.on_outage("no socket"),
@@ -103,7 +103,7 @@ def test_a_hole_is_not_mended_where_something_else_is_wrong() -> None:
         assert book.market.status is STALE
 
 
-def test_what_mends_a_chain_may_break_it_again() -> None:
+def test_an_update_that_resumes_a_sequence_may_break_it_again() -> None:
     book = live_at(5)
     book.update(7, bids=[(11, 1)])
     assert book.update(6) is Outcome.BROKE
@@ -111,7 +111,7 @@ def test_what_mends_a_chain_may_break_it_again() -> None:
     assert book.market.breaks == 2
 
 
-def test_after_a_loss_from_a_full_buffer_only_a_snapshot_helps() -> None:
+def test_after_a_full_buffer_dropped_updates_only_a_snapshot_restores_the_book() -> None:
     book = Driver(buffered_updates=2)
     book.load(5)
     for update_id in (8, 7, 9, 6):
@@ -122,7 +122,7 @@ def test_after_a_loss_from_a_full_buffer_only_a_snapshot_helps() -> None:
     assert book.is_at(9, LIVE)
 
 
-def test_a_book_does_not_go_on_over_what_a_full_buffer_dropped() -> None:
+def test_a_book_does_not_continue_past_updates_that_a_full_buffer_dropped() -> None:
     book = Driver(buffered_updates=2)
     book.load(5)
     outcomes = [book.update(update_id) for update_id in (10, 6, 7, 8, 9, 10)]
@@ -131,7 +131,7 @@ def test_a_book_does_not_go_on_over_what_a_full_buffer_dropped() -> None:
     assert book.market.breaks == 1
 
 
-def test_what_waits_is_taken_in_the_order_of_its_ids() -> None:
+def test_waiting_updates_are_taken_in_the_order_of_their_ids() -> None:
     book = Driver()
     for update_id in (8, 6, 7, 6):
         book.update(update_id, bids=[(update_id, 1)])
@@ -150,7 +150,7 @@ def test_duplicates_change_nothing() -> None:
     assert book.update(6) is Outcome.APPLIED
 
 
-def test_a_snapshot_kept_ahead_heals_a_break_at_once() -> None:
+def test_a_pending_snapshot_restores_a_broken_book_at_once() -> None:
     book = live_at(5)
     assert book.load(8, bids=[(8, 8)]) is Outcome.PENDING
     assert book.is_at(5, LIVE)
@@ -162,7 +162,7 @@ def test_a_snapshot_kept_ahead_heals_a_break_at_once() -> None:
     assert (book.market.candidate_id, book.market.breaks) == (None, 1)
 
 
-def test_a_kept_snapshot_the_chain_has_passed_is_of_no_use() -> None:
+def test_a_pending_snapshot_that_the_sequence_has_passed_is_not_used() -> None:
     book = live_at(5)
     book.load(6)
     book.update(6)
@@ -181,7 +181,7 @@ def test_of_two_snapshots_ahead_the_furthest_is_kept() -> None:
     assert book.market.candidate_id == 12
 
 
-def test_a_live_book_ignores_snapshots_behind_and_equal() -> None:
+def test_a_live_book_ignores_snapshots_behind_it_or_equal_to_it() -> None:
     book = live_at(5)
     assert book.load(4, bids=[(1, 1)]) is Outcome.IGNORED
     assert book.load(5, bids=[(1, 1)]) is Outcome.IGNORED
@@ -203,7 +203,7 @@ def test_a_snapshot_of_the_same_update_widens_a_truncated_book() -> None:
     assert book.is_at(5, LIVE)
 
 
-def test_a_crossed_snapshot_is_refused_and_the_last_good_book_stays() -> None:
+def test_a_crossed_snapshot_is_refused_and_the_last_good_book_remains() -> None:
     book = live_at(5)
     book.update(8)
     assert book.load(7, bids=[(11, 1)]) is Outcome.REFUSED
@@ -222,13 +222,13 @@ def test_an_update_that_crosses_the_book_makes_it_stale() -> None:
     assert book.is_at(7, LIVE)
 
 
-def test_a_frame_is_judged_whole() -> None:
+def test_an_update_is_judged_after_all_its_levels() -> None:
     book = live_at(5)
     assert book.update(6, bids=[(11, 1)], asks=[(11, 0), (12, 1)]) is Outcome.APPLIED
     assert book.is_at(6, LIVE)
 
 
-def test_a_truncated_side_that_runs_out_makes_the_book_stale() -> None:
+def test_an_exhausted_truncated_side_makes_the_book_stale() -> None:
     book = Driver()
     book.load(5, bids=[(9, 1), (8, 1)], bids_complete=False)
     assert book.update(6, bids=[(9, 0), (7, 3)]) is Outcome.APPLIED
@@ -248,7 +248,7 @@ def test_an_update_with_a_negative_quantity_makes_the_book_stale() -> None:
     assert book.load(6) is Outcome.RESYNCED
 
 
-def test_a_full_buffer_drops_the_oldest_and_says_so() -> None:
+def test_a_full_buffer_drops_the_oldest_updates_and_says_so() -> None:
     book = Driver(buffered_updates=3)
     for update_id in range(1, 6):
         book.update(update_id)
@@ -260,7 +260,7 @@ def test_a_full_buffer_drops_the_oldest_and_says_so() -> None:
     assert book.market.dropped_updates == 2
 
 
-def test_an_update_pushed_out_by_old_copies_is_not_forgotten() -> None:
+def test_an_update_displaced_by_old_copies_is_not_forgotten() -> None:
     book = Driver(buffered_updates=2)
     for update_id in (6, 5, 5):
         book.update(update_id)
@@ -294,7 +294,7 @@ def test_releasing_a_book_that_is_not_held_changes_nothing() -> None:
     assert book.market.since == 4000
 
 
-def test_a_book_says_whose_it_is_and_begins_with_nothing() -> None:
+def test_a_new_book_has_its_symbol_and_empty_counters() -> None:
     market = MarketBook("SOL_USDC")
     assert market.symbol == "SOL_USDC"
     assert (market.duplicates, market.breaks, market.dropped_updates, market.buffered_updates) == (0, 0, 0, 0)

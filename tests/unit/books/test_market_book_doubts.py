@@ -1,4 +1,4 @@
-"""What speaks against a book: records that cannot be read, outages, audits; and what proves it again."""
+"""Unreadable records, outages and audits make a book doubtful; snapshots and updates prove it again."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from backpack_streams.books.market_book import BaseSnapshot, Outcome
 from unit.books.one_book import LIVE, STALE, SYNCING, Driver, live_at, scaled
 
 
-def test_an_unreadable_record_needs_a_snapshot_past_all_that_was_seen() -> None:
+def test_an_unreadable_record_needs_a_snapshot_past_everything_seen() -> None:
     book = live_at(5)
     assert book.market.on_unreadable("record at 0:17 cannot be decoded") is Outcome.BROKE
     assert book.is_at(5, STALE, "record at 0:17 cannot be decoded")
@@ -18,7 +18,7 @@ def test_an_unreadable_record_needs_a_snapshot_past_all_that_was_seen() -> None:
 
 
 @pytest.mark.parametrize("records", [1, 3])
-def test_an_update_that_follows_shows_that_an_unreadable_record_was_none(records: int) -> None:
+def test_an_update_that_continues_the_sequence_clears_an_unreadable_record(records: int) -> None:
     seeded = Driver()
     seeded.load(5)
     for book in (live_at(5), seeded):
@@ -30,7 +30,7 @@ def test_an_update_that_follows_shows_that_an_unreadable_record_was_none(records
         assert book.is_at(6, LIVE)
 
 
-def test_a_hole_beside_an_unreadable_record_is_one() -> None:
+def test_a_gap_after_an_unreadable_record_is_a_gap() -> None:
     book = live_at(5)
     book.market.on_unreadable("record at 0:17 cannot be decoded")
     assert book.update(7) is Outcome.BUFFERED
@@ -39,7 +39,7 @@ def test_a_hole_beside_an_unreadable_record_is_one() -> None:
     assert book.is_at(7, LIVE)
 
 
-def test_an_unreadable_record_among_what_waits_is_a_hole() -> None:
+def test_an_unreadable_record_among_waiting_updates_is_a_gap() -> None:
     book = Driver()
     book.update(5)
     book.update(6)
@@ -51,13 +51,13 @@ def test_an_unreadable_record_among_what_waits_is_a_hole() -> None:
     assert book.load(7) is Outcome.RESYNCED
 
 
-def test_an_unreadable_record_before_anything_else_bars_no_snapshot() -> None:
+def test_an_unreadable_record_before_anything_else_prevents_no_snapshot() -> None:
     book = Driver()
     book.market.on_unreadable("cannot be decoded")
     assert book.load(1) is Outcome.RESYNCED
 
 
-def test_an_unreadable_record_is_healed_by_a_snapshot_kept_ahead() -> None:
+def test_a_pending_snapshot_restores_the_book_after_an_unreadable_record() -> None:
     book = live_at(5)
     book.load(6)
     assert book.market.on_unreadable("cannot be decoded") is Outcome.RESYNCED
@@ -77,10 +77,10 @@ def test_during_an_outage_no_snapshot_makes_a_book_live_and_after_it_one_at_the_
     assert book.is_at(5, LIVE)
 
 
-def test_an_outage_is_over_when_an_update_comes_and_its_snapshot_is_taken() -> None:
+def test_an_update_ends_an_outage_and_then_a_snapshot_is_taken() -> None:
     book = live_at(5)
     book.market.on_outage("no socket")
-    book.update(5)  # a copy of what was there before proves nothing
+    book.update(5)  # a copy of an earlier update proves nothing
     assert book.load(5) is Outcome.REFUSED
     book.update(6)
     assert book.market.status is STALE, "what came before it may have been missed"
@@ -88,14 +88,14 @@ def test_an_outage_is_over_when_an_update_comes_and_its_snapshot_is_taken() -> N
     assert book.is_at(6, LIVE)
 
 
-def test_a_snapshot_from_before_the_end_of_an_outage_does_not_hide_what_was_missed() -> None:
+def test_a_snapshot_from_before_the_end_of_an_outage_does_not_hide_missed_updates() -> None:
     book = live_at(5)
     assert book.load(7) is Outcome.PENDING
     assert book.market.on_outage_over("silent since") is Outcome.BROKE
     assert book.is_at(5, STALE, "silent since")
 
 
-def test_an_outage_before_anything_else_bars_snapshots_until_it_is_over() -> None:
+def test_an_outage_before_anything_else_prevents_snapshots_until_it_is_over() -> None:
     book = Driver()
     assert book.market.on_outage("no socket") is Outcome.BUFFERED
     assert book.load(5) is Outcome.REFUSED
@@ -103,7 +103,7 @@ def test_an_outage_before_anything_else_bars_snapshots_until_it_is_over() -> Non
     assert book.load(5) is Outcome.RESYNCED
 
 
-def test_a_checkpoint_that_goes_back_to_what_an_audit_found_wrong_neither_widens_a_book_nor_waits_for_a_break() -> None:
+def test_a_checkpoint_based_on_what_an_audit_found_wrong_neither_widens_a_book_nor_stays_pending() -> None:
     book = Driver()
     book.market.on_wrong(4, 4000, "audited")
     book.load(5, bids_complete=False)

@@ -1,4 +1,4 @@
-"""Sequences that begin anew, and what other producers still bring of the one that ended."""
+"""Sequences that restart, and what other producers still publish of the one that ended."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from backpack_streams.books.market_book import BaseSnapshot, Outcome
 from unit.books.one_book import LIVE, REST_OLD, SECOND, STALE, Driver, live_at, scaled
 
 
-def test_a_restart_is_seen_by_the_first_update_that_is_old_by_id_and_new_by_time() -> None:
+def test_the_first_update_with_an_old_id_and_a_new_time_shows_a_restart() -> None:
     book = live_at(5000)
     assert book.update(4999) is Outcome.DUPLICATE
     later = 5000 * 1000
@@ -18,7 +18,7 @@ def test_a_restart_is_seen_by_the_first_update_that_is_old_by_id_and_new_by_time
     assert book.is_at(3, LIVE)
 
 
-def test_before_any_update_a_restart_must_be_clearer_since_a_snapshots_clock_may_be_off() -> None:
+def test_before_any_update_a_restart_must_be_clearer_because_a_snapshots_clock_may_be_off() -> None:
     book = Driver()
     book.load(5000)
     later = 5000 * 1000 + 10 * SECOND
@@ -26,7 +26,7 @@ def test_before_any_update_a_restart_must_be_clearer_since_a_snapshots_clock_may
     assert book.update(2, at=later + 1) is Outcome.BROKE
 
 
-def test_a_restart_is_seen_by_snapshots_alone_if_two_agree() -> None:
+def test_snapshots_alone_show_a_restart_if_two_agree() -> None:
     book = live_at(5000)
     later = 5000 * 1000 + 10 * SECOND
     assert book.load(3, at=later) is Outcome.IGNORED
@@ -52,7 +52,7 @@ def test_snapshots_of_the_sequence_that_ended_are_refused() -> None:
     assert book.load(1, at=restarted) is Outcome.RESYNCED
 
 
-def test_a_cold_reader_does_not_take_an_older_sequences_snapshot_for_one_ahead() -> None:
+def test_a_cold_reader_does_not_take_a_snapshot_of_an_older_sequence_for_one_ahead() -> None:
     book = Driver()
     book.update(7, at=60 * SECOND)
     assert book.load(5000, at=50 * SECOND - 1) is Outcome.REFUSED
@@ -62,7 +62,7 @@ def test_a_cold_reader_does_not_take_an_older_sequences_snapshot_for_one_ahead()
 
 
 @pytest.mark.parametrize("is_seeded", [True, False])
-def test_what_another_producer_still_brings_of_the_sequence_that_ended_changes_nothing(is_seeded: bool) -> None:
+def test_late_updates_of_the_sequence_that_ended_change_nothing(is_seeded: bool) -> None:
     book = live_at(5000)
     restarted = 5000 * 1000 + 3 * SECOND
     book.update(1, at=restarted)
@@ -76,7 +76,7 @@ def test_what_another_producer_still_brings_of_the_sequence_that_ended_changes_n
 
 
 @pytest.mark.parametrize("was_live", [True, False])
-def test_after_a_small_rollback_a_late_update_of_before_is_not_applied_and_a_clock_that_steps_back_loses_none(
+def test_after_a_small_rollback_old_late_updates_are_skipped_and_a_clock_step_back_loses_none(
     was_live: bool,
 ) -> None:
     book = live_at(5000) if was_live else Driver()
@@ -93,7 +93,7 @@ def test_after_a_small_rollback_a_late_update_of_before_is_not_applied_and_a_clo
     assert book.update(5001, at=591 * SECOND) is Outcome.APPLIED
 
 
-def test_after_a_step_of_the_clock_what_another_producer_brings_again_is_no_restart() -> None:
+def test_after_a_clock_step_another_producers_copy_is_not_a_restart() -> None:
     book = live_at(5000)
     book.update(5001, at=100 * SECOND)
     book.update(5002, at=70 * SECOND)
@@ -106,7 +106,7 @@ def test_after_a_step_of_the_clock_what_another_producer_brings_again_is_no_rest
     assert book.update(1, at=72 * SECOND) is Outcome.BROKE
 
 
-def test_what_waited_from_before_a_restart_is_forgotten() -> None:
+def test_updates_that_waited_from_before_a_restart_are_forgotten() -> None:
     book = Driver()
     book.update(5000, at=SECOND)
     book.update(5001, at=SECOND)
@@ -117,7 +117,7 @@ def test_what_waited_from_before_a_restart_is_forgotten() -> None:
     assert book.is_at(2, LIVE)
 
 
-def test_a_restart_lifts_the_floor_of_the_sequence_before() -> None:
+def test_a_restart_lifts_the_minimum_id_of_the_previous_sequence() -> None:
     book = live_at(5000)
     book.market.on_unreadable("cannot be decoded")
     later = 5000 * 1000 + 11 * SECOND
@@ -126,7 +126,7 @@ def test_a_restart_lifts_the_floor_of_the_sequence_before() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 10**12])
-def test_without_engine_times_nothing_is_taken_for_a_restart(at: int) -> None:
+def test_without_engine_times_nothing_counts_as_a_restart(at: int) -> None:
     book = Driver()
     book.market.on_snapshot(5000, None, scaled([(9, 1)]), scaled([(11, 1)]))
     assert book.update(1, at=at) is Outcome.DUPLICATE
@@ -150,7 +150,5 @@ def test_without_engine_times_nothing_is_taken_for_a_restart(at: int) -> None:
         ({"origin": "SOMETHING_NEW"}, BaseSnapshot(0, None)),
     ],
 )
-def test_a_record_says_to_which_snapshot_of_the_exchange_it_goes_back(
-    snapshot: dict[str, object], base: BaseSnapshot
-) -> None:
+def test_a_record_names_its_base_snapshot(snapshot: dict[str, object], base: BaseSnapshot) -> None:
     assert BaseSnapshot.of_record(snapshot) == base

@@ -1,4 +1,4 @@
-"""Whatever reaches a book, in whatever order: it is live and equal to the exchange's book, or it is not live."""
+"""Whatever a book receives, in any order: it is live and equal to the exchange's book, or it is not live."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,7 +12,7 @@ from backpack_streams.books.units import to_units
 from thoroughness import runs
 
 SECOND = 1_000_000
-FIRST_SEQUENCE_START = 10_000  # far above what a restarted sequence reaches here, as with a market that has lived
+FIRST_SEQUENCE_START = 10_000  # far above what a restarted sequence reaches here, as in an old market
 
 Side = dict[Decimal, Decimal]
 Change = tuple[bool, int, int]
@@ -28,7 +28,7 @@ class Frame(NamedTuple):
 
 @dataclass
 class Exchange:
-    """One market's true book after every single id; a frame may carry the changes of several."""
+    """The true book of one market after each id; a frame may contain the changes of several ids."""
 
     last_id: int
     now: int
@@ -53,7 +53,7 @@ class Exchange:
         sides = (self.bids, self.asks)
         if quantity:
             sides[mine][price] = quantity
-            # Orders that meet do not rest: the other side gives way.
+            # Orders that meet do not rest: the other side is removed.
             for crossed in [p for p in sides[other] if (p <= price if is_bid else p >= price)]:
                 del sides[other][crossed]
                 changed[other][crossed] = Decimal(0)
@@ -77,13 +77,13 @@ def units(side: Side) -> list[tuple[int, int]]:
 
 
 def spoilt(side: Side) -> Side:
-    """Levels that the exchange never had: no quantity of it is as large."""
+    """Levels that the exchange never had: none of its quantities is as large."""
     return {price: quantity + 1000 for price, quantity in side.items()} | {Decimal(1) / 4: Decimal(1000)}
 
 
 @dataclass
 class Producer:
-    """How far one of two producers side by side has come: each brings all frames, in order, at its own pace."""
+    """The position of one of two producers: each publishes all frames, in order, at its own pace."""
 
     sequence: int = 0
     frame: int = 0
@@ -97,17 +97,17 @@ class BookMachine(RuleBasedStateMachine):
         self.buffered = buffered
         self.market = MarketBook("SOL_USDC", buffered_updates=buffered, catching_up=held)
         self.is_held = held
-        # Index of the newest sequence that the book has had an update of, and the newest update of it.
+        # Index of the newest sequence of which the book has had an update, and the newest of those updates.
         self.shown = 0
         self.newest_read = 0
-        # What came since the book was last live, and whether a record is known to be lost without a trace in it.
+        # What arrived since the book was last live, and whether a record is known to be lost without a trace in it.
         self.waiting: list[tuple[int, int]] = []
         self.is_doubted = False
         self.is_cut_off = False
-        # Whether the exchange's clock is behind where it was, and where that was.
+        # Whether the exchange's clock is behind an earlier value, and that value.
         self.clock_went_back = False
         self.latest = SECOND
-        # The update that was not as the exchange sent it, as an audit found.
+        # The update that an audit found different from the exchange's.
         self.wrong_id = 0
         self.exchange.trade(batches)
 
@@ -131,7 +131,7 @@ class BookMachine(RuleBasedStateMachine):
         return outcome
 
     def publish(self, producer: Producer) -> bool:
-        """A producer's next frame reaches the book; whether there was one."""
+        """Gives the book a producer's next frame; returns whether there was one."""
         frames = self.sequences[producer.sequence].frames
         if producer.frame == len(frames):
             if producer.sequence == len(self.sequences) - 1:
@@ -145,7 +145,7 @@ class BookMachine(RuleBasedStateMachine):
         if producer.sequence > self.shown:
             self.is_cut_off = False
             self.shown, self.newest_read, self.waiting = producer.sequence, 0, []
-            self.is_doubted = True  # what waited from before is not of this sequence: only a snapshot of it tells
+            self.is_doubted = True  # what waited from before is not of this sequence: only a snapshot of it helps
         if producer.sequence == self.shown and frame.last_id > self.newest_read:
             self.newest_read = frame.last_id
         self.send(frame)
@@ -159,7 +159,7 @@ class BookMachine(RuleBasedStateMachine):
         answered_at: int | None,
         base: BaseSnapshot | None = None,
     ) -> Outcome:
-        """One that is not of the newest sequence was asked for before that began, and may have been under way for a while."""
+        """A snapshot of an older sequence was requested before the newest began, and may have been in transit for a while."""
         time, bids, asks = exchange.history[update_id]
         received = self.latest if exchange is self.exchange else min(time + 15 * SECOND, self.latest)
         kept_bids = sorted(bids, reverse=True)[:levels]
@@ -188,19 +188,19 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), count=st.integers(1, 8))
     def read(self, which: int, count: int) -> None:
-        """Either of the producers goes on; what the other one brought already comes again."""
+        """One of the producers continues; what the other has already published arrives again."""
         for _ in range(count):
             self.publish(self.producers[which])
 
     @rule(which=st.integers(0, 1), count=st.integers(1, 3))
     def a_producer_is_down(self, which: int, count: int) -> None:
-        """It misses what the other one brings, or what nobody does."""
+        """It misses frames that the other publishes, or that neither does."""
         producer = self.producers[which]
         producer.frame = min(producer.frame + count, len(self.sequences[producer.sequence].frames))
 
     @rule(data=st.data())
     def read_again(self, data: st.DataObject) -> None:
-        """A restarted reader's or producer's copy of anything that is in the topic."""
+        """A restarted reader or producer repeats any frame of the topic."""
         producer = max(self.producers, key=lambda each: (each.sequence, each.frame))
         if producer.frame and producer.sequence == self.shown:
             frame = self.exchange.frames if producer.sequence == len(self.sequences) - 1 else self.sequences[0].frames
@@ -211,7 +211,7 @@ class BookMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.sequences) == 1 and self.exchange.last_id > FIRST_SEQUENCE_START + 15)
     @rule(batches=BATCHES)
     def relist(self, batches: list[list[Change]]) -> None:
-        # Its first id is at most 1: a sequence that is picked up again by chance at the old one's next id cannot be told.
+        # Its first id is at most 1: a sequence that happens to continue at the old one's next id cannot be recognised.
         self.sequences.append(Exchange(last_id=0, now=self.latest + 60 * SECOND))
         self.exchange.trade(batches)
         self.latest = self.exchange.now
@@ -245,7 +245,7 @@ class BookMachine(RuleBasedStateMachine):
             self.market.hold()
 
     def is_enough(self, update_id: int) -> bool:
-        """Whether with a snapshot of this id all is there, says the plainest of checks on all that came since the book was live."""
+        """Whether a snapshot of this id is enough, by the simplest check on all updates since the book was last live."""
         if self.is_doubted or self.is_cut_off or self.clock_went_back or update_id < self.wrong_id:
             return False
         if self.shown < len(self.sequences) - 1 or len(self.waiting) > self.buffered:
@@ -262,7 +262,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(age=st.integers(0, 6), base_age=st.integers(0, 12), levels=st.sampled_from([None, None, 2]))
     def checkpoint(self, age: int, base_age: int, levels: int | None) -> None:
-        """A book that somebody else built right, from a snapshot of the exchange that may be old."""
+        """A correct book that another reader built, based on a snapshot of the exchange that may be old."""
         update_id = self.exchange.last_id - age
         base_id = update_id - base_age
         if update_id in self.exchange.history and base_id in self.exchange.history:
@@ -296,7 +296,7 @@ class BookMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.sequences) == 1)
     @rule(batches=BATCHES, checkpoint_after=st.booleans())
     def an_update_is_corrupted_and_an_audit_finds_it(self, batches: list[list[Change]], checkpoint_after: bool) -> None:
-        """Both producers' copies: until somebody compares, nobody can know. Then no book that holds it is live, nor goes back to it."""
+        """In both producers' copies: only the audit finds it. Then no book that contains it is live or returns to it."""
         self.exchange.trade(batches)
         self.latest = max(self.latest, self.exchange.now)
         for producer in self.producers:
@@ -317,7 +317,7 @@ class BookMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.wrong_id and len(self.sequences) == 1)
     @rule(base_age=st.integers(0, 12))
     def spoilt_checkpoint(self, base_age: int) -> None:
-        """A builder that knows of no audit yet writes on what it has: never to be taken for right."""
+        """Of a builder that does not know of the audit yet: never accepted as correct."""
         _, bids, asks = self.exchange.history[self.exchange.last_id]
         base_id = self.wrong_id - 1 - base_age
         was_live = self.market.status is Status.LIVE
@@ -338,7 +338,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(batches=BATCHES)
     def ask_for_a_fresh_seed(self, batches: list[list[Change]]) -> None:
-        """A whole snapshot past everything that was read always makes a book live that is not, once the clock is where it was."""
+        """A complete snapshot past everything read always makes a book live, once the clock has caught up."""
         self.exchange.now = self.latest = max(self.exchange.now, self.latest + SECOND)
         self.clock_went_back = False
         self.exchange.trade(batches)
@@ -375,7 +375,7 @@ class BookMachine(RuleBasedStateMachine):
         return self.market.last_update_id in exchange.history
 
     def _agrees(self, bids: Side, asks: Side) -> bool:
-        """Equal as far as the book claims to know; what it has beyond is right but need not be all."""
+        """Equal within the coverage that the book claims; levels beyond are correct but may be incomplete."""
         coverage = self.market.book.coverage
         for levels, truth, edge, is_bid in (
             (self.market.book.depth()[0], bids, coverage.bids, True),

@@ -1,4 +1,4 @@
-"""What users see of a market says what its book says, and has nothing that changes it."""
+"""What users see of a market says what its book says, and gives no way to change it."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_a_view_gives_no_way_to_change_the_book() -> None:
             setattr(view, name, None)
 
 
-def test_an_update_gives_the_view_and_nothing_that_changes_the_book() -> None:
+def test_an_update_gives_the_view_and_no_way_to_change_the_book() -> None:
     market = live()
     update = BookUpdate(market, Outcome.RESYNCED)
     assert update.market is market.view
@@ -56,7 +56,7 @@ def test_an_update_gives_the_view_and_nothing_that_changes_the_book() -> None:
     assert "MarketView SOL_USDC" in repr(update)
 
 
-def test_there_is_one_view_a_market() -> None:
+def test_there_is_one_view_per_market() -> None:
     markets = {"SOL_USDC": live()}
     views = MarketViews(markets)
     assert views["SOL_USDC"] is views["SOL_USDC"] is markets["SOL_USDC"].view
@@ -66,7 +66,7 @@ def test_there_is_one_view_a_market() -> None:
     with pytest.raises(KeyError):
         views["X"]
     before = views["SOL_USDC"]
-    markets["SOL_USDC"] = MarketBook("SOL_USDC")  # begun anew, as for another moment
+    markets["SOL_USDC"] = MarketBook("SOL_USDC")  # replaced, as for another moment
     assert views["SOL_USDC"] is not before
     assert views["SOL_USDC"].status is Status.SYNCING
     with pytest.raises(TypeError):

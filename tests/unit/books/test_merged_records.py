@@ -1,4 +1,4 @@
-"""Records of several topics in one order of engine time: the same whatever was fetched first, and nothing waits without bound."""
+"""Records of several topics in one order of engine time: independent of the order of fetching, and with bounded waiting."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ def seconds(items: list[Any]) -> list[float]:
 
 @st.composite
 def histories(draw: st.DrawFn) -> Topics:
-    """A minute of three markets as two producers, a refill and REST bring it: with holes, copies, and times that go back."""
+    """A minute of three markets as two producers, a refill and REST publish it: with gaps, copies, and times that go back."""
     topics = Topics()
     update_ids, trade_ids = {"A": 10, "B": 20, "C": 30}, {"A": 100, "B": 200, "C": 300}
     at = 0.0
@@ -65,7 +65,7 @@ def histories(draw: st.DrawFn) -> Topics:
 
 @settings(max_examples=30)
 @given(histories(), schedules, schedules)
-def test_the_order_does_not_depend_on_what_was_fetched_first(
+def test_the_order_does_not_depend_on_the_order_of_fetching(
     topics: Topics, schedule: Schedule, other: Schedule
 ) -> None:
     items = merged(topics, schedule)
@@ -75,7 +75,7 @@ def test_the_order_does_not_depend_on_what_was_fetched_first(
 
 
 def _went_back(items: list[Any]) -> bool:
-    """Whether some market's own times went back: its records stay in the order of their ids then."""
+    """Whether the times of a market went back: its records then stay in the order of their ids."""
     newest: dict[tuple[str, str], int] = {}
     for item in items:
         if isinstance(item, StreamedRecord):
@@ -86,7 +86,7 @@ def _went_back(items: list[Any]) -> bool:
     return False
 
 
-def test_topics_come_in_the_order_of_engine_time() -> None:
+def test_topics_are_merged_in_the_order_of_engine_time() -> None:
     topics = Topics()
     for number in range(50):
         topics.update(1 + number, "A", number)
@@ -98,7 +98,7 @@ def test_topics_come_in_the_order_of_engine_time() -> None:
         assert seconds(items) == [number / 4 for number in range(200)]
 
 
-def test_a_second_producer_that_is_a_little_behind_fills_in_at_the_right_place() -> None:
+def test_records_of_a_second_producer_slightly_behind_are_inserted_at_the_right_place() -> None:
     topics = Topics()
     for number in range(10):
         if number != 4:
@@ -109,7 +109,7 @@ def test_a_second_producer_that_is_a_little_behind_fills_in_at_the_right_place()
     assert not any(item.is_late for item in items)
 
 
-def test_updates_of_a_market_stay_in_the_order_of_their_ids_where_the_engines_clock_steps_back() -> None:
+def test_updates_of_a_market_stay_in_the_order_of_their_ids_if_the_engines_clock_steps_back() -> None:
     topics = Topics()
     for number in range(20):
         topics.update(1 + number, "A", number / 10 - (0.35 if number >= 10 else 0.0))
@@ -119,7 +119,7 @@ def test_updates_of_a_market_stay_in_the_order_of_their_ids_where_the_engines_cl
     assert [item.value["trade_id"] for item in items if item.name == "Trade"] == list(range(1, 21))
 
 
-def test_what_comes_after_its_turn_is_late_and_once() -> None:
+def test_a_record_that_arrives_after_its_turn_is_late_and_given_once() -> None:
     topics = Topics()
     topics.update(1, "A", 0)
     for number in range(3, 30):
@@ -131,7 +131,7 @@ def test_what_comes_after_its_turn_is_late_and_once() -> None:
 
 
 def busy(missing: set[int], refilled_at: int | None = None) -> Topics:
-    """Half a minute of two markets, in which trades of one are missing until a refill brings them, if it does."""
+    """Half a minute of two markets; trades of one are missing until a refill publishes them, if it does."""
     topics = Topics({"market.trade": 1})
     for number in range(1, 30):
         if number not in missing:
@@ -144,13 +144,13 @@ def busy(missing: set[int], refilled_at: int | None = None) -> Topics:
     return topics
 
 
-def test_a_refill_comes_in_its_place_and_nothing_passes_it_meanwhile() -> None:
+def test_a_refill_is_inserted_in_its_place_and_nothing_passes_it_meanwhile() -> None:
     items = merged(busy({3, 4}, refilled_at=9))
     assert seconds(items) == [number + part for number in range(1, 30) for part in (0, 0.25, 0.5)]
     assert not any(item.is_late for item in items)
 
 
-def test_a_hole_is_told_before_the_trade_after_it() -> None:
+def test_a_gap_is_given_before_the_trade_after_it() -> None:
     items = merged(busy({3, 4}))
     assert seconds(items) == sorted(seconds(items))
     at = items.index(Gap("A", 3, 4))
@@ -158,8 +158,8 @@ def test_a_hole_is_told_before_the_trade_after_it() -> None:
     assert len(items) == 3 * 29 - 2 + 1
 
 
-async def test_nothing_passes_a_missing_trade_while_it_may_still_come() -> None:
-    """With the small window of a stream that goes on: what has gone by before the hole shows is past, and no more."""
+async def test_nothing_passes_a_missing_trade_while_it_may_still_arrive() -> None:
+    """With the small window of a live stream: only what was given before the gap shows has passed it."""
     topics = busy({3, 4}, refilled_at=9)
     async with stream_of(MemoryReader(topics), TOPICS, start="beginning", merged=True) as stream:
         events = stream.events()
@@ -180,14 +180,14 @@ async def test_nothing_passes_a_missing_trade_while_it_may_still_come() -> None:
     )
 
 
-def test_a_refill_that_comes_after_the_hole_was_told_is_late() -> None:
+def test_a_refill_that_arrives_after_the_gap_was_given_is_late() -> None:
     items = merged(busy({3, 4}, refilled_at=25))
     assert [item.value["trade_id"] for item in items if isinstance(item, StreamedRecord) and item.is_late] == [3, 4]
     assert items.count(Gap("A", 3, 4)) == 1
     assert len(items) == 3 * 29 + 1
 
 
-def test_one_absurd_time_holds_up_nothing_else() -> None:
+def test_one_absurd_time_delays_nothing_else() -> None:
     topics = Topics()
     for number in range(20):
         if number == 3:
@@ -201,7 +201,7 @@ def test_one_absurd_time_holds_up_nothing_else() -> None:
     assert [item.name for item in items[-4:]] == ["Trade", "DepthUpdate"] * 2
 
 
-async def test_a_quiet_partition_holds_nothing_up_when_there_is_no_more() -> None:
+async def test_a_quiet_partition_delays_nothing_once_it_is_read_to_its_end() -> None:
     topics = Topics()
     reader = MemoryReader(topics)
     async with stream_of(reader, TOPICS, merged=True) as stream:
@@ -211,7 +211,7 @@ async def test_a_quiet_partition_holds_nothing_up_when_there_is_no_more() -> Non
         events = stream.events()
         async with asyncio.timeout(20):
             assert [(await anext(events)).name for _ in range(2)] == ["DepthUpdate", "Trade"]  # type: ignore[union-attr]
-        assert time.monotonic() - began >= 0.8  # others may still have been on their way
+        assert time.monotonic() - began >= 0.8  # others might still have been in transit
 
 
 async def test_history_does_not_wait_for_the_clock() -> None:
@@ -225,8 +225,8 @@ async def test_history_does_not_wait_for_the_clock() -> None:
     assert seconds(found) == list(range(200))
 
 
-def test_only_so_much_is_read_ahead() -> None:
-    """The partition that all others wait for is read alone once they have enough."""
+def test_reading_ahead_is_bounded() -> None:
+    """The partition that all others wait for is read alone once the others have enough."""
     topics = Topics()
     for number in range(300):
         topics.update(1 + number, "A", number)
@@ -236,8 +236,8 @@ def test_only_so_much_is_read_ahead() -> None:
     assert seconds(items) == sorted(seconds(items))
 
 
-def test_markets_that_are_not_wanted_show_how_far_their_partition_has_come() -> None:
-    """Else all of a partition would be read, and what others hold kept, before anything is given."""
+def test_unwanted_markets_show_how_far_their_partition_has_been_read() -> None:
+    """Otherwise the whole partition would be read, and the records of the others kept, before anything is given."""
     topics = Topics({"market.trade": 1, "market.depth": 1})
     for number in range(500):
         topics.trade(1 + number, "B", YEAR_2100_SECONDS if number == 20 else number, received=number)

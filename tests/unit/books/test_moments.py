@@ -1,4 +1,4 @@
-"""What a reader may ask of the past."""
+"""Which moments and paces a reader accepts."""
 
 import pytest
 
@@ -7,6 +7,6 @@ from backpack_streams.errors import UsageError
 
 
 @pytest.mark.parametrize("from_us", [None, 1_790_134_357_000_000])
-def test_an_unknown_pace_is_an_error_with_a_past_and_without(from_us: int | None) -> None:
+def test_an_unknown_pace_is_an_error_with_and_without_a_moment(from_us: int | None) -> None:
     with pytest.raises(UsageError, match="pace 'fast' is none; it is 'max' or 'real'"):
         checked_pace(from_us, None, "fast")

@@ -49,7 +49,7 @@ def test_an_empty_book_has_no_touch() -> None:
     assert book.apply([], [])
 
 
-def test_updates_set_delete_and_forgive_unknown_deletes() -> None:
+def test_updates_set_and_delete_levels_and_ignore_unknown_deletes() -> None:
     book = book_of(BIDS, ASKS)
     assert book.apply(units([("100.0", "0.000"), ("97", "0"), ("99.00", "7")]), units([("100.5", "1"), ("103", "0")]))
     assert book.to_lines() == (
@@ -72,7 +72,7 @@ def test_a_negative_quantity_is_an_error_in_updates_and_snapshots() -> None:
     [([("101", "1")], ASKS), ([("101.5", "1")], ASKS), ([("99", "1"), ("99.0", "2")], ASKS)],
     ids=["locked", "crossed", "twice"],
 )
-def test_a_bad_snapshot_leaves_the_book_as_it_was(bids: Written, asks: Written) -> None:
+def test_a_bad_snapshot_leaves_the_book_unchanged(bids: Written, asks: Written) -> None:
     book = book_of(BIDS, ASKS)
     with pytest.raises(BookError):
         book.load(units(bids), units(asks))
@@ -87,7 +87,7 @@ def test_a_truncated_side_without_levels_is_refused() -> None:
 
 
 @pytest.mark.parametrize("price", ["101", "101.5"])
-def test_apply_says_when_the_book_is_crossed(price: str) -> None:
+def test_apply_reports_a_crossed_book(price: str) -> None:
     book = book_of(BIDS, ASKS)
     assert not book.apply(units([(price, "1")]), [])
     assert book.is_crossed
@@ -95,7 +95,7 @@ def test_apply_says_when_the_book_is_crossed(price: str) -> None:
     assert not book.is_crossed
 
 
-def test_apply_says_when_a_truncated_side_ran_out() -> None:
+def test_apply_reports_an_exhausted_truncated_side() -> None:
     bids, asks = units([("100", "0")]), units([("101", "0")])
     truncated_bids = book_of([("100", "1")], [("101", "1")], bids_complete=False)
     truncated_asks = book_of([("100", "1")], [("101", "1")], asks_complete=False)
@@ -113,7 +113,7 @@ def test_apply_says_when_a_truncated_side_ran_out() -> None:
     assert truncated_asks.apply([], units([("101", "1")]))
 
 
-def test_coverage_bounds_what_can_be_asked() -> None:
+def test_coverage_limits_the_questions_that_a_book_answers() -> None:
     book = book_of(BIDS, ASKS, bids_complete=False)
     assert book.coverage == Coverage(bids=Decimal("98.5"), asks=None)
     book.apply(units([("90", "8"), ("98.5", "0")]), units([("110", "9")]))
@@ -129,7 +129,7 @@ def test_coverage_bounds_what_can_be_asked() -> None:
         book.volume_to("98.4", Side.BID)
     assert book.price_for(3, Side.BID).cost == Decimal(298)
     with pytest.raises(BookError, match="beyond"):
-        book.price_for("3.1", Side.BID)  # the level at 90 is known, what lies before it is not
+        book.price_for("3.1", Side.BID)  # the level at 90 is known, the ones before it are not
     book.apply(units([("90", "0")]), [])
     with pytest.raises(BookError, match="beyond"):
         book.price_for("3.1", Side.BID)
@@ -190,7 +190,7 @@ CHANGES = st.lists(st.tuples(PRICES, QUANTITIES), max_size=8)
 
 
 @given(st.lists(st.tuples(CHANGES, CHANGES), max_size=12), st.integers(1, 40))
-def test_any_updates_give_what_a_plain_dict_gives(
+def test_any_updates_give_the_same_levels_as_a_plain_dict(
     updates: list[tuple[list[tuple[int, int]], ...]], wanted: int
 ) -> None:
     book = OrderBook()

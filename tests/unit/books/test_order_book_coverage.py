@@ -30,7 +30,7 @@ def whole(*levels: int) -> Levels:
 
 
 def truncated() -> OrderBook:
-    """Bids known down to 90, and one at 50 that was set later: between them anything may rest."""
+    """Bids known down to 90, and one at 50 that was set later: between them there may be levels."""
     book = OrderBook()
     book.load(whole(100, 99, 90), whole(101), bids_complete=False)
     book.apply([(50 * UNIT, 5 * UNIT)], [])
@@ -38,7 +38,7 @@ def truncated() -> OrderBook:
 
 
 def beyond(book: OrderBook, side: Side, price: int) -> bool:
-    """Whether a book refuses to say what rests at a price."""
+    """Whether a book refuses to say what is at a price."""
     try:
         book.level(side, price)
     except BookError:
@@ -68,20 +68,20 @@ def test_a_record_whose_edge_is_gone_knows_less_and_never_more() -> None:
         OrderBook.from_record(book.to_record())
 
 
-def test_a_depth_ends_where_levels_may_be_missing() -> None:
+def test_depth_ends_where_levels_may_be_missing() -> None:
     book = truncated()
     assert [level.price for level in book.depth(10)[0]] == [100, 99, 90]
     assert [level.price for level in book.depth(2)[0]] == [100, 99]
     assert [price for price, _ in book.to_lines(10)[0]] == ["100", "99", "90"]
     assert book.known_levels == KnownLevels(bids=3, asks=1)
-    assert [level.price for level in book.depth()[0]] == [100, 99, 90, 50]  # whatever is known
+    assert [level.price for level in book.depth()[0]] == [100, 99, 90, 50]  # everything known
     book.apply([(price * UNIT, 0) for price in (100, 99, 90)], [])
     assert book.is_exhausted
     assert (book.depth(1)[0], book.known_levels.bids) == ([], 0)
 
 
-def test_two_right_readers_have_one_checksum_whatever_they_know_beyond_the_coverage() -> None:
-    late, early = OrderBook(), truncated()  # who came after the update at 50 never saw it
+def test_two_correct_readers_have_one_checksum_whatever_they_know_beyond_the_coverage() -> None:
+    late, early = OrderBook(), truncated()  # the late reader never saw the update at 50
     late.load(whole(100, 99, 90), whole(101), bids_complete=False)
     for levels in (None, 2, 3, 20, 1000):
         assert early.checksum(levels) == late.checksum(levels)
@@ -128,7 +128,7 @@ def test_no_copy_knows_more_than_its_book(
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_is_the_same_however_levels_are_kept(protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_is_the_same_for_compiled_and_plain_levels(protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pickles = set()
     for side in dict.fromkeys((BookSide, PlainSide)):
         monkeypatch.setattr(book_state, "BookSide", side)
@@ -144,7 +144,7 @@ def test_a_pickle_is_the_same_however_levels_are_kept(protocol: int, monkeypatch
 
 
 class _Named(OrderBook):
-    """As a user may make one."""
+    """A subclass as a user may write one."""
 
 
 def test_copies_are_of_the_same_class() -> None:
@@ -155,13 +155,13 @@ def test_copies_are_of_the_same_class() -> None:
         assert each == book
 
 
-def test_several_follow_the_changes_of_one_book() -> None:
+def test_several_followers_get_the_changes_of_one_book() -> None:
     book = truncated()
     first, second = book.follow_changes(), book.follow_changes()
     assert first.take().is_reset
     book.apply([(99 * UNIT, 7 * UNIT)], [])
     assert [change.quantity for change in first.take().bids] == [7]
-    assert second.take().is_reset  # it has not asked before: all there is
+    assert second.take().is_reset  # its first call: all levels
     book.watch_changes()
     book.apply_text([("98", "1")], [])
     assert [each.price for each in second.take().bids] == [each.price for each in first.take().bids] == [98]
@@ -171,11 +171,11 @@ def test_several_follow_the_changes_of_one_book() -> None:
     assert book.take_changes().is_reset
 
 
-def test_whoever_lets_go_of_a_follower_pays_no_longer() -> None:
+def test_a_deleted_follower_costs_nothing_more() -> None:
     book = truncated()
     follower = book.follow_changes()
     book.watch_changes()
-    book.watch_changes()  # begins anew: the notes before are nobody's
+    book.watch_changes()  # starts again: the earlier notes belong to no follower
     del follower
     book.apply([], [(102 * UNIT, UNIT)])
     assert len(book._followers) == 1
@@ -188,7 +188,7 @@ NUMBERS = st.decimals("0.000000000000000001", "99999999", places=18)
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=2, max_size=5, unique_by=lambda level: level[0]), NUMBERS)
-def test_a_callers_decimal_context_changes_no_answer(levels: list[tuple[Decimal, Decimal]], wanted: Decimal) -> None:
+def test_the_callers_decimal_context_changes_no_answer(levels: list[tuple[Decimal, Decimal]], wanted: Decimal) -> None:
     ordered = sorted(levels)
     half = len(ordered) // 2
     texts = [[(f"{p:f}", f"{q:f}") for p, q in side] for side in (ordered[:half], ordered[half:])]
@@ -218,7 +218,7 @@ def test_a_callers_decimal_context_changes_no_answer(levels: list[tuple[Decimal,
     [[(1.5, 2)], [(1, 2.0)], [(1.0, 0)], [(Decimal(1), 2)], [(1, None)], [(1,)], [5], [(10**5000, 1)], [(1, 10**5000)]],
     ids=["float price", "float", "float gone", "decimal", "nothing", "no pair", "no levels", "huge price", "huge"],
 )
-def test_what_is_no_integer_of_38_digits_is_an_error(
+def test_anything_but_an_integer_of_38_digits_is_an_error(
     side: type[BookSide], odd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(book_state, "BookSide", side)
@@ -230,14 +230,14 @@ def test_what_is_no_integer_of_38_digits_is_an_error(
     assert book.depth_units() == (whole(1), [])
 
 
-def test_numbers_that_act_as_integers_become_integers() -> None:
+def test_integer_like_values_become_integers() -> None:
     book = OrderBook()
     book.apply([(True, True)], [])
     [(price, quantity)] = book.depth_units()[0]
     assert (type(price), type(quantity)) == (int, int)
 
 
-def test_bytes_of_a_record_hold_38_digits_at_most() -> None:
+def test_bytes_of_a_record_hold_at_most_38_digits() -> None:
     most = (10**38 - 1).to_bytes(17, "big", signed=True)
     record: dict[str, Any] = {"bids": [{"price": most, "quantity": b"\x01"}], "asks": []}
     assert OrderBook.from_record(record).depth_units()[0] == [(10**38 - 1, 1)]
@@ -265,8 +265,8 @@ def test_compiled_levels_keep_numbers_of_128_bits() -> None:
 
 @needs_compiler
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python itself knows the order there")
-def test_compiled_levels_that_mistake_the_order_of_bytes_are_not_used(tmp_path: Path) -> None:
-    """What was made for little-endian processors only kept wrong numbers on all others; here it is the other way round."""
+def test_compiled_levels_with_the_wrong_byte_order_are_not_used(tmp_path: Path) -> None:
+    """Code for little-endian processors only would keep wrong numbers on others; here it is the other way round."""
     source = ROOT / "services" / "backpack_streams" / "books" / "_quick_levels.c"
     copy_of_it = tmp_path / "_quick_levels.c"
     text = source.read_text()

@@ -34,7 +34,7 @@ def book_of(bids: Written, asks: Written, *, bids_complete: bool = True, asks_co
 
 
 def test_the_microprice_leans_to_the_thinner_side() -> None:
-    assert book_of(BIDS, ASKS).microprice() == Decimal("100.25")  # 1 bid at 100 against 3 asked at 101
+    assert book_of(BIDS, ASKS).microprice() == Decimal("100.25")  # a bid of 1 at 100 against an ask of 3 at 101
     third = book_of([("1", "1")], [("2", "2")]).microprice()
     assert third == Decimal("1.3333333333333333333333333333333333333")
     assert book_of(BIDS, []).microprice() is None
@@ -42,14 +42,14 @@ def test_the_microprice_leans_to_the_thinner_side() -> None:
 
 
 @pytest.mark.parametrize("odd", ["bid", "ask", None, 0, Side])
-def test_what_is_no_side_is_an_error_and_not_the_asks(odd: Any) -> None:
+def test_an_invalid_side_is_an_error_and_not_taken_for_the_asks(odd: Any) -> None:
     book = book_of(BIDS, ASKS)
     for ask in (lambda: book.level(odd, 99), lambda: book.volume_to(99, odd), lambda: book.price_for(1, odd)):
         with pytest.raises(BookError, match=r"no side of a book; say Side\.BID"):
             ask()
 
 
-def test_the_imbalance_of_some_levels() -> None:
+def test_the_imbalance_of_some_levels_is_exact() -> None:
     book = book_of(BIDS, ASKS)
     assert book.imbalance() == Decimal("-0.5")
     assert str(book.imbalance(2))[:14] == "-0.00020495798"  # (3 - 3.00123) / 6.00123
@@ -72,7 +72,7 @@ def test_the_imbalance_of_some_levels() -> None:
     ),
     st.integers(1, 8),
 )
-def test_quotients_are_right_to_38_digits(
+def test_quotients_are_correct_to_38_digits(
     bids: list[tuple[int, int]], asks: list[tuple[int, int]], levels: int
 ) -> None:
     book = OrderBook()
@@ -86,20 +86,22 @@ def test_quotients_are_right_to_38_digits(
     assert Fraction(bid, 10**18) <= Fraction(book.microprice()) <= Fraction(ask, 10**18)
 
 
-def test_a_checksum_is_of_the_best_levels_by_value() -> None:
+def test_a_checksum_depends_on_the_values_of_the_best_levels() -> None:
     book = book_of(BIDS, ASKS)
     assert book.checksum(2) == crc32(b"100:1,99:2|101:3,102:0.00123")
     assert book.checksum() == book.checksum(None) == crc32(b"100:1,99:2,98.5:4|101:3,102:0.00123,103:1.5")
     assert book.checksum() == book_of([(f"{p}.000" if "." not in p else p, q) for p, q in BIDS], ASKS).checksum()
     assert OrderBook().checksum() == crc32(b"|")
-    assert book_of([("99", "2"), ("100", "1")], [("101", "3")]).checksum() == 2018059872  # as its documentation says
+    assert (
+        book_of([("99", "2"), ("100", "1")], [("101", "3")]).checksum() == 2018059872
+    )  # the value in its documentation
     before = book.checksum(1)
     book.apply(units([("98.5", "0")]), [])
     assert book.checksum(1) == before
     assert book.checksum() != book_of(BIDS, ASKS).checksum()
 
 
-def test_text_and_units_are_the_same_update() -> None:
+def test_text_and_units_give_the_same_update() -> None:
     by_units, by_text = book_of(BIDS, ASKS), book_of(BIDS, ASKS)
     levels = [("100.0", "0.00000"), ("99.50", "1e2"), ("97", "+3")], [["101.0", "0"], ["104.5", "7"]]
     assert by_text.apply_text(*levels) is by_units.apply(*(units(side) for side in levels)) is True
@@ -116,7 +118,7 @@ def test_text_and_units_are_the_same_update() -> None:
 # ---- changes
 
 
-def test_changes_are_what_differs_since_they_were_last_taken() -> None:
+def test_changes_are_the_differences_since_they_were_last_taken() -> None:
     book = book_of(BIDS, ASKS)
     with pytest.raises(BookError, match="watch_changes"):
         book.take_changes()
@@ -146,7 +148,7 @@ CHANGES = st.lists(st.tuples(PRICES, st.integers(0, 2)), max_size=6)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["apply", "seed", "take"]), CHANGES, CHANGES), max_size=20))
-def test_whoever_follows_the_changes_has_the_book(events: list[tuple[str, Any, Any]]) -> None:
+def test_a_follower_of_the_changes_has_the_book(events: list[tuple[str, Any, Any]]) -> None:
     book = OrderBook()
     book.watch_changes()
     follower: tuple[dict[int, int], dict[int, int]] = ({}, {})
@@ -168,7 +170,7 @@ def test_whoever_follows_the_changes_has_the_book(events: list[tuple[str, Any, A
             assert (dict(book.depth_units()[0]), dict(book.depth_units()[1])) == tuple(kept)
 
 
-def test_changes_that_nobody_takes_do_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_that_are_not_taken_do_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backpack_streams.books.changes.NOTED_AT_MOST", 10)
     book = book_of(BIDS, ASKS)
     book.watch_changes()
@@ -181,7 +183,7 @@ def test_changes_that_nobody_takes_do_not_grow_for_ever(monkeypatch: pytest.Monk
 # ---- records and arrays
 
 
-def test_a_book_survives_its_way_through_a_snapshot_record() -> None:
+def test_a_book_survives_the_round_trip_through_a_snapshot_record() -> None:
     book = book_of(BIDS, ASKS, asks_complete=False)
     codec = Codec()
     row: dict[str, Any] = {"symbol": "SOL_USDC", "source": "WEBSOCKET", "received_time": 3, "origin": "CHECKPOINT"}
@@ -222,7 +224,7 @@ def test_arrays_are_floats_by_name_or_exact() -> None:
     assert book.best_bid().price == Decimal("86700.1")
 
 
-def test_a_library_that_is_missing_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}")
 

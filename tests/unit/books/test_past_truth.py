@@ -1,4 +1,4 @@
-"""Books as of a past moment: LIVE only if a producer vouched for them then, whatever clocks say, and right if they are."""
+"""Books as of a moment: LIVE only if a producer vouched for them then, whatever clocks show, and correct if they are."""
 
 from itertools import groupby
 from typing import Any
@@ -23,7 +23,7 @@ def statuses(world: World, seconds: float, **options: Any) -> dict[str, Status]:
     return {symbol: book.status for symbol, book in books_at(world.logs, micros(seconds), **options).items()}
 
 
-def test_before_during_and_after_an_outage() -> None:
+def test_books_before_during_and_after_an_outage() -> None:
     world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 50), Life(70, 200)])
     books = books_at(world.logs, micros(45))
     assert {each.status for each in books.values()} == {Status.LIVE}
@@ -35,27 +35,27 @@ def test_before_during_and_after_an_outage() -> None:
     assert statuses(world, 110) == {"A": Status.LIVE, "Q": Status.LIVE}
 
 
-def test_a_quiet_market_that_moved_during_the_outage_is_not_live_before_a_snapshot_says_so() -> None:
+def test_a_quiet_market_that_moved_during_the_outage_is_not_live_before_the_next_snapshot() -> None:
     world = World({"A": BUSY, "Q": [1.0, 60.0]}, [Life(0, 50), Life(70, 200)], snapshots_every=118.0)
     books = books_at(world.logs, micros(110))
     assert books["Q"].status is Status.STALE
     assert "broke after" in books["Q"].reason
 
 
-def test_a_recording_from_before_there_were_watermarks_is_believed_by_its_sequence() -> None:
+def test_a_recording_from_before_watermarks_existed_is_judged_by_its_sequence_alone() -> None:
     world = World({"A": BUSY}, [Life(0, 200)], publishes_watermarks=False)
     book = books_at(world.logs, micros(45))["A"]
     assert (book.status, book.as_of, book.reason) == (Status.LIVE, None, "")
 
 
-def test_a_topic_of_watermarks_that_begins_much_later_says_nothing_of_the_recording_before() -> None:
+def test_a_watermark_topic_that_begins_much_later_does_not_affect_an_earlier_recording() -> None:
     old = World({"A": BUSY}, [Life(0, 200)], publishes_watermarks=False)
     late = World({"A": BUSY}, [Life(0, 200, ahead=3600.0)])
     old.logs.topics["b.ops.watermark"] = late.logs.topics["b.ops.watermark"]
     assert statuses(old, 45) == {"A": Status.LIVE}
 
 
-def test_nobody_is_asked_with_max_age_none() -> None:
+def test_with_max_age_none_no_producer_has_to_vouch() -> None:
     world = World({"A": BUSY}, [Life(0, 50), Life(70, 200)])
     book = books_at(world.logs, micros(60), max_age=None)["A"]
     assert book.status is Status.LIVE
@@ -63,8 +63,8 @@ def test_nobody_is_asked_with_max_age_none() -> None:
     assert book.as_of < micros(50)
 
 
-def test_before_the_first_producer_nobody_vouches() -> None:
-    """A poller that came first has published snapshots, and nobody has published an update."""
+def test_before_the_first_producer_nothing_is_vouched_for() -> None:
+    """A poller that started first has published snapshots, and no producer has published an update."""
     world = World({"A": BUSY}, [Life(100, 200)])
     assert statuses(world, 20) == {"A": Status.STALE}
 
@@ -76,7 +76,7 @@ def test_a_dead_producer_whose_clock_was_ahead_keeps_nothing_live() -> None:
         assert statuses(world, seconds) == {"A": Status.STALE, "Q": Status.STALE}
 
 
-def test_in_silence_a_clock_that_is_ahead_deceives_nobody_for_longer_than_until_the_next_snapshot() -> None:
+def test_in_silence_a_clock_that_is_ahead_misleads_only_until_the_next_snapshot() -> None:
     world = World({"Q": [1.0]}, [Life(0, 60, ahead=50.0)])
     never_moves = World({"Q": []}, [Life(0, 60, ahead=50.0)])
     assert statuses(never_moves, 45) == {"Q": Status.LIVE}
@@ -85,7 +85,7 @@ def test_in_silence_a_clock_that_is_ahead_deceives_nobody_for_longer_than_until_
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, -20.0, 3600.0])
-def test_however_little_kafka_gives_at_once_clocks_are_compared(ahead: float) -> None:
+def test_clocks_are_compared_however_little_kafka_returns_at_once(ahead: float) -> None:
     """Watermarks of a clock that is behind are read long before the updates that they name."""
     world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 200, ahead=ahead)])
     world.logs.a_poll = 7
@@ -93,7 +93,7 @@ def test_however_little_kafka_gives_at_once_clocks_are_compared(ahead: float) ->
         assert statuses(world, seconds) == {"A": Status.LIVE, "Q": Status.LIVE}
 
 
-def test_a_clock_set_back_or_ahead_in_between_changes_nothing() -> None:
+def test_a_clock_that_was_set_back_or_ahead_changes_nothing() -> None:
     for step in (-3600.0, -20.0, 20.0, 3600.0):
         world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 80, steps_at=50.0, step=step)])
         for seconds in (49.0, 52.0, 70.0):
@@ -102,17 +102,17 @@ def test_a_clock_set_back_or_ahead_in_between_changes_nothing() -> None:
             assert statuses(world, seconds) == {"A": Status.STALE, "Q": Status.STALE}, (step, seconds)
 
 
-def test_copies_that_a_second_producer_brings_half_a_minute_late_change_nothing() -> None:
+def test_copies_that_a_second_producer_publishes_half_a_minute_late_change_nothing() -> None:
     world = World({"A": BUSY, "Q": [1.0, 30.0]}, [Life(0, 80), Life(0, 200, late=30.0)])
     for seconds in (40.0, 60.0, 79.0):
         for symbol, book in books_at(world.logs, micros(seconds)).items():
             assert book.status is Status.LIVE, book.reason
             assert {book.last_update_id} == world.ids_of(symbol, micros(seconds), micros(seconds))
-    # Then only the late one is left: what it has covered is half a minute old.
+    # Then only the late one is left: its coverage is half a minute old.
     assert statuses(world, 90) == {"A": Status.STALE, "Q": Status.STALE}
 
 
-def test_forward_over_an_outage_it_is_shown() -> None:
+def test_going_forward_an_outage_is_shown() -> None:
     world = World({"A": BUSY, "Q": [1.0]}, [Life(0, 50), Life(70, 200)])
     shown: Shown = []
     books_at(world.logs, micros(40), until_us=micros(115), shown=shown)
@@ -123,8 +123,8 @@ def test_forward_over_an_outage_it_is_shown() -> None:
     assert live_ids == sorted(live_ids)
 
 
-def test_topics_made_anew_are_not_taken_for_the_old_ones() -> None:
-    """Snapshots and watermarks name offsets of topics that are gone, as many records as there never were since."""
+def test_recreated_topics_are_not_taken_for_the_old_ones() -> None:
+    """Snapshots and watermarks name offsets of deleted topics, higher than any in the new ones."""
     moves = {"A": BUSY, "Q": [1.0]}
     for topics in ([DEPTH], [WATERMARK], [DEPTH, WATERMARK], [DEPTH, WATERMARK, SNAPSHOT]):
         world = World(moves, [Life(0, 200)])
@@ -140,8 +140,8 @@ def test_topics_made_anew_are_not_taken_for_the_old_ones() -> None:
                     assert book.last_update_id in right, (topics, seconds, symbol)
 
 
-def test_a_first_producer_whose_clock_is_far_ahead_is_not_taken_for_one_that_came_later() -> None:
-    """All watermarks say that they are from after the moment, but a snapshot from before it knew their topic."""
+def test_a_first_producer_whose_clock_is_far_ahead_is_not_taken_for_a_later_one() -> None:
+    """All watermarks claim to be from after the moment, but a snapshot from before it knew their topic."""
     world = World({"A": BUSY, "R": [1.0]}, [Life(1.0, 6.0, ahead=3600.0)], snapshots_every=37.0)
     for seconds in (12.0, 25.0, 36.0):
         assert statuses(world, seconds) == {"A": Status.STALE, "R": Status.SYNCING}
@@ -171,7 +171,7 @@ def worlds(draw: st.DrawFn) -> tuple[World, float]:
 
 @given(worlds())
 @settings(max_examples=60, deadline=None)
-def test_what_is_live_is_right(case: tuple[World, float]) -> None:
+def test_a_live_book_is_correct(case: tuple[World, float]) -> None:
     world, seconds = case
     for symbol, book in books_at(world.logs, micros(seconds)).items():
         if book.status is Status.LIVE:
@@ -183,7 +183,7 @@ def test_what_is_live_is_right(case: tuple[World, float]) -> None:
 
 @given(worlds())
 @settings(max_examples=60, deadline=None)
-def test_what_one_producer_covered_for_long_is_live(case: tuple[World, float]) -> None:
+def test_a_book_that_one_producer_covered_for_long_is_live(case: tuple[World, float]) -> None:
     world, seconds = case
     world = World(world.moves, [Life(0, 200, world.lives[0].ahead)], snapshots_every=10.0)
     books = books_at(world.logs, micros(max(seconds, 45)))

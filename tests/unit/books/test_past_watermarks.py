@@ -1,4 +1,4 @@
-"""When a watermark of the past was made, by the exchange's clock; which ones are due."""
+"""When a past watermark was made, by the exchange's clock, and which watermarks are due."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def observe(watermarks: PastWatermarks, offset: int, seconds: float, ahead: floa
     watermarks.observe(TOPIC_PARTITION, offset, engine_us, engine_us + int(ahead * SECOND))
 
 
-def test_each_at_its_time() -> None:
+def test_each_watermark_is_due_at_its_time() -> None:
     watermarks = fed(*(watermark(number, number, 0) for number in range(4)))
     assert due(watermarks, 1.5) == [(0, 0), (1, 1)]
     assert not watermarks.is_through(START_US + 3 * SECOND)
@@ -57,7 +57,7 @@ def test_each_at_its_time() -> None:
     assert watermarks.is_through(None)
 
 
-def test_none_is_from_before_the_updates_that_it_names() -> None:
+def test_no_watermark_is_from_before_the_updates_that_it_names() -> None:
     watermarks = fed(watermark(0, 10, 5, ahead=-3600), position=4)
     assert due(watermarks, 9) == []
     assert watermarks.is_through(START_US + 9 * SECOND), "it is from later"
@@ -67,7 +67,7 @@ def test_none_is_from_before_the_updates_that_it_names() -> None:
     assert due(watermarks, 10) == [(0, 10)]
 
 
-def test_updates_tell_a_clock_that_is_ahead() -> None:
+def test_updates_show_that_a_clock_is_ahead() -> None:
     watermarks = fed(*(watermark(number, number, number + 1, ahead=3600) for number in range(5)), position=9)
     for number in range(3):
         observe(watermarks, number, number, ahead=3600)
@@ -75,28 +75,28 @@ def test_updates_tell_a_clock_that_is_ahead() -> None:
     assert due(watermarks, 4) == [(2, 2), (3, 3), (4, 4)], "what is known of a clock that runs on stays known"
 
 
-def test_one_that_nothing_bears_out_holds_up_no_other() -> None:
-    """The clock of b is an hour ahead and the markets are silent; those of a come after it in the topic."""
+def test_a_watermark_that_nothing_confirms_delays_no_other() -> None:
+    """The clock of b is an hour ahead and the markets are silent; watermarks of a follow it in the topic."""
     watermarks = fed(watermark(0, 0, 0), watermark(1, 0.5, 0, "b", 3600), watermark(2, 1, 0), watermark(3, 2, 0))
     assert due(watermarks, 1) == [(0, 0), (1, 1), (2, 1)]
     assert due(watermarks, 2) == [(3, 2)]
 
 
-def test_a_snapshot_bounds_what_stood_before_it_was_asked_for() -> None:
+def test_a_snapshot_dates_watermarks_that_were_there_before_its_request() -> None:
     records = [watermark(number, number, 0, ahead=3600) for number in range(3)]
     asked = ((3, START_US + 2_500_000),)
     assert [offset for offset, _ in due(fed(*records, asked=asked), 3)] == [0, 1, 2]
     assert due(fed(*records), 3) == []
 
 
-def test_after_the_topic_of_updates_was_made_anew_those_of_before_hold_up_nothing() -> None:
+def test_after_the_update_topic_was_recreated_older_watermarks_delay_nothing() -> None:
     records = [watermark(0, 0, 500), watermark(1, 1, 501), watermark(2, 2, 1), watermark(3, 3, 2)]
     watermarks = fed(*records, position=2)
     assert due(watermarks, 3) == [(0, 0), (1, 1), (2, 2), (3, 3)]
 
 
-def test_whoever_brings_no_updates_says_nothing_of_books() -> None:
-    """A producer of other streams, with a clock that nothing is compared with."""
+def test_a_producer_without_update_offsets_does_not_count_for_books() -> None:
+    """A producer of other streams, whose clock is compared with nothing."""
     records = [watermark(0, 0, 0), watermark(1, 0.5, 0, "perp", -3600), watermark(2, 1, 0)]
     row = CODEC.decode(records[1].value)[1] | {"offsets": []}
     records[1].value = CODEC.encoder("Watermark", "b.any")(row)

@@ -1,4 +1,4 @@
-"""A quiet market whose producers died, lost their sockets or missed updates: not LIVE at an old id, and back with the next snapshot."""
+"""A quiet market whose producers died, lost their sockets or missed updates: not LIVE at an old id, restored by the next snapshot."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from vouched_plant import DEPTH, GAP, SECOND, Clock, Plant, encoded
 
 MINUTES = 60.0
 LONG = 40
-"""Watermarks, a second apart: after so many an answer cannot be from before a run."""
+"""Watermarks, one per second: after this many an answer cannot be from before a run."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def stand(plant: Plant, instance: str, since: float, watermarks: int = LONG) -> 
         plant.read(plant.watermark(instance, since=since))
 
 
-def test_all_producers_dead_and_snapshots_ahead_for_an_hour(plant: Plant) -> None:
+def test_with_all_producers_dead_a_book_follows_snapshots_ahead_and_stays_stale(plant: Plant) -> None:
     for number in range(1, 8):
         plant.pass_(9 * MINUTES)
         plant.read(plant.snapshot(10 + number * 50_000))
@@ -64,7 +64,7 @@ def test_all_producers_dead_and_snapshots_ahead_for_an_hour(plant: Plant) -> Non
     assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, plant.last_id)
 
 
-def test_snapshots_ahead_of_a_book_that_nobody_is_asked_about() -> None:
+def test_without_a_max_age_a_book_follows_snapshots_ahead() -> None:
     plant = Plant(Clock(), max_age=None)
     plant.read(plant.snapshot(), plant.update())
     for number in range(1, 5):
@@ -73,7 +73,7 @@ def test_snapshots_ahead_of_a_book_that_nobody_is_asked_about() -> None:
         assert plant.book.last_update_id == (11 if number == 1 else 10 + number // 2 * 100_000)
 
 
-def test_a_crash_that_missed_updates_on_a_market_that_is_quiet_since(plant: Plant) -> None:
+def test_a_crash_that_missed_updates_leaves_a_quiet_book_stale_until_a_snapshot(plant: Plant) -> None:
     """The new producer has a socket and receives nothing; the exchange's snapshots are three updates ahead."""
     plant.pass_(30.0)
     since = plant.clock.now
@@ -83,8 +83,8 @@ def test_a_crash_that_missed_updates_on_a_market_that_is_quiet_since(plant: Plan
     assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 13)
 
 
-def test_updates_that_a_live_producer_misses_on_a_market_that_is_quiet_since(plant: Plant) -> None:
-    """It covers the stream, it says, and the exchange is ahead."""
+def test_updates_that_a_live_producer_misses_make_a_quiet_book_stale(plant: Plant) -> None:
+    """It claims to cover the stream, and the exchange is ahead."""
     plant.read(plant.snapshot(13))
     for _ in range(6):
         plant.pass_(1.0)
@@ -96,7 +96,7 @@ def test_updates_that_a_live_producer_misses_on_a_market_that_is_quiet_since(pla
     assert plant.book.status is Status.LIVE
 
 
-def test_a_producer_that_dies_with_its_outage_open(plant: Plant) -> None:
+def test_a_producer_that_dies_in_an_outage_leaves_a_stale_book(plant: Plant) -> None:
     outage(plant)
     plant.pass_(10.0)
     plant.read()
@@ -107,7 +107,7 @@ def test_a_producer_that_dies_with_its_outage_open(plant: Plant) -> None:
     assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 10)
 
 
-def test_an_outage_of_one_of_two_producers_is_none(plant: Plant) -> None:
+def test_an_outage_of_one_of_two_producers_keeps_the_book_live(plant: Plant) -> None:
     for _ in range(4):
         plant.pass_(1.0)
         plant.read(plant.watermark("b", since=101.0), plant.watermark("a"))
@@ -120,14 +120,14 @@ def test_an_outage_of_one_of_two_producers_is_none(plant: Plant) -> None:
     assert Outcome.APPLIED in plant.read(plant.update())
 
 
-def test_what_stays_unproven_says_who_should_look_at_what(plant: Plant) -> None:
+def test_the_reason_of_an_unproven_book_names_its_stream_and_since_when(plant: Plant) -> None:
     as_of = plant.book.as_of
     assert as_of == plant.clock.wall_us()
     plant.pass_(60.0)
     assert plant.book.reason == "no producer has vouched for depth.A since 2027-01-15 08:01:41.000Z"
 
 
-def test_a_loss_on_record_while_nobody_vouches_is_not_forgotten(plant: Plant) -> None:
+def test_a_recorded_loss_is_not_forgotten_while_no_producer_vouches(plant: Plant) -> None:
     plant.pass_(10.0)
     plant.read()
     assert plant.book.status is Status.STALE
@@ -141,8 +141,8 @@ def test_a_loss_on_record_while_nobody_vouches_is_not_forgotten(plant: Plant) ->
     assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 11)
 
 
-def test_a_record_that_is_none_costs_a_quiet_book_two_answers(plant: Plant) -> None:
-    """What could not be read may have been the next update: an answer at the old id may be older than that, two of them are not."""
+def test_an_unreadable_record_costs_a_quiet_book_two_answers(plant: Plant) -> None:
+    """The unreadable record may be the next update: one answer at the old id may be older than that, two of them are not."""
     assert plant.read(plant.record(DEPTH, plant.depth, b"garbage")) == [Outcome.BROKE]
     plant.depth += 1
     before = plant.clock.wall_us() - SECOND

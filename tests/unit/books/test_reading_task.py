@@ -1,4 +1,4 @@
-"""The task that reads books, over a source that a test feeds: nothing is lost or given twice, and its end shows at once."""
+"""The task that reads books, from a source that a test feeds: nothing is lost or given twice, and its end shows at once."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from backpack_streams.errors import BookError, BusError
 
 
 class Feed:
-    """One market; `put` lets the next batch of so many updates come, each of which moves the book on by one."""
+    """One market; `put` makes batches of these numbers of updates available, each of which advances the book by one."""
 
     def __init__(self) -> None:
         self.market = MarketBook("A")
@@ -66,7 +66,7 @@ class Feed:
 
 
 class Reading:
-    """A task under test; ends it at the end."""
+    """A task under test; stops it at the end."""
 
     def __init__(self, most_records: int = 100) -> None:
         self.feed = Feed()
@@ -91,12 +91,12 @@ class Reading:
 
 async def until(holds: Callable[[], Any]) -> None:
     async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110  # what is waited for tells nobody
+        while not holds():  # noqa: ASYNC110  # the condition has no event
             await asyncio.sleep(0.001)
 
 
 class LeftError(Exception):
-    """A program's own."""
+    """An exception of the user's program."""
 
 
 @given(
@@ -104,7 +104,7 @@ class LeftError(Exception):
         st.tuples(st.sampled_from(["break", "error", "cancel", "timeout", "batch"]), st.integers(1, 7)), max_size=12
     )
 )
-def test_whoever_leaves_and_comes_back_is_given_every_update_once(visits: list[tuple[str, int]]) -> None:
+def test_a_consumer_that_leaves_and_returns_gets_every_update_once(visits: list[tuple[str, int]]) -> None:
     async def go() -> None:
         async with Reading(most_records=8) as reading:
             total, given_ids = 40, list[int]()
@@ -118,7 +118,7 @@ def test_whoever_leaves_and_comes_back_is_given_every_update_once(visits: list[t
 
 
 async def _visit(reading: Reading, how: str, most: int, given_ids: list[int]) -> None:
-    """Take so many, and leave: each time the book is the one right after the update."""
+    """Takes this many updates and leaves; the book is always in the state right after the update."""
     goal = len(given_ids) + most
 
     async def take() -> None:
@@ -145,7 +145,7 @@ async def _visit(reading: Reading, how: str, most: int, given_ids: list[int]) ->
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.03):
                 await take()
-        # a timeout may come before so many were there
+        # a timeout may come before this many were there
     elif how == "cancel":
         task = asyncio.create_task(take())
         await until(lambda: len(given_ids) == goal)
@@ -155,7 +155,7 @@ async def _visit(reading: Reading, how: str, most: int, given_ids: list[int]) ->
         await take()
 
 
-async def test_a_slow_consumer_stops_the_reading_and_nobody_else_does() -> None:
+async def test_only_a_slow_consumer_stops_the_reading() -> None:
     async with Reading(most_records=10) as reading:
         updates = reading.updates()
         reading.feed.put(*[5] * 10)
@@ -187,7 +187,7 @@ async def test_until_applies_whole_batches_and_the_next_iteration_begins_with_th
         assert reading.task.delivery.replaced == 4
 
 
-async def test_until_leaves_what_another_task_iterates_over_to_that() -> None:
+async def test_until_leaves_updates_to_another_task_that_iterates() -> None:
     async with Reading() as reading:
         ids = []
 
@@ -207,7 +207,7 @@ async def test_until_leaves_what_another_task_iterates_over_to_that() -> None:
         task.cancel()
 
 
-async def test_until_inside_of_the_loop_itself_reads_on() -> None:
+async def test_until_inside_the_loop_reads_on() -> None:
     async with Reading() as reading:
         reading.feed.put(3, 3)
         async for update in reading.updates():
@@ -216,7 +216,7 @@ async def test_until_inside_of_the_loop_itself_reads_on() -> None:
             break
 
 
-async def test_two_iterations_at_once_are_refused_and_one_after_the_other_is_not() -> None:
+async def test_two_concurrent_iterations_are_refused_and_two_in_succession_are_not() -> None:
     async with Reading() as reading:
         first = reading.updates()
         waiting = asyncio.create_task(anext(first))  # type: ignore[arg-type]
@@ -227,13 +227,13 @@ async def test_two_iterations_at_once_are_refused_and_one_after_the_other_is_not
             await anext(first)
         reading.feed.put(3)
         assert (await waiting).last_update_id == 1
-        with pytest.raises(BookError, match="iterated over already"):  # its consumer is busy, and comes back
+        with pytest.raises(BookError, match="iterated over already"):  # its consumer is busy, and will return
             await anext(reading.batches())
         await first.aclose()
         assert (await anext(reading.updates())).last_update_id == 2
 
 
-async def test_an_iteration_inside_of_a_generator_that_was_left_is_over() -> None:
+async def test_an_iteration_inside_an_abandoned_generator_is_over() -> None:
     async def ids(reading: Reading) -> AsyncIterator[int]:
         async for update in reading.updates():
             yield update.last_update_id or 0
@@ -259,14 +259,14 @@ async def test_an_error_is_raised_once_and_shows_in_the_book_from_then_on() -> N
         assert reading.feed.market.reason == "not allowed"
         with pytest.raises(BusError, match="not allowed"):
             await anext(updates)
-        reading.feed.error = None  # it is allowed again: reading goes on, and the second update was kept
+        reading.feed.error = None  # the error is gone: reading goes on, and the second update was kept
         assert (await anext(updates)).outcome is Outcome.CAUGHT_UP
         assert (await anext(updates)).last_update_id == 2
         assert reading.feed.resumed == 1
         assert not reading.feed.market.reason
 
 
-async def test_who_waits_is_told_of_the_error() -> None:
+async def test_a_waiting_consumer_gets_the_error() -> None:
     async with Reading() as reading:
         waiting = [asyncio.create_task(anext(reading.updates()))]  # type: ignore[arg-type]
         waiting.append(asyncio.create_task(reading.task.until(lambda: False, lambda: False, 30)))  # type: ignore[arg-type]
@@ -279,7 +279,7 @@ async def test_who_waits_is_told_of_the_error() -> None:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_a_task_that_was_cancelled_leaves_no_live_book(at_once: bool) -> None:
+async def test_a_cancelled_task_leaves_no_live_book(at_once: bool) -> None:
     async with Reading() as reading:
         task = reading.task._task
         assert task is not None
@@ -292,7 +292,7 @@ async def test_a_task_that_was_cancelled_leaves_no_live_book(at_once: bool) -> N
             await anext(reading.updates())
 
 
-async def test_a_batch_that_cannot_be_applied_ends_it_for_good() -> None:
+async def test_a_batch_that_cannot_be_applied_ends_the_reading_for_good() -> None:
     async with Reading() as reading:
         reading.feed.put(2)
         reading.feed.is_broken = True
@@ -302,7 +302,7 @@ async def test_a_batch_that_cannot_be_applied_ends_it_for_good() -> None:
         assert reading.feed.market.reason == "no such update"
 
 
-async def test_with_an_end_it_ends_once_all_is_given() -> None:
+async def test_a_source_with_an_end_ends_once_everything_is_given() -> None:
     async with Reading() as reading:
         reading.feed.put(2)
         reading.feed.has_ended = True
@@ -313,7 +313,7 @@ async def test_with_an_end_it_ends_once_all_is_given() -> None:
         assert not reading.feed.ended_because
 
 
-async def test_what_applies_itself_is_current_and_gives_the_latest() -> None:
+async def test_a_source_that_applies_itself_is_current_and_gives_the_latest() -> None:
     reading = Reading(most_records=5)
     reading.feed.applies_itself = True
     async with reading:
@@ -329,7 +329,7 @@ async def test_what_applies_itself_is_current_and_gives_the_latest() -> None:
     assert reading.feed.market.reason == "closed"
 
 
-async def test_what_waits_for_the_books_is_read_once_they_are_there() -> None:
+async def test_a_source_that_waits_for_the_books_is_read_after_they_are_applied() -> None:
     async with Reading() as reading:
         updates = reading.updates()
         reading.feed.put(2)
@@ -343,7 +343,7 @@ async def test_what_waits_for_the_books_is_read_once_they_are_there() -> None:
         assert (await anext(updates)).last_update_id == 3
 
 
-async def test_an_iteration_that_ran_out_of_time_makes_room_for_another() -> None:
+async def test_an_iteration_that_timed_out_makes_room_for_another() -> None:
     async with Reading() as reading:
         first = reading.updates()
         with pytest.raises(TimeoutError):
@@ -354,14 +354,14 @@ async def test_an_iteration_that_ran_out_of_time_makes_room_for_another() -> Non
         assert (await anext(first)).last_update_id == 2
 
 
-async def test_what_was_read_before_the_end_lets_no_book_show_its_own_status() -> None:
+async def test_updates_read_before_the_end_let_no_book_show_its_own_status() -> None:
     async with Reading() as reading:
         reading.feed.put(2)
         async for updates in reading.batches():
             assert next(updates).last_update_id == 1
             reading.feed.error = BusError("gone")
             await until(lambda: reading.feed.ended_because)
-            reading.feed.market.release()  # as a partition does that has been caught up with
+            reading.feed.market.release()  # as a partition does that has caught up
             for update in updates:
                 assert update.last_update_id == 2
             assert reading.feed.market.status is Status.SYNCING

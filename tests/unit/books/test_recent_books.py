@@ -1,4 +1,4 @@
-"""The recent past of a book: every id between the oldest copy and the present, exactly as it was."""
+"""The recent states of a book: every id between the oldest copy and the newest, exactly as it was."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def quantity_at(recent: RecentBooks, update_id: int) -> int | None:
 
 
 @pytest.mark.parametrize("updates_a_copy", [1, 2, 3, 50])
-def test_every_id_that_is_kept_can_be_had(updates_a_copy: int) -> None:
+def test_every_kept_id_can_be_rebuilt(updates_a_copy: int) -> None:
     recent = RecentBooks(updates_a_copy)
     moved(recent, 20)
     first = recent.first_id
@@ -37,7 +37,7 @@ def test_every_id_that_is_kept_can_be_had(updates_a_copy: int) -> None:
     assert recent.last_id == 120
 
 
-def test_looking_back_changes_nothing() -> None:
+def test_rebuilding_an_old_state_changes_nothing() -> None:
     recent = RecentBooks(3)
     book = moved(recent, 10)
     past = recent.book_at(105)
@@ -47,7 +47,7 @@ def test_looking_back_changes_nothing() -> None:
     assert book.depth_units()[0] == [(10, 110)]
 
 
-def test_times_are_those_of_the_updates_around() -> None:
+def test_times_are_those_of_the_surrounding_updates() -> None:
     recent = RecentBooks(3)
     moved(recent, 10)
     for update_id in (101, 103, 109):
@@ -59,7 +59,7 @@ def test_times_are_those_of_the_updates_around() -> None:
     assert (last.engine_time, last.next_time) == (10, None)
 
 
-def test_what_is_kept_is_bounded_in_number_and_goes_by_time() -> None:
+def test_kept_states_are_bounded_in_number_and_expire_by_time() -> None:
     busy = RecentBooks(2)
     moved(busy, 1000)
     assert len(busy) <= 2 * KEPT_COPIES
@@ -81,7 +81,7 @@ def test_before_a_restart_and_after_a_loss_nothing_is_known() -> None:
         RecentBooks(0)
 
 
-def test_an_update_that_does_not_follow_begins_the_past_anew() -> None:
+def test_an_update_that_does_not_follow_starts_again() -> None:
     recent = RecentBooks()
     book = moved(recent, 5)
     for update in (Update(107, 107, 7, [(10, 1)], []), Update(108, 108, 8, [(10, 2)], [])):

@@ -1,4 +1,4 @@
-"""Up to when the records of a topic are complete: never further than what was given, and None where somebody is missing."""
+"""Up to when the records of a topic are complete: never further than what was given, and None if a market has no coverage."""
 
 import asyncio
 from typing import Any
@@ -34,7 +34,7 @@ async def test_it_is_the_newest_watermark_whose_records_were_given() -> None:
         topics.trade(1 + number, seconds=number)
         topics.watermark(["trade.A"], number + 0.9, 1 + number)
     async with stream_of(MemoryReader(topics), "market.trade", ["A"], start="beginning") as stream:
-        assert stream.complete_through("market.trade") is None  # what was there at the join was not read
+        assert stream.complete_through("market.trade") is None  # records present at the join are unread
         await taken(stream, 4)
         assert stream.complete_through("market.trade") is None
         await rounds(stream)
@@ -77,7 +77,7 @@ async def test_every_wanted_market_counts() -> None:
         assert both.complete_through("market.depth") is None
         assert uncovered.complete_through("market.trade") is None
         assert every.complete_through("market.trade") == at(3)
-        # Whoever ends covers nothing more; what is known of the others goes on.
+        # A producer that ends covers nothing more; the coverage of the others continues.
         topics.watermark(["trade.B", "depth.A"], 6.0, 1, "two", is_final=True)
         topics.watermark(["trade.A"], 7.0, 1, "one")
         for stream in (both, every):
@@ -86,7 +86,7 @@ async def test_every_wanted_market_counts() -> None:
         assert every.complete_through("market.trade") == at(7)
 
 
-async def test_a_producer_that_is_gone_without_a_word_stops_it() -> None:
+async def test_a_producer_that_disappears_without_a_final_watermark_stops_it() -> None:
     topics = Topics()
     topics.watermark(["trade.A"], 5.0, 0, "one")
     topics.watermark(["trade.B"], 5.0, 0, "two")
@@ -97,7 +97,7 @@ async def test_a_producer_that_is_gone_without_a_word_stops_it() -> None:
         assert stream.complete_through("market.trade") == at(5)
 
 
-async def test_the_statement_of_coverage_may_lie_far_back() -> None:
+async def test_the_record_with_the_coverage_may_be_far_back() -> None:
     topics = Topics()
     topics.watermark(["trade.A"], 0.0, 0)
     for sequence in range(1, 1_500):
@@ -107,7 +107,7 @@ async def test_the_statement_of_coverage_may_lie_far_back() -> None:
         assert stream.complete_through("market.trade") == at(1_499)
 
 
-async def test_candles_are_complete_by_interval() -> None:
+async def test_candles_are_complete_per_interval() -> None:
     topics = Topics({"market.kline": 2})
     topics.watermark(["kline.1m.A"], 9.0, 0, "one")
     topics.watermark(["kline.1h.A"], 3.0, 0, "two")
@@ -120,7 +120,7 @@ async def test_candles_are_complete_by_interval() -> None:
             stream.complete_through("market.kline", "kline.7m")
 
 
-async def test_one_stream_of_all_markets_covers_each() -> None:
+async def test_a_stream_of_all_markets_covers_each_of_them() -> None:
     topics = Topics({"perp.liquidation": 2})
     topics.watermark(["liquidation"], 9.0, 0)
     async with (
@@ -132,7 +132,7 @@ async def test_one_stream_of_all_markets_covers_each() -> None:
             assert stream.complete_through("perp.liquidation") == at(9)
 
 
-async def test_what_no_watermark_speaks_of_is_refused() -> None:
+async def test_a_topic_without_watermarks_is_refused() -> None:
     topics = Topics({"reference.market": 1})
     async with stream_of(MemoryReader(topics), "reference.market") as stream:
         with pytest.raises(UsageError, match="no stream"):
@@ -141,7 +141,7 @@ async def test_what_no_watermark_speaks_of_is_refused() -> None:
             stream.complete_through("market.trade")
 
 
-async def test_a_poll_that_nobody_has_taken_counts_as_not_read() -> None:
+async def test_a_poll_whose_records_were_not_taken_counts_as_unread() -> None:
     topics = Topics()
     topics.watermark(["trade.A"], 0.0, 0)
     reader = MemoryReader(topics)

@@ -1,4 +1,4 @@
-"""A stream of records keeps its own place: leaving a loop loses nothing, gives nothing twice, and `until` ends it by itself."""
+"""A stream of records keeps its position: leaving a loop loses nothing, gives nothing twice, and `until` ends it by itself."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ def whole(reader: MemoryReader, topics: Any, symbols: Any = None, **options: Any
     return asyncio.run(all_of(stream))
 
 
-# ---- leaving and coming back
+# ---- leaving a loop
 
 Leaving = st.sampled_from(["break", "error", "timeout", "cancel", "round"])
 
@@ -77,7 +77,7 @@ async def _left(how: list[tuple[str, int]], reader: MemoryReader) -> list[Any]:
                         count -= 1
                         if not count:
                             break
-            else:  # whatever Kafka gives, it gives after whoever waits for it has left
+            else:  # whatever Kafka returns, it returns after the waiting consumer has left
                 reader.gate = asyncio.Event()
                 task = asyncio.create_task(read(10_000))
                 for _ in range(count):
@@ -98,13 +98,13 @@ async def _left(how: list[tuple[str, int]], reader: MemoryReader) -> list[Any]:
         max_size=9,
     ),
 )
-def test_leaving_a_loop_in_whatever_way_loses_nothing_and_gives_nothing_twice(
+def test_leaving_a_loop_in_any_way_loses_nothing_and_gives_nothing_twice(
     how: list[tuple[str, int]], schedule: list[Any]
 ) -> None:
     assert ids(asyncio.run(_left(how, MemoryReader(trades(30), schedule)))) == list(range(100, 130))
 
 
-async def test_a_poll_under_way_survives_a_timeout() -> None:
+async def test_a_pending_poll_survives_a_timeout() -> None:
     reader = MemoryReader(trades(5))
     async with stream_of(reader, "market.trade", start="beginning") as stream:
         reader.gate = asyncio.Event()
@@ -117,7 +117,7 @@ async def test_a_poll_under_way_survives_a_timeout() -> None:
             assert ids([await anext(events) for _ in range(5)]) == list(range(100, 105))
 
 
-async def test_two_iterations_at_once_are_refused() -> None:
+async def test_two_concurrent_iterations_are_refused() -> None:
     reader = MemoryReader(trades(2))
     async with stream_of(reader, "market.trade", start="beginning") as stream:
         reader.gate = asyncio.Event()
@@ -134,7 +134,7 @@ async def test_two_iterations_at_once_are_refused() -> None:
         assert ids([await anext(stream.events())]) == [101]
 
 
-async def test_an_iteration_that_rests_in_another_task_is_one_too() -> None:
+async def test_an_iteration_that_pauses_in_another_task_counts_as_concurrent() -> None:
     async with stream_of(MemoryReader(trades(9)), "market.trade", start="beginning") as stream:
         has_one, may_go = asyncio.Event(), asyncio.Event()
 
@@ -157,7 +157,7 @@ async def test_an_iteration_that_rests_in_another_task_is_one_too() -> None:
         assert ids([await anext(stream.events())]) == [103]
 
 
-async def test_what_ends_a_poll_is_raised_at_the_next_use_and_nothing_is_lost() -> None:
+async def test_an_error_of_a_poll_is_raised_at_the_next_use_and_nothing_is_lost() -> None:
     reader = MemoryReader(trades(4))
     async with stream_of(reader, "market.trade", start="beginning", until="end") as stream:
         reader.errors.append(BusError("refused"))
@@ -166,7 +166,7 @@ async def test_what_ends_a_poll_is_raised_at_the_next_use_and_nothing_is_lost() 
         assert ids([item async for item in stream]) == [100, 101, 102, 103]
 
 
-async def test_after_it_was_left_the_stream_says_so() -> None:
+async def test_a_stream_used_outside_its_block_says_so() -> None:
     reader = MemoryReader(Topics())
     stream = stream_of(reader, "market.trade")
     with pytest.raises(BookError, match="not connected"):
@@ -186,14 +186,14 @@ async def test_it_may_be_entered_again() -> None:
     async with stream:
         assert ids([item async for item in stream]) == [100, 101, 102]
     topics.trade(103, seconds=3)
-    async with stream:  # what was given before is not given again
+    async with stream:  # records given before are not given again
         assert ids([item async for item in stream]) == [103]
 
 
-# ---- where it ends
+# ---- the end
 
 
-def test_until_the_end_is_what_is_there_now() -> None:
+def test_until_the_end_gives_what_is_there_now() -> None:
     topics = trades(20)
     topics.trade(7, "B")
     topics.skip((PREFIX + "market.trade", 0), 3)  # the marks of a transaction
@@ -201,7 +201,7 @@ def test_until_the_end_is_what_is_there_now() -> None:
     assert sorted(ids(whole(MemoryReader(topics), "market.trade"))) == [7, *range(100, 120)]
 
 
-async def test_what_comes_after_the_join_is_past_the_end() -> None:
+async def test_records_written_after_the_join_are_past_the_end() -> None:
     topics = trades(3)
     async with stream_of(MemoryReader(topics), "market.trade", start="beginning", until="end") as stream:
         topics.trade(103, seconds=4)
@@ -210,14 +210,14 @@ async def test_what_comes_after_the_join_is_past_the_end() -> None:
         assert stream.is_caught_up
 
 
-def test_an_empty_topic_ends_at_once_and_so_does_one_that_compaction_emptied() -> None:
+def test_an_empty_topic_ends_at_once_and_so_does_one_emptied_by_compaction() -> None:
     topics = Topics()
     assert whole(MemoryReader(topics), "market.trade") == []
     topics.skip((PREFIX + "market.trade", 1), 5)
     assert whole(MemoryReader(topics), "market.trade") == []
 
 
-def test_a_hole_at_the_end_is_told_without_waiting() -> None:
+def test_a_gap_at_the_end_is_given_without_waiting() -> None:
     topics = trades(2)
     topics.trade(105)
     assert whole(MemoryReader(topics), "market.trade")[2:] == [
@@ -227,7 +227,7 @@ def test_a_hole_at_the_end_is_told_without_waiting() -> None:
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_until_a_moment_gives_what_is_stamped_before_it_refills_among_it(merged: bool) -> None:
+def test_until_a_moment_gives_what_is_stamped_before_it_including_refills(merged: bool) -> None:
     topics = Topics()
     for number in (0, 1, 2, 4, 5, 6, 7, 8, 9):
         topics.trade(100 + number, seconds=number)
@@ -238,7 +238,7 @@ def test_until_a_moment_gives_what_is_stamped_before_it_refills_among_it(merged:
         assert ids(asyncio.run(all_of(stream))) == [102, 103, 104, 105]
 
 
-async def test_until_a_moment_to_come_ends_once_it_has_passed() -> None:
+async def test_until_a_future_moment_ends_once_it_has_passed() -> None:
     topics = Topics()
     soon = datetime.now(UTC) + timedelta(seconds=0.2)
     async with stream_of(MemoryReader(topics), "market.trade", until=soon, patience_seconds=0.2) as stream:
@@ -250,12 +250,12 @@ async def test_until_a_moment_to_come_ends_once_it_has_passed() -> None:
 @pytest.mark.parametrize(
     ("start", "until"), [(at(5), at(5)), (T0 + 1, T0), ("old", None), ("new", "now"), (at(5), "start"), (None, "end")]
 )
-def test_a_range_that_cannot_be_is_refused(start: Any, until: Any) -> None:
+def test_an_impossible_range_is_refused(start: Any, until: Any) -> None:
     with pytest.raises(UsageError):
         RecordStream("localhost:1", "market.trade", start=start, until=until)
 
 
-def test_a_moment_to_start_at_is_exact_to_the_millisecond() -> None:
+def test_the_start_moment_is_exact_to_the_millisecond() -> None:
     for number in (0, 1, 3, 57, 137, 333, 564, 777, 999):
         topics = Topics({"market.trade": 1})
         topics.trade(1, seconds=(number - 1) / 1000)
@@ -297,7 +297,7 @@ def test_tombstones_of_compacted_topics_are_given() -> None:
 
 
 def test_records_have_the_types_of_their_topic() -> None:
-    """For the type checker, which reads the tests as well."""
+    """For the type checker, which also reads the tests."""
     typed = RecordStream("localhost:1", MARKET_TRADE)
     compacted = RecordStream("localhost:1", REFERENCE_MARKET)
     several = RecordStream("localhost:1", [MARKET_TRADE, "market.kline"])
@@ -335,7 +335,7 @@ def test_copies_of_a_producer_that_is_far_behind_are_dropped(copies: int, merged
     assert [item.value["last_update_id"] for item in found] == list(range(1, 301))
 
 
-def test_five_thousand_updates_of_a_producer_that_lags_five_thousand_behind() -> None:
+def test_five_thousand_updates_of_a_producer_five_thousand_behind_are_dropped() -> None:
     topics = Topics()
     for _ in range(2):
         for number in range(5_000):
@@ -354,8 +354,8 @@ def read_all(topics: Topics, name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("behind", [0.0, 10.0, 3_599.0, 3_610.0, 80_000.0])
-def test_a_refill_is_late_beside_a_producer_whose_clock_is_far_behind(behind: float) -> None:
-    """That clock's times of receipt say nothing of the sequence: the exchange's do. Nor can the hole be told by them."""
+def test_a_refill_is_late_next_to_a_producer_whose_clock_is_far_behind(behind: float) -> None:
+    """That clock's receive times do not count for the sequence, the exchange's times do. They do not reveal the gap either."""
     topics = Topics()
     for trade_id, late_by in ((100, 0.0), (101, 0.0), (105, -behind), (106, -behind), (102, 60.0), (104, 60.0)):
         topics.trade(trade_id, "A", trade_id - 100.0, trade_id - 100.0 + late_by)
@@ -363,7 +363,7 @@ def test_a_refill_is_late_beside_a_producer_whose_clock_is_far_behind(behind: fl
     [records] = [log for (name, _), log in topics.logs.items() if name == PREFIX + "market.trade" and log]
     for record in records:
         flow.take(topic("market.trade"), record, 0.0)
-        flow.polled(60.0)  # whatever waits has waited for long enough
+        flow.polled(60.0)  # everything that waits has waited long enough
         given += [(item.value["trade_id"], item.is_late) for item in flow.ready if not isinstance(item, Gap)]
         flow.ready.clear()
     assert given == [(100, False), (101, False), (105, False), (106, False), (102, True), (104, True)]

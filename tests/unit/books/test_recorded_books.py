@@ -20,7 +20,7 @@ Event = tuple[dict[str, Any], bool, int]
 
 @pytest.fixture(scope="module")
 def events() -> dict[str, list[Event]]:
-    """For each symbol its depth updates and snapshots in order: (message, is it a snapshot, the snapshot's limit)."""
+    """For each symbol its depth updates and snapshots in order: (message, whether it is a snapshot, the snapshot's limit)."""
     by_symbol: dict[str, list[Event]] = defaultdict(list)
     with gzip.open(RECORDING, "rt") as lines:
         for record in map(json.loads, lines):
@@ -64,7 +64,7 @@ def feed(market: MarketBook, event: Event) -> Outcome:
     )
 
 
-def test_the_recording_holds_what_it_is_known_to_hold(events: dict[str, list[Event]]) -> None:
+def test_the_recording_has_the_expected_number_of_events(events: dict[str, list[Event]]) -> None:
     assert len(events) == 10
     assert sum(not is_snapshot for flow in events.values() for _, is_snapshot, _ in flow) == 2047
     assert all(sum(is_snapshot for _, is_snapshot, _ in flow) == 1 for flow in events.values())
@@ -82,7 +82,7 @@ def test_every_recorded_book_equals_its_replay_level_for_level(events: dict[str,
         assert len(market.book) > 300
 
 
-def test_a_recorded_flow_read_twice_over_gives_the_same_books(events: dict[str, list[Event]]) -> None:
+def test_a_recorded_flow_read_twice_gives_the_same_books(events: dict[str, list[Event]]) -> None:
     for symbol, flow in events.items():
         market = MarketBook(symbol)
         # Two producers side by side, one some updates behind the other.
@@ -95,7 +95,9 @@ def test_a_recorded_flow_read_twice_over_gives_the_same_books(events: dict[str, 
         assert market.breaks == 0
 
 
-def test_a_hole_in_a_recorded_flow_is_found_and_healed_only_by_a_snapshot(events: dict[str, list[Event]]) -> None:
+def test_a_gap_in_a_recorded_flow_is_found_and_only_a_snapshot_restores_the_book(
+    events: dict[str, list[Event]],
+) -> None:
     for symbol, flow in events.items():
         market = MarketBook(symbol)
         place_of_seed = next(place for place, event in enumerate(flow) if event[1])
@@ -109,7 +111,7 @@ def test_a_hole_in_a_recorded_flow_is_found_and_healed_only_by_a_snapshot(events
             assert feed(market, event) is Outcome.BUFFERED
         assert market.status is Status.STALE
         assert market.book == good
-        # A snapshot of just after the hole, taken from the replay, and everything that waited.
+        # A snapshot right after the gap, taken from the replay, and everything that waited.
         last, bids, asks = replay(flow[: hole + 1])
         levels = ([(to_units(p), to_units(q)) for p, q in side] for side in (bids, asks))
         assert market.on_snapshot(last, flow[hole][0]["T"], *levels) is Outcome.RESYNCED

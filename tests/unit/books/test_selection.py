@@ -1,4 +1,4 @@
-"""Which markets a reader of books wants."""
+"""Which markets a reader of books selects."""
 
 import pytest
 
@@ -26,25 +26,27 @@ def chosen(selection: Selection) -> set[str]:
         (["AAPL?US*"], ["SPOT"], set()),
     ],
 )
-def test_names_patterns_and_kinds(symbols: str | list[str] | None, kinds: str | None, expected: set[str]) -> None:
+def test_names_patterns_and_kinds_select_markets(
+    symbols: str | list[str] | None, kinds: str | None, expected: set[str]
+) -> None:
     assert chosen(Selection(symbols, kinds)) == expected
 
 
-def test_partitions_follow_from_names_alone() -> None:
+def test_only_names_determine_partitions() -> None:
     assert Selection(["BTC_USDC", "SOL_USDC"]).keys == {b"BTC_USDC", b"SOL_USDC"}
     assert Selection(["BTC_USDC", "SOL*"]).keys is None
     assert Selection(["BTC_USDC"], "PERP").keys is None
     assert Selection().keys is None
 
 
-def test_a_kind_that_is_not_known_yet_is_no_kind() -> None:
+def test_a_market_of_unknown_kind_matches_no_kind() -> None:
     assert not Selection("kind:PERP").wants("NEW_USDC_PERP", None)
     assert Selection("NEW*").wants("NEW_USDC_PERP", None)
     assert not Selection("NEW*", "PERP").wants("NEW_USDC_PERP", None)
 
 
 @pytest.mark.parametrize(("symbols", "kinds"), [([], None), ([""], None), ("kind:", None), (None, []), ("A", [""])])
-def test_nothing_to_want_is_refused(symbols: str | list[str] | None, kinds: list[str] | None) -> None:
+def test_an_empty_selection_is_refused(symbols: str | list[str] | None, kinds: list[str] | None) -> None:
     with pytest.raises(UsageError):
         Selection(symbols, kinds)
 

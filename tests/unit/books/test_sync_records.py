@@ -30,7 +30,7 @@ def trades(count: int) -> Topics:
     return topics
 
 
-def test_a_loop_that_is_left_goes_on_where_it_was_and_ends_at_the_end() -> None:
+def test_a_loop_that_is_left_continues_at_its_position_and_ends_at_the_end() -> None:
     found: list[int] = []
     with records_of(MemoryReader(trades(1_200)), start="beginning", until="end") as records:
         while len(found) < 1_200:
@@ -46,7 +46,7 @@ def test_a_loop_that_is_left_goes_on_where_it_was_and_ends_at_the_end() -> None:
     assert not threads()
 
 
-def test_what_ends_the_reading_is_raised_and_nothing_is_lost() -> None:
+def test_an_error_of_the_reading_is_raised_and_nothing_is_lost() -> None:
     reader = MemoryReader(trades(3))
     with records_of(reader, start="beginning", until="end") as records:
         reader.errors.append(BusError("refused"))
@@ -55,7 +55,7 @@ def test_what_ends_the_reading_is_raised_and_nothing_is_lost() -> None:
         assert len(list(records)) == 3
 
 
-def test_outside_of_its_block_it_says_so() -> None:
+def test_records_used_outside_their_block_are_an_error() -> None:
     records = records_of(MemoryReader(trades(3)))
     with pytest.raises(BookError, match="not connected"):
         next(records)
@@ -64,7 +64,7 @@ def test_outside_of_its_block_it_says_so() -> None:
     assert not threads()
 
 
-def test_what_lies_in_the_thread_counts_as_not_given() -> None:
+def test_records_held_by_the_thread_count_as_not_given() -> None:
     topics = trades(10)
     topics.watermark(["trade.A"], 60.0, 0)
     with records_of(MemoryReader(topics), symbols=["A"], start="beginning") as records:

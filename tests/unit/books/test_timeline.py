@@ -1,4 +1,4 @@
-"""The records of several partitions in one order of time; the pace of the past."""
+"""The records of several partitions in one order of time, and the pace of replay."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ def test_nothing_is_given_while_an_earlier_record_may_come() -> None:
     assert not timeline.is_through(0)
 
 
-def test_a_clock_that_goes_back_does_not_turn_the_order_of_a_partition() -> None:
+def test_a_clock_that_goes_back_does_not_reverse_the_order_of_a_partition() -> None:
     timeline: Timeline[str] = Timeline([A, B])
     timeline.feed(A, [(5, "a5"), (2, "a2"), (6, "a6")])
     timeline.feed(B, [(4, "b4"), (9, "b9")])
@@ -44,7 +44,7 @@ def test_a_clock_that_goes_back_does_not_turn_the_order_of_a_partition() -> None
 
 
 @given(st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=4), st.integers(1, 7), st.integers(1, 7))
-def test_whatever_the_pieces_the_order_is_that_of_time(clocks: list[list[int]], piece: int, most: int) -> None:
+def test_in_pieces_of_any_size_the_order_is_by_time(clocks: list[list[int]], piece: int, most: int) -> None:
     topic_partitions = [("t", number) for number in range(len(clocks))]
     timeline: Timeline[tuple[int, int]] = Timeline(topic_partitions)
     left = {
@@ -68,7 +68,7 @@ def test_whatever_the_pieces_the_order_is_that_of_time(clocks: list[list[int]], 
         assert [i for each, i in given_items if each == number] == list(range(len(clock)))
 
 
-def test_the_past_passes_as_fast_as_it_did() -> None:
+def test_replay_runs_at_the_original_pace() -> None:
     pace = Pace(1_000_000)
     assert pace.moment_us(50.0) == 1_000_000
     assert pace.moment_us(52.5) == 3_500_000
@@ -80,7 +80,7 @@ HOUR = 3_600_000_000
 MINUTE = HOUR // 60
 
 
-def test_one_record_of_an_absurd_time_holds_up_nothing_after_it() -> None:
+def test_one_record_with_an_absurd_time_delays_nothing_after_it() -> None:
     timeline: Timeline[str] = Timeline([A])
     minutes = [(HOUR + i * MINUTE, f"m{i}") for i in range(1, 61)]
     timeline.feed(A, [(HOUR, "a"), (3 * HOUR, "absurd"), *minutes])
@@ -88,10 +88,10 @@ def test_one_record_of_an_absurd_time_holds_up_nothing_after_it() -> None:
     assert taken(timeline, 2 * HOUR) == ["a", "absurd", *(name for _, name in minutes)]
 
 
-def test_a_quiet_night_is_no_absurd_time() -> None:
+def test_a_quiet_night_is_not_an_absurd_time() -> None:
     assert believed_times(HOUR, [9 * HOUR, 9 * HOUR + 1]) == [9 * HOUR, 9 * HOUR + 1]
     assert believed_times(0, [9 * HOUR]) == [9 * HOUR]
-    # Late copies of before follow on the first update after it: the time of receipt bears that one out.
+    # Late copies follow the first update after it: its receive time confirms that update.
     times = [9 * HOUR, HOUR - 1, HOUR - 1, HOUR - 1]
     assert believed_times(HOUR, times, lambda i: 9 * HOUR if i == 0 else None)[0] == 9 * HOUR
 
@@ -104,7 +104,7 @@ def test_the_last_record_of_a_piece_is_believed_only_if_it_was_received_then() -
 
 @given(st.lists(st.integers(0, 20 * MINUTE), min_size=20, max_size=60), st.data())
 def test_a_few_absurd_records_change_no_other_records_time(steps: list[int], data: st.DataObject) -> None:
-    """Clocks that only go forward, with steps below a minute; up to three records in a row are of another century."""
+    """Clocks that only go forward, in steps below a minute; up to three records in a row are from another century."""
     times, now = [], HOUR
     for step in steps:
         now += step % MINUTE

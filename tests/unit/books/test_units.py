@@ -28,7 +28,7 @@ def test_plain_has_every_digit_no_trailing_zero_and_no_exponent(units: int, writ
 
 
 @given(UNITS)
-def test_plain_is_what_decimal_says_without_an_exponent(units: int) -> None:
+def test_plain_equals_decimal_without_an_exponent(units: int) -> None:
     with decimal.localcontext(prec=60):
         written = f"{Decimal(units).scaleb(-18):f}"
     if "." in written:
@@ -37,19 +37,19 @@ def test_plain_is_what_decimal_says_without_an_exponent(units: int) -> None:
 
 
 @given(UNITS)
-def test_units_survive_the_way_to_a_decimal_and_back_in_any_context(units: int) -> None:
+def test_units_survive_the_round_trip_through_a_decimal_in_any_context(units: int) -> None:
     with decimal.localcontext(prec=3):
         assert to_units(exact_decimal(units)) == units
         assert to_units(plain(units)) == units
 
 
 @given(UNITS, st.sampled_from([0, 1, 12, 13, 18, 19, 36]))
-def test_a_decimal_reads_as_it_is_written_plainly(units: int, scale: int) -> None:
+def test_a_decimal_equals_its_plain_text(units: int, scale: int) -> None:
     with decimal.localcontext(prec=3):
         assert repr(exact_decimal(units, scale)) == repr(Decimal(plain(units, scale)))
 
 
-def test_one_value_written_in_several_ways_is_one_number_of_units() -> None:
+def test_one_value_in_several_spellings_is_one_number_of_units() -> None:
     spellings = ["86700.0", "86700", "8.67E+4", Decimal("86700.000000000000000000000"), 86_700]
     assert {to_units(spelling) for spelling in spellings} == {86_700 * UNITS_PER_ONE}
     assert to_units("-0") == to_units("0E+999999") == 0
@@ -59,6 +59,6 @@ def test_one_value_written_in_several_ways_is_one_number_of_units() -> None:
     "value",
     ["0.1234567890123456789", "1E-999999", "1E+20", "1E+999999", 10**20, "NaN", "Infinity", "ten", "", 0.5, True, None],
 )
-def test_what_cannot_be_held_exactly_is_refused(value: Any) -> None:
+def test_a_value_that_cannot_be_held_exactly_is_refused(value: Any) -> None:
     with pytest.raises(BookError):
         to_units(value)

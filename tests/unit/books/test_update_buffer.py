@@ -13,7 +13,7 @@ def update(first_id: int, last_id: int) -> Update:
     return Update(first_id, last_id, None, (), ())
 
 
-def test_the_oldest_goes_first_and_is_counted() -> None:
+def test_the_oldest_update_is_dropped_first_and_counted() -> None:
     buffer = UpdateBuffer(2)
     for number in (2, 1, 3, 4):
         buffer.append(update(number, number))
@@ -23,7 +23,7 @@ def test_the_oldest_goes_first_and_is_counted() -> None:
     assert (len(buffer), buffer.dropped, buffer.dropped_to, buffer.dropped_ever) == (0, 0, 0, 2)
 
 
-def test_ids_tell_what_comes_first_not_the_arrival() -> None:
+def test_updates_are_ordered_by_id_and_not_by_arrival() -> None:
     buffer = UpdateBuffer(9)
     for kept in (update(7, 9), update(1, 3), update(4, 6), update(5, 6), update(1, 3)):
         buffer.append(kept)
@@ -35,13 +35,13 @@ def test_ids_tell_what_comes_first_not_the_arrival() -> None:
     assert list(buffer.take_all()) == taken
 
 
-def test_how_far_updates_follow_on_each_other_is_known() -> None:
+def test_reach_is_the_last_id_of_consecutive_updates() -> None:
     buffer = UpdateBuffer(3)
     assert buffer.reach(0) == 0
     for kept in (update(4, 6), update(1, 3), update(8, 9)):
         buffer.append(kept)
     assert [buffer.reach(last_id) for last_id in (0, 1, 3, 6, 7, 9)] == [6, 1, 6, 6, 9, 9]
-    buffer.append(update(7, 7))  # and 4 to 6 went for it
+    buffer.append(update(7, 7))  # which displaced 4 to 6
     assert [buffer.reach(last_id) for last_id in (0, 3, 6)] == [3, 3, 9]
     buffer.clear()
     assert buffer.reach(6) == 6
@@ -49,20 +49,20 @@ def test_how_far_updates_follow_on_each_other_is_known() -> None:
     assert buffer.reach(0) == 0
 
 
-def test_a_buffer_that_holds_nothing_is_refused() -> None:
+def test_a_buffer_of_size_zero_is_refused() -> None:
     with pytest.raises(BookError):
         UpdateBuffer(0)
 
 
 def full_update(number: int, levels: int = 2) -> Update:
-    """As they come: integers and lists of their own."""
+    """As received: integers, with lists of its own."""
     side = [((86_700 + number + each) * 10**17, 123 * 10**15 + number + each) for each in range(levels)]
     return Update(
         number, number, 1_700_000_000_000_000 + number, side, [(price + 10**24, size) for price, size in side]
     )
 
 
-def test_what_comes_out_is_what_went_in() -> None:
+def test_updates_come_out_unchanged() -> None:
     buffer = UpdateBuffer(9)
     kept = [full_update(1), Update(2, 3, None, (), [(10**40, -1)])]
     for each in kept:
@@ -70,7 +70,7 @@ def test_what_comes_out_is_what_went_in() -> None:
     assert list(buffer.take_all()) == kept
 
 
-def test_one_buffer_stays_within_its_bytes_whatever_is_in_one_update() -> None:
+def test_one_buffer_stays_within_its_bytes_whatever_the_size_of_an_update() -> None:
     budget = BufferBudget(total_bytes=1 << 20, book_bytes=64 << 10)
     buffer = UpdateBuffer(20_000, budget)
     for number in range(1, 1001):
@@ -78,12 +78,12 @@ def test_one_buffer_stays_within_its_bytes_whatever_is_in_one_update() -> None:
         assert buffer.held_bytes <= 64 << 10
     assert 100 < len(buffer) < 1000
     assert buffer.dropped_to == 1000 - len(buffer)
-    buffer.append(full_update(1001, levels=5000))  # more than all that it may hold
+    buffer.append(full_update(1001, levels=5000))  # more than the whole limit
     assert (len(buffer), buffer.held_bytes, buffer.dropped_to) == (0, 0, 1001)
     assert budget.dropped == buffer.dropped_ever == 1001
 
 
-def test_beyond_the_total_the_oldest_of_the_fullest_buffer_go() -> None:
+def test_beyond_the_total_the_oldest_updates_of_the_fullest_buffer_are_dropped() -> None:
     budget = BufferBudget(total_bytes=256 << 10)
     small, large = UpdateBuffer(20_000, budget), UpdateBuffer(20_000, budget)
     for number in range(1, 101):
@@ -98,7 +98,7 @@ def test_beyond_the_total_the_oldest_of_the_fullest_buffer_go() -> None:
     assert 0.8 < len(small) / len(large) < 1.25
 
 
-def test_a_book_that_is_forgotten_leaves_its_room_to_others() -> None:
+def test_a_dropped_book_frees_its_room_for_others() -> None:
     budget = BufferBudget(total_bytes=256 << 10)
     for _ in range(5):
         buffer = UpdateBuffer(20_000, budget)
@@ -116,8 +116,8 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-def test_what_is_counted_is_what_is_held(steps: list[tuple[int, str, int]]) -> None:
-    """Against plain lists: what is left are the newest, in order; the limits hold after every step."""
+def test_counted_bytes_are_the_held_bytes(steps: list[tuple[int, str, int]]) -> None:
+    """Against plain lists: the newest remain, in order; the limits hold after every step."""
     budget = BufferBudget(total_bytes=6_000, book_bytes=4_000)
     buffers = [UpdateBuffer(9, budget) for _ in range(3)]
     plain: list[list[Update]] = [[], [], []]
@@ -143,8 +143,8 @@ def test_what_is_counted_is_what_is_held(steps: list[tuple[int, str, int]]) -> N
         assert budget.held_bytes == sum(each.held_bytes for each in buffers) <= budget.total_bytes
 
 
-def test_books_without_any_snapshot_take_no_more_memory_than_they_may() -> None:
-    """As measured, not as counted; what other tests hold aside. Each book is given more than its share, in turns."""
+def test_books_without_any_snapshot_stay_within_the_memory_limit() -> None:
+    """Measured memory, except what other tests hold. Each book in turn gets more than its share."""
     budget = BufferBudget(total_bytes=4 << 20)
     books = [MarketBook(f"M{number}", budget=budget) for number in range(30)]
     tracemalloc.start()
@@ -165,5 +165,5 @@ def test_books_without_any_snapshot_take_no_more_memory_than_they_may() -> None:
     assert books[0].last_update_id == 1_000
 
 
-def test_one_book_cannot_take_all() -> None:
+def test_one_book_cannot_take_the_whole_limit() -> None:
     assert 4 * BOOK_BYTES < TOTAL_BYTES

@@ -1,4 +1,4 @@
-"""Whatever happens to producers, pollers and readers: a book that is LIVE holds all that the exchange sent until its `as_of`."""
+"""Whatever happens to producers, pollers and readers: a book that is LIVE has everything that the exchange sent until its `as_of`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +14,12 @@ from vouched_plant import DEPTH, SECOND, WALL_US, Clock, Plant
 
 STEP = 0.5
 OLDEST_ANSWER = STEP / 2
-"""No answer of the exchange is older, and no instance says anything more often: the plant's interval stands for that."""
+"""No answer of the exchange is older, and no instance publishes watermarks more often: this replaces the plant's interval."""
 
 
 @dataclass
 class Instance:
-    """A producer instance: what it covers, what it has received and not written yet."""
+    """A producer instance: what it covers, and what it has received but not written yet."""
 
     name: str
     since: float | None = None
@@ -29,11 +29,11 @@ class Instance:
     is_alive: bool = True
     said_at: float = float("-inf")
     marks: list[dict[str, Any]] = field(default_factory=list)
-    """Watermarks made that wait on their way."""
+    """Watermarks in transit."""
 
 
 class World:
-    """One silent or busy market, instances that come and go, a poller, and one reader; all clocks agree, but for who reads them when."""
+    """One silent or busy market, instances that start and stop, a poller, and one reader; all clocks agree, but are read at any time."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -96,7 +96,7 @@ class World:
         instance.held = []
 
     def say(self, instance: Instance) -> None:
-        """Everything is written, and what it says so with waits to get through."""
+        """Everything is written; the watermark that says so has yet to arrive."""
         if not instance.is_alive or self.clock.now - instance.said_at < OLDEST_ANSWER - 1e-9:
             return
         instance.said_at = self.clock.now
@@ -171,8 +171,8 @@ def test_a_live_book_lacks_nothing(steps: list[tuple[str, int, float]]) -> None:
                 world.act(act, who)
 
 
-def test_a_plant_that_is_well_is_live_nearly_always() -> None:
-    """Else the one above would say nothing."""
+def test_a_healthy_plant_is_live_nearly_always() -> None:
+    """Otherwise the test above would prove nothing."""
     with pytest.MonkeyPatch.context() as patch:
         world = World()
         patch.setattr(vouching_module.time, "time_ns", lambda: world.clock.wall_us() * 1000)

@@ -1,4 +1,4 @@
-"""A reader that starts reads and holds a bounded amount, whatever is missing, misspelt or absurd; the market list is that of the moment."""
+"""A starting reader reads and holds a bounded amount, even if data is missing, misspelt or absurd; the market list is as of the moment."""
 
 import asyncio
 import tracemalloc
@@ -30,7 +30,7 @@ def open_market(listing: Listing, symbol: str, since_us: int, state: str = "Open
 
 @pytest.fixture(scope="module")
 def two_days() -> Logs:
-    """Checkpoints of 17 markets a few times an hour; what they are does not matter, so each is the same kibibyte."""
+    """Checkpoints of 17 markets a few times an hour; their content does not matter, so each is the same kibibyte."""
     logs = Logs(a_poll=200)
     for turn in range(HOURS * 20):
         for symbol in MARKETS:
@@ -60,7 +60,7 @@ def start_then(logs: Logs, wanted: WantedKeys, moment_us: int = NOW_US) -> Any:
 # A live reader ------------------------------------------------------------------------------------------------
 
 
-def test_a_misspelt_symbol_does_not_read_the_topic(two_days: Logs) -> None:
+def test_a_misspelt_symbol_does_not_read_the_whole_topic(two_days: Logs) -> None:
     listing = Listing()
     for symbol in MARKETS:
         open_market(listing, symbol, START_US)
@@ -69,20 +69,22 @@ def test_a_misspelt_symbol_does_not_read_the_topic(two_days: Logs) -> None:
     assert two_days.records_read < 2_000
 
 
-def test_without_a_market_list_a_search_goes_back_a_day(two_days: Logs) -> None:
+def test_without_a_market_list_a_search_goes_back_one_day(two_days: Logs) -> None:
     assert not start_now(two_days, "TYPO").snapshots
     a_day = len(MARKETS) * 24 * 20
     assert a_day <= two_days.records_read < a_day + 4_096 + newest.LONGEST_STEP
 
 
-def test_a_search_in_vain_reads_so_many_bytes(two_days: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_without_a_result_reads_a_bounded_number_of_bytes(
+    two_days: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(newest, "BYTES_WITHOUT_NEWS", 512 * KIBIBYTE)
     assert not start_now(two_days, "TYPO").snapshots
     assert two_days.records_read < 2_000
 
 
 def test_gaps_are_read_back_to_the_oldest_snapshot() -> None:
-    """A join in mid-outage: after the record that says so, thousands more have come."""
+    """A join during an outage: thousands of records have followed the one that reports it."""
     world = World({"A": [float(i) for i in range(60)]}, [Life(0, 30)], snapshots_every=59.0)
     logs = world.logs
     for number in range(5_000):
@@ -96,7 +98,7 @@ def test_gaps_are_read_back_to_the_oldest_snapshot() -> None:
 # As of a moment -----------------------------------------------------------------------------------------------
 
 
-def test_a_market_without_an_earlier_snapshot_costs_bounded_reading_and_hardly_memory(
+def test_a_market_without_an_earlier_snapshot_costs_bounded_reading_and_little_memory(
     two_days: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(past, "BYTES_WITHOUT_NEWS", 4_096 * KIBIBYTE)
@@ -110,13 +112,13 @@ def test_a_market_without_an_earlier_snapshot_costs_bounded_reading_and_hardly_m
     assert peak < 4 * 2**20
 
 
-def test_nobody_looks_further_back_than_a_day(two_days: Logs) -> None:
+def test_a_search_as_of_a_moment_goes_back_at_most_one_day(two_days: Logs) -> None:
     start_then(two_days, WantedKeys(frozenset({b"LISTED_LATER"}), True, lambda key: key == b"LISTED_LATER"))
     a_day = len(MARKETS) * 24 * 20
     assert a_day <= two_days.records_read < a_day + 2 * 6_400
 
 
-def test_a_symbol_that_was_never_listed_is_not_looked_for_far_back(two_days: Logs) -> None:
+def test_a_symbol_that_was_never_listed_is_not_searched_far_back(two_days: Logs) -> None:
     listing = Listing()
     open_market(listing, "M1", START_US)
     wanted = wanted_keys(Selection(["TYPO"]), listing, NOW_US, lambda key: key == b"TYPO")
@@ -125,7 +127,7 @@ def test_a_symbol_that_was_never_listed_is_not_looked_for_far_back(two_days: Log
 
 
 def test_one_absurd_time_hides_no_snapshot(two_days: Logs) -> None:
-    """In either direction: Kafka's index is misled by the one from the future, and nobody takes the other for the end of the day."""
+    """In either direction: the future one misleads Kafka's index, the other must not be taken for the end of the day."""
     logs = Logs(a_poll=200)
     for turn in range(2_000):
         time_us = START_US + turn * 10 * SECOND
@@ -143,7 +145,7 @@ def test_one_absurd_time_hides_no_snapshot(two_days: Logs) -> None:
     assert ids[1] > 1_970
 
 
-def test_one_update_of_an_absurd_time_holds_up_no_book() -> None:
+def test_one_update_with_an_absurd_time_delays_no_book() -> None:
     world = World({"A": [i * 0.4 for i in range(300)]}, [Life(0, 200)])
     depth = world.logs.topics[DEPTH]
     place = next(index for index, each in enumerate(depth) if each.timestamp > START_US // 1000 + 40_000)
@@ -158,7 +160,7 @@ def test_one_update_of_an_absurd_time_holds_up_no_book() -> None:
 
 
 def _with_foreign(records: list[Any], place: int, value: bytes, time_us: int) -> list[Any]:
-    """One more record at this place; offsets after it move on."""
+    """Inserts one more record at this index; later offsets move up."""
     logs = Logs()
     for each in records[:place]:
         logs.append(DEPTH, each.key.decode(), each.value, each.timestamp * 1000)
@@ -171,7 +173,7 @@ def _with_foreign(records: list[Any], place: int, value: bytes, time_us: int) ->
 # The market list ----------------------------------------------------------------------------------------------
 
 
-def test_a_market_is_closed_or_open_as_it_was_then() -> None:
+def test_a_market_is_closed_or_open_as_of_the_moment() -> None:
     intake = Intake(CODEC, PREFIX, Selection(["THEN", "NOW", "LATER"]))
     intake.depth_partitions = 1
     for since_us, then, now in ((50, "Open", "Open"), (100, "Closed", "Open"), (300, "Open", "Closed")):
@@ -184,7 +186,7 @@ def test_a_market_is_closed_or_open_as_it_was_then() -> None:
     assert intake.add(b"LATER").status is Status.SYNCING, "what the list said of it then is not known"
 
 
-def test_the_list_of_a_moment_has_what_was_open_then() -> None:
+def test_the_list_as_of_a_moment_has_the_markets_open_then() -> None:
     listing = Listing()
     for since_us, then, now in ((50, "Open", "Open"), (100, "Closed", "Open"), (300, "Open", "Closed")):
         open_market(listing, "THEN", since_us * SECOND, then)
@@ -194,7 +196,7 @@ def test_the_list_of_a_moment_has_what_was_open_then() -> None:
     assert wanted.known == {b"NOW", b"UNKNOWN"}
 
 
-def test_rows_read_once_more_change_nothing() -> None:
+def test_rows_read_again_change_nothing() -> None:
     listing = Listing()
     rows = [(100, "Closed"), (200, "Open"), (300, "Closed")]
     for _ in range(2):

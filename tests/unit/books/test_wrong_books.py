@@ -1,4 +1,4 @@
-"""A book that an audit found wrong leaves LIVE, and nothing heals it that goes back to before the audit."""
+"""A book that an audit found wrong leaves LIVE, and nothing based on data from before the audit restores it."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_wrong_book_leaves_live_whatever_it_has_read_since() -> None:
         assert (market.status, market.reason) == (Status.STALE, "differs")
 
 
-def test_the_exchange_heals_it_from_where_it_stands() -> None:
+def test_a_snapshot_of_the_exchange_at_or_past_its_position_restores_it() -> None:
     market = live(last=20)
     market.on_wrong(18, START, "differs")
     assert market.on_snapshot(19, START, *LEVELS) is Outcome.REFUSED  # 20 has been applied and is gone
@@ -35,7 +35,7 @@ def test_the_exchange_heals_it_from_where_it_stands() -> None:
     assert market.status is Status.LIVE
 
 
-def test_a_checkpoint_heals_it_only_if_it_goes_back_to_a_later_snapshot_of_the_exchange() -> None:
+def test_a_checkpoint_restores_it_only_if_based_on_a_later_snapshot_of_the_exchange() -> None:
     market = live(last=20)
     market.on_wrong(20, START, "differs")
     for base in (BaseSnapshot(0, None), BaseSnapshot(10, START), BaseSnapshot(19, START)):
@@ -45,14 +45,14 @@ def test_a_checkpoint_heals_it_only_if_it_goes_back_to_a_later_snapshot_of_the_e
     assert (market.status, market.last_update_id, market.base) == (Status.LIVE, 30, BaseSnapshot(20, START))
 
 
-def test_a_snapshot_ahead_that_was_kept_heals_it_at_once() -> None:
+def test_a_pending_snapshot_restores_it_at_once() -> None:
     market = live(last=20)
     assert market.on_snapshot(25, START, *LEVELS) is Outcome.PENDING
     assert market.on_wrong(20, START, "differs") is Outcome.RESYNCED
     assert (market.status, market.last_update_id) == (Status.LIVE, 25)
 
 
-def test_a_checkpoint_ahead_that_was_kept_does_not() -> None:
+def test_a_pending_checkpoint_does_not_restore_it() -> None:
     market = live(last=20)
     market.on_snapshot(25, START, *LEVELS, base=BaseSnapshot(10, START))
     assert market.on_wrong(20, START, "differs") is Outcome.BROKE
@@ -70,7 +70,7 @@ def test_a_book_without_a_snapshot_waits_for_one_from_after_the_audit(has_waitin
     assert market.last_update_id == (24 if has_waiting else 18)
 
 
-def test_a_sequence_that_began_again_since_is_not_accused_of_what_was_before() -> None:
+def test_a_sequence_that_restarted_since_is_not_accused_of_the_previous_one() -> None:
     market = MarketBook("SOL_USDC")
     market.on_snapshot(10, START + 60 * SECOND, *LEVELS)
     assert market.on_wrong(1000, START, "differs") is Outcome.IGNORED
@@ -86,7 +86,7 @@ def gap(last_id: int, reason: str = "AUDIT_MISMATCH", next_id: int | None = None
     return row | {"next_id": next_id, "next_time": None, "detected_time": START}
 
 
-def test_the_gap_topic_tells_every_reader_at_once() -> None:
+def test_the_gap_topic_informs_every_reader_at_once() -> None:
     gaps, market = KnownGaps(), live(last=20)
     gaps.take(gap(15), 0.0)
     gaps.take(gap(30, "SEQUENCE_BREAK", 35), 0.0)  # another gap does not hide it

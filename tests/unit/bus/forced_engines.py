@@ -1,4 +1,4 @@
-"""Codecs whose way of reading and writing Avro is chosen by the test, in both framings."""
+"""Codecs in both framings whose Avro engine the test chooses."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from backpack_streams.errors import CodecError
 CAVRO = vars(avro)["cavro"]
 COMPILED = quick_rows.compiled
 ENGINES = ("fastavro",) + ("cavro",) * (CAVRO is not None) + ("compiled",) * (COMPILED is not None)
-"""`compiled` writes what it can without an engine; the rest is the usual engine's."""
+"""`compiled` writes what it can without an engine; the rest is left to the usual engine."""
 FRAMINGS = ("single-object", "confluent")
 
 
 class MemoryRegistry:
-    """A schema registry that keeps everything in memory, ids from 7 on."""
+    """A schema registry that keeps everything in memory, with ids from 7 on."""
 
     FIRST_ID = 7
 
@@ -45,7 +45,7 @@ class MemoryRegistry:
             self.schema_id(subject, schema)
 
     async def fetch_texts(self, schema_ids: Iterable[int]) -> None:
-        """Whatever there is, is known."""
+        """Everything in memory is known already."""
 
 
 class Coding(NamedTuple):
@@ -57,7 +57,7 @@ class Coding(NamedTuple):
 
 @contextmanager
 def forced(engine: str) -> Iterator[None]:
-    """Every engine made meanwhile is this one."""
+    """Every engine created in this block is the given one."""
     rows = COMPILED if engine == "compiled" else None
     with (
         patch.object(avro, "cavro", None if engine == "fastavro" else CAVRO),
@@ -68,7 +68,7 @@ def forced(engine: str) -> Iterator[None]:
 
 @cache
 def coding(engine: str, framing: str) -> Coding:
-    """One codec for each engine and framing, its readers made under that engine."""
+    """One codec for each engine and framing; its readers are created with that engine."""
     with forced(engine):
         registry = MemoryRegistry()
         for schema in own_schemas().values():
@@ -82,7 +82,7 @@ def coding(engine: str, framing: str) -> Coding:
 
 
 def _meet(codec: Codec, header: bytes) -> None:
-    """Readers of the Confluent framing are made when first met."""
+    """Creates the readers of the Confluent framing, as their first use does."""
     try:
         codec.decode(header)
     except CodecError:

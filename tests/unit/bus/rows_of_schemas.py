@@ -1,4 +1,4 @@
-"""Rows that fit a schema, drawn by Hypothesis; decimals as `Decimal`, times as microseconds, as `Codec.read` gives them."""
+"""Rows that fit a schema, drawn by Hypothesis; decimals as `Decimal`, times as microseconds, as `Codec.read` returns them."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ PRIMITIVES: dict[str, Strategy] = {
 
 
 def decimals(precision: int, scale: int) -> Strategy:
-    """Every decimal that the logical type holds, small ones and extremes often."""
+    """Every decimal that the logical type can hold, small ones and extremes often."""
     limit = 10**precision - 1
     unscaled = st.one_of(st.integers(-(10**12), 10**12), st.integers(-limit, limit), st.sampled_from([limit, -limit]))
     return unscaled.map(lambda number: Decimal(number).scaleb(-scale, EXACT))
@@ -53,7 +53,7 @@ def rows(schema: Any, named: dict[str, Strategy] | None = None) -> Strategy:
 
 
 def plain_types(value: Any) -> Any:
-    """What an Avro library that knows logical types gave, in our terms: moments as microseconds."""
+    """The result of an Avro library that knows logical types, in our terms: times as microseconds."""
     if isinstance(value, datetime):
         return (value - EPOCH) // timedelta(microseconds=1)
     if isinstance(value, Mapping):
@@ -64,7 +64,7 @@ def plain_types(value: Any) -> Any:
 
 
 def every(schema: Any, visit: Callable[[Any], None]) -> None:
-    """Calls `visit` for each record and each field of a schema, however deep."""
+    """Calls `visit` for each record and each field of a schema, at any depth."""
     if isinstance(schema, list):
         for branch in schema:
             every(branch, visit)

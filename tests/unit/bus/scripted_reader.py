@@ -1,4 +1,4 @@
-"""A reader whose partitions, troubles and clock a test decides: what Kafka does to one that reads a topic to its end."""
+"""A reader whose partitions, errors and clock a test controls: what Kafka may do while a topic is read to its end."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -14,10 +14,10 @@ Turn = Callable[["ScriptedReader"], None]
 
 
 class ScriptedReader:
-    """Partitions are logs of (offset, value); offsets may be missing. Each poll takes a turn of the script first, and a second.
+    """Partitions are logs of (offset, value); offsets may be missing. Each poll takes one turn of the script first, and one second.
 
-    A turn may change anything, or raise what the poll then raises. `away` are partitions without a leader, `resetting` such whose
-    beginning Kafka has yet to say.
+    A turn may change anything, or raise what the poll then raises. `away` are partitions without a leader, `resetting` those whose
+    beginning Kafka has not returned yet.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ def record(topic_partition: TopicPartition, offset: int, value: bytes) -> Any:
 
 
 def keep_time(reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads to an end has the reader's clock from now on, and waits for nothing."""
+    """Reading to an end uses the reader's clock from now on, without real waiting."""
     monkeypatch.setattr(topic_end, "time", SimpleNamespace(monotonic=lambda: reader.now))
     monkeypatch.setattr(topic_end, "_FIRST_RETRY_SECONDS", 1e-9)
     monkeypatch.setattr(topic_end, "_LONGEST_RETRY_SECONDS", 1e-9)

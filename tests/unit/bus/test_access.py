@@ -1,4 +1,4 @@
-"""The table of rights names what the services' own tables name, no more, and its command lines say it whole."""
+"""The table of ACLs names exactly what the services' own tables name, and its command lines grant all of it."""
 
 import argparse
 import shlex
@@ -49,7 +49,7 @@ def test_a_producer_writes_and_reads_its_streams_watermarks_and_gaps_and_writes_
     assert names(service, Operation.WRITE) == streams | {WATERMARKS} | set(REPORT_TOPICS)
 
 
-def test_the_poller_writes_what_its_catalogue_names_what_it_refills_and_snapshots() -> None:
+def test_the_poller_writes_its_catalogue_its_refills_and_snapshots() -> None:
     catalogue = {each.topic for each in endpoints(RestPollerSettings())}
     written = names("rest-poller", Operation.WRITE)
     assert written == catalogue | set(REFILLED) | set(REPORT_TOPICS) | {"market.book_snapshot"}
@@ -59,27 +59,27 @@ def test_a_backfill_writes_its_topics() -> None:
     assert names("backfill", Operation.WRITE) == set(BACKFILLED.values()) | set(REPORT_TOPICS)
 
 
-def test_the_gateway_reads_what_its_feeds_name_and_the_topics_of_books_and_writes_nothing() -> None:
+def test_the_gateway_reads_the_topics_of_its_feeds_and_of_books_and_writes_nothing() -> None:
     of_records = {*NEWEST_TOPICS, *TAILS, MARKET_TOPIC, WATERMARKS}
     assert names("gateway", Operation.READ) == of_records | {DEPTH_TOPIC, SNAPSHOT_TOPIC, GAP_TOPIC}
     assert not names("gateway", Operation.WRITE)
 
 
-def test_readers_write_nothing_and_share_out_all_topics() -> None:
+def test_readers_write_nothing_and_together_read_all_topics() -> None:
     everything, account = names("reader", Operation.READ), names("account-reader", Operation.READ)
     assert everything | account == {topic.name for topic in TOPICS}
     assert everything & account == {WATERMARKS}
     assert not names("reader", Operation.WRITE) | names("account-reader", Operation.WRITE)
 
 
-def test_whoever_shows_books_reads_watermarks_and_nobody_but_a_producer_writes_them() -> None:
+def test_services_with_books_read_watermarks_and_only_producers_write_them() -> None:
     readers = {part for part in ACCESS if WATERMARKS in names(part, Operation.READ)}
     writers = {part for part in ACCESS if WATERMARKS in names(part, Operation.WRITE)}
     assert writers == {"market-producer", "perp-producer", "account-producer"}
     assert readers == writers | {"book-builder", "gateway", "reader", "account-reader", "rest-poller"}
 
 
-def test_nobody_but_topics_creates_or_alters() -> None:
+def test_only_topics_creates_or_alters() -> None:
     managing = {Operation.CREATE, Operation.ALTER, Operation.ALTER_CONFIGS, Operation.DESCRIBE_CONFIGS}
     assert {part for part in ACCESS if {each.operation for each in grants(part, "")} & managing} == {"topics"}
 
@@ -91,7 +91,7 @@ def test_each_grant_is_named_once(part: str) -> None:
 
 
 def said_by(line: str) -> set[tuple[str, Grant]]:
-    """What a command line grants, by principal."""
+    """The grants of a command line, by principal."""
     parser = argparse.ArgumentParser()
     for flag in ("--operation", "--topic", "--group"):
         parser.add_argument(flag, action="append", default=[])
@@ -113,7 +113,7 @@ def said_by(line: str) -> set[tuple[str, Grant]]:
 
 
 @pytest.mark.parametrize("part", ACCESS)
-def test_the_command_lines_say_every_grant_and_nothing_else(part: str) -> None:
+def test_the_command_lines_contain_every_grant_and_nothing_else(part: str) -> None:
     needed = list(grants(part, "our own.", "a group's"))
     lines = list(acl_commands("User:CN=some one", needed, "k:9092", with_client_config=True))
     said = set().union(*map(said_by, lines))

@@ -1,4 +1,4 @@
-"""Numbers keep every digit between text, integers, Avro bytes and `Decimal`; what does not fit is refused, never rounded."""
+"""Numbers keep every digit between text, integers, Avro bytes and `Decimal`; a number that does not fit is refused, never rounded."""
 
 from decimal import Context, Decimal
 
@@ -43,14 +43,14 @@ def written(draw: st.DrawFn, unscaled: int, scale: int) -> str:
 
 
 @given(st.data(), fitting, SCALES)
-def test_however_a_number_is_written_its_value_is_kept(data: st.DataObject, unscaled: int, scale: int) -> None:
+def test_every_spelling_of_a_number_keeps_its_value(data: st.DataObject, unscaled: int, scale: int) -> None:
     text = data.draw(written(unscaled, scale))
     assert unscaled_from_text(text, scale) == unscaled
     assert Decimal(text) == Decimal(unscaled).scaleb(-scale, EXACT)
 
 
 @given(fitting, SCALES)
-def test_bytes_give_back_the_very_decimal(unscaled: int, scale: int) -> None:
+def test_bytes_give_back_the_same_decimal(unscaled: int, scale: int) -> None:
     data = bytes_from_unscaled(unscaled)
     number = decimal_from_bytes(data, scale)
     assert type(number) is Decimal
@@ -60,7 +60,7 @@ def test_bytes_give_back_the_very_decimal(unscaled: int, scale: int) -> None:
 @given(fitting)
 @example(-128)
 @example(-(2**119))
-def test_the_bytes_are_the_shortest_two_s_complement(unscaled: int) -> None:
+def test_the_bytes_are_the_shortest_twos_complement(unscaled: int) -> None:
     data = bytes_from_unscaled(unscaled)
     assert int.from_bytes(data, "big", signed=True) == unscaled
     if len(data) > 1:
@@ -84,7 +84,7 @@ def test_38_digits_fit_and_39_do_not(places: int, sign: str) -> None:
 
 
 @given(st.integers(LIMIT, 10**60), SCALES, st.booleans())
-def test_what_has_too_many_digits_is_refused(unscaled: int, scale: int, negative: bool) -> None:
+def test_a_number_with_too_many_digits_is_refused(unscaled: int, scale: int, negative: bool) -> None:
     number = format(Decimal(-unscaled if negative else unscaled).scaleb(-scale, EXACT), "f")
     with pytest.raises(DecimalDoesNotFit, match="digits"):
         unscaled_from_text(number, scale)
@@ -110,7 +110,7 @@ def test_a_funding_rate_with_28_places_fits_its_scale_and_not_that_of_prices() -
     ["", ".", "-", "+", "e5", "1e", "NaN", "sNaN", "nan", "Infinity", "-inf", "1,5", "0x10", "1_000", " 1", "1 ", "\n1", "1.2.3", "--1",
      "N/A", "null", "1e99999999999999999999", "9" * 500, "0." + "0" * 300 + "1"],
 )  # fmt: skip
-def test_what_is_no_finite_decimal_number_is_refused(text: str) -> None:
+def test_anything_but_a_finite_decimal_number_is_refused(text: str) -> None:
     with pytest.raises(DecimalDoesNotFit) as refused:
         unscaled_from_text(text)
     assert len(str(refused.value)) < 200
@@ -120,7 +120,7 @@ def test_what_is_no_finite_decimal_number_is_refused(text: str) -> None:
     st.text(st.characters(categories=["Nd"]), min_size=1, max_size=6),
     st.sampled_from(["{}", "-{}", "1.{}", "{}e1", "1e{}"]),
 )
-def test_digits_of_other_scripts_are_no_number(text: str, form: str) -> None:
+def test_digits_of_other_scripts_are_not_a_number(text: str, form: str) -> None:
     shown = form.format(text)
     if text.isascii():
         return
@@ -136,7 +136,7 @@ def test_a_number_too_small_to_hold_is_refused_and_not_taken_for_zero(text: str)
 
 
 @pytest.mark.parametrize("text", ["0", "-0", "0.00000", "0e5", "-0.0e-400", "0E+30", "000"])
-def test_every_zero_is_one_zero(text: str) -> None:
+def test_every_spelling_of_zero_is_zero(text: str) -> None:
     assert unscaled_from_text(text) == 0
     assert DecimalBytes()[text] == b"\x00"
 
@@ -151,7 +151,7 @@ def test_any_text_is_a_number_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("digits", [401, 1000])
-def test_a_foreign_writer_s_long_decimal_is_exact_or_refused(digits: int) -> None:
+def test_a_long_decimal_of_another_writer_is_exact_or_refused(digits: int) -> None:
     unscaled = 10**digits + 1
     try:
         number = decimal_from_bytes(bytes_from_unscaled(unscaled))
@@ -174,16 +174,16 @@ def test_plain_text_has_no_exponent_and_no_trailing_zeros(unscaled: int) -> None
     ("number", "text"),
     [("86700.0", "86700"), ("0.00123", "0.00123"), ("1E+5", "100000"), ("0E+3", "0"), ("-0.00", "0"), ("100", "100"), ("-1.50", "-1.5")],
 )  # fmt: skip
-def test_plain_text_of_known_numbers(number: str, text: str) -> None:
+def test_plain_text_of_known_numbers_is_exact(number: str, text: str) -> None:
     assert plain(Decimal(number)) == text
 
 
-def test_equal_numbers_are_equal_bytes_however_written() -> None:
+def test_equal_numbers_are_equal_bytes_in_any_spelling() -> None:
     table = DecimalBytes()
     assert table["86700.0"] == table["86700"] == table["8.67e4"] == table["086700.000"]
 
 
-def test_remembered_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_of_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decimals, "_CACHE_ENTRIES", 4)
     table, numbers = DecimalBytes(), UnscaledNumbers()
     for number in range(40):
@@ -193,7 +193,7 @@ def test_remembered_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         assert len(numbers) <= 4
 
 
-def test_a_number_that_does_not_fit_is_not_remembered() -> None:
+def test_a_number_that_does_not_fit_is_not_cached() -> None:
     table = DecimalBytes()
     for _ in range(2):
         with pytest.raises(DecimalDoesNotFit):

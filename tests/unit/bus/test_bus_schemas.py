@@ -1,4 +1,4 @@
-"""The contract says what every field means, and its fingerprints are those of the Avro specification."""
+"""The schemas document every field, and their fingerprints follow the Avro specification."""
 
 import json
 from pathlib import Path
@@ -57,13 +57,13 @@ def canonical(schema: Any, namespace: str = "") -> str:
     return canonical(kind, namespace)
 
 
-def test_the_fingerprint_of_this_test_is_that_of_the_specification() -> None:
+def test_this_tests_fingerprint_follows_the_specification() -> None:
     assert crc_64_avro(canonical("string").encode()) == 0x8F014872634503C7
     assert crc_64_avro(canonical("int").encode()) == 0x7275D51A3F395C8F
 
 
 @every_schema
-def test_fingerprints_are_computed_as_specified_and_little_endian(schema: Schema) -> None:
+def test_fingerprints_follow_the_specification_and_are_little_endian(schema: Schema) -> None:
     assert schema.fingerprint == crc_64_avro(canonical(schema.document).encode()).to_bytes(8, "little")
 
 
@@ -71,14 +71,14 @@ def test_no_two_records_share_a_fingerprint() -> None:
     assert len({schema.fingerprint for schema in own_schemas().values()}) == len(own_schemas())
 
 
-def test_one_record_a_file_named_for_it() -> None:
+def test_each_file_has_one_record_of_its_name() -> None:
     assert {file.stem for file in FILES} == set(own_schemas())
     for file in FILES:
         assert json.loads(file.read_text("utf-8"))["name"] == file.stem
 
 
 @every_schema
-def test_every_record_and_every_field_says_what_it_means(schema: Schema) -> None:
+def test_every_record_and_every_field_has_a_doc(schema: Schema) -> None:
     silent: list[str] = []
 
     def visit(node: Any) -> None:
@@ -90,7 +90,7 @@ def test_every_record_and_every_field_says_what_it_means(schema: Schema) -> None
 
 
 @every_schema
-def test_fields_are_words_in_our_namespace(schema: Schema) -> None:
+def test_field_names_are_words_and_records_are_in_our_namespace(schema: Schema) -> None:
     assert schema.document["namespace"] == NAMESPACE
     names: list[str] = []
     every(schema.document, lambda node: names.append(node["name"]) if node.get("type") != "record" else None)
@@ -109,7 +109,7 @@ def test_every_nullable_field_defaults_to_null_so_that_schemas_can_evolve(schema
 
 
 @every_schema
-def test_decimals_are_38_digits_and_of_the_scales_promised(schema: Schema) -> None:
+def test_decimals_have_38_digits_and_the_promised_scales(schema: Schema) -> None:
     def visit(node: Any) -> None:
         branches = node["type"] if isinstance(node["type"], list) else [node["type"]]
         for branch in branches:
@@ -129,7 +129,7 @@ def test_no_field_is_a_binary_float(schema: Schema) -> None:
 @pytest.mark.parametrize(
     "record", sorted(set(own_schemas()) - {"BookAudit", "Gap", "StreamStatus", "DeadLetter", "Watermark"})
 )
-def test_data_says_its_key_its_source_and_its_three_times(record: str) -> None:
+def test_data_records_have_their_key_source_and_three_times(record: str) -> None:
     fields = {field["name"]: field["type"] for field in own_schemas()[record].document["fields"]}
     assert fields["source"] == "string"
     for each in TOPICS:

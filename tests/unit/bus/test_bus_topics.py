@@ -1,4 +1,4 @@
-"""The list of topics is the one that others build against, and Kafka is brought in line with it without ever losing anything."""
+"""The list of topics is the contract with readers, and Kafka is brought in line with it without losing anything."""
 
 import pytest
 from hypothesis import given
@@ -73,7 +73,7 @@ def test_the_topics_are_those_of_the_contract() -> None:
 
 
 @every_topic
-def test_each_topic_carries_a_record_that_exists(each: Topic) -> None:
+def test_each_topic_has_an_existing_record_type(each: Topic) -> None:
     assert each.record in own_schemas()
     assert each.partitions >= 1
 
@@ -83,7 +83,7 @@ def test_every_record_has_a_topic() -> None:
 
 
 @every_topic
-def test_what_is_compacted_for_ever_has_no_retention_and_what_is_deleted_has_one(each: Topic) -> None:
+def test_compacted_topics_have_no_retention_and_all_others_have_one(each: Topic) -> None:
     config = each.config()
     assert config["cleanup.policy"] == each.cleanup
     assert ("retention.ms" in config) == (each.cleanup != COMPACT)
@@ -91,7 +91,7 @@ def test_what_is_compacted_for_ever_has_no_retention_and_what_is_deleted_has_one
 
 
 @every_topic
-def test_records_keep_the_time_they_carry_whatever_the_cluster_stamps_by_default(each: Topic) -> None:
+def test_records_keep_their_timestamp_whatever_the_clusters_default(each: Topic) -> None:
     config = each.config()
     assert config["message.timestamp.type"] == "CreateTime"
     stamping = Existing(each.partitions, {}, config | {"message.timestamp.type": "LogAppendTime"})
@@ -99,13 +99,13 @@ def test_records_keep_the_time_they_carry_whatever_the_cluster_stamps_by_default
 
 
 @pytest.mark.parametrize("name", ["market.depth", "ops.watermark"])
-def test_depth_and_what_proves_it_are_kept_for_seven_days(name: str) -> None:
+def test_depth_and_its_proofs_are_kept_for_seven_days(name: str) -> None:
     assert topic(name).config()["retention.ms"] == str(7 * DAY_MILLIS)
 
 
 @every_topic
 @pytest.mark.parametrize("prefix", ["backpack.", "", "test.team-1."])
-def test_a_topic_is_found_with_its_prefix_and_without(each: Topic, prefix: str) -> None:
+def test_a_topic_is_found_with_and_without_its_prefix(each: Topic, prefix: str) -> None:
     assert topic(each.name) is each
     assert topic_of_full_name(each.full_name(prefix), prefix) is each
     assert topic_of_full_name(each.name, prefix) is each
@@ -118,7 +118,7 @@ def test_an_unknown_topic_is_refused_and_the_known_ones_are_named() -> None:
         topic_of_full_name("backpack.market.depht", "backpack.")
 
 
-# ---- what is to be done to Kafka
+# ---- the changes to Kafka
 
 config_values = st.dictionaries(
     st.sampled_from(["cleanup.policy", "retention.ms", "message.timestamp.after.max.ms", "max.compaction.lag.ms", "segment.bytes"]),
@@ -148,7 +148,7 @@ def carried_out(each: Topic, existing: Existing | None, changes: list[Change]) -
 
 
 @given(st.sampled_from(TOPICS), existing_topics)
-def test_once_carried_out_a_plan_leaves_nothing_to_do(each: Topic, existing: Existing | None) -> None:
+def test_after_a_plan_is_applied_nothing_is_left_to_do(each: Topic, existing: Existing | None) -> None:
     changes = plan(each, "backpack.", existing)
     after = carried_out(each, existing, changes)
     assert plan(each, "backpack.", after) == []
@@ -157,7 +157,7 @@ def test_once_carried_out_a_plan_leaves_nothing_to_do(each: Topic, existing: Exi
 
 
 @given(st.sampled_from(TOPICS), existing_topics)
-def test_a_plan_never_takes_anything_away(each: Topic, existing: Existing | None) -> None:
+def test_a_plan_never_removes_anything(each: Topic, existing: Existing | None) -> None:
     changes = plan(each, "backpack.", existing)
     assert {change.action for change in changes} <= {"create", "add partitions", "set config"}
     assert {change.topic for change in changes} <= {"backpack." + each.name}
@@ -167,7 +167,7 @@ def test_a_plan_never_takes_anything_away(each: Topic, existing: Existing | None
         assert existing.own_config.keys() <= after.own_config.keys()
 
 
-def test_a_missing_topic_is_created_and_nothing_else() -> None:
+def test_a_missing_topic_is_only_created() -> None:
     each = topic("market.depth")
     assert plan(each, "x.", None) == [Change("x.market.depth", "create", f"{each.partitions} partitions, delete")]
 
@@ -177,7 +177,7 @@ def test_more_partitions_than_declared_are_left_alone() -> None:
     assert plan(each, "", Existing(each.partitions + 1, {}, each.config())) == []
 
 
-def test_a_plan_says_what_it_changes() -> None:
+def test_a_plan_describes_its_changes() -> None:
     each = topic("market.depth")
     changes = plan(each, "", Existing(1, {}, each.config() | {"retention.ms": "5"}))
     assert [change.action for change in changes] == ["add partitions", "set config"]

@@ -1,4 +1,4 @@
-"""Every record survives the way there and back, by both engines and in both framings; whatever else comes is a `CodecError`."""
+"""Every record survives the round trip, with both engines and in both framings; any other bytes are a `CodecError`."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def leaves(value: Any) -> list[Any]:
     return [value]
 
 
-# ---- there and back
+# ---- round trips
 
 
 @every_record
@@ -56,13 +56,13 @@ def test_every_record_survives_both_engines_and_both_framings(record: str, data:
         assert (name, read) == (record, row)
         assert not any(isinstance(leaf, float) for leaf in leaves(read))
         bodies.add(value[10 if way[1] == "single-object" else 5 :])
-    assert len(bodies) == 1  # engines agree to the byte, and the framing is a header and nothing else
+    assert len(bodies) == 1  # engines agree to the byte, and the framing is only a header
 
 
 @every_record
 @fewer
 @given(st.data())
-def test_fastavro_and_the_schema_file_alone_decode_a_value(record: str, data: st.DataObject) -> None:
+def test_fastavro_decodes_a_value_with_the_schema_file_alone(record: str, data: st.DataObject) -> None:
     row = data.draw(ROW_STRATEGIES[record])
     schema = fastavro.parse_schema(json.loads(own_schemas()[record].text), {})
     for engine_name in ENGINES:
@@ -98,21 +98,21 @@ def minimal_row(record: str) -> dict[str, Any]:
     return {field["name"]: value_of(field["type"]) for field in own_schemas()[record].document["fields"]}
 
 
-def test_the_subject_is_the_topic_s_value() -> None:
+def test_the_subject_is_the_topics_value() -> None:
     registry = MemoryRegistry()
     encode = Codec(registry).encoder("Trade", "backpack.market.trade")
-    assert not registry.subjects  # who is never used needs no registry
+    assert not registry.subjects  # an encoder that is never used needs no registry
     encode(TO_BYTES["Trade"](minimal_row("Trade")))
     assert list(registry.subjects) == ["backpack.market.trade-value"]
 
 
-def test_a_reader_with_a_registry_takes_the_other_framing_too() -> None:
+def test_a_reader_with_a_registry_accepts_the_other_framing_too() -> None:
     row = TO_BYTES["Trade"](minimal_row("Trade"))
     value = coding("fastavro", "single-object").encode["Trade"](row)
     assert coding("fastavro", "confluent").codec.decode(value) == ("Trade", row)
 
 
-def test_decode_leaves_decimals_bytes_and_read_makes_them_decimals() -> None:
+def test_decode_returns_decimals_as_bytes_and_read_as_decimals() -> None:
     codec, encode = coding("fastavro", "single-object")
     row = minimal_row("Trade") | {"price": Decimal("86700.10"), "quantity": Decimal("1e-18")}
     value = encode["Trade"](TO_BYTES["Trade"](row))
@@ -132,12 +132,12 @@ def test_rows_take_decimals_and_text(price: Any) -> None:
 
 
 @pytest.mark.parametrize("price", ["abc", "", "1" * 40, "0.0000000000000000001", Decimal("NaN"), True, 0.1, 86700.0])
-def test_rows_refuse_what_is_no_exact_number_that_fits(price: Any) -> None:
+def test_rows_refuse_anything_but_an_exact_number_that_fits(price: Any) -> None:
     with pytest.raises(CodecError):
         TO_BYTES["Trade"](minimal_row("Trade") | {"price": price})
 
 
-def test_rows_leave_their_argument_alone_and_take_bytes_as_they_are() -> None:
+def test_rows_do_not_change_their_argument_and_keep_bytes() -> None:
     row = minimal_row("DepthUpdate") | {"bids": [{"price": "1", "quantity": b"\x05"}]}
     before = deepcopy(row)
     converted = TO_BYTES["DepthUpdate"](row)
@@ -145,7 +145,7 @@ def test_rows_leave_their_argument_alone_and_take_bytes_as_they_are() -> None:
     assert converted["bids"][0]["quantity"] == b"\x05"
 
 
-# ---- what does not fit
+# ---- values that do not fit
 
 BAD_CHANGES: list[Callable[[dict[str, Any]], Any]] = [
     lambda row: row.update(symbol=5),
@@ -180,7 +180,7 @@ def test_an_unknown_record_is_a_codec_error_that_names_the_known_ones() -> None:
         Codec().rows("Nonsense")
 
 
-# ---- bytes that are no record
+# ---- bytes that are not a record
 
 framed_garbage = st.one_of(
     st.binary(max_size=60),
@@ -216,14 +216,14 @@ def test_garbage_is_a_codec_error_and_never_another_exception(engine_name: str, 
 @every_record
 @fewer
 @given(data=st.data())
-def test_a_record_cut_short_is_a_codec_error(engine_name: str, record: str, data: st.DataObject) -> None:
+def test_a_truncated_record_is_a_codec_error(engine_name: str, record: str, data: st.DataObject) -> None:
     codec, encode = coding(engine_name, "single-object")
     value = encode[record](TO_BYTES[record](data.draw(ROW_STRATEGIES[record])))
     with pytest.raises(CodecError):
         codec.decode(value[: data.draw(st.integers(0, len(value) - 1))])
 
 
-# Lengths and counts that lie: negative, beyond the end, beyond 64 bits, an array block of 2**60 items.
+# False lengths and counts: negative, beyond the end, beyond 64 bits, an array block of 2**60 items.
 LIES = [
     "01",
     "0f",
@@ -237,7 +237,7 @@ LIES = [
 
 @every_engine
 @pytest.mark.parametrize("lie", LIES)
-def test_lengths_that_lie_are_codec_errors(engine_name: str, lie: str) -> None:
+def test_false_lengths_are_codec_errors(engine_name: str, lie: str) -> None:
     codec, encode = coding(engine_name, "single-object")
     for record in RECORDS:
         value = encode[record](TO_BYTES[record](minimal_row(record)))
@@ -250,7 +250,7 @@ def test_lengths_that_lie_are_codec_errors(engine_name: str, lie: str) -> None:
 
 @every_engine
 @pytest.mark.parametrize("framing", FRAMINGS)
-def test_an_unknown_schema_is_told_from_garbage(engine_name: str, framing: str) -> None:
+def test_an_unknown_schema_is_distinguished_from_garbage(engine_name: str, framing: str) -> None:
     codec = coding(engine_name, framing).codec
     with pytest.raises(UnknownSchemaError, match="0807060504030201"):
         codec.decode(b"\xc3\x01" + bytes(range(1, 9)) + b"rest")
@@ -267,7 +267,7 @@ def test_without_a_registry_confluent_bytes_name_their_schema_id() -> None:
         Codec().decode(b"\x00\0\0\0\x07")
 
 
-def test_a_registry_s_new_schema_is_met_when_it_comes() -> None:
+def test_a_registrys_new_schema_is_known_once_it_is_registered() -> None:
     registry = MemoryRegistry()
     codec = Codec(registry)
     header = b"\x00" + MemoryRegistry.FIRST_ID.to_bytes(4, "big")
@@ -319,7 +319,7 @@ _pairs: dict[tuple[str, str], tuple[Codec, Codec]] = {}
 
 
 def _old_and_new(engine_name: str, record: str) -> tuple[Codec, Codec]:
-    """A codec of today that was taught the newer schema, and one of tomorrow that was taught today's."""
+    """A codec of the current schema that has learned the newer one, and one of the newer schema that has learned the current one."""
     key = engine_name, record
     if key not in _pairs:
         old = Codec(schemas={record: own_schemas()[record]})
@@ -332,7 +332,7 @@ def _old_and_new(engine_name: str, record: str) -> tuple[Codec, Codec]:
 
 @every_engine
 @every_record
-def test_the_registry_s_newer_schema_is_resolved_into_ours(engine_name: str, record: str) -> None:
+def test_the_registrys_newer_schema_is_resolved_into_ours(engine_name: str, record: str) -> None:
     registry = MemoryRegistry()
     with forced(engine_name):
         new = Codec(registry, {record: newer(record)})
@@ -353,7 +353,7 @@ def test_garbage_of_a_newer_schema_is_a_codec_error(engine_name: str, record: st
         return
 
 
-def test_a_record_of_a_name_not_known_here_is_read_as_it_stands() -> None:
+def test_a_record_of_an_unknown_name_is_read_with_its_own_schema() -> None:
     text = json.dumps({"type": "record", "name": "Novelty", "fields": [
         {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2}},
         {"name": "again", "type": ["null", "Inner", {"type": "record", "name": "Inner", "fields": []}]},
@@ -366,7 +366,7 @@ def test_a_record_of_a_name_not_known_here_is_read_as_it_stands() -> None:
     assert codec.read(value) == ("Novelty", {"price": Decimal("1.00"), "again": None})
 
 
-def test_a_schema_that_cannot_be_resolved_into_ours_fails_as_a_codec_error() -> None:
+def test_a_schema_that_cannot_be_resolved_into_ours_is_a_codec_error() -> None:
     document = deepcopy(own_schemas()["Gap"].document)
     document["fields"] = [
         field for field in document["fields"] if field["name"] != "stream"
@@ -385,7 +385,7 @@ def test_a_schema_that_cannot_be_resolved_into_ours_fails_as_a_codec_error() -> 
 
 @every_engine
 @pytest.mark.parametrize("document", [{}, {"name": "X"}, {"name": "X", "type": "nonsense"}])
-def test_a_schema_that_is_none_is_a_codec_error(engine_name: str, document: dict[str, Any]) -> None:
+def test_an_invalid_schema_is_a_codec_error(engine_name: str, document: dict[str, Any]) -> None:
     with forced(engine_name), pytest.raises(CodecError):
         engine(document)
 
@@ -409,7 +409,7 @@ NEARLY_SCHEMAS = [
 
 @every_engine
 @pytest.mark.parametrize("document", NEARLY_SCHEMAS, ids=json.dumps)
-def test_a_schema_of_somebody_else_s_is_learned_or_a_codec_error(engine_name: str, document: dict[str, Any]) -> None:
+def test_a_foreign_schema_is_learned_or_a_codec_error(engine_name: str, document: dict[str, Any]) -> None:
     with forced(engine_name):
         codec = Codec()
         try:
@@ -419,7 +419,7 @@ def test_a_schema_of_somebody_else_s_is_learned_or_a_codec_error(engine_name: st
             return
 
 
-def test_only_logical_types_are_taken_out_of_a_schema() -> None:
+def test_only_logical_types_are_removed_from_a_schema() -> None:
     for schema in own_schemas().values():
         bare = without_logical_types(schema.document)
         assert "logicalType" not in json.dumps(bare)

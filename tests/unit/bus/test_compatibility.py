@@ -1,4 +1,4 @@
-"""Which changes of a schema break readers, by the Avro specification, and that none has since what was released."""
+"""Which changes of a schema break readers, by the Avro specification, and that none has since the released versions."""
 
 import io
 import json
@@ -16,22 +16,22 @@ from backpack_streams.bus.schemas import own_schemas, released_schemas
 RELEASED = [(version, record) for version, schemas in released_schemas().items() for record in schemas]
 
 
-# ---- what was released
+# ---- released schemas
 
 
-def test_there_are_released_schemas_to_compare_with() -> None:
+def test_released_schemas_are_available_for_comparison() -> None:
     assert RELEASED
 
 
 @pytest.mark.parametrize(("version", "record"), RELEASED)
-def test_a_released_schema_and_today_s_read_each_other(version: str, record: str) -> None:
+def test_a_released_schema_and_the_current_one_read_each_other(version: str, record: str) -> None:
     """Fails for a change that is not FULL_TRANSITIVE. On a release: copy schemas/*.avsc to schemas/released/VERSION/."""
     released = released_schemas()[version][record]
     assert record in own_schemas(), f"{record} was released in {version}: records of it are in people's Kafka"
     assert both_ways(own_schemas()[record].document, released.document) == []
 
 
-# ---- the judge itself
+# ---- the comparison itself
 
 
 def record(*fields: dict[str, Any]) -> dict[str, Any]:
@@ -93,12 +93,12 @@ LOGICAL = [
 
 
 @pytest.mark.parametrize(("reader", "writer"), READABLE)
-def test_what_can_be_read_has_no_problems(reader: Any, writer: Any) -> None:
+def test_a_readable_change_has_no_problems(reader: Any, writer: Any) -> None:
     assert reading_problems(reader, writer) == []
 
 
 @pytest.mark.parametrize(("reader", "writer", "said"), UNREADABLE)
-def test_what_cannot_be_read_is_said_with_its_place(reader: Any, writer: Any, said: str) -> None:
+def test_an_unreadable_change_is_reported_with_its_place(reader: Any, writer: Any, said: str) -> None:
     [problem] = reading_problems(reader, writer)
     assert re.search(said, problem)
 
@@ -130,22 +130,22 @@ def test_fastavro_agrees_that_it_cannot_be_read(reader: Any, writer: Any, value:
     assert reading_problems(reader, writer)
 
 
-def test_both_ways_says_which_way() -> None:
+def test_both_ways_names_the_direction() -> None:
     old, new = record(A), record(A, field("b", "string"))
     assert both_ways(new, old) == ["field b is not written and has no default (new reader, old record)"]
     assert both_ways(old, new) == ["field b is not written and has no default (old reader, new record)"]
 
 
-def test_a_schema_that_holds_itself_is_judged() -> None:
+def test_a_recursive_schema_is_compared() -> None:
     tree = record(A, field("inner", ["null", "R"], default=None))
     assert reading_problems(tree, tree) == []
 
 
 @pytest.mark.parametrize("name", sorted(own_schemas()))
-def test_dropping_any_field_without_a_default_would_be_noticed(name: str) -> None:
+def test_dropping_any_field_without_a_default_is_noticed(name: str) -> None:
     document = json.loads(own_schemas()[name].text)
     for each in document["fields"]:
         rest = document | {"fields": [other for other in document["fields"] if other is not each]}
         if '"fields"' in json.dumps(each["type"]):
-            continue  # what is left may name a type that goes with the field
+            continue  # the remaining fields may name a type that this field defines
         assert bool(both_ways(rest, document)) == ("default" not in each)

@@ -1,4 +1,4 @@
-"""What is read the quick way is what the schema's engine reads, whatever the bytes are."""
+"""The quick reader reads the same as the schema's engine, whatever the bytes."""
 
 import json
 from copy import deepcopy
@@ -89,7 +89,7 @@ def outcome(reader: DepthReader, value: bytes) -> Any:
 
 @settings(max_examples=300)
 @given(rows, st.data())
-def test_broken_bytes_are_read_by_neither_or_alike(update: dict[str, Any], data: st.DataObject) -> None:
+def test_both_readers_treat_broken_bytes_alike(update: dict[str, Any], data: st.DataObject) -> None:
     value = coding("fastavro", "single-object").encode["DepthUpdate"](update)
     cut = data.draw(st.integers(0, len(value)))
     flipped = data.draw(st.integers(0, len(value) - 1))
@@ -100,7 +100,7 @@ def test_broken_bytes_are_read_by_neither_or_alike(update: dict[str, Any], data:
 
 @needs_compiled
 @given(st.binary(max_size=200), st.integers(0, 210))
-def test_no_bytes_at_all_upset_the_compiled_reader(value: bytes, start: int) -> None:
+def test_no_bytes_crash_the_compiled_reader(value: bytes, start: int) -> None:
     assert quick_depth.compiled is not None
     numbers = quick_depth.compiled.decode(value, start)
     assert numbers is None or (start < len(value) and len(numbers) == 5)
@@ -118,7 +118,7 @@ def test_the_compiled_reader_is_used_only_for_the_schema_it_knows() -> None:
     assert reader.read(newer.encoder("DepthUpdate", "t")({**update, "added": None})) == by_hand(update)
 
 
-def test_another_record_is_no_depth_update() -> None:
+def test_another_record_type_is_not_a_depth_update() -> None:
     trade = coding("fastavro", "single-object").encode["StreamStatus"]
     with pytest.raises(CodecError):
         READERS["single-object"].read(

@@ -1,4 +1,4 @@
-"""Every schema evolves, and readers of before and after read each other's records: by both engines, in both framings."""
+"""Every schema evolves, and old and new readers read each other's records: with both engines, in both framings."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def number_with_a_default_added(fields: Fields) -> Fields:
 
 
 def optional_removed(fields: Fields) -> Fields:
-    """The last one with a default whose type nothing else names."""
+    """Removes the last field that has a default and whose type no other field names."""
     last = max(
         (
             place
@@ -57,7 +57,7 @@ def evolved(record: str, change: Callable[[Fields], Fields]) -> Schema:
 
 
 def codec_of(schema: Schema, other: Schema, registry: MemoryRegistry | None) -> Codec:
-    """One that writes `schema`, and knows the other by the registry or by having been taught it."""
+    """A codec that writes `schema` and knows the other from the registry or because it has learned it."""
     codec = Codec(registry, {schema.name: schema})
     if registry is None:
         codec.learn(other.text)
@@ -65,7 +65,7 @@ def codec_of(schema: Schema, other: Schema, registry: MemoryRegistry | None) -> 
 
 
 def full_row(node: Any, named: dict[str, Any] | None = None) -> Any:
-    """A value with everything in it that may be there."""
+    """A value with every optional part present."""
     named = {} if named is None else named
     if isinstance(node, list):
         return full_row(next(branch for branch in node if branch != "null"), named)
@@ -82,14 +82,14 @@ def full_row(node: Any, named: dict[str, Any] | None = None) -> Any:
 
 
 def seen_by(schema: Schema, row: dict[str, Any]) -> dict[str, Any]:
-    """A row as a reader with this schema has it: what was not written has its default."""
+    """A row as a reader with this schema gets it: fields that were not written have their default."""
     return {field["name"]: row.get(field["name"], field.get("default")) for field in schema.document["fields"]}
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("record", RECORDS)
-def test_readers_of_before_and_after_read_each_other(record: str, engine_name: str, framing: str) -> None:
+def test_old_and_new_readers_read_each_others_records(record: str, engine_name: str, framing: str) -> None:
     before = own_schemas()[record]
     for change in EVOLUTIONS:
         after = evolved(record, change)
@@ -104,13 +104,13 @@ def test_readers_of_before_and_after_read_each_other(record: str, engine_name: s
 
 @pytest.mark.parametrize("record", RECORDS)
 @pytest.mark.parametrize("change", EVOLUTIONS)
-def test_none_of_these_breaks_full_transitive(record: str, change: Callable[[Fields], Fields]) -> None:
+def test_none_of_these_changes_breaks_full_transitive(record: str, change: Callable[[Fields], Fields]) -> None:
     assert both_ways(evolved(record, change).document, own_schemas()[record].document) == []
 
 
 @pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("version", sorted(released_schemas()))
-def test_records_of_every_release_are_read_without_being_taught(version: str, engine_name: str) -> None:
+def test_records_of_every_release_are_read_without_learning_its_schema(version: str, engine_name: str) -> None:
     with forced(engine_name):
         today = Codec()
         for record, schema in released_schemas()[version].items():

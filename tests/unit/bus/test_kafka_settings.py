@@ -1,4 +1,4 @@
-"""Where Kafka is and how to log in: what has no effect is refused, secrets are not shown, and nothing heavy is imported."""
+"""How to reach Kafka and log in: settings without effect are refused, secrets are not shown, and no client is imported."""
 
 import ssl
 import subprocess
@@ -30,7 +30,7 @@ SASL = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512"}
         ({"security_protocol": "SSL", "ssl_key_file": "key.pem"}, "needs ssl_cert_file"),
     ],
 )
-def test_what_would_protect_nothing_is_refused(fields: dict[str, Any], told: str) -> None:
+def test_settings_that_protect_nothing_are_refused(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError) as error:
         KafkaConnection("kafka:9092", **fields)
     assert told in str(error.value)
@@ -44,7 +44,9 @@ def test_secrets_are_not_shown() -> None:
     assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("me", "secret-word")
 
 
-def test_files_may_be_named_as_text_and_by_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_may_be_given_as_text_and_relative_to_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -93,7 +95,7 @@ def own_certificate(file: Path, authority: trustme.CA, name: str) -> None:
     authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(file)
 
 
-def test_changed_tls_files_are_used_once_they_fit_together(tmp_path: Path) -> None:
+def test_changed_tls_files_are_used_once_they_match(tmp_path: Path) -> None:
     old, new, own = trustme.CA(), trustme.CA(), tmp_path / "own.pem"
     trusted = tmp_path / "ca.pem"
     old.cert_pem.write_to_path(trusted)

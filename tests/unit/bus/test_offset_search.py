@@ -1,4 +1,4 @@
-"""A moment is found in a partition by what its records say, also where some of them say nonsense."""
+"""The offset of a moment is found by the timestamps of records, even if some of them are nonsense."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ ABSURD = 10**15
 
 
 class FakeLog:
-    """One partition, in memory; `stamps` by offset (compaction leaves some out), with Kafka's way to look for a time."""
+    """One partition in memory; `stamps` by offset (compaction leaves some out), with Kafka's search by time."""
 
     def __init__(self, stamps: Mapping[int, int]) -> None:
         self.stamps = dict(sorted(stamps.items()))
@@ -53,7 +53,9 @@ def found(log: FakeLog, moment_ms: int) -> int:
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=300), st.integers(-3, 900))
 @settings(max_examples=100)
-def test_with_clocks_that_go_forward_it_is_the_first_record_from_then_on(steps: list[int], moment_ms: int) -> None:
+def test_with_clocks_that_go_forward_the_first_record_from_the_moment_on_is_found(
+    steps: list[int], moment_ms: int
+) -> None:
     stamps, now = {}, 0
     for offset, step in enumerate(steps):
         now += step
@@ -65,7 +67,7 @@ def test_with_clocks_that_go_forward_it_is_the_first_record_from_then_on(steps: 
 @given(st.integers(100, 3_000), st.integers(0, 3_000), st.lists(st.integers(0, 10**6), max_size=5), st.integers(1, 50))
 @settings(max_examples=100)
 def test_absurd_records_hide_nothing(count: int, moment: int, absurd: list[int], spacing: int) -> None:
-    """One record a millisecond, `spacing` offsets apart; a few of another century, not two within what is looked at at once."""
+    """One record per millisecond, `spacing` offsets apart; a few from another century, never two within one look."""
     stamps = {offset * spacing: offset for offset in range(count)}
     before = [each % count for each in absurd]
     places = [each for i, each in enumerate(before) if all(abs(each - other) > 40 for other in before[:i])]
@@ -74,7 +76,7 @@ def test_absurd_records_hide_nothing(count: int, moment: int, absurd: list[int],
     log = FakeLog(stamps)
     offset = found(log, moment)
     true = min(moment * spacing, log.end)
-    # The absurd record itself may be counted to either side, at the border.
+    # An absurd record at the border may be counted to either side.
     assert abs(sum(min(offset, true) <= each < max(offset, true) for each in stamps)) <= 1
     assert log.read < 100 * 40
 

@@ -1,4 +1,4 @@
-"""Keys go where Java's clients send them."""
+"""Keys go to the same partitions as with Java's clients."""
 
 import pytest
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
@@ -35,14 +35,14 @@ def murmur2(data: bytes) -> int:
 
 
 @pytest.mark.parametrize(("key", "expected"), JAVA.items())
-def test_the_hash_is_java_s(key: bytes, expected: int) -> None:
+def test_the_hash_is_the_one_of_java(key: bytes, expected: int) -> None:
     assert murmur2(key) == expected & BITS
     assert int(aiokafka_murmur2(key)) & BITS == expected & BITS
 
 
 @pytest.mark.parametrize(("key", "expected"), JAVA.items())
 @pytest.mark.parametrize("partitions", [1, 2, 3, 4, 8, 97])
-def test_the_partition_is_java_s(key: bytes, expected: int, partitions: int) -> None:
+def test_the_partition_is_the_one_of_java(key: bytes, expected: int, partitions: int) -> None:
     assert partition_of(key, partitions) == (expected & 0x7FFFFFFF) % partitions
 
 
@@ -52,5 +52,5 @@ def test_any_key_goes_where_an_independent_murmur2_says(key: bytes, partitions: 
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), st.integers(1, 64))
-def test_any_symbol_goes_there_as_utf_8(symbol: str, partitions: int) -> None:
+def test_any_symbol_is_hashed_as_utf_8(symbol: str, partitions: int) -> None:
     assert partition_of(symbol.encode(), partitions) == (murmur2(symbol.encode()) & 0x7FFFFFFF) % partitions

@@ -1,4 +1,4 @@
-"""Waiting for Kafka is right while Kafka is away, and pointless once it is there and still owes everything."""
+"""Waiting is right while Kafka is unavailable, and pointless if Kafka is available and still acknowledges nothing."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ def looks(
     return verdict
 
 
-def test_a_process_that_is_owed_for_too_long_by_a_kafka_that_is_well_is_stuck() -> None:
+def test_a_process_is_stuck_if_a_healthy_kafka_acknowledges_nothing_for_too_long() -> None:
     judge = ProgressJudge(BOUND)
     assert looks(judge, BOUND, {DEPTH: Health.WELL}) is None
     verdict = looks(judge, 2 * BOUND, {DEPTH: Health.WELL})
@@ -32,12 +32,12 @@ def test_a_process_that_is_owed_for_too_long_by_a_kafka_that_is_well_is_stuck() 
     assert "Kafka at k:1 refused" in verdict
 
 
-def test_while_kafka_is_away_or_a_partition_has_no_leader_the_buffer_is_kept() -> None:
+def test_the_buffer_is_kept_while_kafka_is_away_or_a_partition_has_no_leader() -> None:
     for found in (None, {DEPTH: Health.LEADERLESS}):
         assert looks(ProgressJudge(BOUND), 20 * BOUND, found) is None
 
 
-def test_the_time_counts_from_when_kafka_is_there_again() -> None:
+def test_the_time_counts_from_when_kafka_is_available_again() -> None:
     judge = ProgressJudge(BOUND)
     owed = {DEPTH: Owed(0.0, "")}
     assert judge.look(1000.0, owed, None) is None
@@ -46,14 +46,14 @@ def test_the_time_counts_from_when_kafka_is_there_again() -> None:
     assert judge.look(1005.0 + BOUND, owed, {DEPTH: Health.WELL}) is not None
 
 
-def test_an_acknowledgement_begins_the_time_anew() -> None:
+def test_an_acknowledgement_restarts_the_time() -> None:
     judge = ProgressJudge(BOUND)
     assert judge.look(10.0, {DEPTH: Owed(0.0, "")}, {DEPTH: Health.WELL}) is None
     assert judge.look(100.0, {}, {}) is None
     assert judge.look(200.0, {DEPTH: Owed(190.0, "")}, {DEPTH: Health.WELL}) is None
 
 
-def test_a_topic_that_is_gone_is_no_reason_to_wait_for_ever() -> None:
+def test_a_deleted_topic_is_not_waited_for_indefinitely() -> None:
     verdict = looks(ProgressJudge(BOUND), 2 * BOUND, {})
     assert verdict is not None
     assert "it does not exist" in verdict
@@ -65,7 +65,7 @@ def test_replicas_that_are_not_in_sync_get_more_time() -> None:
 
 
 @given(st.lists(st.sampled_from([None, Health.LEADERLESS, Health.WELL]), min_size=1, max_size=60))
-def test_it_is_stuck_only_after_the_bound_of_looks_that_found_kafka_well(found: list[Health | None]) -> None:
+def test_it_is_stuck_only_after_kafka_was_found_healthy_for_the_whole_bound(found: list[Health | None]) -> None:
     judge, well_seconds = ProgressJudge(BOUND), -5.0
     for number, health in enumerate(found):
         verdict = judge.look(number * 5.0, {DEPTH: Owed(-1e6, "")}, None if health is None else {DEPTH: health})

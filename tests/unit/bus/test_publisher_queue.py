@@ -1,4 +1,4 @@
-"""Records wait for Kafka in order and in bounded memory; a queue says when there is no room, and what became of what was handed over."""
+"""Records wait for Kafka in order and in bounded memory; a queue reports a full buffer and the result of each record."""
 
 import asyncio
 import time
@@ -24,7 +24,9 @@ def queue_with(room: int = ROOM) -> PartitionQueue:
 
 
 @given(appends)
-def test_what_waits_is_bounded_and_what_has_no_room_is_refused(records: list[tuple[int, bytes | None, bool]]) -> None:
+def test_waiting_records_are_bounded_and_refused_if_there_is_no_room(
+    records: list[tuple[int, bytes | None, bool]],
+) -> None:
     buffer = SendBuffer(ROOM)
     partition_queues = [PartitionQueue(buffer, "topic", 0), PartitionQueue(buffer, "topic", 1)]
     taken: list[list[tuple[bytes, bytes | None, int]]] = [[], []]
@@ -44,8 +46,8 @@ def test_what_waits_is_bounded_and_what_has_no_room_is_refused(records: list[tup
 
 
 @given(st.lists(st.one_of(st.binary(max_size=100), st.integers(1, 5)), max_size=60))
-def test_what_is_disposed_of_gives_its_room_back_and_counts_as_done(steps: list[bytes | int]) -> None:
-    """A number is a batch of that many records that Kafka acknowledged, bytes are a record handed over."""
+def test_disposed_records_free_their_room_and_count_as_done(steps: list[bytes | int]) -> None:
+    """A number is a batch of that many records that Kafka acknowledged, bytes are a record appended."""
     buffer = SendBuffer()
     partition_queue = PartitionQueue(buffer, "topic", 0)
     expected: list[bytes] = []
@@ -72,7 +74,7 @@ def test_a_report_has_room_when_data_has_none() -> None:
     assert partition_queue.append(b"key", b"", 0, spare=True)
 
 
-def test_one_queue_s_backlog_counts_for_all_queues() -> None:
+def test_the_backlog_of_one_queue_counts_for_all_queues() -> None:
     buffer = SendBuffer(ROOM)
     full, other = PartitionQueue(buffer, "topic", 0), PartitionQueue(buffer, "topic", 1)
     assert full.append(b"key", bytes(ROOM - RECORD_OVERHEAD_BYTES), 0)
@@ -89,7 +91,7 @@ async def test_a_sender_waits_for_the_first_record() -> None:
     assert list(partition_queue.pending) == [(b"a", b"1", 1)]
 
 
-async def test_a_sender_that_was_cancelled_does_not_swallow_the_next_record() -> None:
+async def test_a_cancelled_sender_does_not_swallow_the_next_record() -> None:
     partition_queue = queue_with()
     waiting = asyncio.create_task(partition_queue.filled())
     await asyncio.sleep(0)
@@ -100,7 +102,7 @@ async def test_a_sender_that_was_cancelled_does_not_swallow_the_next_record() ->
     assert list(partition_queue.pending) == [(b"a", b"1", 1)]
 
 
-async def test_a_queue_that_ends_lets_its_sender_go_once_it_is_empty() -> None:
+async def test_a_queue_that_ends_releases_its_sender_once_it_is_empty() -> None:
     partition_queue = queue_with()
     waiting = asyncio.create_task(partition_queue.filled())
     await asyncio.sleep(0)
@@ -110,7 +112,7 @@ async def test_a_queue_that_ends_lets_its_sender_go_once_it_is_empty() -> None:
     assert await partition_queue.filled()
 
 
-async def test_what_was_never_acknowledged_is_counted_at_the_end() -> None:
+async def test_unacknowledged_records_are_counted_at_the_end() -> None:
     publisher = Publisher(KafkaConnection("localhost:1"))
     partition_queue = PartitionQueue(publisher.buffer, "topic", 0)
     publisher._partition_queues["topic"] = [partition_queue]
@@ -122,7 +124,7 @@ async def test_what_was_never_acknowledged_is_counted_at_the_end() -> None:
         await partition_queue.settled()
 
 
-async def test_a_queue_is_settled_though_more_is_handed_over_all_the_time() -> None:
+async def test_a_queue_settles_while_more_records_are_appended() -> None:
     partition_queue = queue_with()
     partition_queue.append(b"a", b"1", 1)
     settled = asyncio.create_task(partition_queue.settled())
@@ -134,7 +136,7 @@ async def test_a_queue_is_settled_though_more_is_handed_over_all_the_time() -> N
     assert partition_queue.pending
 
 
-async def test_who_waits_for_a_publisher_that_fails_is_told() -> None:
+async def test_a_caller_that_waits_for_a_failing_publisher_gets_the_error() -> None:
     partition_queue = queue_with()
     partition_queue.append(b"a", b"1", 1)
     settled = asyncio.create_task(partition_queue.settled())
@@ -144,7 +146,7 @@ async def test_who_waits_for_a_publisher_that_fails_is_told() -> None:
         await settled
 
 
-def test_a_queue_knows_since_when_the_first_of_what_waits_has_waited() -> None:
+def test_a_queue_knows_how_long_its_oldest_record_has_waited() -> None:
     partition_queue = queue_with()
     before = time.monotonic()
     partition_queue.append(b"a", b"1", 1)
@@ -163,8 +165,8 @@ def test_a_queue_knows_since_when_the_first_of_what_waits_has_waited() -> None:
 
 
 @given(st.data())
-async def test_each_of_several_callers_learns_which_of_its_records_kafka_refused(data: st.DataObject) -> None:
-    """Several hand over to one queue in turns; Kafka refuses some records and acknowledges others in batches of any size."""
+async def test_each_of_several_callers_learns_which_of_its_records_kafka_rejected(data: st.DataObject) -> None:
+    """Several callers append to one queue in turns; Kafka rejects some records and acknowledges others in batches of any size."""
     partition_queue = PartitionQueue(SendBuffer(), "topic", 0)
     callers = [Handover(partition_queue) for _ in range(3)]
     owners = data.draw(st.lists(st.sampled_from([0, 1, 2, None]), max_size=30))

@@ -1,4 +1,4 @@
-"""What is written the quick way is to the byte what the schema's engine writes, and is refused where the engine refuses."""
+"""The quick writer writes the same bytes as the schema's engine, and refuses what the engine refuses."""
 
 import json
 from copy import deepcopy
@@ -73,16 +73,16 @@ updates = st.builds(Update, longs, st.none() | longs, symbols, longs, longs, lev
 
 @settings(max_examples=100)
 @given(updates, longs)
-def test_every_update_is_the_engine_s_to_the_byte(update: Update, received_us: int) -> None:
+def test_every_update_has_the_engines_bytes(update: Update, received_us: int) -> None:
     for (framing, _), encode in QUICK.items():
         by_engine = coding("fastavro", framing).encode["DepthUpdate"](update.row(received_us))
         assert encode(update, received_us) == by_engine
-        assert encode(update, received_us) == by_engine  # the second time from what was remembered
+        assert encode(update, received_us) == by_engine  # the second time from the cache
 
 
 @every_way
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 4095, 4096, 9000])
-def test_any_number_of_levels_is_the_engine_s_to_the_byte(count: int, encode: QuickEncoder) -> None:
+def test_any_number_of_levels_has_the_engines_bytes(count: int, encode: QuickEncoder) -> None:
     update = Update(1, 2, "X", 3, 4, [(str(number), "1") for number in range(count)], None)
     assert encode(update, 5) == coding("fastavro", "single-object").encode["DepthUpdate"](update.row(5))
 
@@ -93,7 +93,7 @@ FIELDS = ("event_time", "engine_time", "first_update_id", "last_update_id")
 @every_way
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**80])
-def test_a_number_that_no_long_holds_is_refused_and_not_written_wrongly(
+def test_a_number_beyond_a_long_is_refused_and_not_written_wrongly(
     field: str, number: int, encode: QuickEncoder
 ) -> None:
     update = Update(1, 2, "X", 3, 4, [], [])
@@ -115,12 +115,12 @@ def test_a_number_that_does_not_fit_is_refused(level: tuple[str, str], encode: Q
 
 
 @every_way
-def test_text_that_utf_8_cannot_carry_is_refused(encode: QuickEncoder) -> None:
+def test_text_that_utf_8_cannot_encode_is_refused(encode: QuickEncoder) -> None:
     with pytest.raises(CodecError):
         encode(Update(1, 2, "\ud800", 3, 4, [], []), 5)
 
 
-def test_a_schema_that_changed_is_left_to_its_engine() -> None:
+def test_a_changed_schema_is_left_to_its_engine() -> None:
     document = deepcopy(own_schemas()["DepthUpdate"].document)
     document["fields"].append({"name": "added", "type": ["null", "long"], "default": None, "doc": "New."})
     newer = Codec(schemas={"DepthUpdate": parse_schema(json.dumps(document))})

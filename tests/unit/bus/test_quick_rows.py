@@ -1,4 +1,4 @@
-"""What the compiled way writes is to the byte what the schema's engine writes, and is refused where the engine refuses."""
+"""The compiled writer writes the same bytes as the schema's engine, and refuses what the engine refuses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +77,7 @@ ODD = st.sampled_from([None, 5, True, "x", b"\x01", 1.5, [], "\ud800", "ä" * 3]
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
-    """What may come for a field of that type, and what may not."""
+    """Values that may and may not occur for a field of that type."""
     if isinstance(kind, list):
         return st.one_of(st.none(), *(values(each) for each in kind if each != "null"))
     if isinstance(kind, dict) and kind.get("logicalType") == "decimal":
@@ -109,7 +109,7 @@ def records(draw: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
 @needs_compiled
 @settings(max_examples=400)
 @given(records(), st.binary(max_size=12))
-def test_every_row_has_the_same_outcome_either_way(record: tuple[str, dict[str, Any]], header: bytes) -> None:
+def test_every_row_has_the_same_outcome_with_both_writers(record: tuple[str, dict[str, Any]], header: bytes) -> None:
     name, row = record
     quick, slow = both(name, header)
     before = dict(row)
@@ -120,7 +120,7 @@ def test_every_row_has_the_same_outcome_either_way(record: tuple[str, dict[str, 
 @needs_compiled
 @settings(max_examples=300)
 @given(number_texts, st.sampled_from([("MarkPrice", "mark_price", 18), ("MarkPrice", "funding_rate", 30)]))
-def test_a_number_is_what_its_text_says(text: str, where: tuple[str, str, int]) -> None:
+def test_a_number_is_written_as_its_text_says(text: str, where: tuple[str, str, int]) -> None:
     name, field, scale = where
     row = _mark_price() | {field: text}
     quick, _ = both(name)
@@ -150,7 +150,7 @@ def _mark_price() -> dict[str, Any]:
 
 @needs_compiled
 def test_the_usual_records_need_no_engine() -> None:
-    """Else the compiled way would be right and of no use."""
+    """Otherwise the compiled writer would be correct and useless."""
     with patch.object(
         quick_rows, "_by_engine", lambda document, header: lambda row: pytest.fail("the engine was asked")
     ):
@@ -159,14 +159,14 @@ def test_the_usual_records_need_no_engine() -> None:
 
 
 @needs_compiled
-def test_a_record_longer_than_usual_is_written_all_the_same() -> None:
+def test_a_record_longer_than_usual_is_written_correctly() -> None:
     quick, slow = both("MarkPrice")
     for size in range(1900, 2100):
         row = _mark_price() | {"symbol": "x" * size}
         assert quick(row) == slow(row)
 
 
-def test_a_row_is_left_as_it_was() -> None:
+def test_a_row_is_not_changed() -> None:
     row = _mark_price()
     with patch.object(quick_rows, "compiled", None):
         row_encoder(own_schemas()["MarkPrice"].document)(row)

@@ -1,4 +1,4 @@
-"""A poll that is cancelled loses nothing, also while it asks for a schema."""
+"""A cancelled poll loses nothing, even while it fetches a schema."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
 class Consumer:
-    """Gives each answer once, as aiokafka does, and stands behind it from then on."""
+    """Returns each answer once and is then positioned after it, as aiokafka does."""
 
     def __init__(self, *answers: dict[TopicPartition, list[Any]]) -> None:
         self.answers = list(answers)
@@ -39,7 +39,7 @@ class Record:
 
 
 class SlowCodec:
-    """Meets values only once the registry answers."""
+    """`meet` returns only once the registry answers."""
 
     def __init__(self) -> None:
         self.answers = asyncio.Event()
@@ -62,7 +62,7 @@ async def cancelled_poll(reader: Reader) -> None:
             await reader.poll(0)
 
 
-async def test_cancelled_while_a_schema_is_fetched() -> None:
+async def test_a_poll_cancelled_while_a_schema_is_fetched_loses_nothing() -> None:
     codec, batch = SlowCodec(), [Record(b"1"), Record(b"2")]
     reader = reader_of(Consumer({A: batch}, {A: [Record(b"3")]}), codec)
     await cancelled_poll(reader)
@@ -74,7 +74,7 @@ async def test_cancelled_while_a_schema_is_fetched() -> None:
     assert await reader.poll(0) == {}
 
 
-async def test_only_the_partitions_that_are_asked_for_are_given() -> None:
+async def test_only_the_requested_partitions_are_given() -> None:
     codec, first, second = SlowCodec(), [Record(b"1")], [Record(b"2")]
     reader = reader_of(Consumer({A: first, B: second}), codec)
     await cancelled_poll(reader)
@@ -83,7 +83,7 @@ async def test_only_the_partitions_that_are_asked_for_are_given() -> None:
     assert await reader.poll(0, only=[("t", 0)]) == {A: first}
 
 
-async def test_what_was_read_before_an_assignment_is_nobodys() -> None:
+async def test_records_read_before_an_assignment_are_dropped() -> None:
     codec = SlowCodec()
     reader = reader_of(Consumer({A: [Record(b"1")]}, {A: [Record(b"2")]}), codec)
     await cancelled_poll(reader)
@@ -92,6 +92,6 @@ async def test_what_was_read_before_an_assignment_is_nobodys() -> None:
     assert [each.value for each in (await reader.poll(0))[A]] == [b"2"]
 
 
-async def test_without_a_codec_records_are_given_as_they_are() -> None:
+async def test_without_a_codec_records_are_given_unchanged() -> None:
     batch = [Record(b"1")]
     assert await reader_of(Consumer({A: batch}), None).poll(0) == {A: batch}

@@ -1,4 +1,4 @@
-"""What is asked of a schema registry, how often, and what an outage does: a registry in memory, no sockets."""
+"""What is requested from a schema registry, how often, and what an outage does: a registry in memory, no sockets."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ SUBJECT = f"{TOPIC}-value"
 
 
 class FakeRegistry:
-    """Keeps everything in memory and writes down what it was asked; `away` questions from now on get no answer."""
+    """Keeps everything in memory and notes each request; the next `away` requests get no answer."""
 
     def __init__(self) -> None:
         self.versions_of: dict[str, list[Version]] = {}
@@ -108,7 +108,7 @@ def row() -> dict[str, Any]:
 # ---- writers
 
 
-async def test_a_writer_asks_once_for_each_subject_and_then_never_again(fake: FakeRegistry) -> None:
+async def test_a_writer_looks_up_each_subject_once_and_never_again(fake: FakeRegistry) -> None:
     register(fake, SUBJECT, TRADE)
     fake.asked.clear()
     codec = Codec(KnownSchemas(fake))
@@ -121,7 +121,7 @@ async def test_a_writer_asks_once_for_each_subject_and_then_never_again(fake: Fa
     assert fake.asked == ["lookup"]
 
 
-async def test_a_writer_waits_for_a_registry_that_is_away_and_says_so(
+async def test_a_writer_waits_for_an_unavailable_registry_and_says_so(
     fake: FakeRegistry, no_waiting: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     register(fake, SUBJECT, TRADE)
@@ -131,19 +131,19 @@ async def test_a_writer_waits_for_a_registry_that_is_away_and_says_so(
     assert [record.message for record in caplog.records] == ["waiting for the schema registry"] * 3
 
 
-async def test_a_schema_that_is_not_registered_is_an_error_that_names_the_command(fake: FakeRegistry) -> None:
+async def test_an_unregistered_schema_is_an_error_that_names_the_command(fake: FakeRegistry) -> None:
     with pytest.raises(NotRegisteredError, match=r"Trade is not registered; run `backpack-streams schemas register`"):
         await Codec(KnownSchemas(fake)).prepare({TOPIC: "Trade"})
     assert fake.versions_of == {}
 
 
-async def test_a_writer_that_may_registers_what_is_missing(fake: FakeRegistry) -> None:
+async def test_a_writer_with_permission_registers_missing_schemas(fake: FakeRegistry) -> None:
     await Codec(KnownSchemas(fake, registers=True)).prepare({TOPIC: "Trade"})
     assert fake.versions_of[SUBJECT][0].text == TRADE.canonical_text
     assert fake.levels == {SUBJECT: FULL_TRANSITIVE}
 
 
-def test_writing_to_a_topic_that_was_not_prepared_is_an_error(fake: FakeRegistry) -> None:
+def test_writing_to_an_unprepared_topic_is_an_error(fake: FakeRegistry) -> None:
     encode = Codec(KnownSchemas(fake)).encoder("Trade", TOPIC)
     with pytest.raises(RegistryError, match=SUBJECT):
         encode(row())
@@ -152,7 +152,7 @@ def test_writing_to_a_topic_that_was_not_prepared_is_an_error(fake: FakeRegistry
 # ---- readers
 
 
-async def test_a_reader_asks_once_for_an_id_and_reads_on_without_the_registry(fake: FakeRegistry) -> None:
+async def test_a_reader_looks_up_an_id_once_and_reads_on_without_the_registry(fake: FakeRegistry) -> None:
     register(fake, SUBJECT, TRADE)
     writer = Codec(KnownSchemas(fake))
     await writer.prepare({TOPIC: "Trade"})
@@ -167,7 +167,7 @@ async def test_a_reader_asks_once_for_an_id_and_reads_on_without_the_registry(fa
     assert fake.asked == ["text"]
 
 
-async def test_a_reader_that_meets_an_unknown_id_tries_again_then_gives_up_for_a_while(
+async def test_a_reader_retries_an_unknown_id_and_then_gives_up_for_a_while(
     fake: FakeRegistry, no_waiting: None
 ) -> None:
     register(fake, SUBJECT, TRADE)
@@ -178,7 +178,7 @@ async def test_a_reader_that_meets_an_unknown_id_tries_again_then_gives_up_for_a
     now = 1000.0
     codec = Codec(
         KnownSchemas(fake, clock=lambda: now + 0.9 * len(fake.asked))
-    )  # an answer that does not come takes 0.9 s
+    )  # a request without an answer takes 0.9 s
     await codec.meet([value])
     assert len(fake.asked) == 6  # 5 s of patience
     with pytest.raises(UnknownSchemaError, match=f"schema id {schema_id} is unknown: the registry is away"):
@@ -193,7 +193,7 @@ async def test_a_reader_that_meets_an_unknown_id_tries_again_then_gives_up_for_a
     assert codec.decode(value)[0] == "Trade"
 
 
-async def test_an_id_nobody_knows_is_asked_for_once_and_named(fake: FakeRegistry) -> None:
+async def test_an_id_unknown_to_the_registry_is_requested_once_and_named(fake: FakeRegistry) -> None:
     codec = Codec(KnownSchemas(fake))
     value = b"\0\0\0\0\x63rest"
     await codec.meet([value, value])
@@ -203,7 +203,7 @@ async def test_an_id_nobody_knows_is_asked_for_once_and_named(fake: FakeRegistry
         codec.decode(value)
 
 
-async def test_the_registry_is_asked_off_the_event_loop(fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_registry_is_called_off_the_event_loop(fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     register(fake, SUBJECT, TRADE)
     seen: list[object] = []
 
@@ -222,7 +222,9 @@ async def test_the_registry_is_asked_off_the_event_loop(fake: FakeRegistry, monk
 # ---- governance
 
 
-def test_who_may_not_set_the_compatibility_registers_where_it_is_right(fake: FakeRegistry) -> None:
+def test_without_permission_to_set_the_compatibility_a_schema_is_registered_only_if_it_is_right(
+    fake: FakeRegistry,
+) -> None:
     fake.forbids_levels = True
     with pytest.raises(RegistryForbidsError, match=r"WriteCompatibility.*it is BACKWARD now"):
         register(fake, SUBJECT, TRADE)
@@ -250,7 +252,7 @@ def test_checking_writes_nothing(fake: FakeRegistry) -> None:
     assert not {"register", "set compatibility"} & set(fake.asked)
 
 
-def test_there_is_a_subject_for_every_topic() -> None:
+def test_every_topic_has_a_subject() -> None:
     assert len(subjects("x.")) == len(TOPICS)
     assert subjects("x.")["x.market.trade-value"] == "Trade"
 
@@ -258,7 +260,7 @@ def test_there_is_a_subject_for_every_topic() -> None:
 # ---- the connection
 
 
-def test_credentials_show_in_no_message() -> None:
+def test_credentials_appear_in_no_message() -> None:
     connection = RegistryConnection("https://user:hidden@registry:8081", password="hidden too", key_password="hidden")
     assert "hidden" not in repr(connection)
     assert "hidden" not in connection.shown
@@ -275,7 +277,7 @@ def test_errors_of_the_registry_are_codec_errors() -> None:
     assert issubclass(RegistryError, CodecError)
 
 
-async def test_it_is_known_whether_the_registry_answered_last(fake: FakeRegistry, no_waiting: None) -> None:
+async def test_the_state_of_the_last_request_is_known(fake: FakeRegistry, no_waiting: None) -> None:
     known = KnownSchemas(fake, registers=True)
     assert (known.is_up, known.failures) == (None, 0)
     fake.away = 3
@@ -294,7 +296,7 @@ async def test_it_is_known_whether_the_registry_answered_last(fake: FakeRegistry
     assert (refusing.is_up, refusing.failures) == (True, 0), "that it has no such schema is an answer"
 
 
-async def test_of_unknown_ids_so_many_are_remembered(fake: FakeRegistry) -> None:
+async def test_the_number_of_remembered_unknown_ids_is_bounded(fake: FakeRegistry) -> None:
     known = KnownSchemas(fake)
     for first in range(0, 3 * module.MOST_UNKNOWN, 500):
         await known.fetch_texts(range(first, first + 500))

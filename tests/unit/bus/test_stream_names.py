@@ -20,7 +20,7 @@ def test_every_stream_of_every_producer_has_its_topic() -> None:
 
 
 @pytest.mark.parametrize("kinds", STREAMS_OF_TOPICS.values())
-def test_a_stream_belongs_to_one_kind_and_says_its_symbol(kinds: tuple[str, ...]) -> None:
+def test_a_stream_belongs_to_one_kind_and_contains_its_symbol(kinds: tuple[str, ...]) -> None:
     every = [kind for others in STREAMS_OF_TOPICS.values() for kind in others]
     for kind in kinds:
         for symbol in ("SOL_USDC", "AAPL.US_USDC_PERP", "1m", "kSHIB_USDC_PERP"):

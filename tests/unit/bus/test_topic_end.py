@@ -1,4 +1,4 @@
-"""A topic is read to its end or an error says that it was not: gaps of offsets, moving leaders, stopped processes."""
+"""A topic is read to its end or an error says that it was not: missing offsets, moving leaders, stopped processes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -51,7 +51,7 @@ async def test_every_record_before_the_ends_is_taken_once() -> None:
     assert taken == {A: list(range(5, 2_900)), B: list(range(12, 18))}
 
 
-async def test_nothing_to_read_asks_nothing() -> None:
+async def test_an_empty_range_polls_nothing() -> None:
     reader = ScriptedReader({A: log(), B: log(1, 2)}, {A: 0, B: 3})
     assert await read(reader, {A: 0, B: 3}, {A: 0, B: 3}) == {}
     assert await read(reader, {}, {}) == {}
@@ -59,12 +59,12 @@ async def test_nothing_to_read_asks_nothing() -> None:
 
 
 async def test_offsets_without_records_at_the_end_are_passed() -> None:
-    """Compaction, retention and marks of transactions leave none."""
+    """Compaction, retention and transaction marks leave none."""
     reader = ScriptedReader({A: log(1, 4, 5), B: log()}, {A: 9, B: 7})
     assert await read(reader, {A: 0, B: 3}, {A: 9, B: 7}) == {A: [1, 4, 5]}
 
 
-async def test_without_a_leader_the_caller_is_told_and_not_given_a_part_as_the_whole() -> None:
+async def test_without_a_leader_reading_fails_instead_of_returning_a_part() -> None:
     reader = ScriptedReader({A: log(1, 2), B: log(1, 2, 3)}, {A: 3, B: 4})
     reader.away = {B}
     with pytest.raises(
@@ -83,7 +83,7 @@ async def test_a_leader_that_moves_within_the_patience_costs_nothing() -> None:
     assert await read(reader, {A: 0}, {A: 4}) == {A: [1, 2, 3]}
 
 
-async def test_what_moves_renews_the_patience() -> None:
+async def test_progress_renews_the_patience() -> None:
     logs = log(*range(100))
     reader = ScriptedReader({A: logs[:1]}, {A: 1})
 
@@ -97,7 +97,7 @@ async def test_what_moves_renews_the_patience() -> None:
     assert reader.now > 150
 
 
-async def test_trouble_that_may_pass_is_tried_again_from_where_it_was() -> None:
+async def test_a_transient_error_is_retried_from_the_same_position() -> None:
     reader = ScriptedReader({A: log(*range(2_000))}, {A: 2_000})
 
     def skips_and_fails(each: ScriptedReader) -> None:
@@ -108,14 +108,14 @@ async def test_trouble_that_may_pass_is_tried_again_from_where_it_was() -> None:
     assert await read(reader, {A: 0}, {A: 2_000}) == {A: list(range(2_000))}
 
 
-async def test_trouble_that_does_not_pass_is_named() -> None:
+async def test_a_lasting_error_is_named() -> None:
     reader = ScriptedReader({A: log(1)}, {A: 2})
     reader.script = [raises(LeaderNotAvailableError())] * 100
     with pytest.raises(TopicEndNotReachedError, match="LeaderNotAvailable"):
         await read(reader, {A: 0}, {A: 2})
 
 
-async def test_a_refusal_for_good_is_raised_at_once() -> None:
+async def test_a_permanent_refusal_is_raised_at_once() -> None:
     reader = ScriptedReader({A: log(1)}, {A: 2})
     reader.script = [raises(TopicAuthorizationFailedError("topic"))]
     with pytest.raises(BusError, match="refused"):
@@ -123,7 +123,7 @@ async def test_a_refusal_for_good_is_raised_at_once() -> None:
     assert len(reader.polls) == 1
 
 
-async def test_a_partition_whose_beginning_is_not_known_holds_up_no_other() -> None:
+async def test_a_partition_whose_beginning_is_unknown_delays_no_other() -> None:
     reader = ScriptedReader({A: log(1, 2), B: log(1, 2)}, {A: 3, B: 3})
     reader.resetting = {A}
     with pytest.raises(TopicEndNotReachedError) as told:
@@ -133,8 +133,8 @@ async def test_a_partition_whose_beginning_is_not_known_holds_up_no_other() -> N
     assert await read(reader, {A: 0, B: 0}, {A: 3, B: 3}) == {A: [1, 2], B: [1, 2]}
 
 
-async def test_a_topic_that_was_made_anew_is_not_taken_for_the_old_one() -> None:
-    """The consumer is put back to the beginning, so it never comes to the old end, and offsets say the same twice."""
+async def test_a_recreated_topic_is_not_taken_for_the_old_one() -> None:
+    """The consumer is reset to the beginning, so it never reaches the old end, and offsets repeat."""
     reader = ScriptedReader({A: log(*range(100))}, {A: 1_000})
 
     def made_anew(each: ScriptedReader) -> None:
@@ -145,7 +145,7 @@ async def test_a_topic_that_was_made_anew_is_not_taken_for_the_old_one() -> None
         await read(reader, {A: 50}, {A: 1_000})
 
 
-def test_time_in_which_nobody_looked_is_no_patience() -> None:
+def test_time_without_a_look_does_not_count_as_patience() -> None:
     """A process that was stopped for a minute has not waited for a minute."""
     watch = EndWatch({A: 0}, {A: 9}, 30, now=0)
     watch.look(1)
@@ -175,7 +175,7 @@ def test_the_size_of_polls_follows_the_size_of_records() -> None:
     st.integers(0, 60),
     st.lists(st.sampled_from(["fine", "away", "back", "fails", "trimmed"]), max_size=20),
 )
-async def test_either_the_whole_is_taken_or_an_error_says_that_it_was_not(
+async def test_either_everything_is_read_or_an_error_says_that_it_was_not(
     offsets: list[int], start: int, end: int, events: list[str]
 ) -> None:
     reader = ScriptedReader({A: log(*offsets)}, {A: 61})

@@ -1,4 +1,4 @@
-"""Which topics were made anew, by what brokers say of their ids."""
+"""Which topics were recreated, by the ids that brokers report."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ def answer(*topics: tuple[int, str, bytes]) -> SimpleNamespace:
     return SimpleNamespace(topics=[(*each, False, [], 0, {}) for each in topics])
 
 
-def test_a_topic_is_made_anew_once_its_id_is_another_one() -> None:
+def test_a_topic_with_a_new_id_was_recreated() -> None:
     ids = TopicIds()
     ids.watch(["a", "b"])
     ids.learn(answer((0, "a", FIRST), (0, "b", FIRST), (0, "c", FIRST)))
@@ -29,7 +29,7 @@ def test_a_topic_is_made_anew_once_its_id_is_another_one() -> None:
     assert ids.take_recreated() == frozenset()
 
 
-def test_what_is_watched_no_more_is_forgotten() -> None:
+def test_a_topic_that_is_no_longer_watched_is_forgotten() -> None:
     ids = TopicIds()
     ids.watch(["a", "b"])
     ids.learn(answer((0, "a", FIRST), (0, "b", FIRST)))
@@ -42,7 +42,7 @@ def test_what_is_watched_no_more_is_forgotten() -> None:
     assert ids.take_recreated() == frozenset()
 
 
-def test_a_broker_that_is_older_than_ids_is_not_asked() -> None:
+def test_a_broker_older_than_topic_ids_is_not_asked() -> None:
     request = TopicIdsRequest(["a"])
     for versions in ({}, {3: (0, 9)}):
         with pytest.raises(IncompatibleBrokerVersion):

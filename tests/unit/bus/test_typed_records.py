@@ -1,4 +1,4 @@
-"""The types of records are what the codec gives, of every schema."""
+"""The types of records match what the codec returns, for every schema."""
 
 from decimal import Decimal
 from types import NoneType, UnionType
@@ -20,7 +20,7 @@ CODEC = Codec()
 
 
 @pytest.mark.parametrize("name", sorted(typed_records()))
-def test_the_modules_are_what_the_schemas_generate(name: str) -> None:
+def test_the_modules_are_generated_from_the_schemas(name: str) -> None:
     assert (RECORDS / name).read_text("utf-8") == typed_records()[name], f"{name} is of an earlier day: run make docs"
     assert {path.name for path in RECORDS.glob("*.py")} == set(typed_records())
 
@@ -46,14 +46,14 @@ def fits(value: Any, hint: Any) -> bool:
 @pytest.mark.parametrize("name", sorted(own_schemas()))
 @settings(max_examples=8)
 @given(st.data())
-def test_what_the_codec_reads_fits_its_type(name: str, data: st.DataObject) -> None:
+def test_a_record_read_by_the_codec_fits_its_type(name: str, data: st.DataObject) -> None:
     row = data.draw(rows(own_schemas()[name].document))
     _, value = CODEC.read(CODEC.encoder(name, "any")(CODEC.rows(name)(row)))
     assert fits(value, getattr(records, name))
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
-def test_every_topic_has_its_name(topic: Topic) -> None:
+def test_every_topic_has_a_constant_with_its_type(topic: Topic) -> None:
     constant = getattr(records, topic.name.upper().replace(".", "_"))
     assert constant == topic.name
     [value] = get_args(constant.__orig_class__) if hasattr(constant, "__orig_class__") else [None]

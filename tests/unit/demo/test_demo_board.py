@@ -53,7 +53,7 @@ def test_all_books_are_live_when_every_open_market_is() -> None:
     assert shown.news.take() == ["all 2 books LIVE after 14.2 s"]
 
 
-def test_it_is_said_once_and_stays_what_it_was() -> None:
+def test_the_milestone_is_reported_once_and_keeps_its_time() -> None:
     shown = live_board("SOL_USDC")
     shown.tick(105.0)
     shown.news.take()
@@ -65,14 +65,14 @@ def test_it_is_said_once_and_stays_what_it_was() -> None:
     assert shown.news.take() == []
 
 
-def test_no_market_known_is_not_all_live() -> None:
+def test_without_known_markets_not_all_books_are_live() -> None:
     shown = board()
     shown.tick(200.0)
     assert live_after(shown) is None
     assert not shown.totals(200.0).is_all_live
 
 
-def test_a_list_of_markets_that_just_grew_is_waited_for() -> None:
+def test_a_market_list_that_just_grew_is_waited_for() -> None:
     shown = live_board("SOL_USDC")
     shown.tick(101.0 + SETTLED_SECONDS / 2)
     assert live_after(shown) is None
@@ -81,14 +81,14 @@ def test_a_list_of_markets_that_just_grew_is_waited_for() -> None:
     assert live_after(shown) == 1.0 + SETTLED_SECONDS
 
 
-def test_a_book_that_nothing_reached_is_not_live() -> None:
+def test_a_book_without_data_is_not_live() -> None:
     shown = board()
     shown.saw_listing(["SOL_USDC"], at=101.0)
     shown.tick(110.0)
     assert live_after(shown) is None
 
 
-def test_a_market_that_closed_is_not_waited_for() -> None:
+def test_a_closed_market_is_not_waited_for() -> None:
     shown = live_board("SOL_USDC", "BTC_USDC")
     shown.saw_listing(["SOL_USDC"], at=102.0)
     totals = shown.totals(110.0)
@@ -98,7 +98,7 @@ def test_a_market_that_closed_is_not_waited_for() -> None:
 # ---- books
 
 
-def test_a_book_that_breaks_is_news_and_so_is_its_return() -> None:
+def test_a_broken_book_is_news_and_so_is_its_recovery() -> None:
     shown = live_board("SOL_USDC")
     market = seeded("SOL_USDC")
     assert market.on_update(15, 15, ENGINE_US + 5, [], []) is Outcome.BROKE
@@ -111,7 +111,7 @@ def test_a_book_that_breaks_is_news_and_so_is_its_return() -> None:
     assert shown.totals(105.0).is_all_live
 
 
-def test_a_book_that_broke_and_came_back_between_two_looks_is_news_too() -> None:
+def test_a_book_that_broke_and_recovered_between_two_looks_is_news_too() -> None:
     shown = live_board("SOL_USDC")
     market = seeded("SOL_USDC")
     assert market.on_update(15, 15, ENGINE_US + 5, [], []) is Outcome.BROKE
@@ -122,7 +122,7 @@ def test_a_book_that_broke_and_came_back_between_two_looks_is_news_too() -> None
     assert shown.news.take() == []
 
 
-def test_a_book_that_no_producer_vouches_for_is_news_once_and_so_is_its_return() -> None:
+def test_a_book_without_coverage_is_news_once_and_so_is_its_recovery() -> None:
     shown = live_board("SOL_USDC")
     market = seeded("SOL_USDC")
     market.hold("no producer has vouched for depth.SOL_USDC")
@@ -140,7 +140,7 @@ def test_a_book_that_was_never_live_is_no_news() -> None:
     assert shown.news.take() == []
 
 
-def test_the_return_of_all_books_is_said_with_its_time() -> None:
+def test_the_recovery_of_all_books_is_reported_with_its_time() -> None:
     shown = live_board("SOL_USDC", "BTC_USDC")
     market = seeded("SOL_USDC")
     shown.tick(110.0)
@@ -159,7 +159,7 @@ def test_the_return_of_all_books_is_said_with_its_time() -> None:
 # ---- losses
 
 
-def test_the_beginning_of_a_stream_is_no_gap() -> None:
+def test_the_start_of_a_stream_is_no_gap() -> None:
     shown = board()
     shown.saw_gap(gap("STREAM_START", last_id=None))
     assert shown.news.take() == []
@@ -173,13 +173,13 @@ def test_the_beginning_of_a_stream_is_no_gap() -> None:
     [({"next_id": None}, " between 4 and ?"), ({"last_id": None, "next_id": None}, "")],
     ids=["no end", "no ids"],
 )
-def test_a_gap_says_what_it_knows(ids: dict[str, None], where: str) -> None:
+def test_a_gap_shows_the_ids_it_knows(ids: dict[str, None], where: str) -> None:
     shown = board()
     shown.saw_gap(gap("DISCONNECTED", **ids))
     assert shown.news.take() == [f"gap in depth.SOL_USDC{where}: DISCONNECTED, an update is missing"]
 
 
-def test_dead_letters_are_counted_and_told() -> None:
+def test_dead_letters_are_counted_and_reported() -> None:
     shown = board()
     shown.saw_dead_letter({"source": "WEBSOCKET", "origin": "", "reason": "UNPARSABLE", "detail": "x" * 500})
     [line] = shown.news.take()
@@ -188,7 +188,7 @@ def test_dead_letters_are_counted_and_told() -> None:
     assert shown.totals(101.0).dead_letters == 1
 
 
-def test_a_flood_of_news_is_cut_short() -> None:
+def test_a_flood_of_news_is_truncated() -> None:
     shown = board()
     for _ in range(500):
         shown.saw_gap(gap("SEQUENCE_BREAK"))
@@ -199,7 +199,7 @@ def test_a_flood_of_news_is_cut_short() -> None:
     assert shown.totals(101.0).gaps == 500
 
 
-def test_no_flood_washes_a_milestone_off_the_screen() -> None:
+def test_a_flood_does_not_push_a_milestone_off_the_screen() -> None:
     shown = board()
     for milestone in ("one", "two", "three"):
         shown.news.add_milestone(milestone)
@@ -213,7 +213,7 @@ def test_no_flood_washes_a_milestone_off_the_screen() -> None:
     assert shown.news.latest(0) == []
 
 
-def test_no_flood_drowns_a_milestone() -> None:
+def test_a_flood_does_not_suppress_a_milestone() -> None:
     shown = live_board("SOL_USDC")
     for _ in range(500):
         shown.saw_gap(gap("SEQUENCE_BREAK"))

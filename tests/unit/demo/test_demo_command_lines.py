@@ -18,7 +18,7 @@ AT_EXCHANGE = [name for name in PUBLIC if name not in ("book-builder", "gateway"
 
 
 def understood(command: list[str]) -> dict[str, object]:
-    """The settings that the started program would come to, as its own parser reads them."""
+    """The settings of the started program, as its own parser reads them."""
     assert command[:4] == [sys.executable, "-P", "-m", "backpack_streams.cli.main"]
     name, arguments = command[4], command[5:]
     [entry] = [each for each in COMMANDS if each.name == name]
@@ -28,7 +28,7 @@ def understood(command: list[str]) -> dict[str, object]:
     return settings
 
 
-def test_the_sandbox_gets_its_ports_and_has_its_own_defaults_for_the_rest() -> None:
+def test_the_sandbox_gets_its_ports_and_otherwise_keeps_its_defaults() -> None:
     settings = understood(sandbox_command(DemoSettings(), PORTS))
     assert (settings["ws_port"], settings["rest_port"], settings["control_port"]) == (1765, 1766, 1767)
     assert (settings["symbols"], settings["rate"], settings["recording"]) == (12, None, None)
@@ -40,7 +40,7 @@ def test_the_synthetic_market_is_passed_on(rate: object) -> None:
     assert (settings["symbols"], settings["rate"]) == (91, rate)
 
 
-def test_a_recording_is_passed_on_by_its_whole_path_and_played_as_of_now(
+def test_a_recording_is_passed_on_by_its_full_path_and_played_as_of_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "flow.bpr").touch()
@@ -51,7 +51,7 @@ def test_a_recording_is_passed_on_by_its_whole_path_and_played_as_of_now(
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_service_is_pointed_at_the_demo_s_kafka_and_sandbox(name: str) -> None:
+def test_a_service_uses_the_demo_s_kafka_and_sandbox(name: str) -> None:
     settings = understood(service_command(name, DemoSettings(log_level="debug"), PORTS, 1401))
     assert settings["bootstrap_servers"] == "127.0.0.1:1092"
     if name in AT_EXCHANGE:
@@ -60,13 +60,13 @@ def test_a_service_is_pointed_at_the_demo_s_kafka_and_sandbox(name: str) -> None
 
 
 @pytest.mark.parametrize("name", AT_EXCHANGE)
-def test_live_takes_the_real_exchange(name: str) -> None:
+def test_live_uses_the_real_exchange(name: str) -> None:
     settings = understood(service_command(name, DemoSettings(live=True), DemoPorts(kafka=1092, gateway=1080), 1401))
     assert settings["ws_url"] == "wss://ws.backpack.exchange"
     assert settings["rest_url"] == "https://api.backpack.exchange"
 
 
-def test_the_gateway_is_on_its_port_and_asks_the_sandbox_for_what_is_older() -> None:
+def test_the_gateway_uses_its_port_and_requests_history_from_the_sandbox() -> None:
     settings = understood(service_command("gateway", DemoSettings(), PORTS, 1401))
     assert (settings["host"], settings["port"]) == ("127.0.0.1", 1080)
     assert settings["rest_url"] == "http://127.0.0.1:1766"
@@ -87,7 +87,7 @@ def test_no_setting_of_ours_reaches_a_service() -> None:
     assert child["PYTHONPATH"].endswith(":elsewhere")
 
 
-def test_the_sandbox_has_an_account_and_its_producer_the_key(tmp_path: Path) -> None:
+def test_the_sandbox_has_an_account_and_its_producer_has_the_key(tmp_path: Path) -> None:
     account = DemoAccount(tmp_path / "account.key")
     assert account.key_file.stat().st_mode & 0o077 == 0
     assert DemoAccount(account.key_file).public_key == account.public_key, "the folder keeps its key"
@@ -98,13 +98,13 @@ def test_the_sandbox_has_an_account_and_its_producer_the_key(tmp_path: Path) -> 
     assert account.key_file.read_text().strip() not in str(producer)
 
 
-def test_a_key_file_that_holds_something_else_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_invalid_key_file_gives_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "account.key").write_text("hello\n")
     with pytest.raises(DemoError, match=r"account\.key cannot be used .*remove it"):
         DemoAccount(tmp_path / "account.key")
 
 
-def test_there_is_no_account_at_the_real_exchange_nor_in_a_recording(tmp_path: Path) -> None:
+def test_there_is_no_account_at_the_real_exchange_or_in_a_recording(tmp_path: Path) -> None:
     (tmp_path / "flow.bpr").touch()
     assert "account-producer" not in services(DemoSettings(live=True))
     assert services(DemoSettings(recording=tmp_path / "flow.bpr")) == PUBLIC

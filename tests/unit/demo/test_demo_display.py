@@ -44,7 +44,7 @@ def drawn(shown: Board, columns: int, height: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("columns", "height"), [(80, 24), (120, 40), (200, 60)])
-def test_the_screen_has_what_matters_at_every_size(columns: int, height: int) -> None:
+def test_the_screen_has_the_essentials_at_every_size(columns: int, height: int) -> None:
     text = "\n".join(drawn(board(5), columns, height))
     for part in (
         "5 of 5 books LIVE",
@@ -75,11 +75,11 @@ def test_more_books_than_lines_are_counted() -> None:
     assert int(found[1]) == 91 - len(re.findall(r"^TKN", text, re.MULTILINE))
 
 
-def test_before_the_list_of_markets_is_there_the_screen_says_so() -> None:
+def test_before_the_market_list_arrives_the_screen_says_so() -> None:
     assert "no market is known yet" in drawn(board(0), 80, 24)
 
 
-def test_a_program_that_ended_is_on_the_screen_with_its_restarts() -> None:
+def test_a_program_that_ended_is_shown_with_its_restarts() -> None:
     programs = ProgramStates(lambda _: None)
     for name in ("sandbox", "market-producer", "perp-producer"):
         programs.saw_report(name, ServiceReport(True), "", at=1.0)
@@ -110,7 +110,7 @@ def test_on_a_small_screen_the_file_with_all_commands_is_named() -> None:
     assert commands_shown(100, 24) == [book.command, "cat what-to-try.txt"]
 
 
-def test_before_the_books_are_live_there_is_nothing_to_try() -> None:
+def test_before_the_books_are_live_no_command_is_suggested() -> None:
     assert "try       commands follow once the books are LIVE" in "\n".join(drawn(board(0), 80, 24))
 
 
@@ -127,7 +127,7 @@ def test_the_summary_counts_restarts() -> None:
     assert summary_line(board(2, programs).totals(10.0), None).endswith("dead letters 0, restarts 1")
 
 
-def test_what_to_try_names_a_book_that_is_there_and_the_demo_s_own_addresses() -> None:
+def test_suggestions_name_an_existing_book_and_the_demo_s_own_addresses() -> None:
     assert [each.line for each in suggestions(PLACE, ["SOL_USDC", "ETH_USDC"])] == [
         "to watch a book go STALE and come back: backpack-streams book ETH_USDC --bootstrap-servers 127.0.0.1:31092",
         "to kill a producer: kill -9 $(cat 'the demo/pids/market-producer')",
@@ -139,7 +139,7 @@ def test_what_to_try_names_a_book_that_is_there_and_the_demo_s_own_addresses() -
     ]
 
 
-def test_at_the_real_exchange_nothing_is_told_to_the_sandbox() -> None:
+def test_at_the_real_exchange_no_command_uses_the_sandbox() -> None:
     usual = Place(DemoPorts(kafka=19092), "logs", PIDS, TRY_FILE)
     assert [each.line for each in suggestions(usual, ["AAPL.US_USDC_PERP", "BTC_USDC_PERP"])] == [
         "to watch a book go STALE and come back: backpack-streams book BTC_USDC_PERP",
@@ -149,7 +149,7 @@ def test_at_the_real_exchange_nothing_is_told_to_the_sandbox() -> None:
     assert usual.exchange_in_short == "the real one"
 
 
-def test_the_file_has_a_command_on_each_line_that_is_no_comment() -> None:
+def test_the_file_has_a_command_on_each_line_that_is_not_a_comment() -> None:
     lines = text_of(suggestions(PLACE, ["SOL_USDC"])).splitlines()
     assert lines[:3] == [
         "# to watch a book go STALE and come back",
@@ -158,7 +158,7 @@ def test_the_file_has_a_command_on_each_line_that_is_no_comment() -> None:
     ]
 
 
-def test_a_program_that_is_not_on_the_path_is_typed_with_its_whole_path(
+def test_a_program_that_is_not_on_the_path_is_given_with_its_full_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "backpack-streams"

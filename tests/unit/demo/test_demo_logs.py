@@ -24,7 +24,7 @@ ValueError: 3 is not a price
     ],
     ids=["its own account", "command line", "traceback", "json", "last line", "nothing"],
 )  # fmt: skip
-def test_the_most_telling_line_is_found(log: str, expected: str) -> None:
+def test_the_most_informative_line_is_found(log: str, expected: str) -> None:
     assert last_words(log) == expected
 
 

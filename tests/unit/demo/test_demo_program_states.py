@@ -8,7 +8,7 @@ KILLED = "rest-poller ended unexpectedly (by signal 9): service ready"
 
 
 class Told:
-    """The states of all programs, and the lines that were told since the last look."""
+    """The states of all programs, and the lines reported since the last call."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -25,7 +25,7 @@ def told() -> Told:
     return Told()
 
 
-def test_frames_are_those_of_all_services(told: Told) -> None:
+def test_frames_are_summed_over_all_services(told: Told) -> None:
     states = told.states
     states.saw_report("market-producer", ServiceReport(True, frames=100), "", at=101.0)
     states.saw_report("perp-producer", ServiceReport(True, frames=10), "", at=101.0)
@@ -35,7 +35,7 @@ def test_frames_are_those_of_all_services(told: Told) -> None:
     assert states.waiting_bytes == 8
 
 
-def test_the_frames_of_a_service_that_began_again_still_count(told: Told) -> None:
+def test_the_frames_of_a_restarted_service_still_count(told: Told) -> None:
     states = told.states
     states.saw_report("rest-poller", ServiceReport(True, frames=100), "", at=101.0)
     states.saw_report("rest-poller", ServiceReport(True, frames=200), "", at=102.0)
@@ -45,7 +45,7 @@ def test_the_frames_of_a_service_that_began_again_still_count(told: Told) -> Non
     assert states.frames_per_second == 60
 
 
-def test_a_service_that_becomes_ready_or_ceases_to_be_is_told(told: Told) -> None:
+def test_a_service_that_becomes_ready_or_not_ready_is_reported(told: Told) -> None:
     states = told.states
     states.saw_report("rest-poller", ServiceReport(False, ("starting",)), "", at=101.0)
     assert told.lines() == []
@@ -59,7 +59,7 @@ def test_a_service_that_becomes_ready_or_ceases_to_be_is_told(told: Told) -> Non
     assert states.ready_at("rest-poller") == 102.0, "it has been ready in this run"
 
 
-def test_an_end_a_restart_and_the_recovery_are_told(told: Told) -> None:
+def test_an_end_a_restart_and_the_recovery_are_reported(told: Told) -> None:
     states = told.states
     states.saw_report("rest-poller", ServiceReport(True), "", at=101.0)
     told.lines()
@@ -79,7 +79,7 @@ def test_an_end_a_restart_and_the_recovery_are_told(told: Told) -> None:
     assert states.restarts == 1
 
 
-def test_the_last_answer_of_a_run_that_has_ended_is_not_believed(told: Told) -> None:
+def test_the_last_answer_of_a_run_that_has_ended_is_ignored(told: Told) -> None:
     states = told.states
     states.saw_report("rest-poller", ServiceReport(True), "", at=101.0)
     states.saw_end("rest-poller", KILLED, 0.5, at=102.0)
@@ -103,6 +103,6 @@ def test_a_program_without_reports_recovers_likewise(told: Told) -> None:
     assert told.lines() == ["kafka ready again, 6.0 s after it ended"]
 
 
-def test_a_program_that_ends_before_anything_was_seen_of_it_is_shown(told: Told) -> None:
+def test_a_program_that_ends_before_its_first_report_is_shown(told: Told) -> None:
     told.states.saw_end("sandbox", "sandbox ended", 0.5, at=101.0)
     assert told.states.rows() == [ServiceRow("sandbox", False, "sandbox ended")]

@@ -27,14 +27,14 @@ def restarts(most_failed_starts: int = MOST_FAILED_STARTS) -> Restarts:
 
 
 @pytest.mark.parametrize("exit_code", [KILLED, 0, 1, WRONG_USAGE_EXIT_CODE, None])
-def test_a_program_that_has_been_ready_is_always_started_again(exit_code: int | None) -> None:
+def test_a_program_that_has_been_ready_is_always_restarted(exit_code: int | None) -> None:
     after = restarts(most_failed_starts=1)
     assert after.delay_seconds(exit_code, at=10.0, ready_at=5.0) is not None
     for end in range(20):
         assert after.delay_seconds(exit_code, at=20.0 + end, ready_at=None) is not None
 
 
-def test_wrong_usage_is_not_tried_again() -> None:
+def test_wrong_usage_is_not_retried() -> None:
     after = restarts()
     assert after.delay_seconds(WRONG_USAGE_EXIT_CODE, at=10.0, ready_at=None) is None
     assert after.ends == 1
@@ -57,7 +57,7 @@ def test_delays_grow_up_to_the_longest() -> None:
     assert delays[-1] == LONGEST_RESTART_SECONDS
 
 
-def test_a_program_that_was_ready_for_long_is_started_again_as_quickly_as_at_first() -> None:
+def test_a_program_that_was_ready_for_long_is_restarted_as_quickly_as_at_first() -> None:
     after = restarts()
     for end in range(1, 6):
         after.delay_seconds(KILLED, at=10.0 * end + 2, ready_at=10.0 * end)

@@ -19,7 +19,7 @@ def page(reasons: Sequence[str] = (), **frames: int) -> str:
     return render(registry, "")[0].decode()
 
 
-def test_frames_of_all_channels_are_added_up() -> None:
+def test_frames_of_all_channels_are_summed() -> None:
     assert read_report(page(depth=7, trade=5)) == ServiceReport(True, (), frames=12, waiting_bytes=42)
 
 
@@ -27,7 +27,7 @@ def test_a_service_that_counts_no_frames_has_none() -> None:
     assert read_report(page()).frames == 0
 
 
-def test_a_service_that_is_not_ready_says_why_elsewhere() -> None:
+def test_a_service_that_is_not_ready_gives_its_reasons_on_another_page() -> None:
     report = read_report(page(["starting"], depth=7))
     assert (report.is_ready, report.reasons) == (False, ())
     assert read_reasons(json.dumps({"status": "not ready", "reasons": ["starting"]})) == ("starting",)

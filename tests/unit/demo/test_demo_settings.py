@@ -18,12 +18,12 @@ def test_the_documented_ports_are_the_default() -> None:
 
 
 @pytest.mark.parametrize("values", [{"symbols": 3}, {"rate": "max"}])
-def test_live_has_no_sandbox_to_set(values: dict[str, object]) -> None:
+def test_live_has_no_sandbox_settings(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="the sandbox does not run with --live"):
         DemoSettings.model_validate({"live": True, **values})
 
 
-def test_a_recording_must_be_there_and_brings_its_own_markets(tmp_path: Path) -> None:
+def test_a_recording_must_exist_and_brings_its_own_markets(tmp_path: Path) -> None:
     recording = tmp_path / "flow.bpr"
     with pytest.raises(ValidationError, match="there is no recording"):
         DemoSettings(recording=recording)
@@ -40,7 +40,7 @@ def test_two_programs_cannot_share_a_port() -> None:
     assert DemoSettings(kafka_port=0, ws_port=0).ws_port == 0
 
 
-def test_a_temporary_folder_goes_and_its_logs_stay_only_if_they_are_of_use() -> None:
+def test_a_temporary_folder_is_removed_and_its_logs_stay_only_if_they_are_useful() -> None:
     folder = DemoFolder.open(None)
     folder.kafka.mkdir()
     folder.close(keep_logs=True)
@@ -50,7 +50,7 @@ def test_a_temporary_folder_goes_and_its_logs_stay_only_if_they_are_of_use() -> 
     assert not folder.path.exists()
 
 
-def test_a_folder_that_was_chosen_stays(tmp_path: Path) -> None:
+def test_a_chosen_folder_stays(tmp_path: Path) -> None:
     folder = DemoFolder.open(tmp_path / "data")
     folder.kafka.mkdir()
     folder.close(keep_logs=False)
@@ -58,7 +58,7 @@ def test_a_folder_that_was_chosen_stays(tmp_path: Path) -> None:
     assert folder.logs == tmp_path / "data" / "logs"
 
 
-def test_pids_and_what_to_try_go_with_the_demo_that_has_the_folder(tmp_path: Path) -> None:
+def test_pids_and_suggestions_are_removed_with_the_demo_that_owns_the_folder(tmp_path: Path) -> None:
     first, second = DemoFolder.open(tmp_path), DemoFolder.open(tmp_path)
     first.claim()
     (first.pids / "kafka").touch()

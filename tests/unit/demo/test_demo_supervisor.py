@@ -56,13 +56,13 @@ def lines_of_one_end(pids: PidFiles, *, is_ready_once_started: bool) -> list[str
     return lines
 
 
-def test_a_program_that_ended_is_started_again_and_its_pid_is_noted(pids: PidFiles) -> None:
+def test_a_program_that_ended_is_restarted_and_its_pid_is_written(pids: PidFiles) -> None:
     end, restart = lines_of_one_end(pids, is_ready_once_started=False)
     assert end.startswith("rest-poller ended; restart in ")
     assert restart == "rest-poller restarted (restart 1, pid 101)"
 
 
-def test_a_program_whose_start_takes_until_it_is_ready_is_ready(pids: PidFiles) -> None:
+def test_a_program_that_is_ready_once_started_is_reported_ready(pids: PidFiles) -> None:
     *_, ready = lines_of_one_end(pids, is_ready_once_started=True)
     assert ready.startswith("rest-poller ready again, ")
 

@@ -1,4 +1,4 @@
-"""A session driven by hand against models of the exchange's servers, with everything it says about delivery held to account."""
+"""Drives a session by hand against models of the exchange's servers, and checks everything it reports about delivery."""
 
 import json
 import random
@@ -48,24 +48,24 @@ def coverage(actions: Iterable[Action]) -> list[StreamsActive | StreamsInactive]
 
 @dataclass
 class ServerSide:
-    """What the exchange's end of one socket knows, answering frames in order as the real one was observed to."""
+    """The exchange's end of one socket; it answers frames in order, as the real exchange was observed to."""
 
     bad: frozenset[str] = frozenset()
     trouble: tuple[int, str] | None = None
     deaf: set[str] = field(default_factory=set)
-    """Taken without an error, and never delivered."""
+    """Streams that it accepts without an error and never delivers."""
     ignores: bool = False
-    """Drops every SUBSCRIBE without a word, and answers the Ping behind it."""
+    """It drops every SUBSCRIBE silently, and answers the Ping after it."""
     answers_pings: bool = True
     streams: set[str] = field(default_factory=set)
     unheard: set[str] = field(default_factory=set)
-    """Streams whose SUBSCRIBE it ignored last."""
+    """Streams whose last SUBSCRIBE it ignored."""
     ever_taken: set[str] = field(default_factory=set)
     is_excused: bool = False
-    """A stream it ignored was reported active while nothing was wanted that could have shown it."""
+    """A stream it ignored was reported active while no wanted stream could have shown that."""
     replies: list[tuple[str, bytes | tuple[int, str], frozenset[str]]] = field(default_factory=list)
     confirmed: frozenset[str] = frozenset()
-    """Streams taken or ignored before a Ping whose Pong the session has seen."""
+    """Streams taken or ignored before a Ping whose Pong the session has received."""
 
     def take(self, action: Action) -> None:
         if isinstance(action, SendPing) and self.answers_pings:
@@ -82,7 +82,7 @@ class ServerSide:
             elif self.ignores:
                 self.unheard |= names
             elif names & self.bad:
-                # The harsher of two readings: one bad name refuses the whole frame.
+                # The stricter of two readings: one bad name refuses the whole frame.
                 self.replies.append(("error", INVALID, frozenset()))
             else:
                 self.streams |= names
@@ -91,14 +91,14 @@ class ServerSide:
 
 
 class Ledger:
-    """All that a session has said about delivery, checked on the way."""
+    """Records and checks everything a session reports about delivery."""
 
     def __init__(self) -> None:
         self.active: dict[int, dict[str, float]] = {}
         self.through: dict[int, float] = {}
 
     def take(self, action: Action, now: float, servers: dict[int, ServerSide], *, shows: bool) -> None:
-        """Check one action; `shows` says whether streams are wanted whose silence shows that a socket ignores SUBSCRIBEs."""
+        """Check one action; `shows`: streams are wanted whose silence shows that a socket ignores SUBSCRIBEs."""
         match action:
             case StreamsActive(streams, socket_id, at):
                 assert at <= now
@@ -130,7 +130,7 @@ class Ledger:
 
 
 class Driver:
-    """Runs a session against model servers on a clock of its own."""
+    """Runs a session against model servers on its own clock."""
 
     def __init__(self, session: Session, bad: frozenset[str] = frozenset()) -> None:
         self.session = session
@@ -145,7 +145,7 @@ class Driver:
         """Streams that servers send once a second."""
         self.checks_silence = False
         self.keeps_order = False
-        """Data comes behind the answers that were sent before it, as on a socket; else it overtakes them."""
+        """Data arrives after the answers that were sent before it, as on a socket; otherwise it overtakes them."""
         self.wanted: dict[str, Expectation] = {}
         self._next_check = 0.0
 
@@ -167,7 +167,7 @@ class Driver:
         return actions
 
     def shows_ignored(self) -> bool:
-        """Whether streams are asked for whose silence shows that a server ignores SUBSCRIBEs."""
+        """Whether streams are wanted whose silence shows that a server ignores SUBSCRIBEs."""
         asked = self.wanted.keys() - self.session.rejected_streams
         return any(
             None not in (self.wanted[name].max_silence_seconds, self.wanted[name].first_delivery_seconds)
@@ -210,14 +210,14 @@ class Driver:
                 self.reply(socket_id)
 
     def deliver(self, *streams: str) -> None:
-        """Let every server send one frame of each stream that it has."""
+        """Let every server send one frame of each of its streams."""
         for socket_id, server in self.servers.items():
             found = server.streams.intersection(streams) - server.deaf
             if found:
                 self.send_data(socket_id, found)
 
     def send_data(self, socket_id: int, streams: Set[str]) -> None:
-        """Let one server send a frame of each of these streams."""
+        """Let one server send one frame of each of these streams."""
         if self.keeps_order and self.servers[socket_id].replies:
             self.servers[socket_id].replies.append(("data", b"", frozenset(streams)))
         else:
@@ -234,7 +234,7 @@ class Driver:
     def pass_time(
         self, seconds: float, *, with_replies: bool = True, step: float = 1.0, accepts: bool = False
     ) -> list[Action]:
-        """Tick at every deadline on the way, as the shell does; gives what was done meanwhile."""
+        """Tick at every deadline on the way, as the shell does; returns the actions taken."""
         mark, end = len(self.log), self.now + seconds
         for _ in range(5_000 + 10 * int(seconds)):
             while accepts and self.connecting:
@@ -256,7 +256,7 @@ class Driver:
 
 
 def started(*, bad: frozenset[str] = frozenset(), streams: Iterable[str] = (), **numbers: float) -> Driver:
-    """`numbers` are settings; streams that do not deliver are asked for again after a minute first, if nothing else is said."""
+    """`numbers` are settings; by default, silent streams are resubscribed after a minute first."""
     numbers = {"heal_base_seconds": 60.0} | numbers
     driver = Driver(Session(SessionSettings(**numbers), rng=random.Random(7)), bad)  # type: ignore[arg-type]  # ints too
     driver.do(driver.session.start(driver.now))
@@ -265,7 +265,7 @@ def started(*, bad: frozenset[str] = frozenset(), streams: Iterable[str] = (), *
 
 
 def watching(streams: dict[str, Expectation], **numbers: float) -> Driver:
-    """A session whose first socket is open and subscribed, and that looks for silence every second."""
+    """A session whose first socket is open and subscribed, and which checks for silence every second."""
     driver = started(**numbers)
     driver.want(streams)
     driver.checks_silence = True

@@ -1,4 +1,4 @@
-"""Messages of account streams: whatever form a value comes in, it is the same value, and what nobody knows is kept as it was."""
+"""Messages of account streams: every form of a value decodes to the same value, and unknown fields are kept."""
 
 import json
 from decimal import Decimal
@@ -33,7 +33,7 @@ words = st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: t
 
 
 def of_type(wanted: str, is_number: bool) -> st.SearchStrategy[tuple[Any, str]]:
-    """A value as the struct holds it, and one of the ways in which the wire may write it, as JSON text."""
+    """A value as the struct holds it, and one of its forms on the wire, as JSON text."""
     if wanted.startswith("int"):
         return whole.flatmap(lambda n: st.sampled_from([(n, str(n)), (n, f'"{n}"')]))
     if wanted.startswith("bool"):
@@ -48,7 +48,7 @@ def of_type(wanted: str, is_number: bool) -> st.SearchStrategy[tuple[Any, str]]:
 
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[type[Struct], bytes, dict[str, Any], dict[str, str]]:
-    """A kind, a message of it, its values by field, and its unknown fields as JSON texts."""
+    """A message type, a message, its values by field, and its unknown fields as JSON texts."""
     kind = draw(st.sampled_from(KINDS))
     values: dict[str, Any] = {}
     texts: list[tuple[str, str]] = []
@@ -75,7 +75,7 @@ def messages(draw: st.DrawFn) -> tuple[type[Struct], bytes, dict[str, Any], dict
 
 
 @given(messages())
-def test_every_form_of_a_value_is_that_value_and_nothing_is_lost(
+def test_every_form_of_a_value_decodes_to_that_value_and_nothing_is_lost(
     made: tuple[type[Struct], bytes, dict[str, Any], dict[str, str]],
 ) -> None:
     kind, data, values, unknown = made
@@ -87,7 +87,7 @@ def test_every_form_of_a_value_is_that_value_and_nothing_is_lost(
     assert decode.unknown_fields == dict.fromkeys(unknown, 1)
 
 
-def test_the_positions_numbers_are_kept_digit_by_digit_written_either_way() -> None:
+def test_position_numbers_keep_every_digit_in_either_form() -> None:
     as_text, _ = AccountDecoder(PositionUpdate)(b'{"b":"4238.4790","i":5411399049,"q":"-0.0010"}')
     as_number, _ = AccountDecoder(PositionUpdate)(b'{"b":4238.4790,"i":"5411399049","q":-0.0010}')
     assert as_text == as_number
@@ -95,7 +95,7 @@ def test_the_positions_numbers_are_kept_digit_by_digit_written_either_way() -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_number_of_an_account_may_be_missing_and_no_name_is_a_number(kind: type[Struct]) -> None:
+def test_every_account_number_may_be_missing_and_no_name_is_a_number(kind: type[Struct]) -> None:
     numbers = optional_numbers(kind)
     for each in msgspec.structs.fields(kind):
         is_name = each.name.endswith(("_id", "_by")) and "int" not in str(each.type)
@@ -131,6 +131,6 @@ def test_every_number_of_an_account_may_be_missing_and_no_name_is_a_number(kind:
         b'{"zz":NaN}',
     ],
 )
-def test_what_makes_no_sense_is_refused(data: bytes) -> None:
+def test_nonsense_is_refused(data: bytes) -> None:
     with pytest.raises(UnreadableMessageError):
         AccountDecoder(OrderUpdate)(data)

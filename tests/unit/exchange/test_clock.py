@@ -1,4 +1,4 @@
-"""How far our clock is off, what is made up for, and what is said about it."""
+"""How far our clock is off, what is corrected, and what is reported."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ NOW_US = 1_760_000_000_000_000
     back_us=st.integers(0, 2_000_000),
     begin_us=st.integers(NOW_US, NOW_US + 10**9),
 )
-def test_the_true_difference_lies_within_what_is_said(
+def test_the_true_difference_lies_within_the_reported_uncertainty(
     ahead_ms: int, there_us: int, back_us: int, begin_us: int
 ) -> None:
     exchange_ms = (begin_us + there_us - ahead_ms * 1000) // 1000
@@ -24,7 +24,7 @@ def test_the_true_difference_lies_within_what_is_said(
 
 
 @given(st.floats(-LARGEST_CORRECTION_MS, LARGEST_CORRECTION_MS))
-def test_a_clock_that_is_off_by_little_signs_the_exchanges_time(ahead_ms: float) -> None:
+def test_a_small_clock_error_is_corrected_in_signed_times(ahead_ms: float) -> None:
     clock = ExchangeClock()
     clock.observe(Skew(ahead_ms, 1.0))
     assert not clock.is_beyond_correction
@@ -32,7 +32,7 @@ def test_a_clock_that_is_off_by_little_signs_the_exchanges_time(ahead_ms: float)
 
 
 @pytest.mark.parametrize(("ahead_ms", "side"), [(600_000.0, "ahead of"), (-600_000.0, "behind")])
-def test_ten_minutes_are_not_made_up_for_but_named(ahead_ms: float, side: str) -> None:
+def test_an_error_of_ten_minutes_is_reported_and_not_corrected(ahead_ms: float, side: str) -> None:
     clock = ExchangeClock()
     news = clock.observe(Skew(ahead_ms, 50.0))
     assert clock.signed_ms(NOW_US) == NOW_US // 1000
@@ -42,14 +42,14 @@ def test_ten_minutes_are_not_made_up_for_but_named(ahead_ms: float, side: str) -
         assert "NTP" in text
 
 
-def test_what_is_within_the_uncertainty_is_left_alone() -> None:
+def test_an_error_within_the_uncertainty_is_not_corrected() -> None:
     clock = ExchangeClock()
     assert clock.observe(Skew(80.0, 90.0)) is None
     assert clock.correction_ms == 0
     assert "the clock is not the reason" in clock.why_refused()
 
 
-def test_a_correction_is_said_once_and_again_when_it_changes() -> None:
+def test_a_correction_is_reported_once_and_again_when_it_changes() -> None:
     clock = ExchangeClock()
     said = [clock.observe(Skew(ahead_ms, 10.0)) for ahead_ms in (5_000.0, 5_100.0, 9_000.0, 200.0)]
     assert [text is not None for text in said] == [True, False, True, False]
@@ -57,5 +57,5 @@ def test_a_correction_is_said_once_and_again_when_it_changes() -> None:
     assert "corrected by -5000 ms" in said[0]
 
 
-def test_a_clock_that_could_not_be_compared_is_one_of_the_reasons() -> None:
+def test_a_clock_that_was_not_compared_is_given_as_a_possible_reason() -> None:
     assert "has not been read yet" in ExchangeClock().why_refused()

@@ -1,4 +1,4 @@
-"""The rate limiter's core: never over the rate, priorities kept, nobody starved, nothing lost when waiters leave."""
+"""The rate limiter's core: it never exceeds the rate, keeps priorities, starves no waiter, and loses nothing when waiters leave."""
 
 import random
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from backpack_streams.exchange.limit_queue import (
     Turn,
 )
 
-# No test fails for being slow.
+# Slow tests do not fail.
 unhurried = hypothesis_settings(deadline=None)
 
 ROUNDING_TOKENS = 1e-6
@@ -45,7 +45,7 @@ def queue_of(
 
 
 def assert_within(grants: Sequence[float], capacity: float, rate: float) -> None:
-    """In every window of grants, at most capacity + rate * window."""
+    """In every window there are at most capacity + rate * window grants."""
     for first, start in enumerate(grants):
         for last in range(first, len(grants)):
             assert last - first + 1 <= capacity + rate * (grants[last] - start) + ROUNDING_TOKENS
@@ -53,7 +53,7 @@ def assert_within(grants: Sequence[float], capacity: float, rate: float) -> None
 
 @unhurried
 @given(capacity=capacities, rate=rates, steps=steps)
-def test_a_bucket_never_gives_more_than_capacity_and_refill(capacity: float, rate: float, steps: list[float]) -> None:
+def test_a_bucket_never_grants_more_than_capacity_and_refill(capacity: float, rate: float, steps: list[float]) -> None:
     bucket, now, grants = TokenBucket(capacity, rate, now=0.0), 0.0, []
     for step in steps:
         now += step
@@ -64,7 +64,7 @@ def test_a_bucket_never_gives_more_than_capacity_and_refill(capacity: float, rat
 
 @unhurried
 @given(capacity=capacities, rate=rates, steps=steps)
-def test_a_bucket_says_when_to_come_back_and_keeps_its_word(capacity: float, rate: float, steps: list[float]) -> None:
+def test_a_bucket_has_a_token_exactly_when_it_says(capacity: float, rate: float, steps: list[float]) -> None:
     bucket, now = TokenBucket(capacity, rate, now=0.0), 0.0
     for step in steps:
         now += step
@@ -78,7 +78,7 @@ def test_a_bucket_says_when_to_come_back_and_keeps_its_word(capacity: float, rat
         assert bucket.take(now)
 
 
-def test_a_clock_that_goes_back_gives_no_tokens() -> None:
+def test_a_clock_that_goes_back_adds_no_tokens() -> None:
     bucket = TokenBucket(1, 1, now=100.0)
     assert bucket.take(100.0)
     assert not bucket.take(50.0)
@@ -87,7 +87,7 @@ def test_a_clock_that_goes_back_gives_no_tokens() -> None:
 
 
 @pytest.mark.parametrize(("capacity", "rate"), [(0.5, 1), (1, 0), (1, -1)])
-def test_a_bucket_that_could_never_give_is_refused(capacity: float, rate: float) -> None:
+def test_a_bucket_that_could_never_grant_is_refused(capacity: float, rate: float) -> None:
     with pytest.raises(ValueError, match="never"):
         TokenBucket(capacity, rate, now=0.0)
 
@@ -111,7 +111,7 @@ events = st.lists(
 
 
 class Simulation:
-    """Drives a queue as a shell would, on a clock of its own, and keeps every grant."""
+    """Drives a queue as a shell would, on its own clock, and records every grant."""
 
     def __init__(self, queue: LimitQueue) -> None:
         self.queue = queue
@@ -127,7 +127,7 @@ class Simulation:
             self.used.append(turn)
 
     def let_pass(self, seconds: float) -> None:
-        """Let time pass, waking up exactly when the queue asks to."""
+        """Let time pass, waking exactly when the queue asks to."""
         end = self.now + seconds
         while (wait_seconds := self.queue.seconds_until_grant(self.now)) is not None and self.now + wait_seconds < end:
             self.now += max(wait_seconds, 0.001)
@@ -154,14 +154,14 @@ class Simulation:
 
 @unhurried
 @given(events=events, seed=st.integers())
-def test_every_waiter_gets_its_turn_and_no_window_exceeds_the_rate(events: list[tuple[object, ...]], seed: int) -> None:
+def test_every_waiter_is_served_and_no_window_exceeds_the_rate(events: list[tuple[object, ...]], seed: int) -> None:
     general, historical, most_in_flight = (4.0, 3.0), (2.0, 0.5), 3
     simulation = Simulation(queue_of(general=general, historical=historical, most_in_flight=most_in_flight, seed=seed))
     for event in events:
         simulation.play(event)
         assert simulation.queue.in_flight == len(simulation.held) <= most_in_flight
         assert simulation.queue.waiting() == len(simulation.waiting)
-    # No lost wakeups: with every held turn finished, following `seconds_until_grant` alone serves them all.
+    # No wakeup is lost: once all held turns are finished, following `seconds_until_grant` alone serves every waiter.
     for _ in range(10_000):
         if not simulation.waiting:
             break
@@ -182,7 +182,7 @@ def test_every_waiter_gets_its_turn_and_no_window_exceeds_the_rate(events: list[
 
 @unhurried
 @given(priorities=st.lists(st.sampled_from(Priority), max_size=60))
-def test_priorities_go_first_and_first_come_is_first_served_inside_one(priorities: list[Priority]) -> None:
+def test_higher_priorities_go_first_and_order_is_first_come_first_served_within_one(priorities: list[Priority]) -> None:
     queue = queue_of(most_in_flight=1)
     turns = [queue.ask(GENERAL, priority, 0.0) for priority in priorities]
     served: list[Turn] = []
@@ -207,7 +207,7 @@ def test_priorities_go_first_and_first_come_is_first_served_inside_one(prioritie
         waiting.remove(turn)
 
 
-def test_a_gap_seed_overtakes_a_queue_of_history() -> None:
+def test_a_snapshot_for_a_gap_overtakes_queued_history_requests() -> None:
     queue = queue_of(most_in_flight=1)
     for _ in range(50):
         queue.ask(GENERAL, Priority.HISTORY, 0.0)
@@ -215,7 +215,7 @@ def test_a_gap_seed_overtakes_a_queue_of_history() -> None:
     assert queue.grant(0.0) == [seed]
 
 
-def test_the_lowest_priority_is_served_under_an_endless_stream_of_the_highest() -> None:
+def test_the_lowest_priority_is_served_despite_an_endless_stream_of_the_highest() -> None:
     queue = queue_of(most_in_flight=1)
     history = [queue.ask(GENERAL, Priority.HISTORY, 0.0) for _ in range(3)]
     grants_of_history = []
@@ -228,14 +228,14 @@ def test_the_lowest_priority_is_served_under_an_endless_stream_of_the_highest() 
     assert grants_of_history == [9, 19, 29]
 
 
-def test_a_historical_request_costs_a_general_token_too() -> None:
+def test_a_historical_request_also_costs_a_general_token() -> None:
     queue = queue_of(general=(3.0, 0.001), historical=(2.0, 0.001))
     turns = [queue.ask(HISTORICAL, Priority.HISTORY, 0.0) for _ in range(2)]
     turns += [queue.ask(GENERAL, Priority.HISTORY, 0.0) for _ in range(2)]
     assert queue.grant(0.0) == turns[:3]
 
 
-def test_an_empty_historical_bucket_holds_up_nobody_else() -> None:
+def test_an_empty_historical_bucket_does_not_block_general_requests() -> None:
     queue = queue_of(historical=(1.0, 0.1))
     first, blocked = (queue.ask(HISTORICAL, Priority.GAP_SNAPSHOT, 0.0) for _ in range(2))
     general = queue.ask(GENERAL, Priority.HISTORY, 0.0)
@@ -245,18 +245,18 @@ def test_an_empty_historical_bucket_holds_up_nobody_else() -> None:
 
 
 @pytest.mark.parametrize("refused", LimitClass)
-def test_retry_after_pauses_everything(refused: LimitClass) -> None:
+def test_retry_after_pauses_every_class(refused: LimitClass) -> None:
     queue = queue_of()
     assert queue.refused(refused, 7.0, now=100.0) == 7.0
     assert [queue.paused_seconds(each, 100.0) for each in LimitClass] == [7.0, 7.0]
     historical = queue.ask(HISTORICAL, Priority.GAP_SNAPSHOT, 100.0)
     general = queue.ask(GENERAL, Priority.HISTORY, 100.0)
     assert queue.grant(106.9) == []
-    assert queue.grant(107.0) == []  # the buckets start empty: no burst at the end of a pause
+    assert queue.grant(107.0) == []  # the buckets start empty: no burst after a pause
     assert queue.grant(107.2) == [historical, general]
 
 
-def test_without_retry_after_only_the_class_pauses() -> None:
+def test_without_retry_after_only_the_refused_class_pauses() -> None:
     queue = queue_of()
     pause_seconds = queue.refused(HISTORICAL, None, now=100.0)
     assert pause_seconds >= 1
@@ -267,14 +267,14 @@ def test_without_retry_after_only_the_class_pauses() -> None:
     assert queue.grant(100.1 + pause_seconds) == [historical]
 
 
-def test_a_shorter_retry_after_ends_no_pause_of_before() -> None:
+def test_a_shorter_retry_after_does_not_end_an_earlier_pause() -> None:
     queue = queue_of()
     queue.refused(GENERAL, 100.0, now=0.0)
     queue.refused(HISTORICAL, 5.0, now=1.0)
     assert queue.paused_seconds(GENERAL, 1.0) == 99.0
 
 
-def test_a_paused_general_class_stops_historical_requests_as_well() -> None:
+def test_a_paused_general_class_also_stops_historical_requests() -> None:
     queue = queue_of()
     queue.refused(GENERAL, 5.0, now=0.0)
     turn = queue.ask(HISTORICAL, Priority.HISTORY, 0.0)
@@ -283,7 +283,7 @@ def test_a_paused_general_class_stops_historical_requests_as_well() -> None:
     assert queue.grant(5.1) == [turn]
 
 
-def test_without_retry_after_pauses_grow_and_an_accepted_request_shortens_them_again() -> None:
+def test_without_retry_after_pauses_grow_and_accepted_requests_shorten_them() -> None:
     def longest_pause(rounds: int, *, accept: bool) -> float:
         queue = queue_of(seed=5)
         now, pauses = 0.0, []
@@ -299,12 +299,12 @@ def test_without_retry_after_pauses_grow_and_an_accepted_request_shortens_them_a
     assert longest_pause(40, accept=False) > 20
 
 
-def test_refusals_of_requests_already_under_way_do_not_lengthen_the_pause() -> None:
+def test_refusals_of_requests_already_in_flight_do_not_lengthen_the_pause() -> None:
     queue = queue_of()
     pause_seconds = queue.refused(GENERAL, None, now=0.0)
     for _ in range(7):
         assert queue.refused(GENERAL, None, now=0.0) == pause_seconds
-    # Nor does a late good answer from before the pause end it.
+    # Nor does a late success from before the pause end it.
     queue.accepted(GENERAL, now=0.0)
     assert queue.paused_seconds(GENERAL, 0.0) == pause_seconds
 
@@ -315,7 +315,7 @@ def test_an_absurd_retry_after_is_bounded() -> None:
     assert queue_of().refused(GENERAL, 0.0, now=0.0) == 1
 
 
-def test_a_full_queue_turns_away_and_a_leaver_makes_room() -> None:
+def test_a_full_queue_rejects_and_a_departing_waiter_makes_room() -> None:
     queue = queue_of(longest_queue=2)
     first, second = (queue.ask(GENERAL, Priority.SNAPSHOT, 0.0) for _ in range(2))
     with pytest.raises(LimitQueueFullError, match="2 REST requests are waiting already"):
@@ -325,7 +325,7 @@ def test_a_full_queue_turns_away_and_a_leaver_makes_room() -> None:
     assert queue.grant(0.0) == [second, third]
 
 
-def test_a_granted_turn_that_was_not_used_returns_its_tokens_and_its_place() -> None:
+def test_an_unused_turn_returns_its_tokens_and_its_slot() -> None:
     queue = queue_of(general=(1.0, 0.001), historical=(1.0, 0.001), most_in_flight=1)
     unused, following = (queue.ask(HISTORICAL, Priority.HISTORY, 0.0) for _ in range(2))
     assert queue.grant(0.0) == [unused]
@@ -334,7 +334,7 @@ def test_a_granted_turn_that_was_not_used_returns_its_tokens_and_its_place() -> 
     assert queue.grant(0.0) == [following]
 
 
-def test_nothing_to_wait_for_while_all_places_in_flight_are_taken() -> None:
+def test_no_wakeup_is_due_while_all_slots_are_in_flight() -> None:
     queue = queue_of(most_in_flight=1)
     first, second = (queue.ask(GENERAL, Priority.SNAPSHOT, 0.0) for _ in range(2))
     assert queue.grant(0.0) == [first]

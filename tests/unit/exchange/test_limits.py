@@ -1,4 +1,4 @@
-"""The rate limiter's async shell: waiters are woken, cancelled waiters leave cleanly, counters tell what happened."""
+"""The rate limiter's async shell: waiters are woken, cancelled waiters leave cleanly, and counters report what happened."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from backpack_streams.exchange.limits import (
     RateLimiter,
 )
 
-# No test fails for being slow.
+# Slow tests do not fail.
 unhurried = hypothesis_settings(deadline=None)
 
 GENERAL, HISTORICAL = LimitClass.GENERAL, LimitClass.HISTORICAL
@@ -42,9 +42,7 @@ async def settled() -> None:
     limit_class=st.sampled_from(LimitClass),
     window_starts=st.floats(min_value=0, max_value=200),
 )
-def test_no_minute_gets_more_than_the_share_of_the_limit(
-    share: float, limit_class: LimitClass, window_starts: float
-) -> None:
+def test_no_minute_exceeds_the_share_of_the_limit(share: float, limit_class: LimitClass, window_starts: float) -> None:
     settings = LimitSettings(share=share)
     bucket = settings.bucket(limit_class, 0.0)
     now, taken = window_starts, 0
@@ -56,12 +54,12 @@ def test_no_minute_gets_more_than_the_share_of_the_limit(
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5, 0.01, float("nan")])
-def test_a_senseless_share_is_refused(share: float) -> None:
+def test_a_nonsensical_share_is_refused(share: float) -> None:
     with pytest.raises(UsageError, match="share"):
         RateLimiter(LimitSettings(share=share))
 
 
-async def test_waiters_are_served_by_priority_as_places_become_free() -> None:
+async def test_waiters_are_served_by_priority_as_slots_become_free() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
     async with limiter.turn(GENERAL, Priority.SNAPSHOT):
@@ -82,18 +80,18 @@ async def test_waiters_are_served_by_priority_as_places_become_free() -> None:
     assert limiter.counters(HISTORICAL).granted == 0
 
 
-async def test_an_empty_bucket_wakes_its_waiters_by_itself() -> None:
+async def test_waiters_for_an_empty_bucket_wake_without_a_call() -> None:
     settings = LimitSettings(share=1.0, general_per_minute=6_000, historical_per_minute=600, most_in_flight=100)
     limiter = RateLimiter(settings)
     served: list[str] = []
     async with asyncio.timeout(10):
-        # 600 go at once, the rest at 90 a second.
+        # 600 go at once, the others at 90 per second.
         await asyncio.gather(*(use(limiter, str(number), served) for number in range(620)))
     assert served == [str(number) for number in range(620)]
     assert limiter.counters(GENERAL).waited_seconds > 0
 
 
-async def test_a_cancelled_waiter_leaves_and_the_next_one_goes() -> None:
+async def test_a_cancelled_waiter_leaves_and_the_next_one_is_served() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
     async with limiter.turn(GENERAL, Priority.SNAPSHOT):
@@ -109,13 +107,13 @@ async def test_a_cancelled_waiter_leaves_and_the_next_one_goes() -> None:
     assert limiter.counters(GENERAL).granted == 3
 
 
-async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_the_turn_back() -> None:
+async def test_a_waiter_cancelled_at_the_moment_of_its_grant_returns_the_turn() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
     async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         tasks = [asyncio.create_task(use(limiter, name, served)) for name in "ab"]
         await settled()
-    # The turn is granted to "a", whose task has not run since.
+    # The turn is granted to "a", whose task has not run since then.
     assert limiter.in_flight == 1
     tasks[0].cancel()
     await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
@@ -123,13 +121,13 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_grant_gives_the_turn_back
     assert limiter.in_flight == limiter.queue_length() == 0
 
 
-async def test_a_waiter_cancelled_just_before_its_grant_gives_the_turn_back() -> None:
+async def test_a_waiter_cancelled_just_before_its_grant_returns_the_turn() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
     async with limiter.turn(GENERAL, Priority.SNAPSHOT):
         tasks = [asyncio.create_task(use(limiter, name, served)) for name in "ab"]
         await settled()
-        tasks[0].cancel()  # reaches its task only after the place below became free
+        tasks[0].cancel()  # reaches its task only after the slot below became free
     await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
     assert served == ["b"]
     assert limiter.in_flight == limiter.queue_length() == 0
@@ -154,7 +152,7 @@ async def test_random_cancellations_lose_no_wakeup() -> None:
     assert limiter.in_flight == limiter.queue_length() == 0
 
 
-async def test_a_failing_user_frees_its_place() -> None:
+async def test_a_failing_user_frees_its_slot() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
     with pytest.raises(ZeroDivisionError):
@@ -187,7 +185,7 @@ async def test_a_pause_ends_by_itself() -> None:
     assert limiter.counters(GENERAL).waited_seconds >= 0.9
 
 
-async def test_a_full_queue_turns_away_and_counts_it() -> None:
+async def test_a_full_queue_rejects_and_counts() -> None:
     settings = LimitSettings(
         share=1.0, general_per_minute=600_000, historical_per_minute=60_000, most_in_flight=1, longest_queue=1
     )
@@ -203,7 +201,7 @@ async def test_a_full_queue_turns_away_and_counts_it() -> None:
     assert limiter.counters(GENERAL).turned_away == 1
 
 
-async def test_closing_ends_the_waiting_of_everybody() -> None:
+async def test_closing_ends_all_waits() -> None:
     limiter = RateLimiter(FAST)
     served: list[str] = []
     async with limiter.turn(GENERAL, Priority.SNAPSHOT):
@@ -218,7 +216,7 @@ async def test_closing_ends_the_waiting_of_everybody() -> None:
     assert limiter.queue_length() == limiter.in_flight == 0
 
 
-async def test_what_is_left_of_the_budget_is_seen() -> None:
+async def test_the_remaining_share_of_the_budget_is_reported() -> None:
     now = 0.0
     limiter = RateLimiter(LimitSettings(share=0.5), clock=lambda: now)
     assert [limiter.settings.budget_per_minute(each) for each in (GENERAL, HISTORICAL)] == [1000.0, 15.0]

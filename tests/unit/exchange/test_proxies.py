@@ -1,4 +1,4 @@
-"""Which proxy leads to a URL, by the setting and by the environment."""
+"""Which proxy a URL uses, from the setting and the environment."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ def way(url: str, setting: str | None = None, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("url", [WS, REST])
-def test_the_websocket_and_rest_take_the_same_way(url: str) -> None:
+def test_the_websocket_and_rest_use_the_same_proxy(url: str) -> None:
     assert way(url) == "direct"
     assert way(url, HTTPS_PROXY="http://a:1") == way(url, https_proxy="a:1") == "http://a:1"
     assert way(url, ALL_PROXY="socks5h://a") == "socks5://a:1080"
@@ -27,13 +27,13 @@ def test_the_websocket_and_rest_take_the_same_way(url: str) -> None:
     assert way(url, "none", HTTPS_PROXY="http://a:1") == "direct"
 
 
-def test_a_header_of_a_request_is_no_proxy() -> None:
+def test_a_request_header_is_not_taken_for_a_proxy() -> None:
     assert way(PLAIN, HTTP_PROXY="http://a") == way(PLAIN, http_proxy="http://a", REQUEST_METHOD="GET") == "http://a:80"
     assert way(PLAIN, HTTP_PROXY="http://evil", REQUEST_METHOD="GET") == "direct"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "a.localhost", "127.9.9.9", "[::ffff:127.0.0.1]"])
-def test_this_machine_is_reached_directly(host: str) -> None:
+def test_the_local_machine_is_reached_directly(host: str) -> None:
     assert way(f"wss://{host}:1/x", ALL_PROXY="http://a") == "direct"
 
 
@@ -62,7 +62,7 @@ def test_this_machine_is_reached_directly(host: str) -> None:
         ("[broken, 300.0.0.0/99, ::::/8, :, [], ]/, a.example", "a.example"),
     ],
 )
-def test_what_no_proxy_names_is_reached_directly(no_proxy: str, host: str) -> None:
+def test_hosts_in_no_proxy_are_reached_directly(no_proxy: str, host: str) -> None:
     assert way(f"wss://{host}", ALL_PROXY="http://a", NO_PROXY=no_proxy) == "direct"
     assert way(f"https://{host}", ALL_PROXY="http://a", no_proxy=no_proxy) == "direct"
 
@@ -81,7 +81,7 @@ def test_what_no_proxy_names_is_reached_directly(no_proxy: str, host: str) -> No
         ("0.0.0.0/0", "[fd12::1]"),
     ],
 )
-def test_what_no_proxy_does_not_name_goes_through_it(no_proxy: str, host: str) -> None:
+def test_hosts_not_in_no_proxy_use_the_proxy(no_proxy: str, host: str) -> None:
     assert way(f"wss://{host}", ALL_PROXY="http://a", NO_PROXY=no_proxy) == "http://a:80"
 
 
@@ -89,7 +89,7 @@ def test_what_no_proxy_does_not_name_goes_through_it(no_proxy: str, host: str) -
     st.text(st.sampled_from("[]:/.,*%@ 019af-"), max_size=20),
     st.sampled_from([WS, REST, PLAIN, "wss://[fd12::1%25eth0]:1"]),
 )
-def test_no_text_in_no_proxy_fails(no_proxy: str, url: str) -> None:
+def test_no_text_in_no_proxy_raises(no_proxy: str, url: str) -> None:
     assert way(url, ALL_PROXY="http://a", NO_PROXY=no_proxy) in ("direct", "http://a:80")
 
 
@@ -98,7 +98,7 @@ def test_a_login_survives_its_url(username: str, password: str) -> None:
     try:
         proxy = Proxy("http", "fd00::1", 3128, username, password)
         url = proxy.url
-    except UnicodeEncodeError:  # half of a surrogate pair is no text
+    except UnicodeEncodeError:  # half of a surrogate pair is not text
         return
     assert proxy_for(WS, url, {}) == proxy
     assert "@" not in repr(proxy)

@@ -1,4 +1,4 @@
-"""Rows of REST answers: typed as the wire writes them, and no bad row loses a good one."""
+"""Rows of REST answers: typed as on the wire, and a bad row loses no good one."""
 
 import json
 from contextlib import suppress
@@ -28,7 +28,7 @@ from backpack_streams.exchange.rest_wire import (
 )
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 
-# No test fails for being slow.
+# Slow tests do not fail.
 unhurried = hypothesis_settings(deadline=None)
 
 MARKET = (
@@ -41,7 +41,7 @@ MARKET = (
 )
 
 
-def test_a_market_keeps_its_rules_its_digits_and_its_raw_text() -> None:
+def test_a_market_keeps_its_rules_digits_and_raw_text() -> None:
     answer = decode_rows(f"[{MARKET}]".encode(), read_market)
     assert answer.rows == (
         Market(
@@ -70,7 +70,7 @@ def test_a_market_keeps_its_rules_its_digits_and_its_raw_text() -> None:
     assert answer.unknown_fields == {"brandNew": 1}
 
 
-def test_a_market_with_little_more_than_a_name_is_still_a_market() -> None:
+def test_a_market_with_little_more_than_a_name_is_valid() -> None:
     raw = b'[{"symbol":"AAPL.US_USDC_PERP","baseSymbol":"AAPL.US","quoteSymbol":"USDC","marketType":"EXOTIC",'
     raw += b'"orderBookState":"Closed","rwaMarketType":"STOCK","filters":null}]'
     (market,) = decode_rows(raw, read_market).rows
@@ -105,7 +105,7 @@ def test_order_and_number_of_good_rows_do_not_depend_on_bad_ones(good: list[bool
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b'{"code":"X"}', b"<html>", b"[1", b"[" * 100_000, b"null", b'"text"', b"[1,]", b"\xff"]
 )
-def test_what_is_no_array_is_unusable_as_a_whole(body: bytes) -> None:
+def test_a_body_that_is_not_an_array_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableMessageError):
         decode_rows(body, read_market)
 
@@ -137,7 +137,7 @@ levels = st.lists(
 
 @unhurried
 @given(sides=st.tuples(levels, levels))
-def test_levels_equal_what_was_sent_whether_text_or_number(
+def test_levels_equal_what_was_sent_as_text_or_number(
     sides: tuple[list[tuple[Decimal, Decimal, bool]], list[tuple[Decimal, Decimal, bool]]],
 ) -> None:
     def sent(side: list[tuple[Decimal, Decimal, bool]]) -> str:
@@ -166,14 +166,14 @@ def test_levels_equal_what_was_sent_whether_text_or_number(
         {"timestamp": ""},
     ],
 )
-def test_a_depth_snapshot_with_anything_wrong_is_no_snapshot(change: dict[str, object]) -> None:
+def test_a_depth_snapshot_with_any_error_is_refused(change: dict[str, object]) -> None:
     good: dict[str, object] = {"bids": [["1", "1"]], "asks": [], "lastUpdateId": "7", "timestamp": 1}
     decode_depth(json.dumps(good).encode(), "X")
     with pytest.raises(UnreadableMessageError):
         decode_depth(json.dumps(good | change).encode(), "X")
 
 
-def test_the_remaining_rows_are_read_as_the_wire_writes_them() -> None:
+def test_the_other_rows_are_read_as_the_wire_writes_them() -> None:
     funding = b'[{"symbol":"A","intervalEndTimestamp":"2025-07-19T14:00:00","fundingRate":"-0.000012500"}]'
     assert decode_rows(funding, read_funding_rate).rows == (FundingRate("A", "-0.000012500", 1_752_933_600_000_000),)
     kline = b'[{"start":"2025-07-19 13:12:00","end":"2025-07-19 13:13:00","open":null,"high":null,"low":null,'

@@ -1,4 +1,4 @@
-"""REST errors: JSON and plain text become one kind of error that names the request and says what to do."""
+"""REST errors: JSON and plain text become one kind of error that names the request and gives advice."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from backpack_streams.errors import ExchangeError
 from backpack_streams.exchange.rest_errors import RestRequest, error_from_answer
 
-# No test fails for being slow.
+# Slow tests do not fail.
 unhurried = hypothesis_settings(deadline=None)
 
 REQUEST = RestRequest("GET", "/api/v1/depth", "BTC_USDC")
@@ -35,32 +35,32 @@ def test_a_plain_text_error_gives_its_text() -> None:
     ("status", "retryable"),
     [(400, False), (403, False), (404, False), (418, True), (429, True), (500, True), (503, True)],
 )
-def test_only_answers_that_are_not_about_the_request_may_be_sent_again(status: int, retryable: bool) -> None:
+def test_only_errors_not_caused_by_the_request_are_retryable(status: int, retryable: bool) -> None:
     error = error_from_answer(REQUEST, status, b"")
     assert error.retryable is retryable
     assert error.message == "no message"
     assert error.advice
 
 
-def test_a_403_may_be_sent_again_only_if_it_says_when() -> None:
+def test_a_403_is_retryable_only_if_it_says_when() -> None:
     assert not error_from_answer(REQUEST, 403, b"").retryable
     assert error_from_answer(REQUEST, 403, b"", retry_after_seconds=120).retryable
 
 
 @unhurried
 @given(status=st.integers(400, 599), body=st.binary(max_size=3_000))
-def test_whatever_the_body_the_message_is_one_short_printable_line(status: int, body: bytes) -> None:
+def test_for_any_body_the_message_is_one_short_printable_line(status: int, body: bytes) -> None:
     error = error_from_answer(REQUEST, status, body)
     assert 0 < len(error.message) <= 300
     assert str(error).isprintable()
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"code":{"a":1},"message":[1]}', b'{"code":null}', b"17", b"null"])
-def test_hostile_and_odd_bodies_do_no_harm(body: bytes) -> None:
+def test_hostile_and_odd_bodies_raise_nothing(body: bytes) -> None:
     assert str(error_from_answer(REQUEST, 500, body)).isprintable()
 
 
-def test_the_number_of_attempts_is_told() -> None:
+def test_the_number_of_attempts_is_reported() -> None:
     error = error_from_answer(REQUEST, 503, b"down")
     error.attempts = 4
     assert "503: down (4 attempts); " in str(error)

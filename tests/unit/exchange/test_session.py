@@ -60,7 +60,7 @@ def test_sends_only_the_difference() -> None:
     assert driver.servers[socket_id].streams == {"b", "c"}
 
 
-def test_an_unsubscribe_is_repeated_while_its_stream_delivers_on_but_not_for_each_frame() -> None:
+def test_an_unsubscribe_is_repeated_if_its_stream_still_delivers_but_not_for_each_frame() -> None:
     driver = started(streams=["a", "b"])
     socket_id = driver.accept()
     driver.pass_time(1)
@@ -79,7 +79,7 @@ def test_an_unsubscribe_is_repeated_while_its_stream_delivers_on_but_not_for_eac
     assert driver.session.confirmed_streams == {"a", "b"}
 
 
-def test_what_is_asked_about_streams_nobody_knows_is_bounded() -> None:
+def test_unsubscribes_of_unknown_streams_are_bounded() -> None:
     driver = started()
     driver.accept()
     for number in range(20_000):
@@ -92,7 +92,7 @@ def test_what_is_asked_about_streams_nobody_knows_is_bounded() -> None:
 # Sockets.
 
 
-def test_server_close_opens_a_new_socket_at_once_and_leaves_the_old_one_alone() -> None:
+def test_server_close_opens_a_new_socket_at_once_and_keeps_the_old_one() -> None:
     driver = started()
     driver.want(wanted("a"))
     old = driver.accept()
@@ -110,7 +110,7 @@ def test_server_close_opens_a_new_socket_at_once_and_leaves_the_old_one_alone() 
     assert driver.session.open_sockets == 1
 
 
-def test_server_close_without_an_end_is_answered_after_the_grace() -> None:
+def test_a_server_close_without_an_end_is_answered_after_the_grace() -> None:
     driver = started(server_grace_seconds=30, server_grace_margin_seconds=5)
     old = driver.accept()
     driver.do(driver.session.server_close(old, 1001, "", driver.now))
@@ -135,7 +135,7 @@ def test_a_server_that_closes_every_socket_at_once_is_not_hammered() -> None:
     assert 4 < len(opened(driver.log)) < 40
 
 
-def test_connects_are_bounded_a_minute_and_the_bound_is_told_once() -> None:
+def test_connects_per_minute_are_bounded_and_the_bound_is_reported_once() -> None:
     driver = started(
         connects_per_minute_limit=10, reconnect_base_seconds=0.01, reconnect_cap_seconds=0.02, connections=2
     )
@@ -147,7 +147,7 @@ def test_connects_are_bounded_a_minute_and_the_bound_is_told_once() -> None:
     assert len(notices(driver.log, NoticeKind.CONNECT_LIMIT)) == 1
 
 
-def test_backoff_grows_to_its_cap_and_starts_anew_after_a_stable_socket() -> None:
+def test_backoff_grows_to_its_cap_and_restarts_after_a_stable_socket() -> None:
     driver = started(
         reconnect_base_seconds=0.25,
         reconnect_cap_seconds=30,
@@ -168,7 +168,7 @@ def test_backoff_grows_to_its_cap_and_starts_anew_after_a_stable_socket() -> Non
     assert delay <= 0.25
 
 
-def test_a_renewed_socket_goes_only_when_the_new_one_is_subscribed_to_everything() -> None:
+def test_a_renewed_socket_is_closed_only_when_its_successor_is_subscribed_to_everything() -> None:
     driver = started(streams=["a", "b"], subscribe_batch_streams=1, overlap_min_seconds=1, overlap_max_seconds=60)
     old = driver.accept()
     driver.pass_time(5)
@@ -188,7 +188,7 @@ def test_a_renewed_socket_goes_only_when_the_new_one_is_subscribed_to_everything
     assert driver.servers[new].streams == {"a", "b"}
 
 
-def test_a_renewed_socket_goes_when_its_successor_takes_too_long() -> None:
+def test_a_renewed_socket_is_closed_if_its_successor_takes_too_long() -> None:
     driver = started(streams=["a"], overlap_max_seconds=20)
     old = driver.accept()
     driver.pass_time(5)
@@ -228,7 +228,7 @@ def test_a_renewed_socket_stays_while_its_successor_keeps_failing() -> None:
     assert new is None or list(driver.servers) == [new]
 
 
-def test_a_long_lived_socket_that_is_renewed_clears_the_record_of_failures() -> None:
+def test_renewing_a_long_lived_socket_clears_the_record_of_failures() -> None:
     driver = started(stable_after_open_seconds=60)
     driver.do(driver.session.socket_failed(driver.connecting.pop(), "refused", driver.now))
     driver.pass_time(1)
@@ -240,7 +240,7 @@ def test_a_long_lived_socket_that_is_renewed_clears_the_record_of_failures() -> 
     assert len(opened(actions)) == 1
 
 
-# The rest.
+# Stop and settings.
 
 
 def test_stop_closes_everything_for_good() -> None:

@@ -1,4 +1,4 @@
-"""What the session says about delivery: from when and until when each stream is active on which socket, and what proves it."""
+"""What the session reports about delivery: from when until when each stream is active on which socket, and what proves it."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def proofs(driver: Driver, mark: int = 0) -> list[SocketProven]:
     return [action for action in driver.log[mark:] if isinstance(action, SocketProven)]
 
 
-def test_a_stream_is_active_from_the_pong_behind_its_subscription() -> None:
+def test_a_stream_is_active_from_the_pong_after_its_subscription() -> None:
     driver = started(streams=["a", "b"])
     socket_id = driver.accept()
     driver.now += 0.4
@@ -40,7 +40,7 @@ def test_a_socket_is_proven_until_its_newest_answered_ping_was_sent() -> None:
     assert len(proofs(driver)) >= 60, "every second"
 
 
-def test_a_socket_that_is_lost_covers_until_it_was_proven() -> None:
+def test_a_lost_socket_covers_until_its_last_proof() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     driver.pass_time(10)
@@ -48,7 +48,7 @@ def test_a_socket_that_is_lost_covers_until_it_was_proven() -> None:
     assert coverage(driver.lose(socket_id)) == [StreamsInactive(("a",), socket_id, 1_009.0, "DISCONNECTED")]
 
 
-def test_a_stream_that_is_lost_at_once_covers_nothing_but_no_less() -> None:
+def test_a_stream_lost_at_once_ends_where_it_began() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     driver.pass_time(10)
@@ -61,7 +61,7 @@ def test_a_stream_that_is_lost_at_once_covers_nothing_but_no_less() -> None:
     ]
 
 
-def test_a_dead_socket_covers_until_it_was_proven() -> None:
+def test_a_dead_socket_covers_until_its_last_proof() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     driver.pass_time(10)
@@ -70,7 +70,7 @@ def test_a_dead_socket_covers_until_it_was_proven() -> None:
     assert coverage(actions) == [StreamsInactive(("a",), socket_id, 1_009.0, "DISCONNECTED")]
 
 
-def test_a_stream_that_is_dropped_covers_until_its_socket_was_proven() -> None:
+def test_a_dropped_stream_covers_until_the_last_proof_of_its_socket() -> None:
     driver = started(streams=["a", "b"])
     socket_id = driver.accept()
     driver.pass_time(10)
@@ -78,7 +78,7 @@ def test_a_stream_that_is_dropped_covers_until_its_socket_was_proven() -> None:
     assert coverage(actions) == [StreamsInactive(("a",), socket_id, 1_009.0, "UNSUBSCRIBED")]
 
 
-def test_what_stops_covers_until_it_was_proven() -> None:
+def test_a_stopped_session_covers_until_its_last_proof() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     driver.pass_time(10)
@@ -86,7 +86,7 @@ def test_what_stops_covers_until_it_was_proven() -> None:
     assert coverage(actions) == [StreamsInactive(("a",), socket_id, 1_009.0, "DISCONNECTED")]
 
 
-def test_a_stream_that_is_rejected_later_is_refused() -> None:
+def test_a_stream_rejected_later_ends_as_refused() -> None:
     driver = started(streams=["a", "b"])
     socket_id = driver.accept()
     driver.pass_time(10)
@@ -101,7 +101,7 @@ def test_a_stream_that_is_rejected_later_is_refused() -> None:
 
 @pytest.mark.parametrize("delivers", [True, False])
 def test_a_closing_server_covers_as_long_as_it_delivers(delivers: bool) -> None:
-    """A server that had announced its end and delivered no more had counted as delivering for 35 s."""
+    """A server that had announced its close and delivered nothing more used to count as delivering for 35 s."""
     driver = started(streams=["a"])
     socket_id = driver.accept()
     for _ in range(20):
@@ -126,7 +126,7 @@ def test_a_closing_server_covers_as_long_as_it_delivers(delivers: bool) -> None:
     assert gone.through == driver.ledger.through[socket_id]
 
 
-def test_a_close_with_grace_has_no_break() -> None:
+def test_a_close_with_grace_leaves_no_gap() -> None:
     driver = started(streams=["a"])
     old = driver.accept()
     for _ in range(10):
@@ -141,7 +141,7 @@ def test_a_close_with_grace_has_no_break() -> None:
     assert driver.ledger.active[new]["a"] <= driver.ledger.through[old]
 
 
-def test_a_subscription_confirmed_on_a_socket_that_closes_is_not_counted() -> None:
+def test_a_subscription_confirmed_on_a_closing_socket_does_not_count() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     driver.do(driver.session.server_close(socket_id, 1001, "bye", driver.now))
@@ -178,7 +178,7 @@ def test_a_socket_stays_until_its_own_proof_reaches_its_successor() -> None:
     assert old not in driver.servers
 
 
-def test_without_pongs_nothing_is_ever_active_and_that_is_told() -> None:
+def test_without_pongs_nothing_is_ever_active_and_that_is_reported() -> None:
     driver = started(streams=["a"], barrier_timeout_seconds=30)
     socket_id = driver.accept()
     driver.servers[socket_id].answers_pings = False
@@ -190,7 +190,7 @@ def test_without_pongs_nothing_is_ever_active_and_that_is_told() -> None:
     assert len(notices(driver.log, NoticeKind.BARRIER_UNANSWERED)) == 1
 
 
-def test_two_sockets_tell_of_each_other_apart() -> None:
+def test_two_sockets_report_separately() -> None:
     driver = started(streams=["a"], connections=2)
     first, second = driver.accept(), driver.accept()
     driver.pass_time(5)
@@ -201,7 +201,7 @@ def test_two_sockets_tell_of_each_other_apart() -> None:
     assert driver.session.confirmed_streams == frozenset()
 
 
-def test_paused_reading_proves_nothing_and_takes_nothing_away() -> None:
+def test_paused_reading_proves_nothing_and_ends_nothing() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     driver.pass_time(5)

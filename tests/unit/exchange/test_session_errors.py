@@ -1,4 +1,4 @@
-"""Errors of the exchange, which name neither the request nor the stream: whom they cost what, and for how long."""
+"""Errors of the exchange, which name neither request nor stream: which streams they delay, and for how long."""
 
 import json
 
@@ -29,11 +29,11 @@ def test_names_the_rejected_streams_among_many_and_keeps_the_others() -> None:
 
 
 def waits(driver: Driver, seconds: int) -> list[float | None]:
-    """How long each rejection told of during that time costs."""
+    """The wait announced by each rejection during that time."""
     return [notice.retry_seconds for notice in notices(driver.pass_time(seconds), NoticeKind.STREAM_REJECTED)]
 
 
-def test_tries_a_rejected_stream_again_soon_then_ever_later() -> None:
+def test_retries_a_rejected_stream_soon_then_less_and_less_often() -> None:
     driver = started(bad=frozenset({"x"}), rejected_base_seconds=10, rejected_retry_seconds=100)
     driver.want(wanted("x"))
     socket_id = driver.accept()
@@ -46,7 +46,7 @@ def test_tries_a_rejected_stream_again_soon_then_ever_later() -> None:
     assert driver.session.confirmed_streams == {"x"}
 
 
-def test_a_day_of_rejections_is_waited_out() -> None:
+def test_rejections_for_a_day_keep_the_longest_wait() -> None:
     driver = started(bad=frozenset({"x"}), rejected_retry_seconds=900)
     driver.want(wanted("x"))
     driver.accept()
@@ -66,7 +66,7 @@ def test_a_confirmation_forgets_rejections() -> None:
     assert waits(driver, 5) == [10]
 
 
-def test_a_stream_wanted_anew_has_no_rejections() -> None:
+def test_a_stream_wanted_again_has_no_rejections() -> None:
     driver = started(bad=frozenset({"x"}))
     driver.want(wanted("x"))
     driver.accept()
@@ -77,7 +77,7 @@ def test_a_stream_wanted_anew_has_no_rejections() -> None:
     assert waits(driver, 5) == [10]
 
 
-def test_a_stream_dropped_while_its_refused_frame_is_tried_again_is_unsubscribed() -> None:
+def test_a_stream_dropped_while_its_refused_frame_is_retried_is_unsubscribed() -> None:
     driver = started(bad=frozenset({"x"}), subscribe_batch_streams=2, outstanding_batches=2)
     socket_id = driver.accept()
     driver.want(wanted("x", "a"))
@@ -127,7 +127,7 @@ def test_goes_on_subscribing_when_pings_stay_unanswered() -> None:
     assert len(notices(driver.log, NoticeKind.BARRIER_UNANSWERED)) == 1
 
 
-def test_what_one_socket_found_to_be_bad_is_not_sent_on_the_other() -> None:
+def test_a_stream_that_one_socket_found_bad_is_not_requested_on_the_other() -> None:
     driver = started(connections=2, subscribe_batch_streams=1, outstanding_batches=1, bad=frozenset({"x"}))
     driver.want(wanted("a", "x"))
     first, second = driver.accept(), driver.accept()
@@ -141,7 +141,7 @@ def test_what_one_socket_found_to_be_bad_is_not_sent_on_the_other() -> None:
     assert [json.loads(text)["params"] for text in texts] == [["a"]]
 
 
-# Errors that blame no stream.
+# Errors that name no stream.
 
 
 def in_trouble(driver: Driver, trouble: tuple[int, str] | None) -> None:
@@ -150,7 +150,7 @@ def in_trouble(driver: Driver, trouble: tuple[int, str] | None) -> None:
 
 
 class Exchange:
-    """The whole exchange a round trip away, of which each SUBSCRIBE brings an error for a while."""
+    """An exchange one round trip away; each SUBSCRIBE gets an error for a while."""
 
     def __init__(self, names: list[str], trouble_seconds: float, error: tuple[int, str]) -> None:
         self.driver = driver = started(streams=names)
@@ -160,7 +160,7 @@ class Exchange:
         self.arrivals: list[float] = []
 
     def run_until_active(self, count: int, give_up_seconds: float) -> float:
-        """Seconds from the end of the trouble until so many streams are active."""
+        """Seconds from the end of the trouble until that many streams are active."""
         driver, server = self.driver, self.driver.servers[self.socket_id]
         while len(driver.session.confirmed_streams) < count:
             assert driver.now < self.end_of_trouble + give_up_seconds
@@ -178,7 +178,7 @@ class Exchange:
 
 
 @pytest.mark.parametrize("trouble_seconds", [1.0, 60.0, 600.0])
-def test_after_a_time_of_errors_that_blame_nobody_every_stream_is_active_soon(trouble_seconds: float) -> None:
+def test_after_a_period_of_errors_without_a_culprit_every_stream_is_soon_active(trouble_seconds: float) -> None:
     exchange = Exchange(ALL_KINDS, trouble_seconds, TROUBLE)
     assert exchange.run_until_active(715, 50.0) < 45.0
     assert not exchange.driver.session.rejected_streams
@@ -187,7 +187,7 @@ def test_after_a_time_of_errors_that_blame_nobody_every_stream_is_active_soon(tr
     assert 0 < len(told) <= 10 * (trouble_seconds / 60 + 1)
 
 
-def test_a_batch_refused_without_blame_is_tried_whole_three_times_then_in_halves_for_ever() -> None:
+def test_a_batch_refused_without_a_culprit_is_retried_whole_three_times_then_in_halves_for_ever() -> None:
     driver = started(streams=[f"s{number}" for number in range(8)])
     socket_id = driver.accept()
     in_trouble(driver, TROUBLE)
@@ -205,7 +205,7 @@ def test_a_batch_refused_without_blame_is_tried_whole_three_times_then_in_halves
     assert len(driver.session.confirmed_streams) == 8
 
 
-def test_one_stream_that_is_always_refused_without_blame_costs_no_other() -> None:
+def test_one_stream_always_refused_without_a_culprit_delays_no_other() -> None:
     names = [f"s{number}" for number in range(100)]
     driver = started(streams=names)
 
@@ -224,7 +224,7 @@ def test_one_stream_that_is_always_refused_without_blame_costs_no_other() -> Non
     assert {tuple(names) for _, names in requests(driver.log[mark:])} == {("s17",)}
 
 
-def test_a_stream_that_waits_for_its_next_try_holds_up_no_other() -> None:
+def test_a_stream_waiting_for_its_next_retry_delays_no_other() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     in_trouble(driver, TROUBLE)
@@ -236,7 +236,7 @@ def test_a_stream_that_waits_for_its_next_try_holds_up_no_other() -> None:
     assert "b" in driver.session.confirmed_streams
 
 
-def test_an_error_that_blames_nobody_between_the_pieces_of_a_search_costs_no_good_stream() -> None:
+def test_an_error_without_a_culprit_during_a_search_rejects_no_good_stream() -> None:
     driver = started(streams=[f"s{number}" for number in range(16)], bad=frozenset({"s5"}))
     driver.accept()
     in_trouble(driver, None)
@@ -250,7 +250,7 @@ def test_an_error_that_blames_nobody_between_the_pieces_of_a_search_costs_no_goo
 
 
 @pytest.mark.parametrize("errors", [[INVALID, TROUBLE], [TROUBLE, INVALID, INVALID]])
-def test_an_error_without_blame_beside_one_with_it_blames_nobody(errors: list[tuple[int, str]]) -> None:
+def test_an_error_without_a_culprit_next_to_one_with_it_rejects_no_stream(errors: list[tuple[int, str]]) -> None:
     class Troubled(ServerSide):
         def take(self, action: Action) -> None:
             super().take(action)
@@ -267,7 +267,7 @@ def test_an_error_without_blame_beside_one_with_it_blames_nobody(errors: list[tu
     assert driver.session.confirmed_streams == {"a"}
 
 
-def test_the_first_subscription_that_goes_through_lets_all_others_try() -> None:
+def test_the_first_subscription_that_succeeds_lets_all_others_retry() -> None:
     names = [f"s{number}" for number in range(40)]
     driver = started(streams=names)
     socket_id = driver.accept()
@@ -281,7 +281,7 @@ def test_the_first_subscription_that_goes_through_lets_all_others_try() -> None:
     assert driver.session.confirmed_streams == set(names)
 
 
-def test_errors_on_a_socket_that_is_being_replaced_are_heard_too() -> None:
+def test_errors_on_a_socket_that_is_being_replaced_count_too() -> None:
     driver = started(streams=["a"])
     old = driver.accept()
     driver.do(driver.session.renew(driver.now))
@@ -306,7 +306,7 @@ def test_one_pong_for_several_batches_with_an_error_confirms_none_of_them() -> N
     assert driver.session.rejected_streams == {"b"}
 
 
-def test_what_one_socket_refuses_stays_active_where_it_is_confirmed() -> None:
+def test_a_stream_refused_on_one_socket_stays_active_on_another_that_confirmed_it() -> None:
     driver = started(streams=["a", "b"])
     old = driver.accept()
     driver.pass_time(2)

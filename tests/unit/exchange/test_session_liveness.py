@@ -4,7 +4,7 @@ from backpack_streams.exchange.session_actions import DropSocket, NoticeKind, Se
 from unit.exchange.session_driver import notices, opened, started, wanted
 
 
-def test_a_ping_goes_out_every_second_whatever_else_arrives() -> None:
+def test_a_ping_is_sent_every_second_whatever_else_arrives() -> None:
     driver = started(streams=["a"])
     socket_id = driver.accept()
     for _ in range(100):
@@ -52,7 +52,7 @@ def test_a_pong_keeps_a_quiet_socket_alive() -> None:
     assert list(driver.servers) == [socket_id]
 
 
-def test_a_standstill_of_this_process_kills_no_socket() -> None:
+def test_a_stall_of_this_process_drops_no_socket() -> None:
     driver = started(ping_reply_seconds=10)
     socket_id = driver.accept()
     driver.pass_time(8, with_replies=False)
@@ -65,7 +65,7 @@ def test_a_standstill_of_this_process_kills_no_socket() -> None:
     assert socket_id not in driver.servers
 
 
-def test_paused_reading_kills_no_socket_and_resuming_starts_every_wait_anew() -> None:
+def test_paused_reading_drops_no_socket_and_resuming_restarts_every_wait() -> None:
     driver = started()
     driver.want(wanted("a"))
     socket_id = driver.accept()
@@ -78,7 +78,7 @@ def test_paused_reading_kills_no_socket_and_resuming_starts_every_wait_anew() ->
     assert not notices(driver.log, NoticeKind.BARRIER_UNANSWERED)
 
 
-def test_a_closing_socket_is_not_dropped_as_soon_as_it_is_read_again() -> None:
+def test_a_closing_socket_is_not_dropped_as_soon_as_reading_resumes() -> None:
     driver = started(server_grace_seconds=30, server_grace_margin_seconds=5)
     socket_id = driver.accept()
     driver.do(driver.session.server_close(socket_id, 1001, "", driver.now))

@@ -1,4 +1,4 @@
-"""The session in any order of events, then in a fair world in which everything wanted must come true."""
+"""The session under any order of events, then with well-behaved servers until every wanted stream is active."""
 
 import random
 
@@ -22,10 +22,9 @@ EXPECTATIONS = {
 
 
 class SessionMachine(RuleBasedStateMachine):
-    """Whatever happens, the driver's ledger holds that a stream is reported active only on a socket that is there and whose barrier
-    came back without an error, and whose server took it if any stream is wanted that would show that it did not, that reports
-    alternate, and that no proof goes back or ahead of the clock.
-    """
+    """The driver's ledger checks: a stream is reported active only on an existing socket whose barrier came back without an error, and
+    whose server took the stream if any wanted stream would show that it did not; reports alternate; no proof goes back or ahead of the
+    clock."""
 
     @initialize(
         connections=st.integers(1, 2),
@@ -205,17 +204,17 @@ class SessionMachine(RuleBasedStateMachine):
                 driver.lose(socket_id)  # nothing can have shown what it ignored
         driver.checks_silence = True
         driver.pass_time(1_000, accepts=True)  # the longest wait for a new subscription is 900 s
-        for name in sorted(set(STREAMS) - self.streams):  # a refused UNSUBSCRIBE shows in frames that nobody wants
+        for name in sorted(set(STREAMS) - self.streams):  # a refused UNSUBSCRIBE shows in unwanted frames
             driver.do(driver.session.unwanted(name, driver.now))
         driver.pass_time(5)
         assert len(driver.servers) == self.numbers.connections
         rejected = driver.session.rejected_streams
         for socket_id, server in driver.servers.items():
-            # What one connection takes for rejected stays on the other one if it is confirmed there.
+            # A stream that one connection considers rejected stays on the other one if it is confirmed there.
             assert server.streams - rejected == self.streams - rejected
             assert driver.ledger.active.get(socket_id, {}).keys() == server.streams
             assert driver.ledger.through[socket_id] >= driver.now - 1.1
-        # A stray 4006 of another request may hit the same stream twice, and it then waits for its retry.
+        # A stray 4006 of another request may hit the same stream twice; the stream then waits for its retry.
         assert rejected >= self.streams & self.bad
         driver.do(driver.session.stop(driver.now))
         assert driver.servers == {}

@@ -1,4 +1,4 @@
-"""Streams and sockets that should deliver and do not: when that is reported, what is done about it, and what it means for coverage."""
+"""Streams and sockets that should deliver and do not: when this is reported, the reaction, and the effect on coverage."""
 
 from itertools import pairwise
 
@@ -33,7 +33,7 @@ def asked(driver: Driver, mark: int, stream: str) -> list[str]:
 
 
 def deafen(driver: Driver, *streams: str) -> None:
-    """From now on the exchange takes subscriptions of these and delivers nothing on them, on new sockets as well."""
+    """From now on the exchange accepts subscriptions of these streams and delivers nothing on them, on new sockets as well."""
     for server in driver.servers.values():
         server.deaf |= set(streams)
     driver.make_server = lambda: ServerSide(deaf=set(streams))
@@ -45,7 +45,7 @@ def recover(driver: Driver) -> None:
     driver.make_server = ServerSide
 
 
-def test_a_silent_stream_is_told_once_and_is_inactive_until_it_delivers_on_a_new_subscription() -> None:
+def test_a_silent_stream_is_reported_once_and_inactive_until_it_delivers_on_a_new_subscription() -> None:
     driver = watching({TICKER: BY_THE_CLOCK, "trade.X": MAY_STAY_QUIET})
     driver.ticking = {TICKER, "trade.X"}
     driver.pass_time(10)
@@ -75,8 +75,8 @@ def test_a_silent_stream_is_told_once_and_is_inactive_until_it_delivers_on_a_new
     assert not asked(driver, mark, TICKER)
 
 
-def test_a_stream_that_stays_silent_is_asked_for_again_and_gets_new_sockets() -> None:
-    """The exchange ignored a ticker's subscription twice: it had been asked for once in 24 h."""
+def test_a_stream_that_stays_silent_is_resubscribed_and_gets_new_sockets() -> None:
+    """The exchange ignored a ticker's subscription twice: it had been requested once in 24 h."""
     driver = watching({TICKER: BY_THE_CLOCK, "ticker.OTHER": BY_THE_CLOCK})
     driver.ticking = {TICKER, "ticker.OTHER"}
     driver.pass_time(100)
@@ -95,7 +95,7 @@ def test_a_stream_that_stays_silent_is_asked_for_again_and_gets_new_sockets() ->
     assert TICKER in driver.session.confirmed_streams
 
 
-def test_two_new_subscriptions_come_before_a_new_socket_and_waits_grow() -> None:
+def test_two_resubscriptions_come_before_a_new_socket_and_waits_grow() -> None:
     driver = watching({TICKER: BY_THE_CLOCK, "ticker.OTHER": BY_THE_CLOCK})
     driver.ticking = {TICKER, "ticker.OTHER"}
     driver.pass_time(10)
@@ -111,8 +111,8 @@ def test_two_new_subscriptions_come_before_a_new_socket_and_waits_grow() -> None
     assert waits == [pytest.approx(120, abs=3), pytest.approx(240, abs=3), pytest.approx(480, abs=3)]
 
 
-def test_a_subscription_that_is_ignored_again_is_asked_for_within_seconds() -> None:
-    """As it comes set: an exchange that ignores subscriptions for some seconds costs a stream little more than these."""
+def test_a_subscription_that_is_ignored_again_is_retried_within_seconds() -> None:
+    """With default settings: an exchange that ignores subscriptions for some seconds costs a stream little more than these."""
     base = SessionSettings().heal_base_seconds
     driver = watching({TICKER: BY_THE_CLOCK, "ticker.OTHER": BY_THE_CLOCK}, heal_base_seconds=base)
     driver.ticking = {TICKER, "ticker.OTHER"}
@@ -126,8 +126,8 @@ def test_a_subscription_that_is_ignored_again_is_asked_for_within_seconds() -> N
     assert notices(driver.log[mark:], NoticeKind.STREAM_RECOVERED)
 
 
-def test_a_doubted_stream_of_a_quiet_market_is_trusted_again_before_it_is_subscribed_once_more() -> None:
-    """As it comes set: each subscription ends the coverage, and a book would wait for its proof once more."""
+def test_a_doubted_stream_of_a_quiet_market_is_trusted_again_before_it_is_resubscribed() -> None:
+    """With default settings: each subscription ends the coverage, and a book would wait for its proof once more."""
     driver = watching({DEPTH: MUST_EXIST, TICKER: BY_THE_CLOCK}, heal_base_seconds=SessionSettings().heal_base_seconds)
     driver.ticking = {TICKER}
     driver.pass_time(10)
@@ -139,8 +139,8 @@ def test_a_doubted_stream_of_a_quiet_market_is_trusted_again_before_it_is_subscr
     assert asked(driver, mark, DEPTH) == []
 
 
-def test_a_depth_stream_that_delivered_before_a_reconnect_and_never_after_it_is_asked_for_again() -> None:
-    """It had delivered once, so no silence of it was ever noticed: nothing in 24 h."""
+def test_a_depth_stream_that_delivered_only_before_a_reconnect_is_subscribed_again() -> None:
+    """Since it had delivered once, its silence was never noticed, for 24 h."""
     driver = watching({DEPTH: MUST_EXIST, "trade.BTC_USDC_PERP": Expectation()}, reconnect_base_seconds=0.01)
     driver.ticking = {DEPTH}
     driver.pass_time(100)
@@ -160,7 +160,7 @@ def test_a_depth_stream_that_delivered_before_a_reconnect_and_never_after_it_is_
     assert not asked(driver, mark, DEPTH)
 
 
-def test_a_stream_that_delivers_on_its_new_socket_is_left_in_peace() -> None:
+def test_a_stream_that_delivers_on_its_new_socket_is_not_resubscribed() -> None:
     driver = watching({DEPTH: MUST_EXIST})
     driver.pass_time(5)
     driver.deliver(DEPTH)
@@ -173,7 +173,7 @@ def test_a_stream_that_delivers_on_its_new_socket_is_left_in_peace() -> None:
     assert not requests(driver.log[mark:]), "a book may be quiet for an hour"
 
 
-def test_what_came_on_a_socket_before_it_was_replaced_says_nothing_of_the_new_one() -> None:
+def test_deliveries_on_a_replaced_socket_prove_nothing_about_its_successor() -> None:
     driver = watching({DEPTH: MUST_EXIST}, overlap_min_seconds=10)
     driver.ticking = {DEPTH}
     driver.pass_time(100)
@@ -187,7 +187,7 @@ def test_what_came_on_a_socket_before_it_was_replaced_says_nothing_of_the_new_on
     assert asked(driver, mark, DEPTH) == ["SUBSCRIBE"]
 
 
-def test_a_stream_that_never_delivers_is_told_of_and_stays_active() -> None:
+def test_a_stream_that_never_delivers_is_reported_and_stays_active() -> None:
     driver = watching({DEPTH: MUST_EXIST})
     assert not notices(driver.pass_time(59), NoticeKind.STREAM_SILENT)
     (notice,) = notices(driver.pass_time(3), NoticeKind.STREAM_SILENT)
@@ -199,7 +199,7 @@ def test_a_stream_that_never_delivers_is_told_of_and_stays_active() -> None:
     assert driver.session.silent_streams == frozenset()
 
 
-def test_a_stream_by_the_clock_that_never_delivers_is_not_active() -> None:
+def test_a_periodic_stream_that_never_delivers_is_not_active() -> None:
     driver = watching({TICKER: BY_THE_CLOCK, "ticker.OPTIONAL": Expectation(30, None), "trade.X": MAY_STAY_QUIET})
     driver.ticking = {"trade.X"}
     driver.pass_time(62)
@@ -210,7 +210,7 @@ def test_a_stream_by_the_clock_that_never_delivers_is_not_active() -> None:
     assert driver.session.confirmed_streams == {"ticker.OPTIONAL", "trade.X"}
 
 
-def test_a_rejected_stream_is_not_called_silent() -> None:
+def test_a_rejected_stream_is_not_reported_silent() -> None:
     driver = started(bad=frozenset({DEPTH}))
     driver.checks_silence = True
     driver.want({DEPTH: BY_THE_CLOCK})
@@ -240,7 +240,7 @@ def test_nothing_is_silent_while_nothing_is_connected_or_read() -> None:
     assert notices(driver.log, NoticeKind.STREAM_SILENT)
 
 
-def test_a_silent_stream_comes_back_with_a_new_socket() -> None:
+def test_a_silent_stream_recovers_on_a_new_socket() -> None:
     driver = watching({TICKER: BY_THE_CLOCK, DEPTH: MUST_EXIST})
     driver.ticking = {TICKER, DEPTH}
     driver.pass_time(10)
@@ -253,7 +253,7 @@ def test_a_silent_stream_comes_back_with_a_new_socket() -> None:
     assert not driver.session.silent_streams
 
 
-def test_an_outage_is_no_try() -> None:
+def test_an_outage_does_not_count_as_a_retry() -> None:
     driver = watching({TICKER: BY_THE_CLOCK, DEPTH: MUST_EXIST}, connects_per_minute_limit=1_000)
     driver.ticking = {TICKER, DEPTH}
     driver.pass_time(10)
@@ -271,7 +271,7 @@ def test_an_outage_is_no_try() -> None:
     assert not notices(actions, NoticeKind.SOCKET_RENEWAL)
 
 
-def test_a_silent_stream_that_is_dropped_and_wanted_again_starts_anew() -> None:
+def test_a_silent_stream_that_is_dropped_and_wanted_again_starts_over() -> None:
     other = {"trade.X": MAY_STAY_QUIET}
     driver = watching({TICKER: BY_THE_CLOCK, **other})
     driver.ticking = {TICKER, "trade.X"}
@@ -290,7 +290,7 @@ def test_a_silent_stream_that_is_dropped_and_wanted_again_starts_anew() -> None:
 # A socket as a whole.
 
 
-def test_a_socket_that_answers_pings_and_delivers_nothing_at_all_is_renewed() -> None:
+def test_a_socket_that_answers_pings_and_delivers_nothing_is_renewed() -> None:
     """24 h of Pongs without data had opened no other socket."""
     driver = watching({TICKER: BY_THE_CLOCK, DEPTH: MUST_EXIST})
     driver.ticking = {TICKER, DEPTH}
@@ -310,13 +310,13 @@ def test_a_socket_that_answers_pings_and_delivers_nothing_at_all_is_renewed() ->
     assert driver.session.confirmed_streams == {TICKER, DEPTH}
 
 
-def test_a_socket_of_streams_that_may_stay_quiet_is_left_alone() -> None:
+def test_a_socket_of_streams_that_may_stay_quiet_is_not_renewed() -> None:
     driver = watching({"account.orderUpdate": MAY_STAY_QUIET, DEPTH: MUST_EXIST, "ticker.OPTIONAL": Expectation(30)})
     driver.pass_time(10_000)
     assert len(opened(driver.log)) == 1
 
 
-def test_nothing_delivered_on_both_connections_renews_each() -> None:
+def test_silence_on_both_connections_renews_each() -> None:
     driver = started(connections=2)
     driver.checks_silence = True
     driver.want({TICKER: BY_THE_CLOCK})
@@ -361,7 +361,7 @@ def test_a_doubted_stream_is_inactive_until_it_delivers_on_a_new_subscription() 
     assert notices(actions, NoticeKind.STREAM_RECOVERED)
 
 
-def test_what_comes_before_the_new_subscription_is_confirmed_heals_no_doubt() -> None:
+def test_data_before_the_new_subscription_is_confirmed_ends_no_doubt() -> None:
     driver = watching({DEPTH: MUST_EXIST})
     driver.pass_time(2)
     driver.deliver(DEPTH)
@@ -379,7 +379,7 @@ def test_what_comes_before_the_new_subscription_is_confirmed_heals_no_doubt() ->
     assert driver.session.confirmed_streams == {DEPTH}
 
 
-def test_a_doubt_that_is_not_repeated_ends_in_a_market_that_has_gone_quiet() -> None:
+def test_a_doubt_that_is_not_repeated_ends_if_the_market_has_gone_quiet() -> None:
     driver = watching({DEPTH: MUST_EXIST}, trust_again_seconds=30)
     driver.ticking = {DEPTH}
     driver.pass_time(100)
@@ -393,7 +393,7 @@ def test_a_doubt_that_is_not_repeated_ends_in_a_market_that_has_gone_quiet() -> 
     assert back.at == pytest.approx(driver.now, abs=3), "for the time before nobody vouches"
 
 
-def test_a_doubt_about_a_stream_that_is_not_active_changes_nothing() -> None:
+def test_a_doubt_about_a_stream_that_is_not_active_has_no_effect() -> None:
     driver = started(streams=[DEPTH])
     assert driver.do(driver.session.doubt([DEPTH], "why", driver.now)) == []
     driver.accept()
@@ -404,7 +404,7 @@ def test_a_doubt_about_a_stream_that_is_not_active_changes_nothing() -> None:
     assert driver.session.confirmed_streams == {DEPTH}
 
 
-def test_a_doubted_stream_is_not_active_on_an_old_socket_either() -> None:
+def test_a_doubted_stream_is_inactive_on_an_old_socket_too() -> None:
     driver = watching({DEPTH: MUST_EXIST})
     driver.ticking = {DEPTH}
     driver.pass_time(10)
@@ -418,7 +418,7 @@ def test_a_doubted_stream_is_not_active_on_an_old_socket_either() -> None:
     assert {socket for socket, active in driver.ledger.active.items() if DEPTH in active} == {2}
 
 
-def test_a_doubted_stream_that_one_connection_rejects_comes_back_on_the_other() -> None:
+def test_a_doubted_stream_that_one_connection_rejects_recovers_on_the_other() -> None:
     driver = started(connections=2, rejected_retry_seconds=10_000)
     driver.checks_silence = True
     driver.want({DEPTH: MUST_EXIST})
@@ -435,7 +435,7 @@ def test_a_doubted_stream_that_one_connection_rejects_comes_back_on_the_other() 
     assert driver.ledger.active == {first: {DEPTH: pytest.approx(1_010.1, abs=0.2)}, second: {}}
 
 
-def test_a_count_that_begins_anew_is_no_delivery() -> None:
+def test_a_count_that_restarts_is_no_delivery() -> None:
     driver = watching({TICKER: BY_THE_CLOCK})
     driver.ticking = {TICKER}
     driver.pass_time(100)

@@ -1,4 +1,4 @@
-"""Sockets that have delivered and bring nothing more: when their streams become inactive, and when they are active again."""
+"""Sockets that delivered and then fall silent: when their streams become inactive, and when they are active again."""
 
 from backpack_streams.exchange.session_actions import NoticeKind, StreamsActive, StreamsInactive
 from backpack_streams.exchange.session_settings import Expectation
@@ -16,7 +16,7 @@ from unit.exchange.ticking_session import (
 )
 
 
-def test_a_socket_without_any_data_is_inactive_as_a_whole_after_a_third_of_the_shortest_silence() -> None:
+def test_all_streams_of_a_silent_socket_are_inactive_after_a_third_of_the_shortest_silence() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(20)
     deafen(driver)
@@ -53,7 +53,7 @@ def test_data_on_one_stream_ends_the_silence_of_all() -> None:
     assert back.at > 1_030, "since it was confirmed anew, not since it was confirmed before"
 
 
-def test_a_socket_that_falls_silent_again_soon_is_found_again() -> None:
+def test_a_socket_that_soon_falls_silent_again_is_detected_again() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(20)
     deafen(driver)
@@ -71,7 +71,7 @@ def test_a_socket_that_falls_silent_again_soon_is_found_again() -> None:
     assert subscribed(driver, mark).count(TRADE) == 2, "the second time comes as soon as in the first silence"
 
 
-def test_nothing_follows_from_a_silence_while_nothing_was_read() -> None:
+def test_silence_has_no_effect_while_nothing_was_read() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(20)
     driver.do(driver.session.reading_paused(driver.now))
@@ -87,7 +87,7 @@ def test_nothing_follows_from_a_silence_while_nothing_was_read() -> None:
     assert gone.through <= 1_020
 
 
-def test_the_shortest_silence_of_what_is_subscribed_counts() -> None:
+def test_the_shortest_silence_of_the_subscribed_streams_counts() -> None:
     driver = fresh({**STREAMS, "openInterest.X": Expectation(180, 180)})
     driver.ticking = {"openInterest.X"}
     driver.reply_all()
@@ -103,7 +103,7 @@ def test_the_shortest_silence_of_what_is_subscribed_counts() -> None:
     assert [type(event) for event in coverage(slow.log)] == [StreamsActive, StreamsInactive]
 
 
-def test_a_ticker_of_a_silent_socket_is_told_of_in_its_own_time() -> None:
+def test_a_ticker_of_a_silent_socket_is_reported_at_its_own_time() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(20)
     deafen(driver)
@@ -115,7 +115,7 @@ def test_a_ticker_of_a_silent_socket_is_told_of_in_its_own_time() -> None:
     assert [notice.stream for notice in notices(driver.log, NoticeKind.STREAM_SILENT)] == [TICKER]
 
 
-def test_a_new_socket_gives_each_stream_its_time_anew() -> None:
+def test_a_new_socket_restarts_the_wait_of_each_stream() -> None:
     driver = fresh({TICKER: BY_THE_CLOCK}, ignores=True, reconnect_base_seconds=0.01)
     driver.pass_time(55)
     driver.lose(1)
@@ -126,7 +126,7 @@ def test_a_new_socket_gives_each_stream_its_time_anew() -> None:
     assert notices(driver.log, NoticeKind.STREAM_SILENT)
 
 
-def test_a_doubt_that_ends_while_its_socket_is_held_vouches_for_nothing_before() -> None:
+def test_a_doubt_that_ends_while_its_socket_is_held_covers_nothing_before() -> None:
     driver = fresh(STREAMS, trust_again_seconds=30)
     driver.ticking = set(STREAMS)
     driver.pass_time(20)

@@ -1,4 +1,4 @@
-"""Exchanges that drop SUBSCRIBEs without a word: which streams of a new socket count as active, and since when."""
+"""Exchanges that drop SUBSCRIBEs silently: which streams of a new socket count as active, and since when."""
 
 from backpack_streams.exchange.session_actions import StreamsActive, StreamsInactive
 from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, Expectation
@@ -18,7 +18,7 @@ from unit.exchange.ticking_session import (
 # A new socket.
 
 
-def test_what_is_confirmed_is_active_since_its_pong_once_the_socket_has_brought_data() -> None:
+def test_confirmed_streams_are_active_since_their_pong_once_the_socket_has_delivered() -> None:
     driver = fresh(STREAMS)
     driver.ticking = set()
     driver.now += 0.2
@@ -33,7 +33,7 @@ def test_what_is_confirmed_is_active_since_its_pong_once_the_socket_has_brought_
     assert len(requests(driver.log)) == 1, "one frame was sent, so the data was of it"
 
 
-def test_data_in_front_of_the_pong_is_enough() -> None:
+def test_data_before_the_pong_is_enough() -> None:
     driver = fresh(STREAMS)
     driver.deliver(TICKER)
     driver.now += 0.2
@@ -41,7 +41,7 @@ def test_data_in_front_of_the_pong_is_enough() -> None:
     assert coverage(driver.log) == [StreamsActive((DEPTH, TICKER, TRADE), 1, 1_000.2)]
 
 
-def test_subscriptions_that_are_ignored_for_a_while_are_claimed_only_when_they_are_taken() -> None:
+def test_streams_whose_subscriptions_are_ignored_for_a_while_are_active_only_once_taken() -> None:
     driver = fresh(STREAMS, ignores=True)
     driver.pass_time(8)
     driver.servers[1].ignores = False
@@ -57,7 +57,7 @@ def test_subscriptions_that_are_ignored_for_a_while_are_claimed_only_when_they_a
     assert len(requests(driver.log)) == 2
 
 
-def test_subscriptions_that_are_ignored_for_long_are_asked_for_every_half_minute() -> None:
+def test_subscriptions_that_are_ignored_for_long_are_repeated_every_half_minute() -> None:
     driver = fresh(STREAMS, ignores=True)
     times = []
     for _ in range(200):
@@ -71,8 +71,8 @@ def test_subscriptions_that_are_ignored_for_long_are_asked_for_every_half_minute
     assert driver.session.confirmed_streams >= {DEPTH, TRADE}
 
 
-def test_of_several_frames_the_newest_is_believed_and_the_others_are_asked_for_again() -> None:
-    """The exchange took up its work between two SUBSCRIBEs: the first one was lost, the second one delivers."""
+def test_of_several_frames_the_newest_counts_and_the_others_are_repeated() -> None:
+    """The exchange started to work between two SUBSCRIBEs: the first one was lost, the second one delivers."""
     driver = fresh(STREAMS, ignores=True, subscribe_batch_streams=1, subscribe_spacing_seconds=0.1)
     driver.reply_all()
     driver.servers[1].ignores = False
@@ -104,7 +104,7 @@ def test_one_pong_for_several_frames_proves_the_newest() -> None:
     assert driver.session.confirmed_streams == STREAMS.keys()
 
 
-def test_a_frame_whose_streams_were_dropped_meanwhile_may_be_what_delivers() -> None:
+def test_data_may_come_from_a_frame_whose_streams_were_dropped_meanwhile() -> None:
     driver = fresh({DEPTH: BY_THE_CLOCK, TICKER: BY_THE_CLOCK}, ignores=True, subscribe_batch_streams=1)
     driver.reply_all()
     driver.servers[1].ignores = False
@@ -117,7 +117,7 @@ def test_a_frame_whose_streams_were_dropped_meanwhile_may_be_what_delivers() -> 
     assert driver.session.confirmed_streams == {DEPTH}
 
 
-def test_without_streams_by_the_clock_the_pong_is_all_there_is() -> None:
+def test_without_periodic_streams_the_pong_is_the_only_proof() -> None:
     driver = fresh({DEPTH: MAY_STAY_QUIET, "ticker.OPTIONAL": Expectation(30)})
     driver.ticking = set()
     driver.now += 0.2
@@ -128,7 +128,7 @@ def test_without_streams_by_the_clock_the_pong_is_all_there_is() -> None:
     assert len(requests(driver.log)) == 1
 
 
-def test_without_streams_by_the_clock_one_pong_proves_every_frame_in_front_of_it() -> None:
+def test_without_periodic_streams_one_pong_proves_every_frame_before_it() -> None:
     driver = fresh(
         {DEPTH: MAY_STAY_QUIET, TRADE: MAY_STAY_QUIET}, subscribe_batch_streams=1, subscribe_spacing_seconds=0
     )
@@ -139,7 +139,7 @@ def test_without_streams_by_the_clock_one_pong_proves_every_frame_in_front_of_it
     assert len(requests(driver.log)) == 2
 
 
-def test_what_is_active_already_is_not_asked_for_again_when_data_comes() -> None:
+def test_active_streams_are_not_requested_again_when_data_arrives() -> None:
     driver = fresh({DEPTH: MAY_STAY_QUIET})
     driver.pass_time(3)
     driver.want(STREAMS)
@@ -149,7 +149,7 @@ def test_what_is_active_already_is_not_asked_for_again_when_data_comes() -> None
     assert driver.session.confirmed_streams == STREAMS.keys()
 
 
-def test_an_optional_stream_by_the_clock_that_has_delivered_must_go_on() -> None:
+def test_an_optional_periodic_stream_that_has_delivered_must_go_on() -> None:
     driver = fresh({"ticker.OPTIONAL": Expectation(30), DEPTH: MAY_STAY_QUIET})
     driver.pass_time(5)
     driver.lose(1)
@@ -158,7 +158,7 @@ def test_an_optional_stream_by_the_clock_that_has_delivered_must_go_on() -> None
     assert driver.session.confirmed_streams == frozenset()
 
 
-def test_a_socket_opened_with_nothing_to_ask_for_is_not_trusted_by_that() -> None:
+def test_a_socket_opened_without_streams_is_not_trusted_for_that() -> None:
     driver = fresh({}, ignores=True)
     driver.pass_time(100)
     driver.want(STREAMS)
@@ -171,7 +171,7 @@ def test_a_socket_opened_with_nothing_to_ask_for_is_not_trusted_by_that() -> Non
     assert driver.session.confirmed_streams == STREAMS.keys()
 
 
-def test_when_the_streams_by_the_clock_are_dropped_the_others_wait_for_nothing() -> None:
+def test_if_the_periodic_streams_are_dropped_the_others_do_not_wait() -> None:
     driver = fresh(STREAMS)
     driver.ticking = set()
     driver.pass_time(3)
@@ -180,7 +180,7 @@ def test_when_the_streams_by_the_clock_are_dropped_the_others_wait_for_nothing()
     assert coverage(driver.log) == [StreamsActive((DEPTH,), 1, 1_000.0)]
 
 
-def test_when_the_streams_by_the_clock_are_rejected_the_others_wait_for_nothing() -> None:
+def test_if_the_periodic_streams_are_rejected_the_others_do_not_wait() -> None:
     driver = started(bad=frozenset({TICKER}))
     driver.want(STREAMS)
     driver.accept()
@@ -189,7 +189,7 @@ def test_when_the_streams_by_the_clock_are_rejected_the_others_wait_for_nothing(
     assert driver.session.confirmed_streams == {DEPTH, TRADE}
 
 
-def test_what_is_dropped_or_rejected_while_it_is_held_is_never_active() -> None:
+def test_streams_dropped_or_rejected_while_held_are_never_active() -> None:
     driver = fresh(STREAMS)
     driver.ticking = set()
     driver.pass_time(2)
@@ -204,7 +204,7 @@ def test_what_is_dropped_or_rejected_while_it_is_held_is_never_active() -> None:
     assert driver.session.rejected_streams == {TRADE}
 
 
-def test_what_is_dropped_and_wanted_again_while_it_is_held_is_active_since_its_new_pong() -> None:
+def test_streams_dropped_and_wanted_again_while_held_are_active_since_their_new_pong() -> None:
     driver = fresh(STREAMS)
     driver.ticking = set()
     driver.pass_time(2)
@@ -218,7 +218,7 @@ def test_what_is_dropped_and_wanted_again_while_it_is_held_is_active_since_its_n
     assert min(since[DEPTH], since[TRADE]) > 1_001.9
 
 
-def test_a_socket_that_is_lost_while_it_is_held_says_nothing() -> None:
+def test_a_socket_lost_while_held_reports_nothing() -> None:
     driver = fresh(STREAMS, ignores=True)
     driver.pass_time(15)
     assert driver.lose(1)
@@ -263,7 +263,7 @@ def test_the_old_socket_stays_while_the_new_one_is_ignored() -> None:
     assert active.at <= gone.through
 
 
-def test_an_old_socket_that_has_nothing_active_is_given_up() -> None:
+def test_an_old_socket_without_active_streams_is_given_up() -> None:
     driver = fresh(STREAMS, overlap_max_seconds=60)
     driver.pass_time(10)
     driver.do(driver.session.renew(driver.now))
@@ -276,7 +276,7 @@ def test_an_old_socket_that_has_nothing_active_is_given_up() -> None:
     assert 1 not in driver.servers
 
 
-def test_an_old_socket_that_fell_silent_has_nothing_active_any_more() -> None:
+def test_an_old_socket_that_fell_silent_has_no_active_streams() -> None:
     driver = fresh(STREAMS)
     driver.pass_time(10)
     driver.do(driver.session.renew(driver.now))
@@ -289,7 +289,7 @@ def test_an_old_socket_that_fell_silent_has_nothing_active_any_more() -> None:
     assert not driver.ledger.active[1], "nobody asks it anything again"
 
 
-def test_what_recovers_on_the_old_socket_proves_nothing_of_the_new_one() -> None:
+def test_a_recovery_on_the_old_socket_proves_nothing_about_the_new_one() -> None:
     driver = fresh({**STREAMS, "ticker.Y": BY_THE_CLOCK})
     driver.ticking |= {DEPTH}
     driver.pass_time(10)

@@ -1,4 +1,4 @@
-"""Private streams: signed when they are sent, by the time at which they are, and what a refused signature costs."""
+"""Private streams: each frame is signed with the time at which it is sent; the effect of a refused signature."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ REFUSED = (4005, "Invalid signature")
 
 
 class Wall:
-    """Signs by a clock that a test moves."""
+    """Signs with a clock that a test moves."""
 
     def __init__(self) -> None:
         self.ms = 1_000
@@ -44,14 +44,14 @@ def notices(actions: list[Action], kind: NoticeKind) -> list[Notice]:
 
 
 def session_of(wall: Wall, *streams: str, **settings: Any) -> tuple[Session, int, list[Action]]:
-    """A session whose first socket is open; the socket's number, and what was done when it opened."""
+    """A session whose first socket is open; the socket's number, and the actions taken when it opened."""
     session = Session(SessionSettings(**settings), sign=wall.sign)
     session.set_streams(dict.fromkeys(streams, MAY_STAY_QUIET), 0.0)
     socket_id = next(action.socket_id for action in session.start(0.0) if isinstance(action, OpenSocket))
     return session, socket_id, session.socket_opened(socket_id, 0.0)
 
 
-def test_a_private_subscription_carries_its_signature_and_a_public_one_none() -> None:
+def test_a_private_subscription_carries_a_signature_and_a_public_one_does_not() -> None:
     wall = Wall()
     session, _, first = session_of(wall, "trade.A", ORDERS, "trade.B", POSITIONS)
     sent = frames([*first, *session.tick(1.0)])
@@ -74,7 +74,7 @@ def test_each_frame_is_signed_when_it_is_sent_not_when_it_is_planned() -> None:
     assert [frame["signature"][2] for frame in frames([*first, *second])] == ["1000", "7000"]
 
 
-def test_a_reconnect_and_a_planned_replacement_sign_anew() -> None:
+def test_a_reconnect_and_a_planned_replacement_sign_again() -> None:
     wall = Wall()
     session, socket_id, _ = session_of(wall, ORDERS)
     wall.ms = 20_000
@@ -88,7 +88,7 @@ def test_a_reconnect_and_a_planned_replacement_sign_anew() -> None:
     assert frame["signature"][2] == "90000"
 
 
-def test_a_refused_signature_costs_one_frame_and_one_error_whatever_the_number_of_streams() -> None:
+def test_a_refused_signature_costs_one_frame_and_one_error_for_any_number_of_streams() -> None:
     wall = Wall()
     session, socket_id, first = session_of(wall, ORDERS, POSITIONS, refused_signature_retry_seconds=10.0)
     assert session.error_frame(socket_id, *REFUSED, 1.0) == []
@@ -108,7 +108,7 @@ def test_a_refused_signature_costs_one_frame_and_one_error_whatever_the_number_o
     assert session.confirmed_streams == {ORDERS, POSITIONS}
 
 
-def test_two_sockets_refused_alike_tell_it_once() -> None:
+def test_a_signature_refused_on_two_sockets_is_reported_once() -> None:
     session, first_id, first = session_of(Wall(), ORDERS, connections=2)
     second = session.socket_opened(2, 0.0)
     told = []
@@ -118,7 +118,7 @@ def test_two_sockets_refused_alike_tell_it_once() -> None:
     assert len(notices(told, NoticeKind.SIGNATURE_REFUSED)) == 1
 
 
-def test_a_public_stream_beside_a_refused_signature_goes_on() -> None:
+def test_a_public_stream_is_confirmed_despite_a_refused_signature() -> None:
     session, socket_id, first = session_of(Wall(), "trade.A", ORDERS)
     second = session.tick(0.5)
     session.pong(socket_id, pings(first)[0], 1.0)
@@ -131,7 +131,7 @@ def test_a_public_stream_beside_a_refused_signature_goes_on() -> None:
 def answer(
     streams: list[str], error_of: Callable[[dict[str, Any]], tuple[int, str] | None]
 ) -> tuple[SocketSubscriptions, list[Verdict]]:
-    """One socket on which each frame brings this error, until all is settled; gives what it said of errors."""
+    """One socket whose frames get this error until all is settled; returns its verdicts on errors."""
     settings = SessionSettings()
     liveness = Liveness(1, settings, 0.0)
     socket = SocketSubscriptions(1, settings, liveness, streams, 0.0, sign=Wall().sign)
@@ -150,7 +150,7 @@ def answer(
     return socket, [verdict for verdict in verdicts if not isinstance(verdict, Confirmed | Refused)]
 
 
-def test_an_error_that_blames_a_stream_is_traced_to_it_in_signed_frames_too() -> None:
+def test_an_error_about_a_stream_is_traced_to_it_in_signed_frames_too() -> None:
     invalid = (4006, "Invalid stream")
     socket, verdicts = answer(
         [ORDERS, "account.newUpdate"], lambda frame: invalid if "account.newUpdate" in frame["params"] else None
@@ -159,13 +159,13 @@ def test_an_error_that_blames_a_stream_is_traced_to_it_in_signed_frames_too() ->
     assert socket.confirmed.keys() == {ORDERS}
 
 
-def test_a_signature_refused_while_a_stream_is_traced_is_told_as_that() -> None:
+def test_a_signature_refused_during_a_trace_is_reported_as_that() -> None:
     answers = iter([(4006, "Invalid stream"), REFUSED, REFUSED])
     _, verdicts = answer([ORDERS, POSITIONS], lambda _: next(answers))
     assert verdicts == [SignatureRefused((ORDERS,), *REFUSED), SignatureRefused((POSITIONS,), *REFUSED)]
 
 
-def test_a_subscription_is_confirmed_when_the_server_has_seen_it_and_on_a_socket_that_drains_too() -> None:
+def test_a_subscription_is_confirmed_by_its_pong_and_stays_so_on_a_draining_socket() -> None:
     session, socket_id, first = session_of(Wall(), ORDERS)
     assert session.confirmed_streams == frozenset()
     session.pong(socket_id, pings(first)[0], 1.0)

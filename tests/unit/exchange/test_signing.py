@@ -1,4 +1,4 @@
-"""Keys and signatures: right by a vector computed elsewhere, and nothing of the private half ever seen."""
+"""Keys and signatures: correct by a vector computed elsewhere, and the private half is never shown."""
 
 import base64
 import copy
@@ -40,7 +40,7 @@ def pem(key: PrivateKeyTypes, encryption: KeySerializationEncryption | None = No
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
 
 
-def test_signatures_are_those_of_the_rfc() -> None:
+def test_signatures_match_the_rfc() -> None:
     key = SigningKey.from_text(TEXT)
     assert base64.b64decode(key.public_key) == PUBLIC
     assert base64.b64decode(key.sign(MESSAGE)) == SIGNATURE
@@ -52,7 +52,7 @@ def test_a_subscription_is_signed_as_the_exchange_documents_it() -> None:
     assert signer() == (base64.b64encode(PUBLIC).decode(), SUBSCRIBE_SIGNATURE, "1750793021519", "5000")
 
 
-def test_each_signature_is_made_by_the_time_of_its_call() -> None:
+def test_each_signature_uses_the_time_of_its_call() -> None:
     times = iter([1_000, 2_000])
     signer = SubscriptionSigner(SigningKey.from_text(TEXT), lambda: next(times))
     first, second = signer(), signer()
@@ -61,11 +61,11 @@ def test_each_signature_is_made_by_the_time_of_its_call() -> None:
 
 
 @pytest.mark.parametrize("form", [TEXT, TEXT + "\n", f"  {TEXT} \r\n", TEXT[:20] + "\n" + TEXT[20:]])
-def test_a_seed_is_taken_as_files_hold_it(form: str) -> None:
+def test_a_seed_is_accepted_in_the_forms_files_hold(form: str) -> None:
     assert base64.b64decode(SigningKey.from_text(form).public_key) == PUBLIC
 
 
-def test_pem_is_taken() -> None:
+def test_pem_is_accepted() -> None:
     text = pem(ed25519.Ed25519PrivateKey.from_private_bytes(SEED))
     assert base64.b64decode(SigningKey.from_text(text).public_key) == PUBLIC
 
@@ -87,7 +87,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "words"), BAD.items(), ids=list(BAD.values()))
-def test_what_is_no_ed25519_key_is_refused_in_one_line(text: str, words: str) -> None:
+def test_anything_but_an_ed25519_key_is_refused_in_one_line(text: str, words: str) -> None:
     with pytest.raises(UsageError) as refused:
         SigningKey.from_text(text)
     message = str(refused.value)
@@ -96,7 +96,7 @@ def test_what_is_no_ed25519_key_is_refused_in_one_line(text: str, words: str) ->
 
 
 @given(st.text(max_size=120) | st.binary(max_size=80).map(lambda raw: base64.b64encode(raw).decode()))
-def test_nothing_of_a_refused_text_is_shown(text: str) -> None:
+def test_a_refused_text_is_never_shown(text: str) -> None:
     text = f"Zq9{text}Zq9"
     try:
         SigningKey.from_text(text)
@@ -105,7 +105,7 @@ def test_nothing_of_a_refused_text_is_shown(text: str) -> None:
         assert "Zq9" not in shown
 
 
-def test_a_key_shows_only_its_public_half_and_is_not_copied() -> None:
+def test_a_key_shows_only_its_public_half_and_cannot_be_copied() -> None:
     key = SigningKey.from_text(TEXT)
     signer = SubscriptionSigner(key, lambda: 1)
     for shown in (repr(key), str(key), f"{key}", repr(signer), repr(signer())):

@@ -1,4 +1,4 @@
-"""Stream names are read as they were written, whatever dots their symbols hold."""
+"""Stream names survive parsing, whatever dots their symbols contain."""
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ def test_a_kind_is_written_as_it_was_read(text: str) -> None:
 
 @pytest.mark.parametrize("text", KINDS)
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_every_kind_s_stream_of_a_real_symbol_is_read_as_it_was_written(text: str, symbol: str) -> None:
+def test_every_stream_of_a_real_symbol_survives_parsing(text: str, symbol: str) -> None:
     kind = parse_kind(text)
     assert kind.stream(symbol) == f"{text}.{symbol}"
     assert split_stream(kind.stream(symbol)) == (kind, symbol)
@@ -54,23 +54,23 @@ def test_any_symbol_survives(text: str, symbol: str) -> None:
 
 
 @given(any_symbol)
-def test_any_symbol_of_a_depth_stream_survives_unless_it_begins_as_a_window_does(symbol: str) -> None:
+def test_any_symbol_of_a_depth_stream_survives_unless_it_starts_with_a_window(symbol: str) -> None:
     kind, found = split_stream(f"depth.{symbol}")
     if symbol.partition(".")[0] in DEPTH_WINDOWS and "." in symbol:
-        # The exchange's own names are ambiguous here; the window comes first.
+        # The exchange's own names are ambiguous here; the window takes precedence.
         assert (str(kind), found) == (f"depth.{symbol.partition('.')[0]}", symbol.partition(".")[2])
     else:
         assert (str(kind), found) == ("depth", symbol)
 
 
 @given(any_symbol)
-def test_channels_not_known_yet_keep_all_of_their_name(symbol: str) -> None:
+def test_unknown_channels_keep_their_whole_name(symbol: str) -> None:
     assert split_stream(f"somethingNew.{symbol}") == (StreamKind("somethingNew"), symbol)
     assert split_stream(f"account.{symbol}") == (StreamKind("account"), symbol)
 
 
 @given(st.text(max_size=20))
-def test_no_text_is_too_odd_to_be_split_and_nothing_of_it_is_lost(name: str) -> None:
+def test_any_text_can_be_split_and_nothing_of_it_is_lost(name: str) -> None:
     kind, symbol = split_stream(name)
     if name.endswith(".") and symbol is None:
         name = name.removesuffix(".")
@@ -83,7 +83,7 @@ def test_a_stream_of_all_markets_has_no_symbol() -> None:
 
 
 @given(any_symbol)
-def test_liquidations_by_symbol_are_streams_as_others_are(symbol: str) -> None:
+def test_liquidations_by_symbol_are_ordinary_streams(symbol: str) -> None:
     kind = parse_kind("liquidation.symbol")
     assert str(kind) == "liquidation.symbol"
     assert kind.stream(symbol) == f"liquidation.{symbol}"
@@ -117,7 +117,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("text", UNKNOWN)
-def test_an_unknown_kind_is_refused_and_the_known_ones_are_named(text: str) -> None:
+def test_an_unknown_kind_is_refused_with_a_list_of_the_known_ones(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         parse_kind(text)
     message = str(refused.value)
@@ -128,7 +128,7 @@ def test_an_unknown_kind_is_refused_and_the_known_ones_are_named(text: str) -> N
 @given(
     st.text(max_size=12) | st.builds("{}.{}".format, st.sampled_from(["depth", "kline", "trade"]), st.text(max_size=6))
 )
-def test_a_text_is_a_kind_that_is_written_so_or_refused(text: str) -> None:
+def test_a_text_is_either_the_name_of_a_kind_or_refused(text: str) -> None:
     try:
         kind = parse_kind(text)
     except UsageError:

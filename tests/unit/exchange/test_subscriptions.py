@@ -1,4 +1,4 @@
-"""The subscriptions of one socket: order of frames, whose error it was, what changes on the way."""
+"""The subscriptions of one socket: order of frames, attribution of errors, and changes in flight."""
 
 import json
 
@@ -22,7 +22,7 @@ Sent = list[tuple[str, list[str]]]
 
 
 class Exchange:
-    """The other end: takes frames and answers each Ping, with an error first if the frame names a bad stream."""
+    """The other end: takes frames and answers each Ping, after an error if the frame names a bad stream."""
 
     def __init__(self, names: str, *, bad: str = "", batch: int = 4, ahead: int = 1) -> None:
         settings = SessionSettings(
@@ -41,7 +41,7 @@ class Exchange:
         self._replies: list[bytes | None] = []
 
     def send(self) -> Sent:
-        """Let one frame go, if one is due."""
+        """Send one frame, if one is due."""
         self.now += 0.05
         mark = len(self.sent)
         for action in self.socket.send(self.now):
@@ -77,7 +77,7 @@ class Exchange:
 
     @property
     def blame(self) -> list[Verdict]:
-        """What the socket said besides what is confirmed or tried again."""
+        """The verdicts other than confirmations and retries."""
         return [verdict for verdict in self.verdicts if not isinstance(verdict, Confirmed | Refused)]
 
     def settle(self) -> None:
@@ -102,7 +102,7 @@ def test_every_bad_stream_is_named_once_and_every_good_one_subscribed(
     assert sorted(exchange.blame, key=repr) == [Rejected(name, *INVALID) for name in sorted(bad)]
 
 
-def test_an_error_belongs_to_the_oldest_batch_outstanding() -> None:
+def test_an_error_belongs_to_the_oldest_outstanding_batch() -> None:
     exchange = Exchange("abcXdefg", bad="X", batch=4, ahead=2)
     exchange.send()
     exchange.send()
@@ -112,7 +112,7 @@ def test_an_error_belongs_to_the_oldest_batch_outstanding() -> None:
     assert retried == set("abcX")
 
 
-def test_one_pong_stands_for_every_batch_before_it() -> None:
+def test_one_pong_confirms_every_batch_before_it() -> None:
     exchange = Exchange("ab", batch=1, ahead=2)
     exchange.send()
     exchange.send()
@@ -131,7 +131,7 @@ def test_nothing_else_is_sent_while_an_error_is_traced() -> None:
     assert exchange.send() == []
 
 
-def test_a_bad_stream_that_is_wanted_no_more_takes_the_blame_and_the_others_are_tried_again() -> None:
+def test_a_bad_stream_no_longer_wanted_takes_the_blame_and_the_others_are_retried() -> None:
     exchange = Exchange("abcX", bad="X")
     exchange.send()
     exchange.socket.remove("X")
@@ -140,7 +140,7 @@ def test_a_bad_stream_that_is_wanted_no_more_takes_the_blame_and_the_others_are_
     assert exchange.blame == []
 
 
-def test_a_stream_known_to_be_bad_from_elsewhere_is_not_tried_again() -> None:
+def test_a_stream_known_to_be_bad_from_another_socket_is_not_retried() -> None:
     exchange = Exchange("abcX", bad="X")
     exchange.send()
     exchange.socket.reject("X")
@@ -170,7 +170,7 @@ def test_a_stream_dropped_and_wanted_again_while_its_frame_was_refused_is_subscr
     assert exchange.streams == set("ab")
 
 
-def test_a_stream_asked_for_by_a_trace_alone_is_unsubscribed_once_nobody_wants_it() -> None:
+def test_a_stream_requested_only_by_a_trace_is_unsubscribed_once_it_is_unwanted() -> None:
     exchange = Exchange("aX", bad="X", ahead=2)
     exchange.send()
     exchange.socket.remove("a")
@@ -185,7 +185,7 @@ def test_a_stream_asked_for_by_a_trace_alone_is_unsubscribed_once_nobody_wants_i
     assert exchange.streams == set()
 
 
-def test_resubscribing_sends_both_and_takes_the_confirmation_away() -> None:
+def test_resubscribing_sends_both_requests_and_removes_the_confirmation() -> None:
     exchange = Exchange("ab")
     exchange.settle()
     before = exchange.socket.confirmed["a"]
@@ -198,7 +198,7 @@ def test_resubscribing_sends_both_and_takes_the_confirmation_away() -> None:
     assert exchange.socket.confirmed["a"] > before
 
 
-def test_asking_again_leaves_the_confirmation_even_if_it_is_refused() -> None:
+def test_asking_again_keeps_the_confirmation_even_if_it_is_refused() -> None:
     exchange = Exchange("ab")
     exchange.settle()
     confirmed = dict(exchange.socket.confirmed)
@@ -212,7 +212,7 @@ def test_asking_again_leaves_the_confirmation_even_if_it_is_refused() -> None:
     assert exchange.socket.due_at() is None, "nobody waits for it"
 
 
-def test_a_stream_asked_for_anew_is_not_confirmed_by_the_pong_of_its_first_subscription() -> None:
+def test_a_stream_requested_again_is_not_confirmed_by_the_pong_of_its_first_subscription() -> None:
     exchange = Exchange("a", ahead=4)
     exchange.send()
     exchange.socket.remove("a")
@@ -226,7 +226,7 @@ def test_a_stream_asked_for_anew_is_not_confirmed_by_the_pong_of_its_first_subsc
     assert exchange.socket.confirmed.keys() == {"a"}
 
 
-def test_an_error_of_an_unsubscribe_is_told_and_traced_no_further() -> None:
+def test_an_error_of_an_unsubscribe_is_reported_and_not_traced() -> None:
     exchange = Exchange("a")
     exchange.settle()
     exchange.socket.remove("a")
@@ -236,7 +236,7 @@ def test_an_error_of_an_unsubscribe_is_told_and_traced_no_further() -> None:
     assert exchange.blame == [Unattributed(*INVALID)]
 
 
-def test_without_pongs_the_next_frames_go_out_and_an_error_is_nobodys() -> None:
+def test_without_pongs_the_next_frames_are_sent_and_an_error_is_unattributed() -> None:
     exchange = Exchange("abcdX", bad="X", batch=2)
     exchange.send()
     assert exchange.send() == []

@@ -1,4 +1,4 @@
-"""Messages are read as loosely as the exchange writes them, and no digit is lost on the way."""
+"""Messages are read as loosely as the exchange writes them, and no digit is lost."""
 
 import json
 from decimal import Decimal
@@ -55,12 +55,12 @@ def test_a_whole_number_may_be_text(number: int, as_text: bool) -> None:
 
 
 @pytest.mark.parametrize("shown", ["9007199254740993.0", '"9007199254740993.0"', '"9007199254740.993e3"'])
-def test_a_whole_number_with_a_fraction_of_zero_is_exact(shown: str) -> None:
+def test_a_whole_number_with_a_zero_fraction_is_exact(shown: str) -> None:
     assert Decoder(Trade)(f'{{"E":1,"s":"X","t":{shown},"p":"1","q":"1","m":true}}'.encode()).trade_id == 2**53 + 1
 
 
 @pytest.mark.parametrize("shown", ["true", '"true"'])
-def test_a_truth_may_be_text(shown: str) -> None:
+def test_a_boolean_may_be_text(shown: str) -> None:
     message = Decoder(Trade)(f'{{"E":1,"s":"X","t":1,"p":"1","q":"1","m":{shown}}}'.encode())
     assert message.is_buyer_maker is True
 
@@ -85,7 +85,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_parsing_keeps_everything_else_as_json_has_it(value: Any) -> None:
+def test_parsing_keeps_everything_else_as_in_json(value: Any) -> None:
     class Exact(json.JSONEncoder):
         def default(self, o: Any) -> Any:
             return f"\0{o}\0"
@@ -102,13 +102,13 @@ def test_parsing_keeps_everything_else_as_json_has_it(value: Any) -> None:
         assert parse_keeping_digits(text.encode()) == as_text(value)
 
 
-# ---- what may be missing, new, or otherwise
+# ---- missing, new and unusual fields
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=25)
 @given(data=st.data())
-def test_null_and_absent_are_one_for_what_may_be_missing(kind: type[Struct], data: st.DataObject) -> None:
+def test_null_and_absent_are_the_same_for_optional_fields(kind: type[Struct], data: st.DataObject) -> None:
     values = REQUIRED | ({"t": 7, "T": 5} if kind is not Kline else {})
     required = {
         field: value for field, value in values.items() if field in ENCODED[kind] and field not in OPTIONAL[kind]
@@ -130,7 +130,7 @@ REQUIRED_OF_TRADE = {"E": 1, "s": "X", "t": 7, "p": "1", "q": "1", "m": True}
 
 @pytest.mark.parametrize("field", sorted(REQUIRED_OF_TRADE))
 @pytest.mark.parametrize("how", ["missing", "null", "senseless"])
-def test_what_must_be_there_is_named_when_it_is_not(field: str, how: str) -> None:
+def test_a_missing_required_field_is_named(field: str, how: str) -> None:
     message: dict[str, Any] = dict(REQUIRED_OF_TRADE)
     if how == "missing":
         del message[field]
@@ -145,12 +145,12 @@ def test_the_order_of_keys_does_not_matter(items: list[tuple[str, Any]]) -> None
     assert astuple(Decoder(Depth)(json.dumps(dict(items)).encode())) == EXPECTED
 
 
-def test_raw_data_is_read_as_bytes_are() -> None:
+def test_raw_data_is_read_like_bytes() -> None:
     for data in (DEPTH, DEPTH.replace(b'"E":5', b'"E":"5"')):
         assert astuple(Decoder(Depth)(Raw(data))) == EXPECTED
 
 
-# ---- empty text where a number may be missing
+# ---- empty text for an optional number
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -183,7 +183,7 @@ NO_NUMBERS: dict[type[Struct], set[str]] = {
         *((BookTicker, "u"), (Depth, "U"), (Depth, "u")),
     ],
 )
-def test_a_number_that_must_be_there_may_not_be_empty_text(kind: type[Struct], field: str) -> None:
+def test_a_required_number_may_not_be_empty_text(kind: type[Struct], field: str) -> None:
     values = REQUIRED | {"t": 7, "T": 5}
     message = {name: value for name, value in values.items() if name in ENCODED[kind]}
     Decoder(kind)(json.dumps(message).encode())
@@ -191,7 +191,7 @@ def test_a_number_that_must_be_there_may_not_be_empty_text(kind: type[Struct], f
         Decoder(kind)(json.dumps(message | {field: ""}).encode())
 
 
-# ---- levels of more than two parts
+# ---- levels with more than two parts
 
 
 @given(st.lists(st.tuples(digits, digits, st.lists(json_values, max_size=2)), max_size=4), st.sampled_from("ab"))
@@ -210,7 +210,7 @@ def test_a_level_may_have_more_than_a_price_and_a_quantity(levels: list[tuple[st
 ENVELOPE = b'{"data":%s,"ts":1,"stream":"depth.X"}' % DEPTH
 
 
-def test_an_envelope_with_a_new_field_is_opened_and_the_field_is_counted_in_samples() -> None:
+def test_an_envelope_with_a_new_field_is_opened_and_the_field_counted_by_sampling() -> None:
     opened = NewEnvelopes()
     for _ in range(NewEnvelopes.SAMPLE + 1):
         envelope = opened(ENVELOPE)
@@ -220,7 +220,7 @@ def test_an_envelope_with_a_new_field_is_opened_and_the_field_is_counted_in_samp
 
 
 @given(st.dictionaries(st.text(max_size=4), json_values, max_size=3))
-def test_an_envelope_is_opened_whatever_is_new_in_it(new: dict[str, Any]) -> None:
+def test_an_envelope_with_any_new_fields_is_opened(new: dict[str, Any]) -> None:
     new = {name: value for name, value in new.items() if name not in ("stream", "data", "error")}
     envelope = open_new_envelope(json.dumps(new | {"stream": "s", "data": {"x": 1}}, default=float).encode())
     assert (envelope.stream, bytes(envelope.data)) == ("s", b'{"x": 1}')
@@ -234,7 +234,7 @@ def test_an_envelope_is_opened_whatever_is_new_in_it(new: dict[str, Any]) -> Non
         *(b'{"id":null,"error":{"code":4006}}', b'{"stream":"s","data":{},"error":{"code":4006}}'),
     ],
 )
-def test_what_is_no_envelope_is_said_to_be_none(payload: bytes) -> None:
+def test_anything_but_an_envelope_is_reported_as_such(payload: bytes) -> None:
     with pytest.raises(UnreadableMessageError) as refused:
         open_new_envelope(payload)
     assert len(str(refused.value)) < 400
@@ -261,7 +261,7 @@ def test_known_messages_count_nothing() -> None:
     assert decode.unknown_fields == {}
 
 
-def test_once_a_field_is_new_one_message_in_a_sample_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_once_a_field_is_new_one_message_per_sample_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Decoder, "SAMPLE", 10)
     decode = Decoder(Depth)
     for _ in range(101):
@@ -278,14 +278,14 @@ def test_loose_numbers_are_still_read_once_a_field_is_new() -> None:
     assert decode(b'{"E":"5","s":"X","U":"1","u":2,"b":[[1.10,"2"]],"zz":{}}').bids == [("1.10", "2")]
 
 
-# ---- what is no message
+# ---- invalid messages
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"null", b"[]", b'"x"', b"5", b"\xff", b"[" * 100_000, b'{"E":' + b"[" * 100_000, b"NaN"]
 )
 @pytest.mark.parametrize("kind", [Depth, Kline])
-def test_what_is_no_message_is_unreadable(kind: type[Struct], data: bytes) -> None:
+def test_an_invalid_message_is_unreadable(kind: type[Struct], data: bytes) -> None:
     with pytest.raises(UnreadableMessageError) as refused:
         Decoder(kind)(data)
     assert len(str(refused.value)) < 400
@@ -307,7 +307,7 @@ def test_what_is_no_message_is_unreadable(kind: type[Struct], data: bytes) -> No
         *({"b": "x"}, {"b": [5]}, {"b": [[["1"], "1"]]}),
     ],
 )
-def test_what_makes_no_sense_is_unreadable(change: dict[str, Any]) -> None:
+def test_nonsense_is_unreadable(change: dict[str, Any]) -> None:
     with pytest.raises(UnreadableMessageError, match="Depth"):
         Decoder(Depth)(json.dumps(json.loads(DEPTH) | change).encode())
 

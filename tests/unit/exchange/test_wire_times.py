@@ -1,4 +1,4 @@
-"""Times of the wire are exact, and what can be no time is not taken for one."""
+"""Times on the wire are exact, and an impossible time is not taken for one."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -39,26 +39,26 @@ def test_known_times(text: str, micros: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "now", "2025-13-01T00:00:00", "1754517600", "2025-08-06T25:00:00"])
-def test_what_is_no_time_is_unreadable(text: str) -> None:
+def test_an_invalid_time_is_unreadable(text: str) -> None:
     with pytest.raises(UnreadableMessageError, match="ISO 8601"):
         micros_from_iso(text)
 
 
 @given(st.integers(1_000_000_000, 99_999_999_999), st.booleans())
-def test_a_time_whose_unit_is_not_said_is_told_by_its_size(seconds: int, as_text: bool) -> None:
+def test_a_time_without_a_unit_gets_its_unit_from_its_size(seconds: int, as_text: bool) -> None:
     for unit in (1, 10**3, 10**6, 10**9):
         moment = seconds * unit
         assert micros_of_any_unit(str(moment) if as_text else moment) == seconds * 10**6
 
 
-def test_a_time_in_milliseconds_keeps_them_and_iso_8601_is_taken_too() -> None:
+def test_a_time_in_milliseconds_is_kept_and_iso_8601_is_accepted_too() -> None:
     assert micros_of_any_unit(1_790_134_357_267) == 1_790_134_357_267_000
     assert micros_of_any_unit(1_790_134_357_267_289) == 1_790_134_357_267_289
     assert micros_of_any_unit("2025-08-06T22:00:00") == 1_754_517_600_000_000
 
 
 @pytest.mark.parametrize("moment", [-1, "-1", "", "now", "9" * 5000, 10**40, "1.5", "\u0661\u0662"])
-def test_what_is_no_moment_is_unreadable(moment: int | str) -> None:
+def test_an_invalid_number_of_time_units_is_unreadable(moment: int | str) -> None:
     with pytest.raises(UnreadableMessageError):
         micros_of_any_unit(moment)
 
@@ -69,7 +69,7 @@ def test_digits_of_other_scripts_are_no_time(text: str) -> None:
         micros_from_iso(text)
 
 
-def test_a_time_that_can_be_one_is_of_this_century() -> None:
+def test_a_plausible_time_is_of_this_century() -> None:
     assert datetime.fromtimestamp(EARLIEST_US / 1e6, UTC) == datetime(2000, 1, 1, tzinfo=UTC)
     assert datetime.fromtimestamp(LATEST_US / 1e6, UTC) == datetime(2100, 1, 1, tzinfo=UTC)
     assert sane_time_us(EARLIEST_US) == EARLIEST_US
@@ -92,7 +92,7 @@ def test_a_time_that_can_be_one_is_of_this_century() -> None:
         2**80,
     ],
 )
-def test_what_can_be_no_time_gives_way_to_the_next_one(moment: int | None) -> None:
+def test_an_implausible_time_is_replaced_by_the_next_one(moment: int | None) -> None:
     assert sane_time_us(moment) == 0
     assert sane_time_us(moment, 1_790_134_357_267_289) == 1_790_134_357_267_289
     assert sane_time_us(1_790_134_357_267_289, moment) == 1_790_134_357_267_289

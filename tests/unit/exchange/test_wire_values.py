@@ -1,4 +1,4 @@
-"""Values of the wire: every digit kept, numbers as text and text as numbers, and no float in between."""
+"""Values on the wire: every digit kept, numbers as text and text as numbers, and no float in between."""
 
 import json
 from contextlib import suppress
@@ -14,7 +14,7 @@ from backpack_streams.exchange.wire_decoding import parse_keeping_digits
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_values import iso_time, moment, plain_decimal, whole_number
 
-# No test fails for being slow.
+# Slow tests do not fail.
 unhurried = hypothesis_settings(deadline=None)
 
 plain_decimals = st.from_regex(r"-?(0|[1-9][0-9]{0,37})(\.[0-9]{1,38})?", fullmatch=True)
@@ -58,14 +58,14 @@ def test_a_string_with_an_exponent_has_the_value_of_the_same_number(number: str)
         *("1e9999", "1e999999999", "9" * 129, 10**200, None, True, [], {}),
     ],
 )
-def test_what_is_no_decimal_is_refused(value: object) -> None:
+def test_anything_but_a_decimal_is_refused(value: object) -> None:
     with pytest.raises(UnreadableMessageError):
         plain_decimal(value)
 
 
 @unhurried
 @given(value=st.integers(-(2**63), 2**63 - 1))
-def test_an_integer_is_the_same_as_number_and_as_text(value: int) -> None:
+def test_an_integer_is_the_same_as_a_number_and_as_text(value: int) -> None:
     as_number, as_text = parse_keeping_digits(f'[{value}, "{value}"]'.encode())
     assert whole_number(as_number) == whole_number(as_text) == whole_number(f"{value}.0") == value
 
@@ -73,7 +73,7 @@ def test_an_integer_is_the_same_as_number_and_as_text(value: int) -> None:
 @pytest.mark.parametrize(
     "value", ["", "1.5", "1e-1", "abc", None, True, [], 2**63, -(2**63) - 1, str(2**63), "1e30", "9" * 5000]
 )
-def test_what_is_no_64_bit_integer_is_refused(value: object) -> None:
+def test_anything_but_a_64_bit_integer_is_refused(value: object) -> None:
     with pytest.raises(UnreadableMessageError):
         whole_number(value)
 
@@ -109,12 +109,12 @@ def test_every_moment_is_exact_to_the_microsecond(moment: datetime, separator: s
 @pytest.mark.parametrize(
     "value", ["", "2025-07-19", "2025-02-30 00:00:00", "2025-07-19 25:00:00", "19.07.2025 13:12:00", 1752930720, None]
 )
-def test_what_is_no_time_is_refused(value: object) -> None:
+def test_an_invalid_time_is_refused(value: object) -> None:
     with pytest.raises(UnreadableMessageError):
         iso_time(value)
 
 
-def test_a_time_in_a_unit_is_iso_text_or_a_number_in_it() -> None:
+def test_a_time_is_iso_text_or_a_number_of_its_unit() -> None:
     assert moment("1752930720123", 1000) == moment("1.752930720123e12", 1000) == 1_752_930_720_123_000
     assert moment("1752930720123456", 1) == moment("2025-07-19T13:12:00.123456", 1000) == 1_752_930_720_123_456
     for value in ("", "soon", "1.5", str(2**62), None, True, []):

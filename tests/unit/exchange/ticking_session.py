@@ -1,4 +1,4 @@
-"""A session that has a stream by the clock, whose servers a test can make deliver nothing, and deliver again."""
+"""A session with a periodic stream, whose servers a test can stop and restart."""
 
 from backpack_streams.exchange.session_settings import MAY_STAY_QUIET, Expectation
 from unit.exchange.session_driver import Driver, ServerSide, requests, started
@@ -9,7 +9,7 @@ STREAMS = {DEPTH: Expectation(None, 60), TICKER: BY_THE_CLOCK, TRADE: MAY_STAY_Q
 
 
 def fresh(streams: dict[str, Expectation], *, ignores: bool = False, **numbers: float) -> Driver:
-    """A session whose first socket is open, with a server that may ignore what it is asked for, and tickers once a second."""
+    """A session whose first socket is open; its server may ignore requests, and tickers come once a second."""
     driver = started(**numbers)
     driver.want(streams)
     driver.checks_silence = True

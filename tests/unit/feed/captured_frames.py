@@ -1,4 +1,4 @@
-"""Captured and documented frames, and the records that they have to become."""
+"""Captured and documented frames, and the records they must become."""
 
 import json
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ MUST_BE_THERE = {
 
 
 def expected(frame: Mapping[str, Any]) -> dict[str, Any]:
-    """What the record must say."""
+    """The expected content of the record."""
     return expected_record(frame, RECEIVED_US)
 
 

@@ -1,4 +1,4 @@
-"""Plants whose streams are chained by ids, and what they have published."""
+"""Plants with streams sequenced by ids, and what they have published."""
 
 from typing import Any
 
@@ -23,10 +23,8 @@ def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
 
 
 def chained(*ids: int, sockets: int = 1, resumed: int | None = None) -> Plant:
-    """A depth stream that has brought these ids, each a frame; engine time is a second an id.
-
-    With `resumed` it is known where an earlier run ended, and from then until second 8 nobody covered it.
-    """
+    """A depth stream that has delivered these ids, one per frame; engine time is one second per id. With `resumed`, the end of an earlier
+    run is known, and nobody covered the stream from then until second 8."""
     if resumed is not None:
         plant = Plant(["depth.X"], 0)
         plant.feed("depth.X").resume(resumed, resumed * SECOND)
@@ -41,7 +39,7 @@ def chained(*ids: int, sockets: int = 1, resumed: int | None = None) -> Plant:
 
 
 def begun(first: dict[str, Any], sockets: int, at_us: int) -> Plant:
-    """A stream whose first message came when one socket was up, so that it waited for no other."""
+    """A stream whose first message came while only one socket was up, so that it waited for no other."""
     plant = Plant([first["stream"]])
     plant.send(first, 0, at_us)
     for socket in range(1, sockets):

@@ -1,4 +1,4 @@
-"""Tests of the feed count time from 1 on, since small numbers read better: here the exchange's time begins with the Unix epoch."""
+"""Tests of the feed count time from 1, since small numbers are easier to read: here the exchange's time begins with the Unix epoch."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""An exchange that keeps the truth, sockets that lose what is on its way, a Kafka that is slow, and producers that are killed."""
+"""An exchange that knows the truth, sockets that lose data in flight, a slow Kafka, and producers that are killed."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def us(seconds: float) -> int:
 
 @dataclass(frozen=True)
 class Message:
-    """What the exchange sent on a stream, and when."""
+    """A message that the exchange sent on a stream, and when."""
 
     stream: str
     number: int
@@ -51,7 +51,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Pong:
-    """The answer to a Ping sent at a moment; `confirms`: the streams whose SUBSCRIBE it followed."""
+    """The answer to a Ping sent at a given moment; `confirms`: the streams whose SUBSCRIBE preceded it."""
 
     pinged: float
     confirms: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Pong:
 
 @dataclass
 class Socket:
-    """What is on its way, in its order, and what the session knows."""
+    """What is in flight, in order, and what the session knows."""
 
     queue: list[Message | Pong] = field(default_factory=list)
     subscribed: set[str] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Socket:
 
 
 class Partition:
-    """A topic of one partition: what Kafka has, and what it has not acknowledged yet."""
+    """A topic with one partition: what Kafka has, and what it has not acknowledged yet."""
 
     partition = 0
 
@@ -113,7 +113,7 @@ class Kafka:
         return self.topics[topic].records if topic in self.topics else []
 
     def last(self, stream: str, until: int | None) -> tuple[LastPublished, int] | None:
-        """As the reader of tails finds it, and the moment that all before it may be missing from."""
+        """The last record as the reader of tails finds it, and the moment from which messages before it may be missing."""
         found: dict[tuple[str, str], Last] = {}
         untold = Untold(1 << 62)
         topic = TOPICS[stream]
@@ -145,7 +145,7 @@ class Run:
         self.first_rows = {topic: partition_queue.handed_over for topic, partition_queue in kafka.topics.items()}
         self.want(wanted)
 
-    # What the watermarks ask.
+    # Used by the watermarks.
 
     def partition_queues(self) -> Iterator[Partition]:
         return iter(self.kafka.topics.values())
@@ -159,7 +159,7 @@ class Run:
     def rejected_records(self) -> int:
         return 0
 
-    # What the shell does.
+    # Called by the shell.
 
     def want(self, streams: set[str]) -> None:
         self.router.want(streams)
@@ -190,7 +190,7 @@ class Run:
         return row
 
     def find_out(self, now: float) -> None:
-        """What Kafka has is read."""
+        """Read what Kafka has."""
         handover = Handover(self.router.feeds)
         for row in self.kafka.of("ops.watermark"):
             handover.take(row)
@@ -210,7 +210,7 @@ class Run:
 
 
 class World:
-    """Everything together. Time is in seconds, the same for the exchange and the producer."""
+    """All parts together. Time is in seconds, the same for the exchange and the producer."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -238,7 +238,7 @@ class World:
         self.next_socket += 1
 
     def subscribe(self, socket_id: int, streams: set[str]) -> None:
-        """The exchange takes a SUBSCRIBE, and the Ping behind it."""
+        """The exchange takes a SUBSCRIBE and the Ping after it."""
         socket = self.sockets[socket_id]
         new = streams & self.wanted
         if not socket.is_cut:
@@ -266,12 +266,12 @@ class World:
         del socket.queue[:count]
 
     def cut(self, socket_id: int, arrives: int) -> None:
-        """The socket breaks: so much of what is on its way arrives, and nothing that is sent later."""
+        """The socket breaks: this part of the data in flight arrives, and nothing that is sent later."""
         self.sockets[socket_id].is_cut = True
         del self.sockets[socket_id].queue[arrives:]
 
     def lose(self, socket_id: int) -> None:
-        """The session finds that the socket has gone."""
+        """The session detects that the socket is gone."""
         socket = self.sockets.pop(socket_id)
         self._inactive(socket_id, socket, set(socket.active), Cause.DISCONNECTED)
 
@@ -283,13 +283,13 @@ class World:
             self.run.event(StreamsInactive(tuple(names), socket_id, through, cause), self.now)
 
     def want(self, streams: set[str]) -> None:
-        """The market list names these and no others."""
+        """Set the market list to exactly these names."""
         gone = self.wanted - streams
         self.wanted = streams
         self.run.want(streams)
         for socket_id, socket in self.sockets.items():
             socket.subscribed -= gone
-            # An answer to what was asked before says nothing of what is asked anew.
+            # An answer to an earlier request says nothing about a new one.
             socket.queue = [
                 Pong(item.pinged, tuple(name for name in item.confirms if name not in gone))
                 if isinstance(item, Pong)
@@ -308,7 +308,7 @@ class World:
         self.run.find_out(self.now)
 
     def kill(self, kept: Mapping[str, float]) -> None:
-        """`kept`: by topic, which share of what was on its way to Kafka arrived."""
+        """`kept`: by topic, the share of the records in flight to Kafka that arrived."""
         for topic, partition_queue in self.kafka.topics.items():
             partition_queue.acknowledge(round(len(partition_queue.pending) * kept.get(topic, 0.0)))
             partition_queue.pending.clear()
@@ -337,20 +337,20 @@ class World:
             if not self.is_slow:
                 self.acknowledge()
 
-    # What must be so.
+    # Invariants.
 
     def published(self, stream: str) -> list[int]:
         return [row[ID_FIELDS[stream]] for row in self.kafka.of(TOPICS[stream])]
 
     def first_stated(self, stream: str) -> float:
-        """Since when a stream is served: its first coverage of which it is on record that nothing is known from before."""
+        """Since when a stream is served: its first coverage for which it is recorded that nothing is known from before."""
         intervals = [each for row in self.kafka.of("ops.watermark") for each in row["coverage"] or ()]
         settled = [each for each in intervals if each["since"] is not None and each["is_settled"]]
         found = [each["since"] for each in settled if stream in each["streams"]]
         return float(min(found) / SECOND + 1e-6)
 
     def missing(self, stream: str, since: float, until: float) -> list[Message]:
-        """What was sent in a time and is neither in Kafka nor in a gap of its stream."""
+        """Messages sent in this period that are neither in Kafka nor in a gap of their stream."""
         there = set(self.published(stream))
         gaps = [gap for gap in self.kafka.of("ops.gap") if gap["stream"] == stream]
         return [
@@ -362,7 +362,7 @@ class World:
         ]
 
     def check_watermark(self, row: Mapping[str, Any] | None) -> None:
-        """All that it claims is in Kafka at the moment that it is made."""
+        """Everything it claims is in Kafka when it is made."""
         if row is None or row["coverage"] is None:
             return
         for interval in row["coverage"]:
@@ -375,7 +375,7 @@ class World:
                 assert not lost, ("claimed, and not in Kafka", row, lost)
 
     def check_run(self) -> None:
-        """Nothing was published twice by this run."""
+        """This run published nothing twice."""
         for stream in STREAMS:
             partition_queue = self.kafka.topics.get(TOPICS[stream])
             waiting = [] if partition_queue is None else [CODEC.decode(value)[1] for value in partition_queue.pending]
@@ -390,7 +390,7 @@ class World:
                 assert numbers == sorted(numbers)
 
     def end(self) -> None:
-        """Everything is well again for 10 s: then everything that was sent is in Kafka or on record."""
+        """Everything works again for 10 s: then every message sent is in Kafka or in a gap."""
         self.is_slow = False
         self.want(set(STREAMS))
         for socket_id, socket in list(self.sockets.items()):
@@ -414,7 +414,7 @@ class World:
 
 
 def _holds(gap: Mapping[str, Any], message: Message) -> bool:
-    """Whether a message lies within a gap: by ids as far as it names some, else by time."""
+    """Whether a message lies within a gap: by ids if it names any, otherwise by time."""
     number, sent_us = message.number, us(message.sent)
     if message.stream != LATEST and (gap["last_id"] is not None or gap["next_id"] is not None):
         if gap["last_id"] is not None and number <= gap["last_id"]:

@@ -1,4 +1,4 @@
-"""Where records end up when no Kafka is there: in lists, and with as much room as the test says."""
+"""Collects records in lists instead of Kafka; the test sets how much room there is."""
 
 import json
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _ENCODERS: dict[str, Encoder] = {}
 
 
 def encoder(topic_name: str) -> Encoder:
-    """Encoders are made once: most tests make many routers."""
+    """Encoders are created once: most tests create many routers."""
     if topic_name not in _ENCODERS:
         _ENCODERS[topic_name] = CODEC.encoder(topic(topic_name).record, topic_name)
     return _ENCODERS[topic_name]
@@ -35,7 +35,7 @@ class Arrived(NamedTuple):
 
 
 class Queues:
-    """Every partition_queue of every topic; `room` for data and `room_for_reports` can be taken away."""
+    """The partition queues of every topic; tests can remove the `room` for data and the `room_for_reports`."""
 
     def __init__(self) -> None:
         self.room = True
@@ -76,11 +76,9 @@ class RecordedQueue:
 
 
 class Plant:
-    """A router with its surroundings: frames in, records out.
-
-    Its streams are covered by the socket 0 (and the socket 1 where `sockets` is 2) from the beginning on, unless `sockets` is 0. Another
-    instance has covered those without ids until then; of those with ids nothing is known. The wall clock goes with the monotonic one.
-    """
+    """A router with its surroundings: frames in, records out. Socket 0 (and socket 1 if `sockets` is 2) covers its streams from the
+    beginning, unless `sockets` is 0. Another instance has covered the streams without ids until then; about those with ids nothing is
+    known. The wall clock follows the monotonic one."""
 
     def __init__(self, streams: Iterable[str], sockets: int = 1, **more: Any) -> None:
         self.partition_queues = Queues()
@@ -112,18 +110,18 @@ class Plant:
         self.coverage.want(names)
 
     def cover(self, socket: int, *streams: str, at: float | None = None) -> None:
-        """The subscriptions (all, where none are named) are confirmed on the socket, at the moment `at` if it is given."""
+        """The subscriptions (all if none are named) are confirmed on the socket, at the moment `at` if given."""
         self._to(at)
         self._take(StreamsActive(streams or tuple(self.router.feeds), socket, self.now))
         self.prove(socket)
 
     def prove(self, socket: int, at: float | None = None) -> None:
-        """The socket has brought everything until now."""
+        """The socket has delivered everything until now."""
         self._to(at)
         self._take(SocketProven(socket, self.now))
 
     def uncover(self, socket: int, *streams: str, through: float | None = None, cause: str = "DISCONNECTED") -> None:
-        """The socket delivers these streams (all, where none are named) no more; it had brought everything `through`."""
+        """The socket no longer delivers these streams (all if none are named); it had delivered everything until `through`."""
         self._take(
             StreamsInactive(
                 streams or tuple(self.router.feeds), socket, self.now if through is None else through, cause
@@ -131,7 +129,7 @@ class Plant:
         )
 
     def tick(self, at: float | None = None) -> None:
-        """Time passes, until `at`."""
+        """Time passes until `at`."""
         self._to(at)
         self.router.on_tick(*self.moment)
 

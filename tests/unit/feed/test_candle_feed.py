@@ -1,4 +1,4 @@
-"""Candles on their way: a closed state that did not come is a gap with the times of its candles; open states may be lost."""
+"""Candles in transit: a missing closed state is a gap with the times of its candles; open states may be lost."""
 
 import json
 from datetime import UTC, datetime
@@ -29,25 +29,25 @@ def candle(minute: int, closed: bool, event_us: int) -> dict[str, Any]:
 
 
 def send(plant: Plant, minute: int, closed: bool, socket: int = 0, late_us: int = 0) -> None:
-    """An open state half way through the minute, or the closed one at its end."""
+    """An open state halfway through the minute, or the closed one at its end."""
     at_us = (minute + 1) * MINUTE if closed else minute * MINUTE + 30 * SECOND
     plant.send(candle(minute, closed, at_us), socket, at_us + late_us)
 
 
 def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
-    """Reason, first minute that is missing, first minute that is there again."""
+    """Reason, first missing minute, first minute present again."""
     bounds = [(gap["reason"], gap["last_time"], gap["next_time"]) for gap in plant.partition_queues.gaps]
     return [(reason, last and last // MINUTE, after and after // MINUTE) for reason, last, after in bounds]
 
 
 def outage(plant: Plant, since: float, until: float) -> None:
-    """Nobody covers the stream for a while (seconds); then another socket does."""
+    """The stream is uncovered for a while (seconds); then another socket covers it."""
     plant.tick(since)
     plant.uncover(0)
     plant.cover(1, at=until)
 
 
-def test_candles_that_follow_on_each_other_are_no_gap() -> None:
+def test_consecutive_candles_leave_no_gap() -> None:
     plant = Plant([STREAM])
     for minute in range(3, 9):
         send(plant, minute, closed=False)
@@ -57,7 +57,7 @@ def test_candles_that_follow_on_each_other_are_no_gap() -> None:
     assert len(plant.partition_queues.of("market.kline")) == 12
 
 
-def test_a_candle_whose_closed_state_was_lost_is_a_gap_although_it_was_seen_open() -> None:
+def test_a_candle_whose_closed_state_was_lost_is_a_gap_even_if_it_was_seen_open() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     send(plant, 4, closed=False)
@@ -65,19 +65,19 @@ def test_a_candle_whose_closed_state_was_lost_is_a_gap_although_it_was_seen_open
     assert gaps(plant) == [("SEQUENCE_BREAK", 4, 5)]
 
 
-def test_the_first_candle_of_all_must_be_closed_as_well() -> None:
+def test_the_first_candle_must_be_closed_too() -> None:
     plant = Plant([STREAM])
     send(plant, 4, closed=False)
     send(plant, 7, closed=True)
     assert gaps(plant) == [("SEQUENCE_BREAK", 4, 7)]
 
 
-def test_an_outage_is_told_by_the_candles_that_closed_meanwhile() -> None:
+def test_an_outage_is_reported_with_the_candles_that_closed_meanwhile() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     outage(plant, 250.0, 500.0)
     send(plant, 8, closed=False, socket=1)
-    assert gaps(plant) == []  # the closed state of the one before may come right after
+    assert gaps(plant) == []  # the closed state of the previous one may still follow
     assert not plant.coverage.statement()[0][0].is_settled, "one that is killed now has told nobody"
     plant.tick(500.0 + CLOSING_SECONDS)
     assert gaps(plant) == [("DISCONNECTED", 4, 8)]
@@ -86,7 +86,7 @@ def test_an_outage_is_told_by_the_candles_that_closed_meanwhile() -> None:
     assert len(gaps(plant)) == 1
 
 
-def test_the_closing_that_comes_after_the_next_opening_shows_that_nothing_was_lost() -> None:
+def test_a_late_closed_state_after_an_outage_shows_that_nothing_was_lost() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     outage(plant, 250.0, 290.0)
@@ -98,7 +98,7 @@ def test_the_closing_that_comes_after_the_next_opening_shows_that_nothing_was_lo
     assert gaps(plant) == []
 
 
-def test_an_outage_after_which_nothing_comes_is_told_by_the_clock() -> None:
+def test_an_outage_followed_by_silence_is_reported_by_the_clock() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     outage(plant, 250.0, 500.0)
@@ -111,7 +111,7 @@ def test_an_outage_after_which_nothing_comes_is_told_by_the_clock() -> None:
     assert plant.coverage.statement()[0][0] == (500 * SECOND, None, True, None)
 
 
-def test_the_first_coverage_of_candles_is_on_record() -> None:
+def test_the_first_coverage_of_candles_is_recorded() -> None:
     plant = Plant([STREAM], sockets=0)
     plant.coverage.resume({})
     plant.cover(0, at=250.0)
@@ -119,7 +119,7 @@ def test_the_first_coverage_of_candles_is_on_record() -> None:
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("STREAM_START", None, 250 * SECOND)
 
 
-def test_an_outage_in_which_no_candle_closed_lost_nothing_that_counts() -> None:
+def test_an_outage_in_which_no_candle_closed_leaves_no_gap() -> None:
     plant = Plant([STREAM])
     send(plant, 3, closed=True)
     outage(plant, 250.0, 280.0)
@@ -129,7 +129,7 @@ def test_an_outage_in_which_no_candle_closed_lost_nothing_that_counts() -> None:
     assert gaps(plant) == [("SEQUENCE_BREAK", 5, 6)]
 
 
-def test_a_closed_state_that_another_socket_brings_late_still_counts() -> None:
+def test_a_closed_state_that_another_socket_delivers_late_still_counts() -> None:
     plant = Plant([STREAM], sockets=2)
     send(plant, 3, closed=True)
     send(plant, 5, closed=False, socket=0)
@@ -140,7 +140,7 @@ def test_a_closed_state_that_another_socket_brings_late_still_counts() -> None:
     assert closed == [3, 4]
 
 
-def test_a_restart_goes_on_where_the_last_closed_candle_ended() -> None:
+def test_a_restart_resumes_after_the_last_closed_candle() -> None:
     def restarted() -> Plant:
         plant = Plant([STREAM], sockets=0)
         plant.feed(STREAM).resume(4 * MINUTE, 4 * MINUTE)
@@ -175,7 +175,7 @@ def test_a_full_buffer_is_one_gap_however_long_it_lasts() -> None:
     assert len(gaps(plant)) == 1
 
 
-def test_trades_that_had_no_room_are_one_gap_too() -> None:
+def test_trades_without_room_are_one_gap_too() -> None:
     plant = Plant(["trade.X"])
     data = {"e": "trade", "s": "X", "p": "1", "q": "1", "m": True}
 
@@ -195,7 +195,7 @@ def test_trades_that_had_no_room_are_one_gap_too() -> None:
 
 
 @pytest.mark.parametrize("channel", ["ticker", "markPrice", "openInterest"])
-def test_a_stream_of_last_values_tells_of_an_outage_as_soon_as_a_socket_is_back(channel: str) -> None:
+def test_a_stream_of_last_values_reports_an_outage_as_soon_as_a_socket_is_back(channel: str) -> None:
     stream = f"{channel}.X"
     plant = Plant([stream])
     numbers = {"p": "1", "o": "1", "c": "1", "h": "1", "l": "1", "v": "1", "V": "1", "n": 1}
@@ -212,7 +212,7 @@ def test_a_stream_of_last_values_tells_of_an_outage_as_soon_as_a_socket_is_back(
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 3)), max_size=40))
-def test_every_candle_is_closed_or_told_missing_whatever_comes(messages: list[tuple[int, bool, int]]) -> None:
+def test_every_candle_is_closed_or_reported_missing(messages: list[tuple[int, bool, int]]) -> None:
     chain, now = CandleChain(), 0.0
     closed, told, first = set[int](), set[int](), None
     for start, is_closed, seconds in messages:
@@ -255,11 +255,11 @@ def test_the_last_closed_candle_counts_whatever_is_open(candles: list[tuple[int,
 
 
 @given(st.permutations([4, 5, 6]))
-def test_with_none_closed_the_oldest_open_one_counts(minutes: list[int]) -> None:
+def test_without_a_closed_candle_the_oldest_open_one_counts(minutes: list[int]) -> None:
     assert tail(*(kline_value(each, closed=False) for each in minutes)) == 4
 
 
-def test_intervals_are_apart_and_what_rest_brought_does_not_count() -> None:
+def test_intervals_are_separate_and_candles_from_rest_do_not_count() -> None:
     values = [kline_value(3, True), kline_value(9, True, "REST"), kline_value(7, True, interval="3m")]
     assert tail(*values) == 4
     assert tail(*values, interval="3m") == 8

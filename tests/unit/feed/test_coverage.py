@@ -1,4 +1,4 @@
-"""Coverage of a stream whose sockets come and go in a given order: what is claimed of it, and which breaks are told."""
+"""Coverage of a stream whose sockets come and go in a given order: what is claimed, and which breaks are reported."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def bounds(breaks: list[Break]) -> list[tuple[str, float | None, float]]:
 
 
 def covered() -> Told:
-    """A stream that others have covered until the socket 0 does, from second 10 on."""
+    """A stream that others covered until socket 0 does, from second 10 on."""
     told = Told(earlier={S: None})
     assert told.active(0, 10.0) == []
     return told
@@ -24,7 +24,7 @@ def covered() -> Told:
 # ---- the first coverage
 
 
-def test_a_stream_that_nobody_ever_covered_begins_with_a_break_without_a_beginning() -> None:
+def test_a_stream_that_was_never_covered_starts_with_a_break_without_a_beginning() -> None:
     told = Told(earlier={})
     assert bounds(told.active(0, 10.0)) == [(reports.STREAM_START, None, 10.0)]
     assert told.interval() == (us(10.0), None)
@@ -33,22 +33,22 @@ def test_a_stream_that_nobody_ever_covered_begins_with_a_break_without_a_beginni
     assert told.owes() is None
 
 
-def test_where_an_earlier_run_ended_is_where_the_break_of_a_restart_begins() -> None:
+def test_the_break_of_a_restart_begins_where_an_earlier_run_ended() -> None:
     told = Told(earlier={S: us(4.0)})
     assert bounds(told.active(0, 10.0)) == [(reports.RESTART, 4.0, 10.0)]
 
 
-def test_a_clock_of_an_earlier_run_that_was_ahead_of_ours_does_not_make_the_absence_vanish() -> None:
+def test_an_earlier_run_with_a_fast_clock_does_not_hide_the_absence() -> None:
     told = Told(earlier={S: us(3610.0)})
     assert bounds(told.active(0, 10.0)) == [(reports.RESTART, None, 10.0)]
 
 
-def test_where_another_instance_covers_it_on_nothing_is_missed() -> None:
+def test_nothing_is_missed_if_another_instance_goes_on_covering_the_stream() -> None:
     told = covered()
     assert (told.interval(), told.owes()) == ((us(10.0), None), None)
 
 
-def test_what_was_before_may_become_known_after_coverage_has_come_and_gone() -> None:
+def test_earlier_coverage_may_become_known_after_coverage_has_come_and_gone() -> None:
     told = Told()
     assert told.active(0, 10.0) == []
     assert told.owes() == (None,)
@@ -68,7 +68,7 @@ def test_a_stream_that_is_covered_later_has_its_own_beginning() -> None:
     assert (gap.stream, *bounds([gap])[0]) == (OTHER, reports.RESTART, 4.0, 3600.0)
 
 
-# ---- how breaks are told
+# ---- how breaks are reported
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_stream_that_is_covered_later_has_its_own_beginning() -> None:
         ("UNSUBSCRIBED", reports.NOT_SUBSCRIBED),
     ],
 )
-def test_a_break_runs_from_what_was_proven_last_until_the_subscription_is_confirmed(cause: str, reason: str) -> None:
+def test_a_break_runs_from_the_last_proof_until_the_subscription_is_confirmed(cause: str, reason: str) -> None:
     told = covered()
     told.proven(0, 30.0)
     assert told.coverage.cause(S) is None
@@ -105,7 +105,7 @@ def test_a_socket_that_takes_over_in_time_leaves_no_break() -> None:
     assert told.interval() == (us(10.0), None)
 
 
-def test_one_that_was_confirmed_after_the_other_had_been_proven_last_leaves_one() -> None:
+def test_a_socket_confirmed_after_the_last_proof_of_the_other_leaves_a_break() -> None:
     told = covered()
     told.proven(0, 15.0)
     told.active(1, 20.0)
@@ -116,7 +116,7 @@ def test_one_that_was_confirmed_after_the_other_had_been_proven_last_leaves_one(
     assert told.through() == 25.0
 
 
-def test_a_third_socket_is_measured_by_the_one_that_came_furthest() -> None:
+def test_a_third_socket_is_measured_against_the_one_that_got_furthest() -> None:
     told = covered()
     told.active(1, 11.0)
     told.proven(0, 20.0)
@@ -126,7 +126,7 @@ def test_a_third_socket_is_measured_by_the_one_that_came_furthest() -> None:
     assert told.inactive(1, 15.0) == [], "the first one had brought everything until 20"
 
 
-def test_nothing_that_was_claimed_is_taken_back_when_sockets_go() -> None:
+def test_no_claim_is_withdrawn_when_sockets_go() -> None:
     told = covered()
     told.active(1, 11.0)
     told.proven(0, 20.0)
@@ -138,7 +138,7 @@ def test_nothing_that_was_claimed_is_taken_back_when_sockets_go() -> None:
     assert told.interval() == (us(10.0), us(20.0))
 
 
-def test_a_stream_that_fell_silent_is_covered_until_it_was_heard_last_whatever_its_sockets_claim() -> None:
+def test_a_stream_that_fell_silent_is_covered_until_its_last_message_whatever_its_sockets_claim() -> None:
     told = covered()
     told.active(1, 11.0)
     for socket in (0, 1):
@@ -148,7 +148,7 @@ def test_a_stream_that_fell_silent_is_covered_until_it_was_heard_last_whatever_i
     assert told.interval() == (us(10.0), us(60.0))
 
 
-def test_the_same_socket_may_cover_it_again_and_is_no_new_one() -> None:
+def test_the_same_socket_may_cover_it_again_and_is_not_a_new_one() -> None:
     told = covered()
     told.proven(0, 20.0)
     told.inactive(0, 20.0, cause="REFUSED")
@@ -164,7 +164,7 @@ def test_the_same_socket_may_cover_it_again_and_is_no_new_one() -> None:
     assert gap.is_new_socket
 
 
-def test_what_is_wanted_no_more_is_not_stated_and_what_is_wanted_again_goes_on() -> None:
+def test_an_unwanted_stream_is_not_stated_and_resumes_when_wanted_again() -> None:
     told = Told(S, OTHER, earlier={S: None, OTHER: None})
     told.active(0, 10.0, S, OTHER)
     told.proven(0, 20.0)
@@ -176,7 +176,7 @@ def test_what_is_wanted_no_more_is_not_stated_and_what_is_wanted_again_goes_on()
     assert bounds(told.active(0, 3600.0)) == [(reports.NOT_SUBSCRIBED, 20.0, 3600.0)]
 
 
-def test_a_stream_that_is_dropped_while_nobody_covers_it_has_a_gap_that_no_message_will_end() -> None:
+def test_a_stream_dropped_while_uncovered_has_a_gap_that_no_message_will_end() -> None:
     told = Told(S, earlier={S: None})
     assert told.coverage.leave(S, Moment(5.0, us(5.0))) is None, "it was never covered"
     told.active(0, 10.0)
@@ -189,7 +189,7 @@ def test_a_stream_that_is_dropped_while_nobody_covers_it_has_a_gap_that_no_messa
     assert bounds(told.active(0, 60.0)) == [(reports.NOT_SUBSCRIBED, 30.0, 60.0)], "what was told is not told again"
 
 
-def test_refused_is_the_reason_though_the_socket_had_gone_before() -> None:
+def test_refused_is_the_reason_even_if_the_socket_went_before() -> None:
     told = covered()
     told.inactive(0, 20.0)
     told.coverage.refused(S)
@@ -200,14 +200,14 @@ def test_refused_is_the_reason_though_the_socket_had_gone_before() -> None:
 # ---- complete_through
 
 
-def test_it_is_now_where_nothing_is_covered() -> None:
+def test_complete_through_is_now_if_nothing_is_covered() -> None:
     told = Told(earlier={})
     told.now = 5.0
     assert told.through() == 5.0
     assert told.coverage.through(S) is None
 
 
-def test_a_stream_that_was_confirmed_just_now_does_not_speak_for_the_others_of_its_socket() -> None:
+def test_a_stream_confirmed_just_now_does_not_speak_for_the_others_of_its_socket() -> None:
     told = Told(S, OTHER, earlier={S: None, OTHER: None})
     told.active(0, 10.0, S)
     told.inactive(0, 10.0, S, cause="REFUSED")
@@ -219,7 +219,7 @@ def test_a_stream_that_was_confirmed_just_now_does_not_speak_for_the_others_of_i
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_step_of_the_wall_clock_moves_recorded_times_alone(hours: int) -> None:
+def test_a_step_of_the_wall_clock_moves_only_recorded_times(hours: int) -> None:
     told = covered()
     told.proven(0, 20.0)
     step = us(3600.0 * hours)

@@ -1,4 +1,4 @@
-"""Coverage with sockets in any order: what is claimed was brought by them one after another, and every break is reported."""
+"""Coverage with sockets in any order: every claim was delivered by consecutive sockets, and every break is reported."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from unit.feed.told_coverage import SECOND, S, Told, us
 
 @dataclass
 class Socket:
-    """A socket and what it has really brought of the stream: everything sent in `spans`, and until `proof` it is known."""
+    """A socket and what it has really delivered of the stream: everything sent in `spans`; it is known until `proof`."""
 
     began: float
     proof: float = -math.inf
@@ -25,7 +25,7 @@ class Socket:
 
 
 class Model(RuleBasedStateMachine):
-    """Sockets that come, are proven now and then, and go. What they have brought for sure is a list of spans of time."""
+    """Sockets that come, are proven now and then, and go. What they have certainly delivered is a list of time spans."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Model(RuleBasedStateMachine):
         self.breaks: list[Break] = []
         self.owed: list[Break] = []
         self.stated = -math.inf
-        """Until when everything since the first coverage was claimed, breaks on record left out."""
+        """Until when everything since the first coverage was claimed, except for recorded breaks."""
 
     def take(self, event: CoverageEvent) -> None:
         self.told.now = self.now
@@ -87,12 +87,12 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """What the breaks cost is on record."""
+        """The losses of all breaks are recorded."""
         self.told.coverage.settle(S)
         self.owed.clear()
 
     def sure(self) -> list[tuple[float, float]]:
-        """Spans in which everything has been brought for sure, joined."""
+        """Spans in which everything has certainly been delivered, joined."""
         now = [
             (socket.active_at, max(socket.active_at, socket.proof))
             for socket in self.sockets.values()
@@ -143,7 +143,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def breaks_are_all_that_was_not_brought(self) -> None:
-        """Everything since the first coverage lies in a span that was brought for sure, in a break, or goes on."""
+        """All time since the first coverage lies in a span that was certainly delivered, in a reported break, or in an open one."""
         spans = self.sure()
         if not spans:
             assert self.breaks == []
@@ -156,7 +156,7 @@ class Model(RuleBasedStateMachine):
         if through is None:
             return  # the open break is reported at its end
         for (_, until), (since, _) in pairwise(spans):
-            is_open = through < since  # the socket before may still bring it
+            is_open = through < since  # the previous socket may still deliver it
             assert is_open or any(gap[0] is not None and gap[0] <= us(until) and us(since) <= gap[1] for gap in told)
 
 

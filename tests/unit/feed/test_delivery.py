@@ -1,4 +1,4 @@
-"""Frames and coverage from a producer's start on: held in their order, then told; what pauses reading, and what is doubted."""
+"""Frames and coverage from the start of a producer: held in order, then reported; what pauses reading, and what is doubted."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ SECOND = 1_000_000
 
 
 class Producer:
-    """A producer's core without its shell, covered by nobody yet."""
+    """A producer's core without its shell, not covered by any socket yet."""
 
     def __init__(self, *streams: str, limit_bytes: int = 100_000) -> None:
         self.plant = Plant(streams, sockets=0)
@@ -55,7 +55,7 @@ class Producer:
         return self.delivery.on_tick(self.moment, share)
 
     def resume(self, now: float, last: dict[str, LastPublished] | None = None, **covered: float | None) -> None:
-        """What Kafka has is known; `covered` by channel, in seconds."""
+        """What Kafka has is now known; `covered` by channel, in seconds."""
         self.now = now
         names = {feed.name.partition(".")[0]: feed.name for feed in self.plant.router._all()}
         earlier = {names[each]: None if until is None else round(until * SECOND) for each, until in covered.items()}
@@ -73,7 +73,7 @@ class Producer:
 # ---- the start
 
 
-def test_nothing_is_published_or_ticked_before_it_is_known_what_kafka_has() -> None:
+def test_nothing_is_published_or_ticked_until_it_is_known_what_kafka_has() -> None:
     producer = Producer("depth.X", "liquidation")
     producer.active(0, 1.0)
     producer.send(depth_frame(1, 1, SECOND))
@@ -82,7 +82,7 @@ def test_nothing_is_published_or_ticked_before_it_is_known_what_kafka_has() -> N
     assert producer.plant.partition_queues.arrived == []
 
 
-def test_a_stream_of_which_kafka_has_something_goes_on_there() -> None:
+def test_a_stream_with_records_in_kafka_resumes_there() -> None:
     producer = Producer("depth.X")
     producer.active(0, 10.0)
     for each in (5, 6, 7, 8):
@@ -92,7 +92,7 @@ def test_a_stream_of_which_kafka_has_something_goes_on_there() -> None:
     assert (producer.ids(), producer.gaps()) == ([7, 8], [])
 
 
-def test_what_was_missed_is_told_by_the_first_message_or_by_the_clock() -> None:
+def test_a_loss_is_reported_at_the_first_message_or_by_the_clock() -> None:
     producer = Producer("depth.X", "trade.X", "liquidation")
     producer.active(0, 10.0)
     producer.send(depth_frame(9, 9, 9 * SECOND))
@@ -109,7 +109,7 @@ def test_what_was_missed_is_told_by_the_first_message_or_by_the_clock() -> None:
     ] * 2
 
 
-def test_a_stream_of_which_kafka_has_nothing_begins_with_a_gap() -> None:
+def test_a_stream_without_records_in_kafka_starts_with_a_gap() -> None:
     producer = Producer("depth.X", "trade.X", "bookTicker.X")
     producer.active(0, 10.0)
     producer.send(depth_frame(9, 9, 9 * SECOND))
@@ -122,7 +122,7 @@ def test_a_stream_of_which_kafka_has_nothing_begins_with_a_gap() -> None:
     ]
 
 
-def test_breaks_during_the_start_are_told_in_their_place_among_the_frames() -> None:
+def test_breaks_during_the_start_are_reported_in_order_among_the_frames() -> None:
     producer = Producer("depth.X", "liquidation")
     producer.active(0, 10.0)
     producer.send(depth_frame(1, 1, SECOND))
@@ -143,8 +143,8 @@ def test_breaks_during_the_start_are_told_in_their_place_among_the_frames() -> N
 
 
 @pytest.mark.parametrize(("delivers", "covered_until"), [(False, 10.0), (True, 18.0)])
-def test_a_socket_that_brought_nothing_during_the_start_covered_nothing(delivers: bool, covered_until: float) -> None:
-    """The exchange ignores the subscriptions of a market, and the socket goes before the start is over: frames are unread by then."""
+def test_a_socket_that_delivered_nothing_during_the_start_covered_nothing(delivers: bool, covered_until: float) -> None:
+    """The exchange ignores the subscriptions of a market, and the socket goes before the start is over: its frames are unread by then."""
     book, ticker = "bookTicker.X", "ticker.X"
     producer = Producer(book, ticker)
     producer.delivery.existing.add(ticker)
@@ -163,8 +163,8 @@ def test_a_socket_that_brought_nothing_during_the_start_covered_nothing(delivers
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", covered_until * SECOND, 20 * SECOND)
 
 
-def test_a_socket_that_brought_nothing_for_a_second_or_two_covered_nothing() -> None:
-    """It was confirmed and ignored, and goes before anybody could miss a heartbeat."""
+def test_a_socket_that_delivered_nothing_for_a_second_or_two_covered_nothing() -> None:
+    """It was confirmed and ignored, and goes before a missing heartbeat could be noticed."""
     book, ticker = "bookTicker.X", "ticker.X"
     producer = Producer(book, ticker)
     producer.active(0, 1.0)
@@ -183,8 +183,8 @@ def test_a_socket_that_brought_nothing_for_a_second_or_two_covered_nothing() -> 
     assert [(gap["last_time"] / SECOND, gap["next_time"] / SECOND) for gap in gaps] == [(4.5, 5.0), (5.0, 7.0)]
 
 
-def test_what_was_held_at_the_start_shows_nothing_of_the_time_after_it_came() -> None:
-    """A second socket ignores the subscriptions of a market; the start ends, and before anybody misses a heartbeat that socket goes."""
+def test_frames_held_at_the_start_prove_nothing_about_the_time_after_they_arrived() -> None:
+    """A second socket ignores the subscriptions of a market; the start ends, and that socket goes before a missing heartbeat is noticed."""
     book, ticker = "bookTicker.X", "ticker.X"
     producer = Producer(book, ticker)
     producer.delivery.expect((ticker,))
@@ -206,7 +206,7 @@ def test_what_was_held_at_the_start_shows_nothing_of_the_time_after_it_came() ->
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0])
-def test_a_step_of_the_wall_clock_during_the_start_makes_nothing_that_was_held_younger(step: float) -> None:
+def test_a_step_of_the_wall_clock_during_the_start_makes_no_held_frame_younger(step: float) -> None:
     book, ticker = "bookTicker.X", "ticker.X"
     producer = Producer(book, ticker)
     producer.delivery.expect((ticker,))
@@ -226,7 +226,7 @@ def test_a_step_of_the_wall_clock_during_the_start_makes_nothing_that_was_held_y
         assert gaps[-1]["last_time"] == min(11.0, 11.0 + step) * SECOND, "by the old and the new time"
 
 
-def test_a_pause_of_reading_does_not_make_what_came_before_it_any_younger() -> None:
+def test_a_read_pause_does_not_make_earlier_frames_younger() -> None:
     book, ticker = "bookTicker.X", "ticker.X"
     producer = Producer(book, ticker)
     producer.active(0, 1.0)
@@ -248,7 +248,7 @@ def test_a_pause_of_reading_does_not_make_what_came_before_it_any_younger() -> N
     assert (gap["last_time"] / SECOND, gap["next_time"] / SECOND) == (4.0, 12.0)
 
 
-def test_a_break_of_a_socket_that_told_nothing_and_one_before_are_one() -> None:
+def test_a_break_of_a_socket_without_messages_and_the_break_before_are_one() -> None:
     """Twice without a message: at the restart, and again during the start."""
     producer = Producer("depth.X")
     producer.active(0, 10.0)
@@ -263,7 +263,7 @@ def test_a_break_of_a_socket_that_told_nothing_and_one_before_are_one() -> None:
 
 
 @pytest.mark.parametrize("stream", ["depth.X", "bookTicker.X"])
-def test_what_still_waits_when_the_start_is_over_was_sent_after_the_coverage_began_and_no_more_is_known(
+def test_a_message_still_held_after_the_start_counts_as_sent_after_the_coverage_began(
     stream: str,
 ) -> None:
     producer = Producer(stream)
@@ -280,7 +280,7 @@ def test_what_still_waits_when_the_start_is_over_was_sent_after_the_coverage_beg
 
 
 @pytest.mark.parametrize("stream", ["depth.X", "bookTicker.X"])
-def test_what_was_held_of_a_market_that_is_closed_before_the_start_is_over_goes_out(stream: str) -> None:
+def test_messages_held_of_a_market_that_closes_during_the_start_are_published(stream: str) -> None:
     producer = Producer(stream)
     producer.active(0, 10.0)
     producer.send(depth_frame(7, 7, 9 * SECOND) if stream == "depth.X" else ticker_frame(7, 9 * SECOND))
@@ -321,7 +321,7 @@ def test_frames_held_at_the_start_pause_reading_and_its_end_resumes_it() -> None
     assert producer.ids() == list(range(1, sent + 1))
 
 
-def test_an_end_of_the_start_does_not_resume_what_a_full_buffer_has_paused() -> None:
+def test_the_end_of_the_start_does_not_resume_reading_paused_by_a_full_buffer() -> None:
     producer = Producer("depth.X", limit_bytes=1)
     producer.send(depth_frame(1, 1, SECOND))
     producer.tick(1.0, share=0.9)
@@ -358,11 +358,11 @@ def test_nothing_is_doubted_while_nothing_is_read() -> None:
     assert [producer.tick(4.0 + second, share=0.9) for second in range(10)] == [{}] * 10
 
 
-# ---- the whole clock
+# ---- the wall clock
 
 
 @pytest.mark.parametrize("hours", [-1, 0, 1])
-def test_after_the_start_frames_and_breaks_are_taken_as_they_come(hours: int) -> None:
+def test_after_the_start_frames_and_breaks_are_handled_as_they_come(hours: int) -> None:
     producer = Producer("trade.X")
     producer.active(0, 10.0)
     producer.resume(11.0, {"trade.X": LastPublished(4, 1)}, trade=None)

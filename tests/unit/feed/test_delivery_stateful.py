@@ -1,4 +1,4 @@
-"""Whatever sockets, Kafka and producers do: each message is published once or inside a gap, and no watermark claims more than is so."""
+"""For any behavior of sockets, Kafka and producers: each message is published once or inside a gap, and no watermark claims too much."""
 
 import pytest
 from hypothesis import strategies as st
@@ -126,7 +126,7 @@ TestProducers.settings = runs(80, steps=40)
 
 
 def covered_world() -> World:
-    """All streams covered by one socket, which has brought a message of each; Kafka has everything."""
+    """All streams covered by one socket, which has delivered one message of each; Kafka has everything."""
     world = World()
     world.open()
     world.subscribe(0, set(STREAMS))
@@ -142,11 +142,11 @@ def covered_world() -> World:
 
 
 def reconnect(world: World) -> int:
-    """A new socket after the others have gone."""
+    """A new socket after the others are gone."""
     for socket_id in list(world.sockets):
         world.cut(socket_id, 0)
         world.lose(socket_id)
-    for stream in STREAMS:  # nobody brings these
+    for stream in STREAMS:  # no socket delivers these
         world.send(stream)
     world.open()
     socket_id = world.next_socket - 1
@@ -156,7 +156,7 @@ def reconnect(world: World) -> int:
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_gap_that_kafka_lacks_though_it_has_what_came_after_is_told_by_the_next_run(quiet: bool) -> None:
+def test_a_gap_missing_from_kafka_despite_later_records_is_reported_by_the_next_run(quiet: bool) -> None:
     world = covered_world()
     world.is_slow = True
     socket_id = reconnect(world)
@@ -177,12 +177,12 @@ def test_a_gap_that_kafka_lacks_though_it_has_what_came_after_is_told_by_the_nex
     world.end()
 
 
-def test_a_producer_killed_and_a_market_silent_for_good_leave_a_gap() -> None:
+def test_a_killed_producer_and_a_market_silent_for_good_leave_a_gap() -> None:
     """The first trial of the issue: 5 of 5 books stayed LIVE and wrong."""
     world = covered_world()
     world.kill({})
     for stream in STREAMS:
-        world.send(stream)  # nobody sees these, and nothing comes after them
+        world.send(stream)  # no socket delivers these, and nothing comes after them
     world.end()
     gaps = {gap["stream"]: gap for gap in world.kafka.of("ops.gap") if gap["reason"] == "RESTART"}
     assert gaps.keys() == set(STREAMS)

@@ -1,4 +1,4 @@
-"""Which gaps on record say that a subscription of ours does not deliver."""
+"""Which recorded gaps say that one of our subscriptions does not deliver."""
 
 import pytest
 

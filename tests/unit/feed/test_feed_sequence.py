@@ -1,4 +1,4 @@
-"""The verdict on each message, from where its stream stands alone."""
+"""The verdict on each message, given only the state of its stream."""
 
 import pytest
 from hypothesis import given
@@ -47,21 +47,19 @@ def test_the_verdict_when_10_is_next(first_id: int, last_id: int, time_us: int, 
 
 
 @given(ids, st.integers(0, 5), st.integers(0, 200), st.booleans())
-def test_the_first_message_of_all_is_taken(first_id: int, width: int, time_us: int, others: bool) -> None:
+def test_the_first_message_is_taken(first_id: int, width: int, time_us: int, others: bool) -> None:
     assert chain_at(None, 0).judge(first_id, first_id + width, time_us, others) is Verdict.TAKE
 
 
 @given(ids, ids, st.integers(0, 5), st.integers(0, 200), st.booleans())
-def test_an_offer_changes_nothing_by_itself(
-    next_id: int, first_id: int, width: int, time_us: int, others: bool
-) -> None:
+def test_judging_a_message_changes_nothing(next_id: int, first_id: int, width: int, time_us: int, others: bool) -> None:
     chain = chain_at(next_id)
     verdict = chain.judge(first_id, first_id + width, time_us, others)
     assert (chain.next_id, chain.time_us, chain.held) == (next_id, 100, [])
     assert chain.judge(first_id, first_id + width, time_us, others) is verdict
 
 
-def test_taking_moves_on_and_time_never_goes_back() -> None:
+def test_taking_advances_the_sequence_and_time_never_goes_back() -> None:
     chain = chain_at(10)
     chain.took(14, 90)
     assert (chain.next_id, chain.time_us) == (15, 100)
@@ -79,7 +77,7 @@ def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.tuples(ids, st.integers(0, 3), st.floats(0, HOLD_SECONDS)), max_size=12))
-def test_with_two_sockets_only_what_is_due_is_released_and_in_order(messages: list[tuple[int, int, float]]) -> None:
+def test_with_two_sockets_only_due_messages_are_released_in_order(messages: list[tuple[int, int, float]]) -> None:
     chain = chain_at(10)
     for first_id, width, since in messages:
         chain.hold(Held(first_id, first_id + width, since, ""))
@@ -99,7 +97,7 @@ def test_with_two_sockets_only_what_is_due_is_released_and_in_order(messages: li
 
 
 @given(st.lists(ids, max_size=12))
-def test_where_no_other_socket_delivers_everything_is_released(firsts: list[int]) -> None:
+def test_if_no_other_socket_delivers_everything_is_released(firsts: list[int]) -> None:
     chain = chain_at(10)
     for first_id in firsts:
         chain.hold(Held(first_id, first_id, 0, ""))
@@ -107,13 +105,13 @@ def test_where_no_other_socket_delivers_everything_is_released(firsts: list[int]
     assert chain.held == []
 
 
-def test_a_stream_of_which_nothing_came_knows_nothing() -> None:
+def test_a_stream_without_messages_knows_nothing() -> None:
     chain: SocketChain[str] = SocketChain()
     assert (chain.next_id, chain.time_us, chain.began_us, chain.held) == (None, 0, 0, [])
     assert (Latest().socket, Latest().recent, Latest().held) == (None, {}, [])
 
 
-def test_what_the_other_socket_still_brings_of_the_ids_before_is_a_duplicate() -> None:
+def test_older_ids_that_the_other_socket_still_delivers_are_duplicates() -> None:
     chain = chain_at(1000)
     assert chain.judge(1, 1, 200, others=True) is Verdict.RESTARTED
     chain.begin_anew(200)
@@ -128,7 +126,7 @@ def test_what_the_other_socket_still_brings_of_the_ids_before_is_a_duplicate() -
 
 
 class Sockets:
-    """A stream of which two sockets bring messages: what went out, in its order. A message is a number, its time."""
+    """A stream delivered by two sockets, and what was published, in order. A message is a number, its time."""
 
     def __init__(self, every_message_counts: bool = False) -> None:
         self.latest: Latest[int] = Latest()
@@ -162,7 +160,7 @@ class Sockets:
 
 
 @given(st.lists(ids, max_size=30))
-def test_one_socket_s_messages_all_go_out_as_they_come(numbers: list[int]) -> None:
+def test_all_messages_of_one_socket_are_published_as_they_come(numbers: list[int]) -> None:
     sockets = Sockets()
     for each in numbers:
         assert sockets.bring(each, 0, others=False) is Verdict.TAKE
@@ -173,7 +171,7 @@ def test_one_socket_s_messages_all_go_out_as_they_come(numbers: list[int]) -> No
 def test_two_sockets_give_each_message_once_and_in_order_wherever_each_began(
     turns: list[int], first: int, second: int
 ) -> None:
-    """One of them began earlier, or both at once; each brings all that was sent since, as slowly as it likes."""
+    """One socket began earlier, or both at once; each delivers everything sent since, at any speed."""
     sockets, sent, upto = Sockets(), [first, second], 20
     for socket in [*turns, *[0] * upto, *[1] * upto]:
         if sent[socket] < upto:
@@ -183,7 +181,7 @@ def test_two_sockets_give_each_message_once_and_in_order_wherever_each_began(
     assert sockets.out == list(range(min(first, second), upto))
 
 
-def test_what_a_new_socket_brings_waits_until_the_other_one_has_brought_the_same() -> None:
+def test_a_message_of_a_new_socket_waits_until_the_other_one_has_delivered_it() -> None:
     sockets = Sockets()
     sockets.bring(1, 0, others=False)
     assert [sockets.bring(each, 1) for each in (4, 5)] == [Verdict.HOLD] * 2
@@ -198,7 +196,7 @@ def test_what_a_new_socket_brings_waits_until_the_other_one_has_brought_the_same
     ]
 
 
-def test_it_waits_no_longer_than_another_socket_may_still_bring_it() -> None:
+def test_a_message_waits_no_longer_than_another_socket_may_still_deliver_it() -> None:
     sockets = Sockets()
     sockets.bring(1, 0, others=False)
     sockets.bring(4, 1)
@@ -221,7 +219,7 @@ def test_held_messages_of_last_values_are_bounded(monkeypatch: pytest.MonkeyPatc
 
 
 @given(st.lists(st.tuples(ids, st.integers(0, 2)), max_size=30))
-def test_of_messages_that_all_count_only_copies_are_duplicates(sent: list[tuple[int, int]]) -> None:
+def test_if_every_message_counts_only_copies_are_duplicates(sent: list[tuple[int, int]]) -> None:
     sockets = Sockets(every_message_counts=True)
     for number, socket in sent:
         is_known = number in sockets.out
@@ -230,7 +228,7 @@ def test_of_messages_that_all_count_only_copies_are_duplicates(sent: list[tuple[
     assert set(sockets.out) == {number for number, _ in sent}
 
 
-def test_copies_are_remembered_for_a_while_and_what_is_older_passes_for_one() -> None:
+def test_copies_are_remembered_for_a_while_and_older_messages_count_as_copies() -> None:
     sockets = Sockets()
     for each in range(1, 3 * RECENT):
         sockets.bring(each, 0, others=False)
@@ -240,7 +238,7 @@ def test_copies_are_remembered_for_a_while_and_what_is_older_passes_for_one() ->
     assert sockets.latest.offer(0, 1, -1, True, False) is Verdict.TAKE, "a time that is not known says nothing"
 
 
-def test_what_a_socket_brought_alone_is_known_when_another_one_brings_it_again() -> None:
+def test_a_message_of_one_socket_is_recognized_when_another_one_delivers_it() -> None:
     sockets = Sockets()
     for each in (1, 2, 3):
         sockets.bring(each, 0, others=False)
@@ -253,7 +251,7 @@ def test_what_a_socket_brought_alone_is_known_when_another_one_brings_it_again()
 
 
 @pytest.mark.parametrize("ahead", [20, 3_600_000_000])
-def test_a_message_far_ahead_costs_nothing_that_another_socket_brings(ahead: int) -> None:
+def test_a_message_far_ahead_loses_nothing_that_another_socket_delivers(ahead: int) -> None:
     sockets = Sockets()
     for socket in (0, 1):
         sockets.bring(1, socket)
@@ -266,7 +264,7 @@ def test_a_message_far_ahead_costs_nothing_that_another_socket_brings(ahead: int
 # ---- candles
 
 
-def test_a_candle_is_missed_until_its_closed_state_went_out() -> None:
+def test_a_candle_is_missed_until_its_closed_state_is_published() -> None:
     chain = CandleChain()
     assert chain.misses(0)
     assert chain.took(3, 4, False, 0) is None
@@ -280,11 +278,11 @@ def test_a_closed_candle_shows_what_is_missing_before_it() -> None:
     chain = CandleChain(until=4)
     assert chain.took(4, 5, True, 0) is None
     assert chain.took(7, 8, True, 0) == (5, 7)
-    assert chain.took(2, 3, True, 0) is None  # an old one once more
+    assert chain.took(2, 3, True, 0) is None  # an old one again
     assert chain.until == 8
 
 
-def test_an_open_candle_ahead_shows_it_after_a_while() -> None:
+def test_an_open_candle_ahead_shows_the_loss_after_a_while() -> None:
     chain = CandleChain(until=4)
     assert chain.took(4, 5, False, 100) is None
     assert chain.overdue(100 + 2 * CLOSING_SECONDS) is None, "it may be open for as long as it likes"
@@ -300,7 +298,7 @@ def test_an_open_candle_ahead_shows_it_after_a_while() -> None:
     assert chain.took(8, 9, False, 50_000 + CLOSING_SECONDS) == (7, 8)
 
 
-def test_a_candle_that_closes_in_time_leaves_nothing_to_tell() -> None:
+def test_a_candle_that_closes_in_time_leaves_nothing_to_report() -> None:
     chain = CandleChain(until=4)
     chain.took(5, 6, False, 0)
     assert chain.took(4, 5, True, 1) is None
@@ -311,13 +309,13 @@ def test_a_candle_that_closes_in_time_leaves_nothing_to_tell() -> None:
 
 
 @pytest.mark.parametrize(("until", "to", "lost"), [(None, 5, None), (4, 3, None), (4, 4, None), (4, 5, (4, 5))])
-def test_what_is_skipped_is_on_record_from_then_on(until: int | None, to: int, lost: tuple[int, int] | None) -> None:
+def test_skipped_candles_are_recorded_once(until: int | None, to: int, lost: tuple[int, int] | None) -> None:
     chain = CandleChain(until)
     assert chain.skip_to(to) == lost
     assert chain.until == (to if lost else until)
 
 
-def test_one_socket_s_messages_wait_only_while_another_may_bring_what_is_missing() -> None:
+def test_held_messages_wait_only_while_another_socket_may_deliver_the_missing_ones() -> None:
     chain = chain_at(10)
     chain.hold(Held(12, 12, 1_000, ""))
     assert list(chain.released(1_000 + HOLD_SECONDS - 0.1, others=True)) == []
@@ -331,14 +329,14 @@ def test_one_socket_s_messages_wait_only_while_another_may_bring_what_is_missing
     assert [held.first_id for held in chain.released(1_000, others=False)] == [11, 12]
 
 
-def test_what_is_held_without_anything_known_before_it_waits() -> None:
+def test_a_held_message_waits_if_nothing_is_known_before_it() -> None:
     chain = chain_at(None, 0)
     chain.hold(Held(12, 12, 1_000, ""))
     assert list(chain.released(1_000, others=True)) == []
     assert [held.first_id for held in chain.released(1_000 + HOLD_SECONDS + 1e-9, others=True)] == [12]
 
 
-def test_too_many_held_messages_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excess_held_messages_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "HELD_AT_MOST", 2)
     chain = chain_at(10)
     for each in (12, 14, 16):

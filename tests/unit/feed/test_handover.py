@@ -1,4 +1,4 @@
-"""What another instance covers past our start is missed by nobody; everything else is a break from where it was covered last."""
+"""Nothing is missed if another instance covers a stream past our start; otherwise there is a break since it was last covered."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ INTERVAL_MS = 1000
 
 
 class Witness:
-    """Another instance, which writes watermarks by a clock of its own."""
+    """Another instance, which writes watermarks by its own clock."""
 
     def __init__(self, name: str = "a", ahead: float = 0.0, streams: tuple[str, ...] = (S,)) -> None:
         self.name = name
@@ -24,7 +24,7 @@ class Witness:
     def says(
         self, made: float, through: float, until: float | None = None, *, states: bool = True, final: bool = False
     ) -> dict[str, Any]:
-        """A watermark made at a moment, complete through another one."""
+        """A watermark made at one moment, complete through another."""
 
         def us(seconds: float) -> int:
             return round((seconds + self.ahead) * SECOND)
@@ -47,7 +47,7 @@ def always(stream: str) -> bool:
 
 
 def begun(*before: dict[str, Any], streams: tuple[str, ...] = (S,)) -> Handover:
-    """What was in the topic when ours were confirmed, at second 100 of our clock."""
+    """The topic's content when our streams were confirmed, at second 100 of our clock."""
     handover = Handover(streams)
     for record in before:
         handover.take(record)
@@ -67,7 +67,7 @@ def test_an_instance_that_goes_on_past_our_start_leaves_nothing_to_miss_whatever
     assert handover.covered(always) == {S: None}
 
 
-def test_nobody_waits_for_a_topic_without_instances() -> None:
+def test_a_topic_without_instances_is_not_waited_for() -> None:
     handover = Handover([S])
     assert handover.waits(0.0), "before the topic was read to its end"
     handover.begin(100.0)
@@ -75,26 +75,26 @@ def test_nobody_waits_for_a_topic_without_instances() -> None:
     assert handover.covered(always) == {}
 
 
-def test_one_that_was_killed_is_waited_for_a_little_and_covers_until_its_last_watermark() -> None:
+def test_a_killed_instance_is_waited_for_briefly_and_covers_until_its_last_watermark() -> None:
     handover = begun(Witness().says(80.0, 79.0))
     assert handover.waits(102.4)
     assert not handover.waits(102.5)
     assert handover.covered(always) == {S: 79 * SECOND}
 
 
-def test_one_that_said_goodbye_is_not_waited_for() -> None:
+def test_an_instance_that_stopped_cleanly_is_not_waited_for() -> None:
     handover = begun(Witness().says(80.0, 79.0, final=True))
     assert not handover.waits(100.0)
     assert handover.covered(always) == {S: 79 * SECOND}
 
 
-def test_one_that_covers_nothing_of_ours_any_more_is_not_waited_for() -> None:
+def test_an_instance_that_no_longer_covers_our_streams_is_not_waited_for() -> None:
     handover = begun(Witness().says(99.0, 99.0, until=60.0))
     assert not handover.waits(100.0)
     assert handover.covered(always) == {S: 60 * SECOND}
 
 
-def test_one_that_writes_but_does_not_come_past_our_start_is_given_up() -> None:
+def test_an_instance_that_does_not_get_past_our_start_is_given_up() -> None:
     other = Witness()
     handover = begun(other.says(99.5, 90.0))
     for second in range(100, 115):
@@ -104,7 +104,7 @@ def test_one_that_writes_but_does_not_come_past_our_start_is_given_up() -> None:
     assert handover.covered(always) == {S: 90 * SECOND}
 
 
-def test_one_that_ends_while_we_look_covers_what_it_proved() -> None:
+def test_an_instance_that_ends_meanwhile_covers_what_it_proved() -> None:
     other = Witness()
     handover = begun()
     handover.take(other.says(100.5, 100.0))
@@ -116,7 +116,7 @@ def test_one_that_ends_while_we_look_covers_what_it_proved() -> None:
     assert handover.covered(always) == {S: 100_500_000}, "nobody knows whether that was after our start"
 
 
-def test_one_whose_coverage_broke_meanwhile_has_missed_something() -> None:
+def test_an_instance_whose_coverage_broke_meanwhile_has_missed_something() -> None:
     other = Witness()
     handover = begun(other.says(99.5, 99.0))
     handover.take(other.says(100.5, 100.0))
@@ -125,7 +125,7 @@ def test_one_whose_coverage_broke_meanwhile_has_missed_something() -> None:
     assert handover.covered(always) == {S: 102 * SECOND}
 
 
-def test_one_whose_coverage_was_never_read_covers_nothing() -> None:
+def test_an_instance_whose_coverage_was_never_read_covers_nothing() -> None:
     other = Witness()
     handover = begun()
     for second in (100.5, 101.5, 102.5):
@@ -133,7 +133,7 @@ def test_one_whose_coverage_was_never_read_covers_nothing() -> None:
     assert handover.covered(always) == {}
 
 
-def test_a_statement_that_is_read_late_says_until_when_but_not_that_it_was_so_before() -> None:
+def test_a_statement_read_late_gives_the_end_of_coverage_but_proves_nothing_before() -> None:
     other = Witness()
     handover = begun()
     handover.take(other.says(100.5, 100.5, states=False))
@@ -141,13 +141,13 @@ def test_a_statement_that_is_read_late_says_until_when_but_not_that_it_was_so_be
     assert handover.covered(always) == {S: 101 * SECOND}
 
 
-def test_other_streams_are_of_no_concern() -> None:
+def test_other_streams_are_ignored() -> None:
     handover = begun(Witness(streams=(OTHER,)).says(99.5, 99.0))
     assert not handover.waits(100.0)
     assert handover.covered(always) == {}
 
 
-def test_an_instance_that_began_after_us_is_a_witness_like_others() -> None:
+def test_an_instance_that_began_after_us_is_a_witness_too() -> None:
     handover = begun()
     assert not handover.waits(100.0)
     later = Witness()
@@ -158,7 +158,7 @@ def test_an_instance_that_began_after_us_is_a_witness_like_others() -> None:
     assert handover.covered(always) == {S: None}
 
 
-def test_what_we_do_not_cover_ourselves_has_no_end_past_our_start() -> None:
+def test_a_stream_we_do_not_cover_ourselves_has_no_end_past_our_start() -> None:
     other = Witness(streams=(S, OTHER))
     handover = begun(other.says(99.5, 99.0), streams=(S, OTHER))
     for second in (100.5, 101.5):
@@ -166,8 +166,8 @@ def test_what_we_do_not_cover_ourselves_has_no_end_past_our_start() -> None:
     assert handover.covered(lambda stream: stream == S) == {S: None, OTHER: 101_500_000}
 
 
-def test_of_several_dead_instances_the_last_counts_and_each_stream_has_its_own() -> None:
-    """Another number of shards: what was one instance's is now that of several."""
+def test_of_several_dead_instances_the_last_counts_for_each_stream() -> None:
+    """The number of shards changed: the streams of one instance are now those of several."""
     first, second = Witness("a", streams=(S,)), Witness("b", streams=(S, OTHER))
     handover = begun(
         first.says(50.0, 49.0, final=True), second.says(80.0, 79.0, final=True), streams=(S, OTHER, "depth.NEW")
@@ -179,10 +179,10 @@ def test_of_several_dead_instances_the_last_counts_and_each_stream_has_its_own()
 @pytest.mark.parametrize("ahead", [3600.0, 100.0, 10.0])
 @pytest.mark.parametrize("until", [None, 30.0])
 @pytest.mark.parametrize("silence", [0.5, 9.0])
-def test_one_whose_clock_was_ahead_ends_by_the_clock_of_who_wrote_beside_it(
+def test_an_instance_with_a_fast_clock_ends_by_the_clock_of_the_next_writer(
     ahead: float, until: float | None, silence: float
 ) -> None:
-    """Whether that time has passed by now, or is still to come; rather too early than too late."""
+    """Whether that time has passed or is still to come; rather too early than too late."""
     wrong, right = Witness("a", ahead=ahead), Witness("b", streams=(OTHER,))
     after = 40.0 + silence
     handover = begun(
@@ -194,14 +194,14 @@ def test_one_whose_clock_was_ahead_ends_by_the_clock_of_who_wrote_beside_it(
     assert handover.covered(always) == {S: ((until or 40.0) - 1.0) * SECOND}
 
 
-def test_the_clock_of_one_that_goes_on_is_held_against_what_others_write_then() -> None:
+def test_a_fast_clock_is_checked_against_what_others_write_at_that_time() -> None:
     wrong, right = Witness("a", ahead=60.0), Witness("b", streams=(OTHER,))
     before = [wrong.says(20.0, 20.0), right.says(21.0, 21.0), wrong.says(40.0, 40.0)]
     assert begun(*before).covered(always) == {S: 100 * SECOND}, "nobody wrote after it: its own clock is all there is"
     assert begun(*before, right.says(42.0, 42.0)).covered(always) == {S: 21 * SECOND}
 
 
-def test_a_living_instance_of_another_shard_covers_only_its_own() -> None:
+def test_a_live_instance_of_another_shard_covers_only_its_own_streams() -> None:
     theirs, dead = Witness("b", streams=(OTHER,)), Witness("a", streams=(S,))
     handover = begun(dead.says(50.0, 49.0), theirs.says(99.5, 99.0))
     for second in (100.5, 101.5):
@@ -210,7 +210,7 @@ def test_a_living_instance_of_another_shard_covers_only_its_own() -> None:
     assert handover.covered(always) == {S: 49 * SECOND}
 
 
-def test_two_producers_under_one_id_cover_nothing() -> None:
+def test_two_producers_with_one_id_cover_nothing() -> None:
     one, two = Witness(), Witness(ahead=5.0)
     handover = begun()
     for second in (100.5, 101.5):
@@ -219,7 +219,7 @@ def test_two_producers_under_one_id_cover_nothing() -> None:
     assert handover.covered(always) == {}
 
 
-def test_a_stream_whose_market_is_gone_is_abandoned_by_who_covered_it_last() -> None:
+def test_a_stream_whose_market_is_gone_is_abandoned_where_it_was_last_covered() -> None:
     dead, theirs = Witness("a", streams=(S, OTHER, "depth.GONE")), Witness("b", streams=(S, "depth.SHARED"))
     earlier = Witness("c", streams=("depth.GONE", "depth.SHARED", "depth.FOREIGN"))
     handover = begun(earlier.says(40.0, 39.0), dead.says(50.0, 49.0, until=45.0), theirs.says(99.5, 99.0))

@@ -1,4 +1,4 @@
-"""What is not delivered although it was confirmed shows by the ticker that is missing with it."""
+"""A confirmed subscription that does not deliver is detected by the missing ticker of its market."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def ticker(symbol: str, at: float) -> dict[str, object]:
 
 
 class Market:
-    """Streams of three markets on one socket, two of which have a heartbeat, second by second."""
+    """Streams of three markets on one socket, two of them with a heartbeat, second by second."""
 
     def __init__(self) -> None:
         self.plant = Plant(STREAMS, sockets=0)
@@ -39,7 +39,7 @@ class Market:
             self.doubted |= self.delivery.on_tick(self.plant.moment, 0.0)
 
     def counts(self) -> set[str]:
-        """Streams whose coverage since the last break counts for who takes over."""
+        """Streams whose coverage since the last break counts for a successor."""
         return {name for interval, names in self.plant.coverage.statement() if interval.is_settled for name in names}
 
     def reconnect(self) -> None:
@@ -53,7 +53,7 @@ class Market:
         self._take(StreamsInactive((stream,), 1, self.plant.now, "SILENT"))
 
     def lose(self) -> dict[str, float]:
-        """The socket goes; until when each stream is stated as covered, in seconds."""
+        """The socket goes; returns until when each stream is stated as covered, in seconds."""
         self._take(StreamsInactive(STREAMS, 1, self.plant.now, "DISCONNECTED"))
         return {
             name: (interval.until or 0) / 1_000_000
@@ -62,13 +62,13 @@ class Market:
         }
 
     def succeed(self, socket: int, at: float) -> None:
-        """A successor is confirmed, and only then the first socket is given up, which was last heard of at the time now."""
+        """A successor is confirmed at `at`, and only then the first socket, last heard of now, is given up."""
         through, self.plant.now = self.plant.now, at
         self._take(StreamsActive(STREAMS, socket, at))
         self._take(StreamsInactive(STREAMS, 1, through, "DISCONNECTED"))
 
     def succeed_for(self, socket: int, seconds: float, *beating: str) -> None:
-        """Nothing comes for 6 s, a successor brings heartbeats for so long, and then the first socket is given up as silent."""
+        """Nothing comes for 6 s, a successor delivers heartbeats for `seconds`, and then the first socket is given up as silent."""
         through = self.plant.now
         self.plant.now += 6.0
         self._take(StreamsActive(STREAMS, socket, self.plant.now))
@@ -89,14 +89,14 @@ def _nothing() -> None:
     pass
 
 
-def test_all_is_covered_until_the_socket_was_proven_while_heartbeats_come() -> None:
+def test_all_streams_are_covered_until_the_last_proof_of_the_socket_while_heartbeats_come() -> None:
     market = Market()
     market.pass_to(20.0, "X", "Y")
     assert market.doubted == {}
     assert market.lose() == dict.fromkeys(STREAMS, 20.0)
 
 
-def test_a_market_whose_heartbeat_is_missing_was_covered_until_it_came_last() -> None:
+def test_a_market_without_heartbeat_was_covered_until_its_last_one() -> None:
     market = Market()
     market.pass_to(10.0, "X", "Y")
     market.pass_to(14.0, "Y")
@@ -114,7 +114,7 @@ def test_a_market_whose_heartbeat_never_came_was_never_covered() -> None:
     assert market.lose()["trade.X"] == 0.0
 
 
-def test_a_successor_that_came_after_the_last_heartbeat_does_not_cover_what_was_before_it() -> None:
+def test_a_successor_after_the_last_heartbeat_does_not_cover_the_time_before_it() -> None:
     market = Market()
     market.pass_to(20.0, "X", "Y")
     market.pass_to(23.0, "Y")
@@ -125,8 +125,8 @@ def test_a_successor_that_came_after_the_last_heartbeat_does_not_cover_what_was_
     assert (told["last_time"], told["next_time"]) == (23_000_000, 23_500_000), "no heartbeat is missing there"
 
 
-def test_heartbeats_of_a_successor_show_nothing_of_the_socket_before_it() -> None:
-    """It is given up only when the successor has brought heartbeats for a while; the market was forgotten on it from the beginning on."""
+def test_heartbeats_of_a_successor_prove_nothing_about_the_socket_before_it() -> None:
+    """The old socket is given up only after the successor has delivered heartbeats for a while; it never delivered the market."""
     market = Market()
     market.pass_to(20.0, "X", "Y")
     market.reconnect()
@@ -138,7 +138,7 @@ def test_heartbeats_of_a_successor_show_nothing_of_the_socket_before_it() -> Non
     assert [(row["last_time"], row["next_time"]) for row in told][1:] == [(23_250_000, 29_250_000)]
 
 
-def test_after_a_break_who_takes_over_counts_only_markets_that_have_shown_that_they_are_delivered() -> None:
+def test_after_a_break_only_markets_proven_to_deliver_count_for_a_successor() -> None:
     """A subscription may be confirmed and forgotten, and this producer killed before it can know."""
     market = Market()
     market.pass_to(20.0, "X", "Y")
@@ -150,7 +150,7 @@ def test_after_a_break_who_takes_over_counts_only_markets_that_have_shown_that_t
     assert market.counts() == set(STREAMS)
 
 
-def test_what_came_just_before_a_break_shows_nothing_of_what_comes_after_it() -> None:
+def test_a_heartbeat_just_before_a_break_proves_nothing_after_it() -> None:
     market = Market()
     market.pass_to(20.0, "Y")
     market.plant.send(ticker("X", 20.1), 1, 20_100_000)
@@ -159,7 +159,7 @@ def test_what_came_just_before_a_break_shows_nothing_of_what_comes_after_it() ->
     assert not market.counts() & {"depth.X", "ticker.X", "trade.X"}
 
 
-def test_a_market_is_doubted_as_a_whole_once_its_heartbeat_is_late() -> None:
+def test_a_whole_market_is_doubted_once_its_heartbeat_is_late() -> None:
     market = Market()
     market.pass_to(10.0, "X", "Y")
     market.pass_to(10.0 + LATE_SECONDS, "Y")
@@ -168,8 +168,8 @@ def test_a_market_is_doubted_as_a_whole_once_its_heartbeat_is_late() -> None:
     assert market.doubted.keys() == {"depth.X", "trade.X", "ticker.X"}
 
 
-def test_a_heartbeat_that_alone_is_not_delivered_shows_nothing_of_its_market() -> None:
-    """The exchange ignores the subscription of a ticker, and that is known: a trade that does not come for some seconds is no wonder."""
+def test_a_heartbeat_known_not_to_be_delivered_proves_nothing_about_its_market() -> None:
+    """The exchange ignores the subscription of a ticker, and that is known: no trade for some seconds is then normal."""
     market = Market()
     market.pass_to(10.0, "X", "Y")
     for second in range(11, 40):
@@ -181,7 +181,7 @@ def test_a_heartbeat_that_alone_is_not_delivered_shows_nothing_of_its_market() -
     assert market.doubted.keys() == {"ticker.X", "depth.X"}
 
 
-def test_one_that_is_a_little_late_or_that_nobody_knows_to_exist_shows_nothing() -> None:
+def test_a_heartbeat_that_may_not_exist_proves_nothing_by_its_absence() -> None:
     market = Market()
     market.delivery.existing.clear()
     market.pass_to(20.0, "Y")
@@ -190,7 +190,7 @@ def test_one_that_is_a_little_late_or_that_nobody_knows_to_exist_shows_nothing()
 
 
 @pytest.mark.parametrize("seconds", [6.0, 60.0])
-def test_where_no_heartbeat_comes_at_all_no_market_is_to_blame(seconds: float) -> None:
+def test_if_no_heartbeat_comes_at_all_no_market_is_doubted(seconds: float) -> None:
     market = Market()
     market.pass_to(10.0, "X", "Y")
     market.pass_to(10.0 + seconds)
@@ -198,7 +198,7 @@ def test_where_no_heartbeat_comes_at_all_no_market_is_to_blame(seconds: float) -
     assert market.lose()["depth.Y"] == 10.0
 
 
-def test_a_market_whose_heartbeat_has_never_come_is_not_doubted_again_and_again() -> None:
+def test_a_market_whose_heartbeat_has_never_come_is_not_doubted_repeatedly() -> None:
     market = Market()
     market.pass_to(60.0, "Y")
     assert market.doubted == {}

@@ -1,4 +1,4 @@
-"""What a producer says of its streams: which are alive, and for how long which were not."""
+"""What a producer reports about its streams: which are alive, and for how long the others were silent."""
 
 import math
 from collections.abc import Iterable
@@ -36,13 +36,13 @@ class Scraped:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Microseconds, in a list so that tests can move it."""
+    """Microseconds, in a list so that tests can change it."""
     now = [100 * SECOND]
     monkeypatch.setattr(measures, "_wall_us", lambda: now[0])
     return now
 
 
-def test_silence_is_that_of_the_channel_and_of_its_quietest_stream(clock: list[int]) -> None:
+def test_silence_is_measured_for_the_channel_and_for_its_quietest_stream(clock: list[int]) -> None:
     plant = Plant(["trade.X", "trade.Y", "trade.Z", "depth.X", "liquidation"])
     scrape = Scraped(router_measures(plant.router, STREAM_SPECS, per_stream=False))
     plant.send(trade_frame(1, SECOND), at_us=110 * SECOND)
@@ -63,7 +63,7 @@ def test_one_stream_of_all_markets_counts_once(clock: list[int]) -> None:
     assert scrape("stream_last_frame_timestamp_seconds", stream="liquidation") == 120.0
 
 
-def test_every_loss_that_happened_was_counted_from_nought() -> None:
+def test_every_loss_that_happened_was_counted_from_zero() -> None:
     plant = Plant(["depth.X", "trade.X"])
     for spec in STREAM_SPECS:
         plant.reporter.expect(spec.channel, loss_reasons(spec))
@@ -96,7 +96,7 @@ def test_streams_are_counted_by_their_channel() -> None:
     }
 
 
-def test_a_clock_that_was_never_compared_is_not_said_to_be_right() -> None:
+def test_a_clock_that_was_never_compared_is_not_reported_as_right() -> None:
     clock = ExchangeClock()
     scrape = Scraped(clock_measures(clock))
     assert math.isnan(scrape("clock_ahead_seconds") or 0.0)
@@ -105,7 +105,7 @@ def test_a_clock_that_was_never_compared_is_not_said_to_be_right() -> None:
     assert scrape("clock_uncertainty_seconds") == pytest.approx(0.1005)
 
 
-def test_what_was_not_believed_of_the_market_list_is_shown() -> None:
+def test_rejected_changes_of_the_market_list_are_reported() -> None:
     markets = MarketList(RestClient(), ["SPOT"])
     scrape = Scraped(market_list_measures(markets))
     assert scrape("market_list_age_seconds") is None

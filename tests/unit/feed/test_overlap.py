@@ -1,4 +1,4 @@
-"""Ready is who may be left alone: the others have shown, as readers judge it, that they went on past our first watermark."""
+"""An instance is ready when it may be left alone: by the rules of readers, the others went on past its first watermark."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ STREAM = "depth.X"
 
 
 class Topic:
-    """The watermarks' topic, with two instances that write to it, each by a clock of its own."""
+    """The watermarks' topic, with two instances that write to it, each by its own clock."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ class Topic:
         return row
 
     def counts_as_one(self) -> bool:
-        """Whether a reader of all that is proven in the old instance's coverage holds in the new one's."""
+        """Whether a reader finds everything proven in the old instance's coverage within the new one's."""
         view = CoverageView(TOPIC_PARTITION, DEPTH[0], lambda *_: DEPTH, 5.0)
         for offset, row in enumerate(self.records):
             view.take(row, offset, heard=0.0, now=0.0, wall_us=0)
@@ -45,7 +45,7 @@ class Topic:
         return any(key.instance == "old" for key in run.holds)
 
 
-def test_the_others_are_to_go_on_until_readers_count_both_as_one() -> None:
+def test_the_others_must_go_on_until_readers_count_both_as_one() -> None:
     topic = Topic()
     for at in (7.0, 8.0, 9.0):
         topic.write("old", 500 + at, 500 + at - 0.1)
@@ -63,7 +63,7 @@ def test_the_others_are_to_go_on_until_readers_count_both_as_one() -> None:
 
 
 @pytest.mark.parametrize("final", [True, False])
-def test_one_that_ends_is_not_waited_for(final: bool) -> None:
+def test_an_instance_that_ends_is_not_waited_for(final: bool) -> None:
     topic = Topic()
     topic.write("old", 7.0, 6.9)
     topic.write("new", 9.5, 9.4)
@@ -74,7 +74,7 @@ def test_one_that_ends_is_not_waited_for(final: bool) -> None:
     assert not overlap.waits(102.8)
 
 
-def test_one_that_never_comes_past_it_does_not_hold_up_for_ever() -> None:
+def test_an_instance_that_never_gets_past_it_is_not_waited_for_for_ever() -> None:
     topic = Topic()
     topic.write("new", 9.5, 9.4)
     overlap = Overlap(["old"], TOPIC_PARTITION, 0, 100.0)
@@ -85,5 +85,5 @@ def test_one_that_never_comes_past_it_does_not_hold_up_for_ever() -> None:
     assert not overlap.waits(110.0)
 
 
-def test_nobody_waits_where_nobody_hands_over() -> None:
+def test_without_a_handover_there_is_no_wait() -> None:
     assert not Overlap([], TOPIC_PARTITION, 0, 100.0).waits(100.0)

@@ -1,4 +1,4 @@
-"""What every producer can be told alike: how often it says what it has covered."""
+"""A setting common to all producers: how often they publish watermarks."""
 
 import base64
 from pathlib import Path
@@ -21,14 +21,14 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
-    """The one line that the command ends with."""
+    """The one line with which the command ends."""
     assert main([*flags]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     return line
 
 
 @pytest.mark.parametrize("model", [MarketProducerSettings, PerpProducerSettings, AccountProducerSettings])
-def test_a_watermark_goes_out_once_a_second_unless_told_otherwise(model: type[WatermarkSettings]) -> None:
+def test_a_watermark_is_published_once_a_second_by_default(model: type[WatermarkSettings]) -> None:
     settings = {"private_key": base64.b64encode(bytes(32)).decode()} if model is AccountProducerSettings else {}
     assert model.model_validate(settings).watermark_interval_ms == 1000
     for told in ("100", 2500, 10_000):
@@ -37,14 +37,14 @@ def test_a_watermark_goes_out_once_a_second_unless_told_otherwise(model: type[Wa
 
 @pytest.mark.parametrize("producer", PRODUCERS)
 @pytest.mark.parametrize("text", ["0", "-1", "99", "10001", "often", ""])
-def test_an_interval_that_cannot_be_is_one_line_and_exit_code_2(
+def test_an_invalid_interval_gives_one_line_and_exit_code_2(
     producer: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(capsys, producer, f"--watermark-interval-ms={text}")
     assert "--watermark-interval-ms" in line
 
 
-def test_the_line_says_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_line_names_the_allowed_values(capsys: pytest.CaptureFixture[str]) -> None:
     assert "100" in refused(capsys, "market-producer", "--watermark-interval-ms", "0")
     assert "10000" in refused(capsys, "market-producer", "--watermark-interval-ms", "60000")
 

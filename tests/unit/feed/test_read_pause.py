@@ -1,4 +1,4 @@
-"""Message pauses while somebody has a reason, and each reason ends with its owner."""
+"""Reading pauses while there is a reason, and each reason is ended by its owner."""
 
 from backpack_streams.feed.read_pause import (
     KAFKA_BEHIND,
@@ -29,7 +29,7 @@ def test_a_full_buffer_pauses_until_it_has_emptied() -> None:
     assert (sockets.calls, sockets.pause.reasons) == (["pause", "resume"], ())
 
 
-def test_a_pause_that_is_spent_does_not_begin_again_before_the_buffer_has_emptied() -> None:
+def test_an_expired_pause_does_not_start_again_before_the_buffer_has_emptied() -> None:
     sockets = Sockets()
     sockets.pause.watch_buffer(0.9, 0.0)
     sockets.pause.watch_buffer(0.9, LONGEST_PAUSE_SECONDS)
@@ -62,7 +62,7 @@ def test_reasons_of_two_owners_overlap_and_each_ends_its_own() -> None:
     assert sockets.calls == ["pause", "resume"]
 
 
-def test_a_reason_that_does_not_hold_ends_nothing() -> None:
+def test_clearing_a_reason_that_is_not_set_resumes_nothing() -> None:
     sockets = Sockets()
     sockets.pause.clear(START_HOLDS)
     sockets.pause.watch_buffer(0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Reports carry all that was said, have keys that readers can rely on, and wait where there is no room for them."""
+"""Reports carry everything reported, have keys that readers can rely on, and wait if there is no room for them."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def fields(record: str) -> set[str]:
 
 
 @given(maybe_longs, maybe_longs, maybe_longs, maybe_longs, maybe_longs)
-def test_a_gap_says_its_bounds(
+def test_a_gap_states_its_bounds(
     last_id: int | None, next_id: int | None, last_us: int | None, next_us: int | None, lost: int | None
 ) -> None:
     reporter, partition_queues = reporter_and_queues()
@@ -72,7 +72,7 @@ def test_a_status_is_keyed_by_its_stream() -> None:
     }  # fmt: skip
 
 
-def test_rows_have_the_fields_of_their_records_and_no_others() -> None:
+def test_rows_have_exactly_the_fields_of_their_records() -> None:
     gap = reports.gap_row(reason="R", service="s", detected_us=1, **GAP)
     letter = reports.dead_letter_row(source="S", reason="R", payload=b"", service="s", received_us=1, **LETTER)
     status = reports.status_row(stream="s", symbol="", status="LIVE", detail="", service="s", changed_us=1)
@@ -92,14 +92,14 @@ def test_reports_are_counted_by_reason_and_gaps_by_channel_too() -> None:
 
 
 @pytest.mark.parametrize("stream", ["BTC_USDC", "", "market.book_top.BTC_USDC"])
-def test_what_is_no_stream_makes_no_channel_of_its_own(stream: str) -> None:
+def test_an_invalid_stream_name_creates_no_channel(stream: str) -> None:
     reporter, _ = reporter_and_queues()
     reporter.gap(reason="A", detected_us=1, **GAP | {"stream": stream})
     assert reporter.gaps == {("other", "A"): 1}
 
 
 @pytest.mark.parametrize("reason", sorted(reports.CLOSING_REASONS))
-def test_what_closes_a_gap_is_told_and_is_none(reason: str) -> None:
+def test_a_closing_reason_is_reported_and_not_counted_as_a_gap(reason: str) -> None:
     reporter, partition_queues = reporter_and_queues()
     reporter.gap(reason=reason, detected_us=1, **GAP)
     assert [gap["reason"] for gap in partition_queues.gaps] == [reason]
@@ -113,7 +113,7 @@ def test_text_that_utf_8_cannot_carry_is_replaced() -> None:
 
 
 @given(st.lists(st.sampled_from(["report", "full", "room", "tick"]), max_size=30))
-def test_reports_that_have_no_room_wait_and_go_out_in_their_order(steps: list[str]) -> None:
+def test_reports_without_room_wait_and_are_sent_in_order(steps: list[str]) -> None:
     reporter, partition_queues = reporter_and_queues()
     number = 0
     for step in [*steps, "room", "tick"]:
@@ -145,7 +145,7 @@ def test_waiting_reports_are_bounded_in_bytes_too() -> None:
     assert (reporter.waiting_reports, reporter.lost_reports) == (2, 1), "what was handed over takes nothing any more"
 
 
-def test_waiting_reports_are_bounded_and_the_ones_lost_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_reports_are_bounded_and_the_lost_ones_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporter_module, "WAITING_REPORTS", 3)
     reporter, partition_queues = reporter_and_queues()
     partition_queues.room_for_reports = False

@@ -1,4 +1,4 @@
-"""Frames that cannot be used: each is a dead letter, what is missing is on record, and the stream goes on."""
+"""Unusable frames: each is a dead letter, the loss is recorded, and the stream goes on."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ FORTY_DIGITS = "1234567890" * 4
 @pytest.mark.parametrize(
     "levels", [[[FORTY_DIGITS, "1"]], [["1", FORTY_DIGITS]], [["1.0000000000000000001", "1"]], [["NaN", "1"]]]
 )
-def test_a_price_that_does_not_fit_is_a_dead_letter_and_a_gap_and_the_stream_goes_on(levels: list[list[str]]) -> None:
+def test_an_invalid_price_makes_a_dead_letter_and_a_gap_and_the_stream_goes_on(levels: list[list[str]]) -> None:
     plant = Plant(["depth.X"])
     plant.send(depth_frame(1, 1, 1000), 0, 1)
     bad = json.dumps(depth_frame(2, 2, 2000, b=levels)).encode()
@@ -36,7 +36,7 @@ def test_a_price_that_does_not_fit_is_a_dead_letter_and_a_gap_and_the_stream_goe
     ]
 
 
-def test_a_trade_that_does_not_fit_leaves_a_gap_too() -> None:
+def test_an_invalid_trade_leaves_a_gap_too() -> None:
     plant = Plant(["trade.X"])
     plant.send(trade_frame(1, 1))
     plant.send({"stream": "trade.X", "data": trade_frame(2, 2)["data"] | {"p": FORTY_DIGITS}})
@@ -49,7 +49,7 @@ def test_a_trade_that_does_not_fit_leaves_a_gap_too() -> None:
     ]
 
 
-def test_a_ticker_that_does_not_fit_is_a_dead_letter_alone() -> None:
+def test_an_invalid_ticker_is_only_a_dead_letter() -> None:
     plant = Plant(["ticker.X"])
     plant.send({"stream": "ticker.X", "data": {"E": 1, "s": "X", "c": FORTY_DIGITS}})
     plant.send({"stream": "ticker.X", "data": {"E": 2, "s": "X", "c": "1"}})
@@ -69,7 +69,7 @@ NO_MESSAGES = [
 
 
 @pytest.mark.parametrize("payload", NO_MESSAGES, ids=range(len(NO_MESSAGES)))
-def test_what_is_no_json_is_a_dead_letter(payload: bytes) -> None:
+def test_invalid_json_is_a_dead_letter(payload: bytes) -> None:
     plant = Plant(["depth.X"])
     plant.send(payload, 0, 7)
     [letter] = plant.partition_queues.dead_letters
@@ -77,7 +77,7 @@ def test_what_is_no_json_is_a_dead_letter(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"null", b"5", b'"text"', b"[]", b"{}", b'{"stream":null}', b'{"data":{}}'])
-def test_json_that_names_no_stream_is_a_dead_letter(payload: bytes) -> None:
+def test_json_without_a_stream_name_is_a_dead_letter(payload: bytes) -> None:
     plant = Plant(["depth.X"])
     plant.send(payload)
     [letter] = plant.partition_queues.dead_letters
@@ -127,7 +127,7 @@ def test_text_that_utf_8_cannot_carry_stops_nothing(shape: str, text: str) -> No
         {"U": 9, "u": 3},
     ],
 )
-def test_numbers_beyond_64_bits_and_ids_that_make_no_sense_stop_nothing(data: dict[str, Any], sockets: int) -> None:
+def test_numbers_beyond_64_bits_and_nonsensical_ids_stop_nothing(data: dict[str, Any], sockets: int) -> None:
     plant = Plant(["depth.X"], sockets)
     plant.send(depth_frame(1, 1, 1_000_000), 0, 1_000_000)
     bad = json.dumps(depth_frame(2, 2, 2_000_000, **data)).encode()
@@ -141,7 +141,7 @@ def test_numbers_beyond_64_bits_and_ids_that_make_no_sense_stop_nothing(data: di
     ]
 
 
-def test_a_payload_too_long_for_a_record_is_cut_and_says_so() -> None:
+def test_a_payload_too_long_for_a_record_is_truncated_and_marked_as_such() -> None:
     plant = Plant([])
     plant.send(b"x" * (MAX_PAYLOAD_BYTES + 1))
     [letter] = plant.partition_queues.dead_letters
@@ -173,7 +173,7 @@ odd_frames = st.one_of(
 
 @fewer
 @given(st.lists(odd_frames, max_size=4), st.integers(1, 2))
-def test_whatever_comes_is_published_or_a_duplicate_or_on_record(payloads: list[bytes], sockets: int) -> None:
+def test_any_frame_is_published_or_a_duplicate_or_recorded(payloads: list[bytes], sockets: int) -> None:
     plant = Plant(PUBLIC, sockets)
     for place, payload in enumerate(payloads):
         plant.send(payload, place % sockets, 1000 + place)

@@ -1,4 +1,4 @@
-"""Streams come and go, are refused and wanted again: what each missed is on record."""
+"""Streams come and go, are refused and wanted again: what each missed is recorded."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from unit.feed.captured_frames import RECEIVED_US
 from unit.feed.recorded_queues import STREAM_SPECS, Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
 
 
-def test_streams_are_wanted_by_name_and_dropped_when_they_are_not() -> None:
+def test_streams_are_added_by_name_and_dropped_when_no_longer_wanted() -> None:
     unwanted: list[str] = []
     plant = Plant(["depth.X", "trade.X"], on_unwanted=unwanted.append)
     assert [feed.name for feed in plant.router.want(["trade.X", "kline.1m.AAPL.US_USDC_PERP"])] == [
@@ -25,12 +25,12 @@ def test_streams_are_wanted_by_name_and_dropped_when_they_are_not() -> None:
     assert unwanted == ["depth.X"]
 
 
-def test_a_stream_that_is_wanted_again_goes_on_with_what_it_missed_on_record() -> None:
+def test_a_stream_that_is_wanted_again_resumes_with_its_loss_recorded() -> None:
     plant = Plant(["depth.X", "bookTicker.X"])
     plant.send(depth_frame(1, 1, 1))
     plant.want(["bookTicker.X"])
     plant.uncover(0, "depth.X", through=10.0, cause="UNSUBSCRIBED")
-    plant.send(depth_frame(2, 2, 2))  # was on its way
+    plant.send(depth_frame(2, 2, 2))  # was in flight
     plant.want(["bookTicker.X", "depth.X"])
     plant.cover(0, "depth.X", at=99.0)
     plant.send(depth_frame(7, 7, 7))
@@ -44,8 +44,8 @@ def test_a_stream_that_is_wanted_again_goes_on_with_what_it_missed_on_record() -
     )
 
 
-def test_what_came_before_a_stream_was_dropped_tells_nothing_of_the_time_until_it_is_wanted_again() -> None:
-    """Its new socket had brought messages, but was confirmed only after it was asked anew."""
+def test_messages_before_a_stream_was_dropped_prove_nothing_about_the_time_until_it_is_wanted_again() -> None:
+    """Its new socket had delivered messages, but was confirmed only after the stream was requested again."""
     plant = Plant(["depth.X", "bookTicker.X"])
     plant.send(depth_frame(1, 1, 1))
     plant.uncover(0, "depth.X", through=1.0)
@@ -60,7 +60,7 @@ def test_what_came_before_a_stream_was_dropped_tells_nothing_of_the_time_until_i
     ]
 
 
-def test_a_stream_that_is_dropped_tells_what_it_lost_before() -> None:
+def test_a_dropped_stream_reports_its_earlier_losses() -> None:
     plant = Plant(["depth.X", "trade.X"])
     plant.send(depth_frame(1, 1, 1))
     plant.partition_queues.room = False
@@ -75,7 +75,7 @@ def test_a_stream_that_is_dropped_tells_what_it_lost_before() -> None:
     assert not plant.router.owes_reports()
 
 
-def test_what_a_dropped_stream_held_goes_out() -> None:
+def test_messages_held_of_a_dropped_stream_are_published() -> None:
     plant = Plant(["depth.X", "trade.X"], sockets=2)
     plant.send(depth_frame(1, 1, 1))
     plant.tick(1.0)
@@ -105,7 +105,7 @@ def test_a_message_about_another_market_is_a_dead_letter(frame: dict[str, Any]) 
     assert all(each.topic.startswith("ops.") for each in plant.partition_queues.arrived)
 
 
-def test_what_is_wanted_again_keeps_its_place() -> None:
+def test_wanting_a_stream_again_keeps_its_sequence() -> None:
     plant = Plant(["depth.X"])
     plant.send(depth_frame(1, 1, 1))
     assert plant.router.want(["depth.X"]) == []
@@ -113,7 +113,7 @@ def test_what_is_wanted_again_keeps_its_place() -> None:
     assert [gap["reason"] for gap in plant.partition_queues.gaps] == ["STREAM_START"]
 
 
-def test_counts_outlive_the_streams_they_came_from() -> None:
+def test_counts_outlive_their_streams() -> None:
     plant = Plant(["depth.X", "depth.Y"])
     plant.send(depth_frame(1, 1, 1))
     plant.send(depth_frame(1, 1, 1))
@@ -124,7 +124,7 @@ def test_counts_outlive_the_streams_they_came_from() -> None:
     assert plant.router.totals("frames")["trade"] == 0
 
 
-def test_every_family_s_topics_carry_its_record() -> None:
+def test_every_topic_of_a_stream_spec_carries_its_record() -> None:
     for spec in STREAM_SPECS:
         for name in spec.topics.values():
             assert topic(name).record == spec.record
@@ -138,7 +138,7 @@ def test_a_stock_price_is_keyed_by_its_ticker_and_stamped_with_the_provider_s_ti
     assert (arrived.key, arrived.timestamp_ms) == (b"BRK.B", 1790134357267)
 
 
-def test_of_a_stream_of_all_markets_only_what_is_ours_is_published() -> None:
+def test_of_a_stream_of_all_markets_only_our_markets_are_published() -> None:
     plant = Plant(["liquidation"], carries=lambda symbol: symbol == "A")
     for symbol in ("B", "A", "C", "A"):
         plant.send(liquidation_frame(5, symbol), 0, 6)
@@ -147,7 +147,7 @@ def test_of_a_stream_of_all_markets_only_what_is_ours_is_published() -> None:
     assert plant.partition_queues.dead_letters == []
 
 
-def test_a_stream_that_was_refused_and_delivers_again_is_live_again() -> None:
+def test_a_refused_stream_that_delivers_again_is_live_again() -> None:
     plant = Plant(["depth.X", "bookTicker.X"])
     for number in (1, 2):
         plant.send(depth_frame(number, number, number))
@@ -161,7 +161,7 @@ def test_a_stream_that_was_refused_and_delivers_again_is_live_again() -> None:
     assert {row["status"] for row in plant.partition_queues.statuses} == {"LIVE"}
 
 
-def test_streams_that_are_refused_after_a_reconnect_are_uncovered_until_they_are_a_gap() -> None:
+def test_streams_refused_after_a_reconnect_are_uncovered_until_they_are_a_gap() -> None:
     streams = ["depth.X", "trade.X", "liquidation", "kline.1m.X"]
     plant = Plant(streams)
     plant.send(depth_frame(10, 10, 1))
@@ -193,7 +193,7 @@ def test_streams_that_are_refused_after_a_reconnect_are_uncovered_until_they_are
     }
 
 
-def test_a_new_socket_whose_subscriptions_come_after_the_old_one_went_leaves_a_gap() -> None:
+def test_a_new_socket_confirmed_after_the_old_one_went_leaves_a_gap() -> None:
     plant = Plant(["depth.X", "liquidation"])
     plant.send(depth_frame(10, 10, 1))
     plant.tick(2.0)
@@ -213,8 +213,8 @@ def test_a_new_socket_whose_subscriptions_come_after_the_old_one_went_leaves_a_g
     ]
 
 
-def test_text_that_is_no_json_is_an_error_without_a_code() -> None:
-    """What is in front of the exchange may answer in its place; whoever subscribed has to know that nobody took that."""
+def test_text_that_is_not_json_is_an_error_without_a_code() -> None:
+    """A proxy may answer instead of the exchange; the subscriber must know that its request was not accepted."""
     plant = Plant(["depth.X"])
     plant.send(b"Bad gateway", 3)
     [(socket, code, message)] = plant.error_frames

@@ -1,4 +1,4 @@
-"""A stream that stays behind what its siblings prove is found; a quiet market, a late socket and a count that falls are not."""
+"""Finds a stream that falls behind its siblings; not a quiet market, a late socket or a falling count."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def statistics(trades: int, number: int) -> dict[str, Any]:
 
 
 class Market:
-    """The streams of a market, looked at once a second."""
+    """The streams of a market, checked once a second."""
 
     def __init__(self, *streams: str) -> None:
         self.plant = Plant(streams)
@@ -27,7 +27,7 @@ class Market:
         self.plant.send(frame)
 
     def look(self, seconds: float = 1.0) -> list[str]:
-        """What is found in so many seconds."""
+        """The streams found in this many seconds."""
         found: list[str] = []
         for _ in range(round(seconds)):
             self.now += 1.0
@@ -75,7 +75,7 @@ def test_a_book_ticker_that_repeats_itself_or_is_behind_proves_nothing() -> None
         assert market.look() == []
 
 
-def test_the_exact_witness_alone_counts_where_there_is_one() -> None:
+def test_if_there_is_an_exact_witness_only_it_counts() -> None:
     market = Market(DEPTH, BOOK, TRADE)
     market.look(1)
     for trade_id in range(40):
@@ -87,7 +87,7 @@ def test_the_exact_witness_alone_counts_where_there_is_one() -> None:
     assert market.look(GRACE_SECONDS + 2) == [DEPTH]
 
 
-def test_a_count_of_trades_that_grows_proves_that_trades_are_missing() -> None:
+def test_a_growing_count_of_trades_proves_that_trades_are_missing() -> None:
     market = Market(TRADE, TICKER)
     market.send(statistics(7, 1))
     market.look(1)
@@ -114,7 +114,7 @@ def test_a_stream_that_delivers_again_in_time_is_not_behind() -> None:
         assert market.look() == []
 
 
-def test_one_that_was_found_is_found_again_only_after_new_movement() -> None:
+def test_a_stream_that_was_found_is_found_again_only_after_new_movement() -> None:
     market = Market(TRADE, TICKER)
     market.look(1)
     market.send(statistics(1, 1))
@@ -124,7 +124,7 @@ def test_one_that_was_found_is_found_again_only_after_new_movement() -> None:
     assert market.look(GRACE_SECONDS + 2) == [TRADE]
 
 
-def test_after_it_was_covered_anew_only_new_movement_counts() -> None:
+def test_after_a_stream_is_covered_again_only_new_movement_counts() -> None:
     market = Market(TRADE, TICKER)
     market.look(1)
     market.send(statistics(1, 1))
@@ -137,7 +137,7 @@ def test_after_it_was_covered_anew_only_new_movement_counts() -> None:
     assert market.look(GRACE_SECONDS + 2) == [TRADE]
 
 
-def test_streams_of_windows_and_without_siblings_are_left_alone() -> None:
+def test_window_streams_and_streams_without_siblings_are_ignored() -> None:
     market = Market("depth.200ms.X", BOOK, TICKER, "kline.1m.X")
     market.look(1)
     for number in range(1, 40):
@@ -146,7 +146,7 @@ def test_streams_of_windows_and_without_siblings_are_left_alone() -> None:
         assert market.look() == []
 
 
-def test_trades_that_a_book_ticker_does_not_show_prove_that_it_is_missing() -> None:
+def test_trades_not_shown_by_a_book_ticker_prove_that_it_is_missing() -> None:
     market = Market(BOOK, TICKER)
     market.send(ticker_frame(5, 1))
     market.send(statistics(7, 1))
@@ -163,7 +163,7 @@ def ended(market: Market, through: float) -> dict[str, float]:
 
 
 def test_a_socket_that_goes_while_a_stream_is_behind_covered_it_until_both_were_in_step() -> None:
-    """The exchange had forgotten the subscription, and nobody had time to notice."""
+    """The exchange had forgotten the subscription, and there was no time to notice."""
     market = Market(BOOK, TICKER)
     market.send(ticker_frame(5, 1))
     market.send(statistics(7, 1))

@@ -1,4 +1,4 @@
-"""A start holds what comes until it is known what Kafka has; without knowing, it publishes nothing."""
+"""A start holds frames until it is known what Kafka has; without that knowledge nothing is published."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ def break_of(stream: str) -> Break:
 
 
 class Taken:
-    """What came out of a start, in its order."""
+    """The output of a start, in order."""
 
     def __init__(self) -> None:
         self.all: list[str] = []
@@ -32,7 +32,7 @@ def finish(start: Start, *first: str) -> list[str]:
     return taken.all
 
 
-def test_frames_and_breaks_come_out_in_their_order_after_what_follows_from_kafka() -> None:
+def test_frames_and_breaks_come_out_in_order_after_the_breaks_derived_from_kafka() -> None:
     start = Start(0.0)
     start.frame(1, b"a", 10, 0.0)
     start.broke([break_of("B"), break_of("C")])
@@ -42,7 +42,7 @@ def test_frames_and_breaks_come_out_in_their_order_after_what_follows_from_kafka
     assert (start.is_over, start.held_bytes) == (True, 0)
 
 
-def test_it_is_over_before_anything_comes_out() -> None:
+def test_the_start_is_over_before_anything_comes_out() -> None:
     start, seen = Start(0.0), list[bool]()
     start.frame(1, b"a", 10, 0.0)
     start.finish([break_of("X")], lambda *_: seen.append(start.is_over), lambda _: seen.append(start.is_over))
@@ -50,7 +50,7 @@ def test_it_is_over_before_anything_comes_out() -> None:
 
 
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 5_000))
-def test_it_is_full_at_its_limit_in_bytes(sizes: list[int], limit: int) -> None:
+def test_the_start_is_full_at_its_limit_in_bytes(sizes: list[int], limit: int) -> None:
     start, held = Start(0.0, limit_bytes=limit), 0
     for size in sizes:
         assert start.is_full is (held >= limit)
@@ -66,7 +66,7 @@ def test_many_small_frames_fill_it_too() -> None:
     assert start.is_full
 
 
-def test_it_tries_until_its_patience_ends_and_then_publishes_nothing() -> None:
+def test_it_retries_until_its_patience_ends_and_then_publishes_nothing() -> None:
     start = Start(100.0, patience_seconds=60.0)
     start.frame(1, b"a", 10, 0.0)
     start.broke([break_of("B")])
@@ -81,7 +81,7 @@ def test_it_tries_until_its_patience_ends_and_then_publishes_nothing() -> None:
     assert finish(start) == []
 
 
-def test_what_was_held_when_it_is_abandoned_is_published_by_nobody() -> None:
+def test_frames_held_by_an_abandoned_start_are_never_published() -> None:
     start = Start(0.0)
     start.frame(1, b"a", 10, 0.0)
     start.abandon()

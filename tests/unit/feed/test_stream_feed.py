@@ -1,4 +1,4 @@
-"""Where a stream goes on at the start and after a restart: what the topic holds is not repeated, what was missed is on record."""
+"""Where a stream resumes at the start and after a restart: it repeats nothing that the topic holds, and losses are recorded."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from unit.feed.recorded_queues import (
 )
 
 
-def test_the_first_message_of_a_book_s_stream_asks_for_a_snapshot() -> None:
+def test_the_first_message_of_a_depth_stream_is_preceded_by_a_gap() -> None:
     plant = chained(7, 8)
     assert gaps(plant) == [("STREAM_START", None, 7)]
     assert depth_ids(plant) == [(7, 7), (8, 8)]
@@ -31,7 +31,7 @@ CHAINED = ["depth.X", "depth.200ms.X", "trade.X"]
 
 
 def unknown(streams: list[str]) -> Plant:
-    """Streams that nobody has ever covered, until second 5."""
+    """Streams that were not covered before second 5."""
     plant = Plant(streams, sockets=0)
     plant.coverage.resume({})
     plant.cover(0, at=5.0)
@@ -39,7 +39,7 @@ def unknown(streams: list[str]) -> Plant:
 
 
 @pytest.mark.parametrize("stream", FIRST_FRAMES)
-def test_the_first_coverage_of_every_stream_is_on_record(stream: str) -> None:
+def test_the_first_coverage_of_every_stream_is_recorded(stream: str) -> None:
     plant = unknown([stream])
     plant.send(FIRST_FRAMES[stream], 0, 6 * SECOND)
     plant.tick(20.0)
@@ -49,7 +49,7 @@ def test_the_first_coverage_of_every_stream_is_on_record(stream: str) -> None:
 
 
 @pytest.mark.parametrize("stream", FIRST_FRAMES)
-def test_the_first_coverage_of_a_market_that_says_nothing_is_on_record_too(stream: str) -> None:
+def test_the_first_coverage_of_a_silent_market_is_recorded_too(stream: str) -> None:
     plant = unknown([stream])
     plant.tick(5.0 + RESUMED_SECONDS - 0.01)
     assert (gaps(plant) == []) is (stream in CHAINED), "where ids tell, they are waited for"
@@ -74,14 +74,14 @@ def test_a_restart_repeats_nothing_that_the_topic_holds(sockets: int) -> None:
     assert plant.feed("depth.X").duplicates == 3
 
 
-def test_a_restart_that_missed_something_says_what() -> None:
+def test_a_restart_that_missed_something_reports_what() -> None:
     plant = chained(9, 10, resumed=5)
     assert depth_ids(plant) == [(9, 9), (10, 10)]
     assert gaps(plant) == [("RESTART", 5, 9)]
     assert plant.partition_queues.gaps[0]["last_time"] == 5 * SECOND
 
 
-def test_a_restart_after_which_the_market_says_nothing_is_on_record() -> None:
+def test_a_restart_followed_by_silence_is_recorded() -> None:
     plant = chained(resumed=5)
     plant.tick(8.0 + RESUMED_SECONDS)
     assert gaps(plant) == [("RESTART", 5, None)]
@@ -99,7 +99,7 @@ def test_a_restart_that_missed_something_waits_for_the_other_socket_first() -> N
     assert gaps(plant) == []
 
 
-def test_an_aggregated_stream_whose_windows_lie_otherwise_after_a_restart_has_lost_nothing() -> None:
+def test_an_aggregated_stream_with_shifted_windows_after_a_restart_has_lost_nothing() -> None:
     plant = Plant(["depth.200ms.X"])
     plant.feed("depth.200ms.X").resume(15, 15)
     plant.send(depth_frame(12, 17, 20, "depth.200ms.X"), 0, 20)
@@ -107,7 +107,7 @@ def test_an_aggregated_stream_whose_windows_lie_otherwise_after_a_restart_has_lo
     assert gaps(plant) == []
 
 
-def test_an_update_of_a_book_that_overlaps_the_last_one_breaks_the_chain() -> None:
+def test_a_book_update_that_overlaps_the_last_one_breaks_the_sequence() -> None:
     plant = chained(1, 2, 3)
     plant.send(depth_frame(3, 5, 9 * SECOND), 0, 9 * SECOND)
     bring(plant, 6)
@@ -115,7 +115,7 @@ def test_an_update_of_a_book_that_overlaps_the_last_one_breaks_the_chain() -> No
     [(_, last_id, next_id)] = gaps(plant)[1:]
     assert last_id is not None
     assert next_id is not None
-    assert last_id < next_id  # no bounds that contradict each other
+    assert last_id < next_id  # the bounds do not contradict each other
 
 
 def test_a_stream_is_live_once_it_delivers() -> None:
@@ -129,7 +129,7 @@ def test_a_stream_is_live_once_it_delivers() -> None:
     ]
 
 
-def test_the_kafka_timestamp_is_the_engine_time_or_else_the_event_time() -> None:
+def test_the_kafka_timestamp_is_the_engine_time_or_otherwise_the_event_time() -> None:
     plant = Plant(["depth.X"])
     plant.send(depth_frame(1, 1, 5_500, E=9_000), 0, 77_000)
     plant.send(depth_frame(2, 2, 0, T=None, E=6_999), 0, 77_000)

@@ -1,4 +1,4 @@
-"""Times that nobody covered, of streams whose ids tell what was missed; the wall clock may step."""
+"""Uncovered times of streams whose ids tell what was missed; the wall clock may step."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from unit.feed.recorded_queues import (
 
 
 def outage(stream: str = "depth.X", cause: str = "DISCONNECTED") -> Plant:
-    """A stream that has brought the ids 1 to 9, and was covered by nobody from second 2 until second 60."""
+    """A stream that has delivered the ids 1 to 9, and was not covered from second 2 until second 60."""
     plant = Plant([stream])
     plant.send(depth_frame(1, 9, SECOND) if stream == "depth.X" else trade_frame(9, SECOND), 0, SECOND)
     plant.partition_queues.arrived.clear()
@@ -47,7 +47,7 @@ def ticks(plant: Plant) -> None:
         ("UNSUBSCRIBED", "NOT_SUBSCRIBED"),
     ],
 )
-def test_the_first_message_after_it_tells_what_was_missed_and_why(stream: str, cause: str, reason: str) -> None:
+def test_the_first_message_after_an_outage_gives_the_loss_and_its_reason(stream: str, cause: str, reason: str) -> None:
     plant = outage(stream, cause)
     tell(plant, 15)
     ticks(plant)
@@ -57,7 +57,7 @@ def test_the_first_message_after_it_tells_what_was_missed_and_why(stream: str, c
 
 @pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
 @pytest.mark.parametrize("first_id", [10, 9, 5])
-def test_a_message_that_follows_or_is_known_tells_that_nothing_was_missed(stream: str, first_id: int) -> None:
+def test_a_message_that_follows_or_is_known_shows_that_nothing_was_missed(stream: str, first_id: int) -> None:
     plant = outage(stream)
     tell(plant, first_id)
     ticks(plant)
@@ -66,7 +66,7 @@ def test_a_message_that_follows_or_is_known_tells_that_nothing_was_missed(stream
 
 
 @pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
-def test_a_market_that_says_nothing_after_it_is_a_gap_from_the_last_id_on(stream: str) -> None:
+def test_a_market_that_stays_silent_after_an_outage_is_a_gap_since_the_last_id(stream: str) -> None:
     plant = outage(stream)
     plant.tick(60.0 + RESUMED_SECONDS - 0.01)
     assert gaps(plant) == []
@@ -80,7 +80,7 @@ def test_a_market_that_says_nothing_after_it_is_a_gap_from_the_last_id_on(stream
     assert plant.coverage.statement()[0][0] == (60 * SECOND, None, True, None)
 
 
-def test_a_message_of_another_socket_does_not_tell() -> None:
+def test_a_message_of_another_socket_proves_nothing() -> None:
     plant = outage()
     tell(plant, 10, socket=7)
     ticks(plant)
@@ -97,7 +97,7 @@ def test_two_breaks_without_a_message_between_them_are_one() -> None:
     assert plant.partition_queues.gaps[0]["last_time"] == 2 * SECOND
 
 
-def test_what_a_new_socket_brought_before_it_was_confirmed_has_told() -> None:
+def test_a_message_of_a_new_socket_before_its_confirmation_counts() -> None:
     plant = outage()
     plant.uncover(1)
     tell(plant, 15, socket=2)
@@ -108,11 +108,11 @@ def test_what_a_new_socket_brought_before_it_was_confirmed_has_told() -> None:
 
 
 @pytest.mark.parametrize("first", [2, None])
-def test_what_the_same_socket_brought_before_has_not_told(first: int | None) -> None:
+def test_an_earlier_message_of_the_same_socket_does_not_count(first: int | None) -> None:
     plant = Plant(["depth.X"])
     bring(plant, 1, 2)
     plant.uncover(0, through=3.0, cause="SILENT")
-    if first is not None:  # another socket covers it in between, and brings nothing
+    if first is not None:  # another socket covers it in between, and delivers nothing
         plant.cover(first, at=3.0)
         plant.uncover(first, through=5.0)
     plant.cover(0, at=60.0)
@@ -120,7 +120,7 @@ def test_what_the_same_socket_brought_before_has_not_told(first: int | None) -> 
     assert gaps(plant)[1:] == [("DISCONNECTED" if first else "SUBSCRIPTION_SILENT", 2, None)]
 
 
-def test_a_hole_while_nobody_covers_the_stream_has_the_reason_for_that() -> None:
+def test_a_gap_while_the_stream_is_uncovered_has_the_reason_for_that() -> None:
     plant = outage()
     plant.uncover(1, cause="REFUSED")
     tell(plant, 10)
@@ -129,7 +129,7 @@ def test_a_hole_while_nobody_covers_the_stream_has_the_reason_for_that() -> None
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_step_of_the_wall_clock_changes_nothing_but_recorded_times(hours: int) -> None:
+def test_a_step_of_the_wall_clock_changes_only_recorded_times(hours: int) -> None:
     plant = Plant(["depth.X"], sockets=2)
     bring(plant, 1, 3)  # 2 is lost: 3 waits for the other socket
     step_us = hours * 3600 * SECOND
@@ -141,7 +141,7 @@ def test_a_step_of_the_wall_clock_changes_nothing_but_recorded_times(hours: int)
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_step_of_the_wall_clock_while_nobody_covers_the_stream_hides_nothing(hours: int) -> None:
+def test_a_step_of_the_wall_clock_while_the_stream_is_uncovered_hides_nothing(hours: int) -> None:
     plant = Plant(["depth.X"])
     bring(plant, 1)
     plant.uncover(0, through=2.0)

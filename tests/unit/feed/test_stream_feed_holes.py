@@ -1,4 +1,4 @@
-"""Holes in a stream of ids, and what a full buffer did not take: on record to the id, held no longer than it may be."""
+"""Gaps in a stream of ids, and records that a full buffer did not take: recorded to the id, held no longer than allowed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +20,14 @@ from unit.feed.recorded_queues import (
 from unit.feed.test_stream_feed_coverage import tell
 
 
-def test_a_hole_on_the_only_socket_is_on_record_at_once() -> None:
+def test_a_gap_on_the_only_socket_is_recorded_at_once() -> None:
     plant = chained(1, 2, 5)
     assert depth_ids(plant) == [(1, 1), (2, 2), (5, 5)]
     assert gaps(plant) == [("STREAM_START", None, 1), ("SEQUENCE_BREAK", 2, 5)]
     assert plant.partition_queues.gaps[1]["detected_time"] == 5 * SECOND
 
 
-def test_a_hole_that_no_other_socket_fills_is_on_record_after_the_hold_time() -> None:
+def test_a_gap_that_no_other_socket_fills_is_recorded_after_the_hold_time() -> None:
     plant = chained(1, 2, sockets=2)
     bring(plant, 5)
     plant.tick(HOLD_SECONDS - 0.01)
@@ -37,14 +37,14 @@ def test_a_hole_that_no_other_socket_fills_is_on_record_after_the_hold_time() ->
     assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 2, 5)]
 
 
-def test_what_was_held_keeps_the_time_it_was_received() -> None:
+def test_a_held_message_keeps_its_received_time() -> None:
     plant = chained(1, sockets=2)
     bring(plant, 3)
     plant.tick(9.0)
     assert plant.partition_queues.of("market.depth")[-1]["received_time"] == 3 * SECOND
 
 
-def test_when_a_socket_goes_what_was_held_goes_out_before_what_comes() -> None:
+def test_when_a_socket_goes_held_messages_are_published_before_new_ones() -> None:
     plant = chained(1, sockets=2)
     bring(plant, 3)
     plant.uncover(1)
@@ -53,7 +53,7 @@ def test_when_a_socket_goes_what_was_held_goes_out_before_what_comes() -> None:
     assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 1, 3)]
 
 
-def test_when_a_socket_goes_a_tick_lets_out_what_was_held() -> None:
+def test_when_a_socket_goes_a_tick_releases_held_messages() -> None:
     plant = chained(1, sockets=2)
     bring(plant, 3)
     plant.uncover(1)
@@ -72,7 +72,7 @@ def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(max_examples=40)
 @given(st.permutations(range(2, 9)))
-def test_two_sockets_that_bring_everything_in_any_order_leave_no_gap(order: list[int]) -> None:
+def test_two_sockets_that_deliver_everything_in_any_order_leave_no_gap(order: list[int]) -> None:
     plant = chained(1, sockets=2)
     for place, each in enumerate(order):
         plant.send(depth_frame(each, each, each * SECOND), place % 2, SECOND + place)
@@ -80,7 +80,7 @@ def test_two_sockets_that_bring_everything_in_any_order_leave_no_gap(order: list
     assert gaps(plant) == [("STREAM_START", None, 1)]
 
 
-def test_trades_that_another_socket_brings_a_moment_after_the_first_are_not_lost_without_a_word() -> None:
+def test_trades_that_another_socket_delivers_shortly_after_the_first_are_not_lost_silently() -> None:
     plant = Plant(["trade.X"], sockets=2)
     plant.send(trade_frame(10, 10 * SECOND), 0, 10 * SECOND)
     plant.send(trade_frame(9, 9 * SECOND), 1, 10 * SECOND + 1)
@@ -93,8 +93,8 @@ def test_trades_that_another_socket_brings_a_moment_after_the_first_are_not_lost
 
 
 @pytest.mark.parametrize("stream", ["depth.X", "trade.X"])
-def test_a_first_message_that_overtook_one_of_another_socket_says_where_the_stream_begins(stream: str) -> None:
-    """The break before it was on record already, since nothing had come for a while."""
+def test_a_first_message_that_overtook_one_of_another_socket_tells_where_the_stream_begins(stream: str) -> None:
+    """The break before it was recorded already, since nothing had come for a while."""
     plant = Plant([stream], sockets=2)
     plant.tick(10.0)
     assert gaps(plant) == [("STREAM_START", None, None)]
@@ -104,7 +104,7 @@ def test_a_first_message_that_overtook_one_of_another_socket_says_where_the_stre
     assert gaps(plant)[1:] == [("STREAM_START", None, 12)]
 
 
-def test_a_first_message_of_the_only_socket_follows_on_what_others_covered() -> None:
+def test_the_first_message_of_the_only_socket_follows_on_what_others_covered() -> None:
     plant = Plant(["trade.X"], sockets=0)
     plant.coverage.resume({"trade.X": None})
     plant.cover(0)
@@ -113,7 +113,7 @@ def test_a_first_message_of_the_only_socket_follows_on_what_others_covered() -> 
     assert gaps(plant) == []
 
 
-def test_what_had_no_room_is_on_record_to_the_id_once_there_is_room() -> None:
+def test_records_without_room_are_recorded_to_the_id_once_there_is_room() -> None:
     plant = chained(1, 2)
     plant.partition_queues.room = False
     bring(plant, 3, 4, 5)
@@ -124,7 +124,7 @@ def test_what_had_no_room_is_on_record_to_the_id_once_there_is_room() -> None:
     assert plant.partition_queues.gaps[1]["lost_records"] == 3
 
 
-def test_what_had_no_room_is_on_record_after_a_tick_though_nothing_comes() -> None:
+def test_records_without_room_are_recorded_after_a_tick_even_if_nothing_comes() -> None:
     plant = chained(1, 2)
     plant.partition_queues.room = False
     bring(plant, 3, 4)
@@ -134,7 +134,7 @@ def test_what_had_no_room_is_on_record_after_a_tick_though_nothing_comes() -> No
     assert len(plant.partition_queues.gaps) == 2
 
 
-def test_a_gap_that_had_no_room_either_is_on_record_later() -> None:
+def test_a_gap_that_had_no_room_either_is_recorded_later() -> None:
     plant = chained(1, 2)
     plant.partition_queues.room = plant.partition_queues.room_for_reports = False
     bring(plant, 3)
@@ -149,7 +149,7 @@ def test_a_gap_that_had_no_room_either_is_on_record_later() -> None:
 @pytest.mark.parametrize(
     ("stream", "frame"), [("bookTicker.X", ticker_frame), ("liquidation", liquidation_frame)]
 )  # fmt: skip
-def test_streams_without_a_chain_say_how_many_had_no_room(stream: str, frame: Callable[[int, int], Any]) -> None:
+def test_unsequenced_streams_report_how_many_had_no_room(stream: str, frame: Callable[[int, int], Any]) -> None:
     plant = Plant([stream])
     plant.partition_queues.room = False
     for each in (1, 2, 3):

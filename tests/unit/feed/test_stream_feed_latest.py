@@ -1,4 +1,4 @@
-"""Streams that are only ordered, on one socket and on two: no message goes back in time, none comes twice."""
+"""Streams that are only ordered, on one socket and on two: no message goes back in time or comes twice."""
 
 import pytest
 from hypothesis import given
@@ -45,7 +45,7 @@ def test_equal_ids_with_other_prices_are_no_copies() -> None:
     assert len(tickers(plant)) == 2
 
 
-def test_one_socket_s_messages_all_go_out() -> None:
+def test_all_messages_of_one_socket_are_published() -> None:
     plant = Plant(["bookTicker.X"])
     for each in (5, 5, 4, 6):
         plant.send(ticker_frame(each, each), 0, each)
@@ -53,7 +53,7 @@ def test_one_socket_s_messages_all_go_out() -> None:
 
 
 @pytest.mark.parametrize("sockets", [1, 2])
-def test_ids_that_begin_anew_on_a_new_socket_are_no_late_copies(sockets: int) -> None:
+def test_ids_that_restart_on_a_new_socket_are_no_late_copies(sockets: int) -> None:
     plant = Plant(["bookTicker.X"], sockets)
     plant.send(ticker_frame(1000, 10), 0, 10)
     for socket in range(sockets):
@@ -65,7 +65,7 @@ def test_ids_that_begin_anew_on_a_new_socket_are_no_late_copies(sockets: int) ->
     assert tickers(plant) == [1000, 5, 6, 7, 8, 9]
 
 
-def test_what_a_new_socket_brings_first_does_not_overtake_the_other_one() -> None:
+def test_the_first_messages_of_a_new_socket_do_not_overtake_the_other_one() -> None:
     plant = Plant(["bookTicker.X"])
     for each in (1, 2):
         plant.send(ticker_frame(each, each), 0, each)
@@ -80,7 +80,7 @@ def test_what_a_new_socket_brings_first_does_not_overtake_the_other_one() -> Non
     assert plant.feed("bookTicker.X").duplicates == 1
 
 
-def test_the_slower_socket_of_a_sequence_that_began_anew_brings_copies() -> None:
+def test_the_slower_socket_of_a_restarted_sequence_delivers_copies() -> None:
     plant = Plant(["bookTicker.X"], sockets=2)
     for socket in (0, 1):
         for each, time_us in ((1000, 10), (5, 105), (6, 106), (7, 107)):
@@ -88,12 +88,12 @@ def test_the_slower_socket_of_a_sequence_that_began_anew_brings_copies() -> None
     assert tickers(plant) == [1000, 5, 6, 7]
 
 
-def test_liquidations_of_one_moment_are_all_kept_and_copies_are_not() -> None:
+def test_simultaneous_liquidations_are_all_kept_and_copies_are_dropped() -> None:
     plant = Plant(["liquidation"], sockets=2)
     for socket in (0, 1):
         plant.send(liquidation_frame(5, "A"), socket, 6)
         plant.send(liquidation_frame(5, "B"), socket, 7)
-        plant.send(liquidation_frame(4, "C"), socket, 8)  # older than the one before: counts all the same
+        plant.send(liquidation_frame(4, "C"), socket, 8)  # older than the previous one: counts as well
     assert sorted(row["symbol"] for row in plant.partition_queues.of("perp.liquidation")) == ["A", "B", "C"]
 
 
@@ -108,7 +108,7 @@ def test_liquidations_are_keyed_by_their_own_symbol() -> None:
 
 
 @pytest.mark.parametrize("stream", ["liquidation", "bookTicker.X"])
-def test_a_time_without_coverage_is_on_record_at_once_where_no_message_tells_what_was_missed(stream: str) -> None:
+def test_an_outage_is_recorded_at_once_if_no_message_can_tell_what_was_missed(stream: str) -> None:
     plant = Plant([stream])
     plant.send(FIRST_FRAMES[stream], 0, 5)
     plant.uncover(0, through=5.0)
@@ -120,7 +120,7 @@ def test_a_time_without_coverage_is_on_record_at_once_where_no_message_tells_wha
     assert plant.coverage.statement()[0][0].since == 3601 * SECOND
 
 
-def test_one_socket_of_two_that_goes_is_no_outage() -> None:
+def test_losing_one_of_two_sockets_is_no_outage() -> None:
     plant = Plant(["liquidation"], sockets=2)
     plant.send(liquidation_frame(5), 0, 5)
     plant.uncover(0)
@@ -138,7 +138,7 @@ def test_a_second_socket_that_came_after_the_first_had_gone_silent_leaves_a_gap(
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("DISCONNECTED", 5 * SECOND, 9 * SECOND)
 
 
-def test_liquidations_missed_while_the_producer_was_away_are_on_record() -> None:
+def test_liquidations_missed_while_the_producer_was_down_are_recorded() -> None:
     plant = Plant(["liquidation"], sockets=0)
     plant.feed("liquidation").resume(5, 5)
     plant.coverage.resume({"liquidation": 6})
@@ -148,7 +148,7 @@ def test_liquidations_missed_while_the_producer_was_away_are_on_record() -> None
     assert (gap["reason"], gap["last_time"], gap["next_time"]) == ("RESTART", 6, 10 * SECOND)
 
 
-def test_a_message_an_hour_ahead_costs_nothing_of_what_a_new_socket_brings() -> None:
+def test_a_message_an_hour_ahead_loses_nothing_that_a_new_socket_delivers() -> None:
     plant = Plant(["bookTicker.X"])
     plant.send(ticker_frame(1, SECOND), 0, SECOND)
     plant.send(ticker_frame(2, 3602 * SECOND), 0, 2 * SECOND)
@@ -159,7 +159,7 @@ def test_a_message_an_hour_ahead_costs_nothing_of_what_a_new_socket_brings() -> 
     assert tickers(plant) == list(range(1, 3603))
 
 
-def test_a_message_an_hour_ahead_costs_nothing_while_its_dead_socket_still_counts() -> None:
+def test_a_message_an_hour_ahead_loses_nothing_while_its_dead_socket_still_counts() -> None:
     plant = Plant(["bookTicker.X"], sockets=2)
     plant.send(ticker_frame(1, SECOND), 0, SECOND)
     plant.send(ticker_frame(2, 3602 * SECOND), 0, 2 * SECOND)

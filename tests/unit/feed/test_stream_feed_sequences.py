@@ -1,4 +1,4 @@
-"""Ids that begin anew, and times that cannot be: no message is lost for them, and none comes twice."""
+"""Ids that restart, and impossible times: they lose no message, and none comes twice."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from unit.feed.recorded_queues import (
 )
 
 
-def test_a_sequence_that_begins_anew_is_no_duplicate() -> None:
+def test_a_restarted_sequence_is_no_duplicate() -> None:
     plant = chained(1000, 1001)
     plant.send(depth_frame(1, 1, 2000 * SECOND), 0, 2000 * SECOND)
     plant.send(depth_frame(2, 2, 2001 * SECOND), 0, 2001 * SECOND)
@@ -44,7 +44,7 @@ def test_an_engine_time_that_steps_back_makes_no_late_copy_a_new_sequence(back_u
     assert gaps(plant) == [("STREAM_START", None, 10)]
 
 
-def test_a_hole_is_on_record_though_the_engine_s_clock_was_set_back() -> None:
+def test_a_gap_is_recorded_even_if_the_engine_s_clock_was_set_back() -> None:
     plant = begun(depth_frame(1, 1, 10 * SECOND), 2, 10 * SECOND)
     plant.send(depth_frame(3, 3, 9 * SECOND), 0, 11 * SECOND)
     plant.tick(20.0)
@@ -52,7 +52,7 @@ def test_a_hole_is_on_record_though_the_engine_s_clock_was_set_back() -> None:
     assert gaps(plant)[1:] == [("SEQUENCE_BREAK", 1, 3)]
 
 
-def test_a_restart_of_the_sequence_while_the_producer_was_away_is_seen() -> None:
+def test_a_restart_of_the_sequence_while_the_producer_was_down_is_detected() -> None:
     plant = Plant(["depth.X"])
     plant.feed("depth.X").resume(1000, 100)
     plant.send(depth_frame(1, 1, 200), 0, 200)
@@ -60,14 +60,14 @@ def test_a_restart_of_the_sequence_while_the_producer_was_away_is_seen() -> None
     assert gaps(plant) == [("SEQUENCE_RESTARTED", 1000, 1)]
 
 
-def test_a_message_without_an_engine_time_counts_by_its_event_time() -> None:
+def test_without_an_engine_time_a_message_counts_by_its_event_time() -> None:
     plant = chained(1000)
     plant.send(depth_frame(1, 1, 2000 * SECOND, T=None), 0, 2000 * SECOND)
     assert depth_ids(plant)[-1] == (1, 1)
     assert plant.partition_queues.of("market.depth")[-1]["engine_time"] is None
 
 
-def test_ids_of_trades_that_begin_anew_on_two_sockets_are_one_gap() -> None:
+def test_trade_ids_that_restart_on_two_sockets_are_one_gap() -> None:
     plant = Plant(["trade.X"], sockets=2)
     for socket in (0, 1):
         plant.send(trade_frame(5_000_000, SECOND), socket, SECOND)
@@ -79,7 +79,7 @@ def test_ids_of_trades_that_begin_anew_on_two_sockets_are_one_gap() -> None:
 
 
 def restarted(sockets: int = 2) -> Plant:
-    """A stream whose ids were at 1003 when the exchange went away at second 3; ten minutes later they went on at 951."""
+    """A stream whose ids were at 1003 when the exchange went down at second 3; ten minutes later they resumed at 951."""
     plant = Plant(["depth.X"], sockets)
     for each in (1001, 1002, 1003):
         plant.send(depth_frame(each, each, (each - 1000) * SECOND), 0, SECOND)
@@ -91,7 +91,7 @@ def restarted(sockets: int = 2) -> Plant:
 
 
 @pytest.mark.parametrize("sockets", [1, 2])
-def test_a_late_message_of_the_sequence_that_ended_is_none_of_the_new_one_though_its_id_follows(sockets: int) -> None:
+def test_a_late_message_of_the_old_sequence_is_not_taken_for_the_new_one_even_if_its_id_follows(sockets: int) -> None:
     plant = restarted(sockets)
     plant.send(depth_frame(1001, 1001, SECOND), sockets - 1, 651 * SECOND)
     plant.send(depth_frame(1001, 1001, 650 * SECOND), 0, 651 * SECOND)
@@ -103,7 +103,7 @@ def test_a_late_message_of_the_sequence_that_ended_is_none_of_the_new_one_though
     assert len(gaps(plant)) == 1
 
 
-def test_a_clock_that_steps_back_after_a_restart_of_the_sequence_costs_nothing() -> None:
+def test_a_clock_that_steps_back_after_a_restart_of_the_sequence_loses_nothing() -> None:
     plant = restarted()
     for each in range(1001, 1010):
         for socket in (0, 1):
@@ -112,7 +112,7 @@ def test_a_clock_that_steps_back_after_a_restart_of_the_sequence_costs_nothing()
     assert len(gaps(plant)) == 1
 
 
-def test_what_waits_when_the_sequence_begins_anew_goes_out_before_it() -> None:
+def test_messages_held_when_the_sequence_restarts_are_published_before_it() -> None:
     plant = Plant(["depth.X"], sockets=2)
     for each in (1001, 1003, 1004):
         plant.send(depth_frame(each, each, (each - 1000) * SECOND), 0, SECOND)
@@ -128,7 +128,7 @@ FAR_US = 3 * 365 * 86_400 * SECOND
 
 @pytest.mark.parametrize("sockets", [1, 2])
 @pytest.mark.parametrize("absurd_id", [900, 1004])
-def test_one_message_with_an_absurd_time_costs_nothing_that_follows(sockets: int, absurd_id: int) -> None:
+def test_one_message_with_an_absurd_time_loses_nothing_that_follows(sockets: int, absurd_id: int) -> None:
     plant = Plant(["depth.X"], sockets)
     for each in (1001, 1002, 1003):
         plant.send(depth_frame(each, each, each * SECOND), 0, each * SECOND)
@@ -154,7 +154,7 @@ def test_a_slower_socket_s_copy_of_a_message_with_an_absurd_time_is_a_duplicate(
     assert plant.feed("depth.X").duplicates == 5
 
 
-def test_with_a_clock_that_is_years_behind_a_sequence_that_begins_anew_is_seen_by_its_second_message() -> None:
+def test_with_a_clock_years_behind_a_restarted_sequence_is_detected_at_its_second_message() -> None:
     plant = Plant(["depth.X"], sockets=2)
     plant.send(depth_frame(1003, 1003, FAR_US), 0, SECOND)
     for each in (5, 6, 7):

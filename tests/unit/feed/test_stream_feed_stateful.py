@@ -1,4 +1,4 @@
-"""Whatever two sockets do to one stream: Kafka gets it once and in order, and each id that is missing is on record."""
+"""For any behavior of two sockets of one stream: Kafka gets it once and in order, and each missing id is recorded."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Frame(NamedTuple):
 
 
 class TwoSockets(RuleBasedStateMachine):
-    """An exchange, two sockets that lose, repeat and delay, and the producer's side of it."""
+    """An exchange, two sockets that lose, repeat and delay, and the producer's end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class TwoSockets(RuleBasedStateMachine):
         self.queues: tuple[list[Frame], list[Frame]] = ([], [])
         self.brought: tuple[list[Frame], list[Frame]] = ([], [])
         self.passed_at: dict[Frame, int] = {}
-        """When a later frame than this one came first: from then on it was awaited."""
+        """When a later frame came before this one: it was awaited from then on."""
         self.must_arrive: set[Frame] = set()
         self.plant = Plant([STREAM], sockets=0)
         self.sockets = {0, 1}
@@ -60,7 +60,7 @@ class TwoSockets(RuleBasedStateMachine):
         begin_at=st.integers(0, 4),
     )
     def start(self, past: list[int], resumed: bool, resume_at: int, begin_at: int) -> None:
-        """The exchange was there before; so was the producer, perhaps, and its topics tell how far it came."""
+        """The exchange is older than this run, as may be the producer; its topics tell how far it came."""
         frames = [self._make(width) for width in past]
         if resumed and frames:
             last = frames[min(resume_at, len(frames) - 1)]
@@ -98,7 +98,7 @@ class TwoSockets(RuleBasedStateMachine):
         in_time = self.ticked - self.passed_at.get(frame, self.ticked) < HOLD_US
         if frame.first_id >= self.base_id and in_time and len(self.sockets) == 2 and self.plant.partition_queues.room:
             self.must_arrive.add(frame)
-        # Where fewer than two sockets are there nobody waits: what is missing is on record at once.
+        # With fewer than two sockets nothing waits: a loss is recorded at once.
         passed_at = self.ticked if len(self.sockets) == 2 else START_US - HOLD_US
         for earlier in self.frames:
             if earlier.last_id < frame.first_id:
@@ -116,17 +116,17 @@ class TwoSockets(RuleBasedStateMachine):
 
     @rule(sockets=st.sets(st.integers(0, 1)))
     def change_sockets(self, sockets: set[int]) -> None:
-        """Sockets come and go. While a socket delivers nothing is missed: what comes from it later was sent meanwhile."""
+        """Sockets come and go. Nothing is missed while a socket delivers: what comes from it later was sent meanwhile."""
         self.tick()
         for socket in sorted(self.sockets - sockets):
             self.plant.uncover(socket)
         for socket in sorted(sockets - self.sockets):
             self.plant.cover(socket)
         self.sockets = sockets
-        if len(sockets) < 2:  # nobody waits for a socket that is not there
+        if len(sockets) < 2:  # nothing waits for a socket that is gone
             self.passed_at = dict.fromkeys(self.frames, START_US - HOLD_US)
 
-    # ---- what was published, and what is on record as missing
+    # ---- what was published, and what is recorded as missing
 
     def _published(self) -> list[tuple[int, int]]:
         return [
@@ -137,7 +137,7 @@ class TwoSockets(RuleBasedStateMachine):
         return {each for first, last in self._published() for each in range(first, last + 1)}
 
     def _missing_ids(self) -> set[int]:
-        """All ids that a Gap with both bounds says are missing."""
+        """All ids that a Gap with both bounds reports as missing."""
         return {
             each
             for gap in self.plant.partition_queues.gaps
@@ -179,7 +179,7 @@ class TwoSockets(RuleBasedStateMachine):
         assert self.plant.partition_queues.dead_letters == []
 
     def teardown(self) -> None:
-        """In the end nothing is held any more, and all that came in time is there."""
+        """In the end nothing is held, and everything that came in time is published."""
         self.now += FOREVER_US
         self.tick()
         published = set(self._published())
@@ -192,7 +192,7 @@ class TwoSockets(RuleBasedStateMachine):
 
 
 class FullBuffer(RuleBasedStateMachine):
-    """One socket, and a Kafka that has no room now and then, at times not even for reports."""
+    """One socket, and a Kafka that sometimes has no room, at times not even for reports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ class FullBuffer(RuleBasedStateMachine):
                 assert present.isdisjoint(range(gap["last_id"] + 1, gap["next_id"]))
 
     def teardown(self) -> None:
-        """Room comes back: with the next record all that was dropped is on record, to the id and to the count."""
+        """Room returns: with the next record everything dropped is recorded, to the id and the count."""
         self.plant.partition_queues.room = self.plant.partition_queues.room_for_reports = True
         self.happen(1, skipped=0)
         self.tick()
@@ -262,8 +262,8 @@ TestFullBuffer = FullBuffer.TestCase
 TestFullBuffer.settings = runs(60, steps=25)
 
 
-def test_what_waits_goes_out_when_the_socket_that_it_waited_for_has_left() -> None:
-    """Update 102 waits for 101, which the other socket may bring; that one alone is left and brings 103 next."""
+def test_held_messages_are_published_when_the_socket_they_waited_for_is_gone() -> None:
+    """Update 102 waits for 101, which the other socket may deliver; then only that socket is left, and it delivers 103 next."""
     state = TwoSockets()
     state.start(past=[1, 1], resumed=True, resume_at=0, begin_at=2)
     state.change_sockets(sockets={0, 1})

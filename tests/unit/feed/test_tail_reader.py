@@ -1,4 +1,4 @@
-"""The tails of topics are read whole or not at all, and again what came since."""
+"""The tails of topics are read whole or not at all, and can then be followed."""
 
 from typing import cast
 
@@ -27,7 +27,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> ScriptedReader:
     return reader
 
 
-async def test_a_tail_is_read_and_read_on(reader: ScriptedReader) -> None:
+async def test_a_tail_is_read_and_followed(reader: ScriptedReader) -> None:
     async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
         assert tail.found["t", "X"].last_id == 7
         polls = len(reader.polls)
@@ -39,14 +39,14 @@ async def test_a_tail_is_read_and_read_on(reader: ScriptedReader) -> None:
         assert tail.found["t", "X"].last_id == 9
 
 
-async def test_a_tail_that_cannot_be_read_is_no_tail(reader: ScriptedReader) -> None:
+async def test_a_tail_that_cannot_be_read_raises(reader: ScriptedReader) -> None:
     reader.away = {TOPIC_PARTITION}
     with pytest.raises(TopicEndNotReachedError):
         async with TailReader(CONNECTION, CODEC, ["t"]):
             pytest.fail("nothing is known of what was published last")
 
 
-async def test_only_so_much_of_a_partition_is_read(reader: ScriptedReader) -> None:
+async def test_the_records_read_per_partition_are_bounded(reader: ScriptedReader) -> None:
     end = RECORDS_A_PARTITION + 5
     reader.log_ends[TOPIC_PARTITION] = end
     async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
@@ -56,8 +56,8 @@ async def test_only_so_much_of_a_partition_is_read(reader: ScriptedReader) -> No
         assert tail.found == {}
 
 
-def test_of_a_stream_of_all_markets_only_what_is_ours_counts() -> None:
-    """A shard that was away for an hour has been away for an hour, whatever the others published meanwhile."""
+def test_of_a_stream_of_all_markets_only_our_markets_count() -> None:
+    """A shard that was down for an hour has been down for an hour, whatever the others published meanwhile."""
     name, hour_us, now_us = "perp.liquidation", 3_600_000_000, 1_700_000_000_000_000
     ours = Selection(None, 0, 2)
     symbols = [f"M{number}_USDC_PERP" for number in range(20)]

@@ -1,4 +1,4 @@
-"""The last record of each stream is found among duplicates, strangers and sequences that began anew."""
+"""Finds the last record of each stream among duplicates, foreign data and restarted sequences."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def depth_value(
 
 
 def row_of(name: str, **values: Any) -> bytes:
-    """A record of a topic, whatever is not said being null, nought or empty."""
+    """A record of a topic; fields not given are null, zero or empty."""
     row: dict[str, Any] = {}
     for field in own_schemas()[topic(name).record].document["fields"]:
         kind = field["type"]
@@ -45,16 +45,16 @@ def noted(*values: bytes | None, name: str = "t") -> dict[tuple[str, str], Last]
 
 
 @given(LISTED)
-def test_the_highest_id_is_the_last_whatever_order_duplicates_come_in(ids: list[int]) -> None:
+def test_the_highest_id_is_the_last_in_any_order_of_duplicates(ids: list[int]) -> None:
     assert noted(*(depth_value(each, 100 + each) for each in ids)) == {("t", "X"): Last(max(ids), 100 + max(ids), 9)}
 
 
 @given(st.permutations([(1000, 10), (1001, 11), (1, 20), (2, 21)]))
-def test_of_a_sequence_that_began_anew_the_new_one_counts(records: list[tuple[int, int]]) -> None:
+def test_after_a_restart_of_the_sequence_the_new_one_counts(records: list[tuple[int, int]]) -> None:
     assert noted(*(depth_value(*each) for each in records))["t", "X"] == Last(2, 21, 9)
 
 
-def test_the_engine_time_counts_and_else_the_event_time() -> None:
+def test_the_engine_time_counts_and_otherwise_the_event_time() -> None:
     assert noted(depth_value(1, 5, 6))["t", "X"].time_us == 5
     assert noted(depth_value(1, 0, 6))["t", "X"].time_us == 0
     assert noted(depth_value(1, None, 6))["t", "X"].time_us == 6
@@ -67,22 +67,22 @@ def test_symbols_and_topics_are_kept_apart() -> None:
     assert {key: last.last_id for key, last in found.items()} == {("t", "A"): 1, ("t", "B.C"): 2, ("other", "A"): 3}
 
 
-def test_trades_go_by_their_ids_and_other_records_by_their_event_time() -> None:
+def test_trades_are_ordered_by_id_and_other_records_by_event_time() -> None:
     assert noted(row_of("market.trade", symbol="X", trade_id=7, event_time=50))["t", "X"].last_id == 7
     assert noted(row_of("perp.mark_price", symbol="X", event_time=50))["t", "X"].last_id == 50
 
 
 @given(st.binary(max_size=40))
-def test_deletions_and_strangers_say_nothing(garbage: bytes) -> None:
+def test_deletions_and_foreign_data_are_ignored(garbage: bytes) -> None:
     if garbage[:1] not in (b"\xc3", b"\x00"):
         assert noted(None, garbage, b"{}") == {}
 
 
-def test_strangers_do_not_hide_what_is_ours() -> None:
+def test_foreign_data_does_not_hide_our_records() -> None:
     assert noted(depth_value(1, 1), b"\xc3\x01 a newer schema", None)["t", "X"].last_id == 1
 
 
-def test_a_stream_of_all_markets_was_last_at_the_last_of_any_of_them() -> None:
+def test_for_a_stream_of_all_markets_the_last_record_of_any_market_counts() -> None:
     name = "perp.liquidation"
     rows = [row_of(name, symbol=symbol, received_time=at) for symbol, at in (("A", 5), ("B", 9), ("C", 7))]
     found = noted(*rows, name=name)

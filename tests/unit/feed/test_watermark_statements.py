@@ -1,4 +1,4 @@
-"""What a watermark states: coverage, when it is due or changes, the offsets behind what Kafka has, and whether it is the last."""
+"""What a watermark states: coverage, when due or changed, the offsets after what Kafka has, and whether it is the last."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from unit.feed.watermarking_instance import SECOND, Between, Instance, Partition
 
 
 def stated(since: int, until: int | None, owes: int | None = None) -> dict[str, Any]:
-    """The interval of the one stream; `owes`: when its coverage ended before a break that is not on record yet."""
+    """The interval of the one stream; `owes`: when its coverage ended before a break that is not recorded yet."""
     return {
         "since": since * SECOND,
         "until": until and until * SECOND,
@@ -45,16 +45,16 @@ def statements(instance: Instance, count: int) -> list[bool]:
     return made
 
 
-def test_it_is_made_first_and_in_every_tenth_record() -> None:
+def test_coverage_is_stated_in_the_first_and_every_tenth_record() -> None:
     assert statements(Instance(), 25) == [number % 10 == 0 for number in range(25)]
 
 
 @pytest.mark.parametrize(("interval_ms", "between"), [(100, 10), (3_000, 10), (6_000, 5), (60_000, 1), (600_000, 1)])
-def test_it_is_made_twice_a_minute_though_records_are_rare(interval_ms: int, between: int) -> None:
+def test_coverage_is_stated_twice_a_minute_even_if_records_are_rare(interval_ms: int, between: int) -> None:
     assert statements(Instance(interval_ms), 21) == [number % between == 0 for number in range(21)]
 
 
-def test_it_is_made_when_coverage_changes() -> None:
+def test_coverage_is_stated_when_it_changes() -> None:
     instance = Instance()
     assert statements(instance, 3) == [True, False, False]
     instance.take(StreamsInactive((S,), 0, instance.now, "DISCONNECTED"))
@@ -63,7 +63,7 @@ def test_it_is_made_when_coverage_changes() -> None:
     assert statements(instance, 2) == [True, False]
 
 
-def test_it_is_that_of_the_mark_and_not_of_later() -> None:
+def test_coverage_is_stated_as_of_the_mark_and_not_later() -> None:
     instance = Instance()
     [partition_queue] = instance.between.partitions
     partition_queue.handed_over = 1
@@ -78,7 +78,7 @@ def test_it_is_that_of_the_mark_and_not_of_later() -> None:
     assert row["coverage"] == [stated(10, 11)]
 
 
-def test_a_record_that_had_no_room_counts_for_nothing() -> None:
+def test_a_record_without_room_does_not_count() -> None:
     instance = Instance()
     assert statements(instance, 2) == [True, False]
     instance.take(StreamsInactive((S,), 0, instance.now, "DISCONNECTED"))
@@ -94,7 +94,7 @@ def test_a_record_that_had_no_room_counts_for_nothing() -> None:
     assert row["coverage"] is not None
 
 
-def test_whoever_takes_over_between_a_break_and_its_gap_counts_until_the_break_alone() -> None:
+def test_between_a_break_and_its_gap_coverage_counts_only_until_the_break() -> None:
     plant = Plant([S])
     plant.send(depth_frame(1, 1, 1))
     marks = Watermarks("market-producer", plant.coverage, Between(), 1000, lambda: "me")
@@ -121,7 +121,7 @@ def test_whoever_takes_over_between_a_break_and_its_gap_counts_until_the_break_a
 # ---- the first record
 
 
-def test_the_first_record_says_what_is_covered_and_vouches_for_nothing_before() -> None:
+def test_the_first_record_states_the_coverage_and_claims_nothing_before() -> None:
     instance = Instance()
     instance.proven(15.0)
     row = instance.marks.first_row(instance.moment)
@@ -137,7 +137,7 @@ def test_the_first_record_says_what_is_covered_and_vouches_for_nothing_before() 
 # ---- offsets, and the last record
 
 
-def test_offsets_are_those_behind_what_kafka_has_by_topic_and_partition() -> None:
+def test_offsets_follow_what_kafka_has_by_topic_and_partition() -> None:
     instance = Instance()
     instance.between.partitions = [
         PartitionQueue("p.trade", 1, 4, 4),

@@ -1,10 +1,10 @@
-"""A watermark claims what Kafka has acknowledged and no more, whatever waits, is refused, or is still to be told."""
+"""A watermark claims only what Kafka has acknowledged, whatever waits, is refused, or is not yet reported."""
 
 from unit.feed.recorded_queues import Plant, depth_frame
 from unit.feed.watermarking_instance import SECOND, Instance, PartitionQueue, S
 
 
-def test_a_mark_becomes_a_watermark_at_once_where_nothing_is_on_its_way() -> None:
+def test_a_mark_becomes_a_watermark_at_once_if_nothing_is_in_flight() -> None:
     instance = Instance()
     assert instance.says() is None
     instance.mark(11.0)
@@ -29,7 +29,7 @@ def test_every_partition_must_have_acknowledged_what_was_handed_over_before_the_
     assert instance.through() == 11.0
 
 
-def test_the_newest_mark_that_is_acknowledged_counts() -> None:
+def test_the_newest_acknowledged_mark_counts() -> None:
     instance = Instance()
     [partition_queue] = instance.between.partitions
     for second in (11, 12, 13):
@@ -42,7 +42,7 @@ def test_the_newest_mark_that_is_acknowledged_counts() -> None:
     assert instance.through() == 13.0
 
 
-def test_its_own_records_are_no_part_of_what_is_acknowledged() -> None:
+def test_its_own_records_need_no_acknowledgement() -> None:
     instance = Instance()
     instance.between.partitions = [PartitionQueue("backpack.ops.watermark", handed_over=5)]
     instance.mark(11.0)
@@ -67,7 +67,7 @@ def test_a_record_that_kafka_refused_cancels_the_marks_before_its_report() -> No
     assert instance.through() == 12.0
 
 
-def test_reports_that_are_owed_hold_marks_back() -> None:
+def test_owed_reports_hold_marks_back() -> None:
     instance = Instance()
     instance.between.owes = True
     instance.mark(11.0)
@@ -77,7 +77,7 @@ def test_reports_that_are_owed_hold_marks_back() -> None:
     assert instance.through() == 12.0
 
 
-def test_what_is_held_bounds_the_mark() -> None:
+def test_held_messages_bound_the_mark() -> None:
     instance = Instance()
     instance.proven(10.7)
     instance.between.held = 10.2
@@ -88,8 +88,8 @@ def test_what_is_held_bounds_the_mark() -> None:
     assert instance.through() == 11.0
 
 
-def test_a_message_that_is_held_was_sent_after_what_had_been_brought_when_it_came() -> None:
-    """Not after it was received: until then it was on its way."""
+def test_a_held_message_was_sent_after_everything_proven_when_it_arrived() -> None:
+    """Not after it was received: until then it was in flight."""
     plant = Plant([S], sockets=2)
     for socket in (0, 1):
         plant.prove(socket, at=10.0)
@@ -103,7 +103,7 @@ def test_a_message_that_is_held_was_sent_after_what_had_been_brought_when_it_cam
     assert plant.router.held_since() is None
 
 
-def test_a_socket_whose_pings_are_not_answered_lets_the_watermark_stand_still() -> None:
+def test_a_socket_with_unanswered_pings_stops_the_watermark() -> None:
     instance = Instance()
     instance.mark(11.0)
     assert instance.through() == 11.0

@@ -1,4 +1,4 @@
-"""Whatever is lost between a producer and a reader, the reader believes no more of its watermarks than what was so."""
+"""Whatever is lost between a producer and a reader, the reader believes no more of its watermarks than was true."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -11,7 +11,7 @@ from unit.feed.watermarking_instance import SECOND, Instance, PartitionQueue, S
 
 
 class Read(RuleBasedStateMachine):
-    """Whatever is lost on the way, a reader never believes more than what was so."""
+    """Whatever is lost in transit, a reader never believes more than was true."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Coverage of streams on a clock that a test moves: the test tells it what its sockets bring."""
+"""Coverage of streams on a clock that a test moves; the test says what its sockets deliver."""
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.coverage import Break, Coverage, Moment
@@ -13,7 +13,7 @@ def us(seconds: float) -> int:
 
 
 class Told:
-    """Coverage of one stream (and one more), told second by second; the wall clock goes with the monotonic one."""
+    """Coverage of one stream (and one more), fed second by second; the wall clock follows the monotonic one."""
 
     def __init__(self, *streams: str, earlier: dict[str, int | None] | None = None) -> None:
         self.coverage = Coverage()
@@ -51,5 +51,5 @@ class Told:
         return self.stated()[:2]
 
     def owes(self) -> tuple[int | None] | None:
-        """Until when it was covered before a break that is not on record yet; None where nothing is owed."""
+        """Until when it was covered before a break that is not recorded yet; None if nothing is owed."""
         return None if self.stated().is_settled else (self.stated().settled_until,)

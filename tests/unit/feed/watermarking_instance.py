@@ -1,4 +1,4 @@
-"""A producer instance whose one stream, queues and clock a test sets, and the watermarks that it makes."""
+"""A producer instance with one stream, whose queues and clock a test sets, and the watermarks it makes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,7 @@ class PartitionQueue:
 
 @dataclass
 class Between:
-    """What is between the sockets and Kafka, as the test says."""
+    """What is between the sockets and Kafka, as set by the test."""
 
     partitions: list[PartitionQueue] = field(default_factory=lambda: [PartitionQueue()])
     held: float | None = None
@@ -47,7 +47,7 @@ class Between:
 
 
 class Instance:
-    """One stream that a socket covers from second 10 on, and the watermarks of that."""
+    """One stream that a socket covers from second 10 on, and its watermarks."""
 
     def __init__(self, interval_ms: int = 1000) -> None:
         self.between = Between()
@@ -75,7 +75,7 @@ class Instance:
         self.marks.mark(self.moment)
 
     def says(self) -> dict[str, Any] | None:
-        """The record that can be published, handed over; it is one that the schema takes."""
+        """The record that can be published, handed over; the schema accepts it."""
         row = self.marks.next_row(self.moment)
         if row is not None:
             encoder("ops.watermark")(row)

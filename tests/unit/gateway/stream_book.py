@@ -1,4 +1,4 @@
-"""A client's book as the documents tell to keep one, and a source of books for tests of the streams."""
+"""A client's book, kept as documented, and a source of books for tests of the streams."""
 
 import json
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ Side = dict[Decimal, Decimal]
 
 
 def read(message: Message) -> dict[str, Any]:
-    """The message as a client reads it, without a float."""
+    """The message as a client reads it, without floats."""
     found: dict[str, Any] = json.loads(message.text, parse_float=Decimal)
     return found
 
 
 class ClientBook:
-    """Applies snapshots and updates as documented; complains about what the documents do not allow."""
+    """Applies snapshots and updates as documented; asserts that the messages keep the documented rules."""
 
     def __init__(self) -> None:
         self.sides: dict[str, Side] = {"bids": {}, "asks": {}}
@@ -47,7 +47,7 @@ class ClientBook:
         self.sequence, self.status = message["sequence"], data["book_status"]
 
     def matches(self, book: BookAnswer) -> bool:
-        """Whether it is the server's book, level for level, with its sequence and status."""
+        """Whether it equals the server's book, level for level, with sequence and status."""
         expected = {
             name: {exact_decimal(price): exact_decimal(size) for price, size in levels}
             for name, levels in (("bids", book.bids), ("asks", book.asks))
@@ -56,7 +56,7 @@ class ClientBook:
 
 
 class Books:
-    """Markets with whole books, whose levels a test sets: what the read model gives a stream."""
+    """Markets with complete books whose levels a test sets: the source that the read model is for a stream."""
 
     def __init__(self, *symbols: str) -> None:
         self.levels: dict[str, tuple[dict[int, int], dict[int, int]]] = {symbol: ({}, {}) for symbol in symbols}
@@ -102,10 +102,10 @@ class Books:
     def complete_through(self) -> dict[str, int | None]:
         return self.through
 
-    # What a test does
+    # Called by tests
 
     def set_level(self, symbol: str, side: int, price: int, size: int) -> None:
-        """Set a level of side 0 (bids) or 1 (asks), in whole numbers; a size of 0 takes it away."""
+        """Set a level of side 0 (bids) or 1 (asks), in whole numbers; a size of 0 removes it."""
         levels = self.levels[symbol][side]
         if size:
             levels[price * ONE] = size * ONE

@@ -1,4 +1,4 @@
-"""Updates of a book: however many a client misses, what it is sent leads to the same book as the whole sequence."""
+"""Updates of a book: however many updates a client misses, it ends with the same book as from the whole sequence."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ DEPTH = 5
 
 
 class Step(NamedTuple):
-    """What happens to the book, and which of two clients reads afterwards."""
+    """A change of the book, and which of two clients reads afterwards."""
 
     levels: list[tuple[int, int, int]]
     advance: int
@@ -69,7 +69,7 @@ def test_conflated_updates_lead_to_the_same_book(sequence: list[Step], depth: in
 
 @given(steps, st.data())
 def test_a_client_that_resumes_has_the_same_book(sequence: list[Step], data: st.DataObject) -> None:
-    """It left at some point, and comes back later with its sequence."""
+    """It left at some point, and returns later with its sequence."""
     books = Books(SYMBOL)
     view = BookView(SYMBOL, DEPTH, "number")
     view.refresh(books.orderbook(SYMBOL, DEPTH))
@@ -88,7 +88,7 @@ def test_a_client_that_resumes_has_the_same_book(sequence: list[Step], data: st.
     assert client.matches(books.orderbook(SYMBOL, DEPTH))
 
 
-def test_a_client_that_resumes_at_another_gateway_is_told_the_status_of_a_book_that_did_not_move() -> None:
+def test_a_client_that_resumes_at_another_gateway_gets_the_status_of_an_unchanged_book() -> None:
     books = Books(SYMBOL)
     client = ClientBook()
     apply(client, take(BookSubscription(view_of(books), None), books))
@@ -105,7 +105,7 @@ def view_of(books: Books, depth: int = DEPTH) -> BookView:
     return view
 
 
-def test_a_level_that_leaves_the_depth_is_taken_away_and_comes_back() -> None:
+def test_a_level_that_leaves_the_depth_is_removed_and_comes_back() -> None:
     books = Books(SYMBOL)
     for price in range(1, 7):
         books.set_level(SYMBOL, 0, price, 1)
@@ -125,7 +125,7 @@ def test_a_level_that_leaves_the_depth_is_taken_away_and_comes_back() -> None:
     assert update["data"]["bids"] == [[9, 0], [2, 1]]
 
 
-def test_nothing_new_is_no_update_and_a_status_alone_is_one() -> None:
+def test_no_change_gives_no_update_and_a_status_change_alone_gives_one() -> None:
     books = Books(SYMBOL)
     view = view_of(books)
     subscription = BookSubscription(view, None)
@@ -154,7 +154,7 @@ def test_clients_at_one_position_share_one_encoded_message() -> None:
     assert len({id(message.frame) for message in messages}) == 1
 
 
-def test_who_is_too_far_behind_gets_a_snapshot() -> None:
+def test_a_client_that_is_too_far_behind_gets_a_snapshot() -> None:
     books = Books(SYMBOL)
     view = view_of(books)
     slow, slower = BookSubscription(view, None), BookSubscription(view, None)

@@ -1,4 +1,4 @@
-"""Ages are right although clocks differ, and a watermark that was held up makes no clock wrong."""
+"""Ages are right even if clocks differ, and a delayed watermark does not distort them."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ def watermark(published_us: int, instance: str = "a", *, is_final: bool = False)
     return {"instance": instance, "published_time": published_us, "is_final": is_final}
 
 
-def test_clocks_that_nearly_agree_are_taken_as_they_are() -> None:
+def test_clocks_that_nearly_agree_are_not_corrected() -> None:
     offsets = ClockOffsets()
     assert offsets.ahead_us() == 0
     offsets.take(watermark(NOW - SECOND), NOW)
     assert offsets.ahead_us() == 0
 
 
-def test_a_clock_that_is_ahead_or_behind_is_known_by_the_quickest_watermark() -> None:
+def test_a_fast_or_slow_clock_is_measured_by_the_quickest_watermark() -> None:
     offsets = ClockOffsets()
     offsets.take(watermark(NOW - 600 * SECOND), NOW)
     offsets.take(watermark(NOW - 690 * SECOND), NOW)
@@ -28,14 +28,14 @@ def test_a_clock_that_is_ahead_or_behind_is_known_by_the_quickest_watermark() ->
     assert offsets.ahead_us() == -300 * SECOND
 
 
-def test_a_watermark_that_was_held_up_hides_no_age() -> None:
+def test_a_delayed_watermark_hides_no_age() -> None:
     offsets = ClockOffsets()
     offsets.take(watermark(NOW - SECOND // 10), NOW)
     offsets.take(watermark(NOW), NOW + 90 * SECOND)
     assert offsets.ahead_us() == 0
 
 
-def test_a_producer_that_ended_does_not_count() -> None:
+def test_a_producer_that_has_ended_does_not_count() -> None:
     offsets = ClockOffsets()
     offsets.take(watermark(NOW + 300 * SECOND, "a"), NOW)
     offsets.take(watermark(NOW - 600 * SECOND, "b"), NOW)

@@ -1,4 +1,4 @@
-"""Candles: which state of one counts, how longer ones are added up, how far back a chain goes, and what their quote volume was."""
+"""Candles: which state of one counts, how longer ones are built, how far back a series goes, and what their quote volume was."""
 
 from decimal import Decimal
 from typing import Any
@@ -51,7 +51,7 @@ def minutes_of(candles: list[Candle]) -> list[int]:
     return [(candle.start_us - START) // MINUTE_MICROS for candle in candles]
 
 
-def test_an_open_candle_moves_on_and_a_closed_one_is_final() -> None:
+def test_an_open_candle_is_updated_and_a_closed_one_is_final() -> None:
     window = window_of(kline(0, closed=False, event=START + 1, price="1"))
     assert window.take(kline(0, closed=False, event=START + 1, price="5"), 1) is None, "a copy"
     assert window.take(kline(0, closed=False, event=START + 2, price="2"), 2) is not None
@@ -61,33 +61,33 @@ def test_an_open_candle_moves_on_and_a_closed_one_is_final() -> None:
     assert (candle.row["close"], candle.is_closed, window.sequence) == (Decimal(3), True, 3)
 
 
-def test_a_candle_of_rest_takes_the_place_of_one_without_its_quote_volume_and_not_the_other_way_round() -> None:
+def test_a_candle_from_rest_replaces_one_without_a_quote_volume_and_not_vice_versa() -> None:
     window = window_of(kline(0), rest(0))
     assert window.newest(1)[0].row["quote_volume"] == 9
     assert window.take(kline(0), 3) is None
     assert window.newest(1)[0].is_rest
 
 
-def test_an_open_candle_of_rest_gives_way_to_a_newer_state() -> None:
+def test_an_open_candle_from_rest_is_replaced_by_a_newer_state() -> None:
     window = window_of(rest(0, is_closed=False, received_time=START + 10))
     assert window.take(kline(0, closed=False, event=START + 9), 1) is None
     assert window.take(kline(0, closed=False, event=START + 11), 2) is not None
 
 
-def test_the_oldest_candle_goes() -> None:
+def test_the_oldest_candle_is_dropped() -> None:
     window = window_of(*(kline(minute) for minute in (3, 1, 2, 4)), most=3)
     assert minutes_of(window.newest(10)) == [4, 3, 2]
     assert window.take(kline(0), 9) is None
 
 
-def test_a_chain_ends_where_a_candle_is_missing() -> None:
+def test_a_series_ends_at_a_missing_candle() -> None:
     candles = window_of(*(kline(minute) for minute in (0, 1, 3, 4, 5))).since(0)
     assert minutes_of(chained(candles, 10)) == [3, 4, 5]
     assert minutes_of(chained(candles, 2)) == [4, 5]
     assert chained([], 2) == []
 
 
-def test_an_hour_is_added_up_from_its_minutes() -> None:
+def test_an_hour_is_built_from_its_minutes() -> None:
     prices = {minute: None if minute % 7 == 3 else str(100 + (minute * 37) % 50) for minute in range(61)}
     window = window_of(*(kline(minute, price=price, closed=minute < 60) for minute, price in prices.items()))
     hour, opened = rolled(window.since(0), HOUR)
@@ -103,7 +103,7 @@ def test_an_hour_is_added_up_from_its_minutes() -> None:
     assert (opened.start_us, opened.end_us, opened.is_closed) == (START + HOUR, START + 2 * HOUR, False)
 
 
-def test_an_hour_that_lacks_its_first_minute_or_one_within_is_not_added_up() -> None:
+def test_an_hour_without_its_first_minute_or_with_a_gap_is_not_built() -> None:
     late = window_of(*(kline(minute) for minute in range(1, 62))).since(0)
     assert [candle.start_us for candle in rolled(late, HOUR)] == [START + HOUR]
     holed = window_of(*(kline(minute) for minute in range(60) if minute != 30)).since(0)
@@ -116,7 +116,7 @@ def test_an_hour_of_minutes_without_trades_has_no_prices() -> None:
     assert (hour.row["volume"], hour.row["trades"]) == (0, 0)
 
 
-def test_minutes_and_weeks_are_not_added_up() -> None:
+def test_minutes_and_weeks_are_not_built() -> None:
     minutes = window_of(*(kline(minute) for minute in range(3))).since(0)
     assert rolled(minutes, MINUTE_MICROS) == []
     assert rolled(minutes, 7 * 24 * HOUR) == []
@@ -153,13 +153,13 @@ def counted(trades: int, volume: int) -> dict[str, Any]:
     return {"trades": trades, "volume": Decimal(volume)}
 
 
-def test_the_quote_volume_of_a_minute_is_that_of_its_trades() -> None:
+def test_the_quote_volume_of_a_minute_is_the_sum_of_its_trades() -> None:
     volumes = volumes_of(trades_of(0, 1, MINUTE_MICROS - 1, MINUTE_MICROS))
     assert volumes.within(START, START + MINUTE_MICROS, counted(3, 6)) == (1 + 2 + 3) * 2
     assert volumes.within(START, START + 2 * MINUTE_MICROS, counted(4, 8)) == (1 + 2 + 3 + 4) * 2
 
 
-def test_without_all_trades_of_a_candle_its_quote_volume_is_not_known() -> None:
+def test_without_all_trades_of_a_candle_its_quote_volume_is_unknown() -> None:
     volumes = volumes_of(trades_of(0, 1))
     assert volumes.within(START, START + MINUTE_MICROS, counted(3, 6)) is None
     assert volumes.within(START, START + MINUTE_MICROS, counted(2, 5)) is None
@@ -172,7 +172,7 @@ def test_minutes_of_trades_are_bounded() -> None:
     assert volumes.within(START + MINUTE_MICROS, START + 2 * MINUTE_MICROS, counted(1, 2)) == 4
 
 
-def test_an_open_candle_counts_its_first_trades_only() -> None:
+def test_an_open_candle_counts_only_its_first_trades() -> None:
     newest = trades_of(-5, 0, 10, 20, MINUTE_MICROS).newest(10)
     assert of_first_trades(newest, START, START + MINUTE_MICROS, counted(2, 4)) == (2 + 3) * 2
     assert of_first_trades(newest, START, START + MINUTE_MICROS, counted(4, 8)) is None
@@ -180,7 +180,7 @@ def test_an_open_candle_counts_its_first_trades_only() -> None:
 
 
 @given(st.lists(st.integers(0, 5 * MINUTE_MICROS), min_size=1, max_size=60).map(sorted))
-def test_both_ways_to_a_quote_volume_agree(moments: list[int]) -> None:
+def test_both_computations_of_a_quote_volume_agree(moments: list[int]) -> None:
     window = trades_of(*moments)
     newest, volumes = window.newest(1_000), volumes_of(window)
     for minute in range(5):

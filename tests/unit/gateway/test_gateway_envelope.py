@@ -1,4 +1,4 @@
-"""Entity tags: equal where the data is, in every gateway, and never where it differs."""
+"""Entity tags: the same for equal data in every gateway, and different for different data."""
 
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ ROWS = st.dictionaries(st.text(max_size=3), st.decimals(allow_nan=False, allow_i
 
 
 @given(ROWS, ROWS)
-def test_a_gateway_that_restarted_gives_the_tag_of_its_data_not_of_its_counters(
+def test_a_restarted_gateway_gives_the_tag_of_its_data_not_of_its_counters(
     before: dict[str, Decimal | str], now: dict[str, Decimal | str]
 ) -> None:
     """Both count their first state as 1."""
@@ -23,7 +23,7 @@ def test_a_gateway_that_restarted_gives_the_tag_of_its_data_not_of_its_counters(
     )
 
 
-def test_the_form_of_numbers_makes_another_tag() -> None:
+def test_the_format_of_numbers_changes_the_tag() -> None:
     answer = KeptAnswers().get("ticker", 1, "Ticker retrieved successfully", lambda: {"last_price": Decimal("1.10")})
     assert digest(answer, "string") != digest(answer, "number")
     assert digest(answer, "string") == digest(answer, "string")

@@ -1,4 +1,4 @@
-"""Rows beyond memory: from Kafka first, from REST only for what Kafka does not hold, and not again and again."""
+"""Rows older than memory: from Kafka first, from REST only if Kafka does not have them, and each only once."""
 
 from decimal import Decimal
 from typing import Any
@@ -57,7 +57,7 @@ def kline(start: int, interval: str = "1m", *, volume: int = 0, rest: bool = Fal
 
 
 class OlderRecords:
-    """Stands in for Kafka behind the windows: hands out the steps that it was given, the newest first."""
+    """Stands in for Kafka behind the windows: returns the given steps, newest first."""
 
     def __init__(
         self, data: MarketData, *steps: list[tuple[str, dict[str, Any]]], error: BusError | None = None
@@ -109,7 +109,7 @@ async def trades_of(found: History, limit: int) -> tuple[list[int], bool]:
     return [entry.row["id"] for entry in trades.entries], trades.is_rest
 
 
-async def test_trades_in_memory_ask_nobody() -> None:
+async def test_trades_in_memory_need_no_request() -> None:
     data = MarketData()
     for trade_id in range(10, 15):
         data.take(TRADE_TOPIC, "A", trade(trade_id), trade_id)
@@ -127,7 +127,7 @@ async def test_older_trades_come_from_kafka_step_by_step_and_no_further_than_nee
     assert (older.asked, rest.asked) == (2, [])
 
 
-async def test_what_kafka_does_not_hold_comes_from_rest_and_says_so() -> None:
+async def test_trades_that_kafka_does_not_have_come_from_rest_and_are_marked() -> None:
     data = MarketData()
     data.take(TRADE_TOPIC, "A", trade(14), 14)
     rest = Exchange(data, *((TRADE_TOPIC, trade(trade_id)) for trade_id in (12, 13, 14)))
@@ -136,7 +136,7 @@ async def test_what_kafka_does_not_hold_comes_from_rest_and_says_so() -> None:
     assert rest.asked == [("A", 3)]
 
 
-async def test_a_trade_that_is_missing_between_others_is_looked_for() -> None:
+async def test_a_trade_missing_between_others_is_fetched() -> None:
     data = MarketData()
     for trade_id in (11, 12, 14):
         data.take(TRADE_TOPIC, "A", trade(trade_id), trade_id)
@@ -144,7 +144,7 @@ async def test_a_trade_that_is_missing_between_others_is_looked_for() -> None:
     assert await trades_of(history(data, OlderRecords(data), rest), 4) == ([14, 13, 12, 11], True)
 
 
-async def test_without_rest_and_without_kafka_memory_has_to_do() -> None:
+async def test_without_rest_and_kafka_only_memory_is_used() -> None:
     data = MarketData()
     data.take(TRADE_TOPIC, "A", trade(14), 14)
     broken = OlderRecords(data, error=BusError("gone"))
@@ -162,7 +162,7 @@ def minutes(first: int, last: int) -> list[tuple[str, dict[str, Any]]]:
     return [(KLINE_TOPIC, kline(MINUTE + number * MINUTE_MICROS)) for number in range(first, last + 1)]
 
 
-async def test_hours_are_added_up_from_minutes_in_kafka() -> None:
+async def test_hours_are_built_from_minutes_in_kafka() -> None:
     data = MarketData()
     for name, record in minutes(-60, 0):
         data.take(name, "A", record, 1)
@@ -171,7 +171,7 @@ async def test_hours_are_added_up_from_minutes_in_kafka() -> None:
     assert (older.asked, rest.asked) == (1, [])
 
 
-async def test_rest_is_asked_for_the_hours_that_minutes_do_not_reach() -> None:
+async def test_hours_beyond_the_minutes_are_requested_from_rest() -> None:
     data = MarketData()
     for name, record in minutes(-20, 0):
         data.take(name, "A", record, 1)
@@ -196,7 +196,7 @@ async def test_kafka_is_not_searched_for_more_hours_than_minutes_are_kept_for() 
     assert older.asked > 0
 
 
-async def test_an_hour_of_rest_is_carried_on_by_minutes_from_kafka() -> None:
+async def test_hours_from_rest_are_continued_by_minutes_from_kafka() -> None:
     data = MarketData()
     hour = INTERVAL_MICROS["1h"]
     newest = NOW // hour * hour
@@ -215,7 +215,7 @@ async def test_an_hour_of_rest_is_carried_on_by_minutes_from_kafka() -> None:
     assert len(rest.asked) == 1
 
 
-async def test_a_candle_whose_quote_volume_no_trade_proves_is_asked_for() -> None:
+async def test_a_candle_without_a_proven_quote_volume_is_requested() -> None:
     data = MarketData()
     data.take(KLINE_TOPIC, "A", kline(MINUTE - MINUTE_MICROS, volume=3), 1)
     data.take(KLINE_TOPIC, "A", kline(MINUTE, volume=1), 2)

@@ -1,4 +1,4 @@
-"""API keys: what is kept of one, the file that holds them, and the running gateway that reads it again."""
+"""API keys: what is stored of a key, the file that holds them, and the running gateway that rereads it."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> KeyFile:
 
 
 def touch(file: KeyFile) -> None:
-    """So that the change shows whatever the resolution of the file system's times is."""
+    """Makes the change visible at any resolution of the file system's times."""
     seen = file.path.stat()
     os.utime(file.path, ns=(seen.st_atime_ns, seen.st_mtime_ns + 1_000_000))
 
@@ -40,7 +40,7 @@ async def caller(ring: KeyRing, key: str | None) -> Caller:
 # ---- the file
 
 
-def test_the_file_holds_no_key_and_is_for_its_owner_alone(file: KeyFile) -> None:
+def test_the_file_holds_no_key_and_only_its_owner_can_read_it(file: KeyFile) -> None:
     key, entry = file.add("desk-1", "pro", NOW)
     text = file.path.read_text()
     assert key.split("_", 2)[2] not in text
@@ -59,14 +59,14 @@ def test_another_key_does_not_match(file: KeyFile) -> None:
     assert not entry.may_match(wrong)
 
 
-def test_changes_by_several_programs_at_once_all_arrive(file: KeyFile) -> None:
+def test_simultaneous_changes_by_several_programs_are_all_kept(file: KeyFile) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda number: file.add(f"desk-{number}", "basic", NOW), range(16)))
     assert set(file.read()) == {entry.key_id for _, entry in made}
     assert [path.name for path in file.path.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_revoked_key_stays_on_record(file: KeyFile) -> None:
+def test_a_revoked_key_stays_recorded(file: KeyFile) -> None:
     _, entry = file.add("desk-1", "basic", NOW)
     file.revoke(entry.key_id, NOW)
     assert file.read()[entry.key_id].revoked == "2026-11-30T00:00:00+00:00"
@@ -79,7 +79,7 @@ def entry_with(tier: str) -> str:
     return f'{{"version": 1, "keys": [{{{fields}, "tier": {tier}}}]}}'
 
 
-def test_a_tier_that_does_not_exist_makes_no_key(file: KeyFile) -> None:
+def test_an_unknown_tier_makes_no_key(file: KeyFile) -> None:
     with pytest.raises(UsageError, match="there is no tier 'gold'; there are basic"):
         file.add("desk-1", "gold", NOW)
     assert not file.path.exists()
@@ -98,7 +98,7 @@ def test_a_tier_that_does_not_exist_makes_no_key(file: KeyFile) -> None:
         (entry_with('"gold"'), "has tier 'gold'"),
     ],
 )
-def test_a_file_that_is_none_is_told(file: KeyFile, text: str, told: str) -> None:
+def test_an_invalid_file_is_reported(file: KeyFile, text: str, told: str) -> None:
     file.path.parent.mkdir()
     file.path.write_text(text)
     with pytest.raises(UsageError, match=told):
@@ -139,7 +139,7 @@ def test_the_command_adds_lists_and_revokes(tmp_path: Path, capsys: pytest.Captu
         (["list", "desk"], "takes no name"),
     ],
 )
-def test_the_command_says_what_is_missing(
+def test_the_command_reports_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
     assert main(["keys", *words, "--keys-file", str(tmp_path / "keys.json")]) == 2
@@ -149,7 +149,7 @@ def test_the_command_says_what_is_missing(
 # ---- the ring
 
 
-async def test_without_a_file_anybody_may_ask() -> None:
+async def test_without_a_file_any_client_may_send_requests() -> None:
     ring = KeyRing(None)
     assert ring.is_open
     for _ in range(1000):
@@ -170,11 +170,11 @@ async def test_a_key_is_hashed_once(file: KeyFile, monkeypatch: pytest.MonkeyPat
     callers = await asyncio.gather(*(caller(ring, key) for _ in range(20)))
     assert {each.key_id for each in callers} == {entry.key_id}
     assert len({id(each) for each in callers}) == 1
-    assert 1 <= len(hashed) <= 2  # two may be at it at once
+    assert 1 <= len(hashed) <= 2  # two may hash at the same time
     assert ring.known(key) is callers[0]
 
 
-async def test_wrong_keys_cost_no_hash(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_keys_are_not_hashed(file: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
     key, entry = file.add("desk-1", "basic", NOW)
 
     def costly(self: KeyEntry, text: str) -> bool:
@@ -189,7 +189,7 @@ async def test_wrong_keys_cost_no_hash(file: KeyFile, monkeypatch: pytest.Monkey
     assert entry.key_id
 
 
-async def test_a_revoked_key_ends_what_it_opened(file: KeyFile) -> None:
+async def test_a_revoked_key_ends_its_connections(file: KeyFile) -> None:
     key, entry = file.add("desk-1", "basic", NOW)
     other, _ = file.add("desk-2", "basic", NOW)
     ring = KeyRing(file)
@@ -207,7 +207,7 @@ async def test_a_revoked_key_ends_what_it_opened(file: KeyFile) -> None:
     assert (await caller(ring, other)) is second
 
 
-async def test_a_file_that_is_broken_for_a_while_changes_nothing(file: KeyFile) -> None:
+async def test_a_temporarily_broken_file_changes_nothing(file: KeyFile) -> None:
     key, _ = file.add("desk-1", "basic", NOW)
     ring = KeyRing(file)
     known = await caller(ring, key)
@@ -222,7 +222,7 @@ async def test_a_file_that_is_broken_for_a_while_changes_nothing(file: KeyFile) 
         await caller(ring, None)
 
 
-async def test_a_key_with_another_hash_has_to_be_shown_again(file: KeyFile) -> None:
+async def test_a_key_whose_hash_changed_must_be_presented_again(file: KeyFile) -> None:
     key, entry = file.add("desk-1", "basic", NOW)
     ring = KeyRing(file)
     await caller(ring, key)
@@ -241,7 +241,7 @@ async def test_a_key_with_another_hash_has_to_be_shown_again(file: KeyFile) -> N
     [({"hash": "00" * 32}, True), ({"revoked": "2026-11-30T00:00:00+00:00"}, True), ({"tier": "unlimited"}, False)],
     ids=lambda value: str(value)[:9],
 )
-async def test_a_key_that_is_changed_while_it_is_hashed(
+async def test_a_key_that_changes_while_it_is_hashed(
     file: KeyFile, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], is_refused: bool
 ) -> None:
     key, _ = file.add("desk-1", "basic", NOW)
@@ -265,7 +265,7 @@ async def test_a_key_that_is_changed_while_it_is_hashed(
         known.admit()
 
 
-async def test_another_tier_holds_from_the_next_look(file: KeyFile) -> None:
+async def test_a_changed_tier_applies_from_the_next_look(file: KeyFile) -> None:
     key, _ = file.add("desk-1", "basic", NOW)
     ring = KeyRing(file)
     known = await caller(ring, key)
@@ -282,6 +282,6 @@ async def test_another_tier_holds_from_the_next_look(file: KeyFile) -> None:
         known.admit()
 
 
-def test_a_file_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         KeyRing(KeyFile(tmp_path / "none.json"))

@@ -1,4 +1,4 @@
-"""The check of a URL's parameters: what is wrong is told with what would be right."""
+"""Validation of a URL's parameters: an error says what would be valid."""
 
 import re
 from urllib.parse import quote, urlencode
@@ -22,7 +22,7 @@ DECLARED = {
 }
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_omitted_parameters_have_their_defaults() -> None:
     assert parse(b"symbol=SOL_USDC", DECLARED) == {
         "symbol": "SOL_USDC",
         "depth": 25,
@@ -33,7 +33,7 @@ def test_what_is_left_out_has_its_default() -> None:
 
 
 @pytest.mark.parametrize("symbol", ["SOL_USDC", "kSHIB_USDC_PERP", "AAPL.US_USDC_PERP", "sol_usdc"])
-def test_symbols_may_hold_dots_and_small_letters(symbol: str) -> None:
+def test_symbols_may_contain_dots_and_lowercase_letters(symbol: str) -> None:
     assert parse(f"symbol={symbol}".encode(), DECLARED)["symbol"] == symbol
 
 
@@ -68,7 +68,7 @@ def test_symbols_may_hold_dots_and_small_letters(symbol: str) -> None:
         ("symbol=A&X-API-Key=abc", "a key in the URL is refused"),
     ],
 )
-def test_what_is_wrong_is_told_with_what_is_right(query: str, told: str) -> None:
+def test_an_error_says_what_is_valid(query: str, told: str) -> None:
     with pytest.raises(BadRequestError, match=re.escape(told)):
         parse(query.encode(), DECLARED)
 
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told_with_what_is_right(query: str, told: str) -> None
     st.sampled_from(["SPOT", "PERP"]),
     st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True),
 )
-def test_what_is_right_is_read(depth: int, kind: str, symbol: str) -> None:
+def test_valid_parameters_are_read(depth: int, kind: str, symbol: str) -> None:
     query = urlencode({"type": kind, "depth": depth, "symbol": symbol})
     found = parse(query.encode(), DECLARED)
     assert (found["symbol"], found["depth"], found["type"]) == (symbol, depth, kind)

@@ -1,4 +1,4 @@
-"""What the gateway says of the plant, from the records that the plant writes about itself."""
+"""What the gateway reports about the plant, from the records that the plant writes about itself."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def test_a_producer_has_covered_and_uncovered_streams() -> None:
     assert (row["last_watermark"], row["age_ms"], row["complete_through"]) == (NOW, 1000, NOW - 2 * SECOND)
 
 
-def test_a_producer_that_ended_covers_nothing_and_goes_after_a_while() -> None:
+def test_a_producer_that_has_ended_covers_nothing_and_is_dropped_after_a_while() -> None:
     plant = Plant()
     plant.take_watermark(watermark(is_final=True))
     [row] = plant.producers(NOW)
@@ -75,7 +75,7 @@ def test_a_gap_of_trades_is_open_until_it_is_refilled() -> None:
     ]
 
 
-def test_what_rest_does_not_have_is_neither_open_nor_refilled() -> None:
+def test_a_gap_that_rest_cannot_fill_is_neither_open_nor_refilled() -> None:
     plant = Plant()
     plant.take_gap(gap(last_id=5, next_id=9))
     plant.take_gap(gap(reason="REFILL_INCOMPLETE", last_id=5, next_id=9))
@@ -83,7 +83,7 @@ def test_what_rest_does_not_have_is_neither_open_nor_refilled() -> None:
 
 
 @pytest.mark.parametrize("reason", ["STREAM_START", "AUDIT_MISMATCH", "COVERAGE_DISPROVED"])
-def test_what_is_no_loss_is_listed_and_not_counted(reason: str) -> None:
+def test_a_gap_that_is_no_loss_is_listed_and_not_counted(reason: str) -> None:
     plant = Plant()
     plant.take_gap(gap("depth.A", reason))
     gaps = plant.gaps(NOW)
@@ -99,7 +99,7 @@ def test_gaps_of_streams_without_ids_are_bounded_by_time() -> None:
     assert plant.gaps(NOW + 3600 * SECOND)["last_hour"] == 0
 
 
-def test_audits_are_counted_by_how_they_ended() -> None:
+def test_audits_are_counted_by_result() -> None:
     plant = Plant()
     for result in ("MATCH", "MATCH", "MISMATCH", "WANTED"):
         plant.take_audit(
@@ -137,7 +137,7 @@ def test_a_topic_has_a_rate_once_its_end_was_seen_twice() -> None:
     assert row["perp.mark_price"]["last_record_time"] is None
 
 
-def test_a_topic_made_anew_has_no_negative_rate() -> None:
+def test_a_recreated_topic_has_no_negative_rate() -> None:
     plant = Plant()
     plant.take_ends({"market.trade": 1_000}, 10.0)
     plant.take_ends({"market.trade": 3}, 11.0)

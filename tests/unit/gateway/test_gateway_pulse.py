@@ -1,4 +1,4 @@
-"""When the gateway says that Kafka is gone."""
+"""When the gateway reports that Kafka is unavailable."""
 
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BusError
@@ -11,7 +11,7 @@ def pulse_of(data: MarketData) -> Pulse:
     return Pulse(KafkaConnection("kafka:9092"), "backpack.", data, Plant())
 
 
-def test_a_leader_that_moves_is_no_outage() -> None:
+def test_a_moving_leader_is_no_outage() -> None:
     data = MarketData()
     pulse = pulse_of(data)
     pulse.answered_at = 100.0
@@ -29,7 +29,7 @@ def test_five_seconds_without_an_answer_are_an_outage() -> None:
     assert data.unavailable() == "Kafka is unreachable"
 
 
-def test_a_kafka_that_has_never_answered_is_gone() -> None:
+def test_a_kafka_that_has_never_answered_is_unavailable() -> None:
     data = MarketData()
     pulse_of(data).on_failure(TimeoutError(), 1.0)
     assert data.unavailable() == "Kafka at kafka:9092 has not answered for 5 s"

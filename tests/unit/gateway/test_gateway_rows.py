@@ -61,7 +61,7 @@ def test_a_fall_is_rounded_as_the_exchange_does() -> None:
     assert [str(row["price_change"]), str(row["price_change_percent"])] == ["-1", "-0.333334"]
 
 
-def test_what_rest_says_of_the_change_stays() -> None:
+def test_a_change_given_by_rest_is_kept() -> None:
     row = ticker_row(ticker_record(price_change=on_the_bus("0.71"), price_change_percent=None))
     assert [str(row["price_change"]), row["price_change_percent"]] == ["0.71", None]
 
@@ -104,7 +104,7 @@ def test_a_socket_trade_gets_its_quote_quantity_exactly() -> None:
     }
 
 
-def test_the_taker_sold_to_a_buyer_who_was_the_maker() -> None:
+def test_if_the_buyer_was_the_maker_the_taker_sold() -> None:
     assert trade_row(trade_record(is_buyer_maker=True))["side"] == "sell"
 
 
@@ -150,7 +150,7 @@ def test_open_interest_and_liquidations_have_milliseconds() -> None:
     assert liquidation_row(record | {"side": "Both"})["side"] == "Both"
 
 
-def test_an_answer_of_the_cache_is_as_old_as_the_cache_says() -> None:
+def test_the_age_of_a_cached_answer_includes_its_time_in_the_cache() -> None:
     rest = {"event_time": None, "engine_time": None, "received_time": NOW, "cache_age_seconds": 900}
     assert as_of_us(rest) == NOW - 900 * SECOND
     assert as_of_us(times()) == NOW
@@ -169,11 +169,11 @@ def market_record(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("raw", ['{"createdAt":"2025-01-21T06:34:54.691858","x":1e999}', "{}", "no json", "[]"])
-def test_a_market_was_created_when_the_exchange_says(raw: str) -> None:
+def test_the_creation_time_of_a_market_comes_from_the_exchange(raw: str) -> None:
     row = market_row(market_record(raw=raw))
     assert row["created_at"] == "2025-01-21T06:34:54.691858"
     assert list(row) == ["symbol", "base", "quote", "market_type", "status", "created_at"]
 
 
-def test_a_market_of_unknown_age_says_so() -> None:
+def test_a_market_of_unknown_age_has_no_creation_time() -> None:
     assert market_row(market_record(raw="{}", created_time=None))["created_at"] is None

@@ -1,4 +1,4 @@
-"""Without keys the gateway listens on this machine alone; what cannot be set says so in one line."""
+"""Without keys the gateway listens only on the local machine; invalid settings give one line."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from backpack_streams.gateway.settings import GatewaySettings
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "127.0.0.1, ::1", "127.8.8.8"])
-def test_this_machine_needs_no_keys(host: str) -> None:
+def test_the_local_machine_needs_no_keys(host: str) -> None:
     assert GatewaySettings(host=host).keys_file is None
 
 
@@ -31,7 +31,7 @@ def test_other_machines_need_a_key(host: str, tmp_path: Path) -> None:
         (("--prot", "80"), "--port"),
     ],
 )
-def test_what_cannot_be_set_is_one_line_and_exit_code_2(
+def test_an_invalid_setting_gives_one_line_and_exit_code_2(
     arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gateway", *arguments]) == 2

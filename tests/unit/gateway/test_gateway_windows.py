@@ -47,7 +47,7 @@ def test_trades_are_kept_by_id_and_copies_change_nothing() -> None:
     assert ids(window, 2) == [8, 7]
 
 
-def test_a_late_refill_finds_its_place() -> None:
+def test_a_late_refill_is_inserted_in_order() -> None:
     window = TradeWindow(10)
     for offset, trade_id in enumerate((5, 8)):
         window.take(trade(trade_id), offset)
@@ -59,7 +59,7 @@ def test_a_late_refill_finds_its_place() -> None:
     assert window.whole(2) == 2
 
 
-def test_what_is_older_than_a_full_window_stays_out() -> None:
+def test_a_trade_older_than_a_full_window_is_not_taken() -> None:
     window = TradeWindow(2)
     for offset, trade_id in enumerate((5, 6)):
         window.take(trade(trade_id), offset)
@@ -67,7 +67,7 @@ def test_what_is_older_than_a_full_window_stays_out() -> None:
     assert ids(window) == [6, 5]
 
 
-def test_ids_that_begin_anew_begin_the_window_anew() -> None:
+def test_restarted_ids_restart_the_window() -> None:
     window = TradeWindow(10)
     for offset, trade_id in enumerate((1_000, 1_001)):
         window.take(trade(trade_id), offset)
@@ -75,7 +75,7 @@ def test_ids_that_begin_anew_begin_the_window_anew() -> None:
     assert ids(window) == [1]
 
 
-def test_a_refill_from_rest_does_not_begin_ids_anew_because_its_clock_differs() -> None:
+def test_a_refill_from_rest_with_another_clock_does_not_restart_the_window() -> None:
     window = TradeWindow(10)
     window.take(trade(5), 0)
     window.take(trade(7), 1)
@@ -104,7 +104,7 @@ def value(received_us: int, event_us: int | None, source: str = "WEBSOCKET", **c
     ],
     ids=["newer", "older copy", "rest at the same time", "rest after silence", "rest from an old cache"],
 )
-def test_the_newest_value_counts_whoever_wrote_it(record: dict[str, Any], is_news: bool) -> None:
+def test_the_newest_value_counts_whatever_its_source(record: dict[str, Any], is_news: bool) -> None:
     newest = NewestValue()
     assert newest.take(value(NOW, NOW), {"n": 1}, 1)
     assert newest.take(record, {"n": 2}, 2) is is_news

@@ -26,7 +26,7 @@ def read(text: bytes) -> Any:
 
 
 def as_decimals(value: Any) -> Any:
-    """The value with each number as a `Decimal`, as `read` gives it."""
+    """The value with each number as a `Decimal`, as `read` returns it."""
     if isinstance(value, dict):
         return {name: as_decimals(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -37,7 +37,7 @@ def as_decimals(value: Any) -> Any:
 
 
 @given(rows)
-def test_what_is_written_is_read_with_every_digit(row: Any) -> None:
+def test_everything_written_is_read_back_with_every_digit(row: Any) -> None:
     assert read(encode(row)) == as_decimals(row)
 
 
@@ -61,7 +61,7 @@ def test_levels_are_written_with_every_digit(pairs: list[tuple[int, int]]) -> No
     assert [tuple(map(Decimal, each)) for each in json.loads(encode_pairs(pairs, "string"))] == expected
 
 
-def test_a_funding_rate_of_28_digits_arrives() -> None:
+def test_a_funding_rate_of_28_digits_is_written_exactly() -> None:
     rate = Decimal("0.0002438565367033305404731178")
     assert encode({"funding_rate": rate}) == b'{"funding_rate":0.0002438565367033305404731178}'
 
@@ -72,6 +72,6 @@ def test_fields_are_an_object_without_its_braces() -> None:
 
 
 @pytest.mark.parametrize("value", [1.5, Decimal("NaN"), Decimal("-Infinity"), object(), {"a": [0.1]}])
-def test_what_has_no_exact_form_is_refused(value: Any) -> None:
+def test_a_value_without_an_exact_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError):
         encode(value)

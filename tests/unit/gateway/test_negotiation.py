@@ -1,4 +1,4 @@
-"""Compression, entity tags and other sites' pages: what headers ask for."""
+"""Compression, entity tags and cross-origin requests: what headers ask for."""
 
 import gzip
 from collections.abc import Callable
@@ -36,12 +36,12 @@ def test_the_best_encoding_is_chosen(accepted: bytes, expected: str | None) -> N
 
 
 @given(st.binary(max_size=100))
-def test_any_header_is_understood_somehow(accepted: bytes) -> None:
+def test_any_header_is_accepted(accepted: bytes) -> None:
     assert best_encoding(accepted) in (None, "gzip", "zstd")
 
 
 @given(st.binary(max_size=5000), st.sampled_from([None, "gzip", "zstd"]))
-def test_what_is_compressed_is_read_again(body: bytes, encoding: str | None) -> None:
+def test_compressed_bodies_decompress_to_the_original(body: bytes, encoding: str | None) -> None:
     sent, named = compressed(body, encoding)
     readers: dict[str | None, Callable[[bytes], bytes]] = {
         None: bytes,
@@ -52,7 +52,7 @@ def test_what_is_compressed_is_read_again(body: bytes, encoding: str | None) -> 
     assert named == (encoding if len(body) >= 1024 else None)
 
 
-def test_a_tag_is_known_by_any_way_to_name_it() -> None:
+def test_a_tag_is_recognized_in_every_form() -> None:
     tag = entity_tag("/v1/orderbook", b"symbol=A", "5", "number")
     assert tag != entity_tag("/v1/orderbook", b"symbol=A", "5", "string")
     for header in (tag, tag.removeprefix(b"W/"), b'"x", ' + tag, b"*"):
@@ -61,11 +61,11 @@ def test_a_tag_is_known_by_any_way_to_name_it() -> None:
         assert not is_known(header, tag)
 
 
-def test_repeated_headers_are_one() -> None:
+def test_repeated_headers_are_joined() -> None:
     assert single_header([(b"a", b"1"), (b"b", b"2"), (b"a", b"3")], b"a") == b"1,3"
 
 
-def test_no_page_of_another_site_may_ask_by_default() -> None:
+def test_no_other_site_may_send_requests_by_default() -> None:
     cross_origin = CrossOrigin(())
     assert cross_origin.response_headers(SITE) == []
     assert cross_origin.preflight_headers(SITE) == []
@@ -75,7 +75,7 @@ def test_no_page_of_another_site_may_ask_by_default() -> None:
     cross_origin.check_socket(b"", b"127.0.0.1:8080")
 
 
-def test_a_named_site_may_ask_and_no_other() -> None:
+def test_only_a_named_site_may_send_requests() -> None:
     cross_origin = CrossOrigin([SITE.decode()])
     assert (b"access-control-allow-origin", SITE) in cross_origin.response_headers(SITE)
     assert (b"access-control-allow-methods", b"GET, HEAD") in cross_origin.preflight_headers(SITE)
@@ -85,7 +85,7 @@ def test_a_named_site_may_ask_and_no_other() -> None:
         cross_origin.check_socket(b"null", b"127.0.0.1:8080")
 
 
-def test_every_site_may_ask_if_the_settings_say_so() -> None:
+def test_every_site_may_send_requests_if_the_settings_say_so() -> None:
     cross_origin = CrossOrigin(["*"])
     assert (b"access-control-allow-origin", b"*") in cross_origin.response_headers(SITE)
     cross_origin.check_socket(b"null", b"127.0.0.1:8080")

@@ -1,4 +1,4 @@
-"""The files of the live page: served with the right headers, packed into the wheel, and free of other hosts and inline code."""
+"""The files of the live page: served with the right headers, packed into the wheel, without other hosts or inline code."""
 
 import hashlib
 import re
@@ -27,7 +27,7 @@ async def ask(path: str, **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_each_file_is_served_as_it_is(name: str) -> None:
+async def test_each_file_is_served_unchanged(name: str) -> None:
     answer = await ask(f"/assets/{name}")
     assert answer.status_code == 200
     assert answer.content == (ASSETS / name).read_bytes()
@@ -54,7 +54,7 @@ async def test_the_page_is_the_root_and_refuses_inline_code_and_other_hosts() ->
 
 
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}'])
-async def test_what_a_browser_has_is_not_sent_again(form: str) -> None:
+async def test_a_file_the_browser_has_is_not_sent_again(form: str) -> None:
     first = await ask("/assets/js/main.js")
     again = await ask("/assets/js/main.js", **{"If-None-Match": form.format(first.headers["etag"])})
     assert (again.status_code, again.content) == (304, b"")
@@ -91,7 +91,7 @@ def test_the_page_has_no_inline_script_style_or_handler() -> None:
     assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html) == []
 
 
-def test_every_module_and_sheet_that_is_named_exists() -> None:
+def test_every_referenced_module_and_sheet_exists() -> None:
     for name in OURS:
         text = (ASSETS / name).read_text("utf-8")
         named = re.findall(r"[\"'(]/assets/([\w./-]+)", text)
@@ -101,7 +101,7 @@ def test_every_module_and_sheet_that_is_named_exists() -> None:
 
 
 @pytest.mark.parametrize("folder", ["vendor/inter", "vendor/lightweight-charts"])
-def test_what_others_made_is_unchanged_and_has_its_licence(folder: str) -> None:
+def test_third_party_files_are_unchanged_and_have_their_licence(folder: str) -> None:
     readme = (ASSETS / folder / "README.md").read_text("utf-8")
     files = [name for name in FILES if name.startswith(folder) and name.endswith((".mjs", ".woff2"))]
     assert len(files) == 1
@@ -109,6 +109,6 @@ def test_what_others_made_is_unchanged_and_has_its_licence(folder: str) -> None:
     assert f"{folder}/LICENSE" in FILES
 
 
-def test_prices_never_pass_through_a_float_on_their_way_to_the_screen() -> None:
+def test_prices_never_pass_through_a_float_on_the_page() -> None:
     for name in OURS:
         assert "parseFloat" not in (ASSETS / name).read_text("utf-8"), name

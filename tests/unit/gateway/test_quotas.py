@@ -1,4 +1,4 @@
-"""Quotas: in no second, wherever it begins, more requests than the tier allows; in no month either."""
+"""Quotas: no second, wherever it begins, and no month has more requests than the tier allows."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -21,7 +21,7 @@ def is_admitted(quota: Quota, monotonic: float, now: datetime = NOVEMBER) -> boo
     return True
 
 
-def test_the_tiers_are_those_of_the_facade() -> None:
+def test_the_tiers_are_the_documented_ones() -> None:
     limits = [(each.requests_per_second, each.requests_per_month) for each in TIERS.values()]
     assert limits == [(3, 15_000), (8, 330_000), (20, 1_700_000), (60, 9_000_000), (None, None)]
 
@@ -39,7 +39,7 @@ def test_no_second_holds_more_than_the_tier_allows(most: int, steps: list[float]
         assert sum(1 for each in admitted if first <= each < first + 1.0) <= most
 
 
-def test_a_refused_request_says_when_and_costs_nothing() -> None:
+def test_a_refused_request_gets_a_retry_time_and_costs_nothing() -> None:
     quota = Quota(TIERS["basic"])
     assert [is_admitted(quota, 5.0) for _ in range(5)] == [True, True, True, False, False]
     assert quota.usage.count("2026-11") == 3
@@ -58,7 +58,7 @@ def test_no_month_holds_more_than_the_tier_allows_whatever_the_clock_does(most: 
         admitted[month] = min(admitted.get(month, 0) + 1, most)
 
 
-def test_a_month_is_one_of_utc_and_its_end_is_told() -> None:
+def test_a_month_is_one_of_utc_and_its_end_is_reported() -> None:
     quota = Quota(Tier("t", None, 1))
     tokyo = timezone(timedelta(hours=9))
     assert is_admitted(quota, 0.0, datetime(2026, 12, 1, 8, 0, tzinfo=tokyo))  # still November in UTC
@@ -68,7 +68,7 @@ def test_a_month_is_one_of_utc_and_its_end_is_told() -> None:
     assert is_admitted(quota, 2.0, NOVEMBER + timedelta(seconds=2))
 
 
-def test_another_tier_counts_what_was_asked_before() -> None:
+def test_a_changed_tier_counts_earlier_requests() -> None:
     quota = Quota(TIERS["pro"])
     assert all(is_admitted(quota, 1.0) for _ in range(8))
     quota.tier = TIERS["basic"]
@@ -77,7 +77,7 @@ def test_another_tier_counts_what_was_asked_before() -> None:
     assert all(is_admitted(quota, 1.5) for _ in range(100))
 
 
-def test_only_some_months_are_kept() -> None:
+def test_old_months_are_forgotten() -> None:
     usage = Usage()
     for month in ("2026-10", "2026-11", "2026-12", "2027-01"):
         usage.add(month)

@@ -1,4 +1,4 @@
-"""The endpoints' answers from a read model that a test fills: kept while nothing changes, refused with the reason, told to listeners."""
+"""The endpoints' answers from a read model that a test fills: cached while unchanged, refused with the reason, sent to listeners."""
 
 from decimal import Decimal
 from typing import Any
@@ -72,7 +72,7 @@ def trade(trade_id: int) -> dict[str, Any]:
 
 
 class Model:
-    """A read model with two markets, and the endpoints over it."""
+    """A read model with two markets and its endpoints."""
 
     def __init__(self) -> None:
         self.now_us = NOW + 2 * SECOND
@@ -118,7 +118,7 @@ def test_an_answer_is_the_same_object_until_its_data_changes(model: Model) -> No
     assert other.data["ticker"]["last_price"] == 3
 
 
-def test_a_record_that_cannot_be_taken_silences_nobody(model: Model) -> None:
+def test_a_record_that_cannot_be_taken_blocks_no_later_one(model: Model) -> None:
     told: list[str] = []
     model.data.subscribe(lambda change: told.append(change.symbol))
     with pytest.raises(KeyError):
@@ -137,7 +137,7 @@ def test_all_tickers_are_as_old_as_the_oldest(model: Model) -> None:
     assert model.ask("ticker", symbol=None).data["tickers"][0]["last_price"] == 4
 
 
-def test_markets_are_chosen_by_kind_and_follow_the_list(model: Model) -> None:
+def test_markets_are_filtered_by_kind_and_follow_the_list(model: Model) -> None:
     assert model.ask("markets", type="PERP").data["count"] == 1
     assert model.ask("markets", type=None).data["count"] == 2
     model.data.take_market("A_PERP", None, 2)
@@ -147,7 +147,7 @@ def test_markets_are_chosen_by_kind_and_follow_the_list(model: Model) -> None:
         model.ask("ticker", symbol="A_PERP")
 
 
-def test_a_book_is_answered_once_for_all_and_with_its_age(model: Model, plant: VouchedPlant) -> None:
+def test_a_book_is_encoded_once_for_all_clients_and_has_its_age(model: Model, plant: VouchedPlant) -> None:
     first = model.book()
     assert first.data["bids"] == Levels([(ONE, ONE)])
     assert first.data["asks"] == Levels([(2 * ONE, ONE)])
@@ -162,7 +162,7 @@ def test_a_book_is_answered_once_for_all_and_with_its_age(model: Model, plant: V
     assert after.data["bids"] == Levels([(ONE, 11 * ONE)])
 
 
-def test_a_book_that_a_snapshot_replaced_at_the_same_id_is_answered_anew(model: Model, plant: VouchedPlant) -> None:
+def test_a_book_that_a_snapshot_replaced_at_the_same_id_is_encoded_again(model: Model, plant: VouchedPlant) -> None:
     first = model.book()
     model.data.books_changed(["A"])
     assert model.book().encoded is not first.encoded
@@ -180,7 +180,7 @@ def test_a_book_that_is_not_live_is_refused_with_the_reason(model: Model, plant:
     assert (stale.fresh["book_status"], stale.data["bids"]) == ("STALE", levels)
 
 
-def test_the_age_of_a_book_is_right_although_clocks_differ(model: Model, plant: VouchedPlant) -> None:
+def test_the_age_of_a_book_is_right_even_if_clocks_differ(model: Model, plant: VouchedPlant) -> None:
     age_ms = model.book().fresh["age_ms"]
     model.now_us += 600 * SECOND
     watermark = {"instance": "a", "published_time": plant.clock.wall_us(), "is_final": False}
@@ -196,12 +196,12 @@ def test_a_listed_market_without_a_book_is_syncing(model: Model) -> None:
 
 
 @pytest.mark.parametrize("name", ["ticker", "funding", "orderbook"])
-def test_an_unknown_market_is_not_found_and_the_nearest_is_named(model: Model, name: str) -> None:
+def test_for_an_unknown_market_the_nearest_one_is_suggested(model: Model, name: str) -> None:
     with pytest.raises(UnknownSymbolError, match="did you mean 'A_PERP'"):
         model.ask(name, symbol="a_perp", depth=1, allow_stale="true")
 
 
-def test_without_kafka_nothing_is_answered_but_meta_and_plant(model: Model, plant: VouchedPlant) -> None:
+def test_without_kafka_only_meta_and_plant_are_answered(model: Model, plant: VouchedPlant) -> None:
     model.data.take(TICKER_TOPIC, "A", ticker("A", "2"), 5)
     model.data.set_unavailable("pulse", "Kafka at k:9092 has not answered")
     for name in ("ticker", "orderbook", "funding"):
@@ -215,7 +215,7 @@ def test_without_kafka_nothing_is_answered_but_meta_and_plant(model: Model, plan
     assert model.ask("ticker", symbol="A").data["symbol"] == "A"
 
 
-def test_before_the_market_list_is_there_no_market_is_unknown() -> None:
+def test_before_the_market_list_arrives_no_market_is_unknown() -> None:
     data = MarketData()
     with pytest.raises(UnavailableError, match="the market list is not in Kafka yet"):
         data.check_symbol("A")
@@ -248,12 +248,12 @@ async def test_trades_are_as_old_as_their_stream(model: Model) -> None:
     assert (again.encoded is answer.encoded, again.fresh["as_of"]) == (True, NOW + SECOND)
 
 
-async def test_a_market_without_candles_says_so(model: Model) -> None:
+async def test_a_market_without_candles_is_reported(model: Model) -> None:
     with pytest.raises(RequestError, match="no candles of A with the interval 1m"):
         await model.endpoints.klines({"symbol": "A", "interval": "1m", "limit": 5})
 
 
-def test_listeners_hear_each_change_once_and_nothing_of_the_past(model: Model) -> None:
+def test_listeners_get_each_change_once_and_no_history(model: Model) -> None:
     heard: list[Change] = []
     leave = model.data.subscribe(heard.append)
     model.data.take(TRADE_TOPIC, "A", trade(5), 1)
@@ -280,7 +280,7 @@ def test_listeners_hear_each_change_once_and_nothing_of_the_past(model: Model) -
     assert [entry.row["id"] for entry in model.data.newest(TRADES, "A", 9)] == [6, 5, 4]
 
 
-def test_candles_go_out_with_their_interval_and_quote_volume(model: Model) -> None:
+def test_candles_are_sent_with_their_interval_and_quote_volume(model: Model) -> None:
     heard: list[Change] = []
     model.data.take(TRADE_TOPIC, "A", trade(5), 1)
     model.data.subscribe(heard.append)
@@ -294,7 +294,7 @@ def test_candles_go_out_with_their_interval_and_quote_volume(model: Model) -> No
     assert (change.channel, change.row and change.row["quote_volume"]) == ("klines.1m", 6)
 
 
-def test_only_the_answers_asked_for_last_are_kept() -> None:
+def test_only_the_most_recently_requested_answers_are_kept() -> None:
     kept = KeptAnswers(2)
     for key in ("a", "b", "a", "c"):
         kept.get(key, 1, "", dict)

@@ -1,4 +1,4 @@
-"""Rows of trades, candles and other records: who falls behind misses nothing, or is told how many rows."""
+"""Rows of trades, candles and other records: a client that falls behind misses nothing, or gets the number of lost rows."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def test_every_trade_is_sent_once_and_in_order_whenever_a_client_reads(reads: li
 
 
 @given(st.integers(1, 3 * record_log.ROWS_KEPT))
-def test_what_is_lost_is_counted(rows: int) -> None:
+def test_lost_rows_are_counted(rows: int) -> None:
     books = Books(SYMBOL)
     log = RecordLog("liquidations", SYMBOL)
     subscription = RecordSubscription(log, "liquidations", SYMBOL, "number", None)
@@ -46,7 +46,7 @@ def test_what_is_lost_is_counted(rows: int) -> None:
     assert sequences(messages) == list(range(dropped, rows))
 
 
-def test_of_a_ticker_only_the_newest_is_sent() -> None:
+def test_of_a_ticker_only_the_newest_state_is_sent() -> None:
     books = Books(SYMBOL)
     log = RecordLog("ticker", SYMBOL)
     subscription = RecordSubscription(log, "ticker", SYMBOL, "string", None)
@@ -58,7 +58,7 @@ def test_of_a_ticker_only_the_newest_is_sent() -> None:
     assert sequences(messages) == [8]
 
 
-def test_of_each_candle_the_newest_is_sent_so_that_no_close_is_missed() -> None:
+def test_the_newest_state_of_each_candle_is_sent_so_that_no_close_is_missed() -> None:
     books = Books(SYMBOL)
     log = RecordLog("klines.1m", SYMBOL)
     subscription = RecordSubscription(log, "klines.1m", SYMBOL, "number", None)
@@ -69,7 +69,7 @@ def test_of_each_candle_the_newest_is_sent_so_that_no_close_is_missed() -> None:
 
 
 @given(st.lists(st.integers(0, 100), unique=True, max_size=20), st.integers(0, 100))
-def test_a_client_resumes_where_it_left_or_begins_anew(known: list[int], left: int) -> None:
+def test_a_client_resumes_where_it_left_or_gets_a_snapshot(known: list[int], left: int) -> None:
     books = Books(SYMBOL)
     for sequence in sorted(known):
         books.add_row("trades", SYMBOL, sequence, {"id": sequence})
@@ -83,7 +83,7 @@ def test_a_client_resumes_where_it_left_or_begins_anew(known: list[int], left: i
         assert [row["id"] for row in read(messages[1])["data"]] == sorted(known, reverse=True)
 
 
-def test_what_replaces_itself_loses_nothing() -> None:
+def test_resuming_a_channel_of_last_values_loses_nothing() -> None:
     books = Books(SYMBOL)
     books.add_row("ticker", SYMBOL, 7, {"id": 7})
     log = RecordLog("ticker", SYMBOL, [(7, {"id": 7})])
@@ -92,7 +92,7 @@ def test_what_replaces_itself_loses_nothing() -> None:
         assert [message.kind for message in messages] == expected
 
 
-def test_rows_without_a_place_in_kafka_are_in_the_snapshot_alone() -> None:
+def test_rows_without_an_offset_are_only_in_the_snapshot() -> None:
     books = Books(SYMBOL)
     books.add_row("trades", SYMBOL, -1, {"id": 1})
     log = RecordLog("trades", SYMBOL, [(-1, {"id": 1})])
@@ -101,7 +101,7 @@ def test_rows_without_a_place_in_kafka_are_in_the_snapshot_alone() -> None:
     assert read(snapshot)["sequence"] is None
 
 
-def test_a_row_is_encoded_once_for_all() -> None:
+def test_a_row_is_encoded_once_for_all_clients() -> None:
     books = Books(SYMBOL)
     log = RecordLog("trades", SYMBOL)
     subscriptions = [RecordSubscription(log, "trades", SYMBOL, "number", None) for _ in range(9)]

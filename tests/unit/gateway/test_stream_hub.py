@@ -1,4 +1,4 @@
-"""Clients of the stream: bounded memory, heartbeats behind all news, nobody at the cost of others."""
+"""Clients of the stream: bounded memory, heartbeats after all news, no client at the expense of others."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ SYMBOLS = ("SOL_USDC", "BTC_USDC_PERP", "AAPL.US_USDC_PERP")
 
 
 class World:
-    """A hub with its books, and which clients it has woken."""
+    """A hub with its books, and the clients it has woken."""
 
     def __init__(self) -> None:
         self.books = Books(*SYMBOLS)
@@ -61,7 +61,7 @@ def kinds(messages: list[dict[str, Any]]) -> list[str]:
     return [message["type"] for message in messages]
 
 
-def test_a_client_gets_a_snapshot_and_then_what_changes(world: World) -> None:
+def test_a_client_gets_a_snapshot_and_then_changes(world: World) -> None:
     client = world.client(channels=["book", "trades"], id=7)
     assert world.woken == {client}
     messages = world.take(client)
@@ -69,14 +69,14 @@ def test_a_client_gets_a_snapshot_and_then_what_changes(world: World) -> None:
     assert messages[0] == {"type": "subscribed", "id": 7, "channels": ["book", "trades"], "symbols": ["SOL_USDC"]}
     world.change_book()
     world.add_row("trades", 5)
-    world.change_book("BTC_USDC_PERP")  # nobody asked for it
+    world.change_book("BTC_USDC_PERP")  # no client follows it
     world.add_row("ticker", 6)
     messages = world.take(client)
     assert [(each["channel"], each["sequence"]) for each in messages] == [("book", 2), ("trades", 5)]
     assert not client.has_pending
 
 
-def test_who_follows_nothing_of_it_is_not_woken(world: World) -> None:
+def test_a_client_that_does_not_follow_the_change_is_not_woken(world: World) -> None:
     client = world.client(channels=["trades"], symbols=["BTC_USDC_PERP"])
     world.woken.clear()
     world.change_book()
@@ -86,7 +86,7 @@ def test_who_follows_nothing_of_it_is_not_woken(world: World) -> None:
     assert world.woken == set()
 
 
-def test_all_markets_include_those_that_come_later(world: World) -> None:
+def test_all_markets_include_those_listed_later(world: World) -> None:
     client = world.client(symbols="all", channels=["book", "ticker"])
     world.take(client)
     assert len(client.subscriptions) == 2 * len(SYMBOLS)
@@ -123,7 +123,7 @@ def test_a_second_subscription_gives_a_new_snapshot_with_its_own_depth(world: Wo
     assert kinds(world.take(client)) == ["update"]
 
 
-def test_what_is_unsubscribed_is_sent_no_more(world: World) -> None:
+def test_an_unsubscribed_channel_is_no_longer_sent(world: World) -> None:
     client = world.client(channels=["book", "trades"], symbols=["SOL_USDC", "BTC_USDC_PERP"])
     world.take(client)
     world.change_book()
@@ -134,7 +134,7 @@ def test_what_is_unsubscribed_is_sent_no_more(world: World) -> None:
     assert [each["symbol"] for each in world.take(client)] == ["BTC_USDC_PERP"]
 
 
-def test_a_heartbeat_comes_behind_all_news_however_little_a_client_takes(world: World) -> None:
+def test_a_heartbeat_comes_after_all_news_however_little_a_client_takes(world: World) -> None:
     client = world.client(symbols="all", channels=["book", "trades"])
     world.take(client)
     for symbol in SYMBOLS:
@@ -175,7 +175,7 @@ def test_a_slow_client_holds_no_more_than_its_subscriptions(happenings: list[tup
             assert books[client][symbol].matches(world.books.orderbook(symbol, 20))
 
 
-def test_who_takes_nothing_for_too_long_is_told_and_ended(world: World) -> None:
+def test_a_client_that_takes_nothing_for_too_long_is_disconnected_with_a_reason(world: World) -> None:
     client = world.client()
     client.note_progress(took=False, now=10.0)
     client.check_speed(10.0 + SLOW_SECONDS - 0.1)
@@ -189,7 +189,7 @@ def test_who_takes_nothing_for_too_long_is_told_and_ended(world: World) -> None:
     assert (client.ending.message.kind, client.ending.code) == ("slow", CloseCode.TRY_AGAIN_LATER)
 
 
-def test_answers_that_are_not_read_end_the_stream(world: World) -> None:
+def test_unread_answers_end_the_stream(world: World) -> None:
     client = world.client(id=1)
     for _ in range(OWN_MESSAGES_AT_MOST):
         world.ask(client)
@@ -197,7 +197,7 @@ def test_answers_that_are_not_read_end_the_stream(world: World) -> None:
     assert client.ending.code == CloseCode.TRY_AGAIN_LATER
 
 
-def test_a_status_that_changes_by_itself_is_told(world: World) -> None:
+def test_a_status_change_without_an_update_is_sent(world: World) -> None:
     client = world.client(id=1)
     world.take(client)
     world.hub.notice_statuses()
@@ -208,7 +208,7 @@ def test_a_status_that_changes_by_itself_is_told(world: World) -> None:
     assert [each["data"]["book_status"] for each in world.take(client)] == ["STALE"]
 
 
-def test_a_market_that_is_gone_stops_no_other(world: World) -> None:
+def test_a_market_that_is_gone_does_not_stop_others(world: World) -> None:
     client = world.client(symbols=["SOL_USDC", "BTC_USDC_PERP"])
     world.take(client)
     world.hub.on_change(Change("book", "SOL_USDC", 2, None))
@@ -217,14 +217,14 @@ def test_a_market_that_is_gone_stops_no_other(world: World) -> None:
     assert [each["symbol"] for each in world.take(client)] == ["BTC_USDC_PERP"]
 
 
-def test_who_has_asked_nothing_gets_nothing(world: World) -> None:
+def test_a_client_without_subscriptions_gets_nothing(world: World) -> None:
     stranger, client = world.client(), world.client(id=1)
     world.hub.beat(heartbeat(1, {"market.depth": 1}))
     assert not stranger.has_pending
     assert kinds(world.take(client))[-1] == "heartbeat"
 
 
-def test_what_nobody_follows_is_looked_at_no_more(world: World) -> None:
+def test_a_book_without_followers_is_not_read(world: World) -> None:
     looked: list[str] = []
     ask = world.books.orderbook
     world.books.orderbook = lambda symbol, depth: looked.append(symbol) or ask(symbol, depth)  # type: ignore[method-assign, func-returns-value]
@@ -239,7 +239,7 @@ def test_what_nobody_follows_is_looked_at_no_more(world: World) -> None:
     assert world.hub.clients == set()
 
 
-def test_who_comes_back_goes_on_with_one_update(world: World) -> None:
+def test_a_client_that_resumes_gets_one_update(world: World) -> None:
     client = world.client(id=1)
     book = ClientBook()
     book.apply(world.take(client)[1])
@@ -253,15 +253,15 @@ def test_who_comes_back_goes_on_with_one_update(world: World) -> None:
     assert book.matches(world.books.orderbook("SOL_USDC", 20))
 
 
-def test_nobody_resumes_before_kafka_is_read(world: World) -> None:
+def test_resuming_is_refused_until_kafka_is_read(world: World) -> None:
     world.books.outage = "the records are being read from Kafka"
     with pytest.raises(UnavailableError, match="ask again, or subscribe without resume"):
         world.client(channels=["trades"], resume={"trades.SOL_USDC": 5})
     assert kinds(world.take(world.client(channels=["trades"]))) == ["subscribed", "snapshot"]
 
 
-def test_what_happens_to_one_market_does_not_hold_up_another(world: World) -> None:
-    """News go out in the order in which they came to be pending."""
+def test_changes_of_one_market_do_not_delay_another(world: World) -> None:
+    """News is sent in the order in which it became pending."""
     client = world.client(symbols="all")
     world.take(client)
     world.change_book("SOL_USDC")
@@ -271,7 +271,7 @@ def test_what_happens_to_one_market_does_not_hold_up_another(world: World) -> No
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(1, 300)), max_size=100))
-def test_nobody_may_ask_more_than_the_allowance(asks: list[tuple[float, float]]) -> None:
+def test_no_client_may_exceed_the_allowance(asks: list[tuple[float, float]]) -> None:
     now = 50.0
     allowance = Allowance(now)
     spent = 0.0
@@ -288,7 +288,7 @@ def test_a_request_for_more_costs_more() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
-def test_frames_are_what_rfc_6455_says(length: int) -> None:
+def test_frames_follow_rfc_6455(length: int) -> None:
     text = b"x" * length
     assert Message("update", text).frame == Frame(Opcode.TEXT, text).serialize(mask=False)
 

@@ -1,4 +1,4 @@
-"""Requests of a stream: what a client may send, and what it is told if it sends something else."""
+"""Requests of a stream: what a client may send, and the error it gets for anything else."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ INTERVALS = ("1m", "1h")
 WHOLE = {"op": "subscribe", "channels": ["book"], "symbols": ["SOL_USDC"]}
 
 
-def test_a_whole_request_is_read() -> None:
+def test_a_complete_request_is_read() -> None:
     text = """{"op":"subscribe","id":1,"channels":["book","trades","ticker","klines.1m","mark_price","liquidations"],
         "symbols":["SOL_USDC","AAPL.US_USDC_PERP"],"depth":50,"decimals":"string","key":"bps_x",
         "resume":{"book.SOL_USDC":123456,"klines.1m.AAPL.US_USDC_PERP":7}}"""
@@ -58,13 +58,13 @@ def test_a_whole_request_is_read() -> None:
         ({"depht": 5}, "depht"),
     ],
 )
-def test_what_is_wrong_is_named(change: dict[str, Any], told: str) -> None:
+def test_an_invalid_field_is_named(change: dict[str, Any], told: str) -> None:
     with pytest.raises(BadRequestError, match=told):
         read_request(json.dumps(WHOLE | change), INTERVALS)
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", "7", '"subscribe"', "\ud800", "{}", "[" * 60_000])
-def test_what_is_no_request_is_told_with_one_that_is(text: str) -> None:
+def test_anything_but_a_request_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(BadRequestError, match="send such as"):
         read_request(text, INTERVALS)
 
@@ -79,7 +79,7 @@ names = st.tuples(st.sampled_from(["book", "trades", "klines.1m"]), st.sampled_f
 
 
 @given(st.dictionaries(names, st.integers(0, 10**18 - 1), max_size=6))
-def test_an_event_id_brings_a_client_back_to_where_it_was(positions: dict[tuple[str, str], int]) -> None:
+def test_an_event_id_lets_a_client_resume(positions: dict[tuple[str, str], int]) -> None:
     expected = {f"{channel}.{symbol}": sequence for (channel, symbol), sequence in positions.items()}
     text = resume_text(positions)
     assert text is not None
@@ -89,12 +89,12 @@ def test_an_event_id_brings_a_client_back_to_where_it_was(positions: dict[tuple[
 
 
 @given(st.text(max_size=100))
-def test_any_event_id_is_understood_somehow(text: str) -> None:
+def test_any_event_id_is_accepted(text: str) -> None:
     parameters = parse(b"channels=book&symbols=all", EVENT_PARAMETERS)
     assert request_of_url(parameters, text, INTERVALS).symbols == "all"
 
 
-def test_too_many_positions_make_no_event_id() -> None:
+def test_too_many_positions_give_no_event_id() -> None:
     positions = {("book", str(number)): number for number in range(MAX_POSITIONS_IN_ID + 1)}
     assert resume_text(positions) is None
 

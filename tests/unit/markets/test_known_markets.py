@@ -1,4 +1,4 @@
-"""No single odd answer takes a market away: absence is confirmed, old copies close nothing, many at once are kept."""
+"""No single odd answer removes a market: absence is confirmed, old copies close nothing, mass disappearances are refused."""
 
 from dataclasses import dataclass
 from itertools import accumulate
@@ -28,7 +28,7 @@ def market(symbol: str, state: str = "Open", kind: str | None = None) -> ListedM
 
 
 class Asking:
-    """A list that is asked again and again."""
+    """A list that is requested repeatedly."""
 
     def __init__(self) -> None:
         self.known = KnownMarkets()
@@ -51,7 +51,7 @@ class Asking:
         return {each.symbol: each.state for each in self.known.markets}
 
 
-def test_closed_closes_at_once_and_open_opens_again() -> None:
+def test_closed_closes_at_once_and_open_reopens() -> None:
     asking = Asking()
     assert asking.answer(0, "A", "B") == {ListNews.ADDED: ("A", "B")}
     assert asking.answer(60, "A", "B", closed="A") == {ListNews.CLOSED: ("A",)}
@@ -60,7 +60,7 @@ def test_closed_closes_at_once_and_open_opens_again() -> None:
     assert asking.states == {"A": "Open", "B": "Open"}
 
 
-def test_a_state_that_is_not_known_is_open() -> None:
+def test_an_unknown_state_is_open() -> None:
     known = KnownMarkets()
     for at, state in enumerate(("Open", "CancelOnly", "closed", "Halted", "")):
         known.take(ListAnswer([market("A", state)], (), None, at * 60.0))
@@ -88,7 +88,7 @@ def test_two_answers_are_not_enough_however_far_apart() -> None:
     assert asking.answer(6_060, "A") == {ListNews.GONE: ("B",)}
 
 
-def test_one_odd_copy_that_a_cache_hands_out_for_minutes_counts_once() -> None:
+def test_one_odd_copy_that_a_cache_serves_for_minutes_counts_once() -> None:
     asking = Asking()
     asking.answer(0, "A", "B")
     for age in range(0, OLDEST_FRESH_SECONDS + 1, 20):
@@ -97,7 +97,7 @@ def test_one_odd_copy_that_a_cache_hands_out_for_minutes_counts_once() -> None:
     assert asking.answer(400, "A", "B") == {}
 
 
-def test_two_odd_copies_are_two_answers_however_often_they_are_handed_out() -> None:
+def test_two_odd_copies_are_two_answers_however_often_they_are_served() -> None:
     asking = Asking()
     asking.answer(0, "A", "B")
     for made_at in (60, 300):
@@ -106,7 +106,7 @@ def test_two_odd_copies_are_two_answers_however_often_they_are_handed_out() -> N
     assert asking.states.keys() == {"A", "B"}
 
 
-def test_a_market_that_is_there_again_begins_its_count_anew() -> None:
+def test_a_market_that_returns_restarts_its_count() -> None:
     asking = Asking()
     asking.answer(0, "A", "B")
     for at in (60, 120, 180):
@@ -118,7 +118,7 @@ def test_a_market_that_is_there_again_begins_its_count_anew() -> None:
     assert asking.answer(480, "A") == {ListNews.GONE: ("B",)}
 
 
-def test_an_answer_older_than_the_one_before_changes_nothing() -> None:
+def test_an_answer_older_than_the_previous_one_changes_nothing() -> None:
     asking = Asking()
     asking.answer(600, "A", "B", closed="A", age=0)
     assert asking.answer(660, "A", "C", closed="C", age=100) == {ListNews.IGNORED_OLDER: ()}
@@ -126,8 +126,8 @@ def test_an_answer_older_than_the_one_before_changes_nothing() -> None:
     assert asking.answer(720, "A", "C", age=100) == {ListNews.REOPENED: ("A",), ListNews.ADDED: ("C",)}
 
 
-def test_what_was_closed_is_not_opened_by_the_same_moment() -> None:
-    """The age counts whole seconds, so which of two copies is the newer one is not known."""
+def test_a_closed_market_is_not_reopened_by_an_answer_of_the_same_moment() -> None:
+    """The age counts whole seconds, so it is unknown which of two copies is newer."""
     asking = Asking()
     asking.answer(0, "A")
     asking.answer(100, "A", closed="A")
@@ -136,7 +136,7 @@ def test_what_was_closed_is_not_opened_by_the_same_moment() -> None:
     assert asking.answer(102.5, "A") == {ListNews.REOPENED: ("A",)}
 
 
-def test_an_old_copy_adds_markets_and_closes_and_removes_none() -> None:
+def test_an_old_copy_adds_markets_but_closes_and_removes_none() -> None:
     asking = Asking()
     asking.answer(0, "A", "B")
     for round_number in range(20):
@@ -145,7 +145,7 @@ def test_an_old_copy_adds_markets_and_closes_and_removes_none() -> None:
     assert asking.answer(3_000, "A", "B", "C", closed="A") == {ListNews.CLOSED: ("A",)}
 
 
-def test_the_first_answer_counts_however_old_and_an_empty_one_is_none() -> None:
+def test_the_first_answer_counts_however_old_but_not_if_it_is_empty() -> None:
     asking = Asking()
     assert asking.answer(0) == {ListNews.IGNORED_EMPTY: ()}
     assert asking.answer(1, unreadable=(None, "A")) == {ListNews.IGNORED_EMPTY: ()}
@@ -155,7 +155,7 @@ def test_the_first_answer_counts_however_old_and_an_empty_one_is_none() -> None:
     assert asking.states == {"A": "Open", "B": CLOSED}
 
 
-def test_a_row_that_cannot_be_read_is_no_absence() -> None:
+def test_an_unreadable_row_is_no_absence() -> None:
     asking = Asking()
     asking.answer(0, "A", "B", "C")
     for at in range(60, 900, 60):
@@ -167,7 +167,7 @@ def test_a_row_that_cannot_be_read_is_no_absence() -> None:
     assert asking.states.keys() == {"A", "B", "C"}, "the row may have been anybody's"
 
 
-def test_kinds_that_an_answer_is_not_about_stay() -> None:
+def test_an_answer_about_some_kinds_does_not_affect_the_others() -> None:
     asking = Asking()
     asking.answer(0, "A", "B", "C")
     for at in range(60, 900, 60):
@@ -175,7 +175,7 @@ def test_kinds_that_an_answer_is_not_about_stay() -> None:
     assert asking.states.keys() == {"A", "C"}
 
 
-def test_copies_of_kinds_have_ages_of_their_own() -> None:
+def test_copies_of_kinds_have_separate_ages() -> None:
     asking = Asking()
     asking.answer(1_000, "A", "B", kinds=frozenset({"SPOT"}))
     assert asking.answer(1_001, "C", age=200, kinds=frozenset({"PERP"})) == {ListNews.ADDED: ("C",)}
@@ -199,7 +199,7 @@ def test_a_mass_disappearance_is_refused_until_it_has_lasted_for_long(left: tupl
     assert sorted(gone) == everything[len(left) :]
 
 
-def test_a_few_may_go_together() -> None:
+def test_a_few_may_disappear_together() -> None:
     asking = Asking()
     everything = [f"M{n:02}" for n in range(20)]
     asking.answer(0, *everything)
@@ -207,7 +207,7 @@ def test_a_few_may_go_together() -> None:
     assert events == [{}, {}, {ListNews.GONE: ("M00", "M01", "M02")}]
 
 
-def test_the_rest_of_a_mass_disappearance_is_not_let_go_sooner() -> None:
+def test_the_rest_of_a_mass_disappearance_is_not_removed_sooner() -> None:
     asking = Asking()
     everything = [f"M{n:02}" for n in range(20)]
     asking.answer(0, *everything)
@@ -232,7 +232,7 @@ def test_recalled_markets_are_confirmed_like_any_other() -> None:
     assert asking.answer(190, "A") == {ListNews.GONE: ("B",)}
 
 
-def test_answers_from_before_what_was_recalled_say_nothing_of_it() -> None:
+def test_answers_older_than_recalled_markets_do_not_affect_them() -> None:
     asking = Asking()
     asking.known.recall(ListedMarket("A", "PERP", CLOSED), -100.0)
     asking.known.recall(market("B"), -100.0)
@@ -246,7 +246,7 @@ def test_answers_from_before_what_was_recalled_say_nothing_of_it() -> None:
 @pytest.mark.parametrize(
     "symbol", ["", " ", "A B", "A\tB", "\x00", "\ud83d", "\u00a0", "\u202eA", "A" * 101, "200ms.X", "1m.X"]
 )
-def test_what_can_name_no_stream_is_a_bad_row(symbol: str) -> None:
+def test_a_symbol_that_cannot_name_a_stream_is_a_bad_row(symbol: str) -> None:
     assert symbol_problem(symbol) is not None
     asking = Asking()
     events = asking.answer(0, "A", "B", symbol)
@@ -259,11 +259,11 @@ def test_what_can_name_no_stream_is_a_bad_row(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("symbol", ["A", "SOL_USDC", "AAPL.US_USDC_PERP", "1m", "É_USDC", "A" * 100])
-def test_what_can_name_a_stream_is_a_symbol(symbol: str) -> None:
+def test_a_symbol_that_can_name_a_stream_is_accepted(symbol: str) -> None:
     assert symbol_problem(symbol) is None
 
 
-def test_the_symbol_of_a_row_that_cannot_be_read() -> None:
+def test_the_symbol_of_an_unreadable_row() -> None:
     assert symbol_in(b'{"symbol":"A","orderBookState":null}') == "A"
     for raw in (
         b"{}",
@@ -277,7 +277,7 @@ def test_the_symbol_of_a_row_that_cannot_be_read() -> None:
         assert symbol_in(raw) is None
 
 
-# ---- whatever comes
+# ---- any sequence of answers
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class Step:
     wait: int
     age: int
     states: dict[str, str | None]
-    """By symbol: its state; None for a row that cannot be read. Not in it: absent."""
+    """By symbol: its state; None for an unreadable row. Not in it: absent."""
     has_nameless: bool
 
 
@@ -338,8 +338,8 @@ def test_no_open_market_is_dropped_without_proof(taken: list[Step]) -> None:
 
 
 @given(st.lists(st.floats(0, 60), max_size=50))
-def test_answers_of_one_moment_are_one(waits: list[float]) -> None:
-    """However often it is asked, a copy that stays the same confirms nothing."""
+def test_answers_of_one_moment_count_once(waits: list[float]) -> None:
+    """However often it is requested, an unchanged copy confirms nothing."""
     asking = Asking()
     asking.answer(0, "A", "B")
     for passed in accumulate(waits):

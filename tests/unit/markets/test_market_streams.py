@@ -1,4 +1,4 @@
-"""Which streams are subscribed to: by kind of market, by what the user named, by shard; and which of them are missed when silent."""
+"""Which streams are subscribed, by kind of market, user settings and shard; and which of them are reported when silent."""
 
 from itertools import permutations
 
@@ -64,7 +64,7 @@ def test_a_market_has_the_streams_of_its_kind(market_type: str, channels: str) -
     assert all(has_channel(market_type, channel) for channel in found)
 
 
-def test_the_table_knows_each_channel_of_each_family() -> None:
+def test_the_table_has_every_channel_of_every_stream_spec() -> None:
     public = {spec.channel for spec in STREAM_SPECS if not spec.channel.startswith("account.")}
     assert set().union(*CHANNELS_OF_KIND.values()) == public - {"stockPrice"}
     assert set(CHANNELS_OF_KIND) == set(KINDS_OF_MARKET)
@@ -80,7 +80,7 @@ def test_streams_are_one_for_each_market_or_one_for_all() -> None:
 
 
 @pytest.mark.parametrize("kinds", list(permutations(["liquidation", "liquidation.symbol"])))
-def test_liquidations_asked_for_both_ways_come_once(kinds: tuple[str, ...]) -> None:
+def test_liquidations_requested_both_ways_come_once(kinds: tuple[str, ...]) -> None:
     assert names(list(kinds), [ListedMarket("A", "PERP", "Open")]) == ["liquidation"]
 
 
@@ -103,11 +103,11 @@ def test_shards_share_the_streams_of_one_producer(markets: list[ListedMarket], s
     assert sorted(together) == sorted(names(sorted(kinds), MARKETS))
 
 
-# ---- who is missed when silent
+# ---- which streams are reported when silent
 
 
 @pytest.mark.parametrize("market_type", ["SPOT", "PERP", "IPERP", "DATED"])
-def test_what_every_such_market_has_must_deliver(market_type: str) -> None:
+def test_channels_that_every_such_market_has_must_deliver(market_type: str) -> None:
     assert must_deliver(market_type, "ticker")
     assert must_deliver(market_type, "depth")
 
@@ -122,7 +122,7 @@ def test_what_every_such_market_has_must_deliver(market_type: str) -> None:
         ("PREDICTION", "ticker"),
     ],
 )
-def test_what_a_market_may_lack_is_not_missed(market_type: str, channel: str) -> None:
+def test_channels_that_a_market_may_lack_are_not_missed(market_type: str, channel: str) -> None:
     assert not must_deliver(market_type, channel)
     market = ListedMarket("A", market_type, "Open")
     assert streams_for([parse_kind(channel)], [market], Selection(None), IN_ONE) == {f"{channel}.A": False}
@@ -142,7 +142,7 @@ def fell_silent(channel: str, must: bool, now: float, seen_at: float | None) -> 
 
 
 @pytest.mark.parametrize("channel", ["depth", "ticker", "externalTicker", "stockPrice", "trade", "kline"])
-def test_a_stream_that_need_not_exist_may_never_deliver(channel: str) -> None:
+def test_an_optional_stream_may_never_deliver(channel: str) -> None:
     assert not fell_silent(channel, False, 1e6, None)
 
 
@@ -153,7 +153,7 @@ def test_a_stream_that_must_deliver_and_never_does_is_reported(channel: str) -> 
 
 
 @pytest.mark.parametrize("must", [True, False])
-def test_a_stream_by_the_clock_that_stops_is_reported_and_a_provider_that_pauses_is_not(must: bool) -> None:
+def test_a_periodic_stream_that_stops_is_reported_but_a_pausing_provider_is_not(must: bool) -> None:
     assert fell_silent("ticker", must, 100, 50)
     assert not fell_silent("ticker", must, 100, 99)
     assert not fell_silent("externalTicker", must, 1e6, 50)
@@ -163,7 +163,7 @@ def test_a_stream_by_the_clock_that_stops_is_reported_and_a_provider_that_pauses
 # ---- stocks
 
 
-def test_stock_prices_are_those_of_markets_on_stocks_and_of_securities() -> None:
+def test_stock_prices_are_those_of_stock_markets_and_securities() -> None:
     assert stock_tickers(APPLE, Selection(None), []) == ["AAPL"]
     assert stock_tickers(APPLE, Selection(None), ["BRK.B.US", "AAPL.US", "NVDA.US"]) == ["AAPL", "BRK.B", "NVDA"]
     assert streams_for([StreamKind("stockPrice")], APPLE, Selection(None), IN_ONE, ["BRK.B.US"]) == {
@@ -172,7 +172,7 @@ def test_stock_prices_are_those_of_markets_on_stocks_and_of_securities() -> None
     }
 
 
-def test_stock_prices_of_named_markets_are_theirs_alone() -> None:
+def test_for_named_markets_only_their_stock_prices_are_subscribed() -> None:
     assert stock_tickers(APPLE, Selection(frozenset({"AAPL.US_USDC_PERP"})), ["BRK.B.US"]) == ["AAPL"]
     assert stock_tickers(APPLE, Selection(frozenset({"SOL_USDC"})), ["BRK.B.US"]) == []
 
@@ -200,10 +200,10 @@ def test_a_ticker_is_its_asset_without_the_country(asset: str, ticker: str) -> N
     assert ticker_of(asset) == ticker
 
 
-# ---- what a user writes
+# ---- user input
 
 
-def test_intervals_may_be_given_one_by_one_together_or_all() -> None:
+def test_intervals_may_be_given_singly_joined_or_as_all() -> None:
     assert [str(kind) for kind in parse_kinds("kline.1m+1month+1m")] == ["kline.1m", "kline.1month"]
     assert len(parse_kinds("kline.all")) == 16
     assert parse_kinds("depth.200ms") == [parse_kind("depth.200ms")]

@@ -23,26 +23,26 @@ MARKETS = [
 
 # ---- shards
 
-# As computed when shards were first drawn: a change would move symbols between running producers.
+# As computed when shards were introduced: a change would move symbols between running producers.
 AGREED = [3, 1, 3, 1]
 
 
 @given(symbols, st.integers(1, 40))
-def test_one_shard_more_moves_only_what_it_takes_over(symbol: str, shards: int) -> None:
+def test_one_more_shard_moves_only_the_symbols_it_takes_over(symbol: str, shards: int) -> None:
     before, after = shard_of(symbol, shards), shard_of(symbol, shards + 1)
     assert 0 <= before < shards
     assert after in (before, shards)
 
 
 @given(symbols, st.integers(1, 12))
-def test_every_symbol_belongs_to_one_shard_exactly(symbol: str, shards: int) -> None:
+def test_every_symbol_belongs_to_exactly_one_shard(symbol: str, shards: int) -> None:
     market = ListedMarket(symbol, "PERP", "Open")
     taken = [shard for shard in range(shards) if Selection(None, shard, shards).of([market])]
     assert taken == [shard_of(symbol, shards)]
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 7])
-def test_one_shard_more_moves_about_its_share(shards: int) -> None:
+def test_one_more_shard_moves_about_its_share(shards: int) -> None:
     moved = sum(1 for symbol in MANY if shard_of(symbol, shards) != shard_of(symbol, shards + 1))
     share = 1 / (shards + 1)
     deviation = (share * (1 - share) / len(MANY)) ** 0.5
@@ -50,7 +50,7 @@ def test_one_shard_more_moves_about_its_share(shards: int) -> None:
 
 
 @pytest.mark.parametrize("shards", [2, 3, 8])
-def test_shards_carry_about_as_much_each(shards: int) -> None:
+def test_shards_carry_about_the_same_number(shards: int) -> None:
     carried = [0] * shards
     for symbol in MANY:
         carried[shard_of(symbol, shards)] += 1
@@ -60,7 +60,7 @@ def test_shards_carry_about_as_much_each(shards: int) -> None:
 
 
 def test_shards_are_the_same_in_every_process_and_version() -> None:
-    # Two producers of different versions must agree, else a symbol is carried twice or by nobody.
+    # Producers of different versions must agree, otherwise a symbol is carried twice or not at all.
     assert [
         shard_of(symbol, 4) for symbol in ("BTC_USDC_PERP", "SOL_USDC", "AAPL.US_USDC_PERP", "kSHIB_USDC_PERP")
     ] == AGREED
@@ -75,7 +75,7 @@ def test_all_markets_that_are_not_closed_are_carried_whatever_their_type_and_sta
     ]  # fmt: skip
 
 
-def test_named_markets_alone_are_carried_while_they_are_open() -> None:
+def test_only_named_markets_are_carried_while_they_are_open() -> None:
     assert Selection(frozenset({"SOL_USDC", "OLD_USDC", "BTC_USDC_PERP"})).of(MARKETS) == ["BTC_USDC_PERP", "SOL_USDC"]
 
 
@@ -88,19 +88,19 @@ def test_the_order_of_the_list_does_not_matter_and_the_shards_together_carry_all
     assert sorted(together) == Selection(None).of(MARKETS)
 
 
-def test_a_symbol_is_ours_whether_it_is_listed_or_not() -> None:
+def test_a_symbol_is_selected_whether_or_not_it_is_listed() -> None:
     assert Selection(None).takes("NOT_LISTED_YET")
     assert not Selection(frozenset({"A"})).takes("B")
     assert [Selection(None, shard, 4).takes("BTC_USDC_PERP") for shard in range(4)] == [False, False, False, True]
     assert Selection(frozenset({"BTC_USDC_PERP"}), 0, 4).names("BTC_USDC_PERP")
 
 
-def test_listed_symbols_pass_the_check_even_closed_ones() -> None:
+def test_listed_symbols_pass_the_check_even_if_closed() -> None:
     Selection(None).check(MARKETS)
     Selection(frozenset({"OLD_USDC", "SOL_USDC"})).check(MARKETS)
 
 
-def test_a_symbol_that_is_not_listed_is_refused_with_the_nearest_one() -> None:
+def test_an_unlisted_symbol_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(UsageError, match=r"BTC_USD_PERP.*BTC_USDC_PERP"):
         Selection(frozenset({"SOL_USDC", "BTC_USD_PERP"})).check(MARKETS)
     with pytest.raises(UsageError, match="zzzzzz") as refused:

@@ -1,4 +1,4 @@
-"""Our clock beside the exchange's: what is noted of an answer, and what people are told."""
+"""Compares our clock with the exchange's: what is measured from an answer, and what is logged."""
 
 import logging
 from typing import Any
@@ -15,7 +15,7 @@ NOW_US = 1_800_000_000_000_000
 
 
 class FakeRest:
-    """Answers what it is told to: milliseconds, None for no answer."""
+    """Answers as set: milliseconds, or None for no answer."""
 
     def __init__(self) -> None:
         self.exchange_ms: int | None = NOW_US // 1000
@@ -34,10 +34,10 @@ def rest(monkeypatch: pytest.MonkeyPatch) -> FakeRest:
 
 
 def watch_of(rest: FakeRest) -> ClockWatch:
-    return ClockWatch(rest, ExchangeClock())  # type: ignore[arg-type]  # it has the one method that is asked
+    return ClockWatch(rest, ExchangeClock())  # type: ignore[arg-type]  # it has the one method that is called
 
 
-async def test_a_clock_that_is_off_is_told_once(rest: FakeRest, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_wrong_clock_is_reported_once(rest: FakeRest, caplog: pytest.LogCaptureFixture) -> None:
     watch = watch_of(rest)
     rest.exchange_ms = NOW_US // 1000 - 5_000
     with caplog.at_level(logging.WARNING):
@@ -48,7 +48,7 @@ async def test_a_clock_that_is_off_is_told_once(rest: FakeRest, caplog: pytest.L
     assert [record.message[:45] for record in caplog.records] == ["this machine's clock is 5.00 s ahead of the e"]
 
 
-async def test_one_that_is_right_is_not_worth_a_word(rest: FakeRest, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_right_clock_is_not_reported(rest: FakeRest, caplog: pytest.LogCaptureFixture) -> None:
     watch = watch_of(rest)
     with caplog.at_level(logging.INFO):
         await watch.compare()
@@ -56,14 +56,14 @@ async def test_one_that_is_right_is_not_worth_a_word(rest: FakeRest, caplog: pyt
     assert caplog.records == []
 
 
-async def test_a_cache_s_answer_says_nothing(rest: FakeRest) -> None:
+async def test_a_cached_answer_is_ignored(rest: FakeRest) -> None:
     watch = watch_of(rest)
     rest.age_seconds = 30
     await watch.compare()
     assert watch.clock.skew is None
 
 
-async def test_an_outage_is_told_once_and_the_last_measurement_stands(
+async def test_an_outage_is_reported_once_and_the_last_measurement_is_kept(
     rest: FakeRest, caplog: pytest.LogCaptureFixture
 ) -> None:
     watch = watch_of(rest)

@@ -1,4 +1,4 @@
-"""The format: what goes in comes out, and of a file that was cut or changed only whole records, in order, from the start."""
+"""The format: a round trip is exact, and a truncated or changed file gives only whole records, in order, from the start."""
 
 import io
 import resource
@@ -49,7 +49,7 @@ BEGIN = About(1, "run", 1, {"symbols": "all"})
 
 
 def written(blocks: list[list[Record]]) -> tuple[bytes, list[int]]:
-    """A file, and where each block of it ends."""
+    """A file, and the offset at which each of its blocks ends."""
     writer, out, ends = BlockWriter(), io.BytesIO(), []
     for block in blocks:
         out.write(writer.block(b"".join(map(encode, block))))
@@ -74,7 +74,7 @@ blocks = st.lists(st.lists(records, min_size=1, max_size=3), max_size=3).map(lam
 
 @settings(max_examples=50)
 @given(blocks, st.integers(min_value=1, max_value=500))
-def test_what_goes_in_comes_out_however_it_is_read(session: list[list[Record]], step: int) -> None:
+def test_records_are_read_back_exactly_in_pieces_of_any_size(session: list[list[Record]], step: int) -> None:
     data, _ = written(session)
     found, scanner = read(data, step)
     assert found == [record for block in session for record in block]
@@ -84,7 +84,7 @@ def test_what_goes_in_comes_out_however_it_is_read(session: list[list[Record]], 
 
 @settings(max_examples=50)
 @given(blocks, st.data())
-def test_a_cut_file_gives_the_blocks_before_the_cut(session: list[list[Record]], data: st.DataObject) -> None:
+def test_a_truncated_file_gives_the_blocks_before_the_cut(session: list[list[Record]], data: st.DataObject) -> None:
     whole, ends = written(session)
     cut = data.draw(st.integers(min_value=0, max_value=len(whole)))
     kept = [record for block, end in zip(session, ends, strict=True) if end <= cut for record in block]
@@ -104,7 +104,7 @@ def test_a_cut_file_gives_the_blocks_before_the_cut(session: list[list[Record]],
 
 @settings(max_examples=100)
 @given(blocks, st.data())
-def test_a_changed_byte_gives_a_prefix_or_an_error_never_a_wrong_record(
+def test_a_changed_byte_gives_a_prefix_or_an_error_and_never_a_wrong_record(
     session: list[list[Record]], data: st.DataObject
 ) -> None:
     whole, ends = written(session)
@@ -132,7 +132,7 @@ def test_a_block_in_the_wrong_place_ends_the_reading(session: list[list[Record]]
     assert "stands where" in scanner.damage.reason
 
 
-def test_every_other_tool_reads_it_as_zstd() -> None:
+def test_every_other_tool_reads_a_recording_as_zstd() -> None:
     data, _ = written([[BEGIN], [Frame(5, 1, b'{"stream":"trade.X_USDC"}'), End(6)]])
     text = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
     assert text.endswith(b'W 5 1 25\n{"stream":"trade.X_USDC"}\nE 6 0\n\n')
@@ -141,12 +141,12 @@ def test_every_other_tool_reads_it_as_zstd() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"PK\x03\x04", b"{}\n" * 1000, Path(__file__).read_bytes(), b"\x28\xb5\x2f\xfd" * 40]
 )
-def test_a_file_that_is_no_recording_is_refused(data: bytes) -> None:
+def test_a_file_that_is_not_a_recording_is_refused(data: bytes) -> None:
     with pytest.raises(NoRecordingError):
         read(data)
 
 
-def test_kinds_of_later_versions_are_passed_by() -> None:
+def test_record_kinds_of_later_versions_are_skipped() -> None:
     [unknown, end] = decode(b"Z 7 1 2 3\nabc\nE 8 0\n\n")
     assert unknown == Unknown(7, "Z")
     assert end == End(8)
@@ -157,7 +157,7 @@ def test_kinds_of_later_versions_are_passed_by() -> None:
 @pytest.mark.parametrize(
     "block", [b"W 1", b"W 1 1 5\nabc\n", b"W x 1 1\na\n", b"R 1 3 5\n{}xyz\n", b'S 1 4\n"ab"', b"\n", b"W 1\n\n"]
 )
-def test_blocks_of_something_else_are_no_records(block: bytes) -> None:
+def test_blocks_with_other_content_are_not_records(block: bytes) -> None:
     with pytest.raises(MalformedRecordError):
         list(decode(block))
 
@@ -167,14 +167,14 @@ def test_a_newer_format_is_refused_by_name() -> None:
         list(decode(encode(BEGIN).replace(b'"format":1', b'"format":2')))
 
 
-def test_a_block_has_a_limit() -> None:
+def test_the_size_of_a_block_is_limited() -> None:
     with pytest.raises(RecordingError, match="too large"):
         BlockWriter().block(bytes(MOST_RAW_BYTES + 1))
 
 
 @pytest.mark.parametrize("said", [10, 400 << 20])
-def test_a_block_that_unpacks_to_more_than_it_says_is_damaged_and_costs_no_memory(said: int) -> None:
-    """Its header is right, and its zstd frame holds another size, which zstd would make room for."""
+def test_a_block_that_unpacks_to_more_than_it_states_is_damaged_and_costs_no_memory(said: int) -> None:
+    """Its header is right, but its zstd frame states another size, for which zstd would allocate memory."""
     piece, compressor = bytes(1 << 20), zstandard.ZstdCompressor(level=3).compressobj(size=400 << 20)
     body = b"".join([*(compressor.compress(piece) for _ in range(400)), compressor.flush()])
     inner = block_format._INNER.pack(

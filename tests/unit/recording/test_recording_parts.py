@@ -1,4 +1,4 @@
-"""The files: never over another, rotated with names in order of time, read part after part, what is lost is said."""
+"""The files: never overwritten, rotated with names in order of time, read part after part, losses reported."""
 
 import asyncio
 import os
@@ -42,13 +42,13 @@ def read(*paths: Path) -> tuple[list[Record], list[str]]:
     return [record for batch in reader.batches() for record in batch], [loss.line for loss in reader.losses]
 
 
-def test_parts_are_read_in_order_of_time_however_they_are_given(tmp_path: Path) -> None:
+def test_parts_are_read_in_order_of_time_in_whatever_order_they_are_given(tmp_path: Path) -> None:
     second = part(tmp_path / "a.bpr", "run", 2, 2000, 3)
     first = part(tmp_path / "b.bpr", "run", 1, 1000, 3)
     assert read(tmp_path / "a.bpr", tmp_path / "b.bpr") == ([*first, *second], [])
 
 
-def test_a_cut_part_is_read_to_the_cut_and_the_next_one_follows(tmp_path: Path) -> None:
+def test_a_truncated_part_is_read_to_the_cut_and_the_next_one_follows(tmp_path: Path) -> None:
     first, second = part(tmp_path / "a", "run", 1, 1000, 3), part(tmp_path / "b", "run", 2, 2000, 2)
     os.truncate(tmp_path / "a", (tmp_path / "a").stat().st_size - 1)
     records, [line] = read(tmp_path / "a", tmp_path / "b")
@@ -59,14 +59,14 @@ def test_a_cut_part_is_read_to_the_cut_and_the_next_one_follows(tmp_path: Path) 
         read(tmp_path / "a", tmp_path / "b")
 
 
-def test_a_part_without_its_end_says_so(tmp_path: Path) -> None:
+def test_a_part_without_its_end_mark_is_reported(tmp_path: Path) -> None:
     records = part(tmp_path / "a", "run", 1, 1000, 3, closed=False)
     found, [line] = read(tmp_path / "a")
     assert found == records
     assert "no end mark" in line
 
 
-def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text").write_text('{"stream":"depth.X","data":{}}\n')
     with pytest.raises(NoRecordingError, match="text is no recording"):
         RecordingReader([tmp_path / "text"])
@@ -86,7 +86,7 @@ def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
         PartFile(tmp_path / "no folder" / "a")
 
 
-def test_a_failing_disk_leaves_what_was_written_before_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_leaves_earlier_records_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = PartFile(tmp_path / "a")
     file.write([encode(About(1, "run", 1, {})), encode_frame(2, 1, b"kept")])
     written = os.write
@@ -116,7 +116,7 @@ def test_names_of_parts_are_in_order_of_time() -> None:
     assert part_path(Path("day.bpr"), moments[0], False) == Path("day.bpr")
 
 
-def test_large_records_have_blocks_of_their_own() -> None:
+def test_large_records_get_their_own_blocks() -> None:
     records = [b"a" * 10, b"b" * BLOCK_BYTES, b"c" * 10, b"d" * 10]
     assert list(in_blocks(records)) == [records[0], records[1], records[2] + records[3]]
     assert list(in_blocks([])) == []
@@ -158,7 +158,7 @@ async def test_a_tape_is_rotated_by_size_and_by_age_and_loses_nothing(tmp_path: 
         assert [record.names for record in alone if isinstance(record, Streams)] == [("depth.X",)]
 
 
-async def test_records_taken_while_the_disk_works_are_kept_in_order(tmp_path: Path) -> None:
+async def test_records_added_while_the_disk_is_busy_are_kept_in_order(tmp_path: Path) -> None:
     tape = Tape(tmp_path / "a", {}, Clock())
     sent = [Frame(each, 1, b"%d" % each) for each in range(200)]
     flushing: asyncio.Task[bool] | None = None

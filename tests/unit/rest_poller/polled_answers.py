@@ -1,4 +1,4 @@
-"""Answers of endpoints as the poller gets them, and a bus that takes what it is told to take."""
+"""Answers of endpoints as the poller gets them, and a bus that accepts what the test says."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Sent(NamedTuple):
 
 
 class Bus:
-    """Takes records while `takes` says so."""
+    """Accepts records while `takes` returns true."""
 
     def __init__(self, takes: Callable[[str], bool] = lambda _: True) -> None:
         self.takes = takes
@@ -54,7 +54,7 @@ class Bus:
         self.letters.append((raw, reason))
 
     def keys(self) -> list[str]:
-        """The keys of what was sent since the last look; deletions with a minus."""
+        """The keys of the records sent since the last call; deletions with a minus."""
         keys = [each.key if each.record is not None else f"-{each.key}" for each in self.sent]
         self.sent.clear()
         return keys

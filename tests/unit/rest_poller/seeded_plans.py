@@ -1,4 +1,4 @@
-"""Plans of snapshots as tests set them up, and the requests whose turn it is."""
+"""Snapshot plans as tests set them up, and the requests that are due."""
 
 import random
 
@@ -14,7 +14,7 @@ def plan_of(*symbols: str, refresh: float = REFRESH, rng: random.Random | None =
 
 
 def drained(plan: SnapshotPlan, now: float) -> list[SnapshotRequest]:
-    """Every request whose turn it is, in the order of the turns."""
+    """Every due request, in order."""
     requests = []
     while (request := plan.next(now)) is not None:
         requests.append(request)

@@ -1,4 +1,4 @@
-"""Endpoints are asked page by page, no further back than is news, and within the exchange's limits."""
+"""Endpoints are polled page by page, no further back than news, and within the exchange's limits."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ PERPETUALS, LENDING_MARKETS, SHARE = 110, 60, RestPollerSettings(bootstrap_serve
 
 
 class Exchange:
-    """Has so many rows, and does not know some kinds of market."""
+    """Has these rows, and does not know some kinds of market."""
 
     def __init__(self, rows: list[dict[str, Any]], unknown_kinds: frozenset[str] = frozenset()) -> None:
         self._rows = rows
@@ -53,12 +53,12 @@ def ask(exchange: Exchange, topic: str, history: History | None = None, subject:
 
 
 def rates(count: int) -> list[dict[str, Any]]:
-    """The newest first, one a second."""
+    """The newest first, one per second."""
     at = NOW_US // 1_000_000
     return [{"symbol": "X", "intervalEndTimestamp": (at - back) * 1000, "fundingRate": "0"} for back in range(count)]
 
 
-def test_a_history_is_asked_back_to_its_beginning_and_then_to_what_is_known() -> None:
+def test_a_history_is_read_back_to_its_beginning_and_then_to_what_is_known() -> None:
     exchange = Exchange(rates(25_000))
     polled = ask(exchange, "perp.funding_rate", subject="X")
     assert (len(polled.rows), exchange.offsets, polled.is_complete) == (25_000, [0, 10_000, 20_000], True)
@@ -78,7 +78,7 @@ def test_a_catalogue_in_pages_is_one_answer_as_old_as_its_oldest_page() -> None:
     assert (len(polled.rows), exchange.offsets, polled.age_seconds) == (2_000, [0, 1_000, 2_000], 3)
 
 
-def test_a_kind_that_the_exchange_does_not_know_costs_the_others_nothing() -> None:
+def test_a_kind_that_the_exchange_does_not_know_does_not_affect_the_others() -> None:
     base = {"baseSymbol": "A", "quoteSymbol": "B", "orderBookState": "Open"}
     rows = [base | {"symbol": kind, "marketType": kind} for kind in ("SPOT", "PERP", "DATED")]
     polled = ask(Exchange(rows, frozenset({"RFQ"})), "reference.market")
@@ -88,7 +88,7 @@ def test_a_kind_that_the_exchange_does_not_know_costs_the_others_nothing() -> No
         ask(Exchange(rows, everything), "reference.market")
 
 
-def test_what_is_polled_leaves_room_for_books_within_the_share_of_each_limit() -> None:
+def test_polling_leaves_room_for_books_within_the_share_of_each_limit() -> None:
     requests = {Subject.ALL: 1, Subject.PERPETUAL: PERPETUALS, Subject.LENDING_MARKET: LENDING_MARKETS}
     a_minute = {
         limit: sum(requests[each.subject] * 60 / each.interval for each in TABLE if each.limit_class is limit)
@@ -98,6 +98,6 @@ def test_what_is_polled_leaves_room_for_books_within_the_share_of_each_limit() -
     assert a_minute[LimitClass.HISTORICAL] < HISTORICAL_REQUESTS_PER_MINUTE * SHARE * 0.6
 
 
-def test_no_endpoint_goes_ahead_of_a_snapshot_and_histories_go_last() -> None:
+def test_no_endpoint_precedes_a_snapshot_and_histories_come_last() -> None:
     assert min(each.priority for each in TABLE) > Priority.SNAPSHOT
     assert {each.priority for each in TABLE if each.publish is Publish.ONCE_SETTLED} == {Priority.HISTORY}

@@ -1,4 +1,4 @@
-"""Of what is polled only the news is published: changes and deletions, and each settled row of a history once."""
+"""Only news is published: changes and deletions, and each settled row of a history once."""
 
 import json
 from random import Random
@@ -18,7 +18,7 @@ answers = st.lists(st.tuples(tables, st.integers(0, 5), st.booleans()), max_size
 def publish(
     reference: Reference, rows: dict[str, str], as_of_us: int, complete: bool = True, received_us: int = 1_000
 ) -> tuple[list[str], list[str]]:
-    """What the poller does: all that is new goes out, and the topic holds it then."""
+    """As the poller does: publish every change; the topic then holds it."""
     changed, gone = reference.changes(rows, as_of_us, received_us, complete)
     for key in changed:
         reference.holds(key, rows[key])
@@ -58,7 +58,7 @@ def test_the_same_answer_again_is_no_news(rows: dict[str, str], later: int) -> N
 
 
 @given(tables, tables)
-def test_what_the_topic_held_before_the_start_is_no_news(held: dict[str, str], rows: dict[str, str]) -> None:
+def test_rows_that_the_topic_held_before_the_start_are_no_news(held: dict[str, str], rows: dict[str, str]) -> None:
     reference = Reference()
     for key, raw in held.items():
         reference.holds(key, raw)
@@ -67,14 +67,14 @@ def test_what_the_topic_held_before_the_start_is_no_news(held: dict[str, str], r
     assert gone == (sorted(held.keys() - rows.keys()) if rows else [])
 
 
-def test_an_older_answer_is_ignored_though_it_differs() -> None:
+def test_an_older_answer_is_ignored_even_if_it_differs() -> None:
     reference = Reference()
     publish(reference, {"A": "new"}, 10)
     assert publish(reference, {"A": "old", "B": "old"}, 9) == ([], [])
     assert publish(reference, {"A": "newer"}, 10) == (["A"], [])
 
 
-def test_an_older_answer_is_ignored_even_after_an_answer_that_said_nothing_new() -> None:
+def test_an_older_answer_is_ignored_even_after_an_answer_without_news() -> None:
     reference = Reference()
     publish(reference, {"A": "1"}, 10)
     publish(reference, {"A": "1"}, 20)
@@ -82,10 +82,10 @@ def test_an_older_answer_is_ignored_even_after_an_answer_that_said_nothing_new()
 
 
 @given(answers, answers)
-def test_a_restart_is_none_to_the_topic(
+def test_a_restart_makes_no_difference_to_the_topic(
     before: list[tuple[dict[str, str], int, bool]], after: list[tuple[dict[str, str], int, bool]]
 ) -> None:
-    """Whoever recalls what was published does what the one would have done that published it, as far as the topic tells it."""
+    """A poller that recalls the topic acts like the one that published it, as far as the topic shows."""
     stays, topic = Reference(), dict[str, tuple[str | None, int]]()
     for rows, as_of_us, complete in before:
         changed, gone = publish(stays, rows, as_of_us, complete)
@@ -104,14 +104,14 @@ def test_a_restart_is_none_to_the_topic(
             assert held == rows
 
 
-def test_a_clock_that_was_ahead_holds_up_nothing_once_it_is_right() -> None:
+def test_a_fast_clock_delays_nothing_once_it_is_right() -> None:
     reference = Reference()
     publish(reference, {"A": "1"}, 5_000, received_us=5_000)
     assert publish(reference, {"A": "2"}, 999) == ([], []), "a cached one: it may be older"
     assert publish(reference, {"A": "2"}, 1_000) == (["A"], [])
 
 
-def test_what_is_listed_no_more_is_deleted_once() -> None:
+def test_a_delisted_key_is_deleted_once() -> None:
     reference = Reference()
     publish(reference, {"A": "1", "B": "1", "C": "1"}, 10)
     assert publish(reference, {"B": "1"}, 11) == ([], ["A", "C"])
@@ -127,7 +127,7 @@ def test_an_empty_or_incomplete_answer_deletes_nothing() -> None:
     assert publish(reference, {"A": "2"}, 13) == ([], ["B"])
 
 
-def test_what_could_not_be_published_is_news_again() -> None:
+def test_rows_that_could_not_be_published_are_news_again() -> None:
     reference = Reference()
     publish(reference, {"A": "1"}, 10)
     for as_of_us in (11, 12):
@@ -150,7 +150,7 @@ def test_spaces_order_and_moving_fields_are_no_change(row: dict[str, Any], chanc
     assert told_apart_by(json.dumps(row)) != told_apart_by(json.dumps({**row, "moves": 1}))
 
 
-def test_numbers_are_told_apart_to_the_last_digit_and_what_is_no_json_by_its_text() -> None:
+def test_numbers_differ_to_the_last_digit_and_invalid_json_differs_by_its_text() -> None:
     assert told_apart_by('{"a":1.00000000000000000001}') != told_apart_by('{"a":1.00000000000000000002}')
     assert told_apart_by("nonsense") != told_apart_by("other nonsense")
 
@@ -163,7 +163,7 @@ def dated(time_us: int, is_settled: bool = True, series: str = "X") -> Dated:
 
 
 def say(history: History, rows: list[Dated], room: int = 100) -> list[Dated]:
-    """What the poller does, with a bus that takes `room` rows."""
+    """As the poller does, with a bus that accepts `room` rows."""
     news = history.news(rows)[:room]
     for row in news:
         if row.is_settled:
@@ -172,7 +172,7 @@ def say(history: History, rows: list[Dated], room: int = 100) -> list[Dated]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 9)), max_size=8), st.integers(1, 5))
-def test_each_settled_row_is_said_once_whatever_the_bus_takes(steps: list[tuple[int, int]], window: int) -> None:
+def test_each_settled_row_is_published_once_whatever_the_bus_accepts(steps: list[tuple[int, int]], window: int) -> None:
     history = History()
     told: list[int] = []
     now = 10
@@ -183,14 +183,14 @@ def test_each_settled_row_is_said_once_whatever_the_bus_takes(steps: list[tuple[
     assert told == list(range(1, len(told) + 1))
 
 
-def test_series_are_told_apart_and_rows_go_out_oldest_first_and_once() -> None:
+def test_series_are_separate_and_rows_are_published_once_oldest_first() -> None:
     history = History()
     rows = [dated(5, series="A"), dated(4, series="A"), dated(4, series="B.C"), dated(4, series="A")]
     assert say(history, rows) == [dated(4, series="A"), dated(4, series="B.C"), dated(5, series="A")]
     assert say(history, [*rows, dated(5, series="B.C")]) == [dated(5, series="B.C")]
 
 
-def test_a_row_that_settles_is_said_once_more_and_what_was_not_published_is_news_again() -> None:
+def test_a_row_that_settles_is_published_again_and_unpublished_rows_are_news_again() -> None:
     history = History()
     assert say(history, [dated(5, is_settled=False)]) == [dated(5, is_settled=False)]
     assert history.news([dated(5)]) == history.news([dated(5)]) == [dated(5)]
@@ -198,7 +198,7 @@ def test_a_row_that_settles_is_said_once_more_and_what_was_not_published_is_news
     assert say(history, [dated(5), dated(4)]) == []
 
 
-def test_a_history_knows_how_far_it_goes() -> None:
+def test_a_history_knows_how_far_it_reaches() -> None:
     history = History()
     assert not history.reaches("X", -(2**62))
     history.said("X", 7)
@@ -210,9 +210,9 @@ def test_a_history_knows_how_far_it_goes() -> None:
     ("times", "answered", "newest_settles_after", "expected"),
     [
         ([30, 20, 10], 25, 100, {30: False, 20: True, 10: True}),  # the usual answer
-        ([20, 10], 25, 100, {20: False, 10: True}),  # its time has come, by our clock: it may still move
-        ([20, 10], 120, 100, {20: True, 10: True}),  # a market that is closed
-        ([20, 10], 10**9, None, {20: False, 10: True}),  # nobody knows how long an interval is
+        ([20, 10], 25, 100, {20: False, 10: True}),  # its time has come, by our clock: it may still change
+        ([20, 10], 120, 100, {20: True, 10: True}),  # a closed market
+        ([20, 10], 10**9, None, {20: False, 10: True}),  # the length of an interval is unknown
         ([], 5, None, {}),
     ],
 )

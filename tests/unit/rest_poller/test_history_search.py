@@ -1,4 +1,4 @@
-"""Pages of history: all that the exchange still has is found, however it goes on trading meanwhile, and what it has not is told."""
+"""Pages of history: everything the exchange still has is found, even if trading goes on meanwhile, and the rest is reported."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +43,7 @@ def ids(spans: list[tuple[int, int]]) -> set[int]:
 @given(
     st.integers(1, 15_000), st.integers(1, 15_000), st.integers(1, 4_000), st.integers(0, 300), st.integers(0, 2_000)
 )
-def test_all_that_can_be_had_is_found(kept: int, back: int, length: int, more: int, beyond: int) -> None:
+def test_everything_available_is_found(kept: int, back: int, length: int, more: int, beyond: int) -> None:
     newest = 100_000
     market = Market(newest - kept + 1, newest)
     span = (newest - back, min(newest - back + length, newest + beyond + 1))
@@ -55,13 +55,13 @@ def test_all_that_can_be_had_is_found(kept: int, back: int, length: int, more: i
     assert found | ids(search.late()) | ids(search.lost()) == wanted
     assert not found & (ids(search.late()) | ids(search.lost()))
     surely_there = {each for each in market.ids if each in wanted and each <= newest}
-    reach = market.ids[-1] - DEEPEST + 1  # after all that was traded meanwhile
+    reach = market.ids[-1] - DEEPEST + 1  # after everything that was traded meanwhile
     assert {each for each in surely_there if each >= reach} <= found
     assert all(each < search.floor for each in ids(search.lost()))
     assert all(each > newest or each in surely_there for each in ids(search.late()))
 
 
-def test_an_open_end_goes_on_to_the_newest_trade() -> None:
+def test_an_open_end_extends_to_the_newest_trade() -> None:
     market = Market(1, 105)
     search = TradeSearch((101, 102), is_open=True)
     while market.answer(search, 1):
@@ -85,7 +85,7 @@ def test_only_an_answer_that_ends_right_before_an_open_end_shows_that_nothing_wa
     assert not closed.lacks_nothing
 
 
-def test_a_gap_among_the_newest_trades_costs_one_request_without_a_limit_of_its_own() -> None:
+def test_a_gap_among_the_newest_trades_costs_one_request_without_an_offset() -> None:
     market = Market(1, 50_000)
     search = TradeSearch((49_500, 49_600))
     page = search.next_page()
@@ -96,7 +96,7 @@ def test_a_gap_among_the_newest_trades_costs_one_request_without_a_limit_of_its_
     assert sorted(search.found) == list(range(49_500, 49_600))
 
 
-def test_a_gap_further_back_is_gone_to_at_once() -> None:
+def test_a_gap_further_back_is_requested_directly() -> None:
     market = Market(1, 50_000)
     search = TradeSearch((42_000, 42_500))
     while market.answer(search, 100):
@@ -106,7 +106,7 @@ def test_a_gap_further_back_is_gone_to_at_once() -> None:
 
 
 @given(st.integers(1, 9_000), st.integers(1, 9_000), st.integers(0, 600))
-def test_what_is_before_until_is_whole_on_the_way(back: int, length: int, more: int) -> None:
+def test_everything_before_until_is_complete_at_every_step(back: int, length: int, more: int) -> None:
     newest = 100_000
     market = Market(1, newest)
     span = (newest - back, min(newest - back + length, newest))
@@ -119,7 +119,7 @@ def test_what_is_before_until_is_whole_on_the_way(back: int, length: int, more: 
     assert until == span[1]
 
 
-def test_the_oldest_come_first() -> None:
+def test_the_oldest_trades_come_first() -> None:
     market = Market(1, 50_000)
     search, reached = TradeSearch((42_000, 46_000)), []
     while market.answer(search, 50):
@@ -127,7 +127,7 @@ def test_the_oldest_come_first() -> None:
     assert reached == [42_000, 42_950, 43_900, 44_850, 45_800, 46_000]
 
 
-def test_a_row_that_cannot_be_read_is_neither_late_nor_lost() -> None:
+def test_an_unreadable_row_is_neither_late_nor_lost() -> None:
     search = TradeSearch((90, 101))
     search.next_page()
     rows = [each for each in range(100, 0, -1) if each not in (100, 95)]
@@ -137,7 +137,7 @@ def test_a_row_that_cannot_be_read_is_neither_late_nor_lost() -> None:
     assert search.next_page() is None
 
 
-def test_a_page_that_nobody_answered_is_asked_for_again() -> None:
+def test_an_unanswered_page_is_requested_again() -> None:
     candles = CandleSearch((0, 1_500 * MINUTE), "1m")
     first = candles.next_page()
     assert candles.next_page() == first
@@ -148,7 +148,7 @@ def test_a_page_that_nobody_answered_is_asked_for_again() -> None:
     assert trades.next_page() == trades.next_page()
 
 
-def test_ids_that_the_exchange_left_out_may_come_and_do_not_loop() -> None:
+def test_missing_ids_at_the_exchange_count_as_late_and_do_not_loop() -> None:
     market = Market(1, 5_000, frozenset({4_900, 4_901}))
     search = TradeSearch((4_890, 4_910))
     while market.answer(search, 0):
@@ -157,7 +157,7 @@ def test_ids_that_the_exchange_left_out_may_come_and_do_not_loop() -> None:
     assert search.lost() == []
 
 
-def test_pages_older_than_wanted_are_not_asked_for() -> None:
+def test_pages_older_than_wanted_are_not_requested() -> None:
     market = Market(1, 50_000)
     search = TradeSearch((0, 1 << 62), oldest_us=48_500 * MINUTE // 60)
     while market.answer(search, 0):
@@ -171,13 +171,13 @@ def candle(minute: int) -> Kline:
 
 
 @given(st.integers(0, 50), st.integers(1, 3_000), st.sets(st.integers(0, 3_000), max_size=5), st.integers(0, 3_060))
-def test_candles_are_found_closed_and_what_lacks_is_told(
+def test_closed_candles_are_found_and_missing_ones_are_reported(
     start: int, length: int, lacking: set[int], now_minute: int
 ) -> None:
     span = (start * MINUTE, (start + length) * MINUTE)
     search, now_us = CandleSearch(span, "1m"), now_minute * MINUTE + 5_000_000
     while (page := search.next_page()) is not None:
-        minutes = range(page.start_s // 60, page.end_s // 60 + 1)  # a bound that is counted in
+        minutes = range(page.start_s // 60, page.end_s // 60 + 1)  # the end bound is included
         assert len(minutes) <= 1_002
         search.take([candle(each) for each in minutes if each not in lacking and each * MINUTE < now_us], now_us)
     there = {each for each in range(start, start + length) if each not in lacking and (each + 1) * MINUTE < now_us}

@@ -1,4 +1,4 @@
-"""The market list on the bus: a market is deleted from it once that is confirmed, and never for one odd answer."""
+"""The market list on the bus: a market is deleted once its removal is confirmed, and never for one odd answer."""
 
 from collections.abc import Iterable
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ def row(symbol: str, state: str | None = "Open") -> dict[str, Any]:
 
 
 class Polling:
-    """A poller of the market list whose answers are given to it."""
+    """A poller of the market list with given answers."""
 
     def __init__(self) -> None:
         self.bus = Bus()
@@ -31,14 +31,14 @@ class Polling:
         self.poller._publication = self.bus.publication()
 
     def answers(self, at: int, *rows: dict[str, Any], age: int | None = None) -> list[str]:
-        """What is sent then."""
+        """Returns the keys that are sent."""
         polled = answer(MARKETS, list(rows), received_us=NOW_US + at * 1_000_000, age_seconds=age)
         kept = self.poller._learn(MARKETS, polled, float(at))
         self.poller._publication.publish(MARKETS, polled, kept)
         return self.bus.keys()
 
     def recalls(self, at: int, sent: Iterable[Sent], monkeypatch: pytest.MonkeyPatch) -> None:
-        """What the topic holds when the poller starts."""
+        """The records that the topic holds when the poller starts."""
         monkeypatch.setattr(poller_module, "now_us", lambda: NOW_US + at * 1_000_000)
         monkeypatch.setattr(poller_module, "time", SimpleNamespace(monotonic=lambda: float(at)))
         for each in sent:
@@ -71,7 +71,7 @@ async def test_odd_answers_delete_nothing() -> None:
     assert polling.open_markets == ["A"]
 
 
-async def test_what_the_topic_held_before_the_start_is_kept_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_markets_held_by_the_topic_before_the_start_are_kept_likewise(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Polling(), Polling()
     first.answers(0, row("A"), row("B"), row("C"))
     first.answers(60, row("A"), row("B"), row("C", "Closed"))
@@ -88,7 +88,7 @@ async def test_what_the_topic_held_before_the_start_is_kept_alike(monkeypatch: p
 
 
 async def test_a_restart_with_an_old_answer_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As caches answer that hold the list of ten minutes ago."""
+    """As from caches that hold the list of ten minutes ago."""
     first = Polling()
     old = row("A"), row("B"), row("GONE")
     said: list[Sent] = []

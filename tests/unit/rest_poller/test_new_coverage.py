@@ -1,4 +1,4 @@
-"""A book has to be proven by a snapshot once its stream is covered anew, unless somebody else has covered it all along."""
+"""A book needs a snapshot as proof once its stream is covered again, unless another instance has covered it all along."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def watermark(
     } | more
 
 
-def test_a_book_is_asked_for_once_no_answer_can_be_from_before() -> None:
+def test_a_book_is_requested_once_no_answer_can_be_older_than_the_coverage() -> None:
     coverage = NewCoverage()
     streams: dict[str, tuple[int | None, int | None]] = {
         "depth.A": (5, None), "depth.B": (5, 8), "depth.C": (None, None), "trade.D": (5, None), "depth.200ms.E": (5, None),
@@ -58,13 +58,13 @@ def test_coverage_that_ends_before_that_needs_no_proof() -> None:
 def asked_for(
     coverage: NewCoverage, instance: str, streams: dict[str, tuple[int | None, int | None]], now: float
 ) -> list[str]:
-    """The books to be proven of an instance that begins to cover these streams, and goes on."""
+    """The books to be proven of an instance that begins to cover these streams, and continues."""
     begun = coverage.take(watermark(instance, 0, int(now * 10), streams), now)
     assert begun == []
     return coverage.take(watermark(instance, OUTLAST, int(now * 10) + 1), now)
 
 
-def test_what_another_instance_has_covered_all_along_needs_no_proof() -> None:
+def test_a_stream_that_another_instance_has_covered_all_along_needs_no_proof() -> None:
     coverage = NewCoverage()
     assert asked_for(coverage, "one", {"depth.A": (5, None)}, 1.0) == ["A"]
     assert asked_for(coverage, "two", {"depth.A": (9, None), "depth.B": (9, None)}, 2.0) == ["B"]
@@ -72,7 +72,7 @@ def test_what_another_instance_has_covered_all_along_needs_no_proof() -> None:
     assert asked_for(coverage, "three", {"depth.A": (19, None)}, late) == ["A"], "the others say nothing any more"
 
 
-def test_an_instance_that_ends_vouches_for_nothing() -> None:
+def test_an_instance_that_has_ended_proves_nothing() -> None:
     coverage = NewCoverage()
     coverage.take(watermark("one", 0, 10, {"depth.A": (5, None)}), 0.0)
     coverage.take(watermark("one", 1, 12, {"depth.A": (5, 12)}, is_final=True), 1.0)

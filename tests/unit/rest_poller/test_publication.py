@@ -1,4 +1,4 @@
-"""What of an answer reaches the bus: a row counts as published only once the bus took it, and each shard keeps to its own keys."""
+"""What reaches the bus: a row counts as published only once the bus accepts it, and each shard publishes only its own keys."""
 
 from decimal import Decimal
 from functools import partial
@@ -20,7 +20,7 @@ def tags(*slugs: str, **titles: str) -> list[dict[str, str]]:
     return [{"slug": slug, "title": titles.get(slug, "same")} for slug in slugs]
 
 
-def test_a_row_counts_as_published_only_once_the_bus_took_it() -> None:
+def test_a_row_counts_as_published_only_once_the_bus_accepts_it() -> None:
     bus = Bus()
     publication = bus.publication()
     bus.takes = lambda key: key != "b"
@@ -33,7 +33,7 @@ def test_a_row_counts_as_published_only_once_the_bus_took_it() -> None:
         assert bus.keys() == expected
 
 
-def test_a_deletion_counts_as_published_only_once_the_bus_took_it() -> None:
+def test_a_deletion_counts_as_published_only_once_the_bus_accepts_it() -> None:
     bus = Bus()
     publication = bus.publication()
     publication.publish(TAGS, answer(TAGS, tags("a", "b")))
@@ -47,7 +47,7 @@ def test_a_deletion_counts_as_published_only_once_the_bus_took_it() -> None:
 
 
 @given(st.lists(st.frozensets(st.sampled_from(SYMBOLS), min_size=1), max_size=6), st.integers(1, 4))
-def test_a_shard_publishes_and_deletes_its_own_keys_alone(listed: list[frozenset[str]], shards: int) -> None:
+def test_a_shard_publishes_and_deletes_only_its_own_keys(listed: list[frozenset[str]], shards: int) -> None:
     endpoint = endpoint_of("reference.security")
     buses = [Bus() for _ in range(shards)]
     publications = [bus.publication(partial(belongs_to, shard, shards), (endpoint,)) for shard, bus in enumerate(buses)]
@@ -68,7 +68,7 @@ def belongs_to(shard: int, shards: int, key: str) -> bool:
     return shard_of(key, shards) == shard
 
 
-def test_what_the_topic_holds_of_other_shards_is_left_alone() -> None:
+def test_keys_of_other_shards_in_the_topic_are_not_touched() -> None:
     bus = Bus()
     publication = bus.publication(lambda key: key in ("a", "b"))
     for key in ("a", "b", "theirs"):
@@ -77,7 +77,7 @@ def test_what_the_topic_holds_of_other_shards_is_left_alone() -> None:
     assert bus.keys() == ["-b"]
 
 
-def test_a_restart_publishes_what_changed_meanwhile_and_nothing_else() -> None:
+def test_a_restart_publishes_only_what_changed_meanwhile() -> None:
     first = Bus()
     first.publication().publish(TAGS, answer(TAGS, tags("a", "b", "c")))
     second = Bus()
@@ -88,7 +88,7 @@ def test_a_restart_publishes_what_changed_meanwhile_and_nothing_else() -> None:
     assert second.keys() == ["b", "d", "-c"]
 
 
-def test_a_field_that_moves_all_the_time_is_no_change() -> None:
+def test_a_constantly_moving_field_is_no_change() -> None:
     lending = endpoint_of("reference.borrow_lend_market")
     bus = Bus()
     publication = bus.publication()
@@ -102,7 +102,7 @@ def test_a_field_that_moves_all_the_time_is_no_change() -> None:
         assert bus.keys() == expected
 
 
-def test_a_row_that_becomes_no_record_is_a_dead_letter_once_and_deletes_nothing() -> None:
+def test_an_invalid_row_is_a_dead_letter_once_and_deletes_nothing() -> None:
     bus = Bus()
     publication = bus.publication()
     publication.publish(TAGS, answer(TAGS, tags("a", "b")))
@@ -119,7 +119,7 @@ def test_a_row_that_becomes_no_record_is_a_dead_letter_once_and_deletes_nothing(
     assert bus.keys() == ["1"]
 
 
-def test_an_older_answer_says_nothing_new() -> None:
+def test_an_older_answer_is_no_news() -> None:
     bus = Bus()
     publication = bus.publication()
     publication.publish(TAGS, answer(TAGS, tags("a", a="new"), age_seconds=10))
@@ -131,7 +131,7 @@ def test_an_older_answer_says_nothing_new() -> None:
 
 
 def funding(*hours_back: int) -> list[dict[str, Any]]:
-    """Rates of intervals that ended so many hours before `NOW_US`, which is 8 o'clock; -1 is the one in progress."""
+    """Rates of intervals that ended this many hours before `NOW_US`, which is 8 o'clock; -1 is the one in progress."""
     moments = [(15 + (8 - back) // 24, (8 - back) % 24) for back in hours_back]
     return [
         {"symbol": "SOL", "intervalEndTimestamp": f"2027-01-{day:02}T{hour:02}:00:00", "fundingRate": "0.000012345"}
@@ -140,13 +140,13 @@ def funding(*hours_back: int) -> list[dict[str, Any]]:
 
 
 def ends(bus: Bus) -> list[tuple[int, bool]]:
-    """Hours back of the intervals sent since the last look, and whether they are settled."""
+    """Hours back of the intervals sent since the last call, and whether they are settled."""
     sent = [each.record for each in bus.sent if each.record]
     bus.sent.clear()
     return [((NOW_US - record["interval_end_time"]) // HOUR_US, record["is_settled"]) for record in sent]
 
 
-def test_settled_rates_go_out_once_and_oldest_first_and_the_rate_in_progress_each_time() -> None:
+def test_settled_rates_are_published_once_oldest_first_and_the_rate_in_progress_each_time() -> None:
     bus = Bus()
     publication = bus.publication()
     publication.publish(FUNDING, answer(FUNDING, funding(-1, 0, 1, 2)))
@@ -157,7 +157,7 @@ def test_settled_rates_go_out_once_and_oldest_first_and_the_rate_in_progress_eac
     assert ends(bus) == [(-1, True), (-2, False)]
 
 
-def test_what_the_bus_has_no_room_for_stops_a_history_where_it_goes_on() -> None:
+def test_a_full_bus_stops_a_history_which_resumes_there() -> None:
     bus = Bus()
     publication = bus.publication()
     room = iter([True, False, True, True])
@@ -169,18 +169,18 @@ def test_what_the_bus_has_no_room_for_stops_a_history_where_it_goes_on() -> None
     assert ends(bus) == [(1, True), (0, True), (-1, False)]
 
 
-def test_a_restart_goes_on_where_the_topic_ends() -> None:
+def test_a_restart_resumes_where_the_topic_ends() -> None:
     first = Bus()
     first.publication().publish(FUNDING, answer(FUNDING, funding(-1, 1, 2)))
     second = Bus()
     publication = second.publication()
     found = [publication.recalls(FUNDING, sent.key, sent.record, sent.timestamp_ms) for sent in first.sent]
-    assert found == ["SOL", "SOL", ""]  # the rate in progress says nothing
+    assert found == ["SOL", "SOL", ""]  # the rate in progress does not count
     publication.publish(FUNDING, answer(FUNDING, funding(-1, 0, 1, 2, 3)))
     assert ends(second) == [(0, True), (-1, False)]
 
 
-def test_rows_that_do_not_say_their_asset_or_interval_get_them_from_the_question() -> None:
+def test_rows_without_asset_or_interval_get_them_from_the_request() -> None:
     bus = Bus()
     publication = bus.publication()
     rows = [{"utilization": "0.25", "timestamp": f"2027-01-15T0{hour}:00:00"} for hour in (5, 6, 7)]
@@ -189,12 +189,12 @@ def test_rows_that_do_not_say_their_asset_or_interval_get_them_from_the_question
     sent = [(each.key, each.record["interval"], each.timestamp_ms) for each in bus.sent if each.record]
     at = NOW_US // 1000 - 3 * 3_600_000
     expected = [(symbol, "1d", at + hour * 3_600_000) for symbol in ("SOL", "BTC") for hour in (0, 1)]
-    assert sent == expected  # the newest row may still move
+    assert sent == expected  # the newest row may still change
     assert bus.sent[0].record is not None
     assert bus.sent[0].record["utilization"] == Decimal("0.25")
 
 
-def test_intervals_of_one_asset_are_histories_of_their_own() -> None:
+def test_intervals_of_one_asset_are_separate_histories() -> None:
     bus = Bus()
     publication = bus.publication()
     rows = [{"utilization": "0.25", "timestamp": f"2027-01-15T0{hour}:00:00"} for hour in (5, 6)]

@@ -1,4 +1,4 @@
-"""Shards of the poller at one address keep the exchange's limits together."""
+"""Shards of the poller at one address share the exchange's limits."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from backpack_streams.rest_poller.settings import RestPollerSettings
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5])
-async def test_all_shards_together_use_what_one_would(shards: int) -> None:
+async def test_all_shards_together_use_as_much_as_one(shards: int) -> None:
     budgets = dict.fromkeys(LimitClass, 0.0)
     for index in range(shards):
         poller = Poller(RestPollerSettings(shard_index=index, shard_count=shards, rate_limit_share=0.4))

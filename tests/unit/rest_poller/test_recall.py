@@ -1,4 +1,4 @@
-"""What lies in the topics is recalled whole or not at all: a leader that moves meanwhile makes no gap be forgotten."""
+"""Topics are recalled whole or not at all: if a leader moves meanwhile, no gap is forgotten."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -33,7 +33,7 @@ def read_by(reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch) -> Publishi
     return cast(Publishing, publishing)
 
 
-async def test_a_gap_is_on_the_work_list_though_the_leader_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gap_is_on_the_work_list_even_if_the_leader_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = ScriptedReader({GAPS: [(0, CODEC.encoder("Gap", "t.ops.gap")(GAP))]}, {GAPS: 1})
     publishing = read_by(reader, monkeypatch)
     work = Refiller(publishing, cast(Any, None), lambda _: True, lambda _: None)
@@ -48,7 +48,7 @@ async def test_a_gap_is_on_the_work_list_though_the_leader_was_away(monkeypatch:
     assert gaps.offsets == {GAPS: 1}
 
 
-async def test_a_followed_topic_goes_on_behind_the_last_record_that_was_passed(
+async def test_a_followed_topic_resumes_after_the_last_record_it_passed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     gap, other = CODEC.encoder("Gap", "t.ops.gap")(GAP), CODEC.encoder("StreamStatus", "t.ops.stream_status")(STATUS)
@@ -71,7 +71,7 @@ async def test_a_followed_topic_goes_on_behind_the_last_record_that_was_passed(
     assert [vars(each)["offset"] for each in caplog.records if "cannot be read" in each.message] == [3, 4]
 
 
-async def test_references_and_histories_are_not_taken_for_whole_either(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_references_and_histories_are_recalled_whole_or_not_at_all_too(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = ScriptedReader({GAPS: [(0, b"")]}, {GAPS: 1})
     publishing = read_by(reader, monkeypatch)
     reader.away = {GAPS}
@@ -81,7 +81,7 @@ async def test_references_and_histories_are_not_taken_for_whole_either(monkeypat
         await recall_history(publishing, "ops.gap", lambda *_: "", None)
 
 
-async def test_what_cannot_be_read_is_passed_over(
+async def test_unreadable_records_are_skipped(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     gap = CODEC.encoder("Gap", "t.ops.gap")(GAP)

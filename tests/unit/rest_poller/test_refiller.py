@@ -1,4 +1,4 @@
-"""What the refiller puts on record about times that nobody covered: nothing is missing where the exchange has no later trade."""
+"""What the refiller records about uncovered times: nothing is missing if the exchange has no later trade."""
 
 from collections.abc import Iterable
 from typing import Any, cast
@@ -22,7 +22,7 @@ GAP = reports.gap_row(
 
 
 class Told:
-    """The reporter: what was put on record."""
+    """Stands in for the reporter: what was recorded."""
 
     def __init__(self) -> None:
         self.closed: list[tuple[str, int, int]] = []
@@ -32,7 +32,7 @@ class Told:
 
 
 class Exchange:
-    """REST, whose newest trade is `newest`, and Kafka, which takes all but `refused`."""
+    """REST, with `newest` as its newest trade, and Kafka, which accepts all but `refused`."""
 
     def __init__(self, newest: int, lacking: frozenset[int] = frozenset()) -> None:
         self.ids = [each for each in range(newest, 0, -1) if each not in lacking]
@@ -67,7 +67,7 @@ class Exchange:
 
 
 class FakePublishing:
-    """As much of it as a refiller asks for."""
+    """The part that a refiller uses."""
 
     def __init__(self) -> None:
         self.reporter = Told()
@@ -94,7 +94,7 @@ async def test_a_quiet_market_has_lost_nothing_and_that_takes_two_answers() -> N
 
 
 @pytest.mark.parametrize("answers", [0, ANSWERS_AT_MOST - 1])
-async def test_all_that_was_missed_is_fetched_though_only_the_first_was_known(answers: int) -> None:
+async def test_everything_missed_is_fetched_even_if_only_the_first_trade_was_known(answers: int) -> None:
     exchange = Exchange(150)
     made, told = refiller(exchange)
     assert (await made._refill(open_refill(101, answers=answers))).name == "CLOSED"
@@ -102,7 +102,7 @@ async def test_all_that_was_missed_is_fetched_though_only_the_first_was_known(an
     assert told.closed == [("SEQUENCE_BREAK", 101, 151), ("REFILLED", 101, 151)]
 
 
-async def test_what_kafka_refuses_is_not_on_record_as_refilled() -> None:
+async def test_records_that_kafka_refuses_are_not_recorded_as_refilled() -> None:
     exchange = Exchange(150)
     exchange.refused = frozenset({110, 111, 150})
     made, told = refiller(exchange)
@@ -116,7 +116,7 @@ async def test_what_kafka_refuses_is_not_on_record_as_refilled() -> None:
     ]
 
 
-async def test_a_part_is_not_on_record_as_all() -> None:
+async def test_a_partial_refill_is_not_recorded_as_complete() -> None:
     exchange = Exchange(150, lacking=frozenset({120}))
     made, told = refiller(exchange)
     assert (await made._refill(open_refill(101))).name == "FAILED"
@@ -130,7 +130,7 @@ async def test_a_part_is_not_on_record_as_all() -> None:
     assert sorted(told.closed) == [("REFILLED", 121, 151), ("REFILL_INCOMPLETE", 120, 121)]
 
 
-async def test_a_page_that_fails_costs_no_other_be_it_after_a_restart() -> None:
+async def test_a_failed_page_does_not_affect_others_even_after_a_restart() -> None:
     exchange = Exchange(9_000)
     exchange.fails_at = {5}
     made, told = refiller(exchange)
@@ -143,7 +143,7 @@ async def test_a_page_that_fails_costs_no_other_be_it_after_a_restart() -> None:
     done = len(exchange.published)
     assert exchange.published == list(range(1_001, 1_001 + done))
     assert done >= 3 * 800, "what three pages brought"
-    for reason, start, end in told.closed:  # as another one reads them that starts now
+    for reason, start, end in told.closed:  # as another instance would read them that starts now
         plan.take(GAP | {"reason": reason, "last_id": start - 1, "next_id": end}, 1.0)
     exchange.asked, exchange.fails_at = 0, set()
     plan.failed(first, 1.0, had_answer=False)
@@ -155,7 +155,7 @@ async def test_a_page_that_fails_costs_no_other_be_it_after_a_restart() -> None:
     assert exchange.asked == 1 + -(-(7_000 - done) // 900)
 
 
-async def test_a_row_that_cannot_be_read_is_passed() -> None:
+async def test_an_unreadable_row_is_skipped() -> None:
     exchange = Exchange(150)
     exchange.unreadable = {120}
     made, told = refiller(exchange)
@@ -167,7 +167,7 @@ async def test_a_row_that_cannot_be_read_is_passed() -> None:
 @pytest.mark.parametrize(
     ("status", "is_about_it"), [(400, True), (404, True), (403, False), (451, False), (429, False), (503, False)]
 )
-def test_a_refusal_of_everything_says_nothing_of_what_is_asked_for(status: int, is_about_it: bool) -> None:
+def test_a_general_refusal_says_nothing_about_the_gap(status: int, is_about_it: bool) -> None:
     error = error_from_answer(RestRequest("GET", "/api/v1/trades"), status, b"")
     assert _is_about_the_question(error) is is_about_it
 
@@ -179,7 +179,7 @@ async def test_an_old_answer_proves_nothing() -> None:
     assert told.closed == [("REFILL_INCOMPLETE", 101, 102)]
 
 
-async def test_what_is_known_to_be_missing_before_it_is_fetched_first() -> None:
+async def test_trades_known_to_be_missing_before_the_gap_are_fetched_first() -> None:
     exchange = Exchange(100)
     made, told = refiller(exchange)
     assert (await made._refill(open_refill(101, begins=99))).name == "FAILED"

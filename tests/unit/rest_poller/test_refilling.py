@@ -1,4 +1,4 @@
-"""Which gaps are refilled: the work list that the gap topic is, told again after a restart."""
+"""Which gaps are refilled: the gap topic is the work list, and is read again after a restart."""
 
 import random
 from typing import Any
@@ -13,7 +13,7 @@ TRADES, CANDLES = "trade.AAPL.US_USDC_PERP", "kline.1m.AAPL.US_USDC_PERP"
 
 
 class UpperEnd(random.Random):
-    """Draws the widest delay allowed."""
+    """Draws the longest delay allowed."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
@@ -44,7 +44,7 @@ def gap(stream: str, start: int | None, end: int | None, reason: str = "SEQUENCE
         (gap("ticker.X", 5, 9), None),
     ],
 )
-def test_what_is_missing_between_the_bounds(record: dict[str, Any], span: tuple[int, int] | None) -> None:
+def test_the_span_of_a_gap_lies_between_its_bounds(record: dict[str, Any], span: tuple[int, int] | None) -> None:
     assert span_of(record) == span
 
 
@@ -62,7 +62,7 @@ def test_a_gap_is_fetched_once_and_then_closed() -> None:
     assert plan.next(9.0, "trade") is None
 
 
-def test_the_age_of_the_oldest_gap_is_that_of_one_that_is_open() -> None:
+def test_the_age_of_the_oldest_gap_counts_only_open_gaps() -> None:
     plan = RefillPlan()
     assert plan.oldest_open_seconds("trade", 5.0) == 0.0
     plan.take(gap(TRADES, 5, 9), 10.0)
@@ -80,7 +80,7 @@ def test_the_age_of_the_oldest_gap_is_that_of_one_that_is_open() -> None:
     assert plan.oldest_open_seconds("trade", 31.0) == 1.0
 
 
-def test_gaps_of_a_stream_come_one_after_the_other_the_oldest_first() -> None:
+def test_gaps_of_a_stream_come_one_at_a_time_oldest_first() -> None:
     plan = RefillPlan()
     for start in (50, 5, 7):
         plan.take(gap(TRADES, start, start + 2), 0.0)
@@ -92,7 +92,7 @@ def test_gaps_of_a_stream_come_one_after_the_other_the_oldest_first() -> None:
     assert spans == [(5, 9), (50, 52)]
 
 
-def test_what_is_not_there_yet_is_asked_for_again_but_not_for_ever() -> None:
+def test_missing_rows_are_requested_again_but_not_for_ever() -> None:
     plan, now, waits = RefillPlan(UpperEnd()), 0.0, []
     plan.take(gap(CANDLES, 60, 120), now)
     for attempt in range(ANSWERS_AT_MOST):
@@ -109,7 +109,7 @@ def test_what_is_not_there_yet_is_asked_for_again_but_not_for_ever() -> None:
     assert waits[-1] <= 30
 
 
-def test_an_exchange_that_is_down_costs_no_patience() -> None:
+def test_an_exchange_that_is_down_does_not_use_up_attempts() -> None:
     plan, now = RefillPlan(), 0.0
     plan.take(gap(TRADES, 5, 9), now)
     for _ in range(100):
@@ -127,7 +127,7 @@ def test_an_exchange_that_is_down_costs_no_patience() -> None:
         max_size=30,
     )
 )  # fmt: skip
-def test_who_reads_the_topic_again_knows_what_is_still_to_be_done(records: list[tuple[str, int, int]]) -> None:
+def test_after_reading_the_topic_again_the_remaining_work_is_known(records: list[tuple[str, int, int]]) -> None:
     plan, missing = RefillPlan(), set[int]()
     for reason, start, end in records:
         plan.take(gap(TRADES, start, end, reason), 0.0)
@@ -141,7 +141,7 @@ def test_who_reads_the_topic_again_knows_what_is_still_to_be_done(records: list[
     assert fetched == missing
 
 
-def test_a_time_that_nobody_covered_is_asked_about_twice_and_not_again_and_again() -> None:
+def test_an_uncovered_time_is_checked_twice_and_no_more() -> None:
     plan = RefillPlan()
     plan.take(gap(TRADES, 5, None, "RESTART"), 0.0)
     refill = plan.next(0.0, "trade")
@@ -157,11 +157,11 @@ def test_a_time_that_nobody_covered_is_asked_about_twice_and_not_again_and_again
     assert plan.next_due("trade") is None
 
 
-def test_what_is_known_to_be_missing_is_not_taken_for_a_time_that_nobody_covered() -> None:
+def test_known_losses_are_not_taken_for_an_uncovered_time() -> None:
     plan = RefillPlan()
     plan.take(gap(TRADES, 5, None, "RESTART"), 0.0)
     plan.take(gap(TRADES, 5, 8), 0.0)  # the next trade has shown it
-    plan.take(gap(TRADES, 20, None) | {"lost_records": 1}, 0.0)  # a frame that could not be read
+    plan.take(gap(TRADES, 20, None) | {"lost_records": 1}, 0.0)  # an unreadable frame
     for span in ((5, 8), (20, 21)):
         refill = plan.next(0.0, "trade")
         assert refill is not None
@@ -170,7 +170,7 @@ def test_what_is_known_to_be_missing_is_not_taken_for_a_time_that_nobody_covered
         plan.done(refill, 0.0)
 
 
-def test_what_was_missed_in_a_time_that_nobody_covered_stays_on_the_list() -> None:
+def test_losses_found_in_an_uncovered_time_stay_on_the_list() -> None:
     plan = RefillPlan()
     plan.take(gap(TRADES, 5, None, "DISCONNECTED"), 0.0)
     refill = plan.next(0.0, "trade")

@@ -45,7 +45,7 @@ levels = st.lists(st.tuples(prices, prices), max_size=8, unique_by=lambda level:
 
 @fewer
 @given(levels, levels, st.integers(1, 10))
-def test_a_book_has_its_best_levels_first_and_says_where_it_was_cut(
+def test_a_book_has_its_best_levels_first_and_states_where_it_was_cut(
     bids: list[tuple[str, str]], asks: list[tuple[str, str]], limit: int
 ) -> None:
     values = read(

@@ -1,4 +1,4 @@
-"""Rows of the wire become records by what the schemas say: every value, however the exchange writes it, and nothing invented."""
+"""Rows on the wire become records according to the schemas: every value, however the exchange writes it, and nothing invented."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ def sample(row: Mapping[str, Any], given: tuple[str, ...] = ()) -> dict[str, Any
     return RowReader(parse_schema(SAMPLE).document, given)(json.dumps(row).encode())[0]
 
 
-def test_a_row_with_little_more_than_a_name_is_still_a_record() -> None:
+def test_a_row_with_little_more_than_a_name_is_a_valid_record() -> None:
     nothing = dict.fromkeys(("step_size", "at", "at_micros", "days", "curve", "other_curve"))
     assert sample(LEAST) == {"symbol": "A.B", "tick": "0.10", "label": "A.B", "parts": [], **nothing}
     nulls = {
@@ -65,7 +65,7 @@ def test_a_row_with_little_more_than_a_name_is_still_a_record() -> None:
     assert sample(LEAST | {"stepSize": "N/A"}) == sample(LEAST)
 
 
-def test_names_paths_parts_and_the_first_name_that_is_there() -> None:
+def test_names_paths_parts_and_the_first_name_present() -> None:
     row = LEAST | {"names": {"short": "ab"}, "curve": {"type": "sqrt"}, "otherCurve": {"type": "new"}}
     record = sample(row | {"parts": [{"name": "x", "new": "true"}, {"name": 7}]})
     assert record["label"] == "ab"
@@ -105,12 +105,12 @@ def test_a_time_is_iso_text_without_a_zone_or_a_number_in_its_unit(sent: Any, ex
         ({"curve": {}}, "type"),
     ],
 )
-def test_what_is_not_what_the_record_holds_is_refused_by_name(change: dict[str, Any], reason: str) -> None:
+def test_a_value_of_another_type_is_refused_by_name(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnreadableMessageError, match=reason):
         sample(LEAST | change)
 
 
-def test_unknown_fields_are_counted_however_deep_and_what_the_question_says_is_none() -> None:
+def test_unknown_fields_are_counted_at_any_depth_and_fields_of_the_request_are_known() -> None:
     row = {
         "symbol": "X",
         "new": 1,
@@ -127,7 +127,7 @@ def test_unknown_fields_are_counted_however_deep_and_what_the_question_says_is_n
 
 
 @pytest.mark.parametrize("record", READABLE)
-def test_every_record_of_the_table_says_where_its_fields_are(record: str) -> None:
+def test_every_record_of_the_table_names_the_source_of_its_fields(record: str) -> None:
     known = {"name", "type", "default", "doc", "wire", "wire_unit"}
 
     def visit(node: Any) -> None:
@@ -146,7 +146,7 @@ def test_every_record_of_the_table_says_where_its_fields_are(record: str) -> Non
 
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"]), max_size=5
-)  # half a surrogate pair makes the whole answer no JSON
+)  # with half a surrogate pair the whole answer is not JSON
 values = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), numbers, TEXTS, st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from(["N/A", "2027-01-15T08:00:00", "true", "1e400"]), st.lists(st.none() | st.integers(), max_size=2),
@@ -169,7 +169,7 @@ def wire_names(document: Mapping[str, Any]) -> list[str]:
 @fewer
 @given(st.data())
 def test_any_row_is_a_record_or_a_dead_letter(each: Any, data: st.DataObject) -> None:
-    """Whatever the exchange sends: the poller neither fails nor loses the row."""
+    """Whatever the exchange sends, the poller neither fails nor loses the row."""
     names = wire_names(own_schemas()[each.record].document)
     row = data.draw(st.dictionaries(st.sampled_from(names) | TEXTS, values, max_size=len(names)))
     body: Any = row if each.shape.is_one_object else [row]
@@ -182,7 +182,7 @@ def test_any_row_is_a_record_or_a_dead_letter(each: Any, data: st.DataObject) ->
     assert len(bus.sent) + len(bus.letters) == 1 or held_back
 
 
-def test_a_market_whole() -> None:
+def test_a_complete_market() -> None:
     markets = endpoint_of("reference.market")
     row = {
         "symbol": "kSHIB_USDC_PERP", "baseSymbol": "kSHIB", "quoteSymbol": "USDC", "marketType": "PERP",
@@ -226,7 +226,7 @@ def test_a_market_whole() -> None:
     assert (record["source"], record["event_time"], record["engine_time"]) == ("REST", None, None)
 
 
-def test_rows_inside_an_object_and_an_object_that_is_the_row() -> None:
+def test_rows_inside_an_object_and_an_object_as_the_row() -> None:
     bus = Bus()
     publication = bus.publication()
     body = {"borrowLend": [{"symbol": "SOL", "borrowRate": "0.0546715848413526889541193488"}], "staking": []}

@@ -1,4 +1,4 @@
-"""Which snapshot is of use: one that reaches past the newest gap and is not older than the one before."""
+"""Which snapshot is usable: one that reaches past the newest gap and is not older than the previous one."""
 
 import random
 
@@ -10,14 +10,14 @@ from unit.rest_poller.seeded_plans import REFRESH, drained, plan_of, seeded
 
 
 @given(st.integers(2, 10**12), st.integers(-5, 5))
-def test_a_snapshot_is_of_use_if_it_reaches_the_id_before_the_next_one(next_id: int, distance: int) -> None:
+def test_a_snapshot_is_usable_if_it_reaches_the_id_before_the_next_one(next_id: int, distance: int) -> None:
     plan = seeded("A", at_id=0)
     plan.gap("A", 0, next_id, 1.0)
     [request] = drained(plan, 1.0)
     assert plan.accepts(request, next_id - 1 + distance, 0.0) is (distance >= 0)
 
 
-def test_without_a_gap_any_snapshot_is_of_use() -> None:
+def test_without_a_gap_any_snapshot_is_usable() -> None:
     plan = plan_of("A")
     [request] = drained(plan, 0.0)
     assert plan.accepts(request, 0, 0.0)
@@ -32,7 +32,7 @@ def test_a_gap_recalled_from_before_the_start_counts() -> None:
     assert plan.accepts(request, 99, 0.0)
 
 
-def test_a_gap_of_which_no_end_is_known_does_not_lower_what_an_earlier_one_asks_for() -> None:
+def test_a_gap_without_a_known_end_does_not_lower_the_minimum_of_an_earlier_one() -> None:
     plan = seeded("A")
     plan.gap("A", 180, 200, 1.0)
     plan.gap("A", None, None, 2.0)
@@ -40,7 +40,7 @@ def test_a_gap_of_which_no_end_is_known_does_not_lower_what_an_earlier_one_asks_
     assert not plan.accepts(request, 198, 0.0)
 
 
-def test_a_gap_of_which_only_the_beginning_is_known_asks_for_what_is_behind_it() -> None:
+def test_a_gap_with_only_a_known_beginning_requires_a_later_snapshot() -> None:
     plan = seeded("A")
     assert plan.gap("A", 300, None, 1.0)
     [request] = drained(plan, 1.0)
@@ -48,7 +48,7 @@ def test_a_gap_of_which_only_the_beginning_is_known_asks_for_what_is_behind_it()
     assert plan.accepts(request, 301, 0.0)
 
 
-def test_a_sequence_that_began_anew_lowers_what_a_snapshot_must_reach() -> None:
+def test_a_restarted_sequence_lowers_the_minimum() -> None:
     plan = seeded("A", at_id=5000)
     plan.gap("A", 4000, 4500, 1.0)
     assert plan.gap("A", 5000, 10, 2.0)
@@ -56,7 +56,7 @@ def test_a_sequence_that_began_anew_lowers_what_a_snapshot_must_reach() -> None:
     assert plan.accepts(request, 9, 0.0)
 
 
-def test_a_snapshot_that_is_behind_is_asked_for_again() -> None:
+def test_a_snapshot_that_is_behind_is_requested_again() -> None:
     plan = seeded("A")
     plan.gap("A", 200, 210, 1.0)
     [request] = drained(plan, 1.0)
@@ -67,7 +67,7 @@ def test_a_snapshot_that_is_behind_is_asked_for_again() -> None:
     assert (again.symbol, again.urgent, again.minimum_id, again.attempts) == ("A", True, 209, 1)
 
 
-def test_a_gap_that_a_fresh_snapshot_covers_asks_for_nothing() -> None:
+def test_a_gap_covered_by_a_fresh_snapshot_requests_nothing() -> None:
     plan = seeded("A", at_id=100)
     assert not plan.gap("A", None, 101, 1.0)
     assert drained(plan, 1.0) == []
@@ -79,7 +79,7 @@ def test_a_snapshot_published_long_ago_covers_nothing() -> None:
     assert plan.gap("A", None, 101, FRESH_SECONDS)
 
 
-def test_an_answer_that_is_older_than_one_before_is_no_proof_until_it_stays_so() -> None:
+def test_an_answer_older_than_a_previous_one_is_no_proof_until_it_stays_so() -> None:
     plan = plan_of("X")
     request = plan.next(0.0)
     assert request is not None
@@ -92,7 +92,7 @@ def test_an_answer_that_is_older_than_one_before_is_no_proof_until_it_stays_so()
     assert plan.accepts(request, 97, 20.0 + BEHIND_SECONDS), "the ids have begun anew"
 
 
-def test_what_an_earlier_run_published_counts_and_ids_that_begin_anew_are_no_older_ones() -> None:
+def test_snapshots_of_an_earlier_run_count_and_restarted_ids_are_not_older() -> None:
     plan = plan_of("X")
     plan.recall_published("X", 100)
     request = plan.next(0.0)

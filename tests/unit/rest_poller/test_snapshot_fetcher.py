@@ -1,4 +1,4 @@
-"""What the snapshot fetcher does with answers that can become no snapshot."""
+"""What the snapshot fetcher does with answers that cannot become a snapshot."""
 
 import asyncio
 from types import SimpleNamespace
@@ -46,7 +46,7 @@ class Offsets:
         return [(topic, number) for number in range(8)]
 
 
-async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_asked_for_again_at_once() -> None:
+async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_requested_again_at_once() -> None:
     letters: list[dict[str, Any]] = []
     codec = Codec()
     publishing: Any = SimpleNamespace(
@@ -63,7 +63,7 @@ async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_asked_for_a
     snapshot_fetcher.set_open(["A"])
     work = asyncio.create_task(snapshot_fetcher._work(cast(Reader, Offsets()), cast(Reader, None)))
     async with asyncio.timeout(10):
-        while snapshot_fetcher._plan._fetching or not letters:  # noqa: ASYNC110  # the fetcher tells nobody
+        while snapshot_fetcher._plan._fetching or not letters:  # noqa: ASYNC110  # the fetcher signals nothing
             await asyncio.sleep(0)
     work.cancel()
     [letter] = letters

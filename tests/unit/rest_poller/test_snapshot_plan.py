@@ -1,4 +1,4 @@
-"""Books that are broken are fetched first, and the exchange is never asked too often."""
+"""Broken books are fetched first, and the exchange is never asked too often."""
 
 import random
 
@@ -16,7 +16,7 @@ from unit.rest_poller.seeded_plans import REFRESH, drained, plan_of, seeded
 
 
 class UpperEnd(random.Random):
-    """Draws the widest delay allowed."""
+    """Draws the longest delay allowed."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
@@ -25,7 +25,7 @@ class UpperEnd(random.Random):
 # ---- who is next
 
 
-def test_every_open_market_is_wanted_at_once_and_once() -> None:
+def test_every_open_market_is_wanted_at_once_and_only_once() -> None:
     plan = plan_of("A", "B.C")
     plan.set_open(["A", "B.C"], 1.0)
     requests = drained(plan, 1.0)
@@ -35,7 +35,7 @@ def test_every_open_market_is_wanted_at_once_and_once() -> None:
 
 
 @given(st.permutations(["gap", "gap2", "old", "new"]))
-def test_gaps_go_first_and_then_what_was_due_longest(order: list[str]) -> None:
+def test_gaps_go_first_and_then_the_longest_overdue_books(order: list[str]) -> None:
     plan = seeded("gap", "gap2", "old", "new", refresh=0.0)
     times = {"gap": 80.0, "gap2": 90.0}
     for symbol in order:
@@ -56,7 +56,7 @@ def test_nothing_is_next_before_it_is_due() -> None:
     assert not request.urgent
 
 
-def test_without_a_refresh_interval_a_given_a_snapshot_book_is_left_alone() -> None:
+def test_without_a_refresh_interval_a_book_with_a_snapshot_is_not_fetched_again() -> None:
     plan = seeded("A", refresh=0.0)
     assert plan.next(1e9) is None
     assert plan.next_due() is None
@@ -72,7 +72,7 @@ def test_a_gap_makes_a_waiting_request_urgent_and_due() -> None:
     assert plan.open_requests() == 0
 
 
-def test_the_oldest_open_gap_is_the_one_that_has_waited_for_longest() -> None:
+def test_the_oldest_open_gap_is_the_one_that_has_waited_longest() -> None:
     plan = seeded("A", "B")
     assert plan.oldest_open_seconds(9.0) == 0.0, "a book that is fetched without a gap is no open gap"
     plan.gap("A", 200, 210, 10.0)
@@ -93,18 +93,18 @@ def test_the_oldest_open_gap_is_the_one_that_has_waited_for_longest() -> None:
     assert plan.oldest_open_seconds(100.0) == 0.0
 
 
-def test_a_gap_while_its_book_is_being_fetched_is_fetched_for_after_that() -> None:
+def test_a_gap_that_opens_during_a_fetch_is_fetched_afterwards() -> None:
     plan = plan_of("A")
     [first] = drained(plan, 0.0)
     assert plan.gap("A", 200, 210, 1.0)
-    assert plan.next(1.0) is None  # one request a symbol at a time
+    assert plan.next(1.0) is None  # one request per symbol at a time
     assert plan.next_due() is None
     plan.done(first, 150, 2.0)
     [second] = drained(plan, 2.0)
     assert (second.urgent, second.minimum_id) == (True, 209)
 
 
-def test_gaps_in_a_row_are_one_request_that_reaches_past_the_newest() -> None:
+def test_consecutive_gaps_are_one_request_that_reaches_past_the_newest() -> None:
     plan = seeded("A")
     for number in range(50):
         plan.gap("A", 200 + number, 210 + number, 5.0 + number)
@@ -115,7 +115,7 @@ def test_gaps_in_a_row_are_one_request_that_reaches_past_the_newest() -> None:
 # ---- audits
 
 
-def test_a_book_under_suspicion_comes_after_gaps_and_before_the_rest() -> None:
+def test_an_audit_request_comes_after_gaps_and_before_the_rest() -> None:
     plan = seeded("A", "B", "C")
     plan.set_open(["A", "B", "C", "D"], 50.0)
     assert plan.request_audit("B", 60.0)
@@ -123,7 +123,7 @@ def test_a_book_under_suspicion_comes_after_gaps_and_before_the_rest() -> None:
     assert [request.symbol for request in drained(plan, 70.0)] == ["C", "B", "D"]
 
 
-def test_a_suspicion_outlives_a_failure() -> None:
+def test_an_audit_request_outlives_a_failure() -> None:
     plan = seeded("A")
     plan.set_open(["A", "B"], 59.0)
     plan.request_audit("A", 60.0)
@@ -132,7 +132,7 @@ def test_a_suspicion_outlives_a_failure() -> None:
     assert next(request.symbol for request in drained(plan, 61.0)) == "A"
 
 
-def test_a_snapshot_of_a_moment_ago_answers_a_suspicion() -> None:
+def test_a_recent_snapshot_answers_an_audit_request() -> None:
     plan = seeded("A")
     assert not plan.request_audit("A", AUDIT_SPACING_SECONDS - 0.1)
     assert not plan.request_audit("closed", 60.0)
@@ -142,7 +142,7 @@ def test_a_snapshot_of_a_moment_ago_answers_a_suspicion() -> None:
 
 
 @pytest.mark.parametrize("refresh", [0.0, REFRESH])
-def test_a_wrong_book_is_given_a_snapshot_from_where_it_stood_and_looked_at_again_soon(refresh: float) -> None:
+def test_a_wrong_book_gets_a_snapshot_from_its_position_on_and_is_soon_rechecked(refresh: float) -> None:
     plan = seeded("A", at_id=90, refresh=refresh)
     assert plan.found_wrong("A", 100, 5.0)
     assert not plan.found_wrong("closed", 100, 5.0)
@@ -157,7 +157,7 @@ def test_a_wrong_book_is_given_a_snapshot_from_where_it_stood_and_looked_at_agai
     assert plan.next_due() == (40.0 + refresh if refresh else None)
 
 
-def test_a_topic_that_goes_past_the_exchange_is_given_a_snapshot_by_any_snapshot_from_its_end_on() -> None:
+def test_a_topic_ahead_of_the_exchange_gets_any_snapshot_taken_after_its_end() -> None:
     plan = seeded("A", at_id=90)
     plan.gap("A", 90, 101, 4.0)
     assert plan.not_before_us("A") == 0
@@ -171,7 +171,7 @@ def test_a_topic_that_goes_past_the_exchange_is_given_a_snapshot_by_any_snapshot
     assert plan.next_due() == 6.0 + RECHECK_SECONDS
 
 
-def test_a_book_that_is_covered_anew_is_fetched_unless_it_was_fetched_since() -> None:
+def test_a_book_that_is_covered_again_is_fetched_unless_it_was_fetched_since() -> None:
     plan = plan_of("X")
     request = plan.next(0.0)
     assert request is not None
@@ -188,7 +188,7 @@ def test_a_book_that_is_covered_anew_is_fetched_unless_it_was_fetched_since() ->
 
 
 @given(st.integers(1, 60))
-def test_retries_come_later_and_later_but_never_too_late(failures: int) -> None:
+def test_retries_are_increasingly_delayed_up_to_a_limit(failures: int) -> None:
     plan = plan_of("A", refresh=0.0, rng=UpperEnd())
     now, delays = 0.0, []
     for _ in range(failures):
@@ -213,7 +213,7 @@ def test_a_success_forgets_the_failures() -> None:
 # ---- markets come and go
 
 
-def test_a_market_that_closed_is_forgotten() -> None:
+def test_a_closed_market_is_forgotten() -> None:
     plan = plan_of("A", "B")
     plan.set_open(["B"], 1.0)
     assert [request.symbol for request in drained(plan, 1.0)] == ["B"]
@@ -222,7 +222,7 @@ def test_a_market_that_closed_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("ends", ["done", "failed"])
-def test_a_market_that_closes_while_it_is_fetched_is_not_asked_for_again(ends: str) -> None:
+def test_a_market_that_closes_while_it_is_fetched_is_not_requested_again(ends: str) -> None:
     plan = plan_of("A")
     [request] = drained(plan, 0.0)
     plan.set_open([], 1.0)
@@ -241,7 +241,7 @@ def test_a_market_that_opens_again_is_wanted_again() -> None:
     assert [request.symbol for request in drained(plan, 2.0)] == ["A"]
 
 
-def test_what_a_closed_market_had_to_reach_does_not_hold_once_it_is_listed_again() -> None:
+def test_the_minimum_of_a_closed_market_does_not_apply_once_it_is_listed_again() -> None:
     plan = seeded("A", at_id=5000)
     plan.gap("A", 6000, 6010, 1.0)
     plan.set_open([], 2.0)

@@ -1,4 +1,4 @@
-"""The plan of snapshots with gaps, fetches, failures and listings in any order: no gap is forgotten, no book is fetched twice at once."""
+"""The snapshot plan with gaps, fetches, failures and listings in any order: no gap is forgotten, no book is fetched twice at once."""
 
 import random
 
@@ -33,7 +33,7 @@ class Seeding(RuleBasedStateMachine):
     def list_markets(self, symbols: set[str]) -> None:
         self.plan.set_open(sorted(symbols), self.now)
         for gone in self.open - symbols:
-            self.newest_gap.pop(gone, None)  # listed again, its ids may restart
+            self.newest_gap.pop(gone, None)  # if it is listed again, its ids may restart
         self.open = symbols
         self.gap_without_snapshot &= symbols
 

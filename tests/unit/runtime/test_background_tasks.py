@@ -1,4 +1,4 @@
-"""Whatever ends a background task ends its service, and /healthz says so at once, however long the service takes to leave."""
+"""If a background task ends, its service ends, and /healthz reports it at once, however long the service takes to stop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -64,7 +64,7 @@ class Staged:
 
 
 @pytest.mark.parametrize(("service", "task"), CASES)
-async def test_the_end_of_each_task_is_told_while_its_service_leaves(
+async def test_the_end_of_each_task_is_reported_while_its_service_stops(
     service: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_leave = asyncio.Event()
@@ -73,7 +73,7 @@ async def test_the_end_of_each_task_is_told_while_its_service_leaves(
         await may_leave.wait()
         return 0
 
-    monkeypatch.setattr(Publisher, "close", slowly)  # as when Kafka is slow to take what is left
+    monkeypatch.setattr(Publisher, "close", slowly)  # as if Kafka were slow to accept the last records
     monkeypatch.setattr(Tape, "close", slowly)
     running_service = SERVICES[service][0](tmp_path)
     assert running_service.failures() == []
@@ -82,7 +82,7 @@ async def test_the_end_of_each_task_is_told_while_its_service_leaves(
     running = create(running_service.run(asyncio.Event()))
     try:
         async with asyncio.timeout(5):
-            while not running_service.failures():  # noqa: ASYNC110  # /healthz is asked from outside
+            while not running_service.failures():  # noqa: ASYNC110  # /healthz is queried from outside
                 await asyncio.sleep(0.01)
         said, is_over = running_service.failures(), running.done()
     finally:
@@ -94,13 +94,13 @@ async def test_the_end_of_each_task_is_told_while_its_service_leaves(
     assert not is_over
 
 
-async def test_a_task_that_returns_has_failed_as_well() -> None:
+async def test_a_task_that_returns_has_failed_too() -> None:
     background = BackgroundTasks()
     await background.first_to_end([asyncio.create_task(asyncio.sleep(0), name="a")], asyncio.Event())
     assert background.failures == ["the task 'a' ended although nothing asked it to"]
 
 
-async def test_a_stop_and_the_end_of_what_may_end_are_no_failures() -> None:
+async def test_a_stop_and_the_end_of_an_optional_task_are_no_failures() -> None:
     background, stop = BackgroundTasks(), asyncio.Event()
     tasks = [asyncio.create_task(asyncio.sleep(60), name="a")]
     start = asyncio.create_task(asyncio.sleep(0), name="start")
@@ -114,7 +114,7 @@ async def test_a_stop_and_the_end_of_what_may_end_are_no_failures() -> None:
     tasks[0].cancel()
 
 
-async def test_what_may_end_may_not_fail() -> None:
+async def test_an_optional_task_may_not_fail() -> None:
     async def fail() -> None:
         raise ZeroDivisionError("oops")
 
@@ -124,7 +124,7 @@ async def test_what_may_end_may_not_fail() -> None:
     assert background.failures == ["the task 'start' ended although nothing asked it to (ZeroDivisionError: oops)"]
 
 
-async def test_a_fault_in_what_is_made_of_a_socket_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_while_handling_a_socket_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Connection(
         "ws://127.0.0.1:9", lambda socket_id, payload: None, settings=ConnectionSettings(stop_timeout_seconds=0.5)
     )

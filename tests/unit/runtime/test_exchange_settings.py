@@ -1,4 +1,4 @@
-"""The way to the exchange as users set it, and as its clients take it."""
+"""Network access to the exchange: from the user's settings to those of its clients."""
 
 from pathlib import Path
 from typing import Any
@@ -62,19 +62,19 @@ def test_every_setting_reaches_its_client(tmp_path: Path) -> None:
     )
 
 
-def test_no_proxy_at_all_is_said_in_a_word() -> None:
+def test_the_word_none_disables_the_proxy() -> None:
     assert ExchangeSettings(exchange_proxy="None").exchange_proxy == "none"
     assert ExchangeSettings().exchange_proxy is None
 
 
-def test_a_proxy_comes_from_a_file_and_its_password_shows_nowhere(tmp_path: Path) -> None:
+def test_a_proxy_comes_from_a_file_and_its_password_is_never_shown(tmp_path: Path) -> None:
     (tmp_path / "proxy").write_text("user:hunter2@proxy:3128\n")
     settings = ExchangeSettings(exchange_proxy_file=tmp_path / "proxy")
     assert settings.exchange_proxy == "http://user:hunter2@proxy:3128"
     assert settings.loggable()["exchange_proxy"] == "http://***@proxy:3128"
 
 
-def test_what_is_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     words = complaint(ExchangeSettings, exchange_proxy="http://user:hunter/2@proxy")
     assert "is not a URL of the form http://HOST[:PORT] or https://HOST[:PORT] or socks5://" in words
     assert "hunter" not in words

@@ -1,4 +1,4 @@
-"""What is answered to a request, without a socket."""
+"""Answers to requests, without a socket."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_a_ready_service() -> None:
     assert json.loads(ready.body) == {"status": "ready", "reasons": []}
 
 
-def test_a_service_that_is_not_ready_lives_and_says_why() -> None:
+def test_a_service_that_is_not_ready_is_alive_and_gives_the_reason() -> None:
     waiting = answers(readiness=["Kafka is slow"])
     assert waiting.answer("GET", "/healthz").status_code == 200
     response = waiting.answer("GET", "/readyz")
@@ -29,7 +29,7 @@ def test_a_service_that_is_not_ready_lives_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_a_failed_service_is_neither(path: str) -> None:
+def test_a_failed_service_is_neither_ready_nor_alive(path: str) -> None:
     response = answers(failures=["it broke"]).answer("GET", path)
     assert response.status_code == 503
     assert json.loads(response.body)["reasons"] == ["it broke"]

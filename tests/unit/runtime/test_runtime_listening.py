@@ -22,7 +22,7 @@ NEEDS_IPV6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 
 
 def answering(host: str) -> set[str]:
-    """Which loopback addresses can be connected to while `host` is listened on."""
+    """The loopback addresses that accept connections while `host` is listened on."""
     with ExitStack() as held:
         sockets = [held.enter_context(each) for each in listening_sockets(host, 0)]
         [port] = {each.getsockname()[1] for each in sockets}
@@ -43,7 +43,7 @@ def test_both_families_are_listened_on(host: str) -> None:
 
 
 @NEEDS_IPV6
-def test_an_address_of_one_family_is_that_alone() -> None:
+def test_an_address_of_one_family_listens_only_on_that_family() -> None:
     assert answering("0.0.0.0") == answering("127.0.0.1") == {"127.0.0.1"}
     assert answering("::1") == {"::1"}
 
@@ -78,7 +78,7 @@ def test_a_machine_without_ipv4_listens_on_ipv6(monkeypatch: pytest.MonkeyPatch)
 
 
 @NEEDS_IPV6
-def test_a_port_that_one_family_has_is_in_use_and_nothing_stays_open() -> None:
+def test_a_port_taken_in_one_family_is_in_use_and_nothing_stays_open() -> None:
     with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as taken:
         port = taken.getsockname()[1]
         for _ in range(2):
@@ -97,5 +97,5 @@ def test_a_port_that_one_family_has_is_in_use_and_nothing_stays_open() -> None:
         ("localhost", "localhost"),
     ],
 )
-def test_what_a_client_calls_it(host: str, called: str) -> None:
+def test_the_host_in_the_url_of_a_client(host: str, called: str) -> None:
     assert url_host(host) == called

@@ -1,4 +1,4 @@
-"""Formats of a log line, what is hidden in it, and the limit on repeats."""
+"""Formats of log lines, hidden secrets, and the limit on repeats."""
 
 import io
 import json
@@ -103,7 +103,7 @@ def logged_exception(formatter: logging.Formatter, words: str) -> str:
 
 
 @given(st.text())
-def test_an_exception_forges_no_line_and_steers_no_terminal(words: str) -> None:
+def test_an_exception_cannot_forge_a_line_or_control_the_terminal(words: str) -> None:
     first, *lines = logged_exception(TextFormatter(), words).split("\n")
     assert first == "22:13:20.123 WARNING probe: gap found"
     assert all(line.startswith("  | ") and line.isprintable() for line in lines)
@@ -112,7 +112,7 @@ def test_an_exception_forges_no_line_and_steers_no_terminal(words: str) -> None:
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
-def test_no_credentials_are_logged_wherever_they_stand(formatter: logging.Formatter) -> None:
+def test_credentials_are_never_logged_wherever_they_occur(formatter: logging.Formatter) -> None:
     url = "http://user:p@ss/x@host/"
     lines = [
         formatter.format(record("asking %s", args=(url,))),
@@ -123,7 +123,7 @@ def test_no_credentials_are_logged_wherever_they_stand(formatter: logging.Format
     assert all("http://***@host/" in line and "ss/x" not in line and "user" not in line for line in lines)
 
 
-def test_a_line_for_people() -> None:
+def test_a_text_line_is_readable() -> None:
     line = TextFormatter().format(record(symbol="SOL_USDC", reason="two words"))
     assert line == "22:13:20.123 WARNING probe: gap found symbol=SOL_USDC reason='two words'"
 
@@ -145,7 +145,7 @@ def test_secrets_are_hidden(formatter: logging.Formatter) -> None:
         (io.StringIO, "text", False),
     ],
 )
-def test_the_format_follows_the_stream_unless_said(stream: type[io.StringIO], log_format: Any, is_json: bool) -> None:
+def test_the_format_follows_the_stream_unless_set(stream: type[io.StringIO], log_format: Any, is_json: bool) -> None:
     target = stream()
     configure_logging(LogSettings(log_format=log_format), target)
     logging.getLogger("backpack_streams.probe").info("hello")
@@ -181,7 +181,7 @@ class Clock:
         return self.now
 
 
-def test_repeats_beyond_the_limit_are_counted_and_told_with_the_next() -> None:
+def test_repeats_beyond_the_limit_are_counted_and_reported_with_the_next_one() -> None:
     clock = Clock()
     repeats = RepeatFilter(allowed=2, window_seconds=10, clock=clock)
     assert [repeats.filter(record()) for _ in range(5)] == [True, True, False, False, False]
@@ -198,7 +198,7 @@ def test_the_same_event_with_other_arguments_is_a_repeat() -> None:
     assert not repeats.filter(record("lost %s", args=("b",)))
 
 
-def test_suppressed_events_that_never_return_are_told() -> None:
+def test_suppressed_events_that_never_return_are_reported() -> None:
     clock = Clock()
     repeats = RepeatFilter(allowed=1, window_seconds=10, clock=clock)
     for _ in range(3):
@@ -209,7 +209,7 @@ def test_suppressed_events_that_never_return_are_told() -> None:
     assert repeats.take_expired() == []
 
 
-def test_events_without_end_take_bounded_memory() -> None:
+def test_endless_events_take_bounded_memory() -> None:
     repeats = RepeatFilter(clock=Clock())
     for number in range(MAX_REPEAT_KEYS + 100):
         repeats.filter(record(f"event {number}"))
@@ -231,7 +231,7 @@ def test_every_record_is_shown_or_counted(events: list[int], allowed: int) -> No
     assert shown + told == len(events)
 
 
-def test_the_handler_tells_the_rest_when_it_closes() -> None:
+def test_the_handler_reports_the_remaining_repeats_when_it_closes() -> None:
     target = io.StringIO()
     handler = RepeatLimitedHandler(target, RepeatFilter(allowed=1))
     handler.setFormatter(JsonFormatter())

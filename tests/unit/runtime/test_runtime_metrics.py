@@ -1,4 +1,4 @@
-"""Counts in plain integers come out as Prometheus expects them."""
+"""Counts in plain integers are exported as Prometheus expects them."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ def test_gauges_go_both_ways() -> None:
     assert registry.get_sample_value("backpack_streams_queue_bytes") == 3
 
 
-def test_values_kept_elsewhere_are_read_on_scrape_only() -> None:
+def test_external_values_are_read_only_on_scrape() -> None:
     reads = 0
 
     def read() -> list[tuple[tuple[str, ...], float]]:
@@ -56,7 +56,7 @@ def test_values_kept_elsewhere_are_read_on_scrape_only() -> None:
     assert reads == 1
 
 
-def test_labels_must_fit() -> None:
+def test_labels_must_match() -> None:
     with pytest.raises(ValueError, match="do not match the label names"):
         CounterTable("frames", "Frames.", ("stream",)).cell()
 
@@ -68,7 +68,7 @@ def test_names_are_checked(name: str) -> None:
 
 
 @given(st.lists(st.floats(0, 20, allow_nan=False), max_size=50))
-def test_histogram_buckets_hold_all_up_to_their_bound(values: list[float]) -> None:
+def test_histogram_buckets_count_all_values_up_to_their_bound(values: list[float]) -> None:
     bounds = (0.5, 1.0, 10.0)
     registry = CollectorRegistry()
     latency = HistogramTable("latency_seconds", "Latency.", bounds=bounds)
@@ -89,7 +89,7 @@ def test_histogram_bounds_must_rise() -> None:
         HistogramTable("latency_seconds", "Latency.", bounds=(1.0, 1.0))
 
 
-def test_a_new_registry_says_what_runs_and_whether_it_is_ready() -> None:
+def test_a_new_registry_names_the_service_and_its_readiness() -> None:
     reasons = ["no books yet"]
     registry = new_registry("market-producer", lambda: reasons)
     assert registry.get_sample_value("backpack_streams_service_ready") == 0
@@ -102,19 +102,19 @@ def test_a_new_registry_says_what_runs_and_whether_it_is_ready() -> None:
     assert "backpack_streams_service_start_time_seconds" in families
 
 
-def test_open_metrics_is_given_to_who_asks() -> None:
+def test_open_metrics_is_sent_on_request() -> None:
     body, content_type = render(CollectorRegistry(), "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
 
 
-async def test_the_lag_of_a_blocked_loop_is_seen() -> None:
+async def test_the_lag_of_a_blocked_loop_is_measured() -> None:
     import time
 
     lag = HistogramTable("event_loop_lag_seconds", "Lag.", bounds=(0.05,))
     sampler = asyncio.create_task(sample_event_loop_lag(lag.cell(), interval_seconds=0.001))
     await asyncio.sleep(0.005)
-    time.sleep(0.1)  # noqa: ASYNC251 - the loop is to be blocked
+    time.sleep(0.1)  # noqa: ASYNC251 - the loop must be blocked
     await asyncio.sleep(0.005)
     sampler.cancel()
     assert lag.cell().counts[1] >= 1

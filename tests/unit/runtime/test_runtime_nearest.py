@@ -14,5 +14,5 @@ from backpack_streams.runtime.nearest import nearest
         ("zzzz", ""),
     ],
 )
-def test_the_nearest_is_suggested_if_it_is_near(name: str, hint: str) -> None:
+def test_the_nearest_name_is_suggested_if_it_is_close(name: str, hint: str) -> None:
     assert nearest(name, ["book", "market-producer", "tail"]) == hint

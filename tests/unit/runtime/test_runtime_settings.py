@@ -1,4 +1,4 @@
-"""The shared models: defaults, combinations that cannot be, and secrets that stay secret."""
+"""The shared models: defaults, invalid combinations, and secrets that stay secret."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ def complaint(model: type[Settings], **values: Any) -> str:
     return str(caught.value.errors()[0]["ctx"]["error"])
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     kafka = KafkaSettings()
     assert (kafka.bootstrap_servers, kafka.topic_prefix) == ("127.0.0.1:19092", "backpack.")
     assert kafka.security_protocol == "PLAINTEXT"
@@ -47,12 +47,12 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 def test_settings_are_frozen_and_refuse_unknown_names() -> None:
     with pytest.raises(ValidationError):
-        KafkaSettings().topic_prefix = "x."  # type: ignore[misc]  # what must not work
+        KafkaSettings().topic_prefix = "x."  # type: ignore[misc]  # must fail
     with pytest.raises(ValidationError):
         KafkaSettings.model_validate({"topic_prefixes": "x."})
 
 
-def test_a_service_gives_its_own_default_metrics_port() -> None:
+def test_a_service_has_its_own_default_metrics_port() -> None:
     class ProducerSettings(MetricsSettings):
         metrics_port: int = metrics_port(9401)
 
@@ -62,11 +62,11 @@ def test_a_service_gives_its_own_default_metrics_port() -> None:
 
 
 @pytest.mark.parametrize("servers", ["a:1", "kafka-0.kafka:9092,kafka-1.kafka:9092", "[::1]:9092", "10.0.0.1:65535"])
-def test_brokers_that_are_taken(servers: str) -> None:
+def test_brokers_that_are_accepted(servers: str) -> None:
     assert KafkaSettings(bootstrap_servers=servers).bootstrap_servers == servers
 
 
-def test_brokers_may_be_a_list_or_have_blanks() -> None:
+def test_brokers_may_be_a_list_or_contain_blanks() -> None:
     assert KafkaSettings.model_validate({"bootstrap_servers": ["a:1", "b:2"]}).bootstrap_servers == "a:1,b:2"
     assert KafkaSettings(bootstrap_servers="a:1, b:2").bootstrap_servers == "a:1,b:2"
 
@@ -79,7 +79,7 @@ def test_brokers_that_are_refused(servers: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "a.b-c_D9.", "x" * 128])
-def test_topic_prefixes_that_are_taken(prefix: str) -> None:
+def test_topic_prefixes_that_are_accepted(prefix: str) -> None:
     assert KafkaSettings(topic_prefix=prefix).topic_prefix == prefix
 
 
@@ -111,7 +111,7 @@ def test_topic_prefixes_that_are_refused(prefix: str) -> None:
         ),
     ],
 )
-def test_combinations_that_cannot_be(values: dict[str, Any], words: str) -> None:
+def test_invalid_combinations_are_refused(values: dict[str, Any], words: str) -> None:
     assert words in complaint(KafkaSettings, **values)
 
 
@@ -137,7 +137,7 @@ def test_secret_files_that_are_refused(tmp_path: Path) -> None:
     assert both == "--sasl-password is set as well; set one of them"
 
 
-def test_secrets_show_nowhere() -> None:
+def test_secrets_are_never_shown() -> None:
     kafka = KafkaSettings(
         security_protocol="SASL_SSL",
         sasl_mechanism="PLAIN",
@@ -162,7 +162,7 @@ def test_connection_fields_are_those_of_the_bus() -> None:
 
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:18765", "wss://host/path", "wss://[::1]:1"])
-def test_socket_urls_that_are_taken(url: str) -> None:
+def test_socket_urls_that_are_accepted(url: str) -> None:
     assert ExchangeSettings(ws_url=url).ws_url == url
 
 
@@ -173,12 +173,12 @@ def test_socket_urls_that_are_refused(url: str) -> None:
     assert "is not a URL of the form ws://HOST[:PORT] or wss://HOST[:PORT]" in complaint(ExchangeSettings, ws_url=url)
 
 
-def test_rest_url_loses_its_last_slash() -> None:
+def test_the_last_slash_of_a_rest_url_is_removed() -> None:
     assert ExchangeSettings(rest_url="http://127.0.0.1:18766/").rest_url == "http://127.0.0.1:18766"
 
 
 @given(st.lists(SYMBOL, min_size=1))
-def test_symbols_are_kept_in_order_and_once(symbols: list[str]) -> None:
+def test_symbols_are_kept_once_and_in_order(symbols: list[str]) -> None:
     taken = SymbolSettings.model_validate({"symbols": [*symbols, *symbols]}).symbols
     assert list(taken) == list(dict.fromkeys(symbols))
 

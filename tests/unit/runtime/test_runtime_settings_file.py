@@ -1,4 +1,4 @@
-"""What is wrong with a settings file is said in one line with its place."""
+"""Errors in a settings file give one line with their location."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Precedence of flag, environment and file, and the one line that each mistake gives."""
+"""Precedence of flag, environment and file, and the one-line message of each mistake."""
 
 import argparse
 import json
@@ -85,25 +85,25 @@ def test_the_file_may_be_named_by_the_environment_and_a_flag_wins(tmp_path: Path
     assert read("--config", path, environment={"BACKPACK_STREAMS_CONFIG": "/nowhere"}).settings.depth == 7
 
 
-def test_another_commands_table_and_settings_are_left_alone(tmp_path: Path) -> None:
+def test_the_table_and_settings_of_other_commands_are_ignored(tmp_path: Path) -> None:
     path = toml(tmp_path, "poll_seconds = 3\ndepth = 7\n[rest-poller]\nanything = 1\ndepth = 9\n")
     assert read("--config", path).settings.depth == 7
 
 
-def test_the_second_variable_of_a_setting_counts_after_the_first() -> None:
+def test_the_second_variable_of_a_setting_has_lower_precedence_than_the_first() -> None:
     both = {"SCHEMA_REGISTRY_URL": "http://b:1", "BACKPACK_STREAMS_SCHEMA_REGISTRY_URL": "http://a:1"}
     assert read(environment=both).settings.schema_registry_url == "http://a:1"
     assert read(environment={"SCHEMA_REGISTRY_URL": "http://b:1"}).settings.schema_registry_url == "http://b:1"
 
 
-def test_an_empty_variable_is_not_set_and_an_empty_flag_is_none() -> None:
+def test_an_empty_variable_is_unset_and_an_empty_flag_means_none() -> None:
     assert read(environment={"BACKPACK_STREAMS_TOPIC_PREFIX": ""}).settings.topic_prefix == "backpack."
     environment = {"SCHEMA_REGISTRY_URL": "http://b:1"}
     assert read("--schema-registry-url", "", environment=environment).settings.schema_registry_url is None
     assert read("--topic-prefix", "").settings.topic_prefix == ""
 
 
-def test_booleans_in_all_their_spellings(tmp_path: Path) -> None:
+def test_booleans_in_all_spellings(tmp_path: Path) -> None:
     assert read("--verbose").settings.verbose is True
     environment = {"BACKPACK_STREAMS_VERBOSE": "Yes"}
     assert read(environment=environment).settings.verbose is True
@@ -122,7 +122,7 @@ def test_numbers_literals_paths_and_short_flags(monkeypatch: pytest.MonkeyPatch)
     assert read("--speed", "2.5").settings.speed == 2.5
 
 
-def test_lists_everywhere(tmp_path: Path) -> None:
+def test_lists_from_every_source(tmp_path: Path) -> None:
     expected = ("BTC_USDC_PERP", "AAPL.US_USDC_PERP")
     text = ", ".join(expected)
     assert read("--symbols", text).settings.symbols == expected
@@ -141,7 +141,7 @@ def test_a_repeated_flag_keeps_commas() -> None:
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z0-9._-]{1,12}", fullmatch=True), min_size=1, max_size=8))
-def test_a_list_survives_each_way_in(names: list[str]) -> None:
+def test_a_list_survives_every_source(names: list[str]) -> None:
     joined = ",".join(names)
     assert read(f"--names={joined}").settings.names == names
     assert read(*(f"--names={name}" for name in names)).settings.names == names
@@ -169,7 +169,7 @@ def test_a_list_survives_each_way_in(names: list[str]) -> None:
         ),
     ],
 )
-def test_a_wrong_flag_is_one_line(flags: tuple[str, ...], message: str) -> None:
+def test_a_wrong_flag_gives_one_line(flags: tuple[str, ...], message: str) -> None:
     assert complaint(*flags) == message
 
 
@@ -186,7 +186,7 @@ def test_the_source_of_a_wrong_value_is_named(tmp_path: Path) -> None:
     assert wrong == "BACKPACK_STREAMS_VERBOSE: 'maybe' is not allowed; it must be true or false"
 
 
-def test_a_conflict_names_the_source_of_the_setting_to_blame() -> None:
+def test_a_conflict_names_the_source_of_the_setting_at_fault() -> None:
     environment = {"BACKPACK_STREAMS_SECURITY_PROTOCOL": "SASL_SSL"}
     assert complaint(environment=environment) == (
         "BACKPACK_STREAMS_SECURITY_PROTOCOL: SASL_SSL needs --sasl-mechanism, "
@@ -194,7 +194,7 @@ def test_a_conflict_names_the_source_of_the_setting_to_blame() -> None:
     )
 
 
-def test_a_secret_from_a_file_blames_the_file(tmp_path: Path) -> None:
+def test_an_error_about_a_secret_from_a_file_names_the_file(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("hunter2")
     message = complaint("--sasl-password-file", str(secret))
@@ -205,7 +205,7 @@ def test_a_secret_from_a_file_blames_the_file(tmp_path: Path) -> None:
     st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1) | st.just("two\r\nlines\rof a key"),
     st.sampled_from(["", "\n", "\r\n", "\n\n", "\r"]),
 )
-def test_a_secret_is_the_same_wherever_it_comes_from(secret: str, line_end: str) -> None:
+def test_a_secret_is_the_same_from_every_source(secret: str, line_end: str) -> None:
     login = ("--security-protocol", "SASL_SSL", "--sasl-mechanism", "PLAIN", "--sasl-username", "u")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "password")
@@ -224,12 +224,12 @@ def test_a_secret_is_the_same_wherever_it_comes_from(secret: str, line_end: str)
     assert {each.settings.sasl_password.get_secret_value() for each in given_ways} == {secret}
 
 
-def test_a_variable_of_line_ends_alone_is_not_set() -> None:
+def test_a_variable_that_contains_only_line_ends_is_unset() -> None:
     settings = read(environment={"BACKPACK_STREAMS_SASL_PASSWORD": "\r\n", "BACKPACK_STREAMS_DEPTH": "7\n"}).settings
     assert (settings.sasl_password, settings.depth) == (None, 7)
 
 
-def test_no_message_holds_a_secret() -> None:
+def test_no_message_contains_a_secret() -> None:
     class PinSettings(Settings):
         pin: SecretStr | None = Field(default=None, max_length=3)
 
@@ -238,13 +238,13 @@ def test_no_message_holds_a_secret() -> None:
     assert "hunter2" not in complaint("--sasl-password", "hunter2")
 
 
-def test_what_is_required_is_named_in_all_its_spellings() -> None:
+def test_a_missing_required_setting_is_named_in_all_spellings() -> None:
     assert complaint(model=NeedySettings) == (
         "--data-dir is required (or BACKPACK_STREAMS_DATA_DIR, or data_dir in a settings file)"
     )
 
 
-def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+def test_for_an_unknown_key_the_nearest_one_is_suggested(tmp_path: Path) -> None:
     path = toml(tmp_path, 'bootstrap-servers = "a:1"')
     assert complaint("--config", path) == (
         f"{path}: no setting is called bootstrap-servers; did you mean 'bootstrap_servers'?"
@@ -259,7 +259,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     assert complaint("--config", path).startswith(f"{path}: no setting is called market-producer")
 
 
-def test_unknown_variables_are_told_but_not_fatal() -> None:
+def test_unknown_variables_give_a_warning_but_no_error() -> None:
     environment = {
         "BACKPACK_STREAMS_BOOTSTRAP_SERVER": "a:1",
         "BACKPACK_STREAMS_POLL_SECONDS": "1",

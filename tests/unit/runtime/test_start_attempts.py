@@ -46,18 +46,18 @@ def test_a_broker_that_is_not_ready_yet_is_waited_for() -> None:
     ],
     ids=str,
 )
-def test_what_does_not_pass_ends_the_service(error: BackpackStreamsError) -> None:
+def test_a_permanent_error_ends_the_service(error: BackpackStreamsError) -> None:
     assert StartAttempts().delay_seconds(error, 0.0) is None
 
 
-def test_files_that_do_not_fit_have_a_minute() -> None:
+def test_mismatched_files_have_a_minute() -> None:
     attempts, unfit = StartAttempts(), UnfitFilesError("the TLS files are unusable")
     assert attempts.delay_seconds(unfit, 100.0) is not None
     assert attempts.delay_seconds(unfit, 100.0 + FILES_FIT_WITHIN_SECONDS) is not None
     assert attempts.delay_seconds(unfit, 100.1 + FILES_FIT_WITHIN_SECONDS) is None
 
 
-def test_the_minute_begins_with_the_rotation_not_with_the_start() -> None:
+def test_the_minute_starts_with_the_rotation_not_with_the_start() -> None:
     attempts, unfit = StartAttempts(), UnfitFilesError("the TLS files are unusable")
     assert attempts.delay_seconds(unfit, 0.0) is not None
     assert attempts.delay_seconds(AWAY, 1.0) is not None
@@ -65,7 +65,7 @@ def test_the_minute_begins_with_the_rotation_not_with_the_start() -> None:
 
 
 class Attempt(Collector):
-    """A service that counts in /metrics which attempt it is; `opens` says how its opening ends."""
+    """A service that reports its attempt number in /metrics; `opens` sets how its opening ends."""
 
     def __init__(self, number: int, opens: Callable[[int], None]) -> None:
         self._number = number
@@ -92,7 +92,7 @@ class Attempt(Collector):
 
 
 class Attempts:
-    """Builds services until one opens, at the third attempt unless told otherwise."""
+    """Builds services until one opens, by default at the third attempt."""
 
     def __init__(self, opens_at: int = 3) -> None:
         self.opens_at = opens_at
@@ -120,7 +120,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_each_attempt_has_a_new_service_and_readyz_says_why() -> None:
+async def test_each_attempt_has_a_new_service_and_readyz_gives_the_reason() -> None:
     attempts = Attempts()
     await attempts.host.run()
     assert len(attempts.built) == 3
@@ -132,12 +132,12 @@ async def test_a_signal_ends_the_wait_at_once() -> None:
     attempts = Attempts(opens_at=1_000_000)
     running = asyncio.create_task(attempts.host.run())
     await asyncio.wait_for(attempts.first.wait(), 60)
-    attempts.host._stop.set()  # what the signal's handler does
+    attempts.host._stop.set()  # as the signal handler does
     await asyncio.wait_for(running, 60)
     assert attempts.host.not_ready() == ["stopping"]
 
 
-async def test_an_error_that_does_not_pass_is_raised() -> None:
+async def test_a_permanent_error_is_raised() -> None:
     def build() -> Attempt:
         def opens(_: int) -> None:
             raise BusError("topic backpack.market.trade does not exist")

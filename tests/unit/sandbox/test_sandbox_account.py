@@ -38,7 +38,7 @@ def lived(seed: int, seconds: int = 120) -> tuple[SyntheticVenue, SyntheticAccou
     return venue, account, events
 
 
-def test_the_same_seed_lives_the_same_life_and_every_kind_of_event_comes_up() -> None:
+def test_the_same_seed_gives_the_same_events_and_every_kind_of_event_occurs() -> None:
     events = lived(1, 300)[2]
     assert events == lived(1, 300)[2]
     assert events != lived(2, 20)[2]
@@ -52,7 +52,7 @@ def test_the_same_seed_lives_the_same_life_and_every_kind_of_event_comes_up() ->
 
 @settings(max_examples=3)
 @given(st.integers(0, 10_000))
-def test_times_go_forward_and_every_fill_is_a_trade_of_the_market(seed: int) -> None:
+def test_times_increase_and_every_fill_is_a_trade_of_the_market(seed: int) -> None:
     venue, _, events = lived(seed)
     times = [data["E"] for _, data in events]
     assert times == sorted(set(times))
@@ -72,7 +72,7 @@ def test_orders_positions_and_balances_agree(seed: int) -> None:
     filled: Counter[str] = Counter()
     for _, data in events:
         if data["e"] == "orderFill":
-            filled[data["i"]] += Decimal(data["l"])  # type: ignore[assignment]  # exact sums, whatever Counter is for
+            filled[data["i"]] += Decimal(data["l"])  # type: ignore[assignment]  # exact sums, despite the type of Counter
             assert Decimal(data["z"]) == filled[data["i"]] <= Decimal(data["q"])
             assert (data["X"] == "Filled") == (Decimal(data["z"]) == Decimal(data["q"]))
     net: dict[str, Decimal] = {}
@@ -91,7 +91,7 @@ def test_orders_positions_and_balances_agree(seed: int) -> None:
     assert shown["sent"] == [{"stream": stream, "data": data} for stream, data in events]
 
 
-def test_only_what_somebody_listens_to_is_sent_and_one_market_s_stream_has_that_market_alone() -> None:
+def test_only_subscribed_streams_are_sent_and_the_stream_of_one_market_has_only_that_market() -> None:
     venue = SyntheticVenue(7, 1, NOW_US)
     account = SyntheticAccount(venue, 1, NOW_US, SECOND_US)
     streams = []
@@ -102,7 +102,7 @@ def test_only_what_somebody_listens_to_is_sent_and_one_market_s_stream_has_that_
     assert set(streams) == {("account.orderUpdate.SOL_USDC", "SOL_USDC")}
 
 
-def test_a_subscription_of_positions_begins_with_the_open_ones_without_an_event() -> None:
+def test_a_subscription_to_positions_starts_with_the_open_ones_without_an_event() -> None:
     _, account, _ = lived(1, 0)
     [payload] = account.greeting("account.positionUpdate", NOW_US)
     data = json.loads(payload)["data"]
@@ -127,7 +127,7 @@ def signed(timestamp_ms: int = NOW_MS, window_ms: int = 5_000, instruction: str 
     return [PUBLIC, signature, str(timestamp_ms), str(window_ms)]
 
 
-def test_a_good_signature_of_a_registered_key_is_taken() -> None:
+def test_a_good_signature_of_a_registered_key_is_accepted() -> None:
     assert AccountKeys([PUBLIC]).refusal(signed(), NOW_MS) is None
     key, signature, timestamp, window = signed()
     assert AccountKeys([PUBLIC]).refusal([key, signature, int(timestamp), int(window)], NOW_MS) is None
@@ -143,7 +143,7 @@ def test_a_window_out_of_bounds_is_refused(window_ms: int) -> None:
     assert AccountKeys([PUBLIC]).refusal(signed(window_ms=window_ms), NOW_MS) == REQUEST_EXPIRED
 
 
-def test_a_key_without_permission_an_unknown_one_and_a_wrong_signature() -> None:
+def test_keys_without_permission_unknown_keys_and_wrong_signatures_are_refused() -> None:
     assert AccountKeys([f"{PUBLIC}:no-permission"]).refusal(signed(), NOW_MS) == UNAUTHORIZED
     assert AccountKeys([]).refusal(signed(), NOW_MS) == INVALID_SIGNATURE
     assert AccountKeys([PUBLIC]).refusal(signed(instruction="orderCancel"), NOW_MS) == INVALID_SIGNATURE
@@ -152,11 +152,11 @@ def test_a_key_without_permission_an_unknown_one_and_a_wrong_signature() -> None
 
 
 @pytest.mark.parametrize("signature", ["x", [], ["a"] * 3, [PUBLIC, "no base64!", "1", "1"], [PUBLIC, "", "now", "1"]])
-def test_what_is_no_signature_is_a_parse_error(signature: Any) -> None:
+def test_an_invalid_signature_is_a_parse_error(signature: Any) -> None:
     assert AccountKeys([PUBLIC]).refusal(signature, NOW_MS) == PARSE_ERROR
 
 
 @pytest.mark.parametrize("text", ["", "key", PUBLIC[:-4], f"{PUBLIC}:admin"])
-def test_a_key_that_is_none_is_refused_at_the_start(text: str) -> None:
+def test_an_invalid_key_is_refused_at_the_start(text: str) -> None:
     with pytest.raises(UsageError, match="--account-key"):
         AccountKeys([text])

@@ -1,4 +1,4 @@
-"""Faults do to frames what they say, to the frames they name, as often as they say."""
+"""Faults act on frames as named, on the frames they name, as often as they state."""
 
 import json
 
@@ -49,21 +49,21 @@ def test_frames_through_a_fault(fault, expected):
     assert through(box_with(fault), range(1, 6)) == expected
 
 
-def test_a_spent_fault_is_gone():
+def test_a_spent_fault_is_removed():
     box = box_with("drop:count=2")
     assert box.busy
     through(box, range(1, 4))
     assert not box.busy
 
 
-def test_a_freeze_that_holds_delivers_everything_later_and_in_order():
+def test_a_freeze_with_hold_delivers_everything_later_in_order():
     box = box_with("freeze:seconds=5,hold=true")
     assert through(box, range(1, 4)) == []
     assert through(box, range(4, 6), now_us=NOW_US + 6_000_000) == [1, 2, 3, 4, 5]
     assert not box.busy
 
 
-def test_held_frames_come_out_when_faults_are_cleared():
+def test_held_frames_are_released_when_faults_are_cleared():
     box = box_with("freeze:seconds=500,hold=true")
     through(box, range(1, 4))
     box.clear()
@@ -119,7 +119,7 @@ def test_a_corrupt_frame_is_well_formed_in_sequence_and_wrong():
     assert through(box, range(2, 4)) == [2, 3]
 
 
-def test_answers_are_hit_by_path_symbol_and_count():
+def test_answers_are_affected_by_path_symbol_and_count():
     box = box_with("rest-5xx:count=1,path=/api/v1/depth")
     assert box.take("rest-5xx", NOW_US, "SOL_USDC", "/api/v1/markets") is None
     assert box.take("rest-5xx", NOW_US, "SOL_USDC", "/api/v1/depth") is not None
@@ -137,6 +137,6 @@ def test_a_fault_ends_by_time():
 @pytest.mark.parametrize(
     "text", ["nonsense", "drop:count=many", "drop:colour=red", "garbage:kind=soup", "drop:count", "rest-5xx:status=x"]
 )
-def test_bad_orders_are_refused(text):
+def test_invalid_faults_are_refused(text):
     with pytest.raises(FaultError):
         FaultBox().add(parse_fault(text), NOW_US)

@@ -42,13 +42,13 @@ def test_minutes_without_trades_have_null_prices():
     assert rows[0]["start"][10] == " "
 
 
-def test_klines_stop_at_the_candle_in_progress_and_begin_with_the_past():
+def test_klines_end_at_the_candle_in_progress_and_start_with_the_past():
     market, now = market_after(10)
     rows = market.history.klines("1d", 0, now + 10**9, now)
     assert 30 <= len(rows) <= 32
 
 
-def test_the_past_is_the_same_each_time_it_is_asked():
+def test_the_past_is_the_same_at_every_request():
     one, now = market_after(10)
     other, _ = market_after(500)
     assert one.history.klines("5m", START - 7200, START - 3600, now) == other.history.klines(
@@ -56,7 +56,7 @@ def test_the_past_is_the_same_each_time_it_is_asked():
     )
 
 
-def test_trades_are_newest_first_with_ids_without_holes_back_into_the_past():
+def test_trades_are_newest_first_with_consecutive_ids_into_the_past():
     market, _ = market_after(3000)
     count = market.history.next_trade_id - market.first_trade_id
     rows = market.history.trades(0, count + 50)
@@ -67,7 +67,7 @@ def test_trades_are_newest_first_with_ids_without_holes_back_into_the_past():
         assert Decimal(row["price"]) * Decimal(row["quantity"]) == Decimal(row["quoteQuantity"])
 
 
-def test_trades_in_rest_are_the_trades_of_the_socket():
+def test_rest_trades_are_the_trades_of_the_socket():
     market = SyntheticMarket(LISTINGS[1], 9, START_US)
     market.wanted = {"trade"}
     prints = [json.loads(payload)["data"] for n in range(2000) for _, payload in market.step(START_US + n * 1000)]
@@ -77,7 +77,7 @@ def test_trades_in_rest_are_the_trades_of_the_socket():
     ]
 
 
-def test_ticker_row_and_ticker_frame_say_the_same():
+def test_ticker_row_and_ticker_frame_agree():
     market, now = market_after(500)
     row = market.history.ticker_row()
     _, payload = market.writer.ticker(now * 1_000_000, market.history.day())

@@ -1,4 +1,4 @@
-"""Candle buckets: every moment is in exactly one, weeks begin on Monday and months on their first day."""
+"""Candle buckets: every moment is in exactly one; weeks begin on Monday, and months on their first day."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Candles of every interval are sums of the trades that were printed, on the socket as over REST."""
+"""Candles of every interval are sums of their trades, on the socket as over REST."""
 
 import json
 from collections import defaultdict
@@ -59,7 +59,7 @@ def test_closed_candles_are_the_sums_of_the_trades_in_them(interval: str, seed: 
     closed = [frame for frame in frames if frame["X"]]
     whole = [
         frame for frame in closed if frame["t"] >= naive_iso(end)
-    ]  # the first one holds trades from before the start too
+    ]  # the first one also holds trades from before the start
     assert len(whole) >= 2
     assert [frame["T"] for frame in closed[:-1]] == [frame["t"] for frame in closed[1:]]
     rows = {
@@ -75,7 +75,7 @@ def test_closed_candles_are_the_sums_of_the_trades_in_them(interval: str, seed: 
 
 
 @pytest.mark.parametrize("interval", KLINE_INTERVALS)
-def test_a_candle_s_end_is_the_start_of_the_next_one(interval: str) -> None:
+def test_the_end_of_a_candle_is_the_start_of_the_next_one(interval: str) -> None:
     start, end = bucket(interval, START_US // SECOND_US)
     assert start <= START_US // SECOND_US < end
     assert bucket(interval, end)[0] == end

@@ -1,4 +1,4 @@
-"""The ledger holds all that was said, sent or not, and every book there ever was, of each listing of a market."""
+"""The ledger holds every message, sent or not, and every past book, for each listing of a market."""
 
 import json
 from decimal import Decimal
@@ -25,7 +25,7 @@ def streams(ledger: Ledger, symbol: str = SYMBOL, since_us: int = 0) -> dict[str
     return dict(listed["streams"])
 
 
-def test_what_nobody_is_subscribed_to_is_there_too():
+def test_unsubscribed_streams_are_recorded_too():
     markets, ledger = venue()
     assert markets.advance(2000, START_US + 1) == []
     for tick in range(1, 1300):
@@ -41,7 +41,7 @@ def test_what_nobody_is_subscribed_to_is_there_too():
     assert said["trade"][-1].last_id == sequence["BTC_USDC_PERP"]["trades"]["last_id"]
 
 
-def test_frames_are_in_the_ledger_as_they_are_on_the_wire():
+def test_the_ledger_records_frames_as_on_the_wire():
     markets, ledger = venue()
     subscribed = [f"{each}.{SYMBOL}" for each in ("depth", "trade", "bookTicker", "ticker", "kline.1m")]
     for stream in subscribed:
@@ -64,7 +64,7 @@ def test_frames_are_in_the_ledger_as_they_are_on_the_wire():
     assert ledger.shown(SYMBOL, 0, None)["subscribed"] == dict.fromkeys(subscribed, START_US)
 
 
-def test_liquidations_say_what_makes_them_out():
+def test_liquidations_are_recorded_with_their_details():
     markets, ledger = venue()
     markets.watch("liquidation", START_US)
     frames = [
@@ -76,7 +76,7 @@ def test_liquidations_say_what_makes_them_out():
 
 
 @given(st.integers(1, 3000), st.integers(0, 3000))
-def test_every_book_can_be_had_again(frames, back):
+def test_every_past_book_can_be_restored(frames, back):
     markets, ledger = venue(markets=1)
     market = markets.markets["BTC_USDC_PERP"]
     wanted = max(0, frames - back)
@@ -96,7 +96,7 @@ def test_every_book_can_be_had_again(frames, back):
     assert ledger.book("NONE", 1, 1) is None
 
 
-def test_memory_is_bounded_and_what_is_kept_is_whole():
+def test_memory_is_bounded_and_the_kept_part_is_complete():
     markets, ledger = venue(limit=2000, markets=1)
     market = markets.markets["BTC_USDC_PERP"]
     views = {}
@@ -118,7 +118,7 @@ def test_memory_is_bounded_and_what_is_kept_is_whole():
     assert ledger.book("BTC_USDC_PERP", min(views), None) is None
 
 
-def test_a_market_listed_anew_begins_anew_from_one():
+def test_a_relisted_market_restarts_from_one():
     markets, ledger = venue()
     markets.advance(50, START_US + 1, SYMBOL)
     old = markets.markets[SYMBOL].view()
@@ -140,7 +140,7 @@ def test_a_market_listed_anew_begins_anew_from_one():
     assert min(row["id"] for row in rows) == 1
 
 
-def test_a_silent_market_only_ticks():
+def test_a_paused_market_sends_only_tickers():
     markets, ledger = venue()
     assert markets.pace(SYMBOL, 0)
     markets.advance(500, START_US + 1)
@@ -157,7 +157,7 @@ def test_a_silent_market_only_ticks():
     assert not markets.pace("NONE", 1)
 
 
-def test_messages_since_a_moment_and_of_some_families():
+def test_messages_can_be_selected_by_time_and_stream():
     markets, ledger = venue()
     for moment in range(10):
         markets.advance(10, START_US + moment, SYMBOL)

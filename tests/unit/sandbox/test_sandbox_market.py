@@ -23,7 +23,7 @@ pauses = st.lists(st.integers(0, 40_000), min_size=1, max_size=8)
 
 
 def played(market: SyntheticMarket, steps: int, pauses_us: list[int]) -> list[dict[str, Any]]:
-    """All frames of `steps` steps, the clock moving on by the pauses in turn."""
+    """All frames of `steps` steps; the clock advances by the pauses in turn."""
     now_us, frames = START_US, []
     for number in range(steps):
         now_us += pauses_us[number % len(pauses_us)]
@@ -78,7 +78,7 @@ def test_depth_frames_from_a_snapshot_on_give_the_markets_own_book(listing, seed
 
 @runs
 @given(listings, seeds, st.integers(1, 400))
-def test_book_ticker_tells_the_touch_of_its_update_id(listing, seed, steps):
+def test_book_ticker_gives_the_top_of_book_at_its_update_id(listing, seed, steps):
     market = SyntheticMarket(listing, seed, START_US)
     market.wanted = {"depth", "bookTicker"}
     replay, told = Replay(market.view()), None
@@ -102,7 +102,7 @@ def test_book_ticker_tells_the_touch_of_its_update_id(listing, seed, steps):
 
 @runs
 @given(listings, seeds, st.integers(50, 600))
-def test_trades_take_from_the_touch_and_have_sequential_ids(listing, seed, steps):
+def test_trades_take_from_the_top_of_book_and_have_sequential_ids(listing, seed, steps):
     market = SyntheticMarket(listing, seed, START_US)
     market.wanted = {"depth", "trade"}
     replay, trade, next_id = Replay(market.view()), None, market.first_trade_id
@@ -152,7 +152,7 @@ def test_closed_candles_are_the_trades_of_their_minute(listing, seed, steps, pau
 
 @runs
 @given(listings, seeds, st.integers(1, 200), st.integers(1, 60))
-def test_the_book_of_some_update_ids_ago_is_the_book_that_was(listing, seed, steps, behind):
+def test_the_book_of_some_update_ids_ago_is_the_book_at_that_time(listing, seed, steps, behind):
     market = SyntheticMarket(listing, seed, START_US)
     views = [market.view()]
     for number in range(steps):
@@ -188,7 +188,7 @@ def test_the_same_seed_and_start_give_the_same_bytes():
     assert run(7) != run(8)
 
 
-def test_what_the_wire_has_turns_up():
+def test_features_of_the_wire_occur():
     market = SyntheticMarket(LISTINGS[0], 1, START_US)
     market.wanted = {"depth", "liquidation", "liquidation.all"}
     texts = [(stream, payload.decode()) for number in range(9000) for stream, payload in market.step(START_US + number)]
@@ -212,7 +212,7 @@ def test_a_book_holds_between_100_and_400_levels_a_side_however_long_it_runs():
             assert 100 <= len(market.asks.levels) <= 400
 
 
-def test_sides_of_a_thin_book_run_empty_and_come_back():
+def test_sides_of_a_thin_book_run_empty_and_refill():
     thin = next(listing for listing in LISTINGS if listing.thin)
     market = SyntheticMarket(thin, 1, START_US)
     market.wanted = {"bookTicker"}

@@ -20,7 +20,7 @@ def answer(target: str, body: str, *, status: int = 200, method: str = "GET") ->
     return Exchange(9, 8, method, target, status, {}, body.encode())
 
 
-def test_a_frames_text_is_kept(tmp_path):
+def test_the_text_of_a_frame_is_kept(tmp_path):
     path = write_recording(tmp_path / "a.bpr", [frame(1790134357267400, FRAME), frame(1790134357267500, FRAME + " ")])
     recording = read_recording(path)
     assert [each.payload.decode() for each in recording.frames] == [FRAME, FRAME + " "]
@@ -45,7 +45,7 @@ def test_raw_frames_with_their_errors(tmp_path):
     assert "depth.200ms.SOL_USDC" in recording.public_streams
 
 
-def test_of_two_sockets_one_copy_is_kept_although_the_first_one_ends(tmp_path):
+def test_of_two_sockets_one_copy_is_kept_even_if_the_first_one_ends(tmp_path):
     texts = [FRAME.replace("1.500", f"{number}.0") for number in range(6)]
     both = [frame(number, text, socket) for number, text in enumerate(texts[:4]) for socket in (1, 2)]
     ended = Note(4, "socket_lost", "cut", 1)
@@ -54,7 +54,7 @@ def test_of_two_sockets_one_copy_is_kept_although_the_first_one_ends(tmp_path):
     assert [each.payload.decode() for each in recording.frames] == texts
 
 
-def test_frames_that_are_odd_are_kept_as_they_came(tmp_path):
+def test_odd_frames_are_kept_unchanged(tmp_path):
     texts = ['{"error":{"code":4005}}', "[]", "no JSON", '{"stream":"trade.X_USDC","data":7}']
     path = write_recording(tmp_path / "a.bpr", [frame(number, text) for number, text in enumerate(texts)])
     recording = read_recording(path)
@@ -78,7 +78,7 @@ def test_only_successful_answers_count(tmp_path):
     assert recording.bodies == {"/api/v1/markets": b"[]"}
 
 
-def test_retiming_moves_all_times_alike(tmp_path):
+def test_retiming_shifts_all_times_equally(tmp_path):
     now_us = 1_800_000_000_000_000
     path = recording_of(ORDER_FLOW, tmp_path)
     was, moved = read_recording(path), read_recording(path, now_us)
@@ -95,7 +95,7 @@ def test_retiming_moves_all_times_alike(tmp_path):
     assert moved.snapshots[symbol].body["bids"] == was.snapshots[symbol].body["bids"]
 
 
-def test_what_is_no_recording_is_refused_and_a_cut_one_is_read_up_to_there(tmp_path, caplog):
+def test_anything_but_a_recording_is_refused_and_a_truncated_one_is_read_up_to_its_end(tmp_path, caplog):
     with pytest.raises(UsageError, match="no recording"):
         read_recording(tmp_path / "absent.bpr")
     with pytest.raises(NoRecordingError, match=r"captured-frames\.jsonl is no recording"):

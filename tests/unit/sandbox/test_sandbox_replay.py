@@ -1,4 +1,4 @@
-"""A replayed recording's books are its snapshots with every later update, and its REST rows what was played."""
+"""A replayed recording's books are its snapshots with every later update, and its REST rows those of the replay."""
 
 from decimal import Decimal
 
@@ -44,7 +44,7 @@ def test_all_ten_books_after_the_whole_flow(recording):
         assert Decimal(view.bids[0][0]) < Decimal(view.asks[0][0])
 
 
-def test_the_snapshot_stands_until_the_flow_passes_it(recording):
+def test_the_snapshot_holds_until_the_flow_passes_it(recording):
     venue = RecordedVenue(recording)
     symbol = "XRP_USDC_PERP"
     snapshot_id = int(recording.snapshots[symbol].body["lastUpdateId"])
@@ -56,7 +56,7 @@ def test_the_snapshot_stands_until_the_flow_passes_it(recording):
     assert venue.sequences()[symbol]["depth"]["last_update_id"] <= snapshot_id
 
 
-def test_levels_are_keyed_by_value_and_a_straddling_update_is_applied():
+def test_levels_are_keyed_by_value_and_an_update_across_the_snapshot_is_applied():
     def depth(first: int, last: int, bids: list[list[str]]) -> RecordedFrame:
         data = {"e": "depth", "U": first, "u": last, "T": 5, "E": 6, "s": "X_USDC", "a": [], "b": bids}
         return RecordedFrame(0, "depth.X_USDC", b"{}", data)
@@ -86,7 +86,7 @@ def test_market_types_come_from_the_symbols(recording):
     assert {listing.state for listing in venue.listings()} == {"Open"}
 
 
-def test_trades_and_tickers_are_those_played(recording):
+def test_trades_and_tickers_come_from_the_replay(recording):
     venue = RecordedVenue(recording)
     assert venue.ticker("ETC_USDC_PERP") is None
     for frame in recording.frames:

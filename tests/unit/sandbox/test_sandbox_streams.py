@@ -1,4 +1,4 @@
-"""Stream names are taken apart as the exchange takes them, and refused with its errors."""
+"""Stream names are parsed as by the exchange, and refused with its errors."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""All synthetic markets together: turns, clock-driven streams, aggregated depth, markets that open and close."""
+"""All synthetic markets together: turns, periodic streams, aggregated depth, markets that open and close."""
 
 import json
 from collections import defaultdict
@@ -76,7 +76,7 @@ def test_open_interest_comes_once_a_minute():
 
 
 @pytest.mark.parametrize("window", ["200ms", "600ms", "1000ms"])
-def test_an_aggregated_stream_leads_to_the_same_book_with_the_same_numbers(window):
+def test_an_aggregated_stream_leads_to_the_same_book_with_the_same_ids(window):
     markets = venue(3)
     symbol = "ETH_USDC_PERP"
     view = markets.book(symbol)
@@ -103,7 +103,7 @@ def test_an_aggregated_stream_leads_to_the_same_book_with_the_same_numbers(windo
     assert sorted((p, q) for p, q in book["a"].items() if q) == sorted((Decimal(p), Decimal(q)) for p, q in truth.asks)
 
 
-def test_a_closed_market_falls_silent_and_a_reopened_one_speaks_again():
+def test_a_closed_market_falls_silent_and_a_reopened_one_sends_again():
     markets = venue(3)
     markets.watch("depth.SOL_USDC", START_US)
     assert markets.delist_market("SOL_USDC", START_US)
@@ -117,7 +117,7 @@ def test_a_closed_market_falls_silent_and_a_reopened_one_speaks_again():
     assert json.loads(frames[0][1])["data"]["U"] > last
 
 
-def test_a_new_market_opens_for_who_waits_for_it():
+def test_a_new_market_is_sent_to_its_waiting_subscribers():
     markets = venue(3)
     markets.watch("depth.NEW_USDC_PERP", START_US)
     assert not markets.advance(100, START_US)
@@ -126,7 +126,7 @@ def test_a_new_market_opens_for_who_waits_for_it():
     assert any(stream == "depth.NEW_USDC_PERP" for stream, _ in markets.advance(300, START_US))
 
 
-def test_nothing_is_made_for_a_stream_that_nobody_wants_any_more():
+def test_nothing_is_produced_for_an_unsubscribed_stream():
     markets = venue(3)
     for stream in ("depth.SOL_USDC", "kline.1m.SOL_USDC", "depth.200ms.SOL_USDC", "ticker.SOL_USDC", "liquidation"):
         markets.watch(stream, START_US)
@@ -135,7 +135,7 @@ def test_nothing_is_made_for_a_stream_that_nobody_wants_any_more():
     assert not markets.by_the_clock(START_US + 5 * SECOND_US)
 
 
-def test_funding_begins_with_the_interval_in_progress_which_moves():
+def test_funding_starts_with_the_interval_in_progress_which_still_changes():
     markets = venue(3)
     rows, total = markets.funding_rates("BTC_USDC_PERP", 0, 100, START_US)
     later, _ = markets.funding_rates("BTC_USDC_PERP", 0, 100, START_US + 7 * SECOND_US)
@@ -147,7 +147,7 @@ def test_funding_begins_with_the_interval_in_progress_which_moves():
     assert markets.funding_rates("SOL_USDC", 0, 100, START_US) == ([], 0)
 
 
-# ---- kinds of market, and what a provider says
+# ---- kinds of market, and data of external providers
 
 
 def every_kind() -> SyntheticVenue:
@@ -155,12 +155,12 @@ def every_kind() -> SyntheticVenue:
 
 
 def seconds_of(markets: SyntheticVenue, seconds: int) -> list[dict[str, Any]]:
-    """What comes by the clock within some seconds."""
+    """The frames of the periodic streams within some seconds."""
     frames = [f for step in range(seconds * 20) for f in markets.by_the_clock(START_US + step * 50_000)]
     return [json.loads(payload) for _, payload in frames]
 
 
-def test_there_is_a_market_of_every_kind_for_who_asks():
+def test_there_is_a_market_of_every_kind_if_requested():
     kinds = {listing.market_type for listing in every_kind().listings() if listing.state == "Open"}
     assert kinds == {"SPOT", "PERP", "IPERP", "DATED", "PREDICTION", "RFQ", "EXOTIC"}
     assert {listing.market_type for listing in venue().listings() if listing.state == "Open"} == {
@@ -173,7 +173,7 @@ def test_there_is_a_market_of_every_kind_for_who_asks():
 @pytest.mark.parametrize(
     "symbol", ["ETH_USDC_IPERP", "BTC_USDC_270326", "SNOWFALL2026_USDC_PREDICTION", "WEATHER_USDC_EXOTIC"]
 )
-def test_markets_of_other_kinds_trade_as_others_do(symbol):
+def test_markets_of_other_kinds_trade_like_the_usual_ones(symbol):
     markets = every_kind()
     for channel in ("depth", "trade", "bookTicker"):
         markets.watch(f"{channel}.{symbol}", START_US)
@@ -189,7 +189,7 @@ def test_an_rfq_market_has_no_book():
     assert markets.book("SOL_USDC_RFQ") is None
 
 
-def test_futures_have_mark_price_and_open_interest_and_prediction_markets_a_bare_mark_price():
+def test_futures_have_mark_price_and_open_interest_and_prediction_markets_only_a_mark_price():
     markets = every_kind()
     for listing in markets.listings():
         markets.watch(f"markPrice.{listing.symbol}", START_US)
@@ -211,7 +211,7 @@ def test_futures_have_mark_price_and_open_interest_and_prediction_markets_a_bare
     assert "n" in marks["BTC_USDC_270326"]
 
 
-def test_stock_prices_come_once_a_second_and_are_closed_at_times():
+def test_stock_prices_come_once_a_second_and_are_sometimes_closed():
     markets = every_kind()
     for stream in ("stockPrice.AAPL", "stockPrice.BRK.B", "stockPrice.NOPE"):
         markets.watch(stream, START_US)
@@ -231,7 +231,7 @@ def test_stock_prices_come_once_a_second_and_are_closed_at_times():
     assert markets.by_the_clock(later_us) == []
 
 
-def test_external_tickers_are_of_real_world_assets_alone():
+def test_only_real_world_assets_have_external_tickers():
     markets = every_kind()
     for listing in markets.listings():
         markets.watch(f"externalTicker.{listing.symbol}", START_US)
@@ -251,14 +251,14 @@ def test_external_tickers_are_of_real_world_assets_alone():
         ("A_USDC_PREDICTION", "PREDICTION"), ("A_USDC_RFQ", "RFQ"), ("A_USDC_EXOTIC", "EXOTIC"),
     ],
 )  # fmt: skip
-def test_a_market_that_opens_is_of_the_kind_its_name_says(symbol, kind):
+def test_a_new_market_has_the_kind_in_its_name(symbol, kind):
     markets = venue(3)
     assert markets.list_market(symbol, START_US)
     assert markets.listing(symbol).market_type == kind
     assert (symbol in markets.book_symbols()) == (kind != "RFQ")
 
 
-def test_liquidations_of_all_markets_go_on_when_nobody_follows_a_private_stream_any_more() -> None:
+def test_liquidations_of_all_markets_continue_when_the_last_private_stream_is_unsubscribed() -> None:
     exchange = venue()
     exchange.watch("liquidation", START_US)
     wanted = {symbol: set(market.wanted) for symbol, market in exchange.markets.items()}

@@ -84,7 +84,7 @@ parts = st.lists(st.builds(Part, st.text(max_size=12), st.sampled_from(Tone)), m
 
 
 @given(parts, st.integers(0, 40))
-def test_a_cut_line_is_never_too_wide_and_says_that_it_was_cut(made: list[Part], columns: int) -> None:
+def test_a_cut_line_is_never_too_wide_and_is_marked_as_cut(made: list[Part], columns: int) -> None:
     whole = line(*made)
     short = cut(whole, columns)
     assert width(short) <= columns or short == whole
@@ -93,6 +93,6 @@ def test_a_cut_line_is_never_too_wide_and_says_that_it_was_cut(made: list[Part],
         assert short[-1].text == "…"
 
 
-def test_what_a_record_holds_does_not_reach_the_terminal_as_a_command() -> None:
+def test_text_of_a_record_does_not_reach_the_terminal_as_a_command() -> None:
     shown: Line = labelled("books", ["\x1b[2JSOL", Part("https://me:secret@host", Tone.BAD)])
     assert plain_text(shown) == "books     \\x1b[2JSOLhttps://***@host"

@@ -37,7 +37,7 @@ rows_of_any_kind = st.lists(
 # ---- rows
 
 
-def test_a_row_holds_what_the_records_said_exactly() -> None:
+def test_a_row_holds_the_exact_values_of_the_records() -> None:
     plant = ShownPlant()
     [btc] = [row for row in market_rows(plant.data) if row.symbol == "BTC_USDC_PERP"]
     assert (btc.price, btc.change, btc.quote_volume) == (Decimal(101), Decimal("0.01"), Decimal("1E+6"))
@@ -48,7 +48,7 @@ def test_a_row_holds_what_the_records_said_exactly() -> None:
     assert btc.age_ms < 60_000
 
 
-def test_a_market_of_which_nothing_is_known_has_a_row_too() -> None:
+def test_a_market_without_data_has_a_row_too() -> None:
     plant = ShownPlant(())
     plant.list_markets({"NEW_USDC": "SPOT", "SOL_USDC_RFQ": "RFQ"})
     new, rfq = market_rows(plant.data)
@@ -57,7 +57,7 @@ def test_a_market_of_which_nothing_is_known_has_a_row_too() -> None:
     assert (rfq.status, rfq.reason) == ("", ""), "prices are asked for, so there is no book"
 
 
-def test_a_market_that_was_closed_before_anybody_kept_its_book_is_closed() -> None:
+def test_a_market_closed_before_its_book_was_kept_is_closed() -> None:
     plant = ShownPlant(())
     plant.list_markets({"OLD_USDC": "SPOT"}, "Closed")
     [old] = market_rows(plant.data)
@@ -69,7 +69,7 @@ def symbols(rows: list[MarketRow]) -> list[str]:
     return [row.symbol for row in rows]
 
 
-def test_figures_come_from_the_largest_on_and_names_from_a_on() -> None:
+def test_figures_are_sorted_from_the_largest_and_names_from_a() -> None:
     rows = market_rows(ShownPlant().data)
     by_name = ["AAPL.US_USDC_PERP", "BTC_USDC_PERP", "ETH_USDC_PERP", "kSHIB_USDC_PERP", "SOL_USDC"]
     assert symbols(arranged(rows, "volume")) == list(reversed(SYMBOLS))
@@ -79,7 +79,7 @@ def test_figures_come_from_the_largest_on_and_names_from_a_on() -> None:
     assert symbols(arranged(rows, "interest", is_reversed=True))[-1] == "SOL_USDC"
 
 
-def test_books_in_need_of_attention_come_first() -> None:
+def test_books_that_need_attention_come_first() -> None:
     rows = [row("A"), row("B", "CLOSED"), row("C", "STALE"), row("D", ""), row("E", "SYNCING"), row("F", "STALE")]
     assert symbols(arranged(rows, "book")) == ["C", "F", "E", "A", "B", "D"]
 
@@ -130,7 +130,7 @@ def test_a_narrow_table_keeps_the_market_and_its_book() -> None:
     assert "SOL_USDC           STALE  update …" in lines
 
 
-def test_a_book_that_is_not_live_looks_it() -> None:
+def test_a_book_that_is_not_live_is_dimmed() -> None:
     plant = ShownPlant()
     plant.break_book("SOL_USDC")
     _, stale, live = market_table(arranged(plant.view().rows, "book")[:2], 120)
@@ -141,7 +141,7 @@ def test_a_book_that_is_not_live_looks_it() -> None:
 
 
 @given(st.lists(st.integers(1, 30), max_size=7), st.integers(-20, 150))
-def test_no_column_takes_the_place_of_a_more_important_one(widths: list[int], room: int) -> None:
+def test_no_column_displaces_a_more_important_one(widths: list[int], room: int) -> None:
     named = [(str(place), wide) for place, wide in enumerate(widths)]
     shown = columns_that_fit(named, room)
     assert shown == {str(place) for place in range(len(shown))}

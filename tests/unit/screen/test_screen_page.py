@@ -31,7 +31,7 @@ def shown_line(view: View, label: str) -> str:
 # ---- state
 
 
-def test_the_first_line_says_what_matters_most() -> None:
+def test_the_first_line_has_the_most_important_figures() -> None:
     plant = ShownPlant()
     plant.take_rates(market_depth=1200, market_trade=34)
     assert plain_text(headline("top", plant.view())).startswith("top   5 of 5 books LIVE   1,234 messages/s   ")
@@ -39,13 +39,13 @@ def test_the_first_line_says_what_matters_most() -> None:
     assert plain_text(headline("top", plant.view())).startswith("top   4 of 5 books LIVE")
 
 
-def test_a_closed_market_is_no_missing_book() -> None:
+def test_a_closed_market_does_not_count_as_a_missing_book() -> None:
     plant = ShownPlant()
     plant.books["SOL_USDC"].status = type(plant.books["SOL_USDC"].status).CLOSED
     assert plain_text(headline("top", plant.view())).startswith("top   4 of 4 books LIVE")
 
 
-def test_a_kafka_that_is_away_is_said_with_the_age_of_what_is_shown() -> None:
+def test_an_unavailable_kafka_is_reported_with_the_age_of_the_figures() -> None:
     plant = ShownPlant()
     assert trouble_lines(plant.view()) == []
     plant.answered_seconds_ago = 12.5
@@ -70,7 +70,7 @@ def test_the_age_is_given_at_each_hop() -> None:
     assert " › producers 7.0 s › Kafka 200 ms › books " in shown_line(plant.view(), "age")
 
 
-def test_each_producer_says_its_watermark_and_what_it_does_not_cover() -> None:
+def test_each_producer_line_has_its_watermark_and_its_uncovered_streams() -> None:
     plant = ShownPlant()
     plant.take_watermark("first-and-more")
     uncovered = [{"since": None, "until": None, "streams": ["depth.A", "depth.B", "depth.C"]}]
@@ -98,7 +98,7 @@ def test_gaps_audits_messages_and_services_have_a_line_each() -> None:
     assert "perp-producer silent" in shown_line(view, "services")
 
 
-def test_before_anything_is_known_it_says_so() -> None:
+def test_without_data_the_page_says_so() -> None:
     plant = ShownPlant(())
     assert "no market is known yet" in text(plant.view())
     assert shown_line(plant.view(), "producers") == "none has sent a watermark yet"

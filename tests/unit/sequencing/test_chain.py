@@ -19,7 +19,7 @@ def chained_at(last_id: int) -> Chain:
     return sequencer
 
 
-def test_an_ungiven_a_snapshot_sequence_takes_nothing() -> None:
+def test_a_sequence_without_a_snapshot_takes_nothing() -> None:
     sequencer = Chain()
     assert sequencer.is_chained is False
     assert sequencer.offer(0, 0) is BREAK
@@ -35,7 +35,7 @@ def test_an_ungiven_a_snapshot_sequence_takes_nothing() -> None:
         (8, 10, DUPLICATE),
         (11, 11, APPLY),
         (11, 14, APPLY),
-        (10, 11, APPLY),  # the snapshot lies inside the update
+        (10, 11, APPLY),  # the snapshot is inside the update
         (4, 12, APPLY),
         (12, 12, BREAK),
         (12, 15, BREAK),
@@ -65,13 +65,13 @@ def test_the_first_update_after_a_snapshot_must_contain_the_next_id(
         (12, 11, BREAK),
     ],
 )
-def test_later_updates_must_begin_at_the_very_next_id(first_id: int, last_id: int, verdict: Verdict) -> None:
+def test_later_updates_must_begin_at_exactly_the_next_id(first_id: int, last_id: int, verdict: Verdict) -> None:
     sequencer = chained_at(10)
     assert sequencer.offer(first_id, last_id) is verdict
     assert sequencer.last_id == (last_id if verdict is APPLY else 10)
 
 
-def test_duplicates_after_a_gap_are_still_duplicates_and_the_gap_is_still_a_gap() -> None:
+def test_after_a_gap_duplicates_are_still_duplicates_and_the_gap_is_still_a_gap() -> None:
     sequencer = chained_at(10)
     assert sequencer.offer(13, 14) is BREAK
     assert sequencer.offer(9, 10) is DUPLICATE
@@ -80,7 +80,7 @@ def test_duplicates_after_a_gap_are_still_duplicates_and_the_gap_is_still_a_gap(
     assert sequencer.offer(13, 14) is APPLY
 
 
-def test_a_snapshot_starts_the_looser_rule_again() -> None:
+def test_a_snapshot_restarts_the_looser_rule() -> None:
     sequencer = chained_at(10)
     sequencer.start_at(20)
     assert sequencer.offer(18, 22) is APPLY
@@ -88,7 +88,7 @@ def test_a_snapshot_starts_the_looser_rule_again() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60), st.integers(0, 30))
-def test_whatever_is_offered_what_is_applied_covers_every_id_after_the_snapshot_in_order(
+def test_applied_updates_cover_every_id_after_the_snapshot_in_order(
     offers: list[tuple[int, int]], snapshot: int
 ) -> None:
     sequencer = seeded_at(snapshot)
@@ -101,13 +101,13 @@ def test_whatever_is_offered_what_is_applied_covers_every_id_after_the_snapshot_
         assert sequencer.last_id == covered
 
 
-# ---- a sequence that begins again
+# ---- a sequence that restarts
 
 SECOND = 1_000_000
 
 
 def restarted_at(last_id: int, ended_us: int, began_us: int) -> Chain:
-    """A chain that went on to 1003 until `ended_us`, and began again then, where it is at `last_id` now."""
+    """A sequence that reached 1003 at `ended_us`, restarted at `began_us`, and is at `last_id` now."""
     chain = chained_at(1002)
     assert chain.offer(1003, 1003, ended_us) is APPLY
     chain.begin_anew(began_us)
@@ -133,7 +133,7 @@ def test_a_clock_that_steps_back_after_a_restart_costs_nothing() -> None:
     assert not chain.begins_anew(900, 699 * SECOND), "the newest time counts, not the last"
 
 
-def test_a_snapshot_from_before_the_beginning_shows_that_there_was_none() -> None:
+def test_a_snapshot_from_before_the_restart_shows_that_there_was_none() -> None:
     chain = restarted_at(1000, 100 * SECOND, 700 * SECOND)
     chain.start_at(1004, 102 * SECOND)
     assert chain.offer(1005, 1005, 103 * SECOND) is APPLY
@@ -149,7 +149,7 @@ def test_an_absurd_time_is_forgotten_with_the_next_message() -> None:
     assert chain.begins_anew(1, 102 * SECOND)
 
 
-def test_taking_moves_on_whatever_is_missing() -> None:
+def test_took_moves_the_sequence_on_whatever_is_missing() -> None:
     chain = Chain()
     chain.took(10, 5)
     chain.took(20, 0)
@@ -163,10 +163,10 @@ def test_taking_moves_on_whatever_is_missing() -> None:
     st.lists(st.integers(0, 1), max_size=60),
     st.integers(0, 250),
 )
-def test_of_two_sequences_in_any_mix_each_is_followed_and_the_one_that_ended_is_never_followed_again(
+def test_two_mixed_sequences_are_each_followed_once_and_the_ended_one_never_again(
     before: int, after: int, back: int, turns: list[int], step_back: int
 ) -> None:
-    """Two producers, each in order, however far apart; the ids begin again lower after ten minutes, and the clock may step back after that.
+    """Two producers, each in order, any distance apart; the ids restart lower after ten minutes, and the clock may step back after that.
 
     The model: all of the old sequence, then all of the new one, each message once.
     """

@@ -1,4 +1,4 @@
-"""An update that another producer's may precede waits for it: in whatever way two copies of a stream mix, nothing breaks."""
+"""An update waits if another producer may still publish an earlier one: however two copies of a stream mix, nothing breaks."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ def live(last_id: int = 10) -> MarketBook:
     return market
 
 
-def test_where_one_producer_is_known_nothing_waits_until_a_second_one_shows() -> None:
+def test_with_one_known_producer_nothing_waits_until_a_second_one_appears() -> None:
     market = live()
     early: EarlyUpdates[MarketBook, Outcome] = EarlyUpdates(of_all=False)
     assert list(early.offer(market, update(12), 0.0)) == [Outcome.BROKE]
@@ -35,7 +35,7 @@ def test_where_one_producer_is_known_nothing_waits_until_a_second_one_shows() ->
     assert "A" in early
 
 
-def test_what_is_missing_comes_a_moment_later() -> None:
+def test_early_updates_wait_for_the_missing_one() -> None:
     market, early = live(), EarlyUpdates()
     assert list(early.offer(market, update(13), 0.0)) == []
     assert list(early.offer(market, update(12), 0.1)) == []
@@ -47,7 +47,7 @@ def test_what_is_missing_comes_a_moment_later() -> None:
     assert not early
 
 
-def test_what_does_not_come_breaks_the_book_when_the_patience_is_over() -> None:
+def test_a_missing_update_breaks_the_book_when_the_patience_is_over() -> None:
     market, early = live(), EarlyUpdates()
     assert list(early.offer(market, update(12), 5.0)) == []
     assert list(early.offer(market, update(13), 5.2)) == [], "the first one's patience counts"
@@ -59,7 +59,7 @@ def test_what_does_not_come_breaks_the_book_when_the_patience_is_over() -> None:
     assert not early
 
 
-def test_no_more_wait_than_there_is_room_for() -> None:
+def test_the_number_of_waiting_updates_is_bounded() -> None:
     market, early = live(), EarlyUpdates()
     outcomes = [list(early.offer(market, update(12 + i), 0.0)) for i in range(EARLY_AT_MOST + 1)]
     assert not any(outcomes[:-1])
@@ -67,7 +67,7 @@ def test_no_more_wait_than_there_is_room_for() -> None:
     assert not early
 
 
-def test_a_snapshot_that_goes_as_far_as_what_is_missing_lets_them_go_on() -> None:
+def test_a_snapshot_that_includes_the_missing_updates_lets_the_waiting_ones_continue() -> None:
     market, early = live(), EarlyUpdates()
     assert list(early.offer(market, update(15), 0.0)) == []
     assert not early.reached_by(market, 13)
@@ -78,7 +78,7 @@ def test_a_snapshot_that_goes_as_far_as_what_is_missing_lets_them_go_on() -> Non
     assert market.status is Status.LIVE
 
 
-def test_a_book_that_is_not_live_takes_everything_at_once() -> None:
+def test_a_book_that_is_not_live_takes_every_update_at_once() -> None:
     market, early = MarketBook("A"), EarlyUpdates()
     assert list(early.offer(market, update(5), 0.0)) == [Outcome.BUFFERED]
     assert not early
@@ -86,7 +86,7 @@ def test_a_book_that_is_not_live_takes_everything_at_once() -> None:
 
 @given(st.data(), st.integers(1, 40))
 def test_two_copies_of_a_stream_in_any_mix_are_one_stream(data: st.DataObject, count: int) -> None:
-    """Each producer is in order; either may begin late or end early, as long as between them all is there."""
+    """Each producer is in order; either may start late or end early, as long as together they have everything."""
     begins = data.draw(st.integers(0, count))
     ends = data.draw(st.integers(begins, count))
     sides = [list(range(11, 11 + ends)), list(range(11 + begins, 11 + count))]
@@ -112,10 +112,10 @@ def test_two_copies_of_a_stream_in_any_mix_are_one_stream(data: st.DataObject, c
     st.integers(0, 10),
     st.integers(1, 8),
 )
-def test_messages_go_in_the_order_of_their_ids_once_they_follow_or_waited_for_long_enough(
+def test_messages_are_released_by_id_once_they_follow_or_have_waited_long_enough(
     messages: list[tuple[int, int, int]], start: int, at_most: int
 ) -> None:
-    """The model: of what waits, the lowest goes while the sequence has come to it, it waited for the patience, or too many wait."""
+    """The model: the lowest waiting message is released if the sequence has reached it, its patience is over, or too many wait."""
     reordering, waiting, patience, now = Reordering[str](), list[Held[str]](), 3.0, 0.0
     reached = {"mine": start, "model": start}
     for first_id, width, pause in messages:

@@ -1,4 +1,4 @@
-"""Old duplicates and late snapshots on one side, a sequence that began again on the other: by time, however the ids look."""
+"""Old duplicates and late snapshots against a restarted sequence: told apart by time, whatever the ids."""
 
 import pytest
 from hypothesis import given
@@ -32,9 +32,7 @@ AT = Position(last_id=1000, engine_time=100 * SECOND, tolerance_microseconds=SEC
         (5, None, False),
     ],
 )
-def test_a_passed_id_with_a_later_engine_time_is_a_restart(
-    last_id: int, engine_time: int | None, expected: bool
-) -> None:
+def test_an_old_id_with_a_later_engine_time_is_a_restart(last_id: int, engine_time: int | None, expected: bool) -> None:
     assert restarted_by_update(AT, last_id, engine_time) is expected
 
 
@@ -48,7 +46,7 @@ def test_a_passed_id_with_a_later_engine_time_is_a_restart(
         (499, None, False),
     ],
 )
-def test_a_snapshot_far_behind_yet_clearly_later_is_a_restart(
+def test_a_snapshot_far_behind_but_clearly_later_is_a_restart(
     last_update_id: int, engine_time: int | None, expected: bool
 ) -> None:
     assert restarted_by_snapshot(AT, last_update_id, engine_time) is expected
@@ -64,7 +62,7 @@ def test_a_snapshot_far_behind_yet_clearly_later_is_a_restart(
         (5000, None, False),
     ],
 )
-def test_a_snapshot_ahead_yet_clearly_earlier_is_of_the_sequence_before(
+def test_a_snapshot_ahead_but_clearly_earlier_belongs_to_the_previous_sequence(
     last_update_id: int, engine_time: int | None, expected: bool
 ) -> None:
     assert snapshot_is_outdated(AT, last_update_id, engine_time) is expected
@@ -81,13 +79,13 @@ def test_a_snapshot_ahead_yet_clearly_earlier_is_of_the_sequence_before(
         (5000, None, False),
     ],
 )
-def test_an_update_far_ahead_yet_clearly_earlier_is_of_the_sequence_before(
+def test_an_update_far_ahead_but_clearly_earlier_belongs_to_the_previous_sequence(
     last_id: int, engine_time: int | None, expected: bool
 ) -> None:
     assert update_is_outdated(AT, last_id, engine_time) is expected
 
 
-def test_nothing_is_concluded_from_an_unknown_time() -> None:
+def test_an_unknown_time_proves_nothing() -> None:
     unknown = Position(1000, None, SECOND)
     assert not restarted_by_update(unknown, 5, 10**18)
     assert not restarted_by_snapshot(unknown, 5, 10**18)
@@ -95,7 +93,7 @@ def test_nothing_is_concluded_from_an_unknown_time() -> None:
     assert not update_is_outdated(unknown, 5000, 0)
 
 
-# ---- the engine's time in one sequence
+# ---- engine times within one sequence
 
 
 def at(time_us: int) -> SequenceTime:
@@ -104,7 +102,7 @@ def at(time_us: int) -> SequenceTime:
     return time
 
 
-def test_any_later_time_of_the_engine_is_a_restart_and_a_rest_servers_only_beyond_the_tolerance() -> None:
+def test_a_later_engine_time_is_a_restart_and_a_later_rest_time_only_beyond_the_tolerance() -> None:
     assert at(100).begins_anew(5, 101)
     assert not at(100).begins_anew(5, 100)
     assert not at(100).begins_anew(5, 100 + TOLERANCE_MICROSECONDS, TOLERANCE_MICROSECONDS)
@@ -112,7 +110,7 @@ def test_any_later_time_of_the_engine_is_a_restart_and_a_rest_servers_only_beyon
     assert not at(0).begins_anew(5, 101), "nothing is known"
 
 
-def test_a_time_far_ahead_of_our_clock_takes_two_messages_of_the_sequence() -> None:
+def test_a_time_far_ahead_of_our_clock_needs_two_messages_of_the_sequence() -> None:
     time, now = at(100 * SECOND), 200 * SECOND
     absurd = now + AHEAD_AT_MOST_MICROSECONDS + 1
     assert time.begins_anew(5, absurd - 1, 0, now)
@@ -157,25 +155,25 @@ def test_nothing_is_known_before_the_first_message() -> None:
         (100, 101 + AHEAD_AT_MOST_MICROSECONDS, 100),
     ],
 )
-def test_the_newest_time_never_goes_back_but_from_one_that_was_absurd(time: int, known: int, newest: int) -> None:
+def test_the_newest_time_only_goes_back_from_an_absurd_one(time: int, known: int, newest: int) -> None:
     assert newest_of(time, known) == newest
 
 
-def test_a_message_without_a_time_says_nothing() -> None:
+def test_a_message_without_a_time_changes_nothing() -> None:
     found = at(10**15)
     found.saw(0)
     assert (found.time_us, found.disowned_us) == (10**15, 0)
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 2 * 10**6))
-def test_what_is_nearer_to_the_old_end_is_of_before(ended: int, began: int, time: int) -> None:
+def test_a_message_nearer_to_the_old_end_belongs_to_the_previous_sequence(ended: int, began: int, time: int) -> None:
     found = at(ended)
     found.begin_anew(began)
     expected = ended < began and time > 0 and abs(time - ended) < abs(began - time)
     assert found.is_of_before(time) is expected
 
 
-def test_without_a_restart_nothing_is_of_before() -> None:
+def test_without_a_restart_nothing_belongs_to_a_previous_sequence() -> None:
     assert not at(100).is_of_before(1)
     later = at(0)
     later.begin_anew(100)
@@ -185,7 +183,7 @@ def test_without_a_restart_nothing_is_of_before() -> None:
     assert not unknown.is_of_before(1)
 
 
-def test_where_updates_follow_a_snapshot_its_time_says_nothing_any_more() -> None:
+def test_after_an_update_followed_a_snapshot_the_snapshots_time_no_longer_counts() -> None:
     assert followed(None, 5, 100) == Position(5, 100)
     assert followed(None, 5, None) == Position(5, None)
     assert followed(Position(4, 200, SECOND), 5, 100) == Position(5, 100)
@@ -196,7 +194,7 @@ def test_where_updates_follow_a_snapshot_its_time_says_nothing_any_more() -> Non
     assert followed(absurd, 6, 101) == Position(6, 101, 0, 10**15)
 
 
-def test_a_copy_of_a_message_with_an_absurd_time_begins_nothing_anew_after_the_sequence_has_gone_on() -> None:
+def test_a_copy_of_a_message_with_an_absurd_time_is_not_a_restart_after_the_sequence_went_on() -> None:
     time = at(100 * SECOND)
     absurd = 100 * SECOND + 3 * AHEAD_AT_MOST_MICROSECONDS
     time.saw(absurd)

@@ -1,4 +1,4 @@
-"""Ranges of integers behave as the sets they stand for."""
+"""Ranges of integers behave as the sets they represent."""
 
 import itertools
 
@@ -13,7 +13,7 @@ STEPS = st.lists(st.tuples(st.booleans(), BOUND, BOUND), max_size=30)
 
 
 @given(STEPS, BOUND, BOUND)
-def test_ranges_are_the_set_of_what_was_put_in_and_not_taken_out(
+def test_ranges_equal_the_set_of_what_was_added_and_not_removed(
     steps: list[tuple[bool, int, int]], start: int, end: int
 ) -> None:
     spans, model = Spans(), set[int]()
@@ -37,7 +37,7 @@ def test_ranges_are_the_set_of_what_was_put_in_and_not_taken_out(
 
 
 @given(st.lists(BOUND, min_size=1))
-def test_at_the_limit_nothing_inside_is_forgotten(numbers: list[int]) -> None:
+def test_at_the_limit_no_member_is_forgotten(numbers: list[int]) -> None:
     spans = Spans(most=3)
     for each in numbers:
         spans.add(each, each + 1)
@@ -45,7 +45,7 @@ def test_at_the_limit_nothing_inside_is_forgotten(numbers: list[int]) -> None:
     assert all(each in spans for each in numbers)
 
 
-def test_at_the_limit_the_two_lowest_become_one() -> None:
+def test_at_the_limit_the_two_lowest_ranges_merge() -> None:
     spans = Spans(most=3)
     for each in (30, 20, 10):
         spans.add(each, each + 1)
@@ -69,7 +69,7 @@ def test_at_the_limit_the_two_lowest_become_one() -> None:
         (13, 11, [(10, 14), (20, 24)]),
     ],
 )
-def test_what_is_taken_out_cuts_what_it_touches(start: int, end: int, left: list[tuple[int, int]]) -> None:
+def test_removing_a_range_cuts_the_ranges_it_overlaps(start: int, end: int, left: list[tuple[int, int]]) -> None:
     spans = Spans()
     spans.add(20, 24)
     spans.add(10, 14)
@@ -77,7 +77,7 @@ def test_what_is_taken_out_cuts_what_it_touches(start: int, end: int, left: list
     assert list(spans) == left
 
 
-def test_what_is_missing_is_told_in_ranges_that_are_none_of_them_empty() -> None:
+def test_missing_ranges_are_never_empty() -> None:
     spans = Spans()
     spans.add(10, 14)
     spans.add(20, 24)

@@ -1,4 +1,4 @@
-"""What readers make of watermarks: held against a model in which the true time of everything is known."""
+"""What readers derive from watermarks: checked against a model in which the true times are known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ def watermark(
     final: bool = False,
     stated_by: int | None = None,
 ) -> dict[str, Any]:
-    """Times in seconds after `WALL_US`. `stated_by`: an earlier record holds the statement."""
+    """Times in seconds after `WALL_US`. `stated_by`: an earlier record has the coverage."""
     statement = [
         {
             "since": None if since is None else WALL_US + int(since * SECOND),
@@ -77,7 +77,7 @@ class Feed:
     offset: int = 0
 
     def say(self, record: dict[str, Any], now: float, *, heard: float | None = 0.0, wall: float | None = None) -> None:
-        """`heard` 0.0: the reader had read all there was right before."""
+        """`heard` 0.0: the reader had read everything right before."""
         at = now if heard == 0.0 else heard
         wall_us = WALL_US + int((now if wall is None else wall) * SECOND)
         self.coverage.take(record, self.offset, heard=at, now=now, wall_us=wall_us)
@@ -88,7 +88,7 @@ class Feed:
         return self.coverage.holds(run, frozenset(proven))
 
 
-def test_a_stream_that_nobody_named_is_not_covered() -> None:
+def test_a_stream_without_a_watermark_is_not_covered() -> None:
     coverage = view()
     assert coverage.as_of(STREAM) is None
     assert coverage.age_seconds(STREAM, 0.0) == inf
@@ -96,7 +96,7 @@ def test_a_stream_that_nobody_named_is_not_covered() -> None:
     assert coverage.wanted_by(STREAM) == []
 
 
-def test_what_was_not_read_yet_is_not_complete() -> None:
+def test_a_stream_is_not_complete_past_unread_records() -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0, depth=10), 1.0)
     feed.say(watermark("a", 1, 2.0, depth=20, stated_by=0), 2.0)
@@ -116,31 +116,31 @@ def test_a_watermark_is_no_younger_than_what_was_read_before_it() -> None:
     assert feed.coverage.age_seconds(STREAM, 61.0) == 60.0
 
 
-def test_what_a_producer_is_behind_by_itself_counts() -> None:
+def test_the_producers_own_lag_counts() -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0, published=31.0), 31.0)
     assert feed.coverage.age_seconds(STREAM, 31.0) == 30.0
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0])
-def test_a_clock_that_was_set_neither_keeps_a_book_back_nor_makes_it_pass_for_longer(step: float) -> None:
+def test_a_clock_that_was_set_neither_holds_a_book_back_nor_keeps_it_live_longer(step: float) -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0), 1.0)
     feed.say(watermark("a", 1, 2.0 + step, stated_by=0), 2.0)
     assert feed.coverage.age_seconds(STREAM, 2.0) == 0.0
-    for sequence in range(2, 9):  # its records go on, and say nothing new
+    for sequence in range(2, 9):  # its records continue without a newer time
         feed.say(watermark("a", sequence, 2.0 + step, stated_by=0), 1.0 + sequence)
     assert feed.coverage.age_seconds(STREAM, 9.0) == 7.0
     assert abs(feed.coverage.clock_difference_seconds) > 3500
 
 
 @pytest.mark.parametrize(("wall", "age"), [(100.0, 0.0), (104.0, 4.0), (96.0, 0.0), (106.0, inf), (94.0, inf)])
-def test_a_watermark_from_before_is_believed_by_the_wall_clock_or_not_at_all(wall: float, age: float) -> None:
+def test_an_earlier_watermark_is_trusted_by_the_wall_clock_or_not_at_all(wall: float, age: float) -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 99.0, published=99.0), 7.0, heard=None, wall=wall)
     feed.say(watermark("a", 1, 100.0, published=100.0, stated_by=0), 7.0, heard=None, wall=wall)
     assert feed.coverage.age_seconds(STREAM, 7.0) == age
-    feed.say(watermark("a", 2, 101.0, stated_by=0), 8.0, wall=wall)  # one that came since is believed
+    feed.say(watermark("a", 2, 101.0, stated_by=0), 8.0, wall=wall)  # a later one is trusted
     assert feed.coverage.age_seconds(STREAM, 8.0) == 0.0
 
 
@@ -154,7 +154,7 @@ def test_a_watermark_from_before_is_believed_by_the_wall_clock_or_not_at_all(wal
     ],
     ids=["ended", "never", "final", "statement not read"],
 )
-def test_what_ends_coverage_ends_it(end: dict[str, Any]) -> None:
+def test_a_record_that_ends_coverage_ends_the_run(end: dict[str, Any]) -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0), 1.0)
     assert [run.key for run in feed.coverage.runs(STREAM)] == [key("a")]
@@ -163,7 +163,7 @@ def test_what_ends_coverage_ends_it(end: dict[str, Any]) -> None:
     assert feed.coverage.as_of(STREAM) is None
 
 
-def test_an_instance_that_covers_anew_proves_nothing_of_before() -> None:
+def test_an_instance_that_restarts_its_coverage_does_not_prove_earlier_runs() -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0), 1.0)
     feed.say(watermark("a", 1, 9.0, since=8.0), 9.0)
@@ -171,7 +171,7 @@ def test_an_instance_that_covers_anew_proves_nothing_of_before() -> None:
     assert feed.holds("a", key("a", 8.0))
 
 
-def test_the_same_interval_goes_on_after_a_silence() -> None:
+def test_the_same_interval_continues_after_a_silence() -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0), 1.0)
     feed.say(watermark("a", 1, 300.0), 300.0)
@@ -179,17 +179,17 @@ def test_the_same_interval_goes_on_after_a_silence() -> None:
 
 
 def overlap(feed: Feed, *, known: Callable[[int], int], rounds: int = 4) -> None:
-    """A covers, B comes, and both publish once a second."""
+    """A covers, B starts, and both publish once a second."""
     feed.say(watermark("a", 0, 0.5, since=0.0, known=-1), 1.0)
     for second in range(1, rounds):
         feed.say(watermark("b", second, second + 0.6, since=1.2, depth=3, known=known(feed.offset)), second + 0.6)
         feed.say(watermark("a", second, second + 0.9, since=0.0, depth=5, known=known(feed.offset)), second + 0.9)
 
 
-def test_coverage_goes_over_to_an_instance_that_was_there_before_the_other_ended() -> None:
+def test_coverage_moves_to_an_instance_that_was_there_before_the_other_ended() -> None:
     feed = Feed()
     overlap(feed, known=lambda offset: offset)
-    assert not feed.holds("b", key("a"))  # not before what A had written by then was read
+    assert not feed.holds("b", key("a"))  # not before everything that A had written by then was read
     feed.coverage.positions[DEPTH] = 5
     assert feed.holds("b", key("a"))
     feed.say(watermark("a", 4, 4.9, stated_by=3, final=True), 5.0)
@@ -197,7 +197,7 @@ def test_coverage_goes_over_to_an_instance_that_was_there_before_the_other_ended
     assert [run.key.instance for run in feed.coverage.runs(STREAM)] == ["b"]
 
 
-def test_without_knowing_what_came_first_coverage_does_not_go_over() -> None:
+def test_coverage_does_not_move_if_the_order_of_events_is_unknown() -> None:
     feed = Feed()
     overlap(feed, known=lambda _: -1)
     feed.coverage.positions[DEPTH] = 5
@@ -205,8 +205,8 @@ def test_without_knowing_what_came_first_coverage_does_not_go_over() -> None:
     assert feed.holds("b", key("b", 1.2))
 
 
-def test_a_clock_set_forward_is_no_evidence_of_time_gone_by() -> None:
-    """A's clock jumps past the time at which it saw B: it is not complete up to then by that."""
+def test_a_clock_set_forward_does_not_prove_that_time_has_passed() -> None:
+    """A's clock jumps past the time at which it saw B: that does not make it complete up to then."""
     feed = Feed()
     feed.coverage.positions[DEPTH] = 5
     feed.say(watermark("a", 0, 0.5, published=1.0), 1.0)
@@ -216,7 +216,7 @@ def test_a_clock_set_forward_is_no_evidence_of_time_gone_by() -> None:
     assert not feed.holds("b", key("a"))
 
 
-def test_a_topic_made_anew_begins_anew() -> None:
+def test_a_recreated_topic_starts_again() -> None:
     feed = Feed()
     feed.coverage.positions[DEPTH] = 5
     overlap(feed, known=lambda offset: offset)
@@ -227,7 +227,7 @@ def test_a_topic_made_anew_begins_anew() -> None:
     assert [run.key.instance for run in feed.coverage.runs(STREAM)] == ["b"]
 
 
-def test_what_was_asked_for_after_a_run_was_known_is_of_it() -> None:
+def test_an_answer_requested_after_a_run_was_known_belongs_to_it() -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0), 1.0)
     assert feed.coverage.runs_at(STREAM, 0) == frozenset()
@@ -235,7 +235,7 @@ def test_what_was_asked_for_after_a_run_was_known_is_of_it() -> None:
     assert feed.coverage.runs_at(STREAM, 2) == frozenset()  # an offset of another topic of that name
 
 
-def test_an_answer_asked_for_soon_after_a_run_began_may_be_older_than_it() -> None:
+def test_an_answer_requested_soon_after_a_run_began_may_be_older_than_it() -> None:
     feed = Feed()
     outlast = watermarks_to_outlast_an_answer(1000)
     for sequence in range(outlast + 1):
@@ -254,11 +254,11 @@ def test_a_clock_that_jumps_makes_no_run_older() -> None:
 
 
 @pytest.mark.parametrize(("interval_ms", "count"), [(1000, 20), (20_000, 1), (60_000, 1), (300, 67), (0, 20_000)])
-def test_how_many_watermarks_outlast_an_answer(interval_ms: int, count: int) -> None:
+def test_enough_watermarks_outlast_an_answer(interval_ms: int, count: int) -> None:
     assert watermarks_to_outlast_an_answer(interval_ms) == count
 
 
-def test_an_instances_own_records_after_its_first_watermark_are_of_its_run() -> None:
+def test_an_instances_own_records_after_its_first_watermark_belong_to_its_run() -> None:
     feed = Feed()
     feed.say(watermark("a", 0, 1.0, depth=10), 1.0)
     at = WALL_US + 1 * SECOND
@@ -268,12 +268,12 @@ def test_an_instances_own_records_after_its_first_watermark_are_of_its_run() -> 
 
     assert proves(10, at + 1) == [key("a")]
     assert proves(9, at + 1) == []  # acknowledged before
-    assert proves(10, at - 1) == []  # another instance's, kept back
+    assert proves(10, at - 1) == []  # another instance's, delayed
     feed.say(watermark("a", 1, -3599.0, depth=20, stated_by=0), 2.0)
     assert proves(20, at - 3590 * SECOND) == [key("a")]  # its clock was set back
 
 
-def test_where_it_has_written_nothing_its_records_come_after_what_is_there() -> None:
+def test_for_partitions_without_its_records_an_instances_records_come_after_the_known_end() -> None:
     feed = Feed()
     feed.coverage.ends[DEPTH] = 7
     feed.say(watermark("a", 0, 1.0), 1.0)
@@ -281,7 +281,7 @@ def test_where_it_has_written_nothing_its_records_come_after_what_is_there() -> 
     assert list(feed.coverage.runs_before(STREAM, 7, WALL_US + 9 * SECOND)) == [key("a")]
 
 
-def test_instances_are_forgotten_an_hour_after_their_last_word() -> None:
+def test_instances_are_forgotten_an_hour_after_their_last_watermark() -> None:
     feed = Feed()
     feed.coverage.positions[DEPTH] = 5
     overlap(feed, known=lambda offset: offset)
@@ -291,12 +291,12 @@ def test_instances_are_forgotten_an_hour_after_their_last_word() -> None:
     assert not feed.holds("b", key("a"))
 
 
-# Against the truth -------------------------------------------------------------------------------------------------
+# Against the true times -------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Producer:
-    """One instance with a clock of its own that may be set, and watermarks that may wait on their way to Kafka."""
+    """One instance with its own clock, which may be set, and watermarks that may be delayed on their way to Kafka."""
 
     name: str
     skew: float
@@ -304,7 +304,7 @@ class Producer:
     """True time; None while it covers nothing."""
     stated_since: int | None = None
     proven: float = 0.0
-    """True time up to which it has all."""
+    """True time up to which it has everything."""
     sequence: int = 0
     acknowledged: int = -1
     waiting: list[tuple[dict[str, Any], float | None, float]] = field(default_factory=list)
@@ -333,7 +333,7 @@ class Plant:
         elif what == "lose":
             producer.since = producer.stated_since = None
         elif what == "hear":
-            if producer.since is not None:  # the exchange has answered what was asked a moment ago
+            if producer.since is not None:  # the exchange has answered a request from a moment ago
                 producer.proven = max(producer.proven, self.now - amount / 10)
         elif what == "set clock":
             producer.skew += (amount - 1.0) * 3600 * 4
@@ -368,7 +368,7 @@ class Plant:
         producer.acknowledged = self.feed.offset
 
     def check(self) -> None:
-        """Whatever passes for going on without a break does: from the end of the one to the beginning of the next."""
+        """A run that counts as continuous is: from the end of the earlier one to the beginning of the next."""
         for run in self.feed.coverage.runs(STREAM):
             began = self.spans[run.key][0]
             for earlier in run.holds:
@@ -376,7 +376,7 @@ class Plant:
                     assert self.reaches(earlier, began), (earlier, run.key, self.spans)
 
     def reaches(self, run: RunKey, moment: float) -> bool:
-        """Whether some chain of true intervals leads from this run to the moment without a break."""
+        """Whether true intervals lead from this run to the moment without a break."""
         reached, grows = self.spans[run][1], True
         while grows and reached < moment:
             later = max((end for began, end in self.spans.values() if began <= reached), default=reached)
@@ -384,9 +384,9 @@ class Plant:
         return reached >= moment
 
     def second(self, acts: list[str]) -> None:
-        """A second passes in which each does one thing at a time of its own, and all publish.
+        """One second in which each instance does one thing at its own time, and all publish.
 
-        queue: what it publishes is kept back; deaf: the exchange does not answer it.
+        queue: what it publishes is delayed; deaf: the exchange does not answer it.
         """
         for who, act in enumerate(acts):
             self.now += 1.0 / len(acts)
@@ -417,7 +417,7 @@ def test_no_break_is_ever_overlooked(seconds: list[tuple[str, str]], skew: float
     overlapping=st.integers(5, 20),
     lag=st.floats(0.0, 0.9),
 )
-def test_an_overlap_of_some_seconds_is_always_seen(skews: tuple[float, float], overlapping: int, lag: float) -> None:
+def test_an_overlap_of_a_few_seconds_is_always_seen(skews: tuple[float, float], overlapping: int, lag: float) -> None:
     """Whatever their clocks: A for a while, then both, then B alone."""
     old, new = Producer("a", skews[0]), Producer("b", skews[1])
     plant = Plant([old, new])

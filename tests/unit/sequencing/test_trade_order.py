@@ -1,4 +1,4 @@
-"""However often trades come and in which order: each once, in the order of their ids, holes told, memory bounded."""
+"""Trades in any order and any number of copies: each is given once, in the order of ids, gaps are given, memory is bounded."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def offered(order: TradeOrder[int], *ids: int, now: float = 0.0) -> list[Any]:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> tuple[list[int], int]:
-    """Two producers' copies of the same trades, each with holes of its own, and refills that come late: any interleaving of them."""
+    """Two producers' copies of the same trades, each with its own gaps, and late refills, in any interleaving."""
     count = draw(st.integers(1, 40))
     whole = list(range(100, 100 + count))
     first = [each for each in whole if draw(st.booleans()) or each == 100]
@@ -35,7 +35,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[int], int]:
 
 
 @given(arrivals())
-def test_every_trade_is_given_once_and_in_order_while_patience_lasts(case: tuple[list[int], int]) -> None:
+def test_with_enough_patience_every_trade_is_given_once_and_in_order(case: tuple[list[int], int]) -> None:
     ids, count = case
     order: TradeOrder[int] = TradeOrder("X")
     items = offered(order, *ids)
@@ -46,7 +46,7 @@ def test_every_trade_is_given_once_and_in_order_while_patience_lasts(case: tuple
 
 
 @given(arrivals(), st.lists(st.booleans(), min_size=200, max_size=200))
-def test_without_patience_each_is_given_once_all_the_same(case: tuple[list[int], int], ticks: list[bool]) -> None:
+def test_without_patience_each_trade_is_still_given_once(case: tuple[list[int], int], ticks: list[bool]) -> None:
     ids, count = case
     order: TradeOrder[int] = TradeOrder("X")
     items: list[Any] = []
@@ -64,7 +64,7 @@ def test_without_patience_each_is_given_once_all_the_same(case: tuple[list[int],
     assert told | set(in_turn) >= set(range(100, 100 + count))
 
 
-def test_a_hole_is_told_when_waiting_is_over_and_not_before() -> None:
+def test_a_gap_is_given_when_the_patience_is_over_and_not_before() -> None:
     order: TradeOrder[int] = TradeOrder("X")
     assert given_ids(offered(order, 1, 2)) == [1, 2]
     assert offered(order, 5, 6, now=10.0) == []
@@ -74,15 +74,15 @@ def test_a_hole_is_told_when_waiting_is_over_and_not_before() -> None:
     assert offered(order, 4, 3, now=21.0) == [Given(3, is_late=True)]
 
 
-def test_nobody_waits_for_what_cannot_be_had() -> None:
+def test_trades_known_to_be_lost_are_not_waited_for() -> None:
     order: TradeOrder[int] = TradeOrder("X")
     offered(order, 1, 4, 6, now=0.0)
-    assert list(order.lost((2, 3))) == []  # only a part of the hole: the rest may come
+    assert list(order.lost((2, 3))) == []  # only a part of the gap: the rest may arrive
     assert list(order.lost((2, 4))) == [Gap("X", 2, 3), Given(4)]
     assert list(order.lost((5, 6))) == [Gap("X", 5, 5), Given(6)]
 
 
-def test_a_sequence_that_begins_anew_is_no_duplicate() -> None:
+def test_a_restarted_sequence_is_not_a_duplicate() -> None:
     order: TradeOrder[int] = TradeOrder("X")
     items = [
         *order.offer(900, 50 * SECOND, 900, 0.0, is_engine_time=True),
@@ -95,7 +95,7 @@ def test_a_sequence_that_begins_anew_is_no_duplicate() -> None:
     assert order.duplicates == 1
 
 
-def test_what_another_producer_still_brings_of_the_sequence_that_ended_is_given_once_and_disturbs_nothing() -> None:
+def test_late_trades_of_the_sequence_that_ended_are_given_once_and_disturb_nothing() -> None:
     order: TradeOrder[int] = TradeOrder("X")
     for each, second in ((900, 50), (901, 51), (1, 90)):
         list(order.offer(each, second * SECOND, each, 0.0, is_engine_time=True))
@@ -124,7 +124,7 @@ def test_a_rest_servers_clock_may_be_off() -> None:
     assert list(order.offer(1, 100 * SECOND + TOLERANCE_MICROSECONDS + 1, 1, 99.0, is_engine_time=True)) == [Given(1)]
 
 
-def test_one_trade_with_an_absurd_time_neither_begins_anew_nor_hides_that_the_next_one_does() -> None:
+def test_one_trade_with_an_absurd_time_neither_is_nor_hides_a_restart() -> None:
     order: TradeOrder[int] = TradeOrder("X")
     list(order.offer(100, 100 * SECOND, 100, 0.0, is_engine_time=True))
     absurd = 100 * SECOND + 10 * AHEAD_AT_MOST_MICROSECONDS
@@ -137,7 +137,7 @@ def test_one_trade_with_an_absurd_time_neither_begins_anew_nor_hides_that_the_ne
     assert list(order.offer(2, 104 * SECOND, 2, 0.0, is_engine_time=True)) == [Given(2)]
 
 
-def test_a_refill_that_is_hours_late_says_nothing_of_where_the_sequence_is() -> None:
+def test_a_refill_that_is_hours_late_does_not_move_the_sequence() -> None:
     order: TradeOrder[int] = TradeOrder("X")
     for each in (100, 103):
         list(order.offer(each, (20_000 + each) * SECOND, each, 0.0, is_engine_time=True))
@@ -150,7 +150,7 @@ def test_a_refill_that_is_hours_late_says_nothing_of_where_the_sequence_is() -> 
 def test_two_producers_across_a_restart_give_each_trade_once(
     turns: list[tuple[int, bool]], before: int, after: int
 ) -> None:
-    """The model: of two sequences whose ids overlap, each trade is given once; those that are given in time rise within their sequence."""
+    """The model: two sequences with overlapping ids; each trade is given once, and those given in time ascend within their sequence."""
     old = [(1000 - before + each, (100 + each) * SECOND) for each in range(before)]
     new = [(1000 - before - after // 2 + each, (700 + each) * SECOND) for each in range(after)]
     queues = [[*old, *new], [*old, *new]]
@@ -169,7 +169,7 @@ def test_two_producers_across_a_restart_give_each_trade_once(
 
 
 @given(st.permutations(range(100)))
-def test_what_is_remembered_is_ranges_not_trades(ids: list[int]) -> None:
+def test_ranges_and_not_trades_are_remembered(ids: list[int]) -> None:
     order: TradeOrder[int] = TradeOrder("X")
     offered(order, -1, *ids, *ids)
     assert len(order._seen) == 1
@@ -177,8 +177,8 @@ def test_what_is_remembered_is_ranges_not_trades(ids: list[int]) -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 40))
-def test_refills_from_hours_ago_never_make_what_follows_look_new(first: int, gap: int) -> None:
-    """A market was listed anew, and REST tells of trades between the two listings that are hours older than both."""
+def test_refills_from_hours_ago_never_make_later_trades_look_new(first: int, gap: int) -> None:
+    """A market was listed again, and REST returns trades from between the two listings that are hours older than both."""
     order: TradeOrder[int] = TradeOrder("X")
     now_us, hours = 100_000 * SECOND, 5 * AHEAD_AT_MOST_MICROSECONDS
     after = first + 2 * gap + 1

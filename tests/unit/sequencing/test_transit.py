@@ -1,4 +1,4 @@
-"""A watermark that was held up is as old as it is, whatever the clocks of its producer and its reader show."""
+"""A delayed watermark counts with its true age, whatever the clocks of its producer and its reader show."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ def published_at(transits: Transits, published_us: int, now: float, instance: st
     return transits.published_at({"instance": instance, "published_time": published_us}, now)
 
 
-def test_one_that_was_held_up_is_as_old_as_it_is() -> None:
+def test_a_delayed_watermark_counts_with_its_true_age() -> None:
     transits = Transits()
     for second in range(5):
         assert published_at(transits, START_US + second * SECOND, 100.0 + second) == 100.0 + second
@@ -21,13 +21,13 @@ def test_one_that_was_held_up_is_as_old_as_it_is() -> None:
     assert published_at(transits, START_US + 11 * SECOND, 111.0) == 111.0
 
 
-def test_a_clock_that_is_set_holds_nothing_up() -> None:
+def test_setting_a_clock_delays_no_watermark() -> None:
     transits = Transits()
     for second, step in enumerate((0, 0, 3600, 3600, 0, 0, -3600, -3600)):
         assert published_at(transits, START_US + (second + step) * SECOND, 100.0 + second) == 100.0 + second
 
 
-def test_a_clock_that_is_slowed_down_holds_nothing_up_for_long() -> None:
+def test_a_slow_clock_delays_watermarks_only_briefly() -> None:
     """By 500 millionths, as time daemons do, over hours."""
     transits = Transits()
     for second in range(20_000):
@@ -35,7 +35,7 @@ def test_a_clock_that_is_slowed_down_holds_nothing_up_for_long() -> None:
         assert second - published_at(transits, published_us, float(second)) < 0.031
 
 
-def test_each_instance_has_a_clock_of_its_own_and_old_ones_are_forgotten() -> None:
+def test_each_instance_has_its_own_clock_and_old_ones_are_forgotten() -> None:
     transits = Transits()
     for second in range(5_000):
         for instance, ahead in (("a", 0), (f"b{second}", 3600 - second)):
@@ -46,10 +46,10 @@ def test_each_instance_has_a_clock_of_its_own_and_old_ones_are_forgotten() -> No
     ahead=st.floats(-1e5, 1e5),
     marks=st.lists(st.tuples(st.floats(0.1, 30.0), st.floats(0.0, 60.0)), min_size=1, max_size=100),
 )
-def test_none_passes_for_older_than_it_is_nor_for_younger_than_the_quickest_shows(
+def test_a_watermark_never_counts_as_older_than_it_is_nor_as_younger_than_the_quickest_shows(
     ahead: float, marks: list[tuple[float, float]]
 ) -> None:
-    """Each is published some time after the one before, and arrives in order, held up for some time."""
+    """Each is published some time after the one before, and arrives in order, with some delay."""
     transits, at, arrived, least = Transits(), 1_000.0, 0.0, float("inf")
     recent: list[float] = []
     for passes, held in marks:

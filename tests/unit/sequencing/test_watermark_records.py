@@ -1,4 +1,4 @@
-"""What readers make of watermarks: the newest record of each instance, and the coverage that is in force by it."""
+"""What readers derive from watermarks: the newest record of each instance, and the coverage in force."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from backpack_streams.sequencing.watermarks import Instance, Instances, Interval
 
 BOTH = {"depth.A": (5, None), "trade.A": (5, 80), "depth.B": (None, None)}
 OTHER_CLOCK = 31
-"""By how much the times of two producers differ."""
+"""The difference between the times of two producers."""
 Coverage = dict[str, tuple[int | None, int | None]]
 
 
@@ -27,7 +27,7 @@ def watermark(
     clock: int = 0,
     **more: Any,
 ) -> dict[str, Any]:
-    """A record; one with coverage holds it itself."""
+    """A record; one with coverage contains it itself."""
     return {
         "service": service,
         "instance": instance,
@@ -51,7 +51,7 @@ def taken(instances: Instances, record: dict[str, Any]) -> Instance:
     return instance
 
 
-def test_an_instance_is_what_its_newest_record_says() -> None:
+def test_an_instance_has_the_values_of_its_newest_record() -> None:
     instance = taken(Instances(), watermark(4, BOTH))
     assert (instance.service, instance.instance, instance.sequence) == ("market-producer-0", "i", 4)
     assert (instance.complete_through, instance.published_time, instance.interval_ms) == (400, 407, 1000)
@@ -76,7 +76,7 @@ def test_a_stream_is_covered_while_its_interval_is_open() -> None:
     ]
 
 
-def test_coverage_stays_in_force_while_later_records_name_the_record_that_holds_it() -> None:
+def test_coverage_stays_in_force_while_later_records_name_the_record_that_has_it() -> None:
     instances = Instances()
     instances.take(watermark(4, BOTH))
     instance = taken(instances, watermark(5, coverage_sequence=4))
@@ -85,7 +85,7 @@ def test_coverage_stays_in_force_while_later_records_name_the_record_that_holds_
     assert instance.coverage == {name: Interval(*bounds) for name, bounds in BOTH.items()}
 
 
-def test_nothing_is_known_of_coverage_whose_record_was_not_read() -> None:
+def test_coverage_whose_record_was_not_read_is_unknown() -> None:
     instances = Instances()
     instance = taken(instances, watermark(7, coverage_sequence=4))
     assert instance.coverage is None
@@ -101,14 +101,14 @@ def test_nothing_is_known_of_coverage_whose_record_was_not_read() -> None:
     assert instance.coverage == {}
 
 
-def test_the_last_record_says_so() -> None:
+def test_the_last_record_is_marked_as_final() -> None:
     instance = taken(Instances(), watermark(4, {"depth.A": (5, 390)}, is_final=True))
     assert instance.is_final
     assert not instance.covers("depth.A")
     assert instance.covered_until("depth.A") == 390
 
 
-def test_a_record_that_comes_twice_or_late_changes_nothing() -> None:
+def test_a_duplicate_or_late_record_changes_nothing() -> None:
     instances = Instances()
     for sequence in (4, 6):
         taken(instances, watermark(sequence, BOTH))
@@ -119,7 +119,7 @@ def test_a_record_that_comes_twice_or_late_changes_nothing() -> None:
     assert instances.conflicts == 0
 
 
-def test_instances_are_told_apart_by_id_and_dropped_when_asked() -> None:
+def test_instances_are_distinguished_by_id_and_dropped_on_request() -> None:
     instances = Instances()
     for name in ("i", "j"):
         instances.take(watermark(4, BOTH, instance=name))
@@ -132,7 +132,7 @@ def test_instances_are_told_apart_by_id_and_dropped_when_asked() -> None:
     )  # whatever was read before it was dropped
 
 
-def test_an_instance_of_which_nothing_was_read_says_nothing() -> None:
+def test_an_instance_without_records_is_empty() -> None:
     instance = Instance("market-producer-0", "i")
     assert (instance.sequence, instance.coverage_sequence) == (-1, -1)
     assert (instance.complete_through, instance.published_time, instance.interval_ms) == (0, 0, 0)
@@ -140,7 +140,7 @@ def test_an_instance_of_which_nothing_was_read_says_nothing() -> None:
     assert (instance.coverage, instance.offsets) == (None, {})
 
 
-def test_a_record_of_a_newer_schema_is_taken_without_its_new_fields() -> None:
+def test_a_record_of_a_newer_schema_is_read_without_its_new_fields() -> None:
     document = json.loads(own_schemas()["Watermark"].text)
     document["fields"].append({"name": "load", "type": ["null", "string"], "default": None})
     [interval] = [each["items"] for each in document["fields"][-2]["type"] if each != "null"]
@@ -172,7 +172,7 @@ def test_another_service_under_the_same_id_is_a_conflict_and_nothing_is_covered(
     assert not instance.covers("depth.A")
     assert instance.covered_until("depth.A") is None
     assert instance.offsets == {}
-    for sequence in (6, 7):  # and so it stays: nobody can tell which of the two is meant
+    for sequence in (6, 7):  # the conflict lasts: nobody can tell which of the two is meant
         assert instances.take(watermark(sequence, BOTH)) is None
     assert not instance.covers("depth.A")
     assert instances.conflicts == 1
@@ -180,7 +180,7 @@ def test_another_service_under_the_same_id_is_a_conflict_and_nothing_is_covered(
 
 @pytest.mark.parametrize("distance", [-5000, -70, -64, -10, -5, -1, 0, 1, 5, 6, 70, 5000])
 @pytest.mark.parametrize("records_before", [1, 3, 100])
-def test_two_sequences_side_by_side_under_one_id_cover_nothing(distance: int, records_before: int) -> None:
+def test_two_concurrent_sequences_under_one_id_cover_nothing(distance: int, records_before: int) -> None:
     instances = Instances()
     first = 6000
     for sequence in range(first - records_before, first):
@@ -193,7 +193,7 @@ def test_two_sequences_side_by_side_under_one_id_cover_nothing(distance: int, re
 
 
 @pytest.mark.parametrize("again_from", [0, 30, 69, 99])
-def test_reading_the_same_records_again_is_no_conflict(again_from: int) -> None:
+def test_reading_the_same_records_again_is_not_a_conflict(again_from: int) -> None:
     instances = Instances()
     records = [watermark(sequence, BOTH) for sequence in range(101)]
     for record in [*records[:100], *records[again_from:]]:
@@ -203,8 +203,8 @@ def test_reading_the_same_records_again_is_no_conflict(again_from: int) -> None:
 
 
 @pytest.mark.parametrize(("sequence", "fits"), [(199, True), (195, True), (194, False), (150, False), (100, True)])
-def test_a_retry_is_a_little_late_and_what_is_later_is_another_producers(sequence: int, fits: bool) -> None:
-    """200 follows on 140, so that 195 might be late; 194 is too late to be; from 100 on the topic may be read again."""
+def test_a_retry_is_slightly_late_and_a_later_record_is_another_producers(sequence: int, fits: bool) -> None:
+    """200 follows 140, so 195 may be late; 194 is too late for that; from 100 on the topic may be read again."""
     instances = Instances()
     for each in (140, 200, sequence):
         instances.take(watermark(each, BOTH))
@@ -212,7 +212,7 @@ def test_a_retry_is_a_little_late_and_what_is_later_is_another_producers(sequenc
 
 
 @pytest.mark.parametrize(("back", "is_known"), [(1, True), (63, True), (64, False)])
-def test_sixty_four_records_are_remembered_to_know_a_copy_by(back: int, is_known: bool) -> None:
+def test_sixty_four_records_are_remembered_to_recognise_copies(back: int, is_known: bool) -> None:
     instances = Instances()
     for sequence in [*range(201), 200 - back, 201]:
         instances.take(watermark(sequence, BOTH))
@@ -227,7 +227,7 @@ moves = st.lists(st.sampled_from(["next", "next", "next", "twice", "late", "lost
 
 
 @given(st.integers(0, 100), moves, st.randoms(use_true_random=False))
-def test_whatever_way_records_arrive_the_newest_one_counts(start: int, steps: list[str], random: Any) -> None:
+def test_the_newest_record_counts_in_any_order_of_arrival(start: int, steps: list[str], random: Any) -> None:
     arriving, at = [LOG[start]], start + 1
     for step in steps:
         if at + 2 >= len(LOG):
@@ -260,7 +260,7 @@ def test_whatever_way_records_arrive_the_newest_one_counts(start: int, steps: li
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 4)), max_size=40), st.integers(0, 90), st.integers(0, 90))
-def test_a_second_producer_is_always_found_out(runs: list[tuple[bool, int]], first: int, second: int) -> None:
+def test_a_second_producer_is_always_detected(runs: list[tuple[bool, int]], first: int, second: int) -> None:
     instances = Instances()
     at = {True: first, False: second}
     alternating = [(True, 1), (False, 1)] * 8

@@ -1,4 +1,4 @@
-"""What the recorded order flow is as records of Kafka, and as a book that follows them."""
+"""The recorded order flow as Kafka records, and a book that follows it."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ def levels(side: list[list[str]]) -> list[dict[str, Decimal]]:
 
 
 def recorded_records(symbol: str) -> Iterator[StreamedRecord]:
-    """The depth updates and the snapshot of one market, in the order in which they came."""
+    """The depth updates and the snapshot of one market, in order of arrival."""
     with gzip.open(RECORDING, "rt") as lines:
         for event in map(json.loads, lines):
             record = _snapshot(event) if "rest" in event else _update(event["ws"])
@@ -45,7 +45,7 @@ def trade(symbol: str, trade_id: int, time_us: int, **changed: Any) -> StreamedR
 
 
 class Follower:
-    """Feeds a book with records, as BookStream does."""
+    """Feeds records to a book, as BookStream does."""
 
     def __init__(self, symbol: str) -> None:
         self.market = MarketBook(symbol)

@@ -1,4 +1,4 @@
-"""Against ccxt itself: the same keys and order as its own order books, and its names of markets."""
+"""Against ccxt itself: the same keys and order as its order books, and the same market names."""
 
 from decimal import Decimal
 
@@ -20,7 +20,7 @@ def market() -> MarketBook:
     return follower.market
 
 
-def test_the_shape_and_the_floats_are_those_of_ccxt(market: MarketBook) -> None:
+def test_the_keys_and_floats_match_ccxt(market: MarketBook) -> None:
     ccxt = pytest.importorskip("ccxt", reason="ccxt is not installed")
     bids, asks = market.book.to_lines()
     raw = {"bids": bids[::-1], "asks": asks}
@@ -29,7 +29,7 @@ def test_the_shape_and_the_floats_are_those_of_ccxt(market: MarketBook) -> None:
     assert order_book(market, number=float) == theirs
 
 
-def test_symbols_are_named_as_ccxt_names_them() -> None:
+def test_symbols_are_named_as_in_ccxt() -> None:
     ccxt = pytest.importorskip("ccxt", reason="ccxt is not installed")
     exchange = ccxt.backpack()
     for symbol, kind in (("SOL_USDC", "SPOT"), ("BTC_USDC_PERP", "PERP"), ("kSHIB_USDC_PERP", "PERP")):
@@ -50,11 +50,11 @@ def test_symbols_are_named_as_ccxt_names_them() -> None:
         ("A_B_C_PERP", "A_B_C_PERP"),
     ],
 )
-def test_other_symbols(symbol: str, name: str) -> None:
+def test_other_symbols_are_derived_from_their_parts(symbol: str, name: str) -> None:
     assert unified_symbol(symbol) == name
 
 
-def test_numbers_are_exact_unless_floats_are_asked_for(market: MarketBook) -> None:
+def test_numbers_are_exact_unless_floats_are_requested(market: MarketBook) -> None:
     book = order_book(market, limit=2)
     assert len(book["bids"]) == len(book["asks"]) == 2
     assert book["bids"][0] == list(market.book.best_bid())
@@ -62,6 +62,6 @@ def test_numbers_are_exact_unless_floats_are_asked_for(market: MarketBook) -> No
     assert book["datetime"].endswith("Z")
 
 
-def test_a_book_that_is_not_live_has_no_shape() -> None:
+def test_a_book_that_is_not_live_is_an_error() -> None:
     with pytest.raises(BookError, match=r"LINK_USDC_PERP is SYNCING \(no snapshot yet\)"):
         order_book(MarketBook(SYMBOL))

@@ -1,4 +1,4 @@
-"""`examples/duckdb_over_export.py` against DuckDB itself, on files that `export` writes."""
+"""`examples/duckdb_over_export.py` against DuckDB itself, on files written by `export`."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def trade(offset: int, second: int, price: str, quantity: str) -> dict[str, Any]
     return row | {"price": Decimal(price), "quantity": Decimal(quantity), "source": "WEBSOCKET"}
 
 
-def test_it_adds_up_an_export(tmp_path: Path) -> None:
+def test_the_example_sums_up_an_export(tmp_path: Path) -> None:
     day_ms = int(MINUTE.replace(hour=0, minute=0).timestamp()) * 1000
     out = Folder(tmp_path / TOPIC, arrow_schema(TRADE), (day_ms, day_ms + 86_400_000), by_symbol=True)
     out.write(("2026-11-22", "SOL_USDC"), [trade(1, 1, "100", "1"), trade(2, 59, "130", "2")])

@@ -1,4 +1,4 @@
-"""Against pandas and Polars themselves: every digit, nulls where nothing is, times with their zone."""
+"""Against pandas and Polars themselves: every digit, nulls for missing values, times with their zone."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -62,7 +62,7 @@ def test_a_pandas_frame_is_exact() -> None:
     assert len(Tops().pandas()) == 0
 
 
-def test_records_give_the_rows_that_books_give() -> None:
+def test_records_give_the_same_rows_as_books() -> None:
     found, market = tops()
     from_records = Tops(levels=2)
     value = {"symbol": SYMBOL, "status": "LIVE", "engine_time": market.engine_time}

@@ -1,4 +1,4 @@
-"""Against hftbacktest itself: a backtest over the array ends with the book that ours is."""
+"""Against hftbacktest itself: a backtest over the array ends with the same book as ours."""
 
 import asyncio
 import math
@@ -26,7 +26,7 @@ Books = tuple[dict[int, float], dict[int, float]]
 
 
 def books_at_the_end(arrays: list[Any]) -> list[Books]:
-    """Bids and asks by tick of each array, as the backtest's local side sees them after the last event; one run, as it compiles."""
+    """Bids and asks of each array by tick, as the local side sees them after the last event; one run, because it has to compile."""
     assets = [
         hftbacktest.BacktestAsset()
         .data([data])
@@ -60,7 +60,7 @@ def by_tick(market: MarketBook) -> Books:
     return bids, asks
 
 
-def test_a_backtest_ends_with_our_book_and_a_hole_clears_it_until_the_next_snapshot() -> None:
+def test_a_backtest_ends_with_our_book_and_a_gap_clears_it_until_the_next_snapshot() -> None:
     records = list(recorded_records(SYMBOL))
     whole, holed = (Follower(SYMBOL), HftEvents(SYMBOL)), (Follower(SYMBOL), HftEvents(SYMBOL))
     for place, record in enumerate(records):
@@ -85,7 +85,7 @@ def test_a_backtest_ends_with_our_book_and_a_hole_clears_it_until_the_next_snaps
     assert resynced == by_tick(follower.market)
 
 
-def test_events_that_arrive_in_another_order_stand_twice() -> None:
+def test_events_that_arrive_out_of_order_appear_twice() -> None:
     types, events = hftbacktest.types, HftEvents(SYMBOL)
     assert len(events.array()) == 0
     for record in recorded_records(SYMBOL):
@@ -93,7 +93,7 @@ def test_events_that_arrive_in_another_order_stand_twice() -> None:
     alone = len(events.array())
     moment = next(record for record in recorded_records(SYMBOL) if record.name == "BookSnapshot").value["engine_time"]
     events.add(trade(SYMBOL, 1, moment + 1, received_time=moment + 40 * LATENCY_US))
-    events.add(trade(SYMBOL, 2, moment + 2, received_time=moment - 5))  # a clock that went back
+    events.add(trade(SYMBOL, 2, moment + 2, received_time=moment - 5))  # a clock that was set back
     events.add(trade("BTC_USDC", 2, moment + 2))
     data = events.array()
     validate_event_order(data)
@@ -108,8 +108,8 @@ def test_events_that_arrive_in_another_order_stand_twice() -> None:
     assert not any(math.isnan(row["px"]) for row in trades)
 
 
-def test_ten_minutes_give_the_same_events_in_whatever_order_they_are_fetched() -> None:
-    """An update a second from id 101 on, a snapshot a minute, and id 130 lost for good."""
+def test_ten_minutes_give_the_same_events_in_any_order_of_fetching() -> None:
+    """One update a second from id 101 on, one snapshot a minute, and id 130 permanently lost."""
     topics = Topics({"market.depth": 1})
     for number in range(600):
         if number % 60 == 0:
@@ -136,6 +136,6 @@ def test_ten_minutes_give_the_same_events_in_whatever_order_they_are_fetched() -
     ):
         assert asyncio.run(events(schedule)).tobytes() == whole.tobytes()
     seconds = {int(row["exch_ts"]) // 10**9 - T0 // SECOND for row in whole}
-    # The book is gone from the update after the lost one until the snapshot of the next minute.
+    # The book is empty from the update after the lost one until the next minute's snapshot.
     assert seconds >= {*range(29), *range(60, 600)}
     assert not seconds & set(range(31, 59))

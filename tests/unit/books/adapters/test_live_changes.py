@@ -1,10 +1,10 @@
-"""Whoever follows live books is told all, however many others follow the same ones."""
+"""Each follower of a live book gets all its changes, however many others follow the same book."""
 
 from backpack_streams.books.adapters.live_changes import LiveChanges
 from backpack_streams.books.market_book import MarketBook
 
 
-def test_several_follow_the_same_live_book() -> None:
+def test_several_followers_share_a_live_book() -> None:
     market = MarketBook("SOL_USDC")
     first, second = LiveChanges(), LiveChanges()
     assert first.take(market.view) is None
@@ -20,7 +20,7 @@ def test_several_follow_the_same_live_book() -> None:
         assert told is not None
         assert (told.is_reset, told.bid_units) == (False, [(99, 2, 0)])
         assert follower.take(market.view) is None
-    assert market.book.take_changes().is_reset  # the user's own
+    assert market.book.take_changes().is_reset  # the user's own follower
     market.hold("the reader has gone")
     for follower in (first, second):
         told = follower.take(market.view)

@@ -1,4 +1,4 @@
-"""Against NautilusTrader's own order book: after every update it holds the levels that ours does."""
+"""Against NautilusTrader's own order book: it holds the same levels as ours after every update."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -65,7 +65,7 @@ async def test_the_recorded_flow_gives_the_same_book_and_a_break_empties_it() ->
     assert broken == 1
 
 
-def test_nothing_is_told_of_a_book_before_its_snapshot_or_without_a_change() -> None:
+def test_no_deltas_are_given_before_a_snapshot_or_without_a_change() -> None:
     follower, nautilus = Follower(SYMBOL), Nautilus()
     records = list(recorded_records(SYMBOL))
     assert records[0].name == "DepthUpdate"
@@ -92,7 +92,7 @@ def test_values_are_padded_to_the_instrument_and_never_rounded() -> None:
     assert (str(whole.price), str(whole.size)) == ("5.00", "3")
 
 
-async def test_trades_become_ticks_and_holes_are_passed_over() -> None:
+async def test_trades_become_ticks_and_gaps_are_skipped() -> None:
     async def records() -> AsyncIterator[StreamedRecord | Gap]:
         yield trade(SYMBOL, 7, 1_000_000)
         yield Gap(SYMBOL, 8, 8)

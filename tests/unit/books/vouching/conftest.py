@@ -8,7 +8,7 @@ from vouched_plant import Clock, Plant
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The reader's clock, and the wall clock of everybody, moved by the test alone."""
+    """The reader's clock and everyone's wall clock, moved only by the test."""
     clock = Clock()
     monkeypatch.setattr(vouching_module.time, "time_ns", lambda: clock.wall_us() * 1000)
     return clock

@@ -1,4 +1,4 @@
-"""A book is LIVE only while the watermark of a producer that covers its market is young enough."""
+"""A book is LIVE only while the watermark of a producer that covers its market is recent enough."""
 
 import pytest
 from aiokafka import TopicPartition
@@ -16,7 +16,7 @@ def test_without_watermarks_no_book_is_live(plant: Plant) -> None:
     assert plant.book.as_of is None
 
 
-def test_a_book_that_nobody_is_asked_about_is_live_without_them(clock: Clock) -> None:
+def test_without_a_max_age_a_book_is_live_without_watermarks(clock: Clock) -> None:
     plant = Plant(clock, max_age=None)
     plant.read(plant.snapshot(), plant.update())
     assert plant.book.status is Status.LIVE
@@ -24,13 +24,13 @@ def test_a_book_that_nobody_is_asked_about_is_live_without_them(clock: Clock) ->
     assert plant.book.as_of == clock.wall_us()
 
 
-def test_a_book_is_live_while_somebody_vouches_and_no_longer(plant: Plant) -> None:
+def test_a_book_is_live_only_while_a_producer_vouches(plant: Plant) -> None:
     plant.live()
     as_of = plant.book.as_of
     assert as_of == plant.clock.wall_us()
     plant.pass_(4.0)
     assert plant.book.status is Status.LIVE
-    plant.clock.now += 1.1  # nobody has to look at it
+    plant.clock.now += 1.1  # status changes without a poll
     assert plant.book.status is Status.STALE
     assert plant.book.reason == "no producer has vouched for depth.A since 2027-01-15 08:01:41.000Z"
     assert plant.read() == [Outcome.UNVOUCHED]
@@ -42,17 +42,17 @@ def test_a_book_is_live_while_somebody_vouches_and_no_longer(plant: Plant) -> No
     assert plant.book.as_of == plant.clock.wall_us()
 
 
-def test_a_reader_that_was_away_believes_nothing_that_may_be_as_old(plant: Plant) -> None:
+def test_a_reader_that_was_away_trusts_no_watermark_that_may_be_as_old_as_its_absence(plant: Plant) -> None:
     plant.live()
     plant.clock.now += 60.0
-    plant.read(plant.watermark())  # it came at some time within this minute
+    plant.read(plant.watermark())  # it may have arrived at any time within this minute
     assert plant.book.status is Status.STALE
     plant.clock.now += 0.2
     plant.read(plant.watermark())
     assert plant.book.status is Status.LIVE
 
 
-def test_an_instance_whose_time_stands_still_vouches_for_nothing(plant: Plant) -> None:
+def test_an_instance_whose_complete_through_stands_still_vouches_for_nothing(plant: Plant) -> None:
     plant.live()
     stands = plant.clock.wall_us()
     for _ in range(6):
@@ -73,7 +73,7 @@ def test_a_book_behind_what_the_producer_has_written_is_not_complete(plant: Plan
 
 
 def test_a_second_producer_is_noticed_whatever_clock_updates_wait_by(plant: Plant) -> None:
-    """A reader that came from the past waits by seconds since the epoch."""
+    """A reader that caught up from an earlier moment waits by seconds since the epoch."""
     plant.live()
     plant.pass_(0.5)
     plant.read(plant.watermark("b", since=100.0), plant.watermark())
@@ -86,14 +86,14 @@ def test_a_second_producer_is_noticed_whatever_clock_updates_wait_by(plant: Plan
     assert plant.book.status is Status.LIVE
 
 
-def test_coverage_that_began_anew_within_one_instance_has_broken(plant: Plant) -> None:
+def test_coverage_that_restarted_within_one_instance_has_broken(plant: Plant) -> None:
     plant.live()
     plant.pass_(1.0)
     plant.read(plant.watermark(since=101.5))
     assert plant.book.status is Status.STALE
 
 
-def test_an_instance_that_lost_its_subscription_says_so(plant: Plant) -> None:
+def test_an_instance_that_lost_its_subscription_takes_the_book_out_of_live(plant: Plant) -> None:
     plant.live()
     plant.pass_(1.0)
     plant.read(plant.watermark(since=None))
@@ -124,7 +124,7 @@ def test_a_second_instance_that_starts_takes_no_book_out_of_live(plant: Plant) -
     assert plant.book.status is Status.LIVE
 
 
-def test_a_gap_of_one_instance_says_nothing_where_watermarks_do(plant: Plant) -> None:
+def test_a_gap_of_one_instance_does_not_count_while_another_vouches(plant: Plant) -> None:
     plant.live()
     row = {
         "stream": "depth.A",
@@ -143,11 +143,11 @@ def test_a_gap_of_one_instance_says_nothing_where_watermarks_do(plant: Plant) ->
     plant.read(plant.record(GAP, 0, encoded("Gap", row)))
     assert plant.book.status is Status.LIVE
     plant.read(plant.record(GAP, 1, encoded("Gap", row | {"reason": "BUFFER_FULL"})))
-    assert plant.book.status is Status.STALE  # that is lost, whoever covers what
+    assert plant.book.status is Status.STALE  # that is lost, whichever instance covers it
 
 
-def test_a_watermark_that_was_held_up_makes_nobody_live(plant: Plant) -> None:
-    """Kafka was away: what the producer said before that comes through at last, and is as old as it is."""
+def test_a_delayed_watermark_makes_no_book_live(plant: Plant) -> None:
+    """Kafka was away: an earlier watermark arrives at last, and counts with its true age."""
     plant.live()
     held_up = plant.watermark()
     plant.pass_(9.0)
@@ -158,7 +158,7 @@ def test_a_watermark_that_was_held_up_makes_nobody_live(plant: Plant) -> None:
     assert plant.book.status is Status.LIVE
 
 
-def test_a_watermark_that_cannot_be_read_is_counted(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_watermark_is_counted(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
     plant.live()
     plant.read(plant.record(WATERMARK, plant.watermarks, b"{}"))
     assert plant.reader.vouching is not None
@@ -166,7 +166,7 @@ def test_a_watermark_that_cannot_be_read_is_counted(plant: Plant, caplog: pytest
     assert "a watermark cannot be read" in caplog.text
 
 
-def test_an_early_update_waits_where_two_cover_its_market_though_none_came_twice(plant: Plant) -> None:
+def test_an_early_update_waits_if_two_instances_cover_its_market_even_without_copies(plant: Plant) -> None:
     plant.live()
     plant.read(plant.watermark("b"), plant.watermark())
     late = plant.update()
@@ -175,8 +175,8 @@ def test_an_early_update_waits_where_two_cover_its_market_though_none_came_twice
     assert plant.read(late) == [Outcome.APPLIED, Outcome.APPLIED]
 
 
-def test_a_producer_that_does_not_know_of_added_partitions_vouches_for_what_it_writes_to(plant: Plant) -> None:
-    """Partitions were added: the market lives in another one now, and the producer goes on writing to the old one."""
+def test_a_producer_unaware_of_added_partitions_vouches_for_the_one_it_writes_to(plant: Plant) -> None:
+    """Partitions were added: the market now belongs to another one, and the producer still writes to the old one."""
     plant.live()
     offsets = [
         {"topic": DEPTH[0], "next_offsets": [-1] * 7 + [plant.depth + 1]},

@@ -1,4 +1,4 @@
-"""After coverage broke, an update, a snapshot or a checkpoint proves a book; a snapshot may also disprove what producers say."""
+"""After coverage broke, an update, a snapshot or a checkpoint proves a book; a snapshot may also disprove what producers claim."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def broken(plant: Plant) -> None:
     plant.read(plant.watermark("b", since=109.0))
 
 
-def test_a_book_is_stale_where_coverage_broke(plant: Plant) -> None:
+def test_a_book_is_stale_after_coverage_broke(plant: Plant) -> None:
     broken(plant)
     assert plant.book.status is Status.STALE
     assert plant.book.reason.startswith("coverage of depth.A broke after ")
@@ -36,8 +36,8 @@ def test_the_next_update_proves_it(plant: Plant) -> None:
     assert plant.book.status is Status.LIVE
 
 
-def test_an_update_that_came_from_somewhere_late_does_not(plant: Plant) -> None:
-    """Another producer had it before the new one covered anything, and got it into Kafka only now."""
+def test_an_update_received_before_the_new_coverage_does_not_prove_it(plant: Plant) -> None:
+    """Another producer received it before the new one covered anything, and wrote it to Kafka only now."""
     broken(plant)
     plant.read(plant.update(received=30.0))
     assert plant.book.status is Status.STALE
@@ -59,7 +59,7 @@ def test_a_snapshot_at_the_same_id_proves_it(plant: Plant) -> None:
     assert plant.book.status is Status.LIVE
 
 
-def test_a_snapshot_from_before_the_new_coverage_does_not(plant: Plant) -> None:
+def test_a_snapshot_from_before_the_new_coverage_does_not_prove_it(plant: Plant) -> None:
     plant.live()
     asked = plant.snapshot()
     plant.pass_(10.0)
@@ -68,7 +68,7 @@ def test_a_snapshot_from_before_the_new_coverage_does_not(plant: Plant) -> None:
     assert plant.book.status is Status.STALE
 
 
-def test_a_snapshot_that_does_not_say_when_it_was_asked_for_counts_from_when_it_was_read(plant: Plant) -> None:
+def test_a_snapshot_without_its_request_time_counts_from_when_it_was_read(plant: Plant) -> None:
     broken(plant)
     plant.pass_(1.0)
     plant.read(plant.watermark("b", since=109.0))
@@ -77,8 +77,8 @@ def test_a_snapshot_that_does_not_say_when_it_was_asked_for_counts_from_when_it_
     assert plant.book.status is Status.LIVE
 
 
-def test_an_answer_that_may_be_from_before_the_new_coverage_does_not(clock: Clock) -> None:
-    """The exchange's answers may be `OLDEST_ANSWER_SECONDS` old. The market moved on unseen, and is silent."""
+def test_an_answer_that_may_be_from_before_the_new_coverage_does_not_prove_it(clock: Clock) -> None:
+    """Answers of the exchange may be `OLDEST_ANSWER_SECONDS` old. The market moved on unseen, and is silent."""
     plant = Plant(clock, interval_ms=1000)
     for _ in range(25):
         plant.read(plant.watermark())
@@ -94,7 +94,7 @@ def test_an_answer_that_may_be_from_before_the_new_coverage_does_not(clock: Cloc
     assert plant.book.status is Status.LIVE
 
 
-def test_an_answer_that_may_be_old_is_better_than_a_book_that_nothing_proves(clock: Clock) -> None:
+def test_an_answer_that_may_be_old_is_better_than_an_unproven_book(clock: Clock) -> None:
     plant = Plant(clock, interval_ms=1000)
     plant.read(plant.snapshot(), plant.watermark())
     plant.pass_(1.0)
@@ -102,8 +102,8 @@ def test_an_answer_that_may_be_old_is_better_than_a_book_that_nothing_proves(clo
     assert (plant.book.status, plant.book.last_update_id) == (Status.SYNCING, 13)
 
 
-def test_a_snapshot_ahead_takes_the_place_of_a_book_that_nothing_proves(plant: Plant) -> None:
-    """What was missed between two instances in a market that is silent now."""
+def test_a_snapshot_ahead_replaces_an_unproven_book(plant: Plant) -> None:
+    """Updates were missed between two instances in a market that is silent now."""
     broken(plant)
     assert Outcome.RESYNCED in plant.read(plant.snapshot(15))
     assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 15)
@@ -116,7 +116,7 @@ def test_a_snapshot_behind_proves_nothing(plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("loss", ["retention", "unreadable"])
-def test_a_reader_that_lost_updates_needs_a_proof_from_after_that(plant: Plant, loss: str) -> None:
+def test_a_reader_that_lost_updates_needs_a_proof_from_after_the_loss(plant: Plant, loss: str) -> None:
     plant.live()
     asked_before = plant.snapshot(14)
     if loss == "retention":
@@ -126,13 +126,13 @@ def test_a_reader_that_lost_updates_needs_a_proof_from_after_that(plant: Plant, 
     plant.depth, plant.last_id = 4, 14
     plant.read(asked_before, plant.watermark())
     assert plant.book.is_whole
-    assert plant.book.status is not Status.LIVE  # the updates that were lost may be of after it was asked for
+    assert plant.book.status is not Status.LIVE  # the lost updates may be from after its request
     plant.pass_(1.0)
     plant.read(plant.snapshot(), plant.watermark())
     assert plant.book.status is Status.LIVE
 
 
-def test_a_book_that_is_replaced_within_one_reading_is_not_vouched_for_by_what_it_was(plant: Plant) -> None:
+def test_a_book_replaced_within_one_poll_is_not_vouched_for_by_its_previous_state(plant: Plant) -> None:
     plant.last_id = 10_000
     plant.live()
     now_us = plant.clock.wall_us()
@@ -143,12 +143,12 @@ def test_a_book_that_is_replaced_within_one_reading_is_not_vouched_for_by_what_i
     assert told == (Outcome.RESYNCED, Status.STALE)
 
 
-def test_what_proved_a_sequence_proves_nothing_of_the_next(plant: Plant) -> None:
+def test_the_proof_of_a_sequence_does_not_prove_the_next(plant: Plant) -> None:
     plant.last_id = 10_000
     plant.live()
     plant.pass_(60.0)
     plant.last_id = 0
-    old = plant.snapshot(5, watermark_offset=0)  # listed anew, and the answer is of before all coverage
+    old = plant.snapshot(5, watermark_offset=0)  # listed again, and the answer is from before all coverage
     plant.read(old, plant.watermark())
     assert plant.book.last_update_id == 5
     assert plant.book.status is not Status.LIVE
@@ -157,11 +157,11 @@ def test_what_proved_a_sequence_proves_nothing_of_the_next(plant: Plant) -> None
     assert plant.book.status is Status.LIVE
 
 
-# ---- a reader that comes later
+# ---- a reader that starts later
 
 
-def test_a_reader_that_comes_later_finds_the_proof_among_the_updates(plant: Plant) -> None:
-    """The snapshot is from before anybody covered the stream, the market is quiet by now, and all updates come at once."""
+def test_a_reader_that_starts_later_finds_the_proof_among_the_updates(plant: Plant) -> None:
+    """The snapshot is from before any coverage of the stream, the market is quiet by now, and all updates arrive at once."""
     snapshot = plant.snapshot(watermark_offset=None)
     history = [plant.watermark("a"), plant.watermark("dead", since=50.0)]
     plant.clock.now += 1.0
@@ -183,7 +183,7 @@ def test_a_reader_that_comes_later_finds_the_proof_among_the_updates(plant: Plan
 
 
 def cold(plant: Plant, snapshot: Any) -> MarketBook:
-    """Another reader comes, and finds the last watermarks and this snapshot."""
+    """Starts another reader, which finds the last watermarks and this snapshot."""
     mark = plant.watermark()
     plant.reader = plant.new_reader()
     vouching = plant.reader.vouching
@@ -195,7 +195,7 @@ def cold(plant: Plant, snapshot: Any) -> MarketBook:
     return plant.book
 
 
-def test_a_checkpoint_proves_a_cold_readers_book_while_its_coverage_goes_on(plant: Plant) -> None:
+def test_a_checkpoint_proves_a_cold_readers_book_while_its_coverage_lasts(plant: Plant) -> None:
     plant.live()
     runs = [{"instance": "a", "since": WALL_US}]
     book = cold(plant, plant.snapshot(origin="CHECKPOINT", covered_by=runs, watermark_offset=None))
@@ -203,16 +203,16 @@ def test_a_checkpoint_proves_a_cold_readers_book_while_its_coverage_goes_on(plan
 
 
 @pytest.mark.parametrize("runs", [[], [{"instance": "a", "since": WALL_US + 1}], [{"instance": "b", "since": WALL_US}]])
-def test_a_checkpoint_of_other_coverage_does_not(plant: Plant, runs: list[dict[str, Any]]) -> None:
+def test_a_checkpoint_of_other_coverage_does_not_prove_it(plant: Plant, runs: list[dict[str, Any]]) -> None:
     plant.live()
     book = cold(plant, plant.snapshot(origin="CHECKPOINT", covered_by=runs, watermark_offset=None))
     assert book.status is Status.SYNCING
     assert book.reason == "producer-a covers depth.A, but no update or snapshot from its time has proven the book"
 
 
-def test_a_snapshot_of_before_all_that_is_known_proves_no_cold_readers_book(plant: Plant) -> None:
+def test_a_snapshot_from_before_every_known_watermark_does_not_prove_a_cold_readers_book(plant: Plant) -> None:
     plant.live()
-    book = cold(plant, plant.snapshot())  # asked for before the only watermark that was read
+    book = cold(plant, plant.snapshot())  # requested before the only watermark that was read
     assert book.status is Status.SYNCING
     plant.pass_(1.0)
     plant.read(plant.watermark())
@@ -234,10 +234,10 @@ def test_a_cold_reader_with_a_wrong_clock_waits_for_the_next_watermark(
     assert book.status is Status.LIVE
 
 
-# ---- snapshots that disprove what producers say
+# ---- snapshots that disprove what producers claim
 
 
-def test_a_snapshot_that_stays_ahead_disproves_what_they_say(plant: Plant) -> None:
+def test_a_snapshot_that_stays_ahead_disproves_what_producers_claim(plant: Plant) -> None:
     plant.live()
     assert Outcome.PENDING in plant.read(plant.snapshot(13))
     for _ in range(3):
@@ -257,17 +257,17 @@ def test_a_snapshot_that_stays_ahead_disproves_what_they_say(plant: Plant) -> No
     assert vouching.take_disproofs() == []
     plant.pass_(1.0)
     plant.read(plant.snapshot(13), plant.watermark())
-    assert plant.book.status is Status.STALE  # the exchange moves on, and who brought nothing so far is not believed
+    assert plant.book.status is Status.STALE  # the exchange moves on, and a producer that missed updates is not trusted
 
 
-def test_what_a_snapshot_disproves_is_on_record_though_watermarks_were_late_when_it_came(plant: Plant) -> None:
-    """A book that is not LIVE for that alone does not go for the snapshot unseen: its producer has to say that it missed something."""
+def test_a_disproof_is_reported_even_if_watermarks_were_late_when_the_snapshot_arrived(plant: Plant) -> None:
+    """A book that is not LIVE only because of that does not take the snapshot silently: its producer has to report what it missed."""
     plant.live()
     plant.pass_(9.0)
     plant.read(plant.snapshot(13))
     assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 10)
     plant.read(plant.watermark())
-    assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 10)  # the updates before 13 may come yet
+    assert (plant.book.status, plant.book.last_update_id) == (Status.LIVE, 10)  # the updates before 13 may still arrive
     for _ in range(4):
         plant.pass_(1.0)
         plant.read(plant.watermark())
@@ -277,7 +277,7 @@ def test_what_a_snapshot_disproves_is_on_record_though_watermarks_were_late_when
     assert [each[:3] for each in vouching.take_disproofs()] == [("A", 10, 13)]
 
 
-def test_a_snapshot_that_came_while_watermarks_were_late_is_taken_once_its_producer_is_gone(plant: Plant) -> None:
+def test_a_snapshot_that_arrived_while_watermarks_were_late_is_taken_once_its_producer_is_gone(plant: Plant) -> None:
     plant.live()
     plant.pass_(9.0)
     plant.read(plant.snapshot(13))
@@ -294,14 +294,14 @@ def disproved(plant: Plant) -> None:
     assert (plant.book.status, plant.book.last_update_id) == (Status.STALE, 13)
 
 
-def test_an_update_shows_that_it_is_brought_after_all(plant: Plant) -> None:
+def test_an_update_shows_that_the_producer_publishes_it_after_all(plant: Plant) -> None:
     disproved(plant)
     plant.last_id = 13
     plant.read(plant.update(), plant.watermark())
     assert plant.book.status is Status.LIVE
 
 
-def test_a_subscription_made_anew_is_believed_again(plant: Plant) -> None:
+def test_a_renewed_subscription_is_trusted_again(plant: Plant) -> None:
     disproved(plant)
     for _ in range(2):
         plant.pass_(1.0)

@@ -1,4 +1,4 @@
-"""`audit` compares each book once at the very id, tries again what cannot be compared, and says why in the end."""
+"""`audit` compares each book once at the exact id, retries what cannot be compared, and finally says why."""
 
 import json
 
@@ -50,11 +50,11 @@ def test_a_book_behind_its_snapshot_is_compared_when_it_gets_there() -> None:
         assert audits.is_done is is_done
 
 
-def test_what_cannot_be_compared_is_tried_again_after_the_others() -> None:
+def test_a_comparison_that_is_not_possible_is_retried_after_the_others() -> None:
     books = {symbol: market(symbol) for symbol in "AB"}
     audits = AuditsOnDemand(books, books)
     audits.on_snapshot("A", snapshot(4), 0.0)
-    assert audits.next(2, 0.0) == ["B"]  # the exchange has a second to come to where A is
+    assert audits.next(2, 0.0) == ["B"]  # the exchange has a second to reach the position of A
     assert audits.next(2, 1.0) == ["B", "A"]
     past = "the book is past the exchange's 4, at 5: that says something once it has been so for 20 s; give a longer --timeout"
     assert audits.not_compared()["A"] == past
@@ -63,7 +63,7 @@ def test_what_cannot_be_compared_is_tried_again_after_the_others() -> None:
     assert audits.not_compared() == {"A": past, "B": "the exchange gave no book: 503"}
 
 
-def test_a_book_that_stands_past_the_exchange_for_long_is_wrong() -> None:
+def test_a_book_that_stays_ahead_of_the_exchange_for_long_is_wrong() -> None:
     books = {"A": market("A")}
     audits = AuditsOnDemand(books, books)
     for asked_at in (0.0, 19.9):
@@ -79,7 +79,7 @@ def test_a_book_that_stands_past_the_exchange_for_long_is_wrong() -> None:
     assert as_table(audits.audits, {}).splitlines()[1].endswith("5, and the exchange at 4")
 
 
-def test_a_book_that_moves_on_or_that_the_exchange_comes_to_is_not_called_wrong() -> None:
+def test_a_book_that_moves_or_that_the_exchange_reaches_is_not_called_wrong() -> None:
     books = {"A": market("A"), "B": market("B")}
     audits = AuditsOnDemand(books, books)
     for symbol in books:
@@ -93,7 +93,7 @@ def test_a_book_that_moves_on_or_that_the_exchange_comes_to_is_not_called_wrong(
     assert results(audits) == {"A": "MISMATCH", "B": "MATCH"}
 
 
-def test_a_book_that_does_not_come_to_its_snapshot_gets_a_newer_one() -> None:
+def test_a_book_that_does_not_reach_its_snapshot_gets_a_newer_one() -> None:
     books = {"A": market("A")}
     audits = AuditsOnDemand(books, books)
     audits.on_snapshot("A", snapshot(9), 0.0)

@@ -1,4 +1,4 @@
-"""A backfill passes what it cannot read, goes on where a page failed, and knows on its next run what it missed on this one."""
+"""A backfill skips what it cannot read, continues at a failed page, and knows in its next run what this one missed."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def iso(at_us: int) -> str:
 
 
 class Exchange:
-    """REST: hourly funding rates, newest first, and candles of a minute. Rows at the times in `unreadable` say no number."""
+    """REST: hourly funding rates, newest first, and one-minute candles. Rows at the times in `unreadable` have no number."""
 
     def __init__(self, hours: int = 0) -> None:
         self.hours = hours
@@ -71,7 +71,7 @@ class Exchange:
 
 
 class Kafka:
-    """Takes all; remembers the letters, and the bookmark as Kafka would."""
+    """Accepts everything; keeps the dead letters, and the bookmark as Kafka would."""
 
     def __init__(self) -> None:
         self.records = 0
@@ -121,7 +121,7 @@ async def test_an_unreadable_rate_is_a_dead_letter_and_ends_nothing() -> None:
     assert (work.missing, kafka.is_done) == (["1 that cannot be read, now among the dead letters"], True)
 
 
-async def test_an_unreadable_rate_of_another_time_is_not_missed() -> None:
+async def test_an_unreadable_rate_outside_the_range_is_not_missed() -> None:
     exchange, kafka = Exchange(5_000), Kafka()
     exchange.unreadable = {NOW_US - 700 * HOUR}
     work = kafka.work(exchange, RATES, NOW_US - 500 * HOUR, NOW_US + HOUR)
@@ -129,14 +129,14 @@ async def test_an_unreadable_rate_of_another_time_is_not_missed() -> None:
     assert (work.missing, kafka.records) == ([], 500)
 
 
-async def test_a_page_of_rates_that_fails_is_asked_for_again_alone() -> None:
+async def test_a_failed_page_of_rates_is_requested_again_alone() -> None:
     exchange, kafka = Exchange(5_000), Kafka()
     exchange.fails_at = {3, 4}
     await kafka.work(exchange, RATES, NOW_US - 6_000 * HOUR, NOW_US + HOUR).run()
     assert (kafka.records, exchange.asked) == (4_999, 6 + 2)
 
 
-async def test_a_page_of_candles_that_fails_is_not_passed_over() -> None:
+async def test_a_failed_page_of_candles_is_not_skipped() -> None:
     exchange, kafka = Exchange(), Kafka()
     exchange.fails_at = {2, 4}
     work = kafka.work(exchange, CANDLES, NOW_US - 3_000 * MINUTE, NOW_US)
@@ -161,7 +161,7 @@ async def test_the_next_run_knows_what_this_one_missed() -> None:
     assert (kafka.records, kafka.is_done) == (2_999, True)
 
 
-async def test_what_is_missed_is_bounded() -> None:
+async def test_the_list_of_missed_rows_is_bounded() -> None:
     exchange, kafka = Exchange(), Kafka()
     exchange.unreadable = {NOW_US - each * MINUTE for each in range(2, 900, 2)}
     work = kafka.work(exchange, CANDLES, NOW_US - 900 * MINUTE, NOW_US)

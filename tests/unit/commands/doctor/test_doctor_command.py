@@ -1,4 +1,4 @@
-"""The table, its exit code, its deadline; what the registry, the exchange, the clock and the key say."""
+"""The table, its exit code, its deadline; what is found about the registry, the exchange, the clock and the key."""
 
 import asyncio
 import io
@@ -51,12 +51,14 @@ def said(**settings: Any) -> tuple[int, list[str]]:
     ("states", "code"),
     [((), 0), ((State.OK, State.WARN, State.SKIPPED), 0), ((State.OK, State.FAIL, State.OK), 1)],
 )
-def test_only_a_failure_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, states: tuple[State, ...], code: int) -> None:
+def test_only_a_failure_gives_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, states: tuple[State, ...], code: int
+) -> None:
     looks(monkeypatch, *map(finding, states))
     assert said()[0] == code
 
 
-def test_json_is_an_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_is_one_object_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
     looks(monkeypatch, finding(State.FAIL))
     _, lines = said(json_output=True)
     assert [json.loads(line) for line in lines] == [
@@ -64,7 +66,7 @@ def test_json_is_an_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_the_table_puts_what_to_do_under_what_was_found_and_counts() -> None:
+def test_the_table_puts_the_advice_under_the_finding_and_counts() -> None:
     rows = [Finding(Part.KAFKA, "dns k", State.OK, "10.0.0.1"), Finding(Part.REGISTRY, "port", State.FAIL, "a b", "do")]
     assert list(command.table(rows, 80)) == [
         "OK       kafka     dns k  10.0.0.1",
@@ -74,7 +76,7 @@ def test_the_table_puts_what_to_do_under_what_was_found_and_counts() -> None:
     ]
 
 
-def test_long_words_are_wrapped_into_their_column() -> None:
+def test_long_texts_are_wrapped_into_their_column() -> None:
     rows = [Finding(Part.KAFKA, "dns k", State.OK, " ".join(["word"] * 40))]
     lines = list(command.table(rows, 80))[:-1]
     assert len(lines) > 2
@@ -82,7 +84,9 @@ def test_long_words_are_wrapped_into_their_column() -> None:
     assert all(line.startswith(" " * 26 + "word") for line in lines[1:])
 
 
-def test_what_does_not_answer_fails_within_the_deadline_and_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_without_an_answer_fails_within_the_deadline_and_affects_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     looks(monkeypatch, finding(State.OK))
 
     async def silent(settings: DoctorSettings, tell: command.Tell) -> None:
@@ -100,7 +104,7 @@ def test_what_does_not_answer_fails_within_the_deadline_and_harms_no_other(monke
     assert (code, found) == (1, [("kafka", "OK"), ("registry", "OK"), ("registry", "FAIL"), ("exchange", "FAIL")])
 
 
-def test_a_part_left_out_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skipped_part_is_shown_as_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     looks(monkeypatch, finding(State.FAIL))
     code, lines = said(skip=("kafka",), json_output=True)
     assert (code, json.loads(lines[0])["state"]) == (0, "SKIPPED")
@@ -116,7 +120,7 @@ def test_a_usage_error_of_a_part_is_the_commands(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("wrong", [{"skip": ("kafak",)}, {"services": ("gatewy",)}, {"services": ()}, {"timeout": 0}])
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"skip|service|timeout"):
         DoctorSettings(**wrong)
 
@@ -135,13 +139,13 @@ def outcome(action: str, level: str | None = "FULL_TRANSITIVE") -> Outcome:
         (Survey([outcome(UNCHANGED)], [IncompatibleSchemaError("subject x forbids")]), State.FAIL, "subject x forbids"),
     ],
 )
-def test_subjects(survey: Survey, state: State, found: str) -> None:
+def test_the_subjects_are_judged(survey: Survey, state: State, found: str) -> None:
     verdict = judge_subjects(survey)
     assert (verdict.state, found in verdict.found) == (state, True)
     assert bool(verdict.todo) == (state is not State.OK)
 
 
-def test_a_registry_that_fails_says_what_to_do() -> None:
+def test_a_failing_registry_gives_advice() -> None:
     verdict = judge_failure(
         RegistryAwayError("the schema registry at http://r gives no answer (refused): check that it runs")
     )
@@ -159,7 +163,7 @@ def test_a_registry_that_fails_says_what_to_do() -> None:
         (None, State.FAIL, "not the exchange's API"),
     ],
 )
-def test_the_exchanges_status(body: bytes | None, state: State, found: str) -> None:
+def test_the_exchanges_status_is_judged(body: bytes | None, state: State, found: str) -> None:
     verdict = judge_status(body)
     assert (verdict.state, found in verdict.found) == (state, True)
 
@@ -174,7 +178,7 @@ def test_a_refusal_keeps_its_advice() -> None:
     ("ahead_ms", "state"),
     [(20, State.OK), (-1_040, State.OK), (1_500, State.WARN), (-29_000, State.WARN), (31_000, State.FAIL)],
 )
-def test_the_clock(ahead_ms: float, state: State) -> None:
+def test_the_clock_difference_is_judged(ahead_ms: float, state: State) -> None:
     verdict = judge_clock(Skew(ahead_ms, 50))
     assert verdict.state is state
     assert ("NTP" in verdict.todo) == (state is not State.OK)

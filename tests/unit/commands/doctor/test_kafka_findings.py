@@ -1,4 +1,4 @@
-"""What Kafka tells, judged: logins told apart, topics beside what is declared, and each right that is missing named."""
+"""Findings about Kafka: logins told apart, topics compared with their declaration, and each missing ACL named."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def existing(of: Topic, **config: str) -> Existing:
         ("PLAINTEXT", AssertionError(), False, [], "not Kafka (AssertionError)", "--bootstrap-servers"),
     ],
 )
-def test_logins_that_fail_are_told_apart(
+def test_failed_logins_are_told_apart(
     protocol: str, error: Exception, tls: bool, asked: list[str], found: str, todo: str
 ) -> None:
     verdict = judge.judge_login(protocol, error, "me", tls, asked)
@@ -67,12 +67,12 @@ def test_logins_that_fail_are_told_apart(
     assert todo in verdict.todo
 
 
-def test_a_login_says_as_whom() -> None:
+def test_a_login_names_its_user() -> None:
     assert judge.judge_login("SASL_SSL", None, "me", False, []) == (State.OK, "as me", "")
     assert judge.judge_login("PLAINTEXT", None, "", False, []).found == "no login required"
 
 
-def test_brokers_that_advertise_what_cannot_be_reached_are_named() -> None:
+def test_brokers_that_advertise_unreachable_addresses_are_named() -> None:
     assert judge.judge_brokers(cluster(), {1, 2, 3}) == (State.OK, "3 brokers, cluster id", "")
     away = judge.judge_brokers(cluster(), {1, 3})
     assert away.state is State.FAIL
@@ -80,7 +80,7 @@ def test_brokers_that_advertise_what_cannot_be_reached_are_named() -> None:
     assert "advertised.listeners" in away.todo
 
 
-def test_topics_that_are_missing_or_hidden() -> None:
+def test_missing_and_hidden_topics_are_told_apart() -> None:
     def presence(error: str) -> Verdict:
         gap = seen(GAP)._replace(error=error, partitions=())
         return judge.judge_presence((TRADE, GAP), "p.", cluster(seen(TRADE), gap))
@@ -92,7 +92,7 @@ def test_topics_that_are_missing_or_hidden() -> None:
     assert presence("TopicAuthorizationFailedError").state is State.SKIPPED
 
 
-def test_partitions() -> None:
+def test_partitions_are_compared_with_the_declaration() -> None:
     def partitions(of: SeenTopic) -> Verdict:
         return judge.judge_partitions((TRADE,), "p.", cluster(of))
 
@@ -117,7 +117,9 @@ def test_partitions() -> None:
         (3, 3, "1", State.WARN, "may be on a single broker"),
     ],
 )
-def test_copies(replicas: int, in_sync: int, least: str, state: State, found: str) -> None:
+def test_replicas_and_in_sync_replicas_are_judged(
+    replicas: int, in_sync: int, least: str, state: State, found: str
+) -> None:
     places = (PLACE, PartitionPlace(1, 1, tuple(range(replicas)), tuple(range(in_sync))))
     topics = cluster(seen(TRADE)._replace(partitions=places), seen(GAP))
     configs = {"p.market.trade": existing(TRADE, min_insync_replicas=least), "p.ops.gap": existing(GAP)}
@@ -126,7 +128,7 @@ def test_copies(replicas: int, in_sync: int, least: str, state: State, found: st
     assert found in verdict.found
 
 
-def test_one_broker_has_one_copy_whatever_is_set() -> None:
+def test_one_broker_has_one_replica_whatever_is_set() -> None:
     alone = replace_brokers(cluster(seen(TRADE)._replace(partitions=(PartitionPlace(0, 1, (1,), (1,)),))), 1)
     verdict = judge.judge_replicas(alone, {"p.market.trade": existing(TRADE, min_insync_replicas="1")})
     assert (verdict.state, verdict.found) == (State.WARN, "one broker: each record has one replica")
@@ -136,7 +138,7 @@ def replace_brokers(of: SeenCluster, count: int) -> SeenCluster:
     return of._replace(brokers=BROKERS[:count])
 
 
-def test_configs() -> None:
+def test_topic_configs_are_compared_with_the_declaration() -> None:
     def configs(of: Existing, *hidden: str) -> Verdict:
         return judge.judge_configs((TRADE,), "p.", {"p.market.trade": of}, hidden)
 
@@ -151,7 +153,7 @@ def test_configs() -> None:
     assert configs(fewer_partitions).state is State.OK, "that is told of by itself"
 
 
-def test_compression() -> None:
+def test_compression_is_judged_by_what_this_installation_can_read() -> None:
     def compression(*unusable: str, **config: str) -> Verdict:
         topics = {"p.ops.gap": existing(GAP), "p.market.trade": existing(TRADE, **config)}
         return judge.judge_compression(topics, unusable)
@@ -169,7 +171,7 @@ def test_compression() -> None:
 
 
 def granted(part: str, missing: Grant | None = None) -> tuple[SeenCluster, SeenGroup]:
-    """A cluster that allows exactly what a part needs, but for one right, as Kafka would tell it."""
+    """A cluster that allows exactly what a part needs, except for one ACL, as Kafka would report it."""
     topics: dict[str, set[Operation]] = {}
     for grant in grants(part, "p.", "g"):
         allowed = topics.setdefault(grant.name, set())
@@ -184,10 +186,10 @@ def granted(part: str, missing: Grant | None = None) -> tuple[SeenCluster, SeenG
 
 
 @pytest.mark.parametrize("part", ACCESS)
-def test_what_is_granted_is_enough_and_each_right_that_is_missing_is_named(part: str) -> None:
+def test_the_granted_acls_are_enough_and_each_missing_one_is_named(part: str) -> None:
     assert judge.judge_rights(part, "p.", "g", *granted(part)).state is State.OK
     for grant in grants(part, "p.", "g"):
-        # Whoever may read or write may describe too.
+        # Permission to read or write implies describe.
         alone = grant.operation is not Operation.DESCRIBE or part != "topics"
         verdict = judge.judge_rights(part, "p.", "g", *granted(part, grant))
         if not alone or not grant.is_needed:
@@ -199,7 +201,7 @@ def test_what_is_granted_is_enough_and_each_right_that_is_missing_is_named(part:
         assert part in verdict.todo
 
 
-def test_rights_that_nobody_tells_of_are_not_judged() -> None:
+def test_acls_that_brokers_do_not_report_are_not_judged() -> None:
     brokers_of_old, _ = granted("reader")
     untold = {name: each._replace(rights=None) for name, each in brokers_of_old.topics.items()}
     assert judge.judge_rights("reader", "p.", "g", brokers_of_old._replace(topics=untold), None).state is State.SKIPPED
@@ -209,7 +211,7 @@ def test_rights_that_nobody_tells_of_are_not_judged() -> None:
     assert group_away.state is State.SKIPPED
 
 
-def test_the_topics_looked_at_are_those_of_the_parts() -> None:
+def test_the_checked_topics_are_those_of_the_parts() -> None:
     assert {each.name for each in judge.topics_of(["perp-producer"], "p.")} == {
         *("perp.mark_price", "perp.open_interest", "perp.liquidation"),
         *("ops.gap", "ops.dead_letter", "ops.stream_status", "ops.watermark"),

@@ -1,4 +1,4 @@
-"""Each way not to get to a server has its own words, and says what to do."""
+"""Each failure to reach a server has its own message and advice."""
 
 import socket
 import ssl
@@ -45,14 +45,14 @@ def tls(reason: str) -> ssl.SSLError:
         (TimeoutError(), "no answer", "no TLS there"),
     ],
 )
-def test_failures_of_tls_are_told_apart(error: Exception, found: str, todo: str) -> None:
+def test_tls_failures_are_told_apart(error: Exception, found: str, todo: str) -> None:
     verdict = judge_tls(TARGET, error)
     assert verdict.state is State.FAIL
     assert found in verdict.found
     assert todo in verdict.todo
 
 
-def test_tls_that_stands_is_said_to_be_trusted_only_where_it_was_checked(tmp_path: Path) -> None:
+def test_tls_is_called_trusted_only_if_it_was_verified(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(ca))
     context = ssl.create_default_context(cafile=ca)
@@ -73,13 +73,13 @@ def test_tls_that_stands_is_said_to_be_trusted_only_where_it_was_checked(tmp_pat
         (OSError(113, "No route to host"), "No route to host"),
     ],
 )
-def test_failures_of_a_port_are_told_apart(error: OSError, found: str) -> None:
+def test_port_failures_are_told_apart(error: OSError, found: str) -> None:
     verdict = judge_port(TARGET, error, ["10.0.0.1"])
     assert (verdict.state, found in verdict.found) == (State.FAIL, True)
     assert verdict.todo
 
 
-def test_names() -> None:
+def test_name_lookups_are_judged() -> None:
     assert judge_name(TARGET, ["10.0.0.1", "10.0.0.2"]) == (State.OK, "10.0.0.1, 10.0.0.2", "")
     unknown = judge_name(TARGET, socket.gaierror(-2, "Name or service not known"))
     assert (unknown.state, "Name or service not known" in unknown.found) == (State.FAIL, True)
@@ -87,7 +87,7 @@ def test_names() -> None:
 
 
 @pytest.mark.parametrize(("host", "address"), [("kafka-1", "kafka-1:9092"), ("::1", "[::1]:9092")])
-def test_addresses(host: str, address: str) -> None:
+def test_the_host_of_an_address_is_bracketed_if_it_is_ipv6(host: str, address: str) -> None:
     assert TARGET._replace(host=host).address == address
 
 
@@ -98,7 +98,7 @@ def test_foreign_text_is_one_short_printable_line(text: str) -> None:
     assert line.isprintable() or not line
 
 
-def test_few_names_say_how_many_more() -> None:
+def test_few_says_how_many_more_there_are() -> None:
     assert few(["a"]) == "a"
     assert few(["a", "b", "c"]) == "a, b, c"
     assert few("abcde") == "a, b, c and 2 more"

@@ -1,4 +1,4 @@
-"""Parquet files: exact columns for every schema of ours, whole files only, and the same range twice is there once."""
+"""Parquet files: exact columns for every schema of ours, only complete files, and a repeated range is there once."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def test_decimals_times_and_levels_have_their_types() -> None:
         arrow_type(["string", "long"], {})
 
 
-def test_rows_lie_by_date_and_symbol_and_read_back_the_same(tmp_path: Path) -> None:
+def test_rows_are_partitioned_by_date_and_symbol_and_read_back_the_same(tmp_path: Path) -> None:
     out = folder(tmp_path)
     out.write(("1970-01-02", "AAPL.US_USDC_PERP"), [row(1), row(2, "-0.000000000000000001")])
     out.write(("1970-01-02", "ODD/NAME %"), [row(3, "99999999999999999999.999999999999999999")])
@@ -80,7 +80,7 @@ def test_rows_lie_by_date_and_symbol_and_read_back_the_same(tmp_path: Path) -> N
     assert rows[0]["kafka_timestamp"] == dt.datetime(1970, 1, 2, tzinfo=dt.UTC)
 
 
-def test_the_same_range_again_replaces(tmp_path: Path) -> None:
+def test_repeating_a_range_replaces_it(tmp_path: Path) -> None:
     first = folder(tmp_path)
     first.write(("1970-01-02", "A"), [row(1)])
     first.write(("1970-01-02", "B"), [row(2)])
@@ -95,11 +95,11 @@ def test_the_same_range_again_replaces(tmp_path: Path) -> None:
     assert [each["kafka_offset"] for each in exported(tmp_path)] == [1, 3, 9]
 
 
-def test_a_run_that_fails_leaves_the_earlier_one_and_nothing_of_its_own(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_the_earlier_one_and_nothing_of_its_own(tmp_path: Path) -> None:
     first = folder(tmp_path)
     first.write(("1970-01-02", "A"), [row(1)])
     first.publish()
-    (tmp_path / ".19700102T000000.000Z-19700103T000000.000Z" / "old").mkdir(parents=True)  # what a killed run left
+    (tmp_path / ".19700102T000000.000Z-19700103T000000.000Z" / "old").mkdir(parents=True)  # left by a killed run
     failing = folder(tmp_path)
     failing.write(("1970-01-02", "A"), [row(5)])
     failing.discard()
@@ -107,7 +107,7 @@ def test_a_run_that_fails_leaves_the_earlier_one_and_nothing_of_its_own(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["date=1970-01-02"]
 
 
-def test_an_overlapping_range_would_double_and_is_refused(tmp_path: Path) -> None:
+def test_an_overlapping_range_is_refused_because_it_would_duplicate_rows(tmp_path: Path) -> None:
     first = folder(tmp_path)
     first.write(("1970-01-02", "A"), [row(1)])
     first.publish()
@@ -124,14 +124,16 @@ def test_a_value_that_does_not_fit_is_named(tmp_path: Path) -> None:
         out.write(("1970-01-02", "A"), [row(9, "1E-19")])
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written to"):
         folder(tmp_path / "file" / "topic")
 
 
 @pytest.mark.parametrize("open_files", [1, 2])
-def test_more_partitions_than_open_files(tmp_path: Path, open_files: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_partitions_than_open_files_are_written(
+    tmp_path: Path, open_files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("backpack_streams.commands.export.folder._MOST_OPEN_FILES", open_files)
     out = folder(tmp_path)
     for offset in range(12):
@@ -141,7 +143,7 @@ def test_more_partitions_than_open_files(tmp_path: Path, open_files: int, monkey
 
 
 @given(st.lists(st.tuples(st.sampled_from("ABC"), st.integers(min_value=0, max_value=50)), max_size=60))
-def test_gathering_keeps_every_row_in_its_order_and_never_too_many(rows: list[tuple[str, int]]) -> None:
+def test_gathering_keeps_every_row_in_order_and_a_bounded_number(rows: list[tuple[str, int]]) -> None:
     written: dict[Partition, list[Row]] = {}
 
     def write(partition: Partition, group: list[Row]) -> None:
@@ -160,7 +162,7 @@ def test_gathering_keeps_every_row_in_its_order_and_never_too_many(rows: list[tu
     assert written == expected
 
 
-def test_times_as_users_write_them() -> None:
+def test_times_are_parsed_as_users_write_them() -> None:
     noon = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
     for text in ("2026-11-22T12:00:00Z", "2026-11-22 12:00", "2026-11-22T14:00:00+02:00", "2026-11-22T12:00:00.000"):
         assert parse_kafka_instant(text) == noon
@@ -178,6 +180,6 @@ def test_times_as_users_write_them() -> None:
         ("2999-01-01", "2999-01-02", "in the future"),
     ],
 )
-def test_ranges_that_hold_nothing(start: str, end: str, message: str) -> None:
+def test_ranges_that_contain_nothing_are_refused(start: str, end: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ExportSettings.model_validate({"from_time": start, "to_time": end, "out": "x"})

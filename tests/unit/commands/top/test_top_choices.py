@@ -34,7 +34,7 @@ def test_keys_are_told_apart() -> None:
     assert list(keys_of("é".encode())) == ["é"]
 
 
-def test_s_takes_the_next_order_and_r_turns_it_round() -> None:
+def test_s_takes_the_next_order_and_r_reverses_it() -> None:
     assert chosen()[1][0] == "AAPL.US_USDC_PERP"
     choices, symbols = chosen("r")
     assert symbols[0] == "BTC_USDC_PERP"
@@ -69,7 +69,7 @@ def test_the_list_is_scrolled_within_its_bounds() -> None:
 
 
 @given(st.binary(max_size=12), st.integers(1, 100), st.integers(1, 30))
-def test_whatever_is_typed_the_page_fits(typed: bytes, columns: int, lines: int) -> None:
+def test_the_page_fits_whatever_is_typed(typed: bytes, columns: int, lines: int) -> None:
     choices = Choices("volume", "")
     for key in keys_of(typed):
         choices.press(key)
