@@ -184,7 +184,7 @@ def test_uvloop_is_used_if_it_is_installed() -> None:
 
 
 PROBE_SERVICE = """
-import asyncio, sys
+import asyncio, gc, sys
 from backpack_streams.errors import BusError
 from backpack_streams.runtime.metrics import CounterTable
 from backpack_streams.runtime.service import run_service
@@ -203,6 +203,9 @@ class Probe:
         if BEHAVIOUR == "refused": raise BusError("Kafka at x cannot be reached: check bootstrap_servers")
         if BEHAVIOUR == "broken": raise ZeroDivisionError("oops")
         if BEHAVIOUR == "ends": return
+        if BEHAVIOUR == "frozen":
+            while not gc.get_freeze_count(): await asyncio.sleep(0.01)
+            print("frozen", flush=True)
         await stop.wait()
         if BEHAVIOUR == "stuck":
             print("stuck", flush=True)
@@ -259,6 +262,14 @@ def test_a_signal_flushes_and_exits(start: Start, number: signal.Signals) -> Non
         "signal received, flushing and leaving",
         "service stopped",
     ]
+
+
+def test_a_ready_service_keeps_its_heap_out_of_garbage_collections(start: Start) -> None:
+    process = start("frozen")
+    assert [first_line(process), first_line(process)] == ["running", "frozen"]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from backpack_streams import __version__
 from backpack_streams.errors import BackpackStreamsError
+from backpack_streams.runtime.frozen_heap import freeze_when_ready
 from backpack_streams.runtime.health import HealthAnswers, health_server
 from backpack_streams.runtime.logging import configure_logging
 from backpack_streams.runtime.loop import loop_factory
@@ -89,7 +90,7 @@ def run_service(
 
 
 class ServiceHost:
-    """One service in its event loop, with its signals, its lag sampler and its health server."""
+    """One service in its event loop, with its signals, its background tasks and its health server."""
 
     def __init__(self, name: str, build: Callable[[], Service], metrics: MetricsSettings) -> None:
         """Prepare; for the arguments see `run_service`."""
@@ -112,13 +113,17 @@ class ServiceHost:
             lag = event_loop_lag()
             registry.register(lag)
             answers = HealthAnswers(self.failures, self.not_ready, functools.partial(render, registry))
-            sampler = asyncio.create_task(sample_event_loop_lag(lag.cell()), name="event-loop-lag")
+            background = (
+                asyncio.create_task(sample_event_loop_lag(lag.cell()), name="event-loop-lag"),
+                asyncio.create_task(freeze_when_ready(self.not_ready), name="freeze-when-ready"),
+            )
             try:
                 async with self._health_server(answers):
                     logger.info("service starting", extra={"service": self._name, "version": __version__})
                     await self._build_and_run(registry)
             finally:
-                sampler.cancel()
+                for each in background:
+                    each.cancel()
 
     def failures(self) -> list[str]:
         """Why /healthz fails; empty while the service lives."""
