@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from aiokafka.structs import ConsumerRecord
@@ -88,9 +88,7 @@ async def join_past(
     for topic_partition in marks:
         watermarks = PastWatermarks(codec, topic_partition, depth_topic, start.asked)
         vouching = PastVouching(codec, prefix, depth_topic, _topic_partition_of(intake), max_age)
-        for depth_partition, offset in offsets.items():
-            if depth_partition[0] == depth_topic:
-                vouching.read_up_to(depth_partition, offset)
+        _note_positions(vouching, depth_topic, offsets)
     if watermarks is None:
         logger.warning(
             "there were no watermarks then: books rest on gap records and their sequence", extra={"at": when}
@@ -107,6 +105,12 @@ async def join_past(
         intake, reading, moment_us, span.until_us, span.pace, vouching=vouching, snapshots=start.snapshots
     )
     return books, offsets
+
+
+def _note_positions(vouching: PastVouching, depth_topic: str, offsets: Mapping[TopicPartition, int]) -> None:
+    for topic_partition, offset in offsets.items():
+        if topic_partition[0] == depth_topic:
+            vouching.read_up_to(topic_partition, offset)
 
 
 def wanted_keys(selection: Selection, listing: Listing, moment_us: int, wants: Callable[[bytes], bool]) -> WantedKeys:
