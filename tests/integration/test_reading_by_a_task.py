@@ -1,37 +1,23 @@
-"""Programs that read books from a real Kafka leave their loops and come back, and get an error at once if the reading ends."""
+"""Programs that read books from a real Kafka leave their loops and come back, and miss nothing."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewPartitions
 
 from backpack_streams.books import BookStream, Status
 from backpack_streams.books.sync import Books
-from backpack_streams.bus.partitioner import partition_of
-from backpack_streams.errors import BookError, BusError, UsageError
-from embedded_kafka import BlockingKafka, EmbeddedKafka
-from kafka_faults import RIGHTS_CAN_BE_DENIED, deny_reading
-from plant import Plant, running_plant, wait_until
+from backpack_streams.errors import BookError, UsageError
+from embedded_kafka import BlockingKafka
+from integration.live_producers import BUSY, MAX_AGE, SYMBOLS, Playing, live_producer, vouching
+from plant import Plant, running_plant
 from reading import read_topic
-from stub_producer import StubExchange, StubProducer
+from stub_producer import StubExchange
 
-SYMBOLS = ("BTC_USDC_PERP", "SOL_USDC")
-BUSY, QUIET = SYMBOLS
 MARKETS = 5
-MAX_AGE = 2.0
-
-
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[BlockingKafka]:
-    """A broker that a test may stop, and whose topics may be forbidden."""
-    with BlockingKafka(EmbeddedKafka(tmp_path / "kafka", port=0, properties=RIGHTS_CAN_BE_DENIED)) as broker:
-        yield broker
 
 
 class LeftError(Exception):
@@ -163,82 +149,6 @@ def test_programs_without_asyncio_leave_and_come_back(kafka: BlockingKafka) -> N
         assert books.until_live(10)
 
 
-class Playing:
-    """A producer on its own loop and thread, which moves the busy market on demand and vouches all the time."""
-
-    def __init__(self, servers: str, prefix: str, exchange: StubExchange | None = None) -> None:
-        self.exchange = exchange or StubExchange(SYMBOLS)
-        self._servers, self._prefix = servers, prefix
-        self._moves = 0
-        self._ends = False
-        self._is_ready = False
-        self._thread: Any = None
-
-    @property
-    def last_id(self) -> int:
-        return self.exchange.last_ids[BUSY] + self._moves
-
-    def play(self, moves: int) -> None:
-        self._moves += moves
-
-    def __enter__(self) -> "Playing":
-        import threading
-
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-        self._thread.start()
-        wait_until("it produces", lambda: self._is_ready)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends = True
-        self._thread.join(30)
-
-    async def _run(self) -> None:
-        async with live_producer(self._servers, self._prefix, self.exchange) as producer:
-            self._is_ready = True
-            while not self._ends:
-                while self._moves:
-                    await producer.update(BUSY)
-                    self._moves -= 1
-                await producer.watermark()
-                await asyncio.sleep(0.1)
-
-
-@asynccontextmanager
-async def live_producer(
-    servers: str, prefix: str, exchange: StubExchange, instance: str = "first"
-) -> AsyncIterator[StubProducer]:
-    """Every market has a snapshot, proven by an update after the producer's start."""
-    async with StubProducer(servers, prefix, exchange, instance) as producer:
-        await begin(producer)
-        yield producer
-
-
-async def begin(producer: StubProducer) -> None:
-    for symbol in producer.exchange.last_ids:
-        await producer.update(symbol)
-    await producer.watermark()  # it names its offsets, so that later updates are proof
-    for symbol in producer.exchange.last_ids:
-        await producer.snapshot(symbol, 1)
-        await producer.update(symbol)
-    await producer.watermark()
-
-
-@asynccontextmanager
-async def vouching(producer: StubProducer) -> AsyncIterator[None]:
-    async def publish() -> None:
-        while True:
-            await producer.watermark()
-            await asyncio.sleep(0.2)
-
-    task = asyncio.create_task(publish())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 def test_two_iterations_at_once_are_refused(kafka: BlockingKafka) -> None:
     async def go() -> None:
         servers, prefix = kafka.bootstrap_servers, "twice."
@@ -293,127 +203,6 @@ def test_books_stay_current_until_a_program_iterates_and_each_starts_with_its_cu
             assert {market.reason for market in books.books.values()} == {"the book stream is closed"}
 
     asyncio.run(asyncio.wait_for(go(), 90))
-
-
-def test_a_lost_permission_ends_live_at_once_and_raises(own_kafka: BlockingKafka) -> None:
-    servers, prefix = own_kafka.bootstrap_servers, "denied."
-    with (
-        Playing(servers, prefix),
-        Books(servers, SYMBOLS, topic_prefix=prefix, max_age=None) as conflated,
-        Books(servers, SYMBOLS, topic_prefix=prefix, max_age=None, conflate=False) as each,
-    ):
-        for books in (conflated, each):
-            assert books.until_live(30)
-        deny_reading(own_kafka, prefix + "market.depth")
-        for books in (conflated, each):
-            inner = books._stream.books[QUIET]
-            wait_until("the book is not LIVE", lambda inner=inner: inner.status is not Status.LIVE)  # type: ignore[misc]
-            assert inner.reason.startswith("reading has failed: ")
-            for ask in (lambda: books[QUIET], lambda: next(iter(books)), lambda: books.until_live(1)):  # noqa: B023
-                with pytest.raises(BusError, match=r"market\.depth"):
-                    ask()
-
-
-def test_the_end_of_the_reading_thread_ends_live_at_once_and_raises(kafka: BlockingKafka) -> None:
-    servers, prefix = kafka.bootstrap_servers, "thread."
-    with Playing(servers, prefix):
-        with Books(servers, SYMBOLS, topic_prefix=prefix, max_age=None) as books:
-            assert books.until_live(30)
-            market, loop, thread = books._stream.books[QUIET], books._loop, books._thread
-            assert loop is not None
-            assert thread is not None
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            assert market.status is Status.SYNCING
-            assert market.reason == "reading has failed: the thread that reads the books has ended"
-            for ask in (lambda: books[QUIET], lambda: next(iter(books)), lambda: books.until_live(1)):
-                with pytest.raises(BookError, match="thread that reads the books has ended"):
-                    ask()
-        with pytest.raises(BookError):
-            books[QUIET]
-
-
-def test_a_reader_without_kafka_has_no_live_book_and_recovers(own_kafka: BlockingKafka) -> None:
-    servers, prefix = own_kafka.bootstrap_servers, "cut-off."
-    with Playing(servers, prefix) as playing, Books(servers, SYMBOLS, topic_prefix=prefix, max_age=MAX_AGE) as books:
-        assert books.until_live(30)
-        own_kafka.stop_broker(0)
-        stopped = time.monotonic()
-        wait_until("no longer LIVE", lambda: {books[each].status for each in SYMBOLS} == {Status.STALE}, 15)
-        assert time.monotonic() - stopped < MAX_AGE + 2
-        assert books[QUIET].reason.startswith(f"no producer has vouched for depth.{QUIET} since ")
-        own_kafka.start_broker(0)
-        playing.play(5)
-        assert books.until_live(60)
-        wait_until("it goes on", lambda: books[BUSY].last_update_id == playing.last_id)
-
-
-def test_added_partitions_are_followed(kafka: BlockingKafka) -> None:
-    asyncio.run(asyncio.wait_for(_partitions_are_added(kafka.bootstrap_servers, "more-partitions."), 180))
-
-
-async def _partitions_are_added(servers: str, prefix: str) -> None:
-    before, after = 8, 13
-    moved = next(
-        f"M{number}_USDC" for number in range(1000) if partition_of(f"M{number}_USDC".encode(), after) >= before
-    )
-    into_old = next(
-        name
-        for name in (f"N{number}_USDC" for number in range(1000))
-        if partition_of(name.encode(), before) != partition_of(name.encode(), after) < before
-    )
-    exchange = StubExchange((moved, into_old))
-    async with (
-        StubProducer(servers, prefix, exchange) as first,
-        _two_readers(servers, prefix, (moved, into_old)) as readers,
-    ):
-        await begin(first)
-        async with vouching(first):
-            for books in readers:
-                assert await books.until_live(20)
-            await asyncio.to_thread(_add_partitions, servers, prefix + "market.depth", after)
-            # This producer keeps its partitions; a new one uses the new count.
-            await first.update(moved)
-            async with StubProducer(servers, prefix, exchange, "second") as second:
-                assert second._partitions("market.depth") == after
-                second.goes_on_from(first)
-                await second.watermark()
-                await first.update(into_old)
-            for books in readers:
-                await _all_at(books, exchange)
-        async with StubProducer(servers, prefix, exchange, "third") as third:
-            third.goes_on_from(first)
-            async with vouching(third):
-                for books in readers:
-                    await _all_at(books, exchange, third)
-                    assert {market.breaks for market in books.books.values()} <= {0, 1}
-
-
-@asynccontextmanager
-async def _two_readers(servers: str, prefix: str, names: tuple[str, ...]) -> AsyncIterator[list[BookStream]]:
-    async with (
-        BookStream(servers, names, topic_prefix=prefix, max_age=MAX_AGE) as by_name,
-        BookStream(servers, topic_prefix=prefix, max_age=MAX_AGE) as of_all,
-    ):
-        yield [by_name, of_all]
-
-
-async def _all_at(books: BookStream, exchange: StubExchange, producer: StubProducer | None = None) -> None:
-    """Read until every book is LIVE at the exchange's id; `producer` writes updates in this time."""
-    deadline = time.monotonic() + 30
-    while not (
-        await books.until_live(1)
-        and {symbol: market.last_update_id for symbol, market in books.books.items()} == exchange.last_ids
-    ):
-        assert time.monotonic() < deadline, [(market, market.reason) for market in books.books.values()]
-        for symbol in exchange.last_ids if producer is not None else ():
-            await producer.update(symbol)
-
-
-def _add_partitions(servers: str, topic: str, count: int) -> None:
-    admin = AdminClient({"bootstrap.servers": servers})
-    for done in admin.create_partitions([NewPartitions(topic, count)]).values():
-        done.result(30)
 
 
 def test_an_unknown_symbol_is_refused_and_all_means_all(kafka: BlockingKafka, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from thoroughness import runs
-from unit.feed.delivery_world import CHAINED, STREAMS, World
+from unit.feed.delivery_world import World
+from unit.feed.killable_instances import CHAINED, STREAMS
 
 TOPICS = ["market.depth", "market.trade", "market.book_ticker", "ops.gap", "ops.watermark"]
 some_streams = st.sets(st.sampled_from(STREAMS), min_size=1)

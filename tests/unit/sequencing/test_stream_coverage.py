@@ -1,91 +1,22 @@
-"""What readers derive from watermarks: checked against a model in which the true times are known."""
+"""What readers derive from watermarks, case by case: how old a stream is, its runs, and what a run proves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from backpack_streams.sequencing.coverage import CoverageView, RunKey, watermarks_to_outlast_an_answer
-from thoroughness import runs as examples
-
-SECOND = 1_000_000
-WATERMARKS = ("b.ops.watermark", 0)
-DEPTH = ("b.market.depth", 0)
-STREAM = "depth.A"
-WALL_US = 1_800_000_000 * SECOND
-
-
-def topic_partition_of(stream: str, partitions: int | None) -> tuple[str, int] | None:
-    return DEPTH if stream.startswith("depth.") else None
-
-
-def view(believed: float = 5.0) -> CoverageView:
-    return CoverageView(WATERMARKS, DEPTH[0], topic_partition_of, believed)
-
-
-def watermark(
-    instance: str,
-    sequence: int,
-    through: float,
-    *,
-    published: float | None = None,
-    since: float | None = 0.0,
-    until: float | None = None,
-    depth: int = -1,
-    known: int = -1,
-    final: bool = False,
-    stated_by: int | None = None,
-) -> dict[str, Any]:
-    """Times in seconds after `WALL_US`. `stated_by`: an earlier record has the coverage."""
-    statement = [
-        {
-            "since": None if since is None else WALL_US + int(since * SECOND),
-            "until": None if until is None else WALL_US + int(until * SECOND),
-            "streams": [STREAM],
-        }
-    ]
-    return {
-        "service": f"producer-{instance}",
-        "instance": instance,
-        "sequence": sequence,
-        "complete_through": WALL_US + int(through * SECOND),
-        "published_time": WALL_US + int((through if published is None else published) * SECOND),
-        "interval_ms": 1000,
-        "is_final": final,
-        "offsets": [
-            {"topic": DEPTH[0], "next_offsets": [depth]},
-            {"topic": WATERMARKS[0], "next_offsets": [known]},
-        ],
-        "coverage_sequence": sequence if stated_by is None else stated_by,
-        "coverage": statement if stated_by is None else None,
-    }
-
-
-def key(instance: str, since: float = 0.0) -> RunKey:
-    return RunKey(instance, WALL_US + int(since * SECOND))
-
-
-@dataclass
-class Feed:
-    """A view and a topic: each record gets the next offset."""
-
-    coverage: CoverageView = field(default_factory=view)
-    offset: int = 0
-
-    def say(self, record: dict[str, Any], now: float, *, heard: float | None = 0.0, wall: float | None = None) -> None:
-        """`heard` 0.0: the reader had read everything right before."""
-        at = now if heard == 0.0 else heard
-        wall_us = WALL_US + int((now if wall is None else wall) * SECOND)
-        self.coverage.take(record, self.offset, heard=at, now=now, wall_us=wall_us)
-        self.offset += 1
-
-    def holds(self, instance: str, *proven: RunKey) -> bool:
-        [run] = [run for run in self.coverage.runs(STREAM) if run.key.instance == instance]
-        return self.coverage.holds(run, frozenset(proven))
+from backpack_streams.sequencing.coverage import RunKey, watermarks_to_outlast_an_answer
+from unit.sequencing.watermark_feed import (
+    DEPTH,
+    SECOND,
+    STREAM,
+    WALL_US,
+    Feed,
+    key,
+    view,
+    watermark,
+)
 
 
 def test_a_stream_without_a_watermark_is_not_covered() -> None:
@@ -289,147 +220,3 @@ def test_instances_are_forgotten_an_hour_after_their_last_watermark() -> None:
     feed.coverage.forget_old(4000.0)
     assert feed.coverage.wanted_by(STREAM) == ["producer-b"]
     assert not feed.holds("b", key("a"))
-
-
-# Against the true times -------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Producer:
-    """One instance with its own clock, which may be set, and watermarks that may be delayed on their way to Kafka."""
-
-    name: str
-    skew: float
-    since: float | None = None
-    """True time; None while it covers nothing."""
-    stated_since: int | None = None
-    proven: float = 0.0
-    """True time up to which it has everything."""
-    sequence: int = 0
-    acknowledged: int = -1
-    waiting: list[tuple[dict[str, Any], float | None, float]] = field(default_factory=list)
-
-    def wall(self, true: float) -> float:
-        return true + self.skew
-
-
-@dataclass
-class Plant:
-    """Two or three instances, one topic, one reader; `spans` are the true intervals by run."""
-
-    producers: list[Producer]
-    feed: Feed = field(default_factory=Feed)
-    now: float = 10.0
-    spans: dict[RunKey, tuple[float, float]] = field(default_factory=dict)
-
-    def step(self, who: int, what: str, amount: float) -> None:
-        producer = self.producers[who % len(self.producers)]
-        if what == "pass":
-            self.now += amount
-        elif what == "cover":
-            if producer.since is None:
-                producer.since = producer.proven = self.now
-                producer.stated_since = WALL_US + int(producer.wall(self.now) * SECOND)
-        elif what == "lose":
-            producer.since = producer.stated_since = None
-        elif what == "hear":
-            if producer.since is not None:  # the exchange has answered a request from a moment ago
-                producer.proven = max(producer.proven, self.now - amount / 10)
-        elif what == "set clock":
-            producer.skew += (amount - 1.0) * 3600 * 4
-        elif what == "publish":
-            self.publish(producer)
-        elif what == "deliver":
-            self.deliver(producer)
-
-    def publish(self, producer: Producer) -> None:
-        record = watermark(
-            producer.name,
-            producer.sequence,
-            producer.wall(producer.proven),
-            published=producer.wall(self.now),
-            since=None,
-            known=producer.acknowledged,
-        )
-        if producer.stated_since is not None:
-            record["coverage"][0]["since"] = producer.stated_since
-        producer.sequence += 1
-        producer.waiting.append((record, producer.since, producer.proven))
-
-    def deliver(self, producer: Producer) -> None:
-        if not producer.waiting:
-            return
-        record, since, proven = producer.waiting.pop(0)
-        if since is not None:
-            run = RunKey(producer.name, record["coverage"][0]["since"])
-            began = self.spans.get(run, (since, proven))[0]
-            self.spans[run] = (began, proven)
-        self.feed.say(record, self.now)
-        producer.acknowledged = self.feed.offset
-
-    def check(self) -> None:
-        """A run that counts as continuous is: from the end of the earlier one to the beginning of the next."""
-        for run in self.feed.coverage.runs(STREAM):
-            began = self.spans[run.key][0]
-            for earlier in run.holds:
-                if earlier != run.key:
-                    assert self.reaches(earlier, began), (earlier, run.key, self.spans)
-
-    def reaches(self, run: RunKey, moment: float) -> bool:
-        """Whether true intervals lead from this run to the moment without a break."""
-        reached, grows = self.spans[run][1], True
-        while grows and reached < moment:
-            later = max((end for began, end in self.spans.values() if began <= reached), default=reached)
-            grows, reached = later > reached, max(reached, later)
-        return reached >= moment
-
-    def second(self, acts: list[str]) -> None:
-        """One second in which each instance does one thing at its own time, and all publish.
-
-        queue: what it publishes is delayed; deaf: the exchange does not answer it.
-        """
-        for who, act in enumerate(acts):
-            self.now += 1.0 / len(acts)
-            if act in ("cover", "lose", "set clock"):
-                self.step(who, act, 0.5 if self.now % 2 < 1 else 1.5)
-            if act != "deaf":
-                self.step(who, "hear", 0.5)
-            self.publish(self.producers[who])
-            while act != "queue" and self.producers[who].waiting:
-                self.deliver(self.producers[who])
-                self.check()
-
-
-ACTS = st.sampled_from([*["go on"] * 4, *["cover"] * 3, *["lose"] * 2, *["queue"] * 3, *["deaf"] * 2, "set clock"])
-
-
-@examples(2000, 1)
-@given(seconds=st.lists(st.tuples(ACTS, ACTS), min_size=5, max_size=25), skew=st.floats(-4000, 4000))
-def test_no_break_is_ever_overlooked(seconds: list[tuple[str, str]], skew: float) -> None:
-    plant = Plant([Producer("a", 0.0), Producer("b", skew)])
-    plant.step(0, "cover", 0)
-    for acts in seconds:
-        plant.second(list(acts))
-
-
-@given(
-    skews=st.tuples(st.floats(-4000, 4000), st.floats(-4000, 4000)),
-    overlapping=st.integers(5, 20),
-    lag=st.floats(0.0, 0.9),
-)
-def test_an_overlap_of_a_few_seconds_is_always_seen(skews: tuple[float, float], overlapping: int, lag: float) -> None:
-    """Whatever their clocks: A for a while, then both, then B alone."""
-    old, new = Producer("a", skews[0]), Producer("b", skews[1])
-    plant = Plant([old, new])
-    plant.step(0, "cover", 0)
-    for second in range(5 + overlapping):
-        plant.now += 1.0
-        if second == 5:
-            plant.step(1, "cover", 0)
-        for who in (0, 1) if second >= 5 else (0,):
-            plant.step(who, "hear", lag * 10)
-            plant.step(who, "publish", 0)
-            plant.step(who, "deliver", 0)
-    [run] = [run for run in plant.feed.coverage.runs(STREAM) if run.key.instance == "b"]
-    assert any(each.instance == "a" for each in run.holds)
-    plant.check()
