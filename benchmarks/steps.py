@@ -28,7 +28,8 @@ from backpack_streams.exchange.session_settings import Expectation
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.exchange.wire import Depth
 from backpack_streams.exchange.wire_decoding import Decoder
-from backpack_streams.feed.coverage import Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.router import FrameRouter, _open_envelope
 from backpack_streams.feed.stream_spec import DECIMALS
 from backpack_streams.feed.watermarks import WATERMARK, Watermarks

@@ -10,7 +10,7 @@ from aiokafka.structs import ConsumerRecord
 from prometheus_client.registry import Collector
 
 from backpack_streams.book_builder.audits import BookAudits, Finding
-from backpack_streams.books.vouching import Disproof
+from backpack_streams.books.disproof import Disproof
 from backpack_streams.bus.decimals import UnscaledNumbers
 from backpack_streams.bus.depth_reader import DepthReader
 from backpack_streams.errors import CodecError

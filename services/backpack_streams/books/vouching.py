@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from backpack_streams.books.disproof import Disproof
 from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome
 from backpack_streams.books.standing import Claim, Standing
@@ -31,16 +32,6 @@ AHEAD_SECONDS: Final = 3.0
 """How long a snapshot may be ahead of a supposedly complete book: sockets may be behind REST, and Kafka behind both."""
 _LOOK_SECONDS: Final = 0.1
 _FORGET_SECONDS: Final = 600.0
-
-
-class Disproof(NamedTuple):
-    """A snapshot stayed ahead of a book that watermarks called complete: no producer brought the updates in between."""
-
-    symbol: str
-    last_id: int
-    """Id of the book's last update."""
-    snapshot_id: int
-    why: str
 
 
 class Vouching:

@@ -13,6 +13,7 @@ from backpack_streams.exchange.exchange_socket import ExchangeSocket
 from backpack_streams.exchange.exchange_sockets import ExchangeSockets
 from backpack_streams.exchange.session import Session
 from backpack_streams.exchange.session_actions import (
+    CLOSING_KINDS,
     Action,
     CoverageEvent,
     DropSocket,
@@ -31,18 +32,6 @@ from backpack_streams.exchange.subscriptions import Sign
 
 logger = logging.getLogger(__name__)
 
-CLOSING_KINDS = frozenset(
-    {
-        NoticeKind.SOCKET_FAILED,
-        NoticeKind.SOCKET_LOST,
-        NoticeKind.SOCKET_DEAD,
-        NoticeKind.SOCKET_DRAINED,
-        NoticeKind.SOCKET_GRACE_OVER,
-        NoticeKind.SOCKET_REPLACED,
-        NoticeKind.SOCKET_STOPPED,
-    }
-)
-"""The end of a socket, or a failure to open one."""
 _AFTER_ERROR_SECONDS = 1.0
 
 

@@ -44,6 +44,20 @@ class NoticeKind(StrEnum):
     STREAM_RECOVERED = "stream_recovered"
 
 
+CLOSING_KINDS = frozenset(
+    {
+        NoticeKind.SOCKET_FAILED,
+        NoticeKind.SOCKET_LOST,
+        NoticeKind.SOCKET_DEAD,
+        NoticeKind.SOCKET_DRAINED,
+        NoticeKind.SOCKET_GRACE_OVER,
+        NoticeKind.SOCKET_REPLACED,
+        NoticeKind.SOCKET_STOPPED,
+    }
+)
+"""The end of a socket, or a failure to open one."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
     """Connect a new socket under this id, and report `socket_opened` or `socket_failed`."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from prometheus_client.registry import Collector
 
 from backpack_streams.exchange.clock import ExchangeClock
-from backpack_streams.exchange.connection import CLOSING_KINDS, Connection
+from backpack_streams.exchange.connection import Connection
 from backpack_streams.exchange.limits import LimitClass, RateLimiter
 from backpack_streams.exchange.rest import RestClient
+from backpack_streams.exchange.session_actions import CLOSING_KINDS
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.runtime.collectors import count, counts, value, values
 

@@ -8,8 +8,8 @@ from backpack_streams.backoff import Backoff
 from backpack_streams.bus.publisher import Publisher
 from backpack_streams.errors import BusError
 from backpack_streams.exchange.connection import Connection
-from backpack_streams.feed.coverage import Moment
 from backpack_streams.feed.delivery import Delivery
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.vouching import Vouching
 from backpack_streams.feed.what_kafka_has import KafkaLook
 from backpack_streams.publishing import reports

@@ -3,8 +3,8 @@
 from typing import Any
 
 from backpack_streams.exchange.streams import candle_start
-from backpack_streams.feed.coverage import Break
 from backpack_streams.feed.latest_feed import LatestFeed
+from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain, Candles
 from backpack_streams.feed.stream_spec import Message
 from backpack_streams.publishing import reports

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
-from backpack_streams.feed.coverage import Break
+from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import SocketChain, Verdict
 from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.feed.stream_spec import Message

@@ -6,52 +6,11 @@ sockets makes one interval. A time without coverage is a `Break`; the stream's f
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
+from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.publishing import reports
 from backpack_streams.sequencing.watermarks import Interval
-
-
-class Moment(NamedTuple):
-    """A moment in seconds of the monotonic clock, for comparisons, and in microseconds of the wall clock, for records."""
-
-    seconds: float
-    us: int
-
-    def at(self, seconds: float) -> "Moment":
-        """Return another moment, with the wall clock as it is set at this one.
-
-        Args:
-            seconds: the other moment (monotonic seconds).
-        """
-        return Moment(seconds, self.us - round((self.seconds - seconds) * 1_000_000))
-
-    def bounds(self, later: "Moment") -> tuple[int, int]:
-        """Return bounds (µs since the Unix epoch) of the time from this moment to `later`.
-
-        If the wall clock was set in between, they hold by both settings.
-        """
-        passed_us = round((later.seconds - self.seconds) * 1_000_000)
-        return min(self.us, later.us - passed_us), max(later.us, self.us + passed_us)
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """A time without coverage of a stream, in microseconds since the Unix epoch.
-
-    `since_us` is None if the beginning is unknown. From `until_us` on, the socket `socket_id` covers the stream. `is_new_socket`: that
-    socket never covered the stream before, so every message that it brought belongs to this subscription.
-    """
-
-    stream: str
-    reason: str
-    detail: str
-    since_us: int | None
-    until_us: int
-    socket_id: int
-    is_new_socket: bool = True
-
 
 _SILENT = "SILENT"
 _NOTHING: Mapping[int, "Moment"] = {}

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backpack_streams.exchange.session_actions import CoverageEvent, StreamsInactive
-from backpack_streams.feed.coverage import Break, Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.heartbeats import Heartbeats, is_heartbeat
+from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.feed.read_pause import START_HOLDS, ReadPause
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.siblings import Siblings

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from backpack_streams.errors import BackpackStreamsError
-from backpack_streams.feed.coverage import Break
+from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import Latest, Verdict, Waiting
 from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.feed.stream_spec import Message

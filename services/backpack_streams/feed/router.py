@@ -16,8 +16,9 @@ from backpack_streams.exchange.wire_decoding import parse_keeping_digits
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.feed.candle_feed import CandleFeed
 from backpack_streams.feed.chained_feed import ChainedFeed
-from backpack_streams.feed.coverage import Break, Coverage
+from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.latest_feed import LatestFeed
+from backpack_streams.feed.moments import Break
 from backpack_streams.feed.stream_feed import Out, StreamFeed
 from backpack_streams.feed.stream_spec import RowEncoder, StreamSpec
 from backpack_streams.publishing import reports

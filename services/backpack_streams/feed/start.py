@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from backpack_streams.errors import BackpackStreamsError
-from backpack_streams.feed.coverage import Break
+from backpack_streams.feed.moments import Break
 
 HELD_BYTES = 128 * 1024 * 1024
 FRAME_OVERHEAD_BYTES = 150

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
-from backpack_streams.feed.coverage import Break
+from backpack_streams.feed.moments import Break
 from backpack_streams.feed.stream_spec import Message, RowEncoder, StreamSpec
 from backpack_streams.publishing import reports
 

@@ -9,7 +9,8 @@ from prometheus_client.registry import Collector
 
 from backpack_streams.bus.publisher import PartitionQueue
 from backpack_streams.errors import BusError
-from backpack_streams.feed.coverage import Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.watermarks import WATERMARK, Watermarks
 from backpack_streams.publishing.publishing import Publishing, now_us

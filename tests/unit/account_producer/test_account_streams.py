@@ -12,7 +12,8 @@ from backpack_streams.account_producer.account_streams import account_streams
 from backpack_streams.account_producer.service import STREAM_SPECS
 from backpack_streams.exchange.session_actions import CoverageEvent, StreamsActive, StreamsInactive
 from backpack_streams.exchange.streams import ACCOUNT_CHANNELS, StreamKind
-from backpack_streams.feed.coverage import Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.publishing.reporter import Reporter
 from unit.feed.recorded_queues import SERVICE, Arrived, Queues, encoder

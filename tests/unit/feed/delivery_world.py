@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backpack_streams.exchange.session_actions import Cause, SocketProven, StreamsActive, StreamsInactive
-from backpack_streams.feed.coverage import Moment
+from backpack_streams.feed.moments import Moment
 from unit.feed.killable_instances import LATEST, SECOND, STREAMS, TOPICS, Kafka, Message, Run, us
 from unit.feed.recorded_queues import CODEC
 

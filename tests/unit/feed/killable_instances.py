@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from backpack_streams.exchange.session_actions import CoverageEvent
-from backpack_streams.feed.coverage import Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.delivery import Delivery, LastPublished
 from backpack_streams.feed.handover import Handover
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.read_pause import ReadPause
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.start import Start

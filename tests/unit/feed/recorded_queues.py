@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from backpack_streams.bus.codec import Codec, Encoder
 from backpack_streams.bus.topics import topic
 from backpack_streams.exchange.session_actions import SocketProven, StreamsActive, StreamsInactive
-from backpack_streams.feed.coverage import Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.stream_feed import StreamFeed
 from backpack_streams.market_producer.service import STREAM_SPECS as MARKET_STREAM_SPECS

@@ -3,7 +3,7 @@
 import pytest
 
 from backpack_streams.exchange.session_actions import StreamsActive, StreamsInactive
-from backpack_streams.feed.coverage import Break, Moment
+from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.publishing import reports
 from unit.feed.told_coverage import SECOND, S, Told, us
 

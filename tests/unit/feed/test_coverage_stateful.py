@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
-from backpack_streams.feed.coverage import Break, Moment
+from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.publishing import reports
 from thoroughness import runs
 from unit.feed.told_coverage import SECOND, S, Told, us

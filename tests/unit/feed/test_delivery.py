@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
-from backpack_streams.feed.coverage import Moment
 from backpack_streams.feed.delivery import Delivery, LastPublished
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.read_pause import KAFKA_BEHIND, START_HOLDS, ReadPause
 from backpack_streams.feed.start import Start
 from unit.feed.recorded_queues import Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame

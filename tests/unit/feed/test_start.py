@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.errors import BackpackStreamsError
-from backpack_streams.feed.coverage import Break
+from backpack_streams.feed.moments import Break
 from backpack_streams.feed.start import FRAME_OVERHEAD_BYTES, Start, StartError
 
 

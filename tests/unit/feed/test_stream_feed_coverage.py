@@ -4,7 +4,7 @@ import pytest
 
 from backpack_streams.exchange.session_actions import StreamsActive
 from backpack_streams.feed.chained_feed import RESUMED_SECONDS
-from backpack_streams.feed.coverage import Moment
+from backpack_streams.feed.moments import Moment
 from unit.feed.chained_plants import SECOND, bring, depth_ids, gaps
 from unit.feed.recorded_queues import (
     Plant,

@@ -1,7 +1,8 @@
 """Coverage of streams on a clock that a test moves; the test says what its sockets deliver."""
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
-from backpack_streams.feed.coverage import Break, Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.sequencing.watermarks import Interval
 
 S = "depth.X"

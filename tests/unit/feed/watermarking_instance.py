@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive
-from backpack_streams.feed.coverage import Coverage, Moment
+from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.moments import Moment
 from backpack_streams.feed.watermarks import Watermarks
 from unit.feed.recorded_queues import encoder
 
