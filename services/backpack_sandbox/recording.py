@@ -127,11 +127,7 @@ def _shifted(text: bytes, shift_us: int) -> bytes:
 
 
 def _frame(at_us: int, payload: bytes) -> RecordedFrame:
-    try:
-        value = json.loads(payload)
-    except ValueError:  # recorded as it came
-        value = None
-    data = value.get("data") if isinstance(value, dict) else None
+    data = _object(payload).get("data")
     return RecordedFrame(at_us, stream_of(payload), payload, data if isinstance(data, dict) else {})
 
 
@@ -141,6 +137,16 @@ def _take_answer(recording: Recording, answer: Exchange, shift_us: int) -> None:
     if parts.path != "/api/v1/depth":
         recording.bodies.setdefault(answer.target, body)
         return
+    snapshot = _object(body)
     for symbol in parse_qs(parts.query).get("symbol", ())[:1]:
-        if symbol not in recording.snapshots:
-            recording.snapshots[symbol] = RecordedSnapshot(answer.at_us + shift_us, symbol, json.loads(body))
+        if snapshot and symbol not in recording.snapshots:
+            recording.snapshots[symbol] = RecordedSnapshot(answer.at_us + shift_us, symbol, snapshot)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """Return a JSON object; an empty one if the text is anything else, since odd frames and answers are recorded as they came."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

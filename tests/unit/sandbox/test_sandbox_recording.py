@@ -67,6 +67,8 @@ def test_only_successful_answers_count(tmp_path):
     depth = "/api/v1/depth?symbol=X_USDC&limit=1000"
     records = [
         answer(depth, "busy", status=503),
+        answer(depth, "<html>"),
+        answer(depth, "[]"),
         answer("/api/v1/order", "{}", method="POST"),
         answer(depth, '{"lastUpdateId":"5"}'),
         answer(depth, '{"lastUpdateId":"6"}'),
