@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+__all__ = ["Disproof"]
+
 
 class Disproof(NamedTuple):
     """A snapshot stayed ahead of a book that watermarks called complete: no producer brought the updates in between."""
