@@ -72,7 +72,7 @@ def _print_surroundings(about: dict[str, Any]) -> None:
     )
     show("All figures depend on what else the machine does: compare those of one run, and run it on a quiet machine.")
     print(
-        "Depth frames: 200 bytes, two levels, 91 markets in turn, ids without holes, quantities that hardly ever repeat."
+        "Depth frames: 200 bytes, two levels, 91 markets in turn, ids without gaps, quantities that hardly ever repeat."
     )
 
 

@@ -130,7 +130,7 @@ class SyntheticAccount:
             The payloads, one per position; none for every other stream.
         """
         name = parse_stream(stream)
-        if not isinstance(name, StreamName) or name.family != "account.positionUpdate":
+        if not isinstance(name, StreamName) or name.kind != "account.positionUpdate":
             return []
         self._now_us = now_us
         payloads = []

@@ -1,6 +1,6 @@
 """The names and options of faults, and the parser of an order for one.
 
-A fault is a name and options. Common options: `symbol` or `stream` (a full stream name, or a family such as `depth`)
+A fault is a name and options. Common options: `symbol` or `stream` (a full stream name, or a kind such as `depth`)
 restrict it, `count` is the number of frames, answers or sockets it hits, `seconds` is its duration.
 """
 
@@ -105,8 +105,8 @@ class Fault:
     def names(self, stream: str) -> bool:
         """Whether the fault applies to a stream: by its name, with or without the symbol, and by its symbol; without options to all."""
         name = parse_stream(stream)
-        family, symbol = (name.family, name.symbol) if isinstance(name, StreamName) else (None, None)
-        return self.text("stream") in (None, stream, family) and self.text("symbol") in (None, symbol)
+        kind, symbol = (name.kind, name.symbol) if isinstance(name, StreamName) else (None, None)
+        return self.text("stream") in (None, stream, kind) and self.text("symbol") in (None, symbol)
 
     def shown(self) -> dict[str, Any]:
         """Return the fault as the control API shows it: `id`, `fault`, `left` (null for no limit), `hits`, and the options."""

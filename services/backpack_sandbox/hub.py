@@ -188,12 +188,12 @@ class Hub:
 
     def state(self) -> dict[str, Any]:
         """Return `subscriptions` (number of sockets by stream) and `frames_sent` (by kind of stream), as the control API shows them."""
-        families: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
         for channel in self._channels.values():
             name = parse_stream(channel.stream)
             if isinstance(name, StreamName):
-                families[name.family] += channel.sent
+                kinds[name.kind] += channel.sent
         return {
             "subscriptions": {stream: len(c.outlets) for stream, c in sorted(self._channels.items()) if c.outlets},
-            "frames_sent": dict(sorted(families.items())),
+            "frames_sent": dict(sorted(kinds.items())),
         }

@@ -96,14 +96,14 @@ class Listed:
             del self._checkpoints[self._forgotten]
             self._forgotten += _CHECKPOINT_EVERY
 
-    def note(self, family: str, said: Said) -> None:
+    def note(self, kind: str, said: Said) -> None:
         """Take a message of another stream.
 
         Args:
-            family: the stream without its symbol, such as `trade` or `kline.1m`.
+            kind: the stream without its symbol, such as `trade` or `kline.1m`.
             said: the message, not older than the previous one.
         """
-        messages = self._others.setdefault(family, [])
+        messages = self._others.setdefault(kind, [])
         messages.append(said)
         if len(messages) > self._limit:
             del messages[: self._limit // 4]
@@ -135,12 +135,12 @@ class Listed:
             last_id, engine_us = self._depth[frames - 1].said.last_id or 0, self._depth[frames - 1].engine_us
         return BookView.of_integers(self._listing, bids, asks, last_id, engine_us)
 
-    def shown(self, since_us: int, families: frozenset[str] | None) -> dict[str, Any]:
+    def shown(self, since_us: int, kinds: frozenset[str] | None) -> dict[str, Any]:
         """Return one listing in the answer of `GET /ledger`.
 
         Args:
             since_us: the earliest time of a message, µs since the Unix epoch.
-            families: streams without their symbols, such as `depth`; None for all.
+            kinds: streams without their symbols, such as `depth`; None for all.
         """
         depth = [frame.said for frame in self._depth]
         streams = {"depth": depth, **self._others}
@@ -150,9 +150,9 @@ class Listed:
             "first_update_id": self.first_update_id,
             "forgotten": {"depth": self._forgotten},
             "streams": {
-                family: messages[bisect_left(messages, since_us, key=lambda said: said.wall_us) :]
-                for family, messages in streams.items()
-                if families is None or family in families
+                kind: messages[bisect_left(messages, since_us, key=lambda said: said.wall_us) :]
+                for kind, messages in streams.items()
+                if kinds is None or kind in kinds
             },
         }
 
@@ -209,19 +209,19 @@ class Ledger:
                 return view
         return None
 
-    def shown(self, symbol: str | None, since_us: int, families: frozenset[str] | None) -> dict[str, Any]:
+    def shown(self, symbol: str | None, since_us: int, kinds: frozenset[str] | None) -> dict[str, Any]:
         """Return the answer of `GET /ledger`: `limit`, `subscribed` (times in µs by stream) and `markets` (listings by symbol).
 
         Args:
             symbol: the market; None for all.
             since_us: the earliest time of a message, µs since the Unix epoch.
-            families: streams without their symbols, such as `depth`; None for all.
+            kinds: streams without their symbols, such as `depth`; None for all.
         """
         return {
             "limit": self._limit,
             "subscribed": self._subscribed,
             "markets": {
-                each: [listed.shown(since_us, families) for listed in listings]
+                each: [listed.shown(since_us, kinds) for listed in listings]
                 for each, listings in self._listed.items()
                 if symbol is None or each == symbol
             },

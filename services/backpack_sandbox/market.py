@@ -247,11 +247,11 @@ class SyntheticMarket:
             if self.listed is not None:
                 detail = f"{taker} {self.writer.price(tick)} {self.writer.quantity(steps)}"
                 self.listed.note("liquidation", Said(event, event, detail=detail))
-            for family, stream in (
+            for kind, stream in (
                 ("liquidation.all", "liquidation"),
                 ("liquidation", f"liquidation.{self.writer.symbol}"),
             ):
-                if family in self.wanted:
+                if kind in self.wanted:
                     frames.append(self.writer.liquidation(stream, (event, engine), tick, steps, taker))
 
     def view(self, behind: int = 0) -> BookView:

@@ -96,18 +96,18 @@ class RecordedVenue:
         name = parse_stream(frame.stream) if frame.stream else None
         if not isinstance(name, StreamName):
             return
-        self._produced[name.family] += 1
+        self._produced[name.kind] += 1
         symbol, data = name.symbol, frame.data
         if symbol is None:
             return
-        if name.family == "depth":
+        if name.kind == "depth":
             self._depth(symbol, data)
-        elif name.family == "trade":
+        elif name.kind == "trade":
             self._trade(symbol, data)
-        elif name.family.startswith("kline."):
-            self._klines.setdefault((symbol, name.family.removeprefix("kline.")), {})[str(data["t"])] = data
+        elif name.kind.startswith("kline."):
+            self._klines.setdefault((symbol, name.kind.removeprefix("kline.")), {})[str(data["t"])] = data
         else:
-            self._latest[symbol, name.family] = data
+            self._latest[symbol, name.kind] = data
 
     def closed_to(self, frame: RecordedFrame) -> bool:
         """Whether the frame's market was closed by a fault during the playback."""
@@ -154,7 +154,7 @@ class RecordedVenue:
         return {symbol: sequence.shown() for symbol, sequence in self._sequences.items()}
 
     def produced(self) -> dict[str, int]:
-        """Return the number of frames played so far, by family."""
+        """Return the number of frames played so far, by kind."""
         return dict(self._produced)
 
     def trades(self, symbol: str, offset: int, limit: int) -> list[dict[str, Any]]:

@@ -52,15 +52,15 @@ INVALID_DEPTH_WINDOW = WireError(4008, "Invalid depth window")
 
 @dataclass(frozen=True, slots=True)
 class StreamName:
-    """A parsed stream name: `family` is `depth`, `depth.200ms`, `kline.1m`, …; `symbol` is None for `liquidation`."""
+    """A parsed stream name: `kind` is `depth`, `depth.200ms`, `kline.1m`, …; `symbol` is None for `liquidation`."""
 
-    family: str
+    kind: str
     symbol: str | None
 
     @property
     def private(self) -> bool:
         """Whether the stream requires a signature."""
-        return self.family.startswith("account.")
+        return self.kind.startswith("account.")
 
 
 @lru_cache(maxsize=65536)
@@ -71,21 +71,21 @@ def parse_stream(name: str) -> StreamName | WireError:
         return StreamName("liquidation", None)
     if channel == "account":
         return _account(rest)
-    family = channel
+    kind = channel
     if channel == "depth":
         windowed = _WINDOWED.match(rest)
         if windowed:
             if windowed[1] not in DEPTH_WINDOWS_MS:
                 return INVALID_DEPTH_WINDOW
-            family, rest = f"depth.{windowed[1]}", windowed[2]
+            kind, rest = f"depth.{windowed[1]}", windowed[2]
     elif channel == "kline":
         interval, _, rest = rest.partition(".")
         if interval not in KLINE_INTERVALS:
             return INVALID_STREAM
-        family = f"kline.{interval}"
+        kind = f"kline.{interval}"
     elif channel != "liquidation" and channel not in _PLAIN_CHANNELS:
         return INVALID_STREAM
-    return StreamName(family, rest) if _SYMBOL.match(rest) else INVALID_STREAM
+    return StreamName(kind, rest) if _SYMBOL.match(rest) else INVALID_STREAM
 
 
 def _account(rest: str) -> StreamName | WireError:

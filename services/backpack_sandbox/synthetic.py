@@ -194,21 +194,21 @@ class SyntheticVenue:
         if name.symbol is None:
             for market in self.markets.values():
                 market.wanted.add("liquidation.all")
-        elif name.family == "stockPrice":
+        elif name.kind == "stockPrice":
             if self._provider.knows(name.symbol):
                 self._quoted.add(name.symbol)
         elif name.symbol in self.markets and self._is_open(name.symbol):
-            self._watch(self.markets[name.symbol], name.family, now_us)
+            self._watch(self.markets[name.symbol], name.kind, now_us)
 
-    def _watch(self, market: SyntheticMarket, family: str, now_us: int) -> None:
-        channel, _, detail = family.partition(".")
+    def _watch(self, market: SyntheticMarket, kind: str, now_us: int) -> None:
+        channel, _, detail = kind.partition(".")
         if detail in DEPTH_WINDOWS_MS:
             market.windows.setdefault(detail, DepthWindow(detail, now_us))
             self._windowed.add(market.listing.symbol)
         elif channel == "kline":
             market.history.watch(detail, now_us)
         else:
-            market.wanted.add(family)
+            market.wanted.add(kind)
 
     def unwatch(self, stream: str) -> None:
         """Stop making the frames of a stream."""
@@ -219,12 +219,12 @@ class SyntheticVenue:
         if name.symbol is None:
             for market in self.markets.values():
                 market.wanted.discard("liquidation.all")
-        elif name.family == "stockPrice":
+        elif name.kind == "stockPrice":
             self._quoted.discard(name.symbol)
         elif name.symbol in self.markets:
             market = self.markets[name.symbol]
-            channel, _, detail = name.family.partition(".")
-            market.wanted.discard(name.family)
+            channel, _, detail = name.kind.partition(".")
+            market.wanted.discard(name.kind)
             market.windows.pop(detail, None)
             if channel == "kline" and not (market.listed is not None and detail == LEDGER_INTERVAL):
                 market.history.unwatch(detail)

@@ -27,7 +27,7 @@ class Venue(Protocol):
         """Return the update ids and trade ids used so far, by symbol."""
 
     def produced(self) -> dict[str, int]:
-        """Return the number of frames so far by family, sent or not; only families that do not depend on subscribers."""
+        """Return the number of frames so far by kind, sent or not; only kinds that do not depend on subscribers."""
 
     def trades(self, symbol: str, offset: int, limit: int) -> list[Row]:
         """Return trades, newest first."""

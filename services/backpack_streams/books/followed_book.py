@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 from backpack_streams.books.book_levels import TextLevels, UnitLevels
 from backpack_streams.books.book_state import BookState
 from backpack_streams.books.order_book import OrderBook
+from backpack_streams.books.snapshot import Snapshot
 from backpack_streams.errors import BookError
 
 __all__ = ["FollowedBook"]
@@ -43,6 +44,19 @@ class FollowedBook(OrderBook):
             BookError: always; copy the book to change it.
         """
         raise _refusal()
+
+    def is_widened_by(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot at the book's own update id knows more of a truncated side.
+
+        Args:
+            snapshot: one that contradicts itself is no evidence against an intact sequence, so it knows no more.
+        """
+        wider = OrderBook()
+        try:
+            wider.load(*snapshot.sides)
+        except BookError:
+            return False
+        return wider.covers_more_than(self)
 
     def copy(self) -> OrderBook:  # type: ignore[override]  # a plain book, which users may change
         """Return an independent plain book with the same levels and coverage, without followers."""

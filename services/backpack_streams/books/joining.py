@@ -21,7 +21,6 @@ __all__ = [
     "DEPTH_TOPIC",
     "GAPS_LOOKED_BACK",
     "GAP_TOPIC",
-    "KINDS_WITHOUT_BOOKS",
     "MARKET_TOPIC",
     "SNAPSHOT_TOPIC",
     "UPDATES_BEFORE_FIRST_SNAPSHOT",
@@ -42,7 +41,6 @@ GAPS_LOOKED_BACK_AT_MOST: Final = 20_000
 """Gaps are read back to the oldest snapshot in use, within these bounds."""
 GAPS_BEFORE_MILLIS: Final = 60_000
 """Margin before that snapshot, since clocks differ."""
-KINDS_WITHOUT_BOOKS = frozenset({"RFQ"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +196,7 @@ def _expected(
     elif listing is None or not len(listing):
         return None
     else:
-        open_markets = (each for each in listing if not each.why_closed and each.kind not in KINDS_WITHOUT_BOOKS)
+        open_markets = (each for each in listing if each.has_book and not each.why_closed)
         keys = {each.symbol.encode() for each in open_markets}
     return {key for key in keys if partitions is None or partition_of(key, count) in partitions}
 

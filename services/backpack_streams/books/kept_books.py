@@ -174,6 +174,11 @@ class KeptBooks:
         """Report new markets again: the last attempt to follow them failed."""
         self._has_new_markets = True
 
+    def moved_to(self, count: int) -> list[MarketBook]:
+        """Return the books whose key is in another partition if the depth topic has `count` partitions."""
+        before = self._depth_partitions
+        return [market for key, market in self.by_key.items() if partition_of(key, count) != partition_of(key, before)]
+
     # Holds ----------------------------------------------------------------------------------------------------
 
     def doubt(self, market: MarketBook, why: str) -> None:
@@ -185,6 +190,20 @@ class KeptBooks:
         """
         self._unproven[market.symbol] = why
         market.hold(why)
+
+    def hold_moved(self, count: int) -> list[MarketBook]:
+        """Hold the books that have moved to a partition which cannot be read yet, and return them.
+
+        Args:
+            count: number of partitions that the depth topic has now.
+        """
+        moved = self.moved_to(count)
+        for market in moved:
+            number = partition_of(market.symbol.encode(), count)
+            market.hold(
+                f"its updates have moved to partition {number} of {self._depth_topic}, which cannot be read yet"
+            )
+        return moved
 
     def release(self, markets: Iterable[MarketBook]) -> Iterator[BookUpdate]:
         """Let these books show their own status, except those still in doubt (`doubt`)."""

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 __all__ = ["Listed", "Listing", "moment_text"]
 
 _CLOSED: Final = "Closed"
+_KINDS_WITHOUT_BOOKS: Final = frozenset({"RFQ"})
 _CHANGES_KEPT: Final = 64
 """Number of closures and reopenings remembered per market."""
 
@@ -26,6 +27,11 @@ class Listed(NamedTuple):
     kind: str | None
     why_closed: str
     since_us: int
+
+    @property
+    def has_book(self) -> bool:
+        """Whether markets of this kind have order books; True for an unknown kind."""
+        return self.kind not in _KINDS_WITHOUT_BOOKS
 
 
 class Listing:

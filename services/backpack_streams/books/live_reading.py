@@ -8,12 +8,12 @@ from typing import Final
 
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.books.book_position import BookPosition
 from backpack_streams.books.book_update import BookUpdate
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.joining import (
     DEPTH_TOPIC,
     GAP_TOPIC,
-    KINDS_WITHOUT_BOOKS,
     MARKET_TOPIC,
     SNAPSHOT_TOPIC,
     Start,
@@ -21,6 +21,7 @@ from backpack_streams.books.joining import (
     read_listing,
 )
 from backpack_streams.books.market_book import MarketBook, Outcome
+from backpack_streams.books.partition_counts import PartitionCounts
 from backpack_streams.books.past_books import PastBooks
 from backpack_streams.books.past_start import PastSpan, join_past
 from backpack_streams.books.reading_task import Batch
@@ -41,14 +42,12 @@ _POLL_MILLIS: Final = 200
 _RECORDS_A_POLL: Final = 10_000
 _WATERMARKS_LOOK_SECONDS: Final = 5.0
 _TRY_AGAIN_SECONDS: Final = 1.0
-_MOVED_BEFORE_NOTICED_MILLIS: Final = 60_000
-"""Assumed maximum time for which a new partition count was in use before this reader noticed it."""
 
 
 class LiveReading:
     """Reads the live records of a `BookStream`, as batches for its intake. Only one task may use it, except for its properties.
 
-    The reader's positions include records that were read but not applied; `next_offsets` is the position of the books.
+    `position` is that of the books.
     """
 
     def __init__(
@@ -72,11 +71,7 @@ class LiveReading:
         self.vouching = Vouching(codec, prefix, prefix + DEPTH_TOPIC, self._topic_partition_of, max_age)
         self.clock: Callable[[], float] = time.monotonic
         """Clock of the intake's `now`, in seconds."""
-        self.next_offsets: dict[TopicPartition, int] = {}
-        """Next offset for the books, by depth partition."""
-        self.silent_since = time.monotonic()
-        """When Kafka last gave an update (monotonic seconds)."""
-        self._stamps_ms: dict[TopicPartition, int] = {}
+        self.position = BookPosition()
         self._topic_partitions: list[TopicPartition] = []
         self._followed = (prefix + MARKET_TOPIC,)
         """Topics whose added partitions the reader follows itself; for the others, `_look` decides."""
@@ -85,32 +80,18 @@ class LiveReading:
         self._next_look_for_watermarks = self._try_again_at = 0.0
         self._has_new_markets = self._has_new_watermarks = False
         self._is_grown = False
-        self._counts: dict[str, int] = {}
-        self._counted_ms = time.time_ns() // 1_000_000
+        self._counts = PartitionCounts()
         self._held: list[MarketBook] = []
 
     # State ----------------------------------------------------------------------------------------------------
 
-    def known_keys(self) -> frozenset[bytes]:
-        """Return the keys of the selected markets, as far as they are known."""
-        keys = self.selection.keys
-        if keys is not None:
-            return keys
-        listing, names = self.intake.listing, self.selection.names
-        wanted = (each for each in listing if self.selection.wants(each.symbol, each.kind))
-        listed = {each.symbol for each in wanted if not each.why_closed and each.kind not in KINDS_WITHOUT_BOOKS}
-        return frozenset(name.encode() for name in listed | names)
-
     def lags(self) -> dict[TopicPartition, int]:
         """Return, by partition, how many updates Kafka has that the books do not have yet, as of Kafka's last answer."""
-        ends = {each: self.reader.high_water(each) for each in self.next_offsets}
-        return {each: max(0, end - self.next_offsets[each]) for each, end in ends.items() if end is not None}
+        return self.position.lags({each: self.reader.high_water(each) for each in self.position.next_offsets})
 
     def lag_seconds(self) -> float:
         """Return the age (s) of the newest update read in the partition that is furthest behind; 0 if nothing is left to read."""
-        now_ms = time.time() * 1000
-        behind = (self._stamps_ms.get(each, now_ms) for each, lag in self.lags().items() if lag)
-        return max(0.0, now_ms - min(behind, default=now_ms)) / 1000
+        return self.position.lag_seconds(self.lags())
 
     def _topic_partition_of(self, symbol: str) -> TopicPartition | None:
         key, intake = symbol.encode(), self.intake
@@ -165,7 +146,7 @@ class LiveReading:
         past, offsets = await join_past(
             *(self.reader, self.codec, self.prefix, self.intake, self.selection, span),
             max_age=self.vouching.max_age,
-            note=self.note,
+            note=self.position.note,
         )
         await self.begin(offsets, ())
         return past
@@ -175,7 +156,7 @@ class LiveReading:
         keys, listing = self.selection.keys, self.intake.listing
         if keys is not None or self.selection.is_everything or not len(listing):
             return await look_round(self.reader, self.codec, self.prefix, keys, listing=listing)
-        chosen = listing.only(self.known_keys())
+        chosen = listing.only(self.selection.known_keys(self.intake.listing))
         count = len(await self.reader.topic_partitions(self.prefix + DEPTH_TOPIC))
         partitions = frozenset(partition_of(each.symbol.encode(), count) for each in chosen)
         return await look_round(self.reader, self.codec, self.prefix, None, partitions=partitions, listing=chosen)
@@ -193,7 +174,7 @@ class LiveReading:
         intake, depth_topic = self.intake, self.prefix + DEPTH_TOPIC
         depth = {each: offset for each, offset in offsets.items() if each[0] == depth_topic}
         intake.beginnings |= await self.reader.beginnings(depth)
-        self.next_offsets |= depth
+        self.position.next_offsets |= depth
         for topic_partition, offset in depth.items():
             self.vouching.read_up_to(topic_partition, offset)
         for name in self.selection.names:
@@ -220,8 +201,8 @@ class LiveReading:
         """Switch to live reading once everything that Kafka held of the past has been given."""
         intake = self.intake
         intake.closed_until_us = math.inf
-        for topic_partition in self.next_offsets:
-            self.next_offsets[topic_partition] = await self.reader.position(topic_partition)
+        for topic_partition in self.position.next_offsets:
+            self.position.next_offsets[topic_partition] = await self.reader.position(topic_partition)
         intake.vouching = self.vouching
         for market in intake.books.values():
             self.vouching.add(market)
@@ -273,11 +254,11 @@ class LiveReading:
         self.vouching.polled(read_all_at is not None, read_all_at or 0.0)
         for partition, batch in records.items():
             topic_partition = (partition.topic, partition.partition)
-            if topic_partition in self.next_offsets:
-                expected, first = self.next_offsets[topic_partition], batch[0].offset
+            if topic_partition in self.position.next_offsets:
+                expected, first = self.position.next_offsets[topic_partition], batch[0].offset
                 if first > expected:
                     yield from intake.on_lost_records(topic_partition, expected, first)
-                self.note(topic_partition, batch[-1])
+                self.position.note(topic_partition, batch[-1])
         yield from intake.take(records, now)
         self._has_new_markets = self._has_new_markets or intake.has_new_markets()
         for topic_partition in reached:  # its books show their own status now that it has reached its end at the join
@@ -287,27 +268,14 @@ class LiveReading:
                 [market for key, market in intake.by_key.items() if intake.topic_partition(key) in reached]
             )
 
-    def note(self, topic_partition: TopicPartition, last: ConsumerRecord) -> None:
-        """Record the last update handed to the books.
-
-        Args:
-            topic_partition: its depth partition.
-            last: the record; its offset gives the position, its timestamp (ms) the lag.
-        """
-        self.next_offsets[topic_partition] = last.offset + 1
-        self._stamps_ms[topic_partition] = last.timestamp
-        self.silent_since = time.monotonic()
-
     # Changes in Kafka -----------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
         """Check whether topics have more partitions, and whether a watermark topic exists by now."""
-        for name in (DEPTH_TOPIC, SNAPSHOT_TOPIC, GAP_TOPIC):
-            count = self.reader.partition_count(self.prefix + name)
-            known = self.intake.depth_partitions if name == DEPTH_TOPIC else self._counts.setdefault(name, count or 0)
-            self._is_grown = self._is_grown or (count or 0) > known
-        if not self._is_grown:
-            self._counted_ms = time.time_ns() // 1_000_000
+        for name in (SNAPSHOT_TOPIC, GAP_TOPIC):
+            self._counts.known.setdefault(self.prefix + name, self.reader.partition_count(self.prefix + name) or 0)
+        self._counts.known[self.prefix + DEPTH_TOPIC] = self.intake.depth_partitions
+        self._is_grown = self._is_grown or bool(self._counts.grown(self.reader.partition_count))
         if self._follows_watermarks or time.monotonic() < self._next_look_for_watermarks:
             return
         self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
@@ -319,8 +287,8 @@ class LiveReading:
     async def _reach_out(self) -> list[BookUpdate]:
         """Follow selected markets into partitions that are not read yet."""
         offsets = await self._positions()
-        needed = {self.intake.topic_partition(key) for key in self.known_keys()}
-        if not self._is_grown and (not self._has_new_markets or needed <= self.next_offsets.keys()):
+        needed = {self.intake.topic_partition(key) for key in self.selection.known_keys(self.intake.listing)}
+        if not self._is_grown and (not self._has_new_markets or needed <= self.position.next_offsets.keys()):
             if self._has_new_watermarks:
                 await self.begin(offsets, ())
             self._has_new_markets = self._has_new_watermarks = False
@@ -333,7 +301,7 @@ class LiveReading:
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
             return self._hold_moved()
         told = await self._read_also(start, offsets)
-        self._counts.clear()
+        self._counts.known.clear()
         self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may briefly disagree about the partitions
         self._is_grown = self._has_new_markets = self._has_new_watermarks = False
         return told
@@ -343,7 +311,7 @@ class LiveReading:
         intake = self.intake
         more = {each: offset for each, offset in start.offsets.items() if each not in offsets}
         behind = {each: end for each, end in start.behind.items() if each in more}
-        moved = self._moved_to(start.depth_partitions)
+        moved = intake.moved_to(start.depth_partitions)
         if start.depth_partitions != intake.depth_partitions:
             more |= {each: await self._start_of(each, offset) for each, offset in more.items()}
             intake.depth_partitions = start.depth_partitions
@@ -369,23 +337,12 @@ class LiveReading:
             return offset
         if topic_partition[1] >= self.intake.depth_partitions:
             return (await self.reader.beginnings([topic_partition]))[topic_partition]
-        since = await self.reader.offset_at(topic_partition, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
+        since = await self._counts.offset_before_growth(self.reader, topic_partition)
         return offset if since is None else min(offset, since)
-
-    def _moved_to(self, count: int) -> list[MarketBook]:
-        before = self.intake.depth_partitions
-        return [
-            market
-            for key, market in self.intake.by_key.items()
-            if partition_of(key, count) != partition_of(key, before)
-        ]
 
     def _hold_moved(self) -> list[BookUpdate]:
         """Hold the markets that have moved to a partition which cannot be read yet."""
         topic = self.prefix + DEPTH_TOPIC
         count = max(self.reader.partition_count(topic) or 0, self.intake.depth_partitions)
-        self._held = self._moved_to(count)
-        for market in self._held:
-            number = partition_of(market.symbol.encode(), count)
-            market.hold(f"its updates have moved to partition {number} of {topic}, which cannot be read yet")
+        self._held = self.intake.hold_moved(count)
         return [BookUpdate(market, Outcome.UNVOUCHED) for market in self._held]

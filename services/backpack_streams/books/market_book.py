@@ -73,9 +73,9 @@ class MarketBook(SequencedBook):
     # Position ---------------------------------------------------------------------------------------------
 
     @property
-    def is_chained(self) -> bool:
+    def is_sequenced(self) -> bool:
         """Whether an update has continued the sequence since the snapshot."""
-        return self._chain.is_chained
+        return self._chain.is_sequenced
 
     @property
     def buffered_updates(self) -> int:

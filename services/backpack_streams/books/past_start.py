@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.intake import Intake
-from backpack_streams.books.joining import DEPTH_TOPIC, KINDS_WITHOUT_BOOKS, MARKET_TOPIC
+from backpack_streams.books.joining import DEPTH_TOPIC, MARKET_TOPIC
 from backpack_streams.books.listing import Listing, moment_text
 from backpack_streams.books.past import PastStart, WantedKeys, look_back
 from backpack_streams.books.past_books import ARRIVAL_MICROS, PastBooks
@@ -126,7 +126,7 @@ def wanted_keys(selection: Selection, listing: Listing, moment_us: int, wants: C
     for key, each in listed.items():
         then = listing.at(each.symbol, moment_us) or each
         is_open = not then.why_closed or then.since_us > moment_us
-        if is_open and each.kind not in KINDS_WITHOUT_BOOKS and selection.wants(each.symbol, each.kind):
+        if is_open and each.has_book and selection.wants(each.symbol, each.kind):
             known.add(key)
     return WantedKeys(frozenset(known), False, wants)
 

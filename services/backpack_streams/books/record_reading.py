@@ -10,6 +10,7 @@ from typing import Final
 
 from backpack_streams.books.engine_time_merge import WINDOW_SECONDS
 from backpack_streams.books.kafka_record import KafkaRecord
+from backpack_streams.books.partition_counts import PartitionCounts
 from backpack_streams.books.record_flow import PATIENCE_SECONDS, Item, MergedFlow, RecordFlow
 from backpack_streams.books.record_join import (
     LATE_SECONDS,
@@ -40,8 +41,6 @@ AWAY_SECONDS: Final = 30.0
 """How long it waits for a partition that has more records but delivers none."""
 _MERGED_AT_MOST: Final = 50_000
 _POLL_MILLIS: Final = 200
-_MOVED_BEFORE_NOTICED_MILLIS: Final = 60_000
-"""Assumed maximum time for which partitions existed before they are noticed, clock differences included."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +90,7 @@ class RecordReading:
         self._behind: dict[TopicPartition, int] = {}
         self._reached: dict[TopicPartition, int] = {}
         """By partition, the offset after the records taken from Kafka."""
-        self._counts: dict[str, int] = {}
-        """Partition count of each topic, by full name; `_counted_ms` is when it was last checked."""
-        self._counted_ms = 0
+        self._counts = PartitionCounts()
         self._watch: EndWatch | None = None
         self._polling: asyncio.Task[Records] | None = None
         self._batch: deque[tuple[TopicPartition, deque[KafkaRecord]]] = deque()
@@ -139,7 +136,7 @@ class RecordReading:
         for full_name, topic in wanted.topics.items():
             topic_partitions, partitions = await partitions_of(reader, full_name, wanted.keys)
             topic_ends = await reader.ends(topic_partitions)
-            self._counts[full_name] = partitions
+            self._counts.known[full_name] = partitions
             self.watermarks.add(topic, full_name, topic_ends, partitions, wanted.symbols)
             starts |= await starts_of(reader, wanted.start, topic_partitions, topic_ends)
             ends |= topic_ends
@@ -150,7 +147,7 @@ class RecordReading:
             self.flow = MergedFlow(self._codec, starts, wanted.keys, wanted.patience_seconds, window)
         elif any(topic.record == "Trade" for topic in wanted.topics.values()):
             gaps = await reader.ends(await reader.topic_partitions(wanted.prefix + GAP_TOPIC))
-            self._counts.setdefault(wanted.prefix + GAP_TOPIC, len(gaps))
+            self._counts.known.setdefault(wanted.prefix + GAP_TOPIC, len(gaps))
             others |= gaps
         self._topic_partitions = list(starts)
         self._others = [each for each in others if each not in starts]
@@ -226,13 +223,10 @@ class RecordReading:
 
     async def _follow_added(self) -> None:
         """Read partitions that are added to a topic, since keys move to them."""
-        grown = {
-            name: known for name, known in self._counts.items() if (self._reader.partition_count(name) or 0) > known
-        }
-        for name, known in grown.items():
+        for name, known in self._counts.grown(self._reader.partition_count).items():
             topic = self._wanted.topics.get(name)
             keys = None if topic is None else self._wanted.keys
-            topic_partitions, self._counts[name] = await partitions_of(self._reader, name, keys)
+            topic_partitions, self._counts.known[name] = await partitions_of(self._reader, name, keys)
             added = {
                 each: 0 if each[1] >= known else await self._before_noticed(each)
                 for each in topic_partitions
@@ -248,12 +242,10 @@ class RecordReading:
             if isinstance(self.flow, MergedFlow):
                 for topic_partition in added:
                     self.flow.follow(topic_partition)
-        if not grown:
-            self._counted_ms = time.time_ns() // 1_000_000
 
     async def _before_noticed(self, topic_partition: TopicPartition) -> int:
         """Return where to begin in an existing partition to which keys have moved."""
-        found = await self._reader.offset_at(topic_partition, self._counted_ms - _MOVED_BEFORE_NOTICED_MILLIS)
+        found = await self._counts.offset_before_growth(self._reader, topic_partition)
         return found if found is not None else (await self._reader.ends([topic_partition]))[topic_partition]
 
     async def _look_for_the_end(self, before_ms: int) -> None:

@@ -53,6 +53,18 @@ class Selection:
             return None
         return frozenset(name.encode() for name in self.names)
 
+    def known_keys(self, listing: Listing) -> frozenset[bytes]:
+        """Return the keys of the selected markets, as far as they are known.
+
+        Args:
+            listing: the market list; of its markets, the open ones that have books count.
+        """
+        if (keys := self.keys) is not None:
+            return keys
+        wanted = (each for each in listing if self.wants(each.symbol, each.kind))
+        listed = {each.symbol for each in wanted if each.has_book and not each.why_closed}
+        return frozenset(name.encode() for name in listed | self.names)
+
     @property
     def asks_for_kinds(self) -> bool:
         """Whether the selection depends on kinds, and so on the market list."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from backpack_streams.books.adoption import Adoption, Contradiction, Epoch, is_in_future
 from backpack_streams.books.followed_book import FollowedBook
-from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.snapshot import BaseSnapshot, Levels, Snapshot
 from backpack_streams.books.status import Outcome, Presentation, Status
 from backpack_streams.books.update_buffer import Update, UpdateBuffer
@@ -103,7 +102,7 @@ class SequencedBook:
         last_id = self._chain.last_id
         if self._state is not _LIVE or last_id is None:
             return self._newest
-        if self._chain.is_chained:
+        if self._chain.is_sequenced:
             return self._chain.position
         return Position(last_id, self.engine_time, TOLERANCE_MICROSECONDS)
 
@@ -133,9 +132,8 @@ class SequencedBook:
                 return self._break(f"update {last_id} cannot be applied: {error}", floor=last_id)
             self.engine_time = engine_time
             return _APPLIED if is_sound else self._break_unsound()
-        if verdict is _BREAK:
-            return self._break_chain(Update(first_id, last_id, engine_time, bids, asks))
-        return self._drop_duplicate(Update(first_id, last_id, engine_time, bids, asks))
+        update = Update(first_id, last_id, engine_time, bids, asks)
+        return self._break_chain(update) if verdict is _BREAK else self._drop_duplicate(update)
 
     def on_snapshot(
         self,
@@ -162,16 +160,16 @@ class SequencedBook:
         Returns:
             RESYNCED, PENDING, IGNORED, REFUSED, or BROKE if it was used and the updates waiting for it have a gap.
         """
-        base, now_us = base or BaseSnapshot(last_update_id, engine_time), self._wall_us()
-        if is_in_future(engine_time, base, now_us):  # an impossible time is no evidence
-            engine_time, base = None, base._replace(engine_time=None)
+        now_us, base = self._wall_us(), base or BaseSnapshot(last_update_id, engine_time)
         snapshot = Snapshot(last_update_id, engine_time, bids, asks, bids_complete, asks_complete, base)
+        if is_in_future(engine_time, base, now_us):  # an impossible time is no evidence
+            snapshot = snapshot.without_time()
         newest = self._position()
-        if newest is not None and restarted_by_snapshot(newest, last_update_id, engine_time):
+        if newest is not None and restarted_by_snapshot(newest, last_update_id, snapshot.engine_time):
             if self._is_believed() and not self._adoption.is_agreed(snapshot, Contradiction.RESTARTED, newest.last_id):
                 return Outcome.IGNORED
             reason = f"sequence restarted: snapshot {last_update_id} is later than update {newest.last_id}"
-            self._begin_epoch(reason, Epoch(engine_time or 0, is_from_snapshot=True))
+            self._begin_epoch(reason, Epoch(snapshot.engine_time or 0, is_from_snapshot=True))
         elif self._state is _LIVE:
             return self._consider(snapshot)
         elif self._adoption.hear(snapshot, newest, now_us):
@@ -253,14 +251,9 @@ class SequencedBook:
 
     def _widen(self, snapshot: Snapshot) -> Outcome:
         """Take a snapshot at the book's own update id if it knows more of a truncated side."""
-        wider = OrderBook()
-        try:
-            wider.load(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
-        except BookError:  # a snapshot that contradicts itself is no evidence against an intact sequence
+        if not self.book.is_widened_by(snapshot):
             return Outcome.IGNORED
-        if not wider.covers_more_than(self.book):
-            return Outcome.IGNORED
-        self.book.follow_snapshot(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
+        self.book.follow_snapshot(*snapshot.sides)
         self.base = snapshot.base
         return Outcome.RESYNCED
 
@@ -323,8 +316,7 @@ class SequencedBook:
 
     def _forget_future(self, snapshot: Snapshot, now_us: int) -> None:
         """Drop the state that an update stamped in the future has blocked."""
-        base = snapshot.base
-        genuine = (each.last_id for each in self._buffer if not is_in_future(each.engine_time, base, now_us))
+        genuine = (each.last_id for each in self._buffer if not is_in_future(each.engine_time, snapshot.base, now_us))
         self._adoption.forget_future(snapshot, max(*genuine, self._late_to, self.last_update_id or 0), now_us)
         if self._adoption.epoch is None:
             self._chain.begin_anew(None)
@@ -335,13 +327,10 @@ class SequencedBook:
         """Make the book live from a snapshot; if it is refused, return why and change nothing."""
         snapshot_id = snapshot.last_update_id
         refusal = self._adoption.refusal(snapshot, self._newest, self._buffer.dropped_to)
-        if refusal is not None:
+        if refusal is not None or (refusal := self._buffer.gap_after(snapshot_id)) is not None:
             return refusal
-        first = self._buffer.first_after(snapshot_id)
-        if first is not None and first.first_id > snapshot_id + 1:
-            return f"snapshot {snapshot_id} behind the first update {first.first_id}"
         try:
-            self.book.follow_snapshot(snapshot.bids, snapshot.asks, snapshot.bids_complete, snapshot.asks_complete)
+            self.book.follow_snapshot(*snapshot.sides)
         except BookError as error:
             return f"snapshot {snapshot_id} refused: {error}"
         self._chain.start_at(snapshot_id, snapshot.engine_time)

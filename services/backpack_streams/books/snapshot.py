@@ -48,3 +48,12 @@ class Snapshot(NamedTuple):
     bids_complete: bool
     asks_complete: bool
     base: BaseSnapshot
+
+    @property
+    def sides(self) -> tuple[Levels, Levels, bool, bool]:
+        """Bids and asks, and whether each is complete, as `OrderBook.load` takes them."""
+        return self.bids, self.asks, self.bids_complete, self.asks_complete
+
+    def without_time(self) -> "Snapshot":
+        """Return the snapshot as one of unknown engine time, because the one that it names is impossible."""
+        return self._replace(engine_time=None, base=self.base._replace(engine_time=None))

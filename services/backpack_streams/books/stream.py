@@ -1,13 +1,12 @@
 """BookStream: order books of the selected markets, rebuilt from Kafka alone, live or as of a past moment."""
 
-import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Literal, Self
 
 from backpack_streams.books.book_update import BookUpdate
+from backpack_streams.books.callbacks import OnUpdate, call_for_each
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.listing import Listing
 from backpack_streams.books.live_reading import LiveReading
@@ -32,8 +31,6 @@ SETTLED_SECONDS: Final = 1.5
 Applies if the market list is missing or names a market that has no book."""
 QUEUED_RECORDS: Final = 20_000
 """Default of `queued_records`: about one second of all markets at peak rate, a few MiB."""
-
-OnUpdate = Callable[[BookUpdate], Awaitable[None] | None]
 
 
 class BookStream:
@@ -223,7 +220,7 @@ class BookStream:
     @property
     def silent_seconds(self) -> float:
         """Seconds since Kafka last gave an update of these partitions."""
-        return time.monotonic() - self._live.silent_since
+        return time.monotonic() - self._live.position.silent_since
 
     @property
     def clock_difference_seconds(self) -> float:
@@ -262,7 +259,7 @@ class BookStream:
             return False
         if self._selection.keys is not None or self._source.past is not None:
             return True
-        are_all_here = len(self.listing) and self._live.known_keys() <= self._intake.by_key.keys()
+        are_all_here = len(self.listing) and self._selection.known_keys(self.listing) <= self._intake.by_key.keys()
         return bool(are_all_here) or time.monotonic() - self._intake.last_new_market > SETTLED_SECONDS
 
     # Reading --------------------------------------------------------------------------------------------------
@@ -303,15 +300,7 @@ class BookStream:
         Raises:
             BookError: another iteration is active. Otherwise an error of one of these functions, or the error that ended the reading.
         """
-        statuses: dict[str, Status] = {}
-        async with aclosing(self.events()) as events:
-            async for update in events:
-                status = update.status
-                if on_status is not None and statuses.get(update.symbol) is not status:
-                    await _call(on_status, update)
-                statuses[update.symbol] = status
-                if on_update is not None:
-                    await _call(on_update, update)
+        await call_for_each(self.events(), on_update, on_status)
 
     def events(self) -> Updates:
         """Return an iterator over every event, or with `conflate` over the latest of each market; `async for` over the stream is the same.
@@ -344,9 +333,3 @@ class BookStream:
     def _are_the_others_closed(self) -> bool:
         others = self.not_live()
         return self.is_caught_up and bool(others) and all(market.status is Status.CLOSED for market in others)
-
-
-async def _call(function: OnUpdate, update: BookUpdate) -> None:
-    answer = function(update)
-    if inspect.isawaitable(answer):
-        await answer

@@ -159,6 +159,17 @@ class UpdateBuffer:
         after = (update for update in self if update.last_id > last_update_id)
         return min(after, key=_by_ids, default=None)
 
+    def gap_after(self, snapshot_id: int) -> str | None:
+        """Return why the buffered updates do not continue a snapshot; None if they do.
+
+        Args:
+            snapshot_id: id of the last update that the snapshot includes.
+        """
+        first = self.first_after(snapshot_id)
+        if first is None or first.first_id <= snapshot_id + 1:
+            return None
+        return f"snapshot {snapshot_id} behind the first update {first.first_id}"
+
     def reach(self, last_id: int) -> int:
         """Return the id up to which buffered updates continue the sequence from this id without a gap."""
         if self._ends is None:

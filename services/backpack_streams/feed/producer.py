@@ -151,7 +151,7 @@ class Producer:
     def _chores(self) -> Iterable[Chore]:
         """Return the background tasks besides the frames, by name."""
         yield from self._choice.chores(self._want)
-        if any(spec.chained for spec in self._specs):
+        if any(spec.sequenced for spec in self._specs):
             yield "disproofs", Disproofs(self._publishing, self._router.feeds, self._connection.doubt).run()
 
     def failures(self) -> list[str]:
@@ -205,7 +205,7 @@ class Producer:
             )
             left = self._coverage.leave(feed.name, now())
             if left is not None and left.since_us is not None:
-                last_id = feed.last_published_id if feed.spec.chained else None
+                last_id = feed.last_published_id if feed.spec.sequenced else None
                 self._router.left_behind(feed, left.since_us, left.until_us, left.reason, last_id=last_id)
         new = self._router.want(streams)
         self._coverage.want(streams)
@@ -257,7 +257,7 @@ class Producer:
             status=status,
             detail=notice.message,
             error_code=notice.code,
-            last_id=feed.last_published_id if feed and feed.spec.chained else None,
+            last_id=feed.last_published_id if feed and feed.spec.sequenced else None,
             last_received_us=feed.last_received_us or None if feed else None,
             changed_us=now_us(),
         )

@@ -15,10 +15,10 @@ from backpack_streams.exchange.wire import Envelope, ErrorBody, open_new_envelop
 from backpack_streams.exchange.wire_decoding import parse_keeping_digits
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.feed.candle_feed import CandleFeed
-from backpack_streams.feed.chained_feed import ChainedFeed
 from backpack_streams.feed.coverage import Coverage
 from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.moments import Break
+from backpack_streams.feed.sequenced_feed import SequencedFeed
 from backpack_streams.feed.stream_feed import Out, StreamFeed
 from backpack_streams.feed.stream_spec import RowEncoder, StreamSpec
 from backpack_streams.publishing import reports
@@ -276,7 +276,7 @@ class FrameRouter:
             symbol=feed.symbol,
             received_us=self.now_us,
         )
-        if isinstance(feed, ChainedFeed):
+        if isinstance(feed, SequencedFeed):
             feed.unreadable()
 
     def _odd(self, socket: int, payload: bytes, received_us: int) -> None:
@@ -323,4 +323,4 @@ def _feed_class(spec: StreamSpec) -> Callable[..., StreamFeed]:
     """Return the feed class for the streams of a stream spec."""
     if spec.candles:
         return CandleFeed
-    return ChainedFeed if spec.chained else LatestFeed
+    return SequencedFeed if spec.sequenced else LatestFeed

@@ -41,7 +41,7 @@ class SocketChain(Chain, Generic[T]):
         super().__init__()
         self._early: Reordering[T] = Reordering()
         self.held = self._early.held
-        """The held messages. `ChainedFeed` asks for them with every frame, so they are not behind another object."""
+        """The held messages. `SequencedFeed` asks for them with every frame, so they are not behind another object."""
 
     def judge(self, first_id: int, last_id: int, time_us: int, others: bool, received_us: int | None = None) -> Verdict:
         """Judge a message. After TAKE, GAP, OVERLAP and RESTARTED the caller calls `took`, after HOLD `hold`.

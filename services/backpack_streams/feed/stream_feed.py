@@ -214,14 +214,14 @@ class StreamFeed:
 
     def _report_dropped(self, next_id: int | None) -> None:
         lost, self.dropped_records = self.dropped_records, 0
-        chained = self.spec.chained
+        sequenced = self.spec.sequenced
         self._surroundings.gap(
             self,
             reports.BUFFER_FULL,
             f"Kafka was too slow or gone for too long: the buffer was full and {lost} records had no room",
-            last_id=self.last_published_id if chained else None,
-            next_id=(next_id if next_id is not None else self._after_dropped()) if chained else None,
-            last_time_us=None if chained else self.dropped_since_us or None,
+            last_id=self.last_published_id if sequenced else None,
+            next_id=(next_id if next_id is not None else self._after_dropped()) if sequenced else None,
+            last_time_us=None if sequenced else self.dropped_since_us or None,
             next_time_us=self.last_received_us or None,
             lost_records=lost,
         )

@@ -68,7 +68,7 @@ class StreamSpec:
         topics: topic by stream parameter, without prefix; the key None holds the topic of all other parameters.
         unknown_fields: returns the counts of unknown message fields by name.
         encoder: makes the encoder of the rows from the encoder of the record.
-        chained: ids are consecutive, so a gap is a loss.
+        sequenced: ids are consecutive, so a gap is a loss.
         every_message_counts: only an exact copy of a message is a duplicate; otherwise each message replaces the one before.
         candles: closed candles are consecutive, so a gap is a loss.
         max_silence_seconds: longest pause between two messages, for streams sent at fixed intervals; None for others.
@@ -81,7 +81,7 @@ class StreamSpec:
     topics: Mapping[str | None, str]
     unknown_fields: Callable[[], dict[str, int]]
     encoder: Callable[[Encoder], RowEncoder] = stamped
-    chained: bool = False
+    sequenced: bool = False
     every_message_counts: bool = False
     candles: bool = False
     max_silence_seconds: float | None = None

@@ -86,9 +86,9 @@ class KafkaLook:
             # A gap record outlives the start that reported it, so a later start must not report it again.
             nobody_told = {stream: until for stream, until in gone.items() if not tails.untold.tells_of(stream, until)}
             ends = dict(tails.ends)
-        chained = {feed.name for feed in known_feeds if feed.spec.chained}
+        sequenced = {feed.name for feed in known_feeds if feed.spec.sequenced}
         abandoned = {
-            stream: Abandoned(until, last.last_id if stream in chained and (last := found[stream]) else None)
+            stream: Abandoned(until, last.last_id if stream in sequenced and (last := found[stream]) else None)
             for stream, until in nobody_told.items()
         }
         for name, last in found.items():

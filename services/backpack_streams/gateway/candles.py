@@ -9,7 +9,7 @@ from backpack_streams.gateway.answers import Row
 from backpack_streams.gateway.rows import candle_row, candle_time
 from backpack_streams.gateway.windows import Entry
 
-__all__ = ["INTERVAL_MICROS", "MINUTE_MICROS", "Candle", "CandleWindow", "chained", "rolled"]
+__all__ = ["INTERVAL_MICROS", "MINUTE_MICROS", "Candle", "CandleWindow", "rolled", "unbroken"]
 
 _EXACT: Final = Context(prec=120, traps=[Inexact, InvalidOperation])
 MINUTE_MICROS: Final = 60_000_000
@@ -121,7 +121,7 @@ class CandleWindow:
         return [self._candles[each] for each in self._starts[bisect_left(self._starts, start_us) :]]
 
 
-def chained(candles: Sequence[Candle], limit: int) -> list[Candle]:
+def unbroken(candles: Sequence[Candle], limit: int) -> list[Candle]:
     """Return the newest candles without a gap, oldest first: each begins where the one before it ends.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from backpack_streams.errors import BusError
-from backpack_streams.gateway.candles import INTERVAL_MICROS, MINUTE_MICROS, Candle, chained, rolled
+from backpack_streams.gateway.candles import INTERVAL_MICROS, MINUTE_MICROS, Candle, rolled, unbroken
 from backpack_streams.gateway.market_data import MarketData
 from backpack_streams.gateway.read_back import ReadBack
 from backpack_streams.gateway.rest_history import RestHistory
@@ -105,7 +105,7 @@ class History:
         """Return what the windows have: candles of this interval, completed by candles summed up from minutes."""
         own = self._with_quote_volumes(symbol, interval)[-limit:]
         minutes = self._with_quote_volumes(symbol, _MINUTE) if interval != _MINUTE else []
-        return chained(merged(own, rolled(minutes, INTERVAL_MICROS[interval])), limit)
+        return unbroken(merged(own, rolled(minutes, INTERVAL_MICROS[interval])), limit)
 
     def _with_quote_volumes(self, symbol: str, interval: str) -> list[Candle]:
         window = self._data.candle_window(symbol, interval)

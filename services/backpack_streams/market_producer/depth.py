@@ -82,5 +82,5 @@ DEPTH = StreamSpec(
         "1000ms": "market.depth_1000ms",
     },
     unknown_fields=lambda: _decode.unknown_fields,
-    chained=True,
+    sequenced=True,
 )

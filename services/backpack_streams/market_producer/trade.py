@@ -54,5 +54,5 @@ TRADE = StreamSpec(
     read=read,
     topics={None: "market.trade"},
     unknown_fields=lambda: _decode.unknown_fields,
-    chained=True,
+    sequenced=True,
 )

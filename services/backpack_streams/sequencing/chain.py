@@ -26,13 +26,13 @@ class Chain(SequenceTime):
     `start_at` moves the sequence past it.
     """
 
-    __slots__ = ("is_chained", "next_id")
+    __slots__ = ("is_sequenced", "next_id")
 
     def __init__(self) -> None:
         super().__init__()
         self.next_id: int | None = None
         """The id that the next message begins with; None before anything is known."""
-        self.is_chained = False
+        self.is_sequenced = False
         """Whether an update has been applied since the snapshot."""
 
     @property
@@ -55,7 +55,7 @@ class Chain(SequenceTime):
             time_us: its engine time (µs since the Unix epoch), None if unknown.
         """
         self.next_id = last_update_id + 1
-        self.is_chained = False
+        self.is_sequenced = False
         if time_us is not None and self.is_of_before(time_us):
             self.begin_anew(None)
             self.ended_us = 0
@@ -77,12 +77,12 @@ class Chain(SequenceTime):
             return _DUPLICATE
         if first_id == expected and time_us is not None and time_us >= self.time_us:  # nearly all
             self.next_id = last_id + 1
-            self.is_chained = True
+            self.is_sequenced = True
             self.time_us = time_us
             return _APPLY
         if time_us is not None and self.is_of_before(time_us):
             return _DUPLICATE
-        if first_id != expected and (self.is_chained or first_id > expected):
+        if first_id != expected and (self.is_sequenced or first_id > expected):
             return _BREAK
         self.took(last_id, time_us or 0)
         return _APPLY
@@ -90,5 +90,5 @@ class Chain(SequenceTime):
     def took(self, last_id: int, time_us: int) -> None:
         """Advance past the message that ends at `last_id`, whatever came before it. `time_us` is 0 if its time is unknown."""
         self.next_id = last_id + 1
-        self.is_chained = True
+        self.is_sequenced = True
         self.saw(time_us)

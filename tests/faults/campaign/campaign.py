@@ -266,8 +266,8 @@ class Campaign:
         found: dict[str, int] = {}
         for fault, over_at in self._happened:
             if fault.kind == "topic-recreated":
-                family = fault.options["topic"].removeprefix("market.")
-                found[family] = max(found.get(family, 0), self.findings.began_us + int(over_at * 1e6))
+                kind = fault.options["topic"].removeprefix("market.")
+                found[kind] = max(found.get(kind, 0), self.findings.began_us + int(over_at * 1e6))
         return found
 
     def _judge_records(self, plant: Plant, truth: Truth, kept: Kept, records: RecordReader) -> None:

@@ -113,7 +113,7 @@ class Bounds:
             for place in self._received_at(wall_us)
             if abs(wall_us - messages[place].wall_us) > WRONG_CLOCK_US
         )
-        self._is_candle = bool(messages) and messages[0].family.startswith("kline.")
+        self._is_candle = bool(messages) and messages[0].kind.startswith("kline.")
 
     def inside(self, gaps: Iterable[GapRecord]) -> bytearray:
         """For each message, whether it is inside one of the gaps."""

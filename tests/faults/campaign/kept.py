@@ -21,7 +21,7 @@ Stream = tuple[str, str]
 class GapRecord(NamedTuple):
     """One record of `ops.gap`; times in µs. The symbol is empty for a stream of all markets."""
 
-    family: str
+    kind: str
     symbol: str
     reason: str
     last_id: int | None
@@ -46,9 +46,9 @@ class Kept(NamedTuple):
     covered_us: Mapping[str, int]
     """By stream, its first coverage according to the watermarks; empty without watermarks."""
 
-    def first_covered_us(self, family: str, symbol: str) -> int | None:
+    def first_covered_us(self, kind: str, symbol: str) -> int | None:
         """The first coverage of a market's stream, according to the plant; None if unknown."""
-        told = [self.covered_us[each] for each in (f"{family}.{symbol}", family) if each in self.covered_us]
+        told = [self.covered_us[each] for each in (f"{kind}.{symbol}", kind) if each in self.covered_us]
         return min(told, default=None)
 
 
@@ -90,30 +90,30 @@ def _values(bootstrap_servers: str, topic: str, record: str) -> list[Value]:
 
 
 def read_records(
-    bootstrap_servers: str, prefix: str, families: tuple[str, ...]
+    bootstrap_servers: str, prefix: str, kinds: tuple[str, ...]
 ) -> tuple[dict[Stream, set[Identity]], dict[Stream, dict[int, set[Identity]]]]:
     """The messages of these stream specs in Kafka, and the same by received time."""
     records: dict[Stream, set[Identity]] = {}
     received: dict[Stream, dict[int, set[Identity]]] = {}
-    for family in families:
-        topic, record, identify = _TOPICS[family]
+    for kind in kinds:
+        topic, record, identify = _TOPICS[kind]
         for value in _values(bootstrap_servers, prefix + topic, record):
             identity = identify(value)
             if identity is not None:
-                stream = family, value["symbol"]
+                stream = kind, value["symbol"]
                 records.setdefault(stream, set()).add(identity)
                 at_us = _us(value["received_time"]) or 0
                 received.setdefault(stream, {}).setdefault(at_us, set()).add(identity)
     return records, received
 
 
-def read_kept(bootstrap_servers: str, prefix: str, families: tuple[str, ...]) -> Kept:
+def read_kept(bootstrap_servers: str, prefix: str, kinds: tuple[str, ...]) -> Kept:
     """Read everything."""
 
     def read(topic: str, record: str) -> list[Value]:
         return _values(bootstrap_servers, prefix + topic, record)
 
-    records, received = read_records(bootstrap_servers, prefix, families)
+    records, received = read_records(bootstrap_servers, prefix, kinds)
     gaps = [_gap(value) for value in read("ops.gap", "Gap")]
     letters: dict[Stream, set[Identity]] = {}
     undecodable = 0
@@ -149,9 +149,9 @@ def has_topic(bootstrap_servers: str, topic: str) -> bool:
 
 
 def _gap(value: Value) -> GapRecord:
-    family, symbol = split_stream(value["stream"])
+    kind, symbol = split_stream(value["stream"])
     return GapRecord(
-        family,
+        kind,
         symbol,
         value["reason"],
         value["last_id"],
@@ -164,11 +164,11 @@ def _gap(value: Value) -> GapRecord:
 
 def split_stream(stream: str) -> Stream:
     """Stream spec and symbol of a stream; symbols may contain dots."""
-    family, _, symbol = stream.partition(".")
-    if family == "kline":
+    kind, _, symbol = stream.partition(".")
+    if kind == "kline":
         interval, _, symbol = symbol.partition(".")
-        family = f"kline.{interval}"
-    return family, symbol
+        kind = f"kline.{interval}"
+    return kind, symbol
 
 
 def message_in(payload: bytes) -> tuple[Stream, Identity] | None:
@@ -176,15 +176,15 @@ def message_in(payload: bytes) -> tuple[Stream, Identity] | None:
     try:
         frame = json.loads(payload, parse_float=Decimal)
         data = frame["data"]
-        family, _ = split_stream(frame["stream"])
-        stream = family, data["s"]
-        if family == "depth":
+        kind, _ = split_stream(frame["stream"])
+        stream = kind, data["s"]
+        if kind == "depth":
             return stream, (data["U"], data["u"])
-        if family == "trade":
+        if kind == "trade":
             return stream, (data["t"],)
-        if family == "bookTicker":
+        if kind == "bookTicker":
             return stream, (int(data["u"]),)
-        if family == "liquidation":
+        if kind == "liquidation":
             return stream, liquidation_identity(data["E"], data["S"], Decimal(data["p"]), Decimal(data["q"]))
         return stream, (data["E"],)
     except (ValueError, KeyError, TypeError, ArithmeticError):

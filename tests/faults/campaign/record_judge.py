@@ -39,9 +39,9 @@ class Given:
     trades: dict[str, list[GivenTrade | ToldGap]] = field(default_factory=dict)
     """By symbol, in the given order."""
 
-    def record(self, family: str, symbol: str, identity: Identity) -> None:
+    def record(self, kind: str, symbol: str, identity: Identity) -> None:
         """Count a record."""
-        self.counts.setdefault((family, symbol), Counter())[identity] += 1
+        self.counts.setdefault((kind, symbol), Counter())[identity] += 1
 
     def trade(self, symbol: str, trade: GivenTrade) -> None:
         """Record a trade."""
@@ -56,16 +56,14 @@ class Given:
         """Number of records given."""
         return sum(counter.total() for counter in self.counts.values())
 
-    def missing(self, kept: Mapping[Stream, Collection[Identity]], families: Collection[str]) -> list[str]:
+    def missing(self, kept: Mapping[Stream, Collection[Identity]], kinds: Collection[str]) -> list[str]:
         """Records of these stream specs that are in Kafka and were not given, by stream."""
         found = []
-        for (family, symbol), identities in sorted(kept.items()):
-            if family in families:
-                lacking = set(identities) - self.counts.get((family, symbol), Counter()).keys()
+        for (kind, symbol), identities in sorted(kept.items()):
+            if kind in kinds:
+                lacking = set(identities) - self.counts.get((kind, symbol), Counter()).keys()
                 if lacking:
-                    found.append(
-                        f"{family}.{symbol}: {len(lacking)} records of Kafka not given, such as {min(lacking)}"
-                    )
+                    found.append(f"{kind}.{symbol}: {len(lacking)} records of Kafka not given, such as {min(lacking)}")
         return found
 
 
@@ -91,14 +89,14 @@ def judge_records(
     given: Given,
     kept: Mapping[Stream, Collection[Identity]],
     said: Mapping[Stream, Sequence[Message]],
-    families: Collection[str],
+    kinds: Collection[str],
 ) -> RecordFindings:
     """Compare the records given to a reader of all of Kafka with the records in Kafka and the exchange's messages."""
-    found = RecordFindings(given.total(), lost=given.missing(kept, families))
-    for (family, symbol), counter in sorted(given.counts.items()):
+    found = RecordFindings(given.total(), lost=given.missing(kept, kinds))
+    for (kind, symbol), counter in sorted(given.counts.items()):
         again = [identity for identity, count in counter.items() if count > 1]
         if again:
-            found.twice.append(f"{family}.{symbol}: {len(again)} records given twice, such as {min(again)}")
+            found.twice.append(f"{kind}.{symbol}: {len(again)} records given twice, such as {min(again)}")
     for symbol, items in sorted(given.trades.items()):
         found.holes += sum(isinstance(each, ToldGap) for each in items)
         found.late += sum(isinstance(each, GivenTrade) and each.is_late for each in items)

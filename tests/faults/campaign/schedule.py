@@ -125,8 +125,8 @@ def _silence(dice: _Dice, lasts: float) -> Drawn:
 
 
 def _ignore_one(dice: _Dice) -> Drawn:
-    family = dice.of("depth", "trade", "ticker", "depth")
-    return dice.seconds(4, 12), {"stream": f"{family}.{dice.symbol()}"}
+    kind = dice.of("depth", "trade", "ticker", "depth")
+    return dice.seconds(4, 12), {"stream": f"{kind}.{dice.symbol()}"}
 
 
 def _error(dice: _Dice) -> Drawn:

@@ -12,7 +12,7 @@ Identity = tuple[Any, ...]
 class Message(NamedTuple):
     """One message of the exchange. Ids are None if the stream has none; for a candle they are its start in seconds."""
 
-    family: str
+    kind: str
     symbol: str
     wall_us: int
     event_us: int
@@ -23,7 +23,7 @@ class Message(NamedTuple):
     @property
     def stream(self) -> str:
         """The name of the stream, as for streams of one market."""
-        return f"{self.family}.{self.symbol}"
+        return f"{self.kind}.{self.symbol}"
 
 
 class Listed(NamedTuple):
@@ -60,14 +60,14 @@ def read_ledger(ledger: Mapping[str, Any]) -> Truth:
         for each in listed:
             assert not each["forgotten"]["depth"], "the ledger was too small: it has forgotten messages"
             listings.setdefault(symbol, []).append(Listed(each["begun"], each["ended"], each["first_update_id"]))
-            for family, said in each["streams"].items():
-                made = messages.setdefault((family, symbol), [])
-                made += [_message(family, symbol, *row) for row in said]
+            for kind, said in each["streams"].items():
+                made = messages.setdefault((kind, symbol), [])
+                made += [_message(kind, symbol, *row) for row in said]
     return Truth(messages, listings, ledger["subscribed"])
 
 
 def _message(
-    family: str,
+    kind: str,
     symbol: str,
     wall_us: int,
     event_us: int,
@@ -75,14 +75,14 @@ def _message(
     last_id: int | None,
     detail: str | None,
 ) -> Message:
-    identity = _identity(family, event_us, first_id, last_id, detail)
-    return Message(family, symbol, wall_us, event_us, first_id, last_id, identity)
+    identity = _identity(kind, event_us, first_id, last_id, detail)
+    return Message(kind, symbol, wall_us, event_us, first_id, last_id, identity)
 
 
-def _identity(family: str, event_us: int, first_id: int | None, last_id: int | None, detail: str | None) -> Identity:
-    if family == "depth":
+def _identity(kind: str, event_us: int, first_id: int | None, last_id: int | None, detail: str | None) -> Identity:
+    if kind == "depth":
         return first_id, last_id
-    if family in ("trade", "bookTicker") or family.startswith("kline."):
+    if kind in ("trade", "bookTicker") or kind.startswith("kline."):
         return (last_id,)
     if detail is not None:
         side, price, quantity = detail.split(" ")

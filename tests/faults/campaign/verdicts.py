@@ -56,23 +56,23 @@ def moments_between(seed: int, count: int, first_us: int, last_us: int) -> list[
 
 
 def losses(
-    truth: Truth, kept: Kept, families: Collection[str], until_us: int, emptied_us: Mapping[str, int]
+    truth: Truth, kept: Kept, kinds: Collection[str], until_us: int, emptied_us: Mapping[str, int]
 ) -> list[Loss]:
     """Find the messages of these stream specs that were lost without a record, in all markets.
 
     `emptied_us`: by stream spec, when its topic was recreated.
     """
     found: list[Loss] = []
-    for (family, symbol), messages in truth.messages.items():
-        if family not in families:
+    for (kind, symbol), messages in truth.messages.items():
+        if kind not in kinds:
             continue
-        gaps = [each for each in kept.gaps if each.family == family and each.symbol in (symbol, "")]
-        records, letters = (each.get((family, symbol), set()) for each in (kept.records, kept.letters))
-        since_us = kept.first_covered_us(family, symbol)
+        gaps = [each for each in kept.gaps if each.kind == kind and each.symbol in (symbol, "")]
+        records, letters = (each.get((kind, symbol), set()) for each in (kept.records, kept.letters))
+        since_us = kept.first_covered_us(kind, symbol)
         if since_us is not None:  # a stepped clock may report a time before the first subscription
-            asked_us = [truth.subscribed_us.get(each, since_us) for each in (f"{family}.{symbol}", family)]
+            asked_us = [truth.subscribed_us.get(each, since_us) for each in (f"{kind}.{symbol}", kind)]
             since_us = max(since_us, *asked_us)
-        received = kept.received.get((family, symbol), {})
+        received = kept.received.get((kind, symbol), {})
         found += lost_messages(
             messages,
             records,
@@ -81,6 +81,6 @@ def losses(
             since_us=since_us,
             until_us=until_us,
             received=received,
-            emptied_us=emptied_us.get(family),
+            emptied_us=emptied_us.get(kind),
         )
     return sorted(found, key=lambda loss: loss.first.wall_us)

@@ -11,11 +11,11 @@ from backpack_streams.perp_producer.service import STREAM_SPECS as PERP
 
 def test_every_stream_of_every_producer_has_its_topic() -> None:
     found: dict[str, set[str]] = {}
-    for family in (*MARKET, *PERP, *ACCOUNT):
-        parameters = KLINE_INTERVALS if family.channel == "kline" else family.topics
+    for spec in (*MARKET, *PERP, *ACCOUNT):
+        parameters = KLINE_INTERVALS if spec.channel == "kline" else spec.topics
         for parameter in parameters:
-            kind = StreamKind(family.channel, parameter)
-            found.setdefault(family.topic(kind), set()).add(str(kind))
+            kind = StreamKind(spec.channel, parameter)
+            found.setdefault(spec.topic(kind), set()).add(str(kind))
     assert {topic: set(kinds) for topic, kinds in STREAMS_OF_TOPICS.items()} == found
 
 

@@ -20,9 +20,9 @@ from backpack_streams.publishing.reporter import Reporter
 from unit.feed.recorded_queues import CODEC, SERVICE, STREAM_SPECS, depth_frame, encoder, ticker_frame, trade_frame
 
 SECOND = 1_000_000
-CHAINED = ("depth.X", "trade.X")
+SEQUENCED = ("depth.X", "trade.X")
 LATEST = "bookTicker.X"
-STREAMS = (*CHAINED, LATEST)
+STREAMS = (*SEQUENCED, LATEST)
 TOPICS = {"depth.X": "market.depth", "trade.X": "market.trade", LATEST: "market.book_ticker"}
 
 

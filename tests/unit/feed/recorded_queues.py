@@ -97,7 +97,7 @@ class Plant:
         )
         self.want(streams)
         self.now = 0.0
-        self.coverage.resume({name: None for name, feed in self.router.feeds.items() if not feed.spec.chained})
+        self.coverage.resume({name: None for name, feed in self.router.feeds.items() if not feed.spec.sequenced})
         for socket in range(sockets):
             self.cover(socket)
 

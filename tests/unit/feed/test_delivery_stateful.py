@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from thoroughness import runs
 from unit.feed.delivery_world import World
-from unit.feed.killable_instances import CHAINED, STREAMS
+from unit.feed.killable_instances import SEQUENCED, STREAMS
 
 TOPICS = ["market.depth", "market.trade", "market.book_ticker", "ops.gap", "ops.watermark"]
 some_streams = st.sets(st.sampled_from(STREAMS), min_size=1)
@@ -187,4 +187,4 @@ def test_a_killed_producer_and_a_market_silent_for_good_leave_a_gap() -> None:
     world.end()
     gaps = {gap["stream"]: gap for gap in world.kafka.of("ops.gap") if gap["reason"] == "RESTART"}
     assert gaps.keys() == set(STREAMS)
-    assert [(gaps[name]["last_id"], gaps[name]["next_id"]) for name in CHAINED] == [(1, None)] * 2
+    assert [(gaps[name]["last_id"], gaps[name]["next_id"]) for name in SEQUENCED] == [(1, None)] * 2

@@ -2,8 +2,7 @@
 
 import pytest
 
-from backpack_streams.feed.chained_feed import RESUMED_SECONDS
-from unit.feed.chained_plants import SECOND, bring, chained, depth_ids, gaps
+from backpack_streams.feed.sequenced_feed import RESUMED_SECONDS
 from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
@@ -11,10 +10,11 @@ from unit.feed.recorded_queues import (
     ticker_frame,
     trade_frame,
 )
+from unit.feed.sequenced_plants import SECOND, bring, depth_ids, gaps, sequenced
 
 
 def test_the_first_message_of_a_depth_stream_is_preceded_by_a_gap() -> None:
-    plant = chained(7, 8)
+    plant = sequenced(7, 8)
     assert gaps(plant) == [("STREAM_START", None, 7)]
     assert depth_ids(plant) == [(7, 7), (8, 8)]
 
@@ -27,7 +27,7 @@ FIRST_FRAMES = {
     "liquidation": liquidation_frame(7),
 }
 
-CHAINED = ["depth.X", "depth.200ms.X", "trade.X"]
+SEQUENCED = ["depth.X", "depth.200ms.X", "trade.X"]
 
 
 def unknown(streams: list[str]) -> Plant:
@@ -43,7 +43,7 @@ def test_the_first_coverage_of_every_stream_is_recorded(stream: str) -> None:
     plant = unknown([stream])
     plant.send(FIRST_FRAMES[stream], 0, 6 * SECOND)
     plant.tick(20.0)
-    assert gaps(plant) == [("STREAM_START", None, 7 if stream in CHAINED else None)]
+    assert gaps(plant) == [("STREAM_START", None, 7 if stream in SEQUENCED else None)]
     assert plant.partition_queues.gaps[0]["last_time"] is None
     assert plant.feed(stream).published == 1
 
@@ -52,7 +52,7 @@ def test_the_first_coverage_of_every_stream_is_recorded(stream: str) -> None:
 def test_the_first_coverage_of_a_silent_market_is_recorded_too(stream: str) -> None:
     plant = unknown([stream])
     plant.tick(5.0 + RESUMED_SECONDS - 0.01)
-    assert (gaps(plant) == []) is (stream in CHAINED), "where ids tell, they are waited for"
+    assert (gaps(plant) == []) is (stream in SEQUENCED), "where ids tell, they are waited for"
     plant.tick(5.0 + RESUMED_SECONDS)
     plant.tick(20.0)
     assert gaps(plant) == [("STREAM_START", None, None)]
@@ -61,28 +61,28 @@ def test_the_first_coverage_of_a_silent_market_is_recorded_too(stream: str) -> N
 
 @pytest.mark.parametrize("sockets", [1, 2])
 def test_a_restart_that_missed_nothing_records_no_gap(sockets: int) -> None:
-    plant = chained(6, 7, sockets=sockets, resumed=5)
+    plant = sequenced(6, 7, sockets=sockets, resumed=5)
     assert depth_ids(plant) == [(6, 6), (7, 7)]
     assert gaps(plant) == []
 
 
 @pytest.mark.parametrize("sockets", [1, 2])
 def test_a_restart_repeats_nothing_that_the_topic_holds(sockets: int) -> None:
-    plant = chained(3, 4, 5, 6, 7, sockets=sockets, resumed=5)
+    plant = sequenced(3, 4, 5, 6, 7, sockets=sockets, resumed=5)
     assert depth_ids(plant) == [(6, 6), (7, 7)]
     assert gaps(plant) == []
     assert plant.feed("depth.X").duplicates == 3
 
 
 def test_a_restart_that_missed_something_reports_what() -> None:
-    plant = chained(9, 10, resumed=5)
+    plant = sequenced(9, 10, resumed=5)
     assert depth_ids(plant) == [(9, 9), (10, 10)]
     assert gaps(plant) == [("RESTART", 5, 9)]
     assert plant.partition_queues.gaps[0]["last_time"] == 5 * SECOND
 
 
 def test_a_restart_followed_by_silence_is_recorded() -> None:
-    plant = chained(resumed=5)
+    plant = sequenced(resumed=5)
     plant.tick(8.0 + RESUMED_SECONDS)
     assert gaps(plant) == [("RESTART", 5, None)]
     assert (plant.partition_queues.gaps[0]["last_time"], plant.partition_queues.gaps[0]["next_time"]) == (
@@ -92,7 +92,7 @@ def test_a_restart_followed_by_silence_is_recorded() -> None:
 
 
 def test_a_restart_that_missed_something_waits_for_the_other_socket_first() -> None:
-    plant = chained(9, sockets=2, resumed=5)
+    plant = sequenced(9, sockets=2, resumed=5)
     assert depth_ids(plant) == []
     bring(plant, 6, 7, 8, socket=1)
     assert depth_ids(plant) == [(6, 6), (7, 7), (8, 8), (9, 9)]
@@ -108,7 +108,7 @@ def test_an_aggregated_stream_with_shifted_windows_after_a_restart_has_lost_noth
 
 
 def test_a_book_update_that_overlaps_the_last_one_breaks_the_sequence() -> None:
-    plant = chained(1, 2, 3)
+    plant = sequenced(1, 2, 3)
     plant.send(depth_frame(3, 5, 9 * SECOND), 0, 9 * SECOND)
     bring(plant, 6)
     assert depth_ids(plant)[-2:] == [(3, 5), (6, 6)]

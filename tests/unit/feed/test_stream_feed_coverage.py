@@ -3,14 +3,14 @@
 import pytest
 
 from backpack_streams.exchange.session_actions import StreamsActive
-from backpack_streams.feed.chained_feed import RESUMED_SECONDS
 from backpack_streams.feed.moments import Moment
-from unit.feed.chained_plants import SECOND, bring, depth_ids, gaps
+from backpack_streams.feed.sequenced_feed import RESUMED_SECONDS
 from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
     trade_frame,
 )
+from unit.feed.sequenced_plants import SECOND, bring, depth_ids, gaps
 
 
 def outage(stream: str = "depth.X", cause: str = "DISCONNECTED") -> Plant:

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.feed.chained_plants import SECOND
 from unit.feed.recorded_queues import (
     Plant,
     liquidation_frame,
     ticker_frame,
 )
+from unit.feed.sequenced_plants import SECOND
 from unit.feed.test_stream_feed import FIRST_FRAMES
 
 

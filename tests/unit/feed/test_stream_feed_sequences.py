@@ -2,16 +2,16 @@
 
 import pytest
 
-from unit.feed.chained_plants import SECOND, begun, chained, depth_ids, gaps, trade_ids
 from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
     trade_frame,
 )
+from unit.feed.sequenced_plants import SECOND, begun, depth_ids, gaps, sequenced, trade_ids
 
 
 def test_a_restarted_sequence_is_no_duplicate() -> None:
-    plant = chained(1000, 1001)
+    plant = sequenced(1000, 1001)
     plant.send(depth_frame(1, 1, 2000 * SECOND), 0, 2000 * SECOND)
     plant.send(depth_frame(2, 2, 2001 * SECOND), 0, 2001 * SECOND)
     assert depth_ids(plant) == [(1000, 1000), (1001, 1001), (1, 1), (2, 2)]
@@ -61,7 +61,7 @@ def test_a_restart_of_the_sequence_while_the_producer_was_down_is_detected() -> 
 
 
 def test_without_an_engine_time_a_message_counts_by_its_event_time() -> None:
-    plant = chained(1000)
+    plant = sequenced(1000)
     plant.send(depth_frame(1, 1, 2000 * SECOND, T=None), 0, 2000 * SECOND)
     assert depth_ids(plant)[-1] == (1, 1)
     assert plant.partition_queues.of("market.depth")[-1]["engine_time"] is None

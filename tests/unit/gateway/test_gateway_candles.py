@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.gateway.candles import MINUTE_MICROS, Candle, CandleWindow, chained, rolled
+from backpack_streams.gateway.candles import MINUTE_MICROS, Candle, CandleWindow, rolled, unbroken
 from backpack_streams.gateway.quote_volumes import QuoteVolumes, of_first_trades
 from backpack_streams.gateway.windows import Entry, TradeWindow
 
@@ -82,9 +82,9 @@ def test_the_oldest_candle_is_dropped() -> None:
 
 def test_a_series_ends_at_a_missing_candle() -> None:
     candles = window_of(*(kline(minute) for minute in (0, 1, 3, 4, 5))).since(0)
-    assert minutes_of(chained(candles, 10)) == [3, 4, 5]
-    assert minutes_of(chained(candles, 2)) == [4, 5]
-    assert chained([], 2) == []
+    assert minutes_of(unbroken(candles, 10)) == [3, 4, 5]
+    assert minutes_of(unbroken(candles, 2)) == [4, 5]
+    assert unbroken([], 2) == []
 
 
 def test_an_hour_is_built_from_its_minutes() -> None:

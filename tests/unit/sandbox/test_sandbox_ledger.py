@@ -31,7 +31,7 @@ def test_unsubscribed_streams_are_recorded_too():
     for tick in range(1, 1300):
         markets.by_the_clock(START_US + tick * 50_000)
     said = streams(ledger, "BTC_USDC_PERP")
-    assert {family for family, messages in said.items() if messages} == {
+    assert {kind for kind, messages in said.items() if messages} == {
         *("depth", "bookTicker", "trade", "liquidation", "ticker", "markPrice", "openInterest", "kline.1m")
     }
     assert len(said["ticker"]) == len(said["markPrice"]) == 65

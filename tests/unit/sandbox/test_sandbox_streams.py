@@ -8,7 +8,7 @@ from backpack_sandbox.streams import StreamName, WireError, parse_stream
 
 
 @pytest.mark.parametrize(
-    ("name", "family", "symbol"),
+    ("name", "kind", "symbol"),
     [
         ("depth.BTC_USDC_PERP", "depth", "BTC_USDC_PERP"),
         ("depth.AAPL.US_USDC_PERP", "depth", "AAPL.US_USDC_PERP"),
@@ -22,8 +22,8 @@ from backpack_sandbox.streams import StreamName, WireError, parse_stream
         ("account.orderUpdate.AAPL.US_USDC_PERP", "account.orderUpdate", "AAPL.US_USDC_PERP"),
     ],
 )
-def test_good_names(name, family, symbol):
-    assert parse_stream(name) == StreamName(family, symbol)
+def test_good_names(name, kind, symbol):
+    assert parse_stream(name) == StreamName(kind, symbol)
 
 
 @pytest.mark.parametrize(

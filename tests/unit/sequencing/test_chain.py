@@ -13,7 +13,7 @@ def seeded_at(last_update_id: int) -> Chain:
     return sequencer
 
 
-def chained_at(last_id: int) -> Chain:
+def sequenced_at(last_id: int) -> Chain:
     sequencer = seeded_at(last_id - 1)
     assert sequencer.offer(last_id, last_id) is APPLY
     return sequencer
@@ -21,7 +21,7 @@ def chained_at(last_id: int) -> Chain:
 
 def test_a_sequence_without_a_snapshot_takes_nothing() -> None:
     sequencer = Chain()
-    assert sequencer.is_chained is False
+    assert sequencer.is_sequenced is False
     assert sequencer.offer(0, 0) is BREAK
     assert sequencer.offer(1, 1) is BREAK
     assert sequencer.last_id is None
@@ -48,7 +48,7 @@ def test_the_first_update_after_a_snapshot_must_contain_the_next_id(
     sequencer = seeded_at(10)
     assert sequencer.offer(first_id, last_id) is verdict
     assert sequencer.last_id == (last_id if verdict is APPLY else 10)
-    assert sequencer.is_chained is (verdict is APPLY)
+    assert sequencer.is_sequenced is (verdict is APPLY)
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_the_first_update_after_a_snapshot_must_contain_the_next_id(
     ],
 )
 def test_later_updates_must_begin_at_exactly_the_next_id(first_id: int, last_id: int, verdict: Verdict) -> None:
-    sequencer = chained_at(10)
+    sequencer = sequenced_at(10)
     assert sequencer.offer(first_id, last_id) is verdict
     assert sequencer.last_id == (last_id if verdict is APPLY else 10)
 
 
 def test_after_a_gap_duplicates_are_still_duplicates_and_the_gap_is_still_a_gap() -> None:
-    sequencer = chained_at(10)
+    sequencer = sequenced_at(10)
     assert sequencer.offer(13, 14) is BREAK
     assert sequencer.offer(9, 10) is DUPLICATE
     assert sequencer.offer(13, 14) is BREAK
@@ -81,7 +81,7 @@ def test_after_a_gap_duplicates_are_still_duplicates_and_the_gap_is_still_a_gap(
 
 
 def test_a_snapshot_restarts_the_looser_rule() -> None:
-    sequencer = chained_at(10)
+    sequencer = sequenced_at(10)
     sequencer.start_at(20)
     assert sequencer.offer(18, 22) is APPLY
     assert sequencer.offer(22, 23) is BREAK
@@ -108,7 +108,7 @@ SECOND = 1_000_000
 
 def restarted_at(last_id: int, ended_us: int, began_us: int) -> Chain:
     """A sequence that reached 1003 at `ended_us`, restarted at `began_us`, and is at `last_id` now."""
-    chain = chained_at(1002)
+    chain = sequenced_at(1002)
     assert chain.offer(1003, 1003, ended_us) is APPLY
     chain.begin_anew(began_us)
     chain.start_at(last_id - 1, began_us)
@@ -141,7 +141,7 @@ def test_a_snapshot_from_before_the_restart_shows_that_there_was_none() -> None:
 
 
 def test_an_absurd_time_is_forgotten_with_the_next_message() -> None:
-    chain = chained_at(10)
+    chain = sequenced_at(10)
     assert chain.offer(11, 11, 100 * SECOND) is APPLY
     assert chain.offer(12, 12, 10**15) is APPLY
     assert chain.offer(13, 13, 101 * SECOND) is APPLY
@@ -153,7 +153,7 @@ def test_took_moves_the_sequence_on_whatever_is_missing() -> None:
     chain = Chain()
     chain.took(10, 5)
     chain.took(20, 0)
-    assert (chain.last_id, chain.next_id, chain.time_us, chain.is_chained) == (20, 21, 5, True)
+    assert (chain.last_id, chain.next_id, chain.time_us, chain.is_sequenced) == (20, 21, 5, True)
 
 
 @given(

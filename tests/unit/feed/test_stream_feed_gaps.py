@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from backpack_streams.feed import sequence
 from backpack_streams.feed.sequence import HOLD_SECONDS
-from unit.feed.chained_plants import SECOND, bring, chained, depth_ids, gaps, trade_ids
 from unit.feed.recorded_queues import (
     Plant,
     depth_frame,
@@ -17,18 +16,19 @@ from unit.feed.recorded_queues import (
     ticker_frame,
     trade_frame,
 )
+from unit.feed.sequenced_plants import SECOND, bring, depth_ids, gaps, sequenced, trade_ids
 from unit.feed.test_stream_feed_coverage import tell
 
 
 def test_a_gap_on_the_only_socket_is_recorded_at_once() -> None:
-    plant = chained(1, 2, 5)
+    plant = sequenced(1, 2, 5)
     assert depth_ids(plant) == [(1, 1), (2, 2), (5, 5)]
     assert gaps(plant) == [("STREAM_START", None, 1), ("SEQUENCE_BREAK", 2, 5)]
     assert plant.partition_queues.gaps[1]["detected_time"] == 5 * SECOND
 
 
 def test_a_gap_that_no_other_socket_fills_is_recorded_after_the_hold_time() -> None:
-    plant = chained(1, 2, sockets=2)
+    plant = sequenced(1, 2, sockets=2)
     bring(plant, 5)
     plant.tick(HOLD_SECONDS - 0.01)
     assert depth_ids(plant) == [(1, 1), (2, 2)]
@@ -38,14 +38,14 @@ def test_a_gap_that_no_other_socket_fills_is_recorded_after_the_hold_time() -> N
 
 
 def test_a_held_message_keeps_its_received_time() -> None:
-    plant = chained(1, sockets=2)
+    plant = sequenced(1, sockets=2)
     bring(plant, 3)
     plant.tick(9.0)
     assert plant.partition_queues.of("market.depth")[-1]["received_time"] == 3 * SECOND
 
 
 def test_when_a_socket_goes_held_messages_are_published_before_new_ones() -> None:
-    plant = chained(1, sockets=2)
+    plant = sequenced(1, sockets=2)
     bring(plant, 3)
     plant.uncover(1)
     bring(plant, 4)
@@ -54,7 +54,7 @@ def test_when_a_socket_goes_held_messages_are_published_before_new_ones() -> Non
 
 
 def test_when_a_socket_goes_a_tick_releases_held_messages() -> None:
-    plant = chained(1, sockets=2)
+    plant = sequenced(1, sockets=2)
     bring(plant, 3)
     plant.uncover(1)
     plant.tick(0.01)
@@ -63,7 +63,7 @@ def test_when_a_socket_goes_a_tick_releases_held_messages() -> None:
 
 def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "HELD_AT_MOST", 10)
-    plant = chained(1, sockets=2)
+    plant = sequenced(1, sockets=2)
     for each in range(3, 40):
         plant.send(depth_frame(each, each, each * SECOND), 0, SECOND)
     assert depth_ids(plant) == [(1, 1), *((each, each) for each in range(3, 40))]
@@ -73,7 +73,7 @@ def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=40)
 @given(st.permutations(range(2, 9)))
 def test_two_sockets_that_deliver_everything_in_any_order_leave_no_gap(order: list[int]) -> None:
-    plant = chained(1, sockets=2)
+    plant = sequenced(1, sockets=2)
     for place, each in enumerate(order):
         plant.send(depth_frame(each, each, each * SECOND), place % 2, SECOND + place)
     assert depth_ids(plant) == [(each, each) for each in range(1, 9)]
@@ -114,7 +114,7 @@ def test_the_first_message_of_the_only_socket_follows_on_what_others_covered() -
 
 
 def test_records_without_room_are_recorded_to_the_id_once_there_is_room() -> None:
-    plant = chained(1, 2)
+    plant = sequenced(1, 2)
     plant.partition_queues.room = False
     bring(plant, 3, 4, 5)
     plant.partition_queues.room = True
@@ -125,7 +125,7 @@ def test_records_without_room_are_recorded_to_the_id_once_there_is_room() -> Non
 
 
 def test_records_without_room_are_recorded_after_a_tick_even_if_nothing_comes() -> None:
-    plant = chained(1, 2)
+    plant = sequenced(1, 2)
     plant.partition_queues.room = False
     bring(plant, 3, 4)
     plant.tick(5.0)
@@ -135,7 +135,7 @@ def test_records_without_room_are_recorded_after_a_tick_even_if_nothing_comes() 
 
 
 def test_a_gap_that_had_no_room_either_is_recorded_later() -> None:
-    plant = chained(1, 2)
+    plant = sequenced(1, 2)
     plant.partition_queues.room = plant.partition_queues.room_for_reports = False
     bring(plant, 3)
     plant.tick(4.0)

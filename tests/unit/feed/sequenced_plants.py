@@ -22,7 +22,7 @@ def gaps(plant: Plant) -> list[tuple[str, int | None, int | None]]:
     return [(gap["reason"], gap["last_id"], gap["next_id"]) for gap in plant.partition_queues.gaps]
 
 
-def chained(*ids: int, sockets: int = 1, resumed: int | None = None) -> Plant:
+def sequenced(*ids: int, sockets: int = 1, resumed: int | None = None) -> Plant:
     """A depth stream that has delivered these ids, one per frame; engine time is one second per id. With `resumed`, the end of an earlier
     run is known, and nobody covered the stream from then until second 8."""
     if resumed is not None:

@@ -28,7 +28,7 @@ class _Waiting(NamedTuple):
     through: float | None
 
 
-class ChainedFeed(StreamFeed):
+class SequencedFeed(StreamFeed):
     """A stream with consecutive ids: depth, trades."""
 
     __slots__ = ("_break", "_break_due", "_chain")
