@@ -5,11 +5,8 @@ import stat
 from functools import partial
 from pathlib import Path
 
+from backpack_streams.account_producer.account_specs import BALANCE_UPDATE, ORDER_UPDATE, POSITION_UPDATE, RFQ_UPDATE
 from backpack_streams.account_producer.account_streams import AccountStreams
-from backpack_streams.account_producer.balance_update import BALANCE_UPDATE
-from backpack_streams.account_producer.order_update import ORDER_UPDATE
-from backpack_streams.account_producer.position_update import POSITION_UPDATE
-from backpack_streams.account_producer.rfq_update import RFQ_UPDATE
 from backpack_streams.account_producer.settings import AccountProducerSettings
 from backpack_streams.feed.producer import Producer
 from backpack_streams.runtime.service import run_service

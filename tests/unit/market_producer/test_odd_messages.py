@@ -9,7 +9,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.account_producer.order_update import read as read_order
+from backpack_streams.account_producer.account_specs import ORDER_UPDATE
 from backpack_streams.exchange.streams import split_stream
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_times import EARLIEST_US, LATEST_US
@@ -193,8 +193,8 @@ def test_a_candle_of_an_absurd_time_is_a_dead_letter(start: str | None, end: str
 
 def test_an_order_of_an_absurd_time_is_stamped_when_it_is_received() -> None:
     kind, _ = split_stream("account.orderUpdate")
-    assert read_order(b'{"E":%d,"T":-5}' % (2**62), kind).time_us == 0
-    assert read_order(b'{"E":%d,"T":-5}' % NOW_US, kind).time_us == NOW_US
-    assert read_order(b'{"E":"","T":%d,"q":"","p":null}' % NOW_US, kind).row["quantity"] is None
+    assert ORDER_UPDATE.read(b'{"E":%d,"T":-5}' % (2**62), kind).time_us == 0
+    assert ORDER_UPDATE.read(b'{"E":%d,"T":-5}' % NOW_US, kind).time_us == NOW_US
+    assert ORDER_UPDATE.read(b'{"E":"","T":%d,"q":"","p":null}' % NOW_US, kind).row["quantity"] is None
     with pytest.raises(UnreadableMessageError):
-        read_order('{"E":"\u0661"}'.encode(), kind)
+        ORDER_UPDATE.read('{"E":"\u0661"}'.encode(), kind)
