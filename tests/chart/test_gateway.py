@@ -31,6 +31,15 @@ def test_without_keys_it_listens_inside_its_pod_only(chart: Chart) -> None:
     assert not any(of_kind(resources, kind) for kind in WAYS_IN)
 
 
+def test_open_to_all_it_is_there_for_others_without_keys(chart: Chart) -> None:
+    values = {"gateway": {"enabled": True, "config": {"open_to_all": True}, "ingress": {"enabled": True}}}
+    resources = chart.render(values)
+    settings = environment(container_of(resources))
+    assert (settings["BACKPACK_STREAMS_HOST"], settings["BACKPACK_STREAMS_OPEN_TO_ALL"]) == ("*", "true")
+    assert "BACKPACK_STREAMS_KEYS_FILE" not in settings
+    assert of_kind(resources, "Ingress")
+
+
 def test_with_keys_it_is_there_for_others(chart: Chart) -> None:
     resources = chart.render(PUBLIC)
     pod = one(resources, "Deployment", "gateway")["spec"]["template"]["spec"]

@@ -21,7 +21,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 IMAGE_VARIABLES = {"BACKPACK_STREAMS_METRICS_HOST": "*", "BACKPACK_STREAMS_METRICS_PORT": "9400"}
 BY_NAME = {command.name: command for command in COMMANDS}
-RUNNING = {"market-producer", "perp-producer", "rest-poller", "book-builder"}
+RUNNING = {"market-producer", "perp-producer", "rest-poller", "book-builder", "gateway"}
 
 
 def ours(name: str) -> bool:
@@ -66,7 +66,7 @@ def test_the_program_takes_what_it_is_given(name: str) -> None:
     assert settings.schema_registry_url.startswith("http://registry:8080/")
 
 
-@pytest.mark.parametrize("name", sorted({"market-producer", "perp-producer", "rest-poller"}))
+@pytest.mark.parametrize("name", sorted({"market-producer", "perp-producer", "rest-poller", "gateway"}))
 def test_a_service_goes_to_the_exchange_of_its_profile(name: str) -> None:
     exchange = settings_of("exchange")
     settings = settings_of(name)
@@ -83,7 +83,14 @@ def test_a_service_goes_to_the_exchange_of_its_profile(name: str) -> None:
 def test_metrics_are_published_where_the_program_serves_them_without_a_container(name: str) -> None:
     command = BY_NAME[name.removesuffix("-live")]
     usual = load(command, command.settings)().metrics_port
-    assert SERVICES[name]["ports"] == [f"127.0.0.1:{usual}:{settings_of(name).metrics_port}"]
+    assert SERVICES[name]["ports"][-1] == f"127.0.0.1:{usual}:{settings_of(name).metrics_port}"
+
+
+@pytest.mark.parametrize("name", ["gateway", "gateway-live"])
+def test_the_read_api_is_for_this_machine_and_asks_for_no_key(name: str) -> None:
+    settings = settings_of(name)
+    assert (settings.host, settings.open_to_all) == ("*", True)
+    assert SERVICES[name]["ports"][0] == f"127.0.0.1:{settings.port}:{settings.port}"
 
 
 def test_the_dockerfile_has_the_variables_that_are_assumed_here() -> None:

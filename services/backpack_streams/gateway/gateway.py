@@ -84,7 +84,7 @@ class Gateway:
             raise ListenError(why_not_listening(host, port, error, "--", "a free one")) from None
         url = f"http://{url_host(host)}:{self.port}/"
         if self._settings.keys_file is None:
-            logger.warning("no keys are set: the read API is open to every program on this machine", extra={"url": url})
+            logger.warning("no keys are set: the read API is open to all who reach its address", extra={"url": url})
         else:
             logger.info("the read API listens", extra={"url": url})
         return self

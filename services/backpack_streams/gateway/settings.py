@@ -56,6 +56,10 @@ class GatewaySettings(KafkaSettings, RestAccessSettings, MetricsSettings, LogSet
         "this machine alone",
         json_schema_extra={"metavar": "FILE"},
     )
+    open_to_all: bool = Field(
+        default=False,
+        description="ask nobody for a key on any --host: only if the network or a proxy decides who may send requests",
+    )
     cors_origins: tuple[str, ...] = Field(
         default=(),
         description="sites whose pages may ask from a browser; * is every one",
@@ -91,11 +95,14 @@ class GatewaySettings(KafkaSettings, RestAccessSettings, MetricsSettings, LogSet
 
     @model_validator(mode="after")
     def _check_host(self) -> Self:
-        """Without keys, only this machine may send requests."""
-        if self.keys_file is None and not all(_is_loopback(name.strip()) for name in self.host.split(",")):
+        """Without keys, only this machine may send requests, unless `open_to_all` says otherwise."""
+        if self.open_to_all and self.keys_file is not None:
+            raise SettingConflict("a gateway that is open to all asks for no keys", "open_to_all", "keys_file")
+        is_local = all(_is_loopback(name.strip()) for name in self.host.split(","))
+        if not (is_local or self.open_to_all or self.keys_file is not None):
             raise SettingConflict(
-                f"{self.host} is open to others, and no key would be asked for; "
-                "give --keys-file (see `backpack-streams keys add`), or --host localhost",
+                f"{self.host} is open to others, and no key would be asked for; give --keys-file "
+                "(see `backpack-streams keys add`), or --host localhost, or --open-to-all",
                 "host",
                 "keys_file",
             )

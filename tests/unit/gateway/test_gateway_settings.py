@@ -18,6 +18,12 @@ def test_other_machines_need_a_key(host: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no key would be asked for"):
         GatewaySettings(host=host)
     assert GatewaySettings(host=host, keys_file=tmp_path / "keys.json").host == host
+    assert GatewaySettings(host=host, open_to_all=True).keys_file is None
+
+
+def test_a_gateway_that_is_open_to_all_has_no_keys(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="asks for no keys"):
+        GatewaySettings(open_to_all=True, keys_file=tmp_path / "keys.json")
 
 
 @pytest.mark.parametrize(
