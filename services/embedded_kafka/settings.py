@@ -5,19 +5,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from backpack_streams.runtime.setting_fields import port
 from backpack_streams.runtime.settings import LogSettings
 
 
 class EmbeddedKafkaSettings(LogSettings):
     """The settings of `backpack-streams kafka`."""
 
-    port: int = Field(
-        default=19092,
-        ge=0,
-        le=65535,
-        description="port of the first broker, the others follow; 0 takes free ones",
-        json_schema_extra={"metavar": "PORT"},
-    )
+    port: int = port(19092, "port of the first broker, the others follow; 0 takes free ones")
     data_dir: Path = Field(description="folder that keeps the brokers' data", json_schema_extra={"metavar": "DIR"})
     brokers: Literal[1, 3] = Field(default=1, description="one broker, or three with every record on all of them")
 
@@ -30,11 +25,5 @@ class EmbeddedKafkaSettings(LogSettings):
 class EmbeddedRegistrySettings(LogSettings):
     """The settings of `backpack-streams registry`."""
 
-    port: int = Field(
-        default=18081,
-        ge=0,
-        le=65535,
-        description="port of the registry; 0 takes a free one",
-        json_schema_extra={"metavar": "PORT"},
-    )
+    port: int = port(18081, "port of the registry; 0 takes a free one")
     data_dir: Path = Field(description="folder that keeps the registry's data", json_schema_extra={"metavar": "DIR"})

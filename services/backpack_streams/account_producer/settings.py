@@ -9,7 +9,8 @@ from backpack_streams.errors import UsageError
 from backpack_streams.exchange.signing import DEFAULT_WINDOW_MS, LONGEST_WINDOW_MS, SigningKey
 from backpack_streams.exchange.streams import ACCOUNT_CHANNELS, ACCOUNT_PREFIX
 from backpack_streams.feed.settings import ProducerSettings
-from backpack_streams.runtime.settings import SettingConflict, metrics_port
+from backpack_streams.runtime.setting_fields import metrics_port, seconds
+from backpack_streams.runtime.settings import SettingConflict
 
 _NAMES = tuple(channel.removeprefix(ACCOUNT_PREFIX) for channel in ACCOUNT_CHANNELS)
 
@@ -37,13 +38,7 @@ class AccountProducerSettings(ProducerSettings):
         description="milliseconds for which a signature is valid",
         json_schema_extra={"metavar": "MS"},
     )
-    clock_check: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds between two comparisons of our clock with the exchange's",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    clock_check: float = seconds(60.0, "seconds between two comparisons of our clock with the exchange's", gt=0)
     metrics_port: int = metrics_port(9404)
 
     @field_validator("streams", mode="before")

@@ -4,7 +4,8 @@ from pydantic import Field
 
 from backpack_streams.bus.access import BOOK_BUILDER_GROUP
 from backpack_streams.publishing.settings import PublishingSettings
-from backpack_streams.runtime.settings import LogSettings, MetricsSettings, metrics_port
+from backpack_streams.runtime.setting_fields import metrics_port, seconds
+from backpack_streams.runtime.settings import LogSettings, MetricsSettings
 
 
 class BookBuilderSettings(PublishingSettings, MetricsSettings, LogSettings):
@@ -16,24 +17,13 @@ class BookBuilderSettings(PublishingSettings, MetricsSettings, LogSettings):
         min_length=1,
         description="consumer group whose members share the partitions of the depth topic",
     )
-    session_timeout: float = Field(
-        default=10.0,
-        ge=1,
-        le=300,
-        allow_inf_nan=False,
-        description="seconds without a sign of life after which other builders take over a builder's partitions",
-        json_schema_extra={"metavar": "SECONDS"},
+    session_timeout: float = seconds(
+        10.0, "seconds without a sign of life after which other builders take over a builder's partitions", ge=1, le=300
     )
     checkpoint_updates: int = Field(
         default=5_000, ge=1, description="updates of a book after which it is checkpointed, regardless of the time"
     )
-    checkpoint_seconds: float = Field(
-        default=15.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds after which a book that changed is checkpointed",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    checkpoint_seconds: float = seconds(15.0, "seconds after which a book that changed is checkpointed", gt=0)
     checkpoint_reach: int = Field(
         default=20_000,
         ge=1,

@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 from pydantic import Field, model_validator
 
 from backpack_sandbox.settings import Rate
+from backpack_streams.runtime.setting_fields import port
 from backpack_streams.runtime.settings import LogSettings, SettingConflict
 from embedded_kafka import DEFAULT_PORT, DEFAULT_REGISTRY_PORT
 
@@ -15,13 +16,7 @@ _OF_THE_SANDBOX: Final = ("symbols", "rate", "recording")
 
 
 def _port(default: int, whose: str) -> Any:
-    return Field(
-        default=default,
-        ge=0,
-        le=65535,
-        description=f"port of {whose}; 0 takes a free one",
-        json_schema_extra={"metavar": "PORT"},
-    )
+    return port(default, f"port of {whose}; 0 takes a free one")
 
 
 class DemoSettings(LogSettings):

@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 from backpack_streams.runtime.book_settings import max_age
 from backpack_streams.runtime.exchange_settings import RestAccessSettings
 from backpack_streams.runtime.listening import THIS_MACHINE
+from backpack_streams.runtime.setting_fields import metrics_port, port, seconds
 from backpack_streams.runtime.settings import (
     KafkaSettings,
     LogSettings,
     MetricsSettings,
     SettingConflict,
-    metrics_port,
 )
 
 
@@ -28,13 +28,7 @@ class GatewaySettings(KafkaSettings, RestAccessSettings, MetricsSettings, LogSet
         description="addresses to listen on, with commas between them; localhost is this machine alone, "
         "* every address of IPv4 and IPv6",
     )
-    port: int = Field(
-        default=8080,
-        ge=0,
-        le=65535,
-        description="port of the read API; 0 takes a free one",
-        json_schema_extra={"metavar": "PORT"},
-    )
+    port: int = port(8080, "port of the read API; 0 takes a free one")
     max_age: float = max_age()
     trade_window: int = Field(
         default=1_000,
@@ -68,19 +62,11 @@ class GatewaySettings(KafkaSettings, RestAccessSettings, MetricsSettings, LogSet
     access_log: bool = Field(default=True, description="log each request, without its key")
     max_connections: int = Field(default=10_000, ge=1, description="connections at the same time")
     max_streams: int = Field(default=5_000, ge=0, description="of these, streams of /v1/stream")
-    rest_call_timeout: float = Field(
-        default=5.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds for a REST call from its turn on, its repeats included; the request that needs it waits",
-        json_schema_extra={"metavar": "SECONDS"},
+    rest_call_timeout: float = seconds(
+        5.0, "seconds for a REST call from its turn on, its repeats included; the request that needs it waits", gt=0
     )
-    rest_queue_timeout: float = Field(
-        default=1.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds that a REST call waits for its turn within the rate limits; then Kafka's data has to do",
-        json_schema_extra={"metavar": "SECONDS"},
+    rest_queue_timeout: float = seconds(
+        1.0, "seconds that a REST call waits for its turn within the rate limits; then Kafka's data has to do", gt=0
     )
     rest_fallback: bool = Field(
         default=True,

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from backpack_streams.runtime.exchange_settings import RestAccessSettings
+from backpack_streams.runtime.setting_fields import seconds
 
 
 class MarketListSettings(RestAccessSettings):
@@ -12,10 +13,4 @@ class MarketListSettings(RestAccessSettings):
         default=("SPOT", "PERP", "IPERP", "DATED", "PREDICTION", "RFQ"),
         description="kinds of market to ask the exchange's list for; kinds that this version does not know may be named too",
     )
-    market_refresh: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds between two looks at the exchange's list of markets",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    market_refresh: float = seconds(60.0, "seconds between two looks at the exchange's list of markets", gt=0)

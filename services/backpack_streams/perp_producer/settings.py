@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from backpack_streams.feed.settings import ProducerSettings
-from backpack_streams.runtime.settings import metrics_port
+from backpack_streams.runtime.setting_fields import metrics_port
 
 
 class PerpProducerSettings(ProducerSettings):

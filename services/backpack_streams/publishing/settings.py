@@ -6,6 +6,7 @@ from pydantic import Field
 
 from backpack_streams.bus.compression import Compression
 from backpack_streams.bus.publisher import DEFAULT_BUFFER_BYTES, DEFAULT_PROGRESS_SECONDS
+from backpack_streams.runtime.setting_fields import seconds
 from backpack_streams.runtime.settings import KafkaSettings
 
 _MIB = 1024 * 1024
@@ -24,12 +25,10 @@ class PublishingSettings(KafkaSettings):
         default="none",
         description="how batches are compressed on the way to Kafka and in it, where a topic's owner has not chosen otherwise",
     )
-    progress_timeout: float = Field(
-        default=DEFAULT_PROGRESS_SECONDS,
+    progress_timeout: float = seconds(
+        DEFAULT_PROGRESS_SECONDS,
+        "seconds for which an available Kafka may acknowledge nothing before the service exits in order to be restarted",
         ge=10,
-        allow_inf_nan=False,
-        description="seconds for which an available Kafka may acknowledge nothing before the service exits in order to be restarted",
-        json_schema_extra={"metavar": "SECONDS"},
     )
     register_schemas: bool = Field(
         default=False,

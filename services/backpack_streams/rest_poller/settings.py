@@ -4,17 +4,12 @@ from pydantic import Field
 
 from backpack_streams.markets.settings import MarketListSettings
 from backpack_streams.publishing.settings import PublishingSettings
-from backpack_streams.runtime.settings import LogSettings, MetricsSettings, SymbolSettings, metrics_port
+from backpack_streams.runtime.setting_fields import metrics_port, seconds
+from backpack_streams.runtime.settings import LogSettings, MetricsSettings, SymbolSettings
 
 
-def _every(seconds: float, what: str) -> float:
-    field: float = Field(
-        default=seconds,
-        ge=0,
-        allow_inf_nan=False,
-        description=f"seconds between two requests of {what}; 0 for none",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+def _every(interval: float, what: str) -> float:
+    field: float = seconds(interval, f"seconds between two requests of {what}; 0 for none", ge=0)
     return field
 
 
@@ -52,13 +47,7 @@ class RestPollerSettings(PublishingSettings, MarketListSettings, SymbolSettings,
         ),
     )
     parallel_snapshots: int = Field(default=4, ge=1, le=32, description="books requested in parallel")
-    stale_after: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="age in seconds from which a cached answer is refused",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    stale_after: float = seconds(60.0, "age in seconds from which a cached answer is refused", gt=0)
 
     @property
     def own_rate_limit_share(self) -> float:

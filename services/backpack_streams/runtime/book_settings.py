@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from backpack_streams.runtime.setting_fields import seconds
 
 
 def max_age(*, may_be_infinite: bool = False) -> Any:
@@ -12,10 +12,5 @@ def max_age(*, may_be_infinite: bool = False) -> Any:
         may_be_infinite: whether the user may do without watermarks.
     """
     text = "a book is STALE if its newest watermark is older than this many seconds"
-    return Field(
-        default=5.0,
-        gt=0,
-        allow_inf_nan=may_be_infinite,
-        description=text + ("; inf: no producer needs to vouch for a LIVE book" if may_be_infinite else ""),
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    text += "; inf: no producer needs to vouch for a LIVE book" if may_be_infinite else ""
+    return seconds(5.0, text, gt=0, is_finite=not may_be_infinite)

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from backpack_streams.runtime.setting_fields import seconds
 from backpack_streams.runtime.settings import SettingConflict, Settings, check_readable
 from backpack_streams.runtime.urls import check_url
 
@@ -13,14 +14,7 @@ _NO_PROXY = "none"
 
 
 def _seconds(default: float, description: str, most: float | None = None) -> Any:
-    return Field(
-        default=default,
-        gt=0,
-        le=most,
-        allow_inf_nan=False,
-        description=description,
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    return seconds(default, description, gt=0, le=most)
 
 
 class ExchangeSettings(Settings):

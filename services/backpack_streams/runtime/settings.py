@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from backpack_streams.runtime.setting_fields import metrics_port
 from backpack_streams.runtime.urls import check_url
 from backpack_streams.shown_text import LINE_ENDS, hide_credentials, holds_credentials, split_urls
 
@@ -247,17 +248,6 @@ class SymbolSettings(Settings):
                 "shard_count",
             )
         return self
-
-
-def metrics_port(default_port: int) -> Any:
-    """Return the field `metrics_port` with a service's own default port."""
-    return Field(
-        default=default_port,
-        ge=0,
-        le=65535,
-        description="port of /metrics, /healthz and /readyz; 0 for none",
-        json_schema_extra={"metavar": "PORT"},
-    )
 
 
 class MetricsSettings(Settings):

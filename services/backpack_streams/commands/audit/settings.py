@@ -4,19 +4,14 @@ from pydantic import Field
 
 from backpack_streams.markets.settings import MarketListSettings
 from backpack_streams.runtime.output_settings import OutputSettings
+from backpack_streams.runtime.setting_fields import seconds
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 
 
 class AuditSettings(OutputSettings, MarketListSettings, KafkaSettings, LogSettings):
     """The time limit of an audit, and its share of the exchange's rate limits."""
 
-    timeout: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds in which every book is to be LIVE and compared",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    timeout: float = seconds(60.0, "seconds in which every book is to be LIVE and compared", gt=0)
     rate_limit_share: float = Field(
         default=0.25,
         gt=0,

@@ -5,6 +5,7 @@ from pydantic import Field
 from backpack_streams.runtime.book_settings import max_age
 from backpack_streams.runtime.instants import Instant
 from backpack_streams.runtime.output_settings import OutputSettings
+from backpack_streams.runtime.setting_fields import seconds
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 
 
@@ -20,11 +21,7 @@ class BookSettings(OutputSettings, KafkaSettings, LogSettings):
     depth: int | None = Field(
         default=None, ge=1, description="levels of each side to print; for people 10 if not given, with --json all"
     )
-    timeout: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds to wait for the books to be LIVE with --once, or to be read with --at",
-        json_schema_extra={"metavar": "SECONDS"},
+    timeout: float = seconds(
+        60.0, "seconds to wait for the books to be LIVE with --once, or to be read with --at", gt=0
     )
     max_age: float = max_age(may_be_infinite=True)

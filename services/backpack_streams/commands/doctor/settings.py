@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from backpack_streams.bus.access import ACCESS, BOOK_BUILDER_GROUP, RUNNING, checked_services
 from backpack_streams.runtime.exchange_settings import ExchangeSettings
 from backpack_streams.runtime.output_settings import OutputSettings
+from backpack_streams.runtime.setting_fields import seconds
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 
 
@@ -26,13 +27,7 @@ class DoctorSettings(OutputSettings, ExchangeSettings, KafkaSettings, LogSetting
         description="file with the account's private key; it is only read, nothing is signed",
         json_schema_extra={"metavar": "FILE"},
     )
-    timeout: float = Field(
-        default=15.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds after which an unfinished check counts as failed",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    timeout: float = seconds(15.0, "seconds after which an unfinished check counts as failed", gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="error", description="minimum level that is logged"
     )

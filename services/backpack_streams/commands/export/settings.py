@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from backpack_streams.runtime.instants import KafkaInstant
+from backpack_streams.runtime.setting_fields import seconds
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings, SettingConflict
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,13 +50,11 @@ class ExportSettings(KafkaSettings, LogSettings):
         description="write each record once, however many producers, restarts and refills brought it, and of a candle no state older than "
         "one before it",
     )
-    late_seconds: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="stop reading a partition where records are this much past the range; if not given it is read to its end, "
+    late_seconds: float | None = seconds(
+        None,
+        "stop reading a partition where records are this much past the range; if not given it is read to its end, "
         "since a record that was filled in later may stand anywhere",
-        json_schema_extra={"metavar": "SECONDS"},
+        ge=0,
     )
 
     @property

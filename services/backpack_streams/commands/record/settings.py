@@ -9,7 +9,8 @@ from backpack_streams.market_producer.settings import MarketProducerSettings
 from backpack_streams.markets.settings import MarketListSettings
 from backpack_streams.perp_producer.settings import PerpProducerSettings
 from backpack_streams.runtime.exchange_settings import SocketAccessSettings
-from backpack_streams.runtime.settings import LogSettings, MetricsSettings, SymbolSettings, metrics_port
+from backpack_streams.runtime.setting_fields import metrics_port, seconds
+from backpack_streams.runtime.settings import LogSettings, MetricsSettings, SymbolSettings
 
 _MIB = 1024 * 1024
 _HOUR_SECONDS = 3600
@@ -49,20 +50,11 @@ class RecorderSettings(MarketListSettings, SocketAccessSettings, SymbolSettings,
         description="begin a new file when the last one is this old",
         json_schema_extra={"metavar": "HOURS"},
     )
-    flush_seconds: float = Field(
-        default=1.0,
-        gt=0,
-        le=60,
-        allow_inf_nan=False,
-        description="seconds at most between receiving and having it on the disk; less of it compresses worse",
-        json_schema_extra={"metavar": "SECONDS"},
+    flush_seconds: float = seconds(
+        1.0, "seconds at most between receiving and having it on the disk; less of it compresses worse", gt=0, le=60
     )
-    snapshot_seconds: float = Field(
-        default=300.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds between two snapshots of each book, from which a replay can start",
-        json_schema_extra={"metavar": "SECONDS"},
+    snapshot_seconds: float = seconds(
+        300.0, "seconds between two snapshots of each book, from which a replay can start", gt=0
     )
     rest_paths: tuple[str, ...] = Field(
         default=(
@@ -74,13 +66,7 @@ class RecorderSettings(MarketListSettings, SocketAccessSettings, SymbolSettings,
         ),
         description="other REST paths to fetch and record, besides the markets and the books",
     )
-    rest_seconds: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds between two fetches of those paths",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    rest_seconds: float = seconds(60.0, "seconds between two fetches of those paths", gt=0)
     buffer_mib: int = Field(
         default=256,
         ge=1,

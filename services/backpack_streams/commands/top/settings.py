@@ -4,6 +4,7 @@ from pydantic import Field
 
 from backpack_streams.runtime.book_settings import max_age
 from backpack_streams.runtime.output_settings import OutputSettings
+from backpack_streams.runtime.setting_fields import seconds
 from backpack_streams.runtime.settings import KafkaSettings, LogSettings
 from backpack_streams.screen.market_rows import Order
 
@@ -28,11 +29,5 @@ class TopSettings(OutputSettings, KafkaSettings, LogSettings):
         description="seconds from one picture to the next; 1 on a terminal and with --json, 10 otherwise if not given",
         json_schema_extra={"metavar": "SECONDS"},
     )
-    timeout: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds to wait with --once",
-        json_schema_extra={"metavar": "SECONDS"},
-    )
+    timeout: float = seconds(60.0, "seconds to wait with --once", gt=0)
     max_age: float = max_age()
