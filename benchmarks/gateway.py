@@ -3,13 +3,18 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 
 from benchmarks.frames import markets
+from benchmarks.kafka_times import behind_kafka_us, make_stamped_topic
 from benchmarks.lab import Lab, Program, SourceClient, until
 from benchmarks.latency import FIRST_FRAMES, FRAMES_A_SECOND
+from benchmarks.numbers import latencies_ms
+from benchmarks.processors import alone
 from benchmarks.report import one, table, two, whole
 from benchmarks.way_in import TOPICS
 from embedded_kafka.ports import free_ports
@@ -31,6 +36,7 @@ class Answers:
     cpu_us: float
     latency_ms: dict[str, float]
     behind_ms: dict[str, float]
+    behind_kafka_ms: dict[str, float]
     problems: tuple[str, ...] = ()
 
 
@@ -55,17 +61,25 @@ class GatewayFigures:
                 whole(each.a_second),
                 one(each.cpu_us),
                 *(two(each.latency_ms[name]) for name in ("p50", "p99")),
-                *(one(each.behind_ms[name]) if each.behind_ms else "-" for name in ("p50", "p99")),
+                *(
+                    one(ages[name]) if ages else "-"
+                    for ages in (each.behind_ms, each.behind_kafka_ms)
+                    for name in ("p50", "p99")
+                ),
                 "; ".join(each.problems) or "yes",
             ]
             for each in self.answers
         ]
         heads = (
             *("32 connections", "answers/s", "CPU us each", f"p50 ms at {REQUESTS_A_SECOND:,}/s", "p99 ms"),
-            *("behind ms, p50", "p99", "all 200"),
+            *("behind ms, p50", "p99", "Kafka p50", "p99", "all 200"),
         )
         title = f"Books over HTTP at {FRAMES_A_SECOND:,} depth frames/s (at full speed, then at {REQUESTS_A_SECOND:,} requests/s)"
-        behind = "Behind: how long before the request the oldest update had left the source that the answer lacked."
+        behind = (
+            "Each server has one processor to itself; source, producer, Kafka, the other servers and the load share the others.\n"
+            "Behind: how long before the request the oldest update had left the source that the answer lacked;\n"
+            "Kafka: how long before the request Kafka had appended it."
+        )
         stream = [
             f"{self.stream['subscribers']:,} subscribers of one book",
             whole(self.stream["updates_a_second"]),
@@ -100,6 +114,7 @@ class Writing:
 async def measure(lab: Lab, prefix: str, seconds: float) -> GatewayFigures:
     """Start source, producer, poller, Kafka and gateway at FRAMES_A_SECOND; then put one load after another on them."""
     figures = GatewayFigures()
+    await make_stamped_topic(lab, prefix)
     async with (
         lab.source() as source,
         lab.market_producer(source, prefix, "depth") as producer,
@@ -120,7 +135,8 @@ async def measure(lab: Lab, prefix: str, seconds: float) -> GatewayFigures:
             ("FastAPI over REST, cache of 1 s", facade, facade_port, _ORDERBOOK, writing.flags()),
             ("empty Starlette answer", empty, empty_port, "/", ()),
         ):
-            figures.answers.append(await _asked(lab, name, program, at, target, seconds, flags))
+            with alone(program.child.pid):
+                figures.answers.append(await _asked(lab, name, program, at, target, seconds, flags, prefix))
         lab.say(f"{SUBSCRIBERS:,} subscribers of one book")
         words = ("--port", port, "--subscribers", SUBSCRIBERS, "--seconds", seconds, *writing.flags())
         async with lab.run("subscribers", "benchmarks.stream_load", *words) as load:
@@ -168,7 +184,7 @@ async def _until_live(port: int, gateway: Program) -> None:
 
 
 async def _asked(
-    lab: Lab, name: str, program: Program, port: int, target: str, seconds: float, flags: tuple[str, ...]
+    lab: Lab, name: str, program: Program, port: int, target: str, seconds: float, flags: tuple[str, ...], prefix: str
 ) -> Answers:
     """First at full speed, then at a fixed rate."""
     lab.say(f"{name}: full speed, then {REQUESTS_A_SECOND:,} requests/s")
@@ -177,8 +193,12 @@ async def _asked(
     async with lab.run("load", "benchmarks.http_load", *words) as load:
         fast = await load.result(_TIMEOUT_SECONDS + seconds)
     cpu = program.cpu_seconds() - cpu
-    async with lab.run("load", "benchmarks.http_load", *words, "--rate", REQUESTS_A_SECOND, *flags) as load:
-        paced = await load.result(_TIMEOUT_SECONDS + seconds)
+    with TemporaryDirectory(prefix="backpack-books-") as folder:
+        books = Path(folder, "books")
+        paced_words = (*words, "--rate", REQUESTS_A_SECOND, "--books", books, *flags)
+        async with lab.run("load", "benchmarks.http_load", *paced_words) as load:
+            paced = await load.result(_TIMEOUT_SECONDS + seconds)
+        behind_kafka = await behind_kafka_us(lab, prefix, _content(books)) if paced["behind_ms"] else []
     problems = []
     if refused := fast["refused"] + paced["refused"]:
         problems.append(f"{refused} answers were not 200")
@@ -190,5 +210,10 @@ async def _asked(
         cpu / max(1, fast["answers"]) * 1e6,
         paced["latency_ms"],
         paced["behind_ms"],
+        latencies_ms(behind_kafka),
         tuple(problems),
     )
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes()

@@ -2,6 +2,8 @@
 
 With `--rate`, the latency of a request counts from its due time, even if no connection was free then. The update id shows the age
 of a book: frame number n of the source carries id FIRST_ID + n // MARKETS of market n % MARKETS, and was written at a known time.
+`--books` names a file for what each answer held: number of the market, update id, and when it was asked for (µs since the Unix epoch), as
+64-bit integers.
 """
 
 import argparse
@@ -13,6 +15,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterator
 from itertools import cycle
+from pathlib import Path
 from typing import cast
 
 from backpack_streams.runtime.loop import loop_factory
@@ -55,6 +58,7 @@ class Load:
         self.times_us = array("q")
         self.behind_us = array("q")
         """Time from the write of the oldest update missing from an answer to its request; 0 if none was missing."""
+        self.books = array("q")
         self.refused = 0
         self.ends_at = float("inf")
 
@@ -83,7 +87,10 @@ class Load:
 
     def _compare(self, client: "Client", body: bytes, writing: Writing) -> None:
         found = _UPDATE_ID.search(body)
-        lacking = writing.written(client.market, int(found[1]) + 1) if found else None
+        if found is None:
+            return
+        self.books.extend((client.market, int(found[1]), int(client.sent_at * 1e6)))
+        lacking = writing.written(client.market, int(found[1]) + 1)
         if lacking is not None:
             self.behind_us.append(max(0, int((client.sent_at - lacking) * 1e6)))
 
@@ -147,6 +154,8 @@ async def _run(arguments: argparse.Namespace) -> dict[str, object]:
     else:
         load.free = clients
         await _at_a_rate(load, arguments.rate, began)
+    if arguments.books is not None:
+        arguments.books.write_bytes(load.books.tobytes())
     return {
         "answers": len(load.times_us),
         "a_second": len(load.times_us) / arguments.seconds,
@@ -181,6 +190,7 @@ def main() -> None:
     parser.add_argument("--started", type=float, default=0.0, help="when the source began (wall clock, seconds)")
     parser.add_argument("--first", type=int, default=0, help="the frame it began with")
     parser.add_argument("--frame-rate", type=float, default=1.0)
+    parser.add_argument("--books", type=Path)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         print(json.dumps(runner.run(_run(parser.parse_args()))))
 
