@@ -198,3 +198,31 @@ def test_waits_double_up_to_a_limit_and_restart_after_a_reset(page: Page) -> Non
         return [waits, least.next()];
     """
     assert run(page, "backoff.js", body, None) == [[250, 500, 1000, 2000, 4000, 8000, 8000], 125]
+
+
+@pytest.mark.parametrize(("retry_after", "asked"), [("2500000", 1), ("1", 2)])
+def test_a_refused_request_is_repeated_only_after_a_short_wait(page: Page, retry_after: str, asked: int) -> None:
+    body = """
+        let asked = 0;
+        const refusal = () => ({ ok: false, status: 429, statusText: "", json: async () => ({ message: "used up" }),
+                                 headers: new Headers({ "Retry-After": given }) });
+        globalThis.fetch = async () => (++asked === 1 ? refusal() : { ok: true, json: async () => ({ data: 7 }) });
+        const answer = await m.get("plant").catch(error => error.message);
+        return [asked, answer];
+    """
+    assert run(page, "rest.js", body, retry_after) == [asked, "used up" if asked == 1 else 7]
+
+
+def test_statuses_are_forgotten_while_the_plant_is_unknown(page: Page) -> None:
+    body = """
+        const state = new m.State();
+        const status = () => state.markets.get("A").status;
+        state.setMarkets([{ symbol: "A" }]);
+        state.setPlant({ books: { statuses: { A: "LIVE" } } });
+        const seen = [status()];
+        state.setPlantError("used up"); seen.push(status());
+        state.showStatuses(); seen.push(status());
+        state.setPlant({ books: { statuses: { A: "LIVE" } } }); seen.push(status());
+        return seen;
+    """
+    assert run(page, "state.js", body, None) == ["LIVE", None, None, "LIVE"]

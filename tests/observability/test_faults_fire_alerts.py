@@ -121,11 +121,11 @@ class _Faults:
         plant.start_exchange("--symbols", "3", "--rate", "60")
         refreshes = ("--snapshot-refresh", "0.5", "--ticker-refresh", "2", "--funding-rate-refresh", "1")
         self._run(plant, "rest-poller", "--rate-limit-share", "0.1", *refreshes)
-        self._run(plant, "market-producer", "--streams", "depth,trade,ticker")
+        self._producer = self._run(plant, "market-producer", "--streams", "depth,trade,ticker")
         self._prices = self._run(plant, "perp-producer", "--streams", "markPrice")
         self._builder = self._run(plant, "book-builder")
         self._slow = self._run(plant, "book-builder", "--group-id", "slow-builder")
-        self._run(plant, "gateway", "--port", str(free_port()))
+        self._gateway = self._run(plant, "gateway", "--port", str(free_port()))
 
     def _start_settings(self, plant: Plant) -> None:
         """One of two shards, a registry that is not there, an account, and a producer that looks at the market list often."""
@@ -167,9 +167,11 @@ class _Faults:
         matches = 'book_audits_total{result="MATCH"}'
         wait_until("audits run", lambda: shown(self._builder, matches) > 3, FIRED_WITHIN_SECONDS)
         exchange.order("rest-5xx", path="/api/v1/tickers", seconds=600)
-        wait_for_series(prometheus, 'backpack_streams_dead_letters_total{job="market-producer"}')
+        wait_for_series(prometheus, f'backpack_streams_dead_letters_total{{instance=~".*:{self._producer.port}"}}')
         exchange.order("garbage", stream="trade", count=3)
-        wait_for_series(prometheus, "backpack_streams_gateway_undecodable_records_total")
+        wait_for_series(
+            prometheus, f'backpack_streams_gateway_undecodable_records_total{{instance=~".*:{self._gateway.port}"}}'
+        )
         write_garbage(self._books.bootstrap_servers, "books.market.ticker")
         exchange.order("corrupt", stream="depth", count=50)
         wait_for(prometheus, "BackpackAuditMismatch")

@@ -8,6 +8,7 @@ from pathlib import Path
 from backpack_streams.account_producer.account_specs import BALANCE_UPDATE, ORDER_UPDATE, POSITION_UPDATE, RFQ_UPDATE
 from backpack_streams.account_producer.account_streams import AccountStreams
 from backpack_streams.account_producer.settings import AccountProducerSettings
+from backpack_streams.expanded_path import expanded
 from backpack_streams.feed.producer import Producer
 from backpack_streams.runtime.service import run_service
 
@@ -29,7 +30,7 @@ def main(settings: AccountProducerSettings) -> int:
         OSError: the file of the private key has disappeared.
     """
     if settings.private_key_file is not None:
-        _warn_of_readers(settings.private_key_file.expanduser())
+        _warn_of_readers(expanded(settings.private_key_file))
     return run_service(
         NAME, lambda: Producer(NAME, settings, STREAM_SPECS, partial(AccountStreams, settings)), settings, settings
     )

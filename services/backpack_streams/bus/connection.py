@@ -13,6 +13,7 @@ from typing import Any
 from backpack_streams.bus.compression import CODECS, Compression
 from backpack_streams.credentials import RenewedContext, SecretFile, UnfitFilesError
 from backpack_streams.errors import BackpackStreamsError, BusError, UsageError
+from backpack_streams.expanded_path import expanded
 
 __all__ = ["KafkaConnection", "KafkaRefusedError", "KafkaUnreachableError"]
 
@@ -169,7 +170,7 @@ class KafkaConnection:
         return held
 
     def _file(self, name: str) -> Path:
-        return Path(getattr(self, name)).expanduser()
+        return expanded(getattr(self, name))
 
     def _ssl_context(self) -> RenewedContext:
         held = self._held.get("tls")

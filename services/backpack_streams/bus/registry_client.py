@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from backpack_streams.credentials import Renewed, SecretFile, UnfitFilesError
 from backpack_streams.errors import CodecError, UsageError
+from backpack_streams.expanded_path import expanded
 from backpack_streams.shown_text import hide_credentials_in_url
 
 __all__ = [
@@ -102,7 +103,7 @@ class RegistryConnection:
     def files(self) -> list[Path]:
         """The files that a client is built from. It is rebuilt when one of them changes."""
         named = (self.ca_file, self.cert_file, self.key_file, self.password_file, self.key_password_file)
-        return [each.expanduser() for each in named if each is not None]
+        return [expanded(each) for each in named if each is not None]
 
     def current_key_password(self) -> str | None:
         """Return the current password of the client's key, None if none is set.
@@ -319,11 +320,11 @@ class RegistryClient:
 
 
 def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path.expanduser())
+    return None if path is None else str(expanded(path))
 
 
 def _secret(value: str | None, file: Path | None, setting: str) -> str | None:
-    return value if file is None else SecretFile(file.expanduser(), setting).read()
+    return value if file is None else SecretFile(expanded(file), setting).read()
 
 
 def _short(error: object) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from backpack_streams.credentials import RenewedContext
 from backpack_streams.errors import UsageError
 from backpack_streams.exchange.proxies import Proxy, proxy_for
+from backpack_streams.expanded_path import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class NetworkSettings:
         """
         if self.ca_file is None:
             return ssl.create_default_context()
-        return RenewedContext([self.ca_file.expanduser()], partial(_trusting, self.ca_file.expanduser()))
+        return RenewedContext([expanded(self.ca_file)], partial(_trusting, expanded(self.ca_file)))
 
 
 def _trusting(ca_file: Path) -> ssl.SSLContext:

@@ -89,11 +89,14 @@ class KeyEntry:
         """
         try:
             entry = cls(**row)
+            if not all(
+                isinstance(value, str) or (name, value) == ("revoked", None) for name, value in vars(entry).items()
+            ):
+                raise TypeError("a field is no text")
             bytes.fromhex(entry.salt), bytes.fromhex(entry.hash)
-            is_known = entry.tier in TIERS
-        except (TypeError, ValueError):  # a tier that is a list, too
+        except (TypeError, ValueError):
             raise UsageError("an entry has not the fields that `backpack-streams keys add` writes") from None
-        if not is_known:
+        if entry.tier not in TIERS:
             raise UsageError(f"key {entry.key_id} has tier {entry.tier!r}; there are {', '.join(TIERS)}")
         return entry
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp
 
+from backpack_streams.expanded_path import expanded
 from backpack_streams.gateway import page
 from backpack_streams.gateway.cross_origin import CrossOrigin
 from backpack_streams.gateway.endpoints import KLINE_INTERVALS, Endpoints
@@ -44,7 +45,7 @@ class ReadApi:
             UsageError: the file of keys cannot be used.
         """
         file = settings.keys_file
-        self._ring = KeyRing(None if file is None else KeyFile(file.expanduser()))
+        self._ring = KeyRing(None if file is None else KeyFile(expanded(file)))
         self.broadcast = Broadcast(data)
         data.subscribe(self.broadcast.on_change)
         gate, cross_origin = Gate(self._ring), CrossOrigin(settings.cors_origins)

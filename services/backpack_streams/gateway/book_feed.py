@@ -40,11 +40,17 @@ class BookFeed:
         self._data = data
         self.books: BookStream | None = None
         """The stream in use; None while none could be opened."""
+        self._undecodable_before = 0
 
     @property
     def is_caught_up(self) -> bool:
         """Whether the books have reached the end that Kafka had when the stream connected."""
         return self.books is not None and self.books.is_caught_up
+
+    @property
+    def undecodable_records(self) -> int:
+        """Number of records that could not be decoded since the start, by all streams so far."""
+        return self._undecodable_before + (0 if self.books is None else self.books.undecodable_records)
 
     async def run(self) -> None:
         """Keep the books current until cancelled. Failures are logged, reported to the read model and retried."""
@@ -68,6 +74,7 @@ class BookFeed:
             codec=self._codec,
         )
         async with stream as books:
+            self._undecodable_before = self.undecodable_records
             self.books = books
             self._data.set_books(books.books)
             self._data.set_unavailable(PART, "")

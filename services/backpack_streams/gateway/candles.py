@@ -81,7 +81,8 @@ class CandleWindow:
             offset: the offset of the record; -1 for one that is not from Kafka.
 
         Returns:
-            The candle; None if the state is not newer than the known one, or too old for the window.
+            The candle; None if the state is not newer than the known one, or too old for the window. A candle that REST brought first
+            is returned once more when a record of it comes from Kafka, with the offset of that record.
         """
         start = record["start_time"]
         as_of = record["event_time"] or record["received_time"]
@@ -93,10 +94,9 @@ class CandleWindow:
             self._starts.insert(bisect_left(self._starts, start), start)
         else:
             before, now = (known.is_closed, known.is_rest), (record["is_closed"], is_rest)
-            if known.is_closed and before >= now:
-                return None
-            if not record["is_closed"] and (known.is_closed or as_of <= known.entry.as_of):
-                return None
+            is_late = not record["is_closed"] and (known.is_closed or as_of <= known.entry.as_of)
+            if is_late or (known.is_closed and before >= now):
+                return self._with_offset(known, offset)
         candle = Candle(
             start, record["end_time"], record["is_closed"], is_rest, Entry(offset, candle_row(record), as_of)
         )
@@ -105,6 +105,13 @@ class CandleWindow:
         if len(self._starts) > self._most:
             del self._candles[self._starts.pop(0)]
         return candle
+
+    def _with_offset(self, known: Candle, offset: int) -> Candle | None:
+        if known.entry.sequence >= 0 or offset < 0:
+            return None
+        self.sequence = max(self.sequence, offset)
+        found = self._candles[known.start_us] = known._replace(entry=known.entry._replace(sequence=offset))
+        return found
 
     def amend(self, candle: Candle, **fields: Any) -> Candle:
         """Change fields of the row of a candle in the window. Returns the new state of the candle."""

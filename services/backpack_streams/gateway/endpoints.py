@@ -110,10 +110,13 @@ class Endpoints:
         symbol = parameters["symbol"]
         note = "Figures of the last 24 hours."
         if symbol is None:
-            entries = self._data.values(TICKER_TOPIC)
+            listed = self._data.markets()
+            entries = {
+                name: entry for name, entry in self._data.values(TICKER_TOPIC).items() if name in listed or not listed
+            }
             self._check_filled(len(entries), "ticker")
             rows = [entries[name].row for name in sorted(entries)]
-            state = self._data.values_version(TICKER_TOPIC)
+            state = self._data.values_version(TICKER_TOPIC), self._data.markets_version
             answer = self.kept.get(
                 "tickers",
                 state,

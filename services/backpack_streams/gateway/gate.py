@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from backpack_streams.gateway.api_keys import KEY_PATTERN
 from backpack_streams.gateway.errors import BadRequestError
 from backpack_streams.gateway.key_ring import Caller, KeyRing
 from backpack_streams.gateway.parameters import KEY_IN_URL, NAMES_OF_KEYS
@@ -82,8 +83,10 @@ def check_url(query: bytes) -> None:
         query: the part of the URL after `?`, as sent. Its names are percent-decoded, and their case does not matter.
 
     Raises:
-        BadRequestError: a parameter has one of `NAMES_OF_KEYS`.
+        BadRequestError: a parameter has one of `NAMES_OF_KEYS`, or what looks like a key is anywhere else in it.
     """
+    if KEY_PATTERN.search(unquote_to_bytes(query).decode("latin-1")):
+        raise BadRequestError(KEY_IN_URL)
     for part in query.split(b"&") if query else ():
         name = unquote_to_bytes(part.partition(b"=")[0]).decode("utf-8", "replace").lower()
         if name in NAMES_OF_KEYS:

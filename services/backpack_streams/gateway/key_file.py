@@ -42,7 +42,7 @@ class KeyFile:
             document = json.loads(text)
         except OSError as error:
             raise UsageError(f"the file of keys {self.path} cannot be read: {error.strerror}") from None
-        except ValueError:
+        except (ValueError, RecursionError):  # the second for what is nested too deeply
             raise UsageError(f"{self.path} is no file of keys; `backpack-streams keys add` makes one") from None
         if not isinstance(document, dict) or document.get("version") != _VERSION:
             raise UsageError(

@@ -291,7 +291,14 @@ class MarketData:
             self._tell(Change(BOOK, symbol, -1 if view is None else view.last_update_id or -1, None))
 
     def set_markets(self, rows: Mapping[str, Row]) -> None:
-        """Replace the market list by these rows of `/v1/markets`, by symbol. Listeners are not notified."""
+        """Replace the market list by these rows of `/v1/markets`, by symbol. Listeners are notified of markets that it did not have."""
+        before = self._markets
+        self._replace_markets(rows)
+        for symbol, row in self._markets.items():
+            if symbol not in before:
+                self._tell(Change(MARKETS, symbol, -1, row))
+
+    def _replace_markets(self, rows: Mapping[str, Row]) -> None:
         self._markets = dict(sorted(rows.items()))
         self.markets_version += 1
 
@@ -309,7 +316,7 @@ class MarketData:
             rows.pop(symbol, None)
         else:
             row = rows[symbol] = market_row(record)
-        self.set_markets(rows)
+        self._replace_markets(rows)
         self._tell(Change(MARKETS, symbol, offset, row))
 
     def take(self, topic: str, symbol: str, record: Mapping[str, Any], offset: int, *, is_news: bool = True) -> None:
@@ -352,11 +359,13 @@ class MarketData:
 
     def _take_trade(self, symbol: str, record: Mapping[str, Any], offset: int) -> None:
         window = self._trades.get(symbol) or self._trades.setdefault(symbol, TradeWindow(self._trades_kept))
-        entry = window.take(record, offset)
-        if entry is not None:
+        taken = window.take(record, offset)
+        if taken is None:
+            return
+        if taken.is_new:
             volumes = self._volumes.get(symbol) or self._volumes.setdefault(symbol, QuoteVolumes(self.candles_kept))
-            volumes.add(entry)
-            self._tell(Change(TRADES, symbol, offset, entry.row))
+            volumes.add(taken.entry)
+        self._tell(Change(TRADES, symbol, offset, taken.entry.row))
 
     def _take_candle(self, symbol: str, record: Mapping[str, Any], offset: int) -> None:
         key = symbol, record["interval"]

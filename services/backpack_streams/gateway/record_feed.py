@@ -200,9 +200,7 @@ class RecordFeed:
 
         def take(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             for record in records:
-                value = self._decoded(record)
-                if value is not None:
-                    self._plant.take_watermark(value)
+                self._try(self._into(self._plant.take_watermark), record)
 
         await read_to_end(
             reader, {topic_partition: max(begin, end - _WATERMARKS_LOOKED_BACK)}, {topic_partition: end}, take
@@ -213,11 +211,16 @@ class RecordFeed:
     ) -> None:
         rows: dict[str, Any] = {}
 
+        def take_market(record: ConsumerRecord) -> None:
+            value = self._decoded(record)
+            if value is not None:
+                rows[_symbol(record)] = market_row(value)
+            elif record.value is None:
+                rows.pop(_symbol(record), None)
+
         def take(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             for record in records:
-                symbol = (record.key or b"").decode()
-                value = self._decoded(record)
-                rows.pop(symbol, None) if value is None else rows.update({symbol: market_row(value)})
+                self._try(take_market, record)
 
         await read_to_end(reader, begins, ends, take)
         self._data.set_markets(rows)
@@ -234,7 +237,7 @@ class RecordFeed:
             partitions=len(begins),
         )
         for record in found.values():
-            self._take_data(record)
+            self._try(self._take_data, record)
 
     # Reading --------------------------------------------------------------------------------------------------
 
@@ -245,7 +248,7 @@ class RecordFeed:
             for partition, batch in (await reader.poll(_POLL_MILLIS, _RECORDS_A_POLL)).items():
                 take = self._takers.get(partition.topic, self._take_data)
                 for record in batch:
-                    take(record)
+                    self._try(take, record)
                 self.records += len(batch)
                 self._plant.take_stamp(partition.topic.removeprefix(self._prefix), batch[-1].timestamp)
                 self._next[partition.topic, partition.partition] = batch[-1].offset + 1
@@ -260,14 +263,12 @@ class RecordFeed:
     def _take_data(self, record: ConsumerRecord) -> None:
         value = self._decoded(record)
         if value is not None:
-            self._data.take(record.topic.removeprefix(self._prefix), (record.key or b"").decode(), value, record.offset)
+            self._data.take(record.topic.removeprefix(self._prefix), _symbol(record), value, record.offset)
 
     def _take_market(self, record: ConsumerRecord) -> None:
-        symbol = (record.key or b"").decode()
-        if record.value is None:
-            self._data.take_market(symbol, None, record.offset)
-        elif (value := self._decoded(record)) is not None:
-            self._data.take_market(symbol, value, record.offset)
+        value = self._decoded(record)
+        if value is not None or record.value is None:
+            self._data.take_market(_symbol(record), value, record.offset)
 
     def _take_watermark(self, record: ConsumerRecord) -> None:
         self._watermarks.take(record, time.monotonic())
@@ -290,7 +291,21 @@ class RecordFeed:
         try:
             return self._codec.read(record.value)[1]
         except CodecError as error:
-            self.undecodable_records += 1
-            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-            logger.warning("a record cannot be read", extra=where | {"error": str(error)})
+            self._on_unreadable(record, error)
             return None
+
+    def _try(self, take: Callable[[ConsumerRecord], None], record: ConsumerRecord) -> None:
+        """Take a record. One that is not of its topic is counted and passed over: anybody may write to a topic."""
+        try:
+            take(record)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            self._on_unreadable(record, error)
+
+    def _on_unreadable(self, record: ConsumerRecord, error: Exception) -> None:
+        self.undecodable_records += 1
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        logger.warning("a record cannot be read", extra=where | {"error": f"{type(error).__name__}: {error}"})
+
+
+def _symbol(record: ConsumerRecord) -> str:
+    return str((record.key or b"").decode("utf-8", "replace"))

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client.registry import Collector
 
@@ -35,6 +35,13 @@ _AFTER_FAILURE_SECONDS: Final = 5.0
 _MICROS: Final = 1_000_000
 
 
+class _Running(NamedTuple):
+    """A call to the exchange in progress, and for how many rows."""
+
+    task: asyncio.Task[None]
+    limit: int
+
+
 class RestHistory:
     """Adds what REST returns to the read model. Requests with the same question share one call to the exchange."""
 
@@ -53,12 +60,12 @@ class RestHistory:
         self._data = data
         self._asked: dict[tuple[str, ...], tuple[float, int]] = {}
         """By question, when it was answered last (monotonic seconds) and for how many rows."""
-        self._running: dict[tuple[str, ...], asyncio.Task[None]] = {}
+        self._running: dict[tuple[str, ...], _Running] = {}
 
     async def close(self) -> None:
         """Cancel the calls in progress and close the connections."""
-        for task in self._running.values():
-            task.cancel()
+        for running in self._running.values():
+            running.task.cancel()
         await self._rest.close()
 
     def collectors(self) -> tuple[Collector, ...]:
@@ -111,12 +118,16 @@ class RestHistory:
         asked_at, asked_for = self._asked.get(question, (float("-inf"), 0))
         if limit <= asked_for and time.monotonic() - asked_at < _ASKED_AGAIN_SECONDS:
             return False
-        running = self._running.get(question)
+        while (running := self._running.get(question)) is not None and running.limit < limit:
+            await asyncio.wait({running.task})
+            if running.task.cancelled():
+                return False
         if running is None:
-            running = self._running[question] = asyncio.ensure_future(self._ask(question, limit, ask))
-            running.add_done_callback(lambda _: self._running.pop(question, None))
-        await asyncio.wait({running})
-        return not running.cancelled() and running.exception() is None
+            task = asyncio.ensure_future(self._ask(question, limit, ask))
+            running = self._running[question] = _Running(task, limit)
+            task.add_done_callback(lambda _: self._running.pop(question, None))
+        await asyncio.wait({running.task})
+        return not running.task.cancelled() and running.task.exception() is None
 
     async def _ask(self, question: tuple[str, ...], limit: int, ask: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -9,7 +9,7 @@ from backpack_streams.gateway.answers import Row
 from backpack_streams.gateway.rows import as_of_us, liquidation_row, trade_row
 from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS
 
-__all__ = ["Entry", "LiquidationWindow", "NewestValue", "TradeWindow"]
+__all__ = ["Entry", "LiquidationWindow", "NewestValue", "TakenTrade", "TradeWindow"]
 
 _REST_IS_NEWER_MICROS: Final = 2_000_000
 """Sockets and REST are read in parallel: a value from REST counts only if the socket's is older than this (by our clock)."""
@@ -65,10 +65,25 @@ class NewestValue:
         return True
 
 
-class TradeWindow:
-    """The newest trades of one market, by id. Trades that arrive late find their place, and duplicates change nothing."""
+class TakenTrade(NamedTuple):
+    """A trade that a window took.
 
-    __slots__ = ("_ids", "_most", "_newest_us", "_trades", "changes", "sequence")
+    Attributes:
+        entry: the trade.
+        is_new: False if REST had brought it before its record came from Kafka.
+    """
+
+    entry: Entry
+    is_new: bool
+
+
+class TradeWindow:
+    """The newest trades of one market, by id. Trades that arrive late find their place, and duplicates change nothing.
+
+    A trade that REST brought first is taken once more when its record comes from Kafka: only then is it known by its offset.
+    """
+
+    __slots__ = ("_ids", "_is_rest_newest", "_most", "_newest_us", "_trades", "changes", "sequence")
 
     def __init__(self, most: int) -> None:
         """Start empty.
@@ -80,15 +95,17 @@ class TradeWindow:
         self._ids: list[int] = []
         self._trades: dict[int, Entry] = {}
         self._newest_us = 0
+        self._is_rest_newest = False
+        """Whether `_newest_us` is of REST: whole milliseconds, by the clock of its server."""
         self.sequence = -1
         """The highest offset of the trades so far; -1 if there was none from Kafka."""
         self.changes = 0
-        """Number of trades added so far."""
+        """Number of trades taken so far."""
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def take(self, record: Mapping[str, Any], offset: int) -> Entry | None:
+    def take(self, record: Mapping[str, Any], offset: int) -> TakenTrade | None:
         """Add a trade. A lower id with a later time means that the exchange restarted its ids; older trades are dropped then.
 
         Args:
@@ -96,26 +113,32 @@ class TradeWindow:
             offset: the offset of the record; -1 if it is not from Kafka.
 
         Returns:
-            The trade; None if it is known already, or too old for the window.
+            The trade; None if it is known already, other than from REST, or too old for the window.
         """
         trade_id = record["trade_id"]
         engine_us = record["engine_time"]
         time_us = engine_us or record["event_time"] or record["received_time"]
+        is_rest = engine_us is None or record["source"] == "REST"
         if self._ids and trade_id <= self._ids[-1]:
-            tolerance = 0 if engine_us is not None and record["source"] != "REST" else TOLERANCE_MICROSECONDS
+            tolerance = TOLERANCE_MICROSECONDS if is_rest or self._is_rest_newest else 0
             if time_us > self._newest_us + tolerance:  # the exchange restarted its ids
                 self._ids.clear()
                 self._trades.clear()
-            elif trade_id in self._trades or (len(self._ids) >= self._most and trade_id < self._ids[0]):
+            elif len(self._ids) >= self._most and trade_id < self._ids[0]:
                 return None
+        known = self._trades.get(trade_id)
+        if known is not None and (known.sequence >= 0 or offset < 0):
+            return None
         entry = self._trades[trade_id] = Entry(offset, trade_row(record), time_us)
-        insort(self._ids, trade_id)
-        self._newest_us = max(self._newest_us, time_us)
+        if known is None:
+            insort(self._ids, trade_id)
+        if time_us > self._newest_us:
+            self._newest_us, self._is_rest_newest = time_us, is_rest
         self.sequence = max(self.sequence, offset)
         self.changes += 1
         if len(self._ids) > self._most:
             del self._trades[self._ids.pop(0)]
-        return entry
+        return TakenTrade(entry, known is None)
 
     def newest(self, limit: int) -> list[Entry]:
         """Return at most `limit` trades, newest first."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from backpack_streams.expanded_path import expanded
 from backpack_streams.runtime.setting_fields import metrics_port
 from backpack_streams.runtime.urls import check_url
 from backpack_streams.shown_text import LINE_ENDS, hide_credentials, holds_credentials, split_urls
@@ -281,8 +282,8 @@ def read_secret_file(path: Any, attribute: str) -> str:
         SettingConflict: the file is unreadable, is not UTF-8 text, or is empty.
     """
     try:
-        text = Path(path).expanduser().read_bytes().decode("utf-8").rstrip(LINE_ENDS)
-    except (OSError, UnicodeDecodeError) as error:
+        text = expanded(path).read_bytes().decode("utf-8").rstrip(LINE_ENDS)
+    except (OSError, ValueError) as error:
         raise SettingConflict(f"{_short(str(path))} cannot be read: {_reason(error)}", attribute) from None
     if not text:
         raise SettingConflict(f"{_short(str(path))} is empty; it must contain the secret", attribute)
@@ -355,14 +356,16 @@ def check_readable(path: Path, attribute: str) -> None:
         SettingConflict: it is unreadable.
     """
     try:
-        with path.expanduser().open("rb"):
+        with expanded(path).open("rb"):
             pass
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SettingConflict(f"{_short(str(path))} cannot be read: {_reason(error)}", attribute) from None
 
 
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return (isinstance(error, OSError) and error.strerror) or str(error)  # ValueError: a NUL in the path
 
 
 def _flag(attribute: str) -> str:

@@ -3,10 +3,10 @@
 import re
 import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from backpack_streams.errors import UsageError
+from backpack_streams.expanded_path import expanded
 
 MAX_CONFIG_BYTES = 1024 * 1024  # a settings file has about a page; the limit keeps /dev/zero out
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -36,9 +36,9 @@ def read_settings_file(path: str, named_by: str) -> SettingsFile:
         UsageError: it is unreadable, too large, or not TOML; one line, with file, line and column if it is not TOML.
     """
     try:
-        with Path(path).expanduser().open("rb") as stream:
+        with expanded(path).open("rb") as stream:
             content = stream.read(MAX_CONFIG_BYTES + 1)
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ of no user; ValueError: a NUL in the path
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise UsageError(f"{named_by}: {path} cannot be read: {reason}") from None
     if len(content) > MAX_CONFIG_BYTES:

@@ -96,7 +96,7 @@ class Books:
     def newest(self, channel: str, symbol: str, limit: int = 1) -> list[Entry]:
         return self.rows.get((channel, symbol), [])[::-1][:limit]
 
-    def age_ms(self, as_of: int) -> int:
+    def watermark_age_ms(self, as_of: int) -> int:
         return 5
 
     def complete_through(self) -> dict[str, int | None]:

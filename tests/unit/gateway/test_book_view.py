@@ -190,3 +190,16 @@ def test_a_snapshot_has_the_fields_of_the_rest_answer() -> None:
             "age_ms": 5,
         },
     }
+
+
+def test_a_view_at_rest_keeps_what_a_client_that_comes_back_soon_needs() -> None:
+    books = Books(SYMBOL)
+    view = view_of(books)
+    for number in range(2, 102):
+        books.ids[SYMBOL] = number
+        books.set_level(SYMBOL, 0, number, 1)
+        view.refresh(books.orderbook(SYMBOL, DEPTH))
+    assert view.position_of(50) is not None
+    view.rest()
+    assert view.position_of(100) is not None
+    assert view.position_of(50) is None

@@ -41,3 +41,28 @@ def test_a_producer_that_has_ended_does_not_count() -> None:
     offsets.take(watermark(NOW - 600 * SECOND, "b"), NOW)
     offsets.take(watermark(NOW + 300 * SECOND, "a", is_final=True), NOW)
     assert offsets.ahead_us() == 600 * SECOND
+
+
+def test_a_clock_that_was_wrong_for_a_moment_is_forgotten() -> None:
+    offsets = ClockOffsets()
+    offsets.take(watermark(NOW + 600 * SECOND), NOW)
+    assert offsets.ahead_us() == -600 * SECOND
+    for second in range(600):
+        offsets.take(watermark(NOW + second * SECOND), NOW + second * SECOND)
+    assert offsets.ahead_us() == 0
+
+
+def test_a_delay_of_minutes_is_no_difference_of_clocks() -> None:
+    offsets = ClockOffsets()
+    offsets.take(watermark(NOW), NOW)
+    for second in range(299):
+        offsets.take(watermark(NOW + second * SECOND), NOW + (second + 30) * SECOND)
+    assert offsets.ahead_us() == 0
+
+
+def test_a_producer_that_was_killed_is_forgotten() -> None:
+    offsets = ClockOffsets()
+    offsets.take(watermark(NOW + 30 * SECOND, "killed"), NOW)
+    for second in range(130):
+        offsets.take(watermark(NOW + second * SECOND, "b"), NOW + second * SECOND)
+    assert offsets.ahead_us() == 0

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -190,3 +191,14 @@ def test_both_computations_of_a_quote_volume_agree(moments: list[int]) -> None:
         expected = sum(entry.row["quote_quantity"] for entry in inside)
         assert volumes.within(start, end, candle) == expected
         assert of_first_trades(newest, start, end, candle) == expected
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_candle_that_rest_brought_first_is_returned_once_more_from_kafka(is_closed: bool) -> None:
+    window = CandleWindow(10)
+    window.take(rest(0, is_closed=is_closed, received_time=START + 10), -1)
+    late = kline(0, closed=is_closed, event=START + 9)
+    again = window.take(late, 7)
+    assert again is not None
+    assert (again.entry.sequence, again.is_rest, window.sequence) == (7, True, 7)
+    assert window.take(late, 8) is None

@@ -95,6 +95,8 @@ def test_an_unknown_tier_makes_no_key(file: KeyFile) -> None:
         ('{"version": 1, "keys": [{"key_id": "a"}]}', "has not the fields"),
         ('{"version": 1, "keys": [7]}', "has not the fields"),
         (entry_with('["pro"]'), "has not the fields"),
+        (entry_with('"pro"').replace('"key_id": "a"', '"key_id": ["a"]'), "has not the fields"),
+        ("[" * 100_000, "is no file of keys"),
         (entry_with('"gold"'), "has tier 'gold'"),
     ],
 )

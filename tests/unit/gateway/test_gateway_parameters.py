@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backpack_streams.gateway.errors import BadRequestError
+from backpack_streams.gateway.gate import check_url
 from backpack_streams.gateway.parameters import DECIMALS, Parameter, choice, parse, symbol_parameter, whole, words
 
 DECLARED = {
@@ -105,3 +106,10 @@ def test_a_choice_is_one_of_its_values_or_refused(text: str) -> None:
     else:
         with pytest.raises(BadRequestError):
             parse(query, {"type": parameter})
+
+
+@pytest.mark.parametrize("query", ["symbol={}", "symbols=SOL_USDC,{}", "x=%62ps_{}"])
+def test_a_key_as_the_value_of_a_parameter_is_refused(query: str) -> None:
+    key = f"bps_{'a' * 12}_{'B' * 43}"
+    with pytest.raises(BadRequestError, match="a key in the URL is refused"):
+        check_url(query.replace("%62ps_{}", "%62" + key[1:]).format(key).encode())

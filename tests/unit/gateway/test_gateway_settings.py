@@ -44,3 +44,23 @@ def test_an_invalid_setting_gives_one_line_and_exit_code_2(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("backpack-streams gateway: ")
     assert says in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("gateway", "--keys-file", "~nosuchuser/keys.json"), "the file of keys ~nosuchuser/keys.json cannot be read"),
+        (
+            ("market-producer", "--security-protocol", "SSL", "--ssl-ca-file", "~nosuchuser/ca.pem"),
+            "~nosuchuser/ca.pem",
+        ),
+        (("market-producer", "--sasl-password-file", "~nosuchuser/password"), "~nosuchuser/password"),
+    ],
+)
+def test_the_home_of_a_user_that_does_not_exist_is_an_invalid_setting(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--metrics-port", "0"]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert "Traceback" not in told

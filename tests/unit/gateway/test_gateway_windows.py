@@ -140,3 +140,24 @@ def test_liquidations_of_two_producers_are_kept_once_and_bounded() -> None:
     newest = window.newest(1_000)
     assert len(newest) == LIQUIDATIONS_KEPT
     assert newest[0].sequence == 9_999
+
+
+def test_a_trade_that_rest_brought_first_is_taken_again_from_kafka_and_clears_nothing() -> None:
+    window = TradeWindow(10)
+    for trade_id in (5, 6):
+        window.take(rest_trade(trade_id, NOW), -1)
+    taken = [window.take(trade(trade_id, NOW + 999), offset) for offset, trade_id in enumerate((5, 6, 6))]
+    assert [each is not None and (each.entry.sequence, each.is_new) for each in taken] == [
+        (0, False),
+        (1, False),
+        False,
+    ]
+    assert ids(window) == [6, 5]
+    assert window.sequence == 1
+
+
+def test_restarted_ids_restart_a_window_whose_newest_trade_is_of_rest() -> None:
+    window = TradeWindow(10)
+    window.take(rest_trade(1_000, NOW), -1)
+    window.take(trade(1, NOW + 11 * SECOND), 2)
+    assert ids(window) == [1]

@@ -303,3 +303,30 @@ def test_only_the_most_recently_requested_answers_are_kept() -> None:
     assert kept.made == made
     kept.get("b", 1, "", dict)
     assert kept.made == made + 1
+
+
+def test_rows_that_rest_brought_first_are_told_when_they_come_from_kafka(model: Model) -> None:
+    told: list[tuple[str, int]] = []
+    model.data.subscribe(lambda change: told.append((change.channel, change.sequence)))
+    trade = value("A", trade_id=1, price=Decimal(2), quantity=Decimal(3), quote_quantity=None, is_buyer_maker=True)
+    model.data.take(TRADE_TOPIC, "A", trade | {"source": "REST"}, -1, is_news=False)
+    model.data.take(TRADE_TOPIC, "A", trade | {"engine_time": NOW + 500}, 4)
+    model.data.take(TRADE_TOPIC, "A", trade | {"engine_time": NOW + 500}, 5)
+    assert told == [(TRADES, 4)]
+
+
+def test_tickers_of_delisted_markets_are_not_among_all(model: Model) -> None:
+    for symbol, at in (("A", NOW), ("A_PERP", NOW - 3600 * SECOND)):
+        model.data.take(TICKER_TOPIC, symbol, ticker(symbol, "2", at), 5)
+    model.ask("ticker", symbol=None)
+    model.data.take_market("A_PERP", None, 9)
+    answer = model.ask("ticker", symbol=None)
+    assert [row["symbol"] for row in answer.data["tickers"]] == ["A"]
+    assert answer.fresh["as_of"] == NOW
+
+
+def test_a_replaced_market_list_tells_of_new_markets(model: Model) -> None:
+    told: list[Change] = []
+    model.data.subscribe(told.append)
+    model.data.set_markets({**model.data.markets(), "B": {"symbol": "B"}})
+    assert [(change.channel, change.symbol, change.row) for change in told] == [(MARKETS, "B", {"symbol": "B"})]

@@ -17,6 +17,7 @@ from backpack_streams.commands.export.folder import ExportError, Folder, Partiti
 from backpack_streams.commands.export.gathering import Gathering
 from backpack_streams.commands.export.settings import ExportSettings
 from backpack_streams.errors import CodecError
+from backpack_streams.expanded_path import expanded
 from backpack_streams.runtime.kafka import kafka_codec, kafka_connection
 from backpack_streams.topic_partition import TopicPartition
 
@@ -43,7 +44,7 @@ async def run(settings: ExportSettings, topic: str) -> int:
     name = described.full_name(settings.topic_prefix)
     codec = kafka_codec(settings)
     document = codec.schema(described.record).document
-    path = settings.out.expanduser() / name
+    path = expanded(settings.out) / name
     folder = Folder(path, arrow_schema(document), (settings.from_ms, settings.to_ms), has_symbol(document))
     try:
         rows = _Rows(codec, described, has_symbol(document), Distinct() if settings.distinct else None)

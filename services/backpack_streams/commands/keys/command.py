@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from backpack_streams.errors import UsageError
+from backpack_streams.expanded_path import expanded
 from backpack_streams.gateway.api_keys import KeyEntry
 from backpack_streams.gateway.key_file import KeyFile
 from backpack_streams.gateway.tiers import TIERS
@@ -38,7 +39,7 @@ def run(settings: KeysSettings, action: str, subject: str | None) -> int:
     Raises:
         UsageError: the subject is missing, the tier or the key is unknown, or the file cannot be used.
     """
-    file = KeyFile(settings.keys_file.expanduser())
+    file = KeyFile(expanded(settings.keys_file))
     if action == "list":
         if subject is not None:
             raise UsageError(f"list takes no name; leave out {subject!r}")

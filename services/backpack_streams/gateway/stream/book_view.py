@@ -20,6 +20,7 @@ VERSIONS_KEPT: Final = 256
 
 Version = int
 """Counts the states of a view; 0 before the first one."""
+_VERSIONS_AT_REST: Final = 32
 _Sizes = dict[int, int]
 
 
@@ -103,6 +104,13 @@ class BookView:
             self._steps.clear()
             self._used_up_to = max(self._used_up_to, before.last_update_id or -1)
         return True
+
+    def rest(self) -> None:
+        """Keep what a client that comes back soon needs, since nobody follows the view now."""
+        while len(self._steps) > _VERSIONS_AT_REST:
+            self._steps.popleft()
+        self._updates.clear()
+        self._levels = None
 
     def position_of(self, sequence: int) -> Version | None:
         """Return the oldest version that a client with this sequence can have.

@@ -19,7 +19,7 @@ from backpack_streams.gateway.stream.subscriptions import BookSubscription, Reco
 __all__ = ["Hub", "StreamSource"]
 
 _ViewKey = tuple[int, Decimals]
-RESTING_VIEWS: Final = 2_000
+RESTING_VIEWS: Final = 500
 """Maximum number of views kept without followers; a client that returns can resume from one of them."""
 
 
@@ -190,7 +190,7 @@ class Hub:
             self._forget(key, shared)
 
     def _forget(self, key: Key, shared: BookView | RecordLog) -> None:
-        """Drop a log without followers, since the read model has its rows. A view without followers is kept as it is, to resume from."""
+        """Drop a log without followers, since the read model has its rows. A view without followers is kept, to resume from."""
         if isinstance(shared, RecordLog):
             del self._logs[key]
             return
@@ -198,6 +198,7 @@ class Hub:
         del views[view_key]
         if not views:
             del self._views[shared.symbol]
+        shared.rest()
         self._resting[shared.symbol, view_key] = shared
         if len(self._resting) > RESTING_VIEWS:
             self._resting.popitem(last=False)

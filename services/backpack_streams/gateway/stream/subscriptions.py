@@ -25,8 +25,8 @@ class Source(Protocol):
     def newest(self, channel: str, symbol: str, limit: int = 1) -> list[Entry]:
         """Return at most `limit` rows of a channel of a market, newest first."""
 
-    def age_ms(self, as_of: int) -> int:
-        """Return the age (ms) of a time (µs since the Unix epoch)."""
+    def watermark_age_ms(self, as_of: int) -> int:
+        """Return the age (ms) of a time by a producer's clock (µs since the Unix epoch)."""
 
 
 class BookSubscription:
@@ -63,7 +63,7 @@ class BookSubscription:
         was_resumed, self._is_resumed = self._is_resumed, False
         messages = []
         if position is None or not view.can_follow(position):
-            messages.append(view.snapshot(source.age_ms))
+            messages.append(view.snapshot(source.watermark_age_ms))
         elif (
             was_resumed
         ):  # the update tells the status even if nothing else is new: it is this gateway's, not the last one's

@@ -60,24 +60,37 @@ function take(message) {
   return market.take(message);
 }
 
-async function loadMarkets() {
+/** The function, except that it does nothing while its last call goes on. */
+function oneAtATime(load) {
+  let isLoading = false;
+  return async () => {
+    if (isLoading) return;
+    isLoading = true;
+    try {
+      await load();
+    } finally {
+      isLoading = false;
+    }
+  };
+}
+
+const loadMarkets = oneAtATime(async () => {
   try {
     state.setMarkets((await get("markets")).markets);
   } catch {
     return; // the socket tells the reader; the next round tries again
   }
-  if (state.plant) state.setPlant(state.plant);
-}
+  state.showStatuses();
+});
 
-async function loadPlant() {
+const loadPlant = oneAtATime(async () => {
   if (document.hidden) return;
   try {
     state.setPlant(await get("plant"));
   } catch (error) {
-    state.plantError = `The plant cannot be shown: ${error.message}`;
-    state.tell("plant");
+    state.setPlantError(`The plant cannot be shown: ${error.message}`);
   }
-}
+});
 
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.closest("input, textarea, select, dialog");

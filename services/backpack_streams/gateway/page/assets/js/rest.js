@@ -3,6 +3,7 @@
 import { askForKey, currentKey } from "./key.js";
 
 const GIVE_UP_MS = 15_000;
+const LONGEST_PAUSE_SECONDS = 60; // a used-up month says days, which nobody waits for here
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 export class RestError extends Error {
@@ -22,7 +23,10 @@ export async function get(path, parameters = {}) {
     if (answer.ok) return (await answer.json()).data;
     const { message = answer.statusText } = await answer.json().catch(() => ({}));
     if (answer.status === 401) await askForKey(message);
-    else if (answer.status === 429) await pause(Number(answer.headers.get("Retry-After")) || 1);
-    else throw new RestError(answer.status, message);
+    else {
+      const seconds = Number(answer.headers.get("Retry-After")) || 1;
+      if (answer.status !== 429 || seconds > LONGEST_PAUSE_SECONDS) throw new RestError(answer.status, message);
+      await pause(seconds);
+    }
   }
 }

@@ -37,6 +37,7 @@ export class State extends Events {
   markets = new Map();
   plant = null;
   plantError = null;
+  isPlantCurrent = false;
   heartbeat = null;
   isConnected = false;
   hasConnected = false;
@@ -61,12 +62,25 @@ export class State extends Events {
   setPlant(plant) {
     this.plant = plant;
     this.plantError = null;
-    const { statuses = {}, not_live: notLive = [] } = plant.books ?? {};
+    this.isPlantCurrent = true;
+    this.showStatuses();
+    this.tell("plant");
+  }
+
+  setPlantError(words) {
+    this.plantError = words;
+    this.#forgetStatuses();
+    this.tell("plant");
+  }
+
+  /** Gives the markets the statuses of the plant, if that is current. */
+  showStatuses() {
+    if (!this.isPlantCurrent) return;
+    const { statuses = {}, not_live: notLive = [] } = this.plant.books ?? {};
     const reasons = new Map(notLive.map((each) => [each.symbol, each.reason]));
     for (const { symbol } of this.markets.values()) {
       this.setStatus(symbol, statuses[symbol] ?? null, reasons.get(symbol) ?? null);
     }
-    this.tell("plant");
   }
 
   setStatus(symbol, status, reason) {
@@ -87,6 +101,7 @@ export class State extends Events {
 
   /** Nothing proves a book while nobody speaks to us. */
   #forgetStatuses() {
+    this.isPlantCurrent = false;
     for (const symbol of this.markets.keys()) this.setStatus(symbol, null, null);
   }
 
