@@ -221,6 +221,9 @@ class SnapshotFetcher:
             except BackpackStreamsError as error:
                 self._refuse(request, _FAILED, str(error))
                 published = None
+            except BaseException:  # cancelled, because another task failed: the next worker fetches it
+                self._plan.give_back(request)
+                raise
             if published is None:
                 self._plan.failed(request, time.monotonic())
             else:

@@ -290,6 +290,13 @@ class SnapshotPlan:
             self._waiting[request.symbol] = retry
         return delay
 
+    def give_back(self, request: SnapshotRequest) -> None:
+        """Take back a request whose fetch was abandoned. It stays due, since the exchange did not fail."""
+        self._fetching.pop(request.symbol, None)
+        if request.symbol in self._open:
+            request.minimum_id = self._minimum.get(request.symbol)
+            self._ask(request)
+
     def open_requests(self) -> int:
         """Return how many urgent books are still to be fetched."""
         return sum(1 for each in (*self._waiting.values(), *self._fetching.values()) if each.urgent)

@@ -46,8 +46,7 @@ class Offsets:
         return [(topic, number) for number in range(8)]
 
 
-async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_requested_again_at_once() -> None:
-    letters: list[dict[str, Any]] = []
+def fetcher_of(rest: object, letters: list[dict[str, Any]]) -> SnapshotFetcher:
     codec = Codec()
     publishing: Any = SimpleNamespace(
         prefix="t.",
@@ -56,10 +55,36 @@ async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_requested_a
         reporter=SimpleNamespace(dead_letter=lambda **letter: letters.append(letter)),
         encoder=lambda name: codec.encoder("BookSnapshot", "t." + name),
     )
+    return SnapshotFetcher(cast(Publishing, publishing), cast(RestClient, rest), RestPollerSettings(), lambda *_: None)
+
+
+class SlowRest(Rest):
+    """An exchange that does not answer in time."""
+
+    async def depth(self, symbol: str, *_: object, **__: object) -> Answer[DepthSnapshot]:
+        self.asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_book_whose_fetch_was_cancelled_is_fetched_again() -> None:
+    rest = SlowRest(UNFIT)
+    snapshot_fetcher = fetcher_of(rest, [])
+    snapshot_fetcher.set_open(["A"])
+    for asked in (1, 2):  # a reader that fails cancels the workers, and all are started again
+        work = asyncio.create_task(snapshot_fetcher._work(cast(Reader, Offsets()), cast(Reader, None)))
+        async with asyncio.timeout(10):
+            while rest.asked < asked:  # noqa: ASYNC110  # the fetcher signals nothing
+                await asyncio.sleep(0)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    assert snapshot_fetcher.refused["failed"] == 0, "the exchange did not fail"
+
+
+async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_requested_again_at_once() -> None:
+    letters: list[dict[str, Any]] = []
     rest = Rest(UNFIT)
-    snapshot_fetcher = SnapshotFetcher(
-        cast(Publishing, publishing), cast(RestClient, rest), RestPollerSettings(), lambda *_: None
-    )
+    snapshot_fetcher = fetcher_of(rest, letters)
     snapshot_fetcher.set_open(["A"])
     work = asyncio.create_task(snapshot_fetcher._work(cast(Reader, Offsets()), cast(Reader, None)))
     async with asyncio.timeout(10):

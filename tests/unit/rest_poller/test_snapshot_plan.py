@@ -210,6 +210,20 @@ def test_a_success_forgets_the_failures() -> None:
     assert plan.failed(request, 0.0) == FIRST_RETRY_SECONDS
 
 
+def test_an_abandoned_fetch_is_due_again_at_once_and_reaches_past_gaps_found_meanwhile() -> None:
+    plan = seeded("A")
+    plan.gap("A", 200, 210, 5.0)
+    [request] = drained(plan, 5.0)
+    plan.give_back(request)
+    assert plan.oldest_open_seconds(6.0) == 1.0
+    [again] = drained(plan, 6.0)
+    assert (again.urgent, again.minimum_id, again.attempts) == (True, 209, 0)
+    plan.gap("A", 300, 310, 7.0)
+    plan.give_back(again)
+    [last] = drained(plan, 7.0)
+    assert (last.urgent, last.minimum_id) == (True, 309)
+
+
 # ---- markets come and go
 
 
@@ -221,15 +235,17 @@ def test_a_closed_market_is_forgotten() -> None:
     assert drained(plan, 1e9) == []
 
 
-@pytest.mark.parametrize("ends", ["done", "failed"])
+@pytest.mark.parametrize("ends", ["done", "failed", "give_back"])
 def test_a_market_that_closes_while_it_is_fetched_is_not_requested_again(ends: str) -> None:
     plan = plan_of("A")
     [request] = drained(plan, 0.0)
     plan.set_open([], 1.0)
     if ends == "done":
         plan.done(request, 5, 2.0)
-    else:
+    elif ends == "failed":
         plan.failed(request, 2.0)
+    else:
+        plan.give_back(request)
     assert plan.next_due() is None
     assert plan.open_requests() == 0
 
