@@ -58,7 +58,10 @@ class SnapshotPlan:
         self._waiting: dict[str, SnapshotRequest] = {}
         self._fetching: dict[str, SnapshotRequest] = {}
         self._open: dict[str, float] = {}
-        self._minimum: dict[str, int | None] = {}
+        self._minimum: dict[str, int] = {}
+        """By market, the lowest update id that closes the newest gap with a known end."""
+        self._reached: dict[str, int] = {}
+        """By market, the lowest update id after the newest gap without a known end: the ids may have restarted since."""
         self._published: dict[str, tuple[int, float]] = {}
         self._proving_from: dict[str, int] = {}
         """By market, the end of the watermark topic before its newest snapshot was requested."""
@@ -74,7 +77,7 @@ class SnapshotPlan:
         for symbol in self._open.keys() - set(symbols):
             del self._open[symbol]
             # A relisted market may restart its ids.
-            for known in (self._published, self._minimum, self._behind_since):
+            for known in (self._published, self._minimum, self._reached, self._behind_since):
                 known.pop(symbol, None)
             self._rechecks.discard(symbol)
             self._waiting.pop(symbol, None)
@@ -98,7 +101,7 @@ class SnapshotPlan:
         self.recall(symbol, last_id, next_id)
         if symbol not in self._open or self._is_covered(symbol, last_id, next_id, now):
             return False
-        self._ask(SnapshotRequest(symbol, urgent=True, minimum_id=self._minimum[symbol], due=now, open_since=now))
+        self._ask(SnapshotRequest(symbol, urgent=True, minimum_id=self._minimum.get(symbol), due=now, open_since=now))
         return True
 
     def found_wrong(self, symbol: str, last_id: int, now: float) -> bool:
@@ -137,8 +140,8 @@ class SnapshotPlan:
         """Note that the topic's updates up to `found_us` (µs since the Unix epoch, our clock) are not the exchange's, so
         no reader may start there.
         """
-        self._minimum[symbol] = None
-        self._published.pop(symbol, None)
+        for known in (self._minimum, self._reached, self._published):
+            known.pop(symbol, None)
         self._not_before_us[symbol] = found_us
 
     def not_before_us(self, symbol: str) -> int:
@@ -179,15 +182,13 @@ class SnapshotPlan:
             last_id: the last update id before the gap, None if unknown.
             next_id: the first update id after the gap, None if unknown.
         """
-        known = self._minimum.get(symbol)
         if next_id is not None and last_id is not None and next_id <= last_id:  # the ids restarted
             self._published.pop(symbol, None)
         if next_id is not None:
             self._minimum[symbol] = next_id - 1
+            self._reached.pop(symbol, None)
         elif last_id is not None:
-            self._minimum[symbol] = max(last_id + 1, known or 0)
-        else:
-            self._minimum[symbol] = known
+            self._reached[symbol] = max(last_id + 1, self._reached.get(symbol, 0))
 
     def _is_covered(self, symbol: str, last_id: int | None, next_id: int | None, now: float) -> bool:
         published_id, published_at = self._published.get(symbol, (0, 0.0))
@@ -218,27 +219,33 @@ class SnapshotPlan:
 
     def accepts(self, request: SnapshotRequest, last_update_id: int, now: float) -> bool:
         """Whether a snapshot reaches the end of the gap that it should close, and is not older than one that was
-        published.
+        published, or than the stream before a gap without a known end.
 
         A single answer may come from a server that lags. Ids that stay lower than before for `BEHIND_SECONDS` have
-        restarted.
+        restarted; gaps from before no longer count.
 
         Args:
             request: the request that it answers.
             last_update_id: the last update id in the snapshot.
             now: the time.
         """
-        if request.minimum_id is not None and last_update_id < request.minimum_id:
-            return False
         newest_id, _ = self._published.get(request.symbol, (0, -inf))
-        if last_update_id >= newest_id:
+        if max(last_update_id, newest_id) < (request.minimum_id or 0):
+            return False
+        if last_update_id >= self.least_id(request):
             self._behind_since.pop(request.symbol, None)
             return True
-        return now - self._behind_since.setdefault(request.symbol, now) >= BEHIND_SECONDS
+        if now - self._behind_since.setdefault(request.symbol, now) < BEHIND_SECONDS:
+            return False
+        if self._minimum.get(request.symbol) == request.minimum_id:  # otherwise a gap was found during the fetch
+            self._minimum.pop(request.symbol, None)
+        self._reached.pop(request.symbol, None)
+        return True
 
     def least_id(self, request: SnapshotRequest) -> int:
         """Return the lowest update id that a snapshot must have."""
-        return max(request.minimum_id or 0, self._published.get(request.symbol, (0, -inf))[0])
+        newest_id, _ = self._published.get(request.symbol, (0, -inf))
+        return max(request.minimum_id or 0, newest_id, self._reached.get(request.symbol, 0))
 
     def recall_published(self, symbol: str, last_update_id: int) -> None:
         """Note the newest snapshot in the topic from before this start; new answers must not be older."""

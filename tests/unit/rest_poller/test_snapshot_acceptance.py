@@ -48,6 +48,33 @@ def test_a_gap_with_only_a_known_beginning_requires_a_later_snapshot() -> None:
     assert plan.accepts(request, 301, 0.0)
 
 
+def test_a_quiet_market_listed_again_with_ids_from_1_gets_a_snapshot_though_a_gap_names_its_old_ids() -> None:
+    plan = seeded("A", at_id=5000)
+    plan.set_open([], 1.0)
+    plan.set_open(["A"], 2.0)
+    plan.gap("A", 4999, None, 3.0)
+    [request] = drained(plan, 3.0)
+    assert plan.least_id(request) == 5000
+    assert not plan.accepts(request, 3, 4.0), "the server may lag"
+    assert plan.accepts(request, 3, 4.0 + BEHIND_SECONDS)
+    plan.done(request, 3, 4.0 + BEHIND_SECONDS)
+    [again] = drained(plan, 1000.0)
+    assert plan.accepts(again, 3, 1000.0)
+    assert not plan.accepts(again, 2, 1000.0), "and from then on the new ids count"
+
+
+def test_a_gap_that_a_snapshot_has_closed_does_not_refuse_restarted_ids_for_ever() -> None:
+    plan = seeded("A")
+    plan.gap("A", 180, 200, 1.0)
+    [request] = drained(plan, 1.0)
+    assert not plan.accepts(request, 3, 1.0)
+    assert not plan.accepts(request, 3, 1.0 + BEHIND_SECONDS), "nothing has closed the gap yet"
+    plan.done(request, 200, 2.0)
+    [again] = drained(plan, 1000.0)
+    assert not plan.accepts(again, 3, 1000.0)
+    assert plan.accepts(again, 3, 1000.0 + BEHIND_SECONDS)
+
+
 def test_a_restarted_sequence_lowers_the_minimum() -> None:
     plan = seeded("A", at_id=5000)
     plan.gap("A", 4000, 4500, 1.0)

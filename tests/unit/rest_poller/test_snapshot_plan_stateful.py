@@ -61,7 +61,7 @@ class Seeding(RuleBasedStateMachine):
         assert request.symbol in self.open
         assert request.urgent or not any(each.urgent for each in due)
         if request.symbol in self.newest_gap and not request.attempts:
-            assert not self.plan.accepts(request, self.newest_gap[request.symbol] - 2, 0.0)
+            assert not self.plan.accepts(request, self.newest_gap[request.symbol] - 2, self.now)
         self.fetching[request.symbol] = request
 
     @precondition(lambda self: self.fetching)
@@ -73,7 +73,12 @@ class Seeding(RuleBasedStateMachine):
         if self.plan.accepts(request, snapshot_id, self.now):
             self.plan.done(request, snapshot_id, self.now)
             self.published[request.symbol] = snapshot_id
-            if snapshot_id >= self.newest_gap.get(request.symbol, 0) - 1:
+            if snapshot_id < max(published, request.minimum_id or 0):  # answers were older for long: the ids restarted
+                assert published >= (request.minimum_id or 0)
+                if published >= self.newest_gap.get(request.symbol, 0) - 1:
+                    self.newest_gap.pop(request.symbol, None)
+                    self.gap_without_snapshot.discard(request.symbol)
+            elif snapshot_id >= self.newest_gap.get(request.symbol, 0) - 1:
                 self.gap_without_snapshot.discard(request.symbol)
         else:
             assert ahead < 0 or snapshot_id < published
