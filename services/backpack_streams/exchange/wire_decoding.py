@@ -209,7 +209,7 @@ class Decoder(Generic[M]):
         """
         try:
             message = self._quick(data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._patiently(data)
         if self._until_sample:
             self._until_sample -= 1

@@ -158,7 +158,7 @@ class FrameRouter:
         try:
             envelope = _open_envelope(payload)
             feed = self.feeds[envelope.stream]
-        except (msgspec.MsgspecError, KeyError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError):
             try:  # the envelope may have a field that is new
                 envelope = open_new_envelope(payload)
                 feed = self._feed_of(envelope.stream)
@@ -168,6 +168,9 @@ class FrameRouter:
         try:
             feed.on_data(envelope.data, socket, received_us)
         except BackpackStreamsError as error:
+            self.lost(feed, payload, error)
+        except Exception as error:  # a bug of ours costs this message, and neither the ones after it nor its record
+            logger.exception("a frame broke its handler", extra={"stream": feed.name})
             self.lost(feed, payload, error)
 
     def _feed_of(self, stream: str) -> StreamFeed:
@@ -256,7 +259,7 @@ class FrameRouter:
             self._encoders[topic] = spec.encoder(self._encoder(topic))
         return _feed_class(spec)(name, kind, symbol, spec, topic, self._encoders[topic], self)
 
-    def lost(self, feed: StreamFeed, payload: bytes, error: BackpackStreamsError) -> None:
+    def lost(self, feed: StreamFeed, payload: bytes, error: Exception) -> None:
         """Put a message that could not be published on record, whole.
 
         Args:
@@ -270,7 +273,7 @@ class FrameRouter:
             reason = reports.UNPARSABLE if isinstance(error, UnreadableMessageError) else reports.INTERNAL
         self._reporter.dead_letter(
             reason=reason,
-            detail=str(error),
+            detail=str(error) if isinstance(error, BackpackStreamsError) else repr(error),
             payload=payload,
             origin=feed.name,
             symbol=feed.symbol,

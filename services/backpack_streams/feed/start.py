@@ -114,12 +114,23 @@ class Start:
     ) -> None:
         """Handle the breaks that follow from Kafka's content, then everything that was held, in order.
 
+        If that raises, the rest is dropped and the start is not over, so that no watermark vouches for it.
+
         Args:
             first: these breaks.
             on_frame: called with socket, payload and receive time (µs since the Unix epoch) of each frame.
             on_break: called with each break of coverage.
         """
         self.is_over = True
+        try:
+            self._release(first, on_frame, on_break)
+        except BaseException:
+            self.is_over = False
+            raise
+
+    def _release(
+        self, first: Iterable[Break], on_frame: Callable[[int, bytes, int], None], on_break: Callable[[Break], None]
+    ) -> None:
         for gap in first:
             on_break(gap)
         held, self._held = self._held, []

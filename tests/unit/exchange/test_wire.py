@@ -282,7 +282,11 @@ def test_loose_numbers_are_still_read_once_a_field_is_new() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"null", b"[]", b'"x"', b"5", b"\xff", b"[" * 100_000, b'{"E":' + b"[" * 100_000, b"NaN"]
+    "data",
+    [
+        *(b"", b"{", b"null", b"[]", b'"x"', b"5", b"\xff", b"[" * 100_000, b'{"E":' + b"[" * 100_000, b"NaN"),
+        *(b'{"new":"\xff"}', b'{"s":"X\xff"}'),
+    ],
 )
 @pytest.mark.parametrize("kind", [Depth, Kline])
 def test_an_invalid_message_is_unreadable(kind: type[Struct], data: bytes) -> None:

@@ -294,6 +294,18 @@ def test_messages_held_of_a_market_that_closes_during_the_start_are_published(st
     assert len(producer.plant.partition_queues.of(topic)) == 1, "it is not wanted now"
 
 
+def test_a_held_frame_that_cannot_be_read_costs_none_of_those_after_it() -> None:
+    producer = Producer("depth.X")
+    producer.active(1, 1.0)
+    producer.send(depth_frame(1, 1, 1))
+    producer.send(json.dumps(depth_frame(2, 2, 2)).encode().replace(b'"s": "X"', b'"s": "X\xff"'))
+    producer.send(depth_frame(3, 3, 3))
+    producer.resume(2.0)
+    producer.tick(20.0)
+    assert producer.ids() == [1, 3]
+    assert ("depth.X", "UNREADABLE_FRAME", 1, None) in producer.gaps()
+
+
 def test_an_answer_to_a_subscription_is_not_held() -> None:
     """It belongs to the subscription whose Pong comes next."""
     producer = Producer("depth.X")

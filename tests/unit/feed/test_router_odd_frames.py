@@ -58,6 +58,43 @@ def test_an_invalid_ticker_is_only_a_dead_letter() -> None:
     assert plant.partition_queues.gaps == []
 
 
+@pytest.mark.parametrize(("found", "put"), [(b'"s": "X"', b'"s": "X\xff"'), (b'"e": "depth"', b'"e": "\xff"')])
+def test_invalid_utf_8_in_a_message_makes_a_dead_letter_of_its_stream_and_a_gap(found: bytes, put: bytes) -> None:
+    plant = Plant(["depth.X"])
+    plant.send(depth_frame(1, 1, 1000), 0, 1)
+    bad = json.dumps(depth_frame(2, 2, 2000)).encode()
+    assert found in bad
+    plant.send(bad.replace(found, put), 0, 2)
+    plant.send(depth_frame(3, 3, 3000), 0, 3)
+    [letter] = plant.partition_queues.dead_letters
+    assert (letter["reason"], letter["origin"], letter["symbol"]) == ("UNPARSABLE", "depth.X", "X")
+    assert [(gap["reason"], gap["last_id"]) for gap in plant.partition_queues.gaps[1:]] == [
+        ("UNREADABLE_FRAME", 1),
+        ("SEQUENCE_BREAK", 1),
+    ]
+
+
+def test_invalid_utf_8_in_an_envelope_is_a_dead_letter() -> None:
+    plant = Plant(["depth.X"])
+    plant.send(b'{"stream":"depth.X\xff","data":{}}', 0, 7)
+    [letter] = plant.partition_queues.dead_letters
+    assert letter["reason"] == "UNPARSABLE"
+
+
+def test_a_frame_that_breaks_its_handler_makes_a_dead_letter_and_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError
+
+    plant = Plant(["depth.X"])
+    plant.send(depth_frame(1, 1, 1000), 0, 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(plant.router.feeds["depth.X"]), "on_data", breaks)
+        plant.send(depth_frame(2, 2, 2000), 0, 2)
+    [letter] = plant.partition_queues.dead_letters
+    assert (letter["reason"], letter["origin"], letter["detail"]) == ("INTERNAL", "depth.X", "ZeroDivisionError()")
+    assert plant.partition_queues.gaps[-1]["reason"] == "UNREADABLE_FRAME"
+
+
 NO_MESSAGES = [
     b"",
     b"pong",

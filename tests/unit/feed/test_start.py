@@ -49,6 +49,19 @@ def test_the_start_is_over_before_anything_comes_out() -> None:
     assert seen == [True, True]
 
 
+def test_a_start_that_fails_while_it_releases_what_it_held_is_not_over() -> None:
+    start, taken = Start(0.0), Taken()
+
+    def fails(gap: Break) -> None:
+        raise KeyError(gap.stream)
+
+    start.broke([break_of("B")])
+    start.frame(1, b"a", 10, 0.0)
+    with pytest.raises(KeyError):
+        start.finish([], taken.frame, fails)
+    assert (start.is_over, taken.all) == (False, [])
+
+
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 5_000))
 def test_the_start_is_full_at_its_limit_in_bytes(sizes: list[int], limit: int) -> None:
     start, held = Start(0.0, limit_bytes=limit), 0
