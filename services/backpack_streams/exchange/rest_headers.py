@@ -17,7 +17,7 @@ def retry_after_seconds(header: str | None, now_us: int) -> float | None:
         return float(header)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:  # no date either: as if there were no header
+    except (ValueError, OverflowError):  # no date either: as if there were no header
         return None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.fromtimestamp(now_us // 1_000_000, UTC)).total_seconds())
