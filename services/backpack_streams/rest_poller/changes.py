@@ -65,20 +65,20 @@ class Reference:
 
         An answer older than the last one, even from before a restart, changes nothing: the exchange's caches differ.
         The last one counts as no younger than the receipt of this one, in case a clock was wrong then. Nothing is
-        deleted unless the answer is complete and not empty.
+        deleted unless the answer is complete.
 
         Args:
             rows: the normal form of each row, by key.
             as_of_us: when the exchange made the answer (µs since the Unix epoch).
             received_us: when it was received (µs since the Unix epoch).
-            complete: whether the answer lists everything.
+            complete: whether the answer lists everything. One without any row, of other shards either, does not.
         """
         self._as_of_us = min(self._as_of_us, received_us)
         if as_of_us < self._as_of_us:
             return [], []
         self._as_of_us = as_of_us
         changed = [key for key, row in rows.items() if self._published.get(key) != row]
-        gone = sorted(self._published.keys() - rows.keys()) if complete and rows else []
+        gone = sorted(self._published.keys() - rows.keys()) if complete else []
         return changed, gone
 
 

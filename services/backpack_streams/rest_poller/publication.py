@@ -182,7 +182,8 @@ class Publication:
         reference = self.references[endpoint.topic]
         rows = {key: row for key, row in self._keyed(endpoint, polled) if self._is_ours(key)}
         said = {key: told_apart_by(row.raw, endpoint.moving) for key, row in rows.items()}
-        is_complete = polled.is_complete and not polled.bad_rows
+        # The whole answer counts: the last row of this shard may have gone while other shards still have some.
+        is_complete = polled.is_complete and bool(polled.rows) and not polled.bad_rows
         changed, gone = reference.changes(said, polled.as_of_us, polled.received_us, is_complete)
         letters = []
         for key in changed:

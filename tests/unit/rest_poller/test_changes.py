@@ -42,7 +42,7 @@ def test_the_topic_holds_the_newest_complete_answer(sent: list[tuple[dict[str, s
             assert topic == before
             continue
         newest = as_of_us
-        if rows and complete:
+        if complete:
             assert topic == rows
         else:
             assert topic == before | rows
@@ -64,7 +64,7 @@ def test_rows_that_the_topic_held_before_the_start_are_no_news(held: dict[str, s
         reference.holds(key, raw)
     changed, gone = publish(reference, rows, 10)
     assert set(changed) == {key for key in rows if held.get(key) != rows[key]}
-    assert gone == (sorted(held.keys() - rows.keys()) if rows else [])
+    assert gone == sorted(held.keys() - rows.keys())
 
 
 def test_an_older_answer_is_ignored_even_if_it_differs() -> None:
@@ -119,10 +119,10 @@ def test_a_delisted_key_is_deleted_once() -> None:
     assert publish(reference, {"A": "1", "B": "1"}, 13) == (["A"], [])
 
 
-def test_an_empty_or_incomplete_answer_deletes_nothing() -> None:
+def test_an_incomplete_answer_deletes_nothing() -> None:
     reference = Reference()
     publish(reference, {"A": "1", "B": "1"}, 10)
-    assert publish(reference, {}, 11) == ([], [])
+    assert publish(reference, {}, 11, complete=False) == ([], [])
     assert publish(reference, {"A": "2"}, 12, complete=False) == (["A"], [])
     assert publish(reference, {"A": "2"}, 13) == ([], ["B"])
 

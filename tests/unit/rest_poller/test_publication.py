@@ -56,12 +56,18 @@ def test_a_shard_publishes_and_deletes_only_its_own_keys(listed: list[frozenset[
         for shard, (bus, publication) in enumerate(zip(buses, publications, strict=True)):
             ours, held = ({key for key in keys if belongs_to(shard, shards, key)} for keys in (symbols, topic))
             publication.publish(endpoint, answer(endpoint, [{"asset": symbol} for symbol in sorted(symbols)]))
-            deleted = (
-                {f"-{key}" for key in held - ours} if ours else set()
-            )  # an answer without any row of ours deletes nothing
+            deleted = {f"-{key}" for key in held - ours}
             sent = bus.keys()
             assert sorted(sent) == sorted((ours - held) | deleted)
             topic = (topic | ours) - {key.removeprefix("-") for key in deleted}
+
+
+def test_the_last_key_of_a_shard_is_deleted_once_only_keys_of_others_are_listed() -> None:
+    bus = Bus()
+    publication = bus.publication(lambda key: key == "a")
+    for listed, expected in ((("a", "theirs"), ["a"]), ((), []), (("theirs",), ["-a"]), (("theirs",), [])):
+        publication.publish(TAGS, answer(TAGS, tags(*listed)))
+        assert bus.keys() == expected
 
 
 def belongs_to(shard: int, shards: int, key: str) -> bool:
