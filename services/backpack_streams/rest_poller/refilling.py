@@ -28,6 +28,8 @@ ANSWERS_AT_MOST: Final = 7
 SETTLED_SECONDS: Final = 10.0
 """How long after a time without coverage an answer can show that nothing was missed: REST may be behind the socket."""
 _SPANS_A_STREAM = 1_000
+_FIRST_ID = 1
+"""The first trade id of a sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def span_of(gap: Mapping[str, Any]) -> Span | None:
     """Return the span between the bounds of a Gap record; None for streams without refills and for empty spans.
 
     If the next id is unknown, the span is the first id that may be missing; the exchange's answer shows how many
-    follow.
+    follow. If the ids restarted, it begins with the first id of the new sequence.
     """
     kind, symbol = split_stream(gap["stream"])
     if not symbol:
@@ -79,7 +81,7 @@ def span_of(gap: Mapping[str, Any]) -> Span | None:
     if kind.channel == TRADE:
         if gap["last_id"] is None:
             return None
-        start = gap["last_id"] + 1
+        start = _FIRST_ID if gap["reason"] == reports.SEQUENCE_RESTARTED else gap["last_id"] + 1
         end = start + 1 if gap["next_id"] is None else gap["next_id"]
     elif kind.channel == KLINE:
         start, end = gap["last_time"], gap["next_time"]

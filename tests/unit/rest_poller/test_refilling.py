@@ -37,6 +37,8 @@ def gap(stream: str, start: int | None, end: int | None, reason: str = "SEQUENCE
         (gap(TRADES, 5, None), (5, 6)),
         (gap(TRADES, None, 9), None),
         (gap(TRADES, 9, 5), None),
+        (gap(TRADES, 1_000_001, 5, "SEQUENCE_RESTARTED"), (1, 5)),
+        (gap(TRADES, 1_000_001, 1, "SEQUENCE_RESTARTED"), None),
         (gap(CANDLES, None, 60), None),
         (gap("depth.X", 5, 9), None),
         (gap("depth.200ms.X", 5, 9), None),
@@ -60,6 +62,14 @@ def test_a_gap_is_fetched_once_and_then_closed() -> None:
     plan.done(refill, 1.0)
     assert plan.open_spans("trade") == 0
     assert plan.next(9.0, "trade") is None
+
+
+def test_the_first_trades_of_a_restarted_sequence_are_fetched() -> None:
+    plan = RefillPlan()
+    assert plan.take(gap(TRADES, 1_000_001, 5, "SEQUENCE_RESTARTED"), 0.0)
+    refill = plan.next(0.0, "trade")
+    assert refill is not None
+    assert (refill.span, refill.is_open) == ((1, 5), False)
 
 
 def test_the_age_of_the_oldest_gap_counts_only_open_gaps() -> None:
