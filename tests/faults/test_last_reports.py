@@ -26,7 +26,7 @@ LETTERS = 3
 
 async def opened(kafka: BlockingKafka, prefix: str) -> Publishing:
     settings = PublishingSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=prefix, buffer_mib=1)
-    publishing = Publishing("last", settings, lambda topic, symbol: f"trade.{symbol}")
+    publishing = Publishing("last", settings, lambda topic, symbol, record: f"trade.{symbol}")
     await publishing.open({TRADE})
     return publishing
 

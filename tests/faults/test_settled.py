@@ -26,7 +26,7 @@ TOO_SMALL_BYTES = 80
 @asynccontextmanager
 async def publishing(kafka: BlockingKafka, prefix: str) -> AsyncIterator[Publishing]:
     settings = PublishingSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=prefix)
-    opened = Publishing("settled", settings, lambda topic, symbol: f"trade.{symbol}")
+    opened = Publishing("settled", settings, lambda topic, symbol, record: f"trade.{symbol}")
     await opened.open({TRADE_TOPIC})
     try:
         yield opened

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "runtime": {"backoff", "bus", "credentials", "errors", "expanded_path", "shown_text"},
     "exchange_clients": {"exchange", "runtime"},
     "markets": {"backoff", "errors", "exchange", "runtime"},
-    "publishing": {"bus", "exchange", "runtime"},
+    "publishing": {"bus", "errors", "exchange", "runtime"},
     "feed": LEAVES | SHARED_BY_SERVICES,
     **dict.fromkeys(SERVICES, LEAVES | SHARED_BY_SERVICES),
     "book_builder": LEAVES | {"audits", "books", "bus", "publishing", "runtime", "sequencing"},

@@ -45,7 +45,7 @@ class Builder:
             UsageError: a setting is invalid, or a file that it names is unusable.
         """
         self._settings = settings
-        self._publishing = publishing = Publishing(NAME, settings, lambda topic, symbol: f"{topic}.{symbol}")
+        self._publishing = publishing = Publishing(NAME, settings, lambda topic, symbol, _: f"{topic}.{symbol}")
         publishing.reporter.expect("depth", (reports.AUDIT_MISMATCH, reports.COVERAGE_DISPROVED))
         publishing.reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
         codec, prefix, depth_topic = publishing.codec, settings.topic_prefix, settings.topic_prefix + DEPTH_TOPIC

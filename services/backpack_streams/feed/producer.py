@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from prometheus_client.registry import Collector
 
@@ -280,9 +281,8 @@ class Producer:
         is_ours = kind in self._kinds and bool(symbol) and self._choice.takes(symbol or "")
         return self._router.recall(stream) if is_ours else None
 
-    def _stream_of(self, topic_name: str, symbol: str) -> str:
-        feeds = self._router.feeds.values()
-        return next((feed.name for feed in feeds if feed.symbol in (symbol, "") and feed.topic == topic_name), "")
+    def _stream_of(self, topic_name: str, symbol: str, record: Mapping[str, Any]) -> str:
+        return self._router.stream_of(topic_name, symbol, record)
 
 
 _STATUS_OF_NOTICE = {NoticeKind.STREAM_REJECTED: "REJECTED", NoticeKind.STREAM_SILENT: "SILENT"}

@@ -1,7 +1,7 @@
 """Passes every frame of every socket to its stream, and puts frames without a stream on record whole. Sans I/O."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -135,6 +135,12 @@ class FrameRouter:
         if feed is None:
             feed = self._dropped[name] = self._feed(name)
         return feed
+
+    def stream_of(self, topic: str, symbol: str, record: Mapping[str, Any]) -> str:
+        """Return the name of the stream that a record of a topic came by, empty if unknown. All candle intervals share a topic."""
+        interval = record.get("interval")
+        found = (feed for feed in self._all() if feed.topic == topic and feed.symbol in (symbol, ""))
+        return next((feed.name for feed in found if interval in (None, feed.kind.parameter)), "")
 
     def totals(self, what: str) -> dict[str, int]:
         """Return the sum of a counter of the feeds (`frames`, `published`, `duplicates`) by channel, dropped streams included."""

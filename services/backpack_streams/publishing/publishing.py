@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client.registry import Collector
 
@@ -11,6 +12,7 @@ from backpack_streams.bus.admin import TopicAdmin
 from backpack_streams.bus.codec import Encoder
 from backpack_streams.bus.publisher import PartitionQueue, Publisher, Rejected
 from backpack_streams.bus.topics import topic
+from backpack_streams.errors import CodecError
 from backpack_streams.publishing import reports
 from backpack_streams.publishing.measures import publisher_measures, registry_measures, report_measures
 from backpack_streams.publishing.publish_times import PublishTimes
@@ -50,7 +52,7 @@ class Publishing:
         self,
         service: str,
         settings: PublishingSettings,
-        stream_of: Callable[[str, str], str],
+        stream_of: Callable[[str, str, Mapping[str, Any]], str],
         channels: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare; `open` connects.
@@ -58,7 +60,8 @@ class Publishing:
         Args:
             service: the name of the service, which every report carries.
             settings: how to reach Kafka and the schema registry, and the size of the buffer.
-            stream_of: returns the name of the stream behind a topic and a symbol, for the gap that a refused record leaves.
+            stream_of: returns the name of the stream behind a topic, a symbol and a record (empty if it cannot be read), for
+                the gap that a refused record leaves.
             channels: the channel of each topic whose records come from the exchange as they happen. Their age is measured.
 
         Raises:
@@ -219,16 +222,24 @@ class Publishing:
             symbol=symbol,
             received_us=now_us(),
         )
+        record_name, record = self._read(value)
         self.reporter.gap(
-            stream=self._stream_of(name, symbol),
+            stream=self._stream_of(name, symbol, record),
             symbol=symbol,
             topic=name,
             reason=reports.REJECTED_BY_KAFKA,
             detail=f"Kafka refuses a record for good: {rejected.reason}",
             detected_us=now_us(),
             lost_records=1,
+            **reports.bounds_of(record_name, record),
         )
         self.tell_rejected(name, key or b"")
+
+    def _read(self, value: bytes | None) -> tuple[str, Mapping[str, Any]]:
+        try:
+            return self.codec.decode(value or b"")
+        except CodecError:
+            return "", {}
 
 
 def _tell_nobody(topic_name: str, key: bytes) -> None:

@@ -1,6 +1,6 @@
 """Records of the operational topics: gaps, dead letters, stream states."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MAX_PAYLOAD_BYTES = 256 * 1024
@@ -88,6 +88,25 @@ def gap_row(
         "service": service,
         "detected_time": detected_us,
     }
+
+
+def bounds_of(name: str, record: Mapping[str, Any]) -> dict[str, int]:
+    """Return the arguments of `gap_row` that say which record is missing; none if its type has no consecutive ids or times.
+
+    An open candle has none: a later state replaces it.
+
+    Args:
+        name: the type of the record, such as `Trade`.
+        record: the decoded record.
+    """
+    match name:
+        case "DepthUpdate":
+            return {"last_id": record["first_update_id"] - 1, "next_id": record["last_update_id"] + 1}
+        case "Trade":
+            return {"last_id": record["trade_id"] - 1, "next_id": record["trade_id"] + 1}
+        case "Kline" if record["is_closed"]:
+            return {"last_time_us": record["start_time"], "next_time_us": record["end_time"]}
+    return {}
 
 
 def dead_letter_row(

@@ -61,7 +61,7 @@ class Poller:
         """
         self._settings = settings
         name = NAME if settings.shard_count == 1 else f"{NAME}-{settings.shard_index}"
-        self._publishing = Publishing(name, settings, lambda _, symbol: symbol)
+        self._publishing = Publishing(name, settings, lambda _, symbol, __: symbol)
         self._reporter = self._publishing.reporter
         self._reporter.expect(NO_CHANNEL, (reports.REJECTED_BY_KAFKA,))
         limits = LimitSettings(share=settings.own_rate_limit_share)

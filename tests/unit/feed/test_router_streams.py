@@ -113,6 +113,15 @@ def test_wanting_a_stream_again_keeps_its_sequence() -> None:
     assert [gap["reason"] for gap in plant.partition_queues.gaps] == ["STREAM_START"]
 
 
+def test_a_record_is_traced_to_its_stream_by_its_interval_too() -> None:
+    plant = Plant(["kline.1d.X", "kline.1m.X", "trade.X", "liquidation"])
+    assert plant.router.stream_of("market.kline", "X", {"interval": "1m"}) == "kline.1m.X"
+    assert plant.router.stream_of("market.kline", "X", {"interval": "1h"}) == ""
+    assert plant.router.stream_of("perp.liquidation", "Y", {}) == "liquidation"
+    plant.want(["liquidation"])
+    assert plant.router.stream_of("market.trade", "X", {}) == "trade.X", "it may be refused once the market is closed"
+
+
 def test_counts_outlive_their_streams() -> None:
     plant = Plant(["depth.X", "depth.Y"])
     plant.send(depth_frame(1, 1, 1))

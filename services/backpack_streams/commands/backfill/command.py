@@ -40,7 +40,7 @@ async def run(settings: BackfillSettings, stream: str, symbol: str) -> int:
     rest = RestClient(rest_settings(settings, limits=LimitSettings(share=settings.rate_limit_share)))
     try:
         Selection(frozenset({symbol})).check(await MarketList(rest, settings.market_types).markets())
-        publishing = Publishing(NAME, settings, lambda _, symbol: kind.stream(symbol))
+        publishing = Publishing(NAME, settings, lambda _, symbol, __: kind.stream(symbol))
         try:
             await publishing.open({topic})
             return await _fill(settings, kind, symbol, rest, publishing)
