@@ -16,6 +16,7 @@ from backpack_streams.books.joining import read_listing
 from backpack_streams.books.market_book import MarketBook
 from backpack_streams.books.past_start import PastSpan, join_past
 from backpack_streams.books.selection import Selection
+from backpack_streams.errors import BusError
 from vouched_plant import CODEC, SECOND
 
 PREFIX = "b."
@@ -286,10 +287,14 @@ def books_at(
         for name in selection.names:
             intake.add(name.encode())
         logs.assign(offsets)
-        async for updates in books.rounds():
-            for each in updates:
-                if shown is not None:
-                    shown.append((each.symbol, each.status.value, each.last_update_id))
-        return intake.books
+        while True:
+            try:
+                async for updates in books.rounds():
+                    for each in updates:
+                        if shown is not None:
+                            shown.append((each.symbol, each.status.value, each.last_update_id))
+            except BusError:  # as of a stream that is read on after an error
+                continue
+            return intake.books
 
     return asyncio.run(read())

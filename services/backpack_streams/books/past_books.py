@@ -125,8 +125,8 @@ class PastBooks:
         while not self._is_over():
             limit_us = self._limit_us()
             due = list(self._due_ahead(limit_us))
-            if not self._ahead:
-                due += await self._reading.items(limit_us)
+            if not due and not self._ahead:  # what is due is given before anything is awaited: an error would lose it
+                due = await self._reading.items(limit_us)
             if due:
                 yield self._take_all(due)
             else:

@@ -1,6 +1,6 @@
 """Books as of a moment: LIVE only if a producer vouched for them then, whatever clocks show, and correct if they are."""
 
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any
 
 import pytest
@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backpack_streams.books.market_book import Status
+from backpack_streams.books.past_reading import PastItem, PastReading
+from backpack_streams.errors import BusError
 from past_plant import DEPTH, SNAPSHOT, START_US, WATERMARK, Life, Shown, World, books_at
 from vouched_plant import SECOND
 
@@ -167,6 +169,25 @@ def worlds(draw: st.DrawFn) -> tuple[World, float]:
     world = World(moves, lives, snapshots_every=every)
     world.logs.a_poll = draw(st.sampled_from([500, 20]))
     return world, draw(st.floats(25, 119))
+
+
+def test_an_error_right_after_the_moment_loses_no_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka refuses every second request."""
+    items, requests = PastReading.items, count()
+
+    async def flaky(reading: PastReading, limit_us: int | None) -> list[PastItem]:
+        if next(requests) % 2:
+            raise BusError("refused")
+        return await items(reading, limit_us)
+
+    monkeypatch.setattr(PastReading, "items", flaky)
+    world = World({"A": [5.0, 45.3], "B": BUSY[3:]}, [Life(0, 200)], snapshots_every=118.0)
+    for a_poll in (40, 41):
+        world.logs.a_poll = a_poll
+        books = books_at(world.logs, micros(45), until_us=micros(100))
+        for symbol, book in books.items():
+            assert (book.status, book.reason) == (Status.LIVE, "")
+            assert book.last_update_id in world.ids_of(symbol, micros(100), micros(100))
 
 
 @given(worlds())
