@@ -201,12 +201,12 @@ class BookAuditor:
         return None
 
     def _is_ahead(self, reached: int, now: float, age_seconds: float) -> bool:
-        """Return whether the exchange, asked after the book had stayed at `reached` for long, had not reached that id."""
+        """Return whether the exchange's answer, received after the book had stayed at `reached` for long, had not reached that id."""
         known = self._ahead
         if known is None or known.reached_id != reached:
             self._ahead = _Ahead(reached, now)
             return False
-        return now - known.since >= AHEAD_SECONDS > age_seconds
+        return now - max(0.0, age_seconds) - known.since >= AHEAD_SECONDS > age_seconds
 
     def wants_snapshot(self, now: float) -> str:
         """Return, once, why a new snapshot is needed, else an empty text: the last one was behind a book that has not moved since."""

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.audits.auditing import PATIENCE_SECONDS, Audit, AuditResult, BookAuditor, ExchangeBook, audit_now
+from backpack_streams.audits.auditing import (
+    AHEAD_SECONDS,
+    PATIENCE_SECONDS,
+    Audit,
+    AuditResult,
+    BookAuditor,
+    ExchangeBook,
+    audit_now,
+)
 from backpack_streams.audits.comparison import compare
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.order_book import OrderBook, Side
@@ -75,7 +83,7 @@ class Reader:
         self.auditor = BookAuditor(self.market, RecentBooks(updates_a_copy))
         self.load(exchange.snapshot(100, limit))
 
-    def load(self, snapshot: ExchangeBook, now: float = 0.0) -> Audit | None:
+    def load(self, snapshot: ExchangeBook, now: float = 0.0, age_seconds: float = 0.0) -> Audit | None:
         outcome = self.market.on_snapshot(
             snapshot.last_update_id,
             snapshot.engine_time,
@@ -84,7 +92,7 @@ class Reader:
             bids_complete=snapshot.bids_complete,
             asks_complete=snapshot.asks_complete,
         )
-        return self.auditor.on_snapshot(snapshot, outcome, now)
+        return self.auditor.on_snapshot(snapshot, outcome, now, age_seconds)
 
     def update(self, update: Update) -> Audit | None:
         return self.auditor.on_update(self.market.on_update(*update), *update)
@@ -307,6 +315,22 @@ def test_a_book_that_was_replaced_unseen_is_not_accused_of_its_earlier_state() -
     audit = reader.load(exchange.snapshot(109))
     assert audit is not None
     assert audit.result is MATCH
+
+
+def test_a_book_is_ahead_of_the_exchange_only_by_an_answer_that_was_received_long_after_the_first() -> None:
+    exchange = plain_exchange()
+    reader = fed(exchange, 3)
+    behind = exchange.snapshot(102)
+    first = reader.load(behind, 100.0)
+    assert first is not None
+    assert first.result is MATCH
+    now = 100.1 + AHEAD_SECONDS
+    held_up = reader.load(behind, now, age_seconds=AHEAD_SECONDS - 0.5)
+    assert held_up is not None
+    assert held_up.result is MATCH
+    later = reader.load(behind, now, age_seconds=0.1)
+    assert later is not None
+    assert (later.result, later.is_ahead) == (MISMATCH, True)
 
 
 # ---- a held book

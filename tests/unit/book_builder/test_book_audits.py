@@ -92,6 +92,7 @@ def test_a_book_that_stays_ahead_of_the_exchange_is_wrong_for_all_readers_until_
     keeper.audits.on_tick()
     [(_, wanted)] = keeper.findings()
     assert (wanted["result"], wanted["book_update_id"]) == ("WANTED", 6)
+    keeper.now += 0.5
     keeper.load(5, received_us=76)
     [finding] = keeper.audits.take_findings()
     assert (finding.wrong_id, finding.next_id, finding.seen_us) == (6, 6, 76)

@@ -106,15 +106,15 @@ MATCH, BEYOND = (AuditResult.MATCH, False), (AuditResult.MISMATCH, True)
 def test_the_auditor_calls_a_book_wrong_that_has_stayed_ahead_for_long() -> None:
     audited = Audited()
     assert audited.snapshot(10, 0.0) == MATCH  # compared at 10: the books were equal there
-    assert audited.snapshot(10, AHEAD_SECONDS - 0.1) == MATCH
-    assert audited.snapshot(10, AHEAD_SECONDS) == BEYOND
+    assert audited.snapshot(10, AHEAD_SECONDS + 0.4) == MATCH  # received half a second before
+    assert audited.snapshot(10, AHEAD_SECONDS + 0.5) == BEYOND
 
 
 def test_an_answer_that_was_long_in_transit_does_not_count() -> None:
     audited = Audited()
     audited.snapshot(10, 0.0)
-    assert audited.snapshot(10, AHEAD_SECONDS + 5, age_seconds=AHEAD_SECONDS) == MATCH
-    assert audited.snapshot(10, AHEAD_SECONDS + 6, age_seconds=AHEAD_SECONDS - 0.1) == BEYOND
+    assert audited.snapshot(10, 2 * AHEAD_SECONDS, age_seconds=AHEAD_SECONDS) == MATCH
+    assert audited.snapshot(10, 2 * AHEAD_SECONDS, age_seconds=AHEAD_SECONDS - 0.1) == BEYOND
 
 
 def test_a_book_that_moves_is_not_called_wrong_by_late_answers() -> None:
@@ -132,7 +132,7 @@ def test_another_snapshot_is_requested_once_if_the_book_stands_still() -> None:
     assert audited.auditor.wants_snapshot(100.0 + AHEAD_SECONDS - 0.1) == ""
     assert "has stood at update 11 for 20 s" in audited.auditor.wants_snapshot(100.0 + AHEAD_SECONDS)
     assert audited.auditor.wants_snapshot(100.0 + AHEAD_SECONDS) == ""
-    assert audited.snapshot(10, 100.0 + AHEAD_SECONDS + 0.2) == BEYOND
+    assert audited.snapshot(10, 100.0 + AHEAD_SECONDS + 0.2, age_seconds=0.1) == BEYOND
     moving = Audited()
     moving.snapshot(10, 0.0)
     moving.update(12)
