@@ -167,9 +167,21 @@ class Adoption:
 
     # Decisions ------------------------------------------------------------------------------------------------
 
-    def goes_back_to_wrong(self, base: BaseSnapshot) -> bool:
-        """Return whether a book with this base snapshot contains what an audit found wrong."""
-        return self._wrong is not None and is_from_before(base, self._wrong)
+    def is_useless(self, snapshot: Snapshot, newest: Position | None, now_us: int) -> bool:
+        """Return whether a snapshot says nothing about a live book, as one of a sequence that ended.
+
+        Args:
+            snapshot: the snapshot to judge.
+            newest: the newest known update of the current sequence; None before the first.
+            now_us: the current time by our clock (µs since the Unix epoch).
+        """
+        if self._is_set_in_future(snapshot.base, newest, now_us):  # its time does not show which sequence is older
+            return self._wrong is not None and is_from_before(snapshot.base, self._wrong)
+        return self.refusal(snapshot, newest, dropped_to=0) is not None
+
+    def _is_set_in_future(self, base: BaseSnapshot, newest: Position | None, now_us: int) -> bool:
+        times = (None if self.epoch is None else self.epoch.start, None if newest is None else newest.engine_time)
+        return any(is_in_future(each, base, now_us) for each in times)
 
     def refusal(self, snapshot: Snapshot, newest: Position | None, dropped_to: int) -> str | None:
         """Return why a snapshot cannot become the book, whatever updates wait; None if it can.
@@ -210,8 +222,7 @@ class Adoption:
             newest: the newest known update of the current sequence; None before the first.
             now_us: the current time by our clock (µs since the Unix epoch).
         """
-        times = (None if self.epoch is None else self.epoch.start, None if newest is None else newest.engine_time)
-        if any(is_in_future(each, snapshot.base, now_us) for each in times):
+        if self._is_set_in_future(snapshot.base, newest, now_us):
             return self.is_agreed(snapshot, Contradiction.UNKNOWN)
         if self._doubted_since is None:
             self._witness = None

@@ -234,7 +234,7 @@ class SequencedBook:
 
     def _consider(self, snapshot: Snapshot) -> Outcome:
         """Decide what to do with a snapshot that does not contradict a live book."""
-        if self._adoption.goes_back_to_wrong(snapshot.base):
+        if self._adoption.is_useless(snapshot, self._position(), self._wall_us()):
             return Outcome.IGNORED
         last_id = self._chain.last_id or 0
         self._adoption.drop_pending(up_to=last_id)

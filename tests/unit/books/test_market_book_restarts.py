@@ -1,5 +1,7 @@
 """Sequences that restart, and what other producers still publish of the one that ended."""
 
+import time
+
 import pytest
 
 from backpack_streams.books.market_book import BaseSnapshot, Outcome
@@ -50,6 +52,24 @@ def test_snapshots_of_the_sequence_that_ended_are_refused() -> None:
     assert book.load(6000, at=restarted - 1) is Outcome.REFUSED
     assert book.is_at(5000, STALE, "snapshot 6000 is of the sequence that ended")
     assert book.load(1, at=restarted) is Outcome.RESYNCED
+
+
+def test_a_late_snapshot_of_the_sequence_that_ended_is_not_kept_beside_a_live_book() -> None:
+    book = live_at(5000)
+    restarted = 5000 * 1000 + 15 * SECOND
+    book.update(1, at=restarted)
+    book.load(1, at=restarted)
+    assert book.update(2, at=restarted + SECOND) is Outcome.APPLIED
+    assert book.load(6000, at=restarted - 1) is Outcome.IGNORED
+    assert book.market.candidate_id is None
+    assert book.load(9, at=restarted + SECOND) is Outcome.PENDING
+    assert book.is_at(2, LIVE)
+
+
+def test_a_time_in_the_future_makes_no_snapshot_look_like_one_of_a_sequence_that_ended() -> None:
+    book = live_at(5000)
+    book.update(5001, at=time.time_ns() // 1000 + 3600 * SECOND)
+    assert book.load(5002) is Outcome.PENDING
 
 
 def test_a_cold_reader_does_not_take_a_snapshot_of_an_older_sequence_for_one_ahead() -> None:
