@@ -108,8 +108,8 @@ class KeptBooks:
         self.partitions.open(topic_partition, start, end, gaps)
         self._at[topic_partition] = {}
         if self.vouching is not None:
-            self.vouching.coverage.ends[topic_partition] = end
             self.vouching.read_up_to(topic_partition, start)
+            self.vouching.coverage.ends[topic_partition] = end
 
     def close(self, topic_partition: TopicPartition) -> None:
         """Forget a depth partition and its books."""

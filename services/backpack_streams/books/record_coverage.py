@@ -77,6 +77,15 @@ class TopicCoverage:
         """Return whether older watermarks have to be read to know what covers the streams."""
         return self._view.is_incomplete()
 
+    def read_up_to(self, position: Callable[[TopicPartition], int]) -> None:
+        """Take the reader's positions after each poll: they show whether the topic was recreated.
+
+        Args:
+            position: returns the first offset of a partition that was not read yet.
+        """
+        for topic_partition in self._topic_partitions:
+            self._view.read_up_to(topic_partition, position(topic_partition))
+
     def complete_through(self, position: Callable[[TopicPartition], int], kind: str | None = None) -> int | None:
         """Return up to when all exchange data of the selected streams is below each partition's position.
 
@@ -87,7 +96,7 @@ class TopicCoverage:
         Returns:
             µs since the Unix epoch, by a producer's clock; None if a selected stream is not covered.
         """
-        self._view.positions = {each: position(each) for each in self._topic_partitions}
+        self.read_up_to(position)
         known = frozenset[str]().union(*(streams for _, streams in self._streams.values()))
         moments = []
         for streams in self._alternatives(known, kind):
@@ -99,7 +108,7 @@ class TopicCoverage:
 
     def stream_complete_through(self, position: Callable[[TopicPartition], int], stream: str) -> int | None:
         """Return the same for one stream, such as `trade.SOL_USDC`; None while no producer covers it."""
-        self._view.positions = {each: position(each) for each in self._topic_partitions}
+        self.read_up_to(position)
         return self._through(stream)
 
     def _alternatives(self, known: frozenset[str], kind: str | None) -> Iterator[tuple[str, ...]]:

@@ -280,6 +280,8 @@ class RecordReading:
     def _end_round(self, now: float) -> None:
         """Finish a poll whose records were all taken: release what has waited long enough, and check the ends."""
         self._complete_through.clear()
+        for coverage in self.watermarks.by_topic.values():
+            coverage.read_up_to(self.position)
         self._behind = {each: end for each, end in self._behind.items() if self._reached[each] < end}
         if isinstance(self.flow, RecordFlow):
             self.flow.polled(now)

@@ -133,7 +133,7 @@ class Vouching:
 
     def read_up_to(self, topic_partition: TopicPartition, offset: int) -> None:
         """Record that all records of a depth partition below this offset were read."""
-        self.coverage.positions[topic_partition] = offset
+        self.coverage.read_up_to(topic_partition, offset)
 
     # Proofs ---------------------------------------------------------------------------------------------------
 

@@ -132,7 +132,8 @@ class _Producer:
 class CoverageView:
     """Takes the records of the watermarks' partition in order, and the reader's positions; answers by stream.
 
-    Times are the reader's monotonic seconds, and µs of a wall clock. The caller keeps `positions` and `ends` up to date.
+    Times are the reader's monotonic seconds, and µs of a wall clock. The caller sets `ends`, and reports what it read
+    (`read_up_to`).
     """
 
     def __init__(
@@ -262,6 +263,14 @@ class CoverageView:
                 for run in producer.runs.values():
                     for key in [key for key in run.holds if key.instance == gone.said.instance]:
                         del run.holds[key]
+
+    def read_up_to(self, topic_partition: TopicPartition, offset: int) -> None:
+        """Record that all records of a partition below this offset were read. It falls if the topic was recreated: the end at the
+        reader's start is meaningless then.
+        """
+        if offset < self.positions.get(topic_partition, 0):
+            self.ends.pop(topic_partition, None)
+        self.positions[topic_partition] = offset
 
     # What it means --------------------------------------------------------------------------------------------
 

@@ -163,3 +163,21 @@ async def test_a_poll_whose_records_were_not_taken_counts_as_unread() -> None:
         await taken(stream, 1)
         await rounds(stream)
         assert stream.complete_through("market.trade") == at(2)
+
+
+async def test_it_goes_on_after_the_topic_was_recreated() -> None:
+    topics = Topics({"market.trade": 1})
+    topic_partition = PREFIX + "market.trade", 0
+    topics.end_of[topic_partition] = 1_000  # where the reader joins
+    topics.watermark(["trade.A"], 0.0, 0)
+    reader = MemoryReader(topics)
+    async with stream_of(reader, "market.trade", ["A"]) as stream:
+        topics.trade(1, seconds=1)
+        topics.watermark(["trade.A"], 1.5, 1)
+        await rounds(stream)
+        topics.logs[topic_partition].clear()
+        topics.end_of[topic_partition] = reader.positions[topic_partition] = 0
+        topics.trade(2, seconds=2)
+        topics.watermark(["trade.A"], 2.5, 2)
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(2.5)
