@@ -70,12 +70,18 @@ class Intake(UpdateIntake):
 
     def take(self, records: Records, now: float) -> Iterator[BookUpdate]:
         """Take one answer of Kafka; without records, time has passed. Snapshots follow the updates, which they are mostly ahead of, and the
-        gaps that they answer. Watermarks come last, since they refer to everything read before.
+        gaps that they answer. Watermarks come last, since they refer to everything read before. Rows of markets without a book come first:
+        they may say that the selection includes what follows.
 
         Args:
             records: the records by partition, each partition in order; may be empty.
             now: current time in seconds.
         """
+        rows = [record for batch in _of_topic(records, self._market_topic) for record in batch]
+        first_keys = {record.key for record in rows} - self.by_key.keys()
+        for record in rows:
+            if record.key in first_keys:
+                yield from self._take_market(record)
         for batch in _of_topic(records, self._depth_topic):
             if self.reads(topic_partition := topic_partition_of(batch[0])):
                 yield from self.on_position(topic_partition, batch[0].offset)
@@ -84,7 +90,8 @@ class Intake(UpdateIntake):
         for topic in (self._gap_topic, self._snapshot_topic, self._market_topic):
             for batch in _of_topic(records, topic):
                 for record in batch:
-                    yield from self.take_other(record, now)
+                    if topic != self._market_topic or record.key not in first_keys:
+                        yield from self.take_other(record, now)
                 self._note(batch[-1])
             if topic == self._gap_topic:
                 yield from self.on_time(now)

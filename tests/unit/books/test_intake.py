@@ -58,6 +58,13 @@ def snapshot(last_id: int, delta_offset: int, symbol: str = "A") -> Any:
     return record(SNAPSHOT, 0, symbol.encode(), encoded("BookSnapshot", row))
 
 
+def row(symbol: str, kind: str) -> Any:
+    said: dict[str, Any] = {each["name"]: None for each in CODEC.schema("Market").document["fields"]}
+    said |= {"symbol": symbol, "source": "REST", "received_time": SECOND, "base_symbol": symbol, "quote_symbol": "USDC"}
+    said |= {"market_type": kind, "order_book_state": "Open", "raw": ""}
+    return record(MARKET, 0, symbol.encode(), encoded("Market", said))
+
+
 def intake(*symbols: str, begins: int = 0) -> Intake:
     made = Intake(CODEC, "b.", Selection(symbols or None))
     made.depth_partitions = 1
@@ -280,3 +287,16 @@ def test_the_selection_is_known_before_the_number_of_partitions() -> None:
     books = Intake(CODEC, "b.", Selection("A"))
     assert books.wants(b"A")
     assert not books.wants(b"B")
+
+
+def test_a_new_market_of_a_selected_kind_may_come_in_one_answer_with_its_row_and_its_snapshot() -> None:
+    books = intake("kind:PERP")
+    assert take(books, row("A", "PERP"), row("B", "SPOT"), update(0, 10, 10), snapshot(10, 1), update(1, 11, 11)) == [
+        Outcome.BUFFERED,
+        Outcome.BUFFERED,
+        Outcome.RESYNCED,
+    ]
+    assert {symbol: (book.status, book.last_update_id) for symbol, book in books.books.items()} == {
+        "A": (Status.LIVE, 11)
+    }
+    assert books.has_new_markets()
