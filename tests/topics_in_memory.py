@@ -29,6 +29,7 @@ class Topics:
             (PREFIX + name, partition): [] for name, count in self.partitions.items() for partition in range(count)
         }
         self.end_of: dict[TopicPartition, int] = dict.fromkeys(self.logs, 0)
+        self.first_of: dict[TopicPartition, int] = {}
 
     def add(self, name: str, key: str, record: str, row: dict[str, Any] | None, time_us: int) -> ConsumerRecord:
         partition = partition_of(key.encode(), self.partitions[name])
@@ -53,6 +54,11 @@ class Topics:
     def skip(self, topic_partition: TopicPartition, count: int = 1) -> None:
         """Offsets without a record: removed by compaction, or a transaction marker."""
         self.end_of[topic_partition] += count
+
+    def remove_before(self, topic_partition: TopicPartition, offset: int) -> None:
+        """Remove old records, as Kafka's retention does."""
+        self.logs[topic_partition] = [each for each in self.logs[topic_partition] if each.offset >= offset]
+        self.first_of[topic_partition] = offset
 
     def trade(self, trade_id: int, symbol: str = "A", seconds: float = 0.0, received: float | None = None) -> None:
         row = _dated(symbol, seconds, received) | {
@@ -145,7 +151,7 @@ class MemoryReader:
         return {each: self.topics.end_of[each] for each in topic_partitions}
 
     async def beginnings(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(topic_partitions, 0)
+        return {each: self.topics.first_of.get(each, 0) for each in topic_partitions}
 
     async def offset_at(self, topic_partition: TopicPartition, timestamp_ms: int) -> int | None:
         later = (record.offset for record in self.topics.logs[topic_partition] if record.timestamp >= timestamp_ms)

@@ -1,6 +1,7 @@
 """Computes up to when the records of a topic are complete, from its producers' watermarks. Sans I/O."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
 from typing import Any, Final
 
 from backpack_streams.bus.partitioner import partition_of
@@ -43,6 +44,8 @@ class TopicCoverage:
         self._topic_partitions = [each for each in ends if each[0] == full_name]
         self._view = CoverageView(watermarks, full_name, self._topic_partition_of, _BELIEVED_SECONDS)
         self._view.ends = dict(ends)
+        self._lost: dict[TopicPartition, float] = {}
+        """By partition that lost records unread: the offset from which watermarks count again."""
         self._streams: dict[str, tuple[float, frozenset[str]]] = {}
         """For each active producer instance: when it was last heard (monotonic seconds), and its streams that fill the topic."""
 
@@ -52,6 +55,8 @@ class TopicCoverage:
         Raises:
             KeyError: the record is no watermark.
         """
+        if offset < self._view.next_offset:  # the topic of watermarks was recreated
+            self._lost.clear()
         self._view.take(record, offset, heard=now if is_new else None, now=now, wall_us=wall_us)
         instance, coverage = record["instance"], record["coverage"]
         if record["is_final"]:
@@ -78,13 +83,23 @@ class TopicCoverage:
         return self._view.is_incomplete()
 
     def read_up_to(self, position: Callable[[TopicPartition], int]) -> None:
-        """Take the reader's positions after each poll: they show whether the topic was recreated.
+        """Take the reader's positions, which show whether the topic was recreated.
 
         Args:
             position: returns the first offset of a partition that was not read yet.
         """
         for topic_partition in self._topic_partitions:
             self._view.read_up_to(topic_partition, position(topic_partition))
+
+    def on_lost(self, topic_partition: TopicPartition) -> None:
+        """Record that Kafka no longer had some records of a partition: no watermark of this round or an earlier one counts for it."""
+        self._lost[topic_partition] = inf
+
+    def end_round(self, position: Callable[[TopicPartition], int]) -> None:
+        """Record that everything that a poll returned was taken; `position` as for `read_up_to`."""
+        self.read_up_to(position)
+        for topic_partition in [each for each, offset in self._lost.items() if offset == inf]:
+            self._lost[topic_partition] = self._view.next_offset
 
     def complete_through(self, position: Callable[[TopicPartition], int], kind: str | None = None) -> int | None:
         """Return up to when all exchange data of the selected streams is below each partition's position.
@@ -136,8 +151,9 @@ class TopicCoverage:
         topic_partitions = self._topic_partitions if stream in self._kinds else [run.topic_partition]
         if any(view.positions.get(each, 0) < view.ends.get(each, 0) for each in topic_partitions):
             return None
+        first = max(run.offset, *(self._lost.get(each, 0) for each in topic_partitions))
         for mark in reversed(run.producer.marks):
-            if mark.offset < run.offset:
+            if mark.offset < first:
                 return None
             if all(mark.offsets.get(each, 0) <= view.positions.get(each, 0) for each in topic_partitions):
                 return mark.complete_through

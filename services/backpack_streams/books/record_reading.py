@@ -27,8 +27,8 @@ from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.bus.topic_end import PATIENCE_SECONDS as END_PATIENCE_SECONDS
 from backpack_streams.bus.topic_end import EndWatch
-from backpack_streams.bus.topics import Topic
-from backpack_streams.errors import BookError
+from backpack_streams.bus.topics import DELETE, Topic
+from backpack_streams.errors import BookError, BusError
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["RecordReading", "Wanted"]
@@ -219,7 +219,33 @@ class RecordReading:
         only = self._topic_partitions if self._watch is None else list(self._watch.reached)
         if isinstance(self.flow, MergedFlow) and len(self.flow) > _MERGED_AT_MOST:
             only = [each for each in self.flow.laggards() if each in only] or only
-        return await self._reader.poll(_POLL_MILLIS, only=[*only, *self._others])
+        records = await self._reader.poll(_POLL_MILLIS, only=[*only, *self._others])
+        await self._look_for_loss({(each.topic, each.partition): batch[0].offset for each, batch in records.items()})
+        return records
+
+    async def _look_for_loss(self, firsts: Mapping[TopicPartition, int]) -> None:
+        """Notice what Kafka's retention removed before it was read, given the first offset that each partition delivered. Offsets of
+        transactions are missing, too, so the beginning of the partition decides.
+        """
+        skipped = {
+            each: first
+            for each in self._topic_partitions
+            if (first := firsts.get(each, self._reader.reached(each) or 0)) > self._reached[each]
+            and self._wanted.topics[each[0]].cleanup == DELETE
+        }
+        if not skipped:
+            return
+        try:
+            beginnings = await self._reader.beginnings(skipped)
+        except BusError:  # the records that were delivered are not lost for that
+            beginnings = skipped
+        for topic_partition, first in skipped.items():
+            if beginnings[topic_partition] > self._reached[topic_partition]:
+                where = {"topic": topic_partition[0], "partition": topic_partition[1]}
+                where |= {"first": self._reached[topic_partition], "end": first}
+                logger.warning("kafka's retention removed records before they were read", extra=where)
+                for coverage in self.watermarks.by_topic.values():
+                    coverage.on_lost(topic_partition)
 
     async def _follow_added(self) -> None:
         """Read partitions that are added to a topic, since keys move to them."""
@@ -281,7 +307,7 @@ class RecordReading:
         """Finish a poll whose records were all taken: release what has waited long enough, and check the ends."""
         self._complete_through.clear()
         for coverage in self.watermarks.by_topic.values():
-            coverage.read_up_to(self.position)
+            coverage.end_round(self.position)
         self._behind = {each: end for each, end in self._behind.items() if self._reached[each] < end}
         if isinstance(self.flow, RecordFlow):
             self.flow.polled(now)

@@ -181,3 +181,38 @@ async def test_it_goes_on_after_the_topic_was_recreated() -> None:
         topics.watermark(["trade.A"], 2.5, 2)
         await rounds(stream)
         assert stream.complete_through("market.trade") == at(2.5)
+
+
+async def test_right_after_retention_removed_unread_records_nothing_is_complete(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    topics = Topics({"market.depth": 1})
+    topics.watermark(["depth.A"], 0.0, 0)
+    async with stream_of(MemoryReader(topics), "market.depth", ["A"]) as stream:
+        topics.update(1, seconds=1)
+        topics.watermark(["depth.A"], 1.5, 1)
+        await rounds(stream)
+        assert stream.complete_through("market.depth") == at(1.5)
+        for number in range(2, 9):
+            topics.update(number, seconds=number)
+        topics.watermark(["depth.A"], 8.5, 2)
+        topics.remove_before((PREFIX + "market.depth", 0), 5)
+        await rounds(stream)
+        assert stream.complete_through("market.depth") is None
+        topics.watermark(["depth.A"], 9.5, 3)
+        await rounds(stream)
+        assert stream.complete_through("market.depth") == at(9.5)
+    [said] = [each for each in caplog.records if "retention" in each.message]
+    assert (vars(said)["first"], vars(said)["end"]) == (1, 5)
+
+
+async def test_offsets_that_no_record_ever_had_are_no_loss() -> None:
+    topics = Topics({"market.trade": 1})
+    topics.watermark(["trade.A"], 0.0, 0)
+    async with stream_of(MemoryReader(topics), "market.trade", ["A"]) as stream:
+        topics.trade(1, seconds=1)
+        topics.skip((PREFIX + "market.trade", 0))
+        topics.trade(2, seconds=2)
+        topics.watermark(["trade.A"], 2.5, 1)
+        await rounds(stream)
+        assert stream.complete_through("market.trade") == at(2.5)
