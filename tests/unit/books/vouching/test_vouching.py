@@ -218,3 +218,14 @@ def test_a_partition_that_is_opened_again_further_back_is_not_complete_before_it
     vouching.read_up_to(DEPTH, 1_000)
     plant.reader.open(DEPTH, 900, 1_100)
     assert vouching.coverage.ends[DEPTH] == 1_100
+
+
+def test_watermarks_that_kafka_holds_up_by_the_same_time_for_minutes_make_no_book_live(plant: Plant) -> None:
+    plant.live()
+    held = []
+    for _ in range(200):
+        plant.pass_(1.0)
+        held.append(plant.watermark())
+        plant.read(*([held.pop(0)] if len(held) > 30 else []))
+        assert plant.book.status is Status.STALE or plant.clock.wall_us() - (plant.book.as_of or 0) <= 5 * SECOND
+    assert plant.book.status is Status.STALE
