@@ -13,6 +13,9 @@ others know it (`feed/overlap.py`).
 An answer of the exchange's REST API may be old. It shows the state at some moment of a run only if it was asked for so long after the run
 began that it cannot be older (`OLDEST_ANSWER_SECONDS`). That time is counted in watermarks of the instance, which come at a fixed interval,
 because a wall clock may be set.
+
+A stream's record does not say which instance wrote it, and its time of receipt is by that one's clock. So an instance whose clock is
+clearly ahead, and whose `complete_through` lies before the run, lets records prove the run only later (`_ahead_of`).
 """
 
 from collections import deque
@@ -34,6 +37,8 @@ without interest. A producer that started before partitions were added continues
 
 _MARKS_KEPT: Final = 300
 _FORGOTTEN_SECONDS: Final = 3600.0
+_CLOCKS_AGREE_SECONDS: Final = 1.0
+"""Clocks whose watermarks show less difference agree: how long watermarks are in transit differs, too."""
 _MICROS: Final = 1_000_000
 OLDEST_ANSWER_SECONDS: Final = 20.0
 """No answer of the exchange's REST API is older than this: its servers lag by less."""
@@ -163,6 +168,10 @@ class CoverageView:
         self._instances = Instances()
         self._producers: dict[str, _Producer] = {}
         self._differences: dict[str, float] = {}
+        self._clocks: dict[str, tuple[int, float]] = {}
+        """By instance: the publication time of its newest watermark (µs by its clock), and the least time by which the reader's clock was
+        ahead of one when it came (seconds).
+        """
 
     # What is read ---------------------------------------------------------------------------------------------
 
@@ -176,7 +185,7 @@ class CoverageView:
             KeyError: the record is no watermark.
         """
         if offset < self.next_offset:  # the topic was recreated: earlier offsets are meaningless
-            self._instances, self._producers = Instances(), {}
+            self._instances, self._producers, self._clocks = Instances(), {}, {}
         self.next_offset = offset + 1
         self.records += 1
         said = self._instances.take(record)
@@ -186,6 +195,7 @@ class CoverageView:
         if producer is None:
             producer = self._producers[said.instance] = _Producer(said)
         producer.offset, producer.heard_at = offset, now
+        self._compare_clocks(said, now)
         if said.complete_through != producer.knowledge.through:
             offsets = {each: end for each, end in said.offsets.items() if each[0] == self._topic}
             fresh_at = self._fresh_at(said, heard, now, wall_us)
@@ -208,6 +218,12 @@ class CoverageView:
         else:
             return -inf
         return fresh_at - max(0, said.published_time - said.complete_through) / _MICROS
+
+    def _compare_clocks(self, said: Instance, now: float) -> None:
+        published, difference = self._clocks.get(said.instance, (0, inf))
+        if said.published_time < published:  # that clock was set back
+            difference = inf
+        self._clocks[said.instance] = said.published_time, min(difference, now - said.published_time / _MICROS)
 
     def _state_runs(self, producer: _Producer) -> None:
         said, runs = producer.said, producer.runs
@@ -259,6 +275,7 @@ class CoverageView:
             gone = self._producers.pop(name)
             self._instances.by_id.pop(name, None)
             self._differences.pop(name, None)
+            self._clocks.pop(name, None)
             for producer in self._producers.values():
                 for run in producer.runs.values():
                     for key in [key for key in run.holds if key.instance == gone.said.instance]:
@@ -315,18 +332,30 @@ class CoverageView:
         """The runs that had begun when the exchange sent the record at this offset of the stream's partition, received at `received_us`.
 
         An instance's own records from `next_offset` on were sent after its coverage up to then. Another instance's records look the same,
-        so the time of receipt has to show that the record is not a late one.
+        so the time of receipt has to show that the record is not a late one, by whichever clock.
         """
         for run in self.runs(stream):
-            marks = run.producer.marks
-            if offset >= run.next_offset and received_us >= run.through:
+            marks, received_us_at_least = run.producer.marks, received_us - self._ahead_of(run)
+            if offset >= run.next_offset and received_us_at_least >= run.through:
                 yield run.key
             elif (
                 marks and marks[-1].offset >= run.offset
             ):  # that one's clock may have been set back since the run began
                 written = marks[-1].offsets.get(run.topic_partition)
-                if written is not None and offset >= written and received_us >= marks[-1].complete_through:
+                if written is not None and offset >= written and received_us_at_least >= marks[-1].complete_through:
                     yield run.key
+
+    def _ahead_of(self, run: Run) -> int:
+        """How far (µs) the clock of an instance is ahead of the run's whose records from before the run may have yet to come."""
+        ahead, own = 0, self._clocks[run.key.instance][1]
+        for producer in self._producers.values():
+            said, seconds = producer.said, own - self._clocks[producer.said.instance][1]
+            covers = not said.is_final and (said.coverage is None or run.stream in said.coverage)
+            if covers and seconds > _CLOCKS_AGREE_SECONDS:
+                micros = int(seconds * _MICROS)
+                if said.complete_through - micros < run.through:
+                    ahead = max(ahead, micros)
+        return ahead
 
     def as_of(self, stream: str) -> int | None:
         """Up to when the reader has everything sent on a stream (µs, by a producer's clock); None if it is not covered."""

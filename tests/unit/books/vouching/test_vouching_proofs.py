@@ -45,6 +45,37 @@ def test_an_update_received_before_the_new_coverage_does_not_prove_it(plant: Pla
     assert plant.book.status is Status.LIVE
 
 
+@pytest.mark.parametrize("ahead", [177.0, 300.0])
+def test_a_late_update_of_a_producer_whose_clock_is_ahead_does_not_prove_it(plant: Plant, ahead: float) -> None:
+    """Producer a is 180 s behind when b starts. What a has yet to write looks as if it was received after that."""
+
+    def watermark(behind: float) -> Any:
+        now = plant.clock.wall_us() + int(ahead * SECOND)
+        since = WALL_US + int(ahead * SECOND)
+        coverage = [{"since": since, "until": None, "streams": ["depth.A"]}]
+        through = now - int(behind * SECOND)
+        return plant.watermark("a", None, published_time=now, complete_through=through, coverage=coverage)
+
+    for _ in range(2):
+        plant.pass_(0.5)
+        plant.read(watermark(0.0))
+    plant.read(plant.snapshot(), watermark(0.0))
+    assert plant.book.status is Status.LIVE
+    for second in range(1, 181):
+        plant.pass_(1.0)
+        plant.read(watermark(float(second)))
+    began = plant.clock.now
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(watermark(180.0), plant.watermark("b", since=began))
+    plant.read(plant.update(received=178.0 - ahead), plant.watermark("b", since=began))
+    assert plant.book.status is Status.STALE
+    plant.pass_(1.0)
+    plant.read(watermark(0.0), plant.watermark("b", since=began))
+    plant.read(plant.update(), watermark(0.0), plant.watermark("b", since=began))
+    assert plant.book.status is Status.LIVE
+
+
 def test_an_update_that_does_not_follow_breaks_it(plant: Plant) -> None:
     broken(plant)
     plant.read(plant.update(skips=3))
