@@ -52,7 +52,8 @@ class Load:
         ]
         self._turns: Iterator[int] = cycle(range(MARKETS))
         self._writing = writing
-        self.free: list[Client] = []
+        self.free: deque[Client] = deque()
+        """In turn, so that no server closes an idle one."""
         self.waiting: deque[float] = deque()
         self.is_closed_loop = False
         self.times_us = array("q")
@@ -152,7 +153,7 @@ async def _run(arguments: argparse.Namespace) -> dict[str, object]:
             load.ask(client, time.perf_counter())
         await asyncio.sleep(arguments.seconds)
     else:
-        load.free = clients
+        load.free = deque(clients)
         await _at_a_rate(load, arguments.rate, began)
     if arguments.books is not None:
         arguments.books.write_bytes(load.books.tobytes())
@@ -172,7 +173,7 @@ async def _at_a_rate(load: Load, rate: float, began: float) -> None:
         for number in range(asked, int((now - began) * rate)):
             due = began + number / rate
             if load.free:
-                load.ask(load.free.pop(), due)
+                load.ask(load.free.popleft(), due)
             else:
                 load.waiting.append(due)
             asked = number + 1
