@@ -1,13 +1,16 @@
 """Which of our streams other producer instances covered up to our start, from their watermarks. Sans I/O.
 
-An instance covers a stream past our start if we read two of its watermarks that were written after our subscriptions were confirmed, and
-the second is complete through the time at which the first was made. Both times are by its clock, so no two clocks are compared.
+An instance covers a stream past our start if its watermarks show that it is complete past one of them that was written after our
+subscriptions were confirmed (`sequencing/knowledge.py`). That a watermark was written later does not show that it was made later: Kafka
+may have held it up.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from backpack_streams.sequencing.knowledge import Knowledge
 from backpack_streams.sequencing.watermarks import Instance, Instances, Interval
+from backpack_streams.topic_partition import TopicPartition
 
 _INTERVALS_TO_WAIT = 2.5
 _LEAST_WAIT_SECONDS = 2.5
@@ -21,19 +24,23 @@ class Handover:
     `take` their watermarks in the order of the topic, and call `begin` once our subscriptions are confirmed.
     """
 
-    def __init__(self, streams: Iterable[str]) -> None:
+    def __init__(self, streams: Iterable[str], topic_partition: TopicPartition) -> None:
         """Prepare without any watermark.
 
         Args:
             streams: the names of the streams that this instance wants.
+            topic_partition: topic and partition of the watermarks.
         """
         self._streams = frozenset(streams)
+        self._topic_partition = topic_partition
         self._instances = Instances()
-        self._first: dict[str, tuple[int, Mapping[str, Interval]]] = {}
-        """By instance heard since `begin`: when its first watermark was made, and its coverage then."""
+        self._knowledge: dict[str, Knowledge] = {}
+        self._first: dict[str, Mapping[str, Interval]] = {}
+        """By instance heard since `begin`: its coverage when its first watermark was made."""
         self._proved: dict[str, Instance] = {}
         self._clocks = _Clocks()
         self._began: float | None = None
+        self._end = 0
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take a watermark of any instance of any service, oldest first.
@@ -45,23 +52,22 @@ class Handover:
         if found is None:
             return
         self._clocks.published(found.instance, found.published_time)
-        if not self._is_of_use(found):
+        knowledge = self._knowledge.setdefault(found.instance, Knowledge())
+        knowledge.learn(found, self._topic_partition)
+        if self._began is None or found.instance in self._proved or not self._is_of_use(found):
             return
-        if self._began is None or found.instance in self._proved:
-            return
-        first = self._first.get(found.instance)
-        if first is None:
-            self._first[found.instance] = found.published_time, dict(found.coverage or {})
-        elif found.complete_through >= first[0]:
+        self._first.setdefault(found.instance, dict(found.coverage or {}))
+        if knowledge.knows > self._end:
             self._proved[found.instance] = found
 
-    def begin(self, now: float) -> None:
-        """Record that our subscriptions are confirmed, and that everything written to the topic until now has been taken.
+    def begin(self, now: float, end: int) -> None:
+        """Record that our subscriptions are confirmed, and that everything written to the topic until then has been taken.
 
         Args:
             now: present time (monotonic seconds).
+            end: the end offset of the topic, read after our subscriptions were confirmed.
         """
-        self._began = now
+        self._began, self._end = now, end
 
     def waits(self, now: float) -> bool:
         """Return whether to wait for an instance that may be alive and has not yet shown whether it covers our start."""
@@ -129,7 +135,7 @@ class Handover:
         return None if until is None else until - self._clocks.ahead(instance.instance)
 
     def _covers_on(self, instance: Instance, stream: str) -> bool:
-        before = self._first[instance.instance][1].get(stream)
+        before = self._first[instance.instance].get(stream)
         after = (instance.coverage or {}).get(stream)
         return (
             before is not None

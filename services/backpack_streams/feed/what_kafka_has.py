@@ -134,7 +134,8 @@ class KafkaLook:
         return tails.untold.of(feed.name, self._prefix + feed.topic, feed.symbol, interval, covered_until_us)
 
     async def _handover(self, streams: Iterable[str]) -> Handover:
-        handover = Handover(streams)
+        topic_partition = self._prefix + WATERMARK, 0
+        handover = Handover(streams, topic_partition)
         take = self._takes(handover.take)
         async with Reader(self._connection, self._codec) as reader:
             topic_partitions = await reader.topic_partitions(self._prefix + WATERMARK)
@@ -142,7 +143,7 @@ class KafkaLook:
             starts = {each: max(beginnings[each], ends[each] - WATERMARKS_LOOKED_AT) for each in topic_partitions}
             with reader.searching():
                 await read_to_end(reader, starts, ends, take)
-                handover.begin(time.monotonic())
+                handover.begin(time.monotonic(), ends.get(topic_partition, 0))
                 while handover.waits(time.monotonic()):
                     await asyncio.sleep(_LOOK_SECONDS)
                     starts, ends = ends, await reader.ends(topic_partitions)

@@ -172,10 +172,10 @@ class Run:
 
     def find_out(self, now: float) -> None:
         """Read what Kafka has."""
-        handover = Handover(self.router.feeds)
+        handover = Handover(self.router.feeds, ("ops.watermark", 0))
         for row in self.kafka.of("ops.watermark"):
             handover.take(row)
-        handover.begin(now)
+        handover.begin(now, len(self.kafka.of("ops.watermark")))
         covered = handover.covered(self.coverage.is_covered)
         last: dict[str, LastPublished] = {}
         for name in self.router.feeds:

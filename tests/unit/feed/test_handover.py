@@ -9,6 +9,18 @@ from backpack_streams.feed.handover import Handover
 SECOND = 1_000_000
 S, OTHER = "depth.X", "trade.X"
 INTERVAL_MS = 1000
+TOPIC_PARTITION = ("backpack.ops.watermark", 0)
+
+
+class Topic:
+    """The topic of watermarks, to which all witnesses write."""
+
+    end = 0
+
+
+@pytest.fixture(autouse=True)
+def _empty_topic() -> None:
+    Topic.end = 0
 
 
 class Witness:
@@ -20,6 +32,7 @@ class Witness:
         self.streams = streams
         self.sequence = 0
         self.since = 10.0
+        self.acknowledged = -1
 
     def says(
         self, made: float, through: float, until: float | None = None, *, states: bool = True, final: bool = False
@@ -30,6 +43,9 @@ class Witness:
             return round((seconds + self.ahead) * SECOND)
 
         self.sequence += 1
+        offsets = [{"topic": TOPIC_PARTITION[0], "next_offsets": [self.acknowledged]}]
+        Topic.end += 1
+        self.acknowledged = Topic.end
         interval = {
             "since": us(self.since),
             "until": None if until is None else us(until),
@@ -37,7 +53,7 @@ class Witness:
         }
         return {
             "service": "market-producer", "instance": self.name, "sequence": self.sequence, "complete_through": us(through),
-            "published_time": us(made), "interval_ms": INTERVAL_MS, "is_final": final, "offsets": [],
+            "published_time": us(made), "interval_ms": INTERVAL_MS, "is_final": final, "offsets": offsets,
             "coverage_sequence": self.sequence if states else 1, "coverage": [interval] if states else None,
         }  # fmt: skip
 
@@ -48,10 +64,10 @@ def always(stream: str) -> bool:
 
 def begun(*before: dict[str, Any], streams: tuple[str, ...] = (S,)) -> Handover:
     """The topic's content when our streams were confirmed, at second 100 of our clock."""
-    handover = Handover(streams)
+    handover = Handover(streams, TOPIC_PARTITION)
     for record in before:
         handover.take(record)
-    handover.begin(100.0)
+    handover.begin(100.0, Topic.end)
     return handover
 
 
@@ -63,14 +79,25 @@ def test_an_instance_that_goes_on_past_our_start_leaves_nothing_to_miss_whatever
     handover.take(other.says(100.5, 100.0))
     assert handover.waits(101.0), "that one may have been made before ours were confirmed"
     handover.take(other.says(101.5, 101.0))
-    assert not handover.waits(101.6)
+    assert handover.waits(102.0), "only this one was certainly made after the first one was in Kafka"
+    handover.take(other.says(102.5, 102.0))
+    assert not handover.waits(102.6)
     assert handover.covered(always) == {S: None}
 
 
+def test_a_watermark_that_kafka_held_up_until_after_our_start_proves_nothing() -> None:
+    other = Witness()
+    handover = begun(other.says(97.6, 97.5))
+    handover.take(other.says(98.6, 98.5))  # made before our start
+    handover.take(other.says(100.7, 99.5))
+    assert handover.waits(100.8)
+    assert handover.covered(always) == {S: 99_500_000}
+
+
 def test_a_topic_without_instances_is_not_waited_for() -> None:
-    handover = Handover([S])
+    handover = Handover([S], TOPIC_PARTITION)
     assert handover.waits(0.0), "before the topic was read to its end"
-    handover.begin(100.0)
+    handover.begin(100.0, 0)
     assert not handover.waits(100.0)
     assert handover.covered(always) == {}
 
@@ -108,7 +135,8 @@ def test_an_instance_that_ends_meanwhile_covers_what_it_proved() -> None:
     other = Witness()
     handover = begun()
     handover.take(other.says(100.5, 100.0))
-    handover.take(other.says(101.5, 101.5, final=True))
+    handover.take(other.says(101.5, 101.0))
+    handover.take(other.says(102.5, 102.5, final=True))
     assert handover.covered(always) == {S: None}
     handover = begun()
     handover.take(other.says(100.5, 100.5, final=True))
@@ -155,15 +183,16 @@ def test_an_instance_that_began_after_us_is_a_witness_too() -> None:
     handover.take(later.says(100.5, 100.4))
     assert handover.waits(100.6), "there is one now"
     handover.take(later.says(101.5, 101.4))
+    handover.take(later.says(102.5, 102.4))
     assert handover.covered(always) == {S: None}
 
 
 def test_a_stream_we_do_not_cover_ourselves_has_no_end_past_our_start() -> None:
     other = Witness(streams=(S, OTHER))
     handover = begun(other.says(99.5, 99.0), streams=(S, OTHER))
-    for second in (100.5, 101.5):
+    for second in (100.5, 101.5, 102.5):
         handover.take(other.says(second, second))
-    assert handover.covered(lambda stream: stream == S) == {S: None, OTHER: 101_500_000}
+    assert handover.covered(lambda stream: stream == S) == {S: None, OTHER: 102_500_000}
 
 
 def test_of_several_dead_instances_the_last_counts_for_each_stream() -> None:
@@ -204,7 +233,7 @@ def test_a_fast_clock_is_checked_against_what_others_write_at_that_time() -> Non
 def test_a_live_instance_of_another_shard_covers_only_its_own_streams() -> None:
     theirs, dead = Witness("b", streams=(OTHER,)), Witness("a", streams=(S,))
     handover = begun(dead.says(50.0, 49.0), theirs.says(99.5, 99.0))
-    for second in (100.5, 101.5):
+    for second in (100.5, 101.5, 102.5):
         handover.take(theirs.says(second, second))
     assert not handover.waits(103.0)
     assert handover.covered(always) == {S: 49 * SECOND}
@@ -213,7 +242,7 @@ def test_a_live_instance_of_another_shard_covers_only_its_own_streams() -> None:
 def test_two_producers_with_one_id_cover_nothing() -> None:
     one, two = Witness(), Witness(ahead=5.0)
     handover = begun()
-    for second in (100.5, 101.5):
+    for second in (100.5, 101.5, 102.5):
         handover.take(one.says(second, second))
         handover.take(two.says(second, second))
     assert handover.covered(always) == {}
@@ -223,7 +252,7 @@ def test_a_stream_whose_market_is_gone_is_abandoned_where_it_was_last_covered() 
     dead, theirs = Witness("a", streams=(S, OTHER, "depth.GONE")), Witness("b", streams=(S, "depth.SHARED"))
     earlier = Witness("c", streams=("depth.GONE", "depth.SHARED", "depth.FOREIGN"))
     handover = begun(earlier.says(40.0, 39.0), dead.says(50.0, 49.0, until=45.0), theirs.says(99.5, 99.0))
-    for second in (100.5, 101.5):
+    for second in (100.5, 101.5, 102.5):
         handover.take(theirs.says(second, second))
     abandoned = handover.abandoned(lambda stream: stream != "depth.FOREIGN")
     assert abandoned == {OTHER: 45 * SECOND, "depth.GONE": 45 * SECOND}, "one that is alive covers the shared one"
