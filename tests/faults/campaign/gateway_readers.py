@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
+from http.client import HTTPException
 from typing import Any
 
 from faults.campaign.markets import READ_BY_ALL
@@ -19,7 +20,7 @@ from stream_client import FollowedBook, Follower
 _DEPTH = 100
 _PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
-_NOT_THERE = (OSError, TimeoutError, json.JSONDecodeError)
+_NOT_THERE = (OSError, TimeoutError, HTTPException, json.JSONDecodeError)
 """A gateway that was killed, is starting, or is frozen; an answer that was cut off."""
 
 

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from faults.campaign.truth import Identity, liquidation_identity
 from reading import Read, read_topic
 
+_REFILLED = "REFILLED"
 Value = dict[str, Any]
 _WATERMARKS = "ops.watermark"
 
@@ -113,8 +114,10 @@ def read_kept(bootstrap_servers: str, prefix: str, kinds: tuple[str, ...]) -> Ke
     def read(topic: str, record: str) -> list[Value]:
         return _values(bootstrap_servers, prefix + topic, record)
 
+    # The services go on meanwhile: only what was said to be refilled before the records are read has to be among them.
+    refilled = [gap for gap in map(_gap, read("ops.gap", "Gap")) if gap.reason == _REFILLED]
     records, received = read_records(bootstrap_servers, prefix, kinds)
-    gaps = [_gap(value) for value in read("ops.gap", "Gap")]
+    gaps = refilled + [gap for gap in map(_gap, read("ops.gap", "Gap")) if gap.reason != _REFILLED]
     letters: dict[Stream, set[Identity]] = {}
     undecodable = 0
     for letter in read("ops.dead_letter", "DeadLetter"):
