@@ -124,7 +124,7 @@ class Start:
         self.is_over = True
         try:
             self._release(first, on_frame, on_break)
-        except BaseException:
+        except BaseException:  # any failure, a cancellation too: no watermark may vouch for what was dropped
             self.is_over = False
             raise
 
