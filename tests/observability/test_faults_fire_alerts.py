@@ -172,11 +172,18 @@ class _Faults:
         wait_for_series(
             prometheus, f'backpack_streams_gateway_undecodable_records_total{{instance=~".*:{self._gateway.port}"}}'
         )
-        write_garbage(self._books.bootstrap_servers, "books.market.ticker")
+        wait_until("the gateway has met a foreign record", self._gateway_meets_garbage, FIRED_WITHIN_SECONDS)
         exchange.order("corrupt", stream="depth", count=50)
         wait_for(prometheus, "BackpackAuditMismatch")
         # Every frame comes late from now on: old when it reaches the socket.
         exchange.order("snapshot-ahead", stream="depth", delay=20, seconds=600)
+
+    def _gateway_meets_garbage(self) -> bool:
+        """Write garbage; whether the gateway has counted some. While it joins it reads the newest record of each market only, and so
+        passes over garbage that a ticker has followed.
+        """
+        write_garbage(self._books.bootstrap_servers, "books.market.ticker")
+        return shown(self._gateway, "gateway_undecodable_records_total") > 0
 
     def _close_the_exchange(self, prometheus: PrometheusServer) -> None:
         """No market is listed and no depth delivered. A socket breaks, no signature is right any more, then no socket is let in, then the
