@@ -19,7 +19,8 @@ clearly ahead, and whose `complete_through` lies before the run, lets records pr
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from math import ceil, inf
 from typing import Any, Final, NamedTuple
 
@@ -37,6 +38,7 @@ without interest. A producer that started before partitions were added continues
 
 _MARKS_KEPT: Final = 300
 _FORGOTTEN_SECONDS: Final = 3600.0
+_ENDED_RUNS_KEPT: Final = 32
 _CLOCKS_AGREE_SECONDS: Final = 1.0
 """Clocks whose watermarks show less difference agree: how long watermarks are in transit differs, too."""
 _MICROS: Final = 1_000_000
@@ -269,17 +271,27 @@ class CoverageView:
                     successor.holds.setdefault(key, max(needed, written))
 
     def forget_old(self, now: float) -> None:
-        """Forget instances that have been silent for an hour, so that restarts do not accumulate."""
+        """Forget instances that have been silent for an hour, and all but the newest of the ended runs that open ones continue, so that
+        neither restarts nor breaks accumulate.
+        """
         old = [name for name, each in self._producers.items() if now - each.heard_at > _FORGOTTEN_SECONDS]
         for name in old:
-            gone = self._producers.pop(name)
+            del self._producers[name]
             self._instances.by_id.pop(name, None)
             self._differences.pop(name, None)
             self._clocks.pop(name, None)
-            for producer in self._producers.values():
-                for run in producer.runs.values():
-                    for key in [key for key in run.holds if key.instance == gone.said.instance]:
-                        del run.holds[key]
+        for producer in self._producers.values():
+            for stream, run in producer.runs.items():
+                self._forget_ended(run, {each.key for each in self.runs(stream)}, old)
+
+    @staticmethod
+    def _forget_ended(run: Run, open_runs: AbstractSet[RunKey], forgotten: Collection[str]) -> None:
+        """Forget ended runs. A proof in one of them has long become a proof in `run` if the reader keeps up (`vouching.py`)."""
+        for key in [key for key in run.holds if key.instance in forgotten]:
+            del run.holds[key]
+        ended = sorted(run.holds.keys() - open_runs, key=lambda key: key.since)
+        for key in ended[:-_ENDED_RUNS_KEPT]:
+            del run.holds[key]
 
     def read_up_to(self, topic_partition: TopicPartition, offset: int) -> None:
         """Record that all records of a partition below this offset were read. It falls if the topic was recreated: the end at the

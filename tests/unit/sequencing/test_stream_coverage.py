@@ -220,3 +220,24 @@ def test_instances_are_forgotten_an_hour_after_their_last_watermark() -> None:
     feed.coverage.forget_old(4000.0)
     assert feed.coverage.wanted_by(STREAM) == ["producer-b"]
     assert not feed.holds("b", key("a"))
+
+
+def test_ended_runs_do_not_accumulate_while_another_producer_continues_them() -> None:
+    feed = Feed()
+    feed.coverage.positions[DEPTH] = 5
+    at, since = 0.0, 0.0
+    for second in range(600):
+        at += 0.5
+        feed.say(watermark("b", second, at, depth=1, known=feed.offset), at)
+        at += 0.5
+        if second % 6 == 5:
+            since = at - 0.2  # a's socket was lost and came back
+        feed.say(watermark("a", second, at, since=since, depth=1, known=feed.offset), at)
+        if second % 100 == 99:
+            feed.coverage.forget_old(at)
+    [run] = [run for run in feed.coverage.runs(STREAM) if run.key.instance == "b"]
+    newest = sorted(each.since for each in run.holds if each.instance == "a")
+    assert len(newest) < 50
+    assert newest[-1] - newest[0] >= 30 * 6 * SECOND
+    assert all(feed.holds("b", each) for each in run.holds)
+    assert key("b") in run.holds
