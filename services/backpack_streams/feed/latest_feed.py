@@ -1,20 +1,13 @@
 """A stream that is only ordered: no message goes back in time, and times without coverage go on record. Sans I/O."""
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import Latest, Verdict, Waiting
-from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.feed.stream_feed import Received, StreamFeed
 from backpack_streams.feed.stream_spec import Message
-
-
-class _Held(NamedTuple):
-    """A held message. `through`: until when its stream had been received completely when it came; None if the stream was not covered."""
-
-    message: Message
-    received_us: int
-    through: float | None
 
 
 class LatestFeed(StreamFeed):
@@ -24,7 +17,7 @@ class LatestFeed(StreamFeed):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._latest: Latest[_Held] = Latest()
+        self._latest: Latest[Received] = Latest()
         self._many_symbols = not self.symbol
         self.last_row: Any = None
 
@@ -32,15 +25,6 @@ class LatestFeed(StreamFeed):
         """Report the time without coverage itself: no later message shows what was lost in it."""
         self._surroundings.gap(self, gap.reason, gap.detail, last_time_us=gap.since_us, next_time_us=gap.until_us)
         self._surroundings.settled(self)
-
-    def held_since(self) -> float | None:
-        """Return until when the stream had been received completely when the first held message came.
-
-        All held messages were sent after that moment (monotonic seconds). None if no message is held, or the stream was
-        not covered.
-        """
-        found = (held.item.through for held in self._latest.held)
-        return min((through for through in found if through is not None), default=None)
 
     def on_data(self, data: Any, socket: int, received_us: int) -> None:
         """Publish what no other socket has brought.
@@ -62,7 +46,7 @@ class LatestFeed(StreamFeed):
         verdict = latest.offer(message.time_us, socket, mark, others, self.spec.every_message_counts)
         self.last_received_us, self.last_socket = received_us, socket
         if verdict is Verdict.HOLD:
-            item = _Held(message, received_us, around.through(self))
+            item = Received(message, socket, received_us, around.through(self))
             latest.hold(Waiting(message.time_us, message.last_id, mark, socket, around.now, item))
         elif verdict is Verdict.DUPLICATE and not self._is_missing(message):
             self.duplicates += 1
@@ -78,6 +62,9 @@ class LatestFeed(StreamFeed):
         super().on_tick(now)
         if self._latest.held:
             self._release(self.last_socket is not None and self._surroundings.other_socket(self.last_socket))
+
+    def _held(self) -> Iterable[Received]:
+        return (held.item for held in self._latest.held)
 
     def _release(self, others: bool) -> None:
         for held in self._latest.released(self._surroundings.now, others):

@@ -1,14 +1,14 @@
 """A stream with consecutive ids: in order, each message once, every gap on record. Sans I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import SocketChain, Verdict
-from backpack_streams.feed.stream_feed import StreamFeed
+from backpack_streams.feed.stream_feed import Received, StreamFeed
 from backpack_streams.feed.stream_spec import Message
 from backpack_streams.publishing import reports
 from backpack_streams.sequencing.reordering import Held
@@ -19,15 +19,6 @@ RESUMED_SECONDS = 3.0
 """How long after a break of coverage the next message may show by its ids what was lost. After that the break itself goes on record."""
 
 
-class _Waiting(NamedTuple):
-    """A held message. `through`: until when its stream had been received completely when it came; None if the stream was not covered."""
-
-    message: Message
-    socket: int
-    received_us: int
-    through: float | None
-
-
 class SequencedFeed(StreamFeed):
     """A stream with consecutive ids: depth, trades."""
 
@@ -35,7 +26,7 @@ class SequencedFeed(StreamFeed):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._chain: SocketChain[_Waiting] = SocketChain()
+        self._chain: SocketChain[Received] = SocketChain()
         self._break: Break | None = None
         self._break_due = 0.0
 
@@ -63,15 +54,6 @@ class SequencedFeed(StreamFeed):
             gap = replace(gap, reason=self._break.reason, detail=self._break.detail, since_us=self._break.since_us)
         self._break, self._break_due = gap, self._surroundings.now + RESUMED_SECONDS
         self.is_settled = False
-
-    def held_since(self) -> float | None:
-        """Return until when the stream had been received completely when the first held message came.
-
-        All held messages were sent after that moment (monotonic seconds). None if no message is held, or the stream was
-        not covered.
-        """
-        found = (held.item.through for held in self._chain.held)
-        return min((through for through in found if through is not None), default=None)
 
     def on_data(self, data: Any, socket: int, received_us: int) -> None:
         """Publish the expected message at once. Judge any other, and one that is older than the last.
@@ -137,6 +119,9 @@ class SequencedFeed(StreamFeed):
             lost_records=1,
         )
 
+    def _held(self) -> Iterable[Received]:
+        return (held.item for held in self._chain.held)
+
     def _last_id(self) -> int | None:
         return None if self._chain.next_id is None else self._chain.next_id - 1
 
@@ -145,7 +130,7 @@ class SequencedFeed(StreamFeed):
         others = self.last_socket is not None and around.other_socket(self.last_socket)
         self._let_go(self._chain.released(around.now, others))
 
-    def _let_go(self, messages: Iterator[Held[_Waiting]]) -> None:
+    def _let_go(self, messages: Iterator[Held[Received]]) -> None:
         for held in messages:
             message, socket, received_us, _ = held.item
             try:
@@ -167,7 +152,7 @@ class SequencedFeed(StreamFeed):
         is_behind_held = verdict is Verdict.GAP and any(each.first_id < message.first_id for each in chain.held)
         if verdict is Verdict.HOLD or is_behind_held:
             around = self._surroundings
-            item = _Waiting(message, socket, received_us, around.through(self))
+            item = Received(message, socket, received_us, around.through(self))
             chain.hold(Held(message.first_id, message.last_id, around.now, item))
             if is_behind_held:
                 self._let_go(chain.released(around.now, others=False))

@@ -1,6 +1,7 @@
 """One stream on its way into Kafka: the common part of all kinds of stream. Sans I/O."""
 
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import StreamKind
@@ -15,6 +16,15 @@ class Out(Protocol):
 
     def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> bool:
         """Take a record; `timestamp_ms` is milliseconds since the Unix epoch."""
+
+
+class Received(NamedTuple):
+    """A message that is held. `through`: until when its stream had been received completely when it came; None if it was not covered."""
+
+    message: Message
+    socket: int
+    received_us: int
+    through: float | None
 
 
 class Surroundings(Protocol):
@@ -161,8 +171,12 @@ class StreamFeed:
         return gap.is_new_socket and self.last_socket == gap.socket_id and not was_amiss
 
     def held_since(self) -> float | None:
-        """Return a moment (monotonic seconds) after which every held message was sent; None if no held message counts."""
-        return None
+        """Return until when the stream had been received completely when the first held message came.
+
+        All held messages were sent after that moment (monotonic seconds). None if no message is held, or the stream was
+        not covered.
+        """
+        return min((held.through for held in self._held() if held.through is not None), default=None)
 
     def on_tick(self, now: float) -> None:
         """Note that time has passed: settle what has waited too long.
@@ -183,6 +197,10 @@ class StreamFeed:
             last_id: its last id; for candles, see `CandleFeed.resume`.
             time_us: its time (µs since the Unix epoch), 0 if unknown.
         """
+
+    def _held(self) -> Iterable[Received]:
+        """Return the messages that wait for others."""
+        return ()
 
     def _check_symbol(self, message: Message) -> None:
         if message.symbol != self.symbol:
