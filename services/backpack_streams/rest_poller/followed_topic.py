@@ -7,10 +7,9 @@ from typing import Any, NoReturn
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.reader import Reader
-from backpack_streams.bus.topics import topic
 from backpack_streams.errors import CodecError
 from backpack_streams.publishing.publishing import Publishing
-from backpack_streams.rest_poller.recall import read_records
+from backpack_streams.rest_poller.recall import decoded, read_records
 from backpack_streams.topic_partition import TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ class FollowedTopic:
             topic_name: the topic without the prefix.
         """
         self._publishing = publishing
+        self._name = topic_name
         self._topic = publishing.prefix + topic_name
-        self._record = topic(topic_name).record
         self.offsets: dict[TopicPartition, int] = {}
 
     async def recall(self, reader: Reader, most: int, take: Take) -> None:
@@ -88,7 +87,4 @@ class FollowedTopic:
     def _pass(self, record: ConsumerRecord, take: Take) -> None:
         if record.value is None:
             return
-        name, row = self._publishing.codec.decode(record.value)
-        if name != self._record:
-            raise CodecError(f"a record of {self._topic} is a {name}, not a {self._record}")
-        take(row, record.offset)
+        take(decoded(self._publishing, self._name, record.value), record.offset)

@@ -117,6 +117,11 @@ class TradeSearch:
             self._floor = max(self._floor, lowest)
 
     @property
+    def newest(self) -> int | None:
+        """The newest id of the market, found or not; None if no answer had a trade."""
+        return self._newest
+
+    @property
     def span(self) -> Span:
         """The ids being searched for, from start to before end."""
         return self._start, self._end

@@ -177,7 +177,7 @@ class Poller:
             made_at = time.monotonic() - max(0, now_us() - as_of_us(record, timestamp_ms)) / 1_000_000
             if record is None:
                 self._known.forget(key, made_at)
-            elif record.get("symbol") == key:
+            elif record["symbol"] == key:
                 self._known.recall(_listed(record), made_at)
         return self._publication.recalls(endpoint, key, record, timestamp_ms)
 

@@ -8,6 +8,7 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.bus.topics import topic
 from backpack_streams.errors import CodecError
 from backpack_streams.publishing.publishing import Publishing
 from backpack_streams.topic_partition import TopicPartition
@@ -32,7 +33,7 @@ async def recall_references(publishing: Publishing, learn: Mapping[str, Learn]) 
         for topic_name, learn_of_topic in learn.items():
             topic_partitions = await reader.topic_partitions(publishing.prefix + topic_name)
             beginnings, ends = await reader.beginnings(topic_partitions), await reader.ends(topic_partitions)
-            await read_records(reader, beginnings, ends, _learner(publishing, learn_of_topic))
+            await read_records(reader, beginnings, ends, _learner(publishing, topic_name, learn_of_topic))
 
 
 async def recall_history(
@@ -75,15 +76,33 @@ async def recall_history(
             and any(ends[at] > beginnings[at] for at in topic_partitions)
         ):
             starts = {each: max(beginnings[each], ends[each] - records_at_once) for each in topic_partitions}
-            await read_records(reader, starts, ends, _learner(publishing, take))
+            await read_records(reader, starts, ends, _learner(publishing, topic_name, take))
             ends = starts
             read += records_at_once
 
 
-def _learner(publishing: Publishing, learn: Learn) -> Callable[[ConsumerRecord], None]:
+def decoded(publishing: Publishing, topic_name: str, value: bytes) -> dict[str, Any]:
+    """Return the record in a Kafka value.
+
+    Args:
+        publishing: the codec.
+        topic_name: the topic without the prefix. Anybody may write to it, so the record may be of another kind.
+        value: the Kafka value.
+
+    Raises:
+        CodecError: it is no record, or not one of the topic.
+    """
+    name, row = publishing.codec.decode(value)
+    expected = topic(topic_name).record
+    if name != expected:
+        raise CodecError(f"a record of {topic_name} is a {name}, not a {expected}")
+    return row
+
+
+def _learner(publishing: Publishing, topic_name: str, learn: Learn) -> Callable[[ConsumerRecord], None]:
     def take(record: ConsumerRecord) -> None:
         if record.key is not None:
-            row = None if record.value is None else publishing.codec.decode(record.value)[1]
+            row = None if record.value is None else decoded(publishing, topic_name, record.value)
             learn(record.key.decode("utf-8", "replace"), row, record.timestamp)
 
     return take

@@ -28,7 +28,7 @@ ANSWERS_AT_MOST: Final = 7
 SETTLED_SECONDS: Final = 10.0
 """How long after a time without coverage an answer can show that nothing was missed: REST may be behind the socket."""
 _SPANS_A_STREAM = 1_000
-_FIRST_ID = 1
+FIRST_TRADE_ID: Final = 1
 """The first trade id of a sequence."""
 
 
@@ -81,7 +81,7 @@ def span_of(gap: Mapping[str, Any]) -> Span | None:
     if kind.channel == TRADE:
         if gap["last_id"] is None:
             return None
-        start = _FIRST_ID if gap["reason"] == reports.SEQUENCE_RESTARTED else gap["last_id"] + 1
+        start = FIRST_TRADE_ID if gap["reason"] == reports.SEQUENCE_RESTARTED else gap["last_id"] + 1
         end = start + 1 if gap["next_id"] is None else gap["next_id"]
     elif kind.channel == KLINE:
         start, end = gap["last_time"], gap["next_time"]

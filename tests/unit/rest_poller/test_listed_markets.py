@@ -113,8 +113,8 @@ async def test_a_restart_with_an_old_answer_changes_nothing(monkeypatch: pytest.
     assert second.answers(1230, row("A"), row("B"), row("NEW")) == ["A"]
 
 
-async def test_a_foreign_record_in_the_topic_is_no_market() -> None:
+async def test_a_record_under_another_key_is_no_market() -> None:
     polling = Polling()
-    polling.poller._recalls(MARKETS, "foreign", {"raw": "{}"}, 0)
+    polling.poller._recalls(MARKETS, "foreign", {"symbol": "B", "raw": "{}"}, 0)
     polling.answers(0, row("A"))
     assert polling.open_markets == ["A"]

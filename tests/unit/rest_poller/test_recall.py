@@ -96,3 +96,22 @@ async def test_unreadable_records_are_skipped(
     await recall_references(publishing, {"ops.gap": learn})
     assert found == ["k"]
     assert [vars(each)["offset"] for each in caplog.records if "cannot be read" in each.message] == [0]
+
+
+async def test_records_of_another_kind_are_skipped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gap, other = CODEC.encoder("Gap", "t.ops.gap")(GAP), CODEC.encoder("StreamStatus", "t.ops.stream_status")(STATUS)
+    publishing = read_by(ScriptedReader({GAPS: [(0, other), (1, gap), (2, other)]}, {GAPS: 3}), monkeypatch)
+    found: list[Any] = []
+
+    def learn(key: str, record: dict[str, Any] | None, _: int) -> str:
+        found.append(record)
+        return key
+
+    await recall_references(publishing, {"ops.gap": learn})
+    await recall_history(publishing, "ops.gap", learn, {"another"})
+    assert [each["stream"] for each in found] == [GAP["stream"]] * 2
+    skipped = [vars(each) for each in caplog.records if "cannot be read" in each.message]
+    assert [each["offset"] for each in skipped] == [0, 2] * 2
+    assert "is a StreamStatus, not a Gap" in skipped[0]["error"]

@@ -17,6 +17,7 @@ from backpack_streams.exchange.rest_wire import FundingRate, Trade
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.rest_poller.history import History, Published, rate_time_in
 from backpack_streams.rest_poller.history_search import CANDLES_A_PAGE, CandleSearch, TradeSearch, length_micros
+from backpack_streams.rest_poller.refilling import FIRST_TRADE_ID
 
 logger = logging.getLogger(__name__)
 
@@ -110,13 +111,10 @@ class Backfilling:
 
     async def _trades(self) -> None:
         """Publish trades. The exchange gives them from the newest back, so all pages come first: at most 10,000 trades."""
-        done_id = self.reached.last_id if self.reached and self.reached.last_id is not None else -1
-        search = TradeSearch((done_id + 1, _NO_ID), oldest_us=self.from_us)
-
-        received_us = await self._all_pages(partial(self.history.next_trades, self.symbol, search))
+        search, from_us, received_us = await self._search_trades()
         found = [search.found[each] for each in sorted(search.found)]
-        trades = [trade for trade in found if self.from_us <= trade.timestamp_ms * 1000 < self.to_us]
-        self._note_missing_trades(found, trades, done_id)
+        trades = [trade for trade in found if from_us <= trade.timestamp_ms * 1000 < self.to_us]
+        self._note_missing_trades(found, trades, search, from_us)
         self._note_unreadable_trades(search, trades)
         for at in range(0, len(trades), TRADES_A_PIECE):
             piece = trades[at : at + TRADES_A_PIECE]
@@ -127,14 +125,39 @@ class Backfilling:
         if trades:
             await self._mark(trades[-1].trade_id, self.to_us, is_done=True)
 
-    def _note_missing_trades(self, found: list[Trade], trades: list[Trade], done_id: int) -> None:
-        if found and (found[0].trade_id or 0) > done_id + 1 and found[0].timestamp_ms * 1000 > self.from_us:
+    async def _search_trades(self) -> tuple[TradeSearch, int, int]:
+        """Search for the trades that no earlier run published.
+
+        If the newest id is below the last published one, the exchange gave an older answer, or has listed the market again with ids from 1.
+        The time of the trades tells which: an older answer has none from after the earlier run.
+
+        Returns:
+            The search, the time from which on its trades count, and when the last answer came (both µs since the Unix epoch).
+        """
+        done = self.reached
+        if done is None or done.last_id is None:
+            return await self._search_from(FIRST_TRADE_ID, self.from_us)
+        search, from_us, received_us = await self._search_from(done.last_id + 1, self.from_us)
+        if search.newest is None or search.newest >= done.last_id:
+            return search, from_us, received_us
+        again = await self._search_from(FIRST_TRADE_ID, max(self.from_us, done.until_us + 1))
+        if any(trade.timestamp_ms * 1000 >= again[1] for trade in again[0].found.values()):
+            self._miss(f"trades after {done.last_id}, if there were any: the market was listed again with ids from 1")
+        return again
+
+    async def _search_from(self, first_id: int, from_us: int) -> tuple[TradeSearch, int, int]:
+        search = TradeSearch((first_id, _NO_ID), oldest_us=from_us)
+        received_us = await self._all_pages(partial(self.history.next_trades, self.symbol, search))
+        return search, from_us, received_us
+
+    def _note_missing_trades(self, found: list[Trade], trades: list[Trade], search: TradeSearch, from_us: int) -> None:
+        if found and (found[0].trade_id or 0) > search.span[0] and found[0].timestamp_ms * 1000 > from_us:
             before = shown_time(found[0].timestamp_ms * 1000)
             self._miss(f"trades before {before} (id {found[0].trade_id}): the exchange gives the newest 10,000")
         for before_id, after_id in pairwise(trade.trade_id or 0 for trade in trades):
             if after_id != before_id + 1:
                 self._miss(f"trades {before_id + 1} to {after_id - 1}")
-        if not found and done_id < 0:
+        if not found and self.reached is None:
             self._miss("any trade at all: the exchange has none of this market")
 
     def _note_unreadable_trades(self, search: TradeSearch, trades: list[Trade]) -> None:

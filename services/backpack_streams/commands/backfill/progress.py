@@ -12,7 +12,7 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.bus.reader import Reader
 from backpack_streams.errors import BusError
 from backpack_streams.publishing.publishing import Publishing, now_us
-from backpack_streams.rest_poller.recall import read_records
+from backpack_streams.rest_poller.recall import decoded, read_records
 
 STATUS_TOPIC = "ops.stream_status"
 RUNNING, DONE = "BACKFILLING", "BACKFILLED"
@@ -61,7 +61,7 @@ class Bookmark:
 
         def take(record: ConsumerRecord) -> None:
             if record.key == self._name.encode() and record.value is not None:
-                status = self._publishing.codec.decode(record.value)[1]
+                status = decoded(self._publishing, STATUS_TOPIC, record.value)
                 missing = tuple(status.get("missing", ()))
                 found.append(Reached(status["last_id"], status["last_received_time"] or 0, missing))
 

@@ -14,17 +14,17 @@ from backpack_streams.commands.backfill.backfilling import Backfilling
 from backpack_streams.commands.backfill.progress import Bookmark, Reached
 from backpack_streams.exchange.limits import Priority
 from backpack_streams.exchange.rest import RestClient, Rows
-from backpack_streams.exchange.rest_decoding import decode_rows, kline_reader, read_funding_rate
+from backpack_streams.exchange.rest_decoding import decode_rows, kline_reader, read_funding_rate, trade_reader
 from backpack_streams.exchange.rest_errors import RestRequest, error_from_answer
 from backpack_streams.exchange.rest_transport import Answer
-from backpack_streams.exchange.rest_wire import FundingRate, Kline
+from backpack_streams.exchange.rest_wire import FundingRate, Kline, Trade
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.publishing.publishing import Publishing
 from backpack_streams.rest_poller.history import History
 
 HOUR, MINUTE = 3_600_000_000, 60_000_000
 NOW_US = 1_790_002_800_000_000 // HOUR * HOUR
-RATES, CANDLES = StreamKind("fundingRate"), StreamKind("kline", "1m")
+RATES, CANDLES, TRADES = StreamKind("fundingRate"), StreamKind("kline", "1m"), StreamKind("trade")
 
 
 def iso(at_us: int) -> str:
@@ -32,10 +32,13 @@ def iso(at_us: int) -> str:
 
 
 class Exchange:
-    """REST: hourly funding rates, newest first, and one-minute candles. Rows at the times in `unreadable` have no number."""
+    """REST: hourly funding rates, newest first, one-minute candles, and trades with ids from 1. Rows at the times in `unreadable` have no
+    number.
+    """
 
     def __init__(self, hours: int = 0) -> None:
         self.hours = hours
+        self.trade_times: list[int] = []
         self.unreadable: set[int] = set()
         self.asked = 0
         self.fails_at: set[int] = set()
@@ -55,6 +58,25 @@ class Exchange:
             for at in times
         ]
         return Answer(decode_rows(json.dumps(rows).encode(), read_funding_rate), None, NOW_US + 10_000_000, 200)
+
+    async def trades(self, symbol: str, limit: int, *, priority: Priority) -> Answer[Rows[Trade]]:
+        return await self.trades_history(symbol, limit, 0, priority=priority)
+
+    async def trades_history(self, symbol: str, limit: int, offset: int, *, priority: Priority) -> Answer[Rows[Trade]]:
+        self._asks()
+        newest_first = [(trade_id, at) for trade_id, at in enumerate(self.trade_times, 1)][::-1]
+        rows = [
+            {
+                "id": trade_id,
+                "price": "1",
+                "quantity": "1",
+                "quoteQuantity": "1",
+                "timestamp": at // 1000,
+                "isBuyerMaker": True,
+            }
+            for trade_id, at in newest_first[offset : offset + limit]
+        ]
+        return Answer(decode_rows(json.dumps(rows).encode(), trade_reader(symbol)), None, NOW_US + 10_000_000, 200)
 
     async def klines(
         self, symbol: str, interval: str, start_s: int, end_s: int, *, priority: Priority
@@ -168,3 +190,34 @@ async def test_the_list_of_missed_rows_is_bounded() -> None:
     await work.run()
     assert len(work.missing) == backfilling.MOST_MISSING + 1
     assert work.missing[-1] == "more than can be listed"
+
+
+async def test_trades_from_the_first_id_on_are_complete() -> None:
+    exchange, kafka = Exchange(), Kafka()
+    exchange.trade_times = [NOW_US - each * MINUTE for each in range(1_500, 0, -1)]
+    work = kafka.work(exchange, TRADES, NOW_US - 2_000 * MINUTE, NOW_US)
+    await work.run()
+    assert (kafka.records, work.missing) == (1_500, [])
+    assert kafka.mark == Reached(1_500, NOW_US, ())
+    assert kafka.is_done
+
+
+async def test_trades_of_a_market_that_was_listed_again_are_published_from_id_1() -> None:
+    exchange, kafka = Exchange(), Kafka()
+    kafka.mark = Reached(5_000_000, NOW_US - 100 * MINUTE)
+    exchange.trade_times = [NOW_US - each * MINUTE for each in range(120, 0, -1)]
+    work = kafka.work(exchange, TRADES, NOW_US - 2_000 * MINUTE, NOW_US)
+    await work.run()
+    assert kafka.records == 99, "those after the earlier run"
+    [missed] = work.missing
+    assert missed.startswith("trades after 5000000")
+    assert kafka.mark == Reached(120, NOW_US, (missed,))
+
+
+async def test_an_older_answer_publishes_no_trade_again() -> None:
+    exchange, kafka = Exchange(), Kafka()
+    exchange.trade_times = [NOW_US - each * MINUTE for each in range(1_500, 300, -1)]
+    kafka.mark = Reached(1_300, NOW_US - 200 * MINUTE)
+    work = kafka.work(exchange, TRADES, NOW_US - 2_000 * MINUTE, NOW_US)
+    await work.run()
+    assert (kafka.records, work.missing, kafka.mark) == (0, [], Reached(1_300, NOW_US - 200 * MINUTE))
