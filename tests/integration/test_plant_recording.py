@@ -41,7 +41,8 @@ def test_recorded_order_flow_gives_the_replayed_books(kafka: BlockingKafka, tmp_
     with running_plant(kafka.bootstrap_servers, tmp_path, "recorded.") as plant:
         exchange = plant.start_exchange("--recording", str(recording_of(ORDER_FLOW, tmp_path)), "--rate", "max")
         plant.start("rest-poller")
-        plant.start("market-producer")
+        # Tickers come every second: without any, a socket counts as silent soon after the recording has ended.
+        plant.start("market-producer", "--streams", "depth,trade")
         exchange.wait_finished()
         # The last trade may be ahead of the last update when the recording ends: the stream is doubted, and proven again.
         books = plant.books(timeout=180.0)
