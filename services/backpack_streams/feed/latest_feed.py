@@ -84,8 +84,6 @@ class LatestFeed(StreamFeed):
             self.is_settled = True
             self._note_delivery()
         if self._many_symbols:
-            if not self._surroundings.carries(message.symbol):
-                return
             self.key = message.symbol.encode()
             self._out = self._surroundings.partition_queue(self.topic, self.key)
         self.last_row = message.row

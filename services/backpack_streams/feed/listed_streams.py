@@ -73,7 +73,7 @@ class ListedStreams:
         self._is_listed = False
 
     def takes(self, symbol: str) -> bool:
-        """Return whether messages of this market are ours."""
+        """Return whether the streams of this market are ours, whether it is open or not."""
         return self._selection.takes(symbol)
 
     async def first(self) -> Streams:

@@ -89,7 +89,6 @@ class Producer:
             self._reporter,
             self._connection.error_frame,
             self._connection.unwanted_frame,
-            self._choice.takes,
             self._publishing.publisher.has_room,
         )
         self._pause = ReadPause(self._connection.pause_reading, self._connection.resume_reading)
@@ -124,7 +123,7 @@ class Producer:
         """
         leave = asyncio.Event()
         socket = asyncio.create_task(self._connection.run(leave), name="sockets")
-        look = KafkaLook(self._publishing, self._choice.takes, self._feed_of)
+        look = KafkaLook(self._publishing, self._feed_of)
         beginning = Beginning(self._connection, self._delivery, self._vouching, self._publishing.publisher, look)
         starting = asyncio.create_task(beginning.run(), name="start")
         chores = [

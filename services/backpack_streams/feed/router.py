@@ -44,7 +44,6 @@ class FrameRouter:
         reporter: Reporter,
         on_error_frame: Callable[[int, int, str], None],
         on_unwanted: Callable[[str], None] = lambda stream: None,
-        carries: Callable[[str], bool] = lambda symbol: True,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare without streams; `want` adds them.
@@ -57,7 +56,6 @@ class FrameRouter:
             reporter: takes gaps, dead letters and statuses.
             on_error_frame: called with socket, code and message of an error of the exchange; `NO_CODE` without a code.
             on_unwanted: called with a stream that still delivers although it is no longer wanted.
-            carries: returns whether this producer publishes a symbol.
             has_room: returns whether the buffer for Kafka is well below its limit.
         """
         self._specs = {spec.channel: spec for spec in specs}
@@ -67,7 +65,6 @@ class FrameRouter:
         self._reporter = reporter
         self._on_error_frame = on_error_frame
         self._on_unwanted = on_unwanted
-        self._carries = carries
         self._has_room = has_room
         self._encoders: dict[str, RowEncoder] = {}
         self._dropped: dict[str, StreamFeed] = {}
@@ -84,10 +81,6 @@ class FrameRouter:
     def partition_queue(self, topic: str, key: bytes) -> Out:
         """Return the partition queue for records of `key`."""
         return self._partition_queue(topic, key)
-
-    def carries(self, symbol: str) -> bool:
-        """Return whether this producer publishes the symbol."""
-        return self._carries(symbol)
 
     def has_room(self) -> bool:
         """Return whether the buffer for Kafka is well below its limit."""

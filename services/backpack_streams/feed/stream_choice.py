@@ -30,7 +30,7 @@ class StreamChoice(Protocol):
         """What signs subscriptions; None if they are public."""
 
     def takes(self, symbol: str) -> bool:
-        """Return whether messages of this market are ours."""
+        """Return whether the streams of this market are ours, whether it is open or not."""
 
     async def first(self) -> Streams:
         """Return the streams to begin with. Retries until the exchange answers.

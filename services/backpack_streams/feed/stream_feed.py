@@ -45,9 +45,6 @@ class Surroundings(Protocol):
     def has_room(self) -> bool:
         """Return whether the buffer for Kafka is well below its limit again."""
 
-    def carries(self, symbol: str) -> bool:
-        """Return whether this producer publishes the symbol; asked if one stream brings every market."""
-
     def settled(self, feed: "StreamFeed") -> None:
         """Record that the loss of the last break of coverage is on record, or that there was none."""
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -154,13 +154,7 @@ def _note_candle(found: dict[tuple[str, str], Last], topic: str, candle: Mapping
         found[key] = Last(candle["start_time"], 0, received_us)
 
 
-def last_of(
-    tails: Mapping[tuple[str, str], Last],
-    topic: str,
-    symbol: str,
-    interval: str | None = None,
-    carries: Callable[[str], bool] = lambda _: True,
-) -> Last | None:
+def last_of(tails: Mapping[tuple[str, str], Last], topic: str, symbol: str, interval: str | None = None) -> Last | None:
     """Return the last record of one symbol in a topic; None if none was found.
 
     Args:
@@ -168,12 +162,10 @@ def last_of(
         topic: the full name of the topic.
         symbol: the market; empty for a stream of all markets.
         interval: the interval of a candle stream; None for other streams.
-        carries: for a stream of all markets, returns whether a symbol is ours. A shard publishes only its own symbols,
-            so records of other symbols do not show when it last published.
     """
     if interval is not None:
         return tails.get((topic, f"{interval}.{symbol}"))
     if symbol:
         return tails.get((topic, symbol))
-    found = [last for (of_topic, name), last in tails.items() if of_topic == topic and carries(name)]
+    found = [last for (of_topic, _), last in tails.items() if of_topic == topic]
     return max(found, key=lambda last: last.received_us, default=None)

@@ -50,20 +50,16 @@ class WhatKafkaHas(NamedTuple):
 class KafkaLook:
     """Reads Kafka once, in the order that makes the answer safe: first the coverage of others, then the ends of the topics."""
 
-    def __init__(
-        self, publishing: Publishing, carries: Callable[[str], bool], feed_of: Callable[[str], StreamFeed | None]
-    ) -> None:
+    def __init__(self, publishing: Publishing, feed_of: Callable[[str], StreamFeed | None]) -> None:
         """Prepare.
 
         Args:
             publishing: the connection, the codec and the topic prefix.
-            carries: whether a symbol is ours.
             feed_of: the feed of a stream, wanted now or not; None for a stream that is not ours.
         """
         self._connection = publishing.connection
         self._codec = publishing.codec
         self._prefix = publishing.prefix
-        self._carries = carries
         self._feed_of = feed_of
 
     async def look(self, feeds: Sequence[StreamFeed], is_covered: Callable[[str], bool]) -> WhatKafkaHas:
@@ -127,7 +123,7 @@ class KafkaLook:
 
     def _last(self, tails: TailReader, feed: StreamFeed) -> Last | None:
         interval = feed.kind.parameter if feed.spec.candles else None
-        return last_of(tails.found, self._prefix + feed.topic, feed.symbol, interval, carries=self._carries)
+        return last_of(tails.found, self._prefix + feed.topic, feed.symbol, interval)
 
     def _untold(self, tails: TailReader, feed: StreamFeed, covered_until_us: int | None) -> Sequence[Span]:
         interval = feed.kind.parameter if feed.spec.candles else None

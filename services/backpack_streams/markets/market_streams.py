@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from backpack_streams.exchange.session_settings import Expectation
 from backpack_streams.exchange.streams import BY_SYMBOL, StreamKind
-from backpack_streams.markets.selection import CLOSED, ListedMarket, Selection, shard_of
+from backpack_streams.markets.selection import CLOSED, ListedMarket, Selection
 
 FIRST_DELIVERY_SECONDS = 60.0
 STOCK_PRICE = "stockPrice"
@@ -83,8 +83,8 @@ def streams_for(
         kinds: the kinds of stream the user asked for.
         markets: the exchange's markets, closed ones included.
         selection: the markets that this producer carries.
-        all_in_one: channels with one stream for all markets. If that stream is wanted, the same channel by symbol would bring everything
-            twice, so it is left out.
+        all_in_one: channels with one stream for all markets, whatever symbols are chosen. If that stream is wanted, the same channel by
+            symbol would bring everything twice, so it is left out.
         securities: assets such as `AAPL.US` that have a stock price besides those of the markets.
     """
     listed = list(markets)
@@ -93,7 +93,9 @@ def streams_for(
     streams: dict[str, bool] = {}
     for kind in kinds:
         if kind.channel in for_all:
-            streams[StreamKind(kind.channel).stream(None)] = True
+            stream = StreamKind(kind.channel).stream(None)
+            if selection.has(stream):  # who covers a stream publishes all of it, so it has one shard, as a symbol has
+                streams[stream] = True
         elif kind.channel == STOCK_PRICE:
             for ticker in stock_tickers(listed, selection, securities):
                 streams[kind.stream(ticker)] = False
@@ -122,7 +124,7 @@ def stock_tickers(markets: Iterable[ListedMarket], selection: Selection, securit
     if selection.symbols is None:
         assets.update(securities)
     tickers = {ticker_of(asset) for asset in assets if asset}
-    return sorted(ticker for ticker in tickers if shard_of(ticker, selection.shard_count) == selection.shard_index)
+    return sorted(ticker for ticker in tickers if selection.has(ticker))
 
 
 def ticker_of(asset: str) -> str:

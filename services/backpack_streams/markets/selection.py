@@ -54,7 +54,11 @@ class Selection:
 
     def takes(self, symbol: str) -> bool:
         """Return whether the market of this symbol is ours, open or not."""
-        return self.names(symbol) and shard_of(symbol, self.shard_count) == self.shard_index
+        return self.names(symbol) and self.has(symbol)
+
+    def has(self, name: str) -> bool:
+        """Return whether this shard is the one of a name: a symbol, a ticker, or a stream of all markets."""
+        return shard_of(name, self.shard_count) == self.shard_index
 
     def names(self, symbol: str) -> bool:
         """Return whether the market of this symbol is chosen, for any shard."""
@@ -77,7 +81,7 @@ def shard_of(symbol: str, shard_count: int) -> int:
     """Return the shard of a symbol by rendezvous hash: an additional shard moves only the symbols that it takes over.
 
     Args:
-        symbol: the symbol or ticker.
+        symbol: the symbol, the ticker, or the name of a stream of all markets.
         shard_count: number of shards, 1 or more.
 
     Returns:

@@ -11,6 +11,7 @@ class PerpProducerSettings(ProducerSettings):
 
     streams: tuple[str, ...] = Field(
         default=("markPrice", "openInterest", "liquidation"),
-        description="kinds of stream: markPrice, openInterest, liquidation, liquidation.symbol (a stream a market in place of one for all)",
+        description="kinds of stream: markPrice, openInterest, liquidation (one stream, which brings every market whatever the symbols "
+        "are; one of several shards has it), liquidation.symbol (a stream a market in place of that)",
     )
     metrics_port: int = metrics_port(9402)

@@ -7,11 +7,10 @@ import pytest
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.topic_end import TopicEndNotReachedError
 from backpack_streams.feed import tails
-from backpack_streams.feed.tails import RECORDS_A_PARTITION, TailReader, _note, last_of
-from backpack_streams.markets.selection import Selection
+from backpack_streams.feed.tails import RECORDS_A_PARTITION, TailReader
 from unit.bus.scripted_reader import ScriptedReader, keep_time
 from unit.feed.recorded_queues import CODEC
-from unit.feed.test_tails import depth_value, row_of
+from unit.feed.test_tails import depth_value
 
 TOPIC_PARTITION = ("t", 0)
 CONNECTION = cast(KafkaConnection, None)
@@ -54,19 +53,3 @@ async def test_the_records_read_per_partition_are_bounded(reader: ScriptedReader
     reader.log_ends[TOPIC_PARTITION] = end + 3
     async with TailReader(CONNECTION, CODEC, ["t"]) as tail:
         assert tail.found == {}
-
-
-def test_of_a_stream_of_all_markets_only_our_markets_count() -> None:
-    """A shard that was down for an hour has been down for an hour, whatever the others published meanwhile."""
-    name, hour_us, now_us = "perp.liquidation", 3_600_000_000, 1_700_000_000_000_000
-    ours = Selection(None, 0, 2)
-    symbols = [f"M{number}_USDC_PERP" for number in range(20)]
-    mine = next(symbol for symbol in symbols if ours.takes(symbol))
-    other = next(symbol for symbol in symbols if not ours.takes(symbol))
-    found: dict[tuple[str, str], tails.Last] = {}
-    _note(found, CODEC, name, row_of(name, symbol=mine, received_time=now_us - hour_us))
-    _note(found, CODEC, name, row_of(name, symbol=other, received_time=now_us - 2_000_000))
-    last = last_of(found, name, "", carries=ours.takes)
-    assert last is not None
-    assert now_us - last.received_us == hour_us
-    assert last_of(found, name, "", carries=lambda _: False) is None

@@ -18,7 +18,7 @@ from backpack_streams.markets.market_streams import (
     streams_for,
     ticker_of,
 )
-from backpack_streams.markets.selection import ListedMarket, Selection
+from backpack_streams.markets.selection import ListedMarket, Selection, shard_of
 from unit.feed.recorded_queues import STREAM_SPECS
 
 EVERYTHING = Selection(None)
@@ -93,7 +93,7 @@ def test_each_stream_names_its_market(symbols: list[str], kind: str) -> None:
     assert [split_stream(stream) for stream in streams] == [(parse_kind(kind), symbol) for symbol in sorted(symbols)]
 
 
-@given(st.permutations(MARKETS), st.integers(1, 5), st.sets(st.sampled_from(every_channel)))
+@given(st.permutations(MARKETS), st.integers(1, 5), st.sets(st.sampled_from([*every_channel, "liquidation"])))
 def test_shards_share_the_streams_of_one_producer(markets: list[ListedMarket], shards: int, kinds: set[str]) -> None:
     together = [
         name
@@ -101,6 +101,15 @@ def test_shards_share_the_streams_of_one_producer(markets: list[ListedMarket], s
         for name in names(sorted(kinds), markets, selection=Selection(None, shard, shards))
     ]
     assert sorted(together) == sorted(names(sorted(kinds), MARKETS))
+
+
+def test_the_stream_of_all_markets_has_one_shard_whatever_the_symbols_are() -> None:
+    """Each of two shards would vouch for all of its messages, so neither could tell what the other one lost."""
+    for symbols in (None, frozenset({"A.B_SPOT"})):
+        having = [
+            shard for shard in range(4) if names(["liquidation"], MARKETS, selection=Selection(symbols, shard, 4))
+        ]
+        assert having == [shard_of("liquidation", 4)]
 
 
 # ---- which streams are reported when silent
