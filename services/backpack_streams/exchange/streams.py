@@ -48,6 +48,7 @@ class StreamKind:
 
 
 _UNIT_MICROS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
+_LONGEST_MONTH_DAYS = 31
 
 
 def candle_start(interval: str, start_us: int, at_us: int) -> int:
@@ -64,8 +65,21 @@ def candle_start(interval: str, start_us: int, at_us: int) -> int:
         moment = datetime.fromtimestamp(at_us / 1_000_000, UTC)
         first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         return max(start_us, int(first.timestamp()) * 1_000_000)
-    length = int(interval[:-1]) * _UNIT_MICROS[interval[-1]]
+    length = candle_end(interval, start_us) - start_us
     return start_us + (at_us - start_us) // length * length
+
+
+def candle_end(interval: str, start_us: int) -> int:
+    """Return the end of a candle, which is the start of the next one.
+
+    Args:
+        interval: one of `KLINE_INTERVALS`.
+        start_us: the start of the candle (µs since the Unix epoch).
+    """
+    if interval == "1month":
+        in_next_month = start_us + _LONGEST_MONTH_DAYS * _UNIT_MICROS["d"]
+        return candle_start(interval, start_us, in_next_month)
+    return start_us + int(interval[:-1]) * _UNIT_MICROS[interval[-1]]
 
 
 def is_private(stream: str) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from backpack_streams.exchange.streams import candle_start
+from backpack_streams.exchange.streams import candle_end, candle_start
 from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain, Candles
@@ -19,11 +19,12 @@ class CandleFeed(LatestFeed):
     that is present again.
     """
 
-    __slots__ = ("_break", "_break_due", "_candles", "_dropped_until", "_reason")
+    __slots__ = ("_break", "_break_due", "_candles", "_dropped_until", "_interval", "_reason")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._candles = CandleChain()
+        self._interval = self.kind.parameter or ""
         self._dropped_until = 0
         self._reason = _NOT_CLOSED
         self._break: Break | None = None
@@ -60,22 +61,34 @@ class CandleFeed(LatestFeed):
         if self._break is not None and now >= self._break_due:
             gap, self._break = self._break, None
             self._surroundings.settled(self)
-            until = self._candles.until
-            assert until is not None, "uncovered keeps a break only where candles are known"
-            self._tell(self._candles.skip_to(candle_start(self.kind.parameter or "", until, gap.until_us)))
+            self._tell_what_closed_by(gap.until_us)
+
+    def _tell_what_closed_by(self, until_us: int) -> None:
+        """Report the candles that closed before a moment of our clock.
+
+        Only a candle moves the chain: our clock may be ahead, and then what the chain passes over would be lost without a record.
+        """
+        first = self._candles.until
+        assert first is not None, "uncovered keeps a break only where candles are known"
+        present = candle_start(self._interval, first, until_us)
+        self._tell((first, present) if present > first else None)
 
     def _is_missing(self, message: Message) -> bool:
         return bool(message.row["is_closed"]) and self._candles.misses(message.row["start_time"])
 
     def _took(self, message: Message) -> None:
         row = message.row
-        self._tell(self._candles.took(row["start_time"], row["end_time"], row["is_closed"], self._surroundings.now))
+        self._tell(self._candles.took(row["start_time"], self._end(row), row["is_closed"], self._surroundings.now))
         is_told = self._break is not None and self._break.socket_id == self.last_socket
         if is_told and not self._candles.awaits_closing:  # a closed state that may be missing is not on record yet
             self._break = None
             self._surroundings.settled(self)
         if row["is_closed"]:
             self._reason = _NOT_CLOSED
+
+    def _end(self, row: Any) -> int:
+        """Return where the next candle starts. The end that the exchange names is not needed for that, and may be absurd."""
+        return candle_end(self._interval, row["start_time"])
 
     def _tell(self, lost: Candles | None) -> None:
         if lost is not None:
@@ -87,7 +100,7 @@ class CandleFeed(LatestFeed):
         if self._candles.until is None:
             self._candles.until = row["start_time"]
         if row["is_closed"]:
-            self._dropped_until = max(self._dropped_until, row["end_time"])
+            self._dropped_until = max(self._dropped_until, self._end(row))
 
     def _report_dropped(self, next_id: int | None) -> None:
         """The next message replaces open states that found no room. Report the bounds of the closed ones."""

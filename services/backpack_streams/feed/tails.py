@@ -13,6 +13,7 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
+from backpack_streams.exchange.streams import KLINE_INTERVALS, candle_end
 from backpack_streams.feed.untold import Untold
 from backpack_streams.topic_partition import TopicPartition
 
@@ -128,6 +129,11 @@ def _note(
         return
     if record.get("source") == _REST:
         return  # a REST record does not show the position of the stream
+    if name == "Kline":
+        if record["interval"] not in KLINE_INTERVALS:
+            return  # a later version wrote it, of a stream that we cannot have
+        # The end that the exchange names may be absurd, so a candle ends where `CandleFeed` says.
+        record = {**record, "end_time": candle_end(record["interval"], record["start_time"])}
     if untold is not None:
         untold.record(topic, name, record)
     if name == "Kline":

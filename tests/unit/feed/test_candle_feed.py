@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backpack_streams.exchange.streams import candle_end
+from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain
 from backpack_streams.feed.tails import Last, _note, last_of
 from unit.feed.recorded_queues import CODEC, Plant, encoder
@@ -109,6 +111,30 @@ def test_an_outage_followed_by_silence_is_reported_by_the_clock() -> None:
     plant.tick(3600.0)
     assert gaps(plant) == [("DISCONNECTED", 4, 8)]
     assert plant.coverage.statement()[0][0] == (500 * SECOND, None, True, None)
+
+
+def test_a_break_while_the_clock_is_ahead_hides_no_later_loss() -> None:
+    plant = Plant([STREAM])
+    send(plant, 3, closed=True)
+    plant.feed(STREAM).uncovered(Break(STREAM, "DISCONNECTED", "no socket was up", 245 * SECOND, 3847 * SECOND, 1))
+    plant.tick(253.0)
+    assert gaps(plant) == [("DISCONNECTED", 4, 64)]
+    for minute in (4, 5):
+        send(plant, minute, closed=True, socket=1)
+    outage(plant, 365.0, 605.0)
+    send(plant, 10, closed=True, socket=1)
+    assert gaps(plant)[1:] == [("DISCONNECTED", 6, 10)]
+
+
+def test_a_closed_candle_with_an_absurd_end_hides_no_later_loss() -> None:
+    plant = Plant([STREAM])
+    frame = candle(3, closed=True, event_us=4 * MINUTE)
+    frame["data"]["T"] = iso(525_600)
+    plant.send(frame, 0, 4 * MINUTE)
+    assert plant.partition_queues.of("market.kline")[0]["end_time"] == 525_600 * MINUTE
+    for minute in (4, 8):
+        send(plant, minute, closed=True)
+    assert gaps(plant) == [("SEQUENCE_BREAK", 5, 8)]
 
 
 def test_the_first_coverage_of_candles_is_recorded() -> None:
@@ -235,8 +261,8 @@ def test_every_candle_is_closed_or_reported_missing(messages: list[tuple[int, bo
 def kline_value(minute: int, closed: bool, source: str = "WEBSOCKET", interval: str = "1m") -> bytes:
     row: dict[str, Any] = {
         "symbol": "X", "source": source, "event_time": None, "engine_time": None, "received_time": 9, "interval": interval,
-        "start_time": minute * MINUTE, "end_time": (minute + 1) * MINUTE, "open": None, "high": None, "low": None, "close": None,
-        "base_volume": None, "quote_volume": None, "trades": None, "is_closed": closed,
+        "start_time": minute * MINUTE, "end_time": candle_end(interval, minute * MINUTE), "open": None, "high": None, "low": None,
+        "close": None, "base_volume": None, "quote_volume": None, "trades": None, "is_closed": closed,
     }  # fmt: skip
     return encoder("market.kline")(row)
 
@@ -259,8 +285,14 @@ def test_without_a_closed_candle_the_oldest_open_one_counts(minutes: list[int]) 
     assert tail(*(kline_value(each, closed=False) for each in minutes)) == 4
 
 
+def test_the_last_closed_candle_ends_by_its_interval_whatever_end_is_on_record() -> None:
+    _, row = CODEC.decode(kline_value(3, True))
+    assert tail(encoder("market.kline")({**row, "end_time": 525_600 * MINUTE})) == 4
+    assert tail(kline_value(3, True, interval="7m"), interval="7m") is None  # a later version's
+
+
 def test_intervals_are_separate_and_candles_from_rest_do_not_count() -> None:
     values = [kline_value(3, True), kline_value(9, True, "REST"), kline_value(7, True, interval="3m")]
     assert tail(*values) == 4
-    assert tail(*values, interval="3m") == 8
+    assert tail(*values, interval="3m") == 10
     assert tail(*values, interval="1h") is None
