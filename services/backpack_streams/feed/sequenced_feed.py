@@ -174,6 +174,9 @@ class SequencedFeed(StreamFeed):
         """Report what is missing before a message that does not simply follow."""
         chain, gap = self._chain, self._break
         if verdict is Verdict.RESTARTED:
+            if self.dropped_records:  # their ids are of the sequence that ended: a report made later would mix both
+                self._report_dropped(None)
+            self.last_published_id = message.first_id - 1 if message.first_id else None
             chain.begin_anew(message.time_us)
             self._gap(reports.SEQUENCE_RESTARTED, "the exchange restarted its sequence", message, received_us)
         elif verdict is Verdict.OVERLAP:

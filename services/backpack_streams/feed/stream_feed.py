@@ -66,6 +66,7 @@ class StreamFeed:
 
     Attributes:
         last_socket: the socket that brought the last message.
+        last_published_id: the last id in Kafka; if the ids restarted and none of the new ones is there, the one before the first of them.
         is_settled: False while the next message has something to decide: what a break of coverage cost, or that the stream delivers again.
     """
 

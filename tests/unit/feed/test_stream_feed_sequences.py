@@ -18,6 +18,20 @@ def test_a_restarted_sequence_is_no_duplicate() -> None:
     assert gaps(plant)[1:] == [("SEQUENCE_RESTARTED", 1001, 1)]
 
 
+def test_records_without_room_before_and_after_a_restart_are_two_gaps() -> None:
+    plant = sequenced(10, 11)
+    plant.partition_queues.room = False
+    for number in (12, 13):
+        plant.send(depth_frame(number, number, 1000 * SECOND), 0, 1000 * SECOND)
+    for number in (1, 2):
+        plant.send(depth_frame(number, number, 2000 * SECOND), 0, 2000 * SECOND)
+    plant.partition_queues.room = True
+    plant.send(depth_frame(3, 3, 2001 * SECOND), 0, 2001 * SECOND)
+    told = [("BUFFER_FULL", 11, 14), ("SEQUENCE_RESTARTED", 13, 1), ("BUFFER_FULL", 0, 3)]
+    assert gaps(plant)[1:] == told
+    assert [gap["lost_records"] for gap in plant.partition_queues.gaps[1:]] == [2, None, 2]
+
+
 def test_a_slower_socket_s_old_sequence_does_not_come_after_the_new_one() -> None:
     plant = begun(depth_frame(1000, 1000, 100), 2, 100)
     for frame, socket in [
