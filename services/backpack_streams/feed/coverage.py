@@ -257,12 +257,14 @@ class Coverage:
 
     def _first_break(self, name: str, at: Moment, socket_id: int) -> Break | None:
         assert self._earlier is not None
-        self._streams[name].first = None
+        stream = self._streams[name]
+        stream.first = None
         if name not in self._earlier:
             return Break(name, *_START, None, at.us, socket_id)
         until_us = self._earlier[name]
         if until_us is None:
-            self.settle(name)
+            if stream.since == at:  # otherwise a later break is still to be told
+                self.settle(name)
             return None
         # If an earlier producer's clock was ahead of ours, its times do not tell when the coverage ended.
         return Break(name, *_RESTART, until_us if until_us <= at.us else None, at.us, socket_id)

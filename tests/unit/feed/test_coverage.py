@@ -33,6 +33,16 @@ def test_a_stream_that_was_never_covered_starts_with_a_break_without_a_beginning
     assert told.owes() is None
 
 
+def test_a_break_during_the_start_is_not_settled_by_others_that_covered_up_to_it() -> None:
+    told = Told()
+    told.active(0, 10.0)
+    told.proven(0, 11.0)
+    told.inactive(0, 11.0)
+    assert bounds(told.active(1, 20.0)) == [(reports.DISCONNECTED, 11.0, 20.0)]
+    assert told.coverage.resume({S: None}) == []
+    assert told.owes() is not None, "the start holds that break, and the stream has told nothing yet"
+
+
 def test_the_break_of_a_restart_begins_where_an_earlier_run_ended() -> None:
     told = Told(earlier={S: us(4.0)})
     assert bounds(told.active(0, 10.0)) == [(reports.RESTART, 4.0, 10.0)]
