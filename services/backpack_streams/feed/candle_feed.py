@@ -94,8 +94,8 @@ class CandleFeed(LatestFeed):
         if lost is not None:
             self._surroundings.gap(self, *self._reason, last_time_us=lost[0], next_time_us=lost[1])
 
-    def _drop(self, message: Message) -> None:
-        super()._drop(message)
+    def _drop(self, message: Message, received_us: int) -> None:
+        super()._drop(message, received_us)
         row = message.row
         if self._candles.until is None:
             self._candles.until = row["start_time"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from backpack_streams.errors import BackpackStreamsError
 from backpack_streams.exchange.streams import StreamKind
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
-from backpack_streams.feed.moments import Break
+from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.feed.stream_spec import Message, RowEncoder, StreamSpec
 from backpack_streams.publishing import reports
 
@@ -72,13 +72,13 @@ class StreamFeed:
 
     __slots__ = (
         "_encode",
+        "_first_dropped",
+        "_last_dropped",
         "_out",
         "_read",
         "_surroundings",
-        "dropped_first_id",
         "dropped_last_id",
         "dropped_records",
-        "dropped_since_us",
         "duplicates",
         "frames",
         "is_delivering",
@@ -131,8 +131,7 @@ class StreamFeed:
         self.published = 0
         self.duplicates = 0
         self.dropped_records = 0
-        self.dropped_since_us = 0
-        self.dropped_first_id: int | None = None
+        self._first_dropped = self._last_dropped = Moment(0.0, 0)
         self.dropped_last_id: int | None = None
         self.last_published_id: int | None = None
         self.last_received_us = 0
@@ -218,27 +217,29 @@ class StreamFeed:
                 self._report_dropped(message.first_id)
             self.last_published_id = message.last_id
             return True
-        self._drop(message)
+        self._drop(message, received_us)
         return False
 
-    def _drop(self, message: Message) -> None:
+    def _drop(self, message: Message, received_us: int) -> None:
+        self._last_dropped = Moment(self._surroundings.now, received_us)
         if not self.dropped_records:
-            self.dropped_first_id = message.first_id
-            self.dropped_since_us = self.last_received_us
+            self._first_dropped = self._last_dropped
         self.dropped_last_id = message.last_id
         self.dropped_records += 1
 
     def _report_dropped(self, next_id: int | None) -> None:
         lost, self.dropped_records = self.dropped_records, 0
         sequenced = self.spec.sequenced
+        until = self._last_dropped if next_id is None else Moment(self._surroundings.now, self.last_received_us)
+        since_us, until_us = self._first_dropped.bounds(until)
         self._surroundings.gap(
             self,
             reports.BUFFER_FULL,
             f"Kafka was too slow or gone for too long: the buffer was full and {lost} records had no room",
             last_id=self.last_published_id if sequenced else None,
             next_id=(next_id if next_id is not None else self._after_dropped()) if sequenced else None,
-            last_time_us=None if sequenced else self.dropped_since_us or None,
-            next_time_us=self.last_received_us or None,
+            last_time_us=None if sequenced else since_us,
+            next_time_us=until.us if sequenced else until_us,
             lost_records=lost,
         )
 

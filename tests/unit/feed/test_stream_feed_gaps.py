@@ -134,6 +134,19 @@ def test_records_without_room_are_recorded_after_a_tick_even_if_nothing_comes() 
     assert len(plant.partition_queues.gaps) == 2
 
 
+def test_the_times_of_records_without_room_hold_by_both_settings_of_the_clock() -> None:
+    """The wall clock is set back by an hour while the buffer is full."""
+    plant, hour_us = Plant(["bookTicker.X"]), 3600 * SECOND
+    plant.partition_queues.room = False
+    for number, at, back_us in ((1, 7000, 0), (2, 7060, hour_us)):
+        plant.router.now = float(at)
+        plant.send(ticker_frame(number, at * SECOND), 0, at * SECOND - back_us)
+    plant.partition_queues.room = True
+    plant.tick(7100.0)
+    [gap] = plant.partition_queues.gaps
+    assert (gap["last_time"], gap["next_time"]) == (7000 * SECOND - hour_us, 7060 * SECOND)
+
+
 def test_a_gap_that_had_no_room_either_is_recorded_later() -> None:
     plant = sequenced(1, 2)
     plant.partition_queues.room = plant.partition_queues.room_for_reports = False
