@@ -98,6 +98,10 @@ class FrameRouter:
         """Return until when everything sent on the stream has been received (monotonic seconds); None while no socket covers it."""
         return self._coverage.since(feed.name) if self.is_late else self._coverage.through(feed.name)
 
+    def since(self, feed: StreamFeed) -> float | None:
+        """Return the moment since which the stream is covered (monotonic seconds); None while no socket covers it."""
+        return self._coverage.since(feed.name)
+
     def settled(self, feed: StreamFeed) -> None:
         """Record that the loss of the last break of coverage is on record, or that there was none."""
         self._coverage.settle(feed.name)

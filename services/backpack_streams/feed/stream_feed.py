@@ -42,6 +42,9 @@ class Surroundings(Protocol):
     def through(self, feed: "StreamFeed") -> float | None:
         """Return until when everything sent on the stream has been received (monotonic seconds); None while no socket covers it."""
 
+    def since(self, feed: "StreamFeed") -> float | None:
+        """Return the moment since which the stream is covered (monotonic seconds); None while no socket covers it."""
+
     def has_room(self) -> bool:
         """Return whether the buffer for Kafka is well below its limit again."""
 
@@ -162,18 +165,24 @@ class StreamFeed:
         self.was_amiss = True
 
     def has_told(self, gap: Break) -> bool:
-        """Return whether a message that the socket brought before its confirmation has already shown the loss of the break."""
+        """Return whether a message that the socket brought before its confirmation has already shown the loss of the break.
+
+        A message that is held has shown nothing yet.
+        """
         # That message may belong to an earlier subscription on the socket, which ended when the stream was dropped.
         was_amiss, self.was_amiss = self.was_amiss, False
+        if any(held.socket == gap.socket_id for held in self._held()):
+            return False
         return gap.is_new_socket and self.last_socket == gap.socket_id and not was_amiss
 
     def held_since(self) -> float | None:
-        """Return until when the stream had been received completely when the first held message came.
+        """Return until when the stream had been received completely when the first held message came (monotonic seconds).
 
-        All held messages were sent after that moment (monotonic seconds). None if no message is held, or the stream was
-        not covered.
+        All held messages that the stream's coverage speaks of were sent after that moment. If the stream was not covered when one came,
+        that is the beginning of its coverage. None if no message is held, or the stream is not covered.
         """
-        return min((held.through for held in self._held() if held.through is not None), default=None)
+        moments = (self._surroundings.since(self) if held.through is None else held.through for held in self._held())
+        return min((each for each in moments if each is not None), default=None)
 
     def on_tick(self, now: float) -> None:
         """Note that time has passed: settle what has waited too long.

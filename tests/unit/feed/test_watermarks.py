@@ -1,6 +1,8 @@
 """A watermark claims only what Kafka has acknowledged, whatever waits, is refused, or is not yet reported."""
 
-from unit.feed.recorded_queues import Plant, depth_frame
+import pytest
+
+from unit.feed.recorded_queues import Plant, depth_frame, ticker_frame
 from unit.feed.watermarking_instance import SECOND, Instance, PartitionQueue, S
 
 
@@ -101,6 +103,32 @@ def test_a_held_message_was_sent_after_everything_proven_when_it_arrived() -> No
     assert plant.router.held_since() == 10.0
     plant.tick(12.0)
     assert plant.router.held_since() is None
+
+
+@pytest.mark.parametrize("stream", ["depth.X", "bookTicker.X"])
+def test_a_message_held_before_its_stream_was_covered_bounds_the_mark_too(stream: str) -> None:
+    """Its subscription was effective from second 5 on, and confirmed later."""
+    frame = depth_frame(15, 15, 6) if stream == "depth.X" else ticker_frame(15, 6)
+    plant = Plant([stream], sockets=0)
+    plant.feed(stream).resume(10, 1)
+    plant.cover(0, at=2.0)
+    plant.uncover(0)
+    for socket in (1, 2):
+        plant.prove(socket, at=5.0)
+    plant.tick(5.0)
+    plant.send(frame, socket=1)
+    assert plant.router.held_since() is None, "nothing is claimed of the stream yet"
+    plant.cover(1, at=5.1)
+    plant.tick(5.2)
+    assert plant.router.held_since() == 5.1
+    if stream == "depth.X":
+        assert not plant.coverage.statement()[0][0].is_settled, "what the held message shows is not on record yet"
+    plant.tick(5.3)
+    plant.tick(5.6)
+    assert plant.router.held_since() is None
+    assert plant.coverage.statement()[0][0].is_settled
+    told = [(gap["reason"], gap["next_id"]) for gap in plant.partition_queues.gaps]
+    assert told[-1] == ("DISCONNECTED", 15 if stream == "depth.X" else None)
 
 
 def test_a_socket_with_unanswered_pings_stops_the_watermark() -> None:
