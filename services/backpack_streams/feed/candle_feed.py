@@ -50,6 +50,11 @@ class CandleFeed(LatestFeed):
         else:
             self._break, self._break_due = gap, self._surroundings.now + CLOSING_SECONDS
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, and nothing is to be reported."""
+        return super().is_idle and self._break is None and not self._candles.awaits_closing
+
     def on_tick(self, now: float) -> None:
         """Report candles whose closed state did not come in time.
 

@@ -75,7 +75,7 @@ class Coverage:
         """The number of streams that each socket delivers."""
         self._sockets: set[int] = set()
         """Sockets that may deliver: they are proven, or have active streams."""
-        self._earlier: Mapping[str, int | None] | None = None
+        self._earlier: dict[str, int | None] | None = None
         self.generation = 0
 
     # State.
@@ -155,6 +155,15 @@ class Coverage:
         self._wanted = set(streams)
         self.generation += 1
 
+    def forget(self, stream: str) -> bool:
+        """Forget a stream that is not wanted; return False while a socket covers it. If it is wanted again, nothing is known of it."""
+        if self.is_covered(stream):
+            return False
+        self._streams.pop(stream, None)
+        (self._earlier or {}).pop(stream, None)
+        self.unshown.discard(stream)
+        return True
+
     def leave(self, stream: str, now: Moment) -> Break | None:
         """Stop wanting a stream. If it is not covered now, close the time without coverage: nothing will ever show more about it.
 
@@ -220,7 +229,7 @@ class Coverage:
             earlier: by stream, when the coverage of others ended (µs since the Unix epoch); None if one still covers it
                 past this instance's first coverage. An absent stream was never covered.
         """
-        self._earlier = earlier
+        self._earlier = dict(earlier)
         found = [self._first_break(name, *stream.first) for name, stream in self._streams.items() if stream.first]
         return [each for each in found if each is not None]
 

@@ -57,6 +57,12 @@ class LatestFeed(StreamFeed):
         if latest.held:
             self._release(others)
 
+    def left(self) -> None:
+        """Forget the last messages as well: no socket brings copies of them any more."""
+        super().left()
+        self._latest.forget()
+        self.last_row = None
+
     def on_tick(self, now: float) -> None:
         """Release messages that no other socket has brought in time."""
         super().on_tick(now)

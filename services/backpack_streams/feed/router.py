@@ -1,8 +1,9 @@
 """Passes every frame of every socket to its stream, and puts frames without a stream on record whole. Sans I/O."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 NO_CODE = 0
 """The code of an error without one. Such an error is attributed to no stream."""
+
+DROPPED_AT_MOST = 4096
+"""Streams of markets that are gone, of which the position is kept. If an older one comes back, nothing is known of it."""
+_COUNTERS = ("frames", "published", "duplicates")
 
 _open_envelope = msgspec.json.Decoder(Envelope).decode
 
@@ -68,7 +73,9 @@ class FrameRouter:
         self._has_room = has_room
         self._encoders: dict[str, RowEncoder] = {}
         self._dropped: dict[str, StreamFeed] = {}
-        """Streams that are no longer wanted. They keep their position in case they are wanted again."""
+        """Streams that are no longer wanted, the last one last. They keep their position in case they are wanted again."""
+        self._forgotten: Counter[tuple[str, str]] = Counter()
+        """By counter and channel, what streams counted that are forgotten."""
         self.feeds: dict[str, StreamFeed] = {}
         self.now = 0.0
         self.now_us = 0
@@ -118,13 +125,22 @@ class FrameRouter:
         wanted = set(streams)
         for name in self.feeds.keys() - wanted:
             self._dropped[name] = self.feeds.pop(name)
-            self._dropped[name].amiss()
+            self._dropped[name].left()
         new = [
             self._dropped.pop(name) if name in self._dropped else self._feed(name)
             for name in sorted(wanted - self.feeds.keys())
         ]
         self.feeds.update((feed.name, feed) for feed in new)
+        self._forget_oldest()
         return new
+
+    def _forget_oldest(self) -> None:
+        surplus = max(0, len(self._dropped) - DROPPED_AT_MOST)
+        idle = (feed for feed in self._dropped.values() if feed.is_idle and self._coverage.forget(feed.name))
+        for feed in list(islice(idle, surplus)):
+            del self._dropped[feed.name]
+            for what in _COUNTERS:
+                self._forgotten[what, feed.kind.channel] += getattr(feed, what)
 
     def recall(self, name: str) -> StreamFeed:
         """Return the feed of a stream, wanted or not. An unwanted one keeps its state until it is wanted again."""
@@ -140,8 +156,8 @@ class FrameRouter:
         return next((feed.name for feed in found if interval in (None, feed.kind.parameter)), "")
 
     def totals(self, what: str) -> dict[str, int]:
-        """Return the sum of a counter of the feeds (`frames`, `published`, `duplicates`) by channel, dropped streams included."""
-        totals = dict.fromkeys(self._specs, 0)
+        """Return the sum of a counter of the feeds (`frames`, `published`, `duplicates`) by channel, streams that were dropped included."""
+        totals = {channel: self._forgotten[what, channel] for channel in self._specs}
         for feed in self._all():
             totals[feed.kind.channel] += getattr(feed, what)
         return totals

@@ -164,6 +164,10 @@ class Latest(Generic[T]):
             del self.recent[next(iter(self.recent))]
         self.socket = socket
 
+    def forget(self) -> None:
+        """Forget the published messages. Those that are held remain."""
+        self.recent = {}
+
     def is_copy(self, mark: int, socket: int) -> bool:
         """Return whether another socket than `socket` has brought this message."""
         return self.recent.get(mark, (socket, 0))[0] != socket

@@ -91,6 +91,11 @@ class SequencedFeed(StreamFeed):
         if chain.held:
             self._release()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, and nothing is to be reported."""
+        return super().is_idle and self._break is None
+
     def on_tick(self, now: float) -> None:
         """Release messages that have waited long enough, after a gap; report a break that no message has explained in time."""
         super().on_tick(now)

@@ -71,6 +71,8 @@ class Siblings:
                 self._watches.pop(feed.name, None)
             elif self._is_behind(feed, _progress(witness, feed), now):
                 found[feed.name] = f"{witness.name} moved and {feed.name} did not follow within {GRACE_SECONDS:.0f} s"
+        for name in self._watches.keys() - feeds.keys():
+            del self._watches[name]
         self._checked_at = now
         return found
 

@@ -164,6 +164,15 @@ class StreamFeed:
         self.is_delivering = self.is_settled = False
         self.was_amiss = True
 
+    def left(self) -> None:
+        """Note that the stream is no longer wanted: keep what it needs to be wanted again, and what is still to be settled."""
+        self.amiss()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, and nothing is to be reported."""
+        return not self.dropped_records and not any(True for _ in self._held())
+
     def has_told(self, gap: Break) -> bool:
         """Return whether a message that the socket brought before its confirmation has already shown the loss of the break.
 

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from backpack_streams.bus.topics import topic
+from backpack_streams.feed import router
+from backpack_streams.feed.latest_feed import LatestFeed
 from unit.feed.captured_frames import RECEIVED_US
 from unit.feed.recorded_queues import STREAM_SPECS, Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
 
@@ -85,6 +87,47 @@ def test_messages_held_of_a_dropped_stream_are_published() -> None:
     plant.tick(2.0)
     assert [row["last_update_id"] for row in plant.partition_queues.of("market.depth")] == [1, 3]
     assert plant.router.held_since() is None
+
+
+def test_of_a_stream_that_was_dropped_its_position_is_kept_and_not_its_last_messages() -> None:
+    plant = Plant(["bookTicker.X", "trade.X"])
+    for number in (1, 2, 3):
+        plant.send(ticker_frame(number, number))
+    plant.want(["trade.X"])
+    dropped = plant.router.recall("bookTicker.X")
+    assert isinstance(dropped, LatestFeed)
+    assert (dropped._latest.recent, dropped.last_row, dropped.last_published_id) == ({}, None, 3)
+
+
+def test_the_streams_that_were_dropped_first_are_forgotten_and_stay_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router, "DROPPED_AT_MOST", 2)
+    names = [f"depth.{number}" for number in range(6)]
+    plant = Plant(names)
+    for number, name in enumerate(names):
+        plant.partition_queues.room = number > 0  # the first one has a loss to report
+        plant.send(depth_frame(1, 1, 1, name, s=str(number)))
+    for wanted in range(1, 6):
+        plant.uncover(0, names[wanted - 1])
+        plant.want(names[wanted:])
+    assert [name for name in names if name in plant.router._dropped] == [names[0], names[4]]
+    assert plant.router.totals("frames")["depth"] == 6
+    plant.tick(1.0)
+    assert [(gap["stream"], gap["reason"]) for gap in plant.partition_queues.gaps[6:]] == [(names[0], "BUFFER_FULL")]
+
+
+@pytest.mark.parametrize(("kept", "reason"), [(1, "NOT_SUBSCRIBED"), (0, "STREAM_START")])
+def test_a_forgotten_stream_that_is_wanted_again_starts_anew(
+    monkeypatch: pytest.MonkeyPatch, kept: int, reason: str
+) -> None:
+    """Even if another instance covered it when this one started."""
+    monkeypatch.setattr(router, "DROPPED_AT_MOST", kept)
+    plant = Plant(["bookTicker.X", "trade.X"])
+    plant.uncover(0, "bookTicker.X", through=10.0, cause="UNSUBSCRIBED")
+    plant.want(["trade.X"])
+    plant.want(["bookTicker.X", "trade.X"])
+    plant.cover(0, "bookTicker.X", at=99.0)
+    [gap] = [gap for gap in plant.partition_queues.gaps if gap["stream"] == "bookTicker.X"]
+    assert (gap["reason"], gap["last_time"]) == (reason, 10_000_000 if kept else None)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,16 @@ def test_a_book_ticker_past_the_last_depth_update_proves_that_depth_is_missing()
     assert market.look(2) == [DEPTH]
 
 
+def test_streams_that_are_no_longer_wanted_are_forgotten() -> None:
+    market = Market(DEPTH, BOOK)
+    market.send(ticker_frame(5, 1))
+    market.look(1)
+    assert set(market.siblings._watches) == {DEPTH}
+    market.plant.want([BOOK])
+    market.look(1)
+    assert market.siblings._watches == {}
+
+
 def test_the_evidence_names_both_streams() -> None:
     market = Market(DEPTH, BOOK)
     market.send(ticker_frame(5, 1))
