@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
-from backpack_streams.feed.moments import Break, Moment
+from backpack_streams.feed.moments import Break, Clock, Moment
 from backpack_streams.publishing import reports
 from backpack_streams.sequencing.watermarks import Interval
 
@@ -76,6 +76,7 @@ class Coverage:
         self._sockets: set[int] = set()
         """Sockets that may deliver: they are proven, or have active streams."""
         self._earlier: dict[str, int | None] | None = None
+        self._noted: Moment | None = None
         self.generation = 0
 
     # State.
@@ -183,17 +184,18 @@ class Coverage:
 
         Args:
             event: a proof that a socket is alive, or streams that a socket delivers from now on or no longer delivers.
-            now: present time; it relates the event's monotonic times to the wall clock.
+            now: present time; with that of the event before, it relates the event's monotonic times to the wall clock.
         """
+        clock, self._noted = Clock(self._noted or now, now), now
         match event:
             case SocketProven(socket_id, through):
-                self._proven[socket_id] = now.at(through)
+                self._proven[socket_id] = clock.at(through)
                 self._find_sockets(now)
                 return []
             case StreamsActive(streams, socket_id, at):
                 return list(self._activate(streams, socket_id, now.at(at)))
             case StreamsInactive():
-                return list(self._deactivate(event, now))
+                return list(self._deactivate(event, clock))
 
     def refused(self, stream: str) -> None:
         """Record that the exchange refused the stream's subscription: from now on this is the cause of its gap, if it is not covered."""
@@ -266,22 +268,21 @@ class Coverage:
 
     def _first_break(self, name: str, at: Moment, socket_id: int) -> Break | None:
         assert self._earlier is not None
-        stream = self._streams[name]
-        stream.first = None
+        self._streams[name].first = None
         if name not in self._earlier:
             return Break(name, *_START, None, at.us, socket_id)
         until_us = self._earlier[name]
         if until_us is None:
-            if stream.since == at:  # otherwise a later break is still to be told
+            if self._streams[name].since == at:  # otherwise a later break is still to be told
                 self.settle(name)
             return None
         # If an earlier producer's clock was ahead of ours, its times do not tell when the coverage ended.
         return Break(name, *_RESTART, until_us if until_us <= at.us else None, at.us, socket_id)
 
-    def _deactivate(self, event: StreamsInactive, now: Moment) -> Iterator[Break]:
+    def _deactivate(self, event: StreamsInactive, clock: Clock) -> Iterator[Break]:
         self.generation += 1
         socket_id, proof = event.socket_id, self._proof(event.socket_id)
-        through = proof if event.through == proof.seconds else now.at(event.through)
+        through = proof if event.through == proof.seconds else clock.at(event.through)
         for name in event.streams:
             stream = self._streams.get(name)
             if stream is None or socket_id not in stream.active:

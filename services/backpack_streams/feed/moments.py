@@ -27,6 +27,24 @@ class Moment(NamedTuple):
         return min(self.us, later.us - passed_us), max(later.us, self.us + passed_us)
 
 
+class Clock(NamedTuple):
+    """The wall clock as it was set at two moments, one before the other."""
+
+    before: Moment
+    now: Moment
+
+    def at(self, seconds: float) -> Moment:
+        """Return a moment that is not later than `now`, by the setting of the wall clock that makes it earlier.
+
+        While a host is suspended, the wall clock goes on and the monotonic one stands still. What came before that is earlier than `now`
+        makes it seem.
+
+        Args:
+            seconds: the moment (monotonic seconds).
+        """
+        return min(self.before.at(seconds), self.now.at(seconds))
+
+
 @dataclass(frozen=True, slots=True)
 class Break:
     """A time without coverage of a stream, in microseconds since the Unix epoch.

@@ -109,7 +109,7 @@ class Watermarks:
         through = self._coverage.complete_through(now)
         held = progress.held_since()
         if held is not None and held < through.seconds:
-            through = now.at(held)
+            through = through.at(held)
         waits_for = [
             (partition_queue, handed)
             for partition_queue in self._partition_queues()

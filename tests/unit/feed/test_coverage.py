@@ -2,7 +2,7 @@
 
 import pytest
 
-from backpack_streams.exchange.session_actions import StreamsActive, StreamsInactive
+from backpack_streams.exchange.session_actions import SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.publishing import reports
 from unit.feed.told_coverage import SECOND, S, Told, us
@@ -41,6 +41,23 @@ def test_a_break_during_the_start_is_not_settled_by_others_that_covered_up_to_it
     assert bounds(told.active(1, 20.0)) == [(reports.DISCONNECTED, 11.0, 20.0)]
     assert told.coverage.resume({S: None}) == []
     assert told.owes() is not None, "the start holds that break, and the stream has told nothing yet"
+
+
+def test_a_pong_that_is_handled_after_a_suspend_vouches_for_nothing_of_it() -> None:
+    """The monotonic clock stands still meanwhile."""
+    told, asleep = covered(), 3600.0
+    told.proven(0, 99.0)
+    events = (
+        (SocketProven(0, 99.9), 100.0),
+        (StreamsInactive((S,), 0, 99.9, "DISCONNECTED"), 100.1),
+        (StreamsActive((S,), 1, 101.0), 101.0),
+    )
+    awake = [Moment(now, us(now + asleep)) for _, now in events]
+    found = told.coverage.take(events[0][0], awake[0])
+    assert told.coverage.complete_through(awake[0]).us == us(99.9)
+    for (event, _), now in zip(events[1:], awake[1:], strict=True):
+        found += told.coverage.take(event, now)
+    assert bounds(found) == [(reports.DISCONNECTED, 99.9, 101.0 + asleep)]
 
 
 def test_the_break_of_a_restart_begins_where_an_earlier_run_ended() -> None:
