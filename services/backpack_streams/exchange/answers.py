@@ -91,6 +91,6 @@ class Answers:
             others = [subscriptions for subscriptions in everywhere if name not in subscriptions.confirmed]
             for subscriptions in others:
                 subscriptions.reject(name)
-            if len(others) == len(everywhere):
+            if not any(name in each.subscriptions.confirmed for each in self._pool.in_state(*USEFUL)):
                 self._silence.end_episode(name)
         return actions

@@ -194,7 +194,7 @@ class Session:
         wanted = [name for name in self._expectations if name not in self._refusals.until]
         socket.liveness = Liveness(socket_id, self._settings, now)
         socket.subscriptions = SocketSubscriptions(
-            socket_id, self._settings, socket.liveness, wanted, now, sign=self._sign, rng=self._random
+            socket_id, self._settings, socket.liveness, wanted, sign=self._sign, rng=self._random
         )
         return self._pool.opened(socket, now) + self._flush(now)
 

@@ -62,8 +62,9 @@ class SessionSettings:
     server_grace_seconds: float = 30.0
     server_grace_margin_seconds: float = 5.0
     overlap_min_seconds: float = 1.0
+    """A replaced socket is dropped once its streams have been active on its successor for this long."""
     overlap_max_seconds: float = 60.0
-    """A replaced socket is dropped after this long even if its successor is not subscribed to everything."""
+    """A replaced socket without active streams is dropped this long after its successor opened, at the latest."""
     draining_sockets_limit: int = 4
 
     reconnect_base_seconds: float = 0.25

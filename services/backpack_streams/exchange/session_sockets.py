@@ -18,7 +18,7 @@ class SocketState(Enum):
     CONNECTING = auto()
     OPEN = auto()
     REPLACED = auto()
-    """Still delivers while its successor is being subscribed; the server is not informed."""
+    """Still delivers until its successor has every stream that is active on it; the server is not informed."""
     CLOSING = auto()
     """The server has sent its Close, and still delivers during the grace period."""
 
@@ -80,7 +80,7 @@ class Socket:
 
     Attributes:
         streams: the streams that are active on it.
-        give_up_at: when a draining socket is dropped at the latest.
+        give_up_at: when a closing socket is dropped at the latest.
         renew_at: when it is old enough to be renewed.
         is_told_mute: whether a notice has reported that it leaves Pings unanswered.
         is_trusted: data has come since it was opened, or since it was silent, so the exchange takes its subscriptions.
@@ -160,8 +160,14 @@ class Socket:
         return self.streams.prove(through)
 
     def covers_for(self, old: "Socket", now: float, settings: SessionSettings) -> bool:
-        """Whether it has taken over: it has every wanted stream since a moment until which the old socket had them too."""
-        settled_at = self.subscriptions.settled_at
-        if settled_at is None or now < settled_at + settings.overlap_min_seconds or self.is_held:
-            return False
-        return old.streams.through >= settled_at
+        """Whether the old socket may go: every stream that is active on it has been active here for a while.
+
+        The old socket must be proven until after that began, unless it leaves Pings unanswered. If no stream is active on it, every wanted
+        one must be active here, for a limited time: the old socket may still deliver.
+        """
+        names = old.streams.since.keys() or self.subscriptions.wanted
+        if not names <= self.streams.since.keys():
+            return not old.streams.since and now >= self.opened_at + settings.overlap_max_seconds
+        since = max((self.streams.since[name] for name in names), default=self.opened_at)
+        is_proven = old.streams.through >= since or old.liveness.is_mute(now)
+        return is_proven and now >= since + settings.overlap_min_seconds

@@ -55,9 +55,7 @@ class SocketPool:
                 yield connection.retry_at
         for socket in () if is_paused else self.in_state(*DELIVERING):
             yield socket.liveness.due_at()
-            if socket.state is SocketState.CLOSING or (
-                socket.state is SocketState.REPLACED and socket.connection.current is not None
-            ):
+            if socket.state is SocketState.CLOSING:
                 yield socket.give_up_at
 
     # Opening.
@@ -88,9 +86,6 @@ class SocketPool:
         socket.state = SocketState.OPEN
         socket.opened_at = now
         socket.renew_at = now + settings.max_socket_age_seconds * self._random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)
-        for old in self.in_state(SocketState.REPLACED):
-            if old.connection is connection:
-                old.give_up_at = now + settings.overlap_max_seconds
         opened = Notice(NoticeKind.SOCKET_OPENED, f"socket {socket.socket_id} is open", socket.socket_id)
         return [opened, *self._bound_draining(now)]
 
@@ -168,15 +163,11 @@ class SocketPool:
         return actions
 
     def drop_replaced(self, now: float) -> list[Action]:
-        """Drop the sockets whose successor has taken over, or has taken too long."""
+        """Drop the sockets whose successor has taken over. Any other is the only one known to deliver some stream."""
         actions: list[Action] = []
         for socket in self.in_state(SocketState.REPLACED):
             successor = socket.connection.current
-            if successor is None:
-                continue
-            if now >= socket.give_up_at and successor.is_held and socket.streams.since:
-                socket.give_up_at = now + self._settings.overlap_max_seconds  # no other socket is known to deliver
-            if now >= socket.give_up_at or successor.covers_for(socket, now, self._settings):
+            if successor is not None and successor.covers_for(socket, now, self._settings):
                 message = f"socket {socket.socket_id} is replaced by socket {successor.socket_id}"
                 actions += self.drop(socket, NoticeKind.SOCKET_REPLACED, message, now)
         return actions
@@ -271,7 +262,7 @@ class SocketPool:
         connection.retry_at = None
         self._last_socket_id = socket_id = self._last_socket_id + 1
         liveness = Liveness(socket_id, self._settings, now)
-        subscriptions = SocketSubscriptions(socket_id, self._settings, liveness, (), now)
+        subscriptions = SocketSubscriptions(socket_id, self._settings, liveness, ())
         socket = Socket(socket_id, connection, liveness, subscriptions, ActiveStreams(socket_id))
         self.sockets[socket_id] = connection.incoming = socket
         return [OpenSocket(socket_id)]

@@ -67,7 +67,6 @@ class SocketSubscriptions:
         settings: SessionSettings,
         liveness: Liveness,
         names: Iterable[str],
-        now: float,
         *,
         sign: Sign | None = None,
         rng: random.Random | None = None,
@@ -79,7 +78,6 @@ class SocketSubscriptions:
             settings: bounds and times.
             liveness: the Pings of the socket.
             names: the wanted streams.
-            now: the time.
             sign: returns the signature for private streams; without it they are sent unsigned.
             rng: makes the jitter repeatable.
         """
@@ -94,7 +92,6 @@ class SocketSubscriptions:
         self._confirmed: dict[str, float] = {}
         self._confirmed_in: dict[str, int] = {}
         self._newest_answered = 0
-        self._confirmed_at = now
         self._search: deque[_Piece] = deque()
         self._retries = Retries(settings, rng)
         self._outstanding: deque[_Batch] = deque()
@@ -117,11 +114,6 @@ class SocketSubscriptions:
     def confirmed_early(self) -> list[str]:
         """Confirmed streams that were not in the newest answered SUBSCRIBE."""
         return [name for name in self._confirmed if self._confirmed_in[name] != self._newest_answered]
-
-    @property
-    def settled_at(self) -> float | None:
-        """Since when all wanted streams are confirmed; None while they are not."""
-        return self._confirmed_at if len(self._confirmed) == len(self._wanted) else None
 
     def due_at(self) -> float | None:
         """When `send` has something to do next; None if only an event can change anything."""
@@ -307,7 +299,6 @@ class SocketSubscriptions:
         if not new:
             return []
         self._confirmed.update(dict.fromkeys(new, now))
-        self._confirmed_at = now
         return [Confirmed(new)]
 
     def _trace(self, batch: _Batch, names: tuple[str, ...], code: int, message: str) -> list[Verdict]:

@@ -134,9 +134,9 @@ def answer(
     """One socket whose frames get this error until all is settled; returns its verdicts on errors."""
     settings = SessionSettings()
     liveness = Liveness(1, settings, 0.0)
-    socket = SocketSubscriptions(1, settings, liveness, streams, 0.0, sign=Wall().sign)
+    socket = SocketSubscriptions(1, settings, liveness, streams, sign=Wall().sign)
     now, verdicts = 0.0, list[Verdict]()
-    while socket.settled_at is None:
+    while socket.confirmed.keys() != socket.wanted:
         now += 1.0
         actions = socket.send(now)
         for frame, ping in zip(frames(actions), pings(actions), strict=True):

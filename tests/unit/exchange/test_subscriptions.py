@@ -32,7 +32,7 @@ class Exchange:
             barrier_timeout_seconds=30.0,
         )
         self.liveness = Liveness(1, settings, 0.0)
-        self.socket = SocketSubscriptions(1, settings, self.liveness, names, 0.0)
+        self.socket = SocketSubscriptions(1, settings, self.liveness, names)
         self.bad = set(bad)
         self.now = 0.0
         self.sent: Sent = []
@@ -80,8 +80,13 @@ class Exchange:
         """The verdicts other than confirmations and retries."""
         return [verdict for verdict in self.verdicts if not isinstance(verdict, Confirmed | Refused)]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all wanted streams are confirmed."""
+        return self.socket.confirmed.keys() == self.socket.wanted
+
     def settle(self) -> None:
-        while self.socket.settled_at is None or self.socket.due_at() is not None or self._replies:
+        while not self.is_settled or self.socket.due_at() is not None or self._replies:
             self.send()
             self.reply()
 
@@ -118,7 +123,7 @@ def test_one_pong_confirms_every_batch_before_it() -> None:
     exchange.send()
     exchange._replies.pop(0)
     exchange.reply()
-    assert exchange.socket.settled_at is not None
+    assert exchange.is_settled
     assert exchange.verdicts == [Confirmed(("a",)), Confirmed(("b",))]
 
 
@@ -192,7 +197,7 @@ def test_resubscribing_sends_both_requests_and_removes_the_confirmation() -> Non
     exchange.socket.resubscribe("a")
     exchange.socket.resubscribe("unknown")
     assert "a" not in exchange.socket.confirmed
-    assert exchange.socket.settled_at is None
+    assert not exchange.is_settled
     exchange.settle()
     assert exchange.sent[1:] == [("UNSUBSCRIBE", ["a"]), ("SUBSCRIBE", ["a"])]
     assert exchange.socket.confirmed["a"] > before
