@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct, field
 
+from backpack_streams.exchange.unknown_fields import UnknownFields
 from backpack_streams.exchange.wire_decoding import LenientDecoder
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_values import Number
@@ -118,13 +119,13 @@ class AccountDecoder(Generic[M]):
     """Parses one kind of account message.
 
     Attributes:
-        unknown_fields: how often each unknown field occurred, by name.
+        unknown_fields: how often each unknown field occurred, by name; a limited number of names.
     """
 
     def __init__(self, kind: type[M]) -> None:
         """Prepare. `kind` is the message type."""
         self._decode = LenientDecoder(kind)
-        self.unknown_fields: dict[str, int] = {}
+        self.unknown_fields = UnknownFields()
 
     def __call__(self, data: Raw | bytes) -> tuple[M, str | None]:
         """Parse the message in `data`. Returns it with a JSON object of its unknown fields, None if it has none.
@@ -136,7 +137,7 @@ class AccountDecoder(Generic[M]):
         if not unknown:
             return message, None
         for name in unknown:
-            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
+            self.unknown_fields.count(name)
         try:
             raw = msgspec.json.decode(bytes(data), type=dict[str, Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ Times are microseconds since the Unix epoch unless a name says otherwise; number
 import msgspec
 from msgspec import Raw, Struct, field
 
+from backpack_streams.exchange.unknown_fields import UnknownFields
 from backpack_streams.exchange.wire_decoding import start_of
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_values import Number
@@ -174,7 +175,7 @@ class NewEnvelopes:
     def __init__(self) -> None:
         self._open = msgspec.json.Decoder(NewEnvelope).decode
         self._until_sample = 0
-        self.unknown_fields: dict[str, int] = {}
+        self.unknown_fields = UnknownFields()
 
     def __call__(self, payload: bytes) -> Envelope:
         """Open the envelope of a data message.
@@ -187,7 +188,7 @@ class NewEnvelopes:
             if not self._until_sample:
                 self._until_sample = self.SAMPLE
                 for name in msgspec.json.decode(payload, type=dict[str, Raw]).keys() - _OF_AN_ENVELOPE:
-                    self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
+                    self.unknown_fields.count(name)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableMessageError(
                 f"the message carries no data of a stream ({error}): {start_of(payload)}"

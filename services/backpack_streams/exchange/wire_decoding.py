@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import FieldInfo
 
+from backpack_streams.exchange.unknown_fields import UnknownFields
 from backpack_streams.exchange.wire_errors import UnreadableMessageError, shown
 from backpack_streams.exchange.wire_values import ReadBy, whole_number
 
@@ -184,7 +185,7 @@ class Decoder(Generic[M]):
     `SAMPLE` is checked for unknown names, so a new field does not cost speed.
 
     Attributes:
-        unknown_fields: how often each unknown field occurred, by name.
+        unknown_fields: how often each unknown field occurred, by name; a limited number of names.
     """
 
     SAMPLE = 1000
@@ -199,7 +200,7 @@ class Decoder(Generic[M]):
         self._loose: Callable[[Any], M] = msgspec.json.Decoder(kind).decode
         self._quick = cast("Callable[[Any], M]", msgspec.json.Decoder(strict).decode)
         self._until_sample = 0
-        self.unknown_fields: dict[str, int] = {}
+        self.unknown_fields = UnknownFields()
 
     def __call__(self, data: Raw | bytes) -> M:
         """Decode the message in `data`.
@@ -229,7 +230,7 @@ class Decoder(Generic[M]):
         if self._quick is self._loose:
             self._until_sample = self.SAMPLE
         for name in unknown:
-            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
+            self.unknown_fields.count(name)
         return message
 
 

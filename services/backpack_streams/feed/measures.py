@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client.registry import Collector
 
+from backpack_streams.exchange.unknown_fields import MOST_FIELDS, OTHER_FIELDS
 from backpack_streams.exchange.wire import open_new_envelope
 from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.stream_spec import StreamSpec
-from backpack_streams.runtime.collectors import MOST_FIELDS, OTHER_FIELDS, Values, count, counts, named, values
+from backpack_streams.runtime.collectors import Values, count, counts, values
 from backpack_streams.runtime.metrics import ReadOnScrape
 
 
@@ -38,7 +39,7 @@ def router_measures(router: FrameRouter, specs: Sequence[StreamSpec], per_stream
             "unknown_envelope_fields",
             "Messages seen with a field beside stream and data; once one was seen, one in a thousand is looked at.",
             "field",
-            lambda: named(open_new_envelope.unknown_fields),
+            lambda: open_new_envelope.unknown_fields,
         ),
     )
     return (*frames, *_silence_measures(router, specs), *(_stream_measures(router) if per_stream else ()))
@@ -47,7 +48,7 @@ def router_measures(router: FrameRouter, specs: Sequence[StreamSpec], per_stream
 def _unknown_fields(specs: Sequence[StreamSpec]) -> Collector:
     def fields() -> Values:
         for spec in specs:
-            for field, times in named(spec.unknown_fields()).items():
+            for field, times in spec.unknown_fields().items():
                 yield (spec.channel, field), float(times)
 
     seen = (

@@ -1,7 +1,6 @@
 """Requests the endpoints of the catalogue, page by page if needed, and reads the rows as records."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 
@@ -10,6 +9,7 @@ from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_decoding import Rows
 from backpack_streams.exchange.rest_errors import RestError
 from backpack_streams.exchange.rest_transport import Answer
+from backpack_streams.exchange.unknown_fields import UnknownFields
 from backpack_streams.rest_poller.catalogue import Endpoint, Publish, Subject
 from backpack_streams.rest_poller.changes import History
 from backpack_streams.rest_poller.publication import Polled, PolledRow, row_reader
@@ -17,6 +17,8 @@ from backpack_streams.rest_poller.publication import Polled, PolledRow, row_read
 logger = logging.getLogger(__name__)
 
 PAGES_AT_MOST = 100
+MOST_FIELDS = 100
+"""Unknown fields counted by path and name."""
 
 
 class Asker:
@@ -37,7 +39,7 @@ class Asker:
         self._histories = histories
         self._readers = {each: row_reader(each, codec) for each in endpoints}
         self._refused: frozenset[str] = frozenset()
-        self.unknown_fields: Counter[str] = Counter()
+        self.unknown_fields = UnknownFields(MOST_FIELDS)
 
     async def ask(self, endpoint: Endpoint, subject: str) -> Polled:
         """Return the complete answer for one subject.
@@ -127,7 +129,7 @@ class Asker:
             symbol=subject or None,
         )
         for name, times in answer.body.unknown_fields.items():
-            self.unknown_fields[f"{endpoint.path} {name}"] += times
+            self.unknown_fields.count(f"{endpoint.path} {name}", times)
         return answer
 
 

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.registry import Collector
 
+from backpack_streams.exchange.unknown_fields import OTHER_FIELDS
+from backpack_streams.rest_poller.asking import MOST_FIELDS
 from backpack_streams.rest_poller.refiller import Refiller
 from backpack_streams.rest_poller.snapshot_fetcher import SnapshotFetcher
-from backpack_streams.runtime.collectors import count, counts, named, value, values
-
-MOST_FIELDS = 100
-"""Maximum number of unknown fields shown by name."""
+from backpack_streams.runtime.collectors import count, counts, value, values
 
 
 class PollCounts:
@@ -56,9 +55,9 @@ def polling_measures(
         counts("rest_stale_refused", "Answers that were too old to publish.", "path", lambda: counted.stale_refused),
         counts(
             "rest_unknown_fields",
-            f"Fields that no record has. At most {MOST_FIELDS} by name, the rest as 'other'.",
+            f"Fields that no record has. At most {MOST_FIELDS} by name, the rest as {OTHER_FIELDS!r}.",
             "field",
-            lambda: named(unknown_fields(), MOST_FIELDS),
+            unknown_fields,
         ),
         value("books_wanted", "Open markets of this shard that have a book.", lambda: counted.books_wanted),
     )

@@ -1,20 +1,15 @@
 """Metrics of one value, or of values by one label, read on scrape."""
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Literal
 
 from prometheus_client.registry import Collector
 
 from backpack_streams.runtime.metrics import Labels, ReadOnScrape
 
-__all__ = ["MOST_FIELDS", "OTHER_FIELDS", "Values", "count", "counts", "named", "value", "values"]
+__all__ = ["Values", "count", "counts", "value", "values"]
 
 Values = Iterator[tuple[Labels, float]]
-
-MOST_FIELDS = 20
-"""Unknown fields shown by name, per kind of message. The exchange chooses the names, so the labels need a limit."""
-OTHER_FIELDS = "other"
 
 
 def value(
@@ -45,10 +40,3 @@ def count(name: str, documentation: str, read: Callable[[], float]) -> Collector
 def counts(name: str, documentation: str, label: str, read: Callable[[], Mapping[str, float]]) -> Collector:
     """Counters by one label, read on scrape."""
     return values(name, documentation, label, read, "counter")
-
-
-def named(fields: Mapping[str, int], most: int = MOST_FIELDS) -> dict[str, int]:
-    """The first fields seen, by name; all later ones are added up."""
-    shown = dict(islice(fields.items(), most))
-    rest = sum(islice(fields.values(), most, None))
-    return shown | ({OTHER_FIELDS: rest} if rest else {})

@@ -25,7 +25,6 @@ from backpack_streams.perp_producer.service import STREAM_SPECS as PERP_STREAM_S
 from backpack_streams.perp_producer.settings import PerpProducerSettings
 from backpack_streams.rest_poller.poller import Poller
 from backpack_streams.rest_poller.settings import RestPollerSettings
-from backpack_streams.runtime.collectors import OTHER_FIELDS, named
 from backpack_streams.runtime.metrics import METRIC_PREFIX, event_loop_lag, new_registry, render
 from backpack_streams.runtime.service import Service
 from contract.metrics_page import QUESTIONS, described, metrics_page, question_of, services
@@ -239,8 +238,3 @@ def test_series_by_symbol_are_there_where_they_are_asked_for(
     markets = MARKETS if service != "perp_producer" else [each for each in MARKETS if each.market_type == "PERP"]
     for market in markets:
         assert any(value.endswith(market.symbol) for value in found)
-
-
-def test_fields_that_the_exchange_invents_do_not_make_series_without_end() -> None:
-    assert named({"a": 1, "b": 2}, 2) == {"a": 1, "b": 2}
-    assert named({"a": 1, "b": 2, "c": 3, "d": 4}, 2) == {"a": 1, "b": 2, OTHER_FIELDS: 7}

@@ -17,6 +17,7 @@ from backpack_streams.exchange.account_wire import (
     PositionUpdate,
     RfqUpdate,
 )
+from backpack_streams.exchange.unknown_fields import MOST_FIELDS, OTHER_FIELDS
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.exchange.wire_values import Number
 
@@ -85,6 +86,16 @@ def test_every_form_of_a_value_decodes_to_that_value_and_nothing_is_lost(
     kept = {} if extra is None else msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
     assert {name: bytes(raw).decode() for name, raw in kept.items()} == unknown
     assert decode.unknown_fields == dict.fromkeys(unknown, 1)
+
+
+def test_names_of_unknown_fields_are_bounded_and_all_fields_are_kept() -> None:
+    decode = AccountDecoder(BalanceUpdate)
+    for number in range(1_000):
+        assert decode(b'{"a":"USDC","new%d":1}' % number)[1] == f'{{"new{number}":1}}'
+    assert len(decode.unknown_fields) == MOST_FIELDS + 1
+    assert decode.unknown_fields[OTHER_FIELDS] == 1_000 - MOST_FIELDS
+    decode(b'{"new0":1}')
+    assert decode.unknown_fields["new0"] == 2
 
 
 def test_position_numbers_keep_every_digit_in_either_form() -> None:

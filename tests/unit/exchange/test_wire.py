@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw, Struct
 from msgspec.structs import astuple, fields
 
+from backpack_streams.exchange.unknown_fields import MOST_FIELDS, OTHER_FIELDS
 from backpack_streams.exchange.wire import (
     BookTicker,
     Depth,
@@ -251,6 +252,18 @@ def test_unknown_fields_are_counted_by_name_and_the_rest_is_kept() -> None:
     decode = Decoder(Depth)
     assert astuple(decode(with_new("zz", "yy"))) == EXPECTED
     assert decode.unknown_fields == {"zz": 1, "yy": 1}
+
+
+def test_names_of_new_fields_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Decoder, "SAMPLE", 1)
+    monkeypatch.setattr(NewEnvelopes, "SAMPLE", 1)
+    decode, opened = Decoder(Depth), NewEnvelopes()
+    for number in range(1_000):
+        decode(with_new(f"new{number}"))
+        opened(ENVELOPE.replace(b"ts", b"ts%d" % number))
+    for counted in (decode.unknown_fields, opened.unknown_fields):
+        assert len(counted) == MOST_FIELDS + 1
+        assert counted[OTHER_FIELDS] == sum(counted.values()) - MOST_FIELDS > 100
 
 
 def test_known_messages_count_nothing() -> None:

@@ -16,7 +16,8 @@ from backpack_streams.exchange.rest import RestClient
 from backpack_streams.exchange.rest_decoding import Shape, decode_rows
 from backpack_streams.exchange.rest_errors import RestError, RestRequest, RestUnusableAnswerError
 from backpack_streams.exchange.rest_transport import Answer
-from backpack_streams.rest_poller.asking import Asker
+from backpack_streams.exchange.unknown_fields import OTHER_FIELDS
+from backpack_streams.rest_poller.asking import MOST_FIELDS, Asker
 from backpack_streams.rest_poller.catalogue import Publish, Subject
 from backpack_streams.rest_poller.changes import History
 from backpack_streams.rest_poller.publication import Polled
@@ -70,6 +71,15 @@ def test_a_history_is_read_back_to_its_beginning_and_then_to_what_is_known() -> 
     exchange.offsets.clear()
     ask(exchange, "perp.funding_rate", history, "X")
     assert exchange.offsets == [0]
+
+
+def test_names_of_unknown_fields_are_bounded() -> None:
+    rows = [row | {f"new{number}": 1} for number, row in enumerate(rates(1_000))]
+    topic = "perp.funding_rate"
+    asker = Asker(cast(RestClient, Exchange(rows)), CODEC, TABLE, {topic: History()})
+    asyncio.run(asker.ask(endpoint_of(topic), "X"))
+    assert len(asker.unknown_fields) == MOST_FIELDS + 1
+    assert asker.unknown_fields[OTHER_FIELDS] == 1_000 - MOST_FIELDS
 
 
 def test_a_catalogue_in_pages_is_one_answer_as_old_as_its_oldest_page() -> None:
