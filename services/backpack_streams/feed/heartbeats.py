@@ -169,7 +169,9 @@ class Heartbeats:
         """
         if feed is None or feed.symbol not in self._by_symbol or self._looked_since is None:
             return None
-        return max(self._seen[name].by(through) for name in (feed.name, *self._by_symbol[feed.symbol]))
+        names = (feed.name, *self._by_symbol[feed.symbol])
+        # A stream that came after the last look has not been seen.
+        return max(self._seen[name].by(through) for name in names if name in self._seen)
 
     def _beat(self, names: Iterable[str]) -> float:
         return max(self._seen[name].at for name in names)

@@ -26,7 +26,7 @@ class Market:
         self.delivery = Delivery(self.plant.coverage, self.plant.router, ReadPause(_nothing, _nothing), Start(0.0))
         self.delivery.expect(("ticker.X", "ticker.Y"))
         self.delivery.resume({}, dict.fromkeys(STREAMS), self.plant.moment)
-        self._take(StreamsActive(STREAMS, 1, 0.0))
+        self.take(StreamsActive(STREAMS, 1, 0.0))
         self.doubted: dict[str, str] = {}
 
     def pass_to(self, until: float, *beating: str) -> None:
@@ -35,7 +35,7 @@ class Market:
             self.plant.now += 1.0
             for symbol in beating:
                 self.plant.send(ticker(symbol, self.plant.now), 1, round(self.plant.now * 1_000_000))
-            self._take(SocketProven(1, self.plant.now))
+            self.take(SocketProven(1, self.plant.now))
             self.doubted |= self.delivery.on_tick(self.plant.moment, 0.0)
 
     def counts(self) -> set[str]:
@@ -46,15 +46,15 @@ class Market:
         """The socket goes, and another one is confirmed at once."""
         self.lose()
         self.plant.now += 0.25
-        self._take(StreamsActive(STREAMS, 1, self.plant.now))
+        self.take(StreamsActive(STREAMS, 1, self.plant.now))
 
     def take_away(self, stream: str) -> None:
         """The session knows that a stream is not delivered."""
-        self._take(StreamsInactive((stream,), 1, self.plant.now, "SILENT"))
+        self.take(StreamsInactive((stream,), 1, self.plant.now, "SILENT"))
 
     def lose(self) -> dict[str, float]:
         """The socket goes; returns until when each stream is stated as covered, in seconds."""
-        self._take(StreamsInactive(STREAMS, 1, self.plant.now, "DISCONNECTED"))
+        self.take(StreamsInactive(STREAMS, 1, self.plant.now, "DISCONNECTED"))
         return {
             name: (interval.until or 0) / 1_000_000
             for interval, names in self.plant.coverage.statement()
@@ -64,24 +64,24 @@ class Market:
     def succeed(self, socket: int, at: float) -> None:
         """A successor is confirmed at `at`, and only then the first socket, last heard of now, is given up."""
         through, self.plant.now = self.plant.now, at
-        self._take(StreamsActive(STREAMS, socket, at))
-        self._take(StreamsInactive(STREAMS, 1, through, "DISCONNECTED"))
+        self.take(StreamsActive(STREAMS, socket, at))
+        self.take(StreamsInactive(STREAMS, 1, through, "DISCONNECTED"))
 
     def succeed_for(self, socket: int, seconds: float, *beating: str) -> None:
         """Nothing comes for 6 s, a successor delivers heartbeats for `seconds`, and then the first socket is given up as silent."""
         through = self.plant.now
         self.plant.now += 6.0
-        self._take(StreamsActive(STREAMS, socket, self.plant.now))
+        self.take(StreamsActive(STREAMS, socket, self.plant.now))
         until = self.plant.now + seconds
         while self.plant.now < until:
             self.plant.now += 1.0
             for symbol in beating:
                 self.plant.send(ticker(symbol, self.plant.now), socket, round(self.plant.now * 1_000_000))
-            self._take(SocketProven(socket, self.plant.now))
+            self.take(SocketProven(socket, self.plant.now))
             self.delivery.on_tick(self.plant.moment, 0.0)
-        self._take(StreamsInactive(STREAMS, 1, through, "SILENT"))
+        self.take(StreamsInactive(STREAMS, 1, through, "SILENT"))
 
-    def _take(self, event: StreamsActive | StreamsInactive | SocketProven) -> None:
+    def take(self, event: StreamsActive | StreamsInactive | SocketProven) -> None:
         self.delivery.on_coverage(event, self.plant.moment)
 
 
@@ -202,3 +202,13 @@ def test_a_market_whose_heartbeat_has_never_come_is_not_doubted_repeatedly() -> 
     market = Market()
     market.pass_to(60.0, "Y")
     assert market.doubted == {}
+
+
+def test_a_stream_that_is_added_to_a_market_may_be_lost_at_once() -> None:
+    market = Market()
+    market.pass_to(20.0, "X", "Y")
+    market.plant.want((*STREAMS, "bookTicker.X"))
+    market.plant.now += 0.25
+    market.take(StreamsActive(("bookTicker.X",), 1, market.plant.now))
+    market.take_away("bookTicker.X")
+    assert not market.plant.coverage.is_covered("bookTicker.X")
