@@ -65,7 +65,7 @@ class Heartbeats:
         self._looked_at = float("-inf")
 
     def look(self, feeds: Mapping[str, StreamFeed], now: float) -> None:
-        """Note which streams have brought something since the last look.
+        """Note which streams have brought something since the last look, and forget those that are no longer wanted.
 
         Args:
             feeds: the wanted streams, by name.
@@ -77,11 +77,15 @@ class Heartbeats:
         for name, feed in feeds.items():
             seen = self._seen.get(name)
             if seen is None:
-                self._seen[name] = _Seen(feed.frames, now if feed.frames else float("-inf"))
+                # After the first look, frames of a stream that was not seen may be from when it was wanted before.
+                is_from_now = feed.frames and self._looked_at == float("-inf")
+                self._seen[name] = _Seen(feed.frames, now if is_from_now else float("-inf"))
             elif seen.frames != feed.frames:
                 seen.brought(feed.frames, now, self._looked_at)
             if feed.symbol and is_heartbeat(feed) and (feed.frames or name in self._existing):
                 self._by_symbol.setdefault(feed.symbol, []).append(name)
+        for name in self._seen.keys() - feeds.keys():
+            del self._seen[name]
         self._looked_at = now
 
     def show(self, feed: StreamFeed, since: float) -> bool:

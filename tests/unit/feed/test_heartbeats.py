@@ -4,7 +4,7 @@ import pytest
 
 from backpack_streams.exchange.session_actions import SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.delivery import Delivery
-from backpack_streams.feed.heartbeats import LATE_SECONDS
+from backpack_streams.feed.heartbeats import LATE_SECONDS, Heartbeats
 from backpack_streams.feed.read_pause import ReadPause
 from backpack_streams.feed.start import Start
 from unit.feed.recorded_queues import Plant, depth_frame, trade_frame
@@ -212,3 +212,24 @@ def test_a_stream_that_is_added_to_a_market_may_be_lost_at_once() -> None:
     market.take(StreamsActive(("bookTicker.X",), 1, market.plant.now))
     market.take_away("bookTicker.X")
     assert not market.plant.coverage.is_covered("bookTicker.X")
+
+
+@pytest.mark.parametrize("away_seconds", [0.0, 3.0])
+def test_a_stream_that_is_wanted_again_has_shown_nothing(away_seconds: float) -> None:
+    market = Market()
+    market.pass_to(20.0, "X", "Y")
+    market.take(StreamsInactive(("depth.X", "trade.X", "ticker.X"), 1, 20.0, "UNSUBSCRIBED"))
+    market.plant.want(("depth.Y", "ticker.Y"))
+    market.pass_to(20.0 + away_seconds, "Y")
+    market.plant.want(STREAMS)
+    market.take(StreamsActive(("depth.X", "trade.X", "ticker.X"), 1, market.plant.now))
+    market.pass_to(40.0, "Y")
+    assert market.lose()["ticker.X"] == 20.0 + away_seconds, "it was covered for no time at all"
+
+
+def test_streams_that_are_no_longer_wanted_leave_nothing_behind() -> None:
+    heartbeats, plant = Heartbeats(), Plant(())
+    for number in range(100):
+        plant.want((f"ticker.M{number}", f"depth.M{number}"))
+        heartbeats.look(plant.router.feeds, float(number))
+    assert len(heartbeats._seen) == len(plant.router.feeds)
