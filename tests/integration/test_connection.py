@@ -170,15 +170,14 @@ async def test_every_pong_proves_the_socket_in_order_with_the_frames() -> None:
     assert begin <= through[0] < through[-1] <= monotonic()
 
 
-async def test_failing_handlers_stop_neither_checks_nor_reports() -> None:
+async def test_failing_listeners_stop_neither_checks_nor_reports() -> None:
     class Broken(dict[str, int]):
         def get(self, key: str, default: object = None) -> Any:  # type: ignore[override]  # it always raises
             raise ValueError(key)
 
     told: list[object] = []
 
-    def fail(event: object) -> None:
-        told.append(event)
+    def fail(_: object) -> None:
         raise ValueError("no good")
 
     async with serving(obey) as server:
@@ -187,7 +186,7 @@ async def test_failing_handlers_stop_neither_checks_nor_reports() -> None:
             f"ws://127.0.0.1:{server.port}",
             fail_on_frame,
             on_notice=fail,
-            on_coverage=fail,
+            on_coverage=told.append,
             deliveries=Broken(),
             settings=settings,
             session_settings=SessionSettings(ping_interval_seconds=0.05),
@@ -199,6 +198,32 @@ async def test_failing_handlers_stop_neither_checks_nor_reports() -> None:
         stop.set()
         await running
     assert any(isinstance(event, StreamsInactive) for event in told)
+
+
+@pytest.mark.parametrize("kind", [StreamsActive, SocketProven, StreamsInactive])
+async def test_coverage_that_is_not_taken_ends_the_connection(kind: type[CoverageEvent]) -> None:
+    """In whatever callback, and also if the event comes of the end."""
+
+    def take(event: CoverageEvent) -> None:
+        if isinstance(event, kind):
+            raise ValueError("not taken")
+
+    async with serving(obey) as server:
+        connection = Connection(
+            f"ws://127.0.0.1:{server.port}",
+            fail_on_frame,
+            on_coverage=take,
+            session_settings=SessionSettings(ping_interval_seconds=0.05),
+        )
+        connection.set_streams(streams("a"))
+        stop = asyncio.Event()
+        running = asyncio.create_task(connection.run(stop))
+        if kind is StreamsInactive:
+            await until(lambda: connection.confirmed_streams)
+            stop.set()
+        with pytest.raises(ValueError, match="not taken"):
+            await asyncio.wait_for(running, 5)
+        assert connection.open_sockets == 0
 
 
 async def test_a_failing_signature_is_retried_on_the_same_socket() -> None:

@@ -43,7 +43,7 @@ class Connection:
     - `on_frame(socket_id, payload)`: one whole text or binary message. It is the hot path.
     - `on_notice(notice)`: an event for logs, metrics or StreamStatus. Without it, notices are logged.
     - `on_coverage(event)`: which streams are active on which socket and how far it is proven, in order with the frames.
-      Times are those of `time.monotonic`.
+      Times are those of `time.monotonic`. What it raises ends `run`.
     - `on_failure(socket_id, payload, error)`: `on_frame` raised; the socket stays up. Without it, the error is logged.
 
     Attributes:
@@ -164,7 +164,9 @@ class Connection:
             self._perform(self._session.start(monotonic()))
             await self._sockets.live_until(stop)
         finally:
-            await self._close()
+            self._perform(self._session.stop(monotonic()))
+            await self._sockets.wait_closed()
+        self._sockets.raise_failure()
 
     def set_streams(self, streams: Mapping[str, Expectation]) -> None:
         """Want exactly these streams, before or during `run`; open sockets are sent the difference."""
@@ -295,12 +297,12 @@ class Connection:
             logger.exception("notice handler failed", extra={"notice": notice})
 
     def _tell_coverage(self, event: CoverageEvent) -> None:
-        if self._on_coverage is None:
-            return
         try:
-            self._on_coverage(event)
-        except Exception:  # a listener's fault must not stop the sockets
+            if self._on_coverage is not None:
+                self._on_coverage(event)
+        except Exception as error:  # without the event, a dead socket may count as active for good
             logger.exception("coverage handler failed", extra={"event": event})
+            self._sockets.fail(error)
 
     def _signature(self) -> Sequence[str]:
         try:
@@ -344,7 +346,3 @@ class Connection:
                 self._session.frame_seen(socket.socket_id, socket.last_data_seconds)
             if socket.last_heard_seconds:
                 self._session.heard(socket.socket_id, socket.last_heard_seconds)
-
-    async def _close(self) -> None:
-        self._perform(self._session.stop(monotonic()))
-        await self._sockets.wait_closed()

@@ -88,22 +88,30 @@ class ExchangeSockets:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()
-            self._has_failed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End `live_until`. If it is the first error, `raise_failure` raises it."""
+        self._failure = self._failure or error
+        self._has_failed.set()
 
     async def live_until(self, stop: asyncio.Event) -> None:
-        """Wait until `stop` is set.
-
-        Raises:
-            BaseException: what a callback of the owner raised. After that, it is unknown which sockets should exist.
-        """
+        """Wait until `stop` is set, or until a failure that `raise_failure` raises."""
         waits = [asyncio.create_task(each.wait(), name="sockets live") for each in (stop, self._has_failed)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waits:
                 each.cancel()
+
+    def raise_failure(self) -> None:
+        """Do nothing if all went well.
+
+        Raises:
+            BaseException: what a callback of the owner raised in the task of a socket, or what was given to `fail`. After that, it is
+                unknown which sockets should exist, or what is covered.
+        """
         if self._failure is not None:
             raise self._failure
 
