@@ -66,7 +66,7 @@ class History:
         self._now_us = now_us
 
     async def trades(self, symbol: str, limit: int) -> Trades:
-        """Return the newest trades of a market; fewer if neither Kafka nor REST has more. Failures of both are only logged.
+        """Return the newest trades of a market without a gap; fewer if neither Kafka nor REST has more. Failures of both are only logged.
 
         Args:
             symbol: the market.
@@ -76,7 +76,8 @@ class History:
             pass
         if self._data.trade_window(symbol).whole(limit) < limit and self._rest is not None:
             await self._rest.trades(symbol, limit)
-        entries = self._data.trade_window(symbol).newest(limit)
+        window = self._data.trade_window(symbol)
+        entries = window.newest(window.whole(limit))
         return Trades(entries, any(entry.sequence < 0 for entry in entries))
 
     async def candles(self, symbol: str, interval: str, limit: int) -> Candles:

@@ -144,6 +144,13 @@ async def test_a_trade_missing_between_others_is_fetched() -> None:
     assert await trades_of(history(data, OlderRecords(data), rest), 4) == ([14, 13, 12, 11], True)
 
 
+async def test_trades_before_a_gap_that_nobody_can_fill_are_left_out() -> None:
+    data = MarketData()
+    for trade_id in (10, 11, 13, 14):
+        data.take(TRADE_TOPIC, "A", trade(trade_id), trade_id)
+    assert await trades_of(history(data, OlderRecords(data), Exchange(data)), 4) == ([14, 13], False)
+
+
 async def test_without_rest_and_kafka_only_memory_is_used() -> None:
     data = MarketData()
     data.take(TRADE_TOPIC, "A", trade(14), 14)
