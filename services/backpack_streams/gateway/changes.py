@@ -26,7 +26,7 @@ LIQUIDATIONS: Final = "liquidations"
 CANDLES: Final = "klines."
 """Followed by the interval: `klines.1m`."""
 MARKETS: Final = "markets"
-"""Changes of the market list: a row of `/v1/markets`, or None for a market that was delisted."""
+"""Changes of the market list: the row in `/v1/markets` of a market that is new to it, or None for one that was delisted."""
 CHANNELS: Final = (BOOK, TRADES, TICKER, MARK_PRICE, LIQUIDATIONS)
 """The channels without a parameter."""
 

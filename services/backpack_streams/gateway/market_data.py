@@ -303,7 +303,7 @@ class MarketData:
         self.markets_version += 1
 
     def take_market(self, symbol: str, record: Mapping[str, Any] | None, offset: int) -> None:
-        """Update one market of the list.
+        """Update one market of the list. Listeners are notified of a market that it did not have, and of one that is delisted.
 
         Args:
             symbol: the market.
@@ -311,13 +311,12 @@ class MarketData:
             offset: the offset of the record.
         """
         rows = dict(self._markets)
-        row = None
-        if record is None:
-            rows.pop(symbol, None)
-        else:
-            row = rows[symbol] = market_row(record)
+        known, row = rows.pop(symbol, None), None if record is None else market_row(record)
+        if row is not None:
+            rows[symbol] = row
         self._replace_markets(rows)
-        self._tell(Change(MARKETS, symbol, offset, row))
+        if known is None or row is None:
+            self._tell(Change(MARKETS, symbol, offset, row))
 
     def take(self, topic: str, symbol: str, record: Mapping[str, Any], offset: int, *, is_news: bool = True) -> None:
         """Add a record.

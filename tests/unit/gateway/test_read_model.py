@@ -325,6 +325,17 @@ def test_tickers_of_delisted_markets_are_not_among_all(model: Model) -> None:
     assert answer.fresh["as_of"] == NOW
 
 
+def test_a_changed_row_of_the_market_list_is_no_new_market(model: Model) -> None:
+    told: list[tuple[str, bool]] = []
+    model.data.subscribe(lambda change: told.append((change.symbol, change.row is not None)))
+    model.data.take_market("A", market("A") | {"order_book_state": "Closed"}, 2)
+    assert model.data.markets()["A"]["status"] == "Closed"
+    assert told == []
+    model.data.take_market("A", None, 3)
+    model.data.take_market("A", market("A"), 4)
+    assert told == [("A", False), ("A", True)]
+
+
 def test_a_replaced_market_list_tells_of_new_markets(model: Model) -> None:
     told: list[Change] = []
     model.data.subscribe(told.append)
