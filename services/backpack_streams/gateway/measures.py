@@ -72,7 +72,7 @@ def feed_measures(books: BookFeed, records: RecordFeed, pulse: Pulse, read_back:
         count(
             "gateway_undecodable_records",
             "Records that could not be read, those of books included.",
-            lambda: records.undecodable_records + books.undecodable_records,
+            lambda: records.undecodable_records + read_back.undecodable_records + books.undecodable_records,
         ),
         count(
             "gateway_read_back_records",

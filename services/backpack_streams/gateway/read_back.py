@@ -1,10 +1,9 @@
 """Reads older records from Kafka into the read model, if a request needs records from before its windows begin."""
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord
 
@@ -13,13 +12,12 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
-from backpack_streams.errors import BusError, CodecError
+from backpack_streams.errors import BusError
 from backpack_streams.gateway.market_data import MarketData
+from backpack_streams.gateway.record_intake import RecordIntake, symbol_of
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["ReadBack"]
-
-logger = logging.getLogger(__name__)
 
 STEP_RECORDS: Final = 20_000
 MOST_RECORDS: Final = 200_000
@@ -59,11 +57,17 @@ class ReadBack:
         self._most = most_records
         self._from: dict[TopicPartition, tuple[int, int]] = {}
         """By partition, the tail that this is about, and the offset from which its records were read back."""
+        self._intake = RecordIntake(codec, prefix)
         self._lock = asyncio.Lock()
         self._connections = AsyncExitStack()
         self._reader: Reader | None = None
         self.records = 0
         """Records read back so far."""
+
+    @property
+    def undecodable_records(self) -> int:
+        """Number of older records that could not be read; the log has the reason for each."""
+        return self._intake.unreadable_records
 
     async def close(self) -> None:
         """Close the connection; the next `further` opens another one."""
@@ -124,19 +128,18 @@ class ReadBack:
                 lambda _, records: found.extend(records),
                 patience_seconds=_PATIENCE_SECONDS,
             )
-        await self._take(topic_partition, found)
+        await self._take(found)
         self._from[topic_partition] = tail, begin
         return True
 
-    async def _take(self, topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        topic = topic_partition[0].removeprefix(self._prefix)
+    async def _take(self, records: Sequence[ConsumerRecord]) -> None:
         for index, record in enumerate(records):
             if index % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            try:
-                value = self._codec.read(record.value or b"")[1]
-            except CodecError as error:
-                logger.info("an older record cannot be read", extra={"topic": topic, "error": str(error)})
-                continue
-            self._data.take(topic, (record.key or b"").decode("utf-8", "replace"), value, record.offset, is_news=False)
+            self._intake.take(record, self._take_data)
         self.records += len(records)
+
+    def _take_data(self, record: ConsumerRecord, value: Mapping[str, Any] | None) -> None:
+        if value is not None:
+            name = record.topic.removeprefix(self._prefix)
+            self._data.take(name, symbol_of(record), value, record.offset, is_news=False)

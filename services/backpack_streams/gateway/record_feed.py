@@ -16,9 +16,10 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.bus.topics import topic
-from backpack_streams.errors import BusError, CodecError
+from backpack_streams.errors import BusError
 from backpack_streams.gateway.market_data import MarketData
 from backpack_streams.gateway.plant import Plant
+from backpack_streams.gateway.record_intake import RecordIntake, Take, symbol_of
 from backpack_streams.gateway.rows import market_row
 from backpack_streams.gateway.topic_names import (
     KLINE_TOPIC,
@@ -66,7 +67,6 @@ class RecordFeed:
 
     Attributes:
         records: records read since the start.
-        undecodable_records: records that could not be decoded; the log has the reason for each.
     """
 
     def __init__(
@@ -101,17 +101,22 @@ class RecordFeed:
         self._missing: set[str] = set()
         self.tails: dict[TopicPartition, int] = {}
         """By partition, the offset from which its records were read."""
-        self.undecodable_records = 0
+        self._intake = RecordIntake(codec, prefix)
         self.records = 0
         self._has_joined = False
         data.set_completeness(self.complete_through)
-        self._takers: dict[str, Callable[[ConsumerRecord], None]] = {
+        self._takers: dict[str, Take] = {
             prefix + MARKET_TOPIC: self._take_market,
             prefix + WATERMARK_TOPIC: self._take_watermark,
-            prefix + GAP_TOPIC: self._into(plant.take_gap),
-            prefix + AUDIT_TOPIC: self._into(plant.take_audit),
-            prefix + STATUS_TOPIC: self._into(plant.take_status),
+            prefix + GAP_TOPIC: _into(plant.take_gap),
+            prefix + AUDIT_TOPIC: _into(plant.take_audit),
+            prefix + STATUS_TOPIC: _into(plant.take_status),
         }
+
+    @property
+    def undecodable_records(self) -> int:
+        """Number of records that could not be read; the log has the reason for each."""
+        return self._intake.unreadable_records
 
     @property
     def is_caught_up(self) -> bool:
@@ -200,7 +205,7 @@ class RecordFeed:
 
         def take(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             for record in records:
-                self._try(self._into(self._plant.take_watermark), record)
+                self._intake.take(record, _into(self._plant.take_watermark))
 
         await read_to_end(
             reader, {topic_partition: max(begin, end - _WATERMARKS_LOOKED_BACK)}, {topic_partition: end}, take
@@ -211,16 +216,15 @@ class RecordFeed:
     ) -> None:
         rows: dict[str, Any] = {}
 
-        def take_market(record: ConsumerRecord) -> None:
-            value = self._decoded(record)
-            if value is not None:
-                rows[_symbol(record)] = market_row(value)
-            elif record.value is None:
-                rows.pop(_symbol(record), None)
+        def take_market(record: ConsumerRecord, value: Mapping[str, Any] | None) -> None:
+            if value is None:
+                rows.pop(symbol_of(record), None)
+            else:
+                rows[symbol_of(record)] = market_row(value)
 
         def take(_: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
             for record in records:
-                self._try(take_market, record)
+                self._intake.take(record, take_market)
 
         await read_to_end(reader, begins, ends, take)
         self._data.set_markets(rows)
@@ -237,7 +241,7 @@ class RecordFeed:
             partitions=len(begins),
         )
         for record in found.values():
-            self._try(self._take_data, record)
+            self._intake.take(record, self._take_data)
 
     # Reading --------------------------------------------------------------------------------------------------
 
@@ -248,7 +252,7 @@ class RecordFeed:
             for partition, batch in (await reader.poll(_POLL_MILLIS, _RECORDS_A_POLL)).items():
                 take = self._takers.get(partition.topic, self._take_data)
                 for record in batch:
-                    self._try(take, record)
+                    self._intake.take(record, take)
                 self.records += len(batch)
                 self._plant.take_stamp(partition.topic.removeprefix(self._prefix), batch[-1].timestamp)
                 self._next[partition.topic, partition.partition] = batch[-1].offset + 1
@@ -260,52 +264,23 @@ class RecordFeed:
                     return
             await asyncio.sleep(0)
 
-    def _take_data(self, record: ConsumerRecord) -> None:
-        value = self._decoded(record)
+    def _take_data(self, record: ConsumerRecord, value: Mapping[str, Any] | None) -> None:
         if value is not None:
-            self._data.take(record.topic.removeprefix(self._prefix), _symbol(record), value, record.offset)
+            self._data.take(record.topic.removeprefix(self._prefix), symbol_of(record), value, record.offset)
 
-    def _take_market(self, record: ConsumerRecord) -> None:
-        value = self._decoded(record)
-        if value is not None or record.value is None:
-            self._data.take_market(_symbol(record), value, record.offset)
+    def _take_market(self, record: ConsumerRecord, value: Mapping[str, Any] | None) -> None:
+        self._data.take_market(symbol_of(record), value, record.offset)
 
-    def _take_watermark(self, record: ConsumerRecord) -> None:
-        self._watermarks.take(record, time.monotonic())
-        value = self._decoded(record)
+    def _take_watermark(self, record: ConsumerRecord, value: Mapping[str, Any] | None) -> None:
         if value is not None:
+            self._watermarks.take(record, time.monotonic())
             self._plant.take_watermark(value)
             self._data.clock_offsets.take(value, time.time_ns() // 1000)
 
-    def _into(self, take: Callable[[Mapping[str, Any]], None]) -> Callable[[ConsumerRecord], None]:
-        def take_record(record: ConsumerRecord) -> None:
-            value = self._decoded(record)
-            if value is not None:
-                take(value)
 
-        return take_record
+def _into(take: Callable[[Mapping[str, Any]], None]) -> Take:
+    def take_value(_: ConsumerRecord, value: Mapping[str, Any] | None) -> None:
+        if value is not None:
+            take(value)
 
-    def _decoded(self, record: ConsumerRecord) -> Mapping[str, Any] | None:
-        if record.value is None:
-            return None
-        try:
-            return self._codec.read(record.value)[1]
-        except CodecError as error:
-            self._on_unreadable(record, error)
-            return None
-
-    def _try(self, take: Callable[[ConsumerRecord], None], record: ConsumerRecord) -> None:
-        """Take a record. One that is not of its topic is counted and passed over: anybody may write to a topic."""
-        try:
-            take(record)
-        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
-            self._on_unreadable(record, error)
-
-    def _on_unreadable(self, record: ConsumerRecord, error: Exception) -> None:
-        self.undecodable_records += 1
-        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        logger.warning("a record cannot be read", extra=where | {"error": f"{type(error).__name__}: {error}"})
-
-
-def _symbol(record: ConsumerRecord) -> str:
-    return str((record.key or b"").decode("utf-8", "replace"))
+    return take_value
