@@ -81,30 +81,27 @@ class CandleWindow:
             offset: the offset of the record; -1 for one that is not from Kafka.
 
         Returns:
-            The candle; None if the state is not newer than the known one, or too old for the window. A candle that REST brought first
-            is returned once more when a record of it comes from Kafka, with the offset of that record.
+            The candle; None if the state is not newer than the known one, or too old for the window. A closed candle that REST brought
+            first is returned once more when a record of it comes from Kafka, with the offset of that record.
         """
-        start = record["start_time"]
-        as_of = record["event_time"] or record["received_time"]
-        is_rest = record["source"] == "REST"
+        start, as_of = record["start_time"], record["event_time"] or record["received_time"]
+        entry = Entry(offset, candle_row(record), as_of)
+        found = Candle(start, record["end_time"], record["is_closed"], record["source"] == "REST", entry)
         known = self._candles.get(start)
         if known is None:
             if len(self._starts) >= self._most and start < self._starts[0]:
                 return None
             self._starts.insert(bisect_left(self._starts, start), start)
-        else:
-            before, now = (known.is_closed, known.is_rest), (record["is_closed"], is_rest)
-            is_late = not record["is_closed"] and (known.is_closed or as_of <= known.entry.as_of)
-            if is_late or (known.is_closed and before >= now):
+        elif known.is_closed:
+            if not found.is_closed or known.is_rest >= found.is_rest:
                 return self._with_offset(known, offset)
-        candle = Candle(
-            start, record["end_time"], record["is_closed"], is_rest, Entry(offset, candle_row(record), as_of)
-        )
-        self._candles[start] = candle
+        elif not found.is_closed and not _is_newer(found, known):
+            return None
+        self._candles[start] = found
         self.sequence = max(self.sequence, offset)
         if len(self._starts) > self._most:
             del self._candles[self._starts.pop(0)]
-        return candle
+        return found
 
     def _with_offset(self, known: Candle, offset: int) -> Candle | None:
         if known.entry.sequence >= 0 or offset < 0:
@@ -126,6 +123,11 @@ class CandleWindow:
     def since(self, start_us: int) -> list[Candle]:
         """Return the candles that start at `start_us` (µs since the Unix epoch) or later, oldest first."""
         return [self._candles[each] for each in self._starts[bisect_left(self._starts, start_us) :]]
+
+
+def _is_newer(found: Candle, known: Candle) -> bool:
+    """Return whether an open state replaces another one. REST does not say when it made its own, so a socket's counts more."""
+    return (not found.is_rest, found.entry.as_of) > (not known.is_rest, known.entry.as_of)
 
 
 def unbroken(candles: Sequence[Candle], limit: int) -> list[Candle]:

@@ -69,10 +69,17 @@ def test_a_candle_from_rest_replaces_one_without_a_quote_volume_and_not_vice_ver
     assert window.newest(1)[0].is_rest
 
 
-def test_an_open_candle_from_rest_is_replaced_by_a_newer_state() -> None:
-    window = window_of(rest(0, is_closed=False, received_time=START + 10))
-    assert window.take(kline(0, closed=False, event=START + 9), 1) is None
-    assert window.take(kline(0, closed=False, event=START + 11), 2) is not None
+def test_an_open_candle_from_rest_is_replaced_by_any_from_a_socket_and_not_vice_versa() -> None:
+    window = CandleWindow(10)
+    window.take(
+        rest(0, is_closed=False, received_time=START + 30), -1
+    )  # by our clock, which may be ahead of the exchange's
+    assert window.take(rest(0, is_closed=False, received_time=START + 29), -1) is None
+    assert window.take(kline(0, closed=False, event=START + 9), 1) is not None
+    assert window.take(kline(0, closed=False, event=START + 8), 2) is None
+    assert window.take(rest(0, is_closed=False, received_time=START + 31), -1) is None
+    [candle] = window.newest(10)
+    assert (candle.entry.sequence, candle.entry.as_of, candle.is_rest) == (1, START + 9, False)
 
 
 def test_the_oldest_candle_is_dropped() -> None:
@@ -194,9 +201,9 @@ def test_both_computations_of_a_quote_volume_agree(moments: list[int]) -> None:
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
-def test_a_candle_that_rest_brought_first_is_returned_once_more_from_kafka(is_closed: bool) -> None:
+def test_a_closed_candle_that_rest_brought_first_is_returned_once_more_from_kafka(is_closed: bool) -> None:
     window = CandleWindow(10)
-    window.take(rest(0, is_closed=is_closed, received_time=START + 10), -1)
+    window.take(rest(0, received_time=START + 10), -1)
     late = kline(0, closed=is_closed, event=START + 9)
     again = window.take(late, 7)
     assert again is not None
