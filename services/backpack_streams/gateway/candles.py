@@ -74,7 +74,8 @@ class CandleWindow:
     def take(self, record: Mapping[str, Any], offset: int) -> Candle | None:
         """Add a state of a candle.
 
-        A closed candle is final, except that one from REST, which has its quote volume, replaces one that is not.
+        A closed candle is final. Of one that both a socket and REST have closed, the socket's figures count, and the quote volume
+        of REST completes them.
 
         Args:
             record: a Kline record; times are µs since the Unix epoch.
@@ -93,8 +94,10 @@ class CandleWindow:
                 return None
             self._starts.insert(bisect_left(self._starts, start), start)
         elif known.is_closed:
-            if not found.is_closed or known.is_rest >= found.is_rest:
+            completed = _completed(known, found)
+            if completed.row == known.row:
                 return self._with_offset(known, offset)
+            found = completed
         elif not found.is_closed and not _is_newer(found, known):
             return None
         self._candles[start] = found
@@ -123,6 +126,23 @@ class CandleWindow:
     def since(self, start_us: int) -> list[Candle]:
         """Return the candles that start at `start_us` (µs since the Unix epoch) or later, oldest first."""
         return [self._candles[each] for each in self._starts[bisect_left(self._starts, start_us) :]]
+
+
+def _completed(known: Candle, found: Candle) -> Candle:
+    """Return a closed candle as both states of it tell it.
+
+    The exchange's socket says when a candle is final; REST may have been asked before that by our clock. A quote volume from REST
+    belongs to a candle with the same volume only.
+    """
+    if not found.is_closed or found.is_rest == known.is_rest:
+        return known
+    stated, asked = (known, found) if found.is_rest else (found, known)
+    row = stated.row
+    is_completed = row["quote_volume"] is None and row["volume"] == asked.row["volume"]
+    if is_completed:
+        row = {**row, "quote_volume": asked.row["quote_volume"]}
+    sequence = max(known.entry.sequence, found.entry.sequence)
+    return stated._replace(is_rest=is_completed, entry=Entry(sequence, row, stated.entry.as_of))
 
 
 def _is_newer(found: Candle, known: Candle) -> bool:

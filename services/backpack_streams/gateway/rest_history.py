@@ -19,6 +19,7 @@ from backpack_streams.gateway.market_data import MarketData
 from backpack_streams.gateway.settings import GatewaySettings
 from backpack_streams.gateway.topic_names import KLINE_TOPIC, TRADE_TOPIC
 from backpack_streams.rest_poller.history_records import kline_record, trade_record
+from backpack_streams.rest_poller.history_search import SETTLING_MICROS
 
 __all__ = ["RestHistory"]
 
@@ -29,9 +30,9 @@ _NUMBERS: Final = (
     *("open", "high", "low", "close", "base_volume", "quote_volume"),
 )
 _ASKED_AGAIN_SECONDS: Final = 60.0
-"""The same question is not repeated sooner, whatever the answer was."""
+"""The same question is not repeated sooner, unless a candle of the answer is final before that."""
 _AFTER_FAILURE_SECONDS: Final = 5.0
-"""A question that failed is not repeated sooner."""
+"""A question that failed, or whose answer is soon outdated, is not repeated sooner."""
 _MICROS: Final = 1_000_000
 
 
@@ -59,7 +60,7 @@ class RestHistory:
         self._rest = RestClient(rest_settings(settings, limits=limits))
         self._data = data
         self._asked: dict[tuple[str, ...], tuple[float, int]] = {}
-        """By question, when it was answered last (monotonic seconds) and for how many rows."""
+        """By question, when it may be repeated (monotonic seconds) and for how many rows it was answered."""
         self._running: dict[tuple[str, ...], _Running] = {}
 
     async def close(self) -> None:
@@ -83,11 +84,12 @@ class RestHistory:
             Whether the exchange was asked and answered. A question is repeated within a minute only for more rows.
         """
 
-        async def ask() -> None:
+        async def ask() -> float:
             answer = await self._rest.trades(symbol, limit, priority=Priority.HISTORY)
             for trade in answer.body.rows:
                 if trade.trade_id is not None:
                     self._take(TRADE_TOPIC, symbol, trade_record(trade, answer.received_time_us))
+            return _ASKED_AGAIN_SECONDS
 
         return await self._once(("trades", symbol), limit, ask)
 
@@ -98,25 +100,28 @@ class RestHistory:
             symbol: the market.
             interval: one of `INTERVAL_MICROS`.
             limit: the number of closed candles to fetch.
-            now_us: the wall clock's time (µs since the Unix epoch); it decides which candles are closed.
+            now_us: the wall clock's time (µs since the Unix epoch).
 
         Returns:
-            Whether the exchange was asked and answered. A question is repeated within a minute only for more rows.
+            Whether the exchange was asked and answered. A question is repeated within a minute only for more rows, or if another
+            candle is final by now.
         """
 
-        async def ask() -> None:
+        async def ask() -> float:
             start_s = (now_us - (limit + 1) * INTERVAL_MICROS[interval]) // _MICROS
             answer = await self._rest.klines(symbol, interval, max(0, start_s), now_us // _MICROS)
-            received_us = answer.received_time_us
-            for candle in answer.body.rows:
-                record = kline_record(candle, received_us) | {"is_closed": candle.end_us <= now_us}
-                self._take(KLINE_TOPIC, symbol, record)
+            made_us = answer.received_time_us - (answer.age_seconds or 0) * _MICROS
+            settled_us = [candle.end_us + SETTLING_MICROS for candle in answer.body.rows]
+            for candle, final_us in zip(answer.body.rows, settled_us, strict=True):
+                self._take(KLINE_TOPIC, symbol, kline_record(candle, made_us) | {"is_closed": final_us <= made_us})
+            next_s = min((final_us - made_us for final_us in settled_us if final_us > made_us), default=0) / _MICROS
+            return min(_ASKED_AGAIN_SECONDS, max(_AFTER_FAILURE_SECONDS, next_s)) if next_s else _ASKED_AGAIN_SECONDS
 
         return await self._once(("klines", symbol, interval), limit, ask)
 
-    async def _once(self, question: tuple[str, ...], limit: int, ask: Callable[[], Awaitable[None]]) -> bool:
-        asked_at, asked_for = self._asked.get(question, (float("-inf"), 0))
-        if limit <= asked_for and time.monotonic() - asked_at < _ASKED_AGAIN_SECONDS:
+    async def _once(self, question: tuple[str, ...], limit: int, ask: Callable[[], Awaitable[float]]) -> bool:
+        answered_until, answered_for = self._asked.get(question, (0.0, 0))
+        if limit <= answered_for and time.monotonic() < answered_until:
             return False
         while (running := self._running.get(question)) is not None and running.limit < limit:
             await asyncio.wait({running.task})
@@ -129,14 +134,14 @@ class RestHistory:
         await asyncio.wait({running.task})
         return not running.task.cancelled() and running.task.exception() is None
 
-    async def _ask(self, question: tuple[str, ...], limit: int, ask: Callable[[], Awaitable[None]]) -> None:
+    async def _ask(self, question: tuple[str, ...], limit: int, ask: Callable[[], Awaitable[float]]) -> None:
         try:
-            await ask()
+            seconds = await ask()
         except RestError as error:
             logger.warning("the exchange's history is unavailable", extra={"of": question, "error": str(error)})
-            self._asked[question] = time.monotonic() - _ASKED_AGAIN_SECONDS + _AFTER_FAILURE_SECONDS, limit
+            self._asked[question] = time.monotonic() + _AFTER_FAILURE_SECONDS, limit
             raise
-        self._asked[question] = time.monotonic(), limit
+        self._asked[question] = time.monotonic() + seconds, limit
 
     def _take(self, topic: str, symbol: str, record: Mapping[str, Any]) -> None:
         numbers = {name: Decimal(record[name]) for name in _NUMBERS if record.get(name) is not None}

@@ -69,6 +69,24 @@ def test_a_candle_from_rest_replaces_one_without_a_quote_volume_and_not_vice_ver
     assert window.newest(1)[0].is_rest
 
 
+@pytest.mark.parametrize("is_rest_first", [True, False])
+def test_the_figures_of_a_closed_candle_are_those_of_the_socket(is_rest_first: bool) -> None:
+    early, final = rest(0, base_volume=Decimal(1)), kline(0)
+    window = window_of(*((early, final) if is_rest_first else (final, early)))
+    [candle] = window.newest(10)
+    assert (candle.row["volume"], candle.row["quote_volume"], candle.is_rest) == (2, None, False)
+    assert window.take(rest(0), 2) is not None
+    [candle] = window.newest(10)
+    assert (candle.row["volume"], candle.row["quote_volume"], candle.entry.sequence) == (2, 9, 2)
+
+
+def test_a_closed_candle_that_rest_completes_keeps_its_sequence() -> None:
+    window = window_of(kline(0))
+    completed = window.take(rest(0), -1)
+    assert completed is not None
+    assert (completed.row["quote_volume"], completed.entry.sequence) == (9, 0)
+
+
 def test_an_open_candle_from_rest_is_replaced_by_any_from_a_socket_and_not_vice_versa() -> None:
     window = CandleWindow(10)
     window.take(
