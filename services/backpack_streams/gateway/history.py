@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _MINUTE: Final = "1m"
 _LATE_MICROS: Final = 5_000_000
-"""Time after a candle's end (µs) during which the next candle may still be on its way."""
+"""Time after a candle's end (µs) during which its closed state and the next candle may still be on their way."""
 
 
 class Trades(NamedTuple):
@@ -106,7 +106,13 @@ class History:
         """Return what the windows have: candles of this interval, completed by candles summed up from minutes."""
         own = self._with_quote_volumes(symbol, interval)[-limit:]
         minutes = self._with_quote_volumes(symbol, _MINUTE) if interval != _MINUTE else []
-        return unbroken(merged(own, rolled(minutes, INTERVAL_MICROS[interval])), limit)
+        added_up = rolled(self._without_missed_ends(minutes), INTERVAL_MICROS[interval])
+        return unbroken(self._without_missed_ends(merged(own, added_up)), limit)
+
+    def _without_missed_ends(self, candles: Sequence[Candle]) -> Sequence[Candle]:
+        """Leave out past candles that were never closed, so that they count as gaps: their last figures are unknown."""
+        oldest_end = self._now_us() - _LATE_MICROS
+        return [each for each in candles if each.is_closed or each.end_us > oldest_end or each is candles[-1]]
 
     def _with_quote_volumes(self, symbol: str, interval: str) -> list[Candle]:
         window = self._data.candle_window(symbol, interval)

@@ -232,6 +232,29 @@ async def test_a_candle_without_a_proven_quote_volume_is_requested() -> None:
     assert found.is_rest
 
 
+@pytest.mark.parametrize("interval", ["1m", "3m"])
+async def test_a_past_candle_that_was_never_closed_is_a_gap_until_rest_closes_it(interval: str) -> None:
+    data = MarketData()
+    length = INTERVAL_MICROS[interval]
+    newest = NOW // length * length
+    half = newest - length
+    for number, start in enumerate(range(newest - 2 * length, MINUTE + 1, MINUTE_MICROS)):
+        is_closed = start not in (half, MINUTE)
+        data.take(KLINE_TOPIC, "A", kline(start) | {"is_closed": is_closed, "event_time": start + SECOND}, number)
+    assert await candles_of(history(data, OlderRecords(data)), interval, 3) == ([0], False)
+    rest = Exchange(data, (KLINE_TOPIC, kline(half, rest=True)))
+    assert await candles_of(history(data, OlderRecords(data), rest), interval, 3) == ([-2, -1, 0], True)
+    assert len(rest.asked) == 1
+
+
+async def test_the_close_of_a_candle_may_come_a_little_late() -> None:
+    data = MarketData()
+    for start in (MINUTE - MINUTE_MICROS, MINUTE):
+        data.take(KLINE_TOPIC, "A", kline(start) | {"is_closed": False, "event_time": start + SECOND}, start)
+    assert await candles_of(history(data, OlderRecords(data), None, MINUTE + 4 * SECOND), "1m", 2) == ([-1, 0], False)
+    assert await candles_of(history(data, OlderRecords(data), None, MINUTE + 6 * SECOND), "1m", 2) == ([0], False)
+
+
 @pytest.mark.parametrize("has_rest", [True, False])
 async def test_old_candles_are_not_current(has_rest: bool) -> None:
     data = MarketData()
