@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from backpack_streams.gateway.answers import Row
 from backpack_streams.gateway.rows import candle_row, candle_time
-from backpack_streams.gateway.windows import Entry
+from backpack_streams.gateway.windows import Entry, rows_after
 
 __all__ = ["INTERVAL_MICROS", "MINUTE_MICROS", "Candle", "CandleWindow", "rolled", "unbroken"]
 
@@ -54,7 +54,7 @@ class Candle(NamedTuple):
 class CandleWindow:
     """The newest candles of one market and interval, by start."""
 
-    __slots__ = ("_candles", "_most", "_starts", "sequence")
+    __slots__ = ("_candles", "_dropped", "_most", "_starts", "sequence")
 
     def __init__(self, most: int) -> None:
         """Start empty.
@@ -65,6 +65,8 @@ class CandleWindow:
         self._most = most
         self._starts: list[int] = []
         self._candles: dict[int, Candle] = {}
+        self._dropped = -1
+        """The highest offset of a candle that is not, or no longer, in the window."""
         self.sequence = -1
         """The highest offset of the candles so far; -1 if there was none from Kafka."""
 
@@ -91,6 +93,7 @@ class CandleWindow:
         known = self._candles.get(start)
         if known is None:
             if len(self._starts) >= self._most and start < self._starts[0]:
+                self._dropped = max(self._dropped, offset)
                 return None
             self._starts.insert(bisect_left(self._starts, start), start)
         elif known.is_closed:
@@ -103,7 +106,7 @@ class CandleWindow:
         self._candles[start] = found
         self.sequence = max(self.sequence, offset)
         if len(self._starts) > self._most:
-            del self._candles[self._starts.pop(0)]
+            self._dropped = max(self._dropped, self._candles.pop(self._starts.pop(0)).entry.sequence)
         return found
 
     def _with_offset(self, known: Candle, offset: int) -> Candle | None:
@@ -122,6 +125,13 @@ class CandleWindow:
     def newest(self, limit: int) -> list[Candle]:
         """Return at most `limit` candles, newest first."""
         return [self._candles[each] for each in reversed(self._starts[-limit:])]
+
+    def after(self, sequence: int) -> list[Entry] | None:
+        """Return the newest state of each candle with a higher offset, in the order of offsets.
+
+        None if a candle may be missing, or if the offset was not reached yet.
+        """
+        return rows_after((candle.entry for candle in self._candles.values()), sequence, self._dropped)
 
     def since(self, start_us: int) -> list[Candle]:
         """Return the candles that start at `start_us` (µs since the Unix epoch) or later, oldest first."""

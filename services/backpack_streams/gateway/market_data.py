@@ -182,11 +182,23 @@ class MarketData:
 
     def sequence(self, channel: str, symbol: str) -> int:
         """Return the highest sequence of a channel of a market so far; -1 if there is none."""
+        return self._window(channel, symbol).sequence
+
+    def after(self, channel: str, symbol: str, sequence: int) -> list[Entry] | None:
+        """Return the rows after a sequence, in order; None if some may be missing, or if the sequence was not reached yet.
+
+        Of a ticker or a mark price the newest row is all of them, of candles the newest state of each.
+        """
+        return self._window(channel, symbol).after(sequence)
+
+    def _window(self, channel: str, symbol: str) -> TradeWindow | CandleWindow | LiquidationWindow | NewestValue:
         if channel == TRADES:
-            return self.trade_window(symbol).sequence
+            return self.trade_window(symbol)
+        if channel == LIQUIDATIONS:
+            return self._liquidations.get(symbol) or LiquidationWindow()
         if channel.startswith(CANDLES):
-            return self.candle_window(symbol, channel.removeprefix(CANDLES)).sequence
-        return max((each.sequence for each in self.newest(channel, symbol)), default=-1)
+            return self.candle_window(symbol, channel.removeprefix(CANDLES))
+        return self._values[TICKER_TOPIC if channel == TICKER else MARK_PRICE_TOPIC].get(symbol) or NewestValue()
 
     def value(self, topic: str, symbol: str) -> Entry | None:
         """Return the newest row of a market on a topic (without prefix) whose records replace each other; None if there is none."""

@@ -133,7 +133,8 @@ class ReadBack:
         return True
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
-        for index, record in enumerate(records):
+        # The newest ones first, so that windows never have a gap that would close only with the last record.
+        for index, record in enumerate(reversed(records)):
             if index % _DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             self._intake.take(record, self._take_data)

@@ -10,7 +10,7 @@ from backpack_streams.gateway.answers import Row
 from backpack_streams.gateway.errors import UnknownSymbolError
 from backpack_streams.gateway.market_data import BookAnswer, BookStatus
 from backpack_streams.gateway.stream.messages import Message
-from backpack_streams.gateway.windows import Entry
+from backpack_streams.gateway.windows import Entry, rows_after
 
 ONE = 10**18
 Side = dict[Decimal, Decimal]
@@ -95,6 +95,12 @@ class Books:
 
     def newest(self, channel: str, symbol: str, limit: int = 1) -> list[Entry]:
         return self.rows.get((channel, symbol), [])[::-1][:limit]
+
+    def sequence(self, channel: str, symbol: str) -> int:
+        return max((entry.sequence for entry in self.rows.get((channel, symbol), [])), default=-1)
+
+    def after(self, channel: str, symbol: str, sequence: int) -> list[Entry] | None:
+        return rows_after(self.rows.get((channel, symbol), []), sequence)
 
     def watermark_age_ms(self, as_of: int) -> int:
         return 5

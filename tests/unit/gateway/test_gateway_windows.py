@@ -63,8 +63,36 @@ def test_a_trade_older_than_a_full_window_is_not_taken() -> None:
     window = TradeWindow(2)
     for offset, trade_id in enumerate((5, 6)):
         window.take(trade(trade_id), offset)
-    assert window.take(rest_trade(4), 2) is None
+    assert window.take(rest_trade(4), -1) is None
     assert ids(window) == [6, 5]
+
+
+def test_a_refill_older_than_a_full_window_is_told_once_and_not_kept() -> None:
+    window = TradeWindow(2)
+    for offset, trade_id in enumerate((3, 5, 6)):
+        window.take(trade(trade_id), offset)
+    refilled = window.take(rest_trade(4), 3)
+    assert refilled is not None
+    assert (refilled.entry.sequence, refilled.entry.row["id"], refilled.is_new) == (3, 4, False)
+    assert window.take(rest_trade(4), 4) is None
+    assert window.take(trade(3), 5) is None, "a copy of a trade that was here"
+    assert (ids(window), window.sequence) == ([6, 5], 3)
+
+
+def test_rows_after_an_offset_are_those_of_the_topic_or_unknown() -> None:
+    window = TradeWindow(3)
+    for offset, trade_id in ((10, 1), (11, 4), (12, 5), (13, 2)):
+        window.take(trade(trade_id), offset)
+    later = window.after(11)
+    assert later is not None
+    assert [entry.row["id"] for entry in later] == [5, 2]
+    assert window.after(13) == []
+    assert window.after(14) is None, "not reached yet"
+    assert window.after(10) is not None, "the trade of offset 10 itself was dropped, but nothing after it"
+    assert window.after(9) is None
+    window.take(rest_trade(0), 14)
+    assert window.after(13) is None, "the trade of offset 14 is not kept"
+    assert window.after(14) == []
 
 
 def test_restarted_ids_restart_the_window() -> None:

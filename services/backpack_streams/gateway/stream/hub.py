@@ -12,9 +12,10 @@ from backpack_streams.gateway.market_data import BookStatus
 from backpack_streams.gateway.stream.book_view import BookView
 from backpack_streams.gateway.stream.client import StreamClient
 from backpack_streams.gateway.stream.messages import Message, subscribed
-from backpack_streams.gateway.stream.record_log import ROWS_KEPT, RecordLog
+from backpack_streams.gateway.stream.record_log import RecordLog
 from backpack_streams.gateway.stream.requests import ALL, Key, StreamRequest
 from backpack_streams.gateway.stream.subscriptions import BookSubscription, RecordSubscription, Source
+from backpack_streams.gateway.windows import Entry
 
 __all__ = ["Hub", "StreamSource"]
 
@@ -36,6 +37,12 @@ class StreamSource(Source, Protocol):
             UnknownSymbolError: there is no such market.
             UnavailableError: the market list is not known yet.
         """
+
+    def sequence(self, channel: str, symbol: str) -> int:
+        """Return the highest sequence of a channel of a market so far; -1 if there is none."""
+
+    def after(self, channel: str, symbol: str, sequence: int) -> list[Entry] | None:
+        """Return the rows after a sequence, in order; None if some may be missing, or if the sequence was not reached yet."""
 
     def book_status(self, symbol: str) -> BookStatus:
         """Return the status of a book, with its age."""
@@ -174,7 +181,7 @@ class Hub:
             self._followers.setdefault(view, set()).add(client)
             client.add(key, BookSubscription(view, resume))
         else:
-            log = self._log(key)
+            log = self._log(key, resume)
             self._followers.setdefault(log, set()).add(client)
             client.add(key, RecordSubscription(log, channel, symbol, decimals, resume))
 
@@ -230,11 +237,15 @@ class Hub:
             self._refresh(view)
         return view
 
-    def _log(self, key: Key) -> RecordLog:
+    def _log(self, key: Key, resume: int | None) -> RecordLog:
+        """Return the log of a channel of a market. The rows before it are read only for a client that resumes from one of them."""
         log = self._logs.get(key)
         if log is None:
-            rows = [(entry.sequence, entry.row) for entry in self._source.newest(*key, limit=ROWS_KEPT)]
-            log = self._logs[key] = RecordLog(*key, rows)
+            log = self._logs[key] = RecordLog(*key, reached=self._source.sequence(*key))
+        if resume is not None and log.lacks_rows_after(resume):
+            rows = self._source.after(*key, resume)
+            if rows is not None:
+                log.reach_back(resume, [(entry.sequence, entry.row) for entry in rows])
         return log
 
     def _refresh(self, view: BookView) -> bool:

@@ -40,24 +40,27 @@ class Unread(NamedTuple):
 
 
 class RecordLog:
-    """The log. A position is the number of rows that were appended before it.
+    """The log. A position is the number of rows that were appended before it; it is negative in front of rows put before those.
 
     Of a ticker or a mark price, only the newest row is sent, and of candles the newest row of each candle.
     """
 
-    def __init__(self, channel: str, symbol: str, rows: Iterable[tuple[int, Row]] = ()) -> None:
+    def __init__(self, channel: str, symbol: str, rows: Iterable[tuple[int, Row]] = (), reached: int = -1) -> None:
         """Begin with the rows that are known.
 
         Args:
             channel: the channel; not `book`.
             symbol: the market.
             rows: sequences with rows, in any order. A row that is not from Kafka (sequence below 0) is left out.
+            reached: the highest sequence of the channel so far: every later row will be appended. -1 if there was none.
         """
         self._channel = channel
         self._symbol = symbol
         self._is_replaced = channel in (TICKER, MARK_PRICE)
-        self._entries: deque[_Entry] = deque(maxlen=1 if self._is_replaced else ROWS_KEPT)
+        self._most = 1 if self._is_replaced else ROWS_KEPT
+        self._entries: deque[_Entry] = deque()
         self.end = 0
+        self._sequence = self._complete_after = reached
         for sequence, row in sorted(rows, key=lambda each: each[0]):
             if sequence >= 0:
                 self.append(sequence, row)
@@ -69,8 +72,8 @@ class RecordLog:
 
     @property
     def sequence(self) -> int | None:
-        """Highest sequence of the rows in the log; None if it is empty."""
-        return max((entry.sequence for entry in self._entries), default=None)
+        """Highest sequence so far; None if there was no row."""
+        return None if self._sequence < 0 else self._sequence
 
     def append(self, sequence: int, row: Row) -> None:
         """Add a new row.
@@ -79,8 +82,32 @@ class RecordLog:
             sequence: the offset of its record in Kafka.
             row: the row as in the REST answer.
         """
+        if self._complete_after < 0:
+            self._complete_after = sequence
         self._entries.append(_Entry(sequence, row))
+        self._sequence = max(self._sequence, sequence)
         self.end += 1
+        if len(self._entries) > self._most:
+            dropped = self._entries.popleft()
+            if not self._is_replaced:  # otherwise the new row is all that the dropped one was
+                self._complete_after = max(self._complete_after, dropped.sequence)
+
+    def lacks_rows_after(self, sequence: int) -> bool:
+        """Return whether rows between this sequence and the oldest row may be missing from the log."""
+        is_newest_here = self._is_replaced and self._entries
+        return sequence < self._complete_after and not is_newest_here
+
+    def reach_back(self, sequence: int, rows: Iterable[tuple[int, Row]]) -> None:
+        """Put older rows before those of the log, unless they are too many.
+
+        Args:
+            sequence: where they begin.
+            rows: sequences with all rows after it, in order, those in the log included.
+        """
+        older = [_Entry(*each) for each in rows if each[0] <= self._complete_after]
+        if len(older) + len(self._entries) <= self._most:
+            self._entries.extendleft(reversed(older))
+            self._complete_after = sequence
 
     def position_after(self, sequence: int) -> int | None:
         """Return the position after a row.
@@ -91,15 +118,9 @@ class RecordLog:
         Returns:
             The position. None if rows after it may be missing from the log, or if the log has not reached the sequence.
         """
-        newest = self.sequence
-        if newest is None or sequence > newest:
+        if sequence > self._sequence or self.lacks_rows_after(sequence):
             return None
-        position = self.end
-        for entry in reversed(self._entries):
-            if entry.sequence <= sequence:
-                return position
-            position -= 1
-        return position if self._is_replaced else None
+        return self.end - sum(entry.sequence > sequence for entry in self._entries)
 
     def since(self, position: int, decimals: Decimals) -> Unread:
         """Return what a client at a position does not have yet.
