@@ -12,6 +12,7 @@ __all__ = [
     "LIQUIDATIONS",
     "MARKETS",
     "MARK_PRICE",
+    "MISSED",
     "TICKER",
     "TRADES",
     "Change",
@@ -27,6 +28,8 @@ CANDLES: Final = "klines."
 """Followed by the interval: `klines.1m`."""
 MARKETS: Final = "markets"
 """Changes of the market list: the row in `/v1/markets` of a market that is new to it, or None for one that was delisted."""
+MISSED: Final = "missed"
+"""Not about one market: records are gone from Kafka that were not read, so the rows of trades, candles and liquidations begin anew."""
 CHANNELS: Final = (BOOK, TRADES, TICKER, MARK_PRICE, LIQUIDATIONS)
 """The channels without a parameter."""
 
@@ -35,7 +38,7 @@ class Change(NamedTuple):
     """One change.
 
     Attributes:
-        channel: one of `CHANNELS`, `klines.<interval>`, or `MARKETS`.
+        channel: one of `CHANNELS`, `klines.<interval>`, `MARKETS`, or `MISSED`.
         symbol: the market.
         sequence: the `last_update_id` of a book, -1 if there is none; it stays the same if only the status changed. Of other
             channels, the offset of the record in Kafka.

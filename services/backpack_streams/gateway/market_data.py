@@ -17,6 +17,7 @@ from backpack_streams.gateway.changes import (
     LIQUIDATIONS,
     MARK_PRICE,
     MARKETS,
+    MISSED,
     TICKER,
     TRADES,
     Change,
@@ -82,6 +83,8 @@ class MarketData:
         self._listeners: list[Listener] = []
         self._unavailable: dict[str, str] = {}
         self._is_news = True
+        self.starts = 0
+        """Number of times that trades, candles and liquidations began anew."""
         self._completeness: Callable[[str, str | None], int | None] = lambda topic, stream: None
         self._takers: dict[str, Callable[[str, Mapping[str, Any], int], None]] = {
             TICKER_TOPIC: self._take_ticker,
@@ -168,17 +171,8 @@ class MarketData:
 
     def newest(self, channel: str, symbol: str, limit: int = 1) -> list[Entry]:
         """Return at most `limit` rows of a channel of a market, newest first. Of a ticker or a mark price there is only one."""
-        if channel == TRADES:
-            trades = self._trades.get(symbol)
-            return [] if trades is None else trades.newest(limit)
-        if channel == LIQUIDATIONS:
-            liquidations = self._liquidations.get(symbol)
-            return [] if liquidations is None else liquidations.newest(limit)
-        if channel.startswith(CANDLES):
-            candles = self._candles.get((symbol, channel.removeprefix(CANDLES)))
-            return [] if candles is None else [each.entry for each in candles.newest(limit)]
-        entry = self.value(TICKER_TOPIC if channel == TICKER else MARK_PRICE_TOPIC, symbol)
-        return [] if entry is None else [entry]
+        found = self._window(channel, symbol).newest(limit)
+        return [each.entry if isinstance(each, Candle) else each for each in found]
 
     def sequence(self, channel: str, symbol: str) -> int:
         """Return the highest sequence of a channel of a market so far; -1 if there is none."""
@@ -345,6 +339,13 @@ class MarketData:
             self._takers[topic](symbol, record, offset)
         finally:
             self._is_news = True
+
+    def start_over(self) -> None:
+        """Forget all trades, candles and liquidations, since some were missed; they are read anew. Listeners are notified."""
+        for windows in (self._trades, self._candles, self._volumes, self._liquidations):
+            windows.clear()
+        self.starts += 1
+        self._tell(Change(MISSED, "", -1, None))
 
     def _take_ticker(self, symbol: str, record: Mapping[str, Any], offset: int) -> None:
         self._take_value(TICKER_TOPIC, TICKER, symbol, record, ticker_row(record), offset)

@@ -55,8 +55,8 @@ class ReadBack:
         self._data = data
         self._tails = tails
         self._most = most_records
-        self._from: dict[TopicPartition, tuple[int, int]] = {}
-        """By partition, the tail that this is about, and the offset from which its records were read back."""
+        self._from: dict[TopicPartition, tuple[tuple[int, int], int]] = {}
+        """By partition, the start that this is about, and the offset from which its records were read back."""
         self._intake = RecordIntake(codec, prefix)
         self._lock = asyncio.Lock()
         self._connections = AsyncExitStack()
@@ -106,16 +106,22 @@ class ReadBack:
         return (name, partition_of(symbol.encode(), count)) if count else None
 
     def _reached(self, topic_partition: TopicPartition) -> int:
-        tail = self._tails[topic_partition]
-        of_tail, reached = self._from.get(topic_partition, (tail, tail))
-        return reached if of_tail == tail else tail
+        start = self._start(topic_partition)
+        of_start, reached = self._from.get(topic_partition, (start, start[0]))
+        return reached if of_start == start else start[0]
+
+    def _start(self, topic_partition: TopicPartition) -> tuple[int, int]:
+        """Return where the windows of a partition began, and how often they began anew before that."""
+        return self._tails[topic_partition], self._data.starts
 
     async def _read(self, topic_partition: TopicPartition) -> bool:
         if self._reader is None:
             self._reader = await self._connections.enter_async_context(Reader(self._connection, self._codec))
-        end, tail = self._reached(topic_partition), self._tails[topic_partition]
+        end, start = self._reached(topic_partition), self._start(topic_partition)
         begin = max(
-            (await self._reader.beginnings([topic_partition]))[topic_partition], tail - self._most, end - STEP_RECORDS
+            (await self._reader.beginnings([topic_partition]))[topic_partition],
+            start[0] - self._most,
+            end - STEP_RECORDS,
         )
         if begin >= end:
             return False
@@ -128,8 +134,9 @@ class ReadBack:
                 lambda _, records: found.extend(records),
                 patience_seconds=_PATIENCE_SECONDS,
             )
-        await self._take(found)
-        self._from[topic_partition] = tail, begin
+        if self._start(topic_partition) == start:
+            await self._take(found)
+            self._from[topic_partition] = start, begin
         return True
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:

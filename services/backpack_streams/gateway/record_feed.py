@@ -52,6 +52,8 @@ TAILS: Final[Mapping[str, int]] = {
     STATUS_TOPIC: 5_000,
 }
 """Topics that are read from near their end, and how many records of each partition are read at the start."""
+IN_WINDOWS: Final = tuple(name for name in TAILS if not name.startswith("ops."))
+"""Those of them whose rows the windows of the read model keep."""
 _WATERMARKS_LOOKED_BACK: Final = 2_000
 """Watermarks read at the start, to learn of producers: each writes one a second."""
 _POLL_MILLIS: Final = 100
@@ -179,25 +181,31 @@ class RecordFeed:
         for name in NEWEST_TOPICS:
             if name in topic_partitions:
                 await self._read_newest(reader, {each: begins[each] for each in topic_partitions[name]}, ends)
+        in_windows = [each for name in IN_WINDOWS for each in topic_partitions.get(name, ())]
+        if any(each in self._next and not begins[each] <= self._next[each] <= ends[each] for each in in_windows):
+            logger.warning("records have left Kafka before they were read; the gateway starts over with what is there")
+            self._next = {each: offset for each, offset in self._next.items() if each not in in_windows}
+            self._data.start_over()
         for name, wanted in topic_partitions.items():
-            for topic_partition in wanted:
-                offsets[topic_partition] = self._start(
-                    name, topic_partition, begins[topic_partition], ends[topic_partition]
-                )
+            for each in wanted:
+                offsets[each] = self._start(name, each, begins[each], ends[each])
         self._next = dict(offsets)
         self._behind = {each: ends[each] for each in everywhere if offsets[each] < ends[each]}
         self._has_joined = True
         return offsets
 
     def _start(self, name: str, topic_partition: TopicPartition, begin: int, end: int) -> int:
-        """Return the offset from which to follow a partition: where the last connection ended, or as far before the end as is kept."""
+        """Return the offset from which to follow a partition: where the last connection ended, or as far before the end as is kept.
+
+        Nothing between is left out, however much there is: clients of streams would miss it without knowing.
+        """
         tail = self._tails.get(name)
         if tail is None:
             return end
-        first, reached = max(begin, end - tail), self._next.get(topic_partition, -1)
-        if first <= reached <= end:
+        reached = self._next.get(topic_partition, -1)
+        if begin <= reached <= end:
             return reached
-        self.tails[topic_partition] = first
+        first = self.tails[topic_partition] = max(begin, end - tail)
         return first
 
     async def _read_watermarks(self, reader: Reader, topic_partition: TopicPartition, begin: int, end: int) -> None:

@@ -66,6 +66,10 @@ class NewestValue:
         """The offset of the value; -1 if there is none."""
         return -1 if self.entry is None else self.entry.sequence
 
+    def newest(self, limit: int) -> list[Entry]:
+        """Return the value, if there is one and `limit` is not 0."""
+        return [] if self.entry is None else [self.entry][:limit]
+
     def after(self, sequence: int) -> list[Entry] | None:
         """Return the value if its offset is higher; None if the offset was not reached yet. Older values do not count."""
         return rows_after([] if self.entry is None else [self.entry], sequence, 0)

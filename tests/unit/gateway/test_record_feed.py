@@ -1,16 +1,23 @@
-"""What anybody may write to a topic does not end the gateway's reading."""
+"""What anybody may write to a topic does not end the gateway's reading, and after an outage nothing is missing unnoticed."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
+from stream_book import read
 
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.gateway.market_data import MarketData
 from backpack_streams.gateway.plant import Plant
 from backpack_streams.gateway.record_feed import RecordFeed
+from backpack_streams.gateway.stream.broadcast import Broadcast
+from backpack_streams.gateway.stream.client import CloseCode, Ending, StreamClient
+from backpack_streams.gateway.stream.messages import Message
+from backpack_streams.gateway.stream.requests import StreamRequest
 from backpack_streams.gateway.topic_names import TRADE_TOPIC
 from topics_in_memory import CODEC, PREFIX, T0, MemoryReader, Topics
 
@@ -23,6 +30,7 @@ INTEREST = {
     "cache_age_seconds": None,
     "open_interest": "1",
 }
+OUTAGE_TAILS = {TRADE_TOPIC: 10}
 
 
 class EndOfTopicsError(Exception):
@@ -57,3 +65,109 @@ async def test_records_of_another_kind_are_counted_and_passed_over() -> None:
         await feed._follow(EndingReader(topics), offsets)  # type: ignore[arg-type]
     assert [entry.row["id"] for entry in data.trade_window("A").newest(9)] == [2, 1]
     assert feed.undecodable_records == 2
+
+
+class JoiningReader(EndingReader):
+    """Ends only while it follows."""
+
+    is_following = False
+
+    async def existing_topic_partitions(self, names: Iterable[str]) -> dict[str, list[TopicPartition]]:
+        found = {name: await self.topic_partitions(name) for name in names}
+        return {name: each for name, each in found.items() if each}
+
+    def follow(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.is_following = True
+        super().follow(offsets)
+
+    async def poll(
+        self, timeout_ms: int, most: int = 10_000, only: Iterable[TopicPartition] = ()
+    ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+        if not self.is_following:
+            return await MemoryReader.poll(self, timeout_ms, most, only)
+        return await super().poll(timeout_ms, most, only)
+
+
+class World:
+    """A feed that keeps 10 trades of a partition at its start, and a client of the stream of trades."""
+
+    def __init__(self) -> None:
+        self.topics = Topics({TRADE_TOPIC: 1})
+        self.partition = PREFIX + TRADE_TOPIC, 0
+        self.data = MarketData()
+        self.data.set_markets({"A": {"symbol": "A"}})
+        self.feed = RecordFeed(KafkaConnection("127.0.0.1:1"), CODEC, PREFIX, self.data, Plant(), OUTAGE_TAILS)
+        self.broadcast = Broadcast(self.data)
+        self.data.subscribe(self.broadcast.on_change)
+        self.sent: list[dict[str, Any]] = []
+        self.codes: list[int] = []
+
+    async def connect(self) -> None:
+        """Read everything, then lose the connection."""
+        reader: Any = JoiningReader(self.topics)
+        offsets = await self.feed._join(reader)
+        with pytest.raises(EndOfTopicsError):
+            await self.feed._follow(reader, offsets)
+        await asyncio.sleep(0.05)
+
+    def write(self, first: int, last: int) -> None:
+        for trade_id in range(first, last + 1):
+            self.topics.trade(trade_id, seconds=trade_id)
+        self.topics.watermark(["trade.A"], last + 1, last)
+
+    async def subscribe(self, **request: Any) -> None:
+        client = StreamClient()
+        self.broadcast.join(client, self)
+        self.broadcast.apply(client, StreamRequest("subscribe", ["trades"], ["A"], **request))
+        await asyncio.sleep(0.05)
+
+    @property
+    def is_ready(self) -> bool:
+        return True
+
+    def send(self, messages: list[Message]) -> None:
+        self.sent += [read(message) for message in messages]
+
+    def end(self, ending: Ending) -> None:
+        self.codes.append(ending.code)
+
+    def kinds(self) -> list[str]:
+        return [message["type"] for message in self.sent]
+
+
+@pytest.fixture
+async def world() -> World:
+    """After five trades, which the client has."""
+    world = World()
+    world.write(1, 5)
+    await world.connect()
+    await world.subscribe()
+    return world
+
+
+async def test_whatever_was_written_while_kafka_was_away_is_read(world: World) -> None:
+    assert [row["id"] for row in world.sent[-1]["data"]] == [5, 4, 3, 2, 1]
+    world.sent.clear()
+    world.write(6, 45)
+    await world.connect()
+    assert [message["data"]["id"] for message in world.sent] == list(range(6, 46))
+    assert (world.codes, world.feed.tails[world.partition]) == ([], 0)
+
+
+@pytest.mark.parametrize("is_recreated", [False, True])
+async def test_streams_end_if_records_left_kafka_unread(world: World, is_recreated: bool) -> None:
+    sequence = world.sent[-1]["sequence"]
+    if is_recreated:
+        world.topics.logs[world.partition].clear()
+        world.topics.end_of[world.partition] = 0
+        world.write(6, 8)
+    else:
+        world.write(6, 45)
+        world.topics.remove_before(world.partition, 20)
+    world.sent.clear()
+    await world.connect()
+    assert (world.codes, world.kinds()) == ([CloseCode.RESTART], [])
+    newest = [entry.row["id"] for entry in world.data.newest("trades", "A", 99)]
+    assert newest == (list(range(8, 5, -1)) if is_recreated else list(range(45, 35, -1)))
+    await world.subscribe(resume={"trades.A": sequence})
+    assert world.kinds() == ["subscribed", "conflated", "snapshot"]

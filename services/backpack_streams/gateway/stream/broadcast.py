@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from backpack_streams.gateway.changes import Change
+from backpack_streams.gateway.changes import MISSED, Change
 from backpack_streams.gateway.stream.client import CloseCode, Ending, StreamClient
 from backpack_streams.gateway.stream.hub import Hub, StreamSource
 from backpack_streams.gateway.stream.messages import Message, error, heartbeat
@@ -136,9 +136,14 @@ class Broadcast:
     def on_change(self, change: Change) -> None:
         """Process a change of the read model; the clients get it with the next round.
 
+        If records were missed, all streams end: a client that comes back learns what it cannot have any more.
+
         Args:
             change: the change.
         """
+        if change.channel == MISSED:
+            self.end_all("records left Kafka before the gateway read them; connect again, and resume")
+            return
         self.hub.on_change(change)
         if self.hub.has_changed_books:
             self._schedule()
@@ -164,10 +169,14 @@ class Broadcast:
             if client.ending is not None:
                 self._pump(client, now)
 
-    def end_all(self) -> None:
-        """End all streams at once, because the gateway stops."""
+    def end_all(self, why: str = "the gateway restarts; connect again") -> None:
+        """End all streams at once: the gateway stops, or starts over.
+
+        Args:
+            why: the reason and the advice.
+        """
         for client in list(self._outlets):
-            client.end(error(None, 503, "the gateway restarts; connect again", 1), CloseCode.RESTART)
+            client.end(error(None, 503, why, 1), CloseCode.RESTART)
             self._pump(client, time.monotonic())
 
     def _wake(self, client: StreamClient) -> None:

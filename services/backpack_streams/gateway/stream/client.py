@@ -27,7 +27,7 @@ class CloseCode:
 
     Attributes:
         POLICY: the client sent too many requests on one stream.
-        RESTART: the gateway restarts.
+        RESTART: the gateway restarts, or starts over because records have left Kafka that it did not read.
         TRY_AGAIN_LATER: the client does not read, or the data is not available now.
         KEY_REFUSED: the key is not valid, or was revoked.
         NO_REQUEST: the first request did not come in time.
