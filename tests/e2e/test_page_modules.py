@@ -226,3 +226,18 @@ def test_statuses_are_forgotten_while_the_plant_is_unknown(page: Page) -> None:
         return seen;
     """
     assert run(page, "state.js", body, None) == ["LIVE", None, None, "LIVE"]
+
+
+def test_statuses_are_forgotten_while_a_hidden_tab_does_not_ask_for_them(page: Page) -> None:
+    body = """
+        let now = 0;
+        performance.now = () => now;
+        const state = new m.State();
+        const after = (ms) => { now += ms; state.setHeartbeat({}); return state.markets.get("A").status; };
+        state.setMarkets([{ symbol: "A" }]);
+        state.setPlant({ books: { statuses: { A: "LIVE" } } });
+        const seen = [after(9_000), after(2_000)];
+        state.setPlant({ books: { statuses: { A: "STALE" } } });
+        return [...seen, after(1_000)];
+    """
+    assert run(page, "state.js", body, None) == ["LIVE", None, "STALE"]

@@ -92,6 +92,7 @@ const loadPlant = oneAtATime(async () => {
   }
 });
 
+document.addEventListener("visibilitychange", loadPlant);
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.closest("input, textarea, select, dialog");
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -3,6 +3,8 @@
 import { divide, places, units } from "./decimal.js";
 import { Events } from "./events.js";
 
+const PLANT_HOLDS_MS = 10_000;
+
 class Market {
   constructor(row) {
     this.symbol = row.symbol;
@@ -38,6 +40,7 @@ export class State extends Events {
   plant = null;
   plantError = null;
   isPlantCurrent = false;
+  #plantHeardAt = 0;
   heartbeat = null;
   isConnected = false;
   hasConnected = false;
@@ -63,6 +66,7 @@ export class State extends Events {
     this.plant = plant;
     this.plantError = null;
     this.isPlantCurrent = true;
+    this.#plantHeardAt = performance.now();
     this.showStatuses();
     this.tell("plant");
   }
@@ -106,7 +110,10 @@ export class State extends Events {
   }
 
   setHeartbeat(message) {
-    this.heartbeat = { ...message, heardAt: performance.now() };
+    const heardAt = performance.now();
+    this.heartbeat = { ...message, heardAt };
+    // A hidden tab hears heartbeats, but does not ask for the plant.
+    if (this.isPlantCurrent && heardAt - this.#plantHeardAt > PLANT_HOLDS_MS) this.#forgetStatuses();
     this.tell("heartbeat");
   }
 }
