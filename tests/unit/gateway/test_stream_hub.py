@@ -239,6 +239,26 @@ def test_a_book_without_followers_is_not_read(world: World) -> None:
     assert world.hub.clients == set()
 
 
+def test_a_subscription_reads_no_rows_unless_it_resumes(world: World) -> None:
+    """One request may name all channels of all markets, and nothing else goes on while it is carried out."""
+    for number in range(600):
+        for symbol in SYMBOLS:
+            world.add_row("trades", number, symbol)
+    read_rows: list[str] = []
+    after, newest = world.books.after, world.books.newest
+    world.books.after = lambda *asked: read_rows.append("after") or after(*asked)  # type: ignore[method-assign, func-returns-value]
+    world.books.newest = lambda *asked, **more: read_rows.append("newest") or newest(*asked, **more)  # type: ignore[method-assign, func-returns-value]
+    clients = [world.client(channels=["trades", "liquidations"], symbols="all") for _ in range(2)]
+    assert read_rows == []
+    resumed = world.client(channels=["trades"], symbols=list(SYMBOLS), resume={"trades.SOL_USDC": 300})
+    assert read_rows == ["after"]
+    assert len(world.take(resumed)) == 1 + (1 + 299) + 2
+    for client in clients:
+        assert kinds(world.take(client)) == ["subscribed"] + ["snapshot"] * 2 * len(SYMBOLS)
+    world.add_row("trades", 600)
+    assert [world.take(client)[-1]["sequence"] for client in (*clients, resumed)] == [600, 600, 600]
+
+
 def test_a_client_that_resumes_gets_one_update(world: World) -> None:
     client = world.client(id=1)
     book = ClientBook()
