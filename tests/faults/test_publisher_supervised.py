@@ -170,25 +170,25 @@ async def test_a_look_at_kafka_uses_no_cached_metadata(kafka: BlockingKafka) -> 
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
-def test_a_service_exits_if_its_topic_was_recreated_with_fewer_partitions(kafka: BlockingKafka, tmp_path: Path) -> None:
-    async def make_anew() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-        await admin.start()
-        try:
-            await admin.delete_topics(["anew.market.trade"])
-            while "anew.market.trade" in await admin.list_topics():  # noqa: ASYNC110  # Kafka has no event for it
-                await asyncio.sleep(0.1)
-            await TopicAdmin(KafkaConnection(kafka.bootstrap_servers), "anew.").apply(
-                [Topic("market.trade", "Trade", 1)]
-            )
-        finally:
-            await admin.close()
+async def make_anew(bootstrap_servers: str, prefix: str, topic: Topic) -> None:
+    name = prefix + topic.name
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([name])
+        while name in await admin.list_topics():  # noqa: ASYNC110  # Kafka has no event for it
+            await asyncio.sleep(0.1)
+        await TopicAdmin(KafkaConnection(bootstrap_servers), prefix).apply([topic])
+    finally:
+        await admin.close()
 
+
+def test_a_service_exits_if_its_topic_was_recreated_with_fewer_partitions(kafka: BlockingKafka, tmp_path: Path) -> None:
     with running_plant(kafka.bootstrap_servers, tmp_path, "anew.") as plant:
         plant.start_exchange("--symbols", "6", "--rate", "200")
         producer = plant.start_ready("market-producer", "--streams", "trade", "--progress-timeout", "10")
         wait_until("it publishes", lambda: producer.metric("published_records_total") > 50)
-        asyncio.run(make_anew())
+        asyncio.run(make_anew(kafka.bootstrap_servers, "anew.", Topic("market.trade", "Trade", 1)))
         seen: list[str] = []
 
         def has_ended() -> bool:
@@ -210,3 +210,22 @@ def test_a_service_exits_if_its_topic_was_recreated_with_fewer_partitions(kafka:
         assert '"kafka refused a record"' not in log
         again = plant.start_ready("market-producer", "--streams", "trade")
         wait_until("the next one publishes", lambda: again.metric("published_records_total") > 50)
+
+
+def test_a_recreated_topic_leaves_a_gap_of_each_of_its_streams(kafka: BlockingKafka, tmp_path: Path) -> None:
+    with running_plant(kafka.bootstrap_servers, tmp_path, "lost.") as plant:
+        plant.start_exchange("--symbols", "3", "--rate", "60")
+        plant.start_ready("rest-poller", "--snapshot-refresh", "2")
+        producer = plant.start_ready("market-producer", "--streams", "depth,trade")
+        wait_until("the first records are there", lambda: producer.metric("published_records_total") > 200)
+
+        def streams_with_a_gap() -> set[str]:
+            gaps = read_topic(kafka.bootstrap_servers, "lost.ops.gap", "Gap")
+            return {gap.value["stream"] for gap in gaps if gap.value and gap.value["reason"] == "RECORDS_DELETED"}
+
+        depth = {f"depth.{symbol}" for symbol in plant.books()}
+        asyncio.run(make_anew(kafka.bootstrap_servers, "lost.", Topic("market.depth", "DepthUpdate", 8)))
+        wait_until("each stream has its gap", lambda: streams_with_a_gap() == depth)
+        books = plant.books(timeout=60.0)
+        assert {book["status"] for book in books.values()} == {"LIVE"}
+        assert producer.stop() == 0

@@ -103,7 +103,7 @@ class PartitionQueue:
         pending: records that Kafka has neither acknowledged nor finally refused, in order of handover.
         done: how many records Kafka has acknowledged or finally refused.
         rejected: how many records Kafka has finally refused.
-        next_offset: the offset after the last acknowledged record, -1 before the first.
+        next_offset: the offset after the last acknowledged record, -1 before the first, 0 once the topic was recreated.
         owed_since: since when Kafka has owed an acknowledgement (monotonic seconds), None if it owes none.
         waiting_since: when the first record that is not being sent yet was handed over (monotonic seconds).
         trouble: why the last attempt failed, empty after a success.

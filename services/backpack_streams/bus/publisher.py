@@ -68,6 +68,7 @@ class Publisher:
         on_rejected: Callable[[Rejected], None] | None = None,
         on_acknowledged: Callable[[Acknowledged], None] | None = None,
         progress_seconds: float = DEFAULT_PROGRESS_SECONDS,
+        on_deleted: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare; `start` connects.
 
@@ -78,10 +79,12 @@ class Publisher:
                 refuses). The record is dropped afterwards.
             on_acknowledged: called with each batch that Kafka has acknowledged.
             progress_seconds: how long an available Kafka may owe an acknowledgement before the publisher fails.
+            on_deleted: called with the full name of a topic that was recreated or truncated, once acknowledgements show it.
         """
         self._connection = connection
         self._tell_rejected = on_rejected
         self._tell_acknowledged = on_acknowledged
+        self._tell_deleted = on_deleted
         self._partition_queues: dict[str, list[PartitionQueue]] = {}
         self._producer = ProducerInUse(connection, self._partition_queues.keys)
         self._senders: dict[asyncio.Task[None], Sender] = {}
@@ -275,6 +278,13 @@ class Publisher:
         self.rejected_records += 1
         if self._tell_rejected is not None:
             self._tell_rejected(rejected)
+
+    def on_deleted(self, topic: str) -> None:
+        """Note that a topic was recreated or truncated, so that the offsets in its other partitions mean nothing either."""
+        for partition_queue in self._partition_queues[topic]:
+            partition_queue.next_offset = 0
+        if self._tell_deleted is not None:
+            self._tell_deleted(topic)
 
     # Whether there is progress ---------------------------------------------------------------------------------
 

@@ -50,6 +50,9 @@ class Outcomes(Protocol):
     def on_rejected(self, rejected: Rejected) -> None:
         """Take a record that Kafka will never accept."""
 
+    def on_deleted(self, topic: str) -> None:
+        """Take a topic (its full name) that no longer has the records that it had acknowledged."""
+
 
 class Sender:
     """The sender of one partition.
@@ -151,6 +154,7 @@ class Sender:
                     "is": offset,
                 },
             )
+            self._outcomes.on_deleted(partition_queue.topic)
         partition_queue.next_offset = offset + records
         disposed = partition_queue.dispose(records)
         self._producer.fault = None

@@ -5,10 +5,10 @@ sockets makes one interval. A time without coverage is a `Break`; the stream's f
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from backpack_streams.exchange.session_actions import CoverageEvent, SocketProven, StreamsActive, StreamsInactive
 from backpack_streams.feed.moments import Break, Clock, Moment
+from backpack_streams.feed.stream_state import StreamState
 from backpack_streams.publishing import reports
 from backpack_streams.sequencing.watermarks import Interval
 
@@ -24,39 +24,6 @@ _RESTART = reports.RESTART, "the producer was away"
 _START = reports.STREAM_START, "nothing is known of the stream before this"
 
 
-@dataclass(slots=True)
-class _Stream:
-    active: dict[int, Moment] = field(default_factory=dict)
-    """Sockets that deliver the stream, each with the moment from which it does."""
-    since: Moment | None = None
-    until: Moment | None = None
-    """The end of the last interval; None before the first one ends, and while one is open."""
-    through: Moment | None = None
-    """Until when everything had been received when a socket last stopped delivering the stream."""
-    first: tuple[Moment, int] | None = None
-    """This instance's first coverage and its socket; kept until the coverage before it is known."""
-    cause: str = "DISCONNECTED"
-    left: tuple[int, ...] = ()
-    """The last sockets that stopped delivering the stream; some may still be open."""
-    is_told: bool = True
-    """Whether the loss of the last break is on record, or there was none. An instance that takes over from this one has to know it."""
-    is_shown: bool = True
-    """Whether messages since the last break show that the stream is delivered, as far as messages can be expected."""
-    settled_until: int | None = None
-    """If one of the two is False: when the coverage before that break ended."""
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether an instance that takes over may count the coverage since the last break."""
-        return self.is_told and self.is_shown
-
-    def broke(self, until_us: int | None, is_shown: bool) -> None:
-        """Note a break after `until_us`. A break that follows before this one is settled belongs to it."""
-        if self.is_settled:
-            self.settled_until = until_us
-        self.is_told, self.is_shown = False, is_shown
-
-
 class Coverage:
     """The intervals of every stream, from the events of one session.
 
@@ -68,7 +35,7 @@ class Coverage:
         """Streams whose coverage counts for a successor only after a message: the exchange may forget what it confirmed."""
         self.unshown: set[str] = set()
         """Those of these streams that have brought nothing since their last break."""
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, StreamState] = {}
         self._wanted: set[str] = set()
         self._proven: dict[int, Moment] = {}
         self._active_sockets: dict[int, int] = {}
@@ -145,7 +112,7 @@ class Coverage:
         groups: dict[Interval, list[str]] = {}
         for name in sorted(self._wanted):
             known = self._streams.get(name)
-            interval = _UNKNOWN if known is None else _interval(known)
+            interval = _UNKNOWN if known is None else known.interval
             groups.setdefault(interval, []).append(name)
         return tuple((interval, tuple(names)) for interval, names in groups.items())
 
@@ -197,6 +164,21 @@ class Coverage:
             case StreamsInactive():
                 return list(self._deactivate(event, clock))
 
+    def interrupt(self, stream: str, now: Moment) -> bool:
+        """Break the coverage of a stream that sockets still deliver: Kafka has lost records of it. It is covered again from `now` on.
+
+        Call `settle` once the loss is on record, unless True is returned: the stream had an unsettled break, or is not covered.
+        """
+        known = self._streams.get(stream)
+        if known is None or not known.active:
+            return True
+        is_known = not known.is_told
+        self._broke(stream, known, self._through(known).us)
+        known.since, known.first = now, None
+        known.active = dict.fromkeys(known.active, now)
+        self.generation += 1
+        return is_known
+
     def refused(self, stream: str) -> None:
         """Record that the exchange refused the stream's subscription: from now on this is the cause of its gap, if it is not covered."""
         known = self._streams.get(stream)
@@ -218,7 +200,7 @@ class Coverage:
             known.is_shown = True
             self.generation += 1
 
-    def _broke(self, name: str, stream: _Stream, until_us: int | None) -> None:
+    def _broke(self, name: str, stream: StreamState, until_us: int | None) -> None:
         is_to_be_shown = self.is_to_be_shown(name)
         stream.broke(until_us, not is_to_be_shown)
         if is_to_be_shown:
@@ -238,7 +220,7 @@ class Coverage:
     def _activate(self, streams: Iterable[str], socket_id: int, at: Moment) -> Iterator[Break]:
         self.generation += 1
         for name in streams:
-            stream = self._streams.setdefault(name, _Stream())
+            stream = self._streams.setdefault(name, StreamState())
             if socket_id in stream.active:
                 continue
             self._active_sockets[socket_id] = self._active_sockets.get(socket_id, 0) + 1
@@ -256,7 +238,7 @@ class Coverage:
             if found is not None:
                 yield found
 
-    def _resumed(self, name: str, stream: _Stream, at: Moment, socket_id: int) -> Break | None:
+    def _resumed(self, name: str, stream: StreamState, at: Moment, socket_id: int) -> Break | None:
         until, stream.until = stream.until, None
         if until is None or until >= at:
             return None
@@ -317,7 +299,7 @@ class Coverage:
                 del self._proven[socket]
         self._sockets = self._active_sockets.keys() | self._proven.keys()
 
-    def _through(self, stream: _Stream, proofs: Mapping[int, Moment] = _NOTHING) -> Moment:
+    def _through(self, stream: StreamState, proofs: Mapping[int, Moment] = _NOTHING) -> Moment:
         """What a later socket has brought counts only once the earlier ones are complete up to its start.
 
         `proofs` replaces the known proof of single sockets.
@@ -335,12 +317,6 @@ class Coverage:
 
 def _at(socket: tuple[int, Moment]) -> Moment:
     return socket[1]
-
-
-def _interval(stream: _Stream) -> Interval:
-    since, until = stream.since and stream.since.us, stream.until and stream.until.us
-    is_settled = stream.is_settled
-    return Interval(since, until, is_settled, None if is_settled else stream.settled_until)
 
 
 _UNKNOWN = Interval(None, None)

@@ -14,6 +14,7 @@ def loss_reasons(spec: StreamSpec) -> Iterator[str]:
     """
     yield from (reports.RESTART, reports.DISCONNECTED, reports.SUBSCRIPTION_REFUSED, reports.SUBSCRIPTION_SILENT)
     yield from (reports.NOT_SUBSCRIBED, reports.BUFFER_FULL, reports.REJECTED_BY_KAFKA)
+    yield reports.RECORDS_DELETED
     if spec.sequenced:
         yield from (reports.SEQUENCE_BREAK, reports.SEQUENCE_RESTARTED, reports.UNREADABLE_FRAME)
     if spec.candles:

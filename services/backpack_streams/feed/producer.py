@@ -63,6 +63,7 @@ class Producer:
         self._by_channel = {spec.channel: spec for spec in specs}
         channels = {name: spec.channel for spec in specs for name in spec.topics.values()}
         self._publishing = Publishing(self._name, settings, self._stream_of, channels)
+        self._publishing.tell_deleted = lambda topic: self._router.on_deleted(topic, now())
         self._reporter = self._publishing.reporter
         for spec in specs:
             self._reporter.expect(spec.channel, loss_reasons(spec))

@@ -1,9 +1,8 @@
 """Passes every frame of every socket to its stream, and puts frames without a stream on record whole. Sans I/O."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -17,8 +16,9 @@ from backpack_streams.exchange.wire_decoding import parse_keeping_digits
 from backpack_streams.exchange.wire_errors import UnreadableMessageError
 from backpack_streams.feed.candle_feed import CandleFeed
 from backpack_streams.feed.coverage import Coverage
+from backpack_streams.feed.dropped_streams import DroppedStreams
 from backpack_streams.feed.latest_feed import LatestFeed
-from backpack_streams.feed.moments import Break
+from backpack_streams.feed.moments import Break, Moment
 from backpack_streams.feed.sequenced_feed import SequencedFeed
 from backpack_streams.feed.stream_feed import Out, StreamFeed
 from backpack_streams.feed.stream_spec import RowEncoder, StreamSpec
@@ -29,10 +29,6 @@ logger = logging.getLogger(__name__)
 
 NO_CODE = 0
 """The code of an error without one. Such an error is attributed to no stream."""
-
-DROPPED_AT_MOST = 4096
-"""Streams of markets that are gone, of which the position is kept. If an older one comes back, nothing is known of it."""
-_COUNTERS = ("frames", "published", "duplicates")
 
 _open_envelope = msgspec.json.Decoder(Envelope).decode
 
@@ -72,10 +68,7 @@ class FrameRouter:
         self._on_unwanted = on_unwanted
         self._has_room = has_room
         self._encoders: dict[str, RowEncoder] = {}
-        self._dropped: dict[str, StreamFeed] = {}
-        """Streams that are no longer wanted, the last one last. They keep their position in case they are wanted again."""
-        self._forgotten: Counter[tuple[str, str]] = Counter()
-        """By counter and channel, what streams counted that are forgotten."""
+        self._dropped = DroppedStreams(coverage.forget)
         self.feeds: dict[str, StreamFeed] = {}
         self.now = 0.0
         self.now_us = 0
@@ -124,29 +117,20 @@ class FrameRouter:
         """
         wanted = set(streams)
         for name in self.feeds.keys() - wanted:
-            self._dropped[name] = self.feeds.pop(name)
-            self._dropped[name].left()
-        new = [
-            self._dropped.pop(name) if name in self._dropped else self._feed(name)
-            for name in sorted(wanted - self.feeds.keys())
-        ]
+            feed = self.feeds.pop(name)
+            feed.left()
+            self._dropped.add(feed)
+        new = [self._dropped.take_back(name) or self._feed(name) for name in sorted(wanted - self.feeds.keys())]
         self.feeds.update((feed.name, feed) for feed in new)
-        self._forget_oldest()
+        self._dropped.forget_oldest()
         return new
-
-    def _forget_oldest(self) -> None:
-        surplus = max(0, len(self._dropped) - DROPPED_AT_MOST)
-        idle = (feed for feed in self._dropped.values() if feed.is_idle and self._coverage.forget(feed.name))
-        for feed in list(islice(idle, surplus)):
-            del self._dropped[feed.name]
-            for what in _COUNTERS:
-                self._forgotten[what, feed.kind.channel] += getattr(feed, what)
 
     def recall(self, name: str) -> StreamFeed:
         """Return the feed of a stream, wanted or not. An unwanted one keeps its state until it is wanted again."""
         feed = self.feeds.get(name) or self._dropped.get(name)
         if feed is None:
-            feed = self._dropped[name] = self._feed(name)
+            feed = self._feed(name)
+            self._dropped.add(feed)
         return feed
 
     def stream_of(self, topic: str, symbol: str, record: Mapping[str, Any]) -> str:
@@ -157,7 +141,7 @@ class FrameRouter:
 
     def totals(self, what: str) -> dict[str, int]:
         """Return the sum of a counter of the feeds (`frames`, `published`, `duplicates`) by channel, streams that were dropped included."""
-        totals = {channel: self._forgotten[what, channel] for channel in self._specs}
+        totals = {channel: self._dropped.counted(what, channel) for channel in self._specs}
         for feed in self._all():
             totals[feed.kind.channel] += getattr(feed, what)
         return totals
@@ -194,7 +178,8 @@ class FrameRouter:
 
     def _feed_of(self, stream: str) -> StreamFeed:
         """Return a stream that is wanted or, for a frame received long ago, was wanted then."""
-        return self._dropped[stream] if self.is_late and stream in self._dropped else self.feeds[stream]
+        dropped = self._dropped.get(stream) if self.is_late else None
+        return self.feeds[stream] if dropped is None else dropped
 
     def on_tick(self, now: float, now_us: int) -> None:
         """Note that time has passed: every stream, dropped ones included, settles what has waited too long.
@@ -241,6 +226,23 @@ class FrameRouter:
             **bounds,
         )
 
+    def on_deleted(self, topic: str, now: Moment) -> None:
+        """Break the coverage of a topic's streams and put the loss on record: the topic was recreated or truncated.
+
+        Readers that had not read the lost records would otherwise count as complete.
+
+        Args:
+            topic: the topic, without prefix.
+            now: present time.
+        """
+        for feed in self.feeds.values():
+            if feed.topic == topic:
+                is_known = self._coverage.interrupt(feed.name, now)
+                detail = "the topic was recreated or truncated: Kafka has lost what it had acknowledged"
+                self.gap(feed, reports.RECORDS_DELETED, detail, next_time_us=now.us)
+                if not is_known:
+                    self._coverage.settle(feed.name)
+
     def left_behind(
         self, feed: StreamFeed, since_us: int, until_us: int, reason: str, *, last_id: int | None = None
     ) -> None:
@@ -268,7 +270,7 @@ class FrameRouter:
         )
 
     def _all(self) -> Iterable[StreamFeed]:
-        return chain(self.feeds.values(), self._dropped.values())
+        return chain(self.feeds.values(), self._dropped)
 
     def _feed(self, name: str) -> StreamFeed:
         kind, symbol = split_stream(name)
@@ -319,7 +321,7 @@ class FrameRouter:
             self.lost(self.feeds[message["stream"]], payload, UnreadableMessageError("the message carries no data"))
         else:
             stream = message.get("stream") if isinstance(message, dict) else None
-            if isinstance(stream, str) and stream in self._dropped:
+            if isinstance(stream, str) and self._dropped.get(stream) is not None:
                 self.unwanted += 1
                 self._on_unwanted(stream)
                 return

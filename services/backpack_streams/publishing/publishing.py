@@ -78,6 +78,7 @@ class Publishing:
             self._on_rejected,
             self._times.on_acknowledged,
             settings.progress_timeout,
+            lambda topic: self.tell_deleted(topic.removeprefix(self.prefix)),
         )
         waiting_bytes = max(_LEAST_WAITING_BYTES, settings.buffer_bytes // _WAITING_SHARE)
         self.reporter = Reporter(service, self.partition_queue, self.encoder, waiting_bytes)
@@ -86,6 +87,8 @@ class Publishing:
 
         A service that has noted the record as written takes that back here. Not called for a report.
         """
+        self.tell_deleted: Callable[[str], None] = _tell_no_producer
+        """Called with each topic, without the prefix, that was recreated or truncated while it was written."""
         self._create_topics = settings.create_topics
         self._stream_of = stream_of
 
@@ -244,3 +247,7 @@ class Publishing:
 
 def _tell_nobody(topic_name: str, key: bytes) -> None:
     """Do nothing, for services that write each record only once."""
+
+
+def _tell_no_producer(topic_name: str) -> None:
+    """Do nothing, for services that vouch for no stream."""

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from backpack_streams.bus.topics import topic
-from backpack_streams.feed import router
+from backpack_streams.feed import dropped_streams
 from backpack_streams.feed.latest_feed import LatestFeed
+from backpack_streams.sequencing.watermarks import Interval
 from unit.feed.captured_frames import RECEIVED_US
 from unit.feed.recorded_queues import STREAM_SPECS, Plant, depth_frame, liquidation_frame, ticker_frame, trade_frame
 
@@ -100,7 +101,7 @@ def test_of_a_stream_that_was_dropped_its_position_is_kept_and_not_its_last_mess
 
 
 def test_the_streams_that_were_dropped_first_are_forgotten_and_stay_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router, "DROPPED_AT_MOST", 2)
+    monkeypatch.setattr(dropped_streams, "DROPPED_AT_MOST", 2)
     names = [f"depth.{number}" for number in range(6)]
     plant = Plant(names)
     for number, name in enumerate(names):
@@ -109,7 +110,7 @@ def test_the_streams_that_were_dropped_first_are_forgotten_and_stay_counted(monk
     for wanted in range(1, 6):
         plant.uncover(0, names[wanted - 1])
         plant.want(names[wanted:])
-    assert [name for name in names if name in plant.router._dropped] == [names[0], names[4]]
+    assert [feed.name for feed in plant.router._dropped] == [names[0], names[4]]
     assert plant.router.totals("frames")["depth"] == 6
     plant.tick(1.0)
     assert [(gap["stream"], gap["reason"]) for gap in plant.partition_queues.gaps[6:]] == [(names[0], "BUFFER_FULL")]
@@ -120,7 +121,7 @@ def test_a_forgotten_stream_that_is_wanted_again_starts_anew(
     monkeypatch: pytest.MonkeyPatch, kept: int, reason: str
 ) -> None:
     """Even if another instance covered it when this one started."""
-    monkeypatch.setattr(router, "DROPPED_AT_MOST", kept)
+    monkeypatch.setattr(dropped_streams, "DROPPED_AT_MOST", kept)
     plant = Plant(["bookTicker.X", "trade.X"])
     plant.uncover(0, "bookTicker.X", through=10.0, cause="UNSUBSCRIBED")
     plant.want(["trade.X"])
@@ -274,3 +275,41 @@ def test_text_that_is_not_json_is_an_error_without_a_code() -> None:
     assert (socket, code) == (3, 0)
     assert "Bad gateway" in message
     assert [letter["reason"] for letter in plant.partition_queues.dead_letters] == ["UNPARSABLE"]
+
+
+def test_a_topic_that_lost_its_records_breaks_the_coverage_of_its_streams() -> None:
+    plant = Plant(["depth.X", "depth.Y", "trade.X"])
+    plant.send(depth_frame(1, 1, 1))
+    plant.prove(0, at=50.0)
+    before = dict(interval_of_each(plant))
+    plant.router.on_deleted("market.depth", plant.moment)
+    gaps = [gap for gap in plant.partition_queues.gaps if gap["reason"] == "RECORDS_DELETED"]
+    assert [(gap["stream"], gap["last_id"], gap["next_time"]) for gap in gaps] == [
+        ("depth.X", None, 50_000_000),
+        ("depth.Y", None, 50_000_000),
+    ]
+    after = interval_of_each(plant)
+    assert {name: interval.since for name, interval in after.items()} == {
+        "depth.X": 50_000_000,
+        "depth.Y": 50_000_000,
+        "trade.X": before["trade.X"].since,
+    }
+    plant.send(depth_frame(2, 2, 2))
+    assert [row["last_update_id"] for row in plant.partition_queues.of("market.depth")] == [1, 2], (
+        "nothing else is missing"
+    )
+    assert plant.coverage.complete_through(plant.moment).seconds == 50.0
+
+
+def test_a_topic_that_lost_its_records_while_no_socket_covers_it_has_a_gap_of_each() -> None:
+    plant = Plant(["depth.X"])
+    plant.send(depth_frame(1, 1, 1))
+    plant.uncover(0, "depth.X")
+    plant.router.on_deleted("market.depth", plant.moment)
+    plant.cover(1, "depth.X", at=9.0)
+    plant.tick(99.0)
+    assert [gap["reason"] for gap in plant.partition_queues.gaps[1:]] == ["RECORDS_DELETED", "DISCONNECTED"]
+
+
+def interval_of_each(plant: Plant) -> dict[str, Interval]:
+    return {name: interval for interval, names in plant.coverage.statement() for name in names}
