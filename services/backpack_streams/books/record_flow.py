@@ -105,13 +105,13 @@ class RecordFlow:
         """Take a gap record: if it says that trades are unavailable for good, nothing waits for them any longer."""
         try:
             _, gap = self._codec.decode(record.value or b"")
-        except CodecError as error:
+            is_final, topic_partition = gap["reason"] == _NOT_REFILLED, (gap["topic"], gap["symbol"])
+            last_id, next_id = gap["last_id"], gap["next_id"]
+        except (CodecError, KeyError) as error:
             self._tell(record, error)
             return
-        if gap["reason"] == _NOT_REFILLED and gap["last_id"] is not None and gap["next_id"] is not None:
-            topic_partition = gap["topic"], gap["symbol"]
-            if topic_partition in self._trades:
-                self._give(topic_partition, self._trades[topic_partition].lost((gap["last_id"] + 1, gap["next_id"])))
+        if is_final and last_id is not None and next_id is not None and topic_partition in self._trades:
+            self._give(topic_partition, self._trades[topic_partition].lost((last_id + 1, next_id)))
 
     def polled(self, now: float) -> None:
         """Take note that all records of a poll were taken: give up on gaps that have waited long enough."""

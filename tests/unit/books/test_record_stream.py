@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -319,6 +320,21 @@ def test_records_have_the_types_of_their_topic() -> None:
                 ids_of(item)
 
     assert use is not None
+
+
+async def test_a_record_of_another_type_among_the_gaps_is_counted_and_passed_over() -> None:
+    topics = trades(1)
+    async with stream_of(MemoryReader(topics), "market.trade", start="beginning") as stream:
+        events = stream.events()
+        assert ids([await anext(events)]) == [100]
+        topics.update(1)
+        foreign = topics.logs[PREFIX + "market.depth", 0] or topics.logs[PREFIX + "market.depth", 1]
+        topics.logs[PREFIX + "ops.gap", 0].append(replace(foreign[0], topic=PREFIX + "ops.gap", partition=0, offset=0))
+        topics.end_of[PREFIX + "ops.gap", 0] = 1
+        topics.trade(101, seconds=1)
+        assert ids([await anext(events)]) == [101]
+        assert await anext(stream.rounds()) is not None  # the gap topic may have come after the trade
+        assert stream.undecodable_records == 1
 
 
 # ---- copies
