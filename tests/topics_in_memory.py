@@ -55,6 +55,12 @@ class Topics:
         """Offsets without a record: removed by compaction, or a transaction marker."""
         self.end_of[topic_partition] += count
 
+    def grow(self, name: str, count: int) -> None:
+        """Add partitions to a topic, up to this number."""
+        for partition in range(self.partitions[name], count):
+            self.logs[PREFIX + name, partition], self.end_of[PREFIX + name, partition] = [], 0
+        self.partitions[name] = count
+
     def remove_before(self, topic_partition: TopicPartition, offset: int) -> None:
         """Remove old records, as Kafka's retention does."""
         self.logs[topic_partition] = [each for each in self.logs[topic_partition] if each.offset >= offset]
@@ -130,6 +136,8 @@ class MemoryReader:
         self.positions: dict[TopicPartition, int] = {}
         self.polls = 0
         self.errors: list[Exception] = []
+        self.questions_that_fail: list[Exception] = []
+        """What the next questions for the offset of a time raise."""
         self.gate: asyncio.Event | None = None
         """Polls take their records, then wait for it."""
 
@@ -154,6 +162,8 @@ class MemoryReader:
         return {each: self.topics.first_of.get(each, 0) for each in topic_partitions}
 
     async def offset_at(self, topic_partition: TopicPartition, timestamp_ms: int) -> int | None:
+        if self.questions_that_fail:
+            raise self.questions_that_fail.pop(0)
         later = (record.offset for record in self.topics.logs[topic_partition] if record.timestamp >= timestamp_ms)
         return next(later, None)
 
@@ -165,8 +175,11 @@ class MemoryReader:
     def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.positions = dict(offsets)
 
+    def also(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.positions = dict(offsets) | self.positions
+
     def partition_count(self, topic: str) -> int | None:
-        return None
+        return self.topics.partitions.get(topic.removeprefix(PREFIX))
 
     async def position(self, topic_partition: TopicPartition) -> int:
         return self.positions[topic_partition]

@@ -252,7 +252,7 @@ class RecordReading:
         for name, known in self._counts.grown(self._reader.partition_count).items():
             topic = self._wanted.topics.get(name)
             keys = None if topic is None else self._wanted.keys
-            topic_partitions, self._counts.known[name] = await partitions_of(self._reader, name, keys)
+            topic_partitions, count = await partitions_of(self._reader, name, keys)
             added = {
                 each: 0 if each[1] >= known else await self._before_noticed(each)
                 for each in topic_partitions
@@ -260,6 +260,7 @@ class RecordReading:
             }
             logger.warning("a topic has more partitions; they are read as well", extra={"topic": name, "known": known})
             self._reader.also(added)
+            self._counts.known[name] = count  # only now: what fails before is tried again at the next poll
             if topic is None:
                 self._others += added
                 continue
