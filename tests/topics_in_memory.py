@@ -136,6 +136,8 @@ class MemoryReader:
         self.positions: dict[TopicPartition, int] = {}
         self.polls = 0
         self.errors: list[Exception] = []
+        self.away: set[TopicPartition] = set()
+        """Partitions without a leader."""
         self.questions_that_fail: list[Exception] = []
         """What the next questions for the offset of a time raise."""
         self.gate: asyncio.Event | None = None
@@ -197,7 +199,7 @@ class MemoryReader:
         await asyncio.sleep(0)
         if self.errors:
             raise self.errors.pop(0)
-        chosen = [each for each in self.positions if not only or each in set(only)]
+        chosen = [each for each in self.positions if each not in self.away and (not only or each in set(only))]
         wanted, count = next(self.schedule, (None, most))
         if wanted in chosen:
             chosen = [wanted] if wanted is not None else chosen

@@ -34,7 +34,7 @@ class TopicCoverage:
             full_name: name with the prefix.
             watermarks: the partition of the watermarks.
             ends: end offset of each partition read, as of the join.
-            partitions: number of partitions of the topic.
+            partitions: number of partitions of the topic now; added ones show in the watermarks.
             wanted: the selected symbols; None for all.
         """
         self._kinds = STREAMS_OF_TOPICS[topic]
@@ -57,6 +57,7 @@ class TopicCoverage:
         """
         if offset < self._view.next_offset:  # the topic of watermarks was recreated
             self._lost.clear()
+        self._include_added(record["offsets"])
         self._view.take(record, offset, heard=now if is_new else None, now=now, wall_us=wall_us)
         instance, coverage = record["instance"], record["coverage"]
         if record["is_final"]:
@@ -71,6 +72,17 @@ class TopicCoverage:
             self._streams[instance] = now, streams
         elif instance in self._streams:
             self._streams[instance] = now, self._streams[instance][1]
+
+    def _include_added(self, offsets: Iterable[Mapping[str, Any]]) -> None:
+        """Include partitions that were added to the topic: producers that were started since name them, and write to them."""
+        for said in offsets:
+            count = len(said["next_offsets"])
+            if said["topic"] == self._full_name and count > self._partitions:
+                self._partitions, known, wanted = count, set(self._topic_partitions), self._wanted
+                numbers = range(count) if wanted is None else {partition_of(each.encode(), count) for each in wanted}
+                self._topic_partitions += [
+                    each for number in numbers if (each := (self._full_name, number)) not in known
+                ]
 
     def forget_old(self, now: float) -> None:
         """Forget instances that have been silent for an hour."""
