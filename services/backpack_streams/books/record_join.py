@@ -1,4 +1,4 @@
-"""Where a reader of records begins and ends in each partition, and the watermarks of its topics at the join."""
+"""What a reader of records wants, where it begins and ends in each partition, and the watermarks of its topics at the join."""
 
 import logging
 import time
@@ -11,7 +11,9 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.record_coverage import TopicCoverage
+from backpack_streams.books.record_flow import PATIENCE_SECONDS
 from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.stream_names import STREAMS_OF_TOPICS
@@ -20,7 +22,19 @@ from backpack_streams.bus.topics import Topic
 from backpack_streams.errors import CodecError, UsageError
 from backpack_streams.topic_partition import TopicPartition
 
-__all__ = ["Moment", "Start", "Until", "Watermarks", "check_range", "millis", "partitions_of", "starts_of", "stops_of"]
+__all__ = [
+    "LATE_SECONDS",
+    "Moment",
+    "Start",
+    "Until",
+    "Wanted",
+    "Watermarks",
+    "check_range",
+    "millis",
+    "partitions_of",
+    "starts_of",
+    "stops_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +81,35 @@ def check_range(start: Start, until: Until) -> None:
         raise UsageError(f"there is nothing from {start} until {until}: the end must be after the start")
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What to read: topics by their full names, symbols (None: all), the range, and the order."""
+
+    topics: Mapping[str, Topic]
+    prefix: str
+    symbols: frozenset[str] | None
+    start: Start = "new"
+    until: Until = None
+    is_merged: bool = False
+    patience_seconds: float = PATIENCE_SECONDS
+    late_seconds: float = LATE_SECONDS
+
+    @property
+    def keys(self) -> frozenset[bytes] | None:
+        """The symbols as Kafka keys."""
+        return None if self.symbols is None else frozenset(symbol.encode() for symbol in self.symbols)
+
+    @property
+    def before_ms(self) -> int | None:
+        """Exclusive upper bound of Kafka timestamps (ms); None without one."""
+        return millis(self.until) if isinstance(self.until, Moment) else None
+
+    @property
+    def from_ms(self) -> int | None:
+        """Inclusive lower bound of Kafka timestamps (ms): late copies with older timestamps lie among the records."""
+        return millis(self.start) if isinstance(self.start, Moment) else None
+
+
 async def partitions_of(
     reader: Reader, full_name: str, wanted: Collection[bytes] | None
 ) -> tuple[list[TopicPartition], int]:
@@ -108,7 +151,8 @@ async def starts_of(
 async def stops_of(
     reader: Reader, until: Moment, topic_partitions: Sequence[TopicPartition], late_seconds: float
 ) -> dict[TopicPartition, int]:
-    """Return, for each partition, the end of the records from before a past moment, late records included.
+    """Return, for each partition, the end of the records from before a past moment, late records included. The reader's assignment is
+    replaced.
 
     Args:
         reader: asks Kafka.
@@ -119,10 +163,8 @@ async def stops_of(
     Raises:
         BusError: Kafka does not answer.
     """
-    ends = await reader.ends(topic_partitions)
     late_ms = millis(until) + int(late_seconds * 1000)
-    found = {each: await reader.offset_at(each, late_ms) for each in topic_partitions}
-    return {each: end if (past := found[each]) is None else min(end, past) for each, end in ends.items()}
+    return await offsets_at(reader, dict.fromkeys(topic_partitions, late_ms), await reader.ends(topic_partitions))
 
 
 @dataclass

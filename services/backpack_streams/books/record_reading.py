@@ -5,33 +5,22 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from backpack_streams.books.engine_time_merge import WINDOW_SECONDS
 from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.partition_counts import PartitionCounts
-from backpack_streams.books.record_flow import PATIENCE_SECONDS, Item, MergedFlow, RecordFlow
-from backpack_streams.books.record_join import (
-    LATE_SECONDS,
-    Moment,
-    Start,
-    Until,
-    Watermarks,
-    millis,
-    partitions_of,
-    starts_of,
-    stops_of,
-)
+from backpack_streams.books.record_flow import Item, MergedFlow, RecordFlow
+from backpack_streams.books.record_join import Moment, Wanted, Watermarks, partitions_of, starts_of, stops_of
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.bus.topic_end import PATIENCE_SECONDS as END_PATIENCE_SECONDS
 from backpack_streams.bus.topic_end import EndWatch
-from backpack_streams.bus.topics import DELETE, Topic
+from backpack_streams.bus.topics import DELETE
 from backpack_streams.errors import BookError, BusError
 from backpack_streams.topic_partition import TopicPartition
 
-__all__ = ["RecordReading", "Wanted"]
+__all__ = ["RecordReading"]
 
 GAP_TOPIC: Final = "ops.gap"
 WATERMARK_TOPIC: Final = "ops.watermark"
@@ -43,35 +32,6 @@ _MERGED_AT_MOST: Final = 50_000
 _POLL_MILLIS: Final = 200
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to read: topics by their full names, symbols (None: all), the range, and the order."""
-
-    topics: Mapping[str, Topic]
-    prefix: str
-    symbols: frozenset[str] | None
-    start: Start = "new"
-    until: Until = None
-    is_merged: bool = False
-    patience_seconds: float = PATIENCE_SECONDS
-    late_seconds: float = LATE_SECONDS
-
-    @property
-    def keys(self) -> frozenset[bytes] | None:
-        """The symbols as Kafka keys."""
-        return None if self.symbols is None else frozenset(symbol.encode() for symbol in self.symbols)
-
-    @property
-    def before_ms(self) -> int | None:
-        """Exclusive upper bound of Kafka timestamps (ms); None without one."""
-        return millis(self.until) if isinstance(self.until, Moment) else None
-
-    @property
-    def from_ms(self) -> int | None:
-        """Inclusive lower bound of Kafka timestamps (ms): late copies with older timestamps lie among the records."""
-        return millis(self.start) if isinstance(self.start, Moment) else None
 
 
 class RecordReading:
@@ -151,9 +111,9 @@ class RecordReading:
             others |= gaps
         self._topic_partitions = list(starts)
         self._others = [each for each in others if each not in starts]
-        self._reached = dict(starts)
+        self._reached = {each: others[each] for each in self._others} | starts
         self._behind = {each: end for each, end in ends.items() if starts[each] < end}
-        reader.assign({each: others[each] for each in self._others} | starts)
+        reader.assign(self._reached)
         if wanted.until == "end":
             self._watch = EndWatch(starts, ends, END_PATIENCE_SECONDS, time.monotonic())
             self._has_round = True  # empty partitions have reached their end already
@@ -204,7 +164,7 @@ class RecordReading:
         for partition, batch in polling.result().items():
             self._batch.append(((partition.topic, partition.partition), deque(batch)))
         # During a poll, the client's position may be past records that it has not returned yet.
-        for topic_partition in self._topic_partitions:
+        for topic_partition in self._reached:
             self._reached[topic_partition] = self._reader.reached(topic_partition) or self._reached[topic_partition]
         self._complete_through.clear()
         self._has_round = True
@@ -256,16 +216,16 @@ class RecordReading:
             added = {
                 each: 0 if each[1] >= known else await self._before_noticed(each)
                 for each in topic_partitions
-                if each not in self._reached and each not in self._others
+                if each not in self._reached
             }
             logger.warning("a topic has more partitions; they are read as well", extra={"topic": name, "known": known})
             self._reader.also(added)
             self._counts.known[name] = count  # only now: what fails before is tried again at the next poll
+            self._reached |= added
             if topic is None:
                 self._others += added
                 continue
             self._topic_partitions += added
-            self._reached |= added
             if isinstance(self.flow, MergedFlow):
                 for topic_partition in added:
                     self.flow.follow(topic_partition)
@@ -280,8 +240,12 @@ class RecordReading:
         if time.time() * 1000 < before_ms + self._wanted.patience_seconds * 1000:
             return
         assert isinstance(self._wanted.until, Moment)  # `before_ms` exists only for a moment
-        stops = await stops_of(self._reader, self._wanted.until, self._topic_partitions, self._wanted.late_seconds)
-        self._watch = EndWatch(self._reached, stops, END_PATIENCE_SECONDS, time.monotonic())
+        try:
+            stops = await stops_of(self._reader, self._wanted.until, self._topic_partitions, self._wanted.late_seconds)
+        finally:  # the search has replaced the assignment
+            self._reader.assign(self._reached)
+        starts = {each: self._reached[each] for each in self._topic_partitions}
+        self._watch = EndWatch(starts, stops, END_PATIENCE_SECONDS, time.monotonic())
 
     def _take_one(self) -> None:
         topic_partition, records = self._batch[0]

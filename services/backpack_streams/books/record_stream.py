@@ -6,8 +6,8 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from backpack_streams.books.iteration import Iteration, Turn
 from backpack_streams.books.record_flow import PATIENCE_SECONDS
-from backpack_streams.books.record_join import LATE_SECONDS, Start, Until, check_range
-from backpack_streams.books.record_reading import RecordReading, Wanted
+from backpack_streams.books.record_join import LATE_SECONDS, Start, Until, Wanted, check_range
+from backpack_streams.books.record_reading import RecordReading
 from backpack_streams.books.record_topic import RecordTopic
 from backpack_streams.books.streamed import Gap, StreamedRecord, is_of
 from backpack_streams.bus.codec import Codec

@@ -239,6 +239,32 @@ def test_until_a_moment_gives_what_is_stamped_before_it_including_refills(merged
         assert ids(asyncio.run(all_of(stream))) == [102, 103, 104, 105]
 
 
+@pytest.mark.parametrize("merged", [False, True])
+def test_until_a_past_moment_reads_on_behind_a_record_with_an_absurd_time(merged: bool) -> None:
+    topics = Topics()
+    for number in range(100):
+        topics.update(number, seconds=30 * 86_400.0 if number == 10 else number, received=number + 0.05)
+    stream = stream_of(MemoryReader(topics), "market.depth", start=at(0), until=at(90), merged=merged)
+    updates = asyncio.run(all_of(stream))
+    assert [item.value["last_update_id"] for item in updates] == [*range(10), *range(11, 90)]
+
+
+async def test_looking_for_the_end_loses_nothing_that_comes_meanwhile() -> None:
+    topics = Topics()
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=0.5)
+    topics.trade(100, seconds=30 * 86_400.0 + (now - at(0)).total_seconds(), received=(now - at(0)).total_seconds())
+    stream = stream_of(MemoryReader(topics), "market.trade", start="beginning", until=until, patience_seconds=0.2)
+    given = []
+    async with stream:
+        topics.trade(101, seconds=-10)
+        given.append(await anext(stream.events()))
+        for number in range(102, 150):
+            topics.trade(number, seconds=-9)
+        given += [item async for item in stream]
+    assert ids(given) == list(range(101, 150))
+
+
 async def test_until_a_future_moment_ends_once_it_has_passed() -> None:
     topics = Topics()
     soon = datetime.now(UTC) + timedelta(seconds=0.2)

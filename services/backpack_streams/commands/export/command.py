@@ -9,6 +9,7 @@ from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.distinct import Distinct
 from backpack_streams.bus.codec import Codec
+from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.bus.topics import Topic, topic_of_full_name
@@ -92,15 +93,14 @@ async def _spans(reader: Reader, name: str, settings: ExportSettings) -> dict[To
     """Return the offsets to read (start, exclusive end) of each partition that may hold records in the range."""
     topic_partitions = await reader.topic_partitions(name)
     ends = await reader.ends(topic_partitions)
+    if settings.late_seconds is not None:
+        late_ms = settings.to_ms + int(settings.late_seconds * 1000)
+        ends = await offsets_at(reader, dict.fromkeys(topic_partitions, late_ms), ends)
     spans = {}
     for topic_partition in topic_partitions:
         start = await reader.offset_at(topic_partition, settings.from_ms)
-        end = ends[topic_partition]
-        if settings.late_seconds is not None:
-            past = await reader.offset_at(topic_partition, settings.to_ms + int(settings.late_seconds * 1000))
-            end = end if past is None else min(end, past)
-        if start is not None and start < end:
-            spans[topic_partition] = start, end
+        if start is not None and start < ends[topic_partition]:
+            spans[topic_partition] = start, ends[topic_partition]
     return spans
 
 
