@@ -1,7 +1,7 @@
 """A reader whose topics are lists: a test decides what Kafka holds and how it is fetched. Records are encoded as on the bus."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +30,8 @@ class Topics:
         }
         self.end_of: dict[TopicPartition, int] = dict.fromkeys(self.logs, 0)
         self.first_of: dict[TopicPartition, int] = {}
+        self.recreated: set[str] = set()
+        """Full names of topics whose new ids no reader has met yet."""
 
     def add(self, name: str, key: str, record: str, row: dict[str, Any] | None, time_us: int) -> ConsumerRecord:
         partition = partition_of(key.encode(), self.partitions[name])
@@ -60,6 +62,12 @@ class Topics:
         for partition in range(self.partitions[name], count):
             self.logs[PREFIX + name, partition], self.end_of[PREFIX + name, partition] = [], 0
         self.partitions[name] = count
+
+    def recreate(self, name: str) -> None:
+        """Delete a topic and make it again."""
+        for partition in range(self.partitions[name]):
+            self.logs[PREFIX + name, partition], self.end_of[PREFIX + name, partition] = [], 0
+        self.recreated.add(PREFIX + name)
 
     def remove_before(self, topic_partition: TopicPartition, offset: int) -> None:
         """Remove old records, as Kafka's retention does."""
@@ -135,6 +143,7 @@ class MemoryReader:
         self.schedule = iter(schedule)
         self.positions: dict[TopicPartition, int] = {}
         self.polls = 0
+        self._watches = False
         self.errors: list[Exception] = []
         self.away: set[TopicPartition] = set()
         """Partitions without a leader."""
@@ -175,7 +184,17 @@ class MemoryReader:
         self.positions = {}
 
     def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
-        self.positions = dict(offsets)
+        self.positions, self._watches = dict(offsets), False
+
+    def follow(self, offsets: Mapping[TopicPartition, int], topics: Container[str] | None = None) -> None:
+        self.positions, self._watches = dict(offsets), True
+
+    def _rewind_recreated(self) -> None:
+        """Begin again where a topic shows by its id that it was recreated, or by its end."""
+        for each, position in self.positions.items():
+            if (self._watches and each[0] in self.topics.recreated) or position > self.topics.end_of[each]:
+                self.positions[each] = 0
+        self.topics.recreated.clear()
 
     def also(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.positions = dict(offsets) | self.positions
@@ -199,6 +218,7 @@ class MemoryReader:
         await asyncio.sleep(0)
         if self.errors:
             raise self.errors.pop(0)
+        self._rewind_recreated()
         chosen = [each for each in self.positions if each not in self.away and (not only or each in set(only))]
         wanted, count = next(self.schedule, (None, most))
         if wanted in chosen:

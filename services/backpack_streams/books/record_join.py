@@ -176,6 +176,7 @@ class Watermarks:
     by_topic: dict[str, TopicCoverage] = field(default_factory=dict)
     undecodable_records: int = 0
     _next_offset: int = 0
+    _newest_offset: int = 0
     _next_forgetting: float = 0.0
 
     def add(
@@ -223,8 +224,12 @@ class Watermarks:
 
     def take(self, record: KafkaRecord, now: float, *, is_new: bool = True) -> None:
         """Take a record of the watermarks' topic; `now` in monotonic seconds. Ignores a new record from before the join."""
-        if is_new and record.offset < self._next_offset:
-            return
+        if is_new:
+            if record.offset < self._newest_offset:  # the topic was recreated
+                self._next_offset = 0
+            self._newest_offset = record.offset
+            if record.offset < self._next_offset:
+                return
         wall_us = time.time_ns() // 1000
         try:
             _, value = self.codec.decode(record.value or b"")

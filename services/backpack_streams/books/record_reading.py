@@ -56,6 +56,8 @@ class RecordReading:
         self._batch: deque[tuple[TopicPartition, deque[KafkaRecord]]] = deque()
         self._heard_at: dict[TopicPartition, float] = {}
         self._has_round = self._is_finished = False
+        self._failure: BusError | None = None
+        """Why the end cannot be reached any more."""
         self._complete_through: dict[tuple[str, str | None], int | None] = {}
         """Cached answers; cleared whenever they might become wrong, but not merely because they age."""
 
@@ -88,7 +90,7 @@ class RecordReading:
             BusError: Kafka does not answer, or a topic does not exist.
         """
         wanted, reader = self._wanted, self._reader
-        self._watch, self._is_finished = None, False
+        self._watch, self._is_finished, self._failure = None, False, None
         self._batch.clear()
         self._complete_through.clear()
         starts: dict[TopicPartition, int] = {}
@@ -113,7 +115,7 @@ class RecordReading:
         self._others = [each for each in others if each not in starts]
         self._reached = {each: others[each] for each in self._others} | starts
         self._behind = {each: end for each, end in ends.items() if starts[each] < end}
-        reader.assign(self._reached)
+        reader.follow(self._reached, ())
         if wanted.until == "end":
             self._watch = EndWatch(starts, ends, END_PATIENCE_SECONDS, time.monotonic())
             self._has_round = True  # empty partitions have reached their end already
@@ -152,6 +154,8 @@ class RecordReading:
             BookError: the stream was left meanwhile.
             BusError: Kafka refuses, or the end could not be reached.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._is_finished:
             raise StopAsyncIteration
         if self._polling is None:
@@ -161,13 +165,39 @@ class RecordReading:
         if self._polling is not polling:
             raise BookError("the record stream was left while it was iterated over")
         self._polling = None
-        for partition, batch in polling.result().items():
-            self._batch.append(((partition.topic, partition.partition), deque(batch)))
-        # During a poll, the client's position may be past records that it has not returned yet.
-        for topic_partition in self._reached:
-            self._reached[topic_partition] = self._reader.reached(topic_partition) or self._reached[topic_partition]
+        batches = {(each.topic, each.partition): deque(batch) for each, batch in polling.result().items()}
+        self._batch += batches.items()
+        self._move_on({each: batch[0].offset for each, batch in batches.items()})
         self._complete_through.clear()
         self._has_round = True
+
+    def _move_on(self, firsts: Mapping[TopicPartition, int]) -> None:
+        """Take the positions after a poll, given the first offset that each partition delivered. During a poll, the client's position may
+        be past records that it has not returned yet.
+
+        Raises:
+            BusError: a topic that is read to its end was recreated.
+        """
+        for topic_partition, before in self._reached.items():
+            reached = self._reader.reached(topic_partition)
+            if reached is None:
+                continue
+            self._reached[topic_partition] = reached
+            if min(reached, firsts.get(topic_partition, reached)) < before:
+                self._on_recreated(topic_partition)
+        if self._failure is not None:
+            self._batch.clear()
+            raise self._failure
+
+    def _on_recreated(self, topic_partition: TopicPartition) -> None:
+        """Forget the end that the partition had; if it is to be read up to there, that has become impossible."""
+        self._behind.pop(topic_partition, None)
+        for coverage in self.watermarks.by_topic.values():
+            coverage.read_up_to(self.position)
+        if self._watch is not None and topic_partition in self._watch.reached:
+            self._failure = BusError(
+                f"topic {topic_partition[0]} was recreated, or lost records, before it was read to its end"
+            )
 
     async def _poll(self) -> Records:
         if self._watch is None:
@@ -243,7 +273,7 @@ class RecordReading:
         try:
             stops = await stops_of(self._reader, self._wanted.until, self._topic_partitions, self._wanted.late_seconds)
         finally:  # the search has replaced the assignment
-            self._reader.assign(self._reached)
+            self._reader.follow(self._reached, ())
         starts = {each: self._reached[each] for each in self._topic_partitions}
         self._watch = EndWatch(starts, stops, END_PATIENCE_SECONDS, time.monotonic())
 

@@ -38,9 +38,6 @@ class EndOfTopicsError(Exception):
 
 
 class EndingReader(MemoryReader):
-    def follow(self, offsets: Mapping[TopicPartition, int]) -> None:
-        self.assign(offsets)
-
     async def poll(
         self, timeout_ms: int, most: int = 10_000, only: Iterable[TopicPartition] = ()
     ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
