@@ -10,8 +10,9 @@ from typing import Final
 from backpack_streams.books.engine_time_merge import WINDOW_SECONDS
 from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.partition_counts import PartitionCounts
-from backpack_streams.books.record_flow import Item, MergedFlow, RecordFlow
+from backpack_streams.books.record_flow import Item, RecordFlow
 from backpack_streams.books.record_join import Moment, Wanted, Watermarks, partitions_of, starts_of, stops_of
+from backpack_streams.books.record_merge import MergedFlow
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.bus.topic_end import PATIENCE_SECONDS as END_PATIENCE_SECONDS
