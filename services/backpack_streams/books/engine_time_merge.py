@@ -69,6 +69,16 @@ class EngineTimeMerge(Generic[Item]):
         """
         self._sources[topic_partition] = _Source()
 
+    def begin_again(self, topic_partitions: Iterable[TopicPartition]) -> None:
+        """Merge exactly these partitions from now on, also those that have ended. What waits keeps its place.
+
+        Args:
+            topic_partitions: as (full topic name, partition number).
+        """
+        self._sources = {each: self._sources.get(each, _Source()) for each in topic_partitions}
+        for source in self._sources.values():
+            source.has_ended = False
+
     def progress(self, topic_partition: TopicPartition, time_us: int, received_us: int) -> None:
         """Advance the clock of a partition by a record, whether or not the record is given.
 

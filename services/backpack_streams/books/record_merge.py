@@ -74,7 +74,7 @@ class MergedFlow:
         chosen = list(topic_partitions)
         self._codec, self._wanted, self._patience = codec, wanted, patience_seconds
         self._at_most = max(1, HELD_AT_MOST // max(1, len(chosen)))
-        self._flows = {each: RecordFlow(codec, wanted, patience_seconds, self._at_most) for each in chosen}
+        self._flows = {each: self._new_flow() for each in chosen}
         self._ranks = {topic: rank for rank, topic in enumerate(dict.fromkeys(topic for topic, _ in chosen))}
         self._merge: EngineTimeMerge[Item] = EngineTimeMerge(chosen, int(window_seconds * _MICROS))
         self._clocks: dict[TopicPartition, _ReceiveClock] = {}
@@ -85,8 +85,16 @@ class MergedFlow:
 
     def follow(self, topic_partition: TopicPartition) -> None:
         """Include a partition that was added to its topic."""
-        self._flows[topic_partition] = RecordFlow(self._codec, self._wanted, self._patience, self._at_most)
+        self._flows[topic_partition] = self._new_flow()
         self._merge.follow(topic_partition)
+
+    def begin_again(self, topic_partitions: Collection[TopicPartition]) -> None:
+        """Merge exactly these partitions from now on, also those that have ended. What was given before is not given again."""
+        self._flows = {each: self._flows.get(each) or self._new_flow() for each in topic_partitions}
+        self._merge.begin_again(topic_partitions)
+
+    def _new_flow(self) -> RecordFlow:
+        return RecordFlow(self._codec, self._wanted, self._patience, self._at_most)
 
     @property
     def duplicates(self) -> int:

@@ -104,7 +104,9 @@ class RecordReading:
             starts |= await starts_of(reader, wanted.start, topic_partitions, topic_ends)
             ends |= topic_ends
         others = await self.watermarks.join(reader)
-        if wanted.is_merged:
+        if isinstance(self.flow, MergedFlow):
+            self.flow.begin_again(starts)
+        elif wanted.is_merged:
             # With an end, no caller waits for live records, so a longer window costs nothing and puts refilled trades in their places too.
             window = WINDOW_SECONDS if wanted.until is None else max(WINDOW_SECONDS, wanted.patience_seconds)
             self.flow = MergedFlow(self._codec, starts, wanted.keys, wanted.patience_seconds, window)

@@ -36,7 +36,7 @@ class RecordStream(Generic[Value]):
     the order of their ids. If one is missing, the trades after it wait up to `patience_seconds` for a refill; then the stream gives a
     `Gap`. Closed candles are given once; open candles only in order. Memory is bounded: the stream remembers ranges of ids, and for
     topics without ids 50,000 to 100,000 records per partition. You may leave a loop and start another at any time: the stream resumes
-    where it was.
+    where it was. Entered again, it reads from `start` again and leaves out what it has given.
 
     Entering raises `BusError` if Kafka is unreachable or a topic does not exist.
     """

@@ -257,3 +257,21 @@ def test_unwanted_markets_show_how_far_their_partition_has_been_read() -> None:
     assert polls <= 4
     assert seconds(items) == [*range(500), 499.5]
     assert not any(item.is_late for item in items)
+
+
+async def test_entered_again_it_leaves_out_what_it_has_given() -> None:
+    topics = busy({3, 4}, refilled_at=9)
+    stream = stream_of(MemoryReader(topics), TOPICS, start="beginning", until="end", merged=True)
+    for count in (10, 40):
+        async with stream:
+            events = stream.events()
+            items = [await anext(events) for _ in range(count)]
+        assert len(items) == count
+    topics.update(30, "A", 30.5)
+    async with stream:
+        rest = [item async for item in stream]
+    assert seconds(rest)[:2] == [17.5, 18.0]
+    assert len(rest) == 3 * 29 - 50 + 1
+    assert seconds(rest)[-1] == 30.5
+    async with stream:
+        assert [item async for item in stream] == []
