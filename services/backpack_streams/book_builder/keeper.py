@@ -148,8 +148,9 @@ class BookKeeper:
         """
         self._now = now
         for topic_partition, offset in positions.items():
-            for _ in self.intake.on_position(topic_partition, offset or 0):
-                pass
+            if offset is not None:
+                for _ in self.intake.on_position(topic_partition, offset):
+                    pass
 
     def on_update(self, market: MarketBook, update: DepthNumbers, outcome: Outcome) -> None:
         """Take an update and its outcome."""

@@ -1,10 +1,11 @@
 """How far the books of a reader are in Kafka, and how far behind it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aiokafka.structs import ConsumerRecord
 
+from backpack_streams.bus.reader import Records
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["BookPosition"]
@@ -30,6 +31,18 @@ class BookPosition:
         self.next_offsets[topic_partition] = last.offset + 1
         self._stamps_ms[topic_partition] = last.timestamp
         self.silent_since = time.monotonic()
+
+    def take(self, records: Records, back: Iterable[tuple[TopicPartition, int]]) -> None:
+        """Record what one answer of Kafka hands to the books; records of other partitions than these are ignored.
+
+        Args:
+            records: the records by partition.
+            back: partitions that went back, because they were recreated, with the offset of the next record.
+        """
+        self.next_offsets |= {each: offset for each, offset in back if each in self.next_offsets}
+        for partition, batch in records.items():
+            if (partition.topic, partition.partition) in self.next_offsets:
+                self.note((partition.topic, partition.partition), batch[-1])
 
     def lags(self, ends: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int]:
         """Return, by partition, how many updates Kafka has that the books do not have yet.

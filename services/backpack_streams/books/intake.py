@@ -121,7 +121,8 @@ class Intake(UpdateIntake):
             yield from starmap(self._told, self._gaps.due(self.books, self._snapshot_us, now))
 
     def on_position(self, topic_partition: TopicPartition, offset: int) -> Iterator[BookUpdate]:
-        """Record the reader's position in a partition, with or without a record; offsets skipped before it are lost.
+        """Record the reader's position in a partition, with or without a record. Offsets skipped before it are lost; one that went back
+        shows that the partition was recreated.
 
         Args:
             topic_partition: a partition of any topic.
@@ -132,6 +133,27 @@ class Intake(UpdateIntake):
             if topic_partition[0] == self._depth_topic:
                 yield from self.on_lost_records(topic_partition, expected, offset)
             self.partitions.positions[topic_partition] = offset
+        elif expected is not None and offset < expected:
+            yield from self._on_recreated(topic_partition, offset)
+
+    def _on_recreated(self, topic_partition: TopicPartition, offset: int) -> Iterator[BookUpdate]:
+        """Void everything that names offsets of a partition that was recreated, or truncated, and is read again from `offset`."""
+        topic, partition = topic_partition
+        why = f"offsets of {topic}/{partition} went back: it was recreated or truncated, so updates may be missing"
+        logger.warning("a partition was recreated", extra={"partition": f"{topic}/{partition}", "offset": offset})
+        self.partitions.begin_anew(topic_partition, offset)
+        if topic == self._depth_topic:
+            yield from self._on_depth_recreated(topic_partition, offset, why)
+
+    def _on_depth_recreated(self, topic_partition: TopicPartition, offset: int, why: str) -> Iterator[BookUpdate]:
+        """Drop the proof of the partition's books: acknowledged updates that were not read yet are gone."""
+        markets, vouching = list(self._at.get(topic_partition, {}).values()), self.vouching
+        if vouching is not None:
+            vouching.read_up_to(topic_partition, offset)
+            vouching.on_recreated(markets, why)
+        if vouching is None or vouching.max_age is None:  # no watermark decides
+            for market in markets:
+                yield self._told(market, market.on_unreadable(why))
 
     def on_lost_records(self, topic_partition: TopicPartition, first: int, end: int) -> Iterator[BookUpdate]:
         """Record that Kafka no longer had some updates of a partition: every book of the partition needs a new snapshot.

@@ -24,6 +24,7 @@ from backpack_streams.books.market_book import MarketBook, Outcome
 from backpack_streams.books.partition_counts import PartitionCounts
 from backpack_streams.books.past_books import PastBooks
 from backpack_streams.books.past_start import PastSpan, join_past
+from backpack_streams.books.read_positions import ReadPositions
 from backpack_streams.books.reading_task import Batch
 from backpack_streams.books.selection import Selection
 from backpack_streams.books.vouching import Vouching
@@ -72,10 +73,9 @@ class LiveReading:
         self.clock: Callable[[], float] = time.monotonic
         """Clock of the intake's `now`, in seconds."""
         self.position = BookPosition()
-        self._topic_partitions: list[TopicPartition] = []
         self._followed = (prefix + MARKET_TOPIC,)
         """Topics whose added partitions the reader follows itself; for the others, `_look` decides."""
-        self._read_up_to: dict[TopicPartition, int] = {}
+        self._read = ReadPositions()
         self._follows_watermarks = False
         self._next_look_for_watermarks = self._try_again_at = 0.0
         self._has_new_markets = self._has_new_watermarks = False
@@ -175,6 +175,7 @@ class LiveReading:
         depth = {each: offset for each, offset in offsets.items() if each[0] == depth_topic}
         intake.beginnings |= await self.reader.beginnings(depth)
         self.position.next_offsets |= depth
+        intake.partitions.begin(offsets)
         for topic_partition, offset in depth.items():
             self.vouching.read_up_to(topic_partition, offset)
         for name in self.selection.names:
@@ -187,8 +188,7 @@ class LiveReading:
         if not self._follows_watermarks and intake.vouching is not None:
             offsets = offsets | await self._find_watermarks()
         self.reader.follow(offsets, self._followed)
-        self._topic_partitions = list(offsets)
-        self._read_up_to = dict(offsets)
+        self._read.offsets = dict(offsets)
 
     async def _find_watermarks(self) -> dict[TopicPartition, int]:
         """Read the existing watermarks; empty if the topic does not exist, which is checked again every few seconds."""
@@ -201,6 +201,7 @@ class LiveReading:
         """Switch to live reading once everything that Kafka held of the past has been given."""
         intake = self.intake
         intake.closed_until_us = math.inf
+        intake.partitions.positions.clear()
         for topic_partition in self.position.next_offsets:
             self.position.next_offsets[topic_partition] = await self.reader.position(topic_partition)
         intake.vouching = self.vouching
@@ -209,7 +210,7 @@ class LiveReading:
         await self.begin(await self._positions(), ())
 
     async def _positions(self) -> dict[TopicPartition, int]:
-        return {each: await self.reader.position(each) for each in self._topic_partitions}
+        return {each: await self.reader.position(each) for each in self._read.offsets}
 
     # Reading --------------------------------------------------------------------------------------------------
 
@@ -221,7 +222,7 @@ class LiveReading:
 
     def resume(self) -> None:
         """Resume after an error, right after the last records handed out."""
-        self.reader.follow(self._read_up_to, self._followed)
+        self.reader.follow(self._read.offsets, self._followed)
 
     async def read(self, most_records: int, *, is_applied: bool) -> Batch:
         """Return what Kafka has now, after a short wait; if all is applied, first follow changes of topics and markets.
@@ -242,23 +243,23 @@ class LiveReading:
         behind = list(self.intake.behind.items())
         reached = [each for each, end in behind if await self.reader.position(each) >= end]
         # Nothing is awaited from here on, so that records which are not handed out are read again.
-        for partition, batch in records.items():
-            self._read_up_to[partition.topic, partition.partition] = batch[-1].offset + 1
-        events = self._take(records, reached, polled_at if count < most else None, now)
-        return Batch(events, count, is_idle=not count and not reached)
+        back = self._read.note(records, self.reader.reached)
+        events = self._take(records, back, reached, polled_at if count < most else None, now)
+        return Batch(events, count, is_idle=not count and not reached and not back)
 
     def _take(
-        self, records: Records, reached: list[TopicPartition], read_all_at: float | None, now: float
+        self,
+        records: Records,
+        back: Iterable[tuple[TopicPartition, int]],
+        reached: list[TopicPartition],
+        read_all_at: float | None,
+        now: float,
     ) -> Iterator[BookUpdate]:
         intake = self.intake
         self.vouching.polled(read_all_at is not None, read_all_at or 0.0)
-        for partition, batch in records.items():
-            topic_partition = (partition.topic, partition.partition)
-            if topic_partition in self.position.next_offsets:
-                expected, first = self.position.next_offsets[topic_partition], batch[0].offset
-                if first > expected:
-                    yield from intake.on_lost_records(topic_partition, expected, first)
-                self.position.note(topic_partition, batch[-1])
+        self.position.take(records, back)
+        for each, offset in back:
+            yield from intake.on_position(each, offset)
         yield from intake.take(records, now)
         self._has_new_markets = self._has_new_markets or intake.has_new_markets()
         for topic_partition in reached:  # its books show their own status now that it has reached its end at the join

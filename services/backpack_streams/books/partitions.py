@@ -1,6 +1,6 @@
 """Tracks which depth partitions are read, how far, and which are still catching up. Sans I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from backpack_streams.topic_partition import TopicPartition
@@ -33,6 +33,11 @@ class Partitions:
         self._gap_partition: TopicPartition = (gap_topic, 0)
         self._gaps: dict[TopicPartition, _Gaps] = {}
 
+    def begin(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Note from where partitions are read. Those that are read already keep their positions, which show what was skipped."""
+        for topic_partition, offset in offsets.items():
+            self.positions.setdefault(topic_partition, offset)
+
     def open(self, topic_partition: TopicPartition, start: int, end: int, gaps: tuple[int, int]) -> None:
         """Read a partition from offset `start`.
 
@@ -50,6 +55,12 @@ class Partitions:
         self._gaps[topic_partition] = _Gaps(gaps_start, gaps_end)
         self.positions[topic_partition] = self.beginnings[topic_partition] = start
         self.behind[topic_partition] = end
+
+    def begin_anew(self, topic_partition: TopicPartition, offset: int) -> None:
+        """Read a partition from `offset`, which lies before its position: it was recreated, so what is known of its offsets is void."""
+        self.positions[topic_partition] = offset
+        if topic_partition in self.behind:
+            self.behind[topic_partition] = offset
 
     def close(self, topic_partition: TopicPartition) -> None:
         """Forget a partition."""

@@ -50,6 +50,7 @@ class Standing:
         "claims",
         "disproof",
         "disproved",
+        "loss",
         "lost_at",
         "proven",
         "proven_id",
@@ -69,8 +70,10 @@ class Standing:
         self.proven: frozenset[RunKey] = frozenset()
         """The runs in which the book is proven, as long as its sequence is intact and includes `proven_id`."""
         self.proven_id = 0
-        self.lost_at = (0, 0)
+        self.lost_at: tuple[int, float] = (0, 0)
         """Where the reader last lost updates: the offsets right after the loss, in the watermarks' topic and the market's partition."""
+        self.loss = ""
+        """Why updates may be missing although the sequence is intact; empty once something has proven the book since."""
         self.ahead_since: tuple[int, float] | None = None
         """Id of a snapshot that is ahead of the book, and since when (monotonic seconds)."""
         self.disproved: frozenset[RunKey] = frozenset()
@@ -117,12 +120,23 @@ class Standing:
         """Record that a claim holds for the current book."""
         self.proven = keys | (self.proven if len(self.proven) < _RUNS_KEPT else frozenset())
         self.proven_id = last_id
+        if self.loss:
+            self.loss, self.lost_at = "", (self.lost_at[0], 0)
 
     def on_lost(self, watermarks_next: int, depth_next: int) -> None:
         """Record that this reader lost updates: nothing earlier proves the book, even if a producer covers them."""
         self.lose_proof()
         self.claims.clear()
         self.lost_at = watermarks_next, depth_next
+
+    def on_recreated(self, watermarks_next: int, why: str) -> None:
+        """Record that the market's partition was recreated: nothing earlier proves the book.
+
+        The offset of a checkpoint does not show whether it is from before, so none proves the book before something else has.
+        """
+        self.lose_proof()
+        self.claims.clear()
+        self.loss, self.lost_at = why, (watermarks_next, inf)
 
     def on_disproved(self, keys: frozenset[RunKey], why: str) -> None:
         """Record that these runs called the book complete when it was not: nothing earlier proves it, and they no longer vouch for it.

@@ -31,6 +31,8 @@ def why_not(
     if proving:
         return f"not all was read yet that {proving[0].service} has published of {stream}", Unvouched.STALE
     if runs:
+        if market.standing.loss:
+            return f"{market.standing.loss}; an update or a snapshot has to prove the book", Unvouched.STALE
         if as_of is None:
             why = f"{runs[0].service} covers {stream}, but no update or snapshot from its time has proven the book"
             return why, Unvouched.SYNCING

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -181,6 +181,13 @@ class Vouching:
     def on_lost(self, market: MarketBook, depth_next: int) -> None:
         """Record that updates of this market below an offset of its partition were not read, or were unreadable."""
         market.standing.on_lost(self.coverage.next_offset, depth_next)
+        self._has_news = True
+
+    def on_recreated(self, markets: Collection[MarketBook], why: str) -> None:
+        """Record that the partition of these markets' updates was recreated, with the reason to show: what it held is gone, read or not."""
+        for market in markets:
+            market.standing.on_recreated(self.coverage.next_offset, why)
+        self.expect_updates(markets)
         self._has_news = True
 
     def claim(self, snapshot: Mapping[str, Any], is_new: bool) -> Claim:

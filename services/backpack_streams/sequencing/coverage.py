@@ -109,6 +109,11 @@ class Run:
         """The service of the instance, for messages."""
         return self.producer.said.service
 
+    def begins_anew(self, offset: int) -> None:
+        """Note that the partition was recreated and is read from `offset`: all records there are younger than what is known of the run."""
+        self.next_offset = offset
+        self.holds = dict.fromkeys(self.holds, offset)
+
     def goes_on(self) -> bool:
         """Note another watermark of the run. Returns whether the run is older than any answer of the exchange can be."""
         said = self.producer.said
@@ -294,11 +299,14 @@ class CoverageView:
             del run.holds[key]
 
     def read_up_to(self, topic_partition: TopicPartition, offset: int) -> None:
-        """Record that all records of a partition below this offset were read. It falls if the topic was recreated: the end at the
-        reader's start is meaningless then.
+        """Record that all records of a partition below this offset were read. It falls if the topic was recreated: every offset
+        known of it is meaningless then.
         """
         if offset < self.positions.get(topic_partition, 0):
             self.ends.pop(topic_partition, None)
+            for run in [run for producer in self._producers.values() for run in producer.runs.values()]:
+                if run.topic_partition == topic_partition:
+                    run.begins_anew(offset)
         self.positions[topic_partition] = offset
 
     # What it means --------------------------------------------------------------------------------------------

@@ -1,0 +1,88 @@
+"""Topics are deleted and recreated while their records are read: everything known of their offsets is void at once."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backpack_streams.books.market_book import Status
+from vouched_plant import DEPTH, Plant
+
+
+@pytest.fixture
+def live(plant: Plant) -> Plant:
+    """A proven book whose partition was long when the reader joined."""
+    plant.depth = 1_000
+    plant.read(plant.update())
+    plant.live()
+    return plant
+
+
+def of_another_market(plant: Plant) -> Any:
+    last_id = plant.last_id
+    record = replace(plant.update(), key=b"B")
+    plant.last_id = last_id
+    return record
+
+
+def test_a_book_loses_its_proof_if_updates_may_have_gone_with_the_old_topic(live: Plant) -> None:
+    for _ in range(3):
+        live.update()  # acknowledged, not read yet
+    live.depth = 0
+    for _ in range(30):
+        live.pass_(1.0)
+        live.read(of_another_market(live), live.watermark())
+        assert live.book.status is Status.STALE
+    assert live.book.reason == (
+        "offsets of b.market.depth/0 went back: it was recreated or truncated, so updates may be missing; "
+        "an update or a snapshot has to prove the book"
+    )
+
+
+def test_a_partition_that_went_back_without_a_record_is_noticed(live: Plant) -> None:
+    told = [each.outcome for each in live.reader.on_position(DEPTH, 0)]
+    live.depth = 0
+    live.pass_(1.0)
+    live.read(live.watermark())
+    assert (told, live.book.status) == ([], Status.STALE)
+
+
+def test_the_next_update_in_sequence_proves_a_book_anew(live: Plant) -> None:
+    live.depth = 0
+    live.pass_(1.0)
+    live.read(of_another_market(live), live.watermark())
+    assert live.book.status is Status.STALE
+    live.pass_(1.0)
+    live.read(live.update(), live.watermark())
+    assert (live.book.status, live.book.reason) == (Status.LIVE, "")
+
+
+def test_a_snapshot_at_the_same_id_proves_a_book_anew(live: Plant) -> None:
+    live.depth = 0
+    live.pass_(1.0)
+    live.read(of_another_market(live), live.watermark())
+    live.pass_(1.0)
+    live.read(live.snapshot(), live.watermark())
+    assert live.book.status is Status.LIVE
+
+
+def test_a_checkpoint_from_before_proves_nothing(live: Plant) -> None:
+    runs = [{"instance": "a", "since": live.clock.wall_us() - int(live.clock.now * 1_000_000)}]
+    based_on = {"seed_update_id": 5, "seed_engine_time": 1, "seed_received_time": 1}
+    checkpoint = live.snapshot(origin="CHECKPOINT", watermark_offset=None, covered_by=runs, **based_on)
+    live.depth = 0
+    live.pass_(1.0)
+    live.read(of_another_market(live), live.watermark(), checkpoint)
+    assert live.book.status is Status.STALE
+
+
+def test_without_watermarks_that_count_a_book_waits_for_an_update_or_a_snapshot(live: Plant) -> None:
+    reader, vouching = live.reader, live.reader.vouching
+    assert vouching is not None
+    vouching.max_age = None
+    live.depth = 0
+    live.read(of_another_market(live))
+    assert live.book.status is Status.STALE
+    live.pass_(1.0)
+    live.read(live.update())
+    assert reader.books["A"].status is Status.LIVE
