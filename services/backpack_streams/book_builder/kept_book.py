@@ -131,6 +131,8 @@ class KeptBook:
 
     def on_position(self, offset: int) -> None:
         """Note the reader's offset in the book's partition. Call this just before `wants_checkpoint`."""
+        if offset < self.doubted_to:  # the partition was recreated
+            self.doubted_to = 0
         if self.is_doubted and self.market.status is Status.LIVE:
             self.is_doubted, self.doubted_to = False, offset
 

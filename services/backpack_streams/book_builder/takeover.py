@@ -96,7 +96,8 @@ class Takeover:
         gaps = (prefix + GAP_TOPIC, 0)
         await self._read_market_list()
         start = await look_round(reader, self._codec, prefix, None, partitions=new, listing=intake.listing)
-        gaps_end = (await reader.ends([gaps]))[gaps]
+        depth = {(prefix + DEPTH_TOPIC, number) for number in new}
+        ends = await reader.ends([gaps, *depth])
         trades = await reader.ends(await reader.topic_partitions(prefix + TRADE_TOPIC))
         tops = await self._newest_tops({record.key for record in start.snapshots})
         if is_outdated():
@@ -110,7 +111,10 @@ class Takeover:
         for number in new:
             topic_partition = prefix + DEPTH_TOPIC, number
             first = start.offsets[topic_partition]
-            self._keeper.open(number, first, start.behind.get(topic_partition, first), (start.offsets[gaps], gaps_end))
+            self._keeper.open(
+                number, first, start.behind.get(topic_partition, first), (start.offsets[gaps], ends[gaps])
+            )
+        self._intake.partitions.ends |= {each: ends[each] for each in depth}
         self._keeper.begin(start.snapshots, time.monotonic())
         self._recall(tops)
         for topic_partition, offset in (start.offsets | trades).items():

@@ -200,7 +200,7 @@ class Intake(UpdateIntake):
                 market = self.add(record.key)
             elif self._is_shared and snapshot["origin"] != SEED and market.last_update_id is not None:
                 return
-            outcome = self._adopt_record(market, snapshot)
+            outcome = self._adopt_record(market, snapshot, is_new)
             if self.vouching is not None:
                 self.vouching.on_snapshot(market, snapshot, outcome, is_new)
         except (CodecError, KeyError) as error:
@@ -213,12 +213,12 @@ class Intake(UpdateIntake):
         if self._early and self._early.reached_by(market, snapshot["last_update_id"]):
             yield from self._not_waiting(market)
 
-    def _adopt_record(self, market: MarketBook, snapshot: Mapping[str, Any]) -> Outcome:
+    def _adopt_record(self, market: MarketBook, snapshot: Mapping[str, Any], is_new: bool) -> Outcome:
         levels, home = self.depth.levels, self.topic_partition(market.symbol.encode())
         topic_partition, offset = (snapshot["delta_topic"], snapshot["delta_partition"]), snapshot["delta_offset"]
-        is_here, begins = topic_partition == home, self.beginnings.get(home, 0)
+        is_here = topic_partition == home
         is_followed = (
-            offset >= begins if is_here else topic_partition[0] != home[0]
+            self.partitions.follows(home, offset, is_new=is_new) if is_here else topic_partition[0] != home[0]
         )  # offsets of a mirrored topic differ
         reason = self._unproven.get(market.symbol)
         if reason is not None and is_followed:
@@ -234,7 +234,7 @@ class Intake(UpdateIntake):
         )
         if outcome is not Outcome.RESYNCED:
             return outcome
-        market.starts_at = offset if is_here else 0
+        market.starts_at = offset if is_here and is_followed else 0
         market.starts_by_ms = snapshot["received_time"] // 1000
         if is_followed:
             self._end_doubt(market)

@@ -239,6 +239,11 @@ class KeptBooks:
         )
         if topic_partition != home:
             return f"partitions were added: {what} is followed in {where}, and updates of its market come in partition {home[1]} now"
+        if snapshot["delta_offset"] >= self.beginnings.get(home, 0):
+            return (
+                f"{home[0]} was recreated: {what} begins at offset {snapshot['delta_offset']} of {where}, which ends at "
+                f"{self.partitions.ends.get(home)}"
+            )
         return (
             f"Kafka's retention removed what may follow {what}: it begins at offset {snapshot['delta_offset']} of {where}, and Kafka has "
             f"that from {self.beginnings.get(home, 0)} on"

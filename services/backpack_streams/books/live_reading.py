@@ -174,6 +174,7 @@ class LiveReading:
         intake, depth_topic = self.intake, self.prefix + DEPTH_TOPIC
         depth = {each: offset for each, offset in offsets.items() if each[0] == depth_topic}
         intake.beginnings |= await self.reader.beginnings(depth)
+        intake.partitions.ends |= await self.reader.ends(depth)
         self.position.next_offsets |= depth
         intake.partitions.begin(offsets)
         for topic_partition, offset in depth.items():

@@ -30,6 +30,8 @@ class Partitions:
         """Depth partitions that are still catching up, with the offset at which they have caught up."""
         self.beginnings: dict[TopicPartition, int] = {}
         """First offset of each depth partition from which all updates were read, or can be, with none missing."""
+        self.ends: dict[TopicPartition, int] = {}
+        """End offset of each depth partition, looked up after the snapshots to begin with were read."""
         self._gap_partition: TopicPartition = (gap_topic, 0)
         self._gaps: dict[TopicPartition, _Gaps] = {}
 
@@ -56,6 +58,16 @@ class Partitions:
         self.positions[topic_partition] = self.beginnings[topic_partition] = start
         self.behind[topic_partition] = end
 
+    def follows(self, topic_partition: TopicPartition, offset: int, *, is_new: bool) -> bool:
+        """Return whether all updates from an offset of a depth partition on were read or can be, if a snapshot names it.
+
+        A snapshot that this reader began with (not `is_new`) and that names an offset past the end is from before the topic was
+        recreated.
+        """
+        if not is_new and offset > self.ends.get(topic_partition, offset):
+            return False
+        return offset >= self.beginnings.get(topic_partition, 0)
+
     def begin_anew(self, topic_partition: TopicPartition, offset: int) -> None:
         """Read a partition from `offset`, which lies before its position: it was recreated, so what is known of its offsets is void."""
         self.positions[topic_partition] = offset
@@ -64,7 +76,7 @@ class Partitions:
 
     def close(self, topic_partition: TopicPartition) -> None:
         """Forget a partition."""
-        for of_partition in (self.positions, self.behind, self.beginnings, self._gaps):
+        for of_partition in (self.positions, self.behind, self.beginnings, self.ends, self._gaps):
             of_partition.pop(topic_partition, None)
 
     @property

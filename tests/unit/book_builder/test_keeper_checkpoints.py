@@ -16,6 +16,7 @@ from unit.book_builder.fed_keeper import (
     KEY,
     ONE,
     PARTITIONS,
+    RULES,
     SYMBOL,
     TOPIC_PARTITION,
     Levels,
@@ -220,3 +221,13 @@ def test_a_checkpoint_lets_readers_skip_an_unreadable_record(keeper: BookKeeper)
     kept.on_checkpoint(102, 3, Claim(102, frozenset(), None, 3), 2_001.0)
     take(keeper, 3_001.0, snapshot(102, offset=3))
     assert due(keeper, 4_000.0) == []
+
+
+def test_what_broke_a_book_before_its_partition_was_recreated_needs_no_more_checkpoints(keeper: BookKeeper) -> None:
+    kept = only_book(keeper)
+    kept.is_doubted = True
+    kept.on_position(50_000)
+    assert kept.wants_checkpoint(1_000.0, 50_000, RULES)
+    kept.on_snapshot(100, 5)
+    kept.on_position(6)
+    assert not kept.wants_checkpoint(1_000.0, 6, RULES)

@@ -8,6 +8,8 @@ import pytest
 from backpack_streams.books.market_book import Status
 from vouched_plant import DEPTH, Plant
 
+BASED_ON = {"seed_update_id": 5, "seed_engine_time": 1, "seed_received_time": 1}
+
 
 @pytest.fixture
 def live(plant: Plant) -> Plant:
@@ -68,8 +70,7 @@ def test_a_snapshot_at_the_same_id_proves_a_book_anew(live: Plant) -> None:
 
 def test_a_checkpoint_from_before_proves_nothing(live: Plant) -> None:
     runs = [{"instance": "a", "since": live.clock.wall_us() - int(live.clock.now * 1_000_000)}]
-    based_on = {"seed_update_id": 5, "seed_engine_time": 1, "seed_received_time": 1}
-    checkpoint = live.snapshot(origin="CHECKPOINT", watermark_offset=None, covered_by=runs, **based_on)
+    checkpoint = live.snapshot(origin="CHECKPOINT", watermark_offset=None, covered_by=runs, **BASED_ON)
     live.depth = 0
     live.pass_(1.0)
     live.read(of_another_market(live), live.watermark(), checkpoint)
@@ -86,3 +87,42 @@ def test_without_watermarks_that_count_a_book_waits_for_an_update_or_a_snapshot(
     live.pass_(1.0)
     live.read(live.update())
     assert reader.books["A"].status is Status.LIVE
+
+
+def joining(live: Plant, end: int, *snapshots: Any) -> Plant:
+    """Replace the reader by one that joins now: the partition begins at 0 and ends at `end`."""
+    live.depth = end
+    live.reader = live.new_reader()
+    live.reader.beginnings[DEPTH], live.reader.partitions.ends[DEPTH] = 0, end
+    for record in snapshots:
+        list(live.reader.take_snapshot(record))
+    return live
+
+
+def test_a_reader_that_joins_does_not_follow_a_snapshot_from_before(live: Plant) -> None:
+    checkpoint = live.snapshot(origin="CHECKPOINT", watermark_offset=None, **BASED_ON)
+    joining(live, 2, checkpoint)
+    live.pass_(1.0)
+    live.read(live.watermark())
+    assert (live.book.status, live.book.reason) == (
+        Status.SYNCING,
+        "b.market.depth was recreated: the snapshot at update 11 begins at offset 1001 of b.market.depth/0, which ends at 2",
+    )
+    live.pass_(1.0)
+    live.read(live.update(), live.watermark())
+    assert (live.book.status, live.book.last_update_id) == (Status.LIVE, 12)
+
+
+def test_a_reader_that_joins_follows_a_snapshot_that_names_the_end(live: Plant) -> None:
+    joining(live, 1_001, live.snapshot())
+    live.read(live.watermark())
+    live.pass_(1.0)
+    live.read(live.update(), live.watermark())
+    assert live.book.status is Status.LIVE
+
+
+def test_a_running_reader_follows_a_snapshot_past_what_it_has_read(live: Plant) -> None:
+    joining(live, 2)
+    live.depth = 4
+    live.read(live.snapshot())
+    assert (live.book.is_whole, live.book.starts_at) == (True, 4)
