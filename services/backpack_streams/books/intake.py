@@ -148,6 +148,8 @@ class Intake(UpdateIntake):
     def _on_depth_recreated(self, topic_partition: TopicPartition, offset: int, why: str) -> Iterator[BookUpdate]:
         """Drop the proof of the partition's books: acknowledged updates that were not read yet are gone."""
         markets, vouching = list(self._at.get(topic_partition, {}).values()), self.vouching
+        for market in markets:
+            market.starts_at = market.starts_by_ms = 0
         if vouching is not None:
             vouching.read_up_to(topic_partition, offset)
             vouching.on_recreated(markets, why)

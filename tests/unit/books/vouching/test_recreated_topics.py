@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backpack_streams.books.market_book import Status
-from vouched_plant import DEPTH, Plant
+from vouched_plant import DEPTH, SECOND, Plant
 
 BASED_ON = {"seed_update_id": 5, "seed_engine_time": 1, "seed_received_time": 1}
 
@@ -126,3 +126,14 @@ def test_a_running_reader_follows_a_snapshot_past_what_it_has_read(live: Plant) 
     live.depth = 4
     live.read(live.snapshot())
     assert (live.book.is_whole, live.book.starts_at) == (True, 4)
+
+
+def test_updates_of_the_new_topic_are_not_skipped_if_the_clock_behind_a_snapshot_was_ahead(plant: Plant) -> None:
+    plant.depth = 100_000
+    plant.read(plant.update(), plant.snapshot(received_time=plant.clock.wall_us() + 60 * SECOND))
+    plant.read(plant.update())
+    plant.depth = 0
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(plant.update(), plant.watermark())
+        assert plant.book.last_update_id == plant.last_id
