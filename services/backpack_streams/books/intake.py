@@ -89,6 +89,7 @@ class Intake(UpdateIntake):
                 self._note(batch[-1])
         for topic in (self._gap_topic, self._snapshot_topic, self._market_topic):
             for batch in _of_topic(records, topic):
+                yield from self.on_position(topic_partition_of(batch[0]), batch[0].offset)
                 for record in batch:
                     if topic != self._market_topic or record.key not in first_keys:
                         yield from self.take_other(record, now)

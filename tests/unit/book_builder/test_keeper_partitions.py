@@ -214,3 +214,22 @@ def test_snapshots_of_a_partitions_markets_are_in_the_partitions_that_are_search
     looked_for = {each[1] for each in _beside(topic_partitions, frozenset({number}), updates)}
     holding = {partition_of(key, snapshots) for key in _keys() if partition_of(key, updates) == number}
     assert holding == looked_for
+
+
+def test_gaps_of_a_recreated_topic_are_new_to_a_builder() -> None:
+    keeper = new_keeper(gaps=(50_000, 50_000))
+    take(keeper, 0.0, snapshot(100))
+    take(keeper, 1.0, update(0, 101, 101))
+    assert keeper.intake.books[SYMBOL].status is Status.LIVE
+    take(keeper, 2.0, gap(0, last_id=101))
+    take(keeper, 4.0)
+    assert keeper.intake.books[SYMBOL].status is Status.STALE
+
+
+def test_a_builder_that_joins_while_the_gap_topic_is_recreated_catches_up() -> None:
+    keeper = new_keeper(end=1, gaps=(50_000, 50_001))
+    take(keeper, 1.0, update(0, 101, 101))
+    assert not keeper.is_caught_up
+    keeper.set_positions({("backpack.ops.gap", 0): 0}, 2.0)
+    take(keeper, 2.0)
+    assert keeper.is_caught_up
