@@ -73,6 +73,8 @@ class Partitions:
         self.positions[topic_partition] = offset
         if topic_partition in self.behind:
             self.behind[topic_partition] = offset
+        if topic_partition in self.beginnings:
+            self.beginnings[topic_partition] = offset
         if topic_partition == self._gap_partition:
             self._gaps = dict.fromkeys(self._gaps, _Gaps(offset, offset))
 

@@ -137,3 +137,19 @@ def test_updates_of_the_new_topic_are_not_skipped_if_the_clock_behind_a_snapshot
         plant.pass_(1.0)
         plant.read(plant.update(), plant.watermark())
         assert plant.book.last_update_id == plant.last_id
+
+
+def test_a_snapshot_in_the_new_topic_is_followed_although_retention_had_removed_the_beginning_of_the_old(
+    live: Plant,
+) -> None:
+    live.reader.beginnings[DEPTH] = 900
+    live.depth = 0
+    live.pass_(1.0)
+    live.read(live.update(), live.watermark())
+    live.update()  # lost with the old topic
+    live.depth = 1
+    live.read(live.update())
+    assert live.book.status is Status.STALE
+    live.pass_(1.0)
+    live.read(live.snapshot(), live.watermark())
+    assert (live.book.status, live.book.reason) == (Status.LIVE, "")
