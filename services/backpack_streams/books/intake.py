@@ -99,6 +99,7 @@ class Intake(UpdateIntake):
         vouching = self.vouching
         if vouching is not None:
             for batch in _of_topic(records, vouching.topic_partition[0]):
+                yield from self.on_position(topic_partition_of(batch[0]), batch[0].offset)
                 vouching.take(batch, vouching.clock())
                 self._note(batch[-1])
             yield from starmap(self._told, vouching.refresh(self.books.values(), vouching.clock()))
@@ -145,6 +146,8 @@ class Intake(UpdateIntake):
         self.partitions.begin_anew(topic_partition, offset)
         if topic == self._depth_topic:
             yield from self._on_depth_recreated(topic_partition, offset, why)
+        elif self.vouching is not None and topic_partition == self.vouching.topic_partition:
+            self.vouching.on_watermarks_recreated(self.books.values())
 
     def _on_depth_recreated(self, topic_partition: TopicPartition, offset: int, why: str) -> Iterator[BookUpdate]:
         """Drop the proof of the partition's books: acknowledged updates that were not read yet are gone."""

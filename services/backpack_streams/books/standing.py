@@ -138,6 +138,13 @@ class Standing:
         self.claims.clear()
         self.loss, self.lost_at = why, (watermarks_next, inf)
 
+    def forget_watermarks(self) -> None:
+        """Drop the offsets of the watermarks' topic, which was recreated."""
+        kept = [claim for claim in self.claims if claim.watermarks_end is None]
+        self.claims.clear()
+        self.claims.extend(kept)
+        self.lost_at = 0, self.lost_at[1]
+
     def on_disproved(self, keys: frozenset[RunKey], why: str) -> None:
         """Record that these runs called the book complete when it was not: nothing earlier proves it, and they no longer vouch for it.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from backpack_streams.books import vouching as vouching_module
 from backpack_streams.books.market_book import Status
 from vouched_plant import DEPTH, SECOND, Plant
 
@@ -153,3 +154,31 @@ def test_a_snapshot_in_the_new_topic_is_followed_although_retention_had_removed_
     live.pass_(1.0)
     live.read(live.snapshot(), live.watermark())
     assert (live.book.status, live.book.reason) == (Status.LIVE, "")
+
+
+def test_watermarks_of_a_recreated_topic_count_although_clocks_differ(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall_us = plant.clock.wall_us
+    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: wall_us() * 1_000 + 6 * SECOND * 1_000)
+    plant.watermarks = 600_000
+    plant.reader = plant.new_reader()
+    plant.live()
+    plant.watermarks = 0
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(plant.update(), plant.watermark())
+    assert (plant.book.status, plant.book.reason) == (Status.LIVE, "")
+
+
+def test_a_snapshot_proves_a_book_that_lost_updates_before_the_watermarks_were_recreated(live: Plant) -> None:
+    live.depth = 0
+    live.pass_(1.0)
+    live.read(of_another_market(live), live.watermark())
+    live.watermarks = 0
+    for _ in range(2):
+        live.pass_(1.0)
+        live.read(live.watermark())
+    live.pass_(1.0)
+    live.read(live.snapshot(), live.watermark())
+    assert live.book.status is Status.LIVE
