@@ -184,8 +184,9 @@ class PastBooks:
         if item.update is not None and is_wanted:
             market = market or intake.add(record.key)
             intake.updates += 1
-            if record.offset >= market.starts_at or record.timestamp > market.starts_by_ms:
-                if self._vouching is not None and record.offset >= market.proof_from:
+            is_misplaced = intake.topic_partition(record.key) != (record.topic, record.partition)
+            if is_misplaced or record.offset >= market.starts_at or record.timestamp > market.starts_by_ms:
+                if self._vouching is not None and (is_misplaced or record.offset >= market.proof_from):
                     self._vouching.on_update(market, item.update[1], record)
                 yield from intake.take_update(market, item.update, self._now)
         elif item.problem is not None and is_wanted:

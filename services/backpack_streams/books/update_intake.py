@@ -1,8 +1,8 @@
 """Routes Kafka's updates to their books: in the order of their ids, each once, whichever partition they came in. No I/O."""
 
 import logging
-import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from math import inf
 
 from aiokafka.structs import ConsumerRecord
 
@@ -69,7 +69,7 @@ class UpdateIntake(KeptBooks):
 
     def give_up_waiting(self) -> Iterator[BookUpdate]:
         """Apply early updates at once: nothing that is missing before them will come."""
-        yield from self._given_up(math.inf)
+        yield from self._given_up(inf)
 
     def _take_updates(self, batch: list[ConsumerRecord], now: float) -> Iterator[BookUpdate]:
         topic_partition = topic_partition_of(batch[0])
@@ -81,10 +81,12 @@ class UpdateIntake(KeptBooks):
         )
         vouching, onlooker, refused = self.vouching, self._onlooker, self._refused
         for record in batch:
-            market = books.get(record.key)
+            market, is_misplaced = books.get(record.key), False
             if market is None:
-                if record.key in refused or not (yield from self._is_new_market(record, topic_partition, now)):
+                if record.key in refused or not self._is_wanted(record):
                     continue
+                is_misplaced = self.topic_partition(record.key) != topic_partition
+                market = self._book_elsewhere(record) if is_misplaced else None
             elif record.offset < market.starts_at and record.timestamp <= market.starts_by_ms:
                 continue
             try:
@@ -95,9 +97,11 @@ class UpdateIntake(KeptBooks):
             if market is None:
                 market = self.add(record.key)
             self.updates += 1
-            if record.offset >= market.proof_from and vouching is not None:
+            if (record.offset >= market.proof_from or is_misplaced) and vouching is not None:
                 vouching.on_update(market, update[1], record)
-            if unproven or early or market.is_early(update[0]):
+            if is_misplaced or unproven or early or market.is_early(update[0]):
+                if is_misplaced:
+                    early.expect_second(market.symbol)
                 yield from self.take_update(market, update, now)
                 continue
             outcome = market.on_update(*update)
@@ -108,22 +112,17 @@ class UpdateIntake(KeptBooks):
             else:
                 yield BookUpdate(market, outcome)
 
-    def _is_new_market(
-        self, record: ConsumerRecord, topic_partition: TopicPartition, now: float
-    ) -> Generator[BookUpdate, None, bool]:
-        """Return whether an update whose market has no book in this partition may begin one there."""
+    def _is_wanted(self, record: ConsumerRecord) -> bool:
         if record.key is None:
             self._tell(record, CodecError("it has no key, so no market"))
             return False
-        if not self.wants(record.key):
-            return False
-        if self.topic_partition(record.key) == topic_partition:
-            return True
-        yield from self._take_misplaced(record, now)
-        return False
+        return self.wants(record.key)
 
-    def _take_misplaced(self, record: ConsumerRecord, now: float) -> Iterator[BookUpdate]:
-        """Take an update that its producer, started before partitions were added, wrote to the old partition; only ids give its order."""
+    def _book_elsewhere(self, record: ConsumerRecord) -> MarketBook | None:
+        """Return the book for an update that its producer, started before partitions were added, wrote to the old partition.
+
+        Only ids give the order of such updates and those in the new partition.
+        """
         self.misplaced_updates += 1
         if record.key not in self._misplaced:
             self._misplaced.add(record.key)
@@ -131,16 +130,7 @@ class UpdateIntake(KeptBooks):
             logger.error(
                 "an update is not in its market's partition: restart what began before some were added", extra=where
             )
-        market = self.by_key.get(record.key)
-        try:
-            update = self.depth.read(record.value or b"")
-        except CodecError as error:
-            yield from self.not_understood(market, record, error)
-            return
-        market = market or self.add(record.key)
-        self.updates += 1
-        self._early.expect_second(market.symbol)
-        yield from self.take_update(market, update, now)
+        return self.by_key.get(record.key)
 
     def _on_duplicate(self, market: MarketBook) -> None:
         """A duplicate of a snapshot is normal; a duplicate of an update that continued it shows that two producers bring the market."""

@@ -72,19 +72,29 @@ class Vouching(WatermarkIntake):
             self._has_news = True
 
     def on_update(self, market: MarketBook, last_id: int, record: KafkaRecord) -> None:
-        """Take an update at or after `proof_from` of its market, before the book takes it."""
-        stream = stream_of(market.symbol)
+        """Take an update that may prove its market's book, before the book takes it: one at or after `proof_from`, or in another partition.
+
+        It proves the book in runs that write to the partition in which it is, since only there offsets tell what was sent after what.
+        """
+        stream, here = stream_of(market.symbol), (record.topic, record.partition)
+        runs = self.coverage.runs(stream)
+        near = frozenset(run.key for run in runs if run.topic_partition == here)
+        if market.proof_from == inf or not near:
+            return
         try:
             received_us = self._codec.decode(record.value or b"")[1]["received_time"]
         except (CodecError, KeyError):
             return
-        keys = frozenset(self.coverage.runs_before(stream, record.offset, received_us))
+        keys = near.intersection(self.coverage.runs_before(stream, record.offset, received_us))
         if keys:
             market.standing.claims.append(Claim(last_id, keys))
             market.standing.disproved -= keys
-            others = (run.next_offset for run in self.coverage.runs(stream) if run.key not in keys)
+            others = (run for run in runs if run.key not in keys)
             # Only one of several instances may be alive, and a single answer of Kafka may bring all remaining updates.
-            market.proof_from = min((offset for offset in others if offset > record.offset), default=inf)
+            market.proof_from = min(
+                (each.next_offset for each in others if each.key not in near or each.next_offset > record.offset),
+                default=inf,
+            )
             self._has_news = True
 
     def expect_updates(self, markets: Iterable[MarketBook]) -> None:

@@ -8,7 +8,8 @@ from aiokafka import TopicPartition
 from backpack_streams.books import vouching as vouching_module
 from backpack_streams.books.adoption import REST_OLD_SECONDS
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
-from vouched_plant import DEPTH, SECOND, SNAPSHOT, WALL_US, Clock, Plant
+from backpack_streams.bus.partitioner import partition_of
+from vouched_plant import DEPTH, SECOND, SNAPSHOT, WALL_US, WATERMARK, Clock, Plant
 
 
 def broken(plant: Plant) -> None:
@@ -349,3 +350,31 @@ def test_a_snapshot_that_the_updates_catch_up_with_disproves_nothing(plant: Plan
         plant.pass_(1.0)
         assert Outcome.RESYNCED not in plant.read(plant.update(), plant.watermark())
     assert plant.book.status is Status.LIVE
+
+
+@pytest.mark.parametrize("is_grown", [False, True])
+def test_an_update_in_the_partition_of_an_older_count_proves_a_book_as_any_other(plant: Plant, is_grown: bool) -> None:
+    plant.live()
+    if is_grown:
+        plant.reader.depth_partitions = next(count for count in range(2, 9) if partition_of(b"A", count))
+    plant.read(plant.update(), plant.watermark())
+    again = plant.clock.now + 1.0
+    plant.pass_(1.0)
+    plant.read(plant.watermark(since=again))
+    assert plant.book.status is Status.STALE
+    plant.pass_(1.0)
+    plant.read(plant.update(), plant.watermark(since=again))
+    assert (plant.book.status, plant.book.reason) == (Status.LIVE, "")
+
+
+def test_an_update_in_another_partition_proves_nothing_of_a_producer_that_writes_elsewhere(plant: Plant) -> None:
+    """Its offset says nothing about what that producer had sent before."""
+    plant.live()
+    count = plant.reader.depth_partitions = next(count for count in range(2, 9) if partition_of(b"A", count))
+    new = {"topic": DEPTH[0], "next_offsets": [0 if each == partition_of(b"A", count) else -1 for each in range(count)]}
+    again = plant.clock.now + 1.0
+    for _ in range(3):
+        plant.pass_(1.0)
+        end = {"topic": WATERMARK[0], "next_offsets": [plant.watermarks]}
+        plant.read(plant.watermark(since=again, offsets=[new, end]), plant.update())
+    assert plant.book.status is Status.STALE
