@@ -1,36 +1,24 @@
 """Reads the partitions of the selected books, from the offsets found at the join, and follows changes of topics and markets."""
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from aiokafka.structs import ConsumerRecord
-
-from backpack_streams.books.book_position import BookPosition
 from backpack_streams.books.book_update import BookUpdate
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.joining import (
     DEPTH_TOPIC,
     GAP_TOPIC,
-    MARKET_TOPIC,
     SNAPSHOT_TOPIC,
     Start,
-    look_round,
-    read_listing,
 )
+from backpack_streams.books.live_start import LiveStart
 from backpack_streams.books.market_book import MarketBook, Outcome
 from backpack_streams.books.partition_counts import PartitionCounts
-from backpack_streams.books.past_books import PastBooks
-from backpack_streams.books.past_start import PastSpan, join_past
-from backpack_streams.books.read_positions import ReadPositions
 from backpack_streams.books.reading_task import Batch
 from backpack_streams.books.selection import Selection
-from backpack_streams.books.vouching import Vouching
-from backpack_streams.books.watermark_history import read_watermarks
 from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.errors import BusError
 from backpack_streams.topic_partition import TopicPartition
@@ -45,7 +33,7 @@ _WATERMARKS_LOOK_SECONDS: Final = 5.0
 _TRY_AGAIN_SECONDS: Final = 1.0
 
 
-class LiveReading:
+class LiveReading(LiveStart):
     """Reads the live records of a `BookStream`, as batches for its intake. Only one task may use it, except for its properties.
 
     `position` is that of the books.
@@ -64,20 +52,8 @@ class LiveReading:
             intake: takes the records and holds the books.
             max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
         """
-        self.reader = reader
-        self.codec = codec
-        self.prefix = prefix
-        self.selection = selection
-        self.intake = intake
-        self.vouching = Vouching(codec, prefix, prefix + DEPTH_TOPIC, self._topic_partition_of, max_age)
-        self.clock: Callable[[], float] = time.monotonic
-        """Clock of the intake's `now`, in seconds."""
-        self.position = BookPosition()
-        self._followed = (prefix + MARKET_TOPIC,)
-        """Topics whose added partitions the reader follows itself; for the others, `_look` decides."""
-        self._read = ReadPositions()
-        self._follows_watermarks = False
-        self._next_look_for_watermarks = self._try_again_at = 0.0
+        super().__init__(reader, codec, prefix, selection, intake, max_age)
+        self._try_again_at = 0.0
         self._has_new_markets = self._has_new_watermarks = False
         self._is_grown = False
         self._counts = PartitionCounts()
@@ -92,126 +68,6 @@ class LiveReading:
     def lag_seconds(self) -> float:
         """Return the age (s) of the newest update read in the partition that is furthest behind; 0 if nothing is left to read."""
         return self.position.lag_seconds(self.lags())
-
-    def _topic_partition_of(self, symbol: str) -> TopicPartition | None:
-        key, intake = symbol.encode(), self.intake
-        is_wanted = intake.depth_partitions and (key in intake.by_key or intake.wants(key))
-        return intake.topic_partition(key) if is_wanted else None
-
-    # Start ----------------------------------------------------------------------------------------------------
-
-    async def read_listing(self) -> dict[TopicPartition, int]:
-        """Read the market list: closures, and the meaning of patterns and kinds.
-
-        Returns:
-            The offset to follow the list from, by partition; empty if its topic does not exist.
-
-        Raises:
-            BusError: Kafka is unreachable, or the list could not be read to its end.
-        """
-        topic = self.prefix + MARKET_TOPIC  # optional: books can be read without a market list
-        topic_partitions = await self.reader.topic_partitions(topic) if await self.reader.has(topic) else []
-        ends = await self.reader.ends(topic_partitions)
-        self.intake.listing = await read_listing(self.reader, self.codec, self.prefix)
-        return ends
-
-    async def join(self, market_ends: dict[TopicPartition, int]) -> None:
-        """Find where to start live, and start there.
-
-        Args:
-            market_ends: the offsets to follow the market list from, as `read_listing` returns them.
-
-        Raises:
-            BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
-        """
-        start = await self._look_round()
-        self.intake.depth_partitions = start.depth_partitions
-        self.intake.behind = start.behind
-        self.intake.vouching = self.vouching
-        self.vouching.coverage.ends |= start.behind
-        await self.begin(start.offsets | market_ends, start.snapshots)
-
-    async def join_past(self, span: PastSpan) -> PastBooks:
-        """Start in the past; live reading continues at the offsets that the past has reached.
-
-        Args:
-            span: the moment to start from, the end and the pace.
-
-        Raises:
-            BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
-        """
-        began = time.time() - time.monotonic()
-        # What waits at the end of the past waits on by this clock: it continues the past's times, and nobody can set it.
-        self.clock = lambda: began + time.monotonic()
-        past, offsets = await join_past(
-            *(self.reader, self.codec, self.prefix, self.intake, self.selection, span),
-            max_age=self.vouching.max_age,
-            note=self.position.note,
-        )
-        await self.begin(offsets, ())
-        return past
-
-    async def _look_round(self) -> Start:
-        """Look up where to start. Names determine the partitions; patterns and kinds do so only with a market list."""
-        keys, listing = self.selection.keys, self.intake.listing
-        if keys is not None or self.selection.is_everything or not len(listing):
-            return await look_round(self.reader, self.codec, self.prefix, keys, listing=listing)
-        chosen = listing.only(self.selection.known_keys(self.intake.listing))
-        count = len(await self.reader.topic_partitions(self.prefix + DEPTH_TOPIC))
-        partitions = frozenset(partition_of(each.symbol.encode(), count) for each in chosen)
-        return await look_round(self.reader, self.codec, self.prefix, None, partitions=partitions, listing=chosen)
-
-    async def begin(self, offsets: dict[TopicPartition, int], snapshots: Iterable[ConsumerRecord]) -> None:
-        """Read on from these offsets, and create books from these snapshots. The books include everything read before.
-
-        Args:
-            offsets: the next offset of each partition, for all topics.
-            snapshots: records of the snapshot topic.
-
-        Raises:
-            BusError: Kafka does not answer.
-        """
-        intake, depth_topic = self.intake, self.prefix + DEPTH_TOPIC
-        depth = {each: offset for each, offset in offsets.items() if each[0] == depth_topic}
-        intake.beginnings |= await self.reader.beginnings(depth)
-        intake.partitions.ends |= await self.reader.ends(depth)
-        self.position.next_offsets |= depth
-        intake.partitions.begin(offsets)
-        for topic_partition, offset in depth.items():
-            self.vouching.read_up_to(topic_partition, offset)
-        for name in self.selection.names:
-            key = name.encode()
-            if key not in intake.by_key and intake.wants(key):
-                intake.add(key)
-        for record in snapshots:
-            for _ in intake.take_snapshot(record):
-                pass
-        if not self._follows_watermarks and intake.vouching is not None:
-            offsets = offsets | await self._find_watermarks()
-        self.reader.follow(offsets, self._followed)
-        self._read.offsets = dict(offsets)
-
-    async def _find_watermarks(self) -> dict[TopicPartition, int]:
-        """Read the existing watermarks; empty if the topic does not exist, which is checked again every few seconds."""
-        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-        offsets = await read_watermarks(self.reader, self.vouching, self.intake.books.values())
-        self._follows_watermarks = bool(offsets)
-        return offsets
-
-    async def leave_the_past(self) -> None:
-        """Switch to live reading once everything that Kafka held of the past has been given."""
-        intake = self.intake
-        intake.closed_until_us = math.inf
-        intake.partitions.positions.clear()
-        for topic_partition in self.position.next_offsets:
-            self.position.next_offsets[topic_partition] = await self.reader.position(topic_partition)
-        intake.vouching = self.vouching
-        for market in intake.books.values():
-            self.vouching.add(market)
-        await self.begin(await self._positions(), ())
-
-    async def _positions(self) -> dict[TopicPartition, int]:
-        return {each: await self.reader.position(each) for each in self._read.offsets}
 
     # Reading --------------------------------------------------------------------------------------------------
 
