@@ -138,6 +138,11 @@ class Intake(UpdateIntake):
         elif expected is not None and offset < expected:
             yield from self._on_recreated(topic_partition, offset)
 
+    def on_gone(self, topic_partition: TopicPartition) -> Iterator[BookUpdate]:
+        """Record that a depth partition no longer exists: its topic was recreated with fewer. Its books move to others."""
+        yield from self._on_recreated(topic_partition, 0)
+        self.partitions.close(topic_partition)
+
     def _on_recreated(self, topic_partition: TopicPartition, offset: int) -> Iterator[BookUpdate]:
         """Void everything that names offsets of a partition that was recreated, or truncated, and is read again from `offset`."""
         topic, partition = topic_partition

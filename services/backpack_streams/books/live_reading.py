@@ -55,7 +55,7 @@ class LiveReading(LiveStart):
         super().__init__(reader, codec, prefix, selection, intake, max_age)
         self._try_again_at = 0.0
         self._has_new_markets = self._has_new_watermarks = False
-        self._is_grown = False
+        self._has_other_partitions = False
         self._counts = PartitionCounts()
         self._held: list[MarketBook] = []
 
@@ -74,7 +74,7 @@ class LiveReading(LiveStart):
     @property
     def waits_for_books(self) -> bool:
         """Whether everything read has to be applied before the next `read`, which looks up positions again."""
-        is_due = self._has_new_markets or self._has_new_watermarks or self._is_grown
+        is_due = self._has_new_markets or self._has_new_watermarks or self._has_other_partitions
         return is_due and time.monotonic() >= self._try_again_at
 
     def resume(self) -> None:
@@ -129,11 +129,12 @@ class LiveReading(LiveStart):
     # Changes in Kafka -----------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """Check whether topics have more partitions, and whether a watermark topic exists by now."""
+        """Check whether topics have other partitions, and whether a watermark topic exists by now."""
         for name in (SNAPSHOT_TOPIC, GAP_TOPIC):
             self._counts.known.setdefault(self.prefix + name, self.reader.partition_count(self.prefix + name) or 0)
         self._counts.known[self.prefix + DEPTH_TOPIC] = self.intake.depth_partitions
-        self._is_grown = self._is_grown or bool(self._counts.grown(self.reader.partition_count))
+        has_changed = self._counts.has_changed(self.reader.partition_count, time.monotonic())
+        self._has_other_partitions = self._has_other_partitions or has_changed
         if self._follows_watermarks or time.monotonic() < self._next_look_for_watermarks:
             return
         self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
@@ -145,23 +146,37 @@ class LiveReading(LiveStart):
     async def _reach_out(self) -> list[BookUpdate]:
         """Follow selected markets into partitions that are not read yet."""
         offsets = await self._positions()
+        told = [update for each, offset in offsets.items() for update in self.intake.on_position(each, offset)]
         needed = {self.intake.topic_partition(key) for key in self.selection.known_keys(self.intake.listing)}
-        if not self._is_grown and (not self._has_new_markets or needed <= self.position.next_offsets.keys()):
+        if not self._has_other_partitions and (
+            not self._has_new_markets or needed <= self.position.next_offsets.keys()
+        ):
             if self._has_new_watermarks:
                 await self.begin(offsets, ())
             self._has_new_markets = self._has_new_watermarks = False
-            return []
+            return told
         try:
             start = await self._look_round()
         except BusError as error:  # keep reading the known partitions meanwhile
             logger.warning("new partitions are unavailable; trying again", extra={"error": str(error)})
             self.reader.assign(offsets)
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
-            return self._hold_moved()
-        told = await self._read_also(start, offsets)
+            return told + self._hold_moved()
+        told += self._leave_gone(start, offsets)
+        told += await self._read_also(start, offsets)
         self._counts.known.clear()
         self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may briefly disagree about the partitions
-        self._is_grown = self._has_new_markets = self._has_new_watermarks = False
+        self._has_other_partitions = self._has_new_markets = self._has_new_watermarks = False
+        return told
+
+    def _leave_gone(self, start: Start, offsets: dict[TopicPartition, int]) -> list[BookUpdate]:
+        """Stop reading partitions that are gone, since the depth topic was recreated with fewer, and drop them from `offsets`."""
+        depth_topic = self.prefix + DEPTH_TOPIC
+        told: list[BookUpdate] = []
+        for each in [each for each in offsets if each[0] == depth_topic and each[1] >= start.depth_partitions]:
+            told += self.intake.on_gone(each)
+            del offsets[each]
+            self.position.next_offsets.pop(each, None)
         return told
 
     async def _read_also(self, start: Start, offsets: dict[TopicPartition, int]) -> list[BookUpdate]:

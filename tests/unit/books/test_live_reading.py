@@ -1,0 +1,102 @@
+"""What a live reading reads while topics change; no Kafka."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from backpack_streams.books import partition_counts
+from backpack_streams.books.intake import Intake
+from backpack_streams.books.live_reading import LiveReading
+from backpack_streams.books.market_book import BaseSnapshot, Status
+from backpack_streams.books.partition_counts import PartitionCounts
+from backpack_streams.books.selection import Selection
+from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.topic_partition import TopicPartition
+from topics_in_memory import CODEC, PREFIX, T0, MemoryReader, Topics
+
+DEPTH = PREFIX + "market.depth"
+SYMBOL = next(name for name in "ABCDEFGH" if partition_of(name.encode(), 6) > 2)
+
+
+class LiveReader(MemoryReader):
+    """Follows topics that a test recreates."""
+
+    async def topic_partitions(self, name: str) -> list[TopicPartition]:
+        return [(name, each) for each in range(self.partition_count(name) or 0)]
+
+    def partition_count(self, topic: str) -> int | None:
+        return self.topics.partitions.get(topic.removeprefix(PREFIX))
+
+    def follow(self, offsets: Mapping[TopicPartition, int], topics: object = None) -> None:
+        self.assign(offsets)
+
+    def recreate(self, name: str, partitions: int) -> None:
+        """Empty the topic; partitions that are gone answer no more."""
+        topics = self.topics
+        topics.partitions[name] = partitions
+        for each in [each for each in topics.logs if each[0] == PREFIX + name]:
+            topics.logs[each], topics.end_of[each] = [], 0
+            if each in self.positions:
+                self.positions[each] = 0
+
+
+async def reading_of(reader: Any, symbol: str, max_age: float | None) -> LiveReading:
+    selection = Selection(symbol)
+    intake = Intake(CODEC, PREFIX, selection)
+    live = LiveReading(reader, CODEC, PREFIX, selection, intake, max_age)
+    await live.join({})
+    return live
+
+
+async def read(live: LiveReading, times: int = 3) -> None:
+    for _ in range(times):
+        for _ in (await live.read(1_000, is_applied=True)).events:
+            pass
+
+
+async def test_books_move_to_the_partitions_of_a_topic_that_was_recreated_with_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition_counts, "_FEWER_SECONDS", 0.0)
+    reader = LiveReader(Topics({"market.depth": 6}))
+    for update_id in (1, 2):
+        reader.topics.update(update_id, SYMBOL)
+    live = await reading_of(reader, SYMBOL, max_age=None)
+    await read(live)
+    assert live.intake.updates == 2
+    reader.recreate("market.depth", 3)
+    reader.topics.update(3, SYMBOL)
+    await read(live)
+    assert live.intake.updates == 3
+    assert set(live.position.next_offsets) == {(DEPTH, partition_of(SYMBOL.encode(), 3))}
+    assert live.intake.misplaced_updates == 0
+
+
+async def test_a_book_that_moves_to_another_partition_of_a_recreated_topic_loses_its_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition_counts, "_FEWER_SECONDS", 0.0)
+    reader = LiveReader(Topics({"market.depth": 6}))
+    reader.topics.update(1, SYMBOL)
+    live = await reading_of(reader, SYMBOL, max_age=None)
+    await read(live)
+    market = live.intake.books[SYMBOL]
+    base = BaseSnapshot(1, T0, T0)
+    market.on_snapshot(1, T0, [(1, 1)], [(2, 1)], bids_complete=True, asks_complete=True, base=base)
+    assert market.status is Status.LIVE
+    reader.recreate("market.depth", 3)
+    await read(live)
+    assert market.status is Status.STALE
+
+
+def test_fewer_partitions_count_only_if_they_stay_fewer() -> None:
+    counts = PartitionCounts()
+    counts.known[DEPTH] = 6
+    assert not counts.has_changed(lambda _: 3, 100.0)
+    assert not counts.has_changed(lambda _: 6, 105.0)
+    assert not counts.has_changed(lambda _: 3, 106.0)
+    assert not counts.has_changed(lambda _: None, 112.0)
+    assert not counts.has_changed(lambda _: 3, 115.9)
+    assert counts.has_changed(lambda _: 3, 126.0)
+    assert counts.has_changed(lambda _: 9, 126.0)
