@@ -92,6 +92,7 @@ class LiveStart:
         Raises:
             BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
         """
+        self.intake.partitions.positions.clear()  # of an earlier attempt that failed
         start = await self._look_round()
         self.intake.depth_partitions = start.depth_partitions
         self.intake.behind = start.behind

@@ -68,6 +68,7 @@ class BookStream:
     Books as of a past moment stay there until you iterate over them.
 
     Entering raises `BusError` if Kafka is unreachable or a topic does not exist, and `UsageError` if the exchange does not list a symbol.
+    Enter a stream once; to read again from the beginning, make another one.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class BookStream:
         self._source = StreamSource(self._live, has_end=until is not None, conflate=conflate)
         self._reading = ReadingTask(self._source, queued_records, self._on_end, self._intake.release_all)
         self._source.is_iterated = lambda: self._reading.is_iterated
-        self._is_closing = False
+        self._has_begun = self._is_closing = False
 
     async def __aenter__(self) -> Self:
         """Connect, find the snapshots and offsets to start from, and start to read.
@@ -131,7 +132,10 @@ class BookStream:
         Raises:
             BusError: Kafka is unreachable, or a topic does not exist.
             UsageError: the exchange does not list a symbol.
+            BookError: the stream was entered before.
         """
+        if self._has_begun:
+            raise BookError("a book stream is entered once, and this one was: make a new one to read again")
         await self._reader.__aenter__()
         try:
             market_ends = await self._live.read_listing()
@@ -144,6 +148,7 @@ class BookStream:
         except BaseException:  # on any failure, a cancellation included, close the connection
             await self._reader.__aexit__(None, None, None)
             raise
+        self._has_begun = True
         self._reading.start()
         return self
 

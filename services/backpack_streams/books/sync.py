@@ -109,6 +109,7 @@ class Books:
         Raises:
             BusError: Kafka is unreachable, or a topic does not exist.
             UsageError: the exchange does not list a symbol.
+            BookError: the books were entered before.
         """
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, args=(self._loop,), name="books", daemon=True)

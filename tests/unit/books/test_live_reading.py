@@ -11,7 +11,9 @@ from backpack_streams.books.live_reading import LiveReading
 from backpack_streams.books.market_book import BaseSnapshot, Status
 from backpack_streams.books.partition_counts import PartitionCounts
 from backpack_streams.books.selection import Selection
+from backpack_streams.books.stream import BookStream
 from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.errors import BookError, BusError
 from backpack_streams.topic_partition import TopicPartition
 from topics_in_memory import CODEC, PREFIX, T0, MemoryReader, Topics
 
@@ -23,7 +25,10 @@ class LiveReader(MemoryReader):
     """Follows topics that a test recreates."""
 
     async def topic_partitions(self, name: str) -> list[TopicPartition]:
-        return [(name, each) for each in range(self.partition_count(name) or 0)]
+        count = self.partition_count(name)
+        if count is None:
+            raise BusError(f"topic {name} does not exist")
+        return [(name, each) for each in range(count)]
 
     def partition_count(self, topic: str) -> int | None:
         return self.topics.partitions.get(topic.removeprefix(PREFIX))
@@ -88,6 +93,22 @@ async def test_a_book_that_moves_to_another_partition_of_a_recreated_topic_loses
     reader.recreate("market.depth", 3)
     await read(live)
     assert market.status is Status.STALE
+
+
+async def test_a_stream_is_entered_once_but_for_attempts_that_failed() -> None:
+    stream = BookStream("localhost:1", SYMBOL, topic_prefix=PREFIX)
+    reader: Any = LiveReader(Topics())
+    stream._reader = stream._live.reader = reader
+    del reader.topics.partitions["ops.gap"]
+    with pytest.raises(BusError, match="does not exist"):
+        await stream.__aenter__()
+    reader.topics.partitions["ops.gap"] = 1
+    async with stream:
+        reader.errors = [BusError("Kafka is away")]
+        with pytest.raises(BusError, match="Kafka is away"):
+            await stream.until_live(5.0)
+    with pytest.raises(BookError, match="make a new one"):
+        await stream.__aenter__()
 
 
 def test_fewer_partitions_count_only_if_they_stay_fewer() -> None:
