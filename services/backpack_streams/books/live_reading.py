@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_MILLIS: Final = 200
 _RECORDS_A_POLL: Final = 10_000
+_LEAST_RECORDS_A_POLL: Final = 2
+"""With one record asked for and got, no poll would tell that everything was read as long as updates never pause."""
 _WATERMARKS_LOOK_SECONDS: Final = 5.0
 _TRY_AGAIN_SECONDS: Final = 1.0
 
@@ -94,7 +96,7 @@ class LiveReading(LiveStart):
         if is_applied and self.waits_for_books:
             return Batch(iter(await self._reach_out()))
         await self._look()
-        most = min(_RECORDS_A_POLL, most_records)
+        most = max(_LEAST_RECORDS_A_POLL, min(_RECORDS_A_POLL, most_records))
         records = await self.reader.poll(_POLL_MILLIS, most)
         polled_at, now, count = time.monotonic(), self.clock(), sum(map(len, records.values()))
         behind = list(self.intake.behind.items())

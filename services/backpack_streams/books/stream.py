@@ -101,7 +101,7 @@ class BookStream:
                 although no producer vouches for it, for example in a recording made before watermarks existed. As of a past moment, the
                 watermarks of that time count; a moment before the first watermark is judged as with None, and its books have no
                 `as_of`.
-            queued_records: maximum number of records read ahead from Kafka.
+            queued_records: maximum number of records read ahead from Kafka; 1 counts as 2.
             topic_prefix: prefix of every topic name.
             codec: a codec with a schema registry or other schemas.
 

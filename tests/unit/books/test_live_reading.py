@@ -111,6 +111,20 @@ async def test_a_stream_is_entered_once_but_for_attempts_that_failed() -> None:
         await stream.__aenter__()
 
 
+async def test_with_room_for_one_record_it_still_shows_whether_everything_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = LiveReader(Topics())
+    live = await reading_of(reader, SYMBOL, max_age=5.0)
+    told = []
+    monkeypatch.setattr(live.vouching, "polled", lambda is_all, now: told.append(is_all))
+    for update_id in (1, 2, 3):
+        reader.topics.update(update_id, SYMBOL)
+        for _ in (await live.read(1, is_applied=True)).events:
+            pass
+    assert (told, live.intake.updates) == ([True] * 3, 3)
+
+
 def test_fewer_partitions_count_only_if_they_stay_fewer() -> None:
     counts = PartitionCounts()
     counts.known[DEPTH] = 6
