@@ -61,7 +61,7 @@ class AccountProducerSettings(ProducerSettings):
     @model_validator(mode="after")
     def _check_one_shard(self) -> Self:
         if self.shard_count != 1:
-            raise SettingConflict("an account is not shared out: one process carries it whole", "shard_count")
+            raise SettingConflict("an account cannot be sharded: one process serves all of it", "shard_count")
         return self
 
     def signing_key(self) -> SigningKey:

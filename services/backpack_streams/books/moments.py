@@ -38,7 +38,7 @@ def checked_age(max_age: float | None) -> float | None:
         UsageError: it is not above 0.
     """
     if max_age is not None and not max_age > 0:
-        raise UsageError(f"a max_age of {max_age} makes no sense: give seconds above 0, or None to ask nobody")
+        raise UsageError(f"a max_age of {max_age} is invalid: give seconds above 0, or None to require no watermark")
     return None if max_age == math.inf else max_age
 
 
@@ -57,7 +57,7 @@ def checked_pace(from_us: int | None, until_us: int | None, pace: str) -> Pace |
         raise UsageError(f"pace {pace!r} is none; it is 'max' or 'real'")
     if from_us is None:
         if until_us is not None or pace == "real":
-            raise UsageError("until and pace are about a past: give from_time, the moment at which it begins")
+            raise UsageError("until and pace need from_time, the past moment at which reading begins")
         return None
     if from_us > time.time_ns() // 1000:
         raise UsageError(f"from_time {moment_text(from_us)} is in the future; leave it out to begin now")

@@ -292,7 +292,7 @@ class BookStream:
             BusError: Kafka refuses a request.
         """
         if self._from_us is None:
-            raise BookError("the book stream has no moment to come to: give it a from_time")
+            raise BookError("until_moment needs a book stream with from_time")
         return await self._reading.until(lambda: self.is_caught_up, lambda: False, timeout_seconds)
 
     async def run(self, on_update: OnUpdate | None = None, *, on_status: OnUpdate | None = None) -> None:

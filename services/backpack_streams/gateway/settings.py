@@ -52,7 +52,7 @@ class GatewaySettings(KafkaSettings, RestAccessSettings, MetricsSettings, LogSet
     )
     open_to_all: bool = Field(
         default=False,
-        description="ask nobody for a key on any --host: only if the network or a proxy decides who may send requests",
+        description="require no key on any --host; use it only if the network or a proxy controls access",
     )
     cors_origins: tuple[str, ...] = Field(
         default=(),

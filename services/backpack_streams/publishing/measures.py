@@ -38,12 +38,12 @@ def publisher_measures(publisher: Publisher) -> Iterable[Collector]:
         ),
         count(
             "publish_sender_failures",
-            "Times that the sender of a partition failed for a reason that nobody expected, and began again.",
+            "How often the sender of a partition failed unexpectedly and was restarted.",
             lambda: publisher.sender_failures,
         ),
         value(
             "publish_unused_partitions",
-            "Partitions that topics got while this process runs; it goes on with those it knew, a restart uses all.",
+            "Partitions added to topics since this process started. It uses them only after a restart.",
             lambda: sum(publisher.unused_partitions.values()),
         ),
     )

@@ -23,7 +23,7 @@ class PublishingSettings(KafkaSettings):
     )
     compression: Compression = Field(
         default="none",
-        description="how batches are compressed on the way to Kafka and in it, where a topic's owner has not chosen otherwise",
+        description="compression of batches in transit and in Kafka, unless the topic sets `compression.type`",
     )
     progress_timeout: float = seconds(
         DEFAULT_PROGRESS_SECONDS,

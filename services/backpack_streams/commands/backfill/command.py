@@ -67,7 +67,7 @@ async def _fill(
         f"{history.published} records of {stream} from {shown_time(from_us)} to {shown_time(to_us)} into {topic}{resumed}"
     )
     if work.missing:
-        raise BackfillIncompleteError(f"not to be had of {stream}: {shown_missing(work.missing)}")
+        raise BackfillIncompleteError(f"unavailable for {stream}: {shown_missing(work.missing)}")
     return 0
 
 
