@@ -44,7 +44,7 @@ RUN find /opt/backpack-streams -exec touch --no-dereference --date="@${SOURCE_DA
 
 FROM ${BASE} AS service
 COPY --from=build /opt/backpack-streams /opt/backpack-streams
-# Where `record` and `export` put files when a volume is mounted there. Nothing else is ever written but /tmp.
+# Where `record` puts its files if a volume is mounted there. Nothing else is ever written but /tmp.
 COPY --from=build --chown=10001:10001 /data /data
 ENV PATH=/opt/backpack-streams/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
