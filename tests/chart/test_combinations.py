@@ -93,6 +93,7 @@ SWITCHES: dict[str, dict[str, Values]] = {
     },
     "kafka": {
         "plaintext": {},
+        "public": {"kafka": {"securityProtocol": "SSL"}},
         "tls": {"kafka": {"securityProtocol": "SSL", "existingSecret": "tls", "secretKeys": {"ca": "ca.crt"}}},
         "mutual": {
             "kafka": {
@@ -193,7 +194,7 @@ SWITCHES: dict[str, dict[str, Values]] = {
         "more": {
             "symbols": ["BTC_USDC_PERP", "SOL_USDC"],
             "logLevel": "debug",
-            "config": {"buffer_mib": 20000000},
+            "config": {"progress_timeout": 20000000},
             "marketProducer": {"config": {"connections": 2, "linger_ms": 0.5}},
             "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
             "sandbox": {"config": {"symbols": 40, "rate": "max"}},

@@ -89,6 +89,50 @@ def test_with_the_sandbox_nobody_reaches_the_exchange(chart: Chart) -> None:
     assert {port["port"] for port in sandbox["spec"]["ingress"][0]["ports"]} == {"ws", "rest"}
 
 
+@pytest.mark.parametrize(
+    ("proxy", "port"),
+    [
+        ("http://proxy:3128", 3128),
+        ("http://me:word@proxy:3128/", 3128),
+        ("proxy.example.com:8080", 8080),
+        ("http://[fd00::1]:3128", 3128),
+        ("http://proxy", 80),
+        ("https://proxy", 443),
+        ("socks5://proxy", 1080),
+        ("none", None),
+    ],
+)
+def test_the_proxys_port_is_open_to_those_who_use_it(chart: Chart, proxy: str, port: int | None) -> None:
+    own = {"restPoller": {"config": {"exchange_proxy": "http://other:9999"}}}
+    policies = of_kind(chart.render({"config": {"exchange_proxy": proxy}}, own), "NetworkPolicy")
+    reached = {name.removeprefix(f"{RELEASE}-backpack-streams-"): reach(each) for name, each in policies.items()}
+    kafka, exchange = {9092, 9093}, {443}
+    used = kafka | exchange | ({port} if port else set())
+    assert reached == {
+        "market-producer": used,
+        "perp-producer": used,
+        "doctor": used,
+        "rest-poller": kafka | exchange | {9999},
+        "book-builder": kafka,
+        "topics": kafka,
+    }
+
+
+@pytest.mark.parametrize(("gateway", "asks"), [("off", False), ("alone", False), ("balanced", True)])
+def test_the_doctor_asks_the_exchange_only_if_a_service_may(chart: Chart, gateway: str, asks: bool) -> None:
+    off = [SWITCHES[name]["off"] for name in ("market", "perp", "poller")]
+    resources = chart.render(*off, SWITCHES["gateway"][gateway])
+    assert (443 in reach(of_kind(resources, "NetworkPolicy")[f"{RELEASE}-backpack-streams-doctor"])) == asks
+    (doctor,) = of_kind(resources, "Pod").values()
+    assert environment(doctor["spec"]["containers"][0]).get("BACKPACK_STREAMS_SKIP") == (None if asks else "exchange")
+
+
+def test_no_pod_fills_the_disk_of_its_node(chart: Chart) -> None:
+    for pod in pods(chart.render(ALL)):
+        (room,) = (volume["emptyDir"] for volume in pod["spec"]["volumes"] if volume["name"] == "tmp")
+        assert room == {"sizeLimit": "64Mi"}
+
+
 def test_every_pod_has_a_policy_and_only_pods_that_are_there_are_chosen(chart: Chart) -> None:
     resources = chart.render(ALL)
     labels = [pod["metadata"]["labels"].items() for pod in pods(resources)]

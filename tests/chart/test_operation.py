@@ -12,7 +12,7 @@ from backpack_streams.exchange.connection_settings import ConnectionSettings
 from backpack_streams.feed import beginning, handover, overlap, vouching
 from backpack_streams.runtime import http_server
 from chart.full_installation import ALL, notes
-from chart.rendering import LEAST, NAMESPACE, RELEASE, Chart, environment, of_kind, one
+from chart.rendering import LEAST, NAMESPACE, NEWEST, RELEASE, Chart, complaints, environment, of_kind, one
 from chart.test_combinations import SWITCHES
 from chart_files import CHART
 
@@ -101,6 +101,14 @@ def test_budgets_are_for_services_of_several_pods(chart: Chart) -> None:
     assert all(each["spec"]["maxUnavailable"] == 1 for each in budgets.values())
 
 
+@pytest.mark.parametrize("most", [2, "50%", "100%"])
+def test_a_budget_is_a_number_or_a_percentage(chart: Chart, most: int | str) -> None:
+    resources = chart.render({"podDisruptionBudget": {"maxUnavailable": most}})
+    budgets = list(of_kind(resources, "PodDisruptionBudget").values())
+    assert {each["spec"]["maxUnavailable"] for each in budgets} == {most}
+    assert complaints(budgets, NEWEST) == []
+
+
 # ---- scaling
 
 
@@ -154,9 +162,10 @@ def test_keda_is_told_in_its_own_words(chart: Chart, kafka: str) -> None:
     assert {"bootstrapServers", "consumerGroup", "topic", "lagThreshold"} <= trigger["metadata"].keys() <= KEDA_METADATA
     assert all(isinstance(value, str) for value in trigger["metadata"].values())
     assert trigger["metadata"]["tls"] == (
-        "enable" if kafka in ("tls", "mutual", "scram", "strimzi-user") else "disable"
+        "enable" if kafka in ("public", "tls", "mutual", "scram", "strimzi-user") else "disable"
     )
     logins = of_kind(resources, "TriggerAuthentication")
+    assert complaints(logins.values(), NEWEST) == []
     assert set(logins) == {name for name in [trigger.get("authenticationRef", {}).get("name")] if name}
     parameters = {
         each["parameter"]
@@ -165,6 +174,7 @@ def test_keda_is_told_in_its_own_words(chart: Chart, kafka: str) -> None:
     }
     wanted: dict[str, set[str]] = {
         "plaintext": set(),
+        "public": set(),
         "tls": {"ca"},
         "mutual": {"ca", "cert", "key", "keyPassword"},
         "scram": {"username", "password"},

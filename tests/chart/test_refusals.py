@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from backpack_streams.publishing.settings import PublishingSettings
 from chart.rendering import Chart, RefusedError
 from chart_files import CHART
 
@@ -80,6 +81,14 @@ BY_THE_SCHEMA: dict[str, tuple[Values, str]] = {
     "nobody may ever leave": (
         {"podDisruptionBudget": {"maxUnavailable": 0}},
         "'/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1",
+    ),
+    "a word for a budget": (
+        {"podDisruptionBudget": {"maxUnavailable": "half"}},
+        "'/podDisruptionBudget/maxUnavailable': 'half' does not match",
+    ),
+    "no percent": (
+        {"podDisruptionBudget": {"maxUnavailable": "0%"}},
+        "'/podDisruptionBudget/maxUnavailable': '0%' does not match",
     ),
     "a toleration's field misspelt": (
         {"tolerations": [{"keys": "a"}]},
@@ -206,6 +215,30 @@ TOGETHER: dict[str, tuple[Values, str]] = {
         {"gateway": {"hpa": {"minReplicas": 9}}},
         "gateway.hpa.minReplicas is above gateway.hpa.maxReplicas",
     ),
+    "keys, and open to all": (
+        {"gateway": {"enabled": True, "existingSecret": "keys", "config": {"open_to_all": True}}},
+        "gateway.existingSecret and gateway.config.open_to_all are both set",
+    ),
+    "a proxy twice": (
+        {"config": {"exchange_proxy": "http://proxy:3128", "exchange_proxy_file": "/etc/proxy/url"}},
+        "config.exchange_proxy and config.exchange_proxy_file are both set: keep one",
+    ),
+    "a proxy of a service twice": (
+        {"restPoller": {"config": {"exchange_proxy": "http://proxy:3128", "exchange_proxy_file": "/etc/proxy/url"}}},
+        "restPoller.config.exchange_proxy and restPoller.config.exchange_proxy_file are both set: keep one",
+    ),
+    "a buffer above the limit": (
+        {"config": {"buffer_mib": 600}},
+        "market-producer: buffer_mib 600 and 200 MiB for the program itself are more than its memory limit 768Mi",
+    ),
+    "a service's buffer above the limit": (
+        {"bookBuilder": {"config": {"buffer_mib": 825}}},
+        "book-builder: buffer_mib 825 and 200 MiB for the program itself are more than its memory limit 1Gi",
+    ),
+    "a limit below the buffer": (
+        {"restPoller": {"resources": {"limits": {"memory": 400_000_000}}}},
+        "rest-poller: buffer_mib 256 and 200 MiB for the program itself are more than its memory limit 400000000",
+    ),
     "topics of no cluster": (
         {"topics": {"mode": "strimzi"}},
         "topics.mode strimzi needs topics.strimzi.cluster, the name of the Kafka resource that the topics belong to",
@@ -228,6 +261,20 @@ def test_values_that_do_not_go_together_are_refused(chart: Chart, case: str) -> 
     values, said = TOGETHER[case]
     (line,) = (line for line in chart.refusal(values).splitlines() if line.startswith("Error: "))
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("buffer", "limit"),
+    [(568, "768Mi"), (800, "0.98Gi"), (820, "1.1G"), (256, 536_870_912), (4096, None), (4096, "5e9"), (4096, "4500Mi")],
+)
+def test_a_buffer_within_the_limit_is_taken(chart: Chart, buffer: int, limit: str | int | None) -> None:
+    own = {"config": {"buffer_mib": buffer}, "resources": {"limits": {"memory": limit} if limit else None}}
+    assert chart.render({"marketProducer": own, "perpProducer": {"enabled": False, "config": {"buffer_mib": 9999}}})
+
+
+def test_the_buffer_that_the_chart_assumes_is_the_programs() -> None:
+    template = (CHART / "templates" / "validate.yaml").read_text("utf-8")
+    assert f'"buffer_mib" | default {PublishingSettings().buffer_mib} |' in template
 
 
 def test_lint_refuses_what_install_refuses(chart: Chart) -> None:

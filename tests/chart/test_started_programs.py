@@ -71,7 +71,7 @@ def test_every_file_that_a_setting_names_is_mounted(chart: Chart) -> None:
 
 def test_settings_get_through_as_they_are_written(chart: Chart) -> None:
     values = {
-        "config": {"buffer_mib": 20_000_000},
+        "config": {"progress_timeout": 20_000_000},
         "marketProducer": {
             "config": {"linger_ms": 0.5, "create_topics": False, "buffer_mib": 512},
             "streams": "depth,trade",
@@ -86,7 +86,18 @@ def test_settings_get_through_as_they_are_written(chart: Chart) -> None:
     assert market["BACKPACK_STREAMS_STREAMS"] == "depth,trade"
     assert market["BACKPACK_STREAMS_SYMBOLS"] == "BTC_USDC_PERP,SOL_USDC"
     poller = environment(one(resources, "Deployment", "rest-poller")["spec"]["template"]["spec"]["containers"][0])
-    assert poller["BACKPACK_STREAMS_BUFFER_MIB"] == "20000000"
+    assert poller["BACKPACK_STREAMS_PROGRESS_TIMEOUT"] == "20000000"
+
+
+def test_a_services_form_of_the_proxy_replaces_the_form_of_all(chart: Chart) -> None:
+    """The program takes its URL or a file with it, and refuses both."""
+    url, file = {"exchange_proxy": "http://proxy:3128"}, {"exchange_proxy_file": "/etc/proxy/url"}
+    for common, own in ((url, file), (file, url)):
+        resources = chart.render({"config": common, "restPoller": {"config": own}})
+        for name, config in (("market-producer-0", common), ("rest-poller", own)):
+            container = one(resources, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
+            proxy = {key: value for key, value in environment(container).items() if "PROXY" in key}
+            assert proxy == {f"BACKPACK_STREAMS_{key.upper()}": value for key, value in config.items()}
 
 
 # ---- the image
@@ -121,8 +132,11 @@ def test_hooks_leave_nothing_behind_and_come_in_order(chart: Chart) -> None:
         ("Job", "topics"): "pre-install,pre-upgrade",
         ("Pod", "doctor"): "test",
     }
-    for each in hooks.values():
-        assert {"before-hook-creation", "hook-succeeded"} <= set(each["helm.sh/hook-delete-policy"].split(","))
+    for (kind, _), each in hooks.items():
+        deleted = set(each["helm.sh/hook-delete-policy"].split(","))
+        assert "before-hook-creation" in deleted
+        # `helm test --logs` reads the doctor's log after it has deleted what is to go.
+        assert ("hook-succeeded" in deleted) == (kind != "Pod")
     policy, job = hooks["NetworkPolicy", "topics"], hooks["Job", "topics"]
     assert int(policy["helm.sh/hook-weight"]) < int(job["helm.sh/hook-weight"])
 
@@ -152,6 +166,8 @@ def test_the_jobs_account_is_there_at_the_first_installation(chart: Chart) -> No
 
     assert account() == "default"
     assert account({"serviceAccount": {"create": False, "name": "trading"}}) == "trading"
+    assert account({"hookJob": {"serviceAccountName": "jobs"}}) == "jobs"
+    assert account({"serviceAccount": {"create": False}, "hookJob": {"serviceAccountName": "jobs"}}) == "jobs"
 
 
 def test_strimzis_topics_are_the_programs_own(chart: Chart) -> None:

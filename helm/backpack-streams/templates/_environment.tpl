@@ -40,11 +40,8 @@ Takes `root`; `component`; `needs`, a list of kafka, registry, exchange, account
 {{- end -}}
 {{- range $name, $value := .settings -}}{{- $_ := set $settings $name $value -}}{{- end -}}
 {{- $taken := get ($root.Files.Get "files/settings.json" | fromJson) .component | default list -}}
-{{- range $name, $value := $root.Values.config -}}
-{{- if has $name $taken -}}{{- $_ := set $settings $name $value -}}{{- end -}}
-{{- end -}}
-{{- range $name, $value := .values.config -}}
-{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $settings $name $value -}}{{- end -}}
+{{- range $name, $value := include "backpack-streams.config" (dict "root" $root "values" .values) | fromJson -}}
+{{- if or (has $name $taken) (hasKey ($.values.config | default dict) $name) -}}{{- $_ := set $settings $name $value -}}{{- end -}}
 {{- end -}}
 {{- range $name, $value := $settings }}
 {{- if not (kindIs "invalid" $value) }}

@@ -4,7 +4,36 @@
 {{- define "backpack-streams.portOf" -}}
 {{- $parts := urlParse . -}}
 {{- $port := regexFind ":[0-9]+$" $parts.host | trimPrefix ":" -}}
-{{- if $port -}}{{ $port }}{{- else -}}{{ has $parts.scheme (list "https" "wss") | ternary 443 80 }}{{- end -}}
+{{- if $port -}}
+{{- $port -}}
+{{- else -}}
+{{- get (dict "https" 443 "wss" 443 "socks5" 1080 "socks5h" 1080) $parts.scheme | default 80 -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Port of the proxy to the exchange; empty without one, and if its URL is in a file. Takes `root`, `values`. */}}
+{{- define "backpack-streams.proxyPort" -}}
+{{- $proxy := get (include "backpack-streams.config" . | fromJson) "exchange_proxy" | default "" | trim -}}
+{{- if and $proxy (ne (lower $proxy) "none") -}}
+{{- include "backpack-streams.portOf" (contains "://" $proxy | ternary $proxy (printf "http://%s" $proxy) | trimSuffix "/") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What a service connects to, as a YAML list. Takes `root`, `component`. */}}
+{{- define "backpack-streams.connections" -}}
+{{- if eq .component "gateway" -}}
+{{- include "backpack-streams.gatewayNeeds" .root -}}
+{{- else -}}
+{{- toYaml (eq .component "book-builder" | ternary (list "kafka" "registry") (list "kafka" "registry" "exchange")) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether any service connects to the exchange. */}}
+{{- define "backpack-streams.needsExchange" -}}
+{{- $root := . -}}
+{{- range $component := include "backpack-streams.components" . | fromYamlArray -}}
+{{- if has "exchange" (include "backpack-streams.connections" (dict "root" $root "component" $component) | fromYamlArray) -}}true{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* One rule. Takes `to`, `ports`. */}}
@@ -22,7 +51,7 @@
   {{- end }}
 {{- end -}}
 
-{{/* What a component may reach, as a YAML list. Takes `root`, `needs`. */}}
+{{/* What a component may reach, as a YAML list. Takes `root`, `needs`, and `values` if it needs the exchange. */}}
 {{- define "backpack-streams.egress" -}}
 {{- $root := .root -}}
 {{- $policy := $root.Values.networkPolicy -}}
@@ -55,6 +84,7 @@
 {{- end }}
 {{- if has "exchange" .needs }}
 {{- $ports := $policy.exchange.ports }}
+{{- with include "backpack-streams.proxyPort" (dict "root" $root "values" .values) }}{{ $ports = append $ports . }}{{ end }}
 {{- $sandboxPorts := list }}
 {{- range $url, $default := dict "wsUrl" "wss://exchange" "restUrl" "https://exchange" }}
 {{- $given := get $root.Values.exchange $url }}
@@ -74,7 +104,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* A complete policy. Takes `root`, `component`, `needs`, perhaps `metrics`, `http`, `annotations`, `sandbox`. */}}
+{{/* A complete policy. Takes `root`, `component`, `needs`, `values` if it needs the exchange, perhaps `metrics`, `http`, `annotations`, `sandbox`. */}}
 {{- define "backpack-streams.networkPolicy" -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

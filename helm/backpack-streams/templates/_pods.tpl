@@ -36,7 +36,8 @@ hostAliases:
 {{- end }}
 volumes:
   - name: tmp
-    emptyDir: {}
+    emptyDir:
+      sizeLimit: 64Mi
   {{- range $name, $mount := include "backpack-streams.mounts" . | fromYaml }}
   - name: {{ $name }}
     secret:
