@@ -23,6 +23,7 @@ NODES = 3
 READY_SECONDS = 120.0
 STAGES = Path(__file__).with_name("stages")
 LOG_CHARACTERS_SHOWN = 1500
+POD_LOG = "what the program of this pod would have written"
 
 
 class ControlPlane:
@@ -37,7 +38,7 @@ class ControlPlane:
         self._runner = asyncio.Runner()
         self._children: dict[str, Child] = {}
         self._ports = dict(
-            zip(("etcd", "etcd-peer", "api", "controllers", "scheduler"), free_ports(5, HOST), strict=True)
+            zip(("etcd", "etcd-peer", "api", "controllers", "scheduler", "kubelets"), free_ports(6, HOST), strict=True)
         )
         self._api: Api | None = None
 
@@ -123,6 +124,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             *(f"--token-auth-file={self.folder / 'tokens.csv'}", "--authorization-mode=RBAC"),
             "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112",
+            "--kubelet-preferred-address-types=InternalIP",
         )
 
     def _start_controllers(self) -> None:
@@ -146,12 +148,18 @@ class ControlPlane:
     def _start_nodes(self) -> None:
         for number in range(NODES):
             self.api.post("/api/v1/nodes", _node(f"node-{number}", f"zone-{number}"))
+        log = self.folder / "pod.log"
+        log.write_text(f"2026-01-01T00:00:00.000000000Z stdout F {POD_LOG}\n")
         stages = self.folder / "stages.yaml"
-        stages.write_text("\n---\n".join(file.read_text() for file in sorted(STAGES.glob("*.yaml"))))
+        texts = [file.read_text() for file in sorted(STAGES.glob("*.yaml"))]
+        stages.write_text("\n---\n".join([*texts, json.dumps(_logs(log))]))
         self._launch(
             "kwok",
             *(f"--kubeconfig={self.kubeconfig}", "--manage-all-nodes=true", f"--config={stages}"),
             *("--node-lease-duration-seconds=40", "--cidr=10.244.0.0/16", f"--node-ip={HOST}"),
+            *(f"--node-port={self._ports['kubelets']}", f"--server-address={HOST}:{self._ports['kubelets']}"),
+            f"--tls-cert-file={self.folder / 'certs' / 'apiserver.crt'}",
+            f"--tls-private-key-file={self.folder / 'certs' / 'apiserver.key'}",
         )
 
     def _nodes_are_ready(self) -> bool:
@@ -207,6 +215,16 @@ class ControlPlane:
 def _is_ready(node: Resource) -> bool:
     conditions = node["status"].get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _logs(file: Path) -> Resource:
+    """What kwok answers for the log of every container."""
+    return {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "ClusterLogs",
+        "metadata": {"name": "logs"},
+        "spec": {"logs": [{"logsFile": str(file), "follow": False}]},
+    }
 
 
 def _node(name: str, zone: str) -> Resource:

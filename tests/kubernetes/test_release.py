@@ -6,6 +6,7 @@ import pytest
 
 from kubelab.api import Resource
 from kubelab.cluster import BOOTSTRAP, CHART, COMPONENT, SHARD, Cluster, is_ready, label, settings
+from kubelab.control_plane import POD_LOG
 from plant import wait_until
 
 RELEASE = "market-data"
@@ -50,9 +51,13 @@ def test_a_release_lives_and_leaves_nothing_behind(cluster: Cluster) -> None:
     require_shards(cluster, 3)
     require_no_shard_was_away(cluster, before)
 
-    assert "Phase:          Succeeded" in cluster.helm("test", RELEASE, "--timeout", "60s")
+    said = cluster.helm("test", RELEASE, "--timeout", "60s", "--logs")
+    assert "Phase:          Succeeded" in said
+    assert POD_LOG in said
 
     cluster.helm("uninstall", RELEASE, "--wait", "--timeout", "60s")
+    # Helm keeps the pod for its log, also when the release goes.
+    cluster.kubectl("delete", "pod", f"{RELEASE}-backpack-streams-doctor")
     cluster.require_nothing_left()
 
 
