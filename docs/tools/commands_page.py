@@ -3,6 +3,8 @@
 python docs/tools/commands_page.py
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -16,13 +18,17 @@ Written by `make docs` from the settings that the program reads; `backpack-strea
 flag, an environment variable (`BACKPACK_STREAMS_` and the name in capitals) and a TOML key (the flag without its dashes, `_` for `-`).
 [Settings](settings.md) says which of them wins. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
+_SHARED_HEAD = """## Settings that commands share
+
+If the table of a command lists one of these settings as well, the default and the meaning given there apply to that command.
+"""
 
 
 def commands_page() -> str:
     """The page as it should be."""
-    shared = {group: fields for command in COMMANDS for group, fields in _groups(command).items() if _is_shared(group)}
-    parts = [_HEAD, *(_section(command) for command in COMMANDS), "## Settings that commands share\n"]
-    parts += [f"### {group} {{ #{_anchor(group)} }}\n\n{_table(fields)}" for group, fields in shared.items()]
+    groups = dict.fromkeys(group for command in COMMANDS for group in _groups(command) if _is_shared(group))
+    parts = [_HEAD, *(_section(command) for command in COMMANDS), _SHARED_HEAD]
+    parts += [f"### {group} {{ #{_anchor(group)} }}\n\n{_table(_shared_rows(group))}" for group in groups]
     return "\n".join(parts)
 
 
@@ -37,7 +43,12 @@ def _section(command: Command) -> str:
     if command.positionals:
         lines.append("")
     groups = _groups(command)
-    own = [field for group, fields in groups.items() if not _is_shared(group) for field in fields]
+    own = [
+        row
+        for group, fields in groups.items()
+        for row in map(_row, fields)
+        if not (_is_shared(group) and row in _shared_rows(group))
+    ]
     if own:
         lines.append(_table(own))
     shared = [f"[{group}](#{_anchor(group)})" for group in groups if _is_shared(group)]
@@ -46,8 +57,8 @@ def _section(command: Command) -> str:
     return "\n".join(lines)
 
 
-def _table(fields: list[SettingField]) -> str:
-    return "\n".join(["| flag | default | meaning |", "|---|---|---|", *map(_row, fields), ""])
+def _table(rows: Iterable[str]) -> str:
+    return "\n".join(["| flag | default | meaning |", "|---|---|---|", *rows, ""])
 
 
 def _row(field: SettingField) -> str:
@@ -76,6 +87,14 @@ def _groups(command: Command) -> dict[str, list[SettingField]]:
 def _is_shared(group: str) -> bool:
     """Whether several commands have settings under this heading."""
     return sum(group in _groups(command) for command in COMMANDS) > 1
+
+
+@cache
+def _shared_rows(group: str) -> tuple[str, ...]:
+    """The rows that most of the group's commands have in common; a command with another default or meaning shows its own."""
+    tables = [[_row(field) for field in _groups(command)[group]] for command in COMMANDS if group in _groups(command)]
+    counts = Counter(row for table in tables for row in table)
+    return tuple(row for row, count in counts.items() if 2 * count > len(tables))
 
 
 def _anchor(group: str) -> str:

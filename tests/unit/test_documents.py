@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from backpack_sandbox.faults import FaultBox, parse_fault
-from backpack_streams.cli.commands import COMMANDS
+from backpack_streams.cli.commands import COMMANDS, load
 from backpack_streams.runtime.settings_fields import known_names, setting_fields
 
 ROOT = Path(__file__).parents[2]
@@ -219,6 +219,22 @@ def test_the_page_of_commands_is_what_the_program_takes() -> None:
     finally:
         sys.path.remove(str(DOCS / "tools"))
     assert (DOCS / "commands.md").read_text("utf-8") == page, "run make docs"
+
+
+def test_the_page_of_commands_gives_each_command_its_own_defaults() -> None:
+    text = (DOCS / "commands.md").read_text("utf-8")
+    own, _, shared = text.partition("\n## Settings that commands share\n")
+    sections = dict(re.findall(r"^## ([a-z-]+)$(.*?)(?=^## |\Z)", own, re.MULTILINE | re.DOTALL))
+    groups = dict(re.findall(r"^### \w+ \{ #([\w-]+) \}$(.*?)(?=^### |\Z)", shared, re.MULTILINE | re.DOTALL))
+    rows = re.compile(r"^\| `(--?[a-z0-9-]+)`[^|]*\| `?(.*?)`? \|", re.MULTILINE)
+    assert sections.keys() == {command.name for command in COMMANDS}
+    for command in COMMANDS:
+        section = sections[command.name]
+        told: dict[str, str] = {}
+        for text_of_group in (*(groups[each] for each in re.findall(r"\(#(settings-\w+)\)", section)), section):
+            told |= rows.findall(text_of_group)
+        fields = setting_fields(load(command, command.settings))
+        assert told == {field.flags[0]: field.default_text for field in fields}, command.name
 
 
 def test_the_readme_is_short() -> None:
