@@ -1,6 +1,7 @@
 """The runbook, the rules and the dashboard name only what exists: pages, metrics, commands and their flags."""
 
-import importlib
+import ast
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ PAGES = sorted(path for path in RUNBOOK.glob("*.md") if path.name != "README.md"
 RULES = {rule["alert"]: rule for rule in alerts()}
 METRICS_PAGE = ROOT / "docs" / "metrics.md"
 HISTOGRAM_SUFFIXES = re.compile(r"_(?:bucket|sum|count)$")
+OTHER_PROGRAMS = ("chronyc ", "kubectl ")
 SECTIONS = ["What it means", "Look at", "Do", "It is not"]
 
 
@@ -75,6 +77,73 @@ def test_settings_that_are_named_exist() -> None:
     for page in PAGES:
         named = set(ours.findall(page.read_text("utf-8")))
         assert named <= known, f"{page.name}: {sorted(named - known)}"
+
+
+def test_modules_that_are_run_exist() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`[^`]*python -m ([\w.]+)", page.read_text("utf-8"))}
+    assert named
+    assert [name for name in named if importlib.util.find_spec(name) is None] == []
+
+
+# ---- words of logs and reasons
+
+
+def texts_of_the_program() -> list[list[str]]:
+    """Every text that the services may write: one part, or for an f-string those between its values."""
+    found = []
+    for path in (ROOT / "services" / "backpack_streams").rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                found.append([node.value])
+            elif isinstance(node, ast.JoinedStr):
+                found.append([str(part.value) if isinstance(part, ast.Constant) else "" for part in node.values])
+    return found
+
+
+def is_said(quoted: str, texts: list[list[str]]) -> bool:
+    """Whether the program has a text with these words; `...` stands for anything, and so does a value of an f-string."""
+    pieces = [piece.strip() for piece in re.split(r"\.\.\.|…|\b[NM]\b", quoted) if piece.strip()]
+    for parts in texts:
+        written = "\0".join(parts)
+        if all(piece in written for piece in pieces):
+            return True
+        if len(parts) > 1 and len("".join(parts).strip()) > len(quoted) / 3:
+            pattern = ".*".join(re.escape(part) for part in parts)
+            if re.fullmatch(pattern, quoted) or re.fullmatch(f"{pattern}.*", pieces[0]):
+                return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[list[str]]:
+    return texts_of_the_program()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_words_that_are_quoted_are_the_programs(page: Path, texts: list[list[str]]) -> None:
+    """Reasons and log lines in quotes or as code, the words that `grep` looks for, and the column `reason` of a table."""
+    text = " ".join(page.read_text("utf-8").split())
+    quoted = re.findall(r'"([^"]* [^"]*)"', re.sub(r"`[^`]*`", "", text))
+    quoted += [line for line in re.findall(r"`([a-z]+(?: [a-z]+)+)`", text) if not line.startswith(OTHER_PROGRAMS)]
+    _, _, table = page.read_text("utf-8").partition("| reason | meaning |\n|---|---|\n")
+    quoted += re.findall(r"^\| ([^|]+) \|", table.partition("\n\n")[0], re.MULTILINE)
+    assert [each for each in quoted if not is_said(each, texts)] == []
+
+    events = [part for parts in texts for part in parts]
+    for option, in_quotes, word in re.findall(r'`[^`]*\| grep (-i )?(?:"([^"]+)"|(\S+))`', text):
+        wanted = in_quotes or word
+        # `stream_` stands for all events whose names begin so.
+        form = rf"{wanted}[a-z_]+" if wanted.endswith("_") else rf".*{re.escape(wanted)}.*"
+        flags = re.DOTALL | (re.IGNORECASE if option else re.NOFLAG)
+        assert any(re.fullmatch(form, event, flags) for event in events), wanted
+
+
+def test_words_that_the_program_does_not_have_are_seen(texts: list[list[str]]) -> None:
+    assert is_said("no producer has vouched for depth.X since ...", texts)
+    assert not is_said("its subscription does not stand", texts)
+    assert not is_said("no producer has spoken of depth.X", texts)
 
 
 def flags_of(settings: str) -> set[str]:
