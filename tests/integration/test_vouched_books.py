@@ -16,7 +16,7 @@ import pytest
 from backpack_streams.books import BookStream, Status
 from backpack_streams.books.sync import Books
 from backpack_streams.errors import BusError
-from backpack_streams.sequencing.coverage import watermarks_to_outlast_an_answer
+from backpack_streams.sequencing.runs import watermarks_to_outlast_an_answer
 from embedded_kafka import BlockingKafka
 from plant import PROGRAM, running_plant, wait_until
 from reading import read_topic

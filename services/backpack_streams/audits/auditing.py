@@ -11,8 +11,8 @@ from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.recent_books import PastBook, RecentBooks
 from backpack_streams.books.update_buffer import Update
 from backpack_streams.errors import BookError
-from backpack_streams.sequencing.coverage import OLDEST_ANSWER_SECONDS
 from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS
+from backpack_streams.sequencing.runs import OLDEST_ANSWER_SECONDS
 
 __all__ = ["AHEAD_SECONDS", "Audit", "AuditResult", "BookAuditor", "ExchangeBook", "audit_ahead", "audit_now"]
 

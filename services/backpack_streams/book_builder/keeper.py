@@ -17,7 +17,7 @@ from backpack_streams.books.selection import Selection
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthNumbers
 from backpack_streams.bus.reader import Records
-from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.sequencing.runs import RunKey
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["BookKeeper"]

@@ -7,7 +7,7 @@ from backpack_streams.book_builder.kept_book import KeptBook, Top
 from backpack_streams.books.units import to_units
 from backpack_streams.bus.decimals import bytes_from_unscaled
 from backpack_streams.bus.depth_reader import Levels
-from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.sequencing.runs import RunKey
 from backpack_streams.topic_partition import TopicPartition
 
 Row = dict[str, Any]

@@ -9,13 +9,13 @@ from math import inf
 from typing import Final, NamedTuple
 
 from backpack_streams.books.snapshot import BaseSnapshot, Snapshot
-from backpack_streams.sequencing.coverage import OLDEST_ANSWER_SECONDS
 from backpack_streams.sequencing.restart import (
     TOLERANCE_MICROSECONDS,
     Position,
     restarted_by_snapshot,
     snapshot_is_outdated,
 )
+from backpack_streams.sequencing.runs import OLDEST_ANSWER_SECONDS
 
 __all__ = ["REST_OLD_SECONDS", "Adoption", "Contradiction", "Epoch"]
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.stream_names import STREAMS_OF_TOPICS, symbol_of_stream
-from backpack_streams.sequencing.coverage import CoverageView, Run
+from backpack_streams.sequencing.coverage import CoverageView
+from backpack_streams.sequencing.runs import Run
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["TopicCoverage"]

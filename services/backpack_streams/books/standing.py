@@ -11,7 +11,7 @@ from enum import Enum
 from math import inf
 from typing import Final, NamedTuple
 
-from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.sequencing.runs import RunKey
 
 __all__ = ["Claim", "Standing", "Unvouched"]
 

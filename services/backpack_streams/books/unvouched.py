@@ -6,7 +6,8 @@ from typing import Final
 from backpack_streams.books.listing import moment_text
 from backpack_streams.books.market_book import MarketBook
 from backpack_streams.books.standing import Unvouched
-from backpack_streams.sequencing.coverage import CoverageView, Run
+from backpack_streams.sequencing.coverage import CoverageView
+from backpack_streams.sequencing.runs import Run
 
 __all__ = ["CHANNEL", "stream_of", "why_not"]
 

@@ -13,7 +13,7 @@ from backpack_streams.books.unvouched import stream_of, why_not
 from backpack_streams.books.watermark_intake import MAX_AGE_SECONDS, WATERMARK_TOPIC, WatermarkIntake
 from backpack_streams.bus.codec import Codec
 from backpack_streams.errors import CodecError
-from backpack_streams.sequencing.coverage import Mark, Run, RunKey
+from backpack_streams.sequencing.runs import Mark, Run, RunKey
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["MAX_AGE_SECONDS", "WATERMARK_TOPIC", "Disproof", "Vouching", "stream_of"]

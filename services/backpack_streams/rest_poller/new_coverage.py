@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backpack_streams.exchange.streams import split_stream
-from backpack_streams.sequencing.coverage import watermarks_to_outlast_an_answer
+from backpack_streams.sequencing.runs import watermarks_to_outlast_an_answer
 from backpack_streams.sequencing.watermarks import Instance, Instances
 
 ALIVE_SECONDS = 5.0

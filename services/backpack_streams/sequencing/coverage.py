@@ -18,127 +18,23 @@ A stream's record does not say which instance wrote it, and its time of receipt 
 clearly ahead, and whose `complete_through` lies before the run, lets records prove the run only later (`_ahead_of`).
 """
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from math import ceil, inf
-from typing import Any, Final, NamedTuple
+from math import inf
+from typing import Any, Final
 
-from backpack_streams.sequencing.knowledge import Knowledge
+from backpack_streams.sequencing.runs import Mark, Producer, Run, RunKey, TopicPartitionOf
 from backpack_streams.sequencing.watermarks import Instance, Instances
 from backpack_streams.topic_partition import TopicPartition
 
-__all__ = ["OLDEST_ANSWER_SECONDS", "CoverageView", "Mark", "Run", "RunKey", "watermarks_to_outlast_an_answer"]
+__all__ = ["CoverageView"]
 
 
-TopicPartitionOf = Callable[[str, int | None], TopicPartition | None]
-"""The partition of a stream's records, given the number of partitions that its producer knows, or None if unknown. None for a stream
-without interest. A producer that started before partitions were added continues with the old number.
-"""
-
-_MARKS_KEPT: Final = 300
 _FORGOTTEN_SECONDS: Final = 3600.0
 _ENDED_RUNS_KEPT: Final = 32
 _CLOCKS_AGREE_SECONDS: Final = 1.0
 """Clocks whose watermarks show less difference agree: how long watermarks are in transit differs, too."""
 _MICROS: Final = 1_000_000
-OLDEST_ANSWER_SECONDS: Final = 20.0
-"""No answer of the exchange's REST API is older than this: its servers lag by less."""
-
-
-def watermarks_to_outlast_an_answer(interval_ms: int) -> int:
-    """How many watermarks an instance publishes, one per `interval_ms`, in at least `OLDEST_ANSWER_SECONDS`."""
-    return ceil(OLDEST_ANSWER_SECONDS * 1000 / max(1, interval_ms))
-
-
-class RunKey(NamedTuple):
-    """An interval of coverage: the instance, and the start by its clock (µs since the Unix epoch)."""
-
-    instance: str
-    since: int
-
-
-class Mark(NamedTuple):
-    """A watermark that advanced: its offset in its topic, its content, and when that was the case (the reader's monotonic seconds)."""
-
-    offset: int
-    complete_through: int
-    fresh_at: float
-    offsets: Mapping[TopicPartition, int]
-
-
-class Run:
-    """One open interval of coverage of one stream, as far as is known."""
-
-    __slots__ = (
-        "_sequence",
-        "holds",
-        "key",
-        "next_offset",
-        "offset",
-        "outlasted_at",
-        "producer",
-        "stream",
-        "through",
-        "topic_partition",
-    )
-
-    def __init__(
-        self, key: RunKey, stream: str, topic_partition: TopicPartition, producer: "_Producer", next_offset: int
-    ) -> None:
-        self.key = key
-        self.stream = stream
-        self.topic_partition = topic_partition
-        """The partition of the stream's records."""
-        self.producer = producer
-        self.offset = producer.offset
-        """The offset of the first known watermark that states the run."""
-        self.through = producer.said.complete_through
-        """`complete_through` of that watermark (µs since the Unix epoch)."""
-        self._sequence = producer.said.sequence
-        self.outlasted_at: int | None = None
-        """Offset of the first watermark from which on no answer of the exchange can be older than the run; None before that."""
-        self.next_offset = next_offset
-        """The offset in `topic_partition` from which on this instance's records were sent after `through`."""
-        self.holds: dict[RunKey, int] = {key: 0}
-        """The runs that this one continues without a break, itself included, each with an offset. Once `topic_partition` was read
-        up to it, a proof in that run holds in this one."""
-
-    @property
-    def service(self) -> str:
-        """The service of the instance, for messages."""
-        return self.producer.said.service
-
-    def begins_anew(self, offset: int) -> None:
-        """Note that the partition was recreated and is read from `offset`: all records there are younger than what is known of the run."""
-        self.next_offset = offset
-        self.holds = dict.fromkeys(self.holds, offset)
-
-    def goes_on(self) -> bool:
-        """Note another watermark of the run. Returns whether the run is older than any answer of the exchange can be."""
-        said = self.producer.said
-        if self.outlasted_at is None and said.sequence - self._sequence >= watermarks_to_outlast_an_answer(
-            said.interval_ms
-        ):
-            self.outlasted_at = self.producer.offset
-        return self.outlasted_at is not None
-
-
-class _Producer:
-    """One instance: its marks, its open runs, and what it knows about the watermarks' topic."""
-
-    __slots__ = ("heard_at", "knowledge", "marks", "offset", "runs", "said", "young")
-
-    def __init__(self, said: Instance) -> None:
-        self.said = said
-        self.offset = 0
-        """Of its newest record."""
-        self.marks: deque[Mark] = deque(maxlen=_MARKS_KEPT)
-        self.runs: dict[str, Run] = {}
-        self.young: list[Run] = []
-        """Runs that an answer of the exchange may still be older than."""
-        self.knowledge = Knowledge()
-        self.heard_at = -inf
 
 
 class CoverageView:
@@ -173,7 +69,7 @@ class CoverageView:
         self._topic_partition_of = topic_partition_of
         self._believed = believed_seconds
         self._instances = Instances()
-        self._producers: dict[str, _Producer] = {}
+        self._producers: dict[str, Producer] = {}
         self._differences: dict[str, float] = {}
         self._clocks: dict[str, tuple[int, float]] = {}
         """By instance: the publication time of its newest watermark (µs by its clock), and the least time by which the reader's clock was
@@ -200,7 +96,7 @@ class CoverageView:
             return
         producer = self._producers.get(said.instance)
         if producer is None:
-            producer = self._producers[said.instance] = _Producer(said)
+            producer = self._producers[said.instance] = Producer(said)
         producer.offset, producer.heard_at = offset, now
         self._compare_clocks(said, now)
         if said.complete_through != producer.knowledge.through:
@@ -232,7 +128,7 @@ class CoverageView:
             difference = inf
         self._clocks[said.instance] = said.published_time, min(difference, now - said.published_time / _MICROS)
 
-    def _state_runs(self, producer: _Producer) -> None:
+    def _state_runs(self, producer: Producer) -> None:
         said, runs = producer.said, producer.runs
         if said.coverage is None:
             runs.clear()  # the statement in force was not read, so the coverage is unknown
@@ -258,7 +154,7 @@ class CoverageView:
                 )
                 producer.young.append(run)
 
-    def _hand_over(self, producer: _Producer) -> None:
+    def _hand_over(self, producer: Producer) -> None:
         """A proof in this instance's runs holds in those that other instances began before its `complete_through`."""
         for other in self._producers.values():
             if other is producer:

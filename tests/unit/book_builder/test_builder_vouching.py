@@ -19,7 +19,7 @@ from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import bytes_from_unscaled
 from backpack_streams.bus.depth_reader import DepthReader
-from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.sequencing.runs import RunKey
 
 CODEC = Codec()
 DEPTH, WATERMARK = "b.market.depth", "b.ops.watermark"

@@ -1,7 +1,7 @@
 """What anybody may write to a topic does not end the gateway's reading, and after an outage nothing is missing unnoticed."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -73,9 +73,9 @@ class JoiningReader(EndingReader):
         found = {name: await self.topic_partitions(name) for name in names}
         return {name: each for name, each in found.items() if each}
 
-    def follow(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def follow(self, offsets: Mapping[TopicPartition, int], topics: Container[str] | None = None) -> None:
         self.is_following = True
-        super().follow(offsets)
+        super().follow(offsets, topics)
 
     async def poll(
         self, timeout_ms: int, most: int = 10_000, only: Iterable[TopicPartition] = ()

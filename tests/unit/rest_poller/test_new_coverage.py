@@ -3,7 +3,7 @@
 from typing import Any
 
 from backpack_streams.rest_poller.new_coverage import ALIVE_SECONDS, NewCoverage
-from backpack_streams.sequencing.coverage import watermarks_to_outlast_an_answer
+from backpack_streams.sequencing.runs import watermarks_to_outlast_an_answer
 
 OUTLAST = watermarks_to_outlast_an_answer(1000)
 

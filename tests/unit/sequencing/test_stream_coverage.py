@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backpack_streams.sequencing.coverage import RunKey, watermarks_to_outlast_an_answer
+from backpack_streams.sequencing.runs import RunKey, watermarks_to_outlast_an_answer
 from unit.sequencing.watermark_feed import (
     DEPTH,
     SECOND,

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.sequencing.coverage import RunKey
+from backpack_streams.sequencing.runs import RunKey
 from thoroughness import runs as examples
 from unit.sequencing.watermark_feed import SECOND, STREAM, WALL_US, Feed, watermark
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from backpack_streams.sequencing.coverage import CoverageView, RunKey
+from backpack_streams.sequencing.coverage import CoverageView
+from backpack_streams.sequencing.runs import RunKey
 
 SECOND = 1_000_000
 WATERMARKS = ("b.ops.watermark", 0)
