@@ -162,7 +162,7 @@ class Intake(UpdateIntake):
         if vouching is not None:
             vouching.read_up_to(topic_partition, offset)
             vouching.on_recreated(markets, why)
-        if vouching is None or vouching.max_age is None:  # no watermark decides
+        if not self.is_judged:
             for market in markets:
                 yield self._told(market, market.on_unreadable(why))
 
@@ -258,7 +258,7 @@ class Intake(UpdateIntake):
         if self._is_shared and (key is None or not self.partitions.is_news(self.topic_partition(key), record.offset)):
             return
         try:
-            self._gaps.take(self._codec.decode(record.value or b"")[1], now, is_covered=self.vouching is not None)
+            self._gaps.take(self._codec.decode(record.value or b"")[1], now, is_covered=self.is_judged)
         except (CodecError, KeyError) as error:
             self._tell(record, error)
 

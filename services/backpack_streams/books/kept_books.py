@@ -93,6 +93,11 @@ class KeptBooks:
     def beginnings(self, beginnings: dict[TopicPartition, int]) -> None:
         self.partitions.beginnings = beginnings
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether watermarks decide which books may be `LIVE`."""
+        return self.vouching is not None and self.vouching.max_age is not None
+
     def open(self, topic_partition: TopicPartition, start: int, end: int, gaps: tuple[int, int] = (0, 0)) -> None:
         """Read a depth partition from offset `start` on; its books show `SYNCING` until the reader has caught up.
 

@@ -1,5 +1,7 @@
 """A book is LIVE only while the watermark of a producer that covers its market is recent enough."""
 
+from typing import Any
+
 import pytest
 from aiokafka import TopicPartition
 
@@ -229,3 +231,38 @@ def test_watermarks_that_kafka_holds_up_by_the_same_time_for_minutes_make_no_boo
         plant.read(*([held.pop(0)] if len(held) > 30 else []))
         assert plant.book.status is Status.STALE or plant.clock.wall_us() - (plant.book.as_of or 0) <= 5 * SECOND
     assert plant.book.status is Status.STALE
+
+
+@pytest.mark.parametrize("reason", ["DISCONNECTED", "RESTART"])
+def test_without_a_maximum_age_a_gap_that_says_that_nobody_covered_a_market_counts(clock: Clock, reason: str) -> None:
+    plant = Plant(clock, max_age=None)
+    plant.read(plant.snapshot(), plant.watermark())
+    plant.read(plant.update())
+    assert plant.book.status is Status.LIVE
+    plant.read(gap(plant, reason))
+    plant.pass_(2.0)
+    plant.read()
+    assert plant.book.status is Status.STALE
+
+
+def test_with_a_maximum_age_watermarks_tell_whether_another_producer_covered_the_market(plant: Plant) -> None:
+    plant.live()
+    plant.read(gap(plant, "DISCONNECTED"))
+    plant.pass_(2.0)
+    plant.read()
+    assert plant.book.status is Status.LIVE
+
+
+def gap(plant: Plant, reason: str) -> Any:
+    row = {
+        "stream": "depth.A",
+        "symbol": "A",
+        "topic": DEPTH[0],
+        "reason": reason,
+        "detail": "",
+        "service": "p",
+        "detected_time": plant.clock.wall_us(),
+        "last_id": plant.last_id,
+        "next_id": None,
+    }
+    return plant.record(GAP, 0, encoded("Gap", row))
