@@ -96,15 +96,23 @@ class WatermarkIntake:
             self._read_all_at = now
 
     def take(self, batch: Sequence[KafkaRecord], now: float) -> None:
-        """Take records of the watermarks' topic, read at `now`."""
+        """Take records of the watermarks' topic, read at `now`.
+
+        The first ones of an instance may have any age, as at the join: that other partitions had nothing more to read does not show that
+        this one had not, if its leader did not answer. From the next answer on, the quickest one so far tells.
+        """
         coverage, wall_us = self.coverage, time.time_ns() // 1000
+        known = self._transits.instances if batch[0].offset >= coverage.next_offset else frozenset()
         self._seen_before = coverage.next_offset
         for record in batch:
-            heard = self._heard if record.offset >= self._end_at_join else None
+            heard = None
             try:
                 row = self._codec.decode(record.value or b"")[1]
-                if heard is not None:
-                    heard = min(heard, self._transits.published_at(row, now))
+                if record.offset >= self._end_at_join:
+                    published_at = self._transits.published_at(row, now)
+                    heard = min(self._heard, published_at) if row["instance"] in known else None
+                else:
+                    self._transits.recall(row, now)
                 coverage.take(row, record.offset, heard=heard, now=now, wall_us=wall_us)
             except (CodecError, KeyError) as error:
                 self.undecodable_records += 1

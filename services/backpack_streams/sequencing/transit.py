@@ -40,6 +40,20 @@ class Transits:
         """By instance: the publication time of its newest watermark (µs since the Unix epoch)."""
         self._quickest: dict[str, _Quickest] = {}
 
+    @property
+    def instances(self) -> frozenset[str]:
+        """The instances of which a watermark has come."""
+        return frozenset(self._newest)
+
+    def recall(self, watermark: Mapping[str, Any], now: float) -> None:
+        """Note an instance's Watermark record that was there before the reader: its age bounds how long later ones are in transit.
+
+        Raises:
+            KeyError: the record is no watermark.
+        """
+        if watermark["published_time"] > self._newest.get(watermark["instance"], 0):  # the reader may join again
+            self.published_at(watermark, now)
+
     def published_at(self, watermark: Mapping[str, Any], now: float) -> float:
         """The latest time at which the instance's next Watermark record can have been published, in the reader's monotonic seconds.
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from backpack_streams.books import vouching as vouching_module
 from backpack_streams.books.market_book import Outcome, Status
 from backpack_streams.bus.partitioner import partition_of
 from vouched_plant import DEPTH, GAP, SECOND, WALL_US, WATERMARK, Clock, Plant, encoded
@@ -266,3 +267,60 @@ def gap(plant: Plant, reason: str) -> Any:
         "next_id": None,
     }
     return plant.record(GAP, 0, encoded("Gap", row))
+
+
+def test_what_kafka_held_up_of_an_instance_that_came_and_went_meanwhile_makes_no_book_live(plant: Plant) -> None:
+    plant.live()
+    plant.interval_ms = 1_000
+    began, held = plant.clock.now, []
+    for second in range(30):  # other partitions answer, so polls seem complete
+        plant.pass_(1.0)
+        plant.read(plant.update())
+        if second < 8:
+            held.append(plant.watermark("a", is_final=second == 7))
+        held.append(plant.watermark("b", since=began))
+    plant.pass_(40.0)
+    plant.read()
+    plant.read(*held)
+    assert plant.book.status is Status.STALE
+    plant.pass_(1.0)
+    plant.read(plant.watermark("b", since=began))
+    assert plant.book.status is Status.LIVE, "it lives after all"
+
+
+@pytest.mark.parametrize("ahead", [-60, 60])
+def test_a_new_instance_is_believed_from_its_second_answer_on_though_clocks_differ(
+    plant: Plant, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall_us = plant.clock.wall_us
+    plant.live()
+    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: (wall_us() + ahead * SECOND) * 1_000)
+    began = plant.clock.now
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(plant.watermark(), plant.watermark("b", since=began))
+    plant.read(plant.watermark(is_final=True))
+    for _ in range(10):
+        plant.pass_(1.0)
+        plant.read(plant.watermark("b", since=began))
+        assert plant.book.status is Status.LIVE
+
+
+def test_what_kafka_held_up_of_an_instance_known_from_the_join_makes_no_book_live(plant: Plant) -> None:
+    plant.interval_ms = 1_000
+    there = []
+    for _ in range(30):
+        plant.pass_(1.0)
+        there.append(plant.watermark())
+    reader = plant.reader = plant.new_reader()
+    assert reader.vouching is not None
+    reader.vouching.take(there, plant.clock())
+    plant.read(plant.snapshot())
+    held = []
+    for _ in range(20):
+        plant.pass_(1.0)
+        plant.read(plant.update())
+        held.append(plant.watermark())
+    plant.pass_(40.0)
+    plant.read(*held)
+    assert plant.book.status is Status.STALE
