@@ -14,7 +14,7 @@ from typing import Any
 
 from backpack_streams.books import BookStream, Status
 from backpack_streams.books.market_book import Outcome
-from backpack_streams.books.vouching import MAX_AGE_SECONDS
+from backpack_streams.books.watermark_intake import MAX_AGE_SECONDS
 from backpack_streams.runtime.loop import loop_factory
 from benchmarks.numbers import latencies_ms
 

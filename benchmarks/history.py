@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
-from backpack_streams.books.vouching import WATERMARK_TOPIC
+from backpack_streams.books.watermark_intake import WATERMARK_TOPIC
 from backpack_streams.bus.decimals import DecimalBytes
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.quick_depth import quick_depth_encoder

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
-from backpack_streams.books.vouching import WATERMARK_TOPIC
+from backpack_streams.books.watermark_intake import WATERMARK_TOPIC
 from benchmarks.lab import Lab
 
 INSTANCE: Final = "benchmark"

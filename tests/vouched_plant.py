@@ -10,6 +10,7 @@ from backpack_streams.books.intake import Intake
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.books.selection import Selection
 from backpack_streams.books.vouching import Vouching
+from backpack_streams.books.watermark_intake import WatermarkIntake
 from backpack_streams.bus.codec import Codec
 
 CODEC = Codec()
@@ -59,9 +60,13 @@ class Plant:
         intake = Intake(CODEC, "b.", Selection("A"))
         intake.depth_partitions = 1
         vouching = Vouching(
-            CODEC, "b.", DEPTH[0], lambda symbol: intake.topic_partition(symbol.encode()), self.max_age, self.clock
+            CODEC,
+            WatermarkIntake(
+                CODEC, "b.", DEPTH[0], lambda symbol: intake.topic_partition(symbol.encode()), self.max_age
+            ),
+            self.clock,
         )
-        vouching.join(self.watermarks, self.clock())
+        vouching.watermarks.join(self.watermarks, self.clock())
         intake.vouching = vouching
         intake.add(b"A")
         return intake
@@ -76,7 +81,7 @@ class Plant:
     def read(self, *records: Any) -> list[Outcome]:
         vouching = self.reader.vouching
         assert vouching is not None
-        vouching.polled(True, self.clock())
+        vouching.watermarks.polled(True, self.clock())
         by_topic_partition: dict[TopicPartition, list[Any]] = {}
         for each in records:
             by_topic_partition.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
@@ -159,4 +164,4 @@ class Plant:
         vouching = self.reader.vouching
         assert vouching is not None
         self.clock.now += seconds
-        vouching.polled(True, self.clock())
+        vouching.watermarks.polled(True, self.clock())

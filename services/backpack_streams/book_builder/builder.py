@@ -18,6 +18,7 @@ from backpack_streams.book_builder.takeover import TRADE_TOPIC, Takeover
 from backpack_streams.book_builder.writer import TOPICS, BookWriter
 from backpack_streams.books.joining import DEPTH_TOPIC
 from backpack_streams.books.vouching import Vouching
+from backpack_streams.books.watermark_intake import WatermarkIntake
 from backpack_streams.bus.group import GroupMember
 from backpack_streams.bus.reader import Reader
 from backpack_streams.errors import BusError
@@ -54,7 +55,9 @@ class Builder:
         self.keeper = keeper = BookKeeper(
             codec, prefix, rules, settings.top_levels, settings.top_interval_ms / 1000, self._audits.audits
         )
-        self.vouching = keeper.intake.vouching = Vouching(codec, prefix, depth_topic, keeper.topic_partition_of)
+        self.vouching = keeper.intake.vouching = Vouching(
+            codec, WatermarkIntake(codec, prefix, depth_topic, keeper.topic_partition_of)
+        )
         self._group = GroupMember(
             publishing.connection,
             settings.group_id,

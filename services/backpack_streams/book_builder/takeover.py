@@ -65,9 +65,9 @@ class Takeover:
         if new and not await self._open(new, is_outdated):
             return False
         vouching = self._intake.vouching
-        if vouching is not None and (new or vouching.topic_partition not in self._positions):
+        if vouching is not None and (new or vouching.watermarks.topic_partition not in self._positions):
             self._next_look = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-            self._positions.pop(vouching.topic_partition, None)  # so that a failure is retried
+            self._positions.pop(vouching.watermarks.topic_partition, None)  # so that a failure is retried
             self._positions |= await read_watermarks(self._reader, vouching, self._intake.books.values())
             if is_outdated():
                 return False
@@ -83,10 +83,14 @@ class Takeover:
         few seconds.
         """
         vouching = self._intake.vouching
-        if vouching is None or vouching.topic_partition in self._positions or time.monotonic() < self._next_look:
+        if (
+            vouching is None
+            or vouching.watermarks.topic_partition in self._positions
+            or time.monotonic() < self._next_look
+        ):
             return False
         self._next_look = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-        return await self._reader.has(vouching.topic_partition[0])
+        return await self._reader.has(vouching.watermarks.topic_partition[0])
 
     async def _open(self, new: frozenset[int], is_outdated: Callable[[], bool]) -> bool:
         """Open new partitions at their newest snapshots. Asks Kafka for everything before it opens any, so that a failure

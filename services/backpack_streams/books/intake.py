@@ -98,7 +98,7 @@ class Intake(UpdateIntake):
                 yield from self.on_time(now)
         vouching = self.vouching
         if vouching is not None:
-            for batch in _of_topic(records, vouching.topic_partition[0]):
+            for batch in _of_topic(records, vouching.watermarks.topic_partition[0]):
                 yield from self.on_position(topic_partition_of(batch[0]), batch[0].offset)
                 vouching.take(batch, vouching.clock())
                 self._note(batch[-1])
@@ -151,7 +151,7 @@ class Intake(UpdateIntake):
         self.partitions.begin_anew(topic_partition, offset)
         if topic == self._depth_topic:
             yield from self._on_depth_recreated(topic_partition, offset, why)
-        elif self.vouching is not None and topic_partition == self.vouching.topic_partition:
+        elif self.vouching is not None and topic_partition == self.vouching.watermarks.topic_partition:
             self.vouching.on_watermarks_recreated(self.books.values())
 
     def _on_depth_recreated(self, topic_partition: TopicPartition, offset: int, why: str) -> Iterator[BookUpdate]:
@@ -160,7 +160,7 @@ class Intake(UpdateIntake):
         for market in markets:
             market.starts_at = market.starts_by_ms = 0
         if vouching is not None:
-            vouching.read_up_to(topic_partition, offset)
+            vouching.watermarks.read_up_to(topic_partition, offset)
             vouching.on_recreated(markets, why)
         if not self.is_judged:
             for market in markets:
@@ -179,7 +179,7 @@ class Intake(UpdateIntake):
         logger.warning("updates are lost", extra={"detail": reason})
         self.partitions.positions[topic_partition] = self.beginnings[topic_partition] = end
         if self.vouching is not None:
-            self.vouching.read_up_to(topic_partition, end)
+            self.vouching.watermarks.read_up_to(topic_partition, end)
         for market in list(self._at.get(topic_partition, {}).values()):
             yield from self._not_waiting(market)
             if self.vouching is not None:
@@ -190,7 +190,7 @@ class Intake(UpdateIntake):
         topic_partition = topic_partition_of(last)
         self.partitions.positions[topic_partition] = last.offset + 1
         if self.vouching is not None and last.topic == self._depth_topic:
-            self.vouching.read_up_to(topic_partition, last.offset + 1)
+            self.vouching.watermarks.read_up_to(topic_partition, last.offset + 1)
 
     # Other records --------------------------------------------------------------------------------------------
 

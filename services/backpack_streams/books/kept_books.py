@@ -113,7 +113,7 @@ class KeptBooks:
         self.partitions.open(topic_partition, start, end, gaps)
         self._at[topic_partition] = {}
         if self.vouching is not None:
-            self.vouching.read_up_to(topic_partition, start)
+            self.vouching.watermarks.read_up_to(topic_partition, start)
             self.vouching.coverage.ends[topic_partition] = end
 
     def close(self, topic_partition: TopicPartition) -> None:

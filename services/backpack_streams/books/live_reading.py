@@ -115,7 +115,7 @@ class LiveReading(LiveStart):
         now: float,
     ) -> Iterator[BookUpdate]:
         intake = self.intake
-        self.vouching.polled(read_all_at is not None, read_all_at or 0.0)
+        self.vouching.watermarks.polled(read_all_at is not None, read_all_at or 0.0)
         self.position.take(records, back)
         for each, offset in back:
             yield from intake.on_position(each, offset)
@@ -141,7 +141,7 @@ class LiveReading(LiveStart):
             return
         self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
         try:
-            self._has_new_watermarks = await self.reader.has(self.vouching.topic_partition[0])
+            self._has_new_watermarks = await self.reader.has(self.vouching.watermarks.topic_partition[0])
         except BusError as error:  # not fatal: the next poll reports a lasting failure
             logger.info("kafka does not say which topics it has", extra={"error": str(error)})
 

@@ -22,6 +22,7 @@ from backpack_streams.books.read_positions import ReadPositions
 from backpack_streams.books.selection import Selection
 from backpack_streams.books.vouching import Vouching
 from backpack_streams.books.watermark_history import read_watermarks
+from backpack_streams.books.watermark_intake import WatermarkIntake
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
@@ -53,7 +54,9 @@ class LiveStart:
         self.prefix = prefix
         self.selection = selection
         self.intake = intake
-        self.vouching = Vouching(codec, prefix, prefix + DEPTH_TOPIC, self._topic_partition_of, max_age)
+        self.vouching = Vouching(
+            codec, WatermarkIntake(codec, prefix, prefix + DEPTH_TOPIC, self._topic_partition_of, max_age)
+        )
         self.clock: Callable[[], float] = time.monotonic
         """Clock of the intake's `now`, in seconds."""
         self.position = BookPosition()
@@ -147,7 +150,7 @@ class LiveStart:
         self.position.next_offsets |= depth
         intake.partitions.begin(offsets)
         for topic_partition, offset in depth.items():
-            self.vouching.read_up_to(topic_partition, offset)
+            self.vouching.watermarks.read_up_to(topic_partition, offset)
         for name in self.selection.names:
             key = name.encode()
             if key not in intake.by_key and intake.wants(key):

@@ -204,7 +204,7 @@ class PastBooks:
             and is_update
             and item.record.offset >= vouching.coverage.positions.get(topic_partition, 0)
         ):
-            vouching.read_up_to(topic_partition, item.record.offset + 1)
+            vouching.watermarks.read_up_to(topic_partition, item.record.offset + 1)
 
     def _come_to(self, time_us: int) -> Iterator[BookUpdate]:
         self._now = max(self._now, time_us / 1_000_000)

@@ -17,7 +17,7 @@ from backpack_streams.books.past_vouching import PastVouching
 from backpack_streams.books.past_watermarks import PastWatermarks
 from backpack_streams.books.selection import Selection
 from backpack_streams.books.timeline import Pace
-from backpack_streams.books.vouching import WATERMARK_TOPIC
+from backpack_streams.books.watermark_intake import WATERMARK_TOPIC, WatermarkIntake
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.offset_search import offsets_at
 from backpack_streams.bus.reader import Reader
@@ -87,7 +87,9 @@ async def join_past(
     watermarks = vouching = None
     for topic_partition in marks:
         watermarks = PastWatermarks(codec, topic_partition, depth_topic, start.asked)
-        vouching = PastVouching(codec, prefix, depth_topic, _topic_partition_of(intake), max_age)
+        vouching = PastVouching(
+            codec, WatermarkIntake(codec, prefix, depth_topic, _topic_partition_of(intake), max_age)
+        )
         _note_positions(vouching, depth_topic, offsets)
     if watermarks is None:
         logger.warning(
@@ -110,7 +112,7 @@ async def join_past(
 def _note_positions(vouching: PastVouching, depth_topic: str, offsets: Mapping[TopicPartition, int]) -> None:
     for topic_partition, offset in offsets.items():
         if topic_partition[0] == depth_topic:
-            vouching.read_up_to(topic_partition, offset)
+            vouching.watermarks.read_up_to(topic_partition, offset)
 
 
 def wanted_keys(selection: Selection, listing: Listing, moment_us: int, wants: Callable[[bytes], bool]) -> WantedKeys:

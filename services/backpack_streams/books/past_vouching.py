@@ -1,19 +1,16 @@
 """Judges books as of the past by the watermarks of that time; its clock is the moment that the reading has reached. Sans I/O."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from backpack_streams.books.market_book import MarketBook, Outcome
 from backpack_streams.books.past_watermarks import PastWatermark
 from backpack_streams.books.standing import Claim
 from backpack_streams.books.vouching import Vouching
+from backpack_streams.books.watermark_intake import WatermarkIntake
 from backpack_streams.bus.codec import Codec
-from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["PastVouching"]
-
-logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
 """Interval of judgements without news: books can then only become too old, which `status` shows at once anyway."""
@@ -22,16 +19,15 @@ _LOOK_SECONDS: Final = 1.0
 class PastVouching(Vouching):
     """`now` is the moment in seconds since the Unix epoch, by the exchange's clock; `as_of` stays by the producer's clock."""
 
-    def __init__(
-        self,
-        codec: Codec,
-        prefix: str,
-        depth_topic: str,
-        topic_partition_of: Callable[[str], TopicPartition | None],
-        max_age: float | None,
-    ) -> None:
+    def __init__(self, codec: Codec, watermarks: WatermarkIntake) -> None:
+        """Prepare without proofs.
+
+        Args:
+            codec: decodes updates.
+            watermarks: what producers had covered.
+        """
         self.now = 0.0
-        super().__init__(codec, prefix, depth_topic, topic_partition_of, max_age, lambda: self.now)
+        super().__init__(codec, watermarks, lambda: self.now)
 
     def come_to(self, now: float) -> None:
         """Advance the clock to this moment."""
@@ -50,12 +46,7 @@ class PastVouching(Vouching):
 
     def take_past(self, watermark: PastWatermark) -> None:
         """Take the next watermark of the topic, as of the moment it was published."""
-        row, made_at = watermark.row, watermark.at_us / 1_000_000
-        try:
-            self.coverage.take(row, watermark.record.offset, heard=made_at, now=self.now, wall_us=row["published_time"])
-        except KeyError as error:
-            self.undecodable_records += 1
-            logger.warning("a watermark cannot be read", extra={"offset": watermark.record.offset, "error": str(error)})
+        self.watermarks.take_past(watermark.row, watermark.record.offset, watermark.at_us / 1_000_000, self.now)
         self._has_news = True
 
     def claim(self, snapshot: Mapping[str, Any], is_new: bool) -> Claim:

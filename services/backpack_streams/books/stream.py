@@ -17,7 +17,7 @@ from backpack_streams.books.past_start import PastSpan
 from backpack_streams.books.reading_task import Batches, ReadingTask, Updates
 from backpack_streams.books.selection import Selection
 from backpack_streams.books.stream_source import PastSource, StreamSource
-from backpack_streams.books.vouching import MAX_AGE_SECONDS
+from backpack_streams.books.watermark_intake import MAX_AGE_SECONDS
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
@@ -184,7 +184,7 @@ class BookStream:
     @property
     def undecodable_records(self) -> int:
         """Number of records that could not be decoded; the log has the reason for each."""
-        return self._intake.undecodable_records + self._live.vouching.undecodable_records
+        return self._intake.undecodable_records + self._live.vouching.watermarks.undecodable_records
 
     @property
     def last_problem(self) -> str:

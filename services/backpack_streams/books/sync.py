@@ -14,7 +14,7 @@ from backpack_streams.books.market_view import MarketView
 from backpack_streams.books.order_book import OrderBook
 from backpack_streams.books.reading_task import Updates
 from backpack_streams.books.stream import QUEUED_RECORDS, BookStream, Moment
-from backpack_streams.books.vouching import MAX_AGE_SECONDS
+from backpack_streams.books.watermark_intake import MAX_AGE_SECONDS
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.errors import BookError

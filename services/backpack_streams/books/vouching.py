@@ -10,13 +10,13 @@ from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.market_book import SEED, MarketBook, Outcome
 from backpack_streams.books.standing import Claim, Standing
 from backpack_streams.books.unvouched import stream_of, why_not
-from backpack_streams.books.watermark_intake import MAX_AGE_SECONDS, WATERMARK_TOPIC, WatermarkIntake
+from backpack_streams.books.watermark_intake import MAX_AGE_SECONDS, WatermarkIntake
 from backpack_streams.bus.codec import Codec
 from backpack_streams.errors import CodecError
+from backpack_streams.sequencing.coverage import CoverageView
 from backpack_streams.sequencing.runs import Mark, Run, RunKey
-from backpack_streams.topic_partition import TopicPartition
 
-__all__ = ["MAX_AGE_SECONDS", "WATERMARK_TOPIC", "Disproof", "Vouching", "stream_of"]
+__all__ = ["Disproof", "Vouching", "stream_of"]
 
 GONE_SECONDS: Final = 30.0
 """A producer whose newest watermark is this long past its maximum age is gone; before that, the watermark may only be late."""
@@ -26,38 +26,41 @@ _LOOK_SECONDS: Final = 0.1
 _FORGET_SECONDS: Final = 600.0
 
 
-class Vouching(WatermarkIntake):
-    """Takes watermarks and possible proofs of books; `refresh` decides for each book whether it may be LIVE.
+class Vouching:
+    """Judges books by watermarks and possible proofs; `refresh` decides for each book whether it may be LIVE.
 
-    With `max_age` None every book may be LIVE. `now` is in seconds of `clock`, by default monotonic.
+    With a `max_age` of None every book may be LIVE. `now` is in seconds of `clock`.
     """
 
-    def __init__(
-        self,
-        codec: Codec,
-        prefix: str,
-        depth_topic: str,
-        topic_partition_of: Callable[[str], TopicPartition | None],
-        max_age: float | None = MAX_AGE_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Prepare without watermarks.
+    def __init__(self, codec: Codec, watermarks: WatermarkIntake, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare without proofs.
 
         Args:
-            codec: decodes the records.
-            prefix: prefix of every topic name.
-            depth_topic: full name of the topic of updates.
-            topic_partition_of: returns the partition of a market's updates, or None if the market is not selected.
-            max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
+            codec: decodes updates.
+            watermarks: what producers have covered, and the maximum age of their newest watermark.
             clock: returns the current time, in seconds.
         """
-        super().__init__(codec, prefix, depth_topic, topic_partition_of, max_age, clock)
+        self._codec = codec
+        self.watermarks = watermarks
+        self.max_age = watermarks.max_age
+        self.clock = clock
+        self._has_news = True
         self._next_look = self._next_forgetting = -inf
         self._disproofs: list[Disproof] = []
 
+    @property
+    def coverage(self) -> CoverageView:
+        """What producers have covered."""
+        return self.watermarks.coverage
+
+    def take(self, batch: Sequence[KafkaRecord], now: float) -> None:
+        """Take records of the watermarks' topic, read at `now`."""
+        self.watermarks.take(batch, now)
+        self._has_news = True
+
     def on_watermarks_recreated(self, markets: Iterable[MarketBook]) -> None:
         """Note that the watermarks' topic was recreated."""
-        self.begin_anew()
+        self.watermarks.begin_anew()
         for market in markets:
             market.standing.forget_watermarks()
 
@@ -135,7 +138,9 @@ class Vouching(WatermarkIntake):
             runs = (RunKey(run["instance"], run["since"]) for run in snapshot.get("covered_by") or ())
             return Claim(snapshot["last_update_id"], frozenset(runs), None, snapshot["delta_offset"])
         asked = snapshot.get("watermark_offset")
-        return Claim(snapshot["last_update_id"], frozenset(), self._seen_before if asked is None and is_new else asked)
+        return Claim(
+            snapshot["last_update_id"], frozenset(), self.watermarks.seen_before if asked is None and is_new else asked
+        )
 
     def keys(self, market: MarketBook, claim: Claim) -> frozenset[RunKey]:
         """Return the runs in which a claim proves this market's book."""

@@ -39,7 +39,7 @@ async def read_watermarks(
     Raises:
         BusError: Kafka is unreachable, or the topic could not be read to its end.
     """
-    topic_partition = vouching.topic_partition
+    topic_partition = vouching.watermarks.topic_partition
     if not await reader.has(topic_partition[0]):
         return {}
     asked_at = time.monotonic()
@@ -52,7 +52,7 @@ async def read_watermarks(
     while True:
         back = min(back, LOOKED_BACK_AT_MOST)
         start = max(begin, end - back)
-        vouching.join(end, asked_at)
+        vouching.watermarks.join(end, asked_at)
         with reader.searching():
             await read_to_end(
                 reader,

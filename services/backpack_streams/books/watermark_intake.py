@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from backpack_streams.books.kafka_record import KafkaRecord
 from backpack_streams.books.unvouched import CHANNEL
@@ -26,7 +26,7 @@ CLOCKS_AGREE_SECONDS: Final = 5.0
 
 
 class WatermarkIntake:
-    """The half of `Vouching` that takes watermarks. `now` is in seconds of `clock`."""
+    """Turns watermarks into coverage. `now` is in seconds of the clock by which books are judged."""
 
     def __init__(
         self,
@@ -34,8 +34,7 @@ class WatermarkIntake:
         prefix: str,
         depth_topic: str,
         topic_partition_of: Callable[[str], TopicPartition | None],
-        max_age: float | None,
-        clock: Callable[[], float],
+        max_age: float | None = MAX_AGE_SECONDS,
     ) -> None:
         """Prepare without watermarks.
 
@@ -45,11 +44,9 @@ class WatermarkIntake:
             depth_topic: full name of the topic of updates.
             topic_partition_of: returns the partition of a market's updates, or None if the market is not selected.
             max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
-            clock: returns the current time, in seconds.
         """
         self.topic_partition: TopicPartition = (prefix + WATERMARK_TOPIC, 0)
         self.max_age = max_age
-        self.clock = clock
         self.undecodable_records = 0
         self._codec = codec
         self._depth_topic = depth_topic
@@ -57,8 +54,9 @@ class WatermarkIntake:
         self.coverage = self._new_coverage()
         self._transits = Transits()
         self._heard = self._read_all_at = -inf
-        self._end_at_join = self._seen_before = 0
-        self._has_news = True
+        self._end_at_join = 0
+        self.seen_before = 0
+        """The topic's next offset before the records taken last."""
         self._told_of_clocks = False
 
     def _new_coverage(self) -> CoverageView:
@@ -73,6 +71,13 @@ class WatermarkIntake:
             if topic_partition is None or not partitions
             else (topic_partition[0], partition_of(symbol.encode(), partitions))
         )
+
+    def take_past(self, row: Mapping[str, Any], offset: int, made_at: float, now: float) -> None:
+        """Take one watermark as of a past moment, at which it was published (seconds since the Unix epoch)."""
+        try:
+            self.coverage.take(row, offset, heard=made_at, now=now, wall_us=row["published_time"])
+        except KeyError as error:
+            self._refuse({"offset": offset}, error)
 
     def join(self, end: int, now: float) -> None:
         """Start over: `end` is the end offset of the watermarks' topic, looked up at `now`. Positions read stay known."""
@@ -103,7 +108,7 @@ class WatermarkIntake:
         """
         coverage, wall_us = self.coverage, time.time_ns() // 1000
         known = self._transits.instances if batch[0].offset >= coverage.next_offset else frozenset()
-        self._seen_before = coverage.next_offset
+        self.seen_before = coverage.next_offset
         for record in batch:
             heard = None
             try:
@@ -115,11 +120,12 @@ class WatermarkIntake:
                     self._transits.recall(row, now)
                 coverage.take(row, record.offset, heard=heard, now=now, wall_us=wall_us)
             except (CodecError, KeyError) as error:
-                self.undecodable_records += 1
-                where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-                logger.warning("a watermark cannot be read", extra=where | {"error": str(error)})
-        self._has_news = True
+                self._refuse({"topic": record.topic, "partition": record.partition, "offset": record.offset}, error)
         self._look_at_clocks()
+
+    def _refuse(self, where: dict[str, Any], error: Exception) -> None:
+        self.undecodable_records += 1
+        logger.warning("a watermark cannot be read", extra=where | {"error": str(error)})
 
     def _look_at_clocks(self) -> None:
         difference = self.coverage.clock_difference_seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 from backpack_streams.books import BookStream, Status
 from backpack_streams.books.market_book import MarketBook
-from backpack_streams.books.vouching import MAX_AGE_SECONDS
+from backpack_streams.books.watermark_intake import MAX_AGE_SECONDS
 from backpack_streams.errors import BackpackStreamsError
 from faults.campaign.judge import Books
 from faults.campaign.truth import BookTimes

@@ -16,6 +16,7 @@ from backpack_streams.book_builder.records import checkpoint_record, top_record
 from backpack_streams.books.market_book import Status
 from backpack_streams.books.standing import Claim
 from backpack_streams.books.vouching import Vouching
+from backpack_streams.books.watermark_intake import WatermarkIntake
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.decimals import bytes_from_unscaled
 from backpack_streams.bus.depth_reader import DepthReader
@@ -54,10 +55,10 @@ class Plant:
         self.audits = BookAudits(DepthReader(CODEC), clock=self.clock)
         rules = CheckpointRules(updates=10, seconds=5.0, reach=100)
         self.keeper = BookKeeper(CODEC, "b.", rules, 2, 0.1, self.audits)
-        self.vouching = Vouching(CODEC, "b.", DEPTH, self.keeper.topic_partition_of, clock=self.clock)
+        self.vouching = Vouching(CODEC, WatermarkIntake(CODEC, "b.", DEPTH, self.keeper.topic_partition_of), self.clock)
         self.keeper.intake.vouching = self.vouching
         self.keeper.intake.depth_partitions = 1
-        self.vouching.join(0, self.clock())
+        self.vouching.watermarks.join(0, self.clock())
         self.keeper.open(0, 0, 0, (0, 0))
         self.keeper.begin([self.snapshot(100)], self.clock())
         self.tick()
@@ -130,7 +131,7 @@ class Plant:
 
     def tick(self, seconds: float = 0.0, *watermarks: Any) -> None:
         self.clock.now += seconds
-        self.vouching.polled(True, self.clock())
+        self.vouching.watermarks.polled(True, self.clock())
         self.keeper.take({TopicPartition(WATERMARK, 0): list(watermarks)} if watermarks else {}, self.clock())
         self.audits.on_tick()
 

@@ -117,7 +117,7 @@ async def test_with_room_for_one_record_it_still_shows_whether_everything_was_re
     reader = LiveReader(Topics())
     live = await reading_of(reader, SYMBOL, max_age=5.0)
     told = []
-    monkeypatch.setattr(live.vouching, "polled", lambda is_all, now: told.append(is_all))
+    monkeypatch.setattr(live.vouching.watermarks, "polled", lambda is_all, now: told.append(is_all))
     for update_id in (1, 2, 3):
         reader.topics.update(update_id, SYMBOL)
         for _ in (await live.read(1, is_applied=True)).events:

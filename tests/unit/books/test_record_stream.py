@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -247,10 +248,12 @@ def test_until_a_past_moment_reads_on_behind_a_record_with_an_absurd_time(merged
     assert [item.value["last_update_id"] for item in updates] == [*range(10), *range(11, 90)]
 
 
-async def test_looking_for_the_end_loses_nothing_that_comes_meanwhile() -> None:
+async def test_looking_for_the_end_loses_nothing_that_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     topics = Topics()
     now = datetime.now(UTC)
-    until = now + timedelta(seconds=0.5)
+    until = now + timedelta(seconds=60)
+    real, ahead_seconds = time.time, 0
+    monkeypatch.setattr(time, "time", lambda: real() + ahead_seconds)
     topics.trade(100, seconds=30 * 86_400.0 + (now - at(0)).total_seconds(), received=(now - at(0)).total_seconds())
     stream = stream_of(MemoryReader(topics), "market.trade", start="beginning", until=until, patience_seconds=0.2)
     given = []
@@ -259,6 +262,7 @@ async def test_looking_for_the_end_loses_nothing_that_comes_meanwhile() -> None:
         given.append(await anext(stream.events()))
         for number in range(102, 150):
             topics.trade(number, seconds=-9)
+        ahead_seconds = 61
         given += [item async for item in stream]
     assert ids(given) == list(range(101, 150))
 

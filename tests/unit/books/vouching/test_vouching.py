@@ -165,7 +165,7 @@ def test_an_unreadable_watermark_is_counted(plant: Plant, caplog: pytest.LogCapt
     plant.live()
     plant.read(plant.record(WATERMARK, plant.watermarks, b"{}"))
     assert plant.reader.vouching is not None
-    assert plant.reader.vouching.undecodable_records == 1
+    assert plant.reader.vouching.watermarks.undecodable_records == 1
     assert "a watermark cannot be read" in caplog.text
 
 
@@ -203,7 +203,7 @@ def test_a_book_becomes_live_again_after_its_topic_was_recreated(plant: Plant) -
     assert vouching is not None
     plant.depth = 1_000  # where the reader joined
     vouching.coverage.ends[DEPTH] = plant.depth
-    vouching.read_up_to(DEPTH, plant.depth)
+    vouching.watermarks.read_up_to(DEPTH, plant.depth)
     plant.live()
     plant.read(plant.update(), plant.watermark())
     plant.depth = 0
@@ -218,7 +218,7 @@ def test_a_book_becomes_live_again_after_its_topic_was_recreated(plant: Plant) -
 def test_a_partition_that_is_opened_again_further_back_is_not_complete_before_its_end(plant: Plant) -> None:
     vouching = plant.reader.vouching
     assert vouching is not None
-    vouching.read_up_to(DEPTH, 1_000)
+    vouching.watermarks.read_up_to(DEPTH, 1_000)
     plant.reader.open(DEPTH, 900, 1_100)
     assert vouching.coverage.ends[DEPTH] == 1_100
 

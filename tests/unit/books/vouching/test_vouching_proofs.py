@@ -220,7 +220,7 @@ def cold(plant: Plant, snapshot: Any) -> MarketBook:
     plant.reader = plant.new_reader()
     vouching = plant.reader.vouching
     assert vouching is not None
-    vouching.read_up_to(DEPTH, plant.depth)
+    vouching.watermarks.read_up_to(DEPTH, plant.depth)
     list(plant.reader.take_snapshot(snapshot))
     vouching.take([mark], plant.clock())
     plant.read()
