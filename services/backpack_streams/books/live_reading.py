@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from backpack_streams.books.book_update import BookUpdate
-from backpack_streams.books.intake import Intake
 from backpack_streams.books.joining import (
     DEPTH_TOPIC,
     GAP_TOPIC,
@@ -17,9 +16,7 @@ from backpack_streams.books.live_start import LiveStart
 from backpack_streams.books.market_book import MarketBook, Outcome
 from backpack_streams.books.partition_counts import PartitionCounts
 from backpack_streams.books.reading_task import Batch
-from backpack_streams.books.selection import Selection
-from backpack_streams.bus.codec import Codec
-from backpack_streams.bus.reader import Reader, Records
+from backpack_streams.bus.reader import Records
 from backpack_streams.errors import BusError
 from backpack_streams.topic_partition import TopicPartition
 
@@ -31,33 +28,27 @@ _POLL_MILLIS: Final = 200
 _RECORDS_A_POLL: Final = 10_000
 _LEAST_RECORDS_A_POLL: Final = 2
 """With one record asked for and got, no poll would tell that everything was read as long as updates never pause."""
-_WATERMARKS_LOOK_SECONDS: Final = 5.0
 _TRY_AGAIN_SECONDS: Final = 1.0
 
 
-class LiveReading(LiveStart):
+class LiveReading:
     """Reads the live records of a `BookStream`, as batches for its intake. Only one task may use it, except for its properties.
 
     `position` is that of the books.
     """
 
-    def __init__(
-        self, reader: Reader, codec: Codec, prefix: str, selection: Selection, intake: Intake, max_age: float | None
-    ) -> None:
-        """Prepare; nothing is read before `join` or `join_past`.
+    def __init__(self, start: LiveStart) -> None:
+        """Prepare; the start has joined before the first `read`.
 
         Args:
-            reader: for the requests of this object only; it is connected before `join`.
-            codec: decodes the records.
-            prefix: prefix of every topic name.
-            selection: the selected markets.
-            intake: takes the records and holds the books.
-            max_age: maximum age of the newest watermark of a `LIVE` book, in seconds; None for any.
+            start: where the reading starts.
         """
-        super().__init__(reader, codec, prefix, selection, intake, max_age)
+        self._start = start
+        self._prefix = start.prefix
+        self.intake = start.intake
+        self.position = start.position
         self._try_again_at = 0.0
-        self._has_new_markets = self._has_new_watermarks = False
-        self._has_other_partitions = False
+        self._has_new_markets = self._has_other_partitions = False
         self._counts = PartitionCounts()
         self._held: list[MarketBook] = []
 
@@ -65,7 +56,7 @@ class LiveReading(LiveStart):
 
     def lags(self) -> dict[TopicPartition, int]:
         """Return, by partition, how many updates Kafka has that the books do not have yet, as of Kafka's last answer."""
-        return self.position.lags({each: self.reader.high_water(each) for each in self.position.next_offsets})
+        return self.position.lags({each: self._start.reader.high_water(each) for each in self.position.next_offsets})
 
     def lag_seconds(self) -> float:
         """Return the age (s) of the newest update read in the partition that is furthest behind; 0 if nothing is left to read."""
@@ -76,12 +67,12 @@ class LiveReading(LiveStart):
     @property
     def waits_for_books(self) -> bool:
         """Whether everything read has to be applied before the next `read`, which looks up positions again."""
-        is_due = self._has_new_markets or self._has_new_watermarks or self._has_other_partitions
+        is_due = self._has_new_markets or self._start.watermark_search.has_appeared or self._has_other_partitions
         return is_due and time.monotonic() >= self._try_again_at
 
     def resume(self) -> None:
         """Resume after an error, right after the last records handed out."""
-        self.reader.follow(self._read.offsets, self._followed)
+        self._start.following.resume()
 
     async def read(self, most_records: int, *, is_applied: bool) -> Batch:
         """Return what Kafka has now, after a short wait; if all is applied, first follow changes of topics and markets.
@@ -97,12 +88,12 @@ class LiveReading(LiveStart):
             return Batch(iter(await self._reach_out()))
         await self._look()
         most = max(_LEAST_RECORDS_A_POLL, min(_RECORDS_A_POLL, most_records))
-        records = await self.reader.poll(_POLL_MILLIS, most)
-        polled_at, now, count = time.monotonic(), self.clock(), sum(map(len, records.values()))
+        records = await self._start.reader.poll(_POLL_MILLIS, most)
+        polled_at, now, count = time.monotonic(), self._start.clock(), sum(map(len, records.values()))
         behind = list(self.intake.behind.items())
-        reached = [each for each, end in behind if await self.reader.position(each) >= end]
+        reached = [each for each, end in behind if await self._start.reader.position(each) >= end]
         # Nothing is awaited from here on, so that records which are not handed out are read again.
-        back = self._read.note(records, self.reader.reached)
+        back = self._start.following.note(records)
         events = self._take(records, back, reached, polled_at if count < most else None, now)
         return Batch(events, count, is_idle=not count and not reached and not back)
 
@@ -115,7 +106,7 @@ class LiveReading(LiveStart):
         now: float,
     ) -> Iterator[BookUpdate]:
         intake = self.intake
-        self.vouching.watermarks.polled(read_all_at is not None, read_all_at or 0.0)
+        self._start.vouching.watermarks.polled(read_all_at is not None, read_all_at or 0.0)
         self.position.take(records, back)
         for each, offset in back:
             yield from intake.on_position(each, offset)
@@ -133,47 +124,43 @@ class LiveReading(LiveStart):
     async def _look(self) -> None:
         """Check whether topics have other partitions, and whether a watermark topic exists by now."""
         for name in (SNAPSHOT_TOPIC, GAP_TOPIC):
-            self._counts.known.setdefault(self.prefix + name, self.reader.partition_count(self.prefix + name) or 0)
-        self._counts.known[self.prefix + DEPTH_TOPIC] = self.intake.depth_partitions
-        has_changed = self._counts.has_changed(self.reader.partition_count, time.monotonic())
+            self._counts.known.setdefault(
+                self._prefix + name, self._start.reader.partition_count(self._prefix + name) or 0
+            )
+        self._counts.known[self._prefix + DEPTH_TOPIC] = self.intake.depth_partitions
+        has_changed = self._counts.has_changed(self._start.reader.partition_count, time.monotonic())
         self._has_other_partitions = self._has_other_partitions or has_changed
-        if self._follows_watermarks or time.monotonic() < self._next_look_for_watermarks:
-            return
-        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-        try:
-            self._has_new_watermarks = await self.reader.has(self.vouching.watermarks.topic_partition[0])
-        except BusError as error:  # not fatal: the next poll reports a lasting failure
-            logger.info("kafka does not say which topics it has", extra={"error": str(error)})
+        await self._start.watermark_search.look()
 
     async def _reach_out(self) -> list[BookUpdate]:
         """Follow selected markets into partitions that are not read yet."""
-        offsets = await self._positions()
+        offsets = await self._start.following.positions()
         told = [update for each, offset in offsets.items() for update in self.intake.on_position(each, offset)]
-        needed = {self.intake.topic_partition(key) for key in self.selection.known_keys(self.intake.listing)}
+        needed = {self.intake.topic_partition(key) for key in self._start.selection.known_keys(self.intake.listing)}
         if not self._has_other_partitions and (
             not self._has_new_markets or needed <= self.position.next_offsets.keys()
         ):
-            if self._has_new_watermarks:
-                await self.begin(offsets, ())
-            self._has_new_markets = self._has_new_watermarks = False
+            if self._start.watermark_search.has_appeared:
+                await self._start.begin(offsets, ())
+            self._has_new_markets = self._start.watermark_search.has_appeared = False
             return told
         try:
-            start = await self._look_round()
+            start = await self._start.look_round()
         except BusError as error:  # keep reading the known partitions meanwhile
             logger.warning("new partitions are unavailable; trying again", extra={"error": str(error)})
-            self.reader.assign(offsets)
+            self._start.reader.assign(offsets)
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
             return told + self._hold_moved()
         told += self._leave_gone(start, offsets)
         told += await self._read_also(start, offsets)
         self._counts.known.clear()
         self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS  # brokers may briefly disagree about the partitions
-        self._has_other_partitions = self._has_new_markets = self._has_new_watermarks = False
+        self._has_other_partitions = self._has_new_markets = self._start.watermark_search.has_appeared = False
         return told
 
     def _leave_gone(self, start: Start, offsets: dict[TopicPartition, int]) -> list[BookUpdate]:
         """Stop reading partitions that are gone, since the depth topic was recreated with fewer, and drop them from `offsets`."""
-        depth_topic = self.prefix + DEPTH_TOPIC
+        depth_topic = self._prefix + DEPTH_TOPIC
         told: list[BookUpdate] = []
         for each in [each for each in offsets if each[0] == depth_topic and each[1] >= start.depth_partitions]:
             told += self.intake.on_gone(each)
@@ -190,14 +177,14 @@ class LiveReading(LiveStart):
         if start.depth_partitions != intake.depth_partitions:
             more |= {each: await self._start_of(each, offset) for each, offset in more.items()}
             intake.depth_partitions = start.depth_partitions
-            self._follows_watermarks = False  # watermarks name partitions of the old count
+            self._start.watermark_search.is_over = False  # watermarks name partitions of the old count
         for market in moved:
             market.starts_at = market.starts_by_ms = 0
             if intake.topic_partition(market.symbol.encode()) in behind:
                 market.hold()
         intake.behind |= behind
-        self.vouching.coverage.ends |= behind
-        await self.begin(offsets | more, start.snapshots)
+        self._start.vouching.coverage.ends |= behind
+        await self._start.begin(offsets | more, start.snapshots)
         shown = {market.symbol: market for market in [*moved, *self._held]}
         self._held = []
         return list(
@@ -208,16 +195,16 @@ class LiveReading(LiveStart):
 
     async def _start_of(self, topic_partition: TopicPartition, offset: int) -> int:
         """Return where to begin in a partition to which markets have moved, so that none of their updates there is missed."""
-        if topic_partition[0] != self.prefix + DEPTH_TOPIC:
+        if topic_partition[0] != self._prefix + DEPTH_TOPIC:
             return offset
         if topic_partition[1] >= self.intake.depth_partitions:
-            return (await self.reader.beginnings([topic_partition]))[topic_partition]
-        since = await self._counts.offset_before_growth(self.reader, topic_partition)
+            return (await self._start.reader.beginnings([topic_partition]))[topic_partition]
+        since = await self._counts.offset_before_growth(self._start.reader, topic_partition)
         return offset if since is None else min(offset, since)
 
     def _hold_moved(self) -> list[BookUpdate]:
         """Hold the markets that have moved to a partition which cannot be read yet."""
-        topic = self.prefix + DEPTH_TOPIC
-        count = max(self.reader.partition_count(topic) or 0, self.intake.depth_partitions)
+        topic = self._prefix + DEPTH_TOPIC
+        count = max(self._start.reader.partition_count(topic) or 0, self.intake.depth_partitions)
         self._held = self.intake.hold_moved(count)
         return [BookUpdate(market, Outcome.UNVOUCHED) for market in self._held]

@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from aiokafka.structs import ConsumerRecord
 
 from backpack_streams.books.book_position import BookPosition
+from backpack_streams.books.following import Following, WatermarkSearch
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.joining import (
     DEPTH_TOPIC,
@@ -18,10 +18,8 @@ from backpack_streams.books.joining import (
 )
 from backpack_streams.books.past_books import PastBooks
 from backpack_streams.books.past_start import PastSpan, join_past
-from backpack_streams.books.read_positions import ReadPositions
 from backpack_streams.books.selection import Selection
 from backpack_streams.books.vouching import Vouching
-from backpack_streams.books.watermark_history import read_watermarks
 from backpack_streams.books.watermark_intake import WatermarkIntake
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
@@ -30,11 +28,9 @@ from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["LiveStart"]
 
-_WATERMARKS_LOOK_SECONDS: Final = 5.0
-
 
 class LiveStart:
-    """The half of `LiveReading` that starts the reading. `position` is that of the books."""
+    """Starts the reading of a `BookStream`; `LiveReading` goes on from there. `position` is that of the books."""
 
     def __init__(
         self, reader: Reader, codec: Codec, prefix: str, selection: Selection, intake: Intake, max_age: float | None
@@ -60,11 +56,8 @@ class LiveStart:
         self.clock: Callable[[], float] = time.monotonic
         """Clock of the intake's `now`, in seconds."""
         self.position = BookPosition()
-        self._followed = (prefix + MARKET_TOPIC,)
-        """Topics whose added partitions the reader follows itself; for the others, `_look` decides."""
-        self._read = ReadPositions()
-        self._follows_watermarks = False
-        self._next_look_for_watermarks = 0.0
+        self.following = Following(reader, (prefix + MARKET_TOPIC,))
+        self.watermark_search = WatermarkSearch(reader, self.vouching)
 
     def _topic_partition_of(self, symbol: str) -> TopicPartition | None:
         key, intake = symbol.encode(), self.intake
@@ -96,7 +89,7 @@ class LiveStart:
             BusError: Kafka is unreachable, a topic does not exist, or a partition could not be read.
         """
         self.intake.partitions.positions.clear()  # of an earlier attempt that failed
-        start = await self._look_round()
+        start = await self.look_round()
         self.intake.depth_partitions = start.depth_partitions
         self.intake.behind = start.behind
         self.intake.vouching = self.vouching
@@ -123,7 +116,7 @@ class LiveStart:
         await self.begin(offsets, ())
         return past
 
-    async def _look_round(self) -> Start:
+    async def look_round(self) -> Start:
         """Look up where to start. Names determine the partitions; patterns and kinds do so only with a market list."""
         keys, listing = self.selection.keys, self.intake.listing
         if keys is not None or self.selection.is_everything or not len(listing):
@@ -158,17 +151,9 @@ class LiveStart:
         for record in snapshots:
             for _ in intake.take_snapshot(record):
                 pass
-        if not self._follows_watermarks and intake.vouching is not None:
-            offsets = offsets | await self._find_watermarks()
-        self.reader.follow(offsets, self._followed)
-        self._read.offsets = dict(offsets)
-
-    async def _find_watermarks(self) -> dict[TopicPartition, int]:
-        """Read the existing watermarks; empty if the topic does not exist, which is checked again every few seconds."""
-        self._next_look_for_watermarks = time.monotonic() + _WATERMARKS_LOOK_SECONDS
-        offsets = await read_watermarks(self.reader, self.vouching, self.intake.books.values())
-        self._follows_watermarks = bool(offsets)
-        return offsets
+        if intake.vouching is not None:
+            offsets = offsets | await self.watermark_search.read(intake.books.values())
+        self.following.start(offsets)
 
     async def leave_the_past(self) -> None:
         """Switch to live reading once everything that Kafka held of the past has been given."""
@@ -180,7 +165,4 @@ class LiveStart:
         intake.vouching = self.vouching
         for market in intake.books.values():
             self.vouching.add(market)
-        await self.begin(await self._positions(), ())
-
-    async def _positions(self) -> dict[TopicPartition, int]:
-        return {each: await self.reader.position(each) for each in self._read.offsets}
+        await self.begin(await self.following.positions(), ())

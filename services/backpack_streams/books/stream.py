@@ -10,6 +10,7 @@ from backpack_streams.books.callbacks import OnUpdate, call_for_each
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.listing import Listing
 from backpack_streams.books.live_reading import LiveReading
+from backpack_streams.books.live_start import LiveStart
 from backpack_streams.books.market_book import Status
 from backpack_streams.books.market_view import MarketView, MarketViews
 from backpack_streams.books.moments import Moment, checked_age, checked_pace, micros
@@ -118,10 +119,11 @@ class BookStream:
         self._pace = checked_pace(self._from_us, self._until_us, pace)
         self._intake = Intake(own_codec, topic_prefix, self._selection)
         self._views = MarketViews(self._intake.books)
-        self._live = LiveReading(
+        self._start = LiveStart(
             self._reader, own_codec, topic_prefix, self._selection, self._intake, checked_age(max_age)
         )
-        self._source = StreamSource(self._live, has_end=until is not None, conflate=conflate)
+        self._live = LiveReading(self._start)
+        self._source = StreamSource(self._start, self._live, has_end=until is not None, conflate=conflate)
         self._reading = ReadingTask(self._source, queued_records, self._on_end, self._intake.release_all)
         self._source.is_iterated = lambda: self._reading.is_iterated
         self._has_begun = self._is_closing = False
@@ -138,13 +140,13 @@ class BookStream:
             raise BookError("a book stream is entered once, and this one was: make a new one to read again")
         await self._reader.__aenter__()
         try:
-            market_ends = await self._live.read_listing()
+            market_ends = await self._start.read_listing()
             self._selection.check(self._intake.listing)
             if self._from_us is None:
-                await self._live.join(market_ends)
+                await self._start.join(market_ends)
             else:
                 span = PastSpan(self._from_us, self._until_us, self._pace)
-                self._source.past = PastSource(await self._live.join_past(span))
+                self._source.past = PastSource(await self._start.join_past(span))
         except BaseException:  # on any failure, a cancellation included, close the connection
             await self._reader.__aexit__(None, None, None)
             raise
@@ -184,7 +186,7 @@ class BookStream:
     @property
     def undecodable_records(self) -> int:
         """Number of records that could not be decoded; the log has the reason for each."""
-        return self._intake.undecodable_records + self._live.vouching.watermarks.undecodable_records
+        return self._intake.undecodable_records + self._start.vouching.watermarks.undecodable_records
 
     @property
     def last_problem(self) -> str:
@@ -233,7 +235,7 @@ class BookStream:
 
         No status depends on it, except that of a reader that has just started.
         """
-        return self._live.vouching.coverage.clock_difference_seconds
+        return self._start.vouching.coverage.clock_difference_seconds
 
     def age_seconds(self, symbol: str) -> float | None:
         """Return the seconds since the exchange made the book's last update, by its clock and ours; None if unknown.

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 from backpack_streams.books.book_update import BookUpdate
 from backpack_streams.books.live_reading import LiveReading
+from backpack_streams.books.live_start import LiveStart
 from backpack_streams.books.past_books import PastBooks
 from backpack_streams.books.reading_task import Batch
 
@@ -40,11 +41,12 @@ class PastSource:
 class StreamSource:
     """The past first, if requested, then live records: a `Source` of the reading task."""
 
-    def __init__(self, live: LiveReading, *, has_end: bool, conflate: bool) -> None:
+    def __init__(self, start: LiveStart, live: LiveReading, *, has_end: bool, conflate: bool) -> None:
         """Prepare; `has_end`: the stream ends with the past."""
         self.past: PastSource | None = None
         self.is_iterated: Callable[[], bool] = bool
         """Returns whether an iteration has begun to take events."""
+        self._start = start
         self._live = live
         self._has_end = has_end
         self._conflate = conflate
@@ -74,5 +76,5 @@ class StreamSource:
             if batch is not None or self._has_end:
                 return batch
             self.past = None
-            await self._live.leave_the_past()
+            await self._start.leave_the_past()
         return await self._live.read(most_records, is_applied=is_applied)

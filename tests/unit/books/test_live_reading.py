@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from backpack_streams.books import partition_counts
+from backpack_streams.books import stream as stream_module
 from backpack_streams.books.intake import Intake
 from backpack_streams.books.live_reading import LiveReading
+from backpack_streams.books.live_start import LiveStart
 from backpack_streams.books.market_book import BaseSnapshot, Status
 from backpack_streams.books.partition_counts import PartitionCounts
 from backpack_streams.books.selection import Selection
@@ -49,9 +51,9 @@ class LiveReader(MemoryReader):
 async def reading_of(reader: Any, symbol: str, max_age: float | None) -> LiveReading:
     selection = Selection(symbol)
     intake = Intake(CODEC, PREFIX, selection)
-    live = LiveReading(reader, CODEC, PREFIX, selection, intake, max_age)
-    await live.join({})
-    return live
+    start = LiveStart(reader, CODEC, PREFIX, selection, intake, max_age)
+    await start.join({})
+    return LiveReading(start)
 
 
 async def read(live: LiveReading, times: int = 3) -> None:
@@ -95,10 +97,10 @@ async def test_a_book_that_moves_to_another_partition_of_a_recreated_topic_loses
     assert market.status is Status.STALE
 
 
-async def test_a_stream_is_entered_once_but_for_attempts_that_failed() -> None:
-    stream = BookStream("localhost:1", SYMBOL, topic_prefix=PREFIX)
+async def test_a_stream_is_entered_once_but_for_attempts_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     reader: Any = LiveReader(Topics())
-    stream._reader = stream._live.reader = reader
+    monkeypatch.setattr(stream_module, "Reader", lambda *_: reader)
+    stream = BookStream("localhost:1", SYMBOL, topic_prefix=PREFIX)
     del reader.topics.partitions["ops.gap"]
     with pytest.raises(BusError, match="does not exist"):
         await stream.__aenter__()
@@ -117,7 +119,7 @@ async def test_with_room_for_one_record_it_still_shows_whether_everything_was_re
     reader = LiveReader(Topics())
     live = await reading_of(reader, SYMBOL, max_age=5.0)
     told = []
-    monkeypatch.setattr(live.vouching.watermarks, "polled", lambda is_all, now: told.append(is_all))
+    monkeypatch.setattr(live._start.vouching.watermarks, "polled", lambda is_all, now: told.append(is_all))
     for update_id in (1, 2, 3):
         reader.topics.update(update_id, SYMBOL)
         for _ in (await live.read(1, is_applied=True)).events:
