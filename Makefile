@@ -65,7 +65,7 @@ lab: environment ## compile helm and a Kubernetes control plane into the user's 
 	@PYTHONPATH=tests .venv/bin/python -m kubelab build
 
 bench: environment-bench ## speed, side by side with ccxt.pro and aiokafka
-	@.venv-bench/bin/python -m benchmarks $(ARGS)
+	@PYTHONPATH=tests .venv-bench/bin/python -m benchmarks $(ARGS)
 
 docs: environment ## generate what docs/ and the chart say of topics, schemas, metrics, settings and values
 	@PYTHONPATH=docs/tools .venv/bin/python -m contract docs

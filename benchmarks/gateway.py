@@ -113,32 +113,52 @@ class Writing:
 
     started: float
     first: int
+    frames_a_second: int
 
     def flags(self) -> tuple[str, ...]:
         """The flags for the load processes."""
-        pairs = {"--started": self.started, "--first": self.first, "--frame-rate": FRAMES_A_SECOND}
+        pairs = {"--started": self.started, "--first": self.first, "--frame-rate": self.frames_a_second}
         return tuple(str(word) for pair in pairs.items() for word in pair)
 
 
-async def measure(lab: Lab, prefix: str, seconds: float) -> GatewayFigures:
-    """Start source, producer, poller, Kafka and gateway at FRAMES_A_SECOND; then put one load after another on them."""
-    figures = GatewayFigures()
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A gateway whose books are all LIVE and moving."""
+
+    gateway: Program
+    port: int
+    rest_url: str
+    writing: Writing
+
+
+@asynccontextmanager
+async def plant(lab: Lab, prefix: str, frames_a_second: int) -> AsyncIterator[Plant]:
+    """Run source, producer, poller and gateway, with so many depth frames per second, within the context."""
     await make_stamped_topic(lab, prefix)
     async with (
         lab.source() as source,
         lab.market_producer(source, prefix, "depth") as producer,
         _poller(lab, source, prefix),
         _served(lab, "gateway", *_gateway_flags(lab, source, prefix)) as (gateway, port),
-        _served(lab, "facade", "--rest-url", source.rest_url) as (facade, facade_port),
-        _served(lab, "empty", "--empty") as (empty, empty_port),
     ):
         await source.until_subscribed(producer)
         await source.prepare("depth", FIRST_FRAMES)
         await source.go()
         await lab.until_records(prefix + TOPICS["depth"], FIRST_FRAMES, [producer], _TIMEOUT_SECONDS)
-        started = await source.go(channel="depth", rate=FRAMES_A_SECOND, count=100_000_000)
-        writing = Writing(started, FIRST_FRAMES)
+        started = await source.go(channel="depth", rate=frames_a_second, count=100_000_000)
         await _until_live(port, gateway)
+        yield Plant(gateway, port, source.rest_url, Writing(started, FIRST_FRAMES, frames_a_second))
+
+
+async def measure(lab: Lab, prefix: str, seconds: float) -> GatewayFigures:
+    """Start the plant at FRAMES_A_SECOND; then put one load after another on it and on what it is compared with."""
+    figures = GatewayFigures()
+    async with (
+        plant(lab, prefix, FRAMES_A_SECOND) as served,
+        _served(lab, "facade", "--rest-url", served.rest_url) as (facade, facade_port),
+        _served(lab, "empty", "--empty") as (empty, empty_port),
+    ):
+        gateway, port, writing = served.gateway, served.port, served.writing
         for name, program, at, target, flags in (
             ("gateway, /v1/orderbook", gateway, port, _ORDERBOOK, writing.flags()),
             ("FastAPI over REST, cache of 1 s", facade, facade_port, _ORDERBOOK, writing.flags()),

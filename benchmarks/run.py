@@ -13,6 +13,7 @@ from benchmarks import (
     gateway,
     latency,
     order_flow,
+    page,
     snapshots,
     steps,
     way_in,
@@ -70,7 +71,7 @@ QUICK = Size(
 SOCKET_STEP_SHARE = 5
 """Factor of the frames through sockets, where fetching the first ones takes time."""
 BOOK_ROUNDS_A_REPETITION = 3
-PARTS = ("in", "out", "latency", "all", "ccxt", "steps", "cold", "books", "gateway")
+PARTS = ("in", "out", "latency", "all", "ccxt", "steps", "cold", "books", "gateway", "page")
 LINGERS_MS = (10, 50, 100)
 _IN, _NINE, _LATENCY = "in.", "nine.", "latency."
 
@@ -98,6 +99,8 @@ async def run(lab: Lab, size: Size, parts: Collection[str]) -> Figures:
         figures["books"] = _books(lab, size, flow)
     if "gateway" in parts:
         figures["gateway"] = await _gateway(lab, size)
+    if "page" in parts:
+        figures["page"] = await _page(lab, size)
     return figures
 
 
@@ -354,6 +357,12 @@ async def _gateway(lab: Lab, size: Size) -> Figures:
     found = await gateway.measure(lab, "gateway.", size.latency_seconds)
     show(found.tables())
     return found.figures()
+
+
+async def _page(lab: Lab, size: Size) -> Figures:
+    found = await page.measure(lab, "page.", size.latency_seconds)
+    show(found.tables())
+    return found.pages
 
 
 def _verdict(problems: Collection[str]) -> str:

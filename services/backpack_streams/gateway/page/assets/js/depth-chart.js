@@ -9,10 +9,12 @@ import { colour } from "./theme.js";
 const FOOT = 20;
 const HEAD = 8;
 const SHOWN = 0.95; // of the levels: a few that lie far away would press the others together
+const REDRAW_MS = 100; // without a graphics card a canvas costs half of a frame's time; the eye misses nothing
 
 export class DepthChart {
   #book = null;
   #pointer = null;
+  #next = null;
   #sides = { bids: [], asks: [] };
 
   constructor() {
@@ -24,7 +26,10 @@ export class DepthChart {
 
   draw(book) {
     this.#book = book;
-    this.canvas.draw();
+    this.#next ??= setTimeout(() => {
+      this.#next = null;
+      this.canvas.draw();
+    }, REDRAW_MS);
   }
 
   #point(x) {
