@@ -8,13 +8,15 @@ of a book: frame number n of the source carries id FIRST_ID + n // MARKETS of ma
 
 import argparse
 import asyncio
+import gc
 import json
+import os
 import re
 import time
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +25,8 @@ from benchmarks.frames import FIRST_ID, MARKETS, markets
 from benchmarks.numbers import latencies_ms
 
 _TICK_SECONDS = 0.0005
+_NICE = 5
+"""Clients run on other machines: a load on this one should not take the processor from Kafka and the producer first."""
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _UPDATE_ID = re.compile(rb'"last_update_id": ?(\d+)')
 _OK = b"200"
@@ -57,10 +61,9 @@ class Load:
         self.waiting: deque[float] = deque()
         self.is_closed_loop = False
         self.times_us = array("q")
-        self.behind_us = array("q")
-        """Time from the write of the oldest update missing from an answer to its request; 0 if none was missing."""
-        self.books = array("q")
         self.refused = 0
+        self._answers: list[tuple[int, float, bytes]] = []
+        """Market, time of the request (wall clock, seconds), and body, which is searched once the load is over."""
         self.ends_at = float("inf")
 
     def ask(self, client: "Client", due: float) -> None:
@@ -76,7 +79,7 @@ class Load:
             if status != _OK:
                 self.refused += 1
             elif self._writing is not None:
-                self._compare(client, body, self._writing)
+                self._answers.append((client.market, client.sent_at, body))
         if now >= self.ends_at:
             return
         if self.is_closed_loop:
@@ -86,14 +89,21 @@ class Load:
         else:
             self.free.append(client)
 
-    def _compare(self, client: "Client", body: bytes, writing: Writing) -> None:
-        found = _UPDATE_ID.search(body)
-        if found is None:
-            return
-        self.books.extend((client.market, int(found[1]), int(client.sent_at * 1e6)))
-        lacking = writing.written(client.market, int(found[1]) + 1)
-        if lacking is not None:
-            self.behind_us.append(max(0, int((client.sent_at - lacking) * 1e6)))
+    def books(self) -> "array[int]":
+        """Return number of the market, update id and time of the request (µs since the Unix epoch) of each answer."""
+        found = ((market, _UPDATE_ID.search(body), sent_at) for market, sent_at, body in self._answers)
+        rows = ((market, int(update[1]), int(sent_at * 1e6)) for market, update, sent_at in found if update is not None)
+        return array("q", chain.from_iterable(rows))
+
+    def behind_us(self) -> "array[int]":
+        """Return the time from the write of the oldest update missing from each answer to its request; 0 if none was missing."""
+        assert self._writing is not None
+        books, behind = self.books(), array("q")
+        for market, update_id, sent_us in zip(books[::3], books[1::3], books[2::3], strict=True):
+            lacking = self._writing.written(market, update_id + 1)
+            if lacking is not None:
+                behind.append(max(0, sent_us - int(lacking * 1e6)))
+        return behind
 
 
 class Client(asyncio.Protocol):
@@ -156,20 +166,25 @@ async def _run(arguments: argparse.Namespace) -> dict[str, object]:
         load.free = deque(clients)
         await _at_a_rate(load, arguments.rate, began)
     if arguments.books is not None:
-        arguments.books.write_bytes(load.books.tobytes())
+        arguments.books.write_bytes(load.books().tobytes())
     return {
         "answers": len(load.times_us),
         "a_second": len(load.times_us) / arguments.seconds,
         "refused": load.refused,
         "never_sent": len(load.waiting),
         "latency_ms": latencies_ms(load.times_us),
-        "behind_ms": latencies_ms(load.behind_us),
+        "behind_ms": {} if writing is None else latencies_ms(load.behind_us()),
     }
 
 
 async def _at_a_rate(load: Load, rate: float, began: float) -> None:
-    asked = 0
-    while (now := time.perf_counter()) < load.ends_at:
+    loop, asked, is_over = asyncio.get_running_loop(), 0, asyncio.Event()
+
+    def send_due() -> None:
+        nonlocal asked
+        if (now := time.perf_counter()) >= load.ends_at:
+            is_over.set()
+            return
         for number in range(asked, int((now - began) * rate)):
             due = began + number / rate
             if load.free:
@@ -177,7 +192,10 @@ async def _at_a_rate(load: Load, rate: float, began: float) -> None:
             else:
                 load.waiting.append(due)
             asked = number + 1
-        await asyncio.sleep(_TICK_SECONDS)
+        loop.call_later(_TICK_SECONDS, send_due)
+
+    send_due()
+    await is_over.wait()
 
 
 def main() -> None:
@@ -192,6 +210,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the frame it began with")
     parser.add_argument("--frame-rate", type=float, default=1.0)
     parser.add_argument("--books", type=Path)
+    os.nice(_NICE)
+    gc.disable()  # a collection of the answers kept would count as a server's latency
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         print(json.dumps(runner.run(_run(parser.parse_args()))))
 

@@ -32,10 +32,12 @@ class KafkaRuntime:
     Attributes:
         java: path of the program `java`.
         libs: folder of the jars, all of which are on the class path.
+        jvm: the JVM's garbage collector and compiler, by default those that need the least memory and start the fastest.
     """
 
     java: Path
     libs: Path
+    jvm: tuple[str, ...] = _SMALL_JVM
 
     def command(self, main_class: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
         """Return the command line of one of Kafka's programs.
@@ -43,9 +45,9 @@ class KafkaRuntime:
         Args:
             main_class: Java class, such as `org.apache.kafka.tools.consumer.ConsoleConsumer`.
             arguments: arguments of the program.
-            options: options of the JVM, such as `-Xmx128m`; they follow those for a small heap and a terse log.
+            options: more options of the JVM, such as `-Xmx128m`; they follow `jvm` and those for a terse log.
         """
-        return [str(self.java), *_SMALL_JVM, *_LOGGING, *options, "-cp", str(self.libs / "*"), main_class, *arguments]
+        return [str(self.java), *self.jvm, *_LOGGING, *options, "-cp", str(self.libs / "*"), main_class, *arguments]
 
 
 class Broker:

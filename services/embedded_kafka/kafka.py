@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -73,6 +74,7 @@ class EmbeddedKafka:
         security: security of the clients' listener; None: plaintext.
         minimum_free_bytes: free disk space below which a start is refused.
         announce: called with one line when something long begins (a download).
+        jvm: see `KafkaRuntime`; None: its default.
 
     Raises:
         EmbeddedError: `brokers` is neither 1 nor 3.
@@ -90,6 +92,7 @@ class EmbeddedKafka:
         security: BrokerSecurity | None = None,
         minimum_free_bytes: int = MINIMUM_FREE_BYTES,
         announce: Announce | None = None,
+        jvm: Sequence[str] | None = None,
     ) -> None:
         if brokers not in _ALLOWED_BROKER_COUNTS:
             raise EmbeddedError(f"{brokers} brokers are not possible: choose 1 or 3")
@@ -102,6 +105,7 @@ class EmbeddedKafka:
         self._security = security
         self._minimum_free_bytes = minimum_free_bytes
         self._announce = announce
+        self._jvm = jvm
         self._runtime: KafkaRuntime | None = None
         self._folder: DataFolder | None = None
         self._layouts: list[BrokerLayout] = []
@@ -146,7 +150,8 @@ class EmbeddedKafka:
         logger.info("embedded kafka ready", extra={"bootstrap_servers": self.bootstrap_servers})
 
     async def _start(self) -> None:
-        self._runtime = await kafka_runtime(self._announce)
+        runtime = await kafka_runtime(self._announce)
+        self._runtime = runtime if self._jvm is None else replace(runtime, jvm=tuple(self._jvm))
         self._folder = await self._open_folder()
         require_free_space(self.data_dir, self._minimum_free_bytes)
         identity = self._identity(self._folder)
