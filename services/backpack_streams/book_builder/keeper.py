@@ -303,15 +303,14 @@ class BookKeeper:
         """Return how often books left LIVE."""
         return self._breaks_before + sum(market.breaks for market in self.intake.books.values())
 
-    def vouched_seconds(self, now: float) -> float:
+    def vouched_seconds(self) -> float:
         """Return the maximum age, by our clock, of a watermark that vouches for a LIVE book; 0 without LIVE books."""
         vouching = self.intake.vouching
-        max_age = None if vouching is None else vouching.max_age
         live = (each.standing.until for each in self.intake.books.values() if each.status is Status.LIVE)
         earliest = min(filter(isfinite, live), default=None)
-        if max_age is None or earliest is None:
+        if vouching is None or vouching.max_age is None or earliest is None:
             return 0.0
-        return max(0.0, now - earliest + max_age)
+        return max(0.0, vouching.clock() - earliest + vouching.max_age)
 
     def checkpoint_delay(self, now: float) -> float:
         """Return how long the oldest change of a LIVE book has waited for a checkpoint, in seconds."""

@@ -49,7 +49,7 @@ def _book_measures(keeper: BookKeeper) -> Iterable[Collector]:
         value(
             "books_as_of_oldest_seconds",
             "Maximum age of a watermark that vouches for a LIVE book; 0 without LIVE books.",
-            lambda: keeper.vouched_seconds(time.monotonic()),
+            keeper.vouched_seconds,
         ),
         count("builder_breaks", "How often a book left LIVE.", keeper.breaks),
         value(

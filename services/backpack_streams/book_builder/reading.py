@@ -118,7 +118,9 @@ class Reading:
     def _take(self, records: Records) -> None:
         now, intake = time.monotonic(), self._keeper.intake
         if intake.vouching is not None:
-            intake.vouching.watermarks.polled(sum(map(len, records.values())) < _RECORDS_A_POLL, now)
+            intake.vouching.watermarks.polled(
+                sum(map(len, records.values())) < _RECORDS_A_POLL, intake.vouching.clock()
+            )
         self._keeper.take(records, now)
         for partition, batch in records.items():
             if partition.topic == self._depth_topic:

@@ -89,7 +89,7 @@ class LiveReading:
         await self._look()
         most = max(_LEAST_RECORDS_A_POLL, min(_RECORDS_A_POLL, most_records))
         records = await self._start.reader.poll(_POLL_MILLIS, most)
-        polled_at, now, count = time.monotonic(), self._start.clock(), sum(map(len, records.values()))
+        polled_at, now, count = self._start.vouching.clock(), self._start.clock(), sum(map(len, records.values()))
         behind = list(self.intake.behind.items())
         reached = [each for each, end in behind if await self._start.reader.position(each) >= end]
         # Nothing is awaited from here on, so that records which are not handed out are read again.

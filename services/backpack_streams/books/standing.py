@@ -4,7 +4,6 @@ A *claim* says that the exchange's book was at an update id during certain cover
 sent that update during them. A book with an intact sequence up to that id is proven in these runs: they bring all later updates.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -12,6 +11,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from backpack_streams.sequencing.runs import RunKey
+from backpack_streams.steady_clock import steady_seconds
 
 __all__ = ["Claim", "Standing", "Unvouched"]
 
@@ -58,12 +58,12 @@ class Standing:
         "was_vouched",
     )
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = steady_seconds) -> None:
         self._clock = clock
         self._reason = ""
         self._how = Unvouched.STALE
         self.until = inf
-        """Until when (monotonic seconds) the newest watermark is valid; infinity: always; minus infinity: never."""
+        """Until when (seconds of the clock) the newest watermark is valid; infinity: always; minus infinity: never."""
         self.as_of: int | None = None
         """Time up to which the book is known to hold everything that the exchange sent (µs, its producer's clock); None if unknown."""
         self.claims: deque[Claim] = deque(maxlen=_CLAIMS_KEPT)
@@ -75,7 +75,7 @@ class Standing:
         self.loss = ""
         """Why updates may be missing although the sequence is intact; empty once something has proven the book since."""
         self.ahead_since: tuple[int, float] | None = None
-        """Id of a snapshot that is ahead of the book, and since when (monotonic seconds)."""
+        """Id of a snapshot that is ahead of the book, and since when (seconds of the clock)."""
         self.disproved: frozenset[RunKey] = frozenset()
         """Runs whose watermarks called the book complete when it was not."""
         self.disproof = ""

@@ -1,6 +1,5 @@
 """Checks every book against the producers' watermarks: which producer vouches for it, as of when, and on what proof. Sans I/O."""
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Final
@@ -15,6 +14,7 @@ from backpack_streams.bus.codec import Codec
 from backpack_streams.errors import CodecError
 from backpack_streams.sequencing.coverage import CoverageView
 from backpack_streams.sequencing.runs import Mark, Run, RunKey
+from backpack_streams.steady_clock import steady_seconds
 
 __all__ = ["Disproof", "Vouching", "stream_of"]
 
@@ -32,7 +32,7 @@ class Vouching:
     With a `max_age` of None every book may be LIVE. `now` is in seconds of `clock`.
     """
 
-    def __init__(self, codec: Codec, watermarks: WatermarkIntake, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, codec: Codec, watermarks: WatermarkIntake, clock: Callable[[], float] = steady_seconds) -> None:
         """Prepare without proofs.
 
         Args:

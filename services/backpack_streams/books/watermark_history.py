@@ -1,6 +1,5 @@
 """Reads the watermarks that exist when a reader joins: back to every instance's full statement, and to the newest snapshots."""
 
-import time
 from collections.abc import Collection
 from typing import Final
 
@@ -42,7 +41,7 @@ async def read_watermarks(
     topic_partition = vouching.watermarks.topic_partition
     if not await reader.has(topic_partition[0]):
         return {}
-    asked_at = time.monotonic()
+    asked_at = vouching.clock()
     end, begin = (
         (await reader.ends([topic_partition]))[topic_partition],
         (await reader.beginnings([topic_partition]))[topic_partition],
@@ -58,7 +57,7 @@ async def read_watermarks(
                 reader,
                 {topic_partition: start},
                 {topic_partition: end},
-                lambda _, records: vouching.take(records, time.monotonic()),
+                lambda _, records: vouching.take(records, vouching.clock()),
             )
         if start == begin or back == LOOKED_BACK_AT_MOST or not vouching.coverage.is_incomplete():
             vouching.expect_updates(markets)

@@ -15,6 +15,7 @@ from backpack_streams.feed.router import FrameRouter
 from backpack_streams.feed.watermarks import WATERMARK, Watermarks
 from backpack_streams.publishing.publishing import Publishing, now_us
 from backpack_streams.runtime.collectors import count, value
+from backpack_streams.steady_clock import steady_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Vouching:
         self._generation = -1
         self._due = 0.0
         self._through_seconds: float | None = None
+        self._started = steady_seconds()
         self.published = 0
 
     async def first(self) -> int:
@@ -112,7 +114,9 @@ class Vouching:
         key = self._watermarks.instance.encode()
         partition_queue = self._publishing.partition_queue(WATERMARK, key)
         encode = self._publishing.encoder(WATERMARK)
-        if partition_queue.append(key, encode(row), int(str(row["published_time"])) // 1000, spare=True):
+        elapsed_us = int((steady_seconds() - self._started) * 1_000_000)
+        encoded = encode({**row, "elapsed_us": elapsed_us})
+        if partition_queue.append(key, encoded, int(str(row["published_time"])) // 1000, spare=True):
             self._watermarks.published(row)
             self.published += 1
             if self._watermarks.through is not None:

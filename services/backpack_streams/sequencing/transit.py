@@ -14,7 +14,7 @@ _MICROS: Final = 1_000_000
 
 
 class _Quickest(NamedTuple):
-    """The quickest watermark of an instance: the reader's clock at its arrival, and how far that is ahead of its publication time.
+    """The quickest watermark of an instance: the reader's clock at its arrival, and how far that is ahead of the instance's clock.
 
     `late_since`: when the first one came that was later than the drift of clocks explains; `late_difference`: the quickest since then.
     """
@@ -25,50 +25,33 @@ class _Quickest(NamedTuple):
     late_difference: float = inf
 
 
-class Transits:
-    """When watermarks were published, by the reader's clock, whatever the producers' clocks show.
+class _Comparison:
+    """How late watermarks come, by one clock of their instances. It need not agree with the reader's.
 
-    The clocks need not agree. But the difference of two clocks changes little from one watermark to the next. A watermark that comes later
-    than its publication time suggests was therefore held up, for example while Kafka was down.
-
-    A clock that was set forward, or back between two watermarks that came, makes none look late. One that stood still, or was set back
-    while none came, looks like Kafka that holds up all of them by the same time: for ten minutes they count as held up, then as they come.
+    The difference of two clocks changes little from one watermark to the next. A watermark that comes later than that clock suggests was
+    therefore held up. If that clock stood still, or was set back while no watermark came, that looks like Kafka that holds up all
+    of them by the same time: for ten minutes they count as held up, then as they come.
     """
 
     def __init__(self) -> None:
-        self._newest: dict[str, int] = {}
-        """By instance: the publication time of its newest watermark (µs since the Unix epoch)."""
+        self.newest: dict[str, int] = {}
+        """By instance: when its newest watermark was made (µs)."""
         self._quickest: dict[str, _Quickest] = {}
 
-    @property
-    def instances(self) -> frozenset[str]:
-        """The instances of which a watermark has come."""
-        return frozenset(self._newest)
+    def late_seconds(self, instance: str, made_us: int, now: float) -> float:
+        """Return how much later than the quickest one this watermark of an instance comes, at least (seconds).
 
-    def recall(self, watermark: Mapping[str, Any], now: float) -> None:
-        """Note an instance's Watermark record that was there before the reader: its age bounds how long later ones are in transit.
-
-        Raises:
-            KeyError: the record is no watermark.
+        Args:
+            instance: the instance.
+            made_us: when it was made, by the instance's clock (µs).
+            now: when it came, in seconds of the reader's clock.
         """
-        if watermark["published_time"] > self._newest.get(watermark["instance"], 0):  # the reader may join again
-            self.published_at(watermark, now)
-
-    def published_at(self, watermark: Mapping[str, Any], now: float) -> float:
-        """The latest time at which the instance's next Watermark record can have been published, in the reader's monotonic seconds.
-
-        Raises:
-            KeyError: the record is no watermark.
-        """
-        instance, published_us = watermark["instance"], watermark["published_time"]
-        is_set_back = published_us < self._newest.get(instance, 0)
-        self._newest[instance] = published_us
-        published = published_us / _MICROS
-        quickest, difference = self._quickest.get(instance), now - published
+        is_set_back = made_us < self.newest.get(instance, 0)
+        self.newest[instance] = made_us
+        quickest, difference = self._quickest.get(instance), now - made_us / _MICROS
         if quickest is None or is_set_back:
             quickest = _Quickest(now, difference)
-        known = quickest.difference + _DRIFT * (now - quickest.at)
-        if difference <= known:
+        if difference <= quickest.difference + _DRIFT * (now - quickest.at):
             quickest = _Quickest(now, difference)
         else:
             late_since = now if quickest.late_since is None else quickest.late_since
@@ -77,7 +60,48 @@ class Transits:
             if now - late_since > _LATE_SECONDS:
                 quickest = _Quickest(now, late_difference)
         self._quickest[instance] = quickest
-        if len(self._newest) > _INSTANCES_KEPT:
-            oldest = next(iter(self._newest))
-            del self._newest[oldest], self._quickest[oldest]
-        return float(published + quickest.difference + _DRIFT * (now - quickest.at))
+        if len(self.newest) > _INSTANCES_KEPT:
+            oldest = next(iter(self.newest))
+            del self.newest[oldest], self._quickest[oldest]
+        return max(0.0, difference - quickest.difference - _DRIFT * (now - quickest.at))
+
+
+class Transits:
+    """When watermarks were published, by the reader's clock, whatever the producers' clocks show.
+
+    A watermark is held up, for example while Kafka is down, if two clocks of its instance say so. One is the wall clock, which may be
+    set or slewed. The other counts from the start of the instance: nobody sets or slews it, but it stands still while a virtual machine is
+    paused. Older versions have the wall clock only.
+    """
+
+    def __init__(self) -> None:
+        self._by_wall = _Comparison()
+        self._by_elapsed = _Comparison()
+
+    @property
+    def instances(self) -> frozenset[str]:
+        """The instances of which a watermark has come."""
+        return frozenset(self._by_wall.newest)
+
+    def recall(self, watermark: Mapping[str, Any], now: float) -> None:
+        """Note an instance's Watermark record that was there before the reader: its age bounds how long later ones are in transit.
+
+        Raises:
+            KeyError: the record is no watermark.
+        """
+        if watermark["published_time"] > self._by_wall.newest.get(
+            watermark["instance"], 0
+        ):  # the reader may join again
+            self.published_at(watermark, now)
+
+    def published_at(self, watermark: Mapping[str, Any], now: float) -> float:
+        """The latest time at which the instance's next Watermark record can have been published, in seconds of the reader's clock.
+
+        Raises:
+            KeyError: the record is no watermark.
+        """
+        instance, elapsed_us = watermark["instance"], watermark.get("elapsed_us")
+        late = self._by_wall.late_seconds(instance, watermark["published_time"], now)
+        if elapsed_us is not None:
+            late = min(late, self._by_elapsed.late_seconds(instance, elapsed_us, now))
+        return now - late

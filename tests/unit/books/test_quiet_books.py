@@ -2,7 +2,7 @@
 
 import pytest
 
-from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books import watermark_intake
 from backpack_streams.books.market_book import Outcome, Status
 from vouched_plant import DEPTH, GAP, SECOND, Clock, Plant, encoded
 
@@ -14,7 +14,7 @@ LONG = 40
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
     clock = Clock()
-    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: clock.wall_us() * 1000)
+    monkeypatch.setattr(watermark_intake.time, "time_ns", lambda: clock.wall_us() * 1000)
     plant = Plant(clock)
     plant.live()
     return plant

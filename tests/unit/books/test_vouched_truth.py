@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books import watermark_intake
 from backpack_streams.books.market_book import Status
 from thoroughness import runs
 from vouched_plant import DEPTH, SECOND, WALL_US, Clock, Plant
@@ -156,7 +156,7 @@ ACTS = st.sampled_from(
 def test_a_live_book_lacks_nothing(steps: list[tuple[str, int, float]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         world = World()
-        patch.setattr(vouching_module.time, "time_ns", lambda: world.clock.wall_us() * 1000)
+        patch.setattr(watermark_intake.time, "time_ns", lambda: world.clock.wall_us() * 1000)
         for what, who, passes in steps:
             if what != "all well":
                 world.clock.now += passes
@@ -175,7 +175,7 @@ def test_a_healthy_plant_is_live_nearly_always() -> None:
     """Otherwise the test above would prove nothing."""
     with pytest.MonkeyPatch.context() as patch:
         world = World()
-        patch.setattr(vouching_module.time, "time_ns", lambda: world.clock.wall_us() * 1000)
+        patch.setattr(watermark_intake.time, "time_ns", lambda: world.clock.wall_us() * 1000)
         for second in range(40):
             for instance in world.instances:
                 world.clock.now += STEP

@@ -58,6 +58,7 @@ class Watermark(TypedDict):
     offsets: list[TopicOffsets]
     coverage_sequence: int
     coverage: list[CoverageInterval] | None
+    elapsed_us: int | None
 
 
 class Gap(TypedDict):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books import watermark_intake
 from vouched_plant import Clock, Plant
 
 
@@ -10,7 +10,7 @@ from vouched_plant import Clock, Plant
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The reader's clock and everyone's wall clock, moved only by the test."""
     clock = Clock()
-    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: clock.wall_us() * 1000)
+    monkeypatch.setattr(watermark_intake.time, "time_ns", lambda: clock.wall_us() * 1000)
     return clock
 
 

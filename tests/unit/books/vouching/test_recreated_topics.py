@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books import watermark_intake
 from backpack_streams.books.market_book import Status
 from vouched_plant import DEPTH, SECOND, Plant
 
@@ -160,7 +160,7 @@ def test_watermarks_of_a_recreated_topic_count_although_clocks_differ(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wall_us = plant.clock.wall_us
-    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: wall_us() * 1_000 + 6 * SECOND * 1_000)
+    monkeypatch.setattr(watermark_intake.time, "time_ns", lambda: wall_us() * 1_000 + 6 * SECOND * 1_000)
     plant.watermarks = 600_000
     plant.reader = plant.new_reader()
     plant.live()

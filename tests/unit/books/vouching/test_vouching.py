@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books import watermark_intake
 from backpack_streams.books.market_book import Outcome, Status
 from backpack_streams.bus.partitioner import partition_of
 from vouched_plant import DEPTH, GAP, SECOND, WALL_US, WATERMARK, Clock, Plant, encoded
@@ -294,7 +294,7 @@ def test_a_new_instance_is_believed_from_its_second_answer_on_though_clocks_diff
 ) -> None:
     wall_us = plant.clock.wall_us
     plant.live()
-    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: (wall_us() + ahead * SECOND) * 1_000)
+    monkeypatch.setattr(watermark_intake.time, "time_ns", lambda: (wall_us() + ahead * SECOND) * 1_000)
     began = plant.clock.now
     for _ in range(3):
         plant.pass_(1.0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from backpack_streams.books import vouching as vouching_module
+from backpack_streams.books import watermark_intake
 from backpack_streams.books.adoption import REST_OLD_SECONDS
 from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.bus.partitioner import partition_of
@@ -256,7 +256,7 @@ def test_a_cold_reader_with_a_wrong_clock_waits_for_the_next_watermark(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant.live()
-    monkeypatch.setattr(vouching_module.time, "time_ns", lambda: (plant.clock.wall_us() + 3600 * SECOND) * 1000)
+    monkeypatch.setattr(watermark_intake.time, "time_ns", lambda: (plant.clock.wall_us() + 3600 * SECOND) * 1000)
     runs = [{"instance": "a", "since": WALL_US}]
     book = cold(plant, plant.snapshot(origin="CHECKPOINT", covered_by=runs, watermark_offset=None))
     assert book.status is Status.STALE
