@@ -7,8 +7,10 @@ from aiokafka import TopicPartition
 
 from backpack_streams.books import watermark_intake
 from backpack_streams.books.market_book import Outcome, Status
+from backpack_streams.books.vouching import Vouching
 from backpack_streams.bus.partitioner import partition_of
-from vouched_plant import DEPTH, GAP, SECOND, WALL_US, WATERMARK, Clock, Plant, encoded
+from backpack_streams.steady_clock import steady_seconds
+from vouched_plant import CODEC, DEPTH, GAP, SECOND, WALL_US, WATERMARK, Clock, Plant, encoded
 
 
 def test_without_watermarks_no_book_is_live(plant: Plant) -> None:
@@ -324,3 +326,9 @@ def test_what_kafka_held_up_of_an_instance_known_from_the_join_makes_no_book_liv
     plant.pass_(40.0)
     plant.read(*held)
     assert plant.book.status is Status.STALE
+
+
+def test_books_get_older_while_the_host_is_suspended() -> None:
+    """A monotonic clock stands still then, and would show a book LIVE as of the time before."""
+    watermarks = watermark_intake.WatermarkIntake(CODEC, "b.", DEPTH[0], lambda symbol: None)
+    assert Vouching(CODEC, watermarks).clock is steady_seconds
