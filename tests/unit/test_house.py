@@ -28,7 +28,16 @@ TOOLS: dict[str, list[str]] = {
 }
 
 # Packages that know only what is listed here; a service, the command line and the demo may know more.
-LEAVES = {"backoff", "credentials", "dialing", "errors", "expanded_path", "shown_text", "steady_clock", "topic_partition"}
+LEAVES = {
+    "backoff",
+    "credentials",
+    "dialing",
+    "errors",
+    "expanded_path",
+    "shown_text",
+    "steady_clock",
+    "topic_partition",
+}
 SERVICES = ("market_producer", "perp_producer", "account_producer", "rest_poller", "book_builder")
 SHARED_BY_SERVICES = {"exchange", "bus", "sequencing", "runtime", "publishing", "markets", "exchange_clients", "feed"}
 MAY_IMPORT = {

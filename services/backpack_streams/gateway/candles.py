@@ -84,8 +84,9 @@ class CandleWindow:
             offset: the offset of the record; -1 for one that is not from Kafka.
 
         Returns:
-            The candle; None if the state is not newer than the known one, or too old for the window. A closed candle that REST brought
-            first is returned once more when a record of it comes from Kafka, with the offset of that record.
+            The candle; None if the state is not newer than the known one, or is too old for the window. A closed candle of Kafka is
+            returned even if it is too old: it is a refill, which nobody has seen. A closed candle that REST brought first is
+            returned once more when a record of it comes from Kafka, with the offset of that record.
         """
         start, as_of = record["start_time"], record["event_time"] or record["received_time"]
         entry = Entry(offset, candle_row(record), as_of)
@@ -94,7 +95,7 @@ class CandleWindow:
         if known is None:
             if len(self._starts) >= self._most and start < self._starts[0]:
                 self._dropped = max(self._dropped, offset)
-                return None
+                return found if found.is_closed and offset >= 0 else None
             self._starts.insert(bisect_left(self._starts, start), start)
         elif known.is_closed:
             completed = _completed(known, found)
@@ -117,9 +118,10 @@ class CandleWindow:
         return found
 
     def amend(self, candle: Candle, **fields: Any) -> Candle:
-        """Change fields of the row of a candle in the window. Returns the new state of the candle."""
-        entry = candle.entry._replace(row={**candle.row, **fields})
-        amended = self._candles[candle.start_us] = candle._replace(entry=entry)
+        """Change fields of the row of a candle, in the window too if it is there. Returns the new state of the candle."""
+        amended = candle._replace(entry=candle.entry._replace(row={**candle.row, **fields}))
+        if candle.start_us in self._candles:
+            self._candles[candle.start_us] = amended
         return amended
 
     def newest(self, limit: int) -> list[Candle]:

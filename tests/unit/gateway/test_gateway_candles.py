@@ -103,7 +103,19 @@ def test_an_open_candle_from_rest_is_replaced_by_any_from_a_socket_and_not_vice_
 def test_the_oldest_candle_is_dropped() -> None:
     window = window_of(*(kline(minute) for minute in (3, 1, 2, 4)), most=3)
     assert minutes_of(window.newest(10)) == [4, 3, 2]
-    assert window.take(kline(0), 9) is None
+    assert window.take(kline(0, closed=False), 9) is None
+
+
+def test_a_closed_refill_older_than_a_full_window_is_told_and_not_kept() -> None:
+    window = window_of(*(kline(minute) for minute in (3, 4, 5)), most=3)
+    assert window.take(kline(2, closed=False), 3) is None, "an old state of an open candle"
+    assert window.take(rest(2), -1) is None, "asked for by the gateway itself"
+    refill = window.take(rest(2), 4)
+    assert refill is not None
+    assert window.amend(refill, quote_volume=Decimal(1)).row["quote_volume"] == 1
+    assert minutes_of(window.newest(10)) == [5, 4, 3]
+    assert window.after(2) is None, "the refill is not in the window"
+    assert window.after(4) == []
 
 
 def test_a_series_ends_at_a_missing_candle() -> None:
