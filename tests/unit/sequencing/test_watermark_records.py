@@ -143,10 +143,11 @@ def test_an_instance_without_records_is_empty() -> None:
 def test_a_record_of_a_newer_schema_is_read_without_its_new_fields() -> None:
     document = json.loads(own_schemas()["Watermark"].text)
     document["fields"].append({"name": "load", "type": ["null", "string"], "default": None})
-    [interval] = [each["items"] for each in document["fields"][-2]["type"] if each != "null"]
+    [coverage] = [field for field in document["fields"] if field["name"] == "coverage"]
+    [interval] = [each["items"] for each in coverage["type"] if each != "null"]
     interval["fields"].append({"name": "cause", "type": "string", "default": ""})
     newer = parse_schema(json.dumps(document))
-    record = watermark(4, BOTH) | {"load": "high"}
+    record = watermark(4, BOTH, elapsed_us=409) | {"load": "high"}
     for each in record["coverage"]:
         each["cause"] = "CONFIRMED"
     written = Codec(schemas={"Watermark": newer}).encoder("Watermark", "backpack.ops.watermark")(record)
@@ -155,7 +156,7 @@ def test_a_record_of_a_newer_schema_is_read_without_its_new_fields() -> None:
     name, row = reader.read(written)
     assert name == "Watermark"
     settled = {"is_settled": True, "settled_until": None}
-    expected = watermark(4, BOTH)
+    expected = watermark(4, BOTH, elapsed_us=409)
     assert row == expected | {"coverage": [each | settled for each in expected["coverage"]]}
     assert taken(Instances(), row).covers("depth.A")
 
