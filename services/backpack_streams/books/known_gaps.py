@@ -11,6 +11,8 @@ GAP_PATIENCE_SECONDS: Final = 1.0
 """How long a recorded gap waits for updates that confirm it, or that show that another producer published the missing ones."""
 _DISCONNECTED = "DISCONNECTED"
 _AUDIT_MISMATCH = "AUDIT_MISMATCH"
+_GAPS_AT_MOST: Final = 16
+"""How many gaps of a market wait; those of a sequence of ids that the exchange has given up stay until then."""
 _OF_COVERAGE = frozenset(
     {"STREAM_START", "RESTART", _DISCONNECTED, "SUBSCRIPTION_REFUSED", "SUBSCRIPTION_SILENT", "NOT_SUBSCRIBED"}
 )
@@ -39,7 +41,7 @@ class _Wrong(NamedTuple):
 
 
 class KnownGaps:
-    """The newest gap of each market that its book has not reached yet.
+    """The gaps of each market that its book has not reached yet: of two producers, the one behind may report an earlier gap last.
 
     Usually two updates show a gap. If no update follows, only the gap record reports it.
     """
@@ -47,7 +49,8 @@ class KnownGaps:
     __slots__ = ("_gaps", "_wrong")
 
     def __init__(self) -> None:
-        self._gaps: dict[str, _KnownGap] = {}
+        self._gaps: dict[str, dict[tuple[int, bool], _KnownGap]] = {}
+        """By symbol, then by last id and by whether it is an outage: an outage does not replace a loss after the same id."""
         self._wrong: dict[str, _Wrong] = {}
 
     def __bool__(self) -> bool:
@@ -75,7 +78,10 @@ class KnownGaps:
         is_over = gap["next_time"] is not None
         has_waited = is_over if is_outage else gap["next_id"] is None
         patience = 0.0 if has_waited else GAP_PATIENCE_SECONDS
-        self._gaps[symbol] = _KnownGap(last_id, now + patience, is_outage, is_over, gap["detected_time"])
+        gaps = self._gaps.setdefault(symbol, {})
+        gaps[last_id, is_outage] = _KnownGap(last_id, now + patience, is_outage, is_over, gap["detected_time"])
+        if len(gaps) > _GAPS_AT_MOST:
+            del gaps[next(iter(gaps))]
 
     def due(
         self, books: Mapping[str, MarketBook], snapshot_us: Mapping[str, int], now: float
@@ -93,15 +99,27 @@ class KnownGaps:
             if market is not None:  # if the book appears later, the audit is applied then
                 del self._wrong[symbol]
                 yield market, _accuse(market, wrong)
-        for symbol, gap in list(self._gaps.items()):
+        for symbol, gaps in list(self._gaps.items()):
             market = books.get(symbol)
-            if market is None or market.newest_id > gap.last_id:
-                del self._gaps[symbol]  # no such book here, or later updates have arrived and show the gap themselves
-            elif now >= gap.due and market.newest_id == gap.last_id:
+            if market is None:
                 del self._gaps[symbol]
-                outcome = _mark(market, gap, snapshot_us.get(symbol, 0))
-                if outcome is not None:
-                    yield market, outcome
+                continue
+            yield from _due_of(market, gaps, snapshot_us.get(symbol, 0), now)
+            if not gaps:
+                del self._gaps[symbol]
+
+
+def _due_of(
+    market: MarketBook, gaps: dict[tuple[int, bool], _KnownGap], snapshot_us: int, now: float
+) -> Iterator[tuple[MarketBook, Outcome]]:
+    for each, gap in list(gaps.items()):
+        if market.newest_id > gap.last_id:
+            del gaps[each]  # later updates have arrived and show the gap themselves
+        elif market.newest_id == gap.last_id and now >= gap.due:
+            del gaps[each]
+            outcome = _mark(market, gap, snapshot_us)
+            if outcome is not None:
+                yield market, outcome
 
 
 def _accuse(market: MarketBook, wrong: _Wrong) -> Outcome:

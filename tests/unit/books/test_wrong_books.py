@@ -95,3 +95,33 @@ def test_the_gap_topic_informs_every_reader_at_once() -> None:
     assert told == [(market, Outcome.BROKE)]
     assert "audit" in market.reason
     assert not [each for each in gaps.due({"SOL_USDC": market}, {}, 0.0) if each[1] is Outcome.BROKE]
+
+
+@pytest.mark.parametrize("next_id", [None, 22])
+def test_a_gap_behind_the_book_does_not_hide_the_one_at_its_end(next_id: int | None) -> None:
+    """Of two producers of a stream, the one behind may report last."""
+    gaps, market = KnownGaps(), live(last=20)
+    gaps.take(gap(20, "REJECTED_BY_KAFKA", next_id), 0.0)
+    gaps.take(gap(14, "REJECTED_BY_KAFKA", 16), 0.0)
+    assert [outcome for _, outcome in gaps.due({"SOL_USDC": market}, {}, 2.0)] == [Outcome.BROKE]
+    assert not gaps
+
+
+def test_an_outage_that_is_over_does_not_hide_a_loss_after_the_same_update() -> None:
+    gaps, market = KnownGaps(), live(last=20)
+    gaps.take(gap(20, "REJECTED_BY_KAFKA", 22), 0.0)
+    gaps.take(gap(20, "DISCONNECTED") | {"next_time": START + SECOND}, 0.0)
+    told = gaps.due({"SOL_USDC": market}, {"SOL_USDC": START + 5 * SECOND}, 2.0)
+    assert [outcome for _, outcome in told] == [Outcome.BROKE]
+
+
+def test_gaps_of_ids_that_the_exchange_has_given_up_do_not_accumulate() -> None:
+    gaps, market = KnownGaps(), live(last=20)
+    for last_id in range(1_000_000, 1_000_100):
+        gaps.take(gap(last_id, "REJECTED_BY_KAFKA"), 0.0)
+        assert list(gaps.due({"SOL_USDC": market}, {}, 2.0)) == []
+    gaps.take(gap(20, "REJECTED_BY_KAFKA"), 0.0)
+    assert [outcome for _, outcome in gaps.due({"SOL_USDC": market}, {}, 2.0)] == [Outcome.BROKE]
+    assert gaps
+    assert list(gaps.due({}, {}, 2.0)) == []
+    assert not gaps
