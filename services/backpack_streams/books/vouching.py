@@ -63,6 +63,7 @@ class Vouching:
         self.watermarks.begin_anew()
         for market in markets:
             market.standing.forget_watermarks()
+        self._has_news = True
 
     # Proofs ---------------------------------------------------------------------------------------------------
 

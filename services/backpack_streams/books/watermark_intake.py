@@ -89,7 +89,8 @@ class WatermarkIntake:
 
     def begin_anew(self) -> None:
         """Note that the topic was recreated: every record of it is younger than this reader."""
-        self._end_at_join = 0
+        self._end_at_join = self.seen_before = 0
+        self.coverage.begin_anew()
 
     def polled(self, is_all: bool, now: float) -> None:
         """Record a poll of Kafka that returned all available records (`is_all`) or only some; the records taken next come from it.

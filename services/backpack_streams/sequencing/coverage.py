@@ -87,8 +87,8 @@ class CoverageView:
         Raises:
             KeyError: the record is no watermark.
         """
-        if offset < self.next_offset:  # the topic was recreated: earlier offsets are meaningless
-            self._instances, self._producers, self._clocks = Instances(), {}, {}
+        if offset < self.next_offset:
+            self.begin_anew()
         self.next_offset = offset + 1
         self.records += 1
         said = self._instances.take(record)
@@ -109,6 +109,11 @@ class CoverageView:
         self._hand_over(producer)
         if said.is_final:
             producer.runs.clear()
+
+    def begin_anew(self) -> None:
+        """Note that the topic of watermarks was recreated: all earlier offsets are meaningless."""
+        self._instances, self._producers, self._clocks = Instances(), {}, {}
+        self.next_offset = 0
 
     def _fresh_at(self, said: Instance, heard: float | None, now: float, wall_us: int) -> float:
         """When its content was true, by the reader's clock. The producer's own clock tells how far it lags."""

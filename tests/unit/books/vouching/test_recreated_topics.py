@@ -7,7 +7,7 @@ import pytest
 
 from backpack_streams.books import watermark_intake
 from backpack_streams.books.market_book import Status
-from vouched_plant import DEPTH, SECOND, Plant
+from vouched_plant import DEPTH, SECOND, WATERMARK, Plant
 
 BASED_ON = {"seed_update_id": 5, "seed_engine_time": 1, "seed_received_time": 1}
 
@@ -182,3 +182,36 @@ def test_a_snapshot_proves_a_book_that_lost_updates_before_the_watermarks_were_r
     live.pass_(1.0)
     live.read(live.snapshot(), live.watermark())
     assert live.book.status is Status.LIVE
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+@pytest.mark.parametrize("first", [DEPTH, WATERMARK])
+def test_both_topics_are_recreated_in_either_order(plant: Plant, first: tuple[str, int], is_quiet: bool) -> None:
+    """Offsets of the old watermarks, which had run for a week, are not waited for."""
+    plant.depth, plant.watermarks = 1_000, 600_000
+    plant.reader = plant.new_reader()
+    plant.read(plant.update())
+    plant.live()
+    plant.depth = plant.watermarks = 0
+    for topic_partition in (first, WATERMARK if first == DEPTH else DEPTH):
+        list(plant.reader.on_position(topic_partition, 0))
+    since = plant.clock.now
+    for _ in range(3):
+        plant.pass_(1.0)
+        plant.read(plant.watermark(since=since))
+        assert plant.book.status is not Status.LIVE
+    plant.pass_(1.0)
+    plant.read(plant.snapshot() if is_quiet else plant.update(), plant.watermark(since=since))
+    assert (plant.book.status, plant.book.reason) == (Status.LIVE, "")
+
+
+def test_a_snapshot_from_before_the_first_watermark_of_a_recreated_topic_proves_nothing_later(live: Plant) -> None:
+    live.read(live.watermark(is_final=True))
+    live.watermarks = 0
+    list(live.reader.on_position(WATERMARK, 0))
+    live.read(live.snapshot(watermark_offset=None))  # of a producer too old to say when it asked
+    since = live.clock.now
+    for _ in range(30):
+        live.pass_(1.0)
+        live.read(live.watermark("b", since=since))
+        assert live.book.status is not Status.LIVE

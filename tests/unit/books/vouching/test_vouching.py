@@ -200,23 +200,6 @@ def test_a_producer_unaware_of_added_partitions_vouches_for_the_one_it_writes_to
     assert {run.topic_partition[1] for run in vouching.coverage.runs("depth.A") if run.key.instance == "b"} == {old}
 
 
-def test_a_book_becomes_live_again_after_its_topic_was_recreated(plant: Plant) -> None:
-    vouching = plant.reader.vouching
-    assert vouching is not None
-    plant.depth = 1_000  # where the reader joined
-    vouching.coverage.ends[DEPTH] = plant.depth
-    vouching.watermarks.read_up_to(DEPTH, plant.depth)
-    plant.live()
-    plant.read(plant.update(), plant.watermark())
-    plant.depth = 0
-    for _ in range(3):
-        plant.pass_(1.0)
-        plant.read(plant.update(), plant.watermark())
-    plant.pass_(10.0)
-    plant.read(plant.update(), plant.watermark())
-    assert (plant.book.status, plant.book.reason) == (Status.LIVE, "")
-
-
 def test_a_partition_that_is_opened_again_further_back_is_not_complete_before_its_end(plant: Plant) -> None:
     vouching = plant.reader.vouching
     assert vouching is not None
