@@ -125,6 +125,9 @@ class Recent:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
+    def __contains__(self, identity: int) -> bool:
+        return identity in self._young or identity in self._old
+
     def offer(self, identity: int, received_us: int) -> bool:
         """Return whether a record is new, and remember it.
 
@@ -132,7 +135,7 @@ class Recent:
             identity: hash of what identifies the record (`identity_of`).
             received_us: its receive time (µs since the Unix epoch), which decides how long hashes are remembered.
         """
-        if identity in self._young or identity in self._old:
+        if identity in self:
             return False
         if self._began_us is None:
             self._began_us = received_us
@@ -152,6 +155,8 @@ class Distinct:
         self._ids: dict[tuple[str, str], IdRanges] = {}
         self._candles: dict[tuple[str, str], CandleOrder] = {}
         self._recent: dict[tuple[str, int], Recent] = {}
+        self._partitions: dict[tuple[str, str], list[Recent]] = {}
+        """By topic and key, the partitions in which it was met: one, unless some were added to the topic."""
         self._latest: dict[tuple[str, str], int] = {}
         self.duplicates = 0
 
@@ -193,8 +198,19 @@ class Distinct:
         if name == "Kline":
             candles = self._candles.setdefault((key, value["interval"]), CandleOrder())
             return candles.offer(value["start_time"], value["end_time"], value["event_time"] or 0, value["is_closed"])
-        recent = self._recent.get((topic.name, partition)) or self._recent.setdefault((topic.name, partition), Recent())
-        return _NEW if recent.offer(identity_of(name, value), value.get("received_time") or 0) else None
+        is_new = self._offer_recent(
+            (topic.name, key), partition, identity_of(name, value), value.get("received_time") or 0
+        )
+        return _NEW if is_new else None
+
+    def _offer_recent(self, key: tuple[str, str], partition: int, identity: int, received_us: int) -> bool:
+        here = self._recent.get((key[0], partition))
+        if here is None:  # an empty one is false
+            here = self._recent[key[0], partition] = Recent()
+        met = self._partitions.setdefault(key, [])
+        if here not in met:
+            met.append(here)
+        return not any(identity in each for each in met if each is not here) and here.offer(identity, received_us)
 
 
 _IDS: Final = {"DepthUpdate": ("first_update_id", "last_update_id"), "Trade": ("trade_id", "trade_id")}

@@ -67,7 +67,7 @@ class RecordFlow:
     @property
     def waiting(self) -> int:
         """Number of trades that wait for a missing one before them."""
-        return sum(len(each.held) for each in self._trades.values())
+        return sum(len(self._trades[each].held) for each in self._held_times)
 
     def times(self, topic: str | None = None) -> Iterator[int]:
         """Yield times of items read but not given yet, the earliest included; of one topic or of all."""
@@ -109,31 +109,30 @@ class RecordFlow:
         """Take a gap record: if it says that trades are unavailable for good, nothing waits for them any longer."""
         try:
             _, gap = self._codec.decode(record.value or b"")
-            is_final, topic_partition = gap["reason"] == _NOT_REFILLED, (gap["topic"], gap["symbol"])
+            is_final, market = gap["reason"] == _NOT_REFILLED, (gap["topic"], gap["symbol"])
             last_id, next_id = gap["last_id"], gap["next_id"]
         except (CodecError, KeyError) as error:
             self._tell(record, error)
             return
-        if is_final and last_id is not None and next_id is not None and topic_partition in self._trades:
-            self._give(topic_partition, self._trades[topic_partition].lost((last_id + 1, next_id)))
+        if is_final and last_id is not None and next_id is not None and market in self._trades:
+            self._give(market, self._trades[market].lost((last_id + 1, next_id)))
 
     def polled(self, now: float) -> None:
         """Take note that all records of a poll were taken: give up on gaps that have waited long enough."""
-        for topic_partition, order in self._trades.items():
-            if order.held:
-                self._give(topic_partition, order.tick(now, self._patience_seconds))
+        for market in list(self._held_times):
+            self._give(market, self._trades[market].tick(now, self._patience_seconds))
         while self.waiting > self._held_at_most:
-            longest = min(self._held_times, key=lambda topic_partition: self._trades[topic_partition].waits_since())
+            longest = min(self._held_times, key=lambda market: self._trades[market].waits_since())
             self._give(longest, self._trades[longest].skip_hole())
 
     def finish(self) -> None:
         """Give everything that waits, with the gaps: no more records will come."""
-        for topic_partition, order in self._trades.items():
-            self._give(topic_partition, order.give_up())
+        for market in list(self._held_times):
+            self._give(market, self._trades[market].give_up())
 
     def _take_trade(self, item: StreamedRecord[Any], now: float) -> None:
-        topic_partition = item.topic, item.symbol
-        order = self._trades.get(topic_partition) or self._trades.setdefault(topic_partition, TradeOrder(item.symbol))
+        market = item.topic, item.symbol
+        order = self._trades.get(market) or self._trades.setdefault(market, TradeOrder(item.symbol))
         value = item.value
         made = order.offer(
             value["trade_id"],
@@ -143,14 +142,14 @@ class RecordFlow:
             is_engine_time=value["engine_time"] is not None,
             received_us=value["received_time"],
         )
-        self._give(topic_partition, made)
+        self._give(market, made)
 
     def _give_if_new(self, topic: Topic, item: StreamedRecord[Any]) -> None:
         given = self._distinct.offer(topic, item.partition, item.symbol, item.name, item.value)
         if given is not None:
             self.ready.append(item._replace(is_late=True) if given.is_late else item)
 
-    def _give(self, topic_partition: tuple[str, str], items: Iterable[Given[StreamedRecord[Any]] | Gap]) -> None:
+    def _give(self, market: tuple[str, str], items: Iterable[Given[StreamedRecord[Any]] | Gap]) -> None:
         for item in items:
             if isinstance(item, Gap):
                 self.ready.append(item)
@@ -158,11 +157,11 @@ class RecordFlow:
                 self.ready.append(item.item._replace(is_late=True))
             else:
                 self.ready.append(item.item)
-                self._given_times[topic_partition] = item.item.time
-        if self._trades[topic_partition].held:
-            self._held_times[topic_partition] = self._given_times[topic_partition] + 1
+                self._given_times[market] = item.item.time
+        if self._trades[market].held:
+            self._held_times[market] = self._given_times[market] + 1
         else:
-            self._held_times.pop(topic_partition, None)
+            self._held_times.pop(market, None)
 
     def _tell(self, record: KafkaRecord, error: Exception) -> None:
         self.undecodable_records += 1

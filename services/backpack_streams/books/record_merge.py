@@ -50,7 +50,8 @@ class MergedFlow:
     """Like `RecordFlow`, in one order of engine time across partitions, which depends on their content, not on when they were read.
 
     So the patience with missing trades is measured by the receive times in their partition, and by the clock only if Kafka has no more
-    of it.
+    of it. A symbol that moves to another partition, because some were added to the topic, is followed across them in the merged order:
+    copies are dropped there, and what neither partition has is a gap.
     """
 
     def __init__(
@@ -70,13 +71,15 @@ class MergedFlow:
             patience_seconds: how long trades wait for missing ones before them.
             window_seconds: how late, relative to its partition, a record is still sorted into place.
         """
-        self.ready: deque[Item] = deque()
         chosen = list(topic_partitions)
+        self._across = RecordFlow(codec, patience_seconds=0.0)
+        self._topics: dict[str, Topic] = {}
+        self.ready: deque[Item] = self._across.ready
         self._codec, self._wanted, self._patience = codec, wanted, patience_seconds
         self._at_most = max(1, HELD_AT_MOST // max(1, len(chosen)))
         self._flows = {each: self._new_flow() for each in chosen}
         self._ranks = {topic: rank for rank, topic in enumerate(dict.fromkeys(topic for topic, _ in chosen))}
-        self._merge: EngineTimeMerge[Item] = EngineTimeMerge(chosen, int(window_seconds * _MICROS))
+        self._merge: EngineTimeMerge[StreamedRecord[Any]] = EngineTimeMerge(chosen, int(window_seconds * _MICROS))
         self._clocks: dict[TopicPartition, _ReceiveClock] = {}
         self._passed: dict[TopicPartition, int] = {}
 
@@ -99,7 +102,7 @@ class MergedFlow:
     @property
     def duplicates(self) -> int:
         """Number of records dropped because they had been given before."""
-        return sum(flow.duplicates for flow in self._flows.values())
+        return self._across.duplicates + sum(flow.duplicates for flow in self._flows.values())
 
     @property
     def waiting(self) -> int:
@@ -113,12 +116,13 @@ class MergedFlow:
 
     def times(self, topic: str | None = None) -> Iterator[int]:
         """See `RecordFlow.times`; items that wait for their turn in the order count for every topic."""
-        ready = (item.time for item in self.ready if isinstance(item, StreamedRecord))
-        yield from chain(ready, self._merge.times(), *(flow.times(topic) for flow in self._flows.values()))
+        yield from chain(self._across.times(), self._merge.times())
+        yield from chain.from_iterable(flow.times(topic) for flow in self._flows.values())
 
     def take(self, topic: Topic, record: KafkaRecord, now: float) -> None:
         """Take a record; those of one partition in order."""
         topic_partition = record.topic, record.partition
+        self._topics[topic.name] = topic
         flow = self._flows[topic_partition]
         item = flow.read(topic, record)
         if item is None:
@@ -147,10 +151,10 @@ class MergedFlow:
             if flow.waiting:
                 flow.polled(self._clocks[topic_partition].at(now))
                 self._sort(topic_partition, flow, now)
-        self.ready.extend(self._merge.take())
+        self._give(self._merge.take())
         if idle:
             made_before = wall_us - int(wait_seconds * _MICROS)
-            self.ready.extend(self._merge.take_waiting(idle, now - wait_seconds, made_before))
+            self._give(self._merge.take_waiting(idle, now - wait_seconds, made_before))
 
     def laggards(self) -> list[TopicPartition]:
         """Return the partitions to read before anything else can be given."""
@@ -162,22 +166,26 @@ class MergedFlow:
         flow.finish()
         self._sort(topic_partition, flow, now)
         self._merge.end(topic_partition)
-        self.ready.extend(self._merge.take())
+        self._give(self._merge.take())
+
+    def _give(self, items: Iterable[StreamedRecord[Any]]) -> None:
+        """Give items that have their place in the order; a trade whose partition has waited for those before it gets no more of them."""
+        across = self._across
+        for item in items:
+            across.offer(self._topics[item.topic], item, 0.0)
+            if item.name == "Trade":
+                across.polled(0.0)
 
     def _sort(self, topic_partition: TopicPartition, flow: RecordFlow, now: float) -> None:
-        """Sort a partition's items into the order; a gap goes right before the trade that follows it."""
-        rank, gaps, merge = self._ranks[topic_partition[0]], list[Gap](), self._merge
+        """Sort a partition's items into the order. Its gaps are found again there (`_give`)."""
+        rank, merge = self._ranks[topic_partition[0]], self._merge
         while flow.ready:
             item = flow.ready.popleft()
             if isinstance(item, Gap):
-                gaps.append(item)
                 continue
             sort_key = SortKey(item.time, rank, item.partition, _number(item), item.offset)
             is_late = merge.is_behind(topic_partition, item.time) or (item.is_late and item.name == "Trade")
             key = f"{item.name} {item.symbol}"
-            for gap in gaps:
-                merge.add(topic_partition, key, sort_key._replace(offset=-1), gap, is_late=is_late, now=now)
-            gaps.clear()
             # An item that is late, but in time for its place in the order, does not delay the items before it.
             if item.is_late is not is_late:
                 merge.add(topic_partition, key, sort_key, item._replace(is_late=is_late), is_late=item.is_late, now=now)

@@ -163,3 +163,16 @@ def test_in_a_compacted_topic_only_a_repetition_is_a_copy() -> None:
     told = [distinct.offer(market, 0, "A", "Market", row) is not None for row in rows]
     assert told == [True, False, True, True, True, False, True]
     assert distinct.duplicates == 2
+
+
+def test_a_copy_in_another_partition_is_a_copy() -> None:
+    """Its key has moved there because partitions were added; a producer that does not know them publishes the same records."""
+    distinct, prices = Distinct(), topic("perp.mark_price")
+
+    def is_new(partition: int, at: int, symbol: str = "A") -> bool:
+        value = {"symbol": symbol, "event_time": at, "engine_time": at, "received_time": 3, "mark_price": 1}
+        return distinct.offer(prices, partition, symbol, "MarkPrice", value) is not None
+
+    assert [is_new(0, 1), is_new(1, 1), is_new(1, 2), is_new(0, 2), is_new(2, 1)] == [True, False, True, False, False]
+    assert is_new(0, 1, "B")
+    assert distinct.duplicates == 3

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backpack_streams.books.record_stream import Gap, StreamedRecord
+from backpack_streams.bus.partitioner import partition_of
 from topics_in_memory import PREFIX, SECOND, T0, MemoryReader, Topics, stream_of
 
 TOPICS = ["market.depth", "market.book_snapshot", "market.trade"]
@@ -275,3 +276,55 @@ async def test_entered_again_it_leaves_out_what_it_has_given() -> None:
     assert seconds(rest)[-1] == 30.5
     async with stream:
         assert [item async for item in stream] == []
+
+
+# ---- a symbol that moves to another partition
+
+MOVES = next(
+    symbol
+    for symbol in (f"S{number}" for number in range(100))
+    if (partition_of(symbol.encode(), 2), partition_of(symbol.encode(), 3)) == (0, 1)
+)
+
+
+@st.composite
+def moves(draw: st.DrawFn) -> tuple[Topics, set[int], set[int]]:
+    """Partitions are added. One producer, which knows them, and one that does not publish the same trades and updates meanwhile, each
+    with losses of its own. Returns the ids that at least one of them has published, and those that both have lost.
+    """
+    topics, first = Topics(), draw(st.integers(1, 3))
+    for number in range(1, first + 1):
+        topics.trade(number, MOVES, number / 10)
+        topics.update(number, MOVES, number / 10)
+    published, lost = set(range(1, first + 1)), set()
+    for name in ("market.trade", "market.depth"):
+        topics.grow(name, 3)
+    last = first + draw(st.integers(1, 8))
+    for number in range(first + 1, last + 1):
+        counts = draw(st.sampled_from([{2}, {3}, {2, 3}, {2, 3}, set()] if number < last else [{2}, {3}, {2, 3}]))
+        for count in draw(st.permutations(sorted(counts))):
+            topics.partitions["market.trade"] = topics.partitions["market.depth"] = count
+            topics.trade(number, MOVES, number / 10)
+            topics.update(number, MOVES, number / 10)
+        (published if counts else lost).add(number)
+    topics.partitions["market.trade"] = topics.partitions["market.depth"] = 3
+    return topics, published, lost
+
+
+@settings(max_examples=100)
+@given(moves(), schedules, schedules)
+def test_each_record_of_a_symbol_that_moves_is_given_once_in_order_and_losses_are_gaps(
+    case: tuple[Topics, set[int], set[int]], schedule: Schedule, other: Schedule
+) -> None:
+    topics, published, lost = case
+    items = merged(topics, schedule, ["market.depth", "market.trade"])
+    for name, field in (("Trade", "trade_id"), ("DepthUpdate", "last_update_id")):
+        records = [each for each in items if isinstance(each, StreamedRecord) and each.name == name]
+        assert [each.value[field] for each in records] == sorted(published)
+        assert not any(each.is_late for each in records)
+    gaps = [each for each in items if isinstance(each, Gap)]
+    assert {number for gap in gaps for number in range(gap.first_id, gap.last_id + 1)} == lost
+    for gap in gaps:
+        after = items[items.index(gap) + 1]
+        assert (after.name, after.value["trade_id"]) == ("Trade", gap.last_id + 1)
+    assert items == merged(topics, other, ["market.depth", "market.trade"])
