@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from backpack_streams.books.streamed import sequence_time
 from backpack_streams.bus.topics import COMPACT, Topic
+from backpack_streams.sequencing.candle_times import candle_end
 from backpack_streams.sequencing.restart import TOLERANCE_MICROSECONDS
 from backpack_streams.sequencing.spans import Spans
 from backpack_streams.sequencing.trade_order import RANGES_AT_MOST, Given
@@ -17,6 +18,10 @@ RECENT: Final = 50_000
 RECENT_MICROS: Final = 600_000_000
 """How long they are remembered, at least, if there are fewer."""
 _SEQUENCES_AT_MOST: Final = 8
+_OPEN_AT_MOST: Final = 64
+"""Candles of a market and interval whose open states are remembered: they are closed soon, unless the closed ones are lost."""
+CLOCKS_DIFFER_MICROS: Final = 3_600_000_000
+"""How far a candle may begin after it was received: the clock that tells may be behind by a zone that was set wrong."""
 _CUT_MICROS: Final = 1_000
 """REST cuts times to milliseconds: a copy from the socket may look later by this much."""
 
@@ -77,32 +82,51 @@ class IdRanges:
         return sequence
 
 
-@dataclass(slots=True)
 class CandleOrder:
     """The candles of one market and interval: each state once, and no state of a candle given as closed. Times in microseconds."""
 
-    _closed: Spans = field(default_factory=lambda: Spans(RANGES_AT_MOST))
-    _newest_start: int = -1
-    _open: tuple[int, int] = (-1, -1)
+    __slots__ = ("_closed", "_interval", "_newest_start", "_open")
 
-    def offer(self, start_us: int, end_us: int, event_us: int, is_closed: bool) -> Given[None] | None:
+    def __init__(self, interval: str) -> None:
+        """Create an empty memory.
+
+        Args:
+            interval: as the exchange names it. It tells where candles end; the end that a candle claims may be wrong.
+        """
+        self._interval = interval
+        self._closed = Spans(RANGES_AT_MOST)
+        self._newest_start = -1
+        self._open: dict[int, int] = {}
+        """By start, the time of the newest open state."""
+
+    def offer(self, start_us: int, event_us: int, is_closed: bool, received_us: int) -> Given[None] | None:
         """Take a candle state, made at `event_us` (0 if unknown). Returns None if it was given before, or is older.
 
         Args:
             start_us: start of the candle.
-            end_us: its end, exclusive.
             event_us: time of this state; of two open states of a candle, only the later one is new.
             is_closed: whether this is the final state.
+            received_us: when it was received. A candle that begins much later than that makes no other one late.
         """
-        if start_us in self._closed or (not is_closed and (start_us, event_us) <= self._open):
+        if start_us in self._closed or (not is_closed and event_us <= self._open.get(start_us, -1)):
             return None
-        is_late = start_us < self._newest_start
-        self._newest_start = max(self._newest_start, start_us)
+        is_late, end_us = start_us < self._newest_start, self._end(start_us)
+        if start_us - received_us < max(end_us - start_us, CLOCKS_DIFFER_MICROS):
+            self._newest_start = max(self._newest_start, start_us)
         if is_closed:
             self._closed.add(start_us, end_us)
+            self._open.pop(start_us, None)
         else:
-            self._open = start_us, event_us
+            self._open[start_us] = event_us
+            if len(self._open) > _OPEN_AT_MOST:
+                del self._open[next(iter(self._open))]
         return _LATE if is_late else _NEW
+
+    def _end(self, start_us: int) -> int:
+        try:
+            return candle_end(self._interval, start_us)
+        except ValueError:  # an interval that the exchange has added
+            return start_us + 1
 
 
 class Recent:
@@ -196,8 +220,12 @@ class Distinct:
                 value[first], value[last], sequence_time(value), is_engine_time=value["engine_time"] is not None
             )
         if name == "Kline":
-            candles = self._candles.setdefault((key, value["interval"]), CandleOrder())
-            return candles.offer(value["start_time"], value["end_time"], value["event_time"] or 0, value["is_closed"])
+            interval = value["interval"]
+            candles = self._candles.get((key, interval))
+            if candles is None:
+                candles = self._candles[key, interval] = CandleOrder(interval)
+            event_us, received_us = value["event_time"] or 0, value["received_time"]
+            return candles.offer(value["start_time"], event_us, value["is_closed"], received_us)
         is_new = self._offer_recent(
             (topic.name, key), partition, identity_of(name, value), value.get("received_time") or 0
         )

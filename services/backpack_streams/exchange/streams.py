@@ -4,7 +4,6 @@ A symbol may contain dots, so a name is never split at every dot: the channel an
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from backpack_streams.errors import UsageError
 
@@ -45,41 +44,6 @@ class StreamKind:
         if symbol is None:
             return str(self)
         return f"{self.channel if self.parameter == BY_SYMBOL else self}.{symbol}"
-
-
-_UNIT_MICROS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
-_LONGEST_MONTH_DAYS = 31
-
-
-def candle_start(interval: str, start_us: int, at_us: int) -> int:
-    """Return the start of the candle that contains `at_us`. Months begin on their first day, UTC.
-
-    Args:
-        interval: one of `KLINE_INTERVALS`.
-        start_us: the start of an earlier candle (µs since the Unix epoch).
-        at_us: the time (µs since the Unix epoch).
-    """
-    if at_us <= start_us:
-        return start_us
-    if interval == "1month":
-        moment = datetime.fromtimestamp(at_us / 1_000_000, UTC)
-        first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return max(start_us, int(first.timestamp()) * 1_000_000)
-    length = candle_end(interval, start_us) - start_us
-    return start_us + (at_us - start_us) // length * length
-
-
-def candle_end(interval: str, start_us: int) -> int:
-    """Return the end of a candle, which is the start of the next one.
-
-    Args:
-        interval: one of `KLINE_INTERVALS`.
-        start_us: the start of the candle (µs since the Unix epoch).
-    """
-    if interval == "1month":
-        in_next_month = start_us + _LONGEST_MONTH_DAYS * _UNIT_MICROS["d"]
-        return candle_start(interval, start_us, in_next_month)
-    return start_us + int(interval[:-1]) * _UNIT_MICROS[interval[-1]]
 
 
 def is_private(stream: str) -> bool:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from backpack_streams.exchange.streams import candle_end, candle_start
 from backpack_streams.feed.latest_feed import LatestFeed
 from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain, Candles
 from backpack_streams.feed.stream_spec import Message
 from backpack_streams.publishing import reports
+from backpack_streams.sequencing.candle_times import candle_end, candle_start
 
 _NOT_CLOSED = (reports.SEQUENCE_BREAK, "the closed state of candles did not come")
 

@@ -13,8 +13,9 @@ from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
 from backpack_streams.errors import CodecError
-from backpack_streams.exchange.streams import KLINE_INTERVALS, candle_end
+from backpack_streams.exchange.streams import KLINE_INTERVALS
 from backpack_streams.feed.untold import Untold
+from backpack_streams.sequencing.candle_times import candle_end
 from backpack_streams.topic_partition import TopicPartition
 
 logger = logging.getLogger(__name__)

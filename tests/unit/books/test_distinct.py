@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from backpack_streams.books.distinct import RECENT_MICROS, CandleOrder, Distinct, IdRanges, Recent, identity_of
 from backpack_streams.bus.topics import topic
+from backpack_streams.sequencing.trade_order import Given
 
 MINUTE = 60_000_000
 MILLI = 1_000
@@ -17,20 +18,55 @@ Update = tuple[int, int, int]
 def states(order: CandleOrder, *candles: tuple[int, int, bool]) -> list[tuple[int, int, bool]]:
     """Those of `candles` (minute, event time, closed) that are given."""
     return [
-        each for each in candles if order.offer(each[0] * MINUTE, (each[0] + 1) * MINUTE, each[1], each[2]) is not None
+        each for each in candles if order.offer(each[0] * MINUTE, each[1], each[2], (each[0] + 1) * MINUTE) is not None
     ]
 
 
 def test_a_closed_candle_is_given_once_and_its_open_states_only_before_that() -> None:
-    order = CandleOrder()
+    order = CandleOrder("1m")
     assert states(order, (1, 5, False), (1, 5, False), (1, 7, False), (1, 6, False)) == [(1, 5, False), (1, 7, False)]
     assert states(order, (1, 9, True), (1, 0, True), (1, 10, False)) == [(1, 9, True)]
     assert states(order, (3, 20, False), (2, 0, True), (3, 21, False)) == [(3, 20, False), (2, 0, True), (3, 21, False)]
 
 
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_candle_with_an_absurd_start_hides_no_other_and_makes_none_late(is_closed: bool) -> None:
+    order = CandleOrder("1m")
+    assert order.offer(10**9 * MINUTE, 1, is_closed, MINUTE) is not None
+    for minute in range(1, 200):
+        for event, closed in ((1, False), (2, False), (3, True)):
+            assert order.offer(minute * MINUTE, event, closed, (minute + 1) * MINUTE) == Given(None)
+            assert order.offer(minute * MINUTE, event, closed, (minute + 1) * MINUTE) is None
+
+
+@pytest.mark.parametrize("end", [0, 60_000_000, 86_400_000_000])
+def test_the_end_that_a_closed_candle_claims_hides_no_other_candle(end: int) -> None:
+    distinct, candles = Distinct(), topic("market.kline")
+
+    def is_new(start: int, end_us: int) -> bool:
+        value = {"interval": "1m", "start_time": start, "end_time": end_us, "event_time": 1, "is_closed": True}
+        return distinct.offer(candles, 0, "A", "Kline", value | {"received_time": start}) is not None
+
+    assert is_new(0, end)
+    assert not is_new(0, MINUTE)
+    assert is_new(MINUTE, 2 * MINUTE)
+
+
+def test_each_candle_of_an_interval_that_the_exchange_has_added_is_given_once() -> None:
+    order = CandleOrder("1quarter")
+    assert states(order, (1, 5, True), (1, 5, True), (2, 6, True)) == [(1, 5, True), (2, 6, True)]
+
+
+def test_the_number_of_open_candles_remembered_is_bounded() -> None:
+    order = CandleOrder("1m")
+    for minute in range(100_000):  # no closed state ever comes
+        assert order.offer(minute * MINUTE, 1, False, (minute + 1) * MINUTE) == Given(None)
+    assert len(order._open) < 100
+
+
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5), st.booleans())))
 def test_no_closed_candle_is_given_twice_in_any_order(candles: list[tuple[int, int, bool]]) -> None:
-    got = states(CandleOrder(), *candles)
+    got = states(CandleOrder("1m"), *candles)
     closed = [each[0] for each in got if each[2]]
     assert sorted(closed) == sorted({each[0] for each in candles if each[2]})
     assert len(got) == len(set(got)) or len(closed) == len(set(closed))

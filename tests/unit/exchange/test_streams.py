@@ -9,12 +9,10 @@ from backpack_streams.exchange.streams import (
     DEPTH_WINDOWS,
     KLINE_INTERVALS,
     StreamKind,
-    candle_end,
     parse_kind,
     parse_kinds,
     split_stream,
 )
-from backpack_streams.exchange.wire_times import micros_from_iso
 
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1month")
 PLAIN = (
@@ -138,18 +136,3 @@ def test_a_text_is_either_the_name_of_a_kind_or_refused(text: str) -> None:
         return
     assert str(kind) == text
     assert text in [*KINDS, "liquidation.symbol"]
-
-
-@pytest.mark.parametrize(
-    ("interval", "start", "end"),
-    [
-        ("1s", "2026-01-31T23:59:59", "2026-02-01T00:00:00"),
-        ("3m", "2026-01-31T23:57:00", "2026-02-01T00:00:00"),
-        ("1w", "2026-01-29T00:00:00", "2026-02-05T00:00:00"),
-        ("1month", "2026-01-01T00:00:00", "2026-02-01T00:00:00"),
-        ("1month", "2028-02-01T00:00:00", "2028-03-01T00:00:00"),
-        ("1month", "2026-12-01T00:00:00", "2027-01-01T00:00:00"),
-    ],
-)
-def test_a_candle_ends_where_the_next_one_starts(interval: str, start: str, end: str) -> None:
-    assert candle_end(interval, micros_from_iso(start)) == micros_from_iso(end)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backpack_streams.exchange.streams import candle_end
 from backpack_streams.feed.moments import Break
 from backpack_streams.feed.sequence import CLOSING_SECONDS, CandleChain
 from backpack_streams.feed.tails import Last, _note, last_of
+from backpack_streams.sequencing.candle_times import candle_end
 from unit.feed.recorded_queues import CODEC, Plant, encoder
 
 SECOND, MINUTE = 1_000_000, 60_000_000
