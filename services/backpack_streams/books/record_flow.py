@@ -77,13 +77,21 @@ class RecordFlow:
         )
 
     def take(self, topic: Topic, record: KafkaRecord, now: float) -> None:
-        """Take a record."""
+        """Take a record.
+
+        Raises:
+            CodecError: it is selected, but cannot be decoded.
+        """
         item = self.read(topic, record)
         if item is not None:
             self.offer(topic, item, now)
 
     def read(self, topic: Topic, record: KafkaRecord) -> StreamedRecord[Any] | None:
-        """Decode a record. Returns None if it is not selected or cannot be decoded."""
+        """Decode a record. Returns None if it is not selected.
+
+        Raises:
+            CodecError: it is selected, but cannot be decoded, which is counted and logged.
+        """
         if self._wanted is not None and record.key not in self._wanted:
             return None
         name, value, time_us = topic.record, None, record.timestamp * 1000
@@ -92,7 +100,7 @@ class RecordFlow:
                 name, value = self._codec.read(record.value)
             except CodecError as error:  # written by a newer or a foreign producer
                 self._tell(record, error)
-                return None
+                raise
             time_us = order_time(value)
         elif COMPACT not in topic.cleanup:
             return None

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
@@ -243,3 +243,13 @@ class Watermarks:
             self._next_forgetting = now + _FORGET_SECONDS
             for coverage in self.by_topic.values():
                 coverage.forget_old(now)
+
+    def on_lost(self, topic_partition: TopicPartition) -> None:
+        """Note that some records of a partition are not given: nothing of it is complete before a watermark that comes after this round."""
+        for coverage in self.by_topic.values():
+            coverage.on_lost(topic_partition)
+
+    def end_round(self, position: Callable[[TopicPartition], int]) -> None:
+        """Note that everything that a poll returned was taken; `position` returns the first offset of a partition that was not."""
+        for coverage in self.by_topic.values():
+            coverage.end_round(position)

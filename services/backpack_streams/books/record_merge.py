@@ -13,6 +13,7 @@ from backpack_streams.books.record_flow import HELD_AT_MOST, PATIENCE_SECONDS, I
 from backpack_streams.books.streamed import Gap, StreamedRecord
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.topics import Topic
+from backpack_streams.errors import CodecError
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["MergedFlow"]
@@ -120,11 +121,19 @@ class MergedFlow:
         yield from chain.from_iterable(flow.times(topic) for flow in self._flows.values())
 
     def take(self, topic: Topic, record: KafkaRecord, now: float) -> None:
-        """Take a record; those of one partition in order."""
+        """Take a record; those of one partition in order.
+
+        Raises:
+            CodecError: it is selected, but cannot be decoded.
+        """
         topic_partition = record.topic, record.partition
         self._topics[topic.name] = topic
         flow = self._flows[topic_partition]
-        item = flow.read(topic, record)
+        try:
+            item = flow.read(topic, record)
+        except CodecError:
+            self._pass(topic_partition, record.timestamp * 1000)
+            raise
         if item is None:
             self._pass(topic_partition, record.timestamp * 1000)
             return

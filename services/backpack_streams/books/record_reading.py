@@ -18,7 +18,7 @@ from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.bus.topic_end import PATIENCE_SECONDS as END_PATIENCE_SECONDS
 from backpack_streams.bus.topic_end import EndWatch
 from backpack_streams.bus.topics import DELETE
-from backpack_streams.errors import BookError, BusError
+from backpack_streams.errors import BookError, BusError, CodecError
 from backpack_streams.topic_partition import TopicPartition
 
 __all__ = ["RecordReading"]
@@ -237,8 +237,7 @@ class RecordReading:
                 where = {"topic": topic_partition[0], "partition": topic_partition[1]}
                 where |= {"first": self._reached[topic_partition], "end": first}
                 logger.warning("kafka's retention removed records before they were read", extra=where)
-                for coverage in self.watermarks.by_topic.values():
-                    coverage.on_lost(topic_partition)
+                self.watermarks.on_lost(topic_partition)
 
     async def _follow_added(self) -> None:
         """Read partitions that are added to a topic, since keys move to them."""
@@ -293,7 +292,10 @@ class RecordReading:
             if topic_partition != self.watermarks.topic_partition and isinstance(self.flow, RecordFlow):
                 self.flow.take_gap(record)
         elif (self._watch is None or self._watch.wanted(topic_partition, [record])) and self._is_in_time(record):
-            self.flow.take(self._wanted.topics[topic_partition[0]], record, now)
+            try:
+                self.flow.take(self._wanted.topics[topic_partition[0]], record, now)
+            except CodecError:  # it is lost to this reader; the flow has logged it
+                self.watermarks.on_lost(topic_partition)
 
     def _is_in_time(self, record: KafkaRecord) -> bool:
         stamp = record.timestamp
@@ -304,8 +306,7 @@ class RecordReading:
     def _end_round(self, now: float) -> None:
         """Finish a poll whose records were all taken: release what has waited long enough, and check the ends."""
         self._complete_through.clear()
-        for coverage in self.watermarks.by_topic.values():
-            coverage.end_round(self.position)
+        self.watermarks.end_round(self.position)
         self._behind = {each: end for each, end in self._behind.items() if self._reached[each] < end}
         if isinstance(self.flow, RecordFlow):
             self.flow.polled(now)

@@ -220,7 +220,8 @@ class RecordStream(Generic[Value]):
         Returns:
             µs since the Unix epoch, by a producer's clock. None while no producer covers the stream of one of the selected markets, and
             until the reader has reached the end that Kafka had when it joined. None, too, right after Kafka's retention removed records
-            before they were read, which is logged: the next watermark counts again, and what was removed is missing.
+            before they were read, and after one that cannot be decoded, which is logged: the next watermark counts again, and these
+            records are missing.
 
         Raises:
             UsageError: this stream does not read the topic, no producer stream fills it, or it has no such kind.

@@ -15,7 +15,7 @@ from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import read_to_end
-from backpack_streams.bus.topics import topic
+from backpack_streams.bus.topics import DELETE, topic
 from backpack_streams.errors import BusError
 from backpack_streams.gateway.market_data import MarketData
 from backpack_streams.gateway.plant import Plant
@@ -257,13 +257,14 @@ class RecordFeed:
         reader.follow(offsets)
         look_at = time.monotonic() + _LOOK_SECONDS
         while True:
-            for partition, batch in (await reader.poll(_POLL_MILLIS, _RECORDS_A_POLL)).items():
-                take = self._takers.get(partition.topic, self._take_data)
-                for record in batch:
-                    self._intake.take(record, take)
-                self.records += len(batch)
-                self._plant.take_stamp(partition.topic.removeprefix(self._prefix), batch[-1].timestamp)
-                self._next[partition.topic, partition.partition] = batch[-1].offset + 1
+            batches = await reader.poll(_POLL_MILLIS, _RECORDS_A_POLL)
+            if await self._has_lost(
+                reader, {(each.topic, each.partition): batch[0].offset for each, batch in batches.items()}
+            ):
+                return
+            for partition, batch in batches.items():
+                self._take_batch((partition.topic, partition.partition), batch)
+            self._watermarks.end_round(self._position)
             for topic_partition in [each for each, end in self._behind.items() if (reader.reached(each) or 0) >= end]:
                 del self._behind[topic_partition]
             if self._missing and time.monotonic() >= look_at:
@@ -271,6 +272,32 @@ class RecordFeed:
                 if await reader.existing_topic_partitions(self._prefix + name for name in self._missing):
                     return
             await asyncio.sleep(0)
+
+    async def _has_lost(self, reader: Reader, firsts: Mapping[TopicPartition, int]) -> bool:
+        """Return whether records left Kafka before they were read, given the first offset that each partition delivered. Then the start
+        decides what to do. Offsets of transactions are missing, too, so the beginning of the partition decides.
+        """
+        recreated = [each for each, first in firsts.items() if first < self._position(each)]
+        self._next |= dict.fromkeys(recreated, -1)  # an offset of the former topic, even if this one is as long by now
+        skipped = [each for each, first in firsts.items() if first > self._position(each) and self._is_whole(each[0])]
+        if not skipped or recreated:
+            return bool(recreated)
+        beginnings = await reader.beginnings(skipped)
+        return any(beginnings[each] > self._position(each) for each in skipped)
+
+    def _is_whole(self, full_name: str) -> bool:
+        """Return whether a topic keeps every record until it is too old."""
+        return topic(full_name.removeprefix(self._prefix)).cleanup == DELETE
+
+    def _take_batch(self, topic_partition: TopicPartition, batch: Sequence[ConsumerRecord]) -> None:
+        name = topic_partition[0]
+        take = self._takers.get(name, self._take_data)
+        for record in batch:
+            if not self._intake.take(record, take):
+                self._watermarks.on_lost(topic_partition)
+        self.records += len(batch)
+        self._plant.take_stamp(name.removeprefix(self._prefix), batch[-1].timestamp)
+        self._next[topic_partition] = batch[-1].offset + 1
 
     def _take_data(self, record: ConsumerRecord, value: Mapping[str, Any] | None) -> None:
         if value is not None:

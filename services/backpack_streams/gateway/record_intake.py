@@ -36,19 +36,24 @@ class RecordIntake:
         self._prefix = prefix
         self.unreadable_records = 0
 
-    def take(self, record: ConsumerRecord, take: Take) -> None:
+    def take(self, record: ConsumerRecord, take: Take) -> bool:
         """Decode a record and pass it to `take`.
 
         Args:
             record: a record of a topic of ours.
             take: receives it.
+
+        Returns:
+            Whether it was taken.
         """
         try:
             take(record, self._decoded(record))
+            return True
         except (CodecError, LookupError, TypeError, ValueError, ArithmeticError) as error:
             self.unreadable_records += 1
             where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
             logger.warning("a record cannot be read", extra=where | {"error": f"{type(error).__name__}: {error}"})
+            return False
 
     def _decoded(self, record: ConsumerRecord) -> Mapping[str, Any] | None:
         if record.value is None:

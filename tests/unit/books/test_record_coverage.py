@@ -1,6 +1,7 @@
 """Up to when the records of a topic are complete: never further than what was given, and None if a market has no coverage."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,3 +217,25 @@ async def test_offsets_that_no_record_ever_had_are_no_loss() -> None:
         topics.watermark(["trade.A"], 2.5, 1)
         await rounds(stream)
         assert stream.complete_through("market.trade") == at(2.5)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize(("symbol", "is_selected"), [("A", True), ("B", False)])
+async def test_right_after_a_record_that_cannot_be_decoded_nothing_is_complete(
+    symbol: str, is_selected: bool, merged: bool
+) -> None:
+    topics = Topics({"market.trade": 1})
+    topics.watermark(["trade.A"], 0.0, 0)
+    async with stream_of(MemoryReader(topics), "market.trade", ["A"], merged=merged) as stream:
+        topics.trade(1, seconds=1)
+        await rounds(stream)
+        topics.trade(2, symbol, seconds=2)
+        log = topics.logs[PREFIX + "market.trade", 0]
+        log[-1] = replace(log[-1], value=b"\x00\x00\x00\x00\x63" + (log[-1].value or b"")[5:])
+        topics.watermark(["trade.A"], 2.5, 1)
+        await rounds(stream)
+        assert (stream.complete_through("market.trade") is None) is is_selected
+        topics.watermark(["trade.A"], 3.5, 2)
+        await rounds(stream)
+        assert stream.complete_through("market.trade") is not None
+        assert stream.undecodable_records == is_selected

@@ -1,7 +1,7 @@
 """What anybody may write to a topic does not end the gateway's reading, and after an outage nothing is missing unnoticed."""
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,12 +38,18 @@ class EndOfTopicsError(Exception):
 
 
 class EndingReader(MemoryReader):
+    at_end: Callable[[], object] | None = None
+    """Done when everything was read, once."""
+
     async def poll(
         self, timeout_ms: int, most: int = 10_000, only: Iterable[TopicPartition] = ()
     ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
         found = await super().poll(timeout_ms, most, only)
         if not found:
-            raise EndOfTopicsError
+            act, self.at_end = self.at_end, None
+            if act is None:
+                raise EndOfTopicsError
+            act()
         return found
 
 
@@ -107,6 +113,17 @@ class World:
             await self.feed._follow(reader, offsets)
         await asyncio.sleep(0.05)
 
+    async def follow(self, meanwhile: Callable[[], object]) -> bool:
+        """Read everything, then what is there after `meanwhile`. Returns whether the feed goes on to read."""
+        reader: Any = JoiningReader(self.topics)
+        offsets = await self.feed._join(reader)
+        reader.at_end = meanwhile
+        try:
+            await self.feed._follow(reader, offsets)
+        except EndOfTopicsError:
+            return True
+        return False
+
     def write(self, first: int, last: int) -> None:
         for trade_id in range(first, last + 1):
             self.topics.trade(trade_id, seconds=trade_id)
@@ -168,3 +185,47 @@ async def test_streams_end_if_records_left_kafka_unread(world: World, is_recreat
     assert newest == (list(range(8, 5, -1)) if is_recreated else list(range(45, 35, -1)))
     await world.subscribe(resume={"trades.A": sequence})
     assert world.kinds() == ["subscribed", "conflated", "snapshot"]
+
+
+@pytest.mark.parametrize("what", ["removed", "recreated", "recreated and as long"])
+async def test_streams_end_if_records_leave_kafka_while_it_is_read(world: World, what: str) -> None:
+    def lose() -> None:
+        if what == "removed":
+            world.write(6, 45)
+            world.topics.remove_before(world.partition, 20)
+        else:
+            world.topics.recreate(TRADE_TOPIC)
+            world.write(100, 101 if what == "recreated" else 140)
+
+    world.sent.clear()
+    assert not await world.follow(lose)
+    assert (world.codes, world.sent) == ([], [])
+    await world.connect()
+    assert (world.codes, world.kinds()) == ([CloseCode.RESTART], [])
+    newest = [entry.row["id"] for entry in world.data.newest("trades", "A", 99)]
+    last, count = {"removed": (45, 10), "recreated": (101, 2)}.get(what, (140, 10))
+    assert newest == list(range(last, last - count, -1))
+
+
+async def test_offsets_that_no_record_ever_had_are_no_loss(world: World) -> None:
+    def skip() -> None:
+        world.topics.skip(world.partition)
+        world.write(6, 7)
+
+    assert await world.follow(skip)
+    await asyncio.sleep(0.05)
+    assert [message["data"]["id"] for message in world.sent[-2:]] == [6, 7]
+    assert world.codes == []
+
+
+async def test_right_after_a_record_that_cannot_be_read_nothing_is_complete(world: World) -> None:
+    def write_unreadable() -> None:
+        world.write(6, 7)
+        log = world.topics.logs[world.partition]
+        log[-1] = replace(log[-1], value=b"?")
+
+    assert await world.follow(write_unreadable)
+    assert world.feed.undecodable_records == 1
+    assert world.feed.complete_through(TRADE_TOPIC) is None
+    assert await world.follow(lambda: world.write(8, 8))
+    assert world.feed.complete_through(TRADE_TOPIC) == T0 + 9_000_000
