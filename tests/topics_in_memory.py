@@ -12,6 +12,7 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.books.record_stream import RecordStream
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.partitioner import partition_of
+from backpack_streams.bus.topic_ids import TopicRecreatedError
 
 CODEC = Codec()
 PREFIX = "b."
@@ -191,10 +192,13 @@ class MemoryReader:
 
     def _rewind_recreated(self) -> None:
         """Begin again where a topic shows by its id that it was recreated, or by its end."""
+        recreated = self.topics.recreated.intersection(each[0] for each in self.positions)
+        self.topics.recreated -= recreated
+        if recreated and not self._watches:
+            raise TopicRecreatedError(recreated)
         for each, position in self.positions.items():
-            if (self._watches and each[0] in self.topics.recreated) or position > self.topics.end_of[each]:
+            if each[0] in recreated or position > self.topics.end_of[each]:
                 self.positions[each] = 0
-        self.topics.recreated.clear()
 
     def also(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.positions = dict(offsets) | self.positions

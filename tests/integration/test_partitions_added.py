@@ -14,6 +14,8 @@ from backpack_streams.bus.clients import Producer
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.partitioner import partition_of
 from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.topic_end import read_to_end
+from backpack_streams.bus.topic_ids import TopicRecreatedError
 from backpack_streams.bus.topics import Topic
 from embedded_kafka import BlockingKafka
 from topics_in_memory import Topics
@@ -94,6 +96,29 @@ async def test_a_recreated_topic_is_read_from_its_beginning_even_if_it_is_longer
         while len(read) < len(values):
             read += await next_values(reader, 1)
         assert read == values
+
+
+async def test_a_topic_that_is_recreated_while_it_is_read_to_its_end_is_an_error(kafka: BlockingKafka) -> None:
+    connection, topic = KafkaConnection(kafka.bootstrap_servers), Topic("read-to-its-end", "Gap", BEFORE)
+    await TopicAdmin(connection, "").apply([topic])
+    values = [b"a", b"b", b"c", b"d"]
+    await write(connection, topic.name, *((0, b"k", each) for each in values))
+    async with Reader(connection) as reader:
+        ends = await reader.ends(await reader.topic_partitions(topic.name))
+        reader.assign(dict.fromkeys(ends, 0))
+        assert len(await next_values(reader, len(values))) == len(values)
+        await delete(connection, topic.name)
+        await TopicAdmin(connection, "").apply([topic])
+        await write(connection, topic.name, *((0, b"k", each) for each in [*values, *values]))
+        with pytest.raises(TopicRecreatedError):
+            await next_values(reader, 100)
+        ends = await reader.ends(ends)
+        assert sum(ends.values()) == 2 * len(values)
+        read: list[bytes | None] = []
+        await read_to_end(
+            reader, dict.fromkeys(ends, 0), ends, lambda _, records: read.extend(each.value for each in records)
+        )
+        assert read == [*values, *values]
 
 
 def symbol_that_moves(to: int) -> str:

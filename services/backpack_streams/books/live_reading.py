@@ -148,7 +148,7 @@ class LiveReading:
             start = await self._start.look_round()
         except BusError as error:  # keep reading the known partitions meanwhile
             logger.warning("new partitions are unavailable; trying again", extra={"error": str(error)})
-            self._start.reader.assign(offsets)
+            self._start.following.start(offsets)
             self._try_again_at = time.monotonic() + _TRY_AGAIN_SECONDS
             return told + self._hold_moved()
         told += self._leave_gone(start, offsets)

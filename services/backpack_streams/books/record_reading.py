@@ -17,6 +17,7 @@ from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.reader import Reader, Records
 from backpack_streams.bus.topic_end import PATIENCE_SECONDS as END_PATIENCE_SECONDS
 from backpack_streams.bus.topic_end import EndWatch
+from backpack_streams.bus.topic_ids import TopicRecreatedError
 from backpack_streams.bus.topics import DELETE
 from backpack_streams.errors import BookError, BusError, CodecError
 from backpack_streams.topic_partition import TopicPartition
@@ -57,7 +58,7 @@ class RecordReading:
         self._batch: deque[tuple[TopicPartition, deque[KafkaRecord]]] = deque()
         self._heard_at: dict[TopicPartition, float] = {}
         self._has_round = self._is_finished = False
-        self._failure: BusError | None = None
+        self._failure: TopicRecreatedError | None = None
         """Why the end cannot be reached any more."""
         self._complete_through: dict[tuple[str, str | None], int | None] = {}
         """Cached answers; cleared whenever they might become wrong, but not merely because they age."""
@@ -118,10 +119,12 @@ class RecordReading:
         self._others = [each for each in others if each not in starts]
         self._reached = {each: others[each] for each in self._others} | starts
         self._behind = {each: end for each, end in ends.items() if starts[each] < end}
-        reader.follow(self._reached, ())
         if wanted.until == "end":
+            reader.assign(self._reached)  # their ends are void if a topic is recreated
             self._watch = EndWatch(starts, ends, END_PATIENCE_SECONDS, time.monotonic())
             self._has_round = True  # empty partitions have reached their end already
+        else:
+            reader.follow(self._reached, ())
 
     async def leave(self) -> None:
         """Cancel the poll in progress."""
@@ -168,7 +171,12 @@ class RecordReading:
         if self._polling is not polling:
             raise BookError("the record stream was left while it was iterated over")
         self._polling = None
-        batches = {(each.topic, each.partition): deque(batch) for each, batch in polling.result().items()}
+        try:
+            records = polling.result()
+        except TopicRecreatedError as error:
+            self._failure = error
+            raise
+        batches = {(each.topic, each.partition): deque(batch) for each, batch in records.items()}
         self._batch += batches.items()
         self._move_on({each: batch[0].offset for each, batch in batches.items()})
         self._complete_through.clear()
@@ -179,7 +187,7 @@ class RecordReading:
         be past records that it has not returned yet.
 
         Raises:
-            BusError: a topic that is read to its end was recreated.
+            TopicRecreatedError: a topic that is read to its end was recreated.
         """
         for topic_partition, before in self._reached.items():
             reached = self._reader.reached(topic_partition)
@@ -198,9 +206,7 @@ class RecordReading:
         for coverage in self.watermarks.by_topic.values():
             coverage.read_up_to(self.position)
         if self._watch is not None and topic_partition in self._watch.reached:
-            self._failure = BusError(
-                f"topic {topic_partition[0]} was recreated, or lost records, before it was read to its end"
-            )
+            self._failure = TopicRecreatedError([topic_partition[0]])
 
     async def _poll(self) -> Records:
         if self._watch is None:
@@ -276,6 +282,7 @@ class RecordReading:
             stops = await stops_of(self._reader, self._wanted.until, self._topic_partitions, self._wanted.late_seconds)
         finally:  # the search has replaced the assignment
             self._reader.follow(self._reached, ())
+        self._reader.assign(self._reached)  # their ends are void if a topic is recreated
         starts = {each: self._reached[each] for each in self._topic_partitions}
         self._watch = EndWatch(starts, stops, END_PATIENCE_SECONDS, time.monotonic())
 

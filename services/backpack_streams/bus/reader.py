@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.bus.clients import Consumer
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.connection import KafkaConnection
+from backpack_streams.bus.topic_ids import TopicIds, TopicRecreatedError
 from backpack_streams.errors import BusError
 from backpack_streams.topic_partition import TopicPartition
 
@@ -58,6 +60,8 @@ class Reader:
         """Records fetched but not returned yet: their schemas are being fetched, or the caller was cancelled meanwhile."""
         self._assigned: set[TopicPartition] = set()
         self._followed: frozenset[str] = frozenset()
+        self._followed_last: frozenset[str] = frozenset()
+        """The topics of the last call of `follow`, which has yet to learn what of them was recreated, even if others are read meanwhile."""
         self._watches = False
 
     async def __aenter__(self) -> Self:
@@ -108,6 +112,7 @@ class Reader:
             BusError: the topic does not exist, or Kafka does not answer.
         """
         deadline = time.monotonic() + patience_seconds
+        self._ids.watch([topic])
         while True:
             try:
                 await self._open._client.force_metadata_update()  # needed to query offsets of new partitions
@@ -116,6 +121,7 @@ class Reader:
                 raise self._connection.explain(error) from error
             partitions = known.partitions_for_topic(topic)
             if partitions:
+                self._forget_recreated({topic})
                 return [(topic, partition) for partition in sorted(partitions)]
             if time.monotonic() > deadline:
                 raise BusError(
@@ -145,21 +151,40 @@ class Reader:
         Raises:
             BusError: Kafka does not answer.
         """
+        wanted = list(topics)
+        self._ids.watch(wanted)
         try:
             known = await self._open._client.fetch_all_metadata()
             await self._open._client.force_metadata_update()  # leaders of new partitions are asked by offset
         except (KafkaError, OSError) as error:
             raise self._connection.explain(error) from error
-        partitions = {topic: known.partitions_for_topic(topic) for topic in topics}
+        self._forget_recreated(frozenset(wanted))
+        partitions = {topic: known.partitions_for_topic(topic) for topic in wanted}
         return {topic: [(topic, each) for each in sorted(found)] for topic, found in partitions.items() if found}
 
     async def ends(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the end offset of each partition: the offset that its next record will get.
 
+        If its topic is recreated before it is read up to there, `poll` says so, until its partitions are asked for again.
+
         Raises:
             BusError: Kafka does not answer.
         """
-        return await self._ask("end_offsets", topic_partitions)
+        asked = list(topic_partitions)
+        topics = {topic for topic, _ in asked}
+        if not topics <= self._ids.watched:
+            self._ids.watch(topics)
+            await self._open._client.force_metadata_update()
+        return await self._ask("end_offsets", asked)
+
+    @property
+    def _ids(self) -> TopicIds:
+        ids: TopicIds = self._open._client.topic_ids
+        return ids
+
+    def _forget_recreated(self, topics: AbstractSet[str]) -> None:
+        """Nothing is known of these topics' offsets any more, unless they were followed: their positions are known."""
+        self._ids.take_recreated(topics - self._followed_last)
 
     async def beginnings(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the lowest offset that each partition still holds.
@@ -206,7 +231,7 @@ class Reader:
             fetcher._fetch_max_wait_ms = _FETCH_WAIT_MILLIS
 
     def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Read exactly these partitions from these offsets."""
+        """Read exactly these partitions from these offsets. If one of their topics is recreated, `poll` raises an error."""
         self._watches = False
         self._begin_anew(offsets)
 
@@ -222,9 +247,10 @@ class Reader:
         """
         self._begin_anew(offsets)
         self._watches = True
-        self._open._client.topic_ids.watch({topic for topic, _ in offsets})
+        self._followed_last = frozenset(topic for topic, _ in offsets)
+        self._ids.watch(self._followed_last)
         self._open._client.force_metadata_update()
-        self._followed = frozenset(topic for topic, _ in offsets if topics is None or topic in topics)
+        self._followed = frozenset(topic for topic in self._followed_last if topics is None or topic in topics)
 
     def also(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read these partitions as well, from these offsets. Partitions that are read already keep their positions."""
@@ -252,8 +278,16 @@ class Reader:
             )
             self.also(dict.fromkeys(added, 0))
 
-    def _rewind_recreated(self) -> None:
-        for topic in self._open._client.topic_ids.take_recreated():
+    def _look_for_recreated(self) -> None:
+        """Go to the beginning of recreated topics that are followed; others end the reading."""
+        topics = {topic for topic, _ in self._assigned}
+        if not self._watches:
+            recreated = self._ids.recreated(topics)
+            self._forget_recreated(topics)
+            if recreated:
+                raise TopicRecreatedError(recreated)
+            return
+        for topic in self._ids.take_recreated(topics):
             logger.error("a topic was deleted and recreated; reading it from its beginning", extra={"topic": topic})
             for topic_partition in self._assigned:
                 if topic_partition[0] == topic:
@@ -285,11 +319,11 @@ class Reader:
             only: the partitions to read from; the others keep their positions. Empty for all assigned partitions.
 
         Raises:
+            TopicRecreatedError: a topic that is read, but not followed, was recreated.
             BusError: Kafka refuses. Unreachable brokers are waited for instead.
         """
         chosen = [AiokafkaPartition(*each) for each in only]
-        if self._watches:
-            self._rewind_recreated()
+        self._look_for_recreated()
         if self._followed:
             self._read_added()
         if not self._has_unmet(chosen):

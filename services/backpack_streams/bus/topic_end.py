@@ -11,6 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from backpack_streams.backoff import Backoff
 from backpack_streams.bus.connection import may_pass
 from backpack_streams.bus.reader import Reader, Records
+from backpack_streams.bus.topic_ids import TopicRecreatedError
 from backpack_streams.errors import BusError
 from backpack_streams.topic_partition import TopicPartition
 
@@ -102,7 +103,13 @@ class EndWatch:
         return [record for record in records if start <= record.offset < end]
 
     def stands_at(self, topic_partition: TopicPartition, offset: int) -> None:
-        """Note that the record at `offset` comes next."""
+        """Note that the record at `offset` comes next.
+
+        Raises:
+            TopicRecreatedError: the partition begins again, so what was its end is none any more.
+        """
+        if offset < self.reached[topic_partition]:
+            raise TopicRecreatedError([topic_partition[0]])
         if offset > self.reached[topic_partition]:
             self._has_moved = True
             self.reached[topic_partition] = offset
@@ -164,6 +171,7 @@ async def read_to_end(
 
     Raises:
         TopicEndNotReachedError: no progress for `patience_seconds`. The records passed to `take` are then incomplete.
+        TopicRecreatedError: a topic was recreated meanwhile. The records passed to `take` may be of both.
         BusError: Kafka refuses for good.
     """
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)

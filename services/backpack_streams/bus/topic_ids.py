@@ -3,6 +3,7 @@
 aiokafka's requests predate them, so the request that returns them is defined here.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
@@ -11,11 +12,28 @@ from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
-__all__ = ["TopicIds", "TopicIdsRequest"]
+from backpack_streams.errors import BusError
+
+__all__ = ["TopicIds", "TopicIdsRequest", "TopicRecreatedError"]
 
 _ID_BYTES = 16
 _NO_ID = bytes(_ID_BYTES)
+_IDS_KEPT = 16
 _TEXT, _TAGS = CompactString("utf-8"), ("tags", TaggedFields)
+
+
+class TopicRecreatedError(BusError):
+    """Topics were deleted and recreated, or truncated, while they were read: what was known of their offsets is void.
+
+    Attributes:
+        topics: their full names.
+    """
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self.topics = frozenset(topics)
+        super().__init__(
+            f"topic {', '.join(sorted(self.topics))} was recreated, or lost records, while it was read to its end; read it again"
+        )
 
 
 class _Id:
@@ -110,29 +128,36 @@ class TopicIds:
 
     def __init__(self) -> None:
         self.watched: frozenset[str] = frozenset()
-        self._ids: dict[str, bytes] = {}
+        self._ids: dict[str, deque[bytes]] = {}
+        """By topic, its latest ids, the present one last."""
         self._recreated: set[str] = set()
 
     def watch(self, topics: Iterable[str]) -> None:
-        """Watch exactly these topics, from their next answer on."""
-        self.watched = frozenset(topics)
-        self._ids = {topic: known for topic, known in self._ids.items() if topic in self.watched}
-        self._recreated &= self.watched
+        """Watch these topics as well, from their next answer on."""
+        self.watched |= frozenset(topics)
 
     def knows(self, topic: str) -> bool:
         """Whether the topic's id is known."""
         return topic in self._ids
 
     def learn(self, answer: Any) -> None:
-        """Take a broker's answer. A topic that is missing from it keeps its known id."""
+        """Take a broker's answer. A topic that is missing from it keeps its id; one that a broker was late to forget does not return."""
         for code, topic, topic_id, *_ in answer.topics:
             if code or topic_id == _NO_ID or topic not in self.watched:
                 continue
-            if self._ids.get(topic, topic_id) != topic_id:
+            known = self._ids.setdefault(topic, deque(maxlen=_IDS_KEPT))
+            if topic_id in known:
+                continue
+            if known:
                 self._recreated.add(topic)
-            self._ids[topic] = topic_id
+            known.append(topic_id)
 
-    def take_recreated(self) -> frozenset[str]:
-        """Return the topics that were recreated since the last call."""
-        taken, self._recreated = frozenset(self._recreated), set()
-        return taken
+    def take_recreated(self, topics: Iterable[str]) -> frozenset[str]:
+        """Return which of these topics were recreated since they were last asked for here."""
+        taken = self._recreated.intersection(topics)
+        self._recreated -= taken
+        return frozenset(taken)
+
+    def recreated(self, topics: Iterable[str]) -> frozenset[str]:
+        """Return the same, without taking note that it was asked for."""
+        return frozenset(self._recreated.intersection(topics))

@@ -70,7 +70,7 @@ class Observer:
                 for name in (_GAPS, _DEAD_LETTERS)
                 for each in await self._reports.topic_partitions(self._prefix + name)
             ]
-            self._reports.assign(await self._reports.ends(topic_partitions))
+            self._reports.follow(await self._reports.ends(topic_partitions))
             self._stack = stack.pop_all()
 
     async def close(self) -> None:

@@ -80,3 +80,23 @@ async def test_one_that_was_to_be_read_to_its_end_is_an_error() -> None:
         for _ in range(2):
             with pytest.raises(BusError, match="recreated"):
                 await anext(stream.events())
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("until", ["end", T0 + 60 * SECOND])
+async def test_so_is_one_of_which_nothing_was_read_yet(merged: bool, until: Any) -> None:
+    """Its partition had no leader, so its position never went back."""
+    topics = updates(1, 10)
+    topics.trade(1)
+    reader = MemoryReader(topics)
+    reader.away = {each for each in topics.logs if each[0].endswith("market.depth")}
+    names = ["market.trade", "market.depth"]
+    async with stream_of(reader, names, start="beginning", until=until, merged=merged, late_seconds=0.0) as stream:
+        for _ in range(2):
+            await anext(stream.rounds())
+        reader.away.clear()
+        again(topics, 1, 60)
+        for _ in range(2):
+            with pytest.raises(BusError, match="recreated"):
+                async for _ in stream.events():
+                    pass

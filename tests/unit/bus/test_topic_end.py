@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from backpack_streams.bus.connection import KafkaConnection
 from backpack_streams.bus.reader import Reader
 from backpack_streams.bus.topic_end import BYTES_A_POLL, EndWatch, PollSize, TopicEndNotReachedError, read_to_end
+from backpack_streams.bus.topic_ids import TopicRecreatedError
 from backpack_streams.errors import BusError
 from backpack_streams.topic_partition import TopicPartition
 from unit.bus.scripted_reader import ScriptedReader, keep_time, record
@@ -141,7 +142,7 @@ async def test_a_recreated_topic_is_not_taken_for_the_old_one() -> None:
         each.logs[A], each.log_ends[A], each.positions[A] = log(0, 1, 2), 3, 0
 
     reader.script = [lambda each: setattr(each, "away", {A}), made_anew]
-    with pytest.raises(TopicEndNotReachedError):
+    with pytest.raises(TopicRecreatedError):
         await read(reader, {A: 50}, {A: 1_000})
 
 
