@@ -152,7 +152,9 @@ class LiveStart:
             for _ in intake.take_snapshot(record):
                 pass
         if intake.vouching is not None:
-            offsets = offsets | await self.watermark_search.read(intake.books.values())
+            watermarks = await self.watermark_search.read(intake.books.values())
+            intake.partitions.begin(watermarks)
+            offsets = offsets | watermarks
         self.following.start(offsets)
 
     async def leave_the_past(self) -> None:

@@ -97,6 +97,21 @@ async def test_a_book_that_moves_to_another_partition_of_a_recreated_topic_loses
     assert market.status is Status.STALE
 
 
+async def test_a_topic_of_watermarks_that_is_recreated_before_any_came_is_noticed() -> None:
+    """Otherwise its watermarks would count as ones from before the start, until it is as long as the former one."""
+    reader = LiveReader(Topics())
+    for sequence in range(5):
+        reader.topics.watermark([f"depth.{SYMBOL}"], sequence, sequence)
+    live = await reading_of(reader, SYMBOL, max_age=5.0)
+    await read(live)
+    vouching = live.intake.vouching
+    assert vouching is not None
+    assert vouching.coverage.next_offset == 5
+    reader.recreate("ops.watermark", 1)
+    await read(live)
+    assert vouching.coverage.next_offset == 0
+
+
 async def test_a_stream_is_entered_once_but_for_attempts_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     reader: Any = LiveReader(Topics())
     monkeypatch.setattr(stream_module, "Reader", lambda *_: reader)
