@@ -15,6 +15,7 @@ from backpack_streams.books.timeline import Timeline, believed_times
 from backpack_streams.bus.codec import Codec
 from backpack_streams.bus.depth_reader import DepthNumbers, DepthReader
 from backpack_streams.bus.reader import Reader
+from backpack_streams.bus.topic_ids import TopicRecreatedError
 from backpack_streams.errors import CodecError
 from backpack_streams.topic_partition import TopicPartition
 
@@ -77,10 +78,12 @@ class PastReading:
         self.timeline: Timeline[PastItem] = Timeline(
             each for each in ends if watermarks is None or each != watermarks.topic_partition
         )
-        self._next = {each: offset for each, offset in (offsets or {}).items() if each[0] == depth_topic}
+        self._next = dict(offsets or {})
+        """By partition, the offset after the records read."""
+        self._failure: TopicRecreatedError | None = None
         self._observed: dict[TopicPartition, tuple[int, int]] = {}
         if watermarks is not None:
-            watermarks.positions |= self._next
+            watermarks.positions |= {each: offset for each, offset in self._next.items() if each[0] == depth_topic}
 
     @property
     def is_hungry(self) -> bool:
@@ -100,9 +103,16 @@ class PastReading:
             limit_us: the last moment that counts (µs since the Unix epoch); None for no limit.
 
         Raises:
+            TopicRecreatedError: a topic was recreated, so nothing tells any more what was in it.
             BusError: Kafka refuses a request.
         """
-        await self._read()
+        if self._failure is not None:
+            raise self._failure
+        try:
+            await self._read()
+        except TopicRecreatedError as error:
+            self._failure = error
+            raise
         if self._follows and time.monotonic() - self._asked > _ENDS_SECONDS:
             await self._look_for_more()
         return list(self._merged(limit_us))
@@ -115,17 +125,32 @@ class PastReading:
             return
         for partition, batch in (await self._reader.poll(_POLL_MILLIS, only=hungry)).items():
             topic_partition = (partition.topic, partition.partition)
+            expected = self._pass(topic_partition, batch[0].offset, batch[-1].offset + 1)
             if watermarks is not None and topic_partition == watermarks.topic_partition:
                 watermarks.feed(batch)
                 continue
             if partition.topic == self._depth_topic:
                 self._note(topic_partition, batch[-1])
-            self.timeline.feed(topic_partition, [(item.time_us, item) for item in self._items(topic_partition, batch)])
+            items = self._items(topic_partition, batch, expected)
+            self.timeline.feed(topic_partition, [(item.time_us, item) for item in items])
         await self._settle()
+
+    def _pass(self, topic_partition: TopicPartition, first: int, end: int) -> int | None:
+        """Note that a partition was read from offset `first` to before `end`. Returns where it should have begun, if that is known."""
+        expected = self._next.get(topic_partition)
+        if expected is not None and first < expected:
+            raise TopicRecreatedError([topic_partition[0]])
+        self._next[topic_partition] = end
+        return expected
 
     async def _settle(self) -> None:
         for topic_partition, end in self._ends.items():
-            if not self._is_resting(topic_partition) and await self._reader.position(topic_partition) >= end:
+            if self._is_resting(topic_partition):
+                continue
+            position = await self._reader.position(topic_partition)
+            if position < self._next.get(topic_partition, 0):
+                raise TopicRecreatedError([topic_partition[0]])
+            if position >= end:
                 if self.watermarks is not None and topic_partition == self.watermarks.topic_partition:
                     self.watermarks.rest()
                 else:
@@ -177,7 +202,9 @@ class PastReading:
 
     # One record -----------------------------------------------------------------------------------------------
 
-    def _items(self, topic_partition: TopicPartition, batch: list[ConsumerRecord]) -> list[PastItem]:
+    def _items(
+        self, topic_partition: TopicPartition, batch: list[ConsumerRecord], expected: int | None
+    ) -> list[PastItem]:
         items = [self._item(record) for record in batch]
 
         def received_us(index: int) -> int | None:
@@ -189,15 +216,11 @@ class PastReading:
             for item, time_us in zip(items, times, strict=True)
         ]
         if topic_partition[0] == self._depth_topic:
-            items[0] = self._after_what_is_lost(topic_partition, items[0])
-            self._next[topic_partition] = batch[-1].offset + 1
+            if expected is not None and batch[0].offset > expected:
+                items[0] = items[0]._replace(lost_from=expected)
             if self.watermarks is not None:
                 self._observe(topic_partition, items, self.watermarks)
         return items
-
-    def _after_what_is_lost(self, topic_partition: TopicPartition, item: PastItem) -> PastItem:
-        expected = self._next.get(topic_partition)
-        return item if expected is None or item.record.offset <= expected else item._replace(lost_from=expected)
 
     def _observe(self, topic_partition: TopicPartition, items: list[PastItem], watermarks: PastWatermarks) -> None:
         """Note receive times of some updates, to compare the producers' clocks with the exchange's."""

@@ -1,5 +1,7 @@
 """Books as of a moment: LIVE only if a producer vouched for them then, whatever clocks show, and correct if they are."""
 
+import asyncio
+from collections.abc import Iterable
 from itertools import count, groupby
 from typing import Any
 
@@ -7,11 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backpack_streams.books.intake import Intake
+from backpack_streams.books.joining import read_listing
 from backpack_streams.books.market_book import Status
 from backpack_streams.books.past_reading import PastItem, PastReading
+from backpack_streams.books.past_start import PastSpan, join_past
+from backpack_streams.books.selection import Selection
+from backpack_streams.bus.topic_ids import TopicRecreatedError
 from backpack_streams.errors import BusError
-from past_plant import DEPTH, SNAPSHOT, START_US, WATERMARK, Life, Shown, World, books_at
-from vouched_plant import SECOND
+from past_plant import DEPTH, PREFIX, SNAPSHOT, START_US, WATERMARK, Life, Logs, Shown, World, books_at
+from vouched_plant import CODEC, SECOND
 
 BUSY = [i * 0.41 for i in range(int(120 / 0.41))]
 MAX_AGE = 5.0
@@ -140,6 +147,52 @@ def test_recreated_topics_are_not_taken_for_the_old_ones() -> None:
                 if book.status is Status.LIVE:
                     right = world.ids_of(symbol, micros(seconds - MAX_AGE - 1.2), micros(seconds))
                     assert book.last_update_id in right, (topics, seconds, symbol)
+
+
+class Recreated(Logs):
+    """Topics one of which is recreated after some polls; a follower begins again at its beginning."""
+
+    def __init__(self, logs: Logs, topic: str, polls: int, kept: int) -> None:
+        super().__init__()
+        self.__dict__ |= logs.__dict__
+        self.topic, self.polls_left, self.kept = topic, polls, kept
+
+    async def poll(self, _: int, most: int = 10_000, only: Iterable[tuple[str, int]] = ()) -> dict[Any, list[Any]]:
+        self.polls_left -= 1
+        if self.polls_left == 0:
+            self.topics = {**self.topics, self.topic: self.topics[self.topic][: self.kept]}
+            self.positions[self.topic] = 0
+        return await super().poll(_, most, only)
+
+
+@pytest.mark.parametrize("kept", [0, 60])
+@pytest.mark.parametrize("topic", [DEPTH, WATERMARK])
+def test_a_topic_that_is_recreated_while_the_past_is_read_is_an_error(topic: str, kept: int) -> None:
+    world = World({"A": BUSY}, [Life(0, 200)])
+    world.logs.a_poll = 20
+    logs = Recreated(world.logs, topic, 10**9, kept)
+
+    async def read() -> None:
+        selection = Selection(None)
+        intake = Intake(CODEC, PREFIX, selection)
+        reader: Any = logs
+        intake.listing = await read_listing(reader, CODEC, PREFIX)
+        span = PastSpan(micros(20), micros(100), None)
+        books, offsets = await join_past(
+            *(reader, CODEC, PREFIX, intake, selection, span), max_age=5.0, note=lambda *_: None
+        )
+        logs.assign(offsets)
+        logs.polls_left = 3
+
+        async def read_on() -> None:
+            async for updates in books.rounds():
+                list(updates)
+
+        for _ in range(3):
+            with pytest.raises(TopicRecreatedError):
+                await read_on()
+
+    asyncio.run(read())
 
 
 def test_a_first_producer_whose_clock_is_far_ahead_is_not_taken_for_a_later_one() -> None:
