@@ -37,13 +37,8 @@ class Backoff:
         """Number of delays drawn since the start or the last `reset`."""
         return self._attempts
 
-    @property
-    def bound_seconds(self) -> float:
-        """Upper bound of the next delay, in seconds."""
-        return self._bound_seconds(self._attempts)
-
     def next_delay_seconds(self) -> float:
-        """Draw the next delay in seconds, from 0 to `bound_seconds`, and raise the bound of the one after it."""
+        """Draw the next delay in seconds, from 0 to its bound, and raise the bound of the one after it."""
         delay_seconds = self.delay_seconds(self._attempts)
         self._attempts += 1
         return delay_seconds

@@ -175,10 +175,6 @@ class KeptBooks:
         told, self._has_new_markets = self._has_new_markets, False
         return told
 
-    def look_again(self) -> None:
-        """Report new markets again: the last attempt to follow them failed."""
-        self._has_new_markets = True
-
     def moved_to(self, count: int) -> list[MarketBook]:
         """Return the books whose key is in another partition if the depth topic has `count` partitions."""
         before = self._depth_partitions

@@ -113,11 +113,6 @@ class SnapshotSearch:
         self._sure = run.sure | self._sure
         self._close = run.close | self._close
 
-    def take_run(self, records: Iterable[ConsumerRecord]) -> None:
-        """Take a whole piece."""
-        self.take(records)
-        self.end_run()
-
     def found(self) -> list[ConsumerRecord]:
         """Return the snapshots by offset; one so close to the moment that clocks may err only if there is no older one."""
         return sorted((self._close | self._sure).values(), key=lambda record: int(record.offset))

@@ -66,11 +66,6 @@ class Selection:
         return frozenset(name.encode() for name in listed | self.names)
 
     @property
-    def asks_for_kinds(self) -> bool:
-        """Whether the selection depends on kinds, and so on the market list."""
-        return bool(self._kinds) or self._narrowed_to is not None
-
-    @property
     def is_everything(self) -> bool:
         """Whether every market is selected, listed or not."""
         return self._is_everything and self._narrowed_to is None

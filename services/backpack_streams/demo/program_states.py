@@ -27,7 +27,6 @@ class _State:
     ended_at: float | None = None
     """When it ended by itself; None once it has been ready again."""
     is_running: bool = True
-    was_ready: bool = False
     restarts: int = 0
     frames_before: int = 0
     """Frames of the runs before the present one."""

@@ -91,14 +91,12 @@ class RestCounters(msgspec.Struct):
         retries: requests sent again.
         answers: successful answers.
         failures: calls that failed after all their attempts.
-        received_bytes: bytes of the bodies of successful answers, after decompression.
     """
 
     attempts: int = 0
     retries: int = 0
     answers: int = 0
     failures: int = 0
-    received_bytes: int = 0
 
 
 class RestTransport:
@@ -260,7 +258,6 @@ class RestTransport:
             raise RestUnusableAnswerError(call.request, message, status=status)
         self._tell(call, response, body)
         self.counters.answers += 1
-        self.counters.received_bytes += len(body)
         return Answer(
             body=None if status == 204 else body,
             age_seconds=age_seconds(response.headers.get("age")),

@@ -21,7 +21,6 @@ __all__ = [
     "words",
 ]
 
-MAX_SYMBOL_CHARACTERS: Final = 64
 MAX_WORDS: Final = 1_000
 _SYMBOL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")

@@ -5,11 +5,10 @@ from math import inf
 from operator import itemgetter
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["EARLY_AT_MOST", "EARLY_PATIENCE_SECONDS", "PATIENCE_SECONDS", "EarlyUpdates", "Held", "Reordering"]
+__all__ = ["EARLY_AT_MOST", "PATIENCE_SECONDS", "EarlyUpdates", "Held", "Reordering"]
 
 PATIENCE_SECONDS: Final = 0.3
 """How long another socket or producer may still bring what is missing before a message."""
-EARLY_PATIENCE_SECONDS: Final = PATIENCE_SECONDS
 EARLY_AT_MOST: Final = 1_000
 """The most waiting updates of one market."""
 

@@ -7,7 +7,7 @@ from backpack_streams.books.market_book import MarketBook, Outcome, Status
 from backpack_streams.bus.depth_reader import DepthNumbers
 from backpack_streams.sequencing.reordering import (
     EARLY_AT_MOST,
-    EARLY_PATIENCE_SECONDS,
+    PATIENCE_SECONDS,
     EarlyUpdates,
     Held,
     Reordering,
@@ -51,8 +51,8 @@ def test_a_missing_update_breaks_the_book_when_the_patience_is_over() -> None:
     market, early = live(), EarlyUpdates()
     assert list(early.offer(market, update(12), 5.0)) == []
     assert list(early.offer(market, update(13), 5.2)) == [], "the first one's patience counts"
-    assert list(early.due(5.0 + EARLY_PATIENCE_SECONDS - 0.01)) == []
-    told = list(early.due(5.0 + EARLY_PATIENCE_SECONDS))
+    assert list(early.due(5.0 + PATIENCE_SECONDS - 0.01)) == []
+    told = list(early.due(5.0 + PATIENCE_SECONDS))
     assert [outcome for _, outcome in told] == [Outcome.BROKE, Outcome.BUFFERED]
     assert market.status is Status.STALE
     assert market.last_update_id == 10
