@@ -65,6 +65,8 @@ class SnapshotPlan:
         self._published: dict[str, tuple[int, float]] = {}
         self._proving_from: dict[str, int] = {}
         """By market, the end of the watermark topic before its newest snapshot was requested."""
+        self._asked_before: set[str] = set()
+        """Markets being fetched since before the watermark topic was recreated, so with an offset of the former topic."""
         self._behind_since: dict[str, float] = {}
         """By market, since when the exchange has answered with older books than before."""
         self._rechecks: set[str] = set()
@@ -174,6 +176,11 @@ class SnapshotPlan:
         self._ask(SnapshotRequest(symbol, False, self._minimum.get(symbol), due=now, audit_requested=True))
         return True
 
+    def watermarks_recreated(self) -> None:
+        """Forget offsets of the watermark topic, which was recreated."""
+        self._proving_from.clear()
+        self._asked_before = set(self._fetching)
+
     def recall(self, symbol: str, last_id: int | None, next_id: int | None) -> None:
         """Note the newest known gap: later snapshots must include its end.
 
@@ -263,7 +270,10 @@ class SnapshotPlan:
             watermark_offset: the field of its record, None if there is no watermark topic.
         """
         self._fetching.pop(request.symbol, None)
-        self._proving_from[request.symbol] = -1 if watermark_offset is None else watermark_offset
+        if watermark_offset is None or request.symbol in self._asked_before:
+            watermark_offset = -1
+        self._asked_before.discard(request.symbol)
+        self._proving_from[request.symbol] = watermark_offset
         self._published[request.symbol] = last_update_id, now
         interval = self._refresh_seconds or inf
         if request.urgent and request.symbol in self._rechecks:

@@ -17,6 +17,7 @@ from backpack_streams.rest_poller.settings import RestPollerSettings
 from backpack_streams.rest_poller.snapshot_fetcher import SnapshotFetcher
 from backpack_streams.rest_poller.snapshot_plan import UNFIT_SECONDS
 from backpack_streams.topic_partition import TopicPartition
+from topics_in_memory import SECOND, T0
 
 UNFIT = b'{"bids":[["0.0000000000000000001","1"]],"asks":[["2","1"]],"lastUpdateId":"5","timestamp":1790000000000000}'
 
@@ -98,3 +99,36 @@ async def test_a_snapshot_that_does_not_fit_is_a_dead_letter_and_not_requested_a
     due = snapshot_fetcher._plan.next_due()
     assert due is not None
     assert due > module.time.monotonic() + UNFIT_SECONDS - 60
+
+
+def test_restarts_of_coverage_count_from_the_beginning_of_a_recreated_topic_of_watermarks() -> None:
+    snapshot_fetcher = fetcher_of(Rest(UNFIT), [])
+    snapshot_fetcher.set_open(["A"])
+    snapshot_fetcher._watermarks_began = 600_000
+    plan = snapshot_fetcher._plan
+    request = plan.next(module.time.monotonic())
+    assert request is not None
+    plan.done(request, 100, module.time.monotonic(), watermark_offset=600_010)
+
+    def take(offset: int, sequence: int, since: int) -> None:
+        through = T0 + sequence * SECOND
+        row = {
+            "service": "p",
+            "instance": "i",
+            "sequence": sequence,
+            "complete_through": through,
+            "published_time": through,
+            "interval_ms": 1000,
+            "is_final": False,
+            "offsets": [],
+            "coverage_sequence": sequence,
+            "coverage": [{"since": since, "until": None, "streams": ["depth.A"]}],
+        }
+        snapshot_fetcher._take_watermark(row, offset)
+
+    for offset in range(599_900, 600_020):
+        take(offset, offset, T0)
+    assert plan.next(module.time.monotonic()) is None, "covered since before the snapshot"
+    for offset in range(60):
+        take(offset, 600_020 + offset, T0 + SECOND)
+    assert plan.next(module.time.monotonic()) is not None

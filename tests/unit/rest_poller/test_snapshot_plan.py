@@ -171,6 +171,23 @@ def test_a_topic_ahead_of_the_exchange_gets_any_snapshot_taken_after_its_end() -
     assert plan.next_due() == 6.0 + RECHECK_SECONDS
 
 
+@pytest.mark.parametrize("is_fetching", [True, False])
+def test_offsets_of_watermarks_are_void_once_their_topic_was_recreated(is_fetching: bool) -> None:
+    plan = plan_of("X")
+    request = plan.next(0.0)
+    assert request is not None
+    if is_fetching:
+        plan.watermarks_recreated()
+    plan.done(request, 100, 0.0, watermark_offset=600_000)
+    if not is_fetching:
+        plan.watermarks_recreated()
+    assert plan.coverage_restarted("X", 0, 1.0)
+    again = plan.next(1.0)
+    assert again is not None
+    plan.done(again, 100, 2.0, watermark_offset=3)
+    assert not plan.coverage_restarted("X", 2, 3.0)
+
+
 def test_a_book_that_is_covered_again_is_fetched_unless_it_was_fetched_since() -> None:
     plan = plan_of("X")
     request = plan.next(0.0)
