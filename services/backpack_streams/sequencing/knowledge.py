@@ -24,11 +24,12 @@ class Knowledge:
         through: `complete_through` of its newest watermark (µs since the Unix epoch); None before the first.
     """
 
-    __slots__ = ("_evidence", "_published", "knows", "through")
+    __slots__ = ("_acknowledged", "_evidence", "_published", "knows", "through")
 
     def __init__(self) -> None:
         self._evidence: deque[tuple[int, int]] = deque(maxlen=_EVIDENCE_KEPT)
         self._published = 0
+        self._acknowledged = 0
         self.knows = 0
         self.through: int | None = None
 
@@ -40,9 +41,13 @@ class Knowledge:
         evidence = self._evidence
         if through > published or not all(0 <= jump <= regular for jump in jumps):
             evidence.clear()  # a clock may have been set: times from before and after are not comparable
+        acknowledged = said.offsets.get(own_partition)
+        if acknowledged is not None and acknowledged < self._acknowledged:
+            evidence.clear()  # the topic was recreated, and its first records still name offsets of the former one
+            self.knows = 0
         while evidence and evidence[0][0] <= through:
             self.knows = max(self.knows, evidence.popleft()[1])
-        acknowledged = said.offsets.get(own_partition)
         if acknowledged is not None:
+            self._acknowledged = acknowledged
             evidence.append((published, acknowledged))
         self.through, self._published = through, published
