@@ -19,9 +19,9 @@ RECENT_MICROS: Final = 600_000_000
 """How long they are remembered, at least, if there are fewer."""
 _SEQUENCES_AT_MOST: Final = 8
 _OPEN_AT_MOST: Final = 64
-"""Candles of a market and interval whose open states are remembered: they are closed soon, unless the closed ones are lost."""
+"""How many open candles of a market and interval are remembered. Those whose closed state is lost leave only by this limit."""
 CLOCKS_DIFFER_MICROS: Final = 3_600_000_000
-"""How far a candle may begin after it was received: the clock that tells may be behind by a zone that was set wrong."""
+"""How long after its receive time a candle may begin: the receiver's clock may be behind, for example in a wrong time zone."""
 _CUT_MICROS: Final = 1_000
 """REST cuts times to milliseconds: a copy from the socket may look later by this much."""
 
@@ -180,7 +180,7 @@ class Distinct:
         self._candles: dict[tuple[str, str], CandleOrder] = {}
         self._recent: dict[tuple[str, int], Recent] = {}
         self._partitions: dict[tuple[str, str], list[Recent]] = {}
-        """By topic and key, the partitions in which it was met: one, unless some were added to the topic."""
+        """By topic and key, the memories of the partitions that hold the key: one, unless partitions were added to the topic."""
         self._latest: dict[tuple[str, str], int] = {}
         self.duplicates = 0
 

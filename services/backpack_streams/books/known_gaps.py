@@ -12,7 +12,7 @@ GAP_PATIENCE_SECONDS: Final = 1.0
 _DISCONNECTED = "DISCONNECTED"
 _AUDIT_MISMATCH = "AUDIT_MISMATCH"
 _GAPS_AT_MOST: Final = 16
-"""How many gaps of a market wait; those of a sequence of ids that the exchange has given up stay until then."""
+"""How many gaps of a market are kept. Gaps of a sequence of ids that has ended are never reached, so they leave only by this limit."""
 _OF_COVERAGE = frozenset(
     {"STREAM_START", "RESTART", _DISCONNECTED, "SUBSCRIPTION_REFUSED", "SUBSCRIPTION_SILENT", "NOT_SUBSCRIBED"}
 )
@@ -41,7 +41,7 @@ class _Wrong(NamedTuple):
 
 
 class KnownGaps:
-    """The gaps of each market that its book has not reached yet: of two producers, the one behind may report an earlier gap last.
+    """The gaps of each market that its book has not reached yet. Of two producers, the slower one may report an earlier gap last.
 
     Usually two updates show a gap. If no update follows, only the gap record reports it.
     """

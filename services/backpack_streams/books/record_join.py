@@ -245,7 +245,7 @@ class Watermarks:
                 coverage.forget_old(now)
 
     def on_lost(self, topic_partition: TopicPartition) -> None:
-        """Note that some records of a partition are not given: nothing of it is complete before a watermark that comes after this round."""
+        """Note that some records of a partition are not given. It is complete again with the first watermark after this round."""
         for coverage in self.by_topic.values():
             coverage.on_lost(topic_partition)
 

@@ -51,8 +51,8 @@ class MergedFlow:
     """Like `RecordFlow`, in one order of engine time across partitions, which depends on their content, not on when they were read.
 
     So the patience with missing trades is measured by the receive times in their partition, and by the clock only if Kafka has no more
-    of it. A symbol that moves to another partition, because some were added to the topic, is followed across them in the merged order:
-    copies are dropped there, and what neither partition has is a gap.
+    of it. If partitions are added to a topic, a symbol may move to another one. It is followed across them in the merged order:
+    copies are dropped, and trades that no partition has are a gap.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class MergedFlow:
         self._give(self._merge.take())
 
     def _give(self, items: Iterable[StreamedRecord[Any]]) -> None:
-        """Give items that have their place in the order; a trade whose partition has waited for those before it gets no more of them."""
+        """Give items that have their place in the order. Their partitions have waited for missing trades already."""
         across = self._across
         for item in items:
             across.offer(self._topics[item.topic], item, 0.0)

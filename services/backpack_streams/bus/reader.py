@@ -61,7 +61,7 @@ class Reader:
         self._assigned: set[TopicPartition] = set()
         self._followed: frozenset[str] = frozenset()
         self._followed_last: frozenset[str] = frozenset()
-        """The topics of the last call of `follow`, which has yet to learn what of them was recreated, even if others are read meanwhile."""
+        """The topics of the last call of `follow`. The next one has to know if they were recreated while others were read."""
         self._watches = False
 
     async def __aenter__(self) -> Self:
@@ -183,7 +183,7 @@ class Reader:
         return ids
 
     def _forget_recreated(self, topics: AbstractSet[str]) -> None:
-        """Nothing is known of these topics' offsets any more, unless they were followed: their positions are known."""
+        """Forget that these topics were recreated, since the caller keeps no offsets of them; those that were followed have positions."""
         self._ids.take_recreated(topics - self._followed_last)
 
     async def beginnings(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -279,7 +279,7 @@ class Reader:
             self.also(dict.fromkeys(added, 0))
 
     def _look_for_recreated(self) -> None:
-        """Go to the beginning of recreated topics that are followed; others end the reading."""
+        """Go to the beginning of recreated topics that are followed; raise an error for those that are only read."""
         topics = {topic for topic, _ in self._assigned}
         if not self._watches:
             recreated = self._ids.recreated(topics)

@@ -32,7 +32,8 @@ class TopicRecreatedError(BusError):
     def __init__(self, topics: Iterable[str]) -> None:
         self.topics = frozenset(topics)
         super().__init__(
-            f"topic {', '.join(sorted(self.topics))} was recreated, or lost records, while it was read to its end; read it again"
+            f"topic {', '.join(sorted(self.topics))} was recreated, or lost records, while it was read, "
+            "so what was read is mixed or incomplete; run it again"
         )
 
 
@@ -141,7 +142,7 @@ class TopicIds:
         return topic in self._ids
 
     def learn(self, answer: Any) -> None:
-        """Take a broker's answer. A topic that is missing from it keeps its id; one that a broker was late to forget does not return."""
+        """Take a broker's answer. A topic that is missing from it keeps its id. An earlier id is ignored: that broker's metadata is old."""
         for code, topic, topic_id, *_ in answer.topics:
             if code or topic_id == _NO_ID or topic not in self.watched:
                 continue
@@ -153,11 +154,11 @@ class TopicIds:
             known.append(topic_id)
 
     def take_recreated(self, topics: Iterable[str]) -> frozenset[str]:
-        """Return which of these topics were recreated since they were last asked for here."""
+        """Return which of these topics were recreated since the last call for them."""
         taken = self._recreated.intersection(topics)
         self._recreated -= taken
         return frozenset(taken)
 
     def recreated(self, topics: Iterable[str]) -> frozenset[str]:
-        """Return the same, without taking note that it was asked for."""
+        """Return which of these topics were recreated, and keep that for `take_recreated`."""
         return frozenset(self._recreated.intersection(topics))

@@ -262,9 +262,11 @@ class RecordFeed:
                 reader, {(each.topic, each.partition): batch[0].offset for each, batch in batches.items()}
             ):
                 return
+            unreadable = self._intake.unreadable_records
             for partition, batch in batches.items():
                 self._take_batch((partition.topic, partition.partition), batch)
-            self._watermarks.end_round(self._position)
+            if self._intake.unreadable_records > unreadable:
+                self._watermarks.end_round(self._position)
             for topic_partition in [each for each, end in self._behind.items() if (reader.reached(each) or 0) >= end]:
                 del self._behind[topic_partition]
             if self._missing and time.monotonic() >= look_at:
@@ -274,8 +276,8 @@ class RecordFeed:
             await asyncio.sleep(0)
 
     async def _has_lost(self, reader: Reader, firsts: Mapping[TopicPartition, int]) -> bool:
-        """Return whether records left Kafka before they were read, given the first offset that each partition delivered. Then the start
-        decides what to do. Offsets of transactions are missing, too, so the beginning of the partition decides.
+        """Return whether records left Kafka before they were read, given the first offset that each partition delivered. If so, the caller
+        has to join again. Offsets of transactions are missing, too, so the beginning of the partition decides.
         """
         recreated = [each for each, first in firsts.items() if first < self._position(each)]
         self._next |= dict.fromkeys(recreated, -1)  # an offset of the former topic, even if this one is as long by now

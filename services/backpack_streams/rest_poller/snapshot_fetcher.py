@@ -90,7 +90,6 @@ class SnapshotFetcher:
         self._coverage = NewCoverage()
         self._watermarks_began = 0
         """The end of the watermark topic before the first snapshot was fetched; 0 if it did not exist."""
-        self._watermarks_next = 0
         self._encode: Encoder = publishing.encoder(SNAPSHOT_TOPIC)
         self.published = 0
         self.refused: dict[str, int] = dict.fromkeys(_REFUSALS, 0)
@@ -180,11 +179,10 @@ class SnapshotFetcher:
         await self._watermarks.follow(self._take_watermark)
 
     def _take_watermark(self, row: Mapping[str, Any], offset: int) -> None:
-        if offset < self._watermarks_next:
-            logger.warning("the watermark topic was recreated; its earlier offsets are void")
+        if offset < sum(self._watermarks.offsets.values()):  # of its one partition
+            logger.warning("the watermark topic was recreated; its former offsets no longer count")
             self._watermarks_began = 0
             self._plan.watermarks_recreated()
-        self._watermarks_next = offset + 1
         found = self._coverage.take(row, time.monotonic())
         if offset >= self._watermarks_began:
             self._prove(found, offset)

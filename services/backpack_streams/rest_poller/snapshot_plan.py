@@ -66,7 +66,7 @@ class SnapshotPlan:
         self._proving_from: dict[str, int] = {}
         """By market, the end of the watermark topic before its newest snapshot was requested."""
         self._asked_before: set[str] = set()
-        """Markets being fetched since before the watermark topic was recreated, so with an offset of the former topic."""
+        """Markets whose snapshot was requested before the watermark topic was recreated: its offset is of the former topic."""
         self._behind_since: dict[str, float] = {}
         """By market, since when the exchange has answered with older books than before."""
         self._rechecks: set[str] = set()

@@ -125,6 +125,7 @@ def test_restarts_of_coverage_count_from_the_beginning_of_a_recreated_topic_of_w
             "coverage": [{"since": since, "until": None, "streams": ["depth.A"]}],
         }
         snapshot_fetcher._take_watermark(row, offset)
+        snapshot_fetcher._watermarks.offsets["t.ops.watermark", 0] = offset + 1  # as `FollowedTopic` does
 
     for offset in range(599_900, 600_020):
         take(offset, offset, T0)
